@@ -1,0 +1,59 @@
+# What one does here. The work is done by cargo and by scripts/.
+
+export SQLX_OFFLINE ?= true
+tools := PATH="$(CURDIR)/target/tools/bin:$$PATH"
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
+
+.PHONY: run
+run: postgres ## Build and start the service on 127.0.0.1:50051 (GOLDBOOK_LISTEN), with its own database in .goldbook
+	cargo build --release --locked
+	scripts/run.sh
+
+.PHONY: test
+test: postgres ## Run every test
+	cargo test --locked
+
+.PHONY: bench
+bench: postgres ## Measure the service beside pgbench and a bare echo
+	cargo build --release --locked
+	target/release/goldbook bench
+
+.PHONY: fmt
+fmt: ## Format the code
+	scripts/install-tools.sh rustfmt
+	cargo fmt
+
+.PHONY: lint
+lint: ## Check format, lints, documentation and protos
+	scripts/install-tools.sh rustfmt clippy buf
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+	$(tools) buf lint
+
+.PHONY: sqlx-prepare
+sqlx-prepare: postgres ## Write .sqlx anew, after a change to a statement or a migration
+	scripts/install-tools.sh sqlx
+	$(tools) scripts/with-database.sh cargo sqlx prepare -- --all-targets
+
+.PHONY: sqlx-check
+sqlx-check: postgres ## Check that .sqlx fits the statements and migrations
+	scripts/install-tools.sh sqlx
+	$(tools) scripts/with-database.sh cargo sqlx prepare --check -- --all-targets
+
+.PHONY: ci
+ci: ## Run all that has to pass before a merge
+	.ci/run
+
+.PHONY: postgres
+postgres: ## Find PostgreSQL on this machine, or install it
+	@scripts/install-postgres.sh >/dev/null
+
+.PHONY: clean
+clean: ## Remove what was built; data in .goldbook stays
+	cargo clean

@@ -1,0 +1,40 @@
+-- The heads of the ledger: one row for each customer and each program, locked by whoever writes to it.
+-- Everything but the identity is a projection of the account's entries.
+CREATE TABLE accounts (
+    account_id   uuid        NOT NULL,
+    program_id   text        NOT NULL,
+    kind         text        NOT NULL,
+    -- The number of the account's last entry; a missing row shows as a gap below it.
+    head         bigint      NOT NULL,
+    -- The instant of the last entry: the account's time never goes back behind it.
+    effective_at timestamptz NOT NULL,
+    -- The earliest instant at which time alone may do something to the account; may be early, never late.
+    next_due_at  timestamptz,
+    issued       bigint      NOT NULL,
+    owed         bigint      NOT NULL,
+    pending      bigint      NOT NULL,
+    available    bigint      NOT NULL,
+    held         bigint      NOT NULL,
+    redeemed     bigint      NOT NULL,
+    expired      bigint      NOT NULL,
+    cancelled    bigint      NOT NULL,
+    CONSTRAINT accounts_pkey PRIMARY KEY (account_id),
+    CONSTRAINT accounts_kind_known CHECK (kind IN ('customer', 'program')),
+    CONSTRAINT accounts_head_positive CHECK (head > 0),
+    CONSTRAINT accounts_pockets_not_negative
+        CHECK (least(issued, owed, pending, available, held, redeemed, expired, cancelled) >= 0),
+    -- Points come from somewhere and go somewhere; numeric, because the sum of bigints may pass a bigint.
+    CONSTRAINT accounts_points_conserved
+        CHECK (issued::numeric + owed = pending::numeric + available + held + redeemed + expired + cancelled)
+);
+
+-- Names that are unique beyond an account. Whoever inserts the row owns the name. A person is forgotten by removing
+-- theirs: the ledger knows accounts only.
+CREATE TABLE names (
+    program_id text NOT NULL,
+    space      text NOT NULL,
+    name       text NOT NULL,
+    account_id uuid NOT NULL,
+    CONSTRAINT names_pkey PRIMARY KEY (program_id, space, name),
+    CONSTRAINT names_space_known CHECK (space IN ('program', 'customer', 'referral_code'))
+);

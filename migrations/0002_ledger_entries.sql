@@ -1,0 +1,67 @@
+-- The ledger: what happened to each account, and why. Rows are only ever added.
+CREATE TABLE ledger_entries (
+    account_id     uuid        NOT NULL,
+    account_seq    bigint      NOT NULL,
+    program_id     text        NOT NULL,
+    kind           text        NOT NULL,
+    -- For points: the pocket they left, the pocket they entered, how many.
+    from_pocket    text,
+    to_pocket      text,
+    points         bigint,
+    -- The results that the entry carries, typed and versioned in code; never a string that a caller chose.
+    detail         jsonb       NOT NULL,
+    command_id     uuid        NOT NULL,
+    -- On the first entry of a command on its scope's account: its idempotency key and its content, both hashed.
+    key_hash       bytea,
+    fingerprint    bytea,
+    actor          text        NOT NULL,
+    reason         text        NOT NULL,
+    policy_version integer     NOT NULL,
+    -- The public ids of the entries that caused this one.
+    causes         text[]      NOT NULL,
+    trace_id       bytea       NOT NULL,
+    effective_at   timestamptz NOT NULL,
+    recorded_at    timestamptz NOT NULL,
+    -- SHA-256 over all of the above.
+    content_hash   bytea       NOT NULL,
+    CONSTRAINT ledger_entries_pkey PRIMARY KEY (account_id, account_seq),
+    CONSTRAINT ledger_entries_seq_positive CHECK (account_seq > 0),
+    CONSTRAINT ledger_entries_move_whole CHECK (num_nulls(from_pocket, to_pocket, points) IN (0, 3)),
+    CONSTRAINT ledger_entries_points_positive CHECK (points > 0),
+    CONSTRAINT ledger_entries_pockets_differ CHECK (from_pocket <> to_pocket),
+    CONSTRAINT ledger_entries_key_whole CHECK (num_nulls(key_hash, fingerprint) IN (0, 2)),
+    CONSTRAINT ledger_entries_hash_lengths CHECK (
+        octet_length(content_hash) = 32 AND octet_length(trace_id) = 16
+        AND octet_length(key_hash) = 32 AND octet_length(fingerprint) = 32
+    )
+);
+
+-- A key is used once on its account, for ever.
+CREATE UNIQUE INDEX ledger_entries_key_once ON ledger_entries (account_id, key_hash) WHERE key_hash IS NOT NULL;
+
+CREATE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'ledger_entries is append-only: % is refused', TG_OP
+        USING ERRCODE = 'restrict_violation', HINT = 'Correct a mistake with another entry.';
+END
+$$;
+
+CREATE TRIGGER ledger_entries_refuse_row_change
+    BEFORE UPDATE OR DELETE ON ledger_entries
+    FOR EACH ROW EXECUTE FUNCTION refuse_ledger_change();
+
+CREATE TRIGGER ledger_entries_refuse_truncate
+    BEFORE TRUNCATE ON ledger_entries
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_ledger_change();
+
+-- ALWAYS: also for a session with session_replication_role = replica.
+ALTER TABLE ledger_entries ENABLE ALWAYS TRIGGER ledger_entries_refuse_row_change;
+ALTER TABLE ledger_entries ENABLE ALWAYS TRIGGER ledger_entries_refuse_truncate;
+
+-- What a caller wrote beside an entry: erasable, so never in the ledger itself.
+CREATE TABLE entry_notes (
+    account_id  uuid   NOT NULL,
+    account_seq bigint NOT NULL,
+    note        text   NOT NULL,
+    CONSTRAINT entry_notes_pkey PRIMARY KEY (account_id, account_seq)
+);

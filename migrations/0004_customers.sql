@@ -1,0 +1,28 @@
+-- The dossier: who a customer is. A source of record, erasable; the ledger knows only the account.
+CREATE TABLE customers (
+    account_id  uuid        NOT NULL,
+    program_id  text        NOT NULL,
+    customer_id text        NOT NULL,
+    dossier     jsonb       NOT NULL,
+    -- Counts the changes of the dossier: the etag.
+    revision    bigint      NOT NULL,
+    -- The command that wrote this revision, so that a write whose acknowledgement was lost is known again.
+    command_id  uuid        NOT NULL,
+    created_at  timestamptz NOT NULL,
+    updated_at  timestamptz NOT NULL,
+    CONSTRAINT customers_pkey PRIMARY KEY (account_id),
+    CONSTRAINT customers_customer_id_once UNIQUE (program_id, customer_id)
+);
+
+-- What a customer said about being contacted: one row a decision, the newest of a channel holds.
+CREATE TABLE marketing_consents (
+    account_id uuid        NOT NULL,
+    revision   bigint      NOT NULL,
+    position   integer     NOT NULL,
+    channel    text        NOT NULL,
+    granted    boolean     NOT NULL,
+    source     text        NOT NULL,
+    decided_at timestamptz NOT NULL,
+    CONSTRAINT marketing_consents_pkey PRIMARY KEY (account_id, revision, position),
+    CONSTRAINT marketing_consents_channel_known CHECK (channel IN ('email', 'phone', 'sms', 'post', 'push'))
+);

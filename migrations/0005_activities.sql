@@ -1,0 +1,16 @@
+-- What customers did, as the business reported it. A source of record, immutable, erasable with its customer.
+CREATE TABLE activities (
+    account_id   uuid        NOT NULL,
+    -- The entry that accepted it.
+    account_seq  bigint      NOT NULL,
+    activity_id  text        NOT NULL,
+    kind         text        NOT NULL,
+    -- In minor units of the program's currency.
+    amount       bigint      NOT NULL,
+    happened_at  timestamptz NOT NULL,
+    recorded_at  timestamptz NOT NULL,
+    CONSTRAINT activities_pkey PRIMARY KEY (account_id, account_seq),
+    CONSTRAINT activities_activity_id_once UNIQUE (account_id, activity_id),
+    CONSTRAINT activities_kind_known CHECK (kind IN ('purchase')),
+    CONSTRAINT activities_amount_not_negative CHECK (amount >= 0)
+);

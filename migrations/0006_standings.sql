@@ -1,0 +1,16 @@
+-- The tier that each customer holds now, and the progress that decides the next: a projection of entries.
+CREATE TABLE standings (
+    account_id       uuid        NOT NULL,
+    tier_id          text        NOT NULL,
+    since            timestamptz NOT NULL,
+    policy_version   integer     NOT NULL,
+    -- The entry that changed the tier, and the entry that caused the change.
+    changed_seq      bigint      NOT NULL,
+    cause_seq        bigint      NOT NULL,
+    -- Lifetime spend in minor units of the program's currency.
+    qualifying_spend bigint      NOT NULL,
+    -- How many purchases above zero were accepted.
+    purchases        bigint      NOT NULL,
+    CONSTRAINT standings_pkey PRIMARY KEY (account_id),
+    CONSTRAINT standings_progress_not_negative CHECK (qualifying_spend >= 0 AND purchases >= 0)
+);

@@ -1,0 +1,36 @@
+-- What a customer shares to bring others: one code for each campaign. A projection of entries.
+CREATE TABLE referral_codes (
+    account_id  uuid        NOT NULL,
+    campaign_id text        NOT NULL,
+    code        text        NOT NULL,
+    account_seq bigint      NOT NULL,
+    created_at  timestamptz NOT NULL,
+    CONSTRAINT referral_codes_pkey PRIMARY KEY (account_id, campaign_id)
+);
+
+-- The one attempt to bring each new customer, by the account of who was brought. A projection of entries.
+CREATE TABLE referrals (
+    account_id           uuid        NOT NULL,
+    referrer_account_id  uuid        NOT NULL,
+    campaign_id          text        NOT NULL,
+    policy_version       integer     NOT NULL,
+    state                text        NOT NULL,
+    created_seq          bigint      NOT NULL,
+    created_at           timestamptz NOT NULL,
+    expires_at           timestamptz,
+    -- When and by which entry the referral came to its end.
+    ended_seq            bigint,
+    ended_at             timestamptz,
+    -- The activity that qualified, where one did, and the two grants, where they gave points.
+    qualifying_seq       bigint,
+    referrer_reward_seq  bigint,
+    referee_reward_seq   bigint,
+    CONSTRAINT referrals_pkey PRIMARY KEY (account_id),
+    CONSTRAINT referrals_state_known CHECK (state IN ('pending', 'converted', 'expired')),
+    CONSTRAINT referrals_end_whole CHECK (
+        (state = 'pending') = (ended_seq IS NULL) AND (state = 'pending') = (ended_at IS NULL)
+    ),
+    CONSTRAINT referrals_not_oneself CHECK (account_id <> referrer_account_id)
+);
+
+CREATE INDEX referrals_by_referrer ON referrals (referrer_account_id, created_at DESC, account_id DESC);

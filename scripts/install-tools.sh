@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Installs tools of the project's checks, at fixed versions, below target/tools:
+#   scripts/install-tools.sh rustfmt clippy sqlx buf
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+sqlx_version=0.9.0 # the version of the sqlx crate, which writes what the tool compares
+buf_version=1.75.0
+tools=target/tools
+
+as_root() {
+    if [[ $(id -u) -eq 0 ]]; then "$@"; else sudo "$@"; fi
+}
+
+install_sqlx() {
+    if [[ "$("$tools/bin/cargo-sqlx" sqlx --version 2>/dev/null || true)" == *" $sqlx_version" ]]; then return; fi
+    # Without optimization: building takes longer than running it ever will. Without TLS: it talks to a Unix socket.
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install sqlx-cli --version "$sqlx_version" --locked --debug --force \
+        --no-default-features --features postgres,sqlx-toml --root "$tools"
+}
+
+install_npm() {
+    if command -v npm >/dev/null; then return; fi
+    if command -v apt-get >/dev/null; then
+        as_root apt-get -o DPkg::Lock::Timeout=300 update </dev/null
+        as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends nodejs npm </dev/null
+    elif command -v brew >/dev/null; then
+        brew install node </dev/null
+    else
+        echo "install Node.js with npm with this system's package manager" >&2
+        exit 1
+    fi
+}
+
+install_buf() {
+    if [[ "$("$tools/bin/buf" --version 2>/dev/null || true)" == "$buf_version" ]]; then return; fi
+    install_npm
+    npm install --prefix "$tools/buf" --no-save --no-audit --no-fund --loglevel error "@bufbuild/buf@$buf_version"
+    mkdir -p "$tools/bin"
+    ln -sf ../buf/node_modules/.bin/buf "$tools/bin/buf"
+}
+
+for tool in "$@"; do
+    case $tool in
+    rustfmt) cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt ;;
+    clippy) cargo clippy --version >/dev/null 2>&1 || rustup component add clippy ;;
+    sqlx) install_sqlx ;;
+    buf) install_buf ;;
+    *)
+        echo "unknown tool: $tool" >&2
+        exit 2
+        ;;
+    esac
+done

@@ -1,0 +1,162 @@
+//! `ActivityService` on the wire.
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::model::Purchase;
+use super::store::ActivityRow;
+use super::{Activities, RecordActivity, Recorded};
+use crate::book::{Detail, EntryReason};
+use crate::error::{Error, Fields};
+use crate::ids::{ActivityId, CustomerId, ProgramId};
+use crate::money::Money;
+use crate::paging::PageRequest;
+use crate::proto;
+use crate::proto::batch_record_activities_response::Outcome;
+use crate::proto::fields::{deadline_of, parse_instant, parse_money, write_instant, write_money};
+use crate::proto::stream::{answer_each, check_item_id};
+use crate::proto::{activity, record_activity_request};
+use crate::status::to_rpc_status;
+use crate::telemetry;
+use crate::tiers::grpc::write_tier_change;
+
+#[tonic::async_trait]
+impl proto::activity_service_server::ActivityService for Activities {
+    async fn record_activity(
+        &self,
+        request: Request<proto::RecordActivityRequest>,
+    ) -> Result<Response<proto::RecordActivityResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let record = parse_record(request.into_inner(), Fields::default())?;
+        telemetry::record_program(record.program_id.as_str());
+        let echo = record.clone();
+        let recorded = self.record_activity(record, deadline).await?;
+        Ok(Response::new(write_recorded(&recorded, &echo)))
+    }
+
+    type BatchRecordActivitiesStream = ReceiverStream<Result<proto::BatchRecordActivitiesResponse, Status>>;
+
+    async fn batch_record_activities(
+        &self,
+        request: Request<Streaming<proto::BatchRecordActivitiesRequest>>,
+    ) -> Result<Response<Self::BatchRecordActivitiesStream>, Status> {
+        let activities = self.clone();
+        let begin = move |item| {
+            let activities = activities.clone();
+            async move { begin_record(&activities, item).await }.boxed()
+        };
+        Ok(Response::new(answer_each(request.into_inner(), begin)))
+    }
+
+    async fn list_activities(
+        &self,
+        request: Request<proto::ListActivitiesRequest>,
+    ) -> Result<Response<proto::ListActivitiesResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let filters = ["activities", &request.program_id, &request.customer_id];
+        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
+        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
+        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
+            return Err(fields.into_error().into());
+        };
+        telemetry::record_program(program_id.as_str());
+        let (currency, rows, next_page_token) = self.list_activities(&program_id, &customer_id, &page).await?;
+        let write = |row| write_activity(row, &customer_id, |minor| Money { currency, minor });
+        let activities = rows.into_iter().map(write).collect();
+        Ok(Response::new(proto::ListActivitiesResponse { activities, next_page_token }))
+    }
+}
+
+/// Queues one item of a batch; what is bad about it becomes its own outcome.
+async fn begin_record(
+    activities: &Activities,
+    item: proto::BatchRecordActivitiesRequest,
+) -> BoxFuture<'static, proto::BatchRecordActivitiesResponse> {
+    let proto::BatchRecordActivitiesRequest { item_id, activity } = item;
+    let mut fields = Fields::default();
+    check_item_id(&mut fields, &item_id);
+    let queued = match parse_record(activity.unwrap_or_default(), fields) {
+        Ok(record) => {
+            let echo = record.clone();
+            activities.enqueue_activity(record).await.map(|outcome| (outcome, echo))
+        }
+        Err(error) => Err(error),
+    };
+    let answer = |outcome| proto::BatchRecordActivitiesResponse { item_id, outcome: Some(outcome) };
+    match queued {
+        Ok((outcome, echo)) => outcome
+            .map(move |outcome| {
+                answer(match outcome {
+                    Ok(recorded) => Outcome::Recorded(write_recorded(&recorded, &echo)),
+                    Err(error) => Outcome::Error(to_rpc_status(error)),
+                })
+            })
+            .boxed(),
+        Err(error) => ready(answer(Outcome::Error(to_rpc_status(error)))).boxed(),
+    }
+}
+
+fn parse_record(request: proto::RecordActivityRequest, mut fields: Fields) -> Result<RecordActivity, Error> {
+    let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+    let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
+    let activity_id = fields.take("activity_id", ActivityId::try_from(request.activity_id));
+    let happened_at = parse_instant(&mut fields, "happened_at", request.happened_at.as_ref());
+    let amount = match request.activity {
+        Some(record_activity_request::Activity::Purchase(purchase)) => {
+            parse_money(&mut fields, "purchase.amount", purchase.amount.as_ref())
+        }
+        None => fields.take("activity", Err("must be set; the kind of activity known so far is purchase")),
+    };
+    match (program_id, customer_id, activity_id, happened_at, amount) {
+        (Some(program_id), Some(customer_id), Some(activity_id), Some(happened_at), Some(amount))
+            if fields.is_clean() =>
+        {
+            let purchase = Purchase { amount, happened_at };
+            let (enrol, as_history) = (request.enrol, request.as_history);
+            Ok(RecordActivity { program_id, customer_id, activity_id, purchase, enrol, as_history })
+        }
+        _ => Err(fields.into_error()),
+    }
+}
+
+fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::RecordActivityResponse {
+    let Recorded { accepted, entries, replayed } = recorded;
+    let earned = entries.iter().filter(|entry| {
+        matches!(entry.detail, Detail::PointsGranted) && entry.reason == EntryReason::Purchase
+    });
+    let row = ActivityRow {
+        entry_id: accepted.id,
+        activity_id: record.activity_id.clone(),
+        amount: record.purchase.amount.minor,
+        happened_at: record.purchase.happened_at,
+        recorded_at: accepted.recorded_at,
+    };
+    let currency = record.purchase.amount.currency;
+    proto::RecordActivityResponse {
+        activity: Some(write_activity(row, &record.customer_id, |minor| Money { currency, minor })),
+        points_earned: earned.filter_map(|entry| entry.movement).map(|movement| movement.points).sum(),
+        tier_change: entries
+            .iter()
+            .filter(|entry| entry.reason == EntryReason::ThresholdReached)
+            .find_map(write_tier_change),
+        referral_converted: entries.iter().any(|entry| matches!(entry.detail, Detail::ReferralConverted { .. })),
+        entry_ids: entries.iter().map(|entry| entry.id.to_string()).collect(),
+        replayed: *replayed,
+    }
+}
+
+fn write_activity(row: ActivityRow, customer_id: &CustomerId, money: impl Fn(i64) -> Money) -> proto::Activity {
+    let purchase = proto::Purchase { amount: Some(write_money(money(row.amount))) };
+    proto::Activity {
+        activity_id: row.activity_id.into(),
+        customer_id: customer_id.to_string(),
+        activity: Some(activity::Activity::Purchase(purchase)),
+        happened_at: Some(write_instant(row.happened_at)),
+        recorded_at: Some(write_instant(row.recorded_at)),
+        entry_id: row.entry_id.to_string(),
+    }
+}

@@ -1,0 +1,193 @@
+//! Activities: what customers did, as the business reports it. Stands on top of the other rooms, since a purchase can
+//! earn, lift a tier and convert a referral.
+
+pub mod grpc;
+pub mod model;
+pub mod store;
+
+use std::any::TypeId;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use sqlx::PgPool;
+use tokio::time::Instant;
+
+use crate::book::{Book, Command, CommandKey, Decision, Detail, Entry, Halt, Key, Name, NameUse, Written};
+use crate::customers::store::CustomerShelf;
+use crate::customers::{customer_not_found, enrol_by_name, find_account};
+use crate::error::{Error, Reason};
+use crate::ids::{ActivityId, CustomerId, ProgramId};
+use crate::money::Currency;
+use crate::paging::PageRequest;
+use crate::programs::model::ProgramVersion;
+use crate::programs::store::{ProgramShelf, read_version};
+use crate::programs::{current_policy, program_not_found};
+use crate::referrals::store::ReferralShelf;
+use crate::rewards::store::RewardShelf;
+use crate::tiers::model::Standing;
+use crate::tiers::store::StandingShelf;
+use model::{Purchase, accept, check};
+use store::{ActivityRow, ActivityShelf};
+
+/// The use cases of activities.
+#[derive(Clone)]
+pub struct Activities {
+    book: Book,
+    pool: PgPool,
+}
+
+/// An accepted activity with what it brought about, as its entries tell it.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// The entry that accepted it.
+    pub accepted: Entry,
+    /// Everything that its command wrote on the customer's account, in order.
+    pub entries: Vec<Entry>,
+    /// Whether this was a repetition.
+    pub replayed: bool,
+}
+
+impl Activities {
+    /// Activities written through `book` and read from `pool`.
+    #[must_use]
+    pub const fn new(book: Book, pool: PgPool) -> Self {
+        Self { book, pool }
+    }
+
+    /// Accepts an activity, with everything that follows from it.
+    ///
+    /// # Errors
+    /// Every refusal that `activities.proto` lists.
+    pub async fn record_activity(&self, record: RecordActivity, deadline: Option<Instant>) -> Result<Recorded, Error> {
+        into_recorded(self.book.submit(record, deadline).await)
+    }
+
+    /// Queues one activity of a stream; the future is its outcome.
+    ///
+    /// # Errors
+    /// If the book is closing.
+    pub async fn enqueue_activity(
+        &self,
+        record: RecordActivity,
+    ) -> Result<BoxFuture<'static, Result<Recorded, Error>>, Error> {
+        let outcome = self.book.enqueue(record).await?;
+        Ok(Box::pin(async move { into_recorded(outcome.await) }))
+    }
+
+    /// A page of a customer's activities, the newest accepted first, with the currency they are counted in.
+    ///
+    /// # Errors
+    /// If the program or the customer is unknown, or the page token is bad.
+    pub async fn list_activities(
+        &self,
+        program_id: &ProgramId,
+        customer_id: &CustomerId,
+        page: &PageRequest,
+    ) -> Result<(Currency, Vec<ActivityRow>, String), Error> {
+        let before = page.after_number()?;
+        let mut connection = self.pool.acquire().await?;
+        let account_id = find_account(&mut connection, program_id, customer_id).await?;
+        let version = read_version(&mut connection, program_id, None).await?;
+        let version = version.ok_or_else(|| program_not_found(program_id))?;
+        let rows = store::list_activities(&mut connection, account_id, before, page.limit()).await?;
+        let (rows, next_page_token) = page.cut(rows, |row| row.entry_id.account_seq.to_string());
+        Ok((version.program.currency, rows, next_page_token))
+    }
+}
+
+fn into_recorded(outcome: Result<Written, Error>) -> Result<Recorded, Error> {
+    let Written { entries, replayed } = outcome?;
+    let accepted = entries.iter().find(|entry| matches!(entry.detail, Detail::ActivityAccepted { .. })).cloned();
+    let accepted = accepted.ok_or_else(|| Error::Internal("an activity wrote no entry".to_owned()))?;
+    Ok(Recorded { accepted, entries, replayed })
+}
+
+/// Reports an activity.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are described in activities.proto")]
+pub struct RecordActivity {
+    pub program_id: ProgramId,
+    pub customer_id: CustomerId,
+    pub activity_id: ActivityId,
+    pub purchase: Purchase,
+    pub enrol: bool,
+    pub as_history: bool,
+}
+
+impl Command for RecordActivity {
+    fn program_id(&self) -> &ProgramId {
+        &self.program_id
+    }
+
+    fn names(&self) -> Vec<NameUse> {
+        let customer = Name::customer(&self.program_id, &self.customer_id);
+        vec![if self.enrol { NameUse::FindOrOpen(customer) } else { NameUse::Find(customer) }]
+    }
+
+    fn key(&self) -> Option<CommandKey> {
+        let content: [&[u8]; 4] = [
+            b"purchase",
+            self.purchase.amount.currency.code().as_bytes(),
+            &self.purchase.amount.minor.to_be_bytes(),
+            &self.purchase.happened_at.as_microsecond().to_be_bytes(),
+        ];
+        let key = Key::new("activity", self.activity_id.as_str(), &content);
+        Some(CommandKey { key, reused: Reason::ActivityIdReused })
+    }
+
+    fn shelves(&self) -> Vec<TypeId> {
+        let mut shelves = vec![
+            TypeId::of::<ProgramShelf>(),
+            TypeId::of::<StandingShelf>(),
+            TypeId::of::<ReferralShelf>(),
+            TypeId::of::<RewardShelf>(),
+            TypeId::of::<ActivityShelf>(),
+        ];
+        if self.enrol {
+            shelves.push(TypeId::of::<CustomerShelf>());
+        }
+        shelves
+    }
+
+    fn history_at(&self) -> Option<Timestamp> {
+        self.as_history.then_some(self.purchase.happened_at)
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+        let policy = current_policy(decision, &self.program_id)?;
+        let account = decision.find(&Name::customer(&self.program_id, &self.customer_id))?;
+        let account = account.filter(|account| account.head > 0 || self.enrol);
+        let account = account.ok_or_else(|| customer_not_found(&self.customer_id))?;
+        check(&self.purchase, &policy, decision.now())?;
+        let enrolled = if account.head == 0 {
+            enrol_by_name(decision, &policy, account, &self.customer_id)?;
+            first_standing(&policy)
+        } else {
+            None
+        };
+        let entry_id = accept(decision, &policy, account.account_id, &self.purchase, enrolled)?;
+        let row = ActivityRow {
+            entry_id,
+            activity_id: self.activity_id.clone(),
+            amount: self.purchase.amount.minor,
+            happened_at: self.purchase.happened_at,
+            recorded_at: decision.now(),
+        };
+        decision.keep(move |shelf: &mut ActivityShelf| shelf.add(row));
+        Ok(())
+    }
+}
+
+/// What a customer who joins in this very command stands at; its entries are not on the shelf yet.
+fn first_standing(policy: &ProgramVersion) -> Option<Standing> {
+    let first = policy.program.tiers.first()?;
+    Some(Standing {
+        tier_id: first.tier_id.clone(),
+        since: policy.applied_at,
+        policy_version: policy.version,
+        changed_seq: 0,
+        cause_seq: 0,
+        qualifying_spend: 0,
+        purchases: 0,
+    })
+}

@@ -1,0 +1,42 @@
+//! `BenefitService` on the wire.
+
+use tonic::{Request, Response, Status};
+
+use super::Benefits;
+use crate::error::Fields;
+use crate::ids::{CustomerId, ProgramId};
+use crate::paging::PageRequest;
+use crate::programs::grpc::write_benefit;
+use crate::proto;
+use crate::proto::fields::{parse_optional_instant, write_instant};
+use crate::telemetry;
+
+#[tonic::async_trait]
+impl proto::benefit_service_server::BenefitService for Benefits {
+    async fn list_customer_benefits(
+        &self,
+        request: Request<proto::ListCustomerBenefitsRequest>,
+    ) -> Result<Response<proto::ListCustomerBenefitsResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
+        let instant = as_of.map(|as_of| as_of.to_string()).unwrap_or_default();
+        let filters = ["benefits", &request.program_id, &request.customer_id, &instant];
+        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
+        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
+        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
+            return Err(fields.into_error().into());
+        };
+        telemetry::record_program(program_id.as_str());
+        let (customer_tier, benefits, next_page_token) =
+            self.list_customer_benefits(&program_id, &customer_id, as_of, &page).await?;
+        let entitlements = benefits.iter().map(|benefit| proto::Entitlement {
+            benefit: Some(write_benefit(benefit)),
+            tier_id: customer_tier.tier.tier_id.to_string(),
+            since: Some(write_instant(customer_tier.standing.since)),
+            entry_id: customer_tier.causes.first().map(ToString::to_string).unwrap_or_default(),
+        });
+        Ok(Response::new(proto::ListCustomerBenefitsResponse { entitlements: entitlements.collect(), next_page_token }))
+    }
+}

@@ -1,0 +1,406 @@
+//! One batch on one connection: load, settle, decide, write. Nothing here knows what any command is about.
+
+use std::any::TypeId;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::account::{Account, AccountKind};
+use super::command::{CommandKey, Decision, Defect, Halt, MAX_ENTRIES_PER_ACCOUNT, Name, NameUse, Post, View};
+use super::entry::{Entry, Key};
+use super::lane::Job;
+use super::shelf::{Scope, Shelves};
+use super::{Written, store};
+use crate::error::{Error, Reason, Refusal};
+use crate::ids::{AccountId, EntryId, ProgramId};
+
+/// What became of one job of a committed batch.
+pub(super) enum Verdict {
+    /// Carried out, now or before.
+    Written(Written),
+    /// Refused; nothing was written for it.
+    Refused(Error),
+    /// It touches more than this batch locked.
+    Postponed,
+}
+
+/// Why a whole batch was rolled back.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Defect(#[from] Defect),
+}
+
+/// Everything that a batch has loaded and decided.
+struct Batch<'a> {
+    jobs: &'a [Job],
+    now: Timestamp,
+    names: BTreeMap<Name, AccountId>,
+    /// Names that this batch opened accounts for; given back if no entry was put on them.
+    opening: BTreeSet<Name>,
+    /// Names that this batch took for accounts; given back unless a decision kept them.
+    taking: BTreeSet<Name>,
+    kept: BTreeSet<Name>,
+    accounts: BTreeMap<AccountId, Account>,
+    opened: BTreeSet<AccountId>,
+    changed: BTreeSet<AccountId>,
+    reached: Vec<(AccountId, AccountId)>,
+    shelves: Shelves,
+    keys: HashMap<(AccountId, [u8; 32]), Vec<Entry>>,
+    entries: Vec<Entry>,
+}
+
+/// Carries out a batch in one transaction.
+pub(super) async fn carry_out(
+    connection: &mut PgConnection,
+    jobs: &[Job],
+    shelves: Shelves,
+    now: Timestamp,
+) -> Result<Vec<Verdict>, Failure> {
+    let mut transaction = connection.begin().await?;
+    let mut batch = Batch {
+        jobs,
+        now,
+        names: BTreeMap::new(),
+        opening: BTreeSet::new(),
+        taking: BTreeSet::new(),
+        kept: BTreeSet::new(),
+        accounts: BTreeMap::new(),
+        opened: BTreeSet::new(),
+        changed: BTreeSet::new(),
+        reached: Vec::new(),
+        shelves,
+        keys: HashMap::new(),
+        entries: Vec::new(),
+    };
+    batch.load(&mut transaction).await?;
+    let verdicts = batch.decide_all()?;
+    batch.write(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(verdicts)
+}
+
+impl Batch<'_> {
+    async fn load(&mut self, connection: &mut PgConnection) -> Result<(), Failure> {
+        self.resolve(connection).await?;
+        let wanted: BTreeSet<TypeId> = self.jobs.iter().flat_map(|job| job.command.shelves()).collect();
+        let named: Vec<AccountId> =
+            self.names.values().copied().filter(|account| !self.opened.contains(account)).collect();
+        self.reached = self.shelves.reach(connection, &wanted, &named).await?;
+        let mut to_lock: BTreeSet<AccountId> = named.into_iter().collect();
+        to_lock.extend(self.reached.iter().map(|(_, reached)| *reached));
+        let to_lock: Vec<AccountId> = to_lock.into_iter().collect();
+        if !to_lock.is_empty() {
+            let locked = store::lock_accounts(connection, &to_lock).await?;
+            if locked.len() != to_lock.len() {
+                return Err(Defect::new("a name belongs to an account that does not exist").into());
+            }
+            self.accounts.extend(locked.into_iter().map(|account| (account.account_id, account)));
+        }
+        // Statements from here on see what the locks waited for.
+        self.load_keys(connection).await?;
+        let programs: BTreeSet<ProgramId> = self.jobs.iter().map(|job| job.command.program_id().clone()).collect();
+        let scope = Scope { accounts: to_lock, programs: programs.into_iter().collect() };
+        // Whatever is due may concern any shelf.
+        let latest = self.jobs.iter().map(|job| self.instant_of(job)).max().unwrap_or(self.now);
+        let is_due = self.accounts.values().any(|account| {
+            account.next_due_at.is_some_and(|due_at| due_at <= account.time_at(latest))
+        });
+        self.shelves.load(connection, if is_due { None } else { Some(&wanted) }, &scope).await?;
+        Ok(())
+    }
+
+    /// Finds out whose the names are, and takes the free ones that commands want.
+    async fn resolve(&mut self, connection: &mut PgConnection) -> Result<(), Failure> {
+        let uses: Vec<Vec<NameUse>> = self.jobs.iter().map(|job| job.command.names()).collect();
+        let distinct: BTreeSet<&Name> = uses.iter().flatten().map(NameUse::name).collect();
+        self.find(connection, &distinct.into_iter().collect::<Vec<_>>()).await?;
+
+        let mut opening = BTreeMap::new();
+        for name_use in uses.iter().flatten() {
+            if let NameUse::FindOrOpen(name) = name_use
+                && !self.names.contains_key(name)
+            {
+                opening.entry(name.clone()).or_insert_with(AccountId::generate);
+            }
+        }
+        self.opening = self.claim(connection, &opening).await?;
+        for (name, account_id) in opening.into_iter().filter(|(name, _)| self.opening.contains(name)) {
+            let kind = if name.space == "program" { AccountKind::Program } else { AccountKind::Customer };
+            self.accounts.insert(account_id, Account::empty(account_id, name.program_id, kind));
+            self.opened.insert(account_id);
+        }
+
+        let mut taking = BTreeMap::new();
+        for names in &uses {
+            let owner = names.first().and_then(|scope| self.names.get(scope.name()));
+            for name_use in names {
+                if let (NameUse::Take(name), Some(owner)) = (name_use, owner)
+                    && !self.names.contains_key(name)
+                {
+                    taking.entry(name.clone()).or_insert(*owner);
+                }
+            }
+        }
+        self.taking = self.claim(connection, &taking).await?;
+        Ok(())
+    }
+
+    async fn find(&mut self, connection: &mut PgConnection, names: &[&Name]) -> Result<(), Failure> {
+        for (place, account_id) in store::find_names(connection, names).await? {
+            if let Some(name) = names.get(place) {
+                self.names.insert((*name).clone(), account_id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes free names; those that someone else took meanwhile are found again, with their owner.
+    async fn claim(
+        &mut self,
+        connection: &mut PgConnection,
+        claims: &BTreeMap<Name, AccountId>,
+    ) -> Result<BTreeSet<Name>, Failure> {
+        let mut taken = BTreeSet::new();
+        if claims.is_empty() {
+            return Ok(taken);
+        }
+        let won: BTreeSet<(String, String, String)> =
+            store::claim_names(connection, claims).await?.into_iter().collect();
+        let mut lost = Vec::new();
+        for (name, account_id) in claims {
+            let key = (name.program_id.as_str().to_owned(), name.space.to_owned(), name.name.clone());
+            if won.contains(&key) {
+                self.names.insert(name.clone(), *account_id);
+                taken.insert(name.clone());
+            } else {
+                lost.push(name);
+            }
+        }
+        if !lost.is_empty() {
+            self.find(connection, &lost).await?;
+        }
+        Ok(taken)
+    }
+
+    async fn load_keys(&mut self, connection: &mut PgConnection) -> Result<(), Failure> {
+        let wanted: Vec<(AccountId, [u8; 32])> = self
+            .jobs
+            .iter()
+            .filter_map(|job| Some((self.scope_of(job)?, job.command.key()?.key.hash)))
+            .filter(|(account_id, _)| !self.opened.contains(account_id))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut slot = None;
+        for entry in store::find_keys(connection, &wanted).await? {
+            if let Some(key) = entry.key {
+                slot = Some((entry.id.account_id, key.hash));
+            }
+            if let Some(slot) = slot {
+                self.keys.entry(slot).or_default().push(entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// The account of the command's first name.
+    fn scope_of(&self, job: &Job) -> Option<AccountId> {
+        let names = job.command.names();
+        self.names.get(names.first()?.name()).copied()
+    }
+
+    /// The instant a command runs at: history's, if it is past, or the present.
+    fn instant_of(&self, job: &Job) -> Timestamp {
+        job.command.history_at().map_or(self.now, |history_at| history_at.min(self.now))
+    }
+
+    /// Decides every job in order. Once one is postponed, so are those behind it that share a name, to keep their order.
+    fn decide_all(&mut self) -> Result<Vec<Verdict>, Failure> {
+        let mut verdicts = Vec::with_capacity(self.jobs.len());
+        let mut postponed: BTreeSet<Name> = BTreeSet::new();
+        for job in self.jobs {
+            let names: Vec<Name> = job.command.names().into_iter().map(|name_use| name_use.name().clone()).collect();
+            let verdict = if names.iter().any(|name| postponed.contains(name)) {
+                Verdict::Postponed
+            } else {
+                match self.decide(job, &names) {
+                    Ok(written) => Verdict::Written(written),
+                    Err(Halt::Refused(refusal)) => Verdict::Refused(Error::Refused(refusal)),
+                    Err(Halt::OutOfReach) => Verdict::Postponed,
+                    Err(Halt::Defect(defect)) => return Err(defect.into()),
+                }
+            };
+            if matches!(verdict, Verdict::Postponed) {
+                postponed.extend(names);
+            }
+            verdicts.push(verdict);
+        }
+        Ok(verdicts)
+    }
+
+    fn decide(&mut self, job: &Job, names: &[Name]) -> Result<Written, Halt> {
+        let scope = self.scope_of(job);
+        if let (Some(scope), Some(CommandKey { key, reused })) = (scope, job.command.key())
+            && let Some(earlier) = self.keys.get(&(scope, key.hash))
+        {
+            return replay(job.command_id, earlier, &key, reused).map_err(Halt::from);
+        }
+        let at = self.instant_of(job);
+        self.settle(job, names, at)?;
+        let view = View { names: &self.names, accounts: &self.accounts, shelves: &self.shelves };
+        let mut decision = Decision::new(view, at, self.now, job.command_id);
+        job.command.decide(&mut decision)?;
+        let Decision { posts, records, taken, .. } = decision;
+        let key = job.command.key().map(|command_key| command_key.key);
+        let entries = self.accept(posts, Author { job, command_id: job.command_id, at, scope, key })?;
+        for record in records {
+            record(&mut self.shelves)?;
+        }
+        self.kept.extend(taken);
+        let entries: Vec<Entry> =
+            entries.into_iter().filter(|entry| Some(entry.id.account_id) == scope).collect();
+        if let (Some(scope), Some(key)) = (scope, key) {
+            if entries.is_empty() || entries.len() > MAX_ENTRIES_PER_ACCOUNT {
+                return Err(Defect::new("a command with a key must write 1 to 32 entries on its scope").into());
+            }
+            self.keys.insert((scope, key.hash), entries.clone());
+        }
+        Ok(Written { entries, replayed: false })
+    }
+
+    /// Turns whatever fell due on the command's accounts by its instant into entries, in due order.
+    fn settle(&mut self, job: &Job, names: &[Name], at: Timestamp) -> Result<(), Halt> {
+        let named: BTreeSet<AccountId> = names.iter().filter_map(|name| self.names.get(name).copied()).collect();
+        let reached = self.reached.iter().filter(|(from, _)| named.contains(from)).map(|(_, reached)| *reached);
+        let touched: Vec<AccountId> = named.iter().copied().chain(reached).collect();
+        for account_id in touched {
+            while let Some((due_at, account)) = self.accounts.get(&account_id).and_then(|account| {
+                let due_at = account.next_due_at?;
+                (due_at <= account.time_at(at)).then_some((due_at, account))
+            }) {
+                let Some((settled_at, post)) = self.shelves.next_settlement(account, account.time_at(at)) else {
+                    // The note on the account was early: everything is loaded here, so it can be put right.
+                    let next_due_at = self.shelves.next_due(account_id).filter(|next| *next > due_at);
+                    if let Some(account) = self.accounts.get_mut(&account_id) {
+                        account.next_due_at = next_due_at;
+                        self.changed.insert(account_id);
+                    }
+                    continue;
+                };
+                let id = account.next_entry_id();
+                let author = Author { job, command_id: Uuid::now_v7(), at: settled_at, scope: None, key: None };
+                self.accept(vec![(id, post)], author)?;
+                let next_due_at = self.shelves.next_due(account_id);
+                if let Some(account) = self.accounts.get_mut(&account_id) {
+                    account.next_due_at = next_due_at;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives posts their place on the ledger and takes them into the state, all or none.
+    fn accept(&mut self, posts: Vec<(EntryId, Post)>, author: Author<'_>) -> Result<Vec<Entry>, Halt> {
+        let mut trial: BTreeMap<AccountId, Account> = BTreeMap::new();
+        let mut entries = Vec::with_capacity(posts.len());
+        let mut key = author.key;
+        for (id, post) in posts {
+            let account = match trial.entry(id.account_id) {
+                std::collections::btree_map::Entry::Occupied(slot) => slot.into_mut(),
+                std::collections::btree_map::Entry::Vacant(slot) => {
+                    slot.insert(self.accounts.get(&id.account_id).ok_or(Halt::OutOfReach)?.clone())
+                }
+            };
+            let entry = Entry {
+                id,
+                program_id: account.program_id.clone(),
+                detail: post.detail,
+                movement: post.movement,
+                command_id: author.command_id,
+                key: if author.scope == Some(id.account_id) { key.take() } else { None },
+                actor: post.actor,
+                reason: post.reason,
+                policy_version: post.policy_version,
+                causes: post.causes,
+                trace_id: author.job.trace_id,
+                effective_at: account.time_at(author.at),
+                recorded_at: self.now,
+            };
+            account.apply(&entry).map_err(|_| {
+                Refusal::new(Reason::AmountOverflow, "the balance would pass what the book can count")
+            })?;
+            entries.push(entry);
+        }
+        for entry in &entries {
+            self.shelves.apply(entry)?;
+        }
+        for (account_id, mut account) in trial {
+            let due_at = self.shelves.next_due(account_id);
+            account.next_due_at = account.next_due_at.into_iter().chain(due_at).min();
+            self.accounts.insert(account_id, account);
+            self.changed.insert(account_id);
+        }
+        self.entries.extend(entries.iter().cloned());
+        Ok(entries)
+    }
+
+    async fn write(&mut self, connection: &mut PgConnection) -> Result<(), Failure> {
+        let is_empty = |name: &&Name| {
+            let account = self.names.get(*name).and_then(|account_id| self.accounts.get(account_id));
+            account.is_none_or(|account| account.head == 0)
+        };
+        let empty = self.opening.iter().filter(is_empty);
+        let unused: Vec<Name> = empty.chain(self.taking.difference(&self.kept)).cloned().collect();
+        if !unused.is_empty() {
+            store::free_names(connection, &unused).await?;
+        }
+        if !self.entries.is_empty() {
+            store::insert_entries(connection, &self.entries).await?;
+        }
+        let changed = || self.changed.iter().filter_map(|account_id| self.accounts.get(account_id));
+        if changed().any(|account| self.opened.contains(&account.account_id)) {
+            let opened = changed().filter(|account| self.opened.contains(&account.account_id));
+            store::insert_accounts(connection, opened).await?;
+        }
+        if changed().any(|account| !self.opened.contains(&account.account_id)) {
+            let locked = changed().filter(|account| !self.opened.contains(&account.account_id));
+            store::update_accounts(connection, locked).await?;
+        }
+        self.shelves.write(connection).await?;
+        Ok(())
+    }
+}
+
+/// On whose behalf entries are accepted.
+struct Author<'a> {
+    job: &'a Job,
+    command_id: Uuid,
+    at: Timestamp,
+    scope: Option<AccountId>,
+    key: Option<Key>,
+}
+
+/// Answers a command whose key was used before: the same way, or not at all.
+fn replay(command_id: Uuid, earlier: &[Entry], key: &Key, reused: Reason) -> Result<Written, Refusal> {
+    let first = earlier.first();
+    if first.and_then(|entry| entry.key).is_some_and(|used| used.fingerprint == key.fingerprint) {
+        // Its own earlier attempt, committed although the acknowledgement was lost, is no replay.
+        let replayed = first.is_none_or(|entry| entry.command_id != command_id);
+        return Ok(Written { entries: earlier.to_vec(), replayed });
+    }
+    let (what, field) = match reused {
+        Reason::ActivityIdReused => ("this activity id was used for an activity with other content", "entry_id"),
+        _ => ("this idempotency key was used for another request", "entry_id"),
+    };
+    let refusal = Refusal::new(reused, what);
+    Err(match first {
+        Some(entry) => refusal.with(field, entry.id),
+        None => refusal,
+    })
+}

@@ -1,0 +1,262 @@
+//! A command: one intention to write. It says what it needs, and decides, purely, what becomes of it.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::account::Account;
+use super::entry::{Actor, Detail, EntryReason, Key, Movement};
+use super::shelf::{Shelf, Shelves};
+use crate::error::{Reason, Refusal};
+use crate::ids::{AccountId, CustomerId, EntryId, ProgramId, ReferralCode};
+
+/// The most entries that one command may write to one account: a replay reads back this many.
+pub const MAX_ENTRIES_PER_ACCOUNT: usize = 32;
+
+/// A name that is unique beyond an account, and belongs to exactly one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name {
+    /// The program within which the name is unique.
+    pub program_id: ProgramId,
+    /// What kind of name it is.
+    pub space: &'static str,
+    /// The name itself.
+    pub name: String,
+}
+
+impl Name {
+    /// The program's own name.
+    #[must_use]
+    pub fn program(program_id: &ProgramId) -> Self {
+        Self { program_id: program_id.clone(), space: "program", name: String::new() }
+    }
+
+    /// A customer's name.
+    #[must_use]
+    pub fn customer(program_id: &ProgramId, customer_id: &CustomerId) -> Self {
+        Self { program_id: program_id.clone(), space: "customer", name: customer_id.as_str().to_owned() }
+    }
+
+    /// A referral code.
+    #[must_use]
+    pub fn referral_code(program_id: &ProgramId, code: &ReferralCode) -> Self {
+        Self { program_id: program_id.clone(), space: "referral_code", name: code.as_str().to_owned() }
+    }
+}
+
+/// What a command does with a name.
+#[derive(Clone, Debug)]
+pub enum NameUse {
+    /// It must belong to someone already, or the decision will say what is missing.
+    Find(Name),
+    /// If it is free, a new account is made for it.
+    FindOrOpen(Name),
+    /// If it is free, the account of the command's first name takes it.
+    Take(Name),
+}
+
+impl NameUse {
+    /// The name itself.
+    #[must_use]
+    pub const fn name(&self) -> &Name {
+        match self {
+            Self::Find(name) | Self::FindOrOpen(name) | Self::Take(name) => name,
+        }
+    }
+}
+
+/// The idempotency key of a command, and what its reuse with other content is called.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandKey {
+    /// The key and the command's content, hashed.
+    pub key: Key,
+    /// The refusal's reason when the key was used for something else.
+    pub reused: Reason,
+}
+
+/// One intention to write, the same whether it comes alone or among five hundred.
+pub trait Command: Send + Sync {
+    /// The program it belongs to.
+    fn program_id(&self) -> &ProgramId;
+
+    /// The names it resolves. The first is its scope: the account that its idempotency key belongs to.
+    fn names(&self) -> Vec<NameUse>;
+
+    /// Its idempotency key, unless it is naturally idempotent.
+    fn key(&self) -> Option<CommandKey>;
+
+    /// The shelves that its decision reads or that its entries change.
+    fn shelves(&self) -> Vec<TypeId>;
+
+    /// The instant to run at instead of the present, for history.
+    fn history_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// Decides, from what is loaded alone. A decision that is halted leaves no trace.
+    ///
+    /// # Errors
+    /// [`Halt`]: a refusal, or something the batch must see to.
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt>;
+}
+
+/// Something that contradicts the book's own rules: a bug or a damaged database, never the caller's doing.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Defect(String);
+
+impl Defect {
+    /// A defect, described for whoever mends it.
+    pub fn new(description: impl Into<String>) -> Self {
+        Self(description.into())
+    }
+}
+
+/// Why a decision did not come to its end.
+#[derive(Debug)]
+pub enum Halt {
+    /// State or rules refuse the command.
+    Refused(Refusal),
+    /// The command turned out to touch an account that this batch did not lock; it waits for the next.
+    OutOfReach,
+    /// A bug.
+    Defect(Defect),
+}
+
+impl From<Refusal> for Halt {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Defect> for Halt {
+    fn from(defect: Defect) -> Self {
+        Self::Defect(defect)
+    }
+}
+
+/// What a decision puts on the ledger, before the book gives it its place there.
+#[derive(Clone, Debug)]
+pub struct Post {
+    /// What happened.
+    pub detail: Detail,
+    /// The points that move.
+    pub movement: Option<Movement>,
+    /// On whose behalf.
+    pub actor: Actor,
+    /// Why.
+    pub reason: EntryReason,
+    /// The program version that decided.
+    pub policy_version: i32,
+    /// The entries that caused it.
+    pub causes: Vec<EntryId>,
+}
+
+/// Adds a source row to a shelf once the decision is accepted.
+pub(super) type Record = Box<dyn FnOnce(&mut Shelves) -> Result<(), Defect> + Send>;
+
+/// What is loaded, for a decision to look at.
+pub struct View<'a> {
+    pub(super) names: &'a BTreeMap<Name, AccountId>,
+    pub(super) accounts: &'a BTreeMap<AccountId, Account>,
+    pub(super) shelves: &'a Shelves,
+}
+
+/// A decision under way: it looks at what is loaded and collects what shall be written.
+pub struct Decision<'a> {
+    view: View<'a>,
+    at: Timestamp,
+    now: Timestamp,
+    command_id: Uuid,
+    pub(super) posts: Vec<(EntryId, Post)>,
+    pub(super) records: Vec<Record>,
+    pub(super) taken: Vec<Name>,
+}
+
+impl<'a> Decision<'a> {
+    pub(super) const fn new(view: View<'a>, at: Timestamp, now: Timestamp, command_id: Uuid) -> Self {
+        Self { view, at, now, command_id, posts: Vec::new(), records: Vec::new(), taken: Vec::new() }
+    }
+
+    /// The instant the command runs at: the present, or history's.
+    #[must_use]
+    pub const fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// The present instant.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The command's own id; the same when it is tried again.
+    #[must_use]
+    pub const fn command_id(&self) -> Uuid {
+        self.command_id
+    }
+
+    /// The account a name belongs to; one without entries was opened for this very command.
+    ///
+    /// # Errors
+    /// [`Halt::OutOfReach`] if it belongs to an account that is not locked.
+    pub fn find(&self, name: &Name) -> Result<Option<&'a Account>, Halt> {
+        match self.view.names.get(name) {
+            Some(account_id) => self.account(*account_id).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A locked account.
+    ///
+    /// # Errors
+    /// [`Halt::OutOfReach`] if it is not locked.
+    pub fn account(&self, account_id: AccountId) -> Result<&'a Account, Halt> {
+        self.view.accounts.get(&account_id).ok_or(Halt::OutOfReach)
+    }
+
+    /// A capability's rows.
+    ///
+    /// # Errors
+    /// [`Halt::Defect`] if the house has no such shelf.
+    pub fn shelf<S: Shelf>(&self) -> Result<&'a S, Halt> {
+        Ok(self.view.shelves.get()?)
+    }
+
+    /// The id that the next entry of an account will get, so that entries may point at each other.
+    ///
+    /// # Errors
+    /// [`Halt::OutOfReach`] if the account is not locked.
+    pub fn next_entry_id(&self, account_id: AccountId) -> Result<EntryId, Halt> {
+        let mut id = self.account(account_id)?.next_entry_id();
+        if let Some((last, _)) = self.posts.iter().rev().find(|(posted, _)| posted.account_id == account_id) {
+            id.account_seq = last.account_seq.saturating_add(1);
+        }
+        Ok(id)
+    }
+
+    /// Puts an entry on an account.
+    ///
+    /// # Errors
+    /// [`Halt::OutOfReach`] if the account is not locked.
+    pub fn post(&mut self, account_id: AccountId, post: Post) -> Result<EntryId, Halt> {
+        let id = self.next_entry_id(account_id)?;
+        self.posts.push((id, post));
+        Ok(id)
+    }
+
+    /// Adds a row of a source of record, such as a dossier, together with the entries.
+    pub fn keep<S: Shelf>(&mut self, record: impl FnOnce(&mut S) + Send + 'static) {
+        self.records.push(Box::new(move |shelves| {
+            record(shelves.get_mut()?);
+            Ok(())
+        }));
+    }
+
+    /// Keeps a name that the command asked to [`Take`](NameUse::Take); one that is not kept is free again.
+    pub fn take_name(&mut self, name: Name) {
+        self.taken.push(name);
+    }
+}

@@ -1,0 +1,94 @@
+//! An account as its entries say it is: the same code as when writing, in memory, for time travel and rebuilding.
+
+use jiff::Timestamp;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::account::{Account, AccountKind};
+use super::command::Defect;
+use super::entry::{Detail, Entry};
+use super::shelf::Shelves;
+use super::store;
+use crate::ids::AccountId;
+
+/// An account and its rows as they were at an instant.
+pub struct Folded {
+    /// The head and the balance.
+    pub account: Account,
+    /// Every capability's rows of this account.
+    pub shelves: Shelves,
+}
+
+impl Folded {
+    /// Takes an account's entries, in order and from the first, into empty shelves.
+    ///
+    /// # Errors
+    /// [`Defect`] if the entries contradict each other.
+    pub fn from_entries(entries: &[Entry], mut shelves: Shelves) -> Result<Option<Self>, Defect> {
+        let Some(first) = entries.first() else { return Ok(None) };
+        let kind = match first.detail {
+            Detail::ProgramApplied { .. } => AccountKind::Program,
+            _ => AccountKind::Customer,
+        };
+        let mut account = Account::empty(first.id.account_id, first.program_id.clone(), kind);
+        for entry in entries {
+            if entry.id != account.next_entry_id() {
+                return Err(Defect::new(format!("entry {} is missing", account.next_entry_id())));
+            }
+            account.apply(entry).map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
+            shelves.apply(entry)?;
+        }
+        account.next_due_at = shelves.next_due(account.account_id);
+        Ok(Some(Self { account, shelves }))
+    }
+
+    /// Does in memory whatever time alone does to the account by `until`: what the book would write if it were
+    /// touched then.
+    ///
+    /// # Errors
+    /// [`Defect`] if a due contradicts the entries.
+    pub fn settle(&mut self, until: Timestamp) -> Result<(), Defect> {
+        while let Some((due_at, post)) = self.shelves.next_settlement(&self.account, until) {
+            let effective_at = self.account.time_at(due_at);
+            let entry = Entry {
+                id: self.account.next_entry_id(),
+                program_id: self.account.program_id.clone(),
+                detail: post.detail,
+                movement: post.movement,
+                command_id: Uuid::nil(),
+                key: None,
+                actor: post.actor,
+                reason: post.reason,
+                policy_version: post.policy_version,
+                causes: post.causes,
+                trace_id: [0; 16],
+                effective_at,
+                recorded_at: effective_at,
+            };
+            self.account.apply(&entry).map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
+            self.shelves.apply(&entry)?;
+        }
+        Ok(())
+    }
+}
+
+/// The account at `as_of`: what was answered then. None if it had no entries yet.
+///
+/// # Errors
+/// If the database cannot be read, or the entries contradict each other.
+pub async fn fold(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    as_of: Timestamp,
+    shelves: Shelves,
+) -> Result<Option<Folded>, sqlx::Error> {
+    let entries = store::read_entries_until(connection, account_id, as_of).await?;
+    let fold_and_settle = || {
+        let mut folded = Folded::from_entries(&entries, shelves)?;
+        if let Some(folded) = &mut folded {
+            folded.settle(as_of)?;
+        }
+        Ok(folded)
+    };
+    fold_and_settle().map_err(|defect: Defect| sqlx::Error::Decode(Box::new(defect)))
+}

@@ -1,0 +1,438 @@
+//! The book's SQL: names, locks, entries and heads, each for a whole batch in one statement.
+
+use std::collections::BTreeMap;
+
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::account::{Account, AccountKind, Balance};
+use super::command::{Defect, MAX_ENTRIES_PER_ACCOUNT, Name};
+use super::entry::{Actor, Entry, EntryReason, Key, Movement, Pocket};
+use crate::ids::{AccountId, EntryId, ProgramId};
+use crate::telemetry::statement;
+
+/// A ledger row as Postgres returns it.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the columns are described in the migration")]
+pub struct EntryRow {
+    pub account_id: Uuid,
+    pub account_seq: i64,
+    pub program_id: String,
+    pub from_pocket: Option<String>,
+    pub to_pocket: Option<String>,
+    pub points: Option<i64>,
+    pub detail: serde_json::Value,
+    pub command_id: Uuid,
+    pub key_hash: Option<Vec<u8>>,
+    pub fingerprint: Option<Vec<u8>>,
+    pub actor: String,
+    pub reason: String,
+    pub policy_version: i32,
+    pub causes: Vec<String>,
+    pub trace_id: Vec<u8>,
+    pub effective_at: jiff_sqlx::Timestamp,
+    pub recorded_at: jiff_sqlx::Timestamp,
+    pub content_hash: Vec<u8>,
+}
+
+impl TryFrom<EntryRow> for Entry {
+    type Error = sqlx::Error;
+
+    fn try_from(row: EntryRow) -> Result<Self, Self::Error> {
+        row.into_entry().map_err(|defect| sqlx::Error::Decode(Box::new(defect)))
+    }
+}
+
+impl EntryRow {
+    fn into_entry(self) -> Result<Entry, Defect> {
+        let damaged = |what: &str| Defect::new(format!("entry {}.{}: {what}", self.account_id, self.account_seq));
+        let pocket = |word: &str| Pocket::from_stored(word).ok_or_else(|| damaged("unknown pocket"));
+        let movement = match (&self.from_pocket, &self.to_pocket, self.points) {
+            (Some(from), Some(to), Some(points)) => Some(Movement { from: pocket(from)?, to: pocket(to)?, points }),
+            _ => None,
+        };
+        let key = match (&self.key_hash, &self.fingerprint) {
+            (Some(hash), Some(fingerprint)) => Some(Key {
+                hash: hash.as_slice().try_into().map_err(|_| damaged("key length"))?,
+                fingerprint: fingerprint.as_slice().try_into().map_err(|_| damaged("fingerprint length"))?,
+            }),
+            _ => None,
+        };
+        let causes: Result<_, _> = self.causes.iter().map(|cause| cause.parse()).collect();
+        Ok(Entry {
+            id: EntryId { account_id: AccountId(self.account_id), account_seq: self.account_seq },
+            program_id: ProgramId::try_from(self.program_id.as_str()).map_err(damaged)?,
+            detail: serde_json::from_value(self.detail.clone()).map_err(|error| damaged(&error.to_string()))?,
+            movement,
+            command_id: self.command_id,
+            key,
+            actor: Actor::from_stored(&self.actor).ok_or_else(|| damaged("unknown actor"))?,
+            reason: EntryReason::from_stored(&self.reason).ok_or_else(|| damaged("unknown reason"))?,
+            policy_version: self.policy_version,
+            causes: causes.map_err(damaged)?,
+            trace_id: self.trace_id.as_slice().try_into().map_err(|_| damaged("trace id length"))?,
+            effective_at: self.effective_at.to_jiff(),
+            recorded_at: self.recorded_at.to_jiff(),
+        })
+    }
+}
+
+/// Names as parallel columns, for a statement over all of them.
+fn columns<'a>(names: impl Iterator<Item = &'a Name>) -> (Vec<String>, Vec<String>, Vec<String>) {
+    let mut columns = (Vec::new(), Vec::new(), Vec::new());
+    for name in names {
+        columns.0.push(name.program_id.as_str().to_owned());
+        columns.1.push(name.space.to_owned());
+        columns.2.push(name.name.clone());
+    }
+    columns
+}
+
+/// Tells whose the names are; those that belong to no one are left out.
+pub(super) async fn find_names(
+    connection: &mut PgConnection,
+    names: &[&Name],
+) -> Result<Vec<(usize, AccountId)>, sqlx::Error> {
+    let (programs, spaces, texts) = columns(names.iter().copied());
+    let rows = sqlx::query!(
+        r#"SELECT u.place AS "place!", n.account_id
+           FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u (program_id, space, name, place)
+           JOIN names n ON n.program_id = u.program_id AND n.space = u.space AND n.name = u.name"#,
+        &programs,
+        &spaces,
+        &texts,
+    )
+    .fetch_all(connection)
+    .instrument(statement("SELECT names"))
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (usize::try_from(row.place - 1).unwrap_or(usize::MAX), AccountId(row.account_id)))
+        .collect())
+}
+
+/// Takes free names for accounts, and tells which were won. Sorted, so that two batches wait for each other in one
+/// order only.
+pub(super) async fn claim_names(
+    connection: &mut PgConnection,
+    claims: &BTreeMap<Name, AccountId>,
+) -> Result<Vec<(String, String, String)>, sqlx::Error> {
+    let (programs, spaces, texts) = columns(claims.keys());
+    let accounts: Vec<Uuid> = claims.values().map(|account| account.0).collect();
+    let rows = sqlx::query!(
+        "INSERT INTO names (program_id, space, name, account_id)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) AS u (program_id, space, name, account_id)
+         ORDER BY program_id, space, name
+         ON CONFLICT DO NOTHING RETURNING program_id, space, name",
+        &programs,
+        &spaces,
+        &texts,
+        &accounts,
+    )
+    .fetch_all(connection)
+    .instrument(statement("INSERT names"))
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.program_id, row.space, row.name)).collect())
+}
+
+/// Gives names back that no accepted command of the batch used.
+pub(super) async fn free_names(connection: &mut PgConnection, names: &[Name]) -> Result<(), sqlx::Error> {
+    let (programs, spaces, texts) = columns(names.iter());
+    sqlx::query!(
+        "DELETE FROM names n USING unnest($1::text[], $2::text[], $3::text[]) AS u (program_id, space, name)
+         WHERE n.program_id = u.program_id AND n.space = u.space AND n.name = u.name",
+        &programs,
+        &spaces,
+        &texts,
+    )
+    .execute(connection)
+    .instrument(statement("DELETE names"))
+    .await?;
+    Ok(())
+}
+
+/// Locks accounts in one order, customers' before programs'. A lock that waited returns the row as it is then.
+pub(super) async fn lock_accounts(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<Vec<Account>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query!(
+        r#"SELECT account_id, program_id, kind, head, effective_at, next_due_at,
+                  issued, owed, pending, available, held, redeemed, expired, cancelled
+           FROM accounts WHERE account_id = ANY($1) ORDER BY kind, account_id FOR UPDATE"#,
+        &ids,
+    )
+    .fetch_all(connection)
+    .instrument(statement("SELECT accounts"))
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let damaged = |what: &str| sqlx::Error::Decode(Box::new(Defect::new(format!("{}: {what}", row.account_id))));
+            Ok(Account {
+                account_id: AccountId(row.account_id),
+                program_id: ProgramId::try_from(row.program_id.as_str()).map_err(damaged)?,
+                kind: AccountKind::from_stored(&row.kind).ok_or_else(|| damaged("unknown kind"))?,
+                head: row.head,
+                effective_at: Some(row.effective_at.to_jiff()),
+                next_due_at: row.next_due_at.map(jiff_sqlx::Timestamp::to_jiff),
+                balance: Balance {
+                    issued: row.issued,
+                    owed: row.owed,
+                    pending: row.pending,
+                    available: row.available,
+                    held: row.held,
+                    redeemed: row.redeemed,
+                    expired: row.expired,
+                    cancelled: row.cancelled,
+                },
+            })
+        })
+        .collect()
+}
+
+/// Finds the entries of commands whose idempotency keys were used before.
+pub(super) async fn find_keys(
+    connection: &mut PgConnection,
+    keys: &[(AccountId, [u8; 32])],
+) -> Result<Vec<Entry>, sqlx::Error> {
+    let accounts: Vec<Uuid> = keys.iter().map(|(account, _)| account.0).collect();
+    let hashes: Vec<Vec<u8>> = keys.iter().map(|(_, hash)| hash.to_vec()).collect();
+    let rows = sqlx::query_as!(
+        EntryRow,
+        r#"SELECT e.account_id, e.account_seq, e.program_id, e.from_pocket, e.to_pocket, e.points, e.detail,
+                  e.command_id, e.key_hash, e.fingerprint, e.actor, e.reason, e.policy_version, e.causes,
+                  e.trace_id, e.effective_at, e.recorded_at, e.content_hash
+           FROM unnest($1::uuid[], $2::bytea[]) AS k (account_id, key_hash)
+           JOIN ledger_entries f ON f.account_id = k.account_id AND f.key_hash = k.key_hash
+           JOIN ledger_entries e ON e.account_id = f.account_id AND e.command_id = f.command_id
+            AND e.account_seq >= f.account_seq AND e.account_seq < f.account_seq + $3
+           ORDER BY e.account_id, e.account_seq"#,
+        &accounts,
+        &hashes,
+        i64::try_from(MAX_ENTRIES_PER_ACCOUNT).unwrap_or(i64::MAX),
+    )
+    .fetch_all(connection)
+    .instrument(statement("SELECT ledger_entries"))
+    .await?;
+    rows.into_iter().map(Entry::try_from).collect()
+}
+
+/// The columns of a multi-row insert into the ledger.
+#[derive(Default)]
+struct EntryColumns {
+    account_id: Vec<Uuid>,
+    account_seq: Vec<i64>,
+    program_id: Vec<String>,
+    kind: Vec<&'static str>,
+    from_pocket: Vec<Option<&'static str>>,
+    to_pocket: Vec<Option<&'static str>>,
+    points: Vec<Option<i64>>,
+    detail: Vec<String>,
+    command_id: Vec<Uuid>,
+    key_hash: Vec<Option<Vec<u8>>>,
+    fingerprint: Vec<Option<Vec<u8>>>,
+    actor: Vec<&'static str>,
+    reason: Vec<&'static str>,
+    policy_version: Vec<i32>,
+    causes: Vec<String>,
+    trace_id: Vec<Vec<u8>>,
+    effective_at: Vec<jiff_sqlx::Timestamp>,
+    recorded_at: Vec<jiff_sqlx::Timestamp>,
+    content_hash: Vec<Vec<u8>>,
+}
+
+impl EntryColumns {
+    fn push(&mut self, entry: &Entry) -> Result<(), serde_json::Error> {
+        self.account_id.push(entry.id.account_id.0);
+        self.account_seq.push(entry.id.account_seq);
+        self.program_id.push(entry.program_id.as_str().to_owned());
+        self.kind.push(entry.detail.kind());
+        self.from_pocket.push(entry.movement.map(|movement| movement.from.as_str()));
+        self.to_pocket.push(entry.movement.map(|movement| movement.to.as_str()));
+        self.points.push(entry.movement.map(|movement| movement.points));
+        self.detail.push(entry.detail.to_canonical_json()?);
+        self.command_id.push(entry.command_id);
+        self.key_hash.push(entry.key.map(|key| key.hash.to_vec()));
+        self.fingerprint.push(entry.key.map(|key| key.fingerprint.to_vec()));
+        self.actor.push(entry.actor.as_str());
+        self.reason.push(entry.reason.as_str());
+        self.policy_version.push(entry.policy_version);
+        // Unnesting flattens arrays of arrays, so each row's causes travel as the text of one: ids need no quoting.
+        let causes: Vec<String> = entry.causes.iter().map(ToString::to_string).collect();
+        self.causes.push(format!("{{{}}}", causes.join(",")));
+        self.trace_id.push(entry.trace_id.to_vec());
+        self.effective_at.push(entry.effective_at.to_sqlx());
+        self.recorded_at.push(entry.recorded_at.to_sqlx());
+        self.content_hash.push(entry.hash()?.to_vec());
+        Ok(())
+    }
+}
+
+/// Adds entries to the ledger.
+pub(super) async fn insert_entries(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    let mut rows = EntryColumns::default();
+    for entry in entries {
+        rows.push(entry).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    }
+    sqlx::query!(
+        "INSERT INTO ledger_entries (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail,
+             command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at,
+             recorded_at, content_hash)
+         SELECT u.account_id, u.account_seq, u.program_id, u.kind, u.from_pocket, u.to_pocket, u.points,
+             u.detail::jsonb, u.command_id, u.key_hash, u.fingerprint, u.actor, u.reason, u.policy_version,
+             u.causes::text[], u.trace_id, u.effective_at, u.recorded_at, u.content_hash
+         FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
+             $8::text[], $9::uuid[], $10::bytea[], $11::bytea[], $12::text[], $13::text[], $14::int[], $15::text[],
+             $16::bytea[], $17::timestamptz[], $18::timestamptz[], $19::bytea[])
+         AS u (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail, command_id,
+             key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at,
+             content_hash)",
+        &rows.account_id,
+        &rows.account_seq,
+        &rows.program_id,
+        &rows.kind as _,
+        &rows.from_pocket as _,
+        &rows.to_pocket as _,
+        &rows.points as _,
+        &rows.detail,
+        &rows.command_id,
+        &rows.key_hash as _,
+        &rows.fingerprint as _,
+        &rows.actor as _,
+        &rows.reason as _,
+        &rows.policy_version,
+        &rows.causes,
+        &rows.trace_id,
+        &rows.effective_at,
+        &rows.recorded_at,
+        &rows.content_hash,
+    )
+    .execute(connection)
+    .instrument(statement("INSERT ledger_entries"))
+    .await?;
+    Ok(())
+}
+
+/// The columns of a multi-row write of accounts.
+#[derive(Default)]
+struct AccountColumns {
+    account_id: Vec<Uuid>,
+    program_id: Vec<String>,
+    kind: Vec<&'static str>,
+    head: Vec<i64>,
+    effective_at: Vec<Option<jiff_sqlx::Timestamp>>,
+    next_due_at: Vec<Option<jiff_sqlx::Timestamp>>,
+    pockets: [Vec<i64>; 8],
+}
+
+impl<'a> FromIterator<&'a Account> for AccountColumns {
+    fn from_iter<I: IntoIterator<Item = &'a Account>>(accounts: I) -> Self {
+        let mut rows = Self::default();
+        for account in accounts {
+            rows.account_id.push(account.account_id.0);
+            rows.program_id.push(account.program_id.as_str().to_owned());
+            rows.kind.push(account.kind.as_str());
+            rows.head.push(account.head);
+            rows.effective_at.push(account.effective_at.map(|instant| instant.to_sqlx()));
+            rows.next_due_at.push(account.next_due_at.map(|instant| instant.to_sqlx()));
+            let Balance { issued, owed, pending, available, held, redeemed, expired, cancelled } = account.balance;
+            let counts = [issued, owed, pending, available, held, redeemed, expired, cancelled];
+            for (column, count) in rows.pockets.iter_mut().zip(counts) {
+                column.push(count);
+            }
+        }
+        rows
+    }
+}
+
+/// Adds accounts that were opened in this batch.
+pub(super) async fn insert_accounts<'a>(
+    connection: &mut PgConnection,
+    accounts: impl Iterator<Item = &'a Account>,
+) -> Result<(), sqlx::Error> {
+    let rows = AccountColumns::from_iter(accounts);
+    let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &rows.pockets;
+    sqlx::query!(
+        "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
+             available, held, redeemed, expired, cancelled)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::timestamptz[],
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
+             $14::bigint[])",
+        &rows.account_id,
+        &rows.program_id,
+        &rows.kind as _,
+        &rows.head,
+        &rows.effective_at as _,
+        &rows.next_due_at as _,
+        issued,
+        owed,
+        pending,
+        available,
+        held,
+        redeemed,
+        expired,
+        cancelled,
+    )
+    .execute(connection)
+    .instrument(statement("INSERT accounts"))
+    .await?;
+    Ok(())
+}
+
+/// Writes the heads of locked accounts.
+pub(super) async fn update_accounts<'a>(
+    connection: &mut PgConnection,
+    accounts: impl Iterator<Item = &'a Account>,
+) -> Result<(), sqlx::Error> {
+    let rows = AccountColumns::from_iter(accounts);
+    let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &rows.pockets;
+    sqlx::query!(
+        "UPDATE accounts a SET head = u.head, effective_at = u.effective_at, next_due_at = u.next_due_at,
+             issued = u.issued, owed = u.owed, pending = u.pending, available = u.available, held = u.held,
+             redeemed = u.redeemed, expired = u.expired, cancelled = u.cancelled
+         FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::bigint[],
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+         AS u (account_id, head, effective_at, next_due_at, issued, owed, pending, available, held, redeemed, expired,
+             cancelled)
+         WHERE a.account_id = u.account_id",
+        &rows.account_id,
+        &rows.head,
+        &rows.effective_at as _,
+        &rows.next_due_at as _,
+        issued,
+        owed,
+        pending,
+        available,
+        held,
+        redeemed,
+        expired,
+        cancelled,
+    )
+    .execute(connection)
+    .instrument(statement("UPDATE accounts"))
+    .await?;
+    Ok(())
+}
+
+/// Every entry of an account up to an instant, in order.
+pub(super) async fn read_entries_until(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    until: jiff::Timestamp,
+) -> Result<Vec<Entry>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        EntryRow,
+        "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
+                fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, content_hash
+         FROM ledger_entries WHERE account_id = $1 AND effective_at <= $2 ORDER BY account_seq",
+        account_id.0,
+        until.to_sqlx() as _,
+    )
+    .fetch_all(connection)
+    .instrument(statement("SELECT ledger_entries"))
+    .await?;
+    rows.into_iter().map(Entry::try_from).collect()
+}

@@ -1,0 +1,198 @@
+//! The processes that a measurement needs: this very program as the service, and as the echo.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use std::{env, fs};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::transport::Endpoint;
+
+use super::super::client::endpoint;
+use super::super::error::with_causes;
+use super::super::{CliError, wait};
+use crate::embedded_postgres::{DATABASE, OWNER_ROLE, throwaway_dir};
+
+/// How long a process may take until it answers.
+const LONGEST_START: Duration = Duration::from_secs(60);
+/// How long the service may take to end; Postgres ends with it.
+const LONGEST_STOP: Duration = Duration::from_secs(90);
+/// How much of a failed service's log is told.
+const LAST_LINES: usize = 20;
+
+/// A service with a database of its own, both for one run.
+pub(super) struct Service {
+    process: Process,
+    /// Removed with all that is in it when this is dropped.
+    directory: TempDir,
+}
+
+impl Service {
+    /// Starts it; it is not [ready](Self::ready) yet.
+    pub(super) async fn start(postgres_bin: Option<&Path>) -> Result<Self, CliError> {
+        let failed = |error: std::io::Error| CliError::failed(format_args!("cannot make a directory: {error}"));
+        let directory = throwaway_dir().map_err(failed)?;
+        let mut command = this_program()?;
+        command.arg("serve").arg("--throwaway-database").arg("--data-dir").arg(directory.path().join("data"));
+        if let Some(bin_dir) = postgres_bin {
+            command.arg("--postgres-bin").arg(bin_dir);
+        }
+        let process = Process::spawn("the service", command, directory.path().join("serve.log"))?;
+        Ok(Self { process, directory })
+    }
+
+    /// Waits until it serves.
+    pub(super) async fn ready(&mut self) -> Result<(), CliError> {
+        let endpoint = endpoint(&self.process.address)?;
+        self.process.wait_until(|| async { wait::look(&endpoint).await }).await
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.process.address.clone()
+    }
+
+    /// How `libpq` connects to its database as the owner of all tables.
+    pub(super) fn owner_connection(&self) -> Result<String, CliError> {
+        // The socket's directory may be a link, where the way to the data directory is too long for a socket.
+        let socket_dir = self.directory.path().join("data").join("socket").canonicalize();
+        let socket_dir =
+            socket_dir.map_err(|error| CliError::failed(format_args!("cannot find the database's socket: {error}")))?;
+        let host = socket_dir.to_string_lossy().replace('\\', "\\\\").replace('\'', "\\'");
+        Ok(format!("host='{host}' port=5432 user={OWNER_ROLE} dbname={DATABASE}"))
+    }
+
+    /// Stops it, its database with it, and removes what they wrote.
+    pub(super) async fn stop(self) -> Result<(), CliError> {
+        let status = self.process.stop().await;
+        let removed = self.directory.close();
+        removed.map_err(|error| CliError::failed(format_args!("cannot remove the throw-away database: {error}")))?;
+        match status {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(CliError::failed(format_args!("the service ended with {status}"))),
+            None => Err(CliError::failed("the service did not stop in time and was killed")),
+        }
+    }
+}
+
+/// The bare tonic server in its own process, as the service is in its own.
+pub(super) struct EchoServer {
+    process: Process,
+    _directory: TempDir,
+}
+
+impl EchoServer {
+    /// Starts it; it is not [ready](Self::ready) yet.
+    pub(super) fn start() -> Result<Self, CliError> {
+        let directory = tempfile::tempdir();
+        let directory =
+            directory.map_err(|error| CliError::failed(format_args!("cannot make a directory: {error}")))?;
+        let mut command = this_program()?;
+        command.arg("bench-echo");
+        let process = Process::spawn("the echo", command, directory.path().join("echo.log"))?;
+        Ok(Self { process, _directory: directory })
+    }
+
+    /// Waits until it listens.
+    pub(super) async fn ready(&mut self) -> Result<(), CliError> {
+        let endpoint = self.endpoint()?;
+        let connect = || async { endpoint.connect().await.map(drop).map_err(|error| with_causes(&error)) };
+        self.process.wait_until(connect).await
+    }
+
+    pub(super) fn endpoint(&self) -> Result<Endpoint, CliError> {
+        endpoint(&self.process.address)
+    }
+
+    /// Stops it; it has nothing to finish.
+    pub(super) async fn stop(self) {
+        self.process.stop().await;
+    }
+}
+
+/// This executable, without what the environment would have it do otherwise: a run must not end up in a database that
+/// someone's shell happens to name.
+fn this_program() -> Result<Command, CliError> {
+    let program = env::current_exe();
+    let program =
+        program.map_err(|error| CliError::failed(format_args!("cannot tell where this program is: {error}")))?;
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("GOLDBOOK_") && name != "GOLDBOOK_LOG" {
+            command.env_remove(name);
+        }
+    }
+    Ok(command)
+}
+
+/// A child that listens on a port of its own and writes its log to a file.
+struct Process {
+    name: &'static str,
+    child: Child,
+    address: String,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts it with `--listen` added.
+    fn spawn(name: &'static str, mut command: Command, log: PathBuf) -> Result<Self, CliError> {
+        let failed = |error: std::io::Error| CliError::failed(format_args!("cannot start {name}: {error}"));
+        // Free a moment ago; were it taken meanwhile, the child would say so and end.
+        let listen = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(failed)?;
+        let output = File::create(&log).map_err(failed)?;
+        command.arg("--listen").arg(listen.to_string());
+        command.stdin(Stdio::null()).stdout(output.try_clone().map_err(failed)?).stderr(output);
+        // A Ctrl-C is for us, who then stop it in order; should we end by a panic, it ends too.
+        command.process_group(0).kill_on_drop(true);
+        let child = command.spawn().map_err(failed)?;
+        Ok(Self { name, child, address: format!("http://{listen}"), log })
+    }
+
+    /// Waits until `look` finds it there; not for ever, and not when it has ended.
+    async fn wait_until<F: Future<Output = Result<(), String>>>(
+        &mut self,
+        look: impl Fn() -> F,
+    ) -> Result<(), CliError> {
+        let give_up = Instant::now() + LONGEST_START;
+        while let Err(what_came) = look().await {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                let log = self.last_words();
+                return Err(CliError::failed(format_args!("{} ended with {status}:\n{log}", self.name)));
+            }
+            if Instant::now() > give_up {
+                let log = self.last_words();
+                return Err(CliError::failed(format_args!("{} does not answer: {what_came}\n{log}", self.name)));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Asks it to end and waits, not for ever; how it ended, or none if it had to be killed.
+    async fn stop(mut self) -> Option<ExitStatus> {
+        // While it was not waited for, its number is its own.
+        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            // It may have ended by itself just now.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        match timeout(LONGEST_STOP, self.child.wait()).await {
+            Ok(status) => status.ok(),
+            Err(_) => {
+                let _ = self.child.kill().await;
+                None
+            }
+        }
+    }
+
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let from = lines.len().saturating_sub(LAST_LINES);
+        lines.into_iter().skip(from).collect::<Vec<_>>().join("\n")
+    }
+}

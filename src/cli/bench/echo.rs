@@ -1,0 +1,52 @@
+//! The yardstick for reads: a bare tonic server that answers without looking anything up.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status};
+
+use super::super::CliError;
+use super::super::error::with_causes;
+use crate::proto::tier_service_server::{TierService, TierServiceServer};
+use crate::proto::{
+    CustomerTier, GetCustomerTierRequest, GetCustomerTierResponse, ListTierChangesRequest, ListTierChangesResponse,
+};
+
+/// Where the echo listens.
+#[derive(Debug, Args)]
+pub struct EchoArgs {
+    /// The address to listen on.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: SocketAddr,
+}
+
+struct Echo;
+
+#[tonic::async_trait]
+impl TierService for Echo {
+    async fn get_customer_tier(
+        &self,
+        request: Request<GetCustomerTierRequest>,
+    ) -> Result<Response<GetCustomerTierResponse>, Status> {
+        let customer_id = request.into_inner().customer_id;
+        let customer_tier = CustomerTier { customer_id, ..CustomerTier::default() };
+        Ok(Response::new(GetCustomerTierResponse { customer_tier: Some(customer_tier) }))
+    }
+
+    async fn list_tier_changes(
+        &self,
+        _: Request<ListTierChangesRequest>,
+    ) -> Result<Response<ListTierChangesResponse>, Status> {
+        Err(Status::unimplemented("the echo echoes GetCustomerTier only"))
+    }
+}
+
+/// Echoes until it is told to end.
+///
+/// # Errors
+/// If it cannot listen there.
+pub async fn run(args: EchoArgs) -> Result<(), CliError> {
+    let serving = Server::builder().add_service(TierServiceServer::new(Echo)).serve(args.listen).await;
+    serving.map_err(|error| CliError::failed(with_causes(&error)))
+}

@@ -1,0 +1,139 @@
+//! The yardstick for writes: how many single-row commits the same Postgres takes from `pgbench`.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::super::CliError;
+use super::load::Window;
+use super::report::Sample;
+use super::workload::Workload;
+use crate::embedded_postgres::find_bin_dir;
+
+/// What each transaction of `pgbench` is.
+const INSERT: &str = include_str!("bench_rows.sql");
+const CREATE: &str = include_str!("bench_rows_create.sql");
+const DROP: &str = include_str!("bench_rows_drop.sql");
+
+/// `pgbench` and the database it works on.
+pub(super) struct Pgbench {
+    program: PathBuf,
+    connection: String,
+    /// Holds the scripts, which it takes from files only.
+    scripts: TempDir,
+}
+
+/// What `pgbench` found out.
+#[derive(Debug, PartialEq)]
+struct Finding {
+    per_second: f64,
+    mean_micros: f64,
+    completed: u64,
+    failed: u64,
+}
+
+impl Pgbench {
+    /// Finds the program beside the others of Postgres, or on the path.
+    pub(super) fn find(postgres_bin: Option<&Path>, connection: String) -> Result<Self, CliError> {
+        let beside = find_bin_dir(postgres_bin).ok().map(|bin_dir| bin_dir.join("pgbench"));
+        let program = beside.filter(|program| program.is_file()).unwrap_or_else(|| PathBuf::from("pgbench"));
+        let failed = |error: std::io::Error| CliError::failed(format_args!("cannot write pgbench's scripts: {error}"));
+        let scripts = tempfile::tempdir().map_err(failed)?;
+        for (name, script) in [("insert", INSERT), ("create", CREATE), ("drop", DROP)] {
+            std::fs::write(scripts.path().join(name), script).map_err(failed)?;
+        }
+        Ok(Self { program, connection, scripts })
+    }
+
+    /// Makes the table that the rows go to.
+    pub(super) async fn create_table(&self) -> Result<(), CliError> {
+        self.call("create", &["--transactions=1"]).await.map(drop)
+    }
+
+    /// Removes it.
+    pub(super) async fn drop_table(&self) -> Result<(), CliError> {
+        self.call("drop", &["--transactions=1"]).await.map(drop)
+    }
+
+    /// Inserts from this many connections, for a measurement at this many clients.
+    pub(super) async fn run(&self, clients: u32, connections: u32, window: Window) -> Result<Sample, CliError> {
+        let run = async |seconds: u64| {
+            let (connections, seconds) = (format!("--client={connections}"), format!("--time={seconds}"));
+            self.call("insert", &["--protocol=prepared", "--jobs=2", &connections, &seconds]).await
+        };
+        if !window.warmup.is_zero() {
+            run(window.warmup.as_secs()).await?;
+        }
+        let output = run(window.measured.as_secs()).await?;
+        let finding = parse(&output)
+            .ok_or_else(|| CliError::failed(format_args!("pgbench says something unexpected:\n{output}")))?;
+        let mut sample = Sample::new(Workload::Pgbench, clients, finding.per_second, finding.completed);
+        sample.mean_micros = finding.mean_micros;
+        if finding.failed > 0 {
+            sample.errors.insert("a transaction failed".to_owned(), finding.failed);
+        }
+        Ok(sample)
+    }
+
+    async fn call(&self, script: &str, options: &[&str]) -> Result<String, CliError> {
+        let mut command = Command::new(&self.program);
+        command.arg("--no-vacuum").arg("--file").arg(self.scripts.path().join(script)).args(options);
+        // The connection says it all; what the environment says may be about another database.
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("PG") && name != "PGPASSWORD" && name != "PGPASSFILE" {
+                command.env_remove(name);
+            }
+        }
+        let output = command.arg(&self.connection).stdin(Stdio::null()).kill_on_drop(true).output().await;
+        let output =
+            output.map_err(|error| CliError::failed(format_args!("cannot run {}: {error}", self.program.display())))?;
+        if !output.status.success() {
+            let told = String::from_utf8_lossy(&output.stderr);
+            return Err(CliError::failed(format_args!("pgbench ended with {}:\n{}", output.status, told.trim())));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// Reads what `pgbench` prints at the end.
+fn parse(output: &str) -> Option<Finding> {
+    let find = |beginning: &str| {
+        let rest = output.lines().find_map(|line| line.strip_prefix(beginning))?;
+        rest.split([' ', '/']).find(|word| !word.is_empty())
+    };
+    Some(Finding {
+        per_second: find("tps = ")?.parse().ok()?,
+        mean_micros: find("latency average = ")?.parse::<f64>().ok()? * 1_000.0,
+        completed: find("number of transactions actually processed: ")?.parse().ok()?,
+        failed: find("number of failed transactions: ").map_or(Some(0), |count| count.parse().ok())?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_pgbench_prints_is_read() {
+        let output = "pgbench (15.18 (Debian 15.18-0+deb12u1))
+transaction type: insert
+scaling factor: 1
+query mode: prepared
+number of clients: 64
+number of threads: 2
+maximum number of tries: 1
+duration: 10 s
+number of transactions actually processed: 223451
+number of failed transactions: 0 (0.000%)
+latency average = 2.863 ms
+initial connection time = 57.931 ms
+tps = 22353.104167 (without initial connection time)
+";
+        let finding = Finding { per_second: 22_353.104_167, mean_micros: 2_863.0, completed: 223_451, failed: 0 };
+        assert_eq!(parse(output), Some(finding));
+        assert_eq!(parse("pgbench: error: no such database"), None);
+    }
+}

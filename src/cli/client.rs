@@ -1,0 +1,187 @@
+//! The connection to a running service, and what all client commands ask of it.
+
+use std::time::Duration;
+
+use clap::Args;
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+
+use super::CliError;
+use super::error::with_causes;
+use crate::proto::activity_service_client::ActivityServiceClient;
+use crate::proto::benefit_service_client::BenefitServiceClient;
+use crate::proto::customer_service_client::CustomerServiceClient;
+use crate::proto::ledger_service_client::LedgerServiceClient;
+use crate::proto::program_service_client::ProgramServiceClient;
+use crate::proto::referral_service_client::ReferralServiceClient;
+use crate::proto::reward_service_client::RewardServiceClient;
+use crate::proto::tier_service_client::TierServiceClient;
+use crate::proto::{GetProgramRequest, ListProgramsRequest, Program, ProgramVersion};
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most rows that one page may have.
+pub(super) const LARGEST_PAGE: i32 = 1_000;
+
+/// Where the service is.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ClientOptions {
+    /// The running service.
+    #[arg(long, value_name = "URL", env = "GOLDBOOK_ADDRESS", default_value = "http://127.0.0.1:50051")]
+    pub address: String,
+}
+
+impl ClientOptions {
+    /// Connects to the service.
+    ///
+    /// # Errors
+    /// If the address makes no sense, or nothing answers there.
+    pub async fn connect(&self) -> Result<Client, CliError> {
+        let channel = endpoint(&self.address)?.connect().await.map_err(|error| {
+            CliError::failed(format_args!(
+                "no Goldbook service answers at {}: {}\n\
+                 Start one with `goldbook serve`, or say where it is with --address or GOLDBOOK_ADDRESS.",
+                self.address,
+                with_causes(&error)
+            ))
+        })?;
+        Ok(Client { channel })
+    }
+}
+
+/// The endpoint at an address; a bare `host:port` will do.
+///
+/// # Errors
+/// If the address makes no sense, or asks for TLS.
+pub(super) fn endpoint(address: &str) -> Result<Endpoint, CliError> {
+    let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    if url.starts_with("https://") {
+        return Err(CliError::usage(format_args!("{address}: TLS is not supported yet; use http://")));
+    }
+    let endpoint = Endpoint::from_shared(url)
+        .map_err(|error| CliError::usage(format_args!("{address} is not the address of a service: {error}")))?;
+    Ok(endpoint.connect_timeout(CONNECT_TIMEOUT))
+}
+
+/// A connected service. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    channel: Channel,
+}
+
+impl Client {
+    /// A client of the service behind this channel.
+    pub(super) fn new(channel: Channel) -> Self {
+        Self { channel }
+    }
+
+    pub(super) fn activities(&self) -> ActivityServiceClient<Channel> {
+        ActivityServiceClient::new(self.channel.clone())
+    }
+
+    pub(super) fn benefits(&self) -> BenefitServiceClient<Channel> {
+        BenefitServiceClient::new(self.channel.clone())
+    }
+
+    pub(super) fn customers(&self) -> CustomerServiceClient<Channel> {
+        CustomerServiceClient::new(self.channel.clone())
+    }
+
+    pub(super) fn ledger(&self) -> LedgerServiceClient<Channel> {
+        LedgerServiceClient::new(self.channel.clone())
+    }
+
+    pub(super) fn programs(&self) -> ProgramServiceClient<Channel> {
+        ProgramServiceClient::new(self.channel.clone())
+    }
+
+    pub(super) fn referrals(&self) -> ReferralServiceClient<Channel> {
+        ReferralServiceClient::new(self.channel.clone())
+    }
+
+    pub(super) fn rewards(&self) -> RewardServiceClient<Channel> {
+        RewardServiceClient::new(self.channel.clone())
+    }
+
+    pub(super) fn tiers(&self) -> TierServiceClient<Channel> {
+        TierServiceClient::new(self.channel.clone())
+    }
+
+    /// The current version of every program.
+    pub(super) async fn list_programs(&self) -> Result<Vec<ProgramVersion>, CliError> {
+        let mut versions = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = ListProgramsRequest { page_size: LARGEST_PAGE, page_token };
+            let page = self.programs().list_programs(request).await;
+            let page = page.map_err(CliError::refused("cannot list the programs"))?.into_inner();
+            versions.extend(page.versions);
+            if page.next_page_token.is_empty() {
+                return Ok(versions);
+            }
+            page_token = page.next_page_token;
+        }
+    }
+
+    /// One version of a program, the current one for 0.
+    pub(super) async fn get_program(&self, program_id: &str, version: i32) -> Result<ProgramVersion, CliError> {
+        let request = GetProgramRequest { program_id: program_id.to_owned(), version };
+        let answer = self.programs().get_program(request).await;
+        let answer = answer.map_err(CliError::refused("cannot read the program"))?.into_inner();
+        answer.version.ok_or_else(incomplete_answer)
+    }
+
+    /// The program that is named or, if none is, the only one there is.
+    pub(super) async fn choose_program(&self, named: Option<&str>) -> Result<Program, CliError> {
+        if let Some(program_id) = named {
+            return self.get_program(program_id, 0).await?.program.ok_or_else(incomplete_answer);
+        }
+        let mut programs: Vec<Program> =
+            self.list_programs().await?.into_iter().filter_map(|version| version.program).collect();
+        match (programs.pop(), programs.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (Some(last), false) => {
+                let ids: Vec<&str> =
+                    programs.iter().chain([&last]).map(|program| program.program_id.as_str()).collect();
+                let ids = ids.join(", ");
+                Err(CliError::usage(format_args!("there are several programs; name one with --program: {ids}")))
+            }
+            (None, _) => Err(CliError::failed(
+                "the service has no program yet; apply one, such as: \
+                 goldbook program apply examples/cdnow/program.toml",
+            )),
+        }
+    }
+}
+
+/// The error for an answer without a field that the protos promise.
+pub(super) fn incomplete_answer() -> CliError {
+    CliError::failed("the service's answer lacks what its interface promises; is it another version?")
+}
+
+/// `None` where the service has nothing by this name, in whatever sense.
+pub(super) fn found<T>(
+    answer: Result<tonic::Response<T>, tonic::Status>,
+    attempt: &str,
+) -> Result<Option<T>, CliError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer.into_inner())),
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        Err(status) => Err(CliError::refused(attempt)(status)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_lack_its_scheme_but_not_ask_for_tls() {
+        assert_eq!(endpoint("127.0.0.1:50051").unwrap().uri(), "http://127.0.0.1:50051/");
+        assert_eq!(endpoint("http://[::1]:50051").unwrap().uri(), "http://[::1]:50051/");
+        assert!(matches!(endpoint("https://localhost:50051"), Err(CliError::Usage(_))));
+        assert!(matches!(endpoint("http://not an address"), Err(CliError::Usage(_))));
+    }
+}

@@ -1,0 +1,241 @@
+//! `goldbook customer`: what support needs on one screen.
+
+use clap::Args;
+use comfy_table::Table;
+
+use super::client::{Client, ClientOptions, LARGEST_PAGE, found, incomplete_answer};
+use super::output::{self, grouped, heading, print, words};
+use super::statement::Reader;
+use super::{CliError, instant};
+use crate::proto::google::{Date, PostalAddress};
+use crate::proto::{
+    CommunicationStyle, Customer, Entitlement, GetCustomerRequest, GetReferralRequest, ListCustomerBenefitsRequest,
+    ListReferralsRequest, Referral, ReferralState,
+};
+
+/// How many entries one screen has room for.
+const LAST_ENTRIES: usize = 10;
+
+/// Show what the book knows about one customer, on one screen.
+///
+/// Who they are, the tier they hold and why, what is missing to the next, what they are entitled to, their points, their
+/// referrals, and the last entries on their account.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  goldbook customer C0001
+  goldbook customer C0001 --program cdnow | less")]
+pub struct CustomerArgs {
+    /// The business's own id of the customer.
+    #[arg(value_name = "CUSTOMER")]
+    customer_id: String,
+    /// The program; may be left out where there is only one.
+    #[arg(long = "program", value_name = "ID")]
+    program_id: Option<String>,
+    #[command(flatten)]
+    client: ClientOptions,
+}
+
+/// Prints the screen.
+///
+/// # Errors
+/// If there is no such customer, or the service does not answer or refuses.
+pub async fn run(args: CustomerArgs) -> Result<(), CliError> {
+    let client = args.client.connect().await?;
+    let program = client.choose_program(args.program_id.as_deref()).await?;
+    let scope = (program.program_id.clone(), args.customer_id.clone());
+    let mut reader = Reader::new(client.clone(), program)?;
+
+    let (customer, account_id) = dossier(&client, scope.clone()).await?;
+    let tier = reader.tier(&args.customer_id).await?;
+    let balance = reader.balance(&args.customer_id).await?;
+    let entitlements = entitlements(&client, scope.clone()).await?;
+    let (brought_by, brought) = referrals(&client, scope).await?;
+    let statement = reader.statement(&args.customer_id, LAST_ENTRIES).await?;
+
+    let mut facts = output::facts();
+    let enrolled = instant::show(customer.create_time.as_ref(), &reader.zone);
+    let program = &reader.program;
+    facts.add_row(["Customer", &args.customer_id]);
+    facts.add_row(["Program", &format!("{} ({}), enrolled {enrolled}", program.display_name, program.program_id)]);
+    facts.add_row(["Account", &account_id]);
+    add_dossier(&mut facts, &customer);
+    reader.add_standing(&mut facts, &tier, &balance).await?;
+    facts.add_row(["Benefits", &show_entitlements(&entitlements)]);
+    if let Some(referral) = &brought_by {
+        facts.add_row(["Brought by", &show_referral(referral, &referral.referrer_customer_id, &reader)]);
+    }
+    if !brought.is_empty() {
+        facts.add_row(["Has brought", &show_brought(&brought)]);
+    }
+    print(facts.trim_fmt())?;
+
+    let shown = statement.entries.len();
+    let of_all = match statement.earlier {
+        0 => String::new(),
+        earlier => format!(" of {}", grouped(i128::try_from(earlier + shown).unwrap_or(i128::MAX))),
+    };
+    print(heading(&format!("Last {shown} entries{of_all}; times in {}", reader.program.time_zone)))?;
+    print(reader.entry_table(&statement.entries, &args.customer_id, false).await?.trim_fmt())
+}
+
+async fn dossier(client: &Client, scope: (String, String)) -> Result<(Customer, String), CliError> {
+    let (program_id, customer_id) = scope;
+    let answer = client.customers().get_customer(GetCustomerRequest { program_id, customer_id }).await;
+    let answer = answer.map_err(CliError::refused("cannot read the customer"))?.into_inner();
+    Ok((answer.customer.ok_or_else(incomplete_answer)?, answer.account_id))
+}
+
+async fn entitlements(client: &Client, scope: (String, String)) -> Result<Vec<Entitlement>, CliError> {
+    let (program_id, customer_id) = scope;
+    // A tier gives at most 100.
+    let request =
+        ListCustomerBenefitsRequest { program_id, customer_id, page_size: LARGEST_PAGE, ..Default::default() };
+    let answer = client.benefits().list_customer_benefits(request).await;
+    Ok(answer.map_err(CliError::refused("cannot read the customer's benefits"))?.into_inner().entitlements)
+}
+
+/// By whom the customer was brought, and whom the customer has brought lately.
+async fn referrals(client: &Client, scope: (String, String)) -> Result<(Option<Referral>, Vec<Referral>), CliError> {
+    const ATTEMPT: &str = "cannot read the customer's referrals";
+
+    let (program_id, customer_id) = scope;
+    let request = GetReferralRequest { program_id: program_id.clone(), referee_customer_id: customer_id.clone() };
+    let brought_by = found(client.referrals().get_referral(request).await, ATTEMPT)?;
+    let request = ListReferralsRequest {
+        program_id,
+        referrer_customer_id: customer_id,
+        page_size: LARGEST_PAGE,
+        ..Default::default()
+    };
+    let brought = client.referrals().list_referrals(request).await;
+    let brought = brought.map_err(CliError::refused(ATTEMPT))?.into_inner().referrals;
+    Ok((brought_by.and_then(|answer| answer.referral), brought))
+}
+
+/// What of the dossier is there.
+fn add_dossier(facts: &mut Table, customer: &Customer) {
+    let full_name = format!("{} {}", customer.given_name, customer.family_name);
+    let consents: Vec<String> = customer
+        .marketing_consents
+        .iter()
+        .map(|consent| {
+            let answer = if consent.granted { "yes" } else { "no" };
+            format!("{} {answer}", words(consent.channel().as_str_name(), "MARKETING_CHANNEL_"))
+        })
+        .collect();
+    let dates: Vec<String> = customer
+        .important_dates
+        .iter()
+        .map(|important| format!("{} {}", important.label, important.date.as_ref().map(show_date).unwrap_or_default()))
+        .collect();
+    let attributes: Vec<String> = customer.attributes.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    let style = match customer.communication_style() {
+        CommunicationStyle::Unspecified => String::new(),
+        style => words(style.as_str_name(), "COMMUNICATION_STYLE_"),
+    };
+    for (name, value) in [
+        ("Name", customer.display_name.as_str()),
+        ("Full name", full_name.trim()),
+        ("E-mail", &customer.email),
+        ("Phone", &customer.phone),
+        ("Address", &customer.address.as_ref().map(show_address).unwrap_or_default()),
+        ("Locale", &customer.locale),
+        ("Language", &customer.language),
+        ("Birth date", &customer.birth_date.as_ref().map(show_date).unwrap_or_default()),
+        ("Dates", &dates.join(", ")),
+        ("Interests", &customer.interests.join(", ")),
+        ("Style", &style),
+        ("Marketing", &consents.join(", ")),
+        ("Attributes", &attributes.join("\n")),
+    ] {
+        if !value.is_empty() {
+            facts.add_row([name, value]);
+        }
+    }
+}
+
+/// Most specific first, on one line; what is empty is left out.
+fn show_address(address: &PostalAddress) -> String {
+    let place = format!("{} {}", address.postal_code, address.locality);
+    let parts = address.recipients.iter().map(String::as_str).chain([address.organization.as_str()]);
+    let parts = parts.chain(address.address_lines.iter().map(String::as_str)).chain([
+        address.sublocality.as_str(),
+        place.trim(),
+        &address.administrative_area,
+        &address.region_code,
+    ]);
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+/// As ISO 8601 has it; without the year where it is not known.
+fn show_date(date: &Date) -> String {
+    match date.year {
+        0 => format!("--{:02}-{:02}", date.month, date.day),
+        year => format!("{year:04}-{:02}-{:02}", date.month, date.day),
+    }
+}
+
+fn show_entitlements(entitlements: &[Entitlement]) -> String {
+    let lines: Vec<String> = entitlements
+        .iter()
+        .filter_map(|entitlement| entitlement.benefit.as_ref())
+        .map(|benefit| match benefit.description.as_str() {
+            "" => benefit.display_name.clone(),
+            description => format!("{}: {description}", benefit.display_name),
+        })
+        .collect();
+    if lines.is_empty() { "none".to_owned() } else { lines.join("\n") }
+}
+
+fn show_referral(referral: &Referral, other: &str, reader: &Reader) -> String {
+    let when = match referral.state() {
+        ReferralState::Converted => instant::show(referral.convert_time.as_ref(), &reader.zone),
+        _ => instant::show(referral.create_time.as_ref(), &reader.zone),
+    };
+    let state = words(referral.state().as_str_name(), "REFERRAL_STATE_");
+    format!("{other}, campaign {}: {state}, {when}", referral.campaign_id)
+}
+
+/// Counts by state; of many, the latest thousand.
+fn show_brought(brought: &[Referral]) -> String {
+    let mut text = brought.len().to_string();
+    for state in [ReferralState::Converted, ReferralState::Pending, ReferralState::Expired] {
+        let count = brought.iter().filter(|referral| referral.state() == state).count();
+        if count > 0 {
+            text.push_str(&format!(", {count} {}", words(state.as_str_name(), "REFERRAL_STATE_")));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_in_the_dossier_is_shown() {
+        let customer = Customer {
+            given_name: "Ada".to_owned(),
+            birth_date: Some(Date { year: 0, month: 2, day: 9 }),
+            address: Some(PostalAddress {
+                region_code: "CH".to_owned(),
+                locality: "Bern".to_owned(),
+                address_lines: vec!["Hauptgasse 1".to_owned()],
+                ..PostalAddress::default()
+            }),
+            ..Customer::default()
+        };
+        let mut facts = output::facts();
+        add_dossier(&mut facts, &customer);
+        let shown = facts.trim_fmt();
+        let lines: Vec<&str> = shown.lines().map(str::trim).collect();
+        assert_eq!(lines, ["Full name   Ada", "Address     Hauptgasse 1, Bern, CH", "Birth date  --02-09"]);
+    }
+
+    #[test]
+    fn those_brought_are_counted_by_state() {
+        let referral = |state: ReferralState| Referral { state: state.into(), ..Referral::default() };
+        let brought = [ReferralState::Pending, ReferralState::Converted, ReferralState::Converted].map(referral);
+        assert_eq!(show_brought(&brought), "3, 2 converted, 1 pending");
+    }
+}

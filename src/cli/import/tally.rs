@@ -1,0 +1,125 @@
+//! What became of an import, counted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::amount::Amount;
+use super::super::output::grouped;
+use super::super::refusal::Refusal;
+use crate::proto::batch_record_activities_response::Outcome;
+use crate::proto::{BatchRecordActivitiesResponse, activity};
+
+/// How many refused lines are told one by one.
+const TOLD_REFUSALS: usize = 20;
+
+/// Outcomes so far.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    recorded: u64,
+    replayed: u64,
+    refused: u64,
+    /// Of all that is in the book now, by this import or before it; none once it is more than can be counted.
+    amount: Option<Amount>,
+    /// The refused lines with the lowest numbers, whatever order they come in.
+    first_refusals: BTreeMap<u64, String>,
+}
+
+impl Tally {
+    pub(super) fn new() -> Self {
+        Self { amount: Some(Amount::default()), ..Self::default() }
+    }
+
+    /// Counts the outcome of one line.
+    pub(super) fn count(&mut self, response: BatchRecordActivitiesResponse) {
+        let line = response.item_id.parse().unwrap_or_default();
+        match response.outcome {
+            Some(Outcome::Recorded(recorded)) => {
+                if recorded.replayed {
+                    self.replayed += 1;
+                } else {
+                    self.recorded += 1;
+                }
+                if let Some(activity::Activity::Purchase(purchase)) =
+                    recorded.activity.and_then(|activity| activity.activity)
+                {
+                    let amount = purchase.amount.as_ref().map(Amount::from_money).unwrap_or_default();
+                    self.amount = self.amount.and_then(|sum| sum.checked_add(amount));
+                }
+            }
+            Some(Outcome::Error(status)) => self.refuse(line, Refusal::from_item(&status).summary()),
+            None => self.refuse(line, "the service's answer holds no outcome".to_owned()),
+        }
+    }
+
+    /// Counts a line that was refused, here or by the service.
+    pub(super) fn refuse(&mut self, line: u64, why: String) {
+        self.refused += 1;
+        self.first_refusals.insert(line, why);
+        if self.first_refusals.len() > TOLD_REFUSALS {
+            self.first_refusals.pop_last();
+        }
+    }
+
+    /// How many lines have an outcome.
+    pub(super) fn finished(&self) -> u64 {
+        self.recorded + self.replayed + self.refused
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The summary for people.
+    pub(super) fn summary(&self, currency_code: &str, elapsed: Duration) -> String {
+        let amount = self.amount.map_or_else(
+            || "more than can be counted".to_owned(),
+            |sum| format!("{} {currency_code}", sum.in_currency(currency_code)),
+        );
+        let seconds = elapsed.as_secs_f64();
+        let mut text = format!(
+            "recorded       {}\nalready there  {}\nrefused        {}\namount         {amount}\nelapsed        {seconds:.1} s",
+            grouped(self.recorded),
+            grouped(self.replayed),
+            grouped(self.refused),
+        );
+        for (line, why) in &self.first_refusals {
+            text.push_str(&format!("\n  line {line}: {why}"));
+        }
+        let untold = self.refused.saturating_sub(u64::try_from(self.first_refusals.len()).unwrap_or(u64::MAX));
+        if untold > 0 {
+            text.push_str(&format!("\n  and {} more", grouped(untold)));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::amount::Amount;
+    use super::*;
+    use crate::proto::{Activity, Purchase, RecordActivityResponse};
+
+    fn recorded(line: u64, amount: &str, replayed: bool) -> BatchRecordActivitiesResponse {
+        let purchase = Purchase { amount: Some(Amount::parse(amount).unwrap().to_money("USD")) };
+        let activity = Activity { activity: Some(activity::Activity::Purchase(purchase)), ..Activity::default() };
+        let recorded =
+            RecordActivityResponse { activity: Some(activity), replayed, ..RecordActivityResponse::default() };
+        BatchRecordActivitiesResponse { item_id: line.to_string(), outcome: Some(Outcome::Recorded(recorded)) }
+    }
+
+    #[test]
+    fn every_line_is_counted_and_the_first_refused_are_told_in_order() {
+        let mut tally = Tally::new();
+        tally.count(recorded(2, "29.33", false));
+        tally.count(recorded(3, "0.67", true));
+        for line in (10..35).rev() {
+            tally.refuse(line, format!("reason {line}"));
+        }
+        assert_eq!((tally.finished(), tally.refused()), (27, 25));
+        let summary = tally.summary("USD", Duration::from_millis(1_234));
+        assert!(summary.starts_with(
+            "recorded       1\nalready there  1\nrefused        25\namount         30.00 USD\nelapsed        1.2 s\n  line 10: reason 10\n"
+        ));
+        assert!(summary.ends_with("  line 29: reason 29\n  and 5 more"), "{summary}");
+    }
+}

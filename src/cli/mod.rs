@@ -1,0 +1,120 @@
+//! The command line: what a person at a terminal does with Goldbook, as a server's operator or as one of its clients.
+//!
+//! [`serve`] and [`migrate`] are the server's side. Everything else is a client like any other: it talks to a running
+//! service over gRPC and knows nothing that the protos do not say.
+
+mod amount;
+pub mod bench;
+pub mod client;
+pub mod customer;
+pub mod demo;
+pub mod error;
+pub mod import;
+mod instant;
+pub mod migrate;
+mod output;
+pub mod program;
+mod refusal;
+pub mod serve;
+mod statement;
+pub mod wait;
+
+use clap::{Parser, Subcommand};
+
+pub use error::CliError;
+
+/// What `goldbook --help` says after the list of commands.
+const FIRST_STEPS: &str = "\
+First steps:
+  goldbook serve                                    start the service, with a database of its own
+  goldbook program apply examples/cdnow/program.toml
+  goldbook import purchases --program cdnow examples/cdnow/purchases.csv
+  goldbook customer C0001                           what the book knows about one customer
+  goldbook demo                                     a referral from code to reward, step by step
+
+Every command has a help text of its own: goldbook import purchases --help
+
+Environment:
+  GOLDBOOK_ADDRESS   where the client commands find the service [http://127.0.0.1:50051]
+  NO_COLOR           set to anything: no colour
+
+Exit status: 0 done; 1 refused, failed, or done in part; 2 wrong usage.";
+
+/// Goldbook: the loyalty book of record.
+///
+/// One gRPC service that knows a program's customers, the tier each one holds and why, who brought whom and what was
+/// granted for it, with an immutable ledger row behind every answer.
+#[derive(Debug, Parser)]
+#[command(name = "goldbook", version, after_help = FIRST_STEPS, after_long_help = FIRST_STEPS, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service.
+    Serve(serve::ServeArgs),
+    /// Bring a database's schema up to date, and do nothing else.
+    Migrate(migrate::MigrateArgs),
+    /// Apply, show and list loyalty programs.
+    Program(program::ProgramArgs),
+    /// Bring in what happened before, from files.
+    Import(import::ImportArgs),
+    /// Show what the book knows about one customer, on one screen.
+    Customer(customer::CustomerArgs),
+    /// Play a referral from code to reward against the running service.
+    Demo(demo::DemoArgs),
+    /// Measure the service, and beside it what the machine can do.
+    Bench(bench::BenchArgs),
+    /// Wait until the service is ready.
+    Wait(wait::WaitArgs),
+    /// The baseline that `bench` compares reads with; it starts this by itself.
+    #[command(hide = true)]
+    BenchEcho(bench::echo::EchoArgs),
+}
+
+impl Cli {
+    /// Does what the command line asks for.
+    ///
+    /// # Errors
+    /// Whatever came in the way, for people to read; [`CliError::exit_code`] is what the process should end with.
+    pub async fn run(self) -> Result<(), CliError> {
+        match self.command {
+            Command::Serve(args) => serve::run(args).await,
+            Command::Migrate(args) => migrate::run(args).await,
+            Command::Program(args) => program::run(args).await,
+            Command::Import(args) => import::run(args).await,
+            Command::Customer(args) => customer::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Bench(args) => bench::run(args).await,
+            Command::Wait(args) => wait::run(args).await,
+            Command::BenchEcho(args) => bench::echo::run(args).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_visible_command_and_option_has_a_help_text() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} has no help text", command.get_name());
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                let name = argument.get_id();
+                assert!(argument.get_help().is_some(), "{} {name} has no help text", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

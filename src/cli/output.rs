@@ -1,0 +1,130 @@
+//! What the command line shows: text that survives a closed pipe, tables that fit, colour where it is wanted.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::CliError;
+
+/// How wide tables are where nobody says, as in a pipe.
+const USUAL_WIDTH: u16 = 80;
+/// Beyond this, lines are hard to follow, however wide the terminal is.
+const WIDEST: u16 = 120;
+/// Narrower than this, no table is readable; it may then run over.
+const NARROWEST: u16 = 60;
+
+/// Prints to standard output, with a line end.
+///
+/// # Errors
+/// [`CliError::ReaderLeft`] if the other end of the pipe is closed, where `println!` would panic.
+pub(super) fn print(text: impl fmt::Display) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => CliError::ReaderLeft,
+        _ => CliError::failed(format_args!("cannot write to standard output: {error}")),
+    })
+}
+
+/// An empty table with these headings, as wide as the terminal.
+pub(super) fn table<const N: usize>(headings: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    arrange(&mut table);
+    table.set_header(headings);
+    table
+}
+
+/// An empty table without headings and lines: names on the left, what they are on the right.
+pub(super) fn facts() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    arrange(&mut table);
+    table
+}
+
+fn arrange(table: &mut Table) {
+    let width = table.width().unwrap_or(USUAL_WIDTH).clamp(NARROWEST, WIDEST);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+}
+
+/// A heading with a line under it, to set parts of a screen apart.
+pub(super) fn heading(text: &str) -> String {
+    format!("\n{}", Style::of_stdout().bold(text))
+}
+
+/// Colours where there is a terminal and `NO_COLOR` does not forbid it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    is_on: bool,
+}
+
+impl Style {
+    /// For text on standard output.
+    pub(super) fn of_stdout() -> Self {
+        let is_forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { is_on: io::stdout().is_terminal() && !is_forbidden }
+    }
+
+    /// No colour at all.
+    #[cfg(test)]
+    pub(super) const fn plain() -> Self {
+        Self { is_on: false }
+    }
+
+    pub(super) fn bold(self, text: &str) -> String {
+        self.dress("1", text)
+    }
+
+    pub(super) fn green(self, text: &str) -> String {
+        self.dress("32", text)
+    }
+
+    pub(super) fn red(self, text: &str) -> String {
+        self.dress("31", text)
+    }
+
+    pub(super) fn cyan(self, text: &str) -> String {
+        self.dress("36", text)
+    }
+
+    fn dress(self, code: &str, text: &str) -> String {
+        if self.is_on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// A count with its thousands apart: `6,919`.
+pub(super) fn grouped(count: impl Into<i128>) -> String {
+    let count: i128 = count.into();
+    let digits = count.unsigned_abs().to_string();
+    let mut grouped = String::from(if count < 0 { "-" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A value of an enum of the protos as words: `ENTRY_KIND_POINTS_GRANTED` without its prefix is `points granted`.
+pub(super) fn words(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_lowercase().replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_their_thousands_apart() {
+        for (count, shown) in [(0, "0"), (999, "999"), (1_000, "1,000"), (6_919, "6,919"), (-1_234_567, "-1,234,567")] {
+            assert_eq!(grouped(count), shown);
+        }
+    }
+
+    #[test]
+    fn enum_values_read_as_words() {
+        assert_eq!(words("ENTRY_KIND_POINTS_GRANTED", "ENTRY_KIND_"), "points granted");
+    }
+}

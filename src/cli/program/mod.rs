@@ -1,0 +1,208 @@
+//! `goldbook program`: programs as documents, tried before they are live.
+
+mod difference;
+mod document;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+
+use self::document::Document;
+use super::client::{Client, ClientOptions, incomplete_answer};
+use super::output::{self, Style, print};
+use super::{CliError, instant};
+use crate::proto::{ApplyProgramRequest, ApplyProgramResponse, Program, ProgramVersion};
+
+/// What `goldbook program apply --help` says about the document.
+const DOCUMENT_HELP: &str = r#"The document:
+  program_id = "shop"                # names the program for ever: a-z, 0-9 and -
+  display_name = "The Shop"
+  currency = "USD"                   # ISO 4217; cannot change after the first version
+  time_zone = "America/New_York"     # of the IANA database; cannot change either
+  points_per_unit = "1"              # points for one whole unit spent, an exact decimal in quotes
+
+  [[tiers]]                          # by ascending threshold; the first is zero
+  tier_id = "member"
+  display_name = "Member"
+  threshold = "0.00"                 # lifetime spend that reaches it, in the currency, in quotes
+
+  [[tiers.benefits]]                 # the tier above; it inherits nothing from lower ones
+  benefit_id = "early-access"
+  display_name = "Early access"
+  description = "New titles a day before everyone else."   # optional
+
+  [[campaigns]]
+  campaign_id = "friends"
+  display_name = "Bring a friend"
+  starts_at = 2026-03-01T00:00:00-05:00   # optional, as ends_at
+  conversion = "first_purchase"      # or "manual": converted by ConvertReferral
+  minimum_purchase = "10.00"         # optional; zero if absent
+  convert_within_days = 90           # optional; 0 sets no limit
+  referrer_points = 500
+  referee_points = 250
+
+Examples:
+  goldbook program apply --dry-run shop.toml     show what would change
+  goldbook program apply shop.toml               show it and apply it
+
+An unchanged document changes nothing; a changed one becomes the next version."#;
+
+/// Apply, show and list loyalty programs.
+///
+/// A program is one document: currency, time zone, tiers with their benefits, campaigns. It is applied as a whole, and
+/// every change becomes a new version, which never changes again.
+#[derive(Debug, Args)]
+pub struct ProgramArgs {
+    #[command(subcommand)]
+    command: ProgramCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ProgramCommand {
+    /// Make a document the current version of its program, after showing what it changes.
+    #[command(after_help = DOCUMENT_HELP)]
+    Apply(ApplyArgs),
+    /// Print a program's document as TOML, ready to be applied again.
+    #[command(after_help = "Example:\n  goldbook program show cdnow --version 1 > cdnow-1.toml")]
+    Show(ShowArgs),
+    /// List the programs in their current versions.
+    List(ListArgs),
+}
+
+#[derive(Debug, Args)]
+struct ApplyArgs {
+    /// The document, a TOML file.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Only check the document and show what it would change.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    client: ClientOptions,
+}
+
+#[derive(Debug, Args)]
+struct ShowArgs {
+    /// The program's id.
+    #[arg(value_name = "PROGRAM")]
+    program_id: String,
+    /// The version to show; the current one if absent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    version: Option<i32>,
+    #[command(flatten)]
+    client: ClientOptions,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    #[command(flatten)]
+    client: ClientOptions,
+}
+
+/// Does what a `goldbook program` command line asks for.
+///
+/// # Errors
+/// If the document is not one, or the service does not answer or refuses.
+pub async fn run(args: ProgramArgs) -> Result<(), CliError> {
+    match args.command {
+        ProgramCommand::Apply(args) => apply(args).await,
+        ProgramCommand::Show(args) => show(args).await,
+        ProgramCommand::List(args) => list(args).await,
+    }
+}
+
+async fn apply(args: ApplyArgs) -> Result<(), CliError> {
+    // Mistakes of form are told without a service.
+    let program = Document::read(&args.file)?.into_proto();
+    let client = args.client.connect().await?;
+    let program_id = program.program_id.clone();
+
+    let trial = send(&client, program.clone(), true).await?;
+    let shown = version_number(trial.previous.as_ref());
+    if !trial.changed {
+        return print(format_args!("{program_id}: unchanged (version {shown})"));
+    }
+    print(show_difference(trial)?)?;
+    if args.dry_run {
+        return print(format_args!("{program_id}: not applied, because of --dry-run"));
+    }
+
+    let applied = send(&client, program, false).await?;
+    let version = version_number(applied.version.as_ref());
+    if !applied.changed {
+        return print(format_args!("{program_id}: unchanged (version {version}); someone else applied it just now"));
+    }
+    if version_number(applied.previous.as_ref()) != shown {
+        print(format_args!("{program_id}: someone else applied another version meanwhile; this one replaces it"))?;
+    }
+    print(format_args!("{program_id}: applied as version {version}"))
+}
+
+/// Applies a document, or has it checked only.
+pub(super) async fn send(
+    client: &Client,
+    program: Program,
+    validate_only: bool,
+) -> Result<ApplyProgramResponse, CliError> {
+    let request = ApplyProgramRequest { program: Some(program), validate_only };
+    let answer = client.programs().apply_program(request).await;
+    Ok(answer.map_err(CliError::refused("cannot apply the program"))?.into_inner())
+}
+
+/// Both sides as the service wrote them, so that spelling alone, such as `1.50` for `1.5`, is no difference.
+fn show_difference(trial: ApplyProgramResponse) -> Result<String, CliError> {
+    let to_toml = |version: Option<ProgramVersion>| match version.and_then(|version| version.program) {
+        Some(program) => Document::from_proto(program)?.to_toml(),
+        None => Ok(String::new()),
+    };
+    let old_name = match version_number(trial.previous.as_ref()) {
+        0 => "nothing: the program is new".to_owned(),
+        number => format!("version {number}"),
+    };
+    let new_name = format!("version {}", version_number(trial.version.as_ref()));
+    let (old, new) = (to_toml(trial.previous)?, to_toml(trial.version)?);
+    let shown = difference::show((&old_name, &old), (&new_name, &new), Style::of_stdout());
+    Ok(shown.trim_end().to_owned())
+}
+
+/// The number of a version, 0 for none.
+fn version_number(version: Option<&ProgramVersion>) -> i32 {
+    version.map_or(0, |version| version.version)
+}
+
+async fn show(args: ShowArgs) -> Result<(), CliError> {
+    let client = args.client.connect().await?;
+    let version = client.get_program(&args.program_id, args.version.unwrap_or_default()).await?;
+    let program = version.program.ok_or_else(incomplete_answer)?;
+    let applied_at = version.applied_at.as_ref().and_then(instant::from_wire).unwrap_or(Timestamp::UNIX_EPOCH);
+    let toml = Document::from_proto(program)?.to_toml()?;
+    print(format_args!(
+        "# {}, version {}, applied at {applied_at}\n\n{}",
+        args.program_id,
+        version.version,
+        toml.trim_end()
+    ))
+}
+
+async fn list(args: ListArgs) -> Result<(), CliError> {
+    let versions = args.client.connect().await?.list_programs().await?;
+    if versions.is_empty() {
+        return print("no program yet; apply one, such as: goldbook program apply examples/cdnow/program.toml");
+    }
+    let mut table = output::table(["Program", "Name", "Version", "Applied", "Currency", "Tiers", "Campaigns"]);
+    for version in versions {
+        let program = version.program.ok_or_else(incomplete_answer)?;
+        let applied = instant::show(version.applied_at.as_ref(), &instant::time_zone(&program.time_zone)?);
+        table.add_row([
+            program.program_id,
+            program.display_name,
+            version.version.to_string(),
+            applied,
+            program.currency_code,
+            program.tiers.len().to_string(),
+            program.campaigns.len().to_string(),
+        ]);
+    }
+    print(table.trim_fmt())
+}

@@ -1,0 +1,255 @@
+//! What the book says of one customer, in the words and tables that `customer` and `demo` share.
+
+use std::collections::HashMap;
+
+use comfy_table::{CellAlignment, Table};
+use jiff::tz::TimeZone;
+
+use super::amount::show_money;
+use super::client::{Client, LARGEST_PAGE, incomplete_answer};
+use super::output::{self, grouped, words};
+use super::{CliError, instant};
+use crate::proto::{
+    Balance, CustomerTier, Entry, EntryKind, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
+    ListEntriesRequest, Pocket, Program,
+};
+
+/// Reads one program's book for people.
+pub(super) struct Reader {
+    client: Client,
+    pub(super) program: Program,
+    pub(super) zone: TimeZone,
+    /// Entries that were read already: causes repeat.
+    known: HashMap<String, Entry>,
+}
+
+/// The last entries of an account, oldest first.
+pub(super) struct Statement {
+    pub(super) entries: Vec<Entry>,
+    /// How many there are before them.
+    pub(super) earlier: usize,
+}
+
+impl Reader {
+    pub(super) fn new(client: Client, program: Program) -> Result<Self, CliError> {
+        let zone = instant::time_zone(&program.time_zone)?;
+        Ok(Self { client, program, zone, known: HashMap::new() })
+    }
+
+    pub(super) async fn tier(&self, customer_id: &str) -> Result<CustomerTier, CliError> {
+        let request = GetCustomerTierRequest {
+            program_id: self.program.program_id.clone(),
+            customer_id: customer_id.to_owned(),
+            as_of: None,
+        };
+        let answer = self.client.tiers().get_customer_tier(request).await;
+        let answer = answer.map_err(CliError::refused("cannot read the customer's tier"))?.into_inner();
+        answer.customer_tier.ok_or_else(incomplete_answer)
+    }
+
+    pub(super) async fn balance(&self, customer_id: &str) -> Result<Balance, CliError> {
+        let request = GetBalanceRequest {
+            program_id: self.program.program_id.clone(),
+            customer_id: customer_id.to_owned(),
+            as_of: None,
+        };
+        let answer = self.client.rewards().get_balance(request).await;
+        let answer = answer.map_err(CliError::refused("cannot read the customer's balance"))?.into_inner();
+        answer.balance.ok_or_else(incomplete_answer)
+    }
+
+    /// The account's last entries. The interface lists oldest first, so all pages are turned.
+    pub(super) async fn statement(&mut self, customer_id: &str, last: usize) -> Result<Statement, CliError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut earlier = 0;
+        let mut page_token = String::new();
+        loop {
+            let request = ListEntriesRequest {
+                program_id: self.program.program_id.clone(),
+                customer_id: customer_id.to_owned(),
+                page_size: LARGEST_PAGE,
+                page_token,
+                ..ListEntriesRequest::default()
+            };
+            let page = self.client.ledger().list_entries(request).await;
+            let page = page.map_err(CliError::refused("cannot read the customer's entries"))?.into_inner();
+            entries.extend(page.entries);
+            let surplus = entries.len().saturating_sub(last);
+            for entry in entries.drain(..surplus) {
+                self.known.insert(entry.entry_id.clone(), entry);
+            }
+            earlier += surplus;
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            page_token = page.next_page_token;
+        }
+        self.known.extend(entries.iter().map(|entry| (entry.entry_id.clone(), entry.clone())));
+        Ok(Statement { entries, earlier })
+    }
+
+    /// One entry by its id.
+    async fn entry(&mut self, entry_id: &str) -> Result<Entry, CliError> {
+        if let Some(entry) = self.known.get(entry_id) {
+            return Ok(entry.clone());
+        }
+        let request = GetEntryRequest { program_id: self.program.program_id.clone(), entry_id: entry_id.to_owned() };
+        let answer = self.client.ledger().get_entry(request).await;
+        let answer = answer.map_err(CliError::refused("cannot read an entry"))?.into_inner();
+        let entry = answer.entry.ok_or_else(incomplete_answer)?;
+        self.known.insert(entry_id.to_owned(), entry.clone());
+        Ok(entry)
+    }
+
+    /// What caused something, one per line: number and kind and, where it happened to another account, whose.
+    pub(super) async fn causes(&mut self, entry_ids: &[String], customer_id: &str) -> Result<Vec<String>, CliError> {
+        let mut causes = Vec::new();
+        for entry_id in entry_ids {
+            let entry = self.entry(entry_id).await?;
+            let whose = match entry.customer_id.as_str() {
+                own if own == customer_id => String::new(),
+                "" => " of another account".to_owned(),
+                other => format!(" of {other}"),
+            };
+            causes.push(format!("{}{whose}", title(&entry)));
+        }
+        Ok(causes)
+    }
+
+    /// Tier, why, what is missing to the next, and balance, as facts.
+    pub(super) async fn add_standing(
+        &mut self,
+        facts: &mut Table,
+        tier: &CustomerTier,
+        balance: &Balance,
+    ) -> Result<(), CliError> {
+        let since = instant::show(tier.since.as_ref(), &self.zone);
+        let version = tier.policy_version;
+        let tier_line = format!("{} ({}), since {since}, by version {version}", tier.display_name, tier.tier_id);
+        facts.add_row(["Tier", &tier_line]);
+        let mut why = Vec::new();
+        for (cause, entry_id) in
+            self.causes(&tier.cause_entry_ids, &tier.customer_id).await?.iter().zip(&tier.cause_entry_ids)
+        {
+            why.push(format!("{cause}\n  {entry_id}"));
+        }
+        if !why.is_empty() {
+            facts.add_row(["Because of", &why.join("\n")]);
+        }
+        let spend = tier.qualifying_spend.as_ref().map(show_money).unwrap_or_default();
+        facts.add_row(["Lifetime spend", &spend]);
+        facts.add_row(["Next tier", &next_tier(tier)]);
+        facts.add_row(["Balance", &show_balance(balance)]);
+        Ok(())
+    }
+
+    /// The entries as a table. Each takes two lines or more, since its id is long and must stay whole to be copied.
+    pub(super) async fn entry_table(
+        &mut self,
+        entries: &[Entry],
+        customer_id: &str,
+        with_causes: bool,
+    ) -> Result<Table, CliError> {
+        let mut table = output::table(["Entry", "Points", "Effective", "Reason"]);
+        for entry in entries {
+            let mut what = format!("{}\n{}", title(entry), entry.entry_id);
+            if with_causes {
+                for cause in self.causes(&entry.cause_entry_ids, customer_id).await? {
+                    what.push_str(&format!("\nbecause of {cause}"));
+                }
+            }
+            let effective = instant::show_on_two_lines(entry.effective_at.as_ref(), &self.zone);
+            table.add_row([what, show_move(entry), effective, words(&entry.reason, "")]);
+        }
+        if let Some(points) = table.column_mut(1) {
+            points.set_cell_alignment(CellAlignment::Right);
+        }
+        Ok(table)
+    }
+}
+
+/// An entry's number on its account, and what happened: `#4 points granted`.
+fn title(entry: &Entry) -> String {
+    // A kind that is newer than this program still has its number.
+    let kind = EntryKind::try_from(entry.kind)
+        .map_or_else(|unknown| format!("kind {}", unknown.0), |kind| words(kind.as_str_name(), "ENTRY_KIND_"));
+    format!("#{} {kind}", entry.account_seq)
+}
+
+/// How many points moved and, where it is not the plain grant, from where to where.
+fn show_move(entry: &Entry) -> String {
+    let Some(movement) = &entry.r#move else { return String::new() };
+    let points = grouped(movement.points);
+    match (movement.from(), movement.to()) {
+        (Pocket::Issued, Pocket::Available) => points,
+        (from, to) => {
+            let [from, to] = [from, to].map(|pocket| words(pocket.as_str_name(), "POCKET_"));
+            format!("{points}\n{from}\n→ {to}")
+        }
+    }
+}
+
+fn next_tier(tier: &CustomerTier) -> String {
+    let Some(next) = &tier.next else { return "none, this is the highest".to_owned() };
+    let [threshold, missing] =
+        [&next.threshold, &next.missing].map(|money| money.as_ref().map(show_money).unwrap_or_default());
+    format!("{} ({}) at {threshold}: {missing} missing", next.display_name, next.tier_id)
+}
+
+/// What can be used, and whatever else there is or was.
+fn show_balance(balance: &Balance) -> String {
+    let mut text = format!("{} points available", grouped(balance.available));
+    let others = [
+        (balance.pending, "pending"),
+        (balance.held, "held"),
+        (balance.owed, "owed"),
+        (balance.redeemed, "redeemed so far"),
+        (balance.expired, "expired so far"),
+        (balance.cancelled, "cancelled so far"),
+    ];
+    for (points, what) in others.into_iter().filter(|(points, _)| *points != 0) {
+        text.push_str(&format!(", {} {what}", grouped(points)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{NextTier, PocketMove, google::Money};
+
+    #[test]
+    fn a_balance_shows_what_there_is_and_nothing_else() {
+        let balance = Balance { available: 1_750, issued: 1_760, pending: 10, ..Balance::default() };
+        assert_eq!(show_balance(&balance), "1,750 points available, 10 pending");
+        assert_eq!(show_balance(&Balance::default()), "0 points available");
+    }
+
+    #[test]
+    fn the_way_to_the_next_tier_is_shown_in_the_currency() {
+        let usd = |units| Some(Money { currency_code: "USD".to_owned(), units, nanos: 500_000_000 });
+        let next = NextTier {
+            tier_id: "gold".to_owned(),
+            display_name: "Gold".to_owned(),
+            threshold: usd(500),
+            missing: usd(99),
+        };
+        let tier = CustomerTier { next: Some(next), ..CustomerTier::default() };
+        assert_eq!(next_tier(&tier), "Gold (gold) at 500.50 USD: 99.50 USD missing");
+        assert_eq!(next_tier(&CustomerTier::default()), "none, this is the highest");
+    }
+
+    #[test]
+    fn an_entry_is_titled_by_number_and_kind_and_shows_its_points() {
+        let movement = |from: Pocket, to: Pocket| Some(PocketMove { from: from.into(), to: to.into(), points: 1_500 });
+        let kind = EntryKind::PointsGranted.into();
+        let granted = movement(Pocket::Issued, Pocket::Available);
+        let mut entry = Entry { account_seq: 4, kind, r#move: granted, ..Entry::default() };
+        assert_eq!(title(&entry), "#4 points granted");
+        assert_eq!(show_move(&entry), "1,500");
+        entry.r#move = movement(Pocket::Available, Pocket::Held);
+        assert_eq!(show_move(&entry), "1,500\navailable\n→ held");
+        entry.kind = 999;
+        assert_eq!(title(&entry), "#4 kind 999");
+    }
+}

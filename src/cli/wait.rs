@@ -1,0 +1,68 @@
+//! `goldbook wait`: holds a script up until the service is ready.
+
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::{Instant, sleep, timeout};
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::CliError;
+use super::client::{ClientOptions, endpoint};
+use super::error::with_causes;
+
+/// How long to pause between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Wait until the service is ready.
+///
+/// Ready means that grpc.health.v1 answers SERVING, which it does while the service reaches its database.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  goldbook wait && goldbook demo
+  goldbook wait --seconds 120 --address http://goldbook.internal:50051
+
+Exit status: 0 once it is ready, 1 when the time has passed before.")]
+pub struct WaitArgs {
+    /// How long to wait at most.
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub seconds: u64,
+    #[command(flatten)]
+    client: ClientOptions,
+}
+
+/// Waits until the service answers that it serves.
+///
+/// # Errors
+/// If it does not within the bound; the message tells what it said last.
+pub async fn run(args: WaitArgs) -> Result<(), CliError> {
+    let endpoint = endpoint(&args.client.address)?;
+    let give_up = Instant::now() + Duration::from_secs(args.seconds);
+    loop {
+        let patience = give_up.saturating_duration_since(Instant::now()).max(PAUSE);
+        let what_came = match timeout(patience, look(&endpoint)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(what_came)) => what_came,
+            Err(_) => "no answer".to_owned(),
+        };
+        if Instant::now() + PAUSE >= give_up {
+            return Err(CliError::failed(format_args!(
+                "the service at {} was not ready within {} s: {what_came}",
+                args.client.address, args.seconds
+            )));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Asks once, over a connection of its own: one that broke while the service started would only be in the way.
+pub(super) async fn look(endpoint: &Endpoint) -> Result<(), String> {
+    let channel = endpoint.connect().await.map_err(|error| with_causes(&error))?;
+    // The empty name asks for the service as a whole.
+    let request = HealthCheckRequest { service: String::new() };
+    let answer = HealthClient::new(channel).check(request).await;
+    let status = answer.map_err(|status| format!("{:?}: {}", status.code(), status.message()))?.into_inner().status();
+    if status == ServingStatus::Serving { Ok(()) } else { Err(status.as_str_name().to_owned()) }
+}

@@ -1,0 +1,271 @@
+//! What a dossier holds, and what joining a program means.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::book::{Account, Actor, Decision, Detail, EntryReason, Halt, Post};
+use crate::ids::{EntryId, TierId};
+use crate::programs::model::ProgramVersion;
+use crate::proto::fields::PartialDate;
+
+/// Who a customer is and how to reach them. Whatever is unknown is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are described in customers.proto")]
+pub struct Dossier {
+    pub given_name: String,
+    pub family_name: String,
+    pub display_name: String,
+    pub email: String,
+    pub phone: String,
+    pub address: Option<Address>,
+    pub locale: String,
+    pub language: String,
+    pub birth_date: Option<PartialDate>,
+    pub important_dates: Vec<ImportantDate>,
+    pub interests: Vec<String>,
+    pub communication_style: Option<CommunicationStyle>,
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// A postal address, as `google.type.PostalAddress` has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are described in google/type/postal_address.proto")]
+pub struct Address {
+    pub region_code: String,
+    pub language_code: String,
+    pub postal_code: String,
+    pub sorting_code: String,
+    pub administrative_area: String,
+    pub locality: String,
+    pub sublocality: String,
+    pub address_lines: Vec<String>,
+    pub recipients: Vec<String>,
+    pub organization: String,
+}
+
+/// A day that matters to the customer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportantDate {
+    /// What the day is.
+    pub label: String,
+    /// When it is.
+    pub date: PartialDate,
+}
+
+/// How a customer likes to be dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the styles are described in customers.proto")]
+pub enum CommunicationStyle {
+    Driver,
+    Expressive,
+    Amiable,
+    Analytical,
+}
+
+/// A way to reach a customer with marketing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the channels are described in customers.proto")]
+pub enum Channel {
+    Email,
+    Phone,
+    Sms,
+    Post,
+    Push,
+}
+
+impl Channel {
+    /// Every channel.
+    pub const ALL: &'static [Self] = &[Self::Email, Self::Phone, Self::Sms, Self::Post, Self::Push];
+
+    /// The channel as stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Phone => "phone",
+            Self::Sms => "sms",
+            Self::Post => "post",
+            Self::Push => "push",
+        }
+    }
+
+    /// The reverse of [`as_str`](Self::as_str).
+    #[must_use]
+    pub fn from_stored(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|channel| channel.as_str() == word)
+    }
+}
+
+/// One decision of a customer about being contacted: a dated fact, never changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// The channel it is about.
+    pub channel: Channel,
+    /// Yes or no.
+    pub granted: bool,
+    /// When the customer decided.
+    pub decided_at: Timestamp,
+    /// Where the decision was taken.
+    pub source: String,
+}
+
+/// The decision that holds for each channel: the latest decided, and of those the latest recorded.
+#[must_use]
+pub fn current_consents(recorded: &[Consent]) -> Vec<Consent> {
+    let mut current: BTreeMap<Channel, &Consent> = BTreeMap::new();
+    for consent in recorded {
+        let holder = current.entry(consent.channel).or_insert(consent);
+        if consent.decided_at >= holder.decided_at {
+            *holder = consent;
+        }
+    }
+    current.into_values().cloned().collect()
+}
+
+/// The part of a dossier that a change touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "each names the field of the dossier")]
+pub enum Part {
+    GivenName,
+    FamilyName,
+    DisplayName,
+    Email,
+    Phone,
+    Address,
+    Locale,
+    Language,
+    BirthDate,
+    ImportantDates,
+    Interests,
+    CommunicationStyle,
+    Attributes,
+    MarketingConsents,
+}
+
+impl Part {
+    /// Every part with its path in an update mask.
+    pub const ALL: &'static [(&'static str, Self)] = &[
+        ("given_name", Self::GivenName),
+        ("family_name", Self::FamilyName),
+        ("display_name", Self::DisplayName),
+        ("email", Self::Email),
+        ("phone", Self::Phone),
+        ("address", Self::Address),
+        ("locale", Self::Locale),
+        ("language", Self::Language),
+        ("birth_date", Self::BirthDate),
+        ("important_dates", Self::ImportantDates),
+        ("interests", Self::Interests),
+        ("communication_style", Self::CommunicationStyle),
+        ("attributes", Self::Attributes),
+        ("marketing_consents", Self::MarketingConsents),
+    ];
+}
+
+impl Dossier {
+    /// Takes the named parts from another dossier. Consents are rows of their own and not touched here.
+    pub fn take_parts(&mut self, from: &Self, parts: &[Part]) {
+        let from = from.clone();
+        for part in parts {
+            match part {
+                Part::GivenName => self.given_name.clone_from(&from.given_name),
+                Part::FamilyName => self.family_name.clone_from(&from.family_name),
+                Part::DisplayName => self.display_name.clone_from(&from.display_name),
+                Part::Email => self.email.clone_from(&from.email),
+                Part::Phone => self.phone.clone_from(&from.phone),
+                Part::Address => self.address.clone_from(&from.address),
+                Part::Locale => self.locale.clone_from(&from.locale),
+                Part::Language => self.language.clone_from(&from.language),
+                Part::BirthDate => self.birth_date = from.birth_date,
+                Part::ImportantDates => self.important_dates.clone_from(&from.important_dates),
+                Part::Interests => self.interests.clone_from(&from.interests),
+                Part::CommunicationStyle => self.communication_style = from.communication_style,
+                Part::Attributes => self.attributes.clone_from(&from.attributes),
+                Part::MarketingConsents => {}
+            }
+        }
+    }
+}
+
+/// What joining a program puts on the ledger: the customer is there, and holds the first tier.
+///
+/// Returns the entry that enrolled them and the tier they hold.
+///
+/// # Errors
+/// [`Halt`] if the account is not locked, or the program has no tiers.
+pub fn enrol(
+    decision: &mut Decision<'_>,
+    policy: &ProgramVersion,
+    account: &Account,
+) -> Result<(EntryId, TierId), Halt> {
+    let first = policy.program.tiers.first();
+    let tier_id = first.map(|tier| tier.tier_id.clone()).ok_or_else(|| {
+        crate::book::Defect::new(format!("program {} has no tiers", policy.program.program_id))
+    })?;
+    let post = |detail, actor, causes| Post {
+        detail,
+        movement: None,
+        actor,
+        reason: EntryReason::Enrolment,
+        policy_version: policy.version,
+        causes,
+    };
+    let enrolled = decision.post(account.account_id, post(Detail::CustomerEnrolled, Actor::Caller, Vec::new()))?;
+    let first_tier = Detail::TierChanged { from: None, to: tier_id.clone(), qualifying_spend: 0 };
+    decision.post(account.account_id, post(first_tier, Actor::Rule, vec![enrolled]))?;
+    Ok((enrolled, tier_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn consent(granted: bool, decided_at: i64) -> Consent {
+        let decided_at = Timestamp::from_second(decided_at).unwrap();
+        Consent { channel: Channel::Email, granted, decided_at, source: String::new() }
+    }
+
+    #[test]
+    fn the_latest_decision_holds_however_late_it_was_recorded() {
+        assert_eq!(current_consents(&[consent(true, 2), consent(false, 1)]), [consent(true, 2)]);
+        assert_eq!(current_consents(&[consent(true, 2), consent(false, 2)]), [consent(false, 2)]);
+    }
+
+    #[test]
+    fn every_part_of_an_update_reaches_its_own_field_only() {
+        let date = PartialDate { year: 0, month: 2, day: 29 };
+        let full = Dossier {
+            given_name: "a".to_owned(),
+            family_name: "b".to_owned(),
+            display_name: "c".to_owned(),
+            email: "d@example.com".to_owned(),
+            phone: "+123".to_owned(),
+            address: Some(Address::default()),
+            locale: "en-US".to_owned(),
+            language: "en".to_owned(),
+            birth_date: Some(date),
+            important_dates: vec![ImportantDate { label: "e".to_owned(), date }],
+            interests: vec!["f".to_owned()],
+            communication_style: Some(CommunicationStyle::Driver),
+            attributes: BTreeMap::from([("g".to_owned(), "h".to_owned())]),
+        };
+        let as_fields = |dossier: &Dossier| serde_json::to_value(dossier).unwrap().as_object().unwrap().clone();
+        for (path, part) in Part::ALL {
+            let mut changed = Dossier::default();
+            changed.take_parts(&full, &[*part]);
+            let differing: Vec<String> = as_fields(&changed)
+                .into_iter()
+                .filter(|(field, value)| as_fields(&Dossier::default())[field] != *value)
+                .map(|(field, _)| field)
+                .collect();
+            let expected: &[&str] = if *part == Part::MarketingConsents { &[] } else { &[path] };
+            assert_eq!(differing, expected);
+        }
+    }
+}

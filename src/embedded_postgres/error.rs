@@ -1,0 +1,154 @@
+//! What can keep Goldbook's own Postgres from starting or stopping; every message says what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why [`start`](super::EmbeddedPostgres::start) did not start a Postgres.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No installation of PostgreSQL 15 or newer was found.
+    #[error(
+        "PostgreSQL 15 or newer was not found: install it (Debian, Ubuntu: apt-get install postgresql; \
+         macOS: brew install postgresql), name its folder with --postgres-bin, or use a running Postgres with \
+         --database-url"
+    )]
+    NotFound,
+    /// The folder that was asked for cannot be used.
+    #[error(
+        "{} cannot be used: {reason}; name the folder that holds `postgres` and `initdb` of PostgreSQL 15 or newer",
+        .bin_dir.display()
+    )]
+    UnusableBinaries {
+        /// The folder.
+        bin_dir: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The cluster was made by a major version that is not here.
+    #[error(
+        "the database in {} was made by PostgreSQL {major}, which was not found: install PostgreSQL {major}, or name \
+         its folder with --postgres-bin",
+        .cluster.display()
+    )]
+    OtherVersion {
+        /// The cluster.
+        cluster: PathBuf,
+        /// The major version that made it.
+        major: u32,
+    },
+    /// Another service works in this data directory.
+    #[error("{} is in use by another goldbook{holder}: stop that one, or choose another --data-dir", .directory.display())]
+    InUse {
+        /// The directory.
+        directory: PathBuf,
+        /// Its process id, as text for the message; empty when unknown.
+        holder: String,
+    },
+    /// Running as root, and there is no other user to run Postgres as.
+    #[error(
+        "Postgres refuses to run as root, and this machine has neither a user `postgres` nor `nobody`: \
+         run goldbook as an ordinary user"
+    )]
+    NoAccount,
+    /// The user who runs Postgres cannot enter the directory.
+    #[error(
+        "user `{account}`, who has to run Postgres because root may not, cannot enter {}: open the directories above \
+         it to search (chmod o+x), or choose another --data-dir",
+        .directory.display()
+    )]
+    Unreachable {
+        /// The user.
+        account: String,
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The cluster belongs to someone else.
+    #[error(
+        "the database in {} belongs to user `{owner}`, and Postgres runs for its owner only: run goldbook as that \
+         user, give the directory to another with chown -R, or choose another --data-dir",
+        .cluster.display()
+    )]
+    OtherOwner {
+        /// The cluster.
+        cluster: PathBuf,
+        /// Its owner's name.
+        owner: String,
+    },
+    /// Something else stands where the cluster belongs.
+    #[error("{} holds files, but no Postgres database: move them away, or choose another --data-dir", .0.display())]
+    NotACluster(PathBuf),
+    /// A file operation failed.
+    #[error("cannot {action} {}: {source}; check the directory's owner, permissions and free space", .path.display())]
+    File {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A program could not be run.
+    #[error("cannot run {}: {source}; check that PostgreSQL is installed completely", .program.display())]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// `initdb` failed.
+    #[error("initdb could not make a database: {0}")]
+    Initdb(String),
+    /// A Postgres that an earlier service left behind does not stop.
+    #[error("a Postgres of this directory from an earlier run (process {0}) does not stop: stop it, then start again")]
+    LeftRunning(i32),
+    /// Postgres ended before it took connections.
+    #[error("Postgres ended while starting ({status}): {last_words}; its log is {}", .log.display())]
+    Ended {
+        /// Its exit status.
+        status: String,
+        /// The end of its log.
+        last_words: String,
+        /// Where the log is.
+        log: PathBuf,
+    },
+    /// Postgres took no connection in time.
+    #[error("Postgres did not answer in time: {source}; its log is {}", .log.display())]
+    NoAnswer {
+        /// The last refusal.
+        source: sqlx::Error,
+        /// Where the log is.
+        log: PathBuf,
+    },
+    /// Goldbook's roles or database could not be created.
+    #[error("cannot create Goldbook's roles and database: {0}; see postgres.log in the data directory")]
+    Setup(#[source] sqlx::Error),
+    /// The preparation was cut off, as when the runtime shuts down.
+    #[error("the start of Postgres was interrupted: {0}; start again")]
+    Interrupted(#[source] tokio::task::JoinError),
+}
+
+impl StartError {
+    /// Whether it passes by itself: processes of a server that was killed a moment ago still hold its shared memory, or
+    /// a server that a killed service had just begun to start has only now written its `postmaster.pid`.
+    pub(super) fn is_passing(&self) -> bool {
+        const PASSING: [&str; 2] = ["pre-existing shared memory block", "lock file \"postmaster.pid\" already exists"];
+        matches!(self, Self::Ended { last_words, .. } if PASSING.iter().any(|words| last_words.contains(words)))
+    }
+
+    /// Names the file and what was tried, for `map_err`.
+    pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::File { action, path, source }
+    }
+}
+
+/// Why [`stop`](super::EmbeddedPostgres::stop) could not stop Postgres.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// Its process could not be waited for.
+    #[error("cannot wait for Postgres to end: {0}; the next start takes it over")]
+    Wait(#[source] io::Error),
+    /// It did not end, not even when told to end at once.
+    #[error("Postgres did not end in time; the next start takes it over")]
+    StillRunning,
+}

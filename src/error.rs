@@ -1,0 +1,174 @@
+//! Everything that can go wrong with a request, by kind. [`crate::status`] alone turns it into a gRPC status.
+
+use std::fmt;
+
+/// What a caller is told when a request is not carried out.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is bad on its face; every violation is listed.
+    #[error("the request has {} bad field(s)", .0.len())]
+    Invalid(Vec<Violation>),
+    /// State or rules refuse it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too much is waiting already; trying again later may work.
+    #[error("too many writes are waiting")]
+    Overloaded,
+    /// The database is away; trying again later may work.
+    #[error("the database is not available")]
+    Unavailable,
+    /// The caller's deadline passed before the work began; nothing was written.
+    #[error("the deadline passed before the work began")]
+    DeadlineExceeded,
+    /// A defect or a failure that the caller can do nothing about.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+/// One field that is bad on its face.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The field's path in the request, such as `customer.email`.
+    pub field: String,
+    /// What it must be.
+    pub description: String,
+}
+
+/// Why a request was refused, with what a program needs to react to it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The stable reason.
+    pub reason: Reason,
+    /// The same for people.
+    pub message: String,
+    /// The facts behind it, such as the id that was not found.
+    pub metadata: Vec<(&'static str, String)>,
+}
+
+impl Refusal {
+    /// A refusal without metadata.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), metadata: Vec::new() }
+    }
+
+    /// Adds a fact that a program can read.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.metadata.push((key, value.to_string()));
+        self
+    }
+}
+
+/// Lists the reasons once, with their wire names.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+        /// The stable reasons of business refusals, `ErrorInfo.reason` on the wire. `docs/errors.md` lists the same.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name on the wire, in `UPPER_SNAKE_CASE`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// No program has this id.
+    ProgramNotFound => "PROGRAM_NOT_FOUND",
+    /// The program's currency or time zone cannot change once it has been applied.
+    ProgramFieldImmutable => "PROGRAM_FIELD_IMMUTABLE",
+    /// The program has no customer of this id (at that instant).
+    CustomerNotFound => "CUSTOMER_NOT_FOUND",
+    /// The program already has a customer of this id.
+    CustomerAlreadyExists => "CUSTOMER_ALREADY_EXISTS",
+    /// The dossier changed since the etag was read.
+    EtagMismatch => "ETAG_MISMATCH",
+    /// The idempotency key was used with another request.
+    IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
+    /// The activity id was used with other content.
+    ActivityIdReused => "ACTIVITY_ID_REUSED",
+    /// The instant lies in the future.
+    InstantInFuture => "INSTANT_IN_FUTURE",
+    /// The amount is not in the program's currency.
+    CurrencyMismatch => "CURRENCY_MISMATCH",
+    /// A balance or a sum would pass what the book can count.
+    AmountOverflow => "AMOUNT_OVERFLOW",
+    /// The program has no campaign of this id.
+    CampaignNotFound => "CAMPAIGN_NOT_FOUND",
+    /// The campaign has not begun, has ended, or was taken out of the program.
+    CampaignNotActive => "CAMPAIGN_NOT_ACTIVE",
+    /// No customer of the program has this referral code.
+    ReferralCodeNotFound => "REFERRAL_CODE_NOT_FOUND",
+    /// The campaign of this referral code has ended.
+    ReferralCodeExpired => "REFERRAL_CODE_EXPIRED",
+    /// A customer cannot refer themselves.
+    OwnReferralCode => "OWN_REFERRAL_CODE",
+    /// The referee was already referred, once and for all.
+    AlreadyReferred => "ALREADY_REFERRED",
+    /// The referee has purchased before and is not new.
+    NotANewCustomer => "NOT_A_NEW_CUSTOMER",
+    /// The customer was never referred.
+    ReferralNotFound => "REFERRAL_NOT_FOUND",
+    /// The time to convert the referral has passed.
+    ReferralExpired => "REFERRAL_EXPIRED",
+    /// The referee has made no purchase that qualifies.
+    NotQualified => "NOT_QUALIFIED",
+    /// No entry has this id in this program.
+    EntryNotFound => "ENTRY_NOT_FOUND",
+    /// The page token is not one that this method returned for these filters.
+    PageTokenInvalid => "PAGE_TOKEN_INVALID",
+}
+
+/// Collects every bad field of a request, so that the caller hears of all of them at once.
+#[derive(Debug, Default)]
+pub struct Fields(Vec<Violation>);
+
+impl Fields {
+    /// Notes that `field` is bad.
+    pub fn refuse(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.0.push(Violation { field: field.into(), description: description.into() });
+    }
+
+    /// Keeps what parsed, and notes what did not.
+    pub fn take<T, E: fmt::Display>(&mut self, field: impl Into<String>, parsed: Result<T, E>) -> Option<T> {
+        match parsed {
+            Ok(value) => Some(value),
+            Err(description) => {
+                self.refuse(field, description.to_string());
+                None
+            }
+        }
+    }
+
+    /// Whether nothing was noted so far.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The error that lists all of them.
+    #[must_use]
+    pub fn into_error(self) -> Error {
+        Error::Invalid(self.0)
+    }
+
+    /// Ends parsing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with every violation, if there is one.
+    pub fn finish(self) -> Result<(), Error> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.into_error()) }
+    }
+}

@@ -1,0 +1,141 @@
+//! `LedgerService` on the wire.
+
+use tonic::{Request, Response, Status};
+
+use super::Ledger;
+use super::store::{EntryFilter, SealedEntry};
+use crate::book::{Actor, Detail, Pocket};
+use crate::error::Fields;
+use crate::ids::{CustomerId, EntryId, ProgramId};
+use crate::paging::PageRequest;
+use crate::proto;
+use crate::proto::fields::{parse_optional_instant, write_instant};
+use crate::telemetry;
+
+const MAX_KINDS: usize = 50;
+
+#[tonic::async_trait]
+impl proto::ledger_service_server::LedgerService for Ledger {
+    async fn list_entries(
+        &self,
+        request: Request<proto::ListEntriesRequest>,
+    ) -> Result<Response<proto::ListEntriesResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let filter = parse_filter(&mut fields, &request);
+        let described = format!("{filter:?}");
+        let filters = ["entries", &request.program_id, &request.customer_id, &described];
+        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
+        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
+        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
+            return Err(fields.into_error().into());
+        };
+        telemetry::record_program(program_id.as_str());
+        let (entries, next_page_token) = self.list_entries(&program_id, &customer_id, &filter, &page).await?;
+        let entries =
+            entries.into_iter().map(|entry| write_entry(entry, Some(&customer_id))).collect::<Result<_, _>>()?;
+        Ok(Response::new(proto::ListEntriesResponse { entries, next_page_token }))
+    }
+
+    async fn get_entry(
+        &self,
+        request: Request<proto::GetEntryRequest>,
+    ) -> Result<Response<proto::GetEntryResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        let entry_id = fields.take("entry_id", request.entry_id.parse::<EntryId>());
+        let (Some(program_id), Some(entry_id)) = (program_id, entry_id) else {
+            return Err(fields.into_error().into());
+        };
+        telemetry::record_program(program_id.as_str());
+        let (entry, customer_id) = self.get_entry(&program_id, entry_id).await?;
+        let entry = Some(write_entry(entry, customer_id.as_ref())?);
+        Ok(Response::new(proto::GetEntryResponse { entry }))
+    }
+}
+
+fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> EntryFilter {
+    if request.kinds.len() > MAX_KINDS {
+        fields.refuse("kinds", format!("must have at most {MAX_KINDS} items"));
+    }
+    let mut kinds = Vec::new();
+    for (i, kind) in request.kinds.iter().enumerate() {
+        // A kind's stored word is its name on the wire.
+        let name = proto::EntryKind::try_from(*kind).ok().filter(|kind| *kind != proto::EntryKind::Unspecified);
+        match name.and_then(|kind| kind.as_str_name().strip_prefix("ENTRY_KIND_")) {
+            Some(name) => kinds.push(name.to_lowercase()),
+            None => fields.refuse(format!("kinds[{i}]"), "must be one of the named values"),
+        }
+    }
+    let from = parse_optional_instant(fields, "effective_from", request.effective_from.as_ref());
+    let until = parse_optional_instant(fields, "effective_until", request.effective_until.as_ref());
+    if let (Some(from), Some(until)) = (from, until)
+        && until <= from
+    {
+        fields.refuse("effective_until", "must be later than effective_from");
+    }
+    EntryFilter { kinds, from, until, newest_first: request.newest_first }
+}
+
+fn write_entry(sealed: SealedEntry, customer_id: Option<&CustomerId>) -> Result<proto::Entry, Status> {
+    let (entry, content_hash) = sealed;
+    let detail_json = entry.detail.to_canonical_json();
+    let detail_json = detail_json.map_err(|error| crate::error::Error::Internal(error.to_string()))?;
+    let actor = match entry.actor {
+        Actor::Caller => proto::Actor::Caller,
+        Actor::Rule => proto::Actor::Rule,
+        Actor::Time => proto::Actor::Time,
+    };
+    Ok(proto::Entry {
+        entry_id: entry.id.to_string(),
+        account_id: entry.id.account_id.0.to_string(),
+        account_seq: entry.id.account_seq,
+        program_id: entry.program_id.to_string(),
+        customer_id: customer_id.map(ToString::to_string).unwrap_or_default(),
+        kind: write_kind(&entry.detail).into(),
+        r#move: entry.movement.map(|movement| proto::PocketMove {
+            from: write_pocket(movement.from).into(),
+            to: write_pocket(movement.to).into(),
+            points: movement.points,
+        }),
+        detail_json,
+        actor: actor.into(),
+        reason: entry.reason.as_str().to_owned(),
+        policy_version: entry.policy_version,
+        cause_entry_ids: entry.causes.iter().map(ToString::to_string).collect(),
+        command_id: entry.command_id.to_string(),
+        trace_id: telemetry::TraceId(entry.trace_id).to_string(),
+        effective_at: Some(write_instant(entry.effective_at)),
+        recorded_at: Some(write_instant(entry.recorded_at)),
+        content_hash,
+    })
+}
+
+const fn write_kind(detail: &Detail) -> proto::EntryKind {
+    match detail {
+        Detail::ProgramApplied { .. } => proto::EntryKind::ProgramApplied,
+        Detail::CustomerEnrolled => proto::EntryKind::CustomerEnrolled,
+        Detail::ActivityAccepted { .. } => proto::EntryKind::ActivityAccepted,
+        Detail::PointsGranted => proto::EntryKind::PointsGranted,
+        Detail::TierChanged { .. } => proto::EntryKind::TierChanged,
+        Detail::ReferralCodeCreated { .. } => proto::EntryKind::ReferralCodeCreated,
+        Detail::ReferralCreated { .. } => proto::EntryKind::ReferralCreated,
+        Detail::ReferralConverted { .. } => proto::EntryKind::ReferralConverted,
+        Detail::ReferralExpired => proto::EntryKind::ReferralExpired,
+    }
+}
+
+const fn write_pocket(pocket: Pocket) -> proto::Pocket {
+    match pocket {
+        Pocket::Issued => proto::Pocket::Issued,
+        Pocket::Owed => proto::Pocket::Owed,
+        Pocket::Pending => proto::Pocket::Pending,
+        Pocket::Available => proto::Pocket::Available,
+        Pocket::Held => proto::Pocket::Held,
+        Pocket::Redeemed => proto::Pocket::Redeemed,
+        Pocket::Expired => proto::Pocket::Expired,
+        Pocket::Cancelled => proto::Pocket::Cancelled,
+    }
+}

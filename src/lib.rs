@@ -1,0 +1,37 @@
+//! Goldbook: the loyalty book of record.
+//!
+//! One gRPC service that knows a company's customers, their tiers and benefits, who referred whom, and that records
+//! every reward grant and tier change as an immutable ledger row in Postgres. In reading order:
+//!
+//! - [`programs`]: a program and its versioned policies
+//! - [`customers`]: who they are, the dossier
+//! - [`tiers`]: standing; [`benefits`]: what it entitles to
+//! - [`rewards`]: grants and points; [`referrals`]: who brought whom
+//! - [`activities`]: what customers did, and everything that follows from it
+//! - [`book`]: the one path that every write takes; [`ledger`]: reading what it wrote
+//! - [`server`]: the service put together; [`cli`]: the program around it
+
+pub mod activities;
+pub mod benefits;
+pub mod customers;
+pub mod ledger;
+pub mod programs;
+pub mod referrals;
+pub mod rewards;
+pub mod tiers;
+
+pub mod book;
+
+// pub mod cli;
+pub mod server;
+
+pub mod clock;
+pub mod database;
+pub mod embedded_postgres;
+pub mod error;
+pub mod ids;
+pub mod money;
+pub mod paging;
+pub mod proto;
+pub mod status;
+pub mod telemetry;

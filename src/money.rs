@@ -1,0 +1,220 @@
+//! Sums of money, exact in the currency's minor unit.
+
+use std::fmt;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+/// The most decimals of a [`Rate`].
+const MAX_RATE_DECIMALS: u32 = 9;
+/// The largest [`Rate`].
+const MAX_RATE: i64 = 1_000_000;
+
+/// An ISO 4217 currency that has a minor unit defined, even if it is the same as the major one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Currency(iso_currency::Currency);
+
+impl Currency {
+    /// Parses the three-letter code.
+    ///
+    /// # Errors
+    /// If no currency with a minor unit has this code.
+    pub fn parse(code: &str) -> Result<Self, &'static str> {
+        iso_currency::Currency::from_code(code)
+            .filter(|currency| currency.exponent().is_some())
+            .map(Self)
+            .ok_or("must be the three-letter ISO 4217 code of a currency, such as EUR")
+    }
+
+    /// The three-letter code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.0.code()
+    }
+
+    /// How many decimals its minor unit has: 2 for EUR, 0 for JPY, 3 for KWD.
+    #[must_use]
+    pub fn decimals(self) -> u32 {
+        self.0.exponent().map_or(0, u32::from)
+    }
+
+    /// Minor units in one major unit.
+    #[must_use]
+    pub fn minor_per_major(self) -> i64 {
+        10_i64.saturating_pow(self.decimals())
+    }
+}
+
+impl TryFrom<String> for Currency {
+    type Error = &'static str;
+
+    fn try_from(code: String) -> Result<Self, Self::Error> {
+        Self::parse(&code)
+    }
+}
+
+impl From<Currency> for String {
+    fn from(currency: Currency) -> Self {
+        currency.code().to_owned()
+    }
+}
+
+/// A sum of zero or more, in minor units of its currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Money {
+    /// The currency.
+    pub currency: Currency,
+    /// Minor units, zero or more.
+    pub minor: i64,
+}
+
+impl Money {
+    /// Parses whole units and nanos, the form of `google.type.Money`.
+    ///
+    /// # Errors
+    /// If it is negative, too large, or not a whole number of minor units.
+    pub fn parse(currency: Currency, units: i64, nanos: i32) -> Result<Self, &'static str> {
+        if units < 0 || !(0..1_000_000_000).contains(&nanos) {
+            return Err("must be zero or more, with nanos from 0 to 999,999,999");
+        }
+        let nanos_per_minor = 1_000_000_000 / currency.minor_per_major();
+        let nanos = i64::from(nanos);
+        if nanos % nanos_per_minor != 0 {
+            return Err("must be exact in the currency's minor unit");
+        }
+        let minor = units
+            .checked_mul(currency.minor_per_major())
+            .and_then(|minor| minor.checked_add(nanos / nanos_per_minor))
+            .ok_or("is larger than can be counted in minor units")?;
+        Ok(Self { currency, minor })
+    }
+
+    /// Whole units and nanos, the form of `google.type.Money`.
+    #[must_use]
+    pub fn to_units_and_nanos(self) -> (i64, i32) {
+        let per_major = self.currency.minor_per_major();
+        let nanos = (self.minor % per_major) * (1_000_000_000 / per_major);
+        (self.minor / per_major, i32::try_from(nanos).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimal = Decimal::from_i128_with_scale(self.minor.into(), self.currency.decimals());
+        write!(f, "{decimal} {}", self.currency.code())
+    }
+}
+
+/// Points for one major unit spent: an exact decimal from 0 to 1,000,000 with at most 9 decimals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Rate(Decimal);
+
+impl Rate {
+    /// Parses a decimal such as `1.5`; trailing zeros do not matter.
+    ///
+    /// # Errors
+    /// If it is not a plain decimal within the bounds.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const EXPECTED: &str = "must be a decimal from 0 to 1,000,000 with at most 9 decimals, such as 1.5";
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let decimal = Decimal::from_str_exact(text).map_err(|_| EXPECTED)?.normalize();
+        if !is_plain || decimal.is_sign_negative() || decimal > Decimal::from(MAX_RATE) {
+            return Err(EXPECTED);
+        }
+        if decimal.scale() > MAX_RATE_DECIMALS {
+            return Err(EXPECTED);
+        }
+        Ok(Self(decimal))
+    }
+
+    /// floor(amount × rate), exactly; none if that is more points than can be counted.
+    #[must_use]
+    pub fn points_for(self, amount: Money) -> Option<i64> {
+        // At most 2^63 × 10^15, which an i128 holds.
+        let product = i128::from(amount.minor) * self.0.mantissa();
+        let divisor = 10_i128.checked_pow(self.0.scale() + amount.currency.decimals())?;
+        i64::try_from(product / divisor).ok()
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TryFrom<String> for Rate {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Rate> for String {
+    fn from(rate: Rate) -> Self {
+        rate.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn usd(minor: i64) -> Money {
+        Money { currency: Currency::parse("USD").unwrap(), minor }
+    }
+
+    #[test]
+    fn money_must_be_exact_in_the_minor_unit() {
+        let [usd, jpy, kwd] = ["USD", "JPY", "KWD"].map(|code| Currency::parse(code).unwrap());
+        assert_eq!(Money::parse(usd, 29, 330_000_000).unwrap().minor, 2_933);
+        assert!(Money::parse(usd, 29, 331_000_000).is_err());
+        assert!(Money::parse(jpy, 29, 10_000_000).is_err());
+        assert_eq!(Money::parse(kwd, 1, 1_000_000).unwrap().minor, 1_001);
+        assert!(Money::parse(usd, -1, 0).is_err());
+        assert!(Money::parse(usd, 0, -10_000_000).is_err());
+        assert!(Money::parse(usd, i64::MAX, 0).is_err());
+        assert_eq!(Money::parse(usd, 29, 330_000_000).unwrap().to_units_and_nanos(), (29, 330_000_000));
+    }
+
+    #[test]
+    fn currencies_without_a_minor_unit_and_unknown_codes_are_refused() {
+        for code in ["XXX", "XAU", "usd", "", "ABC"] {
+            assert!(Currency::parse(code).is_err(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_an_exact_plain_decimal_within_bounds() {
+        assert_eq!(Rate::parse("1.50").unwrap(), Rate::parse("1.5").unwrap());
+        for bad in ["", ".", "-1", "+1", "1e3", "1_000", "1000000.1", "0.0000000001", "NaN", " 1"] {
+            assert!(Rate::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn points_are_rounded_down() {
+        assert_eq!(Rate::parse("1").unwrap().points_for(usd(2_999)), Some(29));
+        assert_eq!(Rate::parse("0.1").unwrap().points_for(usd(999)), Some(0));
+        assert_eq!(Rate::parse("1.5").unwrap().points_for(usd(200)), Some(3));
+        assert_eq!(Rate::parse("1000000").unwrap().points_for(usd(i64::MAX)), None);
+        assert_eq!(Rate::parse("100").unwrap().points_for(usd(i64::MAX)), Some(i64::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn points_never_exceed_the_exact_product_and_miss_less_than_one(
+            minor in 0..10_000_000_i64, mantissa in 0..100_000_i64, scale in 0..6_u32
+        ) {
+            let rate = Rate::parse(&Decimal::new(mantissa, scale).to_string()).unwrap();
+            let points = Decimal::from(rate.points_for(usd(minor)).unwrap());
+            let exact = Decimal::new(minor, 2) * Decimal::new(mantissa, scale);
+            prop_assert!(points <= exact && exact < points + Decimal::ONE);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! `ProgramService` on the wire.
+
+use jiff::tz::TimeZone;
+use tonic::{Request, Response, Status};
+
+use super::model::{Benefit, Campaign, Conversion, Program, ProgramVersion, Tier};
+use super::Programs;
+use crate::error::{Error, Fields};
+use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
+use crate::money::{Currency, Rate};
+use crate::paging::PageRequest;
+use crate::proto;
+use crate::proto::fields::{deadline_of, parse_money, parse_optional_instant, parse_text, write_instant, write_money};
+use crate::telemetry;
+
+const MAX_DISPLAY_NAME: usize = 200;
+const MAX_DESCRIPTION: usize = 2_000;
+const MAX_TIERS: usize = 32;
+const MAX_BENEFITS: usize = 100;
+const MAX_CAMPAIGNS: usize = 100;
+const MAX_CONVERT_WITHIN_DAYS: i32 = 3_650;
+
+#[tonic::async_trait]
+impl proto::program_service_server::ProgramService for Programs {
+    async fn apply_program(
+        &self,
+        request: Request<proto::ApplyProgramRequest>,
+    ) -> Result<Response<proto::ApplyProgramResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let request = request.into_inner();
+        let program = parse_program(request.program)?;
+        telemetry::record_program(program.program_id.as_str());
+        let applied = if request.validate_only {
+            self.try_program(program).await?
+        } else {
+            self.apply_program(program, deadline).await?
+        };
+        let mut version = write_version(applied.version);
+        if request.validate_only && applied.changed {
+            version.applied_at = None;
+        }
+        Ok(Response::new(proto::ApplyProgramResponse {
+            version: Some(version),
+            changed: applied.changed,
+            previous: applied.previous.map(write_version),
+        }))
+    }
+
+    async fn get_program(
+        &self,
+        request: Request<proto::GetProgramRequest>,
+    ) -> Result<Response<proto::GetProgramResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        if request.version < 0 {
+            fields.refuse("version", "must be zero or more; zero means the version in force");
+        }
+        let (Some(program_id), true) = (program_id, fields.is_clean()) else { return Err(fields.into_error().into()) };
+        telemetry::record_program(program_id.as_str());
+        let version = (request.version > 0).then_some(request.version);
+        let version = self.get_program(&program_id, version).await?;
+        Ok(Response::new(proto::GetProgramResponse { version: Some(write_version(version)) }))
+    }
+
+    async fn list_programs(
+        &self,
+        request: Request<proto::ListProgramsRequest>,
+    ) -> Result<Response<proto::ListProgramsResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &["programs"])?;
+        fields.finish()?;
+        let (versions, next_page_token) = self.list_programs(&page).await?;
+        let versions = versions.into_iter().map(write_version).collect();
+        Ok(Response::new(proto::ListProgramsResponse { versions, next_page_token }))
+    }
+}
+
+fn parse_program(program: Option<proto::Program>) -> Result<Program, Error> {
+    let mut fields = Fields::default();
+    let Some(program) = program else {
+        fields.refuse("program", "must be set");
+        return Err(fields.into_error());
+    };
+    let program_id = fields.take("program.program_id", ProgramId::try_from(program.program_id));
+    let display_name = parse_text(&mut fields, "program.display_name", &program.display_name, MAX_DISPLAY_NAME);
+    let currency = fields.take("program.currency_code", Currency::parse(&program.currency_code));
+    let time_zone = parse_time_zone(&mut fields, &program.time_zone);
+    let points_per_unit = fields.take("program.points_per_unit", Rate::parse(&program.points_per_unit));
+    let mut bound = |field: &str, count: usize, max: usize| {
+        if count > max {
+            fields.refuse(field, format!("must have at most {max} items"));
+        }
+    };
+    bound("program.tiers", program.tiers.len(), MAX_TIERS);
+    bound("program.campaigns", program.campaigns.len(), MAX_CAMPAIGNS);
+    let tiers: Vec<Option<Tier>> = program
+        .tiers
+        .into_iter()
+        .enumerate()
+        .map(|(i, tier)| parse_tier(&mut fields, &format!("program.tiers[{i}]"), tier, currency))
+        .collect();
+    let campaigns: Vec<Option<Campaign>> = program
+        .campaigns
+        .into_iter()
+        .enumerate()
+        .map(|(i, campaign)| parse_campaign(&mut fields, &format!("program.campaigns[{i}]"), campaign, currency))
+        .collect();
+    let parsed = || {
+        Some(Program {
+            program_id: program_id?,
+            display_name: display_name?,
+            currency: currency?,
+            time_zone: time_zone?,
+            points_per_unit: points_per_unit?,
+            tiers: tiers.into_iter().collect::<Option<_>>()?,
+            campaigns: campaigns.into_iter().collect::<Option<_>>()?,
+        })
+    };
+    match parsed() {
+        Some(program) if fields.is_clean() => Ok(program),
+        _ => Err(fields.into_error()),
+    }
+}
+
+fn parse_time_zone(fields: &mut Fields, name: &str) -> Option<TimeZone> {
+    // A zone without an IANA name, such as a fixed offset, would not read back.
+    let zone = TimeZone::get(name).ok().filter(|zone| zone.iana_name().is_some());
+    fields.take("program.time_zone", zone.ok_or("must be an IANA time zone, such as Europe/Berlin"))
+}
+
+fn parse_tier(fields: &mut Fields, path: &str, tier: proto::Tier, currency: Option<Currency>) -> Option<Tier> {
+    let tier_id = fields.take(format!("{path}.tier_id"), TierId::try_from(tier.tier_id));
+    let display_name = parse_text(fields, &format!("{path}.display_name"), &tier.display_name, MAX_DISPLAY_NAME);
+    let threshold = parse_amount(fields, &format!("{path}.threshold"), tier.threshold.as_ref(), currency);
+    if tier.benefits.len() > MAX_BENEFITS {
+        fields.refuse(format!("{path}.benefits"), format!("must have at most {MAX_BENEFITS} items"));
+    }
+    let benefits: Vec<Option<Benefit>> = tier
+        .benefits
+        .into_iter()
+        .enumerate()
+        .map(|(j, benefit)| parse_benefit(fields, &format!("{path}.benefits[{j}]"), benefit))
+        .collect();
+    Some(Tier {
+        tier_id: tier_id?,
+        display_name: display_name?,
+        threshold: threshold?,
+        benefits: benefits.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn parse_benefit(fields: &mut Fields, path: &str, benefit: proto::Benefit) -> Option<Benefit> {
+    let benefit_id = fields.take(format!("{path}.benefit_id"), BenefitId::try_from(benefit.benefit_id));
+    let display_name = parse_text(fields, &format!("{path}.display_name"), &benefit.display_name, MAX_DISPLAY_NAME);
+    let description = parse_text(fields, &format!("{path}.description"), &benefit.description, MAX_DESCRIPTION);
+    Some(Benefit { benefit_id: benefit_id?, display_name: display_name?, description: description? })
+}
+
+fn parse_campaign(
+    fields: &mut Fields,
+    path: &str,
+    campaign: proto::Campaign,
+    currency: Option<Currency>,
+) -> Option<Campaign> {
+    let conversion = match campaign.conversion() {
+        proto::Conversion::FirstPurchase => Some(Conversion::FirstPurchase),
+        proto::Conversion::Manual => Some(Conversion::Manual),
+        proto::Conversion::Unspecified => {
+            fields.refuse(format!("{path}.conversion"), "must be one of the named values");
+            None
+        }
+    };
+    let campaign_id = fields.take(format!("{path}.campaign_id"), CampaignId::try_from(campaign.campaign_id));
+    let display_name = parse_text(fields, &format!("{path}.display_name"), &campaign.display_name, MAX_DISPLAY_NAME);
+    let starts_at = parse_optional_instant(fields, &format!("{path}.starts_at"), campaign.starts_at.as_ref());
+    let ends_at = parse_optional_instant(fields, &format!("{path}.ends_at"), campaign.ends_at.as_ref());
+    let minimum = parse_amount(
+        fields,
+        &format!("{path}.minimum_purchase"),
+        campaign.minimum_purchase.as_ref(),
+        currency,
+    );
+    if !(0..=MAX_CONVERT_WITHIN_DAYS).contains(&campaign.convert_within_days) {
+        fields.refuse(format!("{path}.convert_within_days"), "must be from 0 to 3,650; 0 means no limit");
+    }
+    for (field, points) in [("referrer_points", campaign.referrer_points), ("referee_points", campaign.referee_points)]
+    {
+        if points < 0 {
+            fields.refuse(format!("{path}.{field}"), "must be zero or more");
+        }
+    }
+    Some(Campaign {
+        campaign_id: campaign_id?,
+        display_name: display_name?,
+        starts_at,
+        ends_at,
+        conversion: conversion?,
+        minimum_purchase: minimum?,
+        convert_within_days: campaign.convert_within_days,
+        referrer_points: campaign.referrer_points,
+        referee_points: campaign.referee_points,
+    })
+}
+
+/// An amount in the program's own currency, in minor units; zero if absent.
+fn parse_amount(
+    fields: &mut Fields,
+    path: &str,
+    amount: Option<&proto::google::Money>,
+    currency: Option<Currency>,
+) -> Option<i64> {
+    if amount.is_none() {
+        return Some(0);
+    }
+    let money = parse_money(fields, path, amount)?;
+    if currency.is_some_and(|currency| currency != money.currency) {
+        fields.refuse(format!("{path}.currency_code"), "must be the program's currency");
+        return None;
+    }
+    Some(money.minor)
+}
+
+fn write_version(version: ProgramVersion) -> proto::ProgramVersion {
+    proto::ProgramVersion {
+        program: Some(write_program(version.program)),
+        version: version.version,
+        applied_at: Some(write_instant(version.applied_at)),
+    }
+}
+
+fn write_program(program: Program) -> proto::Program {
+    let money = |minor| Some(write_money(program.money(minor)));
+    let tiers = program.tiers.iter().map(|tier| proto::Tier {
+        tier_id: tier.tier_id.to_string(),
+        display_name: tier.display_name.clone(),
+        threshold: money(tier.threshold),
+        benefits: tier.benefits.iter().map(write_benefit).collect(),
+    });
+    let campaigns = program.campaigns.iter().map(|campaign| proto::Campaign {
+        campaign_id: campaign.campaign_id.to_string(),
+        display_name: campaign.display_name.clone(),
+        starts_at: campaign.starts_at.map(write_instant),
+        ends_at: campaign.ends_at.map(write_instant),
+        conversion: match campaign.conversion {
+            Conversion::FirstPurchase => proto::Conversion::FirstPurchase.into(),
+            Conversion::Manual => proto::Conversion::Manual.into(),
+        },
+        minimum_purchase: money(campaign.minimum_purchase),
+        convert_within_days: campaign.convert_within_days,
+        referrer_points: campaign.referrer_points,
+        referee_points: campaign.referee_points,
+    });
+    proto::Program {
+        program_id: program.program_id.to_string(),
+        display_name: program.display_name.clone(),
+        currency_code: program.currency.code().to_owned(),
+        time_zone: program.time_zone.iana_name().unwrap_or_default().to_owned(),
+        points_per_unit: program.points_per_unit.to_string(),
+        tiers: tiers.collect(),
+        campaigns: campaigns.collect(),
+    }
+}
+
+/// A benefit on the wire.
+#[must_use]
+pub fn write_benefit(benefit: &Benefit) -> proto::Benefit {
+    proto::Benefit {
+        benefit_id: benefit.benefit_id.to_string(),
+        display_name: benefit.display_name.clone(),
+        description: benefit.description.clone(),
+    }
+}

@@ -1,0 +1,277 @@
+//! What a program is, and what makes a document of one sound.
+
+use std::collections::BTreeSet;
+
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Violation;
+use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
+use crate::money::{Currency, Money, Rate};
+
+/// One loyalty program of a brand, as its document says. Amounts are in minor units of its currency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// Its name among programs.
+    pub program_id: ProgramId,
+    /// What people call it.
+    pub display_name: String,
+    /// The currency of all its amounts; never changes.
+    pub currency: Currency,
+    /// The time zone of its calendar; never changes.
+    #[serde(with = "jiff::fmt::serde::tz::required")]
+    pub time_zone: TimeZone,
+    /// Points for one major unit spent.
+    pub points_per_unit: Rate,
+    /// Levels of standing, lowest first; the first begins at zero.
+    pub tiers: Vec<Tier>,
+    /// Referral offers.
+    pub campaigns: Vec<Campaign>,
+}
+
+/// A level of standing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tier {
+    /// Its name within the program.
+    pub tier_id: TierId,
+    /// What people call it.
+    pub display_name: String,
+    /// Reached at this lifetime spend or more.
+    pub threshold: i64,
+    /// What it entitles to.
+    pub benefits: Vec<Benefit>,
+}
+
+/// Something that a tier gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Benefit {
+    /// Its name within the tier.
+    pub benefit_id: BenefitId,
+    /// What people call it.
+    pub display_name: String,
+    /// What it is.
+    pub description: String,
+}
+
+/// A referral offer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Campaign {
+    /// Its name within the program.
+    pub campaign_id: CampaignId,
+    /// What people call it.
+    pub display_name: String,
+    /// When it begins; always, if absent.
+    pub starts_at: Option<Timestamp>,
+    /// When it has ended; never, if absent.
+    pub ends_at: Option<Timestamp>,
+    /// What converts a referral.
+    pub conversion: Conversion,
+    /// The least purchase that qualifies.
+    pub minimum_purchase: i64,
+    /// How many calendar days a referral has to convert; 0 for no limit.
+    pub convert_within_days: i32,
+    /// What the referrer gets; may be zero.
+    pub referrer_points: i64,
+    /// What the referee gets; may be zero.
+    pub referee_points: i64,
+}
+
+/// What converts a referral.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conversion {
+    /// The referee's first qualifying purchase.
+    FirstPurchase,
+    /// Somebody, by hand.
+    Manual,
+}
+
+/// A program as one of its versions has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramVersion {
+    /// The document.
+    pub program: Program,
+    /// 1, 2, 3 …
+    pub version: i32,
+    /// When it came into force.
+    pub applied_at: Timestamp,
+}
+
+impl Program {
+    /// An amount in the program's currency.
+    #[must_use]
+    pub const fn money(&self, minor: i64) -> Money {
+        Money { currency: self.currency, minor }
+    }
+
+    /// A tier by its name.
+    #[must_use]
+    pub fn tier(&self, tier_id: &TierId) -> Option<&Tier> {
+        self.tiers.iter().find(|tier| tier.tier_id == *tier_id)
+    }
+
+    /// A campaign by its name.
+    #[must_use]
+    pub fn campaign(&self, campaign_id: &CampaignId) -> Option<&Campaign> {
+        self.campaigns.iter().find(|campaign| campaign.campaign_id == *campaign_id)
+    }
+
+    /// Whatever is unsound across the fields of the document.
+    #[must_use]
+    pub fn find_faults(&self) -> Vec<Violation> {
+        let mut faults = Vec::new();
+        let mut fault = |field: String, description: &str| {
+            faults.push(Violation { field, description: description.to_owned() });
+        };
+        if self.tiers.first().is_none_or(|tier| tier.threshold != 0) {
+            fault("program.tiers".to_owned(), "must begin with a tier whose threshold is zero");
+        }
+        let mut tier_ids = BTreeSet::new();
+        let mut last_threshold = None;
+        for (i, tier) in self.tiers.iter().enumerate() {
+            if !tier_ids.insert(&tier.tier_id) {
+                fault(format!("program.tiers[{i}].tier_id"), "must be unique within the program");
+            }
+            if last_threshold.is_some_and(|last| tier.threshold <= last) {
+                fault(format!("program.tiers[{i}].threshold"), "must be above the threshold of the tier before it");
+            }
+            last_threshold = Some(tier.threshold);
+            let mut benefit_ids = BTreeSet::new();
+            for (j, benefit) in tier.benefits.iter().enumerate() {
+                if !benefit_ids.insert(&benefit.benefit_id) {
+                    let field = format!("program.tiers[{i}].benefits[{j}].benefit_id");
+                    fault(field, "must be unique within the tier");
+                }
+            }
+        }
+        let mut campaign_ids = BTreeSet::new();
+        for (i, campaign) in self.campaigns.iter().enumerate() {
+            if !campaign_ids.insert(&campaign.campaign_id) {
+                fault(format!("program.campaigns[{i}].campaign_id"), "must be unique within the program");
+            }
+            if let (Some(starts_at), Some(ends_at)) = (campaign.starts_at, campaign.ends_at)
+                && ends_at <= starts_at
+            {
+                fault(format!("program.campaigns[{i}].ends_at"), "must be later than starts_at");
+            }
+        }
+        faults
+    }
+}
+
+impl Campaign {
+    /// Whether it has ended by an instant.
+    #[must_use]
+    pub fn has_ended(&self, at: Timestamp) -> bool {
+        self.ends_at.is_some_and(|ends_at| at >= ends_at)
+    }
+
+    /// Whether it runs at an instant: `[starts_at, ends_at)`.
+    #[must_use]
+    pub fn is_active(&self, at: Timestamp) -> bool {
+        self.starts_at.is_none_or(|starts_at| at >= starts_at) && !self.has_ended(at)
+    }
+
+    /// When a referral of `created_at` ends unless it converts: at the end of its last calendar day.
+    #[must_use]
+    pub fn expiry_of(&self, created_at: Timestamp, time_zone: &TimeZone) -> Option<Timestamp> {
+        if self.convert_within_days == 0 {
+            return None;
+        }
+        let created_on = created_at.to_zoned(time_zone.clone()).date();
+        let days = Span::new().try_days(i64::from(self.convert_within_days) + 1).ok()?;
+        let ends_on = created_on.checked_add(days).ok()?;
+        Some(ends_on.to_datetime(Time::midnight()).to_zoned(time_zone.clone()).ok()?.timestamp())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A program with everything in it, for tests of rules.
+    pub(crate) fn program() -> Program {
+        let tier = |id: &str, threshold| Tier {
+            tier_id: id.try_into().unwrap(),
+            display_name: id.to_owned(),
+            threshold,
+            benefits: Vec::new(),
+        };
+        let campaign = |id: &str, conversion| Campaign {
+            campaign_id: id.try_into().unwrap(),
+            display_name: id.to_owned(),
+            starts_at: None,
+            ends_at: None,
+            conversion,
+            minimum_purchase: 1_000,
+            convert_within_days: 30,
+            referrer_points: 500,
+            referee_points: 250,
+        };
+        Program {
+            program_id: "shop".try_into().unwrap(),
+            display_name: "Shop".to_owned(),
+            currency: Currency::parse("USD").unwrap(),
+            time_zone: TimeZone::get("America/New_York").unwrap(),
+            points_per_unit: Rate::parse("1").unwrap(),
+            tiers: vec![tier("member", 0), tier("silver", 20_000), tier("gold", 50_000)],
+            campaigns: vec![campaign("friends", Conversion::FirstPurchase), campaign("partners", Conversion::Manual)],
+        }
+    }
+
+    #[test]
+    fn a_sound_document_has_no_faults() {
+        assert_eq!(program().find_faults(), []);
+    }
+
+    #[test]
+    fn every_fault_is_found_at_once() {
+        let mut bad = program();
+        bad.tiers[0].threshold = 1;
+        bad.tiers[2].threshold = 20_000;
+        bad.tiers[2].tier_id = bad.tiers[1].tier_id.clone();
+        bad.campaigns[1].campaign_id = bad.campaigns[0].campaign_id.clone();
+        bad.campaigns[1].starts_at = Some(Timestamp::UNIX_EPOCH);
+        bad.campaigns[1].ends_at = Some(Timestamp::UNIX_EPOCH);
+        let fields: Vec<String> = bad.find_faults().into_iter().map(|fault| fault.field).collect();
+        assert_eq!(
+            fields,
+            [
+                "program.tiers",
+                "program.tiers[2].tier_id",
+                "program.tiers[2].threshold",
+                "program.campaigns[1].campaign_id",
+                "program.campaigns[1].ends_at"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_document_reads_back_from_json() {
+        let json = serde_json::to_value(program()).unwrap();
+        assert_eq!(serde_json::from_value::<Program>(json).unwrap(), program());
+    }
+
+    #[test]
+    fn a_referral_lives_to_the_end_of_its_last_local_day_whatever_the_clocks_do() {
+        let shop = program();
+        let created_at: Timestamp = "2026-02-20T23:30:00-05:00".parse().unwrap();
+        let expires_at = shop.campaigns[0].expiry_of(created_at, &shop.time_zone).unwrap();
+        assert_eq!(expires_at, "2026-03-23T00:00:00-04:00".parse().unwrap());
+    }
+
+    #[test]
+    fn a_campaign_is_active_from_its_start_until_before_its_end() {
+        let mut campaign = program().campaigns[0].clone();
+        let [start, end] = [100, 200].map(|second| Timestamp::from_second(second).unwrap());
+        (campaign.starts_at, campaign.ends_at) = (Some(start), Some(end));
+        let at = |second| campaign.is_active(Timestamp::from_second(second).unwrap());
+        assert_eq!([at(99), at(100), at(199), at(200)], [false, true, true, false]);
+    }
+}

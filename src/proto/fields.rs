@@ -1,0 +1,107 @@
+//! Fields that many messages share: wire ⇄ domain.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::google;
+use crate::clock::truncate_to_micros;
+use crate::error::Fields;
+use crate::money::{Currency, Money};
+
+/// Parses an instant that may be absent; truncated to microseconds.
+pub fn parse_optional_instant(
+    fields: &mut Fields,
+    field: &str,
+    instant: Option<&prost_types::Timestamp>,
+) -> Option<Timestamp> {
+    let instant = instant?;
+    let parsed = Timestamp::new(instant.seconds, instant.nanos)
+        .ok()
+        .filter(|_| (0..1_000_000_000).contains(&instant.nanos));
+    fields.take(field, parsed.map(truncate_to_micros).ok_or("must be a valid google.protobuf.Timestamp"))
+}
+
+/// Parses an instant that must be there.
+pub fn parse_instant(
+    fields: &mut Fields,
+    field: &str,
+    instant: Option<&prost_types::Timestamp>,
+) -> Option<Timestamp> {
+    if instant.is_none() {
+        fields.refuse(field, "must be set");
+    }
+    parse_optional_instant(fields, field, instant)
+}
+
+/// An instant on the wire.
+#[must_use]
+pub fn write_instant(instant: Timestamp) -> prost_types::Timestamp {
+    let micros = instant.as_microsecond();
+    prost_types::Timestamp {
+        seconds: micros.div_euclid(1_000_000),
+        nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
+    }
+}
+
+/// Parses a sum of money that must be there, exact in the minor unit of its own currency.
+pub fn parse_money(fields: &mut Fields, field: &str, money: Option<&google::Money>) -> Option<Money> {
+    let Some(money) = money else {
+        fields.refuse(field, "must be set");
+        return None;
+    };
+    let currency = fields.take(format!("{field}.currency_code"), Currency::parse(&money.currency_code))?;
+    fields.take(field, Money::parse(currency, money.units, money.nanos))
+}
+
+/// A sum of money on the wire.
+#[must_use]
+pub fn write_money(money: Money) -> google::Money {
+    let (units, nanos) = money.to_units_and_nanos();
+    google::Money { currency_code: money.currency.code().to_owned(), units, nanos }
+}
+
+/// Parses text of at most `max` characters without control characters; it may be empty.
+pub fn parse_text(fields: &mut Fields, field: &str, text: &str, max: usize) -> Option<String> {
+    let is_good = text.chars().count() <= max && !text.chars().any(char::is_control);
+    let expected = format!("must be at most {max} characters without control characters");
+    fields.take(field, if is_good { Ok(text.to_owned()) } else { Err(expected) })
+}
+
+/// A date whose year may be unknown: month and day always, as in a birthday.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PartialDate {
+    /// 1 to 9999, or 0 where it is unknown.
+    pub year: i16,
+    /// 1 to 12.
+    pub month: i8,
+    /// 1 to the last of the month; 29 February where the year is unknown.
+    pub day: i8,
+}
+
+/// Parses a date with a month and a day.
+pub fn parse_date(fields: &mut Fields, field: &str, date: google::Date) -> Option<PartialDate> {
+    // A leap year stands in for an unknown one.
+    let year = if date.year == 0 { 2_000 } else { date.year };
+    let civil = || {
+        let year = i16::try_from(year).ok().filter(|year| (1..=9_999).contains(year))?;
+        Date::new(year, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?).ok()
+    };
+    let partial = civil().map(|civil| PartialDate {
+        year: if date.year == 0 { 0 } else { civil.year() },
+        month: civil.month(),
+        day: civil.day(),
+    });
+    fields.take(field, partial.ok_or("must be a date of the calendar with month and day; the year may be 0"))
+}
+
+/// A date on the wire.
+#[must_use]
+pub fn write_date(date: PartialDate) -> google::Date {
+    google::Date { year: date.year.into(), month: date.month.into(), day: date.day.into() }
+}
+
+/// When the caller stops waiting for the answer, if it said so.
+#[must_use]
+pub fn deadline_of<T>(request: &tonic::Request<T>) -> Option<tokio::time::Instant> {
+    request.extensions().get::<crate::telemetry::Deadline>().map(|deadline| deadline.0)
+}

@@ -1,0 +1,247 @@
+//! The commands of referrals: making a code, attaching a new customer, converting by hand.
+
+use std::any::TypeId;
+
+use crate::book::{Actor, Command, CommandKey, Decision, Defect, Detail, EntryReason, Halt, Key, Name, NameUse, Post};
+use crate::customers::store::CustomerShelf;
+use crate::customers::{customer_not_found, enrol_by_name, require_customer};
+use crate::error::{Reason, Refusal};
+use crate::ids::{CampaignId, CustomerId, IdempotencyKey, ProgramId, ReferralCode};
+use crate::programs::current_policy;
+use crate::programs::model::{Campaign, Conversion, ProgramVersion};
+use crate::programs::store::ProgramShelf;
+use crate::rewards::store::RewardShelf;
+use crate::tiers::store::StandingShelf;
+
+use super::model::{State, convert, is_in_window, qualifies};
+use super::store::{PurchaseShelf, ReferralShelf};
+use super::{code_not_found, referral_not_found};
+
+/// Makes the customer's code in a campaign; naturally idempotent.
+pub(super) struct CreateReferralCode {
+    pub(super) program_id: ProgramId,
+    pub(super) customer_id: CustomerId,
+    pub(super) campaign_id: CampaignId,
+    pub(super) code: ReferralCode,
+}
+
+impl Command for CreateReferralCode {
+    fn program_id(&self) -> &ProgramId {
+        &self.program_id
+    }
+
+    fn names(&self) -> Vec<NameUse> {
+        vec![
+            NameUse::Find(Name::customer(&self.program_id, &self.customer_id)),
+            NameUse::Take(Name::referral_code(&self.program_id, &self.code)),
+        ]
+    }
+
+    fn key(&self) -> Option<CommandKey> {
+        None
+    }
+
+    fn shelves(&self) -> Vec<TypeId> {
+        vec![TypeId::of::<ProgramShelf>(), TypeId::of::<ReferralShelf>()]
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+        let policy = current_policy(decision, &self.program_id)?;
+        let account = require_customer(decision, &self.program_id, &self.customer_id)?;
+        let shelf: &ReferralShelf = decision.shelf()?;
+        if shelf.code(account.account_id, &self.campaign_id).is_some() {
+            return Ok(());
+        }
+        let campaign = policy.program.campaign(&self.campaign_id).ok_or_else(|| {
+            Refusal::new(Reason::CampaignNotFound, format!("there is no campaign {}", self.campaign_id))
+                .with("campaign_id", &self.campaign_id)
+        })?;
+        if !campaign.is_active(decision.at()) {
+            return Err(not_active(&self.campaign_id).into());
+        }
+        let name = Name::referral_code(&self.program_id, &self.code);
+        if decision.find(&name)?.is_none_or(|owner| owner.account_id != account.account_id) {
+            return Err(Defect::new("a random referral code was taken already").into());
+        }
+        let post = Post {
+            detail: Detail::ReferralCodeCreated { campaign_id: self.campaign_id.clone(), code: self.code.clone() },
+            movement: None,
+            actor: Actor::Caller,
+            reason: EntryReason::CodeRequested,
+            policy_version: policy.version,
+            causes: Vec::new(),
+        };
+        decision.post(account.account_id, post)?;
+        decision.take_name(name);
+        Ok(())
+    }
+}
+
+/// Attaches a new customer to whoever shared a code.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are described in referrals.proto")]
+pub struct CreateReferral {
+    pub program_id: ProgramId,
+    pub referee: CustomerId,
+    pub code: ReferralCode,
+    pub enrol: bool,
+    pub key: IdempotencyKey,
+}
+
+impl CreateReferral {
+    /// The campaign that the code still opens.
+    fn require_campaign<'a>(
+        &self,
+        policy: &'a ProgramVersion,
+        campaign_id: &CampaignId,
+        decision: &Decision<'_>,
+    ) -> Result<&'a Campaign, Refusal> {
+        let campaign = policy.program.campaign(campaign_id).ok_or_else(|| not_active(campaign_id))?;
+        if let Some(ends_at) = campaign.ends_at.filter(|_| campaign.has_ended(decision.at())) {
+            let message = format!("the campaign of referral code {} has ended", self.code);
+            let refusal = Refusal::new(Reason::ReferralCodeExpired, message).with("code", &self.code);
+            return Err(refusal.with("expired_at", ends_at));
+        }
+        if campaign.is_active(decision.at()) { Ok(campaign) } else { Err(not_active(campaign_id)) }
+    }
+}
+
+impl Command for CreateReferral {
+    fn program_id(&self) -> &ProgramId {
+        &self.program_id
+    }
+
+    fn names(&self) -> Vec<NameUse> {
+        let referee = Name::customer(&self.program_id, &self.referee);
+        vec![
+            if self.enrol { NameUse::FindOrOpen(referee) } else { NameUse::Find(referee) },
+            NameUse::Find(Name::referral_code(&self.program_id, &self.code)),
+        ]
+    }
+
+    fn key(&self) -> Option<CommandKey> {
+        let content: [&[u8]; 3] = [b"create_referral", self.code.as_str().as_bytes(), &[u8::from(self.enrol)]];
+        let key = Key::new("key", self.key.as_str(), &content);
+        Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
+    }
+
+    fn shelves(&self) -> Vec<TypeId> {
+        vec![
+            TypeId::of::<ProgramShelf>(),
+            TypeId::of::<CustomerShelf>(),
+            TypeId::of::<StandingShelf>(),
+            TypeId::of::<ReferralShelf>(),
+        ]
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+        let policy = current_policy(decision, &self.program_id)?;
+        let referrals: &ReferralShelf = decision.shelf()?;
+        let referrer = decision.find(&Name::referral_code(&self.program_id, &self.code))?;
+        let referrer = referrer.ok_or_else(|| code_not_found(&self.code))?;
+        let code = referrals.find_code(referrer.account_id, &self.code).ok_or_else(|| code_not_found(&self.code))?;
+        let campaign = self.require_campaign(&policy, &code.campaign_id, decision)?;
+        let referee = decision.find(&Name::customer(&self.program_id, &self.referee))?;
+        let referee = referee.ok_or_else(|| customer_not_found(&self.referee))?;
+        let refuse = |reason, message: &str| {
+            Err(Halt::from(Refusal::new(reason, message).with("customer_id", &self.referee)))
+        };
+        if referee.account_id == referrer.account_id {
+            return refuse(Reason::OwnReferralCode, "a customer cannot refer themselves");
+        }
+        if referrals.referral(referee.account_id).is_some() {
+            return refuse(Reason::AlreadyReferred, "the customer was referred before, once and for all");
+        }
+        let standings: &StandingShelf = decision.shelf()?;
+        if standings.get(referee.account_id).is_some_and(|standing| standing.purchases > 0) {
+            return refuse(Reason::NotANewCustomer, "the customer has purchased before");
+        }
+        if referee.head == 0 {
+            enrol_by_name(decision, &policy, referee, &self.referee)?;
+        }
+        let created_at = referee.time_at(decision.at());
+        let post = Post {
+            detail: Detail::ReferralCreated {
+                campaign_id: campaign.campaign_id.clone(),
+                referrer: referrer.account_id,
+                expires_at: campaign.expiry_of(created_at, &policy.program.time_zone),
+            },
+            movement: None,
+            actor: Actor::Caller,
+            reason: EntryReason::Referral,
+            policy_version: policy.version,
+            causes: vec![crate::ids::EntryId { account_id: referrer.account_id, account_seq: code.account_seq }],
+        };
+        decision.post(referee.account_id, post)?;
+        Ok(())
+    }
+}
+
+/// Converts a referral by hand, or confirms that it has converted; naturally idempotent.
+pub(super) struct ConvertReferral {
+    pub(super) program_id: ProgramId,
+    pub(super) referee: CustomerId,
+}
+
+impl Command for ConvertReferral {
+    fn program_id(&self) -> &ProgramId {
+        &self.program_id
+    }
+
+    fn names(&self) -> Vec<NameUse> {
+        vec![NameUse::Find(Name::customer(&self.program_id, &self.referee))]
+    }
+
+    fn key(&self) -> Option<CommandKey> {
+        None
+    }
+
+    fn shelves(&self) -> Vec<TypeId> {
+        vec![
+            TypeId::of::<ProgramShelf>(),
+            TypeId::of::<ReferralShelf>(),
+            TypeId::of::<PurchaseShelf>(),
+            TypeId::of::<RewardShelf>(),
+        ]
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+        let policy = current_policy(decision, &self.program_id)?;
+        let account = require_customer(decision, &self.program_id, &self.referee)?;
+        let referral = decision.shelf::<ReferralShelf>()?.referral(account.account_id);
+        let referral = referral.ok_or_else(|| referral_not_found(&self.referee))?;
+        match referral.state {
+            State::Converted { .. } => return Ok(()),
+            State::Expired { at, .. } => {
+                let refusal = Refusal::new(Reason::ReferralExpired, format!("the referral ended at {at}"));
+                return Err(refusal.with("customer_id", &self.referee).with("expired_at", at).into());
+            }
+            State::Pending => {}
+        }
+        let campaign = policy.program.campaign(&referral.campaign_id);
+        let campaign = campaign.ok_or_else(|| not_active(&referral.campaign_id))?;
+        let qualifying = match campaign.conversion {
+            Conversion::Manual => None,
+            Conversion::FirstPurchase => {
+                let purchases = decision.shelf::<PurchaseShelf>()?.purchases(account.account_id);
+                let first = purchases.iter().find(|purchase| {
+                    purchase.id.account_seq > referral.created_seq
+                        && qualifies(campaign, purchase.spend)
+                        && is_in_window(&policy.program, referral, purchase.happened_at)
+                });
+                let first = first.ok_or_else(|| {
+                    Refusal::new(Reason::NotQualified, "the customer has made no purchase that qualifies")
+                        .with("customer_id", &self.referee)
+                        .with("minimum_purchase", policy.program.money(campaign.minimum_purchase))
+                })?;
+                Some(first.id)
+            }
+        };
+        convert(decision, &policy, campaign, referral, qualifying)
+    }
+}
+
+fn not_active(campaign_id: &CampaignId) -> Refusal {
+    Refusal::new(Reason::CampaignNotActive, format!("campaign {campaign_id} does not run"))
+        .with("campaign_id", campaign_id)
+}

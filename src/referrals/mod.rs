@@ -1,0 +1,252 @@
+//! Referrals: who brought whom, by which code, and what came of it.
+
+mod commands;
+pub mod grpc;
+pub mod model;
+pub mod store;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sqlx::{PgConnection, PgPool};
+use tokio::time::Instant;
+
+use crate::book::{Book, Detail, Written};
+use crate::clock::Clock;
+use crate::customers::store::read_customers;
+use crate::customers::{customer_not_found, find_account};
+use crate::error::{Error, Reason, Refusal};
+use crate::ids::{AccountId, CampaignId, CustomerId, EntryId, ProgramId, ReferralCode};
+use crate::paging::PageRequest;
+use crate::programs::program_not_found;
+use crate::programs::store::read_version;
+pub use commands::CreateReferral;
+use commands::{ConvertReferral, CreateReferralCode};
+use model::{Code, Referral, State, make_code};
+
+/// The use cases of referrals.
+#[derive(Clone)]
+pub struct Referrals {
+    book: Book,
+    pool: PgPool,
+    clock: Clock,
+}
+
+/// A code with the names that callers know.
+#[derive(Clone, Debug)]
+pub struct NamedCode {
+    /// Whose it is.
+    pub customer_id: CustomerId,
+    /// The entry that made it.
+    pub entry_id: EntryId,
+    /// The code.
+    pub code: Code,
+    /// When it can no longer be used.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A referral with the names that callers know.
+#[derive(Clone, Debug)]
+pub struct NamedReferral {
+    /// The referral.
+    pub referral: Referral,
+    /// Who was brought; none if they were forgotten.
+    pub referee: Option<CustomerId>,
+    /// Who brought them; none if they were forgotten.
+    pub referrer: Option<CustomerId>,
+    /// The code that was used.
+    pub code: Option<ReferralCode>,
+}
+
+impl Referrals {
+    /// Referrals written through `book` and read from `pool`.
+    #[must_use]
+    pub const fn new(book: Book, pool: PgPool, clock: Clock) -> Self {
+        Self { book, pool, clock }
+    }
+
+    /// The customer's code in a campaign, made if they have none. Says whether it was made.
+    ///
+    /// # Errors
+    /// If the program, the customer or the campaign is unknown, or the campaign does not run.
+    pub async fn create_referral_code(
+        &self,
+        program_id: ProgramId,
+        customer_id: CustomerId,
+        campaign_id: CampaignId,
+        deadline: Option<Instant>,
+    ) -> Result<(NamedCode, bool), Error> {
+        let code = ReferralCode::parse(&make_code(|len| rand::random_range(0..len)));
+        let code = code.map_err(|error| Error::Internal(error.to_owned()))?;
+        let command = CreateReferralCode {
+            program_id: program_id.clone(),
+            customer_id: customer_id.clone(),
+            campaign_id: campaign_id.clone(),
+            code,
+        };
+        let Written { entries, .. } = self.book.submit(command, deadline).await?;
+        let mut connection = self.pool.acquire().await?;
+        let account_id = find_account(&mut connection, &program_id, &customer_id).await?;
+        let codes = store::read_codes_of(&mut connection, account_id).await?;
+        let code = codes.into_iter().find(|code| code.campaign_id == campaign_id);
+        let code = code.ok_or_else(|| Error::Internal("a code that was just made is missing".to_owned()))?;
+        let named = name_code(&mut connection, &program_id, account_id, code).await?;
+        Ok((named, !entries.is_empty()))
+    }
+
+    /// Whose a code is.
+    ///
+    /// # Errors
+    /// If the program or the code is unknown.
+    pub async fn get_referral_code(&self, program_id: &ProgramId, code: &ReferralCode) -> Result<NamedCode, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let Some((account_id, found)) = store::find_code(&mut connection, program_id, code).await? else {
+            let version = read_version(&mut connection, program_id, None).await?;
+            version.ok_or_else(|| program_not_found(program_id))?;
+            return Err(code_not_found(code).into());
+        };
+        name_code(&mut connection, program_id, account_id, found).await
+    }
+
+    /// Attaches a new customer to whoever shared the code, once for ever. Says whether it is a repetition.
+    ///
+    /// # Errors
+    /// Every refusal that `referrals.proto` lists.
+    pub async fn create_referral(
+        &self,
+        create: CreateReferral,
+        deadline: Option<Instant>,
+    ) -> Result<(NamedReferral, bool), Error> {
+        let Written { entries, replayed } = self.book.submit(create, deadline).await?;
+        let created = entries.into_iter().find_map(|entry| match entry.detail {
+            Detail::ReferralCreated { campaign_id, referrer, expires_at } => Some(Referral {
+                referee: entry.id.account_id,
+                referrer,
+                campaign_id,
+                policy_version: entry.policy_version,
+                state: State::Pending,
+                created_seq: entry.id.account_seq,
+                created_at: entry.effective_at,
+                expires_at,
+            }),
+            _ => None,
+        });
+        let created = created.ok_or_else(|| Error::Internal("a referral wrote no entry".to_owned()))?;
+        let named = self.name_one(created).await?;
+        Ok((named, replayed))
+    }
+
+    /// How a customer was brought.
+    ///
+    /// # Errors
+    /// If the program or the customer is unknown, or the customer was never referred.
+    pub async fn get_referral(&self, program_id: &ProgramId, referee: &CustomerId) -> Result<NamedReferral, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let account_id = find_account(&mut connection, program_id, referee).await?;
+        let referral = store::read_referrals(&mut connection, &[account_id]).await?.pop();
+        drop(connection);
+        let referral = referral.ok_or_else(|| referral_not_found(referee))?;
+        self.name_one(referral.settled(self.clock.now())).await
+    }
+
+    /// A page of the referrals that a customer made, the newest first.
+    ///
+    /// # Errors
+    /// If the program or the customer is unknown, or the page token is bad.
+    pub async fn list_referrals(
+        &self,
+        program_id: &ProgramId,
+        referrer: &CustomerId,
+        page: &PageRequest,
+    ) -> Result<(Vec<NamedReferral>, String), Error> {
+        let before = page.after.as_deref().map(parse_cursor).transpose()?;
+        let mut connection = self.pool.acquire().await?;
+        let account_id = find_account(&mut connection, program_id, referrer).await?;
+        let referrals = store::list_referrals(&mut connection, account_id, before, page.limit()).await?;
+        let (referrals, next_page_token) = page.cut(referrals, |referral| {
+            format!("{}.{}", referral.created_at.as_microsecond(), referral.referee.0)
+        });
+        let now = self.clock.now();
+        let settled = referrals.into_iter().map(|referral| referral.settled(now)).collect();
+        Ok((name_referrals(&mut connection, settled).await?, next_page_token))
+    }
+
+    /// Converts a referral by hand, or confirms that it has converted. Says whether it had.
+    ///
+    /// # Errors
+    /// If there is no referral, its time passed, its campaign is gone, or nothing qualifies.
+    pub async fn convert_referral(
+        &self,
+        program_id: ProgramId,
+        referee: CustomerId,
+        deadline: Option<Instant>,
+    ) -> Result<(NamedReferral, bool), Error> {
+        let command = ConvertReferral { program_id: program_id.clone(), referee: referee.clone() };
+        let written = self.book.submit(command, deadline).await?;
+        let referral = self.get_referral(&program_id, &referee).await?;
+        Ok((referral, written.entries.is_empty()))
+    }
+
+    async fn name_one(&self, referral: Referral) -> Result<NamedReferral, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let named = name_referrals(&mut connection, vec![referral]).await?.pop();
+        named.ok_or_else(|| Error::Internal("a referral lost its names".to_owned()))
+    }
+}
+
+/// The refusal for a code that nobody has.
+#[must_use]
+pub fn code_not_found(code: &ReferralCode) -> Refusal {
+    Refusal::new(Reason::ReferralCodeNotFound, format!("there is no referral code {code}")).with("code", code)
+}
+
+/// The refusal for a customer who was never referred.
+#[must_use]
+pub fn referral_not_found(referee: &CustomerId) -> Refusal {
+    Refusal::new(Reason::ReferralNotFound, format!("customer {referee} was not referred")).with("customer_id", referee)
+}
+
+async fn name_code(
+    connection: &mut PgConnection,
+    program_id: &ProgramId,
+    account_id: AccountId,
+    code: Code,
+) -> Result<NamedCode, Error> {
+    let owner = read_customers(connection, &[account_id]).await?.pop();
+    let owner = owner.ok_or_else(|| code_not_found(&code.code))?;
+    let version = read_version(connection, program_id, None).await?;
+    let version = version.ok_or_else(|| customer_not_found(&owner.customer_id))?;
+    let expires_at = version.program.campaign(&code.campaign_id).and_then(|campaign| campaign.ends_at);
+    let entry_id = EntryId { account_id, account_seq: code.account_seq };
+    Ok(NamedCode { customer_id: owner.customer_id, entry_id, code, expires_at })
+}
+
+/// Finds the names of everyone in some referrals, in one statement for each kind.
+async fn name_referrals(
+    connection: &mut PgConnection,
+    referrals: Vec<Referral>,
+) -> Result<Vec<NamedReferral>, Error> {
+    let accounts: Vec<AccountId> =
+        referrals.iter().flat_map(|referral| [referral.referee, referral.referrer]).collect();
+    let names: BTreeMap<AccountId, CustomerId> =
+        read_customers(connection, &accounts).await?.into_iter().map(|row| (row.account_id, row.customer_id)).collect();
+    let codes = store::read_codes(connection, &accounts).await?;
+    let name = |referral: Referral| NamedReferral {
+        referee: names.get(&referral.referee).cloned(),
+        referrer: names.get(&referral.referrer).cloned(),
+        code: codes
+            .iter()
+            .find(|(owner, code)| *owner == referral.referrer && code.campaign_id == referral.campaign_id)
+            .map(|(_, code)| code.code.clone()),
+        referral,
+    };
+    Ok(referrals.into_iter().map(name).collect())
+}
+
+fn parse_cursor(cursor: &str) -> Result<(Timestamp, AccountId), Error> {
+    let parsed = cursor.split_once('.').and_then(|(micros, account)| {
+        let at = Timestamp::from_microsecond(micros.parse().ok()?).ok()?;
+        Some((at, AccountId(account.parse().ok()?)))
+    });
+    parsed.ok_or_else(|| Refusal::new(Reason::PageTokenInvalid, "the page token is not one that this list returned").into())
+}

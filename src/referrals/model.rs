@@ -1,0 +1,225 @@
+//! Who may bring whom, what makes a referral convert, and what both sides get for it.
+
+use jiff::Timestamp;
+
+use crate::book::{Actor, Decision, Detail, EntryReason, Halt, Post};
+use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode};
+use crate::programs::model::{Campaign, Program, ProgramVersion};
+use crate::rewards::model::{Points, grant};
+
+/// How long the codes are that the service makes.
+pub const CODE_LENGTH: usize = 10;
+/// Letters and digits that people do not mistake for each other.
+pub const CODE_ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// What a customer shares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The campaign it belongs to.
+    pub campaign_id: CampaignId,
+    /// The code.
+    pub code: ReferralCode,
+    /// The number of the entry that made it.
+    pub account_seq: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// One attempt to bring one new customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referral {
+    /// Who was brought.
+    pub referee: AccountId,
+    /// Who brought them.
+    pub referrer: AccountId,
+    /// The campaign it belongs to.
+    pub campaign_id: CampaignId,
+    /// The program version that decided the present state.
+    pub policy_version: i32,
+    /// Where it stands.
+    pub state: State,
+    /// The number of the entry that created it, on the referee's account.
+    pub created_seq: i64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it ends unless it converts first.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Where a referral stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Waiting for what converts it.
+    Pending,
+    /// Converted.
+    Converted {
+        /// The entry's number on the referee's account.
+        seq: i64,
+        /// When.
+        at: Timestamp,
+        /// The activity that qualified; none when converted by hand.
+        qualifying: Option<EntryId>,
+        /// What the referrer was granted.
+        referrer_reward: Option<EntryId>,
+        /// What the referee was granted.
+        referee_reward: Option<EntryId>,
+    },
+    /// Its time passed.
+    Expired {
+        /// The entry's number on the referee's account; none while the passing is not written yet.
+        seq: Option<i64>,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl Referral {
+    /// The referral as it is at an instant, whether or not its end has been written yet.
+    #[must_use]
+    pub fn settled(mut self, at: Timestamp) -> Self {
+        if let (State::Pending, Some(expires_at)) = (&self.state, self.expires_at)
+            && expires_at <= at
+        {
+            self.state = State::Expired { seq: None, at: expires_at };
+        }
+        self
+    }
+}
+
+/// Whether a purchase of `amount` qualifies in a campaign.
+#[must_use]
+pub const fn qualifies(campaign: &Campaign, amount: i64) -> bool {
+    amount > 0 && amount >= campaign.minimum_purchase
+}
+
+/// Whether a purchase falls into a referral's window: not before the local day the code was used, since the code may be
+/// entered at the till just after paying, and before the referral's end.
+#[must_use]
+pub fn is_in_window(program: &Program, referral: &Referral, happened_at: Timestamp) -> bool {
+    let local_day = |instant: Timestamp| instant.to_zoned(program.time_zone.clone()).date();
+    local_day(happened_at) >= local_day(referral.created_at)
+        && referral.expires_at.is_none_or(|expires_at| happened_at < expires_at)
+}
+
+/// The entry of a referral whose time has passed.
+#[must_use]
+pub fn expire(referral: &Referral) -> Post {
+    Post {
+        detail: Detail::ReferralExpired,
+        movement: None,
+        actor: Actor::Time,
+        reason: EntryReason::ReferralWindowPassed,
+        policy_version: referral.policy_version,
+        causes: vec![EntryId { account_id: referral.referee, account_seq: referral.created_seq }],
+    }
+}
+
+/// Converts a pending referral and grants both sides what the campaign promises, all in one decision.
+///
+/// # Errors
+/// [`Halt::OutOfReach`] if the referrer's account is not locked.
+pub fn convert(
+    decision: &mut Decision<'_>,
+    policy: &ProgramVersion,
+    campaign: &Campaign,
+    referral: &Referral,
+    qualifying: Option<EntryId>,
+) -> Result<(), Halt> {
+    let converted = decision.next_entry_id(referral.referee)?;
+    let after_converted = EntryId { account_seq: converted.account_seq.saturating_add(1), ..converted };
+    let referrer_points = Points::new(campaign.referrer_points);
+    let referee_points = Points::new(campaign.referee_points);
+    let referrer_reward = match referrer_points {
+        Some(_) => Some(decision.next_entry_id(referral.referrer)?),
+        None => None,
+    };
+    let created = EntryId { account_id: referral.referee, account_seq: referral.created_seq };
+    let detail = Detail::ReferralConverted {
+        qualifying,
+        referrer_reward,
+        referee_reward: referee_points.map(|_| after_converted),
+    };
+    let (actor, reason) = match qualifying {
+        Some(_) => (Actor::Rule, EntryReason::Purchase),
+        None => (Actor::Caller, EntryReason::ManualConversion),
+    };
+    let causes = std::iter::once(created).chain(qualifying).collect();
+    let post = Post { detail, movement: None, actor, reason, policy_version: policy.version, causes };
+    decision.post(referral.referee, post)?;
+    let sides = [
+        (referral.referee, referee_points, EntryReason::ReferralReferee),
+        (referral.referrer, referrer_points, EntryReason::ReferralReferrer),
+    ];
+    for (account_id, points, reason) in sides {
+        if let Some(points) = points {
+            decision.post(account_id, grant(points, Actor::Rule, reason, policy.version, vec![converted]))?;
+        }
+    }
+    Ok(())
+}
+
+/// A code of random characters: enough of them that a guess finds nothing and a collision is no plan.
+pub fn make_code(mut random_index: impl FnMut(usize) -> usize) -> String {
+    (0..CODE_LENGTH)
+        .filter_map(|_| CODE_ALPHABET.get(random_index(CODE_ALPHABET.len())))
+        .map(|byte| char::from(*byte))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::programs::model::tests::program;
+
+    fn referral(expires_at: Option<&str>) -> Referral {
+        Referral {
+            referee: AccountId::generate(),
+            referrer: AccountId::generate(),
+            campaign_id: "friends".try_into().unwrap(),
+            policy_version: 1,
+            state: State::Pending,
+            created_seq: 3,
+            created_at: "2026-03-01T12:00:00-05:00".parse().unwrap(),
+            expires_at: expires_at.map(|instant| instant.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn a_purchase_qualifies_from_the_minimum_on_and_never_for_nothing() {
+        let mut campaign = program().campaigns[0].clone();
+        assert_eq!([999, 1_000, 1_001].map(|amount| qualifies(&campaign, amount)), [false, true, true]);
+        campaign.minimum_purchase = 0;
+        assert_eq!([0, 1].map(|amount| qualifies(&campaign, amount)), [false, true]);
+    }
+
+    #[test]
+    fn the_window_opens_on_the_local_day_and_closes_before_the_end() {
+        let referral = referral(Some("2026-03-10T00:00:00-04:00"));
+        let in_window = |instant: &str| is_in_window(&program(), &referral, instant.parse().unwrap());
+        assert!(!in_window("2026-02-28T23:59:59-05:00"));
+        assert!(in_window("2026-03-01T00:00:00-05:00"));
+        assert!(in_window("2026-03-09T23:59:59-04:00"));
+        assert!(!in_window("2026-03-10T00:00:00-04:00"));
+    }
+
+    #[test]
+    fn a_referral_whose_time_passed_reads_as_expired_before_it_is_written() {
+        let expires_at: Timestamp = "2026-03-10T00:00:00Z".parse().unwrap();
+        let open = referral(Some("2026-03-10T00:00:00Z"));
+        assert_eq!(open.clone().settled("2026-03-09T23:59:59Z".parse().unwrap()).state, State::Pending);
+        assert_eq!(open.settled(expires_at).state, State::Expired { seq: None, at: expires_at });
+        assert_eq!(referral(None).settled(Timestamp::MAX).state, State::Pending);
+    }
+
+    #[test]
+    fn a_code_has_its_length_and_only_clear_characters() {
+        let mut next = 0;
+        let code = make_code(|len| {
+            next += 7;
+            next % len
+        });
+        assert_eq!(code.len(), CODE_LENGTH);
+        assert!(code.bytes().all(|byte| CODE_ALPHABET.contains(&byte)));
+        assert!(!code.contains(['I', 'L', 'O', 'U']));
+    }
+}

@@ -1,0 +1,516 @@
+//! The SQL of referral codes and referrals, and their shelf.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::model::{Code, Referral, State, expire};
+use crate::book::store::EntryRow;
+use crate::book::{Account, Defect, Detail, Entry, Post, Scope, Shelf};
+use crate::ids::{AccountId, CampaignId, EntryId, ProgramId, ReferralCode};
+use crate::telemetry::statement;
+
+/// The codes and referrals of a batch.
+#[derive(Default)]
+pub struct ReferralShelf {
+    codes: BTreeMap<(AccountId, CampaignId), Code>,
+    new_codes: BTreeSet<(AccountId, CampaignId)>,
+    referrals: BTreeMap<AccountId, Referral>,
+    changed: BTreeSet<AccountId>,
+}
+
+impl ReferralShelf {
+    /// The code that a customer shares in a campaign.
+    #[must_use]
+    pub fn code(&self, account_id: AccountId, campaign_id: &CampaignId) -> Option<&Code> {
+        self.codes.get(&(account_id, campaign_id.clone()))
+    }
+
+    /// A customer's code by its text.
+    #[must_use]
+    pub fn find_code(&self, account_id: AccountId, code: &ReferralCode) -> Option<&Code> {
+        self.codes.iter().find(|((owner, _), found)| *owner == account_id && found.code == *code).map(|(_, code)| code)
+    }
+
+    /// How a customer was brought, if they were.
+    #[must_use]
+    pub fn referral(&self, referee: AccountId) -> Option<&Referral> {
+        self.referrals.get(&referee)
+    }
+
+    fn end(&mut self, entry: &Entry, state: State) -> Result<(), Defect> {
+        let referral = self.referrals.get_mut(&entry.id.account_id);
+        let referral = referral.ok_or_else(|| Defect::new(format!("entry {}: no referral is loaded", entry.id)))?;
+        referral.state = state;
+        referral.policy_version = entry.policy_version;
+        self.changed.insert(entry.id.account_id);
+        Ok(())
+    }
+}
+
+impl Shelf for ReferralShelf {
+    fn reach<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        accounts: &'a [AccountId],
+    ) -> BoxFuture<'a, Result<Vec<(AccountId, AccountId)>, sqlx::Error>> {
+        Box::pin(read_pending_referrers(connection, accounts))
+    }
+
+    fn load<'a>(
+        &'a mut self,
+        connection: &'a mut PgConnection,
+        scope: &'a Scope,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            if scope.accounts.is_empty() {
+                return Ok(());
+            }
+            for (account_id, code) in read_codes(connection, &scope.accounts).await? {
+                self.codes.insert((account_id, code.campaign_id.clone()), code);
+            }
+            let referrals = read_referrals(connection, &scope.accounts).await?;
+            self.referrals = referrals.into_iter().map(|referral| (referral.referee, referral)).collect();
+            Ok(())
+        })
+    }
+
+    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
+        let (account_id, seq, at) = (entry.id.account_id, entry.id.account_seq, entry.effective_at);
+        match &entry.detail {
+            Detail::ReferralCodeCreated { campaign_id, code } => {
+                let key = (account_id, campaign_id.clone());
+                let code =
+                    Code { campaign_id: campaign_id.clone(), code: code.clone(), account_seq: seq, created_at: at };
+                self.new_codes.insert(key.clone());
+                self.codes.insert(key, code);
+            }
+            Detail::ReferralCreated { campaign_id, referrer, expires_at } => {
+                let referral = Referral {
+                    referee: account_id,
+                    referrer: *referrer,
+                    campaign_id: campaign_id.clone(),
+                    policy_version: entry.policy_version,
+                    state: State::Pending,
+                    created_seq: seq,
+                    created_at: at,
+                    expires_at: *expires_at,
+                };
+                self.changed.insert(account_id);
+                self.referrals.insert(account_id, referral);
+            }
+            Detail::ReferralConverted { qualifying, referrer_reward, referee_reward } => {
+                let (qualifying, referrer_reward, referee_reward) = (*qualifying, *referrer_reward, *referee_reward);
+                self.end(entry, State::Converted { seq, at, qualifying, referrer_reward, referee_reward })?;
+            }
+            Detail::ReferralExpired => self.end(entry, State::Expired { seq: Some(seq), at })?,
+            Detail::ProgramApplied { .. }
+            | Detail::CustomerEnrolled
+            | Detail::ActivityAccepted { .. }
+            | Detail::PointsGranted
+            | Detail::TierChanged { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn next_due(&self, account_id: AccountId) -> Option<Timestamp> {
+        let referral = self.referrals.get(&account_id)?;
+        if referral.state == State::Pending { referral.expires_at } else { None }
+    }
+
+    fn settle(&self, account: &Account) -> Option<Post> {
+        self.referrals.get(&account.account_id).map(expire)
+    }
+
+    fn write<'a>(&'a mut self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            if !self.new_codes.is_empty() {
+                let codes = self.new_codes.iter().filter_map(|key| Some((key.0, self.codes.get(key)?)));
+                insert_codes(connection, codes).await?;
+            }
+            if !self.changed.is_empty() {
+                upsert_referrals(connection, self.changed.iter().filter_map(|id| self.referrals.get(id))).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Referrals whose conversion would pay a referrer: referee and referrer.
+async fn read_pending_referrers(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<Vec<(AccountId, AccountId)>, sqlx::Error> {
+    if accounts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query!(
+        "SELECT account_id, referrer_account_id FROM referrals WHERE account_id = ANY($1) AND state = 'pending'",
+        &ids,
+    )
+    .fetch_all(connection)
+    .instrument(statement("SELECT referrals"))
+    .await?;
+    Ok(rows.into_iter().map(|row| (AccountId(row.account_id), AccountId(row.referrer_account_id))).collect())
+}
+
+/// The codes of accounts, with their owners.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn read_codes(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<Vec<(AccountId, Code)>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query!(
+        "SELECT account_id, campaign_id, code, account_seq, created_at FROM referral_codes WHERE account_id = ANY($1)",
+        &ids,
+    )
+    .fetch_all(connection)
+    .instrument(statement("SELECT referral_codes"))
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let code = Code {
+                campaign_id: parse(row.campaign_id)?,
+                code: parse(row.code)?,
+                account_seq: row.account_seq,
+                created_at: row.created_at.to_jiff(),
+            };
+            Ok((AccountId(row.account_id), code))
+        })
+        .collect()
+}
+
+async fn insert_codes<'a>(
+    connection: &mut PgConnection,
+    codes: impl Iterator<Item = (AccountId, &'a Code)>,
+) -> Result<(), sqlx::Error> {
+    let (mut accounts, mut campaigns, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut seqs, mut created) = (Vec::new(), Vec::new());
+    for (account_id, code) in codes {
+        accounts.push(account_id.0);
+        campaigns.push(code.campaign_id.as_str());
+        texts.push(code.code.as_str());
+        seqs.push(code.account_seq);
+        created.push(code.created_at.to_sqlx());
+    }
+    sqlx::query!(
+        "INSERT INTO referral_codes (account_id, campaign_id, code, account_seq, created_at)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[])",
+        &accounts,
+        &campaigns as _,
+        &texts as _,
+        &seqs,
+        &created,
+    )
+    .execute(connection)
+    .instrument(statement("INSERT referral_codes"))
+    .await?;
+    Ok(())
+}
+
+/// Why a stored text is not what it should be.
+fn parse<T: TryFrom<String, Error = &'static str>>(text: String) -> Result<T, sqlx::Error> {
+    T::try_from(text).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+struct RawReferral {
+    account_id: Uuid,
+    referrer_account_id: Uuid,
+    campaign_id: String,
+    policy_version: i32,
+    state: String,
+    created_seq: i64,
+    created_at: jiff_sqlx::Timestamp,
+    expires_at: Option<jiff_sqlx::Timestamp>,
+    ended_seq: Option<i64>,
+    ended_at: Option<jiff_sqlx::Timestamp>,
+    qualifying_seq: Option<i64>,
+    referrer_reward_seq: Option<i64>,
+    referee_reward_seq: Option<i64>,
+}
+
+impl TryFrom<RawReferral> for Referral {
+    type Error = sqlx::Error;
+
+    fn try_from(raw: RawReferral) -> Result<Self, sqlx::Error> {
+        let (referee, referrer) = (AccountId(raw.account_id), AccountId(raw.referrer_account_id));
+        let entry_on = |account_id| move |account_seq| EntryId { account_id, account_seq };
+        let state = match (raw.state.as_str(), raw.ended_seq, raw.ended_at) {
+            ("pending", None, None) => State::Pending,
+            ("converted", Some(seq), Some(at)) => State::Converted {
+                seq,
+                at: at.to_jiff(),
+                qualifying: raw.qualifying_seq.map(entry_on(referee)),
+                referrer_reward: raw.referrer_reward_seq.map(entry_on(referrer)),
+                referee_reward: raw.referee_reward_seq.map(entry_on(referee)),
+            },
+            ("expired", seq, Some(at)) => State::Expired { seq, at: at.to_jiff() },
+            _ => return Err(sqlx::Error::Decode(format!("referral {} is damaged", raw.account_id).into())),
+        };
+        Ok(Self {
+            referee,
+            referrer,
+            campaign_id: parse(raw.campaign_id)?,
+            policy_version: raw.policy_version,
+            state,
+            created_seq: raw.created_seq,
+            created_at: raw.created_at.to_jiff(),
+            expires_at: raw.expires_at.map(jiff_sqlx::Timestamp::to_jiff),
+        })
+    }
+}
+
+/// The referrals of referees.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn read_referrals(
+    connection: &mut PgConnection,
+    referees: &[AccountId],
+) -> Result<Vec<Referral>, sqlx::Error> {
+    let ids: Vec<Uuid> = referees.iter().map(|account| account.0).collect();
+    let rows = sqlx::query_as!(
+        RawReferral,
+        "SELECT account_id, referrer_account_id, campaign_id, policy_version, state, created_seq, created_at,
+                expires_at, ended_seq, ended_at, qualifying_seq, referrer_reward_seq, referee_reward_seq
+         FROM referrals WHERE account_id = ANY($1)",
+        &ids,
+    )
+    .fetch_all(connection)
+    .instrument(statement("SELECT referrals"))
+    .await?;
+    rows.into_iter().map(Referral::try_from).collect()
+}
+
+/// The columns of a multi-row write of referrals.
+#[derive(Default)]
+struct ReferralColumns {
+    account_id: Vec<Uuid>,
+    referrer_account_id: Vec<Uuid>,
+    campaign_id: Vec<String>,
+    policy_version: Vec<i32>,
+    state: Vec<&'static str>,
+    created_seq: Vec<i64>,
+    created_at: Vec<jiff_sqlx::Timestamp>,
+    expires_at: Vec<Option<jiff_sqlx::Timestamp>>,
+    ended_seq: Vec<Option<i64>>,
+    ended_at: Vec<Option<jiff_sqlx::Timestamp>>,
+    qualifying_seq: Vec<Option<i64>>,
+    referrer_reward_seq: Vec<Option<i64>>,
+    referee_reward_seq: Vec<Option<i64>>,
+}
+
+impl ReferralColumns {
+    fn push(&mut self, referral: &Referral) {
+        let seq_of = |id: EntryId| id.account_seq;
+        let (state, ended_seq, ended_at, qualifying, referrer_reward, referee_reward) = match &referral.state {
+            State::Pending => ("pending", None, None, None, None, None),
+            State::Converted { seq, at, qualifying, referrer_reward, referee_reward } => {
+                ("converted", Some(*seq), Some(*at), *qualifying, *referrer_reward, *referee_reward)
+            }
+            State::Expired { seq, at } => ("expired", *seq, Some(*at), None, None, None),
+        };
+        self.account_id.push(referral.referee.0);
+        self.referrer_account_id.push(referral.referrer.0);
+        self.campaign_id.push(referral.campaign_id.to_string());
+        self.policy_version.push(referral.policy_version);
+        self.state.push(state);
+        self.created_seq.push(referral.created_seq);
+        self.created_at.push(referral.created_at.to_sqlx());
+        self.expires_at.push(referral.expires_at.map(|instant| instant.to_sqlx()));
+        self.ended_seq.push(ended_seq);
+        self.ended_at.push(ended_at.map(|instant| instant.to_sqlx()));
+        self.qualifying_seq.push(qualifying.map(seq_of));
+        self.referrer_reward_seq.push(referrer_reward.map(seq_of));
+        self.referee_reward_seq.push(referee_reward.map(seq_of));
+    }
+}
+
+async fn upsert_referrals(
+    connection: &mut PgConnection,
+    referrals: impl Iterator<Item = &Referral>,
+) -> Result<(), sqlx::Error> {
+    let mut rows = ReferralColumns::default();
+    referrals.for_each(|referral| rows.push(referral));
+    sqlx::query!(
+        "INSERT INTO referrals (account_id, referrer_account_id, campaign_id, policy_version, state, created_seq,
+             created_at, expires_at, ended_seq, ended_at, qualifying_seq, referrer_reward_seq, referee_reward_seq)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::bigint[],
+             $7::timestamptz[], $8::timestamptz[], $9::bigint[], $10::timestamptz[], $11::bigint[], $12::bigint[],
+             $13::bigint[])
+         ON CONFLICT (account_id) DO UPDATE SET policy_version = excluded.policy_version, state = excluded.state,
+             ended_seq = excluded.ended_seq, ended_at = excluded.ended_at, qualifying_seq = excluded.qualifying_seq,
+             referrer_reward_seq = excluded.referrer_reward_seq, referee_reward_seq = excluded.referee_reward_seq",
+        &rows.account_id,
+        &rows.referrer_account_id,
+        &rows.campaign_id,
+        &rows.policy_version,
+        &rows.state as _,
+        &rows.created_seq,
+        &rows.created_at,
+        &rows.expires_at as _,
+        &rows.ended_seq as _,
+        &rows.ended_at as _,
+        &rows.qualifying_seq as _,
+        &rows.referrer_reward_seq as _,
+        &rows.referee_reward_seq as _,
+    )
+    .execute(connection)
+    .instrument(statement("INSERT referrals"))
+    .await?;
+    Ok(())
+}
+
+/// The owner of a code, by its text.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn find_code(
+    connection: &mut PgConnection,
+    program_id: &ProgramId,
+    code: &ReferralCode,
+) -> Result<Option<(AccountId, Code)>, sqlx::Error> {
+    let row = sqlx::query!(
+        "SELECT c.account_id, c.campaign_id, c.code, c.account_seq, c.created_at
+         FROM names n JOIN referral_codes c ON c.account_id = n.account_id AND c.code = n.name
+         WHERE n.program_id = $1 AND n.space = 'referral_code' AND n.name = $2",
+        program_id.as_str(),
+        code.as_str(),
+    )
+    .fetch_optional(connection)
+    .instrument(statement("SELECT referral_codes"))
+    .await?;
+    row.map(|row| {
+        let code = Code {
+            campaign_id: parse(row.campaign_id)?,
+            code: parse(row.code)?,
+            account_seq: row.account_seq,
+            created_at: row.created_at.to_jiff(),
+        };
+        Ok((AccountId(row.account_id), code))
+    })
+    .transpose()
+}
+
+/// The codes of an account.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn read_codes_of(connection: &mut PgConnection, account_id: AccountId) -> Result<Vec<Code>, sqlx::Error> {
+    Ok(read_codes(connection, &[account_id]).await?.into_iter().map(|(_, code)| code).collect())
+}
+
+/// A page of the referrals that a customer made, the newest first.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn list_referrals(
+    connection: &mut PgConnection,
+    referrer: AccountId,
+    before: Option<(Timestamp, AccountId)>,
+    limit: i64,
+) -> Result<Vec<Referral>, sqlx::Error> {
+    let (before_at, before_id) = before.map_or((None, None), |(at, id)| (Some(at.to_sqlx()), Some(id.0)));
+    let rows = sqlx::query_as!(
+        RawReferral,
+        "SELECT account_id, referrer_account_id, campaign_id, policy_version, state, created_seq, created_at,
+                expires_at, ended_seq, ended_at, qualifying_seq, referrer_reward_seq, referee_reward_seq
+         FROM referrals
+         WHERE referrer_account_id = $1
+           AND ($2::timestamptz IS NULL OR (created_at, account_id) < ($2, $3))
+         ORDER BY created_at DESC, account_id DESC LIMIT $4",
+        referrer.0,
+        before_at as _,
+        before_id,
+        limit,
+    )
+    .fetch_all(connection)
+    .instrument(statement("SELECT referrals"))
+    .await?;
+    rows.into_iter().map(Referral::try_from).collect()
+}
+
+/// A purchase as the ledger tells it.
+#[derive(Clone, Copy, Debug)]
+pub struct Purchase {
+    /// The entry that accepted it.
+    pub id: EntryId,
+    /// Money spent, in minor units.
+    pub spend: i64,
+    /// When the customer made it.
+    pub happened_at: Timestamp,
+}
+
+/// The purchases of accounts since they were referred, in the order they were accepted: only for converting by hand.
+#[derive(Default)]
+pub struct PurchaseShelf(BTreeMap<AccountId, Vec<Purchase>>);
+
+impl PurchaseShelf {
+    /// An account's purchases, in the order they were accepted.
+    #[must_use]
+    pub fn purchases(&self, account_id: AccountId) -> &[Purchase] {
+        self.0.get(&account_id).map_or(&[], Vec::as_slice)
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        if let Detail::ActivityAccepted { spend, happened_at } = entry.detail {
+            let purchase = Purchase { id: entry.id, spend, happened_at };
+            self.0.entry(entry.id.account_id).or_default().push(purchase);
+        }
+    }
+}
+
+impl Shelf for PurchaseShelf {
+    fn load<'a>(
+        &'a mut self,
+        connection: &'a mut PgConnection,
+        scope: &'a Scope,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            for entry in read_purchases_of_pending(connection, &scope.accounts).await? {
+                self.add(&entry);
+            }
+            Ok(())
+        })
+    }
+
+    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
+        self.add(entry);
+        Ok(())
+    }
+
+    fn write<'a>(&'a mut self, _connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+async fn read_purchases_of_pending(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<Vec<Entry>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query_as!(
+        EntryRow,
+        "SELECT e.account_id, e.account_seq, e.program_id, e.from_pocket, e.to_pocket, e.points, e.detail,
+                e.command_id, e.key_hash, e.fingerprint, e.actor, e.reason, e.policy_version, e.causes,
+                e.trace_id, e.effective_at, e.recorded_at, e.content_hash
+         FROM referrals r
+         JOIN ledger_entries e ON e.account_id = r.account_id AND e.account_seq > r.created_seq
+          AND e.kind = 'activity_accepted'
+         WHERE r.account_id = ANY($1) AND r.state = 'pending' ORDER BY e.account_id, e.account_seq",
+        &ids,
+    )
+    .fetch_all(connection)
+    .instrument(statement("SELECT ledger_entries"))
+    .await?;
+    rows.into_iter().map(Entry::try_from).collect()
+}

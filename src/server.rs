@@ -1,0 +1,205 @@
+//! The service put together: shelves, use cases, manners. [`run`] serves on a listener until it is told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::codec::CompressionEncoding::{Gzip, Zstd};
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::activities::Activities;
+use crate::activities::store::ActivityShelf;
+use crate::benefits::Benefits;
+use crate::book::{Book, House, Shelves};
+use crate::clock::Clock;
+use crate::customers::Customers;
+use crate::customers::store::CustomerShelf;
+use crate::database::{connect_lazily, is_reachable};
+use crate::ledger::Ledger;
+use crate::programs::Programs;
+use crate::programs::store::{Catalogue, ProgramShelf};
+use crate::proto::activity_service_server::ActivityServiceServer;
+use crate::proto::benefit_service_server::BenefitServiceServer;
+use crate::proto::customer_service_server::CustomerServiceServer;
+use crate::proto::ledger_service_server::LedgerServiceServer;
+use crate::proto::program_service_server::ProgramServiceServer;
+use crate::proto::referral_service_server::ReferralServiceServer;
+use crate::proto::reward_service_server::RewardServiceServer;
+use crate::proto::tier_service_server::TierServiceServer;
+use crate::proto::{self};
+use crate::referrals::Referrals;
+use crate::referrals::store::{PurchaseShelf, ReferralShelf};
+use crate::rewards::Rewards;
+use crate::rewards::store::RewardShelf;
+use crate::telemetry::RpcLayer;
+use crate::tiers::Tiers;
+use crate::tiers::store::StandingShelf;
+
+/// The largest message that is taken, in bytes.
+const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// How often an idle connection is asked whether it lives, and how long it may take to answer.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+/// How often the database is asked whether it lives.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+/// How long calls that are under way may take after the service was told to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What the service needs to run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The database, in the service's role.
+    pub database: PgConnectOptions,
+    /// How many batches are written at a time, each on its own connection.
+    pub lanes: usize,
+    /// How many connections reads share.
+    pub read_connections: u32,
+    /// The source of the present.
+    pub clock: Clock,
+}
+
+/// Makes the empty shelves of a batch. Their order decides between dues of one instant.
+#[must_use]
+pub fn house(catalogue: &Catalogue) -> House {
+    let catalogue = catalogue.clone();
+    Arc::new(move || {
+        Shelves::new(vec![
+            Box::new(ProgramShelf::new(catalogue.clone())),
+            Box::<CustomerShelf>::default(),
+            Box::<ReferralShelf>::default(),
+            Box::<StandingShelf>::default(),
+            Box::<RewardShelf>::default(),
+            Box::<ActivityShelf>::default(),
+            Box::<PurchaseShelf>::default(),
+        ])
+    })
+}
+
+/// Serves until `shutdown` is done: health says so first, calls under way are answered, then the book is closed.
+///
+/// # Errors
+/// If the server cannot be set up or the listener fails.
+pub async fn run(
+    listener: TcpListener,
+    settings: Settings,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let catalogue = Catalogue::default();
+    let house = house(&catalogue);
+    let pool = connect_lazily(&settings.database, settings.read_connections);
+    let (book, lanes) = Book::open(&settings.database, settings.lanes, &house, &settings.clock);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let mut routes = routes(&settings, &book, &pool, &house, catalogue);
+    drop(book);
+    let descriptors = [proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
+    let reflection = || {
+        descriptors.iter().fold(tonic_reflection::server::Builder::configure(), |builder, descriptors| {
+            builder.register_encoded_file_descriptor_set(descriptors)
+        })
+    };
+    routes = routes
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    let watch = tokio::spawn(watch_database(pool.clone(), health.clone()));
+
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serve = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE.0))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
+        .tcp_nodelay(true)
+        .layer(RpcLayer::new(&descriptors)?)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped.map(|_| ()));
+    let mut serve = std::pin::pin!(serve);
+    let outcome = tokio::select! {
+        outcome = &mut serve => outcome,
+        () = shutdown => {
+            watch.abort();
+            report(&health, ServingStatus::NotServing).await;
+            tracing::info!("stopping: calls under way are answered first");
+            let _ = stop.send(());
+            tokio::time::timeout(DRAIN_TIMEOUT, serve).await.unwrap_or_else(|_| {
+                tracing::warn!("some calls did not end in time and are cut off");
+                Ok(())
+            })
+        }
+    };
+    watch.abort();
+    if tokio::time::timeout(DRAIN_TIMEOUT, lanes.drain()).await.is_err() {
+        tracing::warn!("the book did not close in time");
+    }
+    pool.close().await;
+    Ok(outcome?)
+}
+
+/// Every service of the interface, with its limits and compressions.
+fn routes(settings: &Settings, book: &Book, pool: &PgPool, house: &House, catalogue: Catalogue) -> Routes {
+    /// Gives a service the manners that all share.
+    macro_rules! mannered {
+        ($server:ident, $service:expr) => {
+            $server::new($service)
+                .accept_compressed(Gzip)
+                .accept_compressed(Zstd)
+                .send_compressed(Gzip)
+                .send_compressed(Zstd)
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        };
+    }
+    let clock = || settings.clock.clone();
+    let workers = usize::try_from(settings.read_connections / 2).unwrap_or(1);
+    let tiers = Tiers::new(pool.clone(), clock(), house.clone(), catalogue, workers);
+    let rewards = Rewards::new(book.clone(), pool.clone(), clock(), house.clone(), workers);
+    Routes::new(mannered!(ProgramServiceServer, Programs::new(book.clone(), pool.clone(), clock())))
+        .add_service(mannered!(CustomerServiceServer, Customers::new(book.clone(), pool.clone())))
+        .add_service(mannered!(ActivityServiceServer, Activities::new(book.clone(), pool.clone())))
+        .add_service(mannered!(BenefitServiceServer, Benefits::new(tiers.clone())))
+        .add_service(mannered!(TierServiceServer, tiers))
+        .add_service(mannered!(ReferralServiceServer, Referrals::new(book.clone(), pool.clone(), clock())))
+        .add_service(mannered!(RewardServiceServer, rewards))
+        .add_service(mannered!(LedgerServiceServer, Ledger::new(pool.clone())))
+}
+
+/// The services of the interface by name, as health knows them; the empty name stands for all.
+const SERVICES: &[&str] = &[
+    "",
+    "goldbook.v1.ProgramService",
+    "goldbook.v1.CustomerService",
+    "goldbook.v1.ActivityService",
+    "goldbook.v1.BenefitService",
+    "goldbook.v1.TierService",
+    "goldbook.v1.ReferralService",
+    "goldbook.v1.RewardService",
+    "goldbook.v1.LedgerService",
+];
+
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    for service in SERVICES {
+        health.set_service_status(*service, status).await;
+    }
+}
+
+/// Keeps health at what the database's state is.
+async fn watch_database(pool: PgPool, health: HealthReporter) {
+    let mut was_reachable = None;
+    loop {
+        let reachable = is_reachable(&pool).await;
+        if was_reachable != Some(reachable) {
+            let status = if reachable { ServingStatus::Serving } else { ServingStatus::NotServing };
+            report(&health, status).await;
+            match (was_reachable, reachable) {
+                (_, false) => tracing::warn!("the database is away"),
+                (Some(false), true) => tracing::info!("the database is back"),
+                (Some(true) | None, true) => {}
+            }
+            was_reachable = Some(reachable);
+        }
+        tokio::time::sleep(HEALTH_INTERVAL).await;
+    }
+}

@@ -1,0 +1,173 @@
+//! The only place where an [`Error`] becomes a gRPC status.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::error::{Error, Reason, Refusal};
+use crate::telemetry;
+
+/// `ErrorInfo.domain` of every refusal.
+pub const ERROR_DOMAIN: &str = "goldbook";
+/// When to try again where something passes by itself.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(violations) => {
+                let mut details = ErrorDetails::new();
+                let mut message = String::from("bad request:");
+                for violation in violations {
+                    message.push_str(&format!(" {} {};", violation.field, violation.description));
+                    details.add_bad_request_violation(violation.field, violation.description);
+                }
+                message.pop();
+                Self::with_error_details(Code::InvalidArgument, message, details)
+            }
+            Error::Refused(refusal) => refuse(refusal),
+            Error::Overloaded => retry(Code::ResourceExhausted, "too many writes are waiting; try again"),
+            Error::Unavailable => retry(Code::Unavailable, "the database is not available; try again"),
+            Error::DeadlineExceeded => {
+                Self::deadline_exceeded("the deadline passed before the work began; nothing was written")
+            }
+            Error::Internal(failure) => {
+                let trace_id = telemetry::trace_id(&tracing::Span::current());
+                // The one place where it is logged; the caller gets the trace id and nothing else.
+                tracing::error!(%failure, "a request failed");
+                Self::internal(format!("internal error, trace {trace_id}"))
+            }
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        match error {
+            E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed => {
+                Self::Unavailable
+            }
+            E::Database(ref database) => match database.code().as_deref() {
+                Some("57P01" | "57P02" | "57P03" | "53300") => Self::Unavailable,
+                Some(code) if code.starts_with("08") => Self::Unavailable,
+                _ => Self::Internal(error.to_string()),
+            },
+            _ => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+/// The outcome of one item of a batch: the status that a single call would have ended with.
+#[must_use]
+pub fn to_rpc_status(error: Error) -> tonic_types::Status {
+    let status = Status::from(error);
+    // The details of a status are this very message, encoded; one without details is just its code.
+    prost::Message::decode(status.details()).ok().filter(|decoded: &tonic_types::Status| decoded.code != 0).unwrap_or(
+        tonic_types::Status {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: Vec::new(),
+        },
+    )
+}
+
+fn retry(code: Code, message: &str) -> Status {
+    Status::with_error_details(code, message, ErrorDetails::with_retry_info(Some(RETRY_DELAY)))
+}
+
+fn refuse(refusal: Refusal) -> Status {
+    let Refusal { reason, message, metadata } = refusal;
+    telemetry::record_reason(reason.name());
+    let mut details = ErrorDetails::new();
+    let code = code_of(reason);
+    let fact = |key: &str| metadata.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone());
+    if let Some(resource) = resource_of(reason) {
+        details.set_resource_info(resource, fact(resource).unwrap_or_default(), "", message.clone());
+    }
+    if code == Code::FailedPrecondition {
+        let subject = metadata.first().map(|(_, value)| value.clone()).unwrap_or_default();
+        details.add_precondition_failure_violation(reason.name(), subject, message.clone());
+    }
+    let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value));
+    details.set_error_info(reason.name(), ERROR_DOMAIN, metadata.collect::<std::collections::HashMap<_, _>>());
+    Status::with_error_details(code, message, details)
+}
+
+/// The status code of each reason. No wildcard: a new reason does not compile until it has one.
+#[must_use]
+pub const fn code_of(reason: Reason) -> Code {
+    match reason {
+        Reason::ProgramNotFound
+        | Reason::CustomerNotFound
+        | Reason::CampaignNotFound
+        | Reason::ReferralCodeNotFound
+        | Reason::ReferralNotFound
+        | Reason::EntryNotFound => Code::NotFound,
+        Reason::CustomerAlreadyExists
+        | Reason::IdempotencyKeyReused
+        | Reason::ActivityIdReused
+        | Reason::AlreadyReferred => Code::AlreadyExists,
+        Reason::EtagMismatch => Code::Aborted,
+        Reason::InstantInFuture | Reason::PageTokenInvalid => Code::OutOfRange,
+        Reason::ProgramFieldImmutable
+        | Reason::CurrencyMismatch
+        | Reason::AmountOverflow
+        | Reason::CampaignNotActive
+        | Reason::ReferralCodeExpired
+        | Reason::OwnReferralCode
+        | Reason::NotANewCustomer
+        | Reason::ReferralExpired
+        | Reason::NotQualified => Code::FailedPrecondition,
+    }
+}
+
+/// The metadata key that names what was not found or exists already.
+const fn resource_of(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::ProgramNotFound => Some("program_id"),
+        Reason::CustomerNotFound | Reason::CustomerAlreadyExists | Reason::ReferralNotFound => Some("customer_id"),
+        Reason::CampaignNotFound => Some("campaign_id"),
+        Reason::ReferralCodeNotFound => Some("code"),
+        Reason::EntryNotFound => Some("entry_id"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_reasons_and_their_codes_are_those_of_the_code() {
+        let page = include_str!("../docs/errors.md");
+        let documented: Vec<(&str, &str)> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` | `"))
+            .map(|(reason, rest)| (reason, rest.split('`').next().unwrap_or_default()))
+            .collect();
+        let coded: Vec<(&str, String)> = Reason::ALL
+            .iter()
+            .map(|reason| {
+                let mut name = String::new();
+                for letter in format!("{:?}", code_of(*reason)).chars() {
+                    if letter.is_uppercase() && !name.is_empty() {
+                        name.push('_');
+                    }
+                    name.push(letter.to_ascii_uppercase());
+                }
+                (reason.name(), name)
+            })
+            .collect();
+        let coded: Vec<(&str, &str)> = coded.iter().map(|(reason, code)| (*reason, code.as_str())).collect();
+        assert_eq!(documented, coded);
+    }
+
+    #[test]
+    fn an_internal_error_says_nothing_but_the_trace() {
+        let status = Status::from(Error::Internal("password of the database".to_owned()));
+        assert_eq!(status.code(), Code::Internal);
+        assert!(status.message().starts_with("internal error, trace "));
+    }
+}

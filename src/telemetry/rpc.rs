@@ -1,0 +1,392 @@
+//! The layer around every RPC: its server span, its deadline, and the trace id that the caller gets back.
+//!
+//! Names follow the OpenTelemetry conventions for gRPC, v1.44. The peer's address is left out: it belongs to a person.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
+use opentelemetry::trace::{SpanContext, Status as SpanStatus, TraceContextExt as _, get_active_span};
+use opentelemetry::{Context, ContextGuard, KeyValue, StringValue};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use pin_project_lite::pin_project;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+use tracing::Span;
+use tracing::span::Entered;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+pub use super::deadline::Deadline;
+use super::deadline::Timer;
+
+/// In v1.44 and before; the next release of the conventions calls it `rpc.status_code`.
+const STATUS_CODE: &str = "rpc.response.status_code";
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The longest name of an unknown method that a span shows.
+const MAX_ORIGINAL_METHOD: usize = 128;
+
+/// Notes on the current RPC's span which program the request is about. Does nothing outside an RPC's own task.
+pub fn record_program(program_id: &str) {
+    get_active_span(|span| {
+        if span.span_context().is_sampled() {
+            span.set_attribute(KeyValue::new("goldbook.program_id", program_id.to_owned()));
+        }
+    });
+}
+
+/// Notes on the current RPC's span why the request is refused: `ErrorInfo.reason`. Does nothing outside an RPC's own
+/// task.
+pub fn record_reason(reason: &'static str) {
+    get_active_span(|span| {
+        if span.span_context().is_sampled() {
+            span.set_attribute(KeyValue::new("goldbook.reason", reason));
+        }
+    });
+}
+
+/// Paths of methods, and whether their answers are streams.
+type Methods = HashMap<&'static str, bool>;
+
+/// Puts every RPC into a server span and holds it to its caller's deadline.
+#[derive(Clone, Debug)]
+pub struct RpcLayer {
+    methods: Arc<Methods>,
+}
+
+impl RpcLayer {
+    /// A layer that knows the methods of these encoded `FileDescriptorSet`s by name; a span of any other method has no
+    /// more than the name `grpc`, because a caller can make up as many of those as it likes.
+    ///
+    /// # Errors
+    /// If one of them is not a `FileDescriptorSet`.
+    pub fn new(descriptor_sets: &[&[u8]]) -> Result<Self, prost::DecodeError> {
+        let mut methods = Methods::new();
+        for encoded in descriptor_sets {
+            for file in FileDescriptorSet::decode(*encoded)?.file {
+                for service in &file.service {
+                    for method in &service.method {
+                        let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                        // Kept for ever, once per server: a span then takes its name without a copy.
+                        methods.insert(&*path.leak(), method.server_streaming());
+                    }
+                }
+            }
+        }
+        Ok(Self { methods: Arc::new(methods) })
+    }
+}
+
+impl<S> Layer<S> for RpcLayer {
+    type Service = RpcService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RpcService { inner, methods: Arc::clone(&self.methods) }
+    }
+}
+
+/// What [`RpcLayer`] makes of a service.
+#[derive(Clone, Debug)]
+pub struct RpcService<S> {
+    inner: S,
+    methods: Arc<Methods>,
+}
+
+impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for RpcService<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>>,
+{
+    type Response = Response<RpcBody<ResponseBody>>;
+    type Error = S::Error;
+    type Future = RpcFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
+        let timer = Timer::from_headers(request.headers());
+        if let Some(timer) = &timer {
+            request.extensions_mut().insert(timer.deadline());
+        }
+        let call = Call::begin(&self.methods, &request);
+        RpcFuture { inner: self.inner.call(request), call: Some(call), timer }
+    }
+}
+
+/// One RPC from its request to the end of its answer, whichever way that comes: dropping it ends the span.
+#[derive(Debug)]
+struct Call {
+    span: Span,
+    context: Context,
+    /// Whether handlers work on the answer while it is being sent.
+    streams: bool,
+    /// The outcome as far as it is known; a call that is dropped without one was cancelled.
+    code: Option<Code>,
+}
+
+impl Call {
+    fn begin<B>(methods: &Methods, request: &Request<B>) -> Self {
+        let path = request.uri().path();
+        let known = methods.get_key_value(path);
+        let streams = known.is_none_or(|(_, streams)| *streams);
+        let method = known.and_then(|(path, _)| path.strip_prefix('/'));
+        let span = tracing::info_span!(parent: None, "grpc", otel.kind = "server");
+        if request.headers().contains_key(&TRACEPARENT) {
+            let remote =
+                TraceContextPropagator::new().extract_with_context(&Context::new(), &Metadata(request.headers()));
+            // It can only fail for a span that is disabled or has begun.
+            let _ = span.set_parent(remote);
+        }
+        let context = span.context();
+        let server = context.span();
+        if server.span_context().is_sampled() {
+            server.set_attributes([
+                KeyValue::new("rpc.system.name", "grpc"),
+                KeyValue::new("rpc.method", method.unwrap_or("_OTHER")),
+            ]);
+            match method {
+                Some(method) => server.update_name(method),
+                None => server.set_attributes(original_method(path)),
+            }
+            server.set_attributes(request.uri().authority().into_iter().flat_map(server_address));
+        }
+        Self { span, context, streams, code: None }
+    }
+
+    /// While the guard lives, `tracing`'s current span is the server span, and so is OpenTelemetry's: it stays that
+    /// inside child spans, and [`record_reason`] finds it there.
+    fn enter(&self) -> (ContextGuard, Entered<'_>) {
+        (self.context.clone().attach(), self.span.enter())
+    }
+
+    /// Adds the trace id to the answer's headers, and the answer's body to the call.
+    fn answer<B>(mut self, response: Response<B>, timer: Option<Timer>) -> Response<RpcBody<B>> {
+        let (mut head, body) = response.into_parts();
+        if let Some(traceparent) = traceparent(self.context.span().span_context()) {
+            head.headers.insert(TRACEPARENT, traceparent);
+        }
+        self.code = code_of(&head.headers);
+        if self.code.is_none() && !head.status.is_success() {
+            self.code = Some(Code::Unknown);
+        }
+        Response::from_parts(head, RpcBody { inner: Some(body), call: Some(self), timer })
+    }
+
+    /// Ends the call with this outcome.
+    fn end(mut self, code: Code) {
+        self.code = Some(code);
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let server = self.context.span();
+        if server.span_context().is_sampled() {
+            let code = self.code.unwrap_or(Code::Cancelled);
+            server.set_attribute(KeyValue::new(STATUS_CODE, code_name(code)));
+            if is_our_fault(code) {
+                server.set_attribute(KeyValue::new("error.type", code_name(code)));
+                server.set_status(SpanStatus::error(""));
+            }
+            // Whoever else still holds the `tracing` span, a batch perhaps, does not make the call any longer.
+            server.end();
+        }
+    }
+}
+
+pin_project! {
+    /// The answer to come.
+    pub struct RpcFuture<F> {
+        #[pin]
+        inner: F,
+        call: Option<Call>,
+        timer: Option<Timer>,
+    }
+}
+
+impl<F, B, E> Future for RpcFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<RpcBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let polled = {
+            let _inside = this.call.as_ref().map(Call::enter);
+            this.inner.poll(cx)
+        };
+        if polled.is_pending() {
+            // tonic has a timer of its own around all layers, which answers CANCELLED. It is set for the same time or
+            // a moment later and polls us first, and we go by the clock, so ours always comes first.
+            ready!(Timer::poll(this.timer, cx));
+            let expired =
+                Status::deadline_exceeded("the deadline passed before the answer was there").into_http::<()>();
+            // There is none only if somebody polls again after the answer.
+            let Some(call) = this.call.take() else { return Poll::Pending };
+            return Poll::Ready(Ok(call.answer(expired, None).map(RpcBody::without_inner)));
+        }
+        polled.map(|answered| {
+            let call = this.call.take();
+            match (answered, call) {
+                (Ok(response), Some(call)) => Ok(call.answer(response, this.timer.take())),
+                (Ok(response), None) => Ok(response.map(|body| RpcBody { inner: Some(body), call: None, timer: None })),
+                (Err(error), call) => {
+                    call.into_iter().for_each(|call| call.end(Code::Unknown));
+                    Err(error)
+                }
+            }
+        })
+    }
+}
+
+pin_project! {
+    /// The body of an answer, whose trailers tell the call's outcome.
+    #[derive(Debug)]
+    pub struct RpcBody<B> {
+        #[pin]
+        inner: Option<B>,
+        call: Option<Call>,
+        timer: Option<Timer>,
+    }
+}
+
+impl<T> RpcBody<T> {
+    /// The same call with nothing in the body.
+    fn without_inner<B>(self) -> RpcBody<B> {
+        RpcBody { inner: None, call: self.call, timer: None }
+    }
+}
+
+impl<B: Body> Body for RpcBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        let polled = {
+            let _inside = this.call.as_ref().filter(|call| call.streams).map(Call::enter);
+            inner.poll_frame(cx)
+        };
+        let code = match &polled {
+            Poll::Pending => {
+                ready!(Timer::poll(this.timer, cx));
+                this.inner.set(None);
+                this.call.take().into_iter().for_each(|call| call.end(Code::DeadlineExceeded));
+                return Poll::Ready(Some(Ok(Frame::trailers(deadline_trailers()))));
+            }
+            Poll::Ready(Some(Ok(frame))) => match frame.trailers_ref() {
+                None => return polled,
+                Some(trailers) => code_of(trailers).unwrap_or(Code::Unknown),
+            },
+            Poll::Ready(Some(Err(_))) => Code::Unknown,
+            Poll::Ready(None) => this.call.as_ref().and_then(|call| call.code).unwrap_or(Code::Unknown),
+        };
+        this.call.take().into_iter().for_each(|call| call.end(code));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(B::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint)
+    }
+}
+
+/// The end of a stream whose time is up.
+fn deadline_trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(2);
+    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("4"));
+    trailers.insert(Status::GRPC_MESSAGE, HeaderValue::from_static("the deadline passed before the stream ended"));
+    trailers
+}
+
+/// gRPC metadata as the propagator reads it.
+struct Metadata<'a>(&'a HeaderMap);
+
+impl Extractor for Metadata<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+/// A span's identity as W3C writes it.
+fn traceparent(span: &SpanContext) -> Option<HeaderValue> {
+    let mut text = [0; 55];
+    let flags = u8::from(span.is_sampled());
+    write!(text.as_mut_slice(), "00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()).ok()?;
+    HeaderValue::from_bytes(&text).ok().filter(|_| span.is_valid())
+}
+
+/// The host and port that the caller asked for.
+fn server_address(authority: &http::uri::Authority) -> impl Iterator<Item = KeyValue> + use<> {
+    let host = StringValue::from(authority.host().to_owned());
+    let port = authority.port_u16().map(|port| KeyValue::new("server.port", i64::from(port)));
+    std::iter::once(KeyValue::new("server.address", host)).chain(port)
+}
+
+/// What an unknown method was called, if it could be a method's name at all: the caller may have put anything there.
+fn original_method(path: &str) -> Option<KeyValue> {
+    let method = path.strip_prefix('/')?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'/');
+    let shown = method.len() <= MAX_ORIGINAL_METHOD && method.bytes().all(is_name);
+    shown.then(|| KeyValue::new("rpc.method_original", method.to_owned()))
+}
+
+fn code_of(headers: &HeaderMap) -> Option<Code> {
+    headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()))
+}
+
+/// Which outcomes count as errors of the server; the others are answers that a caller asked for.
+fn is_our_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}
+
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

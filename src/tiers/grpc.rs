@@ -1,0 +1,91 @@
+//! `TierService` on the wire.
+
+use tonic::{Request, Response, Status};
+
+use super::model::next_tier;
+use super::{CustomerTier, Tiers};
+use crate::book::{Detail, Entry};
+use crate::error::Fields;
+use crate::ids::{CustomerId, ProgramId};
+use crate::paging::PageRequest;
+use crate::programs::grpc::write_benefit;
+use crate::proto;
+use crate::proto::fields::{parse_optional_instant, write_instant, write_money};
+use crate::telemetry;
+
+#[tonic::async_trait]
+impl proto::tier_service_server::TierService for Tiers {
+    async fn get_customer_tier(
+        &self,
+        request: Request<proto::GetCustomerTierRequest>,
+    ) -> Result<Response<proto::GetCustomerTierResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
+        let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
+        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
+            return Err(fields.into_error().into());
+        };
+        telemetry::record_program(program_id.as_str());
+        let customer_tier = self.get_customer_tier(&program_id, &customer_id, as_of).await?;
+        let customer_tier = Some(write_customer_tier(&customer_tier, customer_id));
+        Ok(Response::new(proto::GetCustomerTierResponse { customer_tier }))
+    }
+
+    async fn list_tier_changes(
+        &self,
+        request: Request<proto::ListTierChangesRequest>,
+    ) -> Result<Response<proto::ListTierChangesResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let filters = ["tier_changes", &request.program_id, &request.customer_id];
+        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
+        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
+        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
+            return Err(fields.into_error().into());
+        };
+        telemetry::record_program(program_id.as_str());
+        let (changes, next_page_token) = self.list_tier_changes(&program_id, &customer_id, &page).await?;
+        let tier_changes = changes.iter().filter_map(write_tier_change).collect();
+        Ok(Response::new(proto::ListTierChangesResponse { tier_changes, next_page_token }))
+    }
+}
+
+fn write_customer_tier(customer_tier: &CustomerTier, customer_id: CustomerId) -> proto::CustomerTier {
+    let CustomerTier { standing, causes, policy, tier, as_of } = customer_tier;
+    let money = |minor| Some(write_money(policy.program.money(minor)));
+    let next = next_tier(&policy.program, &standing.tier_id, standing.qualifying_spend);
+    proto::CustomerTier {
+        customer_id: customer_id.into(),
+        tier_id: tier.tier_id.to_string(),
+        display_name: tier.display_name.clone(),
+        since: Some(write_instant(standing.since)),
+        policy_version: standing.policy_version,
+        qualifying_spend: money(standing.qualifying_spend),
+        next: next.map(|(next, missing)| proto::NextTier {
+            tier_id: next.tier_id.to_string(),
+            display_name: next.display_name.clone(),
+            threshold: money(next.threshold),
+            missing: money(missing),
+        }),
+        benefits: tier.benefits.iter().map(write_benefit).collect(),
+        cause_entry_ids: causes.iter().map(ToString::to_string).collect(),
+        as_of: Some(write_instant(*as_of)),
+    }
+}
+
+/// A change of tier on the wire; nothing for any other entry.
+#[must_use]
+pub fn write_tier_change(entry: &Entry) -> Option<proto::TierChange> {
+    let Detail::TierChanged { from, to, .. } = &entry.detail else { return None };
+    Some(proto::TierChange {
+        from_tier_id: from.as_ref().map(ToString::to_string).unwrap_or_default(),
+        to_tier_id: to.to_string(),
+        policy_version: entry.policy_version,
+        effective_at: Some(write_instant(entry.effective_at)),
+        entry_id: entry.id.to_string(),
+        cause_entry_ids: entry.causes.iter().map(ToString::to_string).collect(),
+    })
+}

@@ -1,0 +1,139 @@
+//! Tiers: the standing of each customer, told with its reasons.
+
+pub mod grpc;
+pub mod model;
+pub mod store;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sqlx::{PgConnection, PgPool};
+
+use crate::book::{Entry, House, fold};
+use crate::clock::{Clock, refuse_future};
+use crate::customers::{customer_not_found, find_account};
+use crate::database::Gather;
+use crate::error::Error;
+use crate::ids::{CustomerId, EntryId, ProgramId};
+use crate::paging::PageRequest;
+use crate::programs::model::{ProgramVersion, Tier};
+use crate::programs::program_not_found;
+use crate::programs::store::{Catalogue, read_version_number_at};
+use model::Standing;
+use store::{FoundStanding, StandingShelf};
+
+/// The use cases of tiers.
+#[derive(Clone)]
+pub struct Tiers {
+    pool: PgPool,
+    clock: Clock,
+    house: House,
+    catalogue: Catalogue,
+    standings: Gather<(ProgramId, CustomerId), FoundStanding>,
+}
+
+/// A customer's standing, with the policy that explains it.
+#[derive(Clone, Debug)]
+pub struct CustomerTier {
+    /// The standing.
+    pub standing: Standing,
+    /// The entry that changed the tier, and the one that caused the change.
+    pub causes: [EntryId; 2],
+    /// The program version in force at `as_of`.
+    pub policy: Arc<ProgramVersion>,
+    /// The tier held: as the version in force has it, or else as the version that decided had it.
+    pub tier: Tier,
+    /// When this is the answer.
+    pub as_of: Timestamp,
+}
+
+impl Tiers {
+    /// Tiers read from `pool`, `workers` statements at a time.
+    #[must_use]
+    pub fn new(pool: PgPool, clock: Clock, house: House, catalogue: Catalogue, workers: usize) -> Self {
+        let standings = Gather::open(&pool, workers, &store::fetch_standings());
+        Self { pool, clock, house, catalogue, standings }
+    }
+
+    /// The tier a customer holds, now or at an instant.
+    ///
+    /// # Errors
+    /// If the customer is unknown (then), or the instant lies ahead.
+    pub async fn get_customer_tier(
+        &self,
+        program_id: &ProgramId,
+        customer_id: &CustomerId,
+        as_of: Option<Timestamp>,
+    ) -> Result<CustomerTier, Error> {
+        let now = self.clock.now();
+        let found = match as_of {
+            None => self.standings.find((program_id.clone(), customer_id.clone())).await?,
+            Some(as_of) => {
+                refuse_future(as_of, now)?;
+                self.find_as_of(program_id, customer_id, as_of).await?
+            }
+        };
+        let Some(FoundStanding { account_id, standing, current_version }) = found else {
+            // Says which of the two is unknown.
+            find_account(&mut *self.pool.acquire().await?, program_id, customer_id).await?;
+            return Err(customer_not_found(customer_id).into());
+        };
+        let policy = self.version(program_id, current_version).await?;
+        let tier = match policy.program.tier(&standing.tier_id) {
+            Some(tier) => tier.clone(),
+            None => self.tier_when_decided(program_id, &standing).await?,
+        };
+        let causes = [standing.changed_seq, standing.cause_seq].map(|account_seq| EntryId { account_id, account_seq });
+        Ok(CustomerTier { standing, causes, policy, tier, as_of: as_of.unwrap_or(now) })
+    }
+
+    async fn find_as_of(
+        &self,
+        program_id: &ProgramId,
+        customer_id: &CustomerId,
+        as_of: Timestamp,
+    ) -> Result<Option<FoundStanding>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let account_id = find_account(&mut connection, program_id, customer_id).await?;
+        let Some(folded) = fold(&mut connection, account_id, as_of, (self.house)()).await? else { return Ok(None) };
+        let shelf: &StandingShelf = folded.shelves.get().map_err(|defect| Error::Internal(defect.to_string()))?;
+        let current_version = read_version_number_at(&mut connection, program_id, as_of).await?;
+        let current_version = current_version.ok_or_else(|| program_not_found(program_id))?;
+        let standing = shelf.get(account_id).cloned();
+        Ok(standing.map(|standing| FoundStanding { account_id, standing, current_version }))
+    }
+
+    async fn tier_when_decided(&self, program_id: &ProgramId, standing: &Standing) -> Result<Tier, Error> {
+        let decided = self.version(program_id, standing.policy_version).await?;
+        let tier = decided.program.tier(&standing.tier_id).cloned();
+        tier.ok_or_else(|| Error::Internal(format!("version {} has no such tier", standing.policy_version)))
+    }
+
+    async fn version(&self, program_id: &ProgramId, version: i32) -> Result<Arc<ProgramVersion>, Error> {
+        let key = (program_id.clone(), version);
+        if let Some(known) = self.catalogue.get(&key) {
+            return Ok(known);
+        }
+        let mut connection = self.pool.acquire().await?;
+        let versions = self.catalogue.read(&mut connection, &[key]).await?;
+        let found = versions.into_iter().next();
+        found.ok_or_else(|| Error::Internal(format!("program {program_id} has no version {version}")))
+    }
+
+    /// A page of a customer's changes of tier, the newest first.
+    ///
+    /// # Errors
+    /// If the program or the customer is unknown, or the page token is bad.
+    pub async fn list_tier_changes(
+        &self,
+        program_id: &ProgramId,
+        customer_id: &CustomerId,
+        page: &PageRequest,
+    ) -> Result<(Vec<Entry>, String), Error> {
+        let before = page.after_number()?;
+        let connection: &mut PgConnection = &mut *self.pool.acquire().await?;
+        let account_id = find_account(connection, program_id, customer_id).await?;
+        let changes = store::list_changes(connection, account_id, before, page.limit()).await?;
+        Ok(page.cut(changes, |change| change.id.account_seq.to_string()))
+    }
+}
