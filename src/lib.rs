@@ -22,7 +22,7 @@ pub mod tiers;
 
 pub mod book;
 
-// pub mod cli;
+pub mod cli;
 pub mod server;
 
 pub mod clock;

@@ -1,1 +1,22 @@
-fn main(){}
+//! The program: reads the command line, does what it says, and ends with the exit code that fits.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use goldbook::cli::{Cli, CliError};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed(format_args!("cannot start the runtime: {error}")))
+        .and_then(|runtime| runtime.block_on(cli.run()));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.report();
+            error.exit_code()
+        }
+    }
+}

@@ -26,16 +26,16 @@ pub use error::CliError;
 /// What `goldbook --help` says after the list of commands.
 const FIRST_STEPS: &str = "\
 First steps:
-  goldbook serve                                    start the service, with a database of its own
+  goldbook serve            start the service, with a database of its own
   goldbook program apply examples/cdnow/program.toml
   goldbook import purchases --program cdnow examples/cdnow/purchases.csv
-  goldbook customer C0001                           what the book knows about one customer
-  goldbook demo                                     a referral from code to reward, step by step
+  goldbook customer C0001   what the book knows about one customer
+  goldbook demo             a referral from code to reward, step by step
 
 Every command has a help text of its own: goldbook import purchases --help
 
 Environment:
-  GOLDBOOK_ADDRESS   where the client commands find the service [http://127.0.0.1:50051]
+  GOLDBOOK_ADDRESS   where the client commands find the service
   NO_COLOR           set to anything: no colour
 
 Exit status: 0 done; 1 refused, failed, or done in part; 2 wrong usage.";
@@ -51,23 +51,16 @@ pub struct Cli {
     command: Command,
 }
 
+/// Each command's arguments say what it does; a comment here would hide that from its help.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service.
     Serve(serve::ServeArgs),
-    /// Bring a database's schema up to date, and do nothing else.
     Migrate(migrate::MigrateArgs),
-    /// Apply, show and list loyalty programs.
     Program(program::ProgramArgs),
-    /// Bring in what happened before, from files.
     Import(import::ImportArgs),
-    /// Show what the book knows about one customer, on one screen.
     Customer(customer::CustomerArgs),
-    /// Play a referral from code to reward against the running service.
     Demo(demo::DemoArgs),
-    /// Measure the service, and beside it what the machine can do.
     Bench(bench::BenchArgs),
-    /// Wait until the service is ready.
     Wait(wait::WaitArgs),
     /// The baseline that `bench` compares reads with; it starts this by itself.
     #[command(hide = true)]

@@ -122,11 +122,7 @@ fn this_program() -> Result<Command, CliError> {
     let program =
         program.map_err(|error| CliError::failed(format_args!("cannot tell where this program is: {error}")))?;
     let mut command = Command::new(program);
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("GOLDBOOK_") && name != "GOLDBOOK_LOG" {
-            command.env_remove(name);
-        }
-    }
+    command.env_remove("GOLDBOOK_DATABASE_URL").env_remove("GOLDBOOK_OWNER_DATABASE_URL");
     Ok(command)
 }
 

@@ -29,22 +29,26 @@ use super::client::endpoint;
 const MOST_PGBENCH_CLIENTS: u32 = 80;
 
 const NOTES: &str = "\
-Without --address, it starts a service of its own with a throw-away database, and removes both at the end.
+Without --address, it starts a service of its own with a throw-away database,
+and removes both at the end.
 
 What is measured, interleaved in rounds:
-  grant     RewardService.GrantReward to random customers, each with a fresh idempotency key
+  grant     RewardService.GrantReward to random customers, with fresh keys
+  pgbench   one small row per commit, on the same Postgres (from at most 80
+            clients, since it takes 100 connections)
   tier      TierService.GetCustomerTier of random customers
-  purchase  ActivityService.RecordActivity of random amounts by random customers
-  pgbench   one small row per commit, on the same Postgres (at most 80 clients, since it takes 100 connections)
-  echo      a bare tonic server that answers GetCustomerTier without looking anything up
+  echo      a bare tonic server that answers GetCustomerTier out of its head
+  purchase  ActivityService.RecordActivity, random customers and amounts
 
-Every client sends its next call when the last one is answered. Calls per second are medians of the rounds; latencies
-are of all rounds together. Ratios: grant/pgbench, purchase/pgbench, tier/echo.
+Every client sends its next call when the last one is answered. Calls per second
+are medians of the rounds; latencies are of all rounds together. The ratios are
+grant/pgbench, purchase/pgbench and tier/echo.
 
 Examples:
   goldbook bench
   goldbook bench --clients 1,64,256 --seconds 5 --only grant --json > bench.jsonl
-  goldbook bench --address http://127.0.0.1:50051 --database-url postgres://goldbook_owner@localhost/goldbook
+  goldbook bench --address http://127.0.0.1:50051 \\
+    --database-url postgres://goldbook_owner@localhost/goldbook
 
 Exit status: 0 if every call was answered well, 1 if any was not.";
 
@@ -86,7 +90,7 @@ pub struct BenchArgs {
     #[arg(long = "program", value_name = "ID", default_value = "bench")]
     program_id: String,
     /// The folder of the PostgreSQL programs; found if absent.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, env = "GOLDBOOK_POSTGRES_BIN", value_name = "DIR")]
     postgres_bin: Option<PathBuf>,
 }
 

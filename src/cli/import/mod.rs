@@ -29,18 +29,25 @@ const LINES_AHEAD: usize = 256;
 
 /// What `goldbook import purchases --help` says about the file.
 const FILE_HELP: &str = "\
-The file is CSV with a header. These columns are read, in any order, and others are ignored:
-  purchase_id    the business's own id of the purchase, unique within its customer
-  customer_id    the business's own id of the customer, who is enrolled if the program does not have them yet
-  purchased_on   a day such as 1997-01-18, which counts from its first instant in the program's time zone, or an instant
-                 such as 1997-01-18T15:30:00-05:00
-  amount         what was paid, such as 29.33, in the program's currency; the column may say so: amount_usd
+The file is CSV with a header. These columns are read, in any order, and others
+are ignored:
+  purchase_id    the business's own id of the purchase, unique within its
+                 customer
+  customer_id    the business's own id of the customer, who is enrolled if the
+                 program does not have them yet
+  purchased_on   a day such as 1997-01-18, which counts from its first instant
+                 in the program's time zone, or an instant such as
+                 1997-01-18T15:30:00-05:00
+  amount         what was paid, such as 29.33, in the program's currency; the
+                 column's name may say so: amount_usd
 
-Each purchase takes effect at its own time, or at that of the customer's last ledger entry where this is later. So put
-a customer's purchases in the order in which they happened.
+Each purchase takes effect at its own time, or at that of the customer's last
+ledger entry where this is later. So put a customer's purchases in the order in
+which they happened.
 
-A line that is refused is told with its number and does not stop the others. A purchase counts once, so an import that
-was interrupted, or refused in part, is simply repeated.
+A line that is refused is told with its number and does not stop the others. A
+purchase counts once, so an import that was interrupted, or refused in part, is
+simply repeated.
 
 Example:
   goldbook import purchases --program cdnow examples/cdnow/purchases.csv

@@ -1,0 +1,38 @@
+//! `goldbook migrate`: the schema alone, as its owner.
+
+use clap::Args;
+use sqlx::postgres::PgConnectOptions;
+
+use super::CliError;
+use crate::database;
+use crate::embedded_postgres::SERVICE_ROLE;
+
+const EXAMPLES: &str = "\
+Example:
+  goldbook migrate --database-url postgres://goldbook_owner@db/goldbook
+
+Both roles must exist; see the README. The service's own database is migrated by `goldbook serve`.";
+
+/// Bring a database's schema up to date, and give the service's role its privileges.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct MigrateArgs {
+    /// The database, in the owner's role.
+    #[arg(long, env = "GOLDBOOK_OWNER_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: PgConnectOptions,
+    /// The role that the service uses: it may read everything and change no ledger row.
+    #[arg(long, env = "GOLDBOOK_SERVICE_ROLE", value_name = "ROLE", default_value = SERVICE_ROLE)]
+    service_role: String,
+}
+
+/// Migrates.
+///
+/// # Errors
+/// If the database cannot be reached or a migration fails.
+pub async fn run(args: MigrateArgs) -> Result<(), CliError> {
+    database::migrate(&args.database_url, &args.service_role).await.map_err(CliError::failed)?;
+    let version = database::check_schema(&args.database_url).await;
+    version.map_err(CliError::failed)?;
+    println!("the schema is up to date");
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! `goldbook serve`: the service, with a database of its own or one that is named.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::CliError;
+use crate::clock::Clock;
+use crate::database;
+use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, OWNER_ROLE, Options, SERVICE_ROLE};
+use crate::server::{self, Settings};
+use crate::telemetry::{self, Collector, Logs, Telemetry};
+
+const EXAMPLES: &str = "\
+Examples:
+  goldbook serve
+  goldbook serve --data-dir /var/lib/goldbook --listen 127.0.0.1:50051
+  GOLDBOOK_DATABASE_URL=postgres://goldbook_service@db/goldbook goldbook serve --no-migrate
+
+Traces go to OTEL_EXPORTER_OTLP_ENDPOINT, if it is set; GOLDBOOK_LOG or RUST_LOG filters the log.";
+
+/// Run the service until SIGTERM or SIGINT.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ServeArgs {
+    /// Where to listen; port 0 takes any that is free.
+    #[arg(long, env = "GOLDBOOK_LISTEN", default_value = "127.0.0.1:50051", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Listen beyond this machine although there is no authentication: only behind something that has.
+    #[arg(long)]
+    insecure_listen: bool,
+    /// The Postgres to use, in the service's role. Without it the service runs one of its own in the data directory.
+    #[arg(long, env = "GOLDBOOK_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<PgConnectOptions>,
+    /// The same database in the owner's role, to migrate the schema at the start.
+    #[arg(
+        long,
+        env = "GOLDBOOK_OWNER_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        requires = "database_url"
+    )]
+    owner_database_url: Option<PgConnectOptions>,
+    /// The role that the service uses in a database that the owner migrates.
+    #[arg(long, env = "GOLDBOOK_SERVICE_ROLE", value_name = "ROLE", default_value = SERVICE_ROLE)]
+    service_role: String,
+    /// Where the service's own database lives.
+    #[arg(long, env = "GOLDBOOK_DATA_DIR", value_name = "DIR", default_value = ".goldbook")]
+    data_dir: PathBuf,
+    /// Where PostgreSQL's programs are, if not where they usually are.
+    #[arg(long, env = "GOLDBOOK_POSTGRES_BIN", value_name = "DIR")]
+    postgres_bin: Option<PathBuf>,
+    /// Do not migrate; refuse to start on an old schema.
+    #[arg(long)]
+    no_migrate: bool,
+    /// How many batches are written at a time, each on a connection of its own.
+    #[arg(long, env = "GOLDBOOK_LANES", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    lanes: u8,
+    /// How many connections reads share.
+    #[arg(long, env = "GOLDBOOK_READ_CONNECTIONS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=256))]
+    read_connections: u32,
+    /// The data directory is thrown away afterwards: set it up faster, at the price of not surviving a power cut.
+    #[arg(long, hide = true)]
+    throwaway_database: bool,
+}
+
+/// Runs the service.
+///
+/// # Errors
+/// If it cannot start, or its database ends by itself.
+pub async fn run(args: ServeArgs) -> Result<(), CliError> {
+    if !args.listen.ip().is_loopback() && !args.insecure_listen {
+        return Err(CliError::usage(format!(
+            "{} is reachable from other machines, and the service does not ask callers who they are: \
+             listen on 127.0.0.1, or say --insecure-listen if something in front of it does",
+            args.listen
+        )));
+    }
+    let telemetry = telemetry::init(env!("CARGO_PKG_VERSION"), &Collector::from_env(), &Logs::from_env())
+        .map_err(CliError::failed)?;
+    let outcome = serve(args).await;
+    if let Err(error) = &outcome {
+        tracing::error!(%error, "the service ends");
+    }
+    Telemetry::shutdown(telemetry).await;
+    outcome
+}
+
+async fn serve(args: ServeArgs) -> Result<(), CliError> {
+    // From here on a signal is not lost, however long the start takes.
+    let stop = stop_signal()?;
+    // Taken first: a busy port is told before a database is started for nothing.
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| CliError::failed(format!("cannot listen on {}: {error}", args.listen)))?;
+    match args.database_url.clone() {
+        Some(database) => {
+            let owner = args.owner_database_url.as_ref();
+            prepare_schema(&args, owner, &database).await?;
+            serve_on(listener, &args, database, stop).await
+        }
+        None => serve_embedded(listener, &args, stop).await,
+    }
+}
+
+/// Serves on a database that lives and ends with the service.
+async fn serve_embedded(
+    listener: TcpListener,
+    args: &ServeArgs,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), CliError> {
+    let options = Options {
+        data_dir: args.data_dir.clone(),
+        bin_dir: args.postgres_bin.clone(),
+        throwaway: args.throwaway_database,
+    };
+    let mut postgres = EmbeddedPostgres::start(options).await.map_err(CliError::failed)?;
+    let owner = postgres.connect_options(OWNER_ROLE, DATABASE);
+    let service = postgres.connect_options(SERVICE_ROLE, DATABASE);
+    let outcome = match prepare_schema(args, Some(&owner), &service).await {
+        Ok(()) => {
+            let mut ended = None;
+            let stop_or_end = async {
+                tokio::select! {
+                    () = stop => {}
+                    status = postgres.wait() => ended = Some(status),
+                }
+            };
+            let outcome = serve_on(listener, args, service, stop_or_end).await;
+            match ended {
+                Some(status) => Err(CliError::failed(format!(
+                    "the database ended by itself ({}); its log is in {}",
+                    status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string()),
+                    args.data_dir.display()
+                ))),
+                None => outcome,
+            }
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = postgres.stop().await {
+        tracing::warn!(%error, "the database did not stop in order; it recovers at the next start");
+    }
+    outcome
+}
+
+/// Migrates as the owner, or makes sure that it has been done.
+async fn prepare_schema(
+    args: &ServeArgs,
+    owner: Option<&PgConnectOptions>,
+    service: &PgConnectOptions,
+) -> Result<(), CliError> {
+    if let Some(owner) = owner.filter(|_| !args.no_migrate) {
+        database::migrate(owner, &args.service_role).await.map_err(CliError::failed)?;
+    }
+    database::check_schema(service).await.map_err(CliError::failed)
+}
+
+async fn serve_on(
+    listener: TcpListener,
+    args: &ServeArgs,
+    database: PgConnectOptions,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), CliError> {
+    let address = listener.local_addr().map_err(CliError::failed)?;
+    tracing::info!(%address, "listening");
+    let settings = Settings {
+        database,
+        lanes: args.lanes.into(),
+        read_connections: args.read_connections,
+        clock: Clock::system(),
+    };
+    server::run(listener, settings, stop).await.map_err(CliError::failed)
+}
+
+/// Done at the first SIGTERM or SIGINT.
+fn stop_signal() -> Result<impl Future<Output = ()> + Send, CliError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
