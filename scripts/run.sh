@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 goldbook=target/release/goldbook
 data_dir=.goldbook
+# Its own database, whatever else the shell is set up for.
+unset GOLDBOOK_DATABASE_URL GOLDBOOK_OWNER_DATABASE_URL
 imported=$data_dir/cdnow-imported
 listen=${GOLDBOOK_LISTEN:-127.0.0.1:50051}
 

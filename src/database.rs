@@ -97,13 +97,14 @@ pub async fn check_schema(options: &PgConnectOptions) -> Result<(), SchemaError>
 }
 
 async fn newest_migration(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await?;
+    let exists: bool =
+        sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
     if !exists {
         return Ok(0);
     }
-    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success").fetch_one(connection).await
+    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success")
+        .fetch_one(connection)
+        .await
 }
 
 /// Whether the database answers, within a bound.
@@ -113,7 +114,8 @@ pub async fn is_reachable(pool: &PgPool) -> bool {
 }
 
 /// Answers many lookups at once: finds each key's value, in the order of the keys.
-pub type Fetch<K, V> = Arc<dyn Fn(PgPool, Arc<[K]>) -> BoxFuture<'static, Result<Vec<Option<V>>, sqlx::Error>> + Send + Sync>;
+pub type Fetch<K, V> =
+    Arc<dyn Fn(PgPool, Arc<[K]>) -> BoxFuture<'static, Result<Vec<Option<V>>, sqlx::Error>> + Send + Sync>;
 
 struct Lookup<K, V> {
     key: K,

@@ -210,8 +210,12 @@ mod tests {
     fn an_entry_id_reads_back_and_has_one_spelling() {
         let id = EntryId { account_id: AccountId::generate(), account_seq: 17 };
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert!(id.to_string().to_uppercase().parse::<EntryId>().is_err() || !id.to_string().contains(char::is_alphabetic));
-        for bad in ["", ".", "x.1", "0.1", &format!("{}.0", Uuid::nil().simple()), &format!("{}.01", Uuid::nil().simple())] {
+        assert!(
+            id.to_string().to_uppercase().parse::<EntryId>().is_err() || !id.to_string().contains(char::is_alphabetic)
+        );
+        for bad in
+            ["", ".", "x.1", "0.1", &format!("{}.0", Uuid::nil().simple()), &format!("{}.01", Uuid::nil().simple())]
+        {
             assert!(bad.parse::<EntryId>().is_err(), "{bad}");
         }
     }

@@ -113,7 +113,9 @@ mod tests {
     fn a_token_of_another_list_is_refused() {
         let (_, token) = page(1, "", &["a", "b"]).unwrap().cut(vec![1, 2], ToString::to_string);
         for (token, filters) in [(token.as_str(), ["ab", ""]), ("%%%", ["a", "b"]), ("AA", ["a", "b"])] {
-            assert!(matches!(page(1, token, &filters), Err(Error::Refused(refusal)) if refusal.reason == Reason::PageTokenInvalid));
+            assert!(
+                matches!(page(1, token, &filters), Err(Error::Refused(refusal)) if refusal.reason == Reason::PageTokenInvalid)
+            );
         }
     }
 

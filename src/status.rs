@@ -65,11 +65,7 @@ pub fn to_rpc_status(error: Error) -> tonic_types::Status {
     let status = Status::from(error);
     // The details of a status are this very message, encoded; one without details is just its code.
     prost::Message::decode(status.details()).ok().filter(|decoded: &tonic_types::Status| decoded.code != 0).unwrap_or(
-        tonic_types::Status {
-            code: status.code().into(),
-            message: status.message().to_owned(),
-            details: Vec::new(),
-        },
+        tonic_types::Status { code: status.code().into(), message: status.message().to_owned(), details: Vec::new() },
     )
 }
 

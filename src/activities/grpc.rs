@@ -125,9 +125,9 @@ fn parse_record(request: proto::RecordActivityRequest, mut fields: Fields) -> Re
 
 fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::RecordActivityResponse {
     let Recorded { accepted, entries, replayed } = recorded;
-    let earned = entries.iter().filter(|entry| {
-        matches!(entry.detail, Detail::PointsGranted) && entry.reason == EntryReason::Purchase
-    });
+    let earned = entries
+        .iter()
+        .filter(|entry| matches!(entry.detail, Detail::PointsGranted) && entry.reason == EntryReason::Purchase);
     let row = ActivityRow {
         entry_id: accepted.id,
         activity_id: record.activity_id.clone(),

@@ -117,16 +117,8 @@ impl Account {
     /// An account without entries.
     #[must_use]
     pub const fn empty(account_id: AccountId, program_id: ProgramId, kind: AccountKind) -> Self {
-        let balance = Balance {
-            issued: 0,
-            owed: 0,
-            pending: 0,
-            available: 0,
-            held: 0,
-            redeemed: 0,
-            expired: 0,
-            cancelled: 0,
-        };
+        let balance =
+            Balance { issued: 0, owed: 0, pending: 0, available: 0, held: 0, redeemed: 0, expired: 0, cancelled: 0 };
         Self { account_id, program_id, kind, head: 0, effective_at: None, next_due_at: None, balance }
     }
 

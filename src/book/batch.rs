@@ -107,9 +107,10 @@ impl Batch<'_> {
         let scope = Scope { accounts: to_lock, programs: programs.into_iter().collect() };
         // Whatever is due may concern any shelf.
         let latest = self.jobs.iter().map(|job| self.instant_of(job)).max().unwrap_or(self.now);
-        let is_due = self.accounts.values().any(|account| {
-            account.next_due_at.is_some_and(|due_at| due_at <= account.time_at(latest))
-        });
+        let is_due = self
+            .accounts
+            .values()
+            .any(|account| account.next_due_at.is_some_and(|due_at| due_at <= account.time_at(latest)));
         self.shelves.load(connection, if is_due { None } else { Some(&wanted) }, &scope).await?;
         Ok(())
     }
@@ -263,8 +264,7 @@ impl Batch<'_> {
             record(&mut self.shelves)?;
         }
         self.kept.extend(taken);
-        let entries: Vec<Entry> =
-            entries.into_iter().filter(|entry| Some(entry.id.account_id) == scope).collect();
+        let entries: Vec<Entry> = entries.into_iter().filter(|entry| Some(entry.id.account_id) == scope).collect();
         if let (Some(scope), Some(key)) = (scope, key) {
             if entries.is_empty() || entries.len() > MAX_ENTRIES_PER_ACCOUNT {
                 return Err(Defect::new("a command with a key must write 1 to 32 entries on its scope").into());
@@ -332,9 +332,9 @@ impl Batch<'_> {
                 effective_at: account.time_at(author.at),
                 recorded_at: self.now,
             };
-            account.apply(&entry).map_err(|_| {
-                Refusal::new(Reason::AmountOverflow, "the balance would pass what the book can count")
-            })?;
+            account
+                .apply(&entry)
+                .map_err(|_| Refusal::new(Reason::AmountOverflow, "the balance would pass what the book can count"))?;
             entries.push(entry);
         }
         for entry in &entries {

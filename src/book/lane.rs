@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
+use super::Written;
 use super::batch::{self, Failure, Verdict};
 use super::command::Command;
 use super::shelf::Shelves;
-use super::Written;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::telemetry;

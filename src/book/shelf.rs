@@ -120,9 +120,9 @@ impl Shelves {
 
     /// The shelves among `wanted`, or all.
     fn chosen<'a>(&'a mut self, wanted: Option<&'a BTreeSet<TypeId>>) -> impl Iterator<Item = &'a mut Box<dyn Shelf>> {
-        self.0.iter_mut().filter(move |shelf| {
-            wanted.is_none_or(|wanted| wanted.contains(&(shelf.as_ref() as &dyn Any).type_id()))
-        })
+        self.0
+            .iter_mut()
+            .filter(move |shelf| wanted.is_none_or(|wanted| wanted.contains(&(shelf.as_ref() as &dyn Any).type_id())))
     }
 
     /// Asks the wanted shelves for accounts that commands may touch beyond those they name.

@@ -170,7 +170,8 @@ pub(super) async fn lock_accounts(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let damaged = |what: &str| sqlx::Error::Decode(Box::new(Defect::new(format!("{}: {what}", row.account_id))));
+            let damaged =
+                |what: &str| sqlx::Error::Decode(Box::new(Defect::new(format!("{}: {what}", row.account_id))));
             Ok(Account {
                 account_id: AccountId(row.account_id),
                 program_id: ProgramId::try_from(row.program_id.as_str()).map_err(damaged)?,

@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
+use super::output::group_digits;
 use crate::money::Currency;
 use crate::proto::google::Money;
 
@@ -60,6 +61,11 @@ impl Amount {
         Self(amount)
     }
 
+    /// For people, such as `1,029.33 USD`.
+    pub(super) fn show(self, currency_code: &str) -> String {
+        format!("{} {currency_code}", group_digits(&self.in_currency(currency_code).to_string()))
+    }
+
     /// The sum, or none if it is more than can be counted.
     pub(super) fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
@@ -102,9 +108,9 @@ impl<'de> Deserialize<'de> for Amount {
     }
 }
 
-/// An amount from the wire for people, such as `29.33 USD`.
+/// An amount from the wire for people, such as `1,029.33 USD`.
 pub(super) fn show_money(money: &Money) -> String {
-    format!("{} {}", Amount::from_money(money).in_currency(&money.currency_code), money.currency_code)
+    Amount::from_money(money).show(&money.currency_code)
 }
 
 #[cfg(test)]
@@ -143,7 +149,7 @@ mod tests {
 
     #[test]
     fn people_see_the_decimals_of_the_currency() {
-        assert_eq!(show_money(&usd(200, 0)), "200.00 USD");
+        assert_eq!(show_money(&usd(1_200, 0)), "1,200.00 USD");
         assert_eq!(show_money(&usd(0, 1_000_000)), "0.001 USD");
         assert_eq!(show_money(&Money { currency_code: "JPY".to_owned(), units: 200, nanos: 0 }), "200 JPY");
         assert_eq!(show_money(&Money { currency_code: "KWD".to_owned(), units: 1, nanos: 500_000_000 }), "1.500 KWD");

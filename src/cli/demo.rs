@@ -66,7 +66,8 @@ pub async fn run(args: DemoArgs) -> Result<(), CliError> {
     }
     print(heading("Where to look next"))?;
     print(format_args!(
-        "The purchase wrote {written} of these entries, on both accounts, in one transaction and one trace:\n  \
+        "The purchase wrote {written} of these entries, on both accounts, in one transaction and\n\
+         in one trace:\n  \
          {purchase_trace}\n\
          What support sees:\n  \
          goldbook customer {} --program {}",
@@ -110,7 +111,7 @@ struct Play {
 impl Play {
     fn new(client: Client, program: Program) -> Self {
         // One tail for both, so that they are found together; long enough that no two plays meet.
-        let tail: String = Uuid::now_v7().simple().to_string().chars().rev().take(8).collect();
+        let tail: String = Uuid::now_v7().simple().to_string().chars().rev().take(6).collect();
         let steps = output::table(["Step", "What came of it", "Trace"]);
         Self {
             client,
@@ -132,6 +133,7 @@ impl Play {
         let trace_id = trace_id(answer.metadata()).unwrap_or_default();
         let message = answer.into_inner();
         self.steps.add_row([step, &outcome(&message), &trace_id]);
+        output::keep_whole(&mut self.steps, 2, trace_id.len());
         Ok((message, trace_id))
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width, presets};
 
 use super::CliError;
 
@@ -13,6 +13,12 @@ const USUAL_WIDTH: u16 = 80;
 const WIDEST: u16 = 120;
 /// Narrower than this, no table is readable; it may then run over.
 const NARROWEST: u16 = 60;
+
+/// Lines where a table begins and ends, and below its headings; none between rows, so that much fits a screen.
+const FEW_LINES: TableStyle = TableStyle::new()
+    .top_border(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
 
 /// Prints to standard output, with a line end.
 ///
@@ -29,7 +35,7 @@ pub(super) fn print(text: impl fmt::Display) -> Result<(), CliError> {
 /// An empty table with these headings, as wide as the terminal.
 pub(super) fn table<const N: usize>(headings: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(FEW_LINES);
     arrange(&mut table);
     table.set_header(headings);
     table
@@ -41,6 +47,15 @@ pub(super) fn facts() -> Table {
     table.load_style(presets::NOTHING);
     arrange(&mut table);
     table
+}
+
+/// Makes a column wide enough for texts of this length, which have to stay whole so that they can be copied.
+pub(super) fn keep_whole(table: &mut Table, column: usize, length: usize) {
+    // One blank on each side.
+    let width = Width::Fixed(u16::try_from(length + 2).unwrap_or(WIDEST));
+    if let Some(column) = table.column_mut(column) {
+        column.set_constraint(ColumnConstraint::LowerBoundary(width));
+    }
 }
 
 fn arrange(table: &mut Table) {
@@ -95,11 +110,16 @@ impl Style {
 
 /// A count with its thousands apart: `6,919`.
 pub(super) fn grouped(count: impl Into<i128>) -> String {
-    let count: i128 = count.into();
-    let digits = count.unsigned_abs().to_string();
-    let mut grouped = String::from(if count < 0 { "-" } else { "" });
+    group_digits(&count.into().to_string())
+}
+
+/// A decimal with the thousands of its whole part apart: `1,112.60`.
+pub(super) fn group_digits(decimal: &str) -> String {
+    let digits = decimal.strip_prefix('-').unwrap_or(decimal);
+    let whole = digits.split_once('.').map_or(digits, |(whole, _)| whole);
+    let mut grouped = String::from(if digits.len() < decimal.len() { "-" } else { "" });
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+        if index > 0 && index < whole.len() && (whole.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -120,6 +140,10 @@ mod tests {
     fn counts_have_their_thousands_apart() {
         for (count, shown) in [(0, "0"), (999, "999"), (1_000, "1,000"), (6_919, "6,919"), (-1_234_567, "-1,234,567")] {
             assert_eq!(grouped(count), shown);
+        }
+        for (decimal, shown) in [("0.00", "0.00"), ("1112.6012", "1,112.6012"), ("-100.5", "-100.5"), ("1000", "1,000")]
+        {
+            assert_eq!(group_digits(decimal), shown);
         }
     }
 

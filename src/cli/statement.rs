@@ -161,6 +161,8 @@ impl Reader {
             let effective = instant::show_on_two_lines(entry.effective_at.as_ref(), &self.zone);
             table.add_row([what, show_move(entry), effective, words(&entry.reason, "")]);
         }
+        let longest_id = entries.iter().map(|entry| entry.entry_id.len()).max().unwrap_or_default();
+        output::keep_whole(&mut table, 0, longest_id);
         if let Some(points) = table.column_mut(1) {
             points.set_cell_alignment(CellAlignment::Right);
         }

@@ -172,9 +172,8 @@ fn keep_parts(customer: proto::Customer, parts: &[Part]) -> proto::Customer {
 
 /// Parses a dossier; what is bad is noted and left empty.
 fn parse_dossier(fields: &mut Fields, customer: proto::Customer) -> Dossier {
-    let mut text = |field: &str, text: &str, max| {
-        parse_text(fields, &format!("customer.{field}"), text, max).unwrap_or_default()
-    };
+    let mut text =
+        |field: &str, text: &str, max| parse_text(fields, &format!("customer.{field}"), text, max).unwrap_or_default();
     let given_name = text("given_name", &customer.given_name, MAX_NAME);
     let family_name = text("family_name", &customer.family_name, MAX_NAME);
     let display_name = text("display_name", &customer.display_name, MAX_NAME);
@@ -433,6 +432,11 @@ mod tests {
     fn addresses_numbers_and_tags_that_could_be_meant_are_taken() {
         assert!(is_email("a.b+c@example.com") && !is_email("a@") && !is_email("a b@example.com") && !is_email("a@b@c"));
         assert!(is_phone("+49 (30) 123-456") && !is_phone("12") && !is_phone("12a4") && !is_phone("1+23"));
-        assert!(is_language_tag("pt-BR") && is_language_tag("zh-Hant-TW") && !is_language_tag("d") && !is_language_tag("de_DE"));
+        assert!(
+            is_language_tag("pt-BR")
+                && is_language_tag("zh-Hant-TW")
+                && !is_language_tag("d")
+                && !is_language_tag("de_DE")
+        );
     }
 }

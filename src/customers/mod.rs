@@ -229,8 +229,7 @@ impl Command for CreateCustomer {
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
         let policy = current_policy(decision, &self.program_id)?;
-        let account =
-            decision.find(&Name::customer(&self.program_id, &self.customer_id))?.ok_or(Halt::OutOfReach)?;
+        let account = decision.find(&Name::customer(&self.program_id, &self.customer_id))?.ok_or(Halt::OutOfReach)?;
         if account.head > 0 {
             let message = format!("customer {} exists already", self.customer_id);
             let refusal = Refusal::new(Reason::CustomerAlreadyExists, message);

@@ -205,9 +205,9 @@ pub fn enrol(
     account: &Account,
 ) -> Result<(EntryId, TierId), Halt> {
     let first = policy.program.tiers.first();
-    let tier_id = first.map(|tier| tier.tier_id.clone()).ok_or_else(|| {
-        crate::book::Defect::new(format!("program {} has no tiers", policy.program.program_id))
-    })?;
+    let tier_id = first
+        .map(|tier| tier.tier_id.clone())
+        .ok_or_else(|| crate::book::Defect::new(format!("program {} has no tiers", policy.program.program_id)))?;
     let post = |detail, actor, causes| Post {
         detail,
         movement: None,

@@ -175,10 +175,7 @@ pub async fn read_consents(
         .map(|row| {
             let channel = Channel::from_stored(&row.channel).ok_or_else(|| sqlx::Error::Decode("a channel".into()))?;
             let decided_at = row.decided_at.to_jiff();
-            Ok((
-                AccountId(row.account_id),
-                Consent { channel, granted: row.granted, decided_at, source: row.source },
-            ))
+            Ok((AccountId(row.account_id), Consent { channel, granted: row.granted, decided_at, source: row.source }))
         })
         .collect()
 }

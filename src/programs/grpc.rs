@@ -3,8 +3,8 @@
 use jiff::tz::TimeZone;
 use tonic::{Request, Response, Status};
 
-use super::model::{Benefit, Campaign, Conversion, Program, ProgramVersion, Tier};
 use super::Programs;
+use super::model::{Benefit, Campaign, Conversion, Program, ProgramVersion, Tier};
 use crate::error::{Error, Fields};
 use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Rate};
@@ -176,12 +176,8 @@ fn parse_campaign(
     let display_name = parse_text(fields, &format!("{path}.display_name"), &campaign.display_name, MAX_DISPLAY_NAME);
     let starts_at = parse_optional_instant(fields, &format!("{path}.starts_at"), campaign.starts_at.as_ref());
     let ends_at = parse_optional_instant(fields, &format!("{path}.ends_at"), campaign.ends_at.as_ref());
-    let minimum = parse_amount(
-        fields,
-        &format!("{path}.minimum_purchase"),
-        campaign.minimum_purchase.as_ref(),
-        currency,
-    );
+    let minimum =
+        parse_amount(fields, &format!("{path}.minimum_purchase"), campaign.minimum_purchase.as_ref(), currency);
     if !(0..=MAX_CONVERT_WITHIN_DAYS).contains(&campaign.convert_within_days) {
         fields.refuse(format!("{path}.convert_within_days"), "must be from 0 to 3,650; 0 means no limit");
     }

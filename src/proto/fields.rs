@@ -15,18 +15,13 @@ pub fn parse_optional_instant(
     instant: Option<&prost_types::Timestamp>,
 ) -> Option<Timestamp> {
     let instant = instant?;
-    let parsed = Timestamp::new(instant.seconds, instant.nanos)
-        .ok()
-        .filter(|_| (0..1_000_000_000).contains(&instant.nanos));
+    let parsed =
+        Timestamp::new(instant.seconds, instant.nanos).ok().filter(|_| (0..1_000_000_000).contains(&instant.nanos));
     fields.take(field, parsed.map(truncate_to_micros).ok_or("must be a valid google.protobuf.Timestamp"))
 }
 
 /// Parses an instant that must be there.
-pub fn parse_instant(
-    fields: &mut Fields,
-    field: &str,
-    instant: Option<&prost_types::Timestamp>,
-) -> Option<Timestamp> {
+pub fn parse_instant(fields: &mut Fields, field: &str, instant: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
     if instant.is_none() {
         fields.refuse(field, "must be set");
     }

@@ -143,9 +143,8 @@ impl Command for CreateReferral {
         let campaign = self.require_campaign(&policy, &code.campaign_id, decision)?;
         let referee = decision.find(&Name::customer(&self.program_id, &self.referee))?;
         let referee = referee.ok_or_else(|| customer_not_found(&self.referee))?;
-        let refuse = |reason, message: &str| {
-            Err(Halt::from(Refusal::new(reason, message).with("customer_id", &self.referee)))
-        };
+        let refuse =
+            |reason, message: &str| Err(Halt::from(Refusal::new(reason, message).with("customer_id", &self.referee)));
         if referee.account_id == referrer.account_id {
             return refuse(Reason::OwnReferralCode, "a customer cannot refer themselves");
         }

@@ -27,8 +27,7 @@ impl proto::referral_service_server::ReferralService for Referrals {
             return Err(fields.into_error().into());
         };
         telemetry::record_program(program_id.as_str());
-        let (code, created) =
-            self.create_referral_code(program_id.clone(), customer_id, campaign_id, deadline).await?;
+        let (code, created) = self.create_referral_code(program_id.clone(), customer_id, campaign_id, deadline).await?;
         let referral_code = Some(write_code(code, &program_id));
         Ok(Response::new(proto::CreateReferralCodeResponse { referral_code, created }))
     }

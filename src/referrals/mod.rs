@@ -163,9 +163,8 @@ impl Referrals {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, referrer).await?;
         let referrals = store::list_referrals(&mut connection, account_id, before, page.limit()).await?;
-        let (referrals, next_page_token) = page.cut(referrals, |referral| {
-            format!("{}.{}", referral.created_at.as_microsecond(), referral.referee.0)
-        });
+        let (referrals, next_page_token) =
+            page.cut(referrals, |referral| format!("{}.{}", referral.created_at.as_microsecond(), referral.referee.0));
         let now = self.clock.now();
         let settled = referrals.into_iter().map(|referral| referral.settled(now)).collect();
         Ok((name_referrals(&mut connection, settled).await?, next_page_token))
@@ -222,10 +221,7 @@ async fn name_code(
 }
 
 /// Finds the names of everyone in some referrals, in one statement for each kind.
-async fn name_referrals(
-    connection: &mut PgConnection,
-    referrals: Vec<Referral>,
-) -> Result<Vec<NamedReferral>, Error> {
+async fn name_referrals(connection: &mut PgConnection, referrals: Vec<Referral>) -> Result<Vec<NamedReferral>, Error> {
     let accounts: Vec<AccountId> =
         referrals.iter().flat_map(|referral| [referral.referee, referral.referrer]).collect();
     let names: BTreeMap<AccountId, CustomerId> =
@@ -248,5 +244,7 @@ fn parse_cursor(cursor: &str) -> Result<(Timestamp, AccountId), Error> {
         let at = Timestamp::from_microsecond(micros.parse().ok()?).ok()?;
         Some((at, AccountId(account.parse().ok()?)))
     });
-    parsed.ok_or_else(|| Refusal::new(Reason::PageTokenInvalid, "the page token is not one that this list returned").into())
+    parsed.ok_or_else(|| {
+        Refusal::new(Reason::PageTokenInvalid, "the page token is not one that this list returned").into()
+    })
 }

@@ -103,7 +103,9 @@ mod tests {
     #[test]
     fn what_is_missing_is_told_up_to_the_top() {
         let program = program();
-        let missing = |held: &str, spend| next_tier(&program, &tier_id(held), spend).map(|(tier, missing)| (tier.tier_id.to_string(), missing));
+        let missing = |held: &str, spend| {
+            next_tier(&program, &tier_id(held), spend).map(|(tier, missing)| (tier.tier_id.to_string(), missing))
+        };
         assert_eq!(missing("member", 19_999), Some(("silver".to_owned(), 1)));
         assert_eq!(missing("member", 30_000), Some(("silver".to_owned(), 0)));
         assert_eq!(missing("gold", 60_000), None);

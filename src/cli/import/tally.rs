@@ -71,10 +71,8 @@ impl Tally {
 
     /// The summary for people.
     pub(super) fn summary(&self, currency_code: &str, elapsed: Duration) -> String {
-        let amount = self.amount.map_or_else(
-            || "more than can be counted".to_owned(),
-            |sum| format!("{} {currency_code}", sum.in_currency(currency_code)),
-        );
+        let amount = self.amount.map(|amount| amount.show(currency_code));
+        let amount = amount.unwrap_or_else(|| "more than can be counted".to_owned());
         let seconds = elapsed.as_secs_f64();
         let mut text = format!(
             "recorded       {}\nalready there  {}\nrefused        {}\namount         {amount}\nelapsed        {seconds:.1} s",

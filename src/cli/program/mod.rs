@@ -119,10 +119,11 @@ async fn apply(args: ApplyArgs) -> Result<(), CliError> {
     let program_id = program.program_id.clone();
 
     let trial = send(&client, program.clone(), true).await?;
-    let shown = version_number(trial.previous.as_ref());
     if !trial.changed {
-        return print(format_args!("{program_id}: unchanged (version {shown})"));
+        let version = version_number(trial.version.as_ref());
+        return print(format_args!("{program_id}: unchanged (version {version})"));
     }
+    let shown = version_number(trial.previous.as_ref());
     print(show_difference(trial)?)?;
     if args.dry_run {
         return print(format_args!("{program_id}: not applied, because of --dry-run"));
@@ -190,7 +191,7 @@ async fn list(args: ListArgs) -> Result<(), CliError> {
     if versions.is_empty() {
         return print("no program yet; apply one, such as: goldbook program apply examples/cdnow/program.toml");
     }
-    let mut table = output::table(["Program", "Name", "Version", "Applied", "Currency", "Tiers", "Campaigns"]);
+    let mut table = output::table(["Program", "Name", "Version", "Applied", "Currency", "Tiers"]);
     for version in versions {
         let program = version.program.ok_or_else(incomplete_answer)?;
         let applied = instant::show(version.applied_at.as_ref(), &instant::time_zone(&program.time_zone)?);
@@ -201,7 +202,6 @@ async fn list(args: ListArgs) -> Result<(), CliError> {
             applied,
             program.currency_code,
             program.tiers.len().to_string(),
-            program.campaigns.len().to_string(),
         ]);
     }
     print(table.trim_fmt())

@@ -1,0 +1,395 @@
+//! A service of its own for each test: its database, its clock, its clients.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use goldbook::clock::Clock;
+use goldbook::database;
+use goldbook::embedded_postgres::{EmbeddedPostgres, OWNER_ROLE, Options, SERVICE_ROLE, SUPERUSER, throwaway_dir};
+use goldbook::proto;
+use goldbook::proto::activity_service_client::ActivityServiceClient;
+use goldbook::proto::benefit_service_client::BenefitServiceClient;
+use goldbook::proto::customer_service_client::CustomerServiceClient;
+use goldbook::proto::ledger_service_client::LedgerServiceClient;
+use goldbook::proto::program_service_client::ProgramServiceClient;
+use goldbook::proto::referral_service_client::ReferralServiceClient;
+use goldbook::proto::reward_service_client::RewardServiceClient;
+use goldbook::proto::tier_service_client::TierServiceClient;
+use goldbook::server::{self, Settings};
+use jiff::Timestamp;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tonic::Status;
+use tonic::transport::Channel;
+use tonic_types::StatusExt as _;
+
+/// The program that most tests use.
+pub const SHOP: &str = "shop";
+/// What every test's clock shows at first.
+pub const START: &str = "2026-01-15T12:00:00Z";
+
+/// The test process's own Postgres, with a migrated database to copy.
+pub struct Cluster {
+    socket: PgConnectOptions,
+    made: AtomicU32,
+}
+
+static CLUSTER: LazyLock<Cluster> = LazyLock::new(Cluster::start);
+
+/// The database that every test's is a copy of.
+const TEMPLATE: &str = "template_goldbook";
+
+impl Cluster {
+    fn start() -> Self {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // A runtime of its own, since the tests' come and go. Postgres ends with the process.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let directory = throwaway_dir().unwrap();
+                let options = Options { data_dir: directory.path().join("data"), bin_dir: None, throwaway: true };
+                let mut postgres = EmbeddedPostgres::start(options).await.unwrap();
+                let owner = postgres.connect_options(OWNER_ROLE, TEMPLATE);
+                let superuser = postgres.connect_options(SUPERUSER, "postgres");
+                let create = format!("CREATE DATABASE {TEMPLATE} OWNER {OWNER_ROLE}");
+                let mut connection = superuser.connect().await.unwrap();
+                sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
+                database::migrate(&owner, SERVICE_ROLE).await.unwrap();
+                sender.send(superuser).unwrap();
+                postgres.wait().await;
+            });
+        });
+        Self { socket: receiver.recv().unwrap(), made: AtomicU32::new(0) }
+    }
+
+    /// Makes a migrated, empty database.
+    async fn create_database(&self) -> String {
+        let name = format!("test_{}", self.made.fetch_add(1, Ordering::SeqCst));
+        let create = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {OWNER_ROLE}");
+        let mut connection = self.socket.connect().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
+        name
+    }
+}
+
+/// A database of the test process's Postgres, to connect to in any role.
+#[derive(Clone, Debug)]
+pub struct Database {
+    name: String,
+}
+
+impl Database {
+    /// A migrated, empty database.
+    pub async fn create() -> Self {
+        Self { name: CLUSTER.create_database().await }
+    }
+
+    /// How to connect in a role: `OWNER_ROLE`, `SERVICE_ROLE` or `SUPERUSER`.
+    pub fn options(&self, role: &str) -> PgConnectOptions {
+        CLUSTER.socket.clone().username(role).database(&self.name)
+    }
+
+    /// A connection in a role.
+    pub async fn connect(&self, role: &str) -> PgConnection {
+        self.options(role).connect().await.unwrap()
+    }
+}
+
+/// A running service.
+pub struct Service {
+    pub database: Database,
+    pub clock: Clock,
+    pub channel: Channel,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Service {
+    /// A service on an empty database, with a clock that stands at [`START`].
+    pub async fn start() -> Self {
+        Self::start_on(Database::create().await, Clock::fixed(START.parse().unwrap())).await
+    }
+
+    /// A service on this database: another replica, or the same one after a restart.
+    pub async fn start_on(database: Database, clock: Clock) -> Self {
+        let options = database.options(SERVICE_ROLE);
+        Self::start_with(database, options, clock).await
+    }
+
+    /// A service that reaches its database by these options, such as through a proxy.
+    pub async fn start_with(database: Database, options: PgConnectOptions, clock: Clock) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let settings = Settings { database: options, lanes: 2, read_connections: 4, clock: clock.clone() };
+        let running = tokio::spawn(async move {
+            server::run(listener, settings, async {
+                let _ = stopped.await;
+            })
+            .await
+            .unwrap();
+        });
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        Self { database, clock, channel, stop: Some(stop), running: Some(running) }
+    }
+
+    /// Stops in order, and returns when everything is answered.
+    pub async fn stop(mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        self.running.take().unwrap().await.unwrap();
+    }
+
+    /// Ends at once, as if killed: nothing is drained.
+    pub async fn kill(mut self) {
+        let running = self.running.take().unwrap();
+        running.abort();
+        let _ = running.await;
+    }
+
+    /// Moves the clock.
+    pub fn set_clock(&self, now: &str) {
+        self.clock.set(now.parse().unwrap());
+    }
+
+    pub fn programs(&self) -> ProgramServiceClient<Channel> {
+        ProgramServiceClient::new(self.channel.clone())
+    }
+
+    pub fn customers(&self) -> CustomerServiceClient<Channel> {
+        CustomerServiceClient::new(self.channel.clone())
+    }
+
+    pub fn activities(&self) -> ActivityServiceClient<Channel> {
+        ActivityServiceClient::new(self.channel.clone())
+    }
+
+    pub fn tiers(&self) -> TierServiceClient<Channel> {
+        TierServiceClient::new(self.channel.clone())
+    }
+
+    pub fn benefits(&self) -> BenefitServiceClient<Channel> {
+        BenefitServiceClient::new(self.channel.clone())
+    }
+
+    pub fn referrals(&self) -> ReferralServiceClient<Channel> {
+        ReferralServiceClient::new(self.channel.clone())
+    }
+
+    pub fn rewards(&self) -> RewardServiceClient<Channel> {
+        RewardServiceClient::new(self.channel.clone())
+    }
+
+    pub fn ledger(&self) -> LedgerServiceClient<Channel> {
+        LedgerServiceClient::new(self.channel.clone())
+    }
+
+    /// Applies [`shop`].
+    pub async fn apply_shop(&self) {
+        self.apply(shop()).await.unwrap();
+    }
+
+    pub async fn apply(&self, program: proto::Program) -> Result<proto::ApplyProgramResponse, Status> {
+        let request = proto::ApplyProgramRequest { program: Some(program), validate_only: false };
+        Ok(self.programs().apply_program(request).await?.into_inner())
+    }
+
+    /// Enrols a customer of whom nothing is known.
+    pub async fn enrol(&self, customer_id: &str) {
+        let request = create_customer(customer_id, &format!("enrol-{customer_id}"));
+        self.customers().create_customer(request).await.unwrap();
+    }
+
+    /// Enrols a customer and makes their code.
+    pub async fn share_code(&self, customer_id: &str, campaign_id: &str) -> String {
+        self.enrol(customer_id).await;
+        let request = proto::CreateReferralCodeRequest {
+            program_id: SHOP.to_owned(),
+            customer_id: customer_id.to_owned(),
+            campaign_id: campaign_id.to_owned(),
+        };
+        let response = self.referrals().create_referral_code(request).await.unwrap().into_inner();
+        response.referral_code.unwrap().code
+    }
+
+    /// Attaches and enrols a new customer.
+    pub async fn refer(&self, referee: &str, code: &str) -> proto::Referral {
+        let response = self.referrals().create_referral(create_referral(referee, code)).await.unwrap();
+        response.into_inner().referral.unwrap()
+    }
+
+    /// A purchase that happens now, by a customer who is enrolled if unknown.
+    pub async fn purchase(
+        &self,
+        customer_id: &str,
+        activity_id: &str,
+        amount: &str,
+    ) -> Result<proto::RecordActivityResponse, Status> {
+        let request = purchase(customer_id, activity_id, amount, self.clock.now());
+        Ok(self.activities().record_activity(request).await?.into_inner())
+    }
+
+    pub async fn grant(&self, customer_id: &str, points: i64, key: &str) -> Result<proto::GrantRewardResponse, Status> {
+        Ok(self.rewards().grant_reward(grant_reward(customer_id, points, key)).await?.into_inner())
+    }
+
+    pub async fn balance(&self, customer_id: &str) -> proto::Balance {
+        let request =
+            proto::GetBalanceRequest { program_id: SHOP.to_owned(), customer_id: customer_id.to_owned(), as_of: None };
+        self.rewards().get_balance(request).await.unwrap().into_inner().balance.unwrap()
+    }
+
+    pub async fn available(&self, customer_id: &str) -> i64 {
+        self.balance(customer_id).await.available
+    }
+
+    pub async fn tier(&self, customer_id: &str) -> proto::CustomerTier {
+        let request = proto::GetCustomerTierRequest {
+            program_id: SHOP.to_owned(),
+            customer_id: customer_id.to_owned(),
+            as_of: None,
+        };
+        self.tiers().get_customer_tier(request).await.unwrap().into_inner().customer_tier.unwrap()
+    }
+
+    /// Every entry of a customer, the oldest first.
+    pub async fn entries(&self, customer_id: &str) -> Vec<proto::Entry> {
+        let mut request = proto::ListEntriesRequest {
+            program_id: SHOP.to_owned(),
+            customer_id: customer_id.to_owned(),
+            page_size: 1_000,
+            ..Default::default()
+        };
+        let mut entries = Vec::new();
+        loop {
+            let page = self.ledger().list_entries(request.clone()).await.unwrap().into_inner();
+            entries.extend(page.entries);
+            if page.next_page_token.is_empty() {
+                return entries;
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+}
+
+/// A program with everything in it: 1 point per USD; member, silver from 200, gold from 500; a campaign `friends` that
+/// a first purchase of 10 or more converts within 30 days (500 and 250 points), and a manual one, `partners`.
+pub fn shop() -> proto::Program {
+    let benefit = |id: &str| proto::Benefit {
+        benefit_id: id.to_owned(),
+        display_name: id.to_owned(),
+        description: String::new(),
+    };
+    let tier = |id: &str, threshold: &str, benefits: &[&str]| proto::Tier {
+        tier_id: id.to_owned(),
+        display_name: id.to_uppercase(),
+        threshold: Some(usd(threshold)),
+        benefits: benefits.iter().map(|id| benefit(id)).collect(),
+    };
+    let campaign = |id: &str, conversion: proto::Conversion| proto::Campaign {
+        campaign_id: id.to_owned(),
+        display_name: id.to_owned(),
+        starts_at: None,
+        ends_at: None,
+        conversion: conversion.into(),
+        minimum_purchase: Some(usd("10.00")),
+        convert_within_days: 30,
+        referrer_points: 500,
+        referee_points: 250,
+    };
+    proto::Program {
+        program_id: SHOP.to_owned(),
+        display_name: "Shop".to_owned(),
+        currency_code: "USD".to_owned(),
+        time_zone: "America/New_York".to_owned(),
+        points_per_unit: "1".to_owned(),
+        tiers: vec![
+            tier("member", "0.00", &["newsletter"]),
+            tier("silver", "200.00", &["newsletter", "free-shipping"]),
+            tier("gold", "500.00", &["newsletter", "free-shipping", "lounge"]),
+        ],
+        campaigns: vec![
+            campaign("friends", proto::Conversion::FirstPurchase),
+            campaign("partners", proto::Conversion::Manual),
+        ],
+    }
+}
+
+/// US dollars from a decimal.
+pub fn usd(amount: &str) -> proto::google::Money {
+    money("USD", amount)
+}
+
+/// Money from a decimal with up to nine places.
+pub fn money(currency: &str, amount: &str) -> proto::google::Money {
+    let (units, fraction) = amount.split_once('.').unwrap_or((amount, ""));
+    let nanos = format!("{fraction:0<9}").parse().unwrap();
+    proto::google::Money { currency_code: currency.to_owned(), units: units.parse().unwrap(), nanos }
+}
+
+/// An instant on the wire.
+pub fn instant(at: Timestamp) -> prost_types::Timestamp {
+    goldbook::proto::fields::write_instant(at)
+}
+
+pub fn create_customer(customer_id: &str, key: &str) -> proto::CreateCustomerRequest {
+    proto::CreateCustomerRequest {
+        program_id: SHOP.to_owned(),
+        customer: Some(proto::Customer { customer_id: customer_id.to_owned(), ..Default::default() }),
+        idempotency_key: key.to_owned(),
+    }
+}
+
+pub fn create_referral(referee: &str, code: &str) -> proto::CreateReferralRequest {
+    proto::CreateReferralRequest {
+        program_id: SHOP.to_owned(),
+        referee_customer_id: referee.to_owned(),
+        code: code.to_owned(),
+        idempotency_key: format!("refer-{referee}"),
+        enrol: true,
+    }
+}
+
+pub fn purchase(
+    customer_id: &str,
+    activity_id: &str,
+    amount: &str,
+    happened_at: Timestamp,
+) -> proto::RecordActivityRequest {
+    let purchase = proto::Purchase { amount: Some(usd(amount)) };
+    proto::RecordActivityRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: customer_id.to_owned(),
+        activity_id: activity_id.to_owned(),
+        activity: Some(proto::record_activity_request::Activity::Purchase(purchase)),
+        happened_at: Some(instant(happened_at)),
+        enrol: true,
+        as_history: false,
+    }
+}
+
+pub fn grant_reward(customer_id: &str, points: i64, key: &str) -> proto::GrantRewardRequest {
+    proto::GrantRewardRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: customer_id.to_owned(),
+        content: Some(proto::grant_reward_request::Content::Points(points)),
+        reason: proto::GrantReason::Goodwill.into(),
+        note: String::new(),
+        idempotency_key: key.to_owned(),
+    }
+}
+
+/// `ErrorInfo.reason` of a refusal.
+pub fn reason(status: &Status) -> String {
+    let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+    assert_eq!(info.domain, "goldbook");
+    info.reason
+}
+
+/// The fields that a `BadRequest` lists.
+pub fn bad_fields(status: &Status) -> Vec<String> {
+    assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status:?}");
+    let bad_request = status.get_details_bad_request().unwrap_or_else(|| panic!("no BadRequest in {status:?}"));
+    bad_request.field_violations.into_iter().map(|violation| violation.field).collect()
+}

@@ -1,0 +1,22 @@
+//! Black-box tests: the real service on a real Postgres, a database each, through the generated client. One file for
+//! each capability; names say the method and the outcome.
+
+#![allow(missing_docs, unused_crate_dependencies)]
+
+mod harness;
+
+mod activities;
+mod benefits;
+mod book_properties;
+mod customers;
+mod faults;
+mod health;
+mod immutability;
+mod ledger;
+mod manners;
+mod programs;
+mod referrals;
+mod rewards;
+mod smoke;
+mod tiers;
+mod traces;
