@@ -42,6 +42,15 @@ impl Folded {
         Ok(Some(Self { account, shelves }))
     }
 
+    /// Writes the account and its rows into tables that have none of it: a rebuilding.
+    ///
+    /// # Errors
+    /// If a statement fails, as it does where the rows are there already.
+    pub async fn write(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        store::insert_accounts(connection, std::iter::once(&self.account)).await?;
+        self.shelves.write(connection).await
+    }
+
     /// Does in memory whatever time alone does to the account by `until`: what the book would write if it were
     /// touched then.
     ///

@@ -17,7 +17,9 @@ use crate::telemetry::statement;
 
 /// Every version that was ever read. Versions never change, so they are never read twice.
 #[derive(Clone, Debug, Default)]
-pub struct Catalogue(Arc<RwLock<HashMap<(ProgramId, i32), Arc<ProgramVersion>>>>);
+pub struct Catalogue(Arc<RwLock<Versions>>);
+
+type Versions = HashMap<(ProgramId, i32), Arc<ProgramVersion>>;
 
 impl Catalogue {
     /// A version that was read before.

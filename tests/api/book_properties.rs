@@ -1,1 +1,431 @@
-//! book_properties
+//! Random commands against the service and against a naive model: the same answers, the same visible state, and every
+//! rule of the book after each run.
+
+use std::collections::BTreeMap;
+
+use goldbook::book::{Folded, House};
+use goldbook::clock::Clock;
+use goldbook::embedded_postgres::SUPERUSER;
+use goldbook::ids::AccountId;
+use goldbook::ledger::store::{EntryFilter, list_entries};
+use goldbook::programs::store::Catalogue;
+use goldbook::{proto, server};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use sqlx::Row as _;
+use tonic::Status;
+
+use crate::harness::{
+    Database, SHOP, START, Service, create_customer, create_referral, grant_reward, instant, purchase, reason,
+};
+
+const CUSTOMERS: u8 = 4;
+
+/// One call of a random run.
+#[derive(Clone, Debug)]
+enum Step {
+    Enrol(u8),
+    Grant { customer: u8, points: i64, key: u8 },
+    Purchase { customer: u8, id: u8, cents: i64, again: bool },
+    Share(u8),
+    Refer { referee: u8, referrer: u8 },
+    Convert(u8),
+    Wait { hours: i64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let customer = 0..CUSTOMERS;
+    prop_oneof![
+        2 => customer.clone().prop_map(Step::Enrol),
+        4 => (customer.clone(), prop_oneof![1..1_000_i64, Just(i64::MAX - 500)], 0..4_u8)
+            .prop_map(|(customer, points, key)| Step::Grant { customer, points, key }),
+        8 => (customer.clone(), 0..12_u8, prop_oneof![Just(0), 1..30_000_i64], any::<bool>())
+            .prop_map(|(customer, id, cents, again)| Step::Purchase { customer, id, cents, again }),
+        3 => customer.clone().prop_map(Step::Share),
+        4 => (customer.clone(), 0..CUSTOMERS).prop_map(|(referee, referrer)| Step::Refer { referee, referrer }),
+        2 => customer.prop_map(Step::Convert),
+        3 => (1..400_i64).prop_map(|hours| Step::Wait { hours }),
+    ]
+}
+
+/// A customer as a child would keep them: sums and flags.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Person {
+    enrolled: bool,
+    spend: i64,
+    purchases: u32,
+    points: i64,
+    code: Option<String>,
+    referral: Option<Referral>,
+    /// What each key was used for.
+    keys: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Referral {
+    referrer: u8,
+    expires_at: Timestamp,
+    converted: bool,
+}
+
+impl Person {
+    fn tier(&self) -> &'static str {
+        match self.spend {
+            ..20_000 => "member",
+            20_000..50_000 => "silver",
+            _ => "gold",
+        }
+    }
+}
+
+struct Model {
+    now: Timestamp,
+    people: BTreeMap<u8, Person>,
+    purchases: BTreeMap<(u8, u8), (i64, Timestamp)>,
+}
+
+/// What a call must answer: whether it is a repetition, or the reason of its refusal.
+type Expected = Result<bool, &'static str>;
+
+impl Model {
+    fn person(&mut self, customer: u8) -> &mut Person {
+        self.people.entry(customer).or_default()
+    }
+
+    /// Looks a key up: a repetition, a conflict, or new.
+    fn key(&mut self, customer: u8, key: &str, content: &str, conflict: &'static str) -> Option<Expected> {
+        let used = self.person(customer).keys.get(key)?;
+        Some(if used == content { Ok(true) } else { Err(conflict) })
+    }
+
+    fn earn(&mut self, customer: u8, points: i64) {
+        self.person(customer).points += points;
+    }
+
+    fn enrol(&mut self, customer: u8) -> Expected {
+        if let Some(expected) = self.key(customer, "enrol", "", "IDEMPOTENCY_KEY_REUSED") {
+            return expected;
+        }
+        if self.person(customer).enrolled {
+            return Err("CUSTOMER_ALREADY_EXISTS");
+        }
+        self.person(customer).enrolled = true;
+        self.person(customer).keys.insert("enrol".to_owned(), String::new());
+        Ok(false)
+    }
+
+    fn grant(&mut self, customer: u8, points: i64, key: u8) -> Expected {
+        if !self.person(customer).enrolled {
+            return Err("CUSTOMER_NOT_FOUND");
+        }
+        let (key, content) = (format!("grant-{key}"), points.to_string());
+        if let Some(expected) = self.key(customer, &key, &content, "IDEMPOTENCY_KEY_REUSED") {
+            return expected;
+        }
+        if self.person(customer).points.checked_add(points).is_none() {
+            return Err("AMOUNT_OVERFLOW");
+        }
+        self.earn(customer, points);
+        self.person(customer).keys.insert(key, content);
+        Ok(false)
+    }
+
+    fn purchase(&mut self, customer: u8, id: u8, cents: i64, happened_at: Timestamp) -> Expected {
+        let (key, content) = (format!("activity-{id}"), format!("{cents} {happened_at}"));
+        if let Some(expected) = self.key(customer, &key, &content, "ACTIVITY_ID_REUSED") {
+            return expected;
+        }
+        let now = self.now;
+        let mut after = self.person(customer).clone();
+        let Some(points) = after.points.checked_add(cents / 100) else { return Err("AMOUNT_OVERFLOW") };
+        after.enrolled = true;
+        after.points = points;
+        after.spend += cents;
+        after.purchases += u32::from(cents > 0);
+        after.keys.insert(key, content);
+        let mut pays = None;
+        if let Some(referral) = after.referral.as_mut().filter(|referral| !referral.converted)
+            && now < referral.expires_at
+            && cents >= 1_000
+        {
+            referral.converted = true;
+            pays = Some(referral.referrer);
+        }
+        if let Some(referrer) = pays {
+            let (Some(own), Some(theirs)) =
+                (after.points.checked_add(250), self.person(referrer).points.checked_add(500))
+            else {
+                return Err("AMOUNT_OVERFLOW");
+            };
+            after.points = own;
+            self.person(referrer).points = theirs;
+        }
+        *self.person(customer) = after;
+        self.purchases.insert((customer, id), (cents, happened_at));
+        Ok(false)
+    }
+
+    fn refer(&mut self, referee: u8, referrer: u8) -> Expected {
+        let key = format!("refer-{referrer}");
+        if let Some(expected) = self.key(referee, &key, "", "IDEMPOTENCY_KEY_REUSED") {
+            return expected;
+        }
+        if self.person(referrer).code.is_none() {
+            return Err("REFERRAL_CODE_NOT_FOUND");
+        }
+        if referee == referrer {
+            return Err("OWN_REFERRAL_CODE");
+        }
+        if self.person(referee).referral.is_some() {
+            return Err("ALREADY_REFERRED");
+        }
+        if self.person(referee).purchases > 0 {
+            return Err("NOT_A_NEW_CUSTOMER");
+        }
+        let zone = TimeZone::get("America/New_York").unwrap();
+        let last_day = self.now.to_zoned(zone.clone()).date() + 30.days();
+        let expires_at = last_day.tomorrow().unwrap().to_zoned(zone).unwrap().timestamp();
+        let person = self.person(referee);
+        person.enrolled = true;
+        person.referral = Some(Referral { referrer, expires_at, converted: false });
+        person.keys.insert(key, String::new());
+        Ok(false)
+    }
+
+    fn convert(&mut self, customer: u8) -> Expected {
+        let now = self.now;
+        let person = self.person(customer);
+        match &person.referral {
+            _ if !person.enrolled => Err("CUSTOMER_NOT_FOUND"),
+            None => Err("REFERRAL_NOT_FOUND"),
+            Some(referral) if referral.converted => Ok(true),
+            Some(referral) if now >= referral.expires_at => Err("REFERRAL_EXPIRED"),
+            Some(_) => Err("NOT_QUALIFIED"),
+        }
+    }
+}
+
+fn name(customer: u8) -> String {
+    format!("customer-{customer}")
+}
+
+/// The answer of a call in the model's terms.
+fn outcome<T>(result: Result<T, Status>, replayed: impl Fn(&T) -> bool) -> Result<bool, String> {
+    result.map(|response| replayed(&response)).map_err(|status| reason(&status))
+}
+
+struct Run {
+    services: [Service; 2],
+    clock: Clock,
+    model: Model,
+    /// What was true at the end of an instant.
+    history: Vec<(Timestamp, BTreeMap<u8, Person>)>,
+}
+
+impl Run {
+    async fn start() -> Self {
+        let database = Database::create().await;
+        let clock = Clock::fixed(START.parse().unwrap());
+        let first = Service::start_on(database.clone(), clock.clone()).await;
+        let second = Service::start_on(database, clock.clone()).await;
+        first.apply_shop().await;
+        let model = Model { now: clock.now(), people: BTreeMap::new(), purchases: BTreeMap::new() };
+        Self { services: [first, second], clock, model, history: Vec::new() }
+    }
+
+    /// Calls one of the two services, and asks the model what it must answer.
+    async fn take(&mut self, place: usize, step: &Step) -> (Result<bool, String>, Expected) {
+        let service = &self.services[place % 2];
+        match step {
+            Step::Enrol(customer) => {
+                let request = create_customer(&name(*customer), "enrol");
+                let answer = service.customers().create_customer(request).await;
+                (outcome(answer, |response| response.get_ref().replayed), self.model.enrol(*customer))
+            }
+            Step::Grant { customer, points, key } => {
+                let request = grant_reward(&name(*customer), *points, &format!("grant-{key}"));
+                let answer = service.rewards().grant_reward(request).await;
+                let expected = self.model.grant(*customer, *points, *key);
+                (outcome(answer, |response| response.get_ref().replayed), expected)
+            }
+            Step::Purchase { customer, id, cents, again } => {
+                let known = self.model.purchases.get(&(*customer, *id)).filter(|_| *again);
+                let (cents, happened_at) = *known.unwrap_or(&(*cents, self.model.now));
+                let amount = format!("{}.{:02}", cents / 100, cents % 100);
+                let request = purchase(&name(*customer), &format!("activity-{id}"), &amount, happened_at);
+                let answer = service.activities().record_activity(request).await;
+                let expected = self.model.purchase(*customer, *id, cents, happened_at);
+                (outcome(answer, |response| response.get_ref().replayed), expected)
+            }
+            Step::Share(customer) => self.share(place, *customer).await,
+            Step::Refer { referee, referrer } => {
+                let code = self.model.person(*referrer).code.clone().unwrap_or_else(|| "NOBODY".to_owned());
+                let mut request = create_referral(&name(*referee), &code);
+                request.idempotency_key = format!("refer-{referrer}");
+                let answer = service.referrals().create_referral(request).await;
+                let expected = self.model.refer(*referee, *referrer);
+                (outcome(answer, |response| response.get_ref().replayed), expected)
+            }
+            Step::Convert(customer) => {
+                let request =
+                    proto::ConvertReferralRequest { program_id: SHOP.to_owned(), referee_customer_id: name(*customer) };
+                let answer = service.referrals().convert_referral(request).await;
+                let expected = self.model.convert(*customer);
+                (outcome(answer, |response| response.get_ref().already_converted), expected)
+            }
+            Step::Wait { hours } => {
+                self.history.push((self.model.now, self.model.people.clone()));
+                self.model.now += SignedDuration::from_hours(*hours);
+                self.clock.set(self.model.now);
+                (Ok(false), Ok(false))
+            }
+        }
+    }
+
+    async fn share(&mut self, place: usize, customer: u8) -> (Result<bool, String>, Expected) {
+        let request = proto::CreateReferralCodeRequest {
+            program_id: SHOP.to_owned(),
+            customer_id: name(customer),
+            campaign_id: "friends".to_owned(),
+        };
+        let answer = self.services[place % 2].referrals().create_referral_code(request).await;
+        let person = self.model.person(customer);
+        let expected = match (&person.code, person.enrolled) {
+            (_, false) => Err("CUSTOMER_NOT_FOUND"),
+            (Some(_), true) => Ok(true),
+            (None, true) => Ok(false),
+        };
+        if let Ok(response) = &answer {
+            let code = response.get_ref().referral_code.as_ref().unwrap().code.clone();
+            // The code stays the same once it is made.
+            assert_eq!(person.code.get_or_insert_with(|| code.clone()), &code);
+        }
+        (outcome(answer, |response| !response.get_ref().created), expected)
+    }
+
+    /// Everyone's balance, tier and referral are what the model says, at a past instant or now.
+    async fn check_state(&self, people: &BTreeMap<u8, Person>, as_of: Option<Timestamp>) -> Result<(), TestCaseError> {
+        let service = &self.services[0];
+        for (customer, person) in people.iter().filter(|(_, person)| person.enrolled) {
+            let (program_id, customer_id, as_of) = (SHOP.to_owned(), name(*customer), as_of.map(instant));
+            let request = proto::GetBalanceRequest { program_id, customer_id, as_of };
+            let balance = service.rewards().get_balance(request.clone()).await.unwrap().into_inner().balance.unwrap();
+            prop_assert_eq!(balance.available, person.points, "points of {} at {:?}", customer, as_of);
+            let proto::GetBalanceRequest { program_id, customer_id, as_of } = request;
+            let request = proto::GetCustomerTierRequest { program_id, customer_id, as_of };
+            let tier = service.tiers().get_customer_tier(request).await.unwrap().into_inner().customer_tier.unwrap();
+            prop_assert_eq!(tier.tier_id, person.tier(), "tier of {} at {:?}", customer, as_of);
+            let spend = tier.qualifying_spend.unwrap();
+            prop_assert_eq!(spend.units * 100 + i64::from(spend.nanos) / 10_000_000, person.spend);
+        }
+        Ok(())
+    }
+
+    async fn check_referrals(&self) -> Result<(), TestCaseError> {
+        for (customer, person) in &self.model.people {
+            let Some(referral) = &person.referral else { continue };
+            let request =
+                proto::GetReferralRequest { program_id: SHOP.to_owned(), referee_customer_id: name(*customer) };
+            let found = self.services[1].referrals().get_referral(request).await.unwrap().into_inner();
+            let expected = match referral {
+                Referral { converted: true, .. } => proto::ReferralState::Converted,
+                Referral { expires_at, .. } if *expires_at <= self.model.now => proto::ReferralState::Expired,
+                Referral { .. } => proto::ReferralState::Pending,
+            };
+            let found = found.referral.unwrap();
+            prop_assert_eq!(found.state(), expected);
+            prop_assert_eq!(found.referrer_customer_id, name(referral.referrer));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn random_commands_answer_as_the_naive_model_and_keep_the_rules_of_the_book() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    // Failures print the steps, shrunk to the fewest that still fail.
+    let config = Config { cases: 12, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new(config);
+    let outcome = runner.run(&prop::collection::vec(step(), 1..120), |steps| {
+        runtime.block_on(async {
+            let mut run = Run::start().await;
+            for (place, step) in steps.iter().enumerate() {
+                let (answer, expected) = run.take(place, step).await;
+                prop_assert_eq!(answer, expected.map_err(str::to_owned), "step {}: {:?}", place, step);
+                run.check_state(&run.model.people, None).await?;
+            }
+            run.check_referrals().await?;
+            for (as_of, people) in &run.history {
+                run.check_state(people, Some(*as_of)).await?;
+            }
+            check_rules(&run.services[0].database).await
+        })
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
+
+/// Rules 1 to 4 of the book, on everything that the database holds.
+pub async fn check_rules(database: &Database) -> Result<(), TestCaseError> {
+    let house = server::house(&Catalogue::default());
+    let mut source = database.connect(SUPERUSER).await;
+    let rebuilt = Database::create().await;
+    let mut target = rebuilt.connect(SUPERUSER).await;
+    let accounts = sqlx::query("SELECT DISTINCT account_id FROM ledger_entries").fetch_all(&mut source).await.unwrap();
+    for row in accounts {
+        let account_id = AccountId(row.get(0));
+        check_account(&mut source, &mut target, account_id, &house).await?;
+    }
+    // Rule 3: what was written equals what the entries alone say, row for row.
+    for table in ["accounts", "programs", "standings", "lots", "referral_codes", "referrals"] {
+        let rows = format!("SELECT to_jsonb(t) - 'next_due_at' FROM {table} t ORDER BY to_jsonb(t)::text");
+        let written = read_json(&mut source, &rows).await;
+        prop_assert_eq!(&written, &read_json(&mut target, &rows).await, "{} differs", table);
+    }
+    let early = "SELECT count(*) FROM accounts WHERE next_due_at IS NULL AND account_id = ANY($1)";
+    // A note of the next due may be early; it must never be missing or late.
+    let due: Vec<uuid::Uuid> = sqlx::query_scalar("SELECT account_id FROM accounts WHERE next_due_at IS NOT NULL")
+        .fetch_all(&mut target)
+        .await
+        .unwrap();
+    let missing: i64 = sqlx::query_scalar(early).bind(due).fetch_one(&mut source).await.unwrap();
+    prop_assert_eq!(missing, 0);
+    // Rule 4: every key once for each account; no name without an account.
+    let doubled = "SELECT count(*) FROM (SELECT 1 FROM ledger_entries WHERE key_hash IS NOT NULL
+                   GROUP BY account_id, key_hash HAVING count(*) > 1) t";
+    let orphaned = "SELECT count(*) FROM names n LEFT JOIN accounts a USING (account_id) WHERE a.account_id IS NULL";
+    for count in [doubled, orphaned] {
+        let count: i64 = sqlx::query_scalar(count).fetch_one(&mut source).await.unwrap();
+        prop_assert_eq!(count, 0);
+    }
+    Ok(())
+}
+
+/// Rules 1 and 2 on one account, which is then rebuilt in the target.
+async fn check_account(
+    source: &mut sqlx::PgConnection,
+    target: &mut sqlx::PgConnection,
+    account_id: AccountId,
+    house: &House,
+) -> Result<(), TestCaseError> {
+    let sealed = list_entries(source, account_id, &EntryFilter::default(), None, i64::MAX).await.unwrap();
+    let mut entries = Vec::new();
+    for (entry, content_hash) in sealed {
+        prop_assert_eq!(entry.hash().unwrap().to_vec(), content_hash, "entry {}", entry.id);
+        let last: Option<&goldbook::book::Entry> = entries.last();
+        prop_assert!(last.is_none_or(|last| last.effective_at <= entry.effective_at), "time goes back at {}", entry.id);
+        entries.push(entry);
+        let folded = Folded::from_entries(&entries[..], house()).unwrap().unwrap();
+        prop_assert!(folded.account.balance.is_conserved(), "entry {}", folded.account.next_entry_id());
+    }
+    let mut folded = Folded::from_entries(&entries, house()).unwrap().unwrap();
+    folded.write(target).await.unwrap();
+    Ok(())
+}
+
+async fn read_json(connection: &mut sqlx::PgConnection, rows: &str) -> Vec<serde_json::Value> {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(rows)).fetch_all(connection).await.unwrap()
+}

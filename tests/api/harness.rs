@@ -10,6 +10,7 @@ use goldbook::proto;
 use goldbook::proto::activity_service_client::ActivityServiceClient;
 use goldbook::proto::benefit_service_client::BenefitServiceClient;
 use goldbook::proto::customer_service_client::CustomerServiceClient;
+use goldbook::proto::fields::write_instant;
 use goldbook::proto::ledger_service_client::LedgerServiceClient;
 use goldbook::proto::program_service_client::ProgramServiceClient;
 use goldbook::proto::referral_service_client::ReferralServiceClient;
@@ -330,7 +331,7 @@ pub fn money(currency: &str, amount: &str) -> proto::google::Money {
 
 /// An instant on the wire.
 pub fn instant(at: Timestamp) -> prost_types::Timestamp {
-    goldbook::proto::fields::write_instant(at)
+    write_instant(at)
 }
 
 pub fn create_customer(customer_id: &str, key: &str) -> proto::CreateCustomerRequest {
@@ -392,4 +393,100 @@ pub fn bad_fields(status: &Status) -> Vec<String> {
     assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status:?}");
     let bad_request = status.get_details_bad_request().unwrap_or_else(|| panic!("no BadRequest in {status:?}"));
     bad_request.field_violations.into_iter().map(|violation| violation.field).collect()
+}
+
+impl Service {
+    /// Stops, and starts again on the same database with the same clock.
+    pub async fn restart(self) -> Self {
+        let (database, clock) = (self.database.clone(), self.clock.clone());
+        self.stop().await;
+        Self::start_on(database, clock).await
+    }
+
+    /// A customer's tier at an instant.
+    pub async fn tier_at(&self, customer_id: &str, as_of: &str) -> Result<proto::CustomerTier, Status> {
+        let request = proto::GetCustomerTierRequest {
+            program_id: SHOP.to_owned(),
+            customer_id: customer_id.to_owned(),
+            as_of: Some(at(as_of)),
+        };
+        Ok(self.tiers().get_customer_tier(request).await?.into_inner().customer_tier.unwrap())
+    }
+
+    /// The referral by which a customer was brought.
+    pub async fn referral(&self, referee: &str) -> proto::Referral {
+        let request =
+            proto::GetReferralRequest { program_id: SHOP.to_owned(), referee_customer_id: referee.to_owned() };
+        self.referrals().get_referral(request).await.unwrap().into_inner().referral.unwrap()
+    }
+
+    pub async fn convert(&self, referee: &str) -> Result<proto::ConvertReferralResponse, Status> {
+        let request =
+            proto::ConvertReferralRequest { program_id: SHOP.to_owned(), referee_customer_id: referee.to_owned() };
+        Ok(self.referrals().convert_referral(request).await?.into_inner())
+    }
+
+    /// The kinds of a customer's entries, the oldest first.
+    pub async fn kinds(&self, customer_id: &str) -> Vec<proto::EntryKind> {
+        self.entries(customer_id).await.iter().map(proto::Entry::kind).collect()
+    }
+
+    /// How many rows the whole ledger has.
+    pub async fn count_entries(&self) -> i64 {
+        let mut connection = self.database.connect(OWNER_ROLE).await;
+        sqlx::query_scalar("SELECT count(*) FROM ledger_entries").fetch_one(&mut connection).await.unwrap()
+    }
+}
+
+/// An instant on the wire, from RFC 3339.
+pub fn at(instant_text: &str) -> prost_types::Timestamp {
+    instant(instant_text.parse().unwrap())
+}
+
+/// Asserts that a call was refused with this status code for this reason.
+#[track_caller]
+pub fn assert_refused<T: std::fmt::Debug>(outcome: Result<T, Status>, code: tonic::Code, expected: &str) {
+    let status = outcome.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (code, expected), "{status:?}");
+}
+
+/// The fields that a `BadRequest` lists, sorted.
+#[track_caller]
+pub fn sorted_bad_fields<T: std::fmt::Debug>(outcome: Result<T, Status>) -> Vec<String> {
+    let mut fields = bad_fields(&outcome.unwrap_err());
+    fields.sort();
+    fields
+}
+
+/// Reads a list to its end, page by page: each page but the last is full.
+pub async fn read_pages<T, F: Future<Output = (Vec<T>, String)>>(
+    page_size: usize,
+    mut read: impl FnMut(String) -> F,
+) -> Vec<T> {
+    let mut items = Vec::new();
+    let mut token = String::new();
+    for _ in 0..1_000 {
+        let (page, next) = read(token).await;
+        let count = page.len();
+        items.extend(page);
+        if next.is_empty() {
+            assert!(count <= page_size);
+            return items;
+        }
+        assert_eq!(count, page_size);
+        token = next;
+    }
+    panic!("a list without an end");
+}
+
+/// Asserts what every list refuses: a negative size, and a token that is garbage or another list's.
+pub async fn assert_refuses_bad_pages<T: std::fmt::Debug, F: Future<Output = Result<T, Status>>>(
+    foreign_token: &str,
+    list: impl Fn(i32, String) -> F,
+) {
+    assert_eq!(bad_fields(&list(-1, String::new()).await.unwrap_err()), ["page_size"]);
+    assert!(!foreign_token.is_empty());
+    for token in ["%%%", "AA", "0", foreign_token] {
+        assert_refused(list(10, token.to_owned()).await, tonic::Code::OutOfRange, "PAGE_TOKEN_INVALID");
+    }
 }
