@@ -22,7 +22,8 @@ CREATE TABLE ledger_entries (
     trace_id       bytea       NOT NULL,
     effective_at   timestamptz NOT NULL,
     recorded_at    timestamptz NOT NULL,
-    -- SHA-256 over all of the above.
+    -- SHA-256 over all of the above, in the layout of this version.
+    hash_version   smallint    NOT NULL,
     content_hash   bytea       NOT NULL,
     CONSTRAINT ledger_entries_pkey PRIMARY KEY (account_id, account_seq),
     CONSTRAINT ledger_entries_seq_positive CHECK (account_seq > 0),

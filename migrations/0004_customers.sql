@@ -6,8 +6,6 @@ CREATE TABLE customers (
     dossier     jsonb       NOT NULL,
     -- Counts the changes of the dossier: the etag.
     revision    bigint      NOT NULL,
-    -- The command that wrote this revision, so that a write whose acknowledgement was lost is known again.
-    command_id  uuid        NOT NULL,
     created_at  timestamptz NOT NULL,
     updated_at  timestamptz NOT NULL,
     CONSTRAINT customers_pkey PRIMARY KEY (account_id),

@@ -13,4 +13,4 @@ CREATE TABLE standings (
     purchases        bigint      NOT NULL,
     CONSTRAINT standings_pkey PRIMARY KEY (account_id),
     CONSTRAINT standings_progress_not_negative CHECK (qualifying_spend >= 0 AND purchases >= 0)
-);
+) WITH (fillfactor = 70);

@@ -1,11 +1,12 @@
 //! Reaching Postgres: the pool for reads, the migrations, the privileges of the service's role, and reads that come
 //! together in one statement.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use opentelemetry::trace::SpanContext;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
@@ -27,6 +28,8 @@ const PRIVILEGES: &[(&str, &str)] = &[
     ("SELECT", "_sqlx_migrations"),
 ];
 
+/// How long a statement that answers lookups may take before the database counts as away.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most lookups that one statement answers.
@@ -107,11 +110,89 @@ async fn newest_migration(connection: &mut PgConnection) -> Result<i64, sqlx::Er
         .await
 }
 
-/// Whether the database answers, within a bound.
-pub async fn is_reachable(pool: &PgPool) -> bool {
-    let ping = async { sqlx::query("SELECT 1").execute(pool).await.is_ok() };
-    tokio::time::timeout(ACQUIRE_TIMEOUT, ping).await.unwrap_or(false)
+/// Asks the database whether it lives, on a connection of its own: one that is busy is not away.
+pub struct Pulse {
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
 }
+
+impl Pulse {
+    /// A pulse that is taken when asked for.
+    #[must_use]
+    pub const fn new(options: PgConnectOptions) -> Self {
+        Self { options, connection: None }
+    }
+
+    /// Whether the database answers, within a bound.
+    pub async fn beats(&mut self) -> bool {
+        matches!(tokio::time::timeout(ACQUIRE_TIMEOUT, self.ping()).await, Ok(Ok(())))
+    }
+
+    async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        // Taken out while it is used, so that one that failed is not asked again.
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.options.connect().await?,
+        };
+        connection.ping().await?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+}
+
+/// What can be done about a failed statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// Two transactions were in each other's way: try again.
+    Conflict,
+    /// Someone else holds a lock for long, or cancelled the statement: let the caller try again.
+    Busy,
+    /// The database is gone, going, full, or not the one to write to: try again on a new connection, later.
+    Away,
+    /// A defect.
+    Other,
+}
+
+impl Nature {
+    /// Tells failures apart by their SQLSTATE.
+    #[must_use]
+    pub fn of(error: &sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        match error {
+            E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed => Self::Away,
+            E::Database(error) => match error.code().as_deref() {
+                // Serialization failure, deadlock.
+                Some("40001" | "40P01") => Self::Conflict,
+                // Lock timeout, cancelled.
+                Some("55P03" | "57014") => Self::Busy,
+                // Read-only: a standby, after a failover. Shutting down, crashed, starting up.
+                Some("25006" | "57P01" | "57P02" | "57P03" | "57P05") => Self::Away,
+                // Connection exceptions; out of disk, memory or connections.
+                Some(code) if code.starts_with("08") || code.starts_with("53") => Self::Away,
+                _ => Self::Other,
+            },
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A statement that shows in the trace.
+pub trait Traced<T>: Future<Output = Result<T, sqlx::Error>> + Sized + Send {
+    /// Runs the statement in a client span, named by its verb and table; a failure shows in the span.
+    fn traced(self, summary: &'static str) -> impl Future<Output = Result<T, sqlx::Error>> + Send {
+        let span = telemetry::statement(summary);
+        let failed = span.clone();
+        async move {
+            self.await.inspect_err(|error| {
+                let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+                telemetry::fail_statement(&failed, code.as_deref().unwrap_or("_OTHER"));
+            })
+        }
+        .instrument(span)
+    }
+}
+
+impl<T, F: Future<Output = Result<T, sqlx::Error>> + Send> Traced<T> for F {}
 
 /// Answers many lookups at once: finds each key's value, in the order of the keys.
 pub type Fetch<K, V> =
@@ -119,7 +200,9 @@ pub type Fetch<K, V> =
 
 struct Lookup<K, V> {
     key: K,
-    caller: SpanContext,
+    /// The caller's span and its identity, to link to the statement's batch and back.
+    span: Span,
+    caller: telemetry::SpanContext,
     reply: oneshot::Sender<Result<Option<V>, Error>>,
 }
 
@@ -148,8 +231,13 @@ impl<K: Send + Sync + 'static, V: Send + 'static> Gather<K, V> {
     /// If too many wait, or the database fails.
     pub async fn find(&self, key: K) -> Result<Option<V>, Error> {
         let (reply, answer) = oneshot::channel();
-        let lookup = Lookup { key, caller: telemetry::span_context(&Span::current()), reply };
-        self.queue.try_send(lookup).map_err(|_| Error::Overloaded)?;
+        let span = Span::current();
+        let caller = telemetry::span_context(&span);
+        let lookup = Lookup { key, span, caller, reply };
+        self.queue.try_send(lookup).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
+        })?;
         answer.await.unwrap_or(Err(Error::Unavailable))
     }
 }
@@ -167,19 +255,29 @@ async fn answer_lookups<K: Send + Sync + 'static, V: Send + 'static>(
         let span = tracing::info_span!(parent: None, "read.batch", size = lookups.len());
         let mut keys = Vec::with_capacity(lookups.len());
         let mut replies = Vec::with_capacity(lookups.len());
-        for Lookup { key, caller, reply } in lookups {
+        let batch = telemetry::span_context(&span);
+        for Lookup { key, span: asking, caller, reply } in lookups {
             telemetry::link(&span, &caller);
+            if caller.is_sampled() {
+                telemetry::link(&asking, &batch);
+            }
             keys.push(key);
             replies.push(reply);
         }
-        match fetch(pool.clone(), keys.into()).instrument(span).await {
+        let work = AssertUnwindSafe(fetch(pool.clone(), keys.into()).instrument(span)).catch_unwind();
+        // A worker outlives a statement that hangs and one that panics.
+        let outcome = match tokio::time::timeout(FETCH_TIMEOUT, work).await {
+            Ok(Ok(outcome)) => outcome.map_err(Error::from),
+            Ok(Err(_)) => Err(Error::Internal("a read panicked".to_owned())),
+            Err(_) => Err(Error::Unavailable),
+        };
+        match outcome {
             Ok(values) => {
                 for (reply, value) in replies.into_iter().zip(values) {
                     let _ = reply.send(Ok(value));
                 }
             }
             Err(error) => {
-                let error = Error::from(error);
                 for reply in replies {
                     let _ = reply.send(Err(error.clone()));
                 }

@@ -73,7 +73,7 @@ fn decode(token: &str, filters: [u8; FILTER_BYTES]) -> Result<String, Error> {
     if prefix != filters {
         return Err(invalid());
     }
-    String::from_utf8(cursor.to_vec()).map_err(|_| invalid())
+    String::from_utf8(cursor.to_vec()).ok().filter(|cursor| !cursor.contains(char::is_control)).ok_or_else(invalid)
 }
 
 fn digest(filters: &[&str]) -> [u8; FILTER_BYTES] {

@@ -21,7 +21,7 @@ use crate::book::{Book, House, Shelves};
 use crate::clock::Clock;
 use crate::customers::Customers;
 use crate::customers::store::CustomerShelf;
-use crate::database::{connect_lazily, is_reachable};
+use crate::database::{Pulse, connect_lazily};
 use crate::ledger::Ledger;
 use crate::programs::Programs;
 use crate::programs::store::{Catalogue, ProgramShelf};
@@ -49,7 +49,7 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::fro
 /// How often the database is asked whether it lives.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long calls that are under way may take after the service was told to stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the service needs to run.
 #[derive(Clone, Debug)]
@@ -107,7 +107,9 @@ pub async fn run(
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
-    let watch = tokio::spawn(watch_database(pool.clone(), health.clone()));
+    // Said before the first call can ask.
+    report(&health, ServingStatus::NotServing).await;
+    let watch = tokio::spawn(watch_database(Pulse::new(settings.database.clone()), health.clone()));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serve = Server::builder()
@@ -117,22 +119,25 @@ pub async fn run(
         .layer(RpcLayer::new(&descriptors)?)
         .add_routes(routes)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped.map(|_| ()));
-    let mut serve = std::pin::pin!(serve);
+    let mut serve = Box::pin(serve);
     let outcome = tokio::select! {
         outcome = &mut serve => outcome,
         () = shutdown => {
             watch.abort();
             report(&health, ServingStatus::NotServing).await;
+            // Ends the calls that watch it, which would otherwise never end.
+            end_watches(&health).await;
             tracing::info!("stopping: calls under way are answered first");
             let _ = stop.send(());
-            tokio::time::timeout(DRAIN_TIMEOUT, serve).await.unwrap_or_else(|_| {
+            tokio::time::timeout(DRAIN_TIMEOUT, &mut serve).await.unwrap_or_else(|_| {
                 tracing::warn!("some calls did not end in time and are cut off");
                 Ok(())
             })
         }
     };
+    drop(serve);
     watch.abort();
-    if tokio::time::timeout(DRAIN_TIMEOUT, lanes.drain()).await.is_err() {
+    if tokio::time::timeout(DRAIN_TIMEOUT, lanes.close()).await.is_err() {
         tracing::warn!("the book did not close in time");
     }
     pool.close().await;
@@ -185,11 +190,20 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
+async fn end_watches(health: &HealthReporter) {
+    // Time for the last word to be read before the stream ends.
+    tokio::task::yield_now().await;
+    let mut health = health.clone();
+    for service in SERVICES {
+        health.clear_service_status(service).await;
+    }
+}
+
 /// Keeps health at what the database's state is.
-async fn watch_database(pool: PgPool, health: HealthReporter) {
+async fn watch_database(mut pulse: Pulse, health: HealthReporter) {
     let mut was_reachable = None;
     loop {
-        let reachable = is_reachable(&pool).await;
+        let reachable = pulse.beats().await;
         if was_reachable != Some(reachable) {
             let status = if reachable { ServingStatus::Serving } else { ServingStatus::NotServing };
             report(&health, status).await;

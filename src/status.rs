@@ -5,7 +5,8 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::error::{Error, Reason, Refusal};
+use crate::database::Nature;
+use crate::error::{Error, Reason, Refusal, Violation};
 use crate::telemetry;
 
 /// `ErrorInfo.domain` of every refusal.
@@ -16,16 +17,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         match error {
-            Error::Invalid(violations) => {
-                let mut details = ErrorDetails::new();
-                let mut message = String::from("bad request:");
-                for violation in violations {
-                    message.push_str(&format!(" {} {};", violation.field, violation.description));
-                    details.add_bad_request_violation(violation.field, violation.description);
-                }
-                message.pop();
-                Self::with_error_details(Code::InvalidArgument, message, details)
-            }
+            Error::Invalid(violations) => list_violations(violations),
             Error::Refused(refusal) => refuse(refusal),
             Error::Overloaded => retry(Code::ResourceExhausted, "too many writes are waiting; try again"),
             Error::Unavailable => retry(Code::Unavailable, "the database is not available; try again"),
@@ -44,17 +36,9 @@ impl From<Error> for Status {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        use sqlx::Error as E;
-        match error {
-            E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed => {
-                Self::Unavailable
-            }
-            E::Database(ref database) => match database.code().as_deref() {
-                Some("57P01" | "57P02" | "57P03" | "53300") => Self::Unavailable,
-                Some(code) if code.starts_with("08") => Self::Unavailable,
-                _ => Self::Internal(error.to_string()),
-            },
-            _ => Self::Internal(error.to_string()),
+        match Nature::of(&error) {
+            Nature::Conflict | Nature::Busy | Nature::Away => Self::Unavailable,
+            Nature::Other => Self::Internal(error.to_string()),
         }
     }
 }
@@ -67,6 +51,29 @@ pub fn to_rpc_status(error: Error) -> tonic_types::Status {
     prost::Message::decode(status.details()).ok().filter(|decoded: &tonic_types::Status| decoded.code != 0).unwrap_or(
         tonic_types::Status { code: status.code().into(), message: status.message().to_owned(), details: Vec::new() },
     )
+}
+
+/// Every bad field, as far as the response headers that carry them may grow: clients bound those, usually at 8 KiB.
+fn list_violations(violations: Vec<Violation>) -> Status {
+    const MAX_DETAIL_BYTES: usize = 4_096;
+    let (count, mut bytes) = (violations.len(), 0);
+    let mut details = ErrorDetails::new();
+    let mut first = None;
+    for (i, Violation { field, description }) in violations.into_iter().enumerate() {
+        bytes += field.len() + description.len();
+        if bytes > MAX_DETAIL_BYTES {
+            details.add_bad_request_violation("", format!("and {} more bad fields", count - i));
+            break;
+        }
+        first.get_or_insert_with(|| format!("{field} {description}"));
+        details.add_bad_request_violation(field, description);
+    }
+    let message = match (first, count) {
+        (Some(first), 1) => format!("bad request: {first}"),
+        (Some(first), _) => format!("bad request: {first}; and {} more bad fields", count - 1),
+        (None, _) => format!("bad request: {count} bad fields"),
+    };
+    Status::with_error_details(Code::InvalidArgument, message, details)
 }
 
 fn retry(code: Code, message: &str) -> Status {

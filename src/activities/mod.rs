@@ -13,7 +13,6 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 
 use crate::book::{Book, Command, CommandKey, Decision, Detail, Entry, Halt, Key, Name, NameUse, Written};
-use crate::customers::store::CustomerShelf;
 use crate::customers::{customer_not_found, enrol_by_name, find_account};
 use crate::error::{Error, Reason};
 use crate::ids::{ActivityId, CustomerId, ProgramId};
@@ -136,17 +135,13 @@ impl Command for RecordActivity {
     }
 
     fn shelves(&self) -> Vec<TypeId> {
-        let mut shelves = vec![
+        vec![
             TypeId::of::<ProgramShelf>(),
             TypeId::of::<StandingShelf>(),
             TypeId::of::<ReferralShelf>(),
             TypeId::of::<RewardShelf>(),
             TypeId::of::<ActivityShelf>(),
-        ];
-        if self.enrol {
-            shelves.push(TypeId::of::<CustomerShelf>());
-        }
-        shelves
+        ]
     }
 
     fn history_at(&self) -> Option<Timestamp> {
@@ -156,7 +151,6 @@ impl Command for RecordActivity {
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
         let policy = current_policy(decision, &self.program_id)?;
         let account = decision.find(&Name::customer(&self.program_id, &self.customer_id))?;
-        let account = account.filter(|account| account.head > 0 || self.enrol);
         let account = account.ok_or_else(|| customer_not_found(&self.customer_id))?;
         check(&self.purchase, &policy, decision.now())?;
         let enrolled = if account.head == 0 {

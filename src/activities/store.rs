@@ -4,12 +4,11 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
-use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::book::{Defect, Entry, Scope, Shelf};
+use crate::database::Traced as _;
 use crate::ids::{AccountId, ActivityId, EntryId};
-use crate::telemetry::statement;
 
 /// An activity as stored: for now always a purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +75,7 @@ async fn insert_activities(connection: &mut PgConnection, rows: &[ActivityRow]) 
         &recorded,
     )
     .execute(connection)
-    .instrument(statement("INSERT activities"))
+    .traced("INSERT activities")
     .await?;
     Ok(())
 }
@@ -99,7 +98,7 @@ pub async fn list_activities(
         limit,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT activities"))
+    .traced("SELECT activities")
     .await?;
     rows.into_iter()
         .map(|row| {

@@ -35,7 +35,7 @@ impl proto::benefit_service_server::BenefitService for Benefits {
             benefit: Some(write_benefit(benefit)),
             tier_id: customer_tier.tier.tier_id.to_string(),
             since: Some(write_instant(customer_tier.standing.since)),
-            entry_id: customer_tier.causes.first().map(ToString::to_string).unwrap_or_default(),
+            entry_id: customer_tier.changed.to_string(),
         });
         Ok(Response::new(proto::ListCustomerBenefitsResponse { entitlements: entitlements.collect(), next_page_token }))
     }

@@ -13,6 +13,7 @@ use super::entry::{Entry, Key};
 use super::lane::Job;
 use super::shelf::{Scope, Shelves};
 use super::{Written, store};
+use crate::database::Traced as _;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
@@ -49,6 +50,8 @@ struct Batch<'a> {
     opened: BTreeSet<AccountId>,
     changed: BTreeSet<AccountId>,
     reached: Vec<(AccountId, AccountId)>,
+    /// Whether every shelf is loaded, and not only those that the commands asked for.
+    is_all_loaded: bool,
     shelves: Shelves,
     keys: HashMap<(AccountId, [u8; 32]), Vec<Entry>>,
     entries: Vec<Entry>,
@@ -61,7 +64,7 @@ pub(super) async fn carry_out(
     shelves: Shelves,
     now: Timestamp,
 ) -> Result<Vec<Verdict>, Failure> {
-    let mut transaction = connection.begin().await?;
+    let mut transaction = connection.begin().traced("BEGIN").await?;
     let mut batch = Batch {
         jobs,
         now,
@@ -73,18 +76,32 @@ pub(super) async fn carry_out(
         opened: BTreeSet::new(),
         changed: BTreeSet::new(),
         reached: Vec::new(),
+        is_all_loaded: false,
         shelves,
         keys: HashMap::new(),
         entries: Vec::new(),
     };
-    batch.load(&mut transaction).await?;
-    let verdicts = batch.decide_all()?;
-    batch.write(&mut transaction).await?;
-    transaction.commit().await?;
-    Ok(verdicts)
+    match batch.run(&mut transaction).await {
+        Ok(verdicts) => {
+            transaction.commit().traced("COMMIT").await?;
+            Ok(verdicts)
+        }
+        Err(failure) => {
+            // Dropped alone, the transaction would keep its locks until the connection is used again.
+            let _ = transaction.rollback().traced("ROLLBACK").await;
+            Err(failure)
+        }
+    }
 }
 
 impl Batch<'_> {
+    async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<Verdict>, Failure> {
+        self.load(connection).await?;
+        let verdicts = self.decide_all()?;
+        self.write(connection).await?;
+        Ok(verdicts)
+    }
+
     async fn load(&mut self, connection: &mut PgConnection) -> Result<(), Failure> {
         self.resolve(connection).await?;
         let wanted: BTreeSet<TypeId> = self.jobs.iter().flat_map(|job| job.command.shelves()).collect();
@@ -111,18 +128,19 @@ impl Batch<'_> {
             .accounts
             .values()
             .any(|account| account.next_due_at.is_some_and(|due_at| due_at <= account.time_at(latest)));
+        self.is_all_loaded = is_due;
         self.shelves.load(connection, if is_due { None } else { Some(&wanted) }, &scope).await?;
         Ok(())
     }
 
     /// Finds out whose the names are, and takes the free ones that commands want.
     async fn resolve(&mut self, connection: &mut PgConnection) -> Result<(), Failure> {
-        let uses: Vec<Vec<NameUse>> = self.jobs.iter().map(|job| job.command.names()).collect();
-        let distinct: BTreeSet<&Name> = uses.iter().flatten().map(NameUse::name).collect();
+        let jobs = self.jobs;
+        let distinct: BTreeSet<&Name> = jobs.iter().flat_map(|job| &job.names).map(NameUse::name).collect();
         self.find(connection, &distinct.into_iter().collect::<Vec<_>>()).await?;
 
         let mut opening = BTreeMap::new();
-        for name_use in uses.iter().flatten() {
+        for name_use in jobs.iter().flat_map(|job| &job.names) {
             if let NameUse::FindOrOpen(name) = name_use
                 && !self.names.contains_key(name)
             {
@@ -137,13 +155,13 @@ impl Batch<'_> {
         }
 
         let mut taking = BTreeMap::new();
-        for names in &uses {
-            let owner = names.first().and_then(|scope| self.names.get(scope.name()));
-            for name_use in names {
+        for job in jobs {
+            let owner = self.scope_of(job);
+            for name_use in &job.names {
                 if let (NameUse::Take(name), Some(owner)) = (name_use, owner)
                     && !self.names.contains_key(name)
                 {
-                    taking.entry(name.clone()).or_insert(*owner);
+                    taking.entry(name.clone()).or_insert(owner);
                 }
             }
         }
@@ -189,12 +207,14 @@ impl Batch<'_> {
     }
 
     async fn load_keys(&mut self, connection: &mut PgConnection) -> Result<(), Failure> {
-        let wanted: Vec<(AccountId, [u8; 32])> = self
+        // Each key once, however many commands carry it: its entries are read as often as it is asked for.
+        let wanted: BTreeSet<(AccountId, [u8; 32])> = self
             .jobs
             .iter()
-            .filter_map(|job| Some((self.scope_of(job)?, job.command.key()?.key.hash)))
+            .filter_map(|job| Some((self.scope_of(job)?, job.key.key.hash)))
             .filter(|(account_id, _)| !self.opened.contains(account_id))
             .collect();
+        let wanted: Vec<(AccountId, [u8; 32])> = wanted.into_iter().collect();
         if wanted.is_empty() {
             return Ok(());
         }
@@ -212,8 +232,7 @@ impl Batch<'_> {
 
     /// The account of the command's first name.
     fn scope_of(&self, job: &Job) -> Option<AccountId> {
-        let names = job.command.names();
-        self.names.get(names.first()?.name()).copied()
+        self.names.get(job.names.first()?.name()).copied()
     }
 
     /// The instant a command runs at: history's, if it is past, or the present.
@@ -224,13 +243,13 @@ impl Batch<'_> {
     /// Decides every job in order. Once one is postponed, so are those behind it that share a name, to keep their order.
     fn decide_all(&mut self) -> Result<Vec<Verdict>, Failure> {
         let mut verdicts = Vec::with_capacity(self.jobs.len());
-        let mut postponed: BTreeSet<Name> = BTreeSet::new();
+        let mut postponed: BTreeSet<&Name> = BTreeSet::new();
         for job in self.jobs {
-            let names: Vec<Name> = job.command.names().into_iter().map(|name_use| name_use.name().clone()).collect();
-            let verdict = if names.iter().any(|name| postponed.contains(name)) {
+            let mut names = job.names.iter().map(NameUse::name);
+            let verdict = if names.any(|name| postponed.contains(name)) {
                 Verdict::Postponed
             } else {
-                match self.decide(job, &names) {
+                match self.decide(job) {
                     Ok(written) => Verdict::Written(written),
                     Err(Halt::Refused(refusal)) => Verdict::Refused(Error::Refused(refusal)),
                     Err(Halt::OutOfReach) => Verdict::Postponed,
@@ -238,67 +257,81 @@ impl Batch<'_> {
                 }
             };
             if matches!(verdict, Verdict::Postponed) {
-                postponed.extend(names);
+                postponed.extend(job.names.iter().map(NameUse::name));
             }
             verdicts.push(verdict);
         }
         Ok(verdicts)
     }
 
-    fn decide(&mut self, job: &Job, names: &[Name]) -> Result<Written, Halt> {
+    fn decide(&mut self, job: &Job) -> Result<Written, Halt> {
         let scope = self.scope_of(job);
-        if let (Some(scope), Some(CommandKey { key, reused })) = (scope, job.command.key())
+        let CommandKey { key, reused } = job.key;
+        if let Some(scope) = scope
             && let Some(earlier) = self.keys.get(&(scope, key.hash))
         {
             return replay(job.command_id, earlier, &key, reused).map_err(Halt::from);
         }
         let at = self.instant_of(job);
-        self.settle(job, names, at)?;
-        let view = View { names: &self.names, accounts: &self.accounts, shelves: &self.shelves };
-        let mut decision = Decision::new(view, at, self.now, job.command_id);
-        job.command.decide(&mut decision)?;
-        let Decision { posts, records, taken, .. } = decision;
-        let key = job.command.key().map(|command_key| command_key.key);
-        let entries = self.accept(posts, Author { job, command_id: job.command_id, at, scope, key })?;
+        self.settle(self.touched_by(job), job, at)?;
+        let (posts, records, taken) = loop {
+            let view = View { names: &self.names, accounts: &self.accounts, shelves: &self.shelves };
+            let mut decision = Decision::new(view, job, at, self.now);
+            job.command.decide(&mut decision)?;
+            let Decision { posts, records, taken, .. } = decision;
+            // A decision may reach an account that was not foreseen: what is due there comes first, too.
+            let unsettled: BTreeSet<AccountId> =
+                posts.iter().map(|(id, _)| id.account_id).filter(|account_id| self.is_due(*account_id, at)).collect();
+            if unsettled.is_empty() {
+                break (posts, records, taken);
+            }
+            self.settle(unsettled, job, at)?;
+        };
+        let entries = self.accept(posts, Author { job, command_id: job.command_id, at, scope, key: Some(key) })?;
         for record in records {
             record(&mut self.shelves)?;
         }
         self.kept.extend(taken);
         let entries: Vec<Entry> = entries.into_iter().filter(|entry| Some(entry.id.account_id) == scope).collect();
-        if let (Some(scope), Some(key)) = (scope, key) {
-            if entries.is_empty() || entries.len() > MAX_ENTRIES_PER_ACCOUNT {
-                return Err(Defect::new("a command with a key must write 1 to 32 entries on its scope").into());
-            }
+        if entries.len() > MAX_ENTRIES_PER_ACCOUNT || (entries.is_empty() && job.has_key) {
+            return Err(Defect::new("a command with a key must write 1 to 32 entries on its scope").into());
+        }
+        if let (Some(scope), false) = (scope, entries.is_empty()) {
             self.keys.insert((scope, key.hash), entries.clone());
         }
         Ok(Written { entries, replayed: false })
     }
 
-    /// Turns whatever fell due on the command's accounts by its instant into entries, in due order.
-    fn settle(&mut self, job: &Job, names: &[Name], at: Timestamp) -> Result<(), Halt> {
-        let named: BTreeSet<AccountId> = names.iter().filter_map(|name| self.names.get(name).copied()).collect();
+    /// The accounts that a command names, and those that it may touch beyond them.
+    fn touched_by(&self, job: &Job) -> BTreeSet<AccountId> {
+        let named: BTreeSet<AccountId> =
+            job.names.iter().filter_map(|name_use| self.names.get(name_use.name()).copied()).collect();
         let reached = self.reached.iter().filter(|(from, _)| named.contains(from)).map(|(_, reached)| *reached);
-        let touched: Vec<AccountId> = named.iter().copied().chain(reached).collect();
-        for account_id in touched {
-            while let Some((due_at, account)) = self.accounts.get(&account_id).and_then(|account| {
-                let due_at = account.next_due_at?;
-                (due_at <= account.time_at(at)).then_some((due_at, account))
-            }) {
-                let Some((settled_at, post)) = self.shelves.next_settlement(account, account.time_at(at)) else {
-                    // The note on the account was early: everything is loaded here, so it can be put right.
-                    let next_due_at = self.shelves.next_due(account_id).filter(|next| *next > due_at);
-                    if let Some(account) = self.accounts.get_mut(&account_id) {
-                        account.next_due_at = next_due_at;
-                        self.changed.insert(account_id);
-                    }
-                    continue;
-                };
-                let id = account.next_entry_id();
-                let author = Author { job, command_id: Uuid::now_v7(), at: settled_at, scope: None, key: None };
-                self.accept(vec![(id, post)], author)?;
+        reached.chain(named.iter().copied()).collect()
+    }
+
+    /// Whether time alone does something to an account by the instant it has reached at `at`.
+    fn is_due(&self, account_id: AccountId, at: Timestamp) -> bool {
+        let account = self.accounts.get(&account_id);
+        account.is_some_and(|account| account.next_due_at.is_some_and(|due_at| due_at <= account.time_at(at)))
+    }
+
+    /// Turns whatever fell due on accounts by an instant into entries, in due order.
+    fn settle(&mut self, accounts: BTreeSet<AccountId>, job: &Job, at: Timestamp) -> Result<(), Halt> {
+        for account_id in accounts {
+            while self.is_due(account_id, at) {
+                // Whatever is due may concern any shelf; what became due in this very batch waits for the next.
+                let account = self.accounts.get(&account_id).filter(|_| self.is_all_loaded).ok_or(Halt::OutOfReach)?;
+                if let Some((due_at, post)) = self.shelves.next_settlement(account, account.time_at(at)) {
+                    let id = account.next_entry_id();
+                    let author = Author { job, command_id: Uuid::now_v7(), at: due_at, scope: None, key: None };
+                    self.accept(vec![(id, post)], author)?;
+                }
+                // The note on the account may have been early: with everything loaded it can be put right.
                 let next_due_at = self.shelves.next_due(account_id);
                 if let Some(account) = self.accounts.get_mut(&account_id) {
                     account.next_due_at = next_due_at;
+                    self.changed.insert(account_id);
                 }
             }
         }

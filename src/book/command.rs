@@ -4,10 +4,10 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
 use super::account::Account;
 use super::entry::{Actor, Detail, EntryReason, Key, Movement};
+use super::lane::Job;
 use super::shelf::{Shelf, Shelves};
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId, ReferralCode};
@@ -167,17 +167,17 @@ pub struct View<'a> {
 /// A decision under way: it looks at what is loaded and collects what shall be written.
 pub struct Decision<'a> {
     view: View<'a>,
+    job: &'a Job,
     at: Timestamp,
     now: Timestamp,
-    command_id: Uuid,
     pub(super) posts: Vec<(EntryId, Post)>,
     pub(super) records: Vec<Record>,
     pub(super) taken: Vec<Name>,
 }
 
 impl<'a> Decision<'a> {
-    pub(super) const fn new(view: View<'a>, at: Timestamp, now: Timestamp, command_id: Uuid) -> Self {
-        Self { view, at, now, command_id, posts: Vec::new(), records: Vec::new(), taken: Vec::new() }
+    pub(super) const fn new(view: View<'a>, job: &'a Job, at: Timestamp, now: Timestamp) -> Self {
+        Self { view, job, at, now, posts: Vec::new(), records: Vec::new(), taken: Vec::new() }
     }
 
     /// The instant the command runs at: the present, or history's.
@@ -192,21 +192,16 @@ impl<'a> Decision<'a> {
         self.now
     }
 
-    /// The command's own id; the same when it is tried again.
-    #[must_use]
-    pub const fn command_id(&self) -> Uuid {
-        self.command_id
-    }
-
-    /// The account a name belongs to; one without entries was opened for this very command.
+    /// The account a name belongs to. One without entries is shown only to a command that would open it: its
+    /// neighbours in the batch do not see what may never be.
     ///
     /// # Errors
     /// [`Halt::OutOfReach`] if it belongs to an account that is not locked.
     pub fn find(&self, name: &Name) -> Result<Option<&'a Account>, Halt> {
-        match self.view.names.get(name) {
-            Some(account_id) => self.account(*account_id).map(Some),
-            None => Ok(None),
-        }
+        let Some(account_id) = self.view.names.get(name) else { return Ok(None) };
+        let account = self.account(*account_id)?;
+        let opens = |name_use: &NameUse| matches!(name_use, NameUse::FindOrOpen(opened) if opened == name);
+        Ok(Some(account).filter(|account| account.head > 0 || self.job.names.iter().any(opens)))
     }
 
     /// A locked account.

@@ -7,8 +7,10 @@ use uuid::Uuid;
 
 use crate::ids::{AccountId, CampaignId, EntryId, ProgramId, ReferralCode, TierId};
 
-/// The layout of [`Entry::hash`]; it changes whenever that layout does, so that old rows keep their proof.
-const HASH_VERSION: u8 = 1;
+/// The layout of [`Entry::hash`], stored beside each hash; it changes whenever that layout does, so that old rows keep
+/// their proof. A field that a detail gains later is optional and left out of the JSON while it is absent, for the same
+/// reason.
+pub const HASH_VERSION: i16 = 1;
 
 /// One row of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +54,11 @@ pub enum Detail {
     },
     /// The customer joined the program.
     CustomerEnrolled,
+    /// The customer's dossier changed; what it says stays where it can be erased.
+    DossierUpdated {
+        /// The dossier's revision from now on.
+        revision: i64,
+    },
     /// An activity was accepted, with what it counts for.
     ActivityAccepted {
         /// Money spent, in minor units.
@@ -106,6 +113,7 @@ impl Detail {
         match self {
             Self::ProgramApplied { .. } => "program_applied",
             Self::CustomerEnrolled => "customer_enrolled",
+            Self::DossierUpdated { .. } => "dossier_updated",
             Self::ActivityAccepted { .. } => "activity_accepted",
             Self::PointsGranted => "points_granted",
             Self::TierChanged { .. } => "tier_changed",
@@ -199,6 +207,8 @@ stored_words! {
         ProgramApplied => "program_applied",
         /// A customer joined.
         Enrolment => "enrolment",
+        /// Somebody learned something about a customer.
+        DossierUpdate => "dossier_update",
         /// A purchase was reported.
         Purchase => "purchase",
         /// The lifetime spend reached a threshold.
@@ -268,7 +278,7 @@ impl Entry {
     /// If the detail cannot be serialized, which is a defect.
     pub fn hash(&self) -> Result<[u8; 32], serde_json::Error> {
         let mut seal = Seal::new();
-        seal.0.update([HASH_VERSION]);
+        seal.0.update(HASH_VERSION.to_be_bytes());
         seal.part(self.id.account_id.0.as_bytes());
         seal.part(&self.id.account_seq.to_be_bytes());
         seal.part(self.program_id.as_str().as_bytes());

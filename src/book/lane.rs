@@ -1,22 +1,24 @@
 //! A lane: one task that owns one connection, takes whatever is waiting, and carries it out as one batch.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::trace::SpanContext;
+use futures_util::FutureExt as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use super::Written;
 use super::batch::{self, Failure, Verdict};
-use super::command::Command;
+use super::command::{Command, CommandKey, Defect, NameUse};
 use super::shelf::Shelves;
 use crate::clock::Clock;
+use crate::database::Nature;
 use crate::error::Error;
 use crate::telemetry;
 
@@ -39,10 +41,15 @@ pub type House = Arc<dyn Fn() -> Shelves + Send + Sync>;
 /// A command in the queue of a lane.
 pub(super) struct Job {
     pub(super) command: Box<dyn Command>,
+    /// What the command says of itself, asked once.
+    pub(super) names: Vec<NameUse>,
+    pub(super) key: CommandKey,
+    /// Whether the key is the caller's, or the command's own.
+    pub(super) has_key: bool,
     pub(super) command_id: Uuid,
     pub(super) trace_id: [u8; 16],
     /// The caller's span, to link the batch to.
-    pub(super) caller: SpanContext,
+    pub(super) caller: telemetry::SpanContext,
     /// Open from the call until a batch takes the command.
     pub(super) waiting: Option<Span>,
     pub(super) deadline: Option<Instant>,
@@ -64,6 +71,8 @@ pub(super) struct Lane {
     pub(super) house: House,
     pub(super) clock: Clock,
     pub(super) connection: Option<PgConnection>,
+    /// Turns true when the book is closed.
+    pub(super) closing: watch::Receiver<bool>,
 }
 
 impl Lane {
@@ -72,7 +81,15 @@ impl Lane {
         let mut waiting: VecDeque<Job> = VecDeque::new();
         loop {
             if waiting.is_empty() {
-                match self.queue.recv().await {
+                let job = tokio::select! {
+                    job = self.queue.recv() => job,
+                    // Nothing more is taken in; what waits is still carried out.
+                    () = told_to_close(&mut self.closing) => {
+                        self.queue.close();
+                        self.queue.recv().await
+                    }
+                };
+                match job {
                     Some(job) => waiting.push_back(job),
                     None => break,
                 }
@@ -88,6 +105,7 @@ impl Lane {
             }
         }
         if let Some(connection) = self.connection.take() {
+            // Whether the goodbye arrives does not matter any more.
             let _ = connection.close().await;
         }
     }
@@ -121,9 +139,13 @@ impl Lane {
                 }
                 Err(Outcome::Failed(failure)) => {
                     for job in jobs {
-                        job.answer(Err(Error::Internal(failure.to_string())));
+                        job.answer(Err(failure.to_error()));
                     }
                 }
+            }
+            if !postponed.is_empty() {
+                // What waits must not be overtaken by what came after it.
+                postponed.extend(parts.drain(..).rev().flatten());
             }
         }
         postponed
@@ -139,12 +161,12 @@ impl Lane {
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::Database(sqlx::Error::PoolTimedOut),
             };
-            match nature_of(&failure) {
+            match failure.nature() {
                 Nature::Conflict if conflicts < MAX_CONFLICTS => {
                     conflicts += 1;
                     pause(Duration::from_millis(1) * 2_u32.pow(conflicts)).await;
                 }
-                Nature::ConnectionLost => {
+                Nature::Away => {
                     self.connection = None;
                     if reconnects == MAX_RECONNECTS {
                         tracing::warn!(%failure, "the database is away");
@@ -153,7 +175,7 @@ impl Lane {
                     reconnects += 1;
                     pause(Duration::from_millis(20) * 4_u32.pow(reconnects)).await;
                 }
-                Nature::Conflict | Nature::Other => return Err(Outcome::Failed(failure)),
+                Nature::Conflict | Nature::Busy | Nature::Other => return Err(Outcome::Failed(failure)),
             }
         }
     }
@@ -166,10 +188,22 @@ impl Lane {
                 .await
                 .map_err(|_| sqlx::Error::PoolTimedOut)??,
         };
-        let result = batch::carry_out(&mut connection, jobs, (self.house)(), self.clock.now()).await;
-        self.connection = Some(connection);
-        result
+        let work = batch::carry_out(&mut connection, jobs, (self.house)(), self.clock.now());
+        // A rule that panics must not end the lane and everyone who hashes to it.
+        match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(result) => {
+                self.connection = Some(connection);
+                result
+            }
+            Err(_) => Err(Defect::new("a command panicked").into()),
+        }
     }
+}
+
+/// Done when the book is closed.
+async fn told_to_close(closing: &mut watch::Receiver<bool>) {
+    // Also where whoever could close it is gone.
+    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 /// Why a batch was not committed.
@@ -180,27 +214,20 @@ enum Outcome {
     Failed(Failure),
 }
 
-/// What can be done about a failure.
-enum Nature {
-    Conflict,
-    ConnectionLost,
-    Other,
-}
+impl Failure {
+    fn nature(&self) -> Nature {
+        match self {
+            Self::Database(error) => Nature::of(error),
+            Self::Defect(_) => Nature::Other,
+        }
+    }
 
-fn nature_of(failure: &Failure) -> Nature {
-    match failure {
-        Failure::Database(sqlx::Error::Database(error)) => match error.code().as_deref() {
-            // Serialization failure, deadlock.
-            Some("40001" | "40P01") => Nature::Conflict,
-            // Shutting down, starting up, connection exceptions, too many connections.
-            Some("57P01" | "57P02" | "57P03" | "53300") => Nature::ConnectionLost,
-            Some(code) if code.starts_with("08") => Nature::ConnectionLost,
-            _ => Nature::Other,
-        },
-        Failure::Database(
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut,
-        ) => Nature::ConnectionLost,
-        Failure::Database(_) | Failure::Defect(_) => Nature::Other,
+    /// What the only command of a batch is told.
+    fn to_error(&self) -> Error {
+        match self.nature() {
+            Nature::Away | Nature::Conflict | Nature::Busy => Error::Unavailable,
+            Nature::Other => Error::Internal(self.to_string()),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use futures_util::future::BoxFuture;
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Span;
@@ -31,12 +31,14 @@ pub use lane::House;
 pub use shelf::{Scope, Shelf, Shelves};
 
 use crate::clock::Clock;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::telemetry;
 use lane::{Job, Lane};
 
 /// How many commands may wait in one lane before callers are turned away.
 const QUEUE_LENGTH: usize = 4_096;
+/// How long a statement of a batch waits for a lock that someone else holds.
+const LOCK_TIMEOUT: &str = "2s";
 
 /// What a command wrote on the account of its scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,13 +55,17 @@ pub struct Book {
     lanes: Vec<mpsc::Sender<Job>>,
 }
 
-/// The running lanes; they end when every [`Book`] is gone and the queues are empty.
-pub struct Lanes(Vec<JoinHandle<()>>);
+/// The running lanes.
+pub struct Lanes {
+    running: Vec<JoinHandle<()>>,
+    closing: watch::Sender<bool>,
+}
 
 impl Lanes {
-    /// Waits until everything that was accepted is answered.
-    pub async fn drain(self) {
-        for lane in self.0 {
+    /// Takes no more commands, and waits until everything that was accepted is answered.
+    pub async fn close(self) {
+        self.closing.send_replace(true);
+        for lane in self.running {
             if lane.await.is_err() {
                 tracing::error!("a lane ended by a panic");
             }
@@ -71,7 +77,10 @@ impl Book {
     /// Opens the book: starts `lanes` lanes, each with its own connection, made when first needed.
     #[must_use]
     pub fn open(database: &PgConnectOptions, lanes: usize, house: &House, clock: &Clock) -> (Self, Lanes) {
-        let (senders, handles) = (0..lanes.max(1))
+        // A command waits for a lock no longer than this; then it is told to come again, and its neighbours go on.
+        let database = database.clone().options([("lock_timeout", LOCK_TIMEOUT)]);
+        let (close, closing) = watch::channel(false);
+        let (senders, running) = (0..lanes.max(1))
             .map(|_| {
                 let (sender, queue) = mpsc::channel(QUEUE_LENGTH);
                 let lane = Lane {
@@ -80,11 +89,12 @@ impl Book {
                     house: house.clone(),
                     clock: clock.clone(),
                     connection: None,
+                    closing: closing.clone(),
                 };
                 (sender, tokio::spawn(lane.run()))
             })
             .unzip();
-        (Self { lanes: senders }, Lanes(handles))
+        (Self { lanes: senders }, Lanes { running, closing: close })
     }
 
     /// Carries out a command, or refuses at once where too many wait.
@@ -122,15 +132,27 @@ impl Book {
     ) -> Result<(&mpsc::Sender<Job>, Job, oneshot::Receiver<Result<Written, Error>>), Error> {
         let caller = Span::current();
         let waiting = tracing::info_span!("book.wait");
+        let names = command.names();
         let mut hasher = DefaultHasher::new();
-        command.names().first().map(NameUse::name).hash(&mut hasher);
+        names.first().map(NameUse::name).hash(&mut hasher);
         let count = u64::try_from(self.lanes.len()).unwrap_or(1);
         let place = usize::try_from(hasher.finish() % count.max(1)).unwrap_or(0);
         let lane = self.lanes.get(place).ok_or(Error::Unavailable)?;
         let (sender, reply) = oneshot::channel();
+        let command_id = Uuid::now_v7();
+        // A command without a key of its own is known by its id: only to itself, when it is tried again after a commit
+        // whose acknowledgement was lost.
+        let own_key = || {
+            let key = Key::new("command", &command_id.to_string(), &[]);
+            CommandKey { key, reused: Reason::IdempotencyKeyReused }
+        };
+        let key = command.key();
         let job = Job {
+            names,
+            has_key: key.is_some(),
+            key: key.unwrap_or_else(own_key),
             command,
-            command_id: Uuid::now_v7(),
+            command_id,
             trace_id: telemetry::trace_id(&waiting).0,
             caller: telemetry::span_context(&caller),
             waiting: Some(waiting),

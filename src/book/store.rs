@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
-use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::account::{Account, AccountKind, Balance};
 use super::command::{Defect, MAX_ENTRIES_PER_ACCOUNT, Name};
-use super::entry::{Actor, Entry, EntryReason, Key, Movement, Pocket};
+use super::entry::{Actor, Entry, EntryReason, HASH_VERSION, Key, Movement, Pocket};
+use crate::database::Traced as _;
 use crate::ids::{AccountId, EntryId, ProgramId};
-use crate::telemetry::statement;
 
 /// A ledger row as Postgres returns it.
 #[derive(Debug)]
@@ -105,7 +104,7 @@ pub(super) async fn find_names(
         &texts,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT names"))
+    .traced("SELECT names")
     .await?;
     Ok(rows
         .into_iter()
@@ -132,7 +131,7 @@ pub(super) async fn claim_names(
         &accounts,
     )
     .fetch_all(connection)
-    .instrument(statement("INSERT names"))
+    .traced("INSERT names")
     .await?;
     Ok(rows.into_iter().map(|row| (row.program_id, row.space, row.name)).collect())
 }
@@ -148,7 +147,7 @@ pub(super) async fn free_names(connection: &mut PgConnection, names: &[Name]) ->
         &texts,
     )
     .execute(connection)
-    .instrument(statement("DELETE names"))
+    .traced("DELETE names")
     .await?;
     Ok(())
 }
@@ -166,7 +165,7 @@ pub(super) async fn lock_accounts(
         &ids,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT accounts"))
+    .traced("SELECT accounts")
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -216,7 +215,7 @@ pub(super) async fn find_keys(
         i64::try_from(MAX_ENTRIES_PER_ACCOUNT).unwrap_or(i64::MAX),
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT ledger_entries"))
+    .traced("SELECT ledger_entries")
     .await?;
     rows.into_iter().map(Entry::try_from).collect()
 }
@@ -281,10 +280,10 @@ pub(super) async fn insert_entries(connection: &mut PgConnection, entries: &[Ent
     sqlx::query!(
         "INSERT INTO ledger_entries (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail,
              command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at,
-             recorded_at, content_hash)
+             recorded_at, hash_version, content_hash)
          SELECT u.account_id, u.account_seq, u.program_id, u.kind, u.from_pocket, u.to_pocket, u.points,
              u.detail::jsonb, u.command_id, u.key_hash, u.fingerprint, u.actor, u.reason, u.policy_version,
-             u.causes::text[], u.trace_id, u.effective_at, u.recorded_at, u.content_hash
+             u.causes::text[], u.trace_id, u.effective_at, u.recorded_at, $20, u.content_hash
          FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
              $8::text[], $9::uuid[], $10::bytea[], $11::bytea[], $12::text[], $13::text[], $14::int[], $15::text[],
              $16::bytea[], $17::timestamptz[], $18::timestamptz[], $19::bytea[])
@@ -310,9 +309,10 @@ pub(super) async fn insert_entries(connection: &mut PgConnection, entries: &[Ent
         &rows.effective_at,
         &rows.recorded_at,
         &rows.content_hash,
+        HASH_VERSION,
     )
     .execute(connection)
-    .instrument(statement("INSERT ledger_entries"))
+    .traced("INSERT ledger_entries")
     .await?;
     Ok(())
 }
@@ -378,7 +378,7 @@ pub(super) async fn insert_accounts<'a>(
         cancelled,
     )
     .execute(connection)
-    .instrument(statement("INSERT accounts"))
+    .traced("INSERT accounts")
     .await?;
     Ok(())
 }
@@ -413,7 +413,7 @@ pub(super) async fn update_accounts<'a>(
         cancelled,
     )
     .execute(connection)
-    .instrument(statement("UPDATE accounts"))
+    .traced("UPDATE accounts")
     .await?;
     Ok(())
 }
@@ -433,7 +433,7 @@ pub(super) async fn read_entries_until(
         until.to_sqlx() as _,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT ledger_entries"))
+    .traced("SELECT ledger_entries")
     .await?;
     rows.into_iter().map(Entry::try_from).collect()
 }

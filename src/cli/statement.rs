@@ -128,9 +128,8 @@ impl Reader {
         let tier_line = format!("{} ({}), since {since}, by version {version}", tier.display_name, tier.tier_id);
         facts.add_row(["Tier", &tier_line]);
         let mut why = Vec::new();
-        for (cause, entry_id) in
-            self.causes(&tier.cause_entry_ids, &tier.customer_id).await?.iter().zip(&tier.cause_entry_ids)
-        {
+        let entry_ids: Vec<String> = std::iter::once(&tier.entry_id).chain(&tier.cause_entry_ids).cloned().collect();
+        for (cause, entry_id) in self.causes(&entry_ids, &tier.customer_id).await?.iter().zip(&entry_ids) {
             why.push(format!("{cause}\n  {entry_id}"));
         }
         if !why.is_empty() {

@@ -117,10 +117,10 @@ fn parse_update(request: proto::UpdateCustomerRequest) -> Result<UpdateCustomer,
     let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
     let mut parts = Vec::new();
     let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
-    if paths.is_empty() {
-        fields.refuse("update_mask", "must name at least one field of the customer");
+    if paths.is_empty() || paths.len() > Part::ALL.len() {
+        fields.refuse("update_mask", "must name at least one field of the customer, and each once");
     }
-    for path in &paths {
+    for path in paths.iter().take(Part::ALL.len()) {
         match Part::ALL.iter().find(|(name, _)| name == path) {
             Some((_, part)) => parts.push(*part),
             None => fields.refuse("update_mask", format!("'{path}' is not a field of the customer that can change")),
@@ -225,7 +225,7 @@ fn parse_important_dates(fields: &mut Fields, dates: Vec<proto::ImportantDate>) 
         fields.refuse("customer.important_dates", format!("must have at most {MAX_IMPORTANT_DATES} items"));
     }
     let mut parsed = Vec::new();
-    for (i, important) in dates.into_iter().enumerate() {
+    for (i, important) in dates.into_iter().take(MAX_IMPORTANT_DATES).enumerate() {
         let path = format!("customer.important_dates[{i}]");
         let label = parse_text(fields, &format!("{path}.label"), &important.label, MAX_LABEL);
         if important.label.is_empty() {
@@ -246,7 +246,7 @@ fn parse_interests(fields: &mut Fields, interests: Vec<String>) -> Vec<String> {
     if interests.len() > MAX_INTERESTS {
         fields.refuse("customer.interests", format!("must have at most {MAX_INTERESTS} items"));
     }
-    for (i, interest) in interests.iter().enumerate() {
+    for (i, interest) in interests.iter().take(MAX_INTERESTS).enumerate() {
         let path = format!("customer.interests[{i}]");
         parse_text(fields, &path, interest, MAX_INTEREST);
         if interest.is_empty() {
@@ -260,7 +260,7 @@ fn parse_attributes(fields: &mut Fields, attributes: BTreeMap<String, String>) -
     if attributes.len() > MAX_ATTRIBUTES {
         fields.refuse("customer.attributes", format!("must have at most {MAX_ATTRIBUTES} items"));
     }
-    for (key, value) in &attributes {
+    for (key, value) in attributes.iter().take(MAX_ATTRIBUTES) {
         if key.is_empty() {
             fields.refuse("customer.attributes", "must not have an empty key");
         }
@@ -275,6 +275,9 @@ fn parse_attributes(fields: &mut Fields, attributes: BTreeMap<String, String>) -
 }
 
 fn parse_address(fields: &mut Fields, address: google::PostalAddress) -> Address {
+    if address.revision != 0 {
+        fields.refuse("customer.address.revision", "must be 0");
+    }
     if address.region_code.is_empty() {
         fields.refuse("customer.address.region_code", "must be set");
     }
@@ -283,8 +286,8 @@ fn parse_address(fields: &mut Fields, address: google::PostalAddress) -> Address
             fields.refuse(format!("customer.address.{field}"), format!("must have at most {MAX_ADDRESS_LINES} items"));
         }
     }
-    let lines = address.address_lines.iter().map(|line| ("address_lines", line));
-    let recipients = address.recipients.iter().map(|recipient| ("recipients", recipient));
+    let lines = address.address_lines.iter().take(MAX_ADDRESS_LINES).map(|line| ("address_lines", line));
+    let recipients = address.recipients.iter().take(MAX_ADDRESS_LINES).map(|recipient| ("recipients", recipient));
     let texts = [
         ("region_code", &address.region_code),
         ("language_code", &address.language_code),
@@ -317,7 +320,7 @@ fn parse_consents(fields: &mut Fields, consents: &[proto::MarketingConsent]) -> 
         fields.refuse("customer.marketing_consents", format!("must have at most {MAX_CONSENTS} items"));
     }
     let mut parsed = Vec::new();
-    for (i, consent) in consents.iter().enumerate() {
+    for (i, consent) in consents.iter().take(MAX_CONSENTS).enumerate() {
         let path = format!("customer.marketing_consents[{i}]");
         let channel = match consent.channel() {
             proto::MarketingChannel::Email => Some(Channel::Email),
@@ -332,7 +335,11 @@ fn parse_consents(fields: &mut Fields, consents: &[proto::MarketingConsent]) -> 
         let decided_at = parse_instant(fields, &format!("{path}.decided_at"), consent.decided_at.as_ref());
         let source = parse_text(fields, &format!("{path}.source"), &consent.source, MAX_NAME);
         if let (Some(channel), Some(decided_at), Some(source)) = (channel, decided_at, source) {
-            parsed.push(Consent { channel, granted: consent.granted, decided_at, source });
+            let consent = Consent { channel, granted: consent.granted, decided_at, source };
+            // An equal row says nothing more.
+            if !parsed.contains(&consent) {
+                parsed.push(consent);
+            }
         }
     }
     parsed

@@ -9,7 +9,9 @@ use std::any::TypeId;
 use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
-use crate::book::{Account, Book, Command, CommandKey, Decision, Entry, Halt, Key, Name, NameUse};
+use crate::book::{
+    Account, Actor, Book, Command, CommandKey, Decision, Detail, Entry, EntryReason, Halt, Key, Name, NameUse, Post,
+};
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, CustomerId, IdempotencyKey, ProgramId};
 use crate::paging::PageRequest;
@@ -139,7 +141,7 @@ pub fn require_customer<'a>(
     program_id: &ProgramId,
     customer_id: &CustomerId,
 ) -> Result<&'a Account, Halt> {
-    let account = decision.find(&Name::customer(program_id, customer_id))?.filter(|account| account.head > 0);
+    let account = decision.find(&Name::customer(program_id, customer_id))?;
     Ok(account.ok_or_else(|| customer_not_found(customer_id))?)
 }
 
@@ -172,7 +174,6 @@ fn keep_dossier(
         customer_id: customer_id.clone(),
         dossier,
         revision: 1,
-        command_id: decision.command_id(),
         created_at,
         updated_at: created_at,
     };
@@ -200,7 +201,6 @@ impl CreateCustomer {
             customer_id: self.customer_id,
             dossier: self.dossier,
             revision: 1,
-            command_id: first.command_id,
             created_at: first.effective_at,
             updated_at: first.effective_at,
         };
@@ -273,14 +273,10 @@ impl Command for UpdateCustomer {
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
-        current_policy(decision, &self.program_id)?;
+        let policy = current_policy(decision, &self.program_id)?;
         let account = require_customer(decision, &self.program_id, &self.customer_id)?;
         let shelf: &CustomerShelf = decision.shelf()?;
         let row = shelf.get(account.account_id).ok_or_else(|| customer_not_found(&self.customer_id))?;
-        if row.command_id == decision.command_id() {
-            // Committed by an earlier attempt whose acknowledgement was lost.
-            return Ok(());
-        }
         if self.revision.is_some_and(|revision| revision != row.revision) {
             let refusal = Refusal::new(Reason::EtagMismatch, "the dossier changed since its etag was read");
             return Err(refusal.with("etag", row.revision).into());
@@ -298,8 +294,16 @@ impl Command for UpdateCustomer {
             return Ok(());
         }
         changed.revision = row.revision.saturating_add(1);
-        changed.command_id = decision.command_id();
         changed.updated_at = decision.at().max(row.updated_at);
+        let post = Post {
+            detail: Detail::DossierUpdated { revision: changed.revision },
+            movement: None,
+            actor: Actor::Caller,
+            reason: EntryReason::DossierUpdate,
+            policy_version: policy.version,
+            causes: Vec::new(),
+        };
+        decision.post(account.account_id, post)?;
         decision.keep(move |shelf: &mut CustomerShelf| shelf.put(changed, new_consents));
         Ok(())
     }

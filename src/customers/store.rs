@@ -6,13 +6,12 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
-use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::model::{Channel, Consent, Dossier};
 use crate::book::{Defect, Entry, Scope, Shelf};
+use crate::database::Traced as _;
 use crate::ids::{AccountId, CustomerId, ProgramId};
-use crate::telemetry::statement;
 
 /// A customer's dossier as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +26,6 @@ pub struct CustomerRow {
     pub dossier: Dossier,
     /// Counts changes; the etag.
     pub revision: i64,
-    /// The command that wrote this revision.
-    pub command_id: Uuid,
     /// When they were enrolled.
     pub created_at: Timestamp,
     /// When the dossier changed last.
@@ -111,7 +108,6 @@ struct RawCustomer {
     customer_id: String,
     dossier: serde_json::Value,
     revision: i64,
-    command_id: Uuid,
     created_at: jiff_sqlx::Timestamp,
     updated_at: jiff_sqlx::Timestamp,
 }
@@ -126,7 +122,6 @@ impl TryFrom<RawCustomer> for CustomerRow {
             customer_id: CustomerId::try_from(raw.customer_id).map_err(|error| sqlx::Error::Decode(error.into()))?,
             dossier: serde_json::from_value(raw.dossier).map_err(|error| sqlx::Error::Decode(error.into()))?,
             revision: raw.revision,
-            command_id: raw.command_id,
             created_at: raw.created_at.to_jiff(),
             updated_at: raw.updated_at.to_jiff(),
         })
@@ -144,12 +139,12 @@ pub async fn read_customers(
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = sqlx::query_as!(
         RawCustomer,
-        "SELECT account_id, program_id, customer_id, dossier, revision, command_id, created_at, updated_at
+        "SELECT account_id, program_id, customer_id, dossier, revision, created_at, updated_at
          FROM customers WHERE account_id = ANY($1)",
         &ids,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT customers"))
+    .traced("SELECT customers")
     .await?;
     rows.into_iter().map(CustomerRow::try_from).collect()
 }
@@ -169,7 +164,7 @@ pub async fn read_consents(
         &ids,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT marketing_consents"))
+    .traced("SELECT marketing_consents")
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -185,35 +180,32 @@ async fn upsert_customers(
     rows: impl Iterator<Item = &CustomerRow>,
 ) -> Result<(), sqlx::Error> {
     let (mut accounts, mut programs, mut names, mut dossiers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut revisions, mut commands, mut created, mut updated) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut revisions, mut created, mut updated) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {
         accounts.push(row.account_id.0);
         programs.push(row.program_id.to_string());
         names.push(row.customer_id.to_string());
         dossiers.push(serde_json::to_value(&row.dossier).map_err(|error| sqlx::Error::Encode(error.into()))?);
         revisions.push(row.revision);
-        commands.push(row.command_id);
         created.push(row.created_at.to_sqlx());
         updated.push(row.updated_at.to_sqlx());
     }
     sqlx::query!(
-        "INSERT INTO customers (account_id, program_id, customer_id, dossier, revision, command_id, created_at,
-             updated_at)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::bigint[], $6::uuid[],
-             $7::timestamptz[], $8::timestamptz[])
+        "INSERT INTO customers (account_id, program_id, customer_id, dossier, revision, created_at, updated_at)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::bigint[], $6::timestamptz[],
+             $7::timestamptz[])
          ON CONFLICT (account_id) DO UPDATE SET dossier = excluded.dossier, revision = excluded.revision,
-             command_id = excluded.command_id, updated_at = excluded.updated_at",
+             updated_at = excluded.updated_at",
         &accounts,
         &programs,
         &names,
         &dossiers,
         &revisions,
-        &commands,
         &created,
         &updated,
     )
     .execute(connection)
-    .instrument(statement("INSERT customers"))
+    .traced("INSERT customers")
     .await?;
     Ok(())
 }
@@ -242,7 +234,7 @@ async fn insert_consents(
         &decided,
     )
     .execute(connection)
-    .instrument(statement("INSERT marketing_consents"))
+    .traced("INSERT marketing_consents")
     .await?;
     Ok(())
 }
@@ -264,7 +256,7 @@ pub async fn find_account(
         customer_id.as_str(),
     )
     .fetch_optional(connection)
-    .instrument(statement("SELECT names"))
+    .traced("SELECT names")
     .await?;
     Ok(row.map(|row| row.account_id.map(AccountId)))
 }
@@ -281,14 +273,14 @@ pub async fn list_customers(
 ) -> Result<Vec<CustomerRow>, sqlx::Error> {
     let rows = sqlx::query_as!(
         RawCustomer,
-        "SELECT account_id, program_id, customer_id, dossier, revision, command_id, created_at, updated_at
+        "SELECT account_id, program_id, customer_id, dossier, revision, created_at, updated_at
          FROM customers WHERE program_id = $1 AND customer_id > $2 ORDER BY customer_id LIMIT $3",
         program_id.as_str(),
         after.unwrap_or(""),
         limit,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT customers"))
+    .traced("SELECT customers")
     .await?;
     rows.into_iter().map(CustomerRow::try_from).collect()
 }

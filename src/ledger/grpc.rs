@@ -61,7 +61,7 @@ fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> Ent
         fields.refuse("kinds", format!("must have at most {MAX_KINDS} items"));
     }
     let mut kinds = Vec::new();
-    for (i, kind) in request.kinds.iter().enumerate() {
+    for (i, kind) in request.kinds.iter().take(MAX_KINDS).enumerate() {
         // A kind's stored word is its name on the wire.
         let name = proto::EntryKind::try_from(*kind).ok().filter(|kind| *kind != proto::EntryKind::Unspecified);
         match name.and_then(|kind| kind.as_str_name().strip_prefix("ENTRY_KIND_")) {
@@ -117,6 +117,7 @@ const fn write_kind(detail: &Detail) -> proto::EntryKind {
     match detail {
         Detail::ProgramApplied { .. } => proto::EntryKind::ProgramApplied,
         Detail::CustomerEnrolled => proto::EntryKind::CustomerEnrolled,
+        Detail::DossierUpdated { .. } => proto::EntryKind::DossierUpdated,
         Detail::ActivityAccepted { .. } => proto::EntryKind::ActivityAccepted,
         Detail::PointsGranted => proto::EntryKind::PointsGranted,
         Detail::TierChanged { .. } => proto::EntryKind::TierChanged,

@@ -3,12 +3,11 @@
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
-use tracing::Instrument as _;
 
 use crate::book::Entry;
 use crate::book::store::EntryRow;
+use crate::database::Traced as _;
 use crate::ids::{AccountId, EntryId, ProgramId};
-use crate::telemetry::statement;
 
 /// Which of an account's entries to list.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +54,7 @@ pub async fn list_entries(
             limit,
         )
         .fetch_all(connection)
-        .instrument(statement("SELECT ledger_entries"))
+        .traced("SELECT ledger_entries")
         .await?
     } else {
         sqlx::query_as!(
@@ -75,7 +74,7 @@ pub async fn list_entries(
             limit,
         )
         .fetch_all(connection)
-        .instrument(statement("SELECT ledger_entries"))
+        .traced("SELECT ledger_entries")
         .await?
     };
     rows.into_iter().map(seal).collect()
@@ -100,7 +99,7 @@ pub async fn read_entry(
         program_id.as_str(),
     )
     .fetch_optional(connection)
-    .instrument(statement("SELECT ledger_entries"))
+    .traced("SELECT ledger_entries")
     .await?;
     row.map(seal).transpose()
 }

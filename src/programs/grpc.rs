@@ -4,7 +4,9 @@ use jiff::tz::TimeZone;
 use tonic::{Request, Response, Status};
 
 use super::Programs;
-use super::model::{Benefit, Campaign, Conversion, Program, ProgramVersion, Tier};
+use super::model::{
+    Benefit, Campaign, Conversion, Program, ProgramVersion, Tier, Zone, find_campaign_faults, find_tier_faults,
+};
 use crate::error::{Error, Fields};
 use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Rate};
@@ -84,7 +86,7 @@ fn parse_program(program: Option<proto::Program>) -> Result<Program, Error> {
         return Err(fields.into_error());
     };
     let program_id = fields.take("program.program_id", ProgramId::try_from(program.program_id));
-    let display_name = parse_text(&mut fields, "program.display_name", &program.display_name, MAX_DISPLAY_NAME);
+    let display_name = parse_display_name(&mut fields, "program.display_name", &program.display_name);
     let currency = fields.take("program.currency_code", Currency::parse(&program.currency_code));
     let time_zone = parse_time_zone(&mut fields, &program.time_zone);
     let points_per_unit = fields.take("program.points_per_unit", Rate::parse(&program.points_per_unit));
@@ -98,15 +100,24 @@ fn parse_program(program: Option<proto::Program>) -> Result<Program, Error> {
     let tiers: Vec<Option<Tier>> = program
         .tiers
         .into_iter()
+        .take(MAX_TIERS)
         .enumerate()
         .map(|(i, tier)| parse_tier(&mut fields, &format!("program.tiers[{i}]"), tier, currency))
         .collect();
     let campaigns: Vec<Option<Campaign>> = program
         .campaigns
         .into_iter()
+        .take(MAX_CAMPAIGNS)
         .enumerate()
         .map(|(i, campaign)| parse_campaign(&mut fields, &format!("program.campaigns[{i}]"), campaign, currency))
         .collect();
+    let tiers: Option<Vec<Tier>> = tiers.into_iter().collect();
+    let campaigns: Option<Vec<Campaign>> = campaigns.into_iter().collect();
+    let tier_faults = tiers.as_deref().map(find_tier_faults).unwrap_or_default();
+    let campaign_faults = campaigns.as_deref().map(find_campaign_faults).unwrap_or_default();
+    for fault in tier_faults.into_iter().chain(campaign_faults) {
+        fields.refuse(fault.field, fault.description);
+    }
     let parsed = || {
         Some(Program {
             program_id: program_id?,
@@ -114,8 +125,8 @@ fn parse_program(program: Option<proto::Program>) -> Result<Program, Error> {
             currency: currency?,
             time_zone: time_zone?,
             points_per_unit: points_per_unit?,
-            tiers: tiers.into_iter().collect::<Option<_>>()?,
-            campaigns: campaigns.into_iter().collect::<Option<_>>()?,
+            tiers: tiers?,
+            campaigns: campaigns?,
         })
     };
     match parsed() {
@@ -124,15 +135,24 @@ fn parse_program(program: Option<proto::Program>) -> Result<Program, Error> {
     }
 }
 
-fn parse_time_zone(fields: &mut Fields, name: &str) -> Option<TimeZone> {
+/// What people call something: never empty.
+fn parse_display_name(fields: &mut Fields, path: &str, name: &str) -> Option<String> {
+    if name.is_empty() {
+        fields.refuse(path, "must be set");
+        return None;
+    }
+    parse_text(fields, path, name, MAX_DISPLAY_NAME)
+}
+
+fn parse_time_zone(fields: &mut Fields, name: &str) -> Option<Zone> {
     // A zone without an IANA name, such as a fixed offset, would not read back.
-    let zone = TimeZone::get(name).ok().filter(|zone| zone.iana_name().is_some());
+    let zone = TimeZone::get(name).ok().filter(|zone| zone.iana_name().is_some()).map(Zone);
     fields.take("program.time_zone", zone.ok_or("must be an IANA time zone, such as Europe/Berlin"))
 }
 
 fn parse_tier(fields: &mut Fields, path: &str, tier: proto::Tier, currency: Option<Currency>) -> Option<Tier> {
     let tier_id = fields.take(format!("{path}.tier_id"), TierId::try_from(tier.tier_id));
-    let display_name = parse_text(fields, &format!("{path}.display_name"), &tier.display_name, MAX_DISPLAY_NAME);
+    let display_name = parse_display_name(fields, &format!("{path}.display_name"), &tier.display_name);
     let threshold = parse_amount(fields, &format!("{path}.threshold"), tier.threshold.as_ref(), currency);
     if tier.benefits.len() > MAX_BENEFITS {
         fields.refuse(format!("{path}.benefits"), format!("must have at most {MAX_BENEFITS} items"));
@@ -140,6 +160,7 @@ fn parse_tier(fields: &mut Fields, path: &str, tier: proto::Tier, currency: Opti
     let benefits: Vec<Option<Benefit>> = tier
         .benefits
         .into_iter()
+        .take(MAX_BENEFITS)
         .enumerate()
         .map(|(j, benefit)| parse_benefit(fields, &format!("{path}.benefits[{j}]"), benefit))
         .collect();
@@ -153,7 +174,7 @@ fn parse_tier(fields: &mut Fields, path: &str, tier: proto::Tier, currency: Opti
 
 fn parse_benefit(fields: &mut Fields, path: &str, benefit: proto::Benefit) -> Option<Benefit> {
     let benefit_id = fields.take(format!("{path}.benefit_id"), BenefitId::try_from(benefit.benefit_id));
-    let display_name = parse_text(fields, &format!("{path}.display_name"), &benefit.display_name, MAX_DISPLAY_NAME);
+    let display_name = parse_display_name(fields, &format!("{path}.display_name"), &benefit.display_name);
     let description = parse_text(fields, &format!("{path}.description"), &benefit.description, MAX_DESCRIPTION);
     Some(Benefit { benefit_id: benefit_id?, display_name: display_name?, description: description? })
 }
@@ -173,7 +194,7 @@ fn parse_campaign(
         }
     };
     let campaign_id = fields.take(format!("{path}.campaign_id"), CampaignId::try_from(campaign.campaign_id));
-    let display_name = parse_text(fields, &format!("{path}.display_name"), &campaign.display_name, MAX_DISPLAY_NAME);
+    let display_name = parse_display_name(fields, &format!("{path}.display_name"), &campaign.display_name);
     let starts_at = parse_optional_instant(fields, &format!("{path}.starts_at"), campaign.starts_at.as_ref());
     let ends_at = parse_optional_instant(fields, &format!("{path}.ends_at"), campaign.ends_at.as_ref());
     let minimum =
@@ -252,7 +273,7 @@ fn write_program(program: Program) -> proto::Program {
         program_id: program.program_id.to_string(),
         display_name: program.display_name.clone(),
         currency_code: program.currency.code().to_owned(),
-        time_zone: program.time_zone.iana_name().unwrap_or_default().to_owned(),
+        time_zone: program.time_zone.to_string(),
         points_per_unit: program.points_per_unit.to_string(),
         tiers: tiers.collect(),
         campaigns: campaigns.collect(),

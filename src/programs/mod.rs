@@ -33,7 +33,7 @@ pub struct Applied {
     pub version: ProgramVersion,
     /// Whether the document differs from the version before.
     pub changed: bool,
-    /// The version before, if the document changed one.
+    /// The version before, if the document changed one or was only tried.
     pub previous: Option<ProgramVersion>,
 }
 
@@ -47,9 +47,8 @@ impl Programs {
     /// Puts a document in force as a new version, unless it says what is in force already.
     ///
     /// # Errors
-    /// If the document is unsound, changes what cannot change, or cannot be written.
+    /// If the document changes what cannot change, or cannot be written.
     pub async fn apply_program(&self, program: Program, deadline: Option<Instant>) -> Result<Applied, Error> {
-        check_document(&program)?;
         let program_id = program.program_id.clone();
         let written = self.book.submit(ApplyProgram { program }, deadline).await?;
         let mut connection = self.pool.acquire().await?;
@@ -71,13 +70,12 @@ impl Programs {
     /// # Errors
     /// As [`apply_program`](Self::apply_program).
     pub async fn try_program(&self, program: Program) -> Result<Applied, Error> {
-        check_document(&program)?;
         let mut connection = self.pool.acquire().await?;
         let current = store::read_version(&mut connection, &program.program_id, None).await?;
         if let Some(current) = &current {
             check_immutable(&current.program, &program)?;
             if current.program == program {
-                return Ok(Applied { version: current.clone(), changed: false, previous: None });
+                return Ok(Applied { version: current.clone(), changed: false, previous: Some(current.clone()) });
             }
         }
         let version = current.as_ref().map_or(1, |current| current.version.saturating_add(1));
@@ -121,11 +119,6 @@ pub fn current_policy(decision: &Decision<'_>, program_id: &ProgramId) -> Result
     Ok(current.ok_or_else(|| program_not_found(program_id))?.policy.clone())
 }
 
-fn check_document(program: &Program) -> Result<(), Error> {
-    let faults = program.find_faults();
-    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
-}
-
 /// Amounts and calendars on the ledger would change their meaning.
 fn check_immutable(current: &Program, new: &Program) -> Result<(), Refusal> {
     let refuse = |field: &str, is: String| {
@@ -137,7 +130,7 @@ fn check_immutable(current: &Program, new: &Program) -> Result<(), Refusal> {
         return Err(refuse("currency_code", current.currency.code().to_owned()));
     }
     if current.time_zone != new.time_zone {
-        return Err(refuse("time_zone", current.time_zone.iana_name().unwrap_or_default().to_owned()));
+        return Err(refuse("time_zone", current.time_zone.to_string()));
     }
     Ok(())
 }

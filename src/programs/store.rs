@@ -7,13 +7,12 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
-use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::model::{Program, ProgramVersion};
 use crate::book::{Defect, Detail, Entry, Scope, Shelf};
+use crate::database::Traced as _;
 use crate::ids::{AccountId, ProgramId};
-use crate::telemetry::statement;
 
 /// Every version that was ever read. Versions never change, so they are never read twice.
 #[derive(Clone, Debug, Default)]
@@ -106,6 +105,9 @@ impl Shelf for ProgramShelf {
             let programs = read_current(connection, &scope.programs).await?;
             let keys: Vec<_> = programs.iter().map(|(program_id, _, version)| (program_id.clone(), *version)).collect();
             let versions = self.catalogue.read(connection, &keys).await?;
+            if versions.len() != programs.len() {
+                return Err(sqlx::Error::Decode("a program's version in force is missing".into()));
+            }
             for ((program_id, account_id, _), policy) in programs.into_iter().zip(versions) {
                 self.current.insert(program_id, Current { account_id, policy });
             }
@@ -149,7 +151,7 @@ async fn read_current(
         &names,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT programs"))
+    .traced("SELECT programs")
     .await?;
     rows.into_iter()
         .map(|row| Ok((parse_program_id(row.program_id)?, AccountId(row.account_id), row.version)))
@@ -170,7 +172,7 @@ async fn read_versions(
         &versions,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT program_versions"))
+    .traced("SELECT program_versions")
     .await?;
     rows.into_iter().map(|row| parse_version(row.document, row.version, row.applied_at)).collect()
 }
@@ -190,7 +192,7 @@ async fn insert_versions(connection: &mut PgConnection, versions: &[ProgramVersi
         &applied,
     )
     .execute(connection)
-    .instrument(statement("INSERT program_versions"))
+    .traced("INSERT program_versions")
     .await?;
     Ok(())
 }
@@ -216,7 +218,7 @@ async fn upsert_programs(
         &applied,
     )
     .execute(connection)
-    .instrument(statement("INSERT programs"))
+    .traced("INSERT programs")
     .await?;
     Ok(())
 }
@@ -238,7 +240,7 @@ pub async fn read_version(
         version,
     )
     .fetch_optional(connection)
-    .instrument(statement("SELECT program_versions"))
+    .traced("SELECT program_versions")
     .await?;
     row.map(|row| parse_version(row.document, row.version, row.applied_at)).transpose()
 }
@@ -259,7 +261,7 @@ pub async fn read_version_number_at(
         at.to_sqlx() as _,
     )
     .fetch_one(connection)
-    .instrument(statement("SELECT program_versions"))
+    .traced("SELECT program_versions")
     .await
 }
 
@@ -280,7 +282,7 @@ pub async fn list_versions(
         limit,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT program_versions"))
+    .traced("SELECT program_versions")
     .await?;
     rows.into_iter().map(|row| parse_version(row.document, row.version, row.applied_at)).collect()
 }

@@ -8,6 +8,9 @@ use crate::clock::truncate_to_micros;
 use crate::error::Fields;
 use crate::money::{Currency, Money};
 
+/// The beginning of the year 1, before which `google.protobuf.Timestamp` has no instants, nor Postgres for long.
+const FIRST_SECOND: i64 = -62_135_596_800;
+
 /// Parses an instant that may be absent; truncated to microseconds.
 pub fn parse_optional_instant(
     fields: &mut Fields,
@@ -15,8 +18,8 @@ pub fn parse_optional_instant(
     instant: Option<&prost_types::Timestamp>,
 ) -> Option<Timestamp> {
     let instant = instant?;
-    let parsed =
-        Timestamp::new(instant.seconds, instant.nanos).ok().filter(|_| (0..1_000_000_000).contains(&instant.nanos));
+    let is_valid = instant.seconds >= FIRST_SECOND && (0..1_000_000_000).contains(&instant.nanos);
+    let parsed = Timestamp::new(instant.seconds, instant.nanos).ok().filter(|_| is_valid);
     fields.take(field, parsed.map(truncate_to_micros).ok_or("must be a valid google.protobuf.Timestamp"))
 }
 

@@ -26,7 +26,7 @@ where
     let (outcomes, answers) = mpsc::channel(MAX_IN_FLIGHT);
     let work = async move {
         let mut under_way = FuturesUnordered::new();
-        let mut is_open = true;
+        let (mut is_open, mut broken) = (true, None);
         while is_open || !under_way.is_empty() {
             tokio::select! {
                 item = input.message(), if is_open && under_way.len() < MAX_IN_FLIGHT => match item {
@@ -34,14 +34,21 @@ where
                         let outcome = begin(item).await;
                         under_way.push(outcome);
                     }
-                    // The caller's stream ended or broke; what was taken from it is carried out.
-                    Ok(None) | Err(_) => is_open = false,
+                    Ok(None) => is_open = false,
+                    // What was taken from the stream before it broke is carried out; then the caller is told.
+                    Err(status) => {
+                        is_open = false;
+                        broken = Some(status);
+                    }
                 },
                 Some(outcome) = under_way.next() => {
                     // A caller that does not listen any more still gets its items written.
                     let _ = outcomes.send(Ok(outcome)).await;
                 }
             }
+        }
+        if let Some(status) = broken {
+            let _ = outcomes.send(Err(status)).await;
         }
     };
     tokio::spawn(work.in_current_span());

@@ -3,7 +3,6 @@
 use std::any::TypeId;
 
 use crate::book::{Actor, Command, CommandKey, Decision, Defect, Detail, EntryReason, Halt, Key, Name, NameUse, Post};
-use crate::customers::store::CustomerShelf;
 use crate::customers::{customer_not_found, enrol_by_name, require_customer};
 use crate::error::{Reason, Refusal};
 use crate::ids::{CampaignId, CustomerId, IdempotencyKey, ProgramId, ReferralCode};
@@ -126,12 +125,7 @@ impl Command for CreateReferral {
     }
 
     fn shelves(&self) -> Vec<TypeId> {
-        vec![
-            TypeId::of::<ProgramShelf>(),
-            TypeId::of::<CustomerShelf>(),
-            TypeId::of::<StandingShelf>(),
-            TypeId::of::<ReferralShelf>(),
-        ]
+        vec![TypeId::of::<ProgramShelf>(), TypeId::of::<StandingShelf>(), TypeId::of::<ReferralShelf>()]
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
@@ -163,7 +157,7 @@ impl Command for CreateReferral {
             detail: Detail::ReferralCreated {
                 campaign_id: campaign.campaign_id.clone(),
                 referrer: referrer.account_id,
-                expires_at: campaign.expiry_of(created_at, &policy.program.time_zone),
+                expires_at: campaign.expiry_of(created_at, &policy.program.time_zone.0),
             },
             movement: None,
             actor: Actor::Caller,

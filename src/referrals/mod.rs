@@ -5,7 +5,7 @@ pub mod grpc;
 pub mod model;
 pub mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
@@ -226,14 +226,17 @@ async fn name_referrals(connection: &mut PgConnection, referrals: Vec<Referral>)
         referrals.iter().flat_map(|referral| [referral.referee, referral.referrer]).collect();
     let names: BTreeMap<AccountId, CustomerId> =
         read_customers(connection, &accounts).await?.into_iter().map(|row| (row.account_id, row.customer_id)).collect();
-    let codes = store::read_codes(connection, &accounts).await?;
+    let referrers: BTreeSet<AccountId> = referrals.iter().map(|referral| referral.referrer).collect();
+    let codes: BTreeMap<(AccountId, CampaignId), ReferralCode> =
+        store::read_codes(connection, &referrers.into_iter().collect::<Vec<_>>())
+            .await?
+            .into_iter()
+            .map(|(owner, code)| ((owner, code.campaign_id), code.code))
+            .collect();
     let name = |referral: Referral| NamedReferral {
         referee: names.get(&referral.referee).cloned(),
         referrer: names.get(&referral.referrer).cloned(),
-        code: codes
-            .iter()
-            .find(|(owner, code)| *owner == referral.referrer && code.campaign_id == referral.campaign_id)
-            .map(|(_, code)| code.code.clone()),
+        code: codes.get(&(referral.referrer, referral.campaign_id.clone())).cloned(),
         referral,
     };
     Ok(referrals.into_iter().map(name).collect())

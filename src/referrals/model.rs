@@ -96,7 +96,7 @@ pub const fn qualifies(campaign: &Campaign, amount: i64) -> bool {
 /// entered at the till just after paying, and before the referral's end.
 #[must_use]
 pub fn is_in_window(program: &Program, referral: &Referral, happened_at: Timestamp) -> bool {
-    let local_day = |instant: Timestamp| instant.to_zoned(program.time_zone.clone()).date();
+    let local_day = |instant: Timestamp| instant.to_zoned(program.time_zone.0.clone()).date();
     local_day(happened_at) >= local_day(referral.created_at)
         && referral.expires_at.is_none_or(|expires_at| happened_at < expires_at)
 }

@@ -6,14 +6,13 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
-use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::model::{Code, Referral, State, expire};
 use crate::book::store::EntryRow;
 use crate::book::{Account, Defect, Detail, Entry, Post, Scope, Shelf};
+use crate::database::Traced as _;
 use crate::ids::{AccountId, CampaignId, EntryId, ProgramId, ReferralCode};
-use crate::telemetry::statement;
 
 /// The codes and referrals of a batch.
 #[derive(Default)]
@@ -111,6 +110,7 @@ impl Shelf for ReferralShelf {
             Detail::ReferralExpired => self.end(entry, State::Expired { seq: Some(seq), at })?,
             Detail::ProgramApplied { .. }
             | Detail::CustomerEnrolled
+            | Detail::DossierUpdated { .. }
             | Detail::ActivityAccepted { .. }
             | Detail::PointsGranted
             | Detail::TierChanged { .. } => {}
@@ -155,7 +155,7 @@ async fn read_pending_referrers(
         &ids,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT referrals"))
+    .traced("SELECT referrals")
     .await?;
     Ok(rows.into_iter().map(|row| (AccountId(row.account_id), AccountId(row.referrer_account_id))).collect())
 }
@@ -174,7 +174,7 @@ pub async fn read_codes(
         &ids,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT referral_codes"))
+    .traced("SELECT referral_codes")
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -212,7 +212,7 @@ async fn insert_codes<'a>(
         &created,
     )
     .execute(connection)
-    .instrument(statement("INSERT referral_codes"))
+    .traced("INSERT referral_codes")
     .await?;
     Ok(())
 }
@@ -286,7 +286,7 @@ pub async fn read_referrals(
         &ids,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT referrals"))
+    .traced("SELECT referrals")
     .await?;
     rows.into_iter().map(Referral::try_from).collect()
 }
@@ -365,7 +365,7 @@ async fn upsert_referrals(
         &rows.referee_reward_seq as _,
     )
     .execute(connection)
-    .instrument(statement("INSERT referrals"))
+    .traced("INSERT referrals")
     .await?;
     Ok(())
 }
@@ -387,7 +387,7 @@ pub async fn find_code(
         code.as_str(),
     )
     .fetch_optional(connection)
-    .instrument(statement("SELECT referral_codes"))
+    .traced("SELECT referral_codes")
     .await?;
     row.map(|row| {
         let code = Code {
@@ -434,7 +434,7 @@ pub async fn list_referrals(
         limit,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT referrals"))
+    .traced("SELECT referrals")
     .await?;
     rows.into_iter().map(Referral::try_from).collect()
 }
@@ -510,7 +510,7 @@ async fn read_purchases_of_pending(
         &ids,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT ledger_entries"))
+    .traced("SELECT ledger_entries")
     .await?;
     rows.into_iter().map(Entry::try_from).collect()
 }

@@ -177,6 +177,7 @@ fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::Reward {
         EntryReason::Other
         | EntryReason::ProgramApplied
         | EntryReason::Enrolment
+        | EntryReason::DossierUpdate
         | EntryReason::ThresholdReached
         | EntryReason::CodeRequested
         | EntryReason::Referral

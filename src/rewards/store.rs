@@ -5,14 +5,12 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
-use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::book::store::EntryRow;
 use crate::book::{Balance, Defect, Detail, Entry, Scope, Shelf};
-use crate::database::Fetch;
+use crate::database::{Fetch, Traced as _};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
-use crate::telemetry::statement;
 
 /// The lots of a batch, and what callers wrote beside their grants.
 #[derive(Default)]
@@ -71,7 +69,7 @@ async fn insert_lots(connection: &mut PgConnection, lots: &BTreeMap<EntryId, i64
         &points,
     )
     .execute(connection)
-    .instrument(statement("INSERT lots"))
+    .traced("INSERT lots")
     .await?;
     Ok(())
 }
@@ -87,7 +85,7 @@ async fn insert_notes(connection: &mut PgConnection, notes: &[(EntryId, String)]
         &texts as _,
     )
     .execute(connection)
-    .instrument(statement("INSERT entry_notes"))
+    .traced("INSERT entry_notes")
     .await?;
     Ok(())
 }
@@ -109,7 +107,7 @@ pub fn fetch_balances() -> Fetch<(ProgramId, CustomerId), Balance> {
                 &customers as _,
             )
             .fetch_all(&pool)
-            .instrument(statement("SELECT accounts"))
+            .traced("SELECT accounts")
             .await?;
             let mut balances = vec![None; keys.len()];
             for row in rows {
@@ -154,7 +152,7 @@ pub async fn list_grants(
         limit,
     )
     .fetch_all(&mut *connection)
-    .instrument(statement("SELECT lots"))
+    .traced("SELECT lots")
     .await?;
     let entries: Vec<Entry> = rows.into_iter().map(Entry::try_from).collect::<Result<_, _>>()?;
     let seqs: Vec<i64> = entries.iter().map(|entry| entry.id.account_seq).collect();
@@ -164,7 +162,7 @@ pub async fn list_grants(
         &seqs,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT entry_notes"))
+    .traced("SELECT entry_notes")
     .await?;
     let mut notes: BTreeMap<i64, String> = notes.into_iter().map(|row| (row.account_seq, row.note)).collect();
     let with_note = |entry: Entry| {

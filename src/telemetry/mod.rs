@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::trace::{SpanContext, Status, TraceContextExt as _, TracerProvider as _};
+use opentelemetry::trace::{Status, TraceContextExt as _, TracerProvider as _};
 use opentelemetry::{KeyValue, StringValue};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Span, Subscriber};
@@ -25,6 +25,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use export::Collector;
 pub use logs::{LogFormat, Logs};
+pub use opentelemetry::trace::SpanContext;
 pub use rpc::{Deadline, RpcBody, RpcFuture, RpcLayer, RpcService, record_program, record_reason};
 
 use export::Counters;

@@ -54,7 +54,7 @@ impl proto::tier_service_server::TierService for Tiers {
 }
 
 fn write_customer_tier(customer_tier: &CustomerTier, customer_id: CustomerId) -> proto::CustomerTier {
-    let CustomerTier { standing, causes, policy, tier, as_of } = customer_tier;
+    let CustomerTier { standing, changed, cause, policy, tier, as_of } = customer_tier;
     let money = |minor| Some(write_money(policy.program.money(minor)));
     let next = next_tier(&policy.program, &standing.tier_id, standing.qualifying_spend);
     proto::CustomerTier {
@@ -71,7 +71,8 @@ fn write_customer_tier(customer_tier: &CustomerTier, customer_id: CustomerId) ->
             missing: money(missing),
         }),
         benefits: tier.benefits.iter().map(write_benefit).collect(),
-        cause_entry_ids: causes.iter().map(ToString::to_string).collect(),
+        cause_entry_ids: vec![cause.to_string()],
+        entry_id: changed.to_string(),
         as_of: Some(write_instant(*as_of)),
     }
 }

@@ -37,8 +37,10 @@ pub struct Tiers {
 pub struct CustomerTier {
     /// The standing.
     pub standing: Standing,
-    /// The entry that changed the tier, and the one that caused the change.
-    pub causes: [EntryId; 2],
+    /// The entry that changed the tier.
+    pub changed: EntryId,
+    /// The entry that caused the change.
+    pub cause: EntryId,
     /// The program version in force at `as_of`.
     pub policy: Arc<ProgramVersion>,
     /// The tier held: as the version in force has it, or else as the version that decided had it.
@@ -83,8 +85,9 @@ impl Tiers {
             Some(tier) => tier.clone(),
             None => self.tier_when_decided(program_id, &standing).await?,
         };
-        let causes = [standing.changed_seq, standing.cause_seq].map(|account_seq| EntryId { account_id, account_seq });
-        Ok(CustomerTier { standing, causes, policy, tier, as_of: as_of.unwrap_or(now) })
+        let [changed, cause] =
+            [standing.changed_seq, standing.cause_seq].map(|account_seq| EntryId { account_id, account_seq });
+        Ok(CustomerTier { standing, changed, cause, policy, tier, as_of: as_of.unwrap_or(now) })
     }
 
     async fn find_as_of(

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool};
-use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::model::Standing;
 use crate::book::store::EntryRow;
 use crate::book::{Defect, Detail, Entry, Scope, Shelf};
-use crate::database::Fetch;
+use crate::database::{Fetch, Traced as _};
 use crate::ids::{AccountId, CustomerId, ProgramId, TierId};
-use crate::telemetry::statement;
 
 /// The standings of a batch.
 #[derive(Default)]
@@ -84,6 +82,7 @@ impl Shelf for StandingShelf {
             }
             Detail::ProgramApplied { .. }
             | Detail::CustomerEnrolled
+            | Detail::DossierUpdated { .. }
             | Detail::PointsGranted
             | Detail::ReferralCodeCreated { .. }
             | Detail::ReferralCreated { .. }
@@ -124,7 +123,7 @@ async fn read_standings(
         &ids,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT standings"))
+    .traced("SELECT standings")
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -177,7 +176,7 @@ async fn upsert_standings<'a>(
         &purchases,
     )
     .execute(connection)
-    .instrument(statement("INSERT standings"))
+    .traced("INSERT standings")
     .await?;
     Ok(())
 }
@@ -211,7 +210,7 @@ pub fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding> {
                 &customers as _,
             )
             .fetch_all(&pool)
-            .instrument(statement("SELECT standings"))
+            .traced("SELECT standings")
             .await?;
             let mut found = vec![None; keys.len()];
             for row in rows {
@@ -256,7 +255,7 @@ pub async fn list_changes(
         limit,
     )
     .fetch_all(connection)
-    .instrument(statement("SELECT ledger_entries"))
+    .traced("SELECT ledger_entries")
     .await?;
     rows.into_iter().map(Entry::try_from).collect()
 }

@@ -1,5 +1,6 @@
 //! A service of its own for each test: its database, its clock, its clients.
 
+use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,7 +25,10 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::Status;
 use tonic::transport::Channel;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
+
+use crate::collector::install_tracer;
 
 /// The program that most tests use.
 pub const SHOP: &str = "shop";
@@ -121,6 +125,7 @@ impl Service {
 
     /// A service that reaches its database by these options, such as through a proxy.
     pub async fn start_with(database: Database, options: PgConnectOptions, clock: Clock) -> Self {
+        install_tracer();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -488,5 +493,43 @@ pub async fn assert_refuses_bad_pages<T: std::fmt::Debug, F: Future<Output = Res
     assert!(!foreign_token.is_empty());
     for token in ["%%%", "AA", "0", foreign_token] {
         assert_refused(list(10, token.to_owned()).await, tonic::Code::OutOfRange, "PAGE_TOKEN_INVALID");
+    }
+}
+
+impl Service {
+    /// A service in another process, by the machine's clock.
+    pub async fn at(address: SocketAddr, database: Database) -> Self {
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        Self { database, clock: Clock::system(), channel, stop: None, running: None }
+    }
+
+    /// A service's way to stop in order, for whoever looks at how it does so.
+    pub fn take_stop(&mut self) -> (oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+        (self.stop.take().unwrap(), self.running.take().unwrap())
+    }
+
+    pub fn health(&self) -> HealthClient<Channel> {
+        HealthClient::new(self.channel.clone())
+    }
+}
+
+/// Asserts that an item's error is what a single call was refused with.
+#[track_caller]
+pub fn assert_same_error(item: &tonic_types::Status, single: &Status) {
+    assert_eq!((item.code, item.message.as_str()), (single.code().into(), single.message()));
+    let whole: tonic_types::Status = prost::Message::decode(single.details()).unwrap();
+    assert!(!item.details.is_empty());
+    let types = |status: &tonic_types::Status| -> Vec<String> {
+        status.details.iter().map(|detail| detail.type_url.clone()).collect()
+    };
+    assert_eq!(types(item), types(&whole));
+    for (detail, expected) in item.details.iter().zip(&whole.details) {
+        // The metadata of an `ErrorInfo` is a map, whose bytes come in any order.
+        if detail.type_url.ends_with("google.rpc.ErrorInfo") {
+            let read = |bytes: &[u8]| <tonic_types::pb::ErrorInfo as prost::Message>::decode(bytes).unwrap();
+            assert_eq!(read(&detail.value), read(&expected.value));
+        } else {
+            assert_eq!(detail, expected);
+        }
     }
 }

@@ -10,7 +10,11 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod binary;
+mod collector;
 mod harness;
+mod patience;
+mod proxy;
 
 mod activities;
 mod benefits;

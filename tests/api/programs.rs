@@ -50,10 +50,7 @@ async fn apply_program_makes_a_new_program_that_reads_back() {
     let service = Service::start().await;
     let applied = service.apply(shop()).await.unwrap();
     let expected = version(shop(), 1, Some(at(START)));
-    assert_eq!(
-        applied,
-        proto::ApplyProgramResponse { version: Some(expected.clone()), changed: true, previous: None }
-    );
+    assert_eq!(applied, proto::ApplyProgramResponse { version: Some(expected.clone()), changed: true, previous: None });
     assert_eq!(get(&service, 0).await.unwrap(), expected);
     assert_eq!(get(&service, 1).await.unwrap(), expected);
 }
@@ -79,11 +76,8 @@ async fn apply_program_changed_becomes_version_2_and_keeps_version_1() {
     let applied = service.apply(renamed("Store")).await.unwrap();
     let first = version(shop(), 1, Some(at(START)));
     let second = version(renamed("Store"), 2, Some(at("2026-02-01T00:00:00Z")));
-    let expected = proto::ApplyProgramResponse {
-        version: Some(second.clone()),
-        changed: true,
-        previous: Some(first.clone()),
-    };
+    let expected =
+        proto::ApplyProgramResponse { version: Some(second.clone()), changed: true, previous: Some(first.clone()) };
     assert_eq!(applied, expected);
     let service = service.restart().await;
     assert_eq!(get(&service, 0).await.unwrap(), second);
@@ -129,8 +123,7 @@ async fn apply_program_with_validate_only_of_the_current_document_answers_with_i
     service.apply_shop().await;
     let tried = validate(&service, shop()).await.unwrap();
     let first = version(shop(), 1, Some(at(START)));
-    let expected =
-        proto::ApplyProgramResponse { version: Some(first.clone()), changed: false, previous: Some(first) };
+    let expected = proto::ApplyProgramResponse { version: Some(first.clone()), changed: false, previous: Some(first) };
     assert_eq!(tried, expected);
 }
 

@@ -176,6 +176,7 @@ impl Report {
             self.line(&Line::Ratio { name: name.clone(), clients: *clients, ratio: *ratio })?;
         }
         let mut text = table(&medians).trim_fmt();
+        text.push_str("\nlatencies in µs");
         for (name, clients, ratio) in ratios {
             text.push_str(&format!("\n{name:<17} {ratio:.2} at {clients} clients"));
         }
@@ -226,15 +227,8 @@ fn medians(samples: &[Sample]) -> Vec<(usize, Sample)> {
 /// The middle of these, or between the two middle ones; 0 of none.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    let upper = values.get(values.len() / 2).copied().unwrap_or_default();
-    match values.len() % 2 {
-        0 => values
-            .len()
-            .checked_div(2)
-            .and_then(|middle| values.get(middle.checked_sub(1)?))
-            .map_or(upper, |lower| (lower + upper) / 2.0),
-        _ => upper,
-    }
+    let at = |place: usize| values.get(place).copied().unwrap_or_default();
+    f64::midpoint(at(values.len().saturating_sub(1) / 2), at(values.len() / 2))
 }
 
 /// Name, clients and value of each ratio whose two sides were measured.
@@ -256,7 +250,7 @@ fn ratios(medians: &[Sample]) -> Vec<(String, u32, f64)> {
 }
 
 fn table(medians: &[Sample]) -> Table {
-    let headings = ["", "Clients", "Calls/s", "Mean µs", "p50 µs", "p90 µs", "p99 µs", "p99.9 µs", "Errors"];
+    let headings = ["", "Clients", "Calls/s", "Mean", "p50", "p90", "p99", "p99.9", "Errors"];
     let mut table = output::table(headings);
     for sample in medians {
         let mut row = vec![
@@ -272,6 +266,7 @@ fn table(medians: &[Sample]) -> Table {
         row.push(grouped(sample.error_count()));
         table.add_row(row.into_iter().map(Cell::new));
     }
+    output::keep_whole(&mut table, 0, "purchase".len());
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -1,0 +1,104 @@
+//! The program itself, as a child process.
+
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sqlx::postgres::PgConnectOptions;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+use crate::patience::within;
+
+/// `goldbook serve`, on a port of its own.
+pub struct Serving {
+    pub address: SocketAddr,
+    child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+}
+
+/// How a program that ended by itself did so.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The program with nothing from this process's environment that would change what it does.
+fn goldbook() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_goldbook"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if ["GOLDBOOK_", "OTEL_", "PG", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(&*name);
+        }
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Runs the program to its end.
+pub async fn run(args: &[&str]) -> Ended {
+    let output = within("the program", goldbook().args(args).output()).await.unwrap();
+    Ended {
+        status: output.status,
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A Postgres on a Unix socket as a URL.
+pub fn url(options: &PgConnectOptions) -> String {
+    let socket = options.get_socket().unwrap().to_str().unwrap().replace('/', "%2F");
+    let (role, port, database) = (options.get_username(), options.get_port(), options.get_database().unwrap());
+    format!("postgres://{role}@{socket}:{port}/{database}?sslmode=disable")
+}
+
+impl Serving {
+    /// Starts a service on this database, and returns when it listens.
+    pub async fn start(database: &PgConnectOptions, environment: &[(&str, &str)]) -> Self {
+        let mut command = goldbook();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &url(database)]);
+        command.envs(environment.iter().copied());
+        let mut child = command.spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listening = async {
+            loop {
+                let line = log.next_line().await.unwrap().expect("the service ended before it listened");
+                let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+                if line["fields"]["message"] == "listening" {
+                    return line["fields"]["address"].as_str().unwrap().parse().unwrap();
+                }
+            }
+        };
+        let address = within("listening", listening).await;
+        Self { address, child, log }
+    }
+
+    /// Tells the service to stop.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// Waits until the service has ended; what it logged since it began to listen.
+    pub async fn wait(mut self) -> (ExitStatus, Vec<serde_json::Value>) {
+        let rest = async {
+            let mut lines = Vec::new();
+            while let Some(line) = self.log.next_line().await.unwrap() {
+                lines.push(serde_json::from_str(&line).unwrap());
+            }
+            lines
+        };
+        let lines = within("the end of the log", rest).await;
+        (within("the end of the service", self.child.wait()).await.unwrap(), lines)
+    }
+
+    /// Ends the service without a warning.
+    pub async fn kill(self) {
+        self.signal(Signal::SIGKILL);
+        let (status, _) = self.wait().await;
+        assert!(!status.success());
+    }
+}

@@ -1,0 +1,111 @@
+//! A collector of traces in the test process: every service of the process traces into it, over OTLP.
+
+use std::collections::VecDeque;
+use std::sync::{LazyLock, Mutex, mpsc};
+
+use goldbook::telemetry::{self, Collector, LogFormat, Logs, Telemetry, TraceId};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status};
+
+pub use opentelemetry_proto::tonic::trace::v1::Span;
+pub use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+
+use crate::patience::until;
+
+/// The process's one tracer.
+static TRACER: LazyLock<Telemetry> = LazyLock::new(install);
+/// The newest spans; the oldest make room for them.
+static RECEIVED: Mutex<VecDeque<Span>> = Mutex::new(VecDeque::new());
+const MOST_SPANS: usize = 100_000;
+
+/// The span that calls of [`traced`] have as their parent.
+pub const CALLER: [u8; 8] = 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes();
+
+struct Receiver;
+
+#[tonic::async_trait]
+impl TraceService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let mut received = RECEIVED.lock().unwrap();
+        for resource in request.into_inner().resource_spans {
+            received.extend(resource.scope_spans.into_iter().flat_map(|scope| scope.spans));
+        }
+        let surplus = received.len().saturating_sub(MOST_SPANS);
+        received.drain(..surplus);
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+fn install() -> Telemetry {
+    let (send_address, address) = mpsc::channel();
+    // A runtime of its own, since the tests' come and go.
+    std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            send_address.send(listener.local_addr().unwrap()).unwrap();
+            let receiver = TraceServiceServer::new(Receiver).max_decoding_message_size(usize::MAX);
+            let server = Server::builder().add_service(receiver);
+            server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+        });
+    });
+    let collector = Collector::At(format!("http://{}", address.recv().unwrap()));
+    // Tests break things on purpose; their log is only of interest to whoever asks for it.
+    let filter = std::env::var("GOLDBOOK_LOG").unwrap_or_else(|_| "off".to_owned());
+    telemetry::init("test", &collector, &Logs { filter, format: LogFormat::Plain }).unwrap()
+}
+
+/// Makes sure that services of this process are traced.
+pub fn install_tracer() {
+    LazyLock::force(&TRACER);
+}
+
+/// A request that belongs to a new trace of its caller's.
+pub fn traced<T>(message: T) -> (TraceId, Request<T>) {
+    let trace = TraceId(rand::random());
+    let mut request = Request::new(message);
+    let caller = u64::from_be_bytes(CALLER);
+    request.metadata_mut().insert("traceparent", format!("00-{trace}-{caller:016x}-01").parse().unwrap());
+    (trace, request)
+}
+
+/// Looks at what the collector has received until `find` finds what it looks for.
+pub async fn find_spans<T>(what: &str, find: impl Fn(&[Span]) -> Option<T>) -> T {
+    until(what, async || {
+        TRACER.flush().await;
+        find(RECEIVED.lock().unwrap().make_contiguous())
+    })
+    .await
+}
+
+/// The server span of a trace.
+pub async fn find_server_span(trace: TraceId) -> Span {
+    find_spans("the server span", |spans| {
+        let is_server = |span: &&Span| span.trace_id == trace.0 && span.kind() == SpanKind::Server;
+        spans.iter().find(is_server).cloned()
+    })
+    .await
+}
+
+/// Whether a span links to another.
+pub fn links_to(from: &Span, to: &Span) -> bool {
+    from.links.iter().any(|link| link.trace_id == to.trace_id && link.span_id == to.span_id)
+}
+
+/// An attribute as text.
+pub fn attribute(span: &Span, key: &str) -> Option<String> {
+    let KeyValue { value, .. } = span.attributes.iter().find(|attribute| attribute.key == key)?;
+    match value {
+        Some(AnyValue { value: Some(Value::StringValue(text)) }) => Some(text.clone()),
+        Some(AnyValue { value: Some(Value::IntValue(number)) }) => Some(number.to_string()),
+        other => panic!("{key} is {other:?}"),
+    }
+}

@@ -1,0 +1,117 @@
+//! A service that is killed between commit and reply: the caller asks another one again, and the ledger has one row.
+
+use goldbook::clock::Clock;
+use goldbook::proto;
+use tonic::{Code, Status};
+
+use super::count;
+use crate::binary::Serving;
+use crate::harness::{Database, SHOP, Service, create_customer, create_referral, purchase, reason};
+use crate::patience::within;
+use crate::proxy::{Fault, Proxy};
+
+/// Lets a service carry `call` out on this database, and kills it before it can answer.
+async fn kill_before_reply<T: Send + 'static, F>(database: &Database, call: impl FnOnce(Service) -> F)
+where
+    F: Future<Output = Result<T, Status>> + Send + 'static,
+{
+    let proxy = Proxy::before(database);
+    let serving = Serving::start(&proxy.options(), &[]).await;
+    let doomed = Service::at(serving.address, database.clone()).await;
+    proxy.break_commits([Fault::KeepAnswer]);
+    let call = tokio::spawn(call(doomed));
+    proxy.struck(1).await;
+    serving.kill().await;
+    assert!(within("the end of the call", call).await.unwrap().is_err(), "a killed service answered");
+}
+
+/// The service that lives on.
+async fn start() -> Service {
+    let service = Service::start_on(Database::create().await, Clock::system()).await;
+    service.apply_shop().await;
+    service
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grant_reward_is_a_replay_on_another_service_when_the_first_was_killed_before_its_reply() {
+    let service = start().await;
+    service.enrol("anna").await;
+    kill_before_reply(&service.database, |doomed| async move { doomed.grant("anna", 100, "gift").await }).await;
+    let written = service.entries("anna").await.pop().unwrap();
+    assert_eq!(written.kind(), proto::EntryKind::PointsGranted);
+    let restarted = Service::start_on(service.database.clone(), Clock::system()).await;
+    for service in [&service, &restarted] {
+        let again = service.grant("anna", 100, "gift").await.unwrap();
+        assert!(again.replayed);
+        assert_eq!(again.reward.unwrap().reward_id, written.entry_id);
+    }
+    assert_eq!(count(&service.database, "ledger_entries WHERE kind = 'points_granted'").await, 1);
+    assert_eq!(service.available("anna").await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn record_activity_is_a_replay_on_another_service_when_the_first_was_killed_before_its_reply() {
+    let service = start().await;
+    let code = service.share_code("anna", "friends").await;
+    service.refer("ben", &code).await;
+    let request = purchase("ben", "order-1", "250.00", Clock::system().now());
+    let repeated = request.clone();
+    kill_before_reply(&service.database, |doomed| async move { doomed.activities().record_activity(request).await })
+        .await;
+    let again = service.activities().record_activity(repeated).await.unwrap().into_inner();
+    assert!(again.replayed && again.referral_converted);
+    assert_eq!(again.points_earned, 250);
+    assert_eq!(again.tier_change.unwrap().to_tier_id, "silver");
+    assert_eq!(count(&service.database, "activities").await, 1);
+    assert_eq!((service.available("ben").await, service.available("anna").await), (500, 500));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn create_referral_is_a_replay_on_another_service_when_the_first_was_killed_before_its_reply() {
+    let service = start().await;
+    let code = service.share_code("anna", "friends").await;
+    let request = create_referral("ben", &code);
+    kill_before_reply(&service.database, |doomed| async move { doomed.referrals().create_referral(request).await })
+        .await;
+    let again = service.referrals().create_referral(create_referral("ben", &code)).await.unwrap().into_inner();
+    assert!(again.replayed);
+    assert_eq!(again.referral.unwrap().referrer_customer_id, "anna");
+    assert_eq!(count(&service.database, "referrals").await, 1);
+    assert_eq!(count(&service.database, "customers").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn create_customer_is_a_replay_on_another_service_when_the_first_was_killed_before_its_reply() {
+    let service = start().await;
+    let request = create_customer("anna", "enrol");
+    kill_before_reply(&service.database, |doomed| async move { doomed.customers().create_customer(request).await })
+        .await;
+    let again = service.customers().create_customer(create_customer("anna", "enrol")).await.unwrap().into_inner();
+    assert!(again.replayed);
+    assert_eq!(again.customer.unwrap().customer_id, "anna");
+    assert_eq!(count(&service.database, "customers").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn update_customer_with_an_etag_lands_once_when_the_service_is_killed_before_its_reply() {
+    let service = start().await;
+    let mut customers = service.customers();
+    let created = customers.create_customer(create_customer("anna", "enrol")).await.unwrap().into_inner();
+    let customer = proto::Customer { given_name: "Anna".to_owned(), ..created.customer.unwrap() };
+    let update = proto::UpdateCustomerRequest {
+        program_id: SHOP.to_owned(),
+        customer: Some(customer.clone()),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["given_name".to_owned()] }),
+    };
+    let repeated = update.clone();
+    kill_before_reply(&service.database, |doomed| async move { doomed.customers().update_customer(update).await })
+        .await;
+    // The etag protects: who repeats with the old one learns that the dossier changed, and reads their own change.
+    let again = customers.update_customer(repeated).await.unwrap_err();
+    assert_eq!((again.code(), reason(&again).as_str()), (Code::Aborted, "ETAG_MISMATCH"));
+    let request = proto::GetCustomerRequest { program_id: SHOP.to_owned(), customer_id: "anna".to_owned() };
+    let read = customers.get_customer(request).await.unwrap().into_inner().customer.unwrap();
+    assert_eq!(read.given_name, "Anna");
+    assert_ne!(read.etag, customer.etag);
+    assert_eq!(count(&service.database, "customers WHERE revision = 2").await, 1);
+}

@@ -1,0 +1,228 @@
+//! What waits in a lane, while the batch before it does not end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use goldbook::proto;
+use goldbook::proto::batch_grant_rewards_response::Outcome;
+use tokio::task::JoinHandle;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt as _;
+
+use super::{count, sabotage, start_behind_proxy};
+use crate::collector::{attribute, find_server_span, find_spans, links_to, traced};
+use crate::harness::{SHOP, Service, create_customer, grant_reward, reason};
+use crate::patience::{answer_at, until, within};
+
+type Granting = JoinHandle<Result<proto::GrantRewardResponse, Status>>;
+
+/// Calls `GrantReward` beside the test.
+fn begin_grant(service: &Service, customer_id: &str, key: &str) -> Granting {
+    let mut rewards = service.rewards();
+    let request = grant_reward(customer_id, 1, key);
+    tokio::spawn(async move { Ok(rewards.grant_reward(request).await?.into_inner()) })
+}
+
+async fn assert_granted(granting: Granting) {
+    let granted = within("the grant", granting).await.unwrap().unwrap();
+    assert!(!granted.replayed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grant_reward_whose_deadline_passed_before_its_batch_began_is_not_carried_out() {
+    let (service, proxy) = start_behind_proxy().await;
+    service.enrol("anna").await;
+    proxy.hold_commits();
+    let before = begin_grant(&service, "anna", "before");
+    proxy.holds(1).await;
+
+    let deadline = Duration::from_millis(600);
+    let mut request = Request::new(grant_reward("anna", 1, "hurried"));
+    request.set_timeout(deadline);
+    let mut rewards = service.rewards();
+    let status = answer_at(deadline, rewards.grant_reward(request)).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+
+    let after = begin_grant(&service, "anna", "after");
+    proxy.release_commits();
+    assert_granted(before).await;
+    // What was queued behind the hurried call is done, so the hurried call would be too.
+    assert_granted(after).await;
+    assert_eq!(service.available("anna").await, 2);
+    let key_is_unused = service.grant("anna", 5, "hurried").await.unwrap();
+    assert!(!key_is_unused.replayed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grant_reward_is_carried_out_even_if_its_caller_goes_away() {
+    let (service, proxy) = start_behind_proxy().await;
+    service.enrol("anna").await;
+    proxy.hold_commits();
+    // One is in the batch that is being written, the other waits for the next.
+    let mut rewards = service.rewards();
+    let (in_batch, request) = traced(grant_reward("anna", 1, "in-batch"));
+    let first = tokio::spawn(async move { rewards.grant_reward(request).await });
+    proxy.holds(1).await;
+    let mut rewards = service.rewards();
+    let (waiting, request) = traced(grant_reward("anna", 1, "waiting"));
+    let second = tokio::spawn(async move { rewards.grant_reward(request).await });
+    // A third tells when the second is in the queue: it comes on the same connection.
+    assert_eq!(service.available("anna").await, 0);
+    first.abort();
+    second.abort();
+    for trace in [in_batch, waiting] {
+        let span = find_server_span(trace).await;
+        assert_eq!(attribute(&span, "rpc.response.status_code").as_deref(), Some("CANCELLED"));
+    }
+    proxy.release_commits();
+    until("both grants", async || (service.available("anna").await == 2).then_some(())).await;
+    for key in ["in-batch", "waiting"] {
+        assert!(service.grant("anna", 1, key).await.unwrap().replayed, "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_lane_refuses_calls_with_retry_info_and_slows_streams_down() {
+    const ITEMS: usize = 512;
+    const STREAMS: usize = 9;
+    let (service, proxy) = start_behind_proxy().await;
+    service.enrol("anna").await;
+    proxy.hold_commits();
+    let mut granting = vec![begin_grant(&service, "anna", "first")];
+    proxy.holds(1).await;
+
+    // Together more than a lane takes.
+    let mut streams = Vec::new();
+    for stream in 0..STREAMS {
+        let items: Vec<_> = (0..ITEMS)
+            .map(|number| proto::BatchGrantRewardsRequest {
+                item_id: number.to_string(),
+                grant: Some(grant_reward("anna", 1, &format!("gift-{stream}-{number}"))),
+            })
+            .collect();
+        let outcomes = service.rewards().batch_grant_rewards(tokio_stream::iter(items)).await.unwrap();
+        streams.push(outcomes.into_inner());
+    }
+    let refusal = until("a refusal", async || {
+        let mut call = begin_grant(&service, "anna", &format!("call-{}", granting.len()));
+        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(50), &mut call).await {
+            return Some(answer.unwrap().unwrap_err());
+        }
+        granting.push(call);
+        None
+    })
+    .await;
+    assert_eq!(refusal.code(), Code::ResourceExhausted, "{refusal:?}");
+    let retry = refusal.get_details_retry_info().expect("RetryInfo").retry_delay.expect("a delay");
+    assert!(retry > Duration::ZERO);
+    // Reads do not wait in lanes.
+    assert_eq!(service.available("anna").await, 0);
+
+    proxy.release_commits();
+    let calls = granting.len();
+    for call in granting {
+        assert_granted(call).await;
+    }
+    for mut outcomes in streams {
+        let mut granted = BTreeSet::new();
+        while let Some(item) = within("an outcome", outcomes.message()).await.unwrap() {
+            assert!(matches!(item.outcome, Some(Outcome::Granted(_))), "{item:?}");
+            granted.insert(item.item_id);
+        }
+        assert_eq!(granted.len(), ITEMS);
+    }
+    assert_eq!(service.available("anna").await, i64::try_from(STREAMS * ITEMS + calls).unwrap());
+    assert!(!service.grant("anna", 1, "afterwards").await.unwrap().replayed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_fails_for_one_customer_fails_no_neighbour_in_the_batch() {
+    let (service, proxy) = start_behind_proxy().await;
+    let neighbours: Vec<String> = (0..20).map(|number| format!("neighbour-{number}")).collect();
+    for neighbour in &neighbours {
+        service.enrol(neighbour).await;
+    }
+    service.enrol("cursed").await;
+    let request = proto::GetCustomerRequest { program_id: SHOP.to_owned(), customer_id: "cursed".to_owned() };
+    let cursed = service.customers().get_customer(request).await.unwrap().into_inner().account_id;
+    sabotage(
+        &service.database,
+        &format!("ALTER TABLE accounts ADD CONSTRAINT curse CHECK (account_id <> '{cursed}' OR available = 0)"),
+    )
+    .await;
+
+    // Both lanes are held, so that everyone meets in the next batch of theirs.
+    proxy.hold_commits();
+    let mut granting: Vec<_> = neighbours.iter().map(|neighbour| begin_grant(&service, neighbour, "held")).collect();
+    proxy.holds(2).await;
+    let mut calls = Vec::new();
+    let mut traces = Vec::new();
+    for (place, neighbour) in neighbours.iter().enumerate() {
+        if place == neighbours.len() / 2 {
+            let (trace, request) = traced(grant_reward("cursed", 1, "gift"));
+            let mut rewards = service.rewards();
+            calls.push((trace, tokio::spawn(async move { rewards.grant_reward(request).await })));
+        }
+        let (trace, request) = traced(grant_reward(neighbour, 1, "gift"));
+        let mut rewards = service.rewards();
+        traces.push(trace);
+        granting.push(tokio::spawn(async move { Ok(rewards.grant_reward(request).await?.into_inner()) }));
+    }
+    // A read on the same connection comes after them.
+    assert_eq!(service.available("cursed").await, 0);
+    proxy.release_commits();
+
+    for grant in granting {
+        assert_granted(grant).await;
+    }
+    for neighbour in &neighbours {
+        assert_eq!(service.available(neighbour).await, 2);
+    }
+    let (trace, call) = calls.pop().unwrap();
+    let status = within("the refusal", call).await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert_eq!(status.message(), format!("internal error, trace {trace}"));
+    assert!(status.details().is_empty());
+    assert_eq!(service.available("cursed").await, 0);
+    assert_eq!(count(&service.database, "ledger_entries WHERE kind = 'points_granted'").await, 40);
+
+    // They were neighbours indeed.
+    find_spans("the batch of both", |spans| {
+        let of = |trace: &goldbook::telemetry::TraceId| {
+            spans.iter().find(|span| span.trace_id == trace.0 && span.name.ends_with("GrantReward"))
+        };
+        let cursed = of(&trace)?;
+        let mut batches = spans.iter().filter(|span| span.name == "book.batch" && links_to(span, cursed));
+        batches.find(|batch| traces.iter().filter_map(of).any(|neighbour| links_to(batch, neighbour))).map(drop)
+    })
+    .await;
+
+    // The key of the failed call is as unused as its customer.
+    sabotage(&service.database, "ALTER TABLE accounts DROP CONSTRAINT curse").await;
+    assert!(!service.grant("cursed", 1, "gift").await.unwrap().replayed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_command_fails_no_neighbour_in_the_batch() {
+    let (service, proxy) = start_behind_proxy().await;
+    service.enrol("anna").await;
+    proxy.hold_commits();
+    let held = begin_grant(&service, "anna", "held");
+    proxy.holds(1).await;
+    let first = begin_grant(&service, "anna", "first");
+    let stranger = begin_grant(&service, "nobody", "gift");
+    let mut customers = service.customers();
+    let again = tokio::spawn(async move { customers.create_customer(create_customer("anna", "other")).await });
+    let second = begin_grant(&service, "anna", "second");
+    assert_eq!(service.available("anna").await, 0);
+    proxy.release_commits();
+    assert_granted(held).await;
+    assert_granted(first).await;
+    assert_granted(second).await;
+    let refused = within("the refusal", stranger).await.unwrap().unwrap_err();
+    assert_eq!(reason(&refused), "CUSTOMER_NOT_FOUND");
+    let refused = within("the refusal", again).await.unwrap().unwrap_err();
+    assert_eq!(reason(&refused), "CUSTOMER_ALREADY_EXISTS");
+    assert_eq!(service.available("anna").await, 3);
+    assert_eq!(count(&service.database, "names WHERE name = 'nobody'").await, 0);
+}

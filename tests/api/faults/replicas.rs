@@ -1,0 +1,146 @@
+//! Several services on one database, and what Postgres does to those who collide.
+
+use goldbook::clock::Clock;
+use goldbook::proto;
+use sqlx::AssertSqlSafe;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use super::{count, sabotage};
+use crate::harness::{SHOP, START, Service, purchase};
+use crate::patience::within;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crossing_conversions_on_two_services_lose_nothing_and_pay_each_side_once() {
+    const RING: usize = 30;
+    const PURCHASES: usize = 3;
+    let first = Service::start().await;
+    first.apply_shop().await;
+    let second = Service::start_on(first.database.clone(), Clock::fixed(START.parse().unwrap())).await;
+    let name = |place: usize| format!("c{:02}", place % RING);
+    // Everyone was brought by the one before, so that each conversion locks two who convert themselves.
+    let mut codes = Vec::new();
+    for place in 0..RING {
+        codes.push(first.share_code(&name(place), "friends").await);
+    }
+    for (place, code) in codes.iter().enumerate() {
+        first.refer(&name(place + 1), code).await;
+    }
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..PURCHASES {
+        for place in 0..RING {
+            // The same purchase reaches both.
+            for service in [&first, &second] {
+                let mut activities = service.activities();
+                let request = purchase(&name(place), &format!("order-{number}"), "50.00", service.clock.now());
+                calls.spawn(async move { activities.record_activity(request).await.map(tonic::Response::into_inner) });
+            }
+        }
+    }
+    let answers = within("every call", calls.join_all()).await;
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), RING * PURCHASES);
+    assert_eq!(answers.iter().filter(|answer| answer.referral_converted && !answer.replayed).count(), RING);
+    for place in 0..RING {
+        // What was spent, what the one before brought, and what bringing the next one brought.
+        assert_eq!(second.available(&name(place)).await, 150 + 250 + 500, "{}", name(place));
+    }
+    for (condition, expected) in [
+        ("activities", RING * PURCHASES),
+        ("ledger_entries WHERE reason = 'referral_referrer'", RING),
+        ("ledger_entries WHERE reason = 'referral_referee'", RING),
+        ("referrals WHERE state = 'converted'", RING),
+        ("referrals WHERE state <> 'converted'", 0),
+        ("(SELECT account_id FROM ledger_entries GROUP BY 1 HAVING max(account_seq) <> count(*)) AS gap", 0),
+        ("accounts a WHERE head <> (SELECT count(*) FROM ledger_entries e WHERE e.account_id = a.account_id)", 0),
+        (
+            "accounts a WHERE kind = 'customer' AND available <> (SELECT sum(points) FROM ledger_entries e WHERE \
+             e.account_id = a.account_id)",
+            0,
+        ),
+    ] {
+        assert_eq!(count(&first.database, condition).await, i64::try_from(expected).unwrap(), "{condition}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_customer_is_enrolled_once_when_two_services_are_asked_at_the_same_time() {
+    let first = Service::start().await;
+    first.apply_shop().await;
+    let second = Service::start_on(first.database.clone(), first.clock.clone()).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        for service in [&first, &second] {
+            let mut activities = service.activities();
+            let request =
+                purchase(&format!("c{}", number % 5), &format!("order-{number}"), "1.00", service.clock.now());
+            calls.spawn(async move { activities.record_activity(request).await.map(tonic::Response::into_inner) });
+        }
+    }
+    let answers = within("every call", calls.join_all()).await;
+    assert_eq!(answers.into_iter().filter(|answer| !answer.as_ref().unwrap().replayed).count(), 20);
+    assert_eq!(count(&first.database, "customers").await, 5);
+    assert_eq!(count(&first.database, "names WHERE space = 'customer'").await, 5);
+    assert_eq!(count(&first.database, "ledger_entries WHERE kind = 'customer_enrolled'").await, 5);
+    for number in 0..5 {
+        assert_eq!(second.available(&format!("c{number}")).await, 4);
+    }
+}
+
+/// Makes the ledger's next inserts fail with this code. What a sequence has given stays given when the batch is
+/// rolled back.
+async fn fail_inserts(service: &Service, code: &str, times: u32) {
+    let statements = format!(
+        "CREATE SEQUENCE attempts;
+         CREATE FUNCTION fail_attempt() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+         BEGIN
+             IF nextval('attempts') <= {times} THEN
+                 RAISE EXCEPTION 'another transaction was in the way' USING ERRCODE = '{code}';
+             END IF;
+             RETURN NULL;
+         END $$;
+         CREATE TRIGGER fail_attempt AFTER INSERT ON ledger_entries FOR EACH STATEMENT EXECUTE FUNCTION fail_attempt()"
+    );
+    sabotage(&service.database, &statements).await;
+}
+
+async fn attempts(service: &Service) -> i64 {
+    let mut connection = service.database.connect(goldbook::embedded_postgres::SUPERUSER).await;
+    sqlx::query_scalar(AssertSqlSafe("SELECT last_value FROM attempts")).fetch_one(&mut connection).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_loses_a_deadlock_or_cannot_be_serialized_is_tried_again() {
+    for code in ["40P01", "40001"] {
+        let service = Service::start().await;
+        service.apply_shop().await;
+        let code_of_anna = service.share_code("anna", "friends").await;
+        service.refer("ben", &code_of_anna).await;
+        fail_inserts(&service, code, 3).await;
+        let recorded = service.purchase("ben", "order-1", "250.00").await.unwrap();
+        assert!(recorded.referral_converted && !recorded.replayed, "{code}");
+        assert_eq!(attempts(&service).await, 4, "{code}");
+        assert_eq!((service.available("ben").await, service.available("anna").await), (500, 500), "{code}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_collides_for_ever_is_given_up_without_a_trace_in_the_book() {
+    let service = Service::start().await;
+    service.apply_shop().await;
+    service.enrol("anna").await;
+    fail_inserts(&service, "40P01", 1_000_000).await;
+    let status = within("an answer", service.grant("anna", 1, "gift")).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert!(status.get_details_retry_info().is_some(), "{status:?}");
+    assert!(attempts(&service).await > 2);
+    assert_eq!(service.available("anna").await, 0);
+    sabotage(&service.database, "DROP TRIGGER fail_attempt ON ledger_entries").await;
+    assert!(!service.grant("anna", 1, "gift").await.unwrap().replayed);
+    let request = proto::ListRewardsRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: "anna".to_owned(),
+        ..proto::ListRewardsRequest::default()
+    };
+    assert_eq!(service.rewards().list_rewards(request).await.unwrap().into_inner().rewards.len(), 1);
+}

@@ -1,0 +1,385 @@
+//! The rules of the house, held by reading its source: where the wire, SQL, I/O and the clock may appear, and which
+//! room may know which. Each rule is tried on a source that breaks it too, so that none passes on everything.
+//!
+//! The reader knows Rust's comments, strings and paths, and follows `use` trees; it does not follow renames or macros.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's helper fails as the test does, by a panic")]
+
+#[path = "architecture/reader.rs"]
+mod reader;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use reader::{Breach, Exception, Named, Source, read_folder};
+
+/// A room's rank: it may import rooms of a lower rank, and none of its own. `ledger` reads what all others wrote.
+const RANKS: &[(&str, u8)] = &[
+    ("activities", 6),
+    ("benefits", 5),
+    ("referrals", 5),
+    ("rewards", 4),
+    ("tiers", 4),
+    ("ledger", 4),
+    ("customers", 3),
+    ("programs", 2),
+    ("book", 1),
+];
+
+/// Crates of the wire. Whatever they generate or carry is a caller's form of things, not ours.
+const WIRE: &[&str] =
+    &["tonic", "tonic_types", "tonic_health", "tonic_reflection", "prost", "prost_types", "crate::proto"];
+/// Where a proto may be seen.
+const WIRE_PLACES: &[&str] = &["*/grpc.rs", "proto.rs", "proto/*", "status.rs", "server.rs", "telemetry/*", "cli/*"];
+/// What stands among the wire's files and is none of it.
+const WIRE_EXCEPTIONS: &[Exception] =
+    &[Exception { file: "customers/model.rs", path: "crate::proto::fields::PartialDate", why: "a plain domain type" }];
+
+/// Names by which a statement is made.
+const SQL: &[&str] = &[
+    "query!",
+    "query_as!",
+    "query_scalar!",
+    "query_file!",
+    "query_file_as!",
+    "query_file_scalar!",
+    "sqlx::query",
+    "sqlx::query_as",
+    "sqlx::query_scalar",
+    "sqlx::query_with",
+    "sqlx::raw_sql",
+    "sqlx::QueryBuilder",
+    "sqlx::migrate!",
+    "raw_sql",
+    "QueryBuilder",
+];
+const SQL_PLACES: &[&str] = &["*/store.rs", "database.rs", "embedded_postgres.rs"];
+
+/// What a rule has no business with: I/O, waiting, the present, chance.
+const IMPURE: &[&str] = &[
+    "sqlx",
+    "tokio",
+    "futures_util",
+    "std::fs",
+    "std::net",
+    "std::io",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "rand",
+    "crate::clock::Clock",
+    "crate::database",
+    "async",
+    "await",
+];
+
+/// Names that tell the present, besides every path that ends in `now`.
+const PRESENT: &[&str] = &["SystemTime", "Uuid::now_v1", "Uuid::now_v6", "Uuid::now_v7"];
+const CLOCK_PLACES: &[&str] = &["clock.rs", "telemetry/*", "cli/*"];
+/// Reads of a clock that decide nothing that is stored.
+const CLOCK_EXCEPTIONS: &[Exception] = &[
+    Exception { file: "book/lane.rs", path: "Instant::now", why: "callers' deadlines, which no entry knows" },
+    Exception { file: "book/mod.rs", path: "Uuid::now_v7", why: "names a command; no time is read out of it" },
+    Exception { file: "book/batch.rs", path: "Uuid::now_v7", why: "names a settlement; no time is read out of it" },
+    Exception { file: "ids.rs", path: "Uuid::now_v7", why: "names an account; no time is read out of it" },
+    Exception { file: "embedded_postgres.rs", path: "Instant::now", why: "how long Postgres takes to start" },
+    Exception { file: "embedded_postgres/leftover.rs", path: "Instant::now", why: "how long a process takes to end" },
+    Exception { file: "embedded_postgres/place.rs", path: "SystemTime", why: "names a folder that is set aside" },
+];
+
+const SLEEPS: &[&str] = &["sleep", "sleep_until", "sleep_ms", "park_timeout"];
+/// Where a test looks again for something outside of this process, which no one announces.
+const SLEEP_EXCEPTIONS: &[Exception] = &[
+    Exception {
+        file: "tests/embedded_postgres.rs",
+        path: "std::thread::sleep",
+        why: "the pause of `wait_until`, a bounded wait for other processes",
+    },
+    Exception { file: "tests/api/patience.rs", path: "sleep", why: "the pause of `wait_until`, and its time-out" },
+];
+
+/// The house.
+static HOUSE: LazyLock<Vec<Source>> = LazyLock::new(|| read_folder("src", ""));
+
+/// The tests: those in `tests/`, and the files of tests in the house.
+static TESTS: LazyLock<Vec<Source>> = LazyLock::new(|| {
+    let mut tests = read_folder("tests", "tests/");
+    tests.extend(HOUSE.iter().filter(|source| source.file.contains("tests")).cloned());
+    tests
+});
+
+/// Finds what breaks a rule in some sources.
+type Rule = fn(&[Source]) -> Vec<Breach>;
+
+/// The rule holds for the sources, and finds each of the `bad` ones and none of the `good`.
+fn hold(promise: &str, rule: Rule, sources: &[Source], bad: &[(&str, &str)], good: &[(&str, &str)]) {
+    for (file, text) in bad {
+        assert!(!rule(&[Source::new(file, text)]).is_empty(), "the rule would miss this in {file}: {text}");
+    }
+    for (file, text) in good {
+        let found = rule(&[Source::new(file, text)]);
+        assert!(found.is_empty(), "the rule would refuse this in {file}: {text}");
+    }
+    let breaches: BTreeSet<Breach> = rule(sources).into_iter().collect();
+    let list: Vec<String> = breaches.iter().map(|breach| format!("  {breach}")).collect();
+    assert!(list.is_empty(), "{promise}, but for\n{}", list.join("\n"));
+}
+
+fn outside(sources: &[Source], places: &[&str], forbidden: &[&str], exceptions: &[Exception]) -> Vec<Breach> {
+    let others = sources.iter().filter(|source| !source.is_in(places));
+    others.flat_map(|source| source.breaches(|named| forbidden.iter().any(|it| named.holds(it)), exceptions)).collect()
+}
+
+fn wire_leaks(sources: &[Source]) -> Vec<Breach> {
+    outside(sources, WIRE_PLACES, WIRE, WIRE_EXCEPTIONS)
+}
+
+#[test]
+fn tonic_and_generated_types_stay_on_the_wire() {
+    let bad = [
+        ("tiers/mod.rs", "use tonic::Status;"),
+        ("tiers/store.rs", "fn f() -> Result<(), tonic::Status> { todo!() }"),
+        ("book/batch.rs", "use crate::{ids, proto::Entry};"),
+        ("rewards/mod.rs", "use super::proto;"),
+        ("customers/model.rs", "use crate::proto::fields::{PartialDate, parse_money};"),
+        ("paging.rs", "let code = prost_types::Timestamp::default();"),
+    ];
+    let good = [
+        ("tiers/grpc.rs", "use tonic::Status;"),
+        ("proto/fields.rs", "use tonic::Request;"),
+        (
+            "tiers/mod.rs",
+            "// use tonic::Status;\n/* tonic::Status /* prost */ */ const S: &str = r#\"tonic::\"Status\"#;",
+        ),
+        ("customers/model.rs", "use crate::proto::fields::PartialDate;"),
+    ];
+    hold("the wire is seen in grpc.rs and at the doors only", wire_leaks, &HOUSE, &bad, &good);
+}
+
+fn stray_statements(sources: &[Source]) -> Vec<Breach> {
+    outside(sources, SQL_PLACES, SQL, &[])
+}
+
+#[test]
+fn sql_is_written_in_stores_only() {
+    let bad = [
+        ("tiers/mod.rs", "sqlx::query!(\"SELECT 1\").fetch_one(c)"),
+        ("tiers/mod.rs", "use sqlx::query_as; fn f() { query_as!(Row, \"SELECT 1\") }"),
+        ("server.rs", "use sqlx::{PgPool, raw_sql};"),
+        ("book/batch.rs", "let sql = sqlx::query_scalar::<_, i64>(text);"),
+        ("store.rs", "sqlx::query(\"SELECT 1\")"),
+    ];
+    let good = [
+        ("tiers/store.rs", "sqlx::query!(\"SELECT 1\")"),
+        ("database.rs", "sqlx::raw_sql(\"SELECT 1\")"),
+        ("tiers/mod.rs", "use sqlx::PgPool; // sqlx::query!\nlet query = \"sqlx::query!\";"),
+    ];
+    hold("SQL is written in store.rs files and database.rs", stray_statements, &HOUSE, &bad, &good);
+}
+
+fn impure_rules(sources: &[Source]) -> Vec<Breach> {
+    let is_impure = |named: &Named| IMPURE.iter().any(|it| named.holds(it)) || tells_the_present(named);
+    let models = sources.iter().filter(|source| source.is_in(&["*/model.rs"]));
+    models.flat_map(|model| model.breaches(is_impure, &[])).collect()
+}
+
+#[test]
+fn models_do_no_io_are_not_async_and_read_no_clock() {
+    let bad = [
+        ("tiers/model.rs", "use sqlx::PgConnection;"),
+        ("tiers/model.rs", "async fn decide() {}"),
+        ("tiers/model.rs", "let x = later().await;"),
+        ("tiers/model.rs", "use std::{collections::BTreeMap, fs};"),
+        ("tiers/model.rs", "let now = jiff::Timestamp::now();"),
+        ("tiers/model.rs", "fn f(clock: &crate::clock::Clock) {}"),
+        ("tiers/model.rs", "use tokio::time::Instant;"),
+        ("tiers/model.rs", "let code = rand::random_range(0..9);"),
+    ];
+    let good = [
+        ("tiers/mod.rs", "async fn f() {}"),
+        ("tiers/model.rs", "use std::collections::BTreeMap; let epoch = Timestamp::UNIX_EPOCH; is_in_future(at, now)"),
+    ];
+    hold("a model is a pure rule", impure_rules, &HOUSE, &bad, &good);
+}
+
+/// Whatever type's `now` it is: the clock that is handed around is asked by a method.
+fn tells_the_present(named: &Named) -> bool {
+    let ends_in_now = named.segments.len() > 1 && named.segments.last().is_some_and(|last| last == "now");
+    ends_in_now || PRESENT.iter().any(|it| named.holds(it))
+}
+
+fn clock_reads(sources: &[Source]) -> Vec<Breach> {
+    let others = sources.iter().filter(|source| !source.is_in(CLOCK_PLACES));
+    others.flat_map(|source| source.breaches(tells_the_present, CLOCK_EXCEPTIONS)).collect()
+}
+
+#[test]
+fn the_present_is_asked_of_the_clock() {
+    let bad = [
+        ("tiers/mod.rs", "let now = Timestamp::now();"),
+        ("book/lane.rs", "let now = jiff::Zoned::now();"),
+        ("book/batch.rs", "use std::time::{Duration, SystemTime};"),
+        ("rewards/mod.rs", "let id = Uuid::now_v7();"),
+        ("server.rs", "let begun = Instant::now();"),
+    ];
+    let good = [
+        ("clock.rs", "Timestamp::now()"),
+        ("tiers/mod.rs", "let now = self.clock.now();"),
+        ("book/lane.rs", "let now = Instant::now();"),
+        ("cli/demo.rs", "jiff::Timestamp::now()"),
+    ];
+    hold("only clock.rs reads the system's clock", clock_reads, &HOUSE, &bad, &good);
+}
+
+fn rank_of(room: &str) -> Option<u8> {
+    RANKS.iter().find(|(name, _)| *name == room).map(|(_, rank)| *rank)
+}
+
+/// The room of the house that a path leads into.
+fn target(named: &Named) -> Option<&str> {
+    match named.segments.as_slice() {
+        [top, room, ..] if top == "crate" => Some(room.trim_end_matches('!')),
+        _ => None,
+    }
+}
+
+fn imports_against_the_order(sources: &[Source]) -> Vec<Breach> {
+    let breaches = |source: &Source| {
+        let room = source.room().to_owned();
+        // The doors, server.rs and cli/, know everyone; what all rooms share knows no room.
+        let rank = match room.as_str() {
+            "server" | "cli" | "lib" | "main" => u8::MAX,
+            shared => rank_of(shared).unwrap_or(0),
+        };
+        let is_wrong = move |named: &Named| {
+            target(named).is_some_and(|to| match to {
+                "server" | "cli" => to != room && rank < u8::MAX,
+                _ => to != room && rank_of(to).is_some_and(|below| below >= rank),
+            })
+        };
+        source.breaches(is_wrong, &[])
+    };
+    sources.iter().flat_map(breaches).collect()
+}
+
+#[test]
+fn rooms_know_only_the_rooms_below_them() {
+    let bad = [
+        ("book/batch.rs", "use crate::tiers::Tiers;"),
+        ("tiers/model.rs", "use crate::rewards::model::Points;"),
+        ("customers/mod.rs", "use crate::{ids::ProgramId, ledger};"),
+        ("programs/mod.rs", "use super::customers;"),
+        ("referrals/grpc.rs", "super::super::activities::accept()"),
+        ("benefits/mod.rs", "use crate::referrals;"),
+        ("tiers/mod.rs", "use crate::server::Settings;"),
+        ("paging.rs", "use crate::book::Entry;"),
+        ("database.rs", "fn f(e: &crate::book::Entry) {}"),
+    ];
+    let good = [
+        ("activities/model.rs", "use crate::{referrals::model::convert, tiers, book::Entry};"),
+        ("ledger/mod.rs", "use crate::customers::find_account;"),
+        ("book/batch.rs", "use super::store; use super::super::error::Error;"),
+        ("tiers/grpc.rs", "use super::{CustomerTier, Tiers, rewards};"),
+        ("server.rs", "use crate::activities::Activities;"),
+    ];
+    hold("imports between rooms run one way", imports_against_the_order, &HOUSE, &bad, &good);
+}
+
+/// Imports that lead back to where they began, by whatever way.
+fn circles(sources: &[Source]) -> Vec<Breach> {
+    let mut imports: BTreeMap<String, BTreeMap<String, (String, usize)>> = BTreeMap::new();
+    for source in sources.iter().filter(|source| !matches!(source.room(), "lib" | "main")) {
+        for named in &source.named {
+            if let Some(to) = target(named).filter(|to| *to != source.room()) {
+                let from = imports.entry(source.room().to_owned()).or_default();
+                from.entry(to.to_owned()).or_insert_with(|| (source.file.clone(), named.line));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for (from, direct) in &imports {
+        for (to, (file, line)) in direct {
+            let (mut seen, mut open) = (BTreeSet::from([to]), vec![to]);
+            while let Some(room) = open.pop() {
+                open.extend(imports.get(room).into_iter().flat_map(BTreeMap::keys).filter(|next| seen.insert(*next)));
+            }
+            if seen.contains(from) {
+                found.push(Breach {
+                    file: file.clone(), line: *line, what: format!("{from} → {to} → … → {from}")
+                });
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn imports_form_no_circle() {
+    let sources = [
+        Source::new("a/mod.rs", "use crate::b::B;"),
+        Source::new("b.rs", "use crate::c::C;"),
+        Source::new("c.rs", "fn f() { crate::a::f() }"),
+        Source::new("d.rs", "use crate::a::A;"),
+    ];
+    let rooms: Vec<String> = circles(&sources).into_iter().map(|breach| breach.file).collect();
+    assert_eq!(rooms, ["a/mod.rs", "b.rs", "c.rs"], "a circle is found at each of its rooms");
+    hold("imports form no circle", circles, &HOUSE, &[], &[("a.rs", "use crate::b;")]);
+}
+
+fn sleeps(sources: &[Source]) -> Vec<Breach> {
+    outside(sources, &[], SLEEPS, SLEEP_EXCEPTIONS)
+}
+
+#[test]
+fn no_test_sleeps() {
+    let bad = [
+        ("tests/api/faults.rs", "tokio::time::sleep(Duration::from_secs(1)).await;"),
+        ("tests/api/faults.rs", "use std::{thread::sleep, time::Duration};"),
+        ("telemetry/tests.rs", "tokio::time::sleep_until(later)"),
+        ("tests/embedded_postgres.rs", "tokio::time::sleep(a_while)"),
+    ];
+    let good = [
+        ("tests/api/faults.rs", "// no sleep\nCommand::new(\"sleep\")"),
+        ("tests/embedded_postgres.rs", "std::thread::sleep(pause)"),
+    ];
+    hold("tests wait for conditions", sleeps, &TESTS, &bad, &good);
+}
+
+fn ignored(sources: &[Source]) -> Vec<Breach> {
+    let mut found = Vec::new();
+    for source in sources {
+        let words: Vec<&str> = source.tokens.iter().map(|(_, token)| token.as_str()).collect();
+        for (i, window) in words.windows(2).enumerate().filter(|(_, window)| *window == ["#", "["]) {
+            let attribute = words[i + window.len()..].iter().take_while(|token| **token != "]");
+            if attribute.clone().any(|token| *token == "ignore") {
+                let what = attribute.copied().collect::<Vec<_>>().join(" ");
+                found.push(Breach { file: source.file.clone(), line: source.tokens[i].0, what });
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_test_is_ignored() {
+    let bad = [
+        ("tests/api/tiers.rs", "#[test]\n#[ignore]\nfn f() {}"),
+        ("tiers/model.rs", "#[ignore = \"slow\"]"),
+        ("tests/api/tiers.rs", "#[cfg_attr(windows, ignore)]"),
+    ];
+    let good = [("tests/api/tiers.rs", "// #[ignore]\nlet text = \"#[ignore]\"; #[test] fn ignore() {}")];
+    let everything: Vec<Source> = HOUSE.iter().chain(TESTS.iter()).cloned().collect();
+    hold("every test runs", ignored, &everything, &bad, &good);
+}
+
+#[test]
+fn every_exception_is_still_needed() {
+    let lists = [(&HOUSE, WIRE_EXCEPTIONS), (&HOUSE, CLOCK_EXCEPTIONS), (&TESTS, SLEEP_EXCEPTIONS)];
+    for (sources, exceptions) in lists {
+        for exception in exceptions {
+            let Exception { file, path, why } = exception;
+            let is_used = |source: &Source| source.named.iter().any(|named| source.excepts(exception, named));
+            assert!(sources.iter().any(is_used), "{file} no longer names {path} ({why}): take it off the list");
+        }
+    }
+}
