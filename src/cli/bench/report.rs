@@ -176,12 +176,14 @@ impl Report {
             self.line(&Line::Ratio { name: name.clone(), clients: *clients, ratio: *ratio })?;
         }
         let mut text = table(&medians).trim_fmt();
-        text.push_str("\nlatencies in µs");
+        text.push_str(&format!("\nlatencies in µs; errors: {}", grouped(self.errors())));
+        for median in &medians {
+            for (error, count) in &median.errors {
+                text.push_str(&format!("\n  {} × {error} ({})", grouped(*count), median.workload));
+            }
+        }
         for (name, clients, ratio) in ratios {
             text.push_str(&format!("\n{name:<17} {ratio:.2} at {clients} clients"));
-        }
-        for (error, count) in medians.iter().flat_map(|median| &median.errors) {
-            text.push_str(&format!("\n{} × {error}", grouped(*count)));
         }
         if self.as_json {
             eprintln!("{text}");
@@ -250,7 +252,7 @@ fn ratios(medians: &[Sample]) -> Vec<(String, u32, f64)> {
 }
 
 fn table(medians: &[Sample]) -> Table {
-    let headings = ["", "Clients", "Calls/s", "Mean", "p50", "p90", "p99", "p99.9", "Errors"];
+    let headings = ["", "Clients", "Calls/s", "Mean", "p50", "p90", "p99", "p99.9"];
     let mut table = output::table(headings);
     for sample in medians {
         let mut row = vec![
@@ -263,7 +265,6 @@ fn table(medians: &[Sample]) -> Table {
             Some(all) => [all.p50_micros, all.p90_micros, all.p99_micros, all.p999_micros].map(grouped),
             None => [(); 4].map(|()| "–".to_owned()),
         });
-        row.push(grouped(sample.error_count()));
         table.add_row(row.into_iter().map(Cell::new));
     }
     output::keep_whole(&mut table, 0, "purchase".len());

@@ -4,9 +4,9 @@ use goldbook::clock::Clock;
 use goldbook::proto;
 use tonic::{Code, Status};
 
-use super::count;
+use super::{count, start_behind_proxy};
 use crate::binary::Serving;
-use crate::harness::{Database, SHOP, Service, create_customer, create_referral, purchase, reason};
+use crate::harness::{Database, SHOP, Service, create_customer, create_referral, grant_reward, purchase, reason};
 use crate::patience::within;
 use crate::proxy::{Fault, Proxy};
 
@@ -47,6 +47,23 @@ async fn grant_reward_is_a_replay_on_another_service_when_the_first_was_killed_b
     }
     assert_eq!(count(&service.database, "ledger_entries WHERE kind = 'points_granted'").await, 1);
     assert_eq!(service.available("anna").await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grant_reward_is_a_replay_while_the_service_that_wrote_it_still_waits_for_the_acknowledgement() {
+    let (first, proxy) = start_behind_proxy().await;
+    first.enrol("anna").await;
+    proxy.break_commits([Fault::KeepAnswer]);
+    let mut rewards = first.rewards();
+    let call = tokio::spawn(async move { rewards.grant_reward(grant_reward("anna", 100, "gift")).await });
+    proxy.struck(1).await;
+    let (database, clock) = (first.database.clone(), first.clock.clone());
+    first.kill().await;
+    let second = Service::start_on(database, clock).await;
+    assert!(second.grant("anna", 100, "gift").await.unwrap().replayed);
+    assert!(!call.is_finished());
+    assert_eq!(second.available("anna").await, 100);
+    call.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
