@@ -404,6 +404,58 @@ mod tests {
         assert_eq!(serde_json::from_str::<Detail>(&json).unwrap(), detail);
     }
 
+    /// What is on the ledger stays provable: neither the JSON of a detail nor the layout of the hash may change under
+    /// rows that exist. A new field is optional and absent here; a new layout has a new version.
+    #[test]
+    fn what_was_written_by_this_version_keeps_its_form() {
+        let account_id = AccountId(Uuid::from_u128(7));
+        let id = EntryId { account_id, account_seq: 3 };
+        let details = [
+            (Detail::ProgramApplied { version: 1 }, r#"{"kind":"program_applied","version":1}"#),
+            (Detail::CustomerEnrolled, r#"{"kind":"customer_enrolled"}"#),
+            (Detail::DossierUpdated { revision: 2 }, r#"{"kind":"dossier_updated","revision":2}"#),
+            (
+                Detail::ActivityAccepted { spend: 5, happened_at: Timestamp::UNIX_EPOCH },
+                r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z"}"#,
+            ),
+            (Detail::PointsGranted, r#"{"kind":"points_granted"}"#),
+            (
+                Detail::TierChanged {
+                    from: Some("a".try_into().unwrap()),
+                    to: "b".try_into().unwrap(),
+                    qualifying_spend: 7,
+                },
+                r#"{"kind":"tier_changed","from":"a","to":"b","qualifying_spend":7}"#,
+            ),
+            (
+                Detail::ReferralCodeCreated { campaign_id: "c".try_into().unwrap(), code: "D".try_into().unwrap() },
+                r#"{"kind":"referral_code_created","campaign_id":"c","code":"D"}"#,
+            ),
+            (
+                Detail::ReferralCreated {
+                    campaign_id: "c".try_into().unwrap(),
+                    referrer: account_id,
+                    expires_at: None,
+                },
+                r#"{"kind":"referral_created","campaign_id":"c","referrer":"00000000-0000-0000-0000-000000000007","expires_at":null}"#,
+            ),
+            (
+                Detail::ReferralConverted { qualifying: Some(id), referrer_reward: None, referee_reward: None },
+                r#"{"kind":"referral_converted","qualifying":"00000000000000000000000000000007.3","referrer_reward":null,"referee_reward":null}"#,
+            ),
+            (Detail::ReferralExpired, r#"{"kind":"referral_expired"}"#),
+        ];
+        for (detail, json) in details {
+            assert_eq!(detail.to_canonical_json().unwrap(), json);
+            assert_eq!(serde_json::from_str::<Detail>(json).unwrap(), detail);
+        }
+        let hash: String = entry().hash().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            (HASH_VERSION, hash.as_str()),
+            (1, "811aaab62333c42098d69181a94db6964e44bdae9c6d60d1c779a14b5e9fec4d")
+        );
+    }
+
     #[test]
     fn stored_words_read_back() {
         for pocket in Pocket::ALL {
