@@ -38,7 +38,7 @@ use lane::{Job, Lane};
 /// How many commands may wait in one lane before callers are turned away.
 const QUEUE_LENGTH: usize = 4_096;
 /// How long a statement of a batch waits for a lock that someone else holds.
-const LOCK_TIMEOUT: &str = "2s";
+const LOCK_TIMEOUT: &str = "5s";
 
 /// What a command wrote on the account of its scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
