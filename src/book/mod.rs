@@ -1,6 +1,6 @@
 //! Writing the book: the one path that every change takes, for one command or for five hundred.
 //!
-//! A [`Command`] waits in a [`lane`]; the lane takes whatever waits as one [`batch`]: load, settle, decide, write,
+//! A [`Command`] waits in a lane; the lane takes whatever waits as one batch: load, settle, decide, write,
 //! reply. Rules are the commands' own; rows beyond the ledger are kept on [`shelf::Shelf`]s. The book knows both by
 //! traits alone.
 

@@ -54,7 +54,7 @@ pub struct Cli {
 /// Each command's arguments say what it does; a comment here would hide that from its help.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     Migrate(migrate::MigrateArgs),
     Program(program::ProgramArgs),
     Import(import::ImportArgs),
@@ -74,7 +74,7 @@ impl Cli {
     /// Whatever came in the way, for people to read; [`CliError::exit_code`] is what the process should end with.
     pub async fn run(self) -> Result<(), CliError> {
         match self.command {
-            Command::Serve(args) => serve::run(args).await,
+            Command::Serve(args) => serve::run(*args).await,
             Command::Migrate(args) => migrate::run(args).await,
             Command::Program(args) => program::run(args).await,
             Command::Import(args) => import::run(args).await,
