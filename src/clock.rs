@@ -74,3 +74,14 @@ pub fn refuse_future(as_of: Timestamp, now: Timestamp) -> Result<(), Refusal> {
     let message = format!("as_of {as_of} lies in the future; it is {now} now");
     Err(Refusal::new(Reason::InstantInFuture, message).with("as_of", as_of).with("now", now))
 }
+
+/// A date whose year may be unknown: month and day always, as in a birthday.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PartialDate {
+    /// 1 to 9999, or 0 where it is unknown.
+    pub year: i16,
+    /// 1 to 12.
+    pub month: i8,
+    /// 1 to the last of the month; 29 February where the year is unknown.
+    pub day: i8,
+}

@@ -7,10 +7,10 @@ use futures_util::FutureExt as _;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codec::CompressionEncoding::{Gzip, Zstd};
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -98,6 +98,11 @@ pub async fn run(
     let mut routes = routes(&settings, &book, &pool, &house, catalogue);
     drop(book);
     let descriptors = [proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
+    let all_descriptors = [
+        descriptors.as_slice(),
+        &[tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET],
+    ]
+    .concat();
     let reflection = || {
         descriptors.iter().fold(tonic_reflection::server::Builder::configure(), |builder, descriptors| {
             builder.register_encoded_file_descriptor_set(descriptors)
@@ -112,13 +117,15 @@ pub async fn run(
     let watch = tokio::spawn(watch_database(Pulse::new(settings.database.clone()), health.clone()));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    // Set here, since the server's own settings do not reach connections of a listener that it is given: an answer
+    // must not wait for the acknowledgement of the one before.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEP_ALIVE.0));
     let serve = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
-        .tcp_nodelay(true)
-        .layer(RpcLayer::new(&descriptors)?)
+        .layer(RpcLayer::new(&all_descriptors)?)
         .add_routes(routes)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped.map(|_| ()));
+        .serve_with_incoming_shutdown(incoming, stopped.map(|_| ()));
     let mut serve = Box::pin(serve);
     let outcome = tokio::select! {
         outcome = &mut serve => outcome,

@@ -78,7 +78,9 @@ impl Book {
     #[must_use]
     pub fn open(database: &PgConnectOptions, lanes: usize, house: &House, clock: &Clock) -> (Self, Lanes) {
         // A command waits for a lock no longer than this; then it is told to come again, and its neighbours go on.
-        let database = database.clone().options([("lock_timeout", LOCK_TIMEOUT)]);
+        // And what is read after a lock must be what the lock waited for, whatever the database's default is.
+        let isolation = ("default_transaction_isolation", "read committed");
+        let database = database.clone().options([("lock_timeout", LOCK_TIMEOUT), isolation]);
         let (close, closing) = watch::channel(false);
         let (senders, running) = (0..lanes.max(1))
             .map(|_| {

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::book::{Account, Actor, Decision, Detail, EntryReason, Halt, Post};
+use crate::clock::PartialDate;
 use crate::ids::{EntryId, TierId};
 use crate::programs::model::ProgramVersion;
-use crate::proto::fields::PartialDate;
 
 /// Who a customer is and how to reach them. Whatever is unknown is empty, and left out of the JSON: a field that is
 /// added later changes nothing about what was said before it, and so no idempotency key's fingerprint.

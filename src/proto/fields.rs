@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::google;
-use crate::clock::truncate_to_micros;
+use crate::clock::{PartialDate, truncate_to_micros};
 use crate::error::Fields;
 use crate::money::{Currency, Money};
 
@@ -63,17 +63,6 @@ pub fn parse_text(fields: &mut Fields, field: &str, text: &str, max: usize) -> O
     let is_good = text.chars().count() <= max && !text.chars().any(char::is_control);
     let expected = format!("must be at most {max} characters without control characters");
     fields.take(field, if is_good { Ok(text.to_owned()) } else { Err(expected) })
-}
-
-/// A date whose year may be unknown: month and day always, as in a birthday.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct PartialDate {
-    /// 1 to 9999, or 0 where it is unknown.
-    pub year: i16,
-    /// 1 to 12.
-    pub month: i8,
-    /// 1 to the last of the month; 29 February where the year is unknown.
-    pub day: i8,
 }
 
 /// Parses a date with a month and a day.

@@ -44,11 +44,11 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Filters by `GOLDBOOK_LOG`, else `RUST_LOG`, else `info`; for people if standard error is a terminal, else JSON.
+    /// Filters by `GOLDBOOK_LOG`, else `RUST_LOG`, else `info` without the notices of the database; for people if standard error is a terminal, else JSON.
     #[must_use]
     pub fn from_env() -> Self {
         let set = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-        let filter = set("GOLDBOOK_LOG").or_else(|| set("RUST_LOG")).unwrap_or_else(|| "info".to_owned());
+        let filter = set("GOLDBOOK_LOG").or_else(|| set("RUST_LOG")).unwrap_or_else(|| "info,sqlx=warn".to_owned());
         let format = match (std::io::stderr().is_terminal(), set("NO_COLOR")) {
             (true, None) => LogFormat::Terminal,
             (true, Some(_)) => LogFormat::Plain,

@@ -35,7 +35,7 @@ pub(super) struct Service {
 
 impl Service {
     /// Starts it; it is not [ready](Self::ready) yet.
-    pub(super) async fn start(postgres_bin: Option<&Path>) -> Result<Self, CliError> {
+    pub(super) fn start(postgres_bin: Option<&Path>) -> Result<Self, CliError> {
         let failed = |error: std::io::Error| CliError::failed(format_args!("cannot make a directory: {error}"));
         let directory = throwaway_dir().map_err(failed)?;
         let mut command = this_program()?;

@@ -171,26 +171,26 @@ impl Bench {
                 let pgbench = args
                     .database_url
                     .clone()
-                    .filter(|_| needs_pgbench)
                     .map(|database_url| Pgbench::find(args.postgres_bin.as_deref(), database_url));
                 self.pgbench = pgbench.transpose()?;
                 address.clone()
             }
             None => {
                 eprintln!("starting a service with a throw-away database");
-                let service = self.service.insert(Service::start(args.postgres_bin.as_deref()).await?);
+                let service = self.service.insert(Service::start(args.postgres_bin.as_deref())?);
                 service.ready().await?;
-                if needs_pgbench {
-                    self.pgbench = Some(Pgbench::find(args.postgres_bin.as_deref(), service.owner_connection()?)?);
-                }
+                self.pgbench = Some(Pgbench::find(args.postgres_bin.as_deref(), service.owner_connection()?)?);
                 service.address()
             }
         };
-        if let Some(pgbench) = &self.pgbench {
-            pgbench.create_table().await?;
-        }
         let endpoint = endpoint(&address)?;
         let ground = Ground::prepare(&endpoint, &args.program_id, args.customers).await?;
+        if let Some(pgbench) = &self.pgbench {
+            if needs_pgbench {
+                pgbench.create_table().await?;
+            }
+            pgbench.analyze().await?;
+        }
         let mut load = Load::connect(&endpoint, args.connections, ground).await?;
         if workloads.contains(&Workload::Echo) {
             let echo = self.echo.insert(EchoServer::start()?);

@@ -17,6 +17,7 @@ use crate::embedded_postgres::find_bin_dir;
 const INSERT: &str = include_str!("bench_rows.sql");
 const CREATE: &str = include_str!("bench_rows_create.sql");
 const DROP: &str = include_str!("bench_rows_drop.sql");
+const ANALYZE: &str = include_str!("analyze.sql");
 
 /// `pgbench` and the database it works on.
 pub(super) struct Pgbench {
@@ -42,7 +43,7 @@ impl Pgbench {
         let program = beside.filter(|program| program.is_file()).unwrap_or_else(|| PathBuf::from("pgbench"));
         let failed = |error: std::io::Error| CliError::failed(format_args!("cannot write pgbench's scripts: {error}"));
         let scripts = tempfile::tempdir().map_err(failed)?;
-        for (name, script) in [("insert", INSERT), ("create", CREATE), ("drop", DROP)] {
+        for (name, script) in [("insert", INSERT), ("create", CREATE), ("drop", DROP), ("analyze", ANALYZE)] {
             std::fs::write(scripts.path().join(name), script).map_err(failed)?;
         }
         Ok(Self { program, connection, scripts })
@@ -51,6 +52,12 @@ impl Pgbench {
     /// Makes the table that the rows go to.
     pub(super) async fn create_table(&self) -> Result<(), CliError> {
         self.call("create", &["--transactions=1"]).await.map(drop)
+    }
+
+    /// Brings the planner's statistics up to date. Postgres does so by itself within a minute or so, but a measurement
+    /// must not depend on whether it just did.
+    pub(super) async fn analyze(&self) -> Result<(), CliError> {
+        self.call("analyze", &["--transactions=1"]).await.map(drop)
     }
 
     /// Removes it.
