@@ -62,7 +62,15 @@ pub fn connect_lazily(options: &PgConnectOptions, connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with(options.clone())
+        .connect_lazy_with(by_key(options))
+}
+
+/// Connections on which every statement is planned as lookups by key, which all statements of the service are: right
+/// after a bulk load, when the planner knows nothing of the tables yet, it would read them whole.
+#[must_use]
+pub fn by_key(options: &PgConnectOptions) -> PgConnectOptions {
+    let settings = [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
+    options.clone().options(settings)
 }
 
 /// Brings the schema up to date as its owner, and gives the service's role its privileges. Safe to run at the same

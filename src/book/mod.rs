@@ -31,6 +31,7 @@ pub use lane::House;
 pub use shelf::{Scope, Shelf, Shelves};
 
 use crate::clock::Clock;
+use crate::database::by_key;
 use crate::error::{Error, Reason};
 use crate::telemetry;
 use lane::{Job, Lane};
@@ -80,7 +81,7 @@ impl Book {
         // A command waits for a lock no longer than this; then it is told to come again, and its neighbours go on.
         // And what is read after a lock must be what the lock waited for, whatever the database's default is.
         let isolation = ("default_transaction_isolation", "read committed");
-        let database = database.clone().options([("lock_timeout", LOCK_TIMEOUT), isolation]);
+        let database = by_key(database).options([("lock_timeout", LOCK_TIMEOUT), isolation]);
         let (close, closing) = watch::channel(false);
         let (senders, running) = (0..lanes.max(1))
             .map(|_| {

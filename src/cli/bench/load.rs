@@ -127,7 +127,6 @@ async fn call_until(mut caller: Caller, begin: Instant, end: Instant) -> Log {
 
 fn summarize(workload: Workload, clients: u32, measured: Duration, logs: Vec<Log>) -> Sample {
     let completed: usize = logs.iter().map(|log| log.micros.len()).sum();
-    #[allow(clippy::cast_precision_loss, reason = "counts of calls are far below 2^52")]
     let per_second = completed as f64 / measured.as_secs_f64();
     let mut sample = Sample::new(workload, clients, per_second, completed.try_into().unwrap_or(u64::MAX));
     for log in logs {

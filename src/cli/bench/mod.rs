@@ -46,7 +46,7 @@ grant/pgbench, purchase/pgbench and tier/echo.
 
 Examples:
   goldbook bench
-  goldbook bench --clients 1,64,256 --seconds 5 --only grant --json > bench.jsonl
+  goldbook bench --clients 1,64 --seconds 5 --only grant --json > bench.jsonl
   goldbook bench --address http://127.0.0.1:50051 \\
     --database-url postgres://goldbook_owner@localhost/goldbook
 

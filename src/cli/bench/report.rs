@@ -275,7 +275,6 @@ fn table(medians: &[Sample]) -> Table {
 }
 
 /// Rounded for people.
-#[allow(clippy::cast_possible_truncation, reason = "rates and latencies are far below 2^63")]
 fn whole(value: f64) -> i64 {
     value.round() as i64
 }
