@@ -34,6 +34,10 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most lookups that one statement answers.
 const MAX_GATHERED: usize = 256;
+/// How many statements of lookups run at a time, for each kind of lookup: few, so that many lookups share one.
+const LOOKUP_WORKERS: usize = 2;
+/// How many connections the lookups share.
+const LOOKUP_CONNECTIONS: u32 = 4;
 /// How many lookups may wait.
 const QUEUE_LENGTH: usize = 8_192;
 
@@ -56,21 +60,34 @@ pub enum SchemaError {
     },
 }
 
-/// A pool for reads; connections are made when they are needed.
+/// A pool for reads; connections are made when they are needed, and asked whether they live before they are used.
 #[must_use]
 pub fn connect_lazily(options: &PgConnectOptions, connections: u32) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with(by_key(options))
+    pool_options(connections).connect_lazy_with(by_key(options))
+}
+
+/// A pool for gathered lookups: its connections are used as they are, since a [`Gather`] asks again where one was dead.
+#[must_use]
+pub fn connect_for_lookups(options: &PgConnectOptions) -> PgPool {
+    pool_options(LOOKUP_CONNECTIONS).test_before_acquire(false).connect_lazy_with(by_key(options))
+}
+
+fn pool_options(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
 }
 
 /// Connections on which every statement is planned as lookups by key, which all statements of the service are: right
 /// after a bulk load, when the planner knows nothing of the tables yet, it would read them whole.
 #[must_use]
 pub fn by_key(options: &PgConnectOptions) -> PgConnectOptions {
-    let settings = [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
-    options.clone().options(settings)
+    options.clone().options([
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("jit", "off"),
+        // Planned once, not anew for each size of a batch.
+        ("plan_cache_mode", "force_generic_plan"),
+    ])
 }
 
 /// Brings the schema up to date as its owner, and gives the service's role its privileges. Safe to run at the same
@@ -222,12 +239,12 @@ pub struct Gather<K, V> {
 }
 
 impl<K: Send + Sync + 'static, V: Send + 'static> Gather<K, V> {
-    /// Starts `workers` tasks, each of which takes whatever waits.
+    /// Starts a few tasks, each of which takes whatever waits.
     #[must_use]
-    pub fn open(pool: &PgPool, workers: usize, fetch: &Fetch<K, V>) -> Self {
+    pub fn open(pool: &PgPool, fetch: &Fetch<K, V>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_LENGTH);
         let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..workers.max(1) {
+        for _ in 0..LOOKUP_WORKERS {
             tokio::spawn(answer_lookups(pool.clone(), waiting.clone(), fetch.clone()));
         }
         Self { queue }
@@ -272,14 +289,7 @@ async fn answer_lookups<K: Send + Sync + 'static, V: Send + 'static>(
             keys.push(key);
             replies.push(reply);
         }
-        let work = AssertUnwindSafe(fetch(pool.clone(), keys.into()).instrument(span)).catch_unwind();
-        // A worker outlives a statement that hangs and one that panics.
-        let outcome = match tokio::time::timeout(FETCH_TIMEOUT, work).await {
-            Ok(Ok(outcome)) => outcome.map_err(Error::from),
-            Ok(Err(_)) => Err(Error::Internal("a read panicked".to_owned())),
-            Err(_) => Err(Error::Unavailable),
-        };
-        match outcome {
+        match fetch_surely(&pool, &fetch, &keys.into()).instrument(span).await {
             Ok(values) => {
                 for (reply, value) in replies.into_iter().zip(values) {
                     let _ = reply.send(Ok(value));
@@ -292,4 +302,24 @@ async fn answer_lookups<K: Send + Sync + 'static, V: Send + 'static>(
             }
         }
     }
+}
+
+/// Asks as often as there may be dead connections in the pool. A statement that hangs or panics ends like one that
+/// failed, so that the worker goes on.
+async fn fetch_surely<K, V>(pool: &PgPool, fetch: &Fetch<K, V>, keys: &Arc<[K]>) -> Result<Vec<Option<V>>, Error> {
+    let mut dead_connections = 0;
+    loop {
+        let work = AssertUnwindSafe(fetch(pool.clone(), keys.clone())).catch_unwind();
+        match tokio::time::timeout(FETCH_TIMEOUT, work).await {
+            Ok(Ok(Err(error))) if was_dead(&error) && dead_connections < LOOKUP_CONNECTIONS => dead_connections += 1,
+            Ok(Ok(outcome)) => return outcome.map_err(Error::from),
+            Ok(Err(_)) => return Err(Error::Internal("a read panicked".to_owned())),
+            Err(_) => return Err(Error::Unavailable),
+        }
+    }
+}
+
+/// Whether a connection turned out to be dead, and not the whole database.
+fn was_dead(error: &sqlx::Error) -> bool {
+    Nature::of(error) == Nature::Away && !matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
 }

@@ -21,7 +21,7 @@ use crate::book::{Book, House, Shelves};
 use crate::clock::Clock;
 use crate::customers::Customers;
 use crate::customers::store::CustomerShelf;
-use crate::database::{Pulse, connect_lazily};
+use crate::database::{Pulse, connect_for_lookups, connect_lazily};
 use crate::ledger::Ledger;
 use crate::programs::Programs;
 use crate::programs::store::{Catalogue, ProgramShelf};
@@ -165,9 +165,9 @@ fn routes(settings: &Settings, book: &Book, pool: &PgPool, house: &House, catalo
         };
     }
     let clock = || settings.clock.clone();
-    let workers = usize::try_from(settings.read_connections / 2).unwrap_or(1);
-    let tiers = Tiers::new(pool.clone(), clock(), house.clone(), catalogue, workers);
-    let rewards = Rewards::new(book.clone(), pool.clone(), clock(), house.clone(), workers);
+    let lookups = connect_for_lookups(&settings.database);
+    let tiers = Tiers::new(pool.clone(), &lookups, clock(), house.clone(), catalogue);
+    let rewards = Rewards::new(book.clone(), pool.clone(), &lookups, clock(), house.clone());
     Routes::new(mannered!(ProgramServiceServer, Programs::new(book.clone(), pool.clone(), clock())))
         .add_service(mannered!(CustomerServiceServer, Customers::new(book.clone(), pool.clone())))
         .add_service(mannered!(ActivityServiceServer, Activities::new(book.clone(), pool.clone())))

@@ -46,10 +46,10 @@ pub struct Reward {
 }
 
 impl Rewards {
-    /// Rewards written through `book`; `workers` reads of balances run at a time.
+    /// Rewards written through `book` and read from `pool`; balances of now from `lookups`, many at once.
     #[must_use]
-    pub fn new(book: Book, pool: PgPool, clock: Clock, house: House, workers: usize) -> Self {
-        let balances = Gather::open(&pool, workers, &store::fetch_balances());
+    pub fn new(book: Book, pool: PgPool, lookups: &PgPool, clock: Clock, house: House) -> Self {
+        let balances = Gather::open(lookups, &store::fetch_balances());
         Self { book, pool, clock, house, balances }
     }
 

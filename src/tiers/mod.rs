@@ -50,10 +50,10 @@ pub struct CustomerTier {
 }
 
 impl Tiers {
-    /// Tiers read from `pool`, `workers` statements at a time.
+    /// Tiers read from `pool`, and those of now from `lookups`, many at once.
     #[must_use]
-    pub fn new(pool: PgPool, clock: Clock, house: House, catalogue: Catalogue, workers: usize) -> Self {
-        let standings = Gather::open(&pool, workers, &store::fetch_standings());
+    pub fn new(pool: PgPool, lookups: &PgPool, clock: Clock, house: House, catalogue: Catalogue) -> Self {
+        let standings = Gather::open(lookups, &store::fetch_standings());
         Self { pool, clock, house, catalogue, standings }
     }
 
