@@ -28,6 +28,7 @@ mod manners;
 mod programs;
 mod referrals;
 mod rewards;
+mod sample;
 mod smoke;
 mod tiers;
 mod traces;
