@@ -208,8 +208,9 @@ async fn a_service_that_stops_says_so_answers_what_is_under_way_and_takes_no_mor
     assert!(matches!(outcome, proto::batch_grant_rewards_response::Outcome::Granted(_)), "{outcome:?}");
     assert!(within("the end of the stream", stream.message()).await.unwrap().is_none());
     within("the end", running).await.unwrap();
+    // The connection may be found broken before the call or half way, which the client reports as one or the other.
     let status = service.grant("anna", 1, "late").await.unwrap_err();
-    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert!(matches!(status.code(), Code::Unavailable | Code::Cancelled), "{status:?}");
     let next = Service::start_on(service.database.clone(), service.clock.clone()).await;
     assert_eq!(next.available("anna").await, 110);
 }
