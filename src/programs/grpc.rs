@@ -125,6 +125,7 @@ fn parse_program(program: Option<proto::Program>) -> Result<Program, Error> {
             currency: currency?,
             time_zone: time_zone?,
             points_per_unit: points_per_unit?,
+            points: super::points::PointsPolicy::default(),
             tiers: tiers?,
             campaigns: campaigns?,
         })

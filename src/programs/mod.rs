@@ -2,6 +2,7 @@
 
 pub mod grpc;
 pub mod model;
+pub mod points;
 pub mod store;
 
 use std::any::TypeId;

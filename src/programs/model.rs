@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::points::PointsPolicy;
 use crate::error::Violation;
 use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Money, Rate};
@@ -25,6 +26,9 @@ pub struct Program {
     pub time_zone: Zone,
     /// Points for one major unit spent.
     pub points_per_unit: Rate,
+    /// What becomes of points once they are granted.
+    #[serde(default)]
+    pub points: PointsPolicy,
     /// Levels of standing, lowest first; the first begins at zero.
     pub tiers: Vec<Tier>,
     /// Referral offers.
@@ -247,6 +251,7 @@ pub(crate) mod tests {
             currency: Currency::parse("USD").unwrap(),
             time_zone: Zone(TimeZone::get("America/New_York").unwrap()),
             points_per_unit: Rate::parse("1").unwrap(),
+            points: PointsPolicy::default(),
             tiers: vec![tier("member", 0), tier("silver", 20_000), tier("gold", 50_000)],
             campaigns: vec![campaign("friends", Conversion::FirstPurchase), campaign("partners", Conversion::Manual)],
         }

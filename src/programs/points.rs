@@ -1,0 +1,289 @@
+//! What a program says of points once they are granted: when they vest, when they expire, how they may be spent.
+
+use jiff::civil::{Date, Time, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Span, SpanRelativeTo, Timestamp, ToSpan as _};
+use serde::{Deserialize, Serialize};
+
+use crate::money::Rate;
+
+/// What a program says of points. Everything absent leaves points free: available at once, never expiring, without
+/// limits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PointsPolicy {
+    /// When granted points become available, unless a grant says otherwise.
+    pub vesting: Vesting,
+    /// When points expire, unless a grant says otherwise.
+    pub expiry: Expiry,
+    /// How many points one redemption may take.
+    pub redemption: RedemptionLimits,
+    /// How many points a customer may earn.
+    pub earning: EarningLimits,
+    /// Whether and how expired points come back; not at all, if absent.
+    pub reinstatement: Option<Reinstatement>,
+    /// What a reversal takes where the points are spent.
+    pub clawback: Clawback,
+    /// How long a hold lasts that does not say so itself; [`DEFAULT_HOLD`], if absent.
+    pub hold_for: Option<Period>,
+    /// What one point is worth in major units of the program's currency; unknown, if absent.
+    pub point_value: Option<Rate>,
+}
+
+/// How long a hold lasts where neither the program nor the request says so.
+pub const DEFAULT_HOLD: &str = "P7D";
+
+/// When granted points become available.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Vesting {
+    /// At once.
+    #[default]
+    Immediate,
+    /// At an instant.
+    At(Timestamp),
+    /// A period after the grant.
+    After(Period),
+    /// When somebody says that what they were granted for has happened; cancelled if nobody does within a period.
+    OnEvent(Period),
+}
+
+/// When points expire.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expiry {
+    /// Never.
+    #[default]
+    Never,
+    /// At an instant.
+    At(Timestamp),
+    /// A period after they vested, at the end of that day, month, quarter or year.
+    After {
+        /// How long.
+        period: Period,
+        /// To the end of which calendar period the instant is moved; none for the end of its day.
+        round_to: Option<CalendarPeriod>,
+    },
+    /// The whole balance together, a period after the customer's last accepted activity.
+    Sliding(Period),
+}
+
+/// How many points one redemption or hold may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedemptionLimits {
+    /// The least; 1, if absent.
+    pub minimum: Option<i64>,
+    /// Only multiples of this; any number, if absent.
+    pub step: Option<i64>,
+    /// The most; whatever is available, if absent.
+    pub maximum: Option<i64>,
+}
+
+/// How many points a customer may earn by purchases and by callers' grants.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EarningLimits {
+    /// The most that one purchase or grant may bring: one that would bring more is refused.
+    pub per_transaction: Option<i64>,
+    /// The most within calendar periods: a grant that would bring more is cut to what is left. One cap for each kind
+    /// of period.
+    pub per_period: Vec<PeriodCap>,
+}
+
+/// The most that a customer may earn within a calendar period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeriodCap {
+    /// The kind of period.
+    pub period: CalendarPeriod,
+    /// The most points in one such period.
+    pub points: i64,
+}
+
+/// How expired points come back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reinstatement {
+    /// For how long after they expired.
+    pub within: Period,
+    /// How long they last from then on.
+    pub valid_for: Period,
+}
+
+/// What a reversal of a grant takes where its points are not all there any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Clawback {
+    /// What is pending or available of that grant's own lot.
+    UnspentOnly,
+    /// Also what is available of other lots.
+    WithinBalance,
+    /// All of it: what is not there becomes a debt.
+    #[default]
+    AllowDebt,
+}
+
+/// A period of the calendar of a program's time zone. Weeks begin on Monday.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "calendar words")]
+pub enum CalendarPeriod {
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+/// An ISO 8601 period above zero, such as `P1Y`, `P90D` or `PT12H`; at most a hundred years.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Period(Span);
+
+impl Period {
+    /// Parses the ISO 8601 form.
+    ///
+    /// # Errors
+    /// If it is not such a period, not above zero, or beyond a hundred years.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const EXPECTED: &str = "must be an ISO 8601 period above zero, such as P1Y, P90D or PT12H";
+        let span: Span = text.parse().ok().filter(|_| text.starts_with('P')).ok_or(EXPECTED)?;
+        let is_bounded = span.is_positive()
+            && span
+                .compare((100.years(), SpanRelativeTo::from(Date::constant(2000, 1, 1))))
+                .is_ok_and(std::cmp::Ordering::is_le);
+        let is_in_micros = span.get_nanoseconds() == 0;
+        if is_bounded && is_in_micros { Ok(Self(span)) } else { Err(EXPECTED) }
+    }
+
+    /// The instant a period after another, by the calendar of a time zone: the same local time that many days, months
+    /// or years later. The end of time, if it lies beyond.
+    #[must_use]
+    pub fn after(&self, instant: Timestamp, time_zone: &TimeZone) -> Timestamp {
+        let zoned = instant.to_zoned(time_zone.clone());
+        zoned.checked_add(self.0).map_or(END_OF_TIME, |later| later.timestamp().min(END_OF_TIME))
+    }
+
+    fn has_time(&self) -> bool {
+        let Self(span) = self;
+        span.get_hours() != 0
+            || span.get_minutes() != 0
+            || span.get_seconds() != 0
+            || span.get_milliseconds() != 0
+            || span.get_microseconds() != 0
+    }
+}
+
+/// The last instant that the book counts with.
+pub const END_OF_TIME: Timestamp = Timestamp::constant(253_370_764_800, 0);
+
+impl PartialEq for Period {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.fieldwise() == other.0.fieldwise()
+    }
+}
+
+impl Eq for Period {}
+
+impl std::fmt::Display for Period {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TryFrom<String> for Period {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Period> for String {
+    fn from(period: Period) -> Self {
+        period.to_string()
+    }
+}
+
+impl CalendarPeriod {
+    /// The first day of the period that a day lies in.
+    fn first_day(self, day: Date) -> Date {
+        let first_of_month = |month| Date::new(day.year(), month, 1).unwrap_or(day);
+        match self {
+            Self::Day => day,
+            Self::Week => day.checked_sub(i64::from(day.weekday().since(Weekday::Monday)).days()).unwrap_or(day),
+            Self::Month => day.first_of_month(),
+            Self::Quarter => first_of_month((day.month() - 1) / 3 * 3 + 1),
+            Self::Year => day.first_of_year(),
+        }
+    }
+
+    /// When the period began that an instant lies in.
+    #[must_use]
+    pub fn start_of(self, instant: Timestamp, time_zone: &TimeZone) -> Timestamp {
+        let day = instant.to_zoned(time_zone.clone()).date();
+        midnight(self.first_day(day), time_zone).unwrap_or(instant)
+    }
+
+    /// When the period ends that an instant lies in: its first instant that is not in it any more.
+    #[must_use]
+    pub fn end_of(self, instant: Timestamp, time_zone: &TimeZone) -> Timestamp {
+        let first = self.first_day(instant.to_zoned(time_zone.clone()).date());
+        let length = match self {
+            Self::Day => 1.day(),
+            Self::Week => 1.week(),
+            Self::Month => 1.month(),
+            Self::Quarter => 3.months(),
+            Self::Year => 1.year(),
+        };
+        first
+            .checked_add(length)
+            .ok()
+            .and_then(|next| midnight(next, time_zone))
+            .unwrap_or(END_OF_TIME)
+            .min(END_OF_TIME)
+    }
+}
+
+/// The first instant of a local day.
+fn midnight(day: Date, time_zone: &TimeZone) -> Option<Timestamp> {
+    Some(day.to_datetime(Time::midnight()).to_zoned(time_zone.clone()).ok()?.timestamp())
+}
+
+impl Expiry {
+    /// When points expire that vest at an instant; for sliding expiry, if nothing moves it.
+    #[must_use]
+    pub fn of(&self, vested_at: Timestamp, time_zone: &TimeZone) -> Option<Timestamp> {
+        match self {
+            Self::Never => None,
+            Self::At(instant) => Some(*instant),
+            Self::After { period, round_to } => Some(last_instant(period, *round_to, vested_at, time_zone)),
+            Self::Sliding(period) => Some(last_instant(period, None, vested_at, time_zone)),
+        }
+    }
+}
+
+/// The end of the day, or of a longer calendar period, that a period leads to; a period of hours ends to the instant.
+fn last_instant(period: &Period, round_to: Option<CalendarPeriod>, from: Timestamp, time_zone: &TimeZone) -> Timestamp {
+    let instant = period.after(from, time_zone);
+    match round_to {
+        None if period.has_time() => instant,
+        None => CalendarPeriod::Day.end_of(instant, time_zone),
+        Some(round_to) => round_to.end_of(instant, time_zone),
+    }
+}
+
+impl Reinstatement {
+    /// When points that come back at an instant expire again.
+    #[must_use]
+    pub fn expiry_of(&self, instant: Timestamp, time_zone: &TimeZone) -> Timestamp {
+        last_instant(&self.valid_for, None, instant, time_zone)
+    }
+
+    /// Whether points that expired at one instant may come back at another.
+    #[must_use]
+    pub fn is_open(&self, expired_at: Timestamp, at: Timestamp, time_zone: &TimeZone) -> bool {
+        at < self.within.after(expired_at, time_zone)
+    }
+}
