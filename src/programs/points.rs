@@ -1,7 +1,7 @@
 //! What a program says of points once they are granted: when they vest, when they expire, how they may be spent.
 
 use jiff::civil::{Date, Time, Weekday};
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Span, SpanRelativeTo, Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 
@@ -148,7 +148,9 @@ impl Period {
     /// If it is not such a period, not above zero, or beyond a hundred years.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const EXPECTED: &str = "must be an ISO 8601 period above zero, such as P1Y, P90D or PT12H";
-        let span: Span = text.parse().ok().filter(|_| text.starts_with('P')).ok_or(EXPECTED)?;
+        // The parser also takes its own forms, such as `1 year`, and letters in lower case, which ISO 8601 does not.
+        let is_iso = text.starts_with('P') && !text.bytes().any(|byte| byte.is_ascii_lowercase());
+        let span: Span = text.parse().ok().filter(|_| is_iso).ok_or(EXPECTED)?;
         let is_bounded = span.is_positive()
             && span
                 .compare((100.years(), SpanRelativeTo::from(Date::constant(2000, 1, 1))))
@@ -175,7 +177,8 @@ impl Period {
     }
 }
 
-/// The last instant that the book counts with.
+/// The last instant that the book counts with: 9999-01-01T00:00:00Z. In every time zone it is far enough from the end of
+/// the year 9999, where `google.protobuf.Timestamp` and the calendar end; Postgres goes further.
 pub const END_OF_TIME: Timestamp = Timestamp::constant(253_370_764_800, 0);
 
 impl PartialEq for Period {
@@ -219,17 +222,8 @@ impl CalendarPeriod {
         }
     }
 
-    /// When the period began that an instant lies in.
-    #[must_use]
-    pub fn start_of(self, instant: Timestamp, time_zone: &TimeZone) -> Timestamp {
-        let day = instant.to_zoned(time_zone.clone()).date();
-        midnight(self.first_day(day), time_zone).unwrap_or(instant)
-    }
-
-    /// When the period ends that an instant lies in: its first instant that is not in it any more.
-    #[must_use]
-    pub fn end_of(self, instant: Timestamp, time_zone: &TimeZone) -> Timestamp {
-        let first = self.first_day(instant.to_zoned(time_zone.clone()).date());
+    /// The first day of the period after the one that begins with a day.
+    fn next_first_day(self, first_day: Date) -> Option<Date> {
         let length = match self {
             Self::Day => 1.day(),
             Self::Week => 1.week(),
@@ -237,18 +231,44 @@ impl CalendarPeriod {
             Self::Quarter => 3.months(),
             Self::Year => 1.year(),
         };
-        first
-            .checked_add(length)
-            .ok()
-            .and_then(|next| midnight(next, time_zone))
-            .unwrap_or(END_OF_TIME)
-            .min(END_OF_TIME)
+        first_day.checked_add(length).ok()
+    }
+
+    /// The first day of the period that an instant lies in.
+    fn first_day_at(self, instant: Timestamp, time_zone: &TimeZone) -> Date {
+        let first = self.first_day(time_zone.to_datetime(instant).date());
+        // Where clocks go back over midnight, they show the old day again after the new one has begun.
+        let next = self.next_first_day(first);
+        let begun = next.filter(|next| midnight(*next, time_zone).is_some_and(|midnight| midnight <= instant));
+        begun.unwrap_or(first)
+    }
+
+    /// When the period began that an instant lies in.
+    #[must_use]
+    pub fn start_of(self, instant: Timestamp, time_zone: &TimeZone) -> Timestamp {
+        midnight(self.first_day_at(instant, time_zone), time_zone).unwrap_or(instant)
+    }
+
+    /// When the period ends that an instant lies in: its first instant that is not in it any more.
+    #[must_use]
+    pub fn end_of(self, instant: Timestamp, time_zone: &TimeZone) -> Timestamp {
+        let next = self.next_first_day(self.first_day_at(instant, time_zone));
+        next.and_then(|next| midnight(next, time_zone)).unwrap_or(END_OF_TIME).min(END_OF_TIME)
     }
 }
 
-/// The first instant of a local day.
+/// The first instant of a local day; of a midnight that clocks show twice, the first.
 fn midnight(day: Date, time_zone: &TimeZone) -> Option<Timestamp> {
-    Some(day.to_datetime(Time::midnight()).to_zoned(time_zone.clone()).ok()?.timestamp())
+    let midnight = time_zone.to_ambiguous_timestamp(day.to_datetime(Time::midnight()));
+    match midnight.offset() {
+        // The clocks skip midnight, and the day begins as they do: not always at the full hour after. By the clocks
+        // after the skip, the missing midnight lies before it.
+        AmbiguousOffset::Gap { after, .. } => {
+            let before = after.to_timestamp(midnight.datetime()).ok()?;
+            Some(time_zone.following(before).next()?.timestamp())
+        }
+        AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Fold { .. } => midnight.earlier().ok(),
+    }
 }
 
 impl Expiry {
@@ -287,3 +307,6 @@ impl Reinstatement {
         at < self.within.after(expired_at, time_zone)
     }
 }
+
+#[cfg(test)]
+mod tests;
