@@ -129,6 +129,12 @@ impl Rate {
         Ok(Self(decimal))
     }
 
+    /// Whether it is nothing.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.0.is_zero()
+    }
+
     /// floor(amount × rate), exactly; none if that is more points than can be counted.
     #[must_use]
     pub fn points_for(self, amount: Money) -> Option<i64> {

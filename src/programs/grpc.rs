@@ -7,6 +7,7 @@ use super::Programs;
 use super::model::{
     Benefit, Campaign, Conversion, Program, ProgramVersion, Tier, Zone, find_campaign_faults, find_tier_faults,
 };
+use super::points::grpc::{parse_points_policy, write_points_policy};
 use crate::error::{Error, Fields};
 use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Rate};
@@ -90,6 +91,7 @@ fn parse_program(program: Option<proto::Program>) -> Result<Program, Error> {
     let currency = fields.take("program.currency_code", Currency::parse(&program.currency_code));
     let time_zone = parse_time_zone(&mut fields, &program.time_zone);
     let points_per_unit = fields.take("program.points_per_unit", Rate::parse(&program.points_per_unit));
+    let points = parse_points_policy(&mut fields, "program.points", program.points.as_ref());
     let mut bound = |field: &str, count: usize, max: usize| {
         if count > max {
             fields.refuse(field, format!("must have at most {max} items"));
@@ -125,7 +127,7 @@ fn parse_program(program: Option<proto::Program>) -> Result<Program, Error> {
             currency: currency?,
             time_zone: time_zone?,
             points_per_unit: points_per_unit?,
-            points: super::points::PointsPolicy::default(),
+            points: points?,
             tiers: tiers?,
             campaigns: campaigns?,
         })
@@ -278,6 +280,7 @@ fn write_program(program: Program) -> proto::Program {
         points_per_unit: program.points_per_unit.to_string(),
         tiers: tiers.collect(),
         campaigns: campaigns.collect(),
+        points: write_points_policy(&program.points),
     }
 }
 

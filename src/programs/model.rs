@@ -297,6 +297,13 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_document_from_before_points_had_a_policy_is_one_that_says_nothing_of_them() {
+        let mut json = serde_json::to_value(program()).unwrap();
+        assert!(json.as_object_mut().unwrap().remove("points").is_some());
+        assert_eq!(serde_json::from_value::<Program>(json).unwrap(), program());
+    }
+
+    #[test]
     fn a_referral_lives_to_the_end_of_its_last_local_day_whatever_the_clocks_do() {
         let shop = program();
         let created_at: Timestamp = "2026-02-20T23:30:00-05:00".parse().unwrap();

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::money::Rate;
 
+pub mod grpc;
+
 /// What a program says of points. Everything absent leaves points free: available at once, never expiring, without
 /// limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

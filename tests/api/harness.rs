@@ -319,6 +319,7 @@ pub fn shop() -> proto::Program {
             campaign("friends", proto::Conversion::FirstPurchase),
             campaign("partners", proto::Conversion::Manual),
         ],
+        points: None,
     }
 }
 

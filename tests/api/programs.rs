@@ -1,5 +1,7 @@
 //! Programs: documents, their versions, and what is wrong with them.
 
+mod points;
+
 use futures_util::future::join_all;
 use goldbook::embedded_postgres::OWNER_ROLE;
 use goldbook::proto;

@@ -101,6 +101,7 @@ impl Ground {
             points_per_unit: "1".to_owned(),
             tiers: tiers.into(),
             campaigns: Vec::new(),
+            points: None,
         }
     }
 

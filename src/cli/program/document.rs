@@ -109,6 +109,7 @@ impl Document {
             display_name: self.display_name,
             time_zone: self.time_zone,
             points_per_unit: self.points_per_unit,
+            points: None,
             tiers: self.tiers.into_iter().map(|tier| tier.into_proto(&currency)).collect(),
             campaigns: self.campaigns.into_iter().map(|campaign| campaign.into_proto(&currency)).collect(),
             currency_code: currency,
