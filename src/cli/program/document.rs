@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::amount::Amount;
 use super::super::{CliError, instant};
+use super::points_table::PointsTable;
 use crate::proto::fields::write_instant;
 use crate::proto::{Benefit, Campaign, Conversion, Program, Tier};
 
@@ -25,6 +26,8 @@ pub(in crate::cli) struct Document {
     time_zone: String,
     #[serde(deserialize_with = "decimal_text")]
     points_per_unit: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    points: Option<PointsTable>,
     tiers: Vec<TierTable>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     campaigns: Vec<CampaignTable>,
@@ -88,7 +91,7 @@ impl Document {
         Self::parse(&text).map_err(|error| CliError::usage(format_args!("{}: {error}", path.display())))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
     }
 
@@ -109,7 +112,7 @@ impl Document {
             display_name: self.display_name,
             time_zone: self.time_zone,
             points_per_unit: self.points_per_unit,
-            points: None,
+            points: self.points.map(PointsTable::into_proto),
             tiers: self.tiers.into_iter().map(|tier| tier.into_proto(&currency)).collect(),
             campaigns: self.campaigns.into_iter().map(|campaign| campaign.into_proto(&currency)).collect(),
             currency_code: currency,
@@ -127,6 +130,7 @@ impl Document {
         Ok(Self {
             tiers: tiers.collect(),
             campaigns: campaigns.collect::<Result<_, _>>()?,
+            points: program.points.map(PointsTable::from_proto).transpose()?.flatten(),
             program_id: program.program_id,
             display_name: program.display_name,
             time_zone: program.time_zone,
@@ -217,7 +221,7 @@ fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
 }
 
 /// A decimal in quotes, passed on as it is written; a bare number could not be exact.
-fn decimal_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(super) fn decimal_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Text;
 
     impl Visitor<'_> for Text {
@@ -237,7 +241,7 @@ fn decimal_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D:
 }
 
 /// An instant of RFC 3339, in quotes or as TOML's own date-time.
-fn instant_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+pub(super) fn instant_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     const EXPECTED: &str = "expected an instant with its offset as in RFC 3339, such as 2026-03-01T00:00:00-05:00";
 
     #[derive(Deserialize)]

@@ -2,6 +2,7 @@
 
 mod difference;
 mod document;
+mod points_table;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,16 @@ const DOCUMENT_HELP: &str = r#"The document:
   currency = "USD"                   # ISO 4217; cannot change after the first version
   time_zone = "America/New_York"     # of the IANA database; cannot change either
   points_per_unit = "1"              # points for one whole unit spent, an exact decimal in quotes
+
+  [points]                           # optional, as everything in it: points are free of rules if absent
+  point_value = "0.01"               # what one point is worth, in the currency
+  hold_for = "P7D"                   # how long a hold lasts
+  clawback = "allow_debt"            # or "within_balance", "unspent_only": what a reversal takes
+  vesting = { after = "P14D" }       # or "immediate", { at = 2026-01-01T00:00:00Z }, { on_event_within = "P30D" }
+  expiry = { after = "P1Y", round_to = "quarter" }   # or "never", { at = … }, { sliding = "P1Y" }
+  redemption = { minimum = 100, step = 50, maximum = 10000 }
+  earning = { per_transaction = 5000, per_period = [{ period = "month", points = 20000 }] }
+  reinstatement = { within = "P30D", valid_for = "P90D" }
 
   [[tiers]]                          # by ascending threshold; the first is zero
   tier_id = "member"
@@ -46,12 +57,12 @@ Examples:
   goldbook program apply --dry-run shop.toml     show what would change
   goldbook program apply shop.toml               show it and apply it
 
-An unchanged document changes nothing; a changed one becomes the next version."#;
+An unchanged document changes nothing; a changed one becomes the next version. docs/programs.md says more of points."#;
 
 /// Apply, show and list loyalty programs.
 ///
-/// A program is one document: currency, time zone, tiers with their benefits, campaigns. It is applied as a whole, and
-/// every change becomes a new version, which never changes again.
+/// A program is one document: currency, time zone, what becomes of points, tiers with their benefits, campaigns. It is
+/// applied as a whole, and every change becomes a new version, which never changes again.
 #[derive(Debug, Args)]
 pub struct ProgramArgs {
     #[command(subcommand)]

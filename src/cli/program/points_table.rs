@@ -1,0 +1,327 @@
+//! What a program's document says of points: the table `[points]` and those below it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::super::{CliError, instant};
+use super::document::{decimal_text, instant_text};
+use crate::proto::fields::write_instant;
+use crate::proto::{
+    CalendarPeriod, Clawback, EarningLimits, ExpiryRule, PeriodCap, PointsPolicy, RedemptionLimits, Reinstatement,
+    VestingRule, expiry_rule, vesting_rule,
+};
+
+/// The table `[points]`. TOML wants plain values before tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PointsTable {
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "decimal_text")]
+    point_value: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    hold_for: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clawback: Option<ClawbackWord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vesting: Option<VestingTable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiry: Option<ExpiryTable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redemption: Option<RedemptionTable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earning: Option<EarningTable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reinstatement: Option<ReinstatementTable>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ClawbackWord {
+    UnspentOnly,
+    WithinBalance,
+    AllowDebt,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "expected \"immediate\", { after = \"P14D\" }, { at = 2026-01-01T00:00:00Z } or \
+                 { on_event_within = \"P30D\" }"
+)]
+enum VestingTable {
+    Word(ImmediateWord),
+    At {
+        #[serde(with = "required_instant")]
+        at: Timestamp,
+    },
+    After {
+        after: String,
+    },
+    OnEvent {
+        on_event_within: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ImmediateWord {
+    Immediate,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "expected \"never\", { after = \"P1Y\" }, perhaps with round_to = \"day\", \"week\", \"month\", \
+                 \"quarter\" or \"year\", { at = 2026-01-01T00:00:00Z } or { sliding = \"P1Y\" }"
+)]
+enum ExpiryTable {
+    Word(NeverWord),
+    At {
+        #[serde(with = "required_instant")]
+        at: Timestamp,
+    },
+    After {
+        after: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        round_to: Option<CalendarWord>,
+    },
+    Sliding {
+        sliding: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum NeverWord {
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CalendarWord {
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RedemptionTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minimum: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maximum: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EarningTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_transaction: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    per_period: Vec<PeriodCapTable>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PeriodCapTable {
+    period: CalendarWord,
+    points: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReinstatementTable {
+    within: String,
+    valid_for: String,
+}
+
+/// An instant that must be there, in the forms of [`instant_text`].
+mod required_instant {
+    use jiff::Timestamp;
+    use serde::de::{Deserializer, Error as _};
+    use serde::ser::{Serialize as _, Serializer};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        super::instant_text(deserializer)?.ok_or_else(|| D::Error::missing_field("at"))
+    }
+
+    pub(super) fn serialize<S: Serializer>(instant: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        instant.serialize(serializer)
+    }
+}
+
+impl PointsTable {
+    pub(super) fn into_proto(self) -> PointsPolicy {
+        PointsPolicy {
+            vesting: self.vesting.map(VestingTable::into_proto),
+            expiry: self.expiry.map(ExpiryTable::into_proto),
+            redemption: self.redemption.map(|limits| RedemptionLimits {
+                minimum: limits.minimum,
+                step: limits.step,
+                maximum: limits.maximum,
+            }),
+            earning: self.earning.map(EarningTable::into_proto),
+            reinstatement: self
+                .reinstatement
+                .map(|rule| Reinstatement { within: rule.within, valid_for: rule.valid_for }),
+            clawback: self.clawback.map_or(Clawback::Unspecified, ClawbackWord::into_proto).into(),
+            hold_for: self.hold_for,
+            point_value: self.point_value,
+        }
+    }
+
+    /// The table without what is a default and needs no saying; none, if nothing is left.
+    ///
+    /// # Errors
+    /// If it holds what no document can say: the service is newer than this program.
+    pub(super) fn from_proto(policy: PointsPolicy) -> Result<Option<Self>, CliError> {
+        let clawback = ClawbackWord::from_proto(policy.clawback)?;
+        let earning = policy.earning.map(EarningTable::from_proto).transpose()?;
+        let redemption = policy.redemption.map(|limits| RedemptionTable {
+            minimum: limits.minimum,
+            step: limits.step,
+            maximum: limits.maximum,
+        });
+        let reinstatement = policy.reinstatement;
+        let table = Self {
+            point_value: policy.point_value,
+            hold_for: policy.hold_for,
+            clawback: clawback.filter(|word| *word != ClawbackWord::AllowDebt),
+            vesting: policy.vesting.map(VestingTable::from_proto).transpose()?.flatten(),
+            expiry: policy.expiry.map(ExpiryTable::from_proto).transpose()?.flatten(),
+            redemption: redemption.filter(|table| *table != RedemptionTable::default()),
+            earning: earning.filter(|table| *table != EarningTable::default()),
+            reinstatement: reinstatement
+                .map(|rule| ReinstatementTable { within: rule.within, valid_for: rule.valid_for }),
+        };
+        Ok(Some(table).filter(|table| *table != Self::default()))
+    }
+}
+
+impl VestingTable {
+    fn into_proto(self) -> VestingRule {
+        use vesting_rule::Rule;
+
+        let rule = match self {
+            Self::Word(ImmediateWord::Immediate) => Rule::Immediate(()),
+            Self::At { at } => Rule::At(write_instant(at)),
+            Self::After { after } => Rule::After(after),
+            Self::OnEvent { on_event_within } => Rule::OnEventWithin(on_event_within),
+        };
+        VestingRule { rule: Some(rule) }
+    }
+
+    fn from_proto(rule: VestingRule) -> Result<Option<Self>, CliError> {
+        use vesting_rule::Rule;
+
+        Ok(match rule.rule.ok_or_else(|| newer("points vest"))? {
+            Rule::Immediate(()) => None,
+            Rule::At(at) => Some(Self::At { at: instant::from_wire(&at).ok_or_else(|| newer("points vest"))? }),
+            Rule::After(after) => Some(Self::After { after }),
+            Rule::OnEventWithin(on_event_within) => Some(Self::OnEvent { on_event_within }),
+        })
+    }
+}
+
+impl ExpiryTable {
+    fn into_proto(self) -> ExpiryRule {
+        use expiry_rule::{After, Rule};
+
+        let rule = match self {
+            Self::Word(NeverWord::Never) => Rule::Never(()),
+            Self::At { at } => Rule::At(write_instant(at)),
+            Self::After { after, round_to } => Rule::After(After {
+                period: after,
+                round_to: round_to.map_or(CalendarPeriod::Unspecified, CalendarWord::into_proto).into(),
+            }),
+            Self::Sliding { sliding } => Rule::Sliding(sliding),
+        };
+        ExpiryRule { rule: Some(rule) }
+    }
+
+    fn from_proto(rule: ExpiryRule) -> Result<Option<Self>, CliError> {
+        use expiry_rule::Rule;
+
+        Ok(match rule.rule.ok_or_else(|| newer("points expire"))? {
+            Rule::Never(()) => None,
+            Rule::At(at) => Some(Self::At { at: instant::from_wire(&at).ok_or_else(|| newer("points expire"))? }),
+            Rule::After(after) => {
+                Some(Self::After { round_to: CalendarWord::from_proto(after.round_to)?, after: after.period })
+            }
+            Rule::Sliding(sliding) => Some(Self::Sliding { sliding }),
+        })
+    }
+}
+
+impl EarningTable {
+    fn into_proto(self) -> EarningLimits {
+        let caps = self.per_period.into_iter();
+        let caps = caps.map(|cap| PeriodCap { period: cap.period.into_proto().into(), points: cap.points });
+        EarningLimits { per_transaction: self.per_transaction, per_period: caps.collect() }
+    }
+
+    fn from_proto(limits: EarningLimits) -> Result<Self, CliError> {
+        let caps = limits.per_period.into_iter().map(|cap| {
+            let period = CalendarWord::from_proto(cap.period)?.ok_or_else(|| newer("earning is capped"))?;
+            Ok(PeriodCapTable { period, points: cap.points })
+        });
+        Ok(Self { per_transaction: limits.per_transaction, per_period: caps.collect::<Result<_, CliError>>()? })
+    }
+}
+
+impl ClawbackWord {
+    const fn into_proto(self) -> Clawback {
+        match self {
+            Self::UnspentOnly => Clawback::UnspentOnly,
+            Self::WithinBalance => Clawback::WithinBalance,
+            Self::AllowDebt => Clawback::AllowDebt,
+        }
+    }
+
+    fn from_proto(clawback: i32) -> Result<Option<Self>, CliError> {
+        match Clawback::try_from(clawback) {
+            Ok(Clawback::Unspecified) => Ok(None),
+            Ok(Clawback::UnspentOnly) => Ok(Some(Self::UnspentOnly)),
+            Ok(Clawback::WithinBalance) => Ok(Some(Self::WithinBalance)),
+            Ok(Clawback::AllowDebt) => Ok(Some(Self::AllowDebt)),
+            Err(_) => Err(newer("points are taken back")),
+        }
+    }
+}
+
+impl CalendarWord {
+    const fn into_proto(self) -> CalendarPeriod {
+        match self {
+            Self::Day => CalendarPeriod::Day,
+            Self::Week => CalendarPeriod::Week,
+            Self::Month => CalendarPeriod::Month,
+            Self::Quarter => CalendarPeriod::Quarter,
+            Self::Year => CalendarPeriod::Year,
+        }
+    }
+
+    fn from_proto(period: i32) -> Result<Option<Self>, CliError> {
+        match CalendarPeriod::try_from(period) {
+            Ok(CalendarPeriod::Unspecified) => Ok(None),
+            Ok(CalendarPeriod::Day) => Ok(Some(Self::Day)),
+            Ok(CalendarPeriod::Week) => Ok(Some(Self::Week)),
+            Ok(CalendarPeriod::Month) => Ok(Some(Self::Month)),
+            Ok(CalendarPeriod::Quarter) => Ok(Some(Self::Quarter)),
+            Ok(CalendarPeriod::Year) => Ok(Some(Self::Year)),
+            Err(_) => Err(newer("the calendar is divided")),
+        }
+    }
+}
+
+fn newer(what_happens: &str) -> CliError {
+    CliError::failed(format_args!("{what_happens} in a way that this program does not know; is the service newer?"))
+}
+
+#[cfg(test)]
+mod tests;
