@@ -26,8 +26,11 @@ CREATE TABLE accounts (
     -- Points come from somewhere and go somewhere; numeric, because the sum of bigints may pass a bigint.
     CONSTRAINT accounts_points_conserved
         CHECK (issued::numeric + owed = pending::numeric + available + held + redeemed + expired + cancelled)
--- Room on each page for the next versions of its rows: no indexed column changes, so they need no index entry.
+-- Room on each page for the next versions of its rows: next_due_at changes seldom, so they need no index entry.
 ) WITH (fillfactor = 70);
+
+-- Finds the accounts that time has something to do to.
+CREATE INDEX accounts_due ON accounts (next_due_at) WHERE next_due_at IS NOT NULL;
 
 -- Names that are unique beyond an account. Whoever inserts the row owns the name. A person is forgotten by removing
 -- theirs: the ledger knows accounts only.

@@ -64,5 +64,7 @@ CREATE TABLE entry_notes (
     account_id  uuid   NOT NULL,
     account_seq bigint NOT NULL,
     note        text   NOT NULL,
+    -- Who did it, as the caller says; empty where that was not asked.
+    author      text   NOT NULL DEFAULT '',
     CONSTRAINT entry_notes_pkey PRIMARY KEY (account_id, account_seq)
 );

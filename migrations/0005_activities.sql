@@ -5,12 +5,15 @@ CREATE TABLE activities (
     account_seq  bigint      NOT NULL,
     activity_id  text        NOT NULL,
     kind         text        NOT NULL,
+    -- Of a refund: the entry that accepted the purchase.
+    purchase_seq bigint,
     -- In minor units of the program's currency.
     amount       bigint      NOT NULL,
     happened_at  timestamptz NOT NULL,
     recorded_at  timestamptz NOT NULL,
     CONSTRAINT activities_pkey PRIMARY KEY (account_id, account_seq),
     CONSTRAINT activities_activity_id_once UNIQUE (account_id, activity_id),
-    CONSTRAINT activities_kind_known CHECK (kind IN ('purchase')),
+    CONSTRAINT activities_kind_known CHECK (kind IN ('purchase', 'refund')),
+    CONSTRAINT activities_refund_has_purchase CHECK ((kind = 'refund') = (purchase_seq IS NOT NULL)),
     CONSTRAINT activities_amount_not_negative CHECK (amount >= 0)
 );

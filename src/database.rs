@@ -23,7 +23,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 /// dossiers, and give a name back that it has just taken.
 const PRIVILEGES: &[(&str, &str)] = &[
     ("SELECT, INSERT", "ledger_entries, entry_notes, program_versions, marketing_consents, activities"),
-    ("SELECT, INSERT, UPDATE", "accounts, programs, customers, standings, lots, referral_codes, referrals"),
+    ("SELECT, INSERT, UPDATE", "accounts, programs, customers, standings, referral_codes, referrals"),
+    ("SELECT, INSERT, UPDATE", "lots, holds, earnings, reversals"),
     ("SELECT, INSERT, DELETE", "names"),
     ("SELECT", "_sqlx_migrations"),
 ];

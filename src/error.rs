@@ -127,6 +127,36 @@ reasons! {
     NotQualified => "NOT_QUALIFIED",
     /// No entry has this id in this program.
     EntryNotFound => "ENTRY_NOT_FOUND",
+    /// The customer was granted no reward of this id.
+    RewardNotFound => "REWARD_NOT_FOUND",
+    /// The reward's points do not wait for an event.
+    RewardNotPending => "REWARD_NOT_PENDING",
+    /// The customer has no hold of this id.
+    HoldNotFound => "HOLD_NOT_FOUND",
+    /// The hold was captured, released, or has ended.
+    HoldEnded => "HOLD_ENDED",
+    /// Fewer points are available, or held, than the request asks for.
+    InsufficientPoints => "INSUFFICIENT_POINTS",
+    /// The program allows no redemption of so many points.
+    RedemptionOutsideLimits => "REDEMPTION_OUTSIDE_LIMITS",
+    /// One transaction may not bring so many points, or the period's cap leaves none.
+    EarningCapExceeded => "EARNING_CAP_EXCEEDED",
+    /// The instant does not lie ahead.
+    InstantNotAhead => "INSTANT_NOT_AHEAD",
+    /// Entries of this kind cannot be reversed; a reversal cannot be reversed.
+    EntryNotReversible => "ENTRY_NOT_REVERSIBLE",
+    /// The entry was reversed whole before.
+    EntryAlreadyReversed => "ENTRY_ALREADY_REVERSED",
+    /// More would be reversed than the entry has left.
+    ReversalExceedsOriginal => "REVERSAL_EXCEEDS_ORIGINAL",
+    /// Nothing of the grant is there to be taken.
+    NothingToReverse => "NOTHING_TO_REVERSE",
+    /// The time to reinstate expired points has passed, or the program has none.
+    ReinstatementClosed => "REINSTATEMENT_CLOSED",
+    /// The customer has no purchase of this activity id yet.
+    PurchaseUnknown => "PURCHASE_UNKNOWN",
+    /// More would be refunded than was paid.
+    RefundExceedsPurchase => "REFUND_EXCEEDS_PURCHASE",
     /// The page token is not one that this method returned for these filters.
     PageTokenInvalid => "PAGE_TOKEN_INVALID",
 }

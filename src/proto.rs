@@ -1,5 +1,6 @@
 //! The wire: messages, services and clients generated from `proto/`, whose comments are their documentation.
 
+pub mod entries;
 pub mod fields;
 pub mod stream;
 

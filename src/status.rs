@@ -107,13 +107,15 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::CampaignNotFound
         | Reason::ReferralCodeNotFound
         | Reason::ReferralNotFound
-        | Reason::EntryNotFound => Code::NotFound,
+        | Reason::EntryNotFound
+        | Reason::RewardNotFound
+        | Reason::HoldNotFound => Code::NotFound,
         Reason::CustomerAlreadyExists
         | Reason::IdempotencyKeyReused
         | Reason::ActivityIdReused
         | Reason::AlreadyReferred => Code::AlreadyExists,
         Reason::EtagMismatch => Code::Aborted,
-        Reason::InstantInFuture | Reason::PageTokenInvalid => Code::OutOfRange,
+        Reason::InstantInFuture | Reason::InstantNotAhead | Reason::PageTokenInvalid => Code::OutOfRange,
         Reason::ProgramFieldImmutable
         | Reason::CurrencyMismatch
         | Reason::AmountOverflow
@@ -122,7 +124,19 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::OwnReferralCode
         | Reason::NotANewCustomer
         | Reason::ReferralExpired
-        | Reason::NotQualified => Code::FailedPrecondition,
+        | Reason::NotQualified
+        | Reason::RewardNotPending
+        | Reason::HoldEnded
+        | Reason::InsufficientPoints
+        | Reason::RedemptionOutsideLimits
+        | Reason::EarningCapExceeded
+        | Reason::EntryNotReversible
+        | Reason::EntryAlreadyReversed
+        | Reason::ReversalExceedsOriginal
+        | Reason::NothingToReverse
+        | Reason::ReinstatementClosed
+        | Reason::PurchaseUnknown
+        | Reason::RefundExceedsPurchase => Code::FailedPrecondition,
     }
 }
 
@@ -134,6 +148,8 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::CampaignNotFound => Some("campaign_id"),
         Reason::ReferralCodeNotFound => Some("code"),
         Reason::EntryNotFound => Some("entry_id"),
+        Reason::RewardNotFound => Some("reward_id"),
+        Reason::HoldNotFound => Some("hold_id"),
         _ => None,
     }
 }

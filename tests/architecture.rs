@@ -49,7 +49,7 @@ const SQL: &[&str] = &[
     "raw_sql",
     "QueryBuilder",
 ];
-const SQL_PLACES: &[&str] = &["*/store.rs", "database.rs", "embedded_postgres.rs"];
+const SQL_PLACES: &[&str] = &["*/store.rs", "*/store/*", "database.rs", "embedded_postgres.rs"];
 
 /// What a rule has no business with: I/O, waiting, the present, chance.
 const IMPURE: &[&str] = &[

@@ -5,14 +5,16 @@ use futures_util::future::{BoxFuture, ready};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::model::Purchase;
+use super::model::{Activity, Purchase, Refund};
 use super::store::ActivityRow;
 use super::{Activities, RecordActivity, Recorded};
-use crate::book::{Detail, EntryReason};
+use crate::book::{Detail, Entry, EntryReason};
 use crate::error::{Error, Fields};
 use crate::ids::{ActivityId, CustomerId, ProgramId};
 use crate::money::Money;
 use crate::paging::PageRequest;
+use crate::programs::points::Clawback;
+use crate::programs::points::grpc::parse_optional_clawback;
 use crate::proto;
 use crate::proto::batch_record_activities_response::Outcome;
 use crate::proto::fields::{deadline_of, parse_instant, parse_money, write_instant, write_money};
@@ -105,40 +107,68 @@ fn parse_record(request: proto::RecordActivityRequest, mut fields: Fields) -> Re
     let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
     let activity_id = fields.take("activity_id", ActivityId::try_from(request.activity_id));
     let happened_at = parse_instant(&mut fields, "happened_at", request.happened_at.as_ref());
-    let amount = match request.activity {
+    let activity = match request.activity {
         Some(record_activity_request::Activity::Purchase(purchase)) => {
-            parse_money(&mut fields, "purchase.amount", purchase.amount.as_ref())
+            let amount = parse_money(&mut fields, "purchase.amount", purchase.amount.as_ref());
+            amount.zip(happened_at).map(|(amount, happened_at)| Activity::Purchase(Purchase { amount, happened_at }))
         }
-        None => fields.take("activity", Err("must be set; the kind of activity known so far is purchase")),
+        Some(record_activity_request::Activity::Refund(refund)) => {
+            parse_refund(&mut fields, refund).zip(happened_at).map(|((purchase, amount, clawback), happened_at)| {
+                Activity::Refund(Refund { purchase, amount, clawback, happened_at })
+            })
+        }
+        None => fields.take("activity", Err("must be set: a purchase or a refund")),
     };
-    match (program_id, customer_id, activity_id, happened_at, amount) {
-        (Some(program_id), Some(customer_id), Some(activity_id), Some(happened_at), Some(amount))
-            if fields.is_clean() =>
-        {
-            let purchase = Purchase { amount, happened_at };
+    match (program_id, customer_id, activity_id, activity) {
+        (Some(program_id), Some(customer_id), Some(activity_id), Some(activity)) if fields.is_clean() => {
             let (enrol, as_history) = (request.enrol, request.as_history);
-            Ok(RecordActivity { program_id, customer_id, activity_id, purchase, enrol, as_history })
+            Ok(RecordActivity { program_id, customer_id, activity_id, activity, enrol, as_history })
         }
         _ => Err(fields.into_error()),
     }
 }
 
+fn parse_refund(fields: &mut Fields, refund: proto::Refund) -> Option<(ActivityId, Money, Option<Clawback>)> {
+    let clawback = parse_optional_clawback(fields, "refund.clawback", refund.clawback);
+    let purchase = fields.take("refund.purchase_activity_id", ActivityId::try_from(refund.purchase_activity_id));
+    let amount = parse_money(fields, "refund.amount", refund.amount.as_ref());
+    if amount.is_some_and(|amount| amount.minor == 0) {
+        fields.refuse("refund.amount", "must be above zero");
+    }
+    Some((purchase?, amount?, clawback))
+}
+
 fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::RecordActivityResponse {
     let Recorded { accepted, entries, replayed } = recorded;
-    let earned = entries
-        .iter()
-        .filter(|entry| matches!(entry.detail, Detail::PointsGranted) && entry.reason == EntryReason::Purchase);
+    let sum = |is_counted: &dyn Fn(&Entry) -> bool| {
+        let counted = entries.iter().filter(|entry| is_counted(entry)).filter_map(|entry| entry.movement);
+        counted.map(|movement| movement.points).sum()
+    };
+    let is_earned =
+        |entry: &Entry| matches!(entry.detail, Detail::PointsGranted { .. }) && entry.reason == EntryReason::Purchase;
+    let uncapped = entries.iter().find_map(|entry| match entry.detail {
+        Detail::PointsGranted { uncapped, .. } if entry.reason == EntryReason::Purchase => uncapped,
+        _ => None,
+    });
+    let purchase = match &record.activity {
+        Activity::Purchase(_) => None,
+        Activity::Refund(refund) => accepted.causes.first().map(|bought| (*bought, refund.purchase.clone())),
+    };
     let row = ActivityRow {
         entry_id: accepted.id,
         activity_id: record.activity_id.clone(),
-        amount: record.purchase.amount.minor,
-        happened_at: record.purchase.happened_at,
+        purchase,
+        amount: record.activity.amount().minor,
+        happened_at: record.activity.happened_at(),
         recorded_at: accepted.recorded_at,
     };
-    let currency = record.purchase.amount.currency;
+    let currency = record.activity.amount().currency;
     proto::RecordActivityResponse {
         activity: Some(write_activity(row, &record.customer_id, |minor| Money { currency, minor })),
-        points_earned: earned.filter_map(|entry| entry.movement).map(|movement| movement.points).sum(),
+        points_earned: sum(&is_earned),
+        points_uncapped: uncapped.unwrap_or(0),
+        points_taken_back: sum(&|entry| matches!(entry.detail, Detail::EntryReversed { .. })),
+        points_owed: sum(&|entry| matches!(entry.detail, Detail::DebtIncurred { .. })),
         tier_change: entries
             .iter()
             .filter(|entry| entry.reason == EntryReason::ThresholdReached)
@@ -150,11 +180,19 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
 }
 
 fn write_activity(row: ActivityRow, customer_id: &CustomerId, money: impl Fn(i64) -> Money) -> proto::Activity {
-    let purchase = proto::Purchase { amount: Some(write_money(money(row.amount))) };
+    let amount = Some(write_money(money(row.amount)));
+    let activity = match row.purchase {
+        None => activity::Activity::Purchase(proto::Purchase { amount }),
+        Some((_, purchase)) => activity::Activity::Refund(proto::Refund {
+            purchase_activity_id: purchase.into(),
+            amount,
+            clawback: proto::Clawback::Unspecified.into(),
+        }),
+    };
     proto::Activity {
         activity_id: row.activity_id.into(),
         customer_id: customer_id.to_string(),
-        activity: Some(activity::Activity::Purchase(purchase)),
+        activity: Some(activity),
         happened_at: Some(write_instant(row.happened_at)),
         recorded_at: Some(write_instant(row.recorded_at)),
         entry_id: row.entry_id.to_string(),

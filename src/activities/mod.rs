@@ -12,11 +12,13 @@ use jiff::Timestamp;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-use crate::book::{Book, Command, CommandKey, Decision, Detail, Entry, Halt, Key, Name, NameUse, Written};
+use crate::book::{
+    Asking, Book, Command, CommandKey, Decision, Defect, Detail, Entry, Halt, Key, Name, NameUse, Written,
+};
 use crate::customers::{customer_not_found, enrol_by_name, find_account};
 use crate::error::{Error, Reason};
 use crate::ids::{ActivityId, CustomerId, ProgramId};
-use crate::money::Currency;
+use crate::money::{Currency, Money};
 use crate::paging::PageRequest;
 use crate::programs::model::ProgramVersion;
 use crate::programs::store::{ProgramShelf, read_version};
@@ -25,7 +27,7 @@ use crate::referrals::store::ReferralShelf;
 use crate::rewards::store::RewardShelf;
 use crate::tiers::model::Standing;
 use crate::tiers::store::StandingShelf;
-use model::{Purchase, accept, check};
+use model::{Activity, Refund, accept, accept_refund, check};
 use store::{ActivityRow, ActivityShelf};
 
 /// The use cases of activities.
@@ -96,7 +98,9 @@ impl Activities {
 
 fn into_recorded(outcome: Result<Written, Error>) -> Result<Recorded, Error> {
     let Written { entries, replayed } = outcome?;
-    let accepted = entries.iter().find(|entry| matches!(entry.detail, Detail::ActivityAccepted { .. })).cloned();
+    let is_activity =
+        |entry: &&Entry| matches!(entry.detail, Detail::ActivityAccepted { .. } | Detail::RefundAccepted { .. });
+    let accepted = entries.iter().find(is_activity).cloned();
     let accepted = accepted.ok_or_else(|| Error::Internal("an activity wrote no entry".to_owned()))?;
     Ok(Recorded { accepted, entries, replayed })
 }
@@ -108,7 +112,7 @@ pub struct RecordActivity {
     pub program_id: ProgramId,
     pub customer_id: CustomerId,
     pub activity_id: ActivityId,
-    pub purchase: Purchase,
+    pub activity: Activity,
     pub enrol: bool,
     pub as_history: bool,
 }
@@ -124,14 +128,33 @@ impl Command for RecordActivity {
     }
 
     fn key(&self) -> Option<CommandKey> {
-        let content: [&[u8]; 4] = [
-            b"purchase",
-            self.purchase.amount.currency.code().as_bytes(),
-            &self.purchase.amount.minor.to_be_bytes(),
-            &self.purchase.happened_at.as_microsecond().to_be_bytes(),
-        ];
-        let key = Key::new("activity", self.activity_id.as_str(), &content);
+        let happened_at = self.activity.happened_at().as_microsecond().to_be_bytes();
+        let money = |amount: Money| (amount.currency.code().as_bytes(), amount.minor.to_be_bytes());
+        let key = |content: &[&[u8]]| Key::new("activity", self.activity_id.as_str(), content);
+        let key = match &self.activity {
+            Activity::Purchase(purchase) => {
+                let (currency, minor) = money(purchase.amount);
+                key(&[b"purchase", currency, &minor, &happened_at])
+            }
+            Activity::Refund(refund) => {
+                let (currency, minor) = money(refund.amount);
+                let clawback = refund.clawback.map(|clawback| format!("{clawback:?}")).unwrap_or_default();
+                let purchase = refund.purchase.as_str().as_bytes();
+                key(&[b"refund", purchase, currency, &minor, clawback.as_bytes(), &happened_at])
+            }
+        };
         Some(CommandKey { key, reused: Reason::ActivityIdReused })
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        let account_id = asking.find(&Name::customer(&self.program_id, &self.customer_id));
+        if let (Activity::Refund(refund), Some(account_id)) = (&self.activity, account_id) {
+            let shelf = asking.shelf::<RewardShelf>()?;
+            shelf.ask_command(account_id, purchase_key(refund));
+            // What the purchase earned is not known before it is read; other lots may have to make up for it.
+            shelf.ask_points(account_id, i64::MAX);
+        }
+        Ok(())
     }
 
     fn shelves(&self) -> Vec<TypeId> {
@@ -145,31 +168,48 @@ impl Command for RecordActivity {
     }
 
     fn history_at(&self) -> Option<Timestamp> {
-        self.as_history.then_some(self.purchase.happened_at)
+        self.as_history.then_some(self.activity.happened_at())
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
         let policy = current_policy(decision, &self.program_id)?;
         let account = decision.find(&Name::customer(&self.program_id, &self.customer_id))?;
         let account = account.ok_or_else(|| customer_not_found(&self.customer_id))?;
-        check(&self.purchase, &policy, decision.now())?;
-        let enrolled = if account.head == 0 {
-            enrol_by_name(decision, &policy, account, &self.customer_id)?;
-            first_standing(&policy)
-        } else {
-            None
+        check(&self.activity, &policy, decision.now())?;
+        let (entry_id, purchase) = match &self.activity {
+            Activity::Purchase(purchase) => {
+                let enrolled = if account.head == 0 {
+                    enrol_by_name(decision, &policy, account, &self.customer_id)?;
+                    first_standing(&policy)
+                } else {
+                    None
+                };
+                let entry_id = accept(decision, &policy, account.account_id, purchase, enrolled)?;
+                (entry_id, None)
+            }
+            Activity::Refund(refund) => {
+                let shelf: &RewardShelf = decision.shelf()?;
+                let bought = shelf.command(account.account_id, purchase_key(refund)).unwrap_or_default();
+                let (entry_id, bought) = accept_refund(decision, &policy, account, bought, refund)?;
+                (entry_id, Some((bought, refund.purchase.clone())))
+            }
         };
-        let entry_id = accept(decision, &policy, account.account_id, &self.purchase, enrolled)?;
         let row = ActivityRow {
             entry_id,
             activity_id: self.activity_id.clone(),
-            amount: self.purchase.amount.minor,
-            happened_at: self.purchase.happened_at,
+            purchase,
+            amount: self.activity.amount().minor,
+            happened_at: self.activity.happened_at(),
             recorded_at: decision.now(),
         };
         decision.keep(move |shelf: &mut ActivityShelf| shelf.add(row));
         Ok(())
     }
+}
+
+/// The key that a refund's purchase was accepted under.
+fn purchase_key(refund: &Refund) -> [u8; 32] {
+    Key::new("activity", refund.purchase.as_str(), &[]).hash
 }
 
 /// What a customer who joins in this very command stands at; its entries are not on the shelf yet.

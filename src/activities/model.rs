@@ -1,15 +1,19 @@
-//! What a purchase brings about: points, a higher tier, a converted referral, all in one decision.
+//! What a purchase brings about: points, a higher tier, a converted referral, all in one decision. And what a refund
+//! takes back of it.
 
 use jiff::Timestamp;
 
-use crate::book::{Actor, Decision, Detail, EntryReason, Halt, Post};
+use crate::book::{Account, Actor, Decision, Detail, Entry, EntryReason, Halt, Post};
 use crate::error::{Reason, Refusal};
-use crate::ids::{AccountId, EntryId};
+use crate::ids::{AccountId, ActivityId, EntryId};
 use crate::money::Money;
 use crate::programs::model::{Conversion, ProgramVersion};
+use crate::programs::points::{Clawback, Expiry};
 use crate::referrals::model::{State, convert, is_in_window, qualifies};
 use crate::referrals::store::ReferralShelf;
-use crate::rewards::model::{Points, grant};
+use crate::rewards::model::{Grant, Points, grant};
+use crate::rewards::reversal::{Reversal, share_of, take_back};
+use crate::rewards::store::RewardShelf;
 use crate::tiers::model::{Standing, lift};
 use crate::tiers::store::StandingShelf;
 
@@ -22,19 +26,62 @@ pub struct Purchase {
     pub happened_at: Timestamp,
 }
 
-/// Refuses a purchase that cannot be true for this program.
+/// A refund to be accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refund {
+    /// The business's own name of the purchase.
+    pub purchase: ActivityId,
+    /// What was given back, above zero.
+    pub amount: Money,
+    /// What is taken where the purchase's points are spent; by the program, if absent.
+    pub clawback: Option<Clawback>,
+    /// When that happened.
+    pub happened_at: Timestamp,
+}
+
+/// Something that a customer did, as it was reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// They bought something.
+    Purchase(Purchase),
+    /// They gave something back.
+    Refund(Refund),
+}
+
+impl Activity {
+    /// When it happened.
+    #[must_use]
+    pub const fn happened_at(&self) -> Timestamp {
+        match self {
+            Self::Purchase(purchase) => purchase.happened_at,
+            Self::Refund(refund) => refund.happened_at,
+        }
+    }
+
+    /// What was paid or given back.
+    #[must_use]
+    pub const fn amount(&self) -> Money {
+        match self {
+            Self::Purchase(purchase) => purchase.amount,
+            Self::Refund(refund) => refund.amount,
+        }
+    }
+}
+
+/// Refuses an activity that cannot be true for this program.
 ///
 /// # Errors
 /// A refusal if it is in another currency or lies in the future.
-pub fn check(purchase: &Purchase, policy: &ProgramVersion, now: Timestamp) -> Result<(), Refusal> {
-    let (given, expected) = (purchase.amount.currency.code(), policy.program.currency.code());
+pub fn check(activity: &Activity, policy: &ProgramVersion, now: Timestamp) -> Result<(), Refusal> {
+    let (given, expected) = (activity.amount().currency.code(), policy.program.currency.code());
     if given != expected {
         let message = format!("the program counts in {expected}, not in {given}");
         return Err(Refusal::new(Reason::CurrencyMismatch, message).with("expected", expected).with("given", given));
     }
-    if crate::clock::is_in_future(purchase.happened_at, now) {
-        let message = format!("happened_at {} lies in the future; it is {now} now", purchase.happened_at);
-        let refusal = Refusal::new(Reason::InstantInFuture, message).with("happened_at", purchase.happened_at);
+    let happened_at = activity.happened_at();
+    if crate::clock::is_in_future(happened_at, now) {
+        let message = format!("happened_at {happened_at} lies in the future; it is {now} now");
+        let refusal = Refusal::new(Reason::InstantInFuture, message).with("happened_at", happened_at);
         return Err(refusal.with("now", now));
     }
     Ok(())
@@ -60,7 +107,11 @@ pub fn accept(
     let qualifying_spend = standing.qualifying_spend.checked_add(spend).ok_or_else(overflow)?;
 
     let post = Post {
-        detail: Detail::ActivityAccepted { spend, happened_at: purchase.happened_at },
+        detail: Detail::ActivityAccepted {
+            spend,
+            happened_at: purchase.happened_at,
+            slides_to: slide(policy, decision, account_id)?,
+        },
         movement: None,
         actor: Actor::Caller,
         reason: EntryReason::Purchase,
@@ -69,14 +120,88 @@ pub fn accept(
     };
     let accepted = decision.post(account_id, post)?;
     if let Some(points) = Points::new(points) {
-        let post = grant(points, Actor::Rule, EntryReason::Purchase, policy.version, vec![accepted]);
-        decision.post(account_id, post)?;
+        let earned = Grant::by_rule(points, EntryReason::Purchase, vec![accepted]);
+        grant(decision, policy, account_id, Grant { is_capped: true, ..earned })?;
     }
     if let Some(post) = lift(policy, &standing.tier_id, qualifying_spend, accepted) {
         decision.post(account_id, post)?;
     }
     convert_referral(decision, policy, account_id, purchase, accepted)?;
     Ok(accepted)
+}
+
+/// Until when the customer's sliding points last, now that they did something.
+fn slide(policy: &ProgramVersion, decision: &Decision<'_>, account_id: AccountId) -> Result<Option<Timestamp>, Halt> {
+    let points = &policy.program.points;
+    let at = decision.account(account_id)?.time_at(decision.at());
+    Ok(match points.expiry {
+        Expiry::Sliding(_) => points.expiry.of(at, &policy.program.time_zone.0),
+        Expiry::Never | Expiry::At(_) | Expiry::After { .. } => None,
+    })
+}
+
+/// Posts a refund, and takes back in proportion what its purchase granted; the entries of the purchase's command are
+/// `purchase`. Returns the entry that accepted it, and the
+/// purchase's.
+///
+/// # Errors
+/// A refusal if more would be refunded than was paid; [`Halt::OutOfReach`] if the lots were not read.
+pub fn accept_refund(
+    decision: &mut Decision<'_>,
+    policy: &ProgramVersion,
+    account: &Account,
+    purchase: &[Entry],
+    refund: &Refund,
+) -> Result<(EntryId, EntryId), Halt> {
+    let unknown = || {
+        let message = format!("the customer has no purchase {} yet", refund.purchase);
+        Refusal::new(Reason::PurchaseUnknown, message).with("activity_id", &refund.purchase)
+    };
+    let bought = purchase.first().ok_or_else(unknown)?;
+    let Detail::ActivityAccepted { spend: paid, .. } = bought.detail else { return Err(unknown().into()) };
+    let account_id = account.account_id;
+    let lots = decision.shelf::<RewardShelf>()?.lots();
+    let before = lots.reversed(account_id, bought.id.account_seq);
+    let left = paid.saturating_sub(before);
+    let amount = refund.amount.minor;
+    if amount > left {
+        let left = policy.program.money(left);
+        let message = format!("more would be refunded than the {left} that are left of the purchase");
+        let refusal = Refusal::new(Reason::RefundExceedsPurchase, message).with("activity_id", &refund.purchase);
+        return Err(refusal.with("left", left).into());
+    }
+    let detail = Detail::RefundAccepted {
+        purchase: bought.id.account_seq,
+        spend: amount,
+        happened_at: refund.happened_at,
+        slides_to: slide(policy, decision, account_id)?,
+    };
+    let post = Post {
+        detail,
+        movement: None,
+        actor: Actor::Caller,
+        reason: EntryReason::Refund,
+        policy_version: policy.version,
+        causes: vec![bought.id],
+    };
+    let accepted = decision.post(account_id, post)?;
+    let is_earned =
+        |entry: &&Entry| entry.reason == EntryReason::Purchase && matches!(entry.detail, Detail::PointsGranted { .. });
+    for earned in purchase.iter().filter(is_earned) {
+        let points = earned.movement.map_or(0, |movement| movement.points);
+        let share = share_of(points, before + amount, paid) - share_of(points, before, paid);
+        let left = points.saturating_sub(lots.reversed(account_id, earned.id.account_seq));
+        let reversal = Reversal {
+            points: None,
+            clawback: refund.clawback.unwrap_or(policy.program.points.clawback),
+            expires_at: None,
+            actor: Actor::Rule,
+            reason: EntryReason::Refund,
+            causes: vec![accepted],
+        };
+        take_back(decision, policy, account, earned, &reversal, share.min(left))?;
+    }
+    Ok((accepted, bought.id))
 }
 
 /// Converts the customer's pending referral if this purchase is the one it waits for.
@@ -111,11 +236,11 @@ mod tests {
     fn a_purchase_in_another_currency_or_from_tomorrow_is_refused() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let policy = ProgramVersion { program: program(), version: 1, applied_at: now };
-        let purchase = |code: &str, happened_at: &str| Purchase {
-            amount: Money { currency: Currency::parse(code).unwrap(), minor: 1 },
-            happened_at: happened_at.parse().unwrap(),
+        let purchase = |code: &str, happened_at: &str| {
+            let amount = Money { currency: Currency::parse(code).unwrap(), minor: 1 };
+            Activity::Purchase(Purchase { amount, happened_at: happened_at.parse().unwrap() })
         };
-        let reason = |purchase: Purchase| check(&purchase, &policy, now).err().map(|refusal| refusal.reason);
+        let reason = |purchase: Activity| check(&purchase, &policy, now).err().map(|refusal| refusal.reason);
         assert_eq!(reason(purchase("USD", "2025-12-31T00:00:00Z")), None);
         // Clocks may differ a little.
         assert_eq!(reason(purchase("USD", "2026-01-01T00:05:00Z")), None);

@@ -101,7 +101,9 @@ impl Balance {
         };
         change(self.pocket(from), is_source(from), from)?;
         // Points that enter a source pay it back.
-        change(self.pocket(to), !is_source(to), to)
+        change(self.pocket(to), !is_source(to), to)?;
+        // All points together can be counted: so no pocket overflows, however they move.
+        self.issued.checked_add(self.owed).map(|_| ()).ok_or(ImpossibleMove(from))
     }
 
     /// Rule 2 of the book: what came equals where it is and where it went.

@@ -8,11 +8,14 @@ use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::account::{Account, AccountKind};
-use super::command::{CommandKey, Decision, Defect, Halt, MAX_ENTRIES_PER_ACCOUNT, Name, NameUse, Post, View};
+use super::command::{
+    Asking, CommandKey, Decision, Defect, Halt, MAX_ENTRIES_PER_ACCOUNT, Name, NameUse, Post, View, overflow,
+};
 use super::entry::{Entry, Key};
 use super::lane::Job;
-use super::shelf::{Scope, Shelves};
+use super::shelf::{Depth, Scope, Settlement, Shelves};
 use super::{Written, store};
+use crate::clock::Clock;
 use crate::database::Traced as _;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, EntryId, ProgramId};
@@ -23,8 +26,10 @@ pub(super) enum Verdict {
     Written(Written),
     /// Refused; nothing was written for it.
     Refused(Error),
-    /// It touches more than this batch locked.
+    /// It touches more than this batch locked or read.
     Postponed,
+    /// More is due on its accounts than one batch settles; a part of it is settled now.
+    Unsettled,
 }
 
 /// Why a whole batch was rolled back.
@@ -50,8 +55,8 @@ struct Batch<'a> {
     opened: BTreeSet<AccountId>,
     changed: BTreeSet<AccountId>,
     reached: Vec<(AccountId, AccountId)>,
-    /// Whether every shelf is loaded, and not only those that the commands asked for.
-    is_all_loaded: bool,
+    /// The accounts of which everything that is due was read.
+    due: BTreeSet<AccountId>,
     shelves: Shelves,
     keys: HashMap<(AccountId, [u8; 32]), Vec<Entry>>,
     entries: Vec<Entry>,
@@ -62,12 +67,12 @@ pub(super) async fn carry_out(
     connection: &mut PgConnection,
     jobs: &[Job],
     shelves: Shelves,
-    now: Timestamp,
+    clock: &Clock,
 ) -> Result<Vec<Verdict>, Failure> {
     let mut transaction = connection.begin().traced("BEGIN").await?;
     let mut batch = Batch {
         jobs,
-        now,
+        now: clock.now(),
         names: BTreeMap::new(),
         opening: BTreeSet::new(),
         taking: BTreeSet::new(),
@@ -76,12 +81,12 @@ pub(super) async fn carry_out(
         opened: BTreeSet::new(),
         changed: BTreeSet::new(),
         reached: Vec::new(),
-        is_all_loaded: false,
+        due: BTreeSet::new(),
         shelves,
         keys: HashMap::new(),
         entries: Vec::new(),
     };
-    match batch.run(&mut transaction).await {
+    match batch.run(&mut transaction, clock).await {
         Ok(verdicts) => {
             transaction.commit().traced("COMMIT").await?;
             Ok(verdicts)
@@ -95,20 +100,21 @@ pub(super) async fn carry_out(
 }
 
 impl Batch<'_> {
-    async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<Verdict>, Failure> {
-        self.load(connection).await?;
+    async fn run(&mut self, connection: &mut PgConnection, clock: &Clock) -> Result<Vec<Verdict>, Failure> {
+        self.load(connection, clock).await?;
         let verdicts = self.decide_all()?;
         self.write(connection).await?;
         Ok(verdicts)
     }
 
-    async fn load(&mut self, connection: &mut PgConnection) -> Result<(), Failure> {
+    async fn load(&mut self, connection: &mut PgConnection, clock: &Clock) -> Result<(), Failure> {
         self.resolve(connection).await?;
         let wanted: BTreeSet<TypeId> = self.jobs.iter().flat_map(|job| job.command.shelves()).collect();
         let named: Vec<AccountId> =
             self.names.values().copied().filter(|account| !self.opened.contains(account)).collect();
         self.reached = self.shelves.reach(connection, &wanted, &named).await?;
         let mut to_lock: BTreeSet<AccountId> = named.into_iter().collect();
+        to_lock.extend(self.jobs.iter().flat_map(|job| job.command.accounts()));
         to_lock.extend(self.reached.iter().map(|(_, reached)| *reached));
         let to_lock: Vec<AccountId> = to_lock.into_iter().collect();
         if !to_lock.is_empty() {
@@ -118,18 +124,26 @@ impl Batch<'_> {
             }
             self.accounts.extend(locked.into_iter().map(|account| (account.account_id, account)));
         }
+        // The present begins once the locks are held: whoever locks all accounts knows that nothing of before is still
+        // to come.
+        self.now = clock.now();
         // Statements from here on see what the locks waited for.
         self.load_keys(connection).await?;
         let programs: BTreeSet<ProgramId> = self.jobs.iter().map(|job| job.command.program_id().clone()).collect();
-        let scope = Scope { accounts: to_lock, programs: programs.into_iter().collect() };
-        // Whatever is due may concern any shelf.
         let latest = self.jobs.iter().map(|job| self.instant_of(job)).max().unwrap_or(self.now);
-        let is_due = self
-            .accounts
-            .values()
-            .any(|account| account.next_due_at.is_some_and(|due_at| due_at <= account.time_at(latest)));
-        self.is_all_loaded = is_due;
-        self.shelves.load(connection, if is_due { None } else { Some(&wanted) }, &scope).await?;
+        self.due = self.accounts.keys().copied().filter(|account_id| self.is_due(*account_id, latest)).collect();
+        for job in self.jobs {
+            job.command.ask(&mut Asking { names: &self.names, shelves: &mut self.shelves })?;
+        }
+        let scope = Scope {
+            accounts: to_lock,
+            programs: programs.into_iter().collect(),
+            due: self.due.iter().copied().collect(),
+            latest,
+            depth: Depth::Asked,
+        };
+        // Whatever is due may concern any shelf.
+        self.shelves.load(connection, if self.due.is_empty() { Some(&wanted) } else { None }, &scope).await?;
         Ok(())
     }
 
@@ -253,10 +267,11 @@ impl Batch<'_> {
                     Ok(written) => Verdict::Written(written),
                     Err(Halt::Refused(refusal)) => Verdict::Refused(Error::Refused(refusal)),
                     Err(Halt::OutOfReach) => Verdict::Postponed,
+                    Err(Halt::Unsettled) => Verdict::Unsettled,
                     Err(Halt::Defect(defect)) => return Err(defect.into()),
                 }
             };
-            if matches!(verdict, Verdict::Postponed) {
+            if matches!(verdict, Verdict::Postponed | Verdict::Unsettled) {
                 postponed.extend(job.names.iter().map(NameUse::name));
             }
             verdicts.push(verdict);
@@ -307,7 +322,7 @@ impl Batch<'_> {
         let named: BTreeSet<AccountId> =
             job.names.iter().filter_map(|name_use| self.names.get(name_use.name()).copied()).collect();
         let reached = self.reached.iter().filter(|(from, _)| named.contains(from)).map(|(_, reached)| *reached);
-        reached.chain(named.iter().copied()).collect()
+        reached.chain(named.iter().copied()).chain(job.command.accounts()).collect()
     }
 
     /// Whether time alone does something to an account by the instant it has reached at `at`.
@@ -321,11 +336,22 @@ impl Batch<'_> {
         for account_id in accounts {
             while self.is_due(account_id, at) {
                 // Whatever is due may concern any shelf; what became due in this very batch waits for the next.
-                let account = self.accounts.get(&account_id).filter(|_| self.is_all_loaded).ok_or(Halt::OutOfReach)?;
-                if let Some((due_at, post)) = self.shelves.next_settlement(account, account.time_at(at)) {
-                    let id = account.next_entry_id();
-                    let author = Author { job, command_id: Uuid::now_v7(), at: due_at, scope: None, key: None };
-                    self.accept(vec![(id, post)], author)?;
+                let account = self.accounts.get(&account_id).filter(|_| self.due.contains(&account_id));
+                let account = account.ok_or(Halt::OutOfReach)?;
+                match self.shelves.next_settlement(account, account.time_at(at)) {
+                    Settlement::Posts(due_at, posts) => {
+                        let mut id = account.next_entry_id();
+                        let place = |post| {
+                            let placed = (id, post);
+                            id.account_seq = id.account_seq.saturating_add(1);
+                            placed
+                        };
+                        let posts = posts.into_iter().map(place).collect();
+                        let author = Author { job, command_id: Uuid::now_v7(), at: due_at, scope: None, key: None };
+                        self.accept(posts, author)?;
+                    }
+                    Settlement::Unread => return Err(Halt::Unsettled),
+                    Settlement::None => {}
                 }
                 // The note on the account may have been early: with everything loaded it can be put right.
                 let next_due_at = self.shelves.next_due(account_id);
@@ -365,9 +391,7 @@ impl Batch<'_> {
                 effective_at: account.time_at(author.at),
                 recorded_at: self.now,
             };
-            account
-                .apply(&entry)
-                .map_err(|_| Refusal::new(Reason::AmountOverflow, "the balance would pass what the book can count"))?;
+            account.apply(&entry).map_err(|_| overflow())?;
             entries.push(entry);
         }
         for entry in &entries {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::account::Account;
-use super::entry::{Actor, Detail, EntryReason, Key, Movement};
+use super::account::{Account, Balance};
+use super::detail::Detail;
+use super::entry::{Actor, EntryReason, Key, Movement};
 use super::lane::Job;
 use super::shelf::{Shelf, Shelves};
 use crate::error::{Reason, Refusal};
@@ -90,6 +91,19 @@ pub trait Command: Send + Sync {
     /// The shelves that its decision reads or that its entries change.
     fn shelves(&self) -> Vec<TypeId>;
 
+    /// Accounts that it touches without a name of theirs.
+    fn accounts(&self) -> Vec<AccountId> {
+        Vec::new()
+    }
+
+    /// Tells shelves what it needs of that which is only loaded on demand.
+    ///
+    /// # Errors
+    /// [`Defect`] if the house lacks a shelf.
+    fn ask(&self, _asking: &mut Asking<'_>) -> Result<(), Defect> {
+        Ok(())
+    }
+
     /// The instant to run at instead of the present, for history.
     fn history_at(&self) -> Option<Timestamp> {
         None
@@ -119,8 +133,10 @@ impl Defect {
 pub enum Halt {
     /// State or rules refuse the command.
     Refused(Refusal),
-    /// The command turned out to touch an account that this batch did not lock; it waits for the next.
+    /// The command turned out to touch more than this batch locked or read; it waits for the next.
     OutOfReach,
+    /// More is due than one batch settles; it waits for the next.
+    Unsettled,
     /// A bug.
     Defect(Defect),
 }
@@ -135,6 +151,11 @@ impl From<Defect> for Halt {
     fn from(defect: Defect) -> Self {
         Self::Defect(defect)
     }
+}
+
+/// The refusal of what would make a balance too large to count.
+pub(super) fn overflow() -> Refusal {
+    Refusal::new(Reason::AmountOverflow, "the balance would pass what the book can count")
 }
 
 /// What a decision puts on the ledger, before the book gives it its place there.
@@ -156,6 +177,28 @@ pub struct Post {
 
 /// Adds a source row to a shelf once the decision is accepted.
 pub(super) type Record = Box<dyn FnOnce(&mut Shelves) -> Result<(), Defect> + Send>;
+
+/// What a command may ask shelves for, before they are loaded.
+pub struct Asking<'a> {
+    pub(super) names: &'a BTreeMap<Name, AccountId>,
+    pub(super) shelves: &'a mut Shelves,
+}
+
+impl Asking<'_> {
+    /// The account a name belongs to.
+    #[must_use]
+    pub fn find(&self, name: &Name) -> Option<AccountId> {
+        self.names.get(name).copied()
+    }
+
+    /// A capability's shelf, to ask for rows.
+    ///
+    /// # Errors
+    /// [`Defect`] if the house has no such shelf.
+    pub fn shelf<S: Shelf>(&mut self) -> Result<&mut S, Defect> {
+        self.shelves.get_mut()
+    }
+}
 
 /// What is loaded, for a decision to look at.
 pub struct View<'a> {
@@ -204,12 +247,25 @@ impl<'a> Decision<'a> {
         Ok(Some(account).filter(|account| account.head > 0 || self.job.names.iter().any(opens)))
     }
 
-    /// A locked account.
+    /// A locked account, as it is before this decision's own entries.
     ///
     /// # Errors
     /// [`Halt::OutOfReach`] if it is not locked.
     pub fn account(&self, account_id: AccountId) -> Result<&'a Account, Halt> {
         self.view.accounts.get(&account_id).ok_or(Halt::OutOfReach)
+    }
+
+    /// Where an account's points are, this decision's own entries included.
+    ///
+    /// # Errors
+    /// [`Halt::OutOfReach`] if the account is not locked; a refusal if it cannot count so many.
+    pub fn balance(&self, account_id: AccountId) -> Result<Balance, Halt> {
+        let mut balance = self.account(account_id)?.balance;
+        let own = self.posts.iter().filter(|(id, _)| id.account_id == account_id);
+        for movement in own.filter_map(|(_, post)| post.movement) {
+            balance.make(movement).map_err(|_| overflow())?;
+        }
+        Ok(balance)
     }
 
     /// A capability's rows.

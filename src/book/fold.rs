@@ -1,14 +1,16 @@
 //! An account as its entries say it is: the same code as when writing, in memory, for time travel and rebuilding.
 
 use jiff::Timestamp;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::account::{Account, AccountKind};
-use super::command::Defect;
-use super::entry::{Detail, Entry};
-use super::shelf::Shelves;
+use super::command::{Defect, Post};
+use super::detail::Detail;
+use super::entry::Entry;
+use super::shelf::{Depth, Scope, Settlement, Shelves};
 use super::store;
+use crate::database::Traced as _;
 use crate::ids::AccountId;
 
 /// An account and its rows as they were at an instant.
@@ -17,6 +19,8 @@ pub struct Folded {
     pub account: Account,
     /// Every capability's rows of this account.
     pub shelves: Shelves,
+    /// What [`settle`](Self::settle) has done in memory.
+    pub settled: Vec<Entry>,
 }
 
 impl Folded {
@@ -39,7 +43,7 @@ impl Folded {
             shelves.apply(entry)?;
         }
         account.next_due_at = shelves.next_due(account.account_id);
-        Ok(Some(Self { account, shelves }))
+        Ok(Some(Self { account, shelves, settled: Vec::new() }))
     }
 
     /// Writes the account and its rows into tables that have none of it: a rebuilding.
@@ -57,26 +61,38 @@ impl Folded {
     /// # Errors
     /// [`Defect`] if a due contradicts the entries.
     pub fn settle(&mut self, until: Timestamp) -> Result<(), Defect> {
-        while let Some((due_at, post)) = self.shelves.next_settlement(&self.account, until) {
-            let effective_at = self.account.time_at(due_at);
-            let entry = Entry {
-                id: self.account.next_entry_id(),
-                program_id: self.account.program_id.clone(),
-                detail: post.detail,
-                movement: post.movement,
-                command_id: Uuid::nil(),
-                key: None,
-                actor: post.actor,
-                reason: post.reason,
-                policy_version: post.policy_version,
-                causes: post.causes,
-                trace_id: [0; 16],
-                effective_at,
-                recorded_at: effective_at,
+        loop {
+            let (due_at, posts) = match self.shelves.next_settlement(&self.account, until) {
+                Settlement::Posts(due_at, posts) => (due_at, posts),
+                Settlement::None => return Ok(()),
+                Settlement::Unread => return Err(Defect::new("a due was not read")),
             };
-            self.account.apply(&entry).map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
-            self.shelves.apply(&entry)?;
+            for post in posts {
+                self.take(due_at, post)?;
+            }
         }
+    }
+
+    fn take(&mut self, due_at: Timestamp, post: Post) -> Result<(), Defect> {
+        let effective_at = self.account.time_at(due_at);
+        let entry = Entry {
+            id: self.account.next_entry_id(),
+            program_id: self.account.program_id.clone(),
+            detail: post.detail,
+            movement: post.movement,
+            command_id: Uuid::nil(),
+            key: None,
+            actor: post.actor,
+            reason: post.reason,
+            policy_version: post.policy_version,
+            causes: post.causes,
+            trace_id: [0; 16],
+            effective_at,
+            recorded_at: effective_at,
+        };
+        self.account.apply(&entry).map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
+        self.shelves.apply(&entry)?;
+        self.settled.push(entry);
         Ok(())
     }
 }
@@ -100,4 +116,32 @@ pub async fn fold(
         Ok(folded)
     };
     fold_and_settle().map_err(|defect: Defect| sqlx::Error::Decode(Box::new(defect)))
+}
+
+/// The account as it is at `until`, from its projections, with everything that is due by then done in memory. None if
+/// it has no entries.
+///
+/// # Errors
+/// If the database cannot be read, or a due contradicts the rows.
+pub async fn settled(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    until: Timestamp,
+    mut shelves: Shelves,
+) -> Result<Option<Folded>, sqlx::Error> {
+    // All rows as of one moment.
+    let mut snapshot = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let Some(account) = store::read_accounts(&mut snapshot, &[account_id]).await?.pop() else { return Ok(None) };
+    let scope = Scope {
+        accounts: vec![account_id],
+        programs: vec![account.program_id.clone()],
+        due: vec![account_id],
+        latest: until,
+        depth: Depth::Due,
+    };
+    shelves.load(&mut snapshot, None, &scope).await?;
+    snapshot.commit().traced("COMMIT").await?;
+    let mut folded = Folded { account, shelves, settled: Vec::new() };
+    folded.settle(until).map_err(|defect| sqlx::Error::Decode(Box::new(defect)))?;
+    Ok(Some(folded))
 }

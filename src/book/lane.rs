@@ -123,6 +123,7 @@ impl Lane {
                             Verdict::Written(written) => job.answer(Ok(written)),
                             Verdict::Refused(error) => job.answer(Err(error)),
                             Verdict::Postponed => postponed.extend(postpone(job)),
+                            Verdict::Unsettled => postponed.push(job),
                         }
                     }
                 }
@@ -188,7 +189,7 @@ impl Lane {
                 .await
                 .map_err(|_| sqlx::Error::PoolTimedOut)??,
         };
-        let work = batch::carry_out(&mut connection, jobs, (self.house)(), self.clock.now());
+        let work = batch::carry_out(&mut connection, jobs, (self.house)(), &self.clock);
         // A rule that panics must not end the lane and everyone who hashes to it.
         match AssertUnwindSafe(work).catch_unwind().await {
             Ok(result) => {

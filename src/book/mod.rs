@@ -7,6 +7,7 @@
 pub mod account;
 mod batch;
 pub mod command;
+pub mod detail;
 pub mod entry;
 mod fold;
 mod lane;
@@ -24,11 +25,12 @@ use tracing::Span;
 use uuid::Uuid;
 
 pub use account::{Account, AccountKind, Balance};
-pub use command::{Command, CommandKey, Decision, Defect, Halt, Name, NameUse, Post};
-pub use entry::{Actor, Detail, Entry, EntryReason, Key, Movement, Pocket};
-pub use fold::{Folded, fold};
+pub use command::{Asking, Command, CommandKey, Decision, Defect, Halt, Name, NameUse, Post};
+pub use detail::{Detail, EarningWindow, LotPart, LotTerms};
+pub use entry::{Actor, Entry, EntryReason, Key, Movement, Pocket};
+pub use fold::{Folded, fold, settled};
 pub use lane::House;
-pub use shelf::{Scope, Shelf, Shelves};
+pub use shelf::{Depth, Due, Earlier, Scope, Settlement, Shelf, Shelves, Turn};
 
 use crate::clock::Clock;
 use crate::database::by_key;

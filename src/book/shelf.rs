@@ -19,6 +19,57 @@ pub struct Scope {
     pub accounts: Vec<AccountId>,
     /// The programs that the batch's commands belong to, sorted.
     pub programs: Vec<ProgramId>,
+    /// Those of the accounts that time alone does something to by `latest`.
+    pub due: Vec<AccountId>,
+    /// The latest instant that the batch runs at.
+    pub latest: Timestamp,
+    /// How much is read of what an account may have thousands of.
+    pub depth: Depth,
+}
+
+/// How much is read of what an account may have thousands of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// What the commands asked for, and of what is due as much as one batch shall write.
+    #[default]
+    Asked,
+    /// Also all of what is due.
+    Due,
+    /// Everything.
+    Whole,
+}
+
+/// Something that time alone will do to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// When.
+    pub at: Timestamp,
+    /// What goes first, of several at one instant.
+    pub turn: Turn,
+}
+
+/// In which order dues of one instant come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    /// Pending points become available, or what they waited for was missed.
+    Vest,
+    /// Held points come back.
+    ReleaseHold,
+    /// Points expire.
+    Expire,
+    /// A referral ends.
+    EndReferral,
+}
+
+/// What time does to an account next.
+#[derive(Debug)]
+pub enum Settlement {
+    /// Nothing until the instant that was asked about.
+    None,
+    /// These entries, at this instant.
+    Posts(Timestamp, Vec<Post>),
+    /// Something that was not read yet.
+    Unread,
 }
 
 /// One capability's rows in a batch.
@@ -36,11 +87,13 @@ pub trait Shelf: Any + Send + Sync {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    /// Reads what is stored about the scope, in a statement of its own after the locks.
+    /// Reads what is stored about the scope, in a statement of its own after the locks. `earlier` are the shelves that
+    /// stand before this one, loaded.
     fn load<'a>(
         &'a mut self,
         connection: &'a mut PgConnection,
         scope: &'a Scope,
+        earlier: Earlier<'a>,
     ) -> BoxFuture<'a, Result<(), sqlx::Error>>;
 
     /// Takes one entry into the rows; the same when writing, when folding and when rebuilding.
@@ -49,18 +102,37 @@ pub trait Shelf: Any + Send + Sync {
     /// [`Defect`] if the entry contradicts what the rows say.
     fn apply(&mut self, entry: &Entry) -> Result<(), Defect>;
 
-    /// When time alone will next do something to the account, by this shelf's rows.
-    fn next_due(&self, _account_id: AccountId) -> Option<Timestamp> {
+    /// What time alone will do next to the account, by this shelf's rows; rather too early than too late.
+    fn next_due(&self, _account_id: AccountId) -> Option<Due> {
         None
     }
 
-    /// What falls due on the account at the instant that [`next_due`](Self::next_due) told.
-    fn settle(&self, _account: &Account) -> Option<Post> {
-        None
+    /// What falls due on the account by what [`next_due`](Self::next_due) told. Empty if it has not been read yet.
+    fn settle(&self, _account: &Account, _due: Due) -> Vec<Post> {
+        Vec::new()
     }
 
     /// Writes every changed row, in one statement for each table.
     fn write<'a>(&'a mut self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>>;
+}
+
+/// The shelves that stand before one, and are loaded before it.
+#[derive(Clone, Copy)]
+pub struct Earlier<'a>(&'a [Box<dyn Shelf>]);
+
+impl<'a> Earlier<'a> {
+    /// One capability's shelf.
+    ///
+    /// # Errors
+    /// If none of this type stands before.
+    pub fn get<S: Shelf>(&self) -> Result<&'a S, sqlx::Error> {
+        let found = find(self.0);
+        found.ok_or_else(|| sqlx::Error::Configuration("a shelf is missing from the house".into()))
+    }
+}
+
+fn find<S: Shelf>(shelves: &[Box<dyn Shelf>]) -> Option<&S> {
+    shelves.iter().find_map(|shelf| (shelf.as_ref() as &dyn Any).downcast_ref())
 }
 
 /// Every shelf of the house, empty or loaded.
@@ -78,10 +150,7 @@ impl Shelves {
     /// # Errors
     /// [`Defect`] if the house has none of this type.
     pub fn get<S: Shelf>(&self) -> Result<&S, Defect> {
-        self.0
-            .iter()
-            .find_map(|shelf| (shelf.as_ref() as &dyn Any).downcast_ref())
-            .ok_or_else(|| Defect::new("a shelf is missing from the house"))
+        find(&self.0).ok_or_else(|| Defect::new("a shelf is missing from the house"))
     }
 
     /// One capability's shelf, to add source rows to.
@@ -106,23 +175,18 @@ impl Shelves {
     /// The earliest due of an account.
     #[must_use]
     pub fn next_due(&self, account_id: AccountId) -> Option<Timestamp> {
-        self.0.iter().filter_map(|shelf| shelf.next_due(account_id)).min()
+        self.0.iter().filter_map(|shelf| shelf.next_due(account_id)).min().map(|due| due.at)
     }
 
-    /// What falls due first on the account, if it does by `until`; its instant comes with it.
+    /// What time does first to the account, by `until`.
     #[must_use]
-    pub fn next_settlement(&self, account: &Account, until: Timestamp) -> Option<(Timestamp, Post)> {
-        let due_shelves = self.0.iter().filter_map(|shelf| Some((shelf.next_due(account.account_id)?, shelf)));
-        // The house's order decides between dues of one instant.
-        let (due_at, shelf) = due_shelves.min_by_key(|(due_at, _)| *due_at).filter(|(due_at, _)| *due_at <= until)?;
-        shelf.settle(account).map(|post| (due_at, post))
-    }
-
-    /// The shelves among `wanted`, or all.
-    fn chosen<'a>(&'a mut self, wanted: Option<&'a BTreeSet<TypeId>>) -> impl Iterator<Item = &'a mut Box<dyn Shelf>> {
-        self.0
-            .iter_mut()
-            .filter(move |shelf| wanted.is_none_or(|wanted| wanted.contains(&(shelf.as_ref() as &dyn Any).type_id())))
+    pub fn next_settlement(&self, account: &Account, until: Timestamp) -> Settlement {
+        let dues = self.0.iter().filter_map(|shelf| Some((shelf.next_due(account.account_id)?, shelf)));
+        let Some((due, shelf)) = dues.min_by_key(|(due, _)| *due).filter(|(due, _)| due.at <= until) else {
+            return Settlement::None;
+        };
+        let posts = shelf.settle(account, due);
+        if posts.is_empty() { Settlement::Unread } else { Settlement::Posts(due.at, posts) }
     }
 
     /// Asks the wanted shelves for accounts that commands may touch beyond those they name.
@@ -133,7 +197,7 @@ impl Shelves {
         accounts: &[AccountId],
     ) -> Result<Vec<(AccountId, AccountId)>, sqlx::Error> {
         let mut reached = Vec::new();
-        for shelf in self.chosen(Some(wanted)) {
+        for shelf in self.0.iter_mut().filter(|shelf| is_wanted(Some(wanted), shelf.as_ref())) {
             reached.extend(shelf.reach(connection, accounts).await?);
         }
         Ok(reached)
@@ -146,8 +210,13 @@ impl Shelves {
         wanted: Option<&BTreeSet<TypeId>>,
         scope: &Scope,
     ) -> Result<(), sqlx::Error> {
-        for shelf in self.chosen(wanted) {
-            shelf.load(connection, scope).await?;
+        for place in 0..self.0.len() {
+            let (earlier, rest) = self.0.split_at_mut(place);
+            if let Some(shelf) = rest.first_mut()
+                && is_wanted(wanted, shelf.as_ref())
+            {
+                shelf.load(connection, scope, Earlier(earlier)).await?;
+            }
         }
         Ok(())
     }
@@ -162,4 +231,9 @@ impl Shelves {
         }
         Ok(())
     }
+}
+
+/// Whether a shelf is among `wanted`, or all are.
+fn is_wanted(wanted: Option<&BTreeSet<TypeId>>, shelf: &dyn Shelf) -> bool {
+    wanted.is_none_or(|wanted| wanted.contains(&(shelf as &dyn Any).type_id()))
 }

@@ -1,6 +1,6 @@
 //! The book's SQL: names, locks, entries and heads, each for a whole batch in one statement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
@@ -152,49 +152,93 @@ pub(super) async fn free_names(connection: &mut PgConnection, names: &[Name]) ->
     Ok(())
 }
 
+/// An account as Postgres returns it.
+struct AccountRow {
+    account_id: Uuid,
+    program_id: String,
+    kind: String,
+    head: i64,
+    effective_at: jiff_sqlx::Timestamp,
+    next_due_at: Option<jiff_sqlx::Timestamp>,
+    issued: i64,
+    owed: i64,
+    pending: i64,
+    available: i64,
+    held: i64,
+    redeemed: i64,
+    expired: i64,
+    cancelled: i64,
+}
+
+impl TryFrom<AccountRow> for Account {
+    type Error = sqlx::Error;
+
+    fn try_from(row: AccountRow) -> Result<Self, Self::Error> {
+        let damaged = |what: &str| sqlx::Error::Decode(Box::new(Defect::new(format!("{}: {what}", row.account_id))));
+        Ok(Self {
+            account_id: AccountId(row.account_id),
+            program_id: ProgramId::try_from(row.program_id.as_str()).map_err(damaged)?,
+            kind: AccountKind::from_stored(&row.kind).ok_or_else(|| damaged("unknown kind"))?,
+            head: row.head,
+            effective_at: Some(row.effective_at.to_jiff()),
+            next_due_at: row.next_due_at.map(jiff_sqlx::Timestamp::to_jiff),
+            balance: Balance {
+                issued: row.issued,
+                owed: row.owed,
+                pending: row.pending,
+                available: row.available,
+                held: row.held,
+                redeemed: row.redeemed,
+                expired: row.expired,
+                cancelled: row.cancelled,
+            },
+        })
+    }
+}
+
 /// Locks accounts in one order, customers' before programs'. A lock that waited returns the row as it is then.
 pub(super) async fn lock_accounts(
     connection: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<Vec<Account>, sqlx::Error> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query!(
-        r#"SELECT account_id, program_id, kind, head, effective_at, next_due_at,
-                  issued, owed, pending, available, held, redeemed, expired, cancelled
-           FROM accounts WHERE account_id = ANY($1) ORDER BY kind, account_id FOR UPDATE"#,
+    let rows = sqlx::query_as!(
+        AccountRow,
+        "SELECT account_id, program_id, kind, head, effective_at, next_due_at,
+                issued, owed, pending, available, held, redeemed, expired, cancelled
+         FROM accounts WHERE account_id = ANY($1) ORDER BY kind, account_id FOR UPDATE",
         &ids,
     )
     .fetch_all(connection)
     .traced("SELECT accounts")
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let damaged =
-                |what: &str| sqlx::Error::Decode(Box::new(Defect::new(format!("{}: {what}", row.account_id))));
-            Ok(Account {
-                account_id: AccountId(row.account_id),
-                program_id: ProgramId::try_from(row.program_id.as_str()).map_err(damaged)?,
-                kind: AccountKind::from_stored(&row.kind).ok_or_else(|| damaged("unknown kind"))?,
-                head: row.head,
-                effective_at: Some(row.effective_at.to_jiff()),
-                next_due_at: row.next_due_at.map(jiff_sqlx::Timestamp::to_jiff),
-                balance: Balance {
-                    issued: row.issued,
-                    owed: row.owed,
-                    pending: row.pending,
-                    available: row.available,
-                    held: row.held,
-                    redeemed: row.redeemed,
-                    expired: row.expired,
-                    cancelled: row.cancelled,
-                },
-            })
-        })
-        .collect()
+    rows.into_iter().map(Account::try_from).collect()
 }
 
-/// Finds the entries of commands whose idempotency keys were used before.
-pub(super) async fn find_keys(
+/// Accounts as they are, by their ids.
+pub(super) async fn read_accounts(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<Vec<Account>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query_as!(
+        AccountRow,
+        "SELECT account_id, program_id, kind, head, effective_at, next_due_at,
+                issued, owed, pending, available, held, redeemed, expired, cancelled
+         FROM accounts WHERE account_id = ANY($1) ORDER BY account_id",
+        &ids,
+    )
+    .fetch_all(connection)
+    .traced("SELECT accounts")
+    .await?;
+    rows.into_iter().map(Account::try_from).collect()
+}
+
+/// Finds the entries of commands whose idempotency keys were used before, each command's together.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn find_keys(
     connection: &mut PgConnection,
     keys: &[(AccountId, [u8; 32])],
 ) -> Result<Vec<Entry>, sqlx::Error> {
@@ -431,6 +475,31 @@ pub(super) async fn read_entries_until(
          FROM ledger_entries WHERE account_id = $1 AND effective_at <= $2 ORDER BY account_seq",
         account_id.0,
         until.to_sqlx() as _,
+    )
+    .fetch_all(connection)
+    .traced("SELECT ledger_entries")
+    .await?;
+    rows.into_iter().map(Entry::try_from).collect()
+}
+
+/// Entries by account and number.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn read_entries(
+    connection: &mut PgConnection,
+    entries: &BTreeSet<(AccountId, i64)>,
+) -> Result<Vec<Entry>, sqlx::Error> {
+    let (accounts, seqs): (Vec<Uuid>, Vec<i64>) = entries.iter().map(|(account_id, seq)| (account_id.0, *seq)).unzip();
+    let rows = sqlx::query_as!(
+        EntryRow,
+        "SELECT e.account_id, e.account_seq, e.program_id, e.from_pocket, e.to_pocket, e.points, e.detail,
+                e.command_id, e.key_hash, e.fingerprint, e.actor, e.reason, e.policy_version, e.causes,
+                e.trace_id, e.effective_at, e.recorded_at, e.content_hash
+         FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, account_seq)
+         JOIN ledger_entries e ON e.account_id = u.account_id AND e.account_seq = u.account_seq",
+        &accounts,
+        &seqs,
     )
     .fetch_all(connection)
     .traced("SELECT ledger_entries")

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::model::{Channel, Consent, Dossier};
-use crate::book::{Defect, Entry, Scope, Shelf};
+use crate::book::{Defect, Earlier, Entry, Scope, Shelf};
 use crate::database::Traced as _;
 use crate::ids::{AccountId, CustomerId, ProgramId};
 
@@ -71,6 +71,7 @@ impl Shelf for CustomerShelf {
         &'a mut self,
         connection: &'a mut PgConnection,
         scope: &'a Scope,
+        _earlier: Earlier<'a>,
     ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async move {
             if scope.accounts.is_empty() {

@@ -4,11 +4,12 @@ use tonic::{Request, Response, Status};
 
 use super::Ledger;
 use super::store::{EntryFilter, SealedEntry};
-use crate::book::{Actor, Detail, Pocket};
+use crate::book::Actor;
 use crate::error::Fields;
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
 use crate::proto;
+use crate::proto::entries::{write_kind, write_move, write_parts};
 use crate::proto::fields::{parse_optional_instant, write_instant};
 use crate::telemetry;
 
@@ -95,11 +96,8 @@ fn write_entry(sealed: SealedEntry, customer_id: Option<&CustomerId>) -> Result<
         program_id: entry.program_id.to_string(),
         customer_id: customer_id.map(ToString::to_string).unwrap_or_default(),
         kind: write_kind(&entry.detail).into(),
-        r#move: entry.movement.map(|movement| proto::PocketMove {
-            from: write_pocket(movement.from).into(),
-            to: write_pocket(movement.to).into(),
-            points: movement.points,
-        }),
+        r#move: entry.movement.map(write_move),
+        lots: write_parts(entry.id.account_id, entry.detail.lots()),
         detail_json,
         actor: actor.into(),
         reason: entry.reason.as_str().to_owned(),
@@ -111,32 +109,4 @@ fn write_entry(sealed: SealedEntry, customer_id: Option<&CustomerId>) -> Result<
         recorded_at: Some(write_instant(entry.recorded_at)),
         content_hash,
     })
-}
-
-const fn write_kind(detail: &Detail) -> proto::EntryKind {
-    match detail {
-        Detail::ProgramApplied { .. } => proto::EntryKind::ProgramApplied,
-        Detail::CustomerEnrolled => proto::EntryKind::CustomerEnrolled,
-        Detail::DossierUpdated { .. } => proto::EntryKind::DossierUpdated,
-        Detail::ActivityAccepted { .. } => proto::EntryKind::ActivityAccepted,
-        Detail::PointsGranted => proto::EntryKind::PointsGranted,
-        Detail::TierChanged { .. } => proto::EntryKind::TierChanged,
-        Detail::ReferralCodeCreated { .. } => proto::EntryKind::ReferralCodeCreated,
-        Detail::ReferralCreated { .. } => proto::EntryKind::ReferralCreated,
-        Detail::ReferralConverted { .. } => proto::EntryKind::ReferralConverted,
-        Detail::ReferralExpired => proto::EntryKind::ReferralExpired,
-    }
-}
-
-const fn write_pocket(pocket: Pocket) -> proto::Pocket {
-    match pocket {
-        Pocket::Issued => proto::Pocket::Issued,
-        Pocket::Owed => proto::Pocket::Owed,
-        Pocket::Pending => proto::Pocket::Pending,
-        Pocket::Available => proto::Pocket::Available,
-        Pocket::Held => proto::Pocket::Held,
-        Pocket::Redeemed => proto::Pocket::Redeemed,
-        Pocket::Expired => proto::Pocket::Expired,
-        Pocket::Cancelled => proto::Pocket::Cancelled,
-    }
 }

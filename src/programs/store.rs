@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::model::{Program, ProgramVersion};
-use crate::book::{Defect, Detail, Entry, Scope, Shelf};
+use crate::book::{Defect, Detail, Earlier, Entry, Scope, Shelf};
 use crate::database::Traced as _;
 use crate::ids::{AccountId, ProgramId};
 
@@ -100,6 +100,7 @@ impl Shelf for ProgramShelf {
         &'a mut self,
         connection: &'a mut PgConnection,
         scope: &'a Scope,
+        _earlier: Earlier<'a>,
     ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async move {
             let programs = read_current(connection, &scope.programs).await?;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::book::{Actor, Decision, Detail, EntryReason, Halt, Post};
 use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode};
 use crate::programs::model::{Campaign, Program, ProgramVersion};
-use crate::rewards::model::{Points, grant};
+use crate::rewards::model::{Grant, Points, grant};
 
 /// How long the codes are that the service makes.
 pub const CODE_LENGTH: usize = 10;
@@ -152,7 +152,7 @@ pub fn convert(
     ];
     for (account_id, points, reason) in sides {
         if let Some(points) = points {
-            decision.post(account_id, grant(points, Actor::Rule, reason, policy.version, vec![converted]))?;
+            grant(decision, policy, account_id, Grant::by_rule(points, reason, vec![converted]))?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::model::{Code, Referral, State, expire};
 use crate::book::store::EntryRow;
-use crate::book::{Account, Defect, Detail, Entry, Post, Scope, Shelf};
+use crate::book::{Account, Defect, Detail, Due, Earlier, Entry, Post, Scope, Shelf, Turn};
 use crate::database::Traced as _;
 use crate::ids::{AccountId, CampaignId, EntryId, ProgramId, ReferralCode};
 
@@ -65,6 +65,7 @@ impl Shelf for ReferralShelf {
         &'a mut self,
         connection: &'a mut PgConnection,
         scope: &'a Scope,
+        _earlier: Earlier<'a>,
     ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async move {
             if scope.accounts.is_empty() {
@@ -108,23 +109,19 @@ impl Shelf for ReferralShelf {
                 self.end(entry, State::Converted { seq, at, qualifying, referrer_reward, referee_reward })?;
             }
             Detail::ReferralExpired => self.end(entry, State::Expired { seq: Some(seq), at })?,
-            Detail::ProgramApplied { .. }
-            | Detail::CustomerEnrolled
-            | Detail::DossierUpdated { .. }
-            | Detail::ActivityAccepted { .. }
-            | Detail::PointsGranted
-            | Detail::TierChanged { .. } => {}
+            // Everything else concerns other shelves.
+            _ => {}
         }
         Ok(())
     }
 
-    fn next_due(&self, account_id: AccountId) -> Option<Timestamp> {
-        let referral = self.referrals.get(&account_id)?;
-        if referral.state == State::Pending { referral.expires_at } else { None }
+    fn next_due(&self, account_id: AccountId) -> Option<Due> {
+        let referral = self.referrals.get(&account_id).filter(|referral| referral.state == State::Pending)?;
+        referral.expires_at.map(|at| Due { at, turn: Turn::EndReferral })
     }
 
-    fn settle(&self, account: &Account) -> Option<Post> {
-        self.referrals.get(&account.account_id).map(expire)
+    fn settle(&self, account: &Account, _due: Due) -> Vec<Post> {
+        self.referrals.get(&account.account_id).map(expire).into_iter().collect()
     }
 
     fn write<'a>(&'a mut self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
@@ -462,7 +459,7 @@ impl PurchaseShelf {
     }
 
     fn add(&mut self, entry: &Entry) {
-        if let Detail::ActivityAccepted { spend, happened_at } = entry.detail {
+        if let Detail::ActivityAccepted { spend, happened_at, .. } = entry.detail {
             let purchase = Purchase { id: entry.id, spend, happened_at };
             self.0.entry(entry.id.account_id).or_default().push(purchase);
         }
@@ -474,6 +471,7 @@ impl Shelf for PurchaseShelf {
         &'a mut self,
         connection: &'a mut PgConnection,
         scope: &'a Scope,
+        _earlier: Earlier<'a>,
     ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async move {
             for entry in read_purchases_of_pending(connection, &scope.accounts).await? {

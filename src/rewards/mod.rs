@@ -1,30 +1,27 @@
 //! Rewards: what was granted to whom, and the balance it makes. Points, for now.
 
+pub mod commands;
 pub mod grpc;
+pub mod lots;
 pub mod model;
+pub mod reversal;
 pub mod store;
-
-use std::any::TypeId;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-use crate::book::{
-    Actor, Balance, Book, Command, CommandKey, Decision, Entry, EntryReason, Halt, House, Key, Name, NameUse, Written,
-    fold,
-};
+use crate::book::{Balance, Book, Command, Defect, Entry, Folded, House, Written, fold, settled};
 use crate::clock::{Clock, refuse_future};
-use crate::customers::{customer_not_found, find_account, require_customer};
+use crate::customers::{customer_not_found, find_account};
 use crate::database::Gather;
-use crate::error::{Error, Reason};
-use crate::ids::{CustomerId, IdempotencyKey, ProgramId};
+use crate::error::{Error, Reason, Refusal};
+use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
-use crate::programs::current_policy;
-use crate::programs::store::ProgramShelf;
-use model::{Points, grant};
-use store::RewardShelf;
+use commands::{GrantReward, Subject, VestReward};
+use lots::{Lot, Upcoming};
+use store::{FoundBalance, RewardShelf};
 
 /// The use cases of rewards.
 #[derive(Clone)]
@@ -33,7 +30,7 @@ pub struct Rewards {
     pool: PgPool,
     clock: Clock,
     house: House,
-    balances: Gather<(ProgramId, CustomerId), Balance>,
+    balances: Gather<(ProgramId, CustomerId), FoundBalance>,
 }
 
 /// A grant as its entry tells it.
@@ -43,6 +40,26 @@ pub struct Reward {
     pub entry: Entry,
     /// What the caller wrote beside it; may be empty.
     pub note: String,
+}
+
+/// Where a customer's points are at an instant, and what time will do to them.
+#[derive(Clone, Copy, Debug)]
+pub struct BalanceAt {
+    /// By pocket.
+    pub balance: Balance,
+    /// What vests and what expires next.
+    pub upcoming: Upcoming,
+    /// The instant.
+    pub as_of: Timestamp,
+}
+
+impl BalanceAt {
+    fn of(folded: &Folded, as_of: Timestamp) -> Result<Self, Error> {
+        let shelf: Result<&RewardShelf, Defect> = folded.shelves.get();
+        let shelf = shelf.map_err(|defect| Error::Internal(defect.to_string()))?;
+        let upcoming = shelf.lots().upcoming(folded.account.account_id);
+        Ok(Self { balance: folded.account.balance, upcoming, as_of })
+    }
 }
 
 impl Rewards {
@@ -75,7 +92,36 @@ impl Rewards {
         Ok(Box::pin(async move { into_reward(outcome.await, note) }))
     }
 
-    /// Where a customer's points are, now or at an instant.
+    /// Carries out a command that moves points.
+    ///
+    /// # Errors
+    /// The command's refusal, or that it could not be carried out.
+    pub async fn carry_out(
+        &self,
+        command: impl Command + 'static,
+        deadline: Option<Instant>,
+    ) -> Result<Written, Error> {
+        self.book.submit(command, deadline).await
+    }
+
+    /// Makes a reward's points available, since what it was granted for has happened. Returns the reward, when its
+    /// points vested, and whether they had before.
+    ///
+    /// # Errors
+    /// If there is no such reward, or its points do not wait for an event.
+    pub async fn vest_reward(
+        &self,
+        vest: VestReward,
+        deadline: Option<Instant>,
+    ) -> Result<(Reward, Timestamp, bool), Error> {
+        let reward_id = vest.reward_id;
+        let written = self.book.submit(vest, deadline).await?;
+        let mut connection = self.pool.acquire().await?;
+        let (entry, note, vested_at) = store::read_grant(&mut connection, reward_id).await?;
+        Ok((Reward { entry, note }, vested_at, written.entries.is_empty()))
+    }
+
+    /// Where a customer's points are, now or at an instant, and what time will do to them.
     ///
     /// # Errors
     /// If the customer is unknown (then), or the instant lies ahead.
@@ -84,23 +130,80 @@ impl Rewards {
         program_id: &ProgramId,
         customer_id: &CustomerId,
         as_of: Option<Timestamp>,
-    ) -> Result<(Balance, Timestamp), Error> {
+    ) -> Result<BalanceAt, Error> {
         let now = self.clock.now();
         let Some(as_of) = as_of else {
             let found = self.balances.find((program_id.clone(), customer_id.clone())).await?;
-            if let Some(balance) = found {
-                return Ok((balance, now));
+            let Some(FoundBalance { account_id, balance, next_due_at, upcoming }) = found else {
+                // Says which of the two is unknown.
+                find_account(&mut *self.pool.acquire().await?, program_id, customer_id).await?;
+                return Err(customer_not_found(customer_id).into());
+            };
+            if next_due_at.is_none_or(|due_at| due_at > now) {
+                return Ok(BalanceAt { balance, upcoming, as_of: now });
             }
-            // Says which of the two is unknown.
-            find_account(&mut *self.pool.acquire().await?, program_id, customer_id).await?;
-            return Err(customer_not_found(customer_id).into());
+            let mut connection = self.pool.acquire().await?;
+            let folded = settled(&mut connection, account_id, now, (self.house)()).await?;
+            let folded = folded.ok_or_else(|| customer_not_found(customer_id))?;
+            return BalanceAt::of(&folded, now);
         };
         refuse_future(as_of, now)?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let folded = fold(&mut connection, account_id, as_of, (self.house)()).await?;
         let folded = folded.ok_or_else(|| customer_not_found(customer_id))?;
-        Ok((folded.account.balance, as_of))
+        BalanceAt::of(&folded, as_of)
+    }
+
+    /// A page of a customer's lots, the newest first, each with when its points expire.
+    ///
+    /// # Errors
+    /// If the program or the customer is unknown, or the page token is bad.
+    pub async fn list_lots(
+        &self,
+        subject: &Subject,
+        open_only: bool,
+        page: &PageRequest,
+    ) -> Result<(Vec<(EntryId, Lot, Option<Timestamp>)>, String), Error> {
+        let before = page.after_number()?.unwrap_or(i64::MAX);
+        let mut connection = self.pool.acquire().await?;
+        let account_id = find_account(&mut connection, &subject.program_id, &subject.customer_id).await?;
+        let folded = settled(&mut connection, account_id, self.clock.now(), (self.house)()).await?;
+        let folded = folded.ok_or_else(|| customer_not_found(&subject.customer_id))?;
+        let shelf: Result<&RewardShelf, Defect> = folded.shelves.get();
+        let due = shelf.map_err(|defect| Error::Internal(defect.to_string()))?.lots();
+        let limit = page.limit();
+        let lots = store::list_lots(&mut connection, account_id, open_only, before, limit).await?;
+        let as_due = |(seq, lot): (i64, Lot)| {
+            // What is due but not written yet shows.
+            let lot = due.lot(account_id, seq).cloned().unwrap_or(lot);
+            let expiry = due.expiry_of(account_id, &lot);
+            (EntryId { account_id, account_seq: seq }, lot, expiry)
+        };
+        let lots = lots.into_iter().map(as_due).collect();
+        Ok(page.cut(lots, |(lot_id, ..)| lot_id.account_seq.to_string()))
+    }
+
+    /// A page of the entries that moved points of a lot, the oldest first.
+    ///
+    /// # Errors
+    /// If the program, the customer or the lot is unknown, or the page token is bad.
+    pub async fn list_lot_uses(
+        &self,
+        subject: &Subject,
+        lot_id: EntryId,
+        page: &PageRequest,
+    ) -> Result<(Vec<Entry>, String), Error> {
+        let after = page.after_number()?.unwrap_or(0);
+        let mut connection = self.pool.acquire().await?;
+        let account_id = find_account(&mut connection, &subject.program_id, &subject.customer_id).await?;
+        let is_own = lot_id.account_id == account_id && store::has_lot(&mut connection, lot_id).await?;
+        if !is_own {
+            let refusal = Refusal::new(Reason::RewardNotFound, format!("the customer has no lot {lot_id}"));
+            return Err(refusal.with("reward_id", lot_id).into());
+        }
+        let entries = store::list_lot_uses(&mut connection, lot_id, after, page.limit()).await?;
+        Ok(page.cut(entries, |entry| entry.id.account_seq.to_string()))
     }
 
     /// A page of a customer's rewards, the newest first.
@@ -124,52 +227,12 @@ impl Rewards {
 
 fn into_reward(outcome: Result<Written, Error>, note: String) -> Result<(Reward, bool), Error> {
     let Written { entries, replayed } = outcome?;
-    let entry = entries.into_iter().next();
-    let entry = entry.ok_or_else(|| Error::Internal("a grant wrote no entry".to_owned()))?;
+    let entry = first_entry(entries)?;
     Ok((Reward { entry, note }, replayed))
 }
 
-/// Grants points by hand.
-#[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
-pub struct GrantReward {
-    pub program_id: ProgramId,
-    pub customer_id: CustomerId,
-    pub points: Points,
-    pub reason: EntryReason,
-    pub note: String,
-    pub key: IdempotencyKey,
-}
-
-impl Command for GrantReward {
-    fn program_id(&self) -> &ProgramId {
-        &self.program_id
-    }
-
-    fn names(&self) -> Vec<NameUse> {
-        vec![NameUse::Find(Name::customer(&self.program_id, &self.customer_id))]
-    }
-
-    fn key(&self) -> Option<CommandKey> {
-        let points = self.points.get().to_be_bytes();
-        let content: [&[u8]; 4] = [b"grant_reward", &points, self.reason.as_str().as_bytes(), self.note.as_bytes()];
-        let key = Key::new("key", self.key.as_str(), &content);
-        Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
-    }
-
-    fn shelves(&self) -> Vec<TypeId> {
-        vec![TypeId::of::<ProgramShelf>(), TypeId::of::<RewardShelf>()]
-    }
-
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
-        let policy = current_policy(decision, &self.program_id)?;
-        let account = require_customer(decision, &self.program_id, &self.customer_id)?;
-        let post = grant(self.points, Actor::Caller, self.reason, policy.version, Vec::new());
-        let entry_id = decision.post(account.account_id, post)?;
-        if !self.note.is_empty() {
-            let note = self.note.clone();
-            decision.keep(move |shelf: &mut RewardShelf| shelf.add_note(entry_id, note));
-        }
-        Ok(())
-    }
+/// The entry that a command is known by.
+fn first_entry(entries: Vec<Entry>) -> Result<Entry, Error> {
+    let entry = entries.into_iter().next();
+    entry.ok_or_else(|| Error::Internal("a command wrote no entry".to_owned()))
 }

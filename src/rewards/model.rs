@@ -1,7 +1,17 @@
-//! What a grant is.
+//! What a grant is, how its points vest, expire and pay debts, and what a spend or a hold may take.
 
-use crate::book::{Actor, Detail, EntryReason, Movement, Pocket, Post};
-use crate::ids::EntryId;
+use jiff::Timestamp;
+
+use super::lots::{Earning, Hold, Lot, Lots, Shortage};
+use super::store::RewardShelf;
+use crate::book::{
+    Account, Actor, Decision, Defect, Detail, EarningWindow, EntryReason, Halt, LotPart, LotTerms, Movement, Pocket,
+    Post,
+};
+use crate::error::{Reason, Refusal};
+use crate::ids::{AccountId, EntryId};
+use crate::programs::model::{Program, ProgramVersion};
+use crate::programs::points::{CalendarPeriod, Expiry, RedemptionLimits, Vesting};
 
 /// Points above zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,17 +31,331 @@ impl Points {
     }
 }
 
-/// The entry that grants points as a lot of their own, the customer's to spend at once.
+/// A grant to be made.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// How many points.
+    pub points: Points,
+    /// When they vest; by the program, if absent.
+    pub vesting: Option<Vesting>,
+    /// When they expire; by the program, if absent.
+    pub expiry: Option<Expiry>,
+    /// Whether the program's caps on earning apply.
+    pub is_capped: bool,
+    /// On whose behalf.
+    pub actor: Actor,
+    /// Why.
+    pub reason: EntryReason,
+    /// The entries that caused it.
+    pub causes: Vec<EntryId>,
+}
+
+impl Grant {
+    /// A grant by a rule of the program, on the program's terms.
+    #[must_use]
+    pub const fn by_rule(points: Points, reason: EntryReason, causes: Vec<EntryId>) -> Self {
+        Self { points, vesting: None, expiry: None, is_capped: false, actor: Actor::Rule, reason, causes }
+    }
+}
+
+/// Posts a grant as a lot of its own, and what its points pay of a debt. None if a period's cap leaves nothing of it.
+///
+/// # Errors
+/// A refusal if it is more than one transaction may bring; [`Halt::OutOfReach`] if the account is not locked.
+pub fn grant(
+    decision: &mut Decision<'_>,
+    policy: &ProgramVersion,
+    account_id: AccountId,
+    grant: Grant,
+) -> Result<Option<EntryId>, Halt> {
+    let at = decision.account(account_id)?.time_at(decision.at());
+    let program = &policy.program;
+    let (points, counted_in) = if grant.is_capped {
+        let earning = decision.shelf::<RewardShelf>()?.lots().earning(account_id);
+        cap(program, earning, grant.points.get(), at)?
+    } else {
+        (grant.points.get(), Vec::new())
+    };
+    if points == 0 {
+        return Ok(None);
+    }
+    let vesting = grant.vesting.as_ref().unwrap_or(&program.points.vesting);
+    let expiry = grant.expiry.as_ref().unwrap_or(&program.points.expiry);
+    let terms = terms_of(vesting, expiry, at, program)?;
+    let detail = Detail::PointsGranted {
+        terms: terms.clone(),
+        counted_in,
+        uncapped: Some(grant.points.get()).filter(|uncapped| *uncapped != points),
+    };
+    let post = Post {
+        detail,
+        movement: Some(Movement { from: Pocket::Issued, to: pocket_of(&terms), points }),
+        actor: grant.actor,
+        reason: grant.reason,
+        policy_version: policy.version,
+        causes: grant.causes,
+    };
+    Ok(Some(open_lot(decision, account_id, post, &terms)?))
+}
+
+/// Posts an entry that makes a lot, and what the lot pays of a debt at once.
+///
+/// # Errors
+/// [`Halt::OutOfReach`] if the account is not locked.
+pub fn open_lot(
+    decision: &mut Decision<'_>,
+    account_id: AccountId,
+    post: Post,
+    terms: &LotTerms,
+) -> Result<EntryId, Halt> {
+    let (points, policy_version) = (post.movement.map_or(0, |movement| movement.points), post.policy_version);
+    let owed = decision.balance(account_id)?.owed;
+    let entry_id = decision.post(account_id, post)?;
+    if pocket_of(terms) == Pocket::Available {
+        let parts = [LotPart { lot: entry_id.account_seq, points }];
+        if let Some(repayment) = repay(owed, &parts, policy_version, vec![entry_id]) {
+            decision.post(account_id, repayment)?;
+        }
+    }
+    Ok(entry_id)
+}
+
+/// Where the points of new terms are at first.
 #[must_use]
-pub fn grant(points: Points, actor: Actor, reason: EntryReason, policy_version: i32, causes: Vec<EntryId>) -> Post {
-    Post {
-        detail: Detail::PointsGranted,
-        movement: Some(Movement { from: Pocket::Issued, to: Pocket::Available, points: points.get() }),
-        actor,
-        reason,
+pub const fn pocket_of(terms: &LotTerms) -> Pocket {
+    if terms.vests_at.is_none() && terms.vest_by.is_none() { Pocket::Available } else { Pocket::Pending }
+}
+
+/// When points that are granted at an instant vest and expire.
+///
+/// # Errors
+/// [`Defect`] if a rule cannot be written down.
+pub fn terms_of(vesting: &Vesting, expiry: &Expiry, at: Timestamp, program: &Program) -> Result<LotTerms, Defect> {
+    let time_zone = &program.time_zone.0;
+    let slides = matches!(expiry, Expiry::Sliding(_));
+    let vests_at = match vesting {
+        Vesting::Immediate => None,
+        Vesting::At(instant) => Some(*instant).filter(|instant| *instant > at),
+        Vesting::After(period) => Some(period.after(at, time_zone)),
+        Vesting::OnEvent(period) => {
+            let rule = serde_json::to_string(expiry).map_err(|error| Defect::new(error.to_string()))?;
+            let vest_by = Some(period.after(at, time_zone));
+            return Ok(LotTerms { vests_at: None, vest_by, expires_at: None, slides, expiry_rule: Some(rule) });
+        }
+    };
+    let expires_at = expiry.of(vests_at.unwrap_or(at), time_zone);
+    Ok(LotTerms { vests_at, vest_by: None, expires_at, slides, expiry_rule: None })
+}
+
+/// How many of the points a customer may earn, and the capped periods that they count in.
+fn cap(
+    program: &Program,
+    earning: Option<&Earning>,
+    points: i64,
+    at: Timestamp,
+) -> Result<(i64, Vec<EarningWindow>), Refusal> {
+    let limits = &program.points.earning;
+    if let Some(most) = limits.per_transaction.filter(|most| points > *most) {
+        let message = format!("one transaction may bring {most} points, not {points}");
+        return Err(Refusal::new(Reason::EarningCapExceeded, message).with("points", points).with("maximum", most));
+    }
+    let (mut granted, mut windows) = (points, Vec::new());
+    for cap in &limits.per_period {
+        let window = window_of(cap.period, at, program);
+        let earned = earning.and_then(|earning| earning.earned.get(&window.period));
+        let earned = earned.filter(|(since, _)| *since == window.since).map_or(0, |(_, points)| *points);
+        granted = granted.min(cap.points.saturating_sub(earned).max(0));
+        windows.push(window);
+    }
+    Ok((granted, windows))
+}
+
+fn window_of(period: CalendarPeriod, at: Timestamp, program: &Program) -> EarningWindow {
+    let word = match period {
+        CalendarPeriod::Day => "day",
+        CalendarPeriod::Week => "week",
+        CalendarPeriod::Month => "month",
+        CalendarPeriod::Quarter => "quarter",
+        CalendarPeriod::Year => "year",
+    };
+    EarningWindow { period: word.to_owned(), since: period.start_of(at, &program.time_zone.0) }
+}
+
+/// What points that become available pay of a debt: the first of `parts`, as far as they go.
+#[must_use]
+pub fn repay(owed: i64, parts: &[LotPart], policy_version: i32, causes: Vec<EntryId>) -> Option<Post> {
+    let lots = first_points(parts, owed);
+    let points = sum(&lots);
+    (points > 0).then(|| Post {
+        detail: Detail::DebtRepaid { lots },
+        movement: Some(Movement { from: Pocket::Available, to: Pocket::Owed, points }),
+        actor: Actor::Rule,
+        reason: EntryReason::DebtRepayment,
         policy_version,
         causes,
+    })
+}
+
+/// The first `points` of some parts, or all of them.
+#[must_use]
+pub fn first_points(parts: &[LotPart], points: i64) -> Vec<LotPart> {
+    let mut left = points;
+    let mut first = Vec::new();
+    for part in parts {
+        let taken = part.points.min(left);
+        if taken <= 0 {
+            break;
+        }
+        first.push(LotPart { lot: part.lot, points: taken });
+        left -= taken;
     }
+    first
+}
+
+/// How many points some parts are together; they are of one account and cannot overflow.
+#[must_use]
+pub fn sum(parts: &[LotPart]) -> i64 {
+    parts.iter().fold(0, |sum, part| sum.saturating_add(part.points))
+}
+
+/// The entry that makes a lot's pending points available, and what they pay of a debt.
+#[must_use]
+pub fn vest(account: &Account, seq: i64, lot: &Lot) -> Vec<Post> {
+    let account_id = account.account_id;
+    let made = EntryId { account_id, account_seq: seq };
+    let vested = Post {
+        detail: Detail::PointsVested { lot: seq, expires_at: lot.terms.expires_at },
+        movement: Some(Movement { from: Pocket::Pending, to: Pocket::Available, points: lot.pending }),
+        actor: Actor::Time,
+        reason: EntryReason::TimeReached,
+        policy_version: lot.policy_version,
+        causes: vec![made],
+    };
+    let parts = [LotPart { lot: seq, points: lot.pending }];
+    let repayment = repay(account.balance.owed, &parts, lot.policy_version, vec![account.next_entry_id()]);
+    std::iter::once(vested).chain(repayment).collect()
+}
+
+/// The entry that ends a lot whose event nobody reported in time.
+#[must_use]
+pub fn miss_vesting(account_id: AccountId, seq: i64, lot: &Lot) -> Post {
+    Post {
+        detail: Detail::VestingMissed { lot: seq },
+        movement: Some(Movement { from: Pocket::Pending, to: Pocket::Cancelled, points: lot.pending }),
+        actor: Actor::Time,
+        reason: EntryReason::EventMissed,
+        policy_version: lot.policy_version,
+        causes: vec![EntryId { account_id, account_seq: seq }],
+    }
+}
+
+/// The entry that takes what time takes of a lot.
+#[must_use]
+pub fn expire(account_id: AccountId, seq: i64, lot: &Lot) -> Post {
+    Post {
+        detail: Detail::PointsExpired { lots: vec![LotPart { lot: seq, points: lot.available }], hold: None },
+        movement: Some(Movement { from: Pocket::Available, to: Pocket::Expired, points: lot.available }),
+        actor: Actor::Time,
+        reason: EntryReason::TimeReached,
+        policy_version: lot.policy_version,
+        causes: vec![EntryId { account_id, account_seq: seq }],
+    }
+}
+
+/// The entries that give held points back at an instant, by time: what expired meanwhile expires, the rest is available
+/// again and pays what is owed.
+#[must_use]
+pub fn release(lots: &Lots, account: &Account, at: Timestamp, seq: i64, hold: &Hold, parts: &[LotPart]) -> Vec<Post> {
+    let given = GiveBack {
+        actor: Actor::Time,
+        reason: EntryReason::TimeReached,
+        policy_version: hold.policy_version,
+        owed: account.balance.owed,
+        first_id: account.next_entry_id(),
+    };
+    given.posts(lots, account.account_id, at, seq, parts)
+}
+
+/// How held points are given back.
+#[derive(Clone, Copy, Debug)]
+pub struct GiveBack {
+    /// On whose behalf.
+    pub actor: Actor,
+    /// Why.
+    pub reason: EntryReason,
+    /// The program version that decides.
+    pub policy_version: i32,
+    /// What the customer owes.
+    pub owed: i64,
+    /// The id that the first entry will have.
+    pub first_id: EntryId,
+}
+
+impl GiveBack {
+    /// The entries.
+    #[must_use]
+    pub fn posts(&self, lots: &Lots, account_id: AccountId, at: Timestamp, hold: i64, parts: &[LotPart]) -> Vec<Post> {
+        let is_expired =
+            |part: &LotPart| lots.lot(account_id, part.lot).is_some_and(|lot| lots.is_expired(account_id, lot, at));
+        let (expired, live): (Vec<LotPart>, Vec<LotPart>) = parts.iter().partition(|part| is_expired(part));
+        let post = |detail, to, points| Post {
+            detail,
+            movement: Some(Movement { from: Pocket::Held, to, points }),
+            actor: self.actor,
+            reason: self.reason,
+            policy_version: self.policy_version,
+            causes: vec![EntryId { account_id, account_seq: hold }],
+        };
+        let mut posts = Vec::new();
+        if !live.is_empty() {
+            let points = sum(&live);
+            posts.push(post(Detail::PointsReleased { hold, lots: live.clone() }, Pocket::Available, points));
+            posts.extend(repay(self.owed, &live, self.policy_version, vec![self.first_id]));
+        }
+        if !expired.is_empty() {
+            let points = sum(&expired);
+            posts.push(post(Detail::PointsExpired { lots: expired, hold: Some(hold) }, Pocket::Expired, points));
+        }
+        posts
+    }
+}
+
+/// Chooses the lots for a spend.
+///
+/// # Errors
+/// A refusal if too few points are available; [`Halt::OutOfReach`] if not enough of the lots were read.
+pub fn choose_lots(decision: &Decision<'_>, account: &Account, points: i64) -> Result<Vec<LotPart>, Halt> {
+    decision.shelf::<RewardShelf>()?.lots().choose(account, points).map_err(|shortage| match shortage {
+        Shortage::Points => insufficient(points, account.balance.available).into(),
+        Shortage::Unread => Halt::OutOfReach,
+    })
+}
+
+fn insufficient(requested: i64, available: i64) -> Refusal {
+    let message = format!("{requested} points are more than the {available} that are available");
+    Refusal::new(Reason::InsufficientPoints, message).with("requested", requested).with("available", available)
+}
+
+/// Refuses a spend that the program does not allow, whatever is available.
+///
+/// # Errors
+/// A refusal if it is below the minimum, above the maximum, or not in steps.
+pub fn check_limits(limits: &RedemptionLimits, points: i64) -> Result<(), Refusal> {
+    let is_within = limits.minimum.is_none_or(|minimum| points >= minimum)
+        && limits.maximum.is_none_or(|maximum| points <= maximum)
+        && limits.step.is_none_or(|step| step > 0 && points % step == 0);
+    if is_within {
+        return Ok(());
+    }
+    let mut refusal =
+        Refusal::new(Reason::RedemptionOutsideLimits, "the program does not allow this many points at once")
+            .with("requested", points);
+    for (name, limit) in [("minimum", limits.minimum), ("step", limits.step), ("maximum", limits.maximum)] {
+        if let Some(limit) = limit {
+            refusal = refusal.with(name, limit);
+        }
+    }
+    Err(refusal)
 }
 
 #[cfg(test)]
@@ -42,5 +366,23 @@ mod tests {
     fn points_are_above_zero() {
         assert_eq!([0, -1, i64::MIN].map(Points::new), [None; 3]);
         assert_eq!(Points::new(i64::MAX).map(Points::get), Some(i64::MAX));
+    }
+
+    #[test]
+    fn limits_bound_a_spend_from_below_from_above_and_in_steps() {
+        let limits = RedemptionLimits { minimum: Some(100), step: Some(50), maximum: Some(300) };
+        let allowed: Vec<i64> = (1..=400).filter(|points| check_limits(&limits, *points).is_ok()).collect();
+        assert_eq!(allowed, [100, 150, 200, 250, 300]);
+        assert!(check_limits(&RedemptionLimits::default(), i64::MAX).is_ok());
+    }
+
+    #[test]
+    fn the_first_points_of_some_parts_are_theirs_in_order() {
+        let part = |lot, points| LotPart { lot, points };
+        let parts = [part(1, 5), part(2, 7)];
+        assert_eq!(first_points(&parts, 0), []);
+        assert_eq!(first_points(&parts, 5), [part(1, 5)]);
+        assert_eq!(first_points(&parts, 6), [part(1, 5), part(2, 1)]);
+        assert_eq!(first_points(&parts, i64::MAX), parts);
     }
 }

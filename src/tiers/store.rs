@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::model::Standing;
 use crate::book::store::EntryRow;
-use crate::book::{Defect, Detail, Entry, Scope, Shelf};
+use crate::book::{Defect, Detail, Earlier, Entry, Scope, Shelf};
 use crate::database::{Fetch, Traced as _};
 use crate::ids::{AccountId, CustomerId, ProgramId, TierId};
 
@@ -40,6 +40,7 @@ impl Shelf for StandingShelf {
         &'a mut self,
         connection: &'a mut PgConnection,
         scope: &'a Scope,
+        _earlier: Earlier<'a>,
     ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async move {
             if !scope.accounts.is_empty() {
@@ -80,14 +81,28 @@ impl Shelf for StandingShelf {
                     spent.ok_or_else(|| Defect::new(format!("entry {}: the spend overflows", entry.id)))?;
                 standing.purchases += i64::from(*spend > 0);
             }
-            Detail::ProgramApplied { .. }
-            | Detail::CustomerEnrolled
-            | Detail::DossierUpdated { .. }
-            | Detail::PointsGranted
-            | Detail::ReferralCodeCreated { .. }
-            | Detail::ReferralCreated { .. }
-            | Detail::ReferralConverted { .. }
-            | Detail::ReferralExpired => {}
+            Detail::RefundAccepted { spend, .. } => {
+                let standing = self.get_mut(entry)?;
+                standing.qualifying_spend -= *spend;
+                if standing.qualifying_spend < 0 {
+                    return Err(Defect::new(format!("entry {}: more is refunded than was spent", entry.id)));
+                }
+            }
+            Detail::TierImported { to, qualifying_spend, .. } => {
+                let standing = self.get_mut(entry)?;
+                let spent = standing.qualifying_spend.checked_add(*qualifying_spend);
+                standing.qualifying_spend =
+                    spent.ok_or_else(|| Defect::new(format!("entry {}: the spend overflows", entry.id)))?;
+                if standing.tier_id != *to {
+                    standing.tier_id = to.clone();
+                    standing.since = entry.effective_at;
+                    standing.policy_version = entry.policy_version;
+                    standing.changed_seq = entry.id.account_seq;
+                    standing.cause_seq = entry.id.account_seq;
+                }
+            }
+            // Everything else concerns other shelves.
+            _ => {}
         }
         Ok(())
     }

@@ -86,6 +86,7 @@ async fn record_activity_answers_with_all_that_followed() {
         referral_converted: false,
         entry_ids: vec![accepted.entry_id.clone(), earned.entry_id.clone(), lifted.entry_id.clone()],
         replayed: false,
+        ..Default::default()
     };
     assert_eq!(recorded, expected);
     assert_eq!(list(&service, "anna", 0, String::new()).await.unwrap(), (vec![activity], String::new()));

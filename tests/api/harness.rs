@@ -384,6 +384,8 @@ pub fn grant_reward(customer_id: &str, points: i64, key: &str) -> proto::GrantRe
         reason: proto::GrantReason::Goodwill.into(),
         note: String::new(),
         idempotency_key: key.to_owned(),
+        vesting: None,
+        expiry: None,
     }
 }
 

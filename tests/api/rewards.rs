@@ -74,6 +74,7 @@ async fn grant_reward_makes_points_available_at_once() {
         granted_at: Some(at(START)),
         cause_entry_ids: Vec::new(),
         trace_id: entry.trace_id.clone(),
+        ..Default::default()
     };
     assert_eq!(granted, proto::GrantRewardResponse { reward: Some(reward.clone()), replayed: false });
     let moved =

@@ -147,6 +147,8 @@ impl Ground {
             reason: GrantReason::Goodwill.into(),
             note: String::new(),
             idempotency_key: Uuid::now_v7().to_string(),
+            vesting: None,
+            expiry: None,
         }
     }
 

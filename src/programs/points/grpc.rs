@@ -182,6 +182,11 @@ fn parse_reinstatement(fields: &mut Fields, path: &str, rule: &proto::Reinstatem
     Some(Reinstatement { within: within?, valid_for: valid_for? })
 }
 
+/// A clawback that a request may leave to the program.
+pub fn parse_optional_clawback(fields: &mut Fields, path: &str, clawback: i32) -> Option<Clawback> {
+    if clawback == i32::from(proto::Clawback::Unspecified) { None } else { parse_clawback(fields, path, clawback) }
+}
+
 fn parse_clawback(fields: &mut Fields, path: &str, clawback: i32) -> Option<Clawback> {
     match proto::Clawback::try_from(clawback) {
         Ok(proto::Clawback::Unspecified) => Some(Clawback::default()),

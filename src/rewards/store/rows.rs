@@ -1,0 +1,484 @@
+//! The statements of lots and what goes with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::book::{Depth, LotPart, LotTerms, Scope};
+use crate::database::Traced as _;
+use crate::ids::AccountId;
+use crate::rewards::lots::{ByEntry, Earning, Hold, Lot, Lots};
+
+/// Why a lot was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Somebody asked for it, or for everything.
+    Asked,
+    /// Time does something to it next.
+    Due,
+    /// It expires with all others that do.
+    Slides,
+    /// A spend takes it.
+    Spends,
+}
+
+/// A lot as a statement finds it.
+pub(super) struct FoundLot {
+    pub(super) key: (AccountId, i64),
+    pub(super) lot: Lot,
+    pub(super) why: Why,
+}
+
+struct LotRow {
+    why: i32,
+    account_id: Uuid,
+    lot_seq: i64,
+    points: i64,
+    pending: i64,
+    available: i64,
+    held: i64,
+    redeemed: i64,
+    expired: i64,
+    cancelled: i64,
+    repaid: i64,
+    policy_version: i32,
+    live_since: Option<jiff_sqlx::Timestamp>,
+    vests_at: Option<jiff_sqlx::Timestamp>,
+    vest_by: Option<jiff_sqlx::Timestamp>,
+    expires_at: Option<jiff_sqlx::Timestamp>,
+    slides: bool,
+    expiry_rule: Option<String>,
+}
+
+impl From<LotRow> for FoundLot {
+    fn from(row: LotRow) -> Self {
+        let lot = Lot {
+            points: row.points,
+            pending: row.pending,
+            available: row.available,
+            held: row.held,
+            redeemed: row.redeemed,
+            expired: row.expired,
+            cancelled: row.cancelled,
+            repaid: row.repaid,
+            policy_version: row.policy_version,
+            live_since: row.live_since.map(jiff_sqlx::Timestamp::to_jiff),
+            terms: LotTerms {
+                vests_at: row.vests_at.map(jiff_sqlx::Timestamp::to_jiff),
+                vest_by: row.vest_by.map(jiff_sqlx::Timestamp::to_jiff),
+                expires_at: row.expires_at.map(jiff_sqlx::Timestamp::to_jiff),
+                slides: row.slides,
+                expiry_rule: row.expiry_rule,
+            },
+        };
+        let why = match row.why {
+            1 => Why::Due,
+            2 => Why::Slides,
+            3 => Why::Spends,
+            _ => Why::Asked,
+        };
+        Self { key: (AccountId(row.account_id), row.lot_seq), lot, why }
+    }
+}
+
+fn columns(keys: &BTreeSet<(AccountId, i64)>) -> (Vec<Uuid>, Vec<i64>) {
+    keys.iter().map(|(account_id, seq)| (account_id.0, *seq)).unzip()
+}
+
+fn ids(accounts: &[AccountId]) -> Vec<Uuid> {
+    accounts.iter().map(|account| account.0).collect()
+}
+
+/// Reads lots for all the reasons there are, each account's in the order in which they are due or spent.
+pub(super) async fn read_lots(
+    connection: &mut PgConnection,
+    asked: &BTreeSet<(AccountId, i64)>,
+    points: &BTreeMap<AccountId, i64>,
+    scope: &Scope,
+    sliding: &[AccountId],
+    limit: i64,
+) -> Result<Vec<FoundLot>, sqlx::Error> {
+    if scope.depth == Depth::Whole {
+        return read_all_lots(connection, &scope.accounts).await;
+    }
+    let (asked_accounts, asked_lots) = columns(asked);
+    let (spenders, spends): (Vec<Uuid>, Vec<i64>) =
+        points.iter().map(|(account_id, points)| (account_id.0, *points)).unzip();
+    let rows = sqlx::query_as!(
+        LotRow,
+        r#"SELECT 0 AS "why!", l.account_id AS "account_id!", l.lot_seq AS "lot_seq!", l.points AS "points!",
+                  l.pending AS "pending!", l.available AS "available!", l.held AS "held!", l.redeemed AS "redeemed!",
+                  l.expired AS "expired!", l.cancelled AS "cancelled!", l.repaid AS "repaid!",
+                  l.policy_version AS "policy_version!", l.live_since, l.vests_at, l.vest_by, l.expires_at,
+                  l.slides AS "slides!", l.expiry_rule
+           FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, lot_seq)
+           JOIN lots l ON l.account_id = u.account_id AND l.lot_seq = u.lot_seq
+           UNION ALL
+           SELECT 1, l.account_id, l.lot_seq, l.points, l.pending, l.available, l.held, l.redeemed, l.expired,
+                  l.cancelled, l.repaid, l.policy_version, l.live_since, l.vests_at, l.vest_by, l.expires_at, l.slides,
+                  l.expiry_rule
+           FROM unnest($3::uuid[]) AS u (account_id)
+           CROSS JOIN LATERAL (
+               SELECT * FROM lots d WHERE d.account_id = u.account_id AND d.due_at IS NOT NULL
+               ORDER BY d.due_at, d.pending = 0, d.lot_seq LIMIT $7
+           ) l
+           UNION ALL
+           SELECT 2, l.account_id, l.lot_seq, l.points, l.pending, l.available, l.held, l.redeemed, l.expired,
+                  l.cancelled, l.repaid, l.policy_version, l.live_since, l.vests_at, l.vest_by, l.expires_at, l.slides,
+                  l.expiry_rule
+           FROM unnest($4::uuid[]) AS u (account_id)
+           CROSS JOIN LATERAL (
+               SELECT * FROM lots s WHERE s.account_id = u.account_id AND s.available > 0 AND s.slides
+               ORDER BY s.lot_seq LIMIT $7
+           ) l
+           UNION ALL
+           SELECT 3, l.account_id, l.lot_seq, l.points, l.pending, l.available, l.held, l.redeemed, l.expired,
+                  l.cancelled, l.repaid, l.policy_version, l.live_since, l.vests_at, l.vest_by, l.expires_at, l.slides,
+                  l.expiry_rule
+           FROM unnest($5::uuid[], $6::bigint[]) AS u (account_id, points)
+           CROSS JOIN LATERAL (
+               SELECT a.*, sum(a.available) OVER (
+                   ORDER BY CASE WHEN a.slides THEN e.slides_to ELSE a.expires_at END NULLS LAST, a.lot_seq
+                   ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+               ) - a.available AS before
+               FROM lots a LEFT JOIN earnings e ON e.account_id = a.account_id
+               WHERE a.account_id = u.account_id AND a.available > 0
+           ) l
+           WHERE l.before < u.points"#,
+        &asked_accounts,
+        &asked_lots,
+        &ids(&scope.due),
+        &ids(sliding),
+        &spenders,
+        &spends,
+        limit,
+    )
+    .fetch_all(connection)
+    .traced("SELECT lots")
+    .await?;
+    Ok(rows.into_iter().map(FoundLot::from).collect())
+}
+
+async fn read_all_lots(connection: &mut PgConnection, accounts: &[AccountId]) -> Result<Vec<FoundLot>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        LotRow,
+        r#"SELECT 0 AS "why!", account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled,
+                  repaid, policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule
+           FROM lots WHERE account_id = ANY($1)"#,
+        &ids(accounts),
+    )
+    .fetch_all(connection)
+    .traced("SELECT lots")
+    .await?;
+    Ok(rows.into_iter().map(FoundLot::from).collect())
+}
+
+/// A page of an account's lots, the newest first.
+pub(super) async fn list_lots(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    open_only: bool,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<(i64, Lot)>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        LotRow,
+        r#"SELECT 0 AS "why!", account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled,
+                  repaid, policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule
+           FROM lots WHERE account_id = $1 AND lot_seq < $2 AND (NOT $3 OR pending + available + held > 0)
+           ORDER BY lot_seq DESC LIMIT $4"#,
+        account_id.0,
+        before,
+        open_only,
+        limit,
+    )
+    .fetch_all(connection)
+    .traced("SELECT lots")
+    .await?;
+    Ok(rows.into_iter().map(FoundLot::from).map(|found| (found.key.1, found.lot)).collect())
+}
+
+/// Reads holds that were asked for, and the open ones of accounts where something is due, first those that end first;
+/// says which of the two.
+pub(super) async fn read_holds(
+    connection: &mut PgConnection,
+    asked: &BTreeSet<(AccountId, i64)>,
+    scope: &Scope,
+    limit: i64,
+) -> Result<Vec<((AccountId, i64), Hold, bool)>, sqlx::Error> {
+    let (asked_accounts, asked_holds) = columns(asked);
+    let whole = if scope.depth == Depth::Whole { ids(&scope.accounts) } else { Vec::new() };
+    let rows = sqlx::query!(
+        r#"SELECT FALSE AS "is_due!", h.account_id AS "account_id!", h.hold_seq AS "hold_seq!", h.points AS "points!",
+                  h.policy_version AS "policy_version!", h.ends_at AS "ends_at!", h.lot_seqs AS "lot_seqs!",
+                  h.lot_points AS "lot_points!"
+           FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, hold_seq)
+           JOIN holds h ON h.account_id = u.account_id AND h.hold_seq = u.hold_seq
+           UNION ALL
+           SELECT FALSE, account_id, hold_seq, points, policy_version, ends_at, lot_seqs, lot_points
+           FROM holds WHERE account_id = ANY($5)
+           UNION ALL
+           SELECT TRUE, h.account_id, h.hold_seq, h.points, h.policy_version, h.ends_at, h.lot_seqs, h.lot_points
+           FROM unnest($3::uuid[]) AS u (account_id)
+           CROSS JOIN LATERAL (
+               SELECT * FROM holds d WHERE d.account_id = u.account_id AND cardinality(d.lot_seqs) > 0
+               ORDER BY d.ends_at, d.hold_seq LIMIT $4
+           ) h"#,
+        &asked_accounts,
+        &asked_holds,
+        &ids(&scope.due),
+        limit,
+        &whole,
+    )
+    .fetch_all(connection)
+    .traced("SELECT holds")
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let parts = row.lot_seqs.into_iter().zip(row.lot_points);
+            let hold = Hold {
+                points: row.points,
+                policy_version: row.policy_version,
+                ends_at: row.ends_at.to_jiff(),
+                parts: parts.map(|(lot, points)| LotPart { lot, points }).collect(),
+            };
+            ((AccountId(row.account_id), row.hold_seq), hold, row.is_due)
+        })
+        .collect())
+}
+
+/// Reads what concerns all lots of accounts together.
+pub(super) async fn read_earnings(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<BTreeMap<AccountId, Earning>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT account_id, slides_to, lapsed_at, earned FROM earnings WHERE account_id = ANY($1)",
+        &ids(accounts),
+    )
+    .fetch_all(connection)
+    .traced("SELECT earnings")
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let earning = Earning {
+                slides_to: row.slides_to.map(jiff_sqlx::Timestamp::to_jiff),
+                lapsed_at: row.lapsed_at.map(jiff_sqlx::Timestamp::to_jiff),
+                earned: serde_json::from_value(row.earned).map_err(|error| sqlx::Error::Decode(error.into()))?,
+            };
+            Ok((AccountId(row.account_id), earning))
+        })
+        .collect()
+}
+
+/// Reads how much of entries has been undone.
+pub(super) async fn read_reversals(
+    connection: &mut PgConnection,
+    entries: &BTreeSet<(AccountId, i64)>,
+) -> Result<ByEntry<i64>, sqlx::Error> {
+    let (accounts, seqs) = columns(entries);
+    let rows = sqlx::query!(
+        "SELECT r.account_id, r.entry_seq, r.reversed
+         FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, entry_seq)
+         JOIN reversals r ON r.account_id = u.account_id AND r.entry_seq = u.entry_seq",
+        &accounts,
+        &seqs,
+    )
+    .fetch_all(connection)
+    .traced("SELECT reversals")
+    .await?;
+    Ok(rows.into_iter().map(|row| ((AccountId(row.account_id), row.entry_seq), row.reversed)).collect())
+}
+
+/// Reads all that has been undone on accounts.
+pub(super) async fn read_all_reversals(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<ByEntry<i64>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT account_id, entry_seq, reversed FROM reversals WHERE account_id = ANY($1)",
+        &ids(accounts),
+    )
+    .fetch_all(connection)
+    .traced("SELECT reversals")
+    .await?;
+    Ok(rows.into_iter().map(|row| ((AccountId(row.account_id), row.entry_seq), row.reversed)).collect())
+}
+
+/// Writes every row that changed.
+pub(super) async fn write(connection: &mut PgConnection, lots: &Lots) -> Result<(), sqlx::Error> {
+    let changed = &lots.changed;
+    if !changed.lots.is_empty() {
+        let rows = changed.lots.iter().filter_map(|key| Some((key, lots.lots.get(key)?)));
+        upsert_lots(connection, rows).await?;
+    }
+    if !changed.holds.is_empty() {
+        let rows = changed.holds.iter().filter_map(|key| Some((key, lots.holds.get(key)?)));
+        upsert_holds(connection, rows).await?;
+    }
+    if !changed.earnings.is_empty() {
+        let rows = changed.earnings.iter().filter_map(|id| Some((*id, lots.earnings.get(id)?)));
+        upsert_earnings(connection, rows).await?;
+    }
+    if !changed.reversals.is_empty() {
+        let (accounts, seqs) = columns(&changed.reversals);
+        let amounts: Vec<i64> = changed.reversals.iter().map(|key| lots.reversed(key.0, key.1)).collect();
+        sqlx::query!(
+            "INSERT INTO reversals (account_id, entry_seq, reversed)
+             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[])
+             ON CONFLICT (account_id, entry_seq) DO UPDATE SET reversed = excluded.reversed",
+            &accounts,
+            &seqs,
+            &amounts,
+        )
+        .execute(connection)
+        .traced("INSERT reversals")
+        .await?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct LotColumns {
+    account_id: Vec<Uuid>,
+    lot_seq: Vec<i64>,
+    counts: [Vec<i64>; 8],
+    policy_version: Vec<i32>,
+    instants: [Vec<Option<jiff_sqlx::Timestamp>>; 4],
+    slides: Vec<bool>,
+    expiry_rule: Vec<Option<String>>,
+}
+
+impl LotColumns {
+    fn push(&mut self, key: (AccountId, i64), lot: &Lot) {
+        self.account_id.push(key.0.0);
+        self.lot_seq.push(key.1);
+        let Lot { points, pending, available, held, redeemed, expired, cancelled, repaid, .. } = *lot;
+        let counts = [points, pending, available, held, redeemed, expired, cancelled, repaid];
+        for (column, count) in self.counts.iter_mut().zip(counts) {
+            column.push(count);
+        }
+        self.policy_version.push(lot.policy_version);
+        let instants = [lot.live_since, lot.terms.vests_at, lot.terms.vest_by, lot.terms.expires_at];
+        for (column, instant) in self.instants.iter_mut().zip(instants) {
+            column.push(instant.map(|instant| instant.to_sqlx()));
+        }
+        self.slides.push(lot.terms.slides);
+        self.expiry_rule.push(lot.terms.expiry_rule.clone());
+    }
+}
+
+async fn upsert_lots<'a>(
+    connection: &mut PgConnection,
+    lots: impl Iterator<Item = (&'a (AccountId, i64), &'a Lot)>,
+) -> Result<(), sqlx::Error> {
+    let mut rows = LotColumns::default();
+    for (key, lot) in lots {
+        rows.push(*key, lot);
+    }
+    let [points, pending, available, held, redeemed, expired, cancelled, repaid] = &rows.counts;
+    let [live_since, vests_at, vest_by, expires_at] = &rows.instants;
+    sqlx::query!(
+        "INSERT INTO lots (account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled, repaid,
+             policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule)
+         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::int[], $12::timestamptz[],
+             $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::boolean[], $17::text[])
+         ON CONFLICT (account_id, lot_seq) DO UPDATE SET pending = excluded.pending, available = excluded.available,
+             held = excluded.held, redeemed = excluded.redeemed, expired = excluded.expired,
+             cancelled = excluded.cancelled, repaid = excluded.repaid, live_since = excluded.live_since,
+             expires_at = excluded.expires_at, slides = excluded.slides",
+        &rows.account_id,
+        &rows.lot_seq,
+        points,
+        pending,
+        available,
+        held,
+        redeemed,
+        expired,
+        cancelled,
+        repaid,
+        &rows.policy_version,
+        live_since as _,
+        vests_at as _,
+        vest_by as _,
+        expires_at as _,
+        &rows.slides,
+        &rows.expiry_rule as _,
+    )
+    .execute(connection)
+    .traced("INSERT lots")
+    .await?;
+    Ok(())
+}
+
+async fn upsert_holds<'a>(
+    connection: &mut PgConnection,
+    holds: impl Iterator<Item = (&'a (AccountId, i64), &'a Hold)>,
+) -> Result<(), sqlx::Error> {
+    let (mut accounts, mut seqs, mut points) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut policies, mut ends, mut lots, mut parts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for ((account_id, seq), hold) in holds {
+        accounts.push(account_id.0);
+        seqs.push(*seq);
+        points.push(hold.points);
+        policies.push(hold.policy_version);
+        ends.push(hold.ends_at.to_sqlx());
+        // Unnesting flattens arrays of arrays, so each row's travel as the text of one.
+        let text = |number: &dyn Fn(&LotPart) -> i64| {
+            let numbers: Vec<String> = hold.parts.iter().map(|part| number(part).to_string()).collect();
+            format!("{{{}}}", numbers.join(","))
+        };
+        lots.push(text(&|part| part.lot));
+        parts.push(text(&|part| part.points));
+    }
+    sqlx::query!(
+        "INSERT INTO holds (account_id, hold_seq, points, policy_version, ends_at, lot_seqs, lot_points)
+         SELECT account_id, hold_seq, points, policy_version, ends_at, lot_seqs::bigint[], lot_points::bigint[]
+         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::int[], $5::timestamptz[], $6::text[], $7::text[])
+         AS u (account_id, hold_seq, points, policy_version, ends_at, lot_seqs, lot_points)
+         ON CONFLICT (account_id, hold_seq) DO UPDATE
+         SET lot_seqs = excluded.lot_seqs, lot_points = excluded.lot_points",
+        &accounts,
+        &seqs,
+        &points,
+        &policies,
+        &ends,
+        &lots,
+        &parts,
+    )
+    .execute(connection)
+    .traced("INSERT holds")
+    .await?;
+    Ok(())
+}
+
+async fn upsert_earnings<'a>(
+    connection: &mut PgConnection,
+    earnings: impl Iterator<Item = (AccountId, &'a Earning)>,
+) -> Result<(), sqlx::Error> {
+    let (mut accounts, mut slides, mut lapsed, mut earned) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (account_id, earning) in earnings {
+        accounts.push(account_id.0);
+        slides.push(earning.slides_to.map(|instant| instant.to_sqlx()));
+        lapsed.push(earning.lapsed_at.map(|instant| instant.to_sqlx()));
+        earned.push(serde_json::to_value(&earning.earned).map_err(|error| sqlx::Error::Encode(error.into()))?);
+    }
+    sqlx::query!(
+        "INSERT INTO earnings (account_id, slides_to, lapsed_at, earned)
+         SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::jsonb[])
+         ON CONFLICT (account_id) DO UPDATE
+         SET slides_to = excluded.slides_to, lapsed_at = excluded.lapsed_at, earned = excluded.earned",
+        &accounts,
+        &slides as _,
+        &lapsed as _,
+        &earned,
+    )
+    .execute(connection)
+    .traced("INSERT earnings")
+    .await?;
+    Ok(())
+}
