@@ -14,6 +14,7 @@ mod instant;
 pub mod migrate;
 mod output;
 pub mod program;
+mod progress;
 mod refusal;
 pub mod serve;
 mod statement;
