@@ -77,8 +77,8 @@ fn pool_options(connections: u32) -> PgPoolOptions {
     PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
 }
 
-/// Connections on which every statement is planned as lookups by key, which all statements of the service are: right
-/// after a bulk load, when the planner knows nothing of the tables yet, it would read them whole.
+/// Connections on which every statement is planned as lookups by key, which all statements of the service but those of
+/// exports are: right after a bulk load, when the planner knows nothing of the tables yet, it would read them whole.
 #[must_use]
 pub fn by_key(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().options([
@@ -89,6 +89,25 @@ pub fn by_key(options: &PgConnectOptions) -> PgConnectOptions {
         // Planned once, not anew for each size of a batch.
         ("plan_cache_mode", "force_generic_plan"),
     ])
+}
+
+/// Connections for statements that read most of a table, planned freely. They take no more than one core of the
+/// database, and end soon after whoever asked has gone, whatever the statement is doing then.
+#[must_use]
+pub fn by_scan(options: &PgConnectOptions) -> PgConnectOptions {
+    options.clone().options([
+        ("jit", "off"),
+        ("max_parallel_workers_per_gather", "0"),
+        ("client_connection_check_interval", "1s"),
+    ])
+}
+
+/// A connection of one's own, made within a bound.
+///
+/// # Errors
+/// If the database is away.
+pub async fn connect_alone(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// Brings the schema up to date as its owner, and gives the service's role its privileges. Safe to run at the same

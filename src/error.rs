@@ -12,7 +12,7 @@ pub enum Error {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// Too much is waiting already; trying again later may work.
-    #[error("too many writes are waiting")]
+    #[error("too much is waiting")]
     Overloaded,
     /// The database is away; trying again later may work.
     #[error("the database is not available")]

@@ -175,7 +175,7 @@ fn routes(settings: &Settings, book: &Book, pool: &PgPool, house: &House, catalo
         .add_service(mannered!(TierServiceServer, tiers))
         .add_service(mannered!(ReferralServiceServer, Referrals::new(book.clone(), pool.clone(), clock())))
         .add_service(mannered!(RewardServiceServer, rewards))
-        .add_service(mannered!(LedgerServiceServer, Ledger::new(pool.clone())))
+        .add_service(mannered!(LedgerServiceServer, Ledger::new(pool.clone(), &settings.database, clock())))
 }
 
 /// The services of the interface by name, as health knows them; the empty name stands for all.

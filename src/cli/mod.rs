@@ -9,11 +9,13 @@ pub mod client;
 pub mod customer;
 pub mod demo;
 pub mod error;
+pub mod export;
 pub mod import;
 mod instant;
 pub mod migrate;
 mod output;
 pub mod program;
+mod progress;
 mod refusal;
 pub mod serve;
 mod statement;
@@ -29,6 +31,7 @@ First steps:
   goldbook serve            start the service, with a database of its own
   goldbook program apply examples/cdnow/program.toml
   goldbook import purchases --program cdnow examples/cdnow/purchases.csv
+  goldbook export --program cdnow --output entries.csv
   goldbook customer C0001   what the book knows about one customer
   goldbook demo             a referral from code to reward, step by step
 
@@ -58,6 +61,7 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     Program(program::ProgramArgs),
     Import(import::ImportArgs),
+    Export(export::ExportArgs),
     Customer(customer::CustomerArgs),
     Demo(demo::DemoArgs),
     Bench(bench::BenchArgs),
@@ -78,6 +82,7 @@ impl Cli {
             Command::Migrate(args) => migrate::run(args).await,
             Command::Program(args) => program::run(args).await,
             Command::Import(args) => import::run(args).await,
+            Command::Export(args) => export::run(args).await,
             Command::Customer(args) => customer::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Bench(args) => bench::run(args).await,

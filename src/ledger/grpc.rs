@@ -1,11 +1,15 @@
 //! `LedgerService` on the wire.
 
+use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::Ledger;
-use super::store::{EntryFilter, SealedEntry};
+use super::store::{EntryFilter, OwnedEntry, Period, SealedEntry};
 use crate::book::Actor;
-use crate::error::Fields;
+use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
 use crate::proto;
@@ -14,6 +18,10 @@ use crate::proto::fields::{parse_optional_instant, write_instant};
 use crate::telemetry;
 
 const MAX_KINDS: usize = 50;
+/// The most entries in one message of an export.
+const MAX_CHUNK: usize = 500;
+/// How many bytes of entries end a message of an export, however few they are: clients refuse messages of 4 MiB.
+const FULL_CHUNK_BYTES: usize = 256 * 1024;
 
 #[tonic::async_trait]
 impl proto::ledger_service_server::LedgerService for Ledger {
@@ -55,6 +63,59 @@ impl proto::ledger_service_server::LedgerService for Ledger {
         let entry = Some(write_entry(entry, customer_id.as_ref())?);
         Ok(Response::new(proto::GetEntryResponse { entry }))
     }
+
+    type ExportEntriesStream = BoxStream<'static, Result<proto::ExportEntriesResponse, Status>>;
+
+    async fn export_entries(
+        &self,
+        request: Request<proto::ExportEntriesRequest>,
+    ) -> Result<Response<Self::ExportEntriesStream>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        let from = parse_optional_instant(&mut fields, "start_time", request.start_time.as_ref());
+        let until = parse_optional_instant(&mut fields, "end_time", request.end_time.as_ref());
+        check_order(&mut fields, ("start_time", from), ("end_time", until));
+        let (Some(program_id), true) = (program_id, fields.is_clean()) else {
+            return Err(fields.into_error().into());
+        };
+        telemetry::record_program(program_id.as_str());
+        let export = self.export_entries(program_id, Period { from, until }).await?;
+        let first = proto::ExportEntriesResponse {
+            entries_total: export.entries_total,
+            as_of: Some(write_instant(export.as_of)),
+            entries: Vec::new(),
+        };
+        Ok(Response::new(stream::iter([Ok(first)]).chain(write_chunks(export.entries)).boxed()))
+    }
+}
+
+/// Packs entries into messages, each as soon as it is full.
+fn write_chunks(
+    entries: BoxStream<'static, Result<OwnedEntry, Error>>,
+) -> impl Stream<Item = Result<proto::ExportEntriesResponse, Status>> {
+    stream::try_unfold(entries, async |mut entries| {
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        while chunk.len() < MAX_CHUNK
+            && bytes < FULL_CHUNK_BYTES
+            && let Some((entry, customer_id)) = entries.try_next().await?
+        {
+            let entry = write_entry(entry, customer_id.as_ref())?;
+            bytes += entry.encoded_len();
+            chunk.push(entry);
+        }
+        let message = proto::ExportEntriesResponse { entries: chunk, ..Default::default() };
+        Ok((!message.entries.is_empty()).then_some((message, entries)))
+    })
+}
+
+/// Notes an end that is not later than its beginning.
+fn check_order(fields: &mut Fields, from: (&str, Option<Timestamp>), until: (&str, Option<Timestamp>)) {
+    if let (Some(begin), Some(end)) = (from.1, until.1)
+        && end <= begin
+    {
+        fields.refuse(until.0, format!("must be later than {}", from.0));
+    }
 }
 
 fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> EntryFilter {
@@ -72,18 +133,14 @@ fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> Ent
     }
     let from = parse_optional_instant(fields, "effective_from", request.effective_from.as_ref());
     let until = parse_optional_instant(fields, "effective_until", request.effective_until.as_ref());
-    if let (Some(from), Some(until)) = (from, until)
-        && until <= from
-    {
-        fields.refuse("effective_until", "must be later than effective_from");
-    }
+    check_order(fields, ("effective_from", from), ("effective_until", until));
     EntryFilter { kinds, from, until, newest_first: request.newest_first }
 }
 
 fn write_entry(sealed: SealedEntry, customer_id: Option<&CustomerId>) -> Result<proto::Entry, Status> {
     let (entry, content_hash) = sealed;
     let detail_json = entry.detail.to_canonical_json();
-    let detail_json = detail_json.map_err(|error| crate::error::Error::Internal(error.to_string()))?;
+    let detail_json = detail_json.map_err(|error| Error::Internal(error.to_string()))?;
     let actor = match entry.actor {
         Actor::Caller => proto::Actor::Caller,
         Actor::Rule => proto::Actor::Rule,

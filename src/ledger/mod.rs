@@ -1,10 +1,13 @@
 //! Reading the book: its entries, as they were written.
 
+mod export;
 pub mod grpc;
 pub mod store;
 
 use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
 
+use crate::clock::Clock;
 use crate::customers::find_account;
 use crate::customers::store::read_customers;
 use crate::error::{Error, Reason, Refusal};
@@ -12,19 +15,22 @@ use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
 use crate::programs::program_not_found;
 use crate::programs::store::read_version;
-use store::{EntryFilter, SealedEntry};
+pub use export::Export;
+use export::Exports;
+use store::{EntryFilter, OwnedEntry, Period, SealedEntry};
 
 /// The use cases of the ledger.
 #[derive(Clone)]
 pub struct Ledger {
     pool: PgPool,
+    exports: Exports,
 }
 
 impl Ledger {
-    /// The ledger read from `pool`.
+    /// The ledger read from `pool`; exports make connections of their own to `database`.
     #[must_use]
-    pub const fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(pool: PgPool, database: &PgConnectOptions, clock: Clock) -> Self {
+        Self { pool, exports: Exports::new(database, clock) }
     }
 
     /// A page of a customer's entries, in the order of the account.
@@ -49,11 +55,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If the program or the entry is unknown.
-    pub async fn get_entry(
-        &self,
-        program_id: &ProgramId,
-        entry_id: EntryId,
-    ) -> Result<(SealedEntry, Option<CustomerId>), Error> {
+    pub async fn get_entry(&self, program_id: &ProgramId, entry_id: EntryId) -> Result<OwnedEntry, Error> {
         let mut connection = self.pool.acquire().await?;
         let Some(entry) = store::read_entry(&mut connection, program_id, entry_id).await? else {
             let version = read_version(&mut connection, program_id, None).await?;
@@ -63,5 +65,12 @@ impl Ledger {
         };
         let customer = read_customers(&mut connection, &[entry_id.account_id]).await?.pop();
         Ok((entry, customer.map(|row| row.customer_id)))
+    }
+    /// Begins to export the entries of a program that took effect in a period.
+    ///
+    /// # Errors
+    /// If the program is unknown, or too many exports are running.
+    pub async fn export_entries(&self, program_id: ProgramId, period: Period) -> Result<Export, Error> {
+        self.exports.begin(program_id, period).await
     }
 }

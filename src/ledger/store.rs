@@ -1,5 +1,6 @@
 //! The SQL that reads the ledger.
 
+use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
@@ -7,7 +8,7 @@ use sqlx::PgConnection;
 use crate::book::Entry;
 use crate::book::store::EntryRow;
 use crate::database::Traced as _;
-use crate::ids::{AccountId, EntryId, ProgramId};
+use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 
 /// Which of an account's entries to list.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,17 @@ pub struct EntryFilter {
 
 /// An entry with the hash that was stored with it.
 pub type SealedEntry = (Entry, Vec<u8>);
+/// An entry and the customer it belongs to: none for the program's own account, or one who was forgotten.
+pub type OwnedEntry = (SealedEntry, Option<CustomerId>);
+
+/// A period of time, half open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Period {
+    /// From this instant on.
+    pub from: Option<Timestamp>,
+    /// Before this instant.
+    pub until: Option<Timestamp>,
+}
 
 /// A page of an account's entries.
 ///
@@ -102,6 +114,87 @@ pub async fn read_entry(
     .traced("SELECT ledger_entries")
     .await?;
     row.map(seal).transpose()
+}
+
+/// Begins a transaction in which all statements see the same snapshot, the first one's. It ends with its connection.
+///
+/// # Errors
+/// If the database cannot be reached.
+pub async fn begin_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let begin = sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    begin.execute(connection).traced("BEGIN").await?;
+    Ok(())
+}
+
+/// How many entries of a program took effect in a period.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn count_entries(
+    connection: &mut PgConnection,
+    program_id: &ProgramId,
+    period: Period,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM ledger_entries
+         WHERE program_id = $1 AND ($2::timestamptz IS NULL OR effective_at >= $2)
+           AND ($3::timestamptz IS NULL OR effective_at < $3)"#,
+        program_id.as_str(),
+        period.from.map(|instant| instant.to_sqlx()) as _,
+        period.until.map(|instant| instant.to_sqlx()) as _,
+    )
+    .fetch_one(connection)
+    .traced("SELECT ledger_entries")
+    .await
+}
+
+/// The entries of a program that took effect in a period, by account and number, each with the customer whose account
+/// it is on, as far as there is one. Rows are read as they are taken: the database waits for whoever takes them.
+pub fn scan_entries<'a>(
+    connection: &'a mut PgConnection,
+    program_id: &ProgramId,
+    period: Period,
+) -> BoxStream<'a, Result<OwnedEntry, sqlx::Error>> {
+    let rows = sqlx::query!(
+        r#"SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
+                  fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at,
+                  content_hash,
+                  (SELECT c.customer_id FROM customers c WHERE c.account_id = ledger_entries.account_id)
+                  AS "customer_id?"
+           FROM ledger_entries
+           WHERE program_id = $1 AND ($2::timestamptz IS NULL OR effective_at >= $2)
+             AND ($3::timestamptz IS NULL OR effective_at < $3)
+           ORDER BY account_id, account_seq"#,
+        program_id.as_str(),
+        period.from.map(|instant| instant.to_sqlx()) as _,
+        period.until.map(|instant| instant.to_sqlx()) as _,
+    );
+    let rows = rows.try_map(|row| {
+        let customer_id = row.customer_id.map(CustomerId::try_from).transpose();
+        let customer_id = customer_id.map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let entry = EntryRow {
+            account_id: row.account_id,
+            account_seq: row.account_seq,
+            program_id: row.program_id,
+            from_pocket: row.from_pocket,
+            to_pocket: row.to_pocket,
+            points: row.points,
+            detail: row.detail,
+            command_id: row.command_id,
+            key_hash: row.key_hash,
+            fingerprint: row.fingerprint,
+            actor: row.actor,
+            reason: row.reason,
+            policy_version: row.policy_version,
+            causes: row.causes,
+            trace_id: row.trace_id,
+            effective_at: row.effective_at,
+            recorded_at: row.recorded_at,
+            content_hash: row.content_hash,
+        };
+        Ok((seal(entry)?, customer_id))
+    });
+    rows.fetch(connection)
 }
 
 fn seal(mut row: EntryRow) -> Result<SealedEntry, sqlx::Error> {

@@ -26,7 +26,7 @@ pub struct Ended {
 }
 
 /// The program with nothing from this process's environment that would change what it does.
-fn goldbook() -> Command {
+pub fn goldbook() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_goldbook"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();

@@ -1,4 +1,7 @@
-//! The ledger: its entries, one by one and as a list, and what they never hold.
+//! The ledger: its entries, one by one and as a list, and what they never hold. Exports have files of their own.
+
+mod export;
+mod export_command;
 
 use std::collections::BTreeSet;
 

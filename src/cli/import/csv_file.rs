@@ -6,11 +6,10 @@ use std::path::Path;
 
 use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 use jiff::Timestamp;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::super::CliError;
 use super::super::amount::Amount;
+use super::super::{CliError, instant};
 
 /// What a file of purchases is about, from its program.
 #[derive(Clone, Debug)]
@@ -81,23 +80,11 @@ impl Columns {
         Ok(Purchase {
             purchase_id: field(self.purchase_id, "purchase_id")?.to_owned(),
             customer_id: field(self.customer_id, "customer_id")?.to_owned(),
-            happened_at: parse_instant(purchased_on, &setting.zone)
+            happened_at: instant::parse(purchased_on, &setting.zone)
                 .ok_or_else(|| format!("purchased_on is {purchased_on}, not a day such as 1997-01-18 or an instant"))?,
             amount: Amount::parse(amount).map_err(|expected| format!("amount is {amount}, but {expected}"))?,
         })
     }
-}
-
-/// The first instant of a day where the program is, or an instant as RFC 3339 writes it.
-fn parse_instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {
-    if let Ok(instant) = text.parse::<Timestamp>() {
-        return Some(instant);
-    }
-    // A longer text that begins with a date is an instant without its offset, and not a day.
-    let day: Date = text.parse().ok().filter(|_| text.len() == "1997-01-18".len())?;
-    // The day's own beginning, which is not always midnight.
-    let begin = day.to_zoned(zone.clone()).ok()?.start_of_day().ok()?;
-    Some(begin.timestamp())
 }
 
 /// A file of purchases that is being read.
@@ -258,12 +245,5 @@ mod tests {
         let lines: Vec<Line> = Purchases::from_reader(text.as_slice(), setting).unwrap().collect();
         assert_eq!(lines[0], (2, Err("customer_id is not UTF-8".to_owned())));
         assert!(lines[1].1.is_ok());
-    }
-
-    #[test]
-    fn a_day_begins_when_it_begins_there() {
-        // In São Paulo the clocks went from 23:59:59 straight to 01:00:00.
-        let zone = time_zone("America/Sao_Paulo").unwrap();
-        assert_eq!(parse_instant("2018-11-04", &zone), Some("2018-11-04T03:00:00Z".parse().unwrap()));
     }
 }

@@ -1,7 +1,6 @@
 //! `goldbook import`: history from files, through the same RPCs that everyone uses.
 
 mod csv_file;
-mod progress;
 mod tally;
 
 use std::fs::File;
@@ -15,10 +14,10 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 use self::csv_file::{Purchase, Purchases, Setting};
-use self::progress::Progress;
 use self::tally::Tally;
 use super::client::{Client, ClientOptions};
 use super::output::{grouped, print};
+use super::progress::Progress;
 use super::{CliError, instant};
 use crate::proto::fields::write_instant;
 use crate::proto::{self, BatchRecordActivitiesRequest, Program, RecordActivityRequest, record_activity_request};
@@ -127,7 +126,7 @@ async fn record(
     let reading = tokio::task::spawn_blocking(move || reader.send_all(lines));
     let answer = client.activities().batch_record_activities(ReceiverStream::new(stream)).await;
     let mut outcomes = answer.map_err(CliError::refused(BROKEN))?.into_inner();
-    let mut progress = Progress::begin(total);
+    let mut progress = Progress::begin("purchases", total);
     let mut answered = 0;
     while let Some(outcome) = outcomes.next().await {
         let outcome = outcome.map_err(CliError::refused(BROKEN))?;

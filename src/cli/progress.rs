@@ -1,46 +1,45 @@
-//! How far an import is: a bar on a terminal, a line now and then elsewhere.
+//! How far an import or an export is: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::super::output::grouped;
+use super::output::grouped;
 
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Tells how far an import is, on standard error.
+/// Tells how far a command is, on standard error.
 pub(super) enum Progress {
     Bar(ProgressBar),
-    Lines { total: Option<u64>, last: Instant },
+    Lines { things: &'static str, total: Option<u64>, last: Instant },
 }
 
 impl Progress {
-    /// Begins at nothing, of `total` if that is known.
-    pub(super) fn begin(total: Option<u64>) -> Self {
+    /// Begins at nothing, of `total` if that is known; `things` says what is counted.
+    pub(super) fn begin(things: &'static str, total: Option<u64>) -> Self {
         if !io::stderr().is_terminal() {
-            return Self::Lines { total, last: Instant::now() };
+            return Self::Lines { things, total, last: Instant::now() };
         }
         let (bar, template) = match total {
-            Some(total) => (ProgressBar::new(total), "{bar:40} {human_pos} of {human_len} purchases, {eta} left"),
-            None => (ProgressBar::new_spinner(), "{spinner} {human_pos} purchases, {per_sec}"),
+            Some(total) => (ProgressBar::new(total), "{bar:40} {human_pos} of {human_len} {msg}, {eta} left"),
+            None => (ProgressBar::new_spinner(), "{spinner} {human_pos} {msg}, {per_sec}"),
         };
         // The template is ours and sound; were it not, the plain bar would do.
-        Self::Bar(
-            bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())),
-        )
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self::Bar(bar.with_style(style).with_message(things))
     }
 
     /// So many are finished.
     pub(super) fn set(&mut self, finished: u64) {
         match self {
             Self::Bar(bar) => bar.set_position(finished),
-            Self::Lines { total, last } => {
+            Self::Lines { things, total, last } => {
                 if last.elapsed() >= LINE_EVERY {
                     *last = Instant::now();
                     let of_total = total.map(|total| format!(" of {}", grouped(total))).unwrap_or_default();
-                    eprintln!("{}{of_total} purchases", grouped(finished));
+                    eprintln!("{}{of_total} {things}", grouped(finished));
                 }
             }
         }

@@ -1,0 +1,180 @@
+//! `goldbook export`: the entries of a program as a file for other programs.
+
+mod destination;
+mod rows;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tonic::Streaming;
+
+use self::destination::Destination;
+use self::rows::Rows;
+use super::client::{ClientOptions, incomplete_answer};
+use super::output::grouped;
+use super::progress::Progress;
+use super::{CliError, instant};
+use crate::proto::fields::write_instant;
+use crate::proto::{ExportEntriesRequest, ExportEntriesResponse};
+
+/// What the export tells when it ends before its end.
+const BROKEN: &str = "the export was interrupted; repeat it";
+
+/// What `goldbook export --help` says after the options.
+const HELP: &str = "\
+Each entry is one row; a customer's entries stand together, in their order. All
+are of one moment: what is written meanwhile is not half in it.
+
+Columns of csv, which has a header, and names in jsonl, one object a line:
+  entry_id         names the entry
+  account_id       the account it happened to
+  account_seq      its number there: 1, 2, 3 without a gap
+  program_id       the program
+  customer_id      whose account it is; empty for the program's own, and for a
+                   customer who was forgotten
+  kind             what happened, such as points_granted
+  from_pocket      the pocket that points left, such as issued; empty if none
+                   moved
+  to_pocket        the pocket that they entered, such as available
+  points           how many
+  actor            caller, rule or time: on whose initiative
+  reason           why, as a code
+  policy_version   the version of the program that decided
+  cause_entry_ids  the entries that caused it; in csv with a space between, in
+                   jsonl a list
+  command_id       the command that wrote it
+  trace_id         the trace that wrote it
+  effective_at     when it took effect, in UTC
+  recorded_at      when it was written, in UTC
+  content_hash     SHA-256 over the row, in hexadecimal
+  detail           the results that it carries, as JSON
+What else is empty in csv is null in jsonl.
+
+FILE appears when the export is whole, and not before: a file that was there
+stays until then. Only its owner may read it.
+
+Examples:
+  goldbook export --program cdnow --output entries.csv
+  goldbook export --program cdnow --from 1997-01-01 --until 1997-02-01
+  goldbook export --program cdnow --format jsonl | jq .kind
+
+Exit status: 0 if every entry was written, 1 if not, 2 wrong usage.";
+
+/// Write a program's ledger entries to a file, as CSV or JSON Lines.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub struct ExportArgs {
+    /// The program.
+    #[arg(long = "program", value_name = "ID")]
+    program_id: String,
+    /// Only what took effect at this instant or later: 1997-01-18T15:30:00-05:00, or the beginning of a day in the
+    /// program's time zone: 1997-01-18.
+    #[arg(long, value_name = "INSTANT")]
+    from: Option<String>,
+    /// Only what took effect before this instant, or before this day.
+    #[arg(long, value_name = "INSTANT")]
+    until: Option<String>,
+    /// How the rows are written.
+    #[arg(long, value_enum, default_value = "csv")]
+    format: Format,
+    /// Where the rows go; - is standard output.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    #[command(flatten)]
+    client: ClientOptions,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Comma-separated values with a header, as RFC 4180 has them.
+    Csv,
+    /// JSON Lines: one object a line.
+    Jsonl,
+}
+
+/// Exports the entries that the command line asks for.
+///
+/// # Errors
+/// If the command line makes no sense, the service does not answer or refuses, or the rows cannot be written.
+pub async fn run(args: ExportArgs) -> Result<(), CliError> {
+    let client = args.client.connect().await?;
+    let program = client.choose_program(Some(&args.program_id)).await?;
+    let zone = instant::time_zone(&program.time_zone)?;
+    let (from, until) = period(&args, &zone)?;
+    let destination = Destination::open(&args.output)?;
+    let request = ExportEntriesRequest {
+        program_id: program.program_id,
+        start_time: from.map(write_instant),
+        end_time: until.map(write_instant),
+    };
+    let answer = client.ledger().export_entries(request).await;
+    let entries = answer.map_err(CliError::refused("cannot export the entries"))?.into_inner();
+    let count = if destination.is_file() {
+        // So that the temporary file is removed. Elsewhere the signal ends the process as it always does, also while
+        // it waits for whoever reads the output.
+        tokio::select! {
+            written = write(entries, args.format, destination) => written?,
+            _ = tokio::signal::ctrl_c() => return Err(CliError::failed("the export was interrupted; nothing was written")),
+        }
+    } else {
+        write(entries, args.format, destination).await?
+    };
+    eprintln!("{} entries exported", grouped(count));
+    Ok(())
+}
+
+fn period(args: &ExportArgs, zone: &TimeZone) -> Result<(Option<Timestamp>, Option<Timestamp>), CliError> {
+    let parse = |name: &str, text: &Option<String>| {
+        let parse = |text: &String| {
+            instant::parse(text, zone).ok_or_else(|| {
+                let expected = "not an instant such as 1997-01-18T15:30:00-05:00 or a day such as 1997-01-18";
+                CliError::usage(format_args!("{name} is {text}, {expected}"))
+            })
+        };
+        text.as_ref().map(parse).transpose()
+    };
+    let (from, until) = (parse("--from", &args.from)?, parse("--until", &args.until)?);
+    if let (Some(from), Some(until)) = (from, until)
+        && until <= from
+    {
+        return Err(CliError::usage("--until must be later than --from"));
+    }
+    Ok((from, until))
+}
+
+/// Writes every entry of the stream, and returns how many there were.
+async fn write(
+    mut messages: Streaming<ExportEntriesResponse>,
+    format: Format,
+    destination: Destination,
+) -> Result<u64, CliError> {
+    let first = messages.message().await.map_err(CliError::refused(BROKEN))?.ok_or_else(incomplete_answer)?;
+    let total = u64::try_from(first.entries_total).map_err(|_| incomplete_answer())?;
+    let failed = |error| destination.failure(&error);
+    let mut rows = Rows::begin(format, destination.writer()?).map_err(failed)?;
+    let mut progress = destination.is_file().then(|| Progress::begin("entries", Some(total)));
+    let mut count = 0;
+    // Writing blocks this thread, which has nothing else to do; the connection has others.
+    while let Some(message) = messages.message().await.map_err(CliError::refused(BROKEN))? {
+        for entry in &message.entries {
+            let cells = rows::cells(entry).ok_or_else(incomplete_answer)?;
+            rows.write(cells).map_err(failed)?;
+            count += 1;
+        }
+        if let Some(progress) = &mut progress {
+            progress.set(count);
+        }
+    }
+    if let Some(progress) = progress {
+        progress.end();
+    }
+    if count != total {
+        let (count, total) = (grouped(count), grouped(total));
+        return Err(CliError::failed(format_args!("{BROKEN}: {count} entries came, and there are {total}")));
+    }
+    rows.end().map_err(failed)?;
+    destination.finish()?;
+    Ok(count)
+}

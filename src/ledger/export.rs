@@ -1,0 +1,124 @@
+//! Exports: all entries of a program from one snapshot, read no faster than the caller takes them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::Instrument as _;
+
+use super::store::{OwnedEntry, Period, begin_snapshot, count_entries, scan_entries};
+use crate::clock::Clock;
+use crate::database::{Traced as _, by_scan, connect_alone};
+use crate::error::Error;
+use crate::ids::ProgramId;
+use crate::programs::program_not_found;
+use crate::programs::store::read_version;
+
+/// How many exports run at a time: each scans the ledger, and holds a snapshot, which keeps Postgres from cleaning up.
+const MAX_EXPORTS: usize = 2;
+/// How many entries are read ahead of the caller.
+const ENTRIES_AHEAD: usize = 256;
+/// How long a caller may take nothing before the export is given up, for the sake of the next and of the snapshot.
+const STALL_LIMIT: Duration = Duration::from_secs(600);
+
+/// An export that has begun.
+pub struct Export {
+    /// How many entries there are.
+    pub entries_total: i64,
+    /// An instant at which the snapshot already held all that was acknowledged.
+    pub as_of: Timestamp,
+    /// The entries, by account and number. Dropping it ends the export.
+    pub entries: BoxStream<'static, Result<OwnedEntry, Error>>,
+}
+
+/// Begins exports, a few at a time.
+#[derive(Clone)]
+pub(super) struct Exports {
+    database: PgConnectOptions,
+    clock: Clock,
+    slots: Arc<Semaphore>,
+}
+
+impl Exports {
+    pub(super) fn new(database: &PgConnectOptions, clock: Clock) -> Self {
+        Self { database: by_scan(database), clock, slots: Arc::new(Semaphore::new(MAX_EXPORTS)) }
+    }
+
+    pub(super) async fn begin(&self, program_id: ProgramId, period: Period) -> Result<Export, Error> {
+        let slot = self.slots.clone().try_acquire_owned().map_err(|_| Error::Overloaded)?;
+        // Not from a pool: a connection that is in the middle of its rows would have to read them all before someone
+        // else could use it. This one is just closed.
+        let mut connection = connect_alone(&self.database).await?;
+        // Read before the snapshot is taken, so that the snapshot is not older.
+        let as_of = self.clock.now();
+        begin_snapshot(&mut connection).await?;
+        read_version(&mut connection, &program_id, None).await?.ok_or_else(|| program_not_found(&program_id))?;
+        let entries_total = count_entries(&mut connection, &program_id, period).await?;
+        let reading = Reading { connection, program_id, period, _slot: slot };
+        Ok(Export { entries_total, as_of, entries: reading.start() })
+    }
+}
+
+/// The reading side of an export.
+struct Reading {
+    connection: PgConnection,
+    program_id: ProgramId,
+    period: Period,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// How reading ended, other than by a failure of the database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Complete,
+    Stalled,
+    /// Nobody takes entries any more.
+    Left,
+}
+
+impl Reading {
+    /// Reads in a task of its own, which goes on looking at the time while the caller asks for nothing.
+    fn start(mut self) -> BoxStream<'static, Result<OwnedEntry, Error>> {
+        let (entries, taken) = mpsc::channel(ENTRIES_AHEAD);
+        let work = async move {
+            let outcome = tokio::select! {
+                // Also while the database still sorts, and there is nothing to send.
+                () = entries.closed() => Ok(End::Left),
+                outcome = self.send_all(&entries).traced("SELECT ledger_entries") => outcome,
+            };
+            if matches!(outcome, Ok(End::Complete)) {
+                // Whatever was read is whole, even if the goodbye fails.
+                let _ = self.connection.close().await;
+            }
+            outcome
+        };
+        let work = tokio::spawn(work.in_current_span());
+        // A stream that just ended would look complete: the last word is the task's.
+        let end = stream::once(work).filter_map(async |ended| match ended {
+            Ok(Ok(End::Complete | End::Left)) => None,
+            Ok(Ok(End::Stalled)) => Some(Err(Error::Overloaded)),
+            Ok(Err(error)) => Some(Err(error.into())),
+            Err(_) => Some(Err(Error::Internal("an export panicked".to_owned()))),
+        });
+        ReceiverStream::new(taken).map(Ok).chain(end).boxed()
+    }
+
+    async fn send_all(&mut self, entries: &mpsc::Sender<OwnedEntry>) -> Result<End, sqlx::Error> {
+        let mut rows = scan_entries(&mut self.connection, &self.program_id, self.period);
+        while let Some(entry) = rows.try_next().await? {
+            match entries.send_timeout(entry, STALL_LIMIT).await {
+                Ok(()) => {}
+                Err(SendTimeoutError::Timeout(_)) => return Ok(End::Stalled),
+                Err(SendTimeoutError::Closed(_)) => return Ok(End::Left),
+            }
+        }
+        Ok(End::Complete)
+    }
+}
