@@ -157,6 +157,8 @@ reasons! {
     PurchaseUnknown => "PURCHASE_UNKNOWN",
     /// More would be refunded than was paid.
     RefundExceedsPurchase => "REFUND_EXCEEDS_PURCHASE",
+    /// Nothing was summed up by that instant yet.
+    LiabilityUnknown => "LIABILITY_UNKNOWN",
     /// The page token is not one that this method returned for these filters.
     PageTokenInvalid => "PAGE_TOKEN_INVALID",
 }

@@ -136,7 +136,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::NothingToReverse
         | Reason::ReinstatementClosed
         | Reason::PurchaseUnknown
-        | Reason::RefundExceedsPurchase => Code::FailedPrecondition,
+        | Reason::RefundExceedsPurchase
+        | Reason::LiabilityUnknown => Code::FailedPrecondition,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The commands of rewards: granting, vesting, spending, holding, undoing, adjusting, and letting time do its part.
+//! The commands of rewards: granting, vesting, spending, holding, undoing, adjusting.
 
 use std::any::TypeId;
 
@@ -549,41 +549,6 @@ impl Command for AdjustPoints {
             }
         };
         keep_note(decision, entry_id, &self.note);
-        Ok(())
-    }
-}
-
-/// Lets time do its part on an account that nobody touches: an empty command, before which the book settles.
-#[derive(Clone, Debug)]
-pub struct SettleAccount {
-    /// The program the account belongs to.
-    pub program_id: ProgramId,
-    /// The account.
-    pub account_id: AccountId,
-}
-
-impl Command for SettleAccount {
-    fn program_id(&self) -> &ProgramId {
-        &self.program_id
-    }
-
-    fn names(&self) -> Vec<NameUse> {
-        Vec::new()
-    }
-
-    fn accounts(&self) -> Vec<AccountId> {
-        vec![self.account_id]
-    }
-
-    fn key(&self) -> Option<CommandKey> {
-        None
-    }
-
-    fn shelves(&self) -> Vec<TypeId> {
-        Vec::new()
-    }
-
-    fn decide(&self, _decision: &mut Decision<'_>) -> Result<(), Halt> {
         Ok(())
     }
 }
