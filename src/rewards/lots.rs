@@ -75,6 +75,12 @@ impl Lot {
         Some(())
     }
 
+    /// Whether points of it are pending, available or held.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.pending > 0 || self.available > 0 || self.held > 0
+    }
+
     /// What time will do to the lot by its own terms.
     #[must_use]
     pub fn due(&self) -> Option<Due> {
