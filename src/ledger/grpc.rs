@@ -13,7 +13,7 @@ use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
 use crate::proto;
-use crate::proto::entries::{write_kind, write_move, write_parts};
+use crate::proto::entries::{write_kind, write_lots, write_move};
 use crate::proto::fields::{parse_optional_instant, write_instant};
 use crate::telemetry;
 
@@ -154,7 +154,7 @@ fn write_entry(sealed: SealedEntry, customer_id: Option<&CustomerId>) -> Result<
         customer_id: customer_id.map(ToString::to_string).unwrap_or_default(),
         kind: write_kind(&entry.detail).into(),
         r#move: entry.movement.map(write_move),
-        lots: write_parts(entry.id.account_id, entry.detail.lots()),
+        lots: write_lots(&entry),
         detail_json,
         actor: actor.into(),
         reason: entry.reason.as_str().to_owned(),
