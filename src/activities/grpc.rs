@@ -147,7 +147,11 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
     let is_earned =
         |entry: &Entry| matches!(entry.detail, Detail::PointsGranted { .. }) && entry.reason == EntryReason::Purchase;
     let uncapped = entries.iter().find_map(|entry| match entry.detail {
-        Detail::PointsGranted { uncapped, .. } if entry.reason == EntryReason::Purchase => uncapped,
+        Detail::PointsGranted { uncapped, .. } | Detail::ActivityAccepted { uncapped, .. }
+            if entry.reason == EntryReason::Purchase =>
+        {
+            uncapped
+        }
         _ => None,
     });
     let purchase = match &record.activity {

@@ -11,7 +11,7 @@ use crate::programs::model::{Conversion, ProgramVersion};
 use crate::programs::points::{Clawback, Expiry};
 use crate::referrals::model::{State, convert, is_in_window, qualifies};
 use crate::referrals::store::ReferralShelf;
-use crate::rewards::model::{Grant, Points, grant};
+use crate::rewards::model::{Grant, Points, cap, grant};
 use crate::rewards::reversal::{Reversal, share_of, take_back};
 use crate::rewards::store::RewardShelf;
 use crate::tiers::model::{Standing, lift};
@@ -106,11 +106,14 @@ pub fn accept(
     let points = policy.program.points_per_unit.points_for(purchase.amount).ok_or_else(overflow)?;
     let qualifying_spend = standing.qualifying_spend.checked_add(spend).ok_or_else(overflow)?;
 
+    let earnable = cap(decision, policy, account_id, points)?.0;
+
     let post = Post {
         detail: Detail::ActivityAccepted {
             spend,
             happened_at: purchase.happened_at,
             slides_to: slide(policy, decision, account_id)?,
+            uncapped: Some(points).filter(|points| *points > 0 && earnable == 0),
         },
         movement: None,
         actor: Actor::Caller,

@@ -85,6 +85,9 @@ pub enum Detail {
         /// Until when the customer's sliding points last from now on, if the program has such.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         slides_to: Option<Timestamp>,
+        /// How many points it would have earned, where a cap left none of them to grant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uncapped: Option<i64>,
     },
     /// A purchase was taken back, whole or in part.
     RefundAccepted {
@@ -318,8 +321,17 @@ mod tests {
             (Detail::CustomerEnrolled, r#"{"kind":"customer_enrolled"}"#),
             (Detail::DossierUpdated { revision: 2 }, r#"{"kind":"dossier_updated","revision":2}"#),
             (
-                Detail::ActivityAccepted { spend: 5, happened_at: Timestamp::UNIX_EPOCH, slides_to: None },
+                Detail::ActivityAccepted {
+                    spend: 5,
+                    happened_at: Timestamp::UNIX_EPOCH,
+                    slides_to: None,
+                    uncapped: None,
+                },
                 r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z"}"#,
+            ),
+            (
+                Detail::ActivityAccepted { spend: 5, happened_at: at, slides_to: Some(at), uncapped: Some(7) },
+                r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z","slides_to":"1970-01-01T00:00:00Z","uncapped":7}"#,
             ),
             (
                 Detail::PointsGranted { terms: LotTerms::default(), counted_in: Vec::new(), uncapped: None },

@@ -1,6 +1,6 @@
 //! What entries are about, on the wire.
 
-use super::{Detail, LotPart, Movement, Pocket};
+use super::{Detail, Entry, LotPart, Movement, Pocket};
 use crate::ids::{AccountId, EntryId};
 use crate::proto;
 
@@ -19,6 +19,19 @@ pub fn write_move(movement: Movement) -> proto::PocketMove {
 pub fn write_parts(account_id: AccountId, parts: &[LotPart]) -> Vec<proto::LotPart> {
     let lot_id = |lot| EntryId { account_id, account_seq: lot }.to_string();
     parts.iter().map(|part| proto::LotPart { lot_id: lot_id(part.lot), points: part.points }).collect()
+}
+
+/// The lots whose points an entry moved, on the wire; not the lot that it made.
+#[must_use]
+pub fn write_lots(entry: &Entry) -> Vec<proto::LotPart> {
+    let parts = match (&entry.detail, entry.movement) {
+        // These are of one lot whole.
+        (Detail::PointsVested { lot, .. } | Detail::VestingMissed { lot }, Some(movement)) => {
+            &[LotPart { lot: *lot, points: movement.points }][..]
+        }
+        (detail, _) => detail.lots(),
+    };
+    write_parts(entry.id.account_id, parts)
 }
 
 /// A kind on the wire.

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use super::Ledger;
 use super::statement::{Line, words_for};
 use super::store::{EntryFilter, OwnedEntry, Period, SealedEntry};
-use crate::book::grpc::{write_kind, write_move, write_parts};
+use crate::book::grpc::{write_kind, write_lots, write_move};
 use crate::book::{Actor, Balance};
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, EntryId, ProgramId};
@@ -182,7 +182,7 @@ fn write_entry(sealed: SealedEntry, customer_id: Option<&CustomerId>) -> Result<
         customer_id: customer_id.map(ToString::to_string).unwrap_or_default(),
         kind: write_kind(&entry.detail).into(),
         r#move: entry.movement.map(write_move),
-        lots: write_parts(entry.id.account_id, entry.detail.lots()),
+        lots: write_lots(&entry),
         detail_json,
         actor: actor.into(),
         reason: entry.reason.as_str().to_owned(),
@@ -208,7 +208,7 @@ fn write_line(line: Line) -> proto::StatementLine {
         kind: write_kind(&entry.detail).into(),
         description: words_for(&entry).to_owned(),
         r#move: entry.movement.map(write_move),
-        lots: write_parts(entry.id.account_id, entry.detail.lots()),
+        lots: write_lots(&entry),
         effective_at: Some(write_instant(entry.effective_at)),
         cause_entry_ids: entry.causes.iter().map(ToString::to_string).collect(),
         activity_id: activity_id.map(String::from).unwrap_or_default(),

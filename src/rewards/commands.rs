@@ -103,11 +103,13 @@ impl Command for GrantReward {
         let (policy, account) = self.subject.begin(decision)?;
         let at = account.time_at(decision.at());
         if let Some(expires_at) = given_instant(self.expiry.as_ref()) {
-            let vested_by = match &self.vesting {
-                Some(Vesting::At(vests_at)) => (*vests_at).max(at),
-                _ => at,
+            let vesting = self.vesting.as_ref().unwrap_or(&policy.program.points.vesting);
+            let vests_at = match vesting {
+                Vesting::At(instant) => (*instant).max(at),
+                Vesting::After(period) => period.after(at, &policy.program.time_zone.0),
+                Vesting::Immediate | Vesting::OnEvent(_) => at,
             };
-            require_ahead("expires_at", expires_at, vested_by)?;
+            require_ahead("expires_at", expires_at, vests_at)?;
         }
         let spec = Grant {
             points: self.points,

@@ -75,6 +75,12 @@ impl Lot {
         Some(())
     }
 
+    /// Whether points of it are pending, available or held.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.pending > 0 || self.available > 0 || self.held > 0
+    }
+
     /// What time will do to the lot by its own terms.
     #[must_use]
     pub fn due(&self) -> Option<Due> {
@@ -134,9 +140,10 @@ impl Earning {
         self.slides_to = Some(self.slides_to.map_or(to, |known| known.max(to)));
     }
 
-    /// Begins to slide for points that vest now, unless others do already.
-    fn begin(&mut self, at: Timestamp, to: Timestamp) {
-        if self.slides_to.is_none_or(|passed| passed < at) {
+    /// Begins to slide for points that become available now, unless others do already. Those that vest by time at the
+    /// very end of the others end with them; those of a command come after that end.
+    fn begin(&mut self, at: Timestamp, to: Timestamp, is_by_time: bool) {
+        if self.slides_to.is_none_or(|passed| passed < at || (passed == at && !is_by_time)) {
             self.slide(at, to);
         }
     }
@@ -273,12 +280,10 @@ impl Lots {
         if !lot.terms.slides {
             return lot.terms.expires_at;
         }
-        let earning = self.earnings.get(&account_id)?;
-        // Points that were there when all expired have expired with them, even if they were held then.
-        earning
-            .lapsed_at
-            .filter(|lapsed_at| lot.live_since.is_some_and(|since| since <= *lapsed_at))
-            .or(earning.slides_to)
+        let (since, earning) = (lot.live_since?, self.earnings.get(&account_id)?);
+        // Points that were there when all expired have expired with them, even if they were held then. Those that came
+        // at that very instant came after it.
+        earning.lapsed_at.filter(|lapsed_at| since < *lapsed_at).or(earning.slides_to)
     }
 
     /// Whether a lot's points have expired by an instant.
@@ -433,8 +438,10 @@ impl Lots {
                     lot.terms.expires_at = expires_at;
                     Some(())
                 })?;
-                if let (true, Some(to)) = (self.lot(account_id, *lot)?.terms.slides, expires_at) {
-                    self.begin_to_slide(account_id, at, to);
+                let terms = &self.lot(account_id, *lot)?.terms;
+                if let (true, Some(to)) = (terms.slides, expires_at) {
+                    let is_by_time = terms.vests_at.is_some();
+                    self.begin_to_slide(account_id, at, to, is_by_time);
                 }
             }
             Detail::VestingMissed { lot } => {
@@ -462,6 +469,10 @@ impl Lots {
                 self.changed.holds.insert(key);
                 self.put_hold(key, Hold { points, policy_version, ends_at: *ends_at, parts: lots.clone() });
             }
+            Detail::PointsExpired { lots, hold: None } => {
+                self.shift_parts(entry)?;
+                self.end_sliding(account_id, lots)?;
+            }
             Detail::PointsReleased { hold, .. }
             | Detail::PointsExpired { hold: Some(hold), .. }
             | Detail::PointsRedeemed { hold: Some(hold), .. } => {
@@ -487,7 +498,7 @@ impl Lots {
         let lot = Lot::new(movement.points, movement.to, entry, terms)?;
         let key = (entry.id.account_id, entry.id.account_seq);
         if let (true, Some(at), Some(to)) = (terms.slides, lot.live_since, terms.expires_at) {
-            self.begin_to_slide(key.0, at, to);
+            self.begin_to_slide(key.0, at, to, false);
         }
         self.changed.lots.insert(key);
         self.put_lot(key, lot);
@@ -514,6 +525,19 @@ impl Lots {
         Some(())
     }
 
+    /// Keeps when lots expired that slid until then, whatever the customer does afterwards.
+    fn end_sliding(&mut self, account_id: AccountId, parts: &[LotPart]) -> Option<()> {
+        for part in parts {
+            let lot = self.lot(account_id, part.lot)?;
+            let Some(expired_at) = self.expiry_of(account_id, lot).filter(|_| lot.terms.slides) else { continue };
+            self.change((account_id, part.lot), |lot| {
+                (lot.terms.expires_at, lot.terms.slides) = (Some(expired_at), false);
+                Some(())
+            })?;
+        }
+        Some(())
+    }
+
     fn reverse(&mut self, account_id: AccountId, entry: i64, amount: i64) -> Option<()> {
         let reversed = self.reversals.entry((account_id, entry)).or_insert(0);
         *reversed = reversed.checked_add(amount)?;
@@ -528,8 +552,8 @@ impl Lots {
         }
     }
 
-    fn begin_to_slide(&mut self, account_id: AccountId, at: Timestamp, to: Timestamp) {
+    fn begin_to_slide(&mut self, account_id: AccountId, at: Timestamp, to: Timestamp, is_by_time: bool) {
         self.changed.earnings.insert(account_id);
-        self.earnings.entry(account_id).or_default().begin(at, to);
+        self.earnings.entry(account_id).or_default().begin(at, to, is_by_time);
     }
 }

@@ -172,7 +172,9 @@ impl Rewards {
         let folded = folded.ok_or_else(|| customer_not_found(&subject.customer_id))?;
         let shelf: Result<&RewardShelf, Defect> = folded.shelves.get();
         let due = shelf.map_err(|defect| Error::Internal(defect.to_string()))?.lots();
-        let limit = page.limit();
+        // As written, some may be open that are not any more: so many more are read.
+        let closed = due.lots_of(account_id).filter(|(_, lot)| open_only && !lot.is_open()).count();
+        let limit = page.limit().saturating_add(i64::try_from(closed).unwrap_or(i64::MAX));
         let lots = store::list_lots(&mut connection, account_id, open_only, before, limit).await?;
         let as_due = |(seq, lot): (i64, Lot)| {
             // What is due but not written yet shows.
@@ -180,7 +182,8 @@ impl Rewards {
             let expiry = due.expiry_of(account_id, &lot);
             (EntryId { account_id, account_seq: seq }, lot, expiry)
         };
-        let lots = lots.into_iter().map(as_due).collect();
+        let lots = lots.into_iter().map(as_due).filter(|(_, lot, _)| !open_only || lot.is_open());
+        let lots = lots.take(usize::try_from(page.limit()).unwrap_or(usize::MAX)).collect();
         Ok(page.cut(lots, |(lot_id, ..)| lot_id.account_seq.to_string()))
     }
 

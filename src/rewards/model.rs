@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::lots::{Earning, Hold, Lot, Lots, Shortage};
+use super::lots::{Hold, Lot, Lots, Shortage};
 use super::store::RewardShelf;
 use crate::book::{
     Account, Actor, Decision, Defect, Detail, EarningWindow, EntryReason, Halt, LotPart, LotTerms, Movement, Pocket,
@@ -71,8 +71,7 @@ pub fn grant(
     let at = decision.account(account_id)?.time_at(decision.at());
     let program = &policy.program;
     let (points, counted_in) = if grant.is_capped {
-        let earning = decision.shelf::<RewardShelf>()?.lots().earning(account_id);
-        cap(program, earning, grant.points.get(), at)?
+        cap(decision, policy, account_id, grant.points.get())?
     } else {
         (grant.points.get(), Vec::new())
     };
@@ -148,16 +147,23 @@ pub fn terms_of(vesting: &Vesting, expiry: &Expiry, at: Timestamp, program: &Pro
 }
 
 /// How many of the points a customer may earn, and the capped periods that they count in.
-fn cap(
-    program: &Program,
-    earning: Option<&Earning>,
+///
+/// # Errors
+/// A refusal if it is more than one transaction may bring; [`Halt::OutOfReach`] if the account is not locked.
+pub fn cap(
+    decision: &Decision<'_>,
+    policy: &ProgramVersion,
+    account_id: AccountId,
     points: i64,
-    at: Timestamp,
-) -> Result<(i64, Vec<EarningWindow>), Refusal> {
+) -> Result<(i64, Vec<EarningWindow>), Halt> {
+    let program = &policy.program;
+    let at = decision.account(account_id)?.time_at(decision.at());
+    let earning = decision.shelf::<RewardShelf>()?.lots().earning(account_id);
     let limits = &program.points.earning;
     if let Some(most) = limits.per_transaction.filter(|most| points > *most) {
         let message = format!("one transaction may bring {most} points, not {points}");
-        return Err(Refusal::new(Reason::EarningCapExceeded, message).with("points", points).with("maximum", most));
+        let refusal = Refusal::new(Reason::EarningCapExceeded, message).with("points", points);
+        return Err(refusal.with("maximum", most).into());
     }
     let (mut granted, mut windows) = (points, Vec::new());
     for cap in &limits.per_period {

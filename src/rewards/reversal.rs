@@ -120,7 +120,10 @@ impl Work<'_> {
     fn take_back(&self, decision: &mut Decision<'_>, points: i64) -> Result<i64, Halt> {
         let seq = self.original.id.account_seq;
         let own = self.lot(decision, seq)?;
-        let is_unspent_only = self.reversal.clawback == Clawback::UnspentOnly;
+        let clawback = self.reversal.clawback;
+        let is_unspent_only = clawback == Clawback::UnspentOnly;
+        // Points that never became available were never spent: nothing makes up for those whose event was missed.
+        let may_reach_others = !is_unspent_only && own.live_since.is_some();
         let mut left = points;
         let mut take = |available: i64| {
             let taken = available.min(left);
@@ -132,8 +135,8 @@ impl Work<'_> {
         // What has expired is lost already: it is cancelled where it lies, and not taken once more elsewhere.
         let expired = take(if is_unspent_only { 0 } else { own.expired });
         let others_available = self.account.balance.available.saturating_sub(own.available);
-        let others = take(if is_unspent_only { 0 } else { others_available });
-        let owed = take(if self.reversal.clawback == Clawback::AllowDebt { i64::MAX } else { 0 });
+        let others = take(if may_reach_others { others_available } else { 0 });
+        let owed = take(if may_reach_others && clawback == Clawback::AllowDebt { i64::MAX } else { 0 });
         let mut parts = first_points(&[LotPart { lot: seq, points: available }], available);
         if others > 0 {
             let lots = decision.shelf::<RewardShelf>()?.lots();
