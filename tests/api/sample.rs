@@ -80,7 +80,7 @@ async fn the_demo_shows_both_sides_of_a_referral_and_a_trace_that_is_on_the_ledg
         "250 points available",
         "Silver (silver)",
         "referral converted",
-        "100 points are spent, 20 return",
+        "100 spent, 20 return",
         "100 points taken back",
         "50 points return",
     ];

@@ -63,7 +63,7 @@ impl Play {
         };
         let answer = self.client.rewards().capture_points(request).await;
         self.try_step("capture points", answer, |answer| {
-            format!("{CAPTURED} points are spent, {} return", answer.points_released)
+            format!("{CAPTURED} spent, {} return", answer.points_released)
         });
     }
 
