@@ -18,6 +18,7 @@ const RANKS: &[(&str, u8)] = &[
     ("activities", 6),
     ("benefits", 5),
     ("referrals", 5),
+    ("imports", 5),
     ("rewards", 4),
     ("tiers", 4),
     ("ledger", 4),

@@ -1,0 +1,1 @@
+//! `goldbook import balances`.
