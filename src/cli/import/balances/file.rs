@@ -9,7 +9,7 @@ use csv::ByteRecord;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::super::lines::{Form, Header, Lines, field, required};
+use super::super::lines::{Form, Header, Line, Lines, field, required};
 use super::super::refusals::Refusals;
 use crate::cli::amount::Amount;
 use crate::cli::{CliError, instant};
@@ -221,7 +221,7 @@ pub(super) struct Survey {
 
 impl Survey {
     /// Reads a file to its end.
-    pub(super) fn of(balances: impl Iterator<Item = (u64, Result<Balance, String>)>) -> Self {
+    pub(super) fn of(balances: impl Iterator<Item = Line<Balance>>) -> Self {
         let mut survey = Self { count: Count::default(), tiers: BTreeMap::new(), bad: Refusals::none(TOLD_LINES) };
         // Where a customer's line id stands first. Two hashes: the ids themselves may be more than fits in memory.
         let mut places: HashMap<(u64, u64), u64> = HashMap::new();
@@ -269,7 +269,7 @@ mod tests {
         }
     }
 
-    fn read(text: &str) -> Result<Vec<(u64, Result<Balance, String>)>, String> {
+    fn read(text: &str) -> Result<Vec<Line<Balance>>, String> {
         Ok(Lines::from_reader(text.as_bytes(), |header| Columns::find(header, setting()))?.collect())
     }
 
