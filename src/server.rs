@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::customers::Customers;
 use crate::customers::store::CustomerShelf;
 use crate::database::{Pulse, by_scan, connect_for_lookups, connect_lazily};
+use crate::imports::Imports;
 use crate::ledger::Ledger;
 use crate::liability::{Liability, keep_summing_up};
 use crate::programs::Programs;
@@ -30,6 +31,7 @@ use crate::programs::store::{Catalogue, ProgramShelf};
 use crate::proto::activity_service_server::ActivityServiceServer;
 use crate::proto::benefit_service_server::BenefitServiceServer;
 use crate::proto::customer_service_server::CustomerServiceServer;
+use crate::proto::import_service_server::ImportServiceServer;
 use crate::proto::ledger_service_server::LedgerServiceServer;
 use crate::proto::liability_service_server::LiabilityServiceServer;
 use crate::proto::program_service_server::ProgramServiceServer;
@@ -206,6 +208,7 @@ fn routes(settings: &Settings, book: &Book, pool: &PgPool, house: &House, catalo
         .add_service(mannered!(TierServiceServer, tiers))
         .add_service(mannered!(ReferralServiceServer, Referrals::new(book.clone(), pool.clone(), clock())))
         .add_service(mannered!(RewardServiceServer, rewards))
+        .add_service(mannered!(ImportServiceServer, Imports::new(book.clone())))
         .add_service(mannered!(LiabilityServiceServer, Liability::new(pool.clone(), clock())))
         .add_service(mannered!(
             LedgerServiceServer,
@@ -223,6 +226,7 @@ const SERVICES: &[&str] = &[
     "goldbook.v1.TierService",
     "goldbook.v1.ReferralService",
     "goldbook.v1.RewardService",
+    "goldbook.v1.ImportService",
     "goldbook.v1.LedgerService",
     "goldbook.v1.LiabilityService",
 ];

@@ -19,6 +19,7 @@ const RANKS: &[(&str, u8)] = &[
     ("benefits", 5),
     ("referrals", 5),
     ("liability", 5),
+    ("imports", 5),
     ("rewards", 4),
     ("tiers", 4),
     ("ledger", 4),

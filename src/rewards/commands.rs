@@ -5,7 +5,9 @@ use std::any::TypeId;
 use jiff::Timestamp;
 
 use super::lots::Hold;
-use super::model::{GiveBack, Grant, Points, check_limits, choose_lots, first_points, grant, open_lot, repay, sum};
+use super::model::{
+    GiveBack, Grant, Points, check_limits, choose_lots, first_points, grant, open_lot, repay, require_ahead, sum,
+};
 use super::reversal::{Reversal, reverse};
 use super::store::{Note, RewardShelf};
 use crate::book::{
@@ -134,14 +136,6 @@ const fn given_instant(expiry: Option<&Expiry>) -> Option<Timestamp> {
         Some(Expiry::At(instant)) => Some(*instant),
         _ => None,
     }
-}
-
-fn require_ahead(field: &'static str, instant: Timestamp, after: Timestamp) -> Result<(), Refusal> {
-    if instant > after {
-        return Ok(());
-    }
-    let refusal = Refusal::new(Reason::InstantNotAhead, format!("{field} must be later than {after}"));
-    Err(refusal.with(field, instant).with("after", after))
 }
 
 /// Says that what a reward was granted for has happened; naturally idempotent.

@@ -23,6 +23,7 @@ mod customers;
 mod faults;
 mod health;
 mod immutability;
+mod imports;
 mod ledger;
 mod liability;
 mod manners;
