@@ -9,9 +9,11 @@
 //! - [`rewards`]: grants and points; [`referrals`]: who brought whom
 //! - [`activities`]: what customers did, and everything that follows from it
 //! - [`book`]: the one path that every write takes; [`ledger`]: reading what it wrote
+//! - [`audit`]: whether all of it is as the entries say
 //! - [`server`]: the service put together; [`cli`]: the program around it
 
 pub mod activities;
+pub mod audit;
 pub mod benefits;
 pub mod customers;
 pub mod ledger;

@@ -11,6 +11,7 @@ pub mod detail;
 pub mod entry;
 mod fold;
 mod lane;
+pub mod projection;
 pub mod shelf;
 pub mod store;
 
@@ -30,6 +31,7 @@ pub use detail::{Detail, EarningWindow, LotPart, LotTerms};
 pub use entry::{Actor, Entry, EntryReason, Key, Movement, Pocket};
 pub use fold::{Folded, fold, settled};
 pub use lane::House;
+pub use projection::{Cell, Projection, Row};
 pub use shelf::{Depth, Due, Earlier, Scope, Settlement, Shelf, Shelves, Turn};
 
 use crate::clock::Clock;
