@@ -22,10 +22,18 @@ pub(super) fn compare_rows(account_id: AccountId, folded: &Shelves, stored: &She
             match (folded, stored) {
                 (Some(folded), Some(stored)) => compare_columns(account_id, &folded, &stored, differ),
                 (Some(missing), None) => {
-                    differ(format!("{} is missing: by the entries it has {}", name(account_id, &missing), list(&missing)));
+                    differ(format!(
+                        "{} is missing: by the entries it has {}",
+                        name(account_id, &missing),
+                        list(&missing)
+                    ));
                 }
                 (None, Some(extra)) => {
-                    differ(format!("{} is stored and no entry makes it: it has {}", name(account_id, &extra), list(&extra)));
+                    differ(format!(
+                        "{} is stored and no entry makes it: it has {}",
+                        name(account_id, &extra),
+                        list(&extra)
+                    ));
                 }
                 (None, None) => {}
             }
@@ -34,7 +42,12 @@ pub(super) fn compare_rows(account_id: AccountId, folded: &Shelves, stored: &She
 }
 
 /// Tells every column in which two rows differ.
-pub(super) fn compare_columns(account_id: AccountId, folded: &Row<'_>, stored: &Row<'_>, differ: &mut dyn FnMut(String)) {
+pub(super) fn compare_columns(
+    account_id: AccountId,
+    folded: &Row<'_>,
+    stored: &Row<'_>,
+    differ: &mut dyn FnMut(String),
+) {
     // Nearly always; the names are written for those that are not.
     if folded.columns == stored.columns {
         return;
@@ -97,9 +110,11 @@ mod tests {
     #[test]
     fn a_difference_says_where_and_by_how_much() {
         let at = |text: &str| Cell::Instant(text.parse().unwrap());
-        let folded = row(&[("available", 40.into()), ("slides", false.into()), ("vests_at", at("2026-01-01T00:00:00Z"))]);
+        let folded =
+            row(&[("available", 40.into()), ("slides", false.into()), ("vests_at", at("2026-01-01T00:00:00Z"))]);
         assert_eq!(differences(&folded, &folded.clone()), [""; 0]);
-        let stored = row(&[("available", 50.into()), ("slides", true.into()), ("vests_at", at("2026-01-01T01:00:00Z"))]);
+        let stored =
+            row(&[("available", 50.into()), ("slides", true.into()), ("vests_at", at("2026-01-01T01:00:00Z"))]);
         let lot = "lot 5 of account 00000000-0000-0000-0000-000000000000";
         assert_eq!(
             differences(&folded, &stored),

@@ -172,7 +172,8 @@ impl Check {
         match entry.hash() {
             Ok(hash) if hash == stored => {}
             Ok(hash) => {
-                let what = format!("entry {id}: the content hash is {} by its columns, {} as stored", hex(&hash), hex(stored));
+                let what =
+                    format!("entry {id}: the content hash is {} by its columns, {} as stored", hex(&hash), hex(stored));
                 self.damage(found, what);
             }
             Err(error) => self.damage(found, format!("entry {id}: {error}; its hash cannot be computed")),
@@ -275,7 +276,10 @@ impl Check {
         });
         if let Err(what) = outcome {
             self.folds = false;
-            self.damage(found, format!("{what}; what follows on the account is not applied, and its rows not compared"));
+            self.damage(
+                found,
+                format!("{what}; what follows on the account is not applied, and its rows not compared"),
+            );
         }
     }
 

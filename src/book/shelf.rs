@@ -255,11 +255,7 @@ impl Shelves {
     ///
     /// # Errors
     /// If a statement fails.
-    pub async fn delete_rows(
-        &self,
-        connection: &mut PgConnection,
-        account_id: AccountId,
-    ) -> Result<(), sqlx::Error> {
+    pub async fn delete_rows(&self, connection: &mut PgConnection, account_id: AccountId) -> Result<(), sqlx::Error> {
         for projection in self.0.iter().filter_map(|shelf| shelf.projection()) {
             projection.delete(connection, account_id).await?;
         }

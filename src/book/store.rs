@@ -58,7 +58,8 @@ impl EntryRow {
 
     /// The entry, whose detail was parsed already.
     fn with_detail(self, detail: Detail) -> Result<Entry, Defect> {
-        let damaged = |what: &str| Defect::new(format!("entry {}.{}: {what}", self.account_id.simple(), self.account_seq));
+        let damaged =
+            |what: &str| Defect::new(format!("entry {}.{}: {what}", self.account_id.simple(), self.account_seq));
         let pocket = |word: &str| Pocket::from_stored(word).ok_or_else(|| damaged("unknown pocket"));
         let movement = match (&self.from_pocket, &self.to_pocket, self.points) {
             (Some(from), Some(to), Some(points)) => Some(Movement { from: pocket(from)?, to: pocket(to)?, points }),

@@ -13,9 +13,7 @@ mod rows;
 
 use super::lots::{Gap, Lot, Lots, Upcoming};
 use crate::book::store::{EntryRow, find_keys, read_entries};
-use crate::book::{
-    Account, Balance, Defect, Depth, Detail, Due, Earlier, Entry, Post, Projection, Scope, Shelf, Turn,
-};
+use crate::book::{Account, Balance, Defect, Depth, Detail, Due, Earlier, Entry, Post, Projection, Scope, Shelf, Turn};
 use crate::database::{Fetch, Traced as _};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 use crate::programs::points::Expiry;

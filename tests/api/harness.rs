@@ -69,10 +69,10 @@ impl Cluster {
         Self { socket: receiver.recv().unwrap(), made: AtomicU32::new(0) }
     }
 
-    /// Makes a migrated, empty database.
-    async fn create_database(&self) -> String {
+    /// Makes a copy of a database that nobody is connected to.
+    async fn copy_database(&self, template: &str) -> String {
         let name = format!("test_{}", self.made.fetch_add(1, Ordering::SeqCst));
-        let create = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {OWNER_ROLE}");
+        let create = format!("CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER_ROLE}");
         let mut connection = self.socket.connect().await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
         name
@@ -88,7 +88,17 @@ pub struct Database {
 impl Database {
     /// A migrated, empty database.
     pub async fn create() -> Self {
-        Self { name: CLUSTER.create_database().await }
+        Self { name: CLUSTER.copy_database(TEMPLATE).await }
+    }
+
+    /// A copy of this one, to which nobody may be connected.
+    pub async fn copy(&self) -> Self {
+        Self { name: CLUSTER.copy_database(&self.name).await }
+    }
+
+    /// What Postgres knows it by.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// How to connect in a role: `OWNER_ROLE`, `SERVICE_ROLE` or `SUPERUSER`.

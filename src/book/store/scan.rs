@@ -179,10 +179,7 @@ pub async fn delete_account(connection: &mut PgConnection, account_id: AccountId
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn find_doubled_keys(
-    connection: &mut PgConnection,
-    account_id: AccountId,
-) -> Result<Vec<i64>, sqlx::Error> {
+pub async fn find_doubled_keys(connection: &mut PgConnection, account_id: AccountId) -> Result<Vec<i64>, sqlx::Error> {
     let id: Uuid = account_id.0;
     sqlx::query_scalar!(
         r#"SELECT max(account_seq) AS "seq!" FROM ledger_entries WHERE account_id = $1 AND key_hash IS NOT NULL

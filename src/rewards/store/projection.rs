@@ -65,8 +65,7 @@ fn earnings_row(earning: &Earning) -> Row<'_> {
 }
 
 fn hold_row(seq: i64, hold: &Hold) -> Row<'_> {
-    let parts: Vec<String> =
-        hold.parts.iter().map(|part| format!("{} of lot {}", part.points, part.lot)).collect();
+    let parts: Vec<String> = hold.parts.iter().map(|part| format!("{} of lot {}", part.points, part.lot)).collect();
     Row {
         noun: "hold",
         key: seq.into(),
