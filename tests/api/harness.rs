@@ -546,3 +546,28 @@ pub fn assert_same_error(item: &tonic_types::Status, single: &Status) {
         }
     }
 }
+
+/// The clients of a service of which nothing else is known.
+#[derive(Clone)]
+pub struct Clients {
+    channel: Channel,
+}
+
+impl Clients {
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self { channel: Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap() }
+    }
+
+    pub fn customers(&self) -> CustomerServiceClient<Channel> {
+        CustomerServiceClient::new(self.channel.clone())
+    }
+
+    pub fn rewards(&self) -> RewardServiceClient<Channel> {
+        RewardServiceClient::new(self.channel.clone())
+    }
+
+    pub async fn apply(&self, program: proto::Program) {
+        let request = proto::ApplyProgramRequest { program: Some(program), validate_only: false };
+        ProgramServiceClient::new(self.channel.clone()).apply_program(request).await.unwrap();
+    }
+}
