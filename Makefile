@@ -18,6 +18,10 @@ run: postgres ## Build and start the service on 127.0.0.1:50051 (GOLDBOOK_LISTEN
 test: postgres ## Run every test
 	cargo test --locked
 
+.PHONY: torture
+torture: postgres ## Kill the service and its Postgres under load, GOLDBOOK_TORTURE_KILLS times (2000: hours)
+	GOLDBOOK_TORTURE_KILLS="$${GOLDBOOK_TORTURE_KILLS:-2000}" cargo test --locked --test api torture -- --nocapture
+
 .PHONY: bench
 bench: postgres ## Measure the service beside pgbench and a bare echo
 	cargo build --release --locked

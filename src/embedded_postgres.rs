@@ -124,14 +124,7 @@ impl EmbeddedPostgres {
     /// How to connect as this role to this database, over the Unix socket.
     #[must_use]
     pub fn connect_options(&self, role: &str, database: &str) -> PgConnectOptions {
-        // Every part that the environment could decide otherwise is named.
-        PgConnectOptions::new_without_pgpass()
-            .socket(&self.place.socket_dir)
-            .port(PORT)
-            .username(role)
-            .database(database)
-            .ssl_mode(PgSslMode::Disable)
-            .application_name("goldbook")
+        over_socket(&self.place.socket_dir, role, database)
     }
 
     /// The same as a URL, for `psql` and everything else that takes one.
@@ -257,6 +250,28 @@ impl Drop for EmbeddedPostgres {
     fn drop(&mut self) {
         self.server.signal(Signal::SIGINT);
     }
+}
+
+/// How to connect as this role to the database that a service runs in this data directory.
+///
+/// # Errors
+///
+/// When the directory has no socket, as before a first start.
+pub fn connect_options_of_running(data_dir: &Path, role: &str) -> io::Result<PgConnectOptions> {
+    // Beside the cluster, or a link to where it is.
+    let socket_dir = data_dir.join("socket").canonicalize()?;
+    Ok(over_socket(&socket_dir, role, DATABASE))
+}
+
+fn over_socket(socket_dir: &Path, role: &str, database: &str) -> PgConnectOptions {
+    // Every part that the environment could decide otherwise is named.
+    PgConnectOptions::new_without_pgpass()
+        .socket(socket_dir)
+        .port(PORT)
+        .username(role)
+        .database(database)
+        .ssl_mode(PgSslMode::Disable)
+        .application_name("goldbook")
 }
 
 /// Runs file work and programs that end soon where they do not hold up other tasks.

@@ -10,9 +10,11 @@
 //! - [`activities`]: what customers did, and everything that follows from it
 //! - [`imports`]: what they bring along from another system
 //! - [`book`]: the one path that every write takes; [`ledger`]: reading what it wrote; [`liability`]: summing it up
+//! - [`audit`]: whether all of it is as the entries say
 //! - [`server`]: the service put together; [`cli`]: the program around it
 
 pub mod activities;
+pub mod audit;
 pub mod benefits;
 pub mod customers;
 pub mod imports;

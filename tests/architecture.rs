@@ -13,8 +13,10 @@ use std::sync::LazyLock;
 
 use reader::{Breach, Exception, Named, Source, read_folder};
 
-/// A room's rank: it may import rooms of a lower rank, and none of its own. `ledger` reads what all others wrote.
+/// A room's rank: it may import rooms of a lower rank, and none of its own. `ledger` reads what all others wrote, and
+/// `audit` tells whether it is right.
 const RANKS: &[(&str, u8)] = &[
+    ("audit", 7),
     ("activities", 6),
     ("benefits", 5),
     ("referrals", 5),

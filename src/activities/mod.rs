@@ -208,9 +208,15 @@ impl Command for RecordActivity {
     }
 }
 
+/// The key that an activity is accepted under, hashed.
+#[must_use]
+pub fn key_hash(activity_id: &ActivityId) -> [u8; 32] {
+    Key::new("activity", activity_id.as_str(), &[]).hash
+}
+
 /// The key that a refund's purchase was accepted under.
 fn purchase_key(refund: &Refund) -> [u8; 32] {
-    Key::new("activity", refund.purchase.as_str(), &[]).hash
+    key_hash(&refund.purchase)
 }
 
 /// What a customer who joins in this very command stands at; its entries are not on the shelf yet.

@@ -12,6 +12,7 @@ pub mod entry;
 mod fold;
 pub mod grpc;
 mod lane;
+pub mod projection;
 pub mod shelf;
 pub mod store;
 mod worker;
@@ -32,6 +33,7 @@ pub use detail::{Detail, EarningWindow, LotPart, LotTerms};
 pub use entry::{Actor, Entry, EntryReason, Key, Movement, Pocket};
 pub use fold::{Folded, begin_snapshot, fold, settle_in_memory, settled};
 pub use lane::House;
+pub use projection::{Cell, Projection, Row};
 pub use shelf::{Depth, Due, Earlier, Scope, Settlement, Shelf, Shelves, Turn};
 pub use worker::{settle_all, settle_dues};
 

@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use super::account::Account;
 use super::command::{Defect, Post};
 use super::entry::Entry;
+use super::projection::{Projection, Row};
 use crate::ids::{AccountId, ProgramId};
 
 /// What a batch is about: all of it is loaded in one statement.
@@ -114,6 +115,11 @@ pub trait Shelf: Any + Send + Sync {
 
     /// Writes every changed row, in one statement for each table.
     fn write<'a>(&'a mut self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>>;
+
+    /// Those of the rows that entries alone decide, if there are any.
+    fn projection(&self) -> Option<&dyn Projection> {
+        None
+    }
 }
 
 /// The shelves that stand before one, and are loaded before it.
@@ -217,6 +223,41 @@ impl Shelves {
             {
                 shelf.load(connection, scope, Earlier(earlier)).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// The shelves alone whose rows entries decide.
+    #[must_use]
+    pub fn into_projections(self) -> Self {
+        Self(self.0.into_iter().filter(|shelf| shelf.projection().is_some()).collect())
+    }
+
+    /// Reads everything about accounts, as it is stored.
+    ///
+    /// # Errors
+    /// If a statement fails, or a row cannot be understood.
+    pub async fn load_whole(
+        &mut self,
+        connection: &mut PgConnection,
+        accounts: &[AccountId],
+    ) -> Result<(), sqlx::Error> {
+        let scope = Scope { accounts: accounts.to_vec(), depth: Depth::Whole, ..Scope::default() };
+        self.load(connection, None, &scope).await
+    }
+
+    /// An account's projected rows, shelf by shelf.
+    pub fn rows(&self, account_id: AccountId) -> impl Iterator<Item = Box<dyn Iterator<Item = Row<'_>> + Send + '_>> {
+        self.0.iter().filter_map(move |shelf| Some(shelf.projection()?.rows(account_id)))
+    }
+
+    /// Removes an account's projected rows from the database.
+    ///
+    /// # Errors
+    /// If a statement fails.
+    pub async fn delete_rows(&self, connection: &mut PgConnection, account_id: AccountId) -> Result<(), sqlx::Error> {
+        for projection in self.0.iter().filter_map(|shelf| shelf.projection()) {
+            projection.delete(connection, account_id).await?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! The book's SQL: names, locks, entries and heads, each for a whole batch in one statement.
 
+pub mod scan;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff_sqlx::ToSqlx as _;
@@ -8,6 +10,7 @@ use uuid::Uuid;
 
 use super::account::{Account, AccountKind, Balance};
 use super::command::{Defect, MAX_ENTRIES_PER_ACCOUNT, Name};
+use super::detail::Detail;
 use super::entry::{Actor, Entry, EntryReason, HASH_VERSION, Key, Movement, Pocket};
 use crate::database::Traced as _;
 use crate::ids::{AccountId, EntryId, ProgramId};
@@ -45,8 +48,18 @@ impl TryFrom<EntryRow> for Entry {
 }
 
 impl EntryRow {
-    fn into_entry(self) -> Result<Entry, Defect> {
-        let damaged = |what: &str| Defect::new(format!("entry {}.{}: {what}", self.account_id, self.account_seq));
+    fn into_entry(mut self) -> Result<Entry, Defect> {
+        let detail = serde_json::from_value(self.detail.take());
+        let detail = detail.map_err(|error| {
+            Defect::new(format!("entry {}.{}: {error}", self.account_id.simple(), self.account_seq))
+        })?;
+        self.with_detail(detail)
+    }
+
+    /// The entry, whose detail was parsed already.
+    fn with_detail(self, detail: Detail) -> Result<Entry, Defect> {
+        let damaged =
+            |what: &str| Defect::new(format!("entry {}.{}: {what}", self.account_id.simple(), self.account_seq));
         let pocket = |word: &str| Pocket::from_stored(word).ok_or_else(|| damaged("unknown pocket"));
         let movement = match (&self.from_pocket, &self.to_pocket, self.points) {
             (Some(from), Some(to), Some(points)) => Some(Movement { from: pocket(from)?, to: pocket(to)?, points }),
@@ -63,7 +76,7 @@ impl EntryRow {
         Ok(Entry {
             id: EntryId { account_id: AccountId(self.account_id), account_seq: self.account_seq },
             program_id: ProgramId::try_from(self.program_id.as_str()).map_err(damaged)?,
-            detail: serde_json::from_value(self.detail.clone()).map_err(|error| damaged(&error.to_string()))?,
+            detail,
             movement,
             command_id: self.command_id,
             key,

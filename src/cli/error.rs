@@ -13,6 +13,9 @@ pub enum CliError {
     /// The command line, or a file that it names, makes no sense.
     #[error("{0}")]
     Usage(String),
+    /// Nothing was done, so that nothing is known of what was asked; for commands whose answer is their exit code.
+    #[error("{0}")]
+    NotRun(String),
     /// The service answered with an error.
     #[error("{attempt}: the service says no\n{refusal}")]
     Refused {
@@ -53,7 +56,7 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::ReaderLeft => ExitCode::SUCCESS,
-            Self::Usage(_) => ExitCode::from(2),
+            Self::Usage(_) | Self::NotRun(_) => ExitCode::from(2),
             Self::Refused { .. } | Self::Failed(_) | Self::Incomplete(_) => ExitCode::FAILURE,
         }
     }

@@ -1,9 +1,10 @@
 //! The command line: what a person at a terminal does with Goldbook, as a server's operator or as one of its clients.
 //!
-//! [`serve`] and [`migrate`] are the server's side. Everything else is a client like any other: it talks to a running
+//! [`serve`], [`migrate`] and [`audit`] are the server's side, and know the database. Everything else is a client like any other: it talks to a running
 //! service over gRPC and knows nothing that the protos do not say.
 
 mod amount;
+pub mod audit;
 pub mod bench;
 pub mod client;
 pub mod customer;
@@ -60,6 +61,7 @@ pub struct Cli {
 enum Command {
     Serve(Box<serve::ServeArgs>),
     Migrate(migrate::MigrateArgs),
+    Audit(audit::AuditArgs),
     Program(program::ProgramArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
@@ -81,6 +83,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(*args).await,
             Command::Migrate(args) => migrate::run(args).await,
+            Command::Audit(args) => audit::run(args).await,
             Command::Program(args) => program::run(args).await,
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,

@@ -1,4 +1,4 @@
-//! How far an import or an export is: a bar on a terminal, a line now and then elsewhere.
+//! How far an import, an export or an audit is: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
@@ -42,6 +42,14 @@ impl Progress {
                     eprintln!("{}{of_total} {things}", grouped(finished));
                 }
             }
+        }
+    }
+
+    /// Does something that writes, with the bar out of its way.
+    pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        match self {
+            Self::Bar(bar) => bar.suspend(write),
+            Self::Lines { .. } => write(),
         }
     }
 

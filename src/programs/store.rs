@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::model::{Program, ProgramVersion};
-use crate::book::{Defect, Detail, Earlier, Entry, Scope, Shelf};
+use crate::book::{Cell, Defect, Depth, Detail, Earlier, Entry, Projection, Row, Scope, Shelf};
 use crate::database::Traced as _;
 use crate::ids::{AccountId, ProgramId};
 
@@ -70,6 +70,8 @@ struct ProgramRow {
 pub struct ProgramShelf {
     catalogue: Catalogue,
     current: BTreeMap<ProgramId, Current>,
+    /// What is stored, where everything is read.
+    stored: BTreeMap<AccountId, ProgramRow>,
     changed: BTreeMap<AccountId, ProgramRow>,
     new_versions: Vec<ProgramVersion>,
 }
@@ -103,6 +105,12 @@ impl Shelf for ProgramShelf {
         _earlier: Earlier<'a>,
     ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async move {
+            if scope.depth == Depth::Whole {
+                self.stored = read_programs(connection, &scope.accounts).await?;
+            }
+            if scope.programs.is_empty() {
+                return Ok(());
+            }
             let programs = read_current(connection, &scope.programs).await?;
             let keys: Vec<_> = programs.iter().map(|(program_id, _, version)| (program_id.clone(), *version)).collect();
             let versions = self.catalogue.read(connection, &keys).await?;
@@ -140,6 +148,61 @@ impl Shelf for ProgramShelf {
             Ok(())
         })
     }
+
+    fn projection(&self) -> Option<&dyn Projection> {
+        Some(self)
+    }
+}
+
+impl Projection for ProgramShelf {
+    fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
+        let row = self.changed.get(&account_id).or_else(|| self.stored.get(&account_id));
+        Box::new(row.into_iter().map(|row| Row {
+            noun: "program",
+            key: Cell::Absent,
+            columns: vec![
+                ("program_id", Cell::word(row.program_id.as_str())),
+                ("version", row.version.into()),
+                ("applied_at", row.applied_at.into()),
+            ],
+        }))
+    }
+
+    fn delete<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        account_id: AccountId,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            sqlx::query!("DELETE FROM programs WHERE account_id = $1", account_id.0)
+                .execute(connection)
+                .traced("DELETE programs")
+                .await
+                .map(drop)
+        })
+    }
+}
+
+async fn read_programs(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<BTreeMap<AccountId, ProgramRow>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query!(
+        "SELECT account_id, program_id, version, applied_at FROM programs WHERE account_id = ANY($1)",
+        &ids,
+    )
+    .fetch_all(connection)
+    .traced("SELECT programs")
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let account_id = AccountId(row.account_id);
+            let program_id = parse_program_id(row.program_id)?;
+            let applied_at = row.applied_at.to_jiff();
+            Ok((account_id, ProgramRow { account_id, program_id, version: row.version, applied_at }))
+        })
+        .collect()
 }
 
 async fn read_current(

@@ -8,9 +8,11 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+mod projection;
+
 use super::model::{Code, Referral, State, expire};
 use crate::book::store::EntryRow;
-use crate::book::{Account, Defect, Detail, Due, Earlier, Entry, Post, Scope, Shelf, Turn};
+use crate::book::{Account, Defect, Detail, Due, Earlier, Entry, Post, Projection, Scope, Shelf, Turn};
 use crate::database::Traced as _;
 use crate::ids::{AccountId, CampaignId, EntryId, ProgramId, ReferralCode};
 
@@ -135,6 +137,10 @@ impl Shelf for ReferralShelf {
             }
             Ok(())
         })
+    }
+
+    fn projection(&self) -> Option<&dyn Projection> {
+        Some(self)
     }
 }
 

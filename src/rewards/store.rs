@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+mod projection;
 mod rows;
 
 use super::lots::{Gap, Lot, Lots, Upcoming};
 use crate::book::store::{EntryRow, find_keys, read_entries};
-use crate::book::{Account, Balance, Defect, Depth, Detail, Due, Earlier, Entry, Post, Scope, Shelf, Turn};
+use crate::book::{Account, Balance, Defect, Depth, Detail, Due, Earlier, Entry, Post, Projection, Scope, Shelf, Turn};
 use crate::database::{Fetch, Traced as _};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 use crate::programs::points::Expiry;
@@ -315,6 +316,10 @@ impl Shelf for RewardShelf {
             }
             Ok(())
         })
+    }
+
+    fn projection(&self) -> Option<&dyn Projection> {
+        Some(self)
     }
 }
 

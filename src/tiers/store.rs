@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::model::Standing;
 use crate::book::store::EntryRow;
-use crate::book::{Defect, Detail, Earlier, Entry, Scope, Shelf};
+use crate::book::{Cell, Defect, Detail, Earlier, Entry, Projection, Row, Scope, Shelf};
 use crate::database::{Fetch, Traced as _};
 use crate::ids::{AccountId, CustomerId, ProgramId, TierId};
 
@@ -114,6 +114,42 @@ impl Shelf for StandingShelf {
             }
             let changed = self.changed.iter().filter_map(|id| Some((*id, self.rows.get(id)?)));
             upsert_standings(connection, changed).await
+        })
+    }
+
+    fn projection(&self) -> Option<&dyn Projection> {
+        Some(self)
+    }
+}
+
+impl Projection for StandingShelf {
+    fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
+        Box::new(self.rows.get(&account_id).into_iter().map(|standing| Row {
+            noun: "standing",
+            key: Cell::Absent,
+            columns: vec![
+                ("tier_id", Cell::word(standing.tier_id.as_str())),
+                ("since", standing.since.into()),
+                ("policy_version", standing.policy_version.into()),
+                ("changed_seq", standing.changed_seq.into()),
+                ("cause_seq", standing.cause_seq.into()),
+                ("qualifying_spend", standing.qualifying_spend.into()),
+                ("purchases", standing.purchases.into()),
+            ],
+        }))
+    }
+
+    fn delete<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        account_id: AccountId,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            sqlx::query!("DELETE FROM standings WHERE account_id = $1", account_id.0)
+                .execute(connection)
+                .traced("DELETE standings")
+                .await
+                .map(drop)
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The program itself, as a child process.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -61,6 +62,17 @@ impl Serving {
         let mut command = goldbook();
         command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &url(database)]);
         command.envs(environment.iter().copied());
+        Self::launch(command).await
+    }
+
+    /// Starts a service with a database of its own in this data directory, and returns when it listens.
+    pub async fn start_in(data_dir: &Path) -> Self {
+        let mut command = goldbook();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
+        Self::launch(command).await
+    }
+
+    async fn launch(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let listening = async {
@@ -82,12 +94,13 @@ impl Serving {
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 
-    /// Waits until the service has ended; what it logged since it began to listen.
+    /// Waits until the service has ended; what it logged since it began to listen, its last words as text.
     pub async fn wait(mut self) -> (ExitStatus, Vec<serde_json::Value>) {
         let rest = async {
             let mut lines = Vec::new();
             while let Some(line) = self.log.next_line().await.unwrap() {
-                lines.push(serde_json::from_str(&line).unwrap());
+                // An error at the end is told to people.
+                lines.push(serde_json::from_str(&line).unwrap_or(serde_json::Value::String(line)));
             }
             lines
         };

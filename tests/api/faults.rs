@@ -7,6 +7,7 @@ mod lanes;
 mod outages;
 mod processes;
 mod replicas;
+mod torture;
 
 use goldbook::clock::Clock;
 use goldbook::embedded_postgres::SUPERUSER;

@@ -70,10 +70,10 @@ impl Cluster {
         Self { socket: receiver.recv().unwrap(), made: AtomicU32::new(0) }
     }
 
-    /// Makes a migrated, empty database.
-    async fn create_database(&self) -> String {
+    /// Makes a copy of a database that nobody is connected to.
+    async fn copy_database(&self, template: &str) -> String {
         let name = format!("test_{}", self.made.fetch_add(1, Ordering::SeqCst));
-        let create = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {OWNER_ROLE}");
+        let create = format!("CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER_ROLE}");
         let mut connection = self.socket.connect().await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
         name
@@ -89,7 +89,17 @@ pub struct Database {
 impl Database {
     /// A migrated, empty database.
     pub async fn create() -> Self {
-        Self { name: CLUSTER.create_database().await }
+        Self { name: CLUSTER.copy_database(TEMPLATE).await }
+    }
+
+    /// A copy of this one, to which nobody may be connected.
+    pub async fn copy(&self) -> Self {
+        Self { name: CLUSTER.copy_database(&self.name).await }
+    }
+
+    /// What Postgres knows it by.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// How to connect in a role: `OWNER_ROLE`, `SERVICE_ROLE` or `SUPERUSER`.
@@ -560,5 +570,30 @@ pub fn assert_same_error(item: &tonic_types::Status, single: &Status) {
         } else {
             assert_eq!(detail, expected);
         }
+    }
+}
+
+/// The clients of a service of which nothing else is known.
+#[derive(Clone)]
+pub struct Clients {
+    channel: Channel,
+}
+
+impl Clients {
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self { channel: Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap() }
+    }
+
+    pub fn customers(&self) -> CustomerServiceClient<Channel> {
+        CustomerServiceClient::new(self.channel.clone())
+    }
+
+    pub fn rewards(&self) -> RewardServiceClient<Channel> {
+        RewardServiceClient::new(self.channel.clone())
+    }
+
+    pub async fn apply(&self, program: proto::Program) {
+        let request = proto::ApplyProgramRequest { program: Some(program), validate_only: false };
+        ProgramServiceClient::new(self.channel.clone()).apply_program(request).await.unwrap();
     }
 }

@@ -12,11 +12,13 @@
 
 mod binary;
 mod collector;
+mod dice;
 mod harness;
 mod patience;
 mod proxy;
 
 mod activities;
+mod audit;
 mod benefits;
 mod book_properties;
 mod customers;

@@ -1,0 +1,400 @@
+//! The audit: reads the whole ledger from one snapshot, builds everything that is kept about it anew, and tells what
+//! differs from what is stored. A repair writes rows anew from entries, never the other way.
+//!
+//! However large the ledger is, an audit holds the rows of some hundred accounts at a time; of entries, one.
+
+mod compare;
+pub mod model;
+mod repair;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::TryStreamExt as _;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use crate::activities;
+use crate::book::store::scan;
+use crate::book::{Account, House, Shelves};
+use crate::database::{by_key, connect_alone};
+use crate::ids::{AccountId, ActivityId, EntryId};
+use model::{Accepted, Check, Difference, Nature, Notes, Outcome};
+use repair::Repairer;
+
+/// The most accounts whose rows are held at a time, and how many entries they may have together; an account with more
+/// is held alone.
+const CHUNK: (i64, i64) = (1_000, 100_000);
+/// How many entries are read by one statement, after which what they name is looked up.
+const PAGE: i64 = 20_000;
+
+/// Whoever wants to know how an audit goes.
+pub trait Listener: Send {
+    /// It begins, with about so many entries before it.
+    fn begin(&mut self, _entries: u64) {}
+
+    /// So many entries have been read.
+    fn read(&mut self, _entries: u64) {}
+
+    /// Something differs.
+    fn found(&mut self, difference: &Difference);
+
+    /// An account's rows were built anew.
+    fn repaired(&mut self, _account_id: AccountId) {}
+
+    /// An account's rows were not built anew, because its entries are damaged.
+    fn not_repaired(&mut self, _account_id: AccountId) {}
+}
+
+/// What an audit saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Entries read.
+    pub entries: u64,
+    /// Accounts compared.
+    pub accounts: u64,
+    /// Differences found.
+    pub differences: u64,
+    /// Those of them that are still there.
+    pub remaining: u64,
+    /// Accounts whose rows were built anew.
+    pub repaired: u64,
+}
+
+/// Audits a database, in any role that may read everything; with `repair`, in its owner's.
+///
+/// # Errors
+/// If the database cannot be read, or a repair cannot be written. Whatever is wrong in it is no error.
+pub async fn audit(
+    database: &PgConnectOptions,
+    house: &House,
+    repair: bool,
+    listener: &mut dyn Listener,
+) -> Result<Tally, sqlx::Error> {
+    let mut connection = connect_alone(&by_key(database)).await?;
+    let repairer = if repair { Some(Repairer::connect(database, house.clone()).await?) } else { None };
+    store::begin_snapshot(&mut connection).await?;
+    let total = scan::sum_heads(&mut connection).await?;
+    listener.begin(u64::try_from(total).unwrap_or(0));
+    let mut audit = Audit { connection, repairer, report: Report { house, listener, tally: Tally::default() } };
+    audit.go_through_accounts().await?;
+    audit.look_for_strays().await?;
+    let Audit { connection, report, .. } = audit;
+    connection.close().await?;
+    Ok(report.tally)
+}
+
+struct Audit<'a> {
+    connection: PgConnection,
+    repairer: Option<Repairer>,
+    report: Report<'a>,
+}
+
+/// What is told and counted.
+struct Report<'a> {
+    house: &'a House,
+    listener: &'a mut dyn Listener,
+    tally: Tally,
+}
+
+/// What is stored about some accounts that follow each other.
+struct Chunk {
+    after: AccountId,
+    up_to: AccountId,
+    heads: BTreeMap<AccountId, Account>,
+    shelves: Shelves,
+    /// Accounts whose rows were read by themselves, because those of the chunk could not be.
+    apart: BTreeMap<AccountId, Shelves>,
+    /// Accounts whose rows or heads cannot be understood, and why.
+    unreadable: BTreeMap<AccountId, String>,
+}
+
+impl Report<'_> {
+    fn tell(&mut self, difference: &Difference) {
+        self.tally.differences += 1;
+        self.tally.remaining += 1;
+        self.listener.found(difference);
+    }
+
+    fn begin(&self, account_id: AccountId) -> Check {
+        Check::new(account_id, (self.house)().into_projections())
+    }
+
+    /// Ends an account's check; whether its rows should be built anew, and how many differences that removes.
+    fn finish(&mut self, check: Check, chunk: &Chunk) -> Option<(AccountId, u64)> {
+        let account_id = check.account_id();
+        self.tally.accounts += 1;
+        if let Some(why) = chunk.unreadable.get(&account_id) {
+            let what = format!("rows of account {} cannot be understood: {why}", account_id.0);
+            self.tell(&Difference { account_id, nature: Nature::Projection, what });
+            return Some((account_id, 1));
+        }
+        let mut differences = 0;
+        let stored = chunk.apart.get(&account_id).unwrap_or(&chunk.shelves);
+        let outcome = check.finish(chunk.heads.get(&account_id), stored, &mut |difference| {
+            differences += u64::from(difference.nature == Nature::Projection);
+            self.tell(&difference);
+        });
+        let Outcome { is_sound: _, differs } = outcome;
+        differs.then_some((account_id, differences))
+    }
+}
+
+impl Audit<'_> {
+    async fn go_through_accounts(&mut self) -> Result<(), sqlx::Error> {
+        let mut after = AccountId(Uuid::nil());
+        loop {
+            let chunk = self.load_chunk(after).await?;
+            after = chunk.up_to;
+            self.check_chunk(chunk).await?;
+            if after.0.is_max() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads what is stored about the next accounts.
+    async fn load_chunk(&mut self, after: AccountId) -> Result<Chunk, sqlx::Error> {
+        let (most_accounts, most_entries) = CHUNK;
+        let mut rows = scan::scan_accounts(&mut self.connection, after, most_accounts).await?;
+        let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < most_accounts);
+        let mut entries = 0_i64;
+        let fits = |(_, head): &&(AccountId, Result<Account, sqlx::Error>)| {
+            entries = entries.saturating_add(head.as_ref().map_or(0, |account| account.head));
+            entries <= most_entries
+        };
+        let count = rows.iter().take_while(fits).count().max(1);
+        let up_to = match rows.get(count - 1) {
+            Some((account_id, _)) if count < rows.len() || !is_last => *account_id,
+            // Entries of accounts without a head may come after the last head.
+            _ => AccountId(Uuid::max()),
+        };
+        rows.truncate(count);
+        let (mut heads, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
+        let ids: Vec<AccountId> = rows.iter().map(|(account_id, _)| *account_id).collect();
+        for (account_id, head) in rows {
+            match head {
+                Ok(head) => drop(heads.insert(account_id, head)),
+                Err(error) => drop(unreadable.insert(account_id, error.to_string())),
+            }
+        }
+        let mut shelves = (self.report.house)().into_projections();
+        let mut apart = BTreeMap::new();
+        match shelves.load_whole(&mut self.connection, &ids).await {
+            Ok(()) => {}
+            Err(error) if is_unreadable(&error) => {
+                shelves = (self.report.house)().into_projections();
+                for account_id in ids {
+                    let mut own = (self.report.house)().into_projections();
+                    match own.load_whole(&mut self.connection, &[account_id]).await {
+                        Ok(()) => drop(apart.insert(account_id, own)),
+                        Err(error) if is_unreadable(&error) => {
+                            unreadable.insert(account_id, error.to_string());
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Chunk { after, up_to, heads, shelves, apart, unreadable })
+    }
+
+    /// Goes through the entries of a chunk's accounts.
+    async fn check_chunk(&mut self, chunk: Chunk) -> Result<(), sqlx::Error> {
+        let heads: BTreeSet<AccountId> = chunk.heads.keys().chain(chunk.unreadable.keys()).copied().collect();
+        let known: Vec<AccountId> = heads.iter().copied().collect();
+        let dossiers = store::find_dossiers(&mut self.connection, &known).await?;
+        let dossiers: BTreeSet<AccountId> = dossiers.into_iter().collect();
+        let mut waiting = known.into_iter().peekable();
+        let mut open: Option<Check> = None;
+        let mut differing = Vec::new();
+        let mut after = EntryId { account_id: chunk.after, account_seq: i64::MAX };
+        let end = EntryId { account_id: chunk.up_to, account_seq: i64::MAX };
+        while after < end {
+            let mut notes = Notes::default();
+            let mut count = 0;
+            let mut place = end;
+            let mut rows = scan::scan_entries(&mut self.connection, after, chunk.up_to, PAGE);
+            while let Some(row) = rows.try_next().await? {
+                count += 1;
+                place = row.id;
+                if open.as_ref().is_none_or(|check| check.account_id() != row.id.account_id) {
+                    differing.extend(open.take().and_then(|check| self.report.finish(check, &chunk)));
+                    // Heads before this account have no entries at all.
+                    while let Some(account_id) = waiting.next_if(|account_id| *account_id <= row.id.account_id) {
+                        if account_id < row.id.account_id {
+                            let check = self.report.begin(account_id);
+                            differing.extend(self.report.finish(check, &chunk));
+                        }
+                    }
+                    open = Some(self.report.begin(row.id.account_id));
+                }
+                if let Some(check) = &mut open {
+                    check.take(row, &mut notes, &mut |difference| self.report.tell(&difference));
+                }
+            }
+            drop(rows);
+            let up_to = if count < PAGE { end } else { place };
+            self.look_up(notes, after, up_to, &dossiers).await?;
+            self.report.tally.entries += u64::try_from(count).unwrap_or(0);
+            self.report.listener.read(self.report.tally.entries);
+            after = up_to;
+        }
+        differing.extend(open.and_then(|check| self.report.finish(check, &chunk)));
+        for account_id in waiting {
+            let check = self.report.begin(account_id);
+            differing.extend(self.report.finish(check, &chunk));
+        }
+        self.repair_all(differing).await
+    }
+
+    /// Looks up what a page of entries names.
+    async fn look_up(
+        &mut self,
+        notes: Notes,
+        after: EntryId,
+        up_to: EntryId,
+        dossiers: &BTreeSet<AccountId>,
+    ) -> Result<(), sqlx::Error> {
+        let Notes { references, accepted, versions, crowded } = notes;
+        self.compare_activities(&accepted, after, up_to, dossiers).await?;
+        if !references.is_empty() {
+            let named = references.iter().map(|(named, _)| *named);
+            for place in store::find_missing_entries(&mut self.connection, named).await? {
+                if let Some((named, by)) = references.get(place) {
+                    self.damage(*by, format!("entry {by}: it names entry {named}, which does not exist"));
+                }
+            }
+        }
+        if !versions.is_empty() {
+            let named = versions.iter().map(|(_, program_id, version)| (program_id, *version));
+            for place in store::find_missing_versions(&mut self.connection, named).await? {
+                if let Some((by, program_id, version)) = versions.get(place) {
+                    let what = format!("entry {by}: version {version} of program {program_id} has no document");
+                    self.tell_source(by.account_id, what);
+                }
+            }
+        }
+        for account_id in crowded {
+            for account_seq in scan::find_doubled_keys(&mut self.connection, account_id).await? {
+                let id = EntryId { account_id, account_seq };
+                self.damage(id, format!("entry {id}: its idempotency key was used before"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares a page's accepted activities with their rows, both in the same order.
+    async fn compare_activities(
+        &mut self,
+        accepted: &[Accepted],
+        after: EntryId,
+        up_to: EntryId,
+        dossiers: &BTreeSet<AccountId>,
+    ) -> Result<(), sqlx::Error> {
+        let mut accepted = accepted.iter().peekable();
+        let report = &mut self.report;
+        let mut tell = |id: EntryId, what: String| {
+            report.tell(&Difference { account_id: id.account_id, nature: Nature::Source, what });
+        };
+        let mut rows = store::scan_activities(&mut self.connection, after, up_to);
+        let mut next = rows.try_next().await?;
+        loop {
+            let (entry, row) = match (accepted.peek(), next.take()) {
+                (None, None) => return Ok(()),
+                (Some(entry), Some(row)) if entry.id < row.id => {
+                    next = Some(row);
+                    (accepted.next(), None)
+                }
+                (Some(entry), Some(row)) if entry.id == row.id => (accepted.next(), Some(row)),
+                (_, Some(row)) => (None, Some(row)),
+                (Some(_), None) => (accepted.next(), None),
+            };
+            match (entry, &row) {
+                (Some(entry), Some(row)) => compare_activity(entry, row, |what| tell(entry.id, what)),
+                // Whoever has no dossier was forgotten, with all that is erasable.
+                (Some(entry), None) if dossiers.contains(&entry.id.account_id) => {
+                    tell(entry.id, format!("entry {}: the row of its activity is missing", entry.id));
+                }
+                (None, Some(row)) => {
+                    tell(row.id, format!("entry {}: an activity's row names it, and it accepted none", row.id));
+                }
+                _ => {}
+            }
+            if row.is_some() {
+                next = rows.try_next().await?;
+            }
+        }
+    }
+
+    fn damage(&mut self, id: EntryId, what: String) {
+        self.report.tell(&Difference { account_id: id.account_id, nature: Nature::Ledger, what });
+    }
+
+    fn tell_source(&mut self, account_id: AccountId, what: String) {
+        self.report.tell(&Difference { account_id, nature: Nature::Source, what });
+    }
+
+    /// Looks for rows that no account led to.
+    async fn look_for_strays(&mut self) -> Result<(), sqlx::Error> {
+        store::plan_for_whole_tables(&mut self.connection).await?;
+        let mut headless: BTreeMap<AccountId, u64> = BTreeMap::new();
+        let mut rows = store::scan_headless_rows(&mut self.connection);
+        while let Some(stray) = rows.try_next().await? {
+            let account_id = stray.account_id;
+            let what = format!("{} of account {}, which has no head", stray.what, account_id.0);
+            self.report.tell(&Difference { account_id, nature: Nature::Projection, what });
+            if self.repairer.is_some() {
+                *headless.entry(account_id).or_insert(0) += 1;
+            }
+        }
+        drop(rows);
+        let mut rows = store::scan_stray_sources(&mut self.connection);
+        while let Some(stray) = rows.try_next().await? {
+            let what = format!("account {}: {}", stray.account_id.0, stray.what);
+            self.report.tell(&Difference { account_id: stray.account_id, nature: Nature::Source, what });
+        }
+        drop(rows);
+        self.repair_all(headless.into_iter().collect()).await
+    }
+
+    async fn repair_all(&mut self, differing: Vec<(AccountId, u64)>) -> Result<(), sqlx::Error> {
+        let Some(repairer) = &mut self.repairer else { return Ok(()) };
+        for (account_id, differences) in differing {
+            if repairer.repair(account_id).await? {
+                self.report.tally.repaired += 1;
+                self.report.tally.remaining -= differences.min(self.report.tally.remaining);
+                self.report.listener.repaired(account_id);
+            } else {
+                self.report.listener.not_repaired(account_id);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether rows were read and not understood, as damaged ones are.
+fn is_unreadable(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+}
+
+fn compare_activity(entry: &Accepted, row: &store::StoredActivity, mut tell: impl FnMut(String)) {
+    let id = entry.id;
+    let mut compare = |column: &str, by_entry: String, as_stored: String| {
+        if by_entry != as_stored {
+            tell(format!("activity of entry {id}: {column} is {by_entry} by the entry, {as_stored} as stored"));
+        }
+    };
+    let number = |number: Option<i64>| number.map_or_else(|| "none".to_owned(), |number| number.to_string());
+    compare("purchase_seq", number(entry.purchase), number(row.purchase));
+    compare("amount", entry.amount.to_string(), row.amount.to_string());
+    compare("happened_at", entry.happened_at.to_string(), row.happened_at.to_string());
+    compare("recorded_at", entry.recorded_at.to_string(), row.recorded_at.to_string());
+    // The ledger knows an activity's id by its hash alone.
+    let hash = ActivityId::try_from(row.activity_id.as_str()).ok().map(|id| activities::key_hash(&id));
+    if hash.is_none() || hash != entry.key_hash {
+        tell(format!("activity of entry {id}: its id is not the one that was accepted"));
+    }
+}

@@ -1,0 +1,67 @@
+//! Building an account's rows anew from its entries, while the service runs.
+
+use futures_util::TryStreamExt as _;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
+
+use super::PAGE;
+use super::model::{Check, Notes};
+use crate::book::House;
+use crate::book::store::scan;
+use crate::database::{Traced as _, by_key, connect_alone};
+use crate::ids::{AccountId, EntryId};
+
+/// Repairs accounts, one at a time, each in a transaction of its own.
+pub(super) struct Repairer {
+    connection: PgConnection,
+    house: House,
+}
+
+impl Repairer {
+    pub(super) async fn connect(database: &PgConnectOptions, house: House) -> Result<Self, sqlx::Error> {
+        // What is read after the lock must be what the lock waited for.
+        let isolation = [("default_transaction_isolation", "read committed")];
+        let connection = connect_alone(&by_key(database).options(isolation)).await?;
+        Ok(Self { connection, house })
+    }
+
+    /// Writes an account's head and rows as its entries say they are; whether it was done. It is not where the entries
+    /// are damaged, since nobody can tell what they said.
+    pub(super) async fn repair(&mut self, account_id: AccountId) -> Result<bool, sqlx::Error> {
+        let mut transaction = self.connection.begin().traced("BEGIN").await?;
+        // Whoever writes to the account waits here, and reads after this what is written below.
+        let head = scan::lock_account(&mut transaction, account_id).await?.unwrap_or(0);
+        let mut check = Check::new(account_id, (self.house)().into_projections());
+        let mut after = EntryId { account_id, account_seq: 0 };
+        loop {
+            // What entries name elsewhere is the audit's to look up.
+            let (mut notes, mut count) = (Notes::default(), 0);
+            let mut rows = scan::scan_entries(&mut transaction, after, account_id, PAGE);
+            while let Some(row) = rows.try_next().await? {
+                (count, after) = (count + 1, row.id);
+                check.take(row, &mut notes, &mut |_| {});
+            }
+            if count < PAGE {
+                break;
+            }
+        }
+        let folded = check.into_folded().filter(|(account, _)| {
+            // A head beyond the last entry says that entries are gone: to write it anew would hide that.
+            account.as_ref().map_or(0, |account| account.head) >= head
+        });
+        let Some((account, mut shelves)) = folded else {
+            transaction.rollback().traced("ROLLBACK").await?;
+            return Ok(false);
+        };
+        shelves.delete_rows(&mut transaction, account_id).await?;
+        match account {
+            Some(account) => {
+                scan::restore_account(&mut transaction, &account).await?;
+                shelves.write(&mut transaction).await?;
+            }
+            None => scan::delete_account(&mut transaction, account_id).await?,
+        }
+        transaction.commit().traced("COMMIT").await?;
+        Ok(true)
+    }
+}

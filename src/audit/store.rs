@@ -1,0 +1,197 @@
+//! The audit's SQL: rows that belong to entries or accounts, looked up for many at once.
+
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use jiff::Timestamp;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::database::Traced as _;
+use crate::ids::{AccountId, EntryId, ProgramId};
+
+/// Begins the snapshot that all of an audit sees.
+///
+/// # Errors
+/// If the database cannot be reached.
+pub(super) async fn begin_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let begin = sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    begin.execute(connection).traced("BEGIN").await.map(drop)
+}
+
+/// From here on statements go through whole tables, on a connection that was made for lookups by key.
+///
+/// # Errors
+/// If the statement fails.
+pub(super) async fn plan_for_whole_tables(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let set = "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on;
+               SET LOCAL plan_cache_mode = auto";
+    sqlx::raw_sql(set).execute(connection).traced("SET").await.map(drop)
+}
+
+/// An activity as stored.
+pub(super) struct StoredActivity {
+    pub(super) id: EntryId,
+    pub(super) activity_id: String,
+    pub(super) purchase: Option<i64>,
+    pub(super) amount: i64,
+    pub(super) happened_at: Timestamp,
+    pub(super) recorded_at: Timestamp,
+}
+
+/// Activities by account and entry, after one place and up to another.
+pub(super) fn scan_activities(
+    connection: &mut PgConnection,
+    after: EntryId,
+    up_to: EntryId,
+) -> BoxStream<'_, Result<StoredActivity, sqlx::Error>> {
+    let rows = sqlx::query!(
+        "SELECT account_id, account_seq, activity_id, purchase_seq, amount, happened_at, recorded_at FROM activities
+         WHERE (account_id, account_seq) > ($1, $2) AND (account_id, account_seq) <= ($3, $4)
+         ORDER BY account_id, account_seq",
+        after.account_id.0,
+        after.account_seq,
+        up_to.account_id.0,
+        up_to.account_seq,
+    );
+    let rows = rows.map(|row| StoredActivity {
+        id: EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq },
+        activity_id: row.activity_id,
+        purchase: row.purchase_seq,
+        amount: row.amount,
+        happened_at: row.happened_at.to_jiff(),
+        recorded_at: row.recorded_at.to_jiff(),
+    });
+    rows.fetch(connection).boxed()
+}
+
+/// Those of the accounts that have a dossier.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn find_dossiers(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<Vec<AccountId>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query_scalar!("SELECT account_id FROM customers WHERE account_id = ANY($1)", &ids);
+    let rows = rows.fetch_all(connection).traced("SELECT customers").await?;
+    Ok(rows.into_iter().map(AccountId).collect())
+}
+
+/// The places of those entries in the list that do not exist.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn find_missing_entries(
+    connection: &mut PgConnection,
+    entries: impl Iterator<Item = EntryId>,
+) -> Result<Vec<usize>, sqlx::Error> {
+    let (accounts, seqs): (Vec<Uuid>, Vec<i64>) = entries.map(|id| (id.account_id.0, id.account_seq)).unzip();
+    let rows = sqlx::query_scalar!(
+        r#"SELECT u.place AS "place!" FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS u (account_id, seq, place)
+           WHERE NOT EXISTS (
+               SELECT FROM ledger_entries e WHERE e.account_id = u.account_id AND e.account_seq = u.seq
+           ) ORDER BY u.place"#,
+        &accounts,
+        &seqs,
+    )
+    .fetch_all(connection)
+    .traced("SELECT ledger_entries")
+    .await?;
+    Ok(rows.into_iter().map(|place| usize::try_from(place - 1).unwrap_or(usize::MAX)).collect())
+}
+
+/// The places of those program versions in the list that have no document.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn find_missing_versions(
+    connection: &mut PgConnection,
+    versions: impl Iterator<Item = (&ProgramId, i32)>,
+) -> Result<Vec<usize>, sqlx::Error> {
+    let (programs, numbers): (Vec<&str>, Vec<i32>) =
+        versions.map(|(program_id, version)| (program_id.as_str(), version)).unzip();
+    let rows = sqlx::query_scalar!(
+        r#"SELECT u.place AS "place!" FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS u (program_id, version, place)
+           WHERE NOT EXISTS (
+               SELECT FROM program_versions v WHERE v.program_id = u.program_id AND v.version = u.version
+           ) ORDER BY u.place"#,
+        &programs as _,
+        &numbers,
+    )
+    .fetch_all(connection)
+    .traced("SELECT program_versions")
+    .await?;
+    Ok(rows.into_iter().map(|place| usize::try_from(place - 1).unwrap_or(usize::MAX)).collect())
+}
+
+/// A row that points at nothing, or at what does not point back.
+pub(super) struct Stray {
+    pub(super) account_id: AccountId,
+    pub(super) what: String,
+}
+
+/// Projected rows of accounts that have no head.
+pub(super) fn scan_headless_rows(connection: &mut PgConnection) -> BoxStream<'_, Result<Stray, sqlx::Error>> {
+    let rows = sqlx::query!(
+        r#"SELECT t.account_id AS "account_id!", t.what AS "what!" FROM (
+               SELECT account_id, format('lot %s', lot_seq) AS what FROM lots
+               UNION ALL SELECT account_id, format('hold %s', hold_seq) FROM holds
+               UNION ALL SELECT account_id, 'earnings' FROM earnings
+               UNION ALL SELECT account_id, format('reversal of entry %s', entry_seq) FROM reversals
+               UNION ALL SELECT account_id, 'standing' FROM standings
+               UNION ALL SELECT account_id, 'referral' FROM referrals
+               UNION ALL SELECT account_id, format('referral code of campaign %s', campaign_id) FROM referral_codes
+               UNION ALL SELECT account_id, 'program' FROM programs
+           ) t
+           WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.account_id = t.account_id) ORDER BY 1, 2"#,
+    );
+    rows.map(|row| Stray { account_id: AccountId(row.account_id), what: row.what }).fetch(connection).boxed()
+}
+
+/// Rows of names, dossiers and what stands beside entries, that point at nothing or at what does not point back. Codes
+/// and activities of a customer without a dossier, who was forgotten, are none.
+pub(super) fn scan_stray_sources(connection: &mut PgConnection) -> BoxStream<'_, Result<Stray, sqlx::Error>> {
+    let rows = sqlx::query!(
+        r#"SELECT n.account_id AS "account_id!", format('a name in space %s of program %s belongs to no account', n.space, n.program_id) AS "what!"
+           FROM names n LEFT JOIN accounts a ON a.account_id = n.account_id WHERE a.account_id IS NULL
+           UNION ALL
+           SELECT n.account_id, 'a name of a customer belongs to an account without that dossier'
+           FROM names n JOIN accounts a ON a.account_id = n.account_id
+           LEFT JOIN customers c ON c.account_id = n.account_id AND c.program_id = n.program_id
+            AND c.customer_id = n.name
+           WHERE n.space = 'customer' AND c.account_id IS NULL
+           UNION ALL
+           SELECT n.account_id, 'a name of a program belongs to an account that is not the program''s'
+           FROM names n JOIN accounts a ON a.account_id = n.account_id
+           LEFT JOIN programs p ON p.account_id = n.account_id AND p.program_id = n.program_id
+           WHERE n.space = 'program' AND p.account_id IS NULL
+           UNION ALL
+           SELECT n.account_id, 'a referral code''s name belongs to an account without that code'
+           FROM names n JOIN accounts a ON a.account_id = n.account_id
+           LEFT JOIN referral_codes r ON r.account_id = n.account_id AND r.code = n.name
+           WHERE n.space = 'referral_code' AND r.account_id IS NULL
+           UNION ALL
+           SELECT c.account_id, 'a dossier of an account that does not exist'
+           FROM customers c LEFT JOIN accounts a ON a.account_id = c.account_id WHERE a.account_id IS NULL
+           UNION ALL
+           SELECT c.account_id, 'a dossier whose customer''s name is missing or another''s'
+           FROM customers c LEFT JOIN names n ON n.program_id = c.program_id AND n.space = 'customer'
+            AND n.name = c.customer_id
+           WHERE n.account_id IS DISTINCT FROM c.account_id
+           UNION ALL
+           SELECT r.account_id, 'a referral code whose name is missing or another''s'
+           FROM referral_codes r JOIN customers c ON c.account_id = r.account_id
+           LEFT JOIN names n ON n.program_id = c.program_id AND n.space = 'referral_code' AND n.name = r.code
+           WHERE n.account_id IS DISTINCT FROM r.account_id
+           UNION ALL
+           SELECT m.account_id, 'a consent of a customer without a dossier'
+           FROM marketing_consents m LEFT JOIN customers c ON c.account_id = m.account_id WHERE c.account_id IS NULL
+           UNION ALL
+           SELECT t.account_id, format('a note beside entry %s, which does not exist', t.account_seq)
+           FROM entry_notes t
+           LEFT JOIN ledger_entries e ON e.account_id = t.account_id AND e.account_seq = t.account_seq
+           WHERE e.account_id IS NULL"#,
+    );
+    rows.map(|row| Stray { account_id: AccountId(row.account_id), what: row.what }).fetch(connection).boxed()
+}

@@ -1,0 +1,192 @@
+//! The statements that go through the whole book, and the one that puts a head right: for audits and repairs.
+
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{AccountColumns, AccountRow, EntryRow};
+use crate::book::account::Account;
+use crate::book::command::Defect;
+use crate::book::entry::Entry;
+use crate::database::Traced as _;
+use crate::ids::{AccountId, EntryId};
+
+/// A ledger row as an audit reads it: with what is beside the entry, and readable or not.
+#[derive(Debug)]
+pub struct ScannedEntry {
+    /// Whose row, and its number there.
+    pub id: EntryId,
+    /// The `kind` column.
+    pub kind: String,
+    /// The layout of the hash.
+    pub hash_version: i16,
+    /// The hash as stored.
+    pub content_hash: Vec<u8>,
+    /// The entry, or why it cannot be read.
+    pub entry: Result<Entry, Defect>,
+}
+
+/// Entries by account and number, after one place and up to another, and no more than `limit`. Rows are read as they
+/// are taken.
+pub fn scan_entries(
+    connection: &mut PgConnection,
+    after: EntryId,
+    up_to: AccountId,
+    limit: i64,
+) -> BoxStream<'_, Result<ScannedEntry, sqlx::Error>> {
+    let rows = sqlx::query!(
+        // As text, the detail is parsed once, and one that cannot be is known to be one.
+        r#"SELECT account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail::text AS "detail!",
+                  command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at,
+                  recorded_at, hash_version, content_hash
+           FROM ledger_entries
+           WHERE (account_id, account_seq) > ($1, $2) AND account_id <= $3
+           ORDER BY account_id, account_seq LIMIT $4"#,
+        after.account_id.0,
+        after.account_seq,
+        up_to.0,
+        limit,
+    );
+    let rows = rows.map(|row| {
+        let id = EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq };
+        let columns = EntryRow {
+            account_id: row.account_id,
+            account_seq: row.account_seq,
+            program_id: row.program_id,
+            from_pocket: row.from_pocket,
+            to_pocket: row.to_pocket,
+            points: row.points,
+            detail: serde_json::Value::Null,
+            command_id: row.command_id,
+            key_hash: row.key_hash,
+            fingerprint: row.fingerprint,
+            actor: row.actor,
+            reason: row.reason,
+            policy_version: row.policy_version,
+            causes: row.causes,
+            trace_id: row.trace_id,
+            effective_at: row.effective_at,
+            recorded_at: row.recorded_at,
+            content_hash: Vec::new(),
+        };
+        let entry = serde_json::from_str(&row.detail)
+            .map_err(|error| Defect::new(format!("entry {id}: {error}")))
+            .and_then(|detail| columns.with_detail(detail));
+        ScannedEntry { id, kind: row.kind, hash_version: row.hash_version, content_hash: row.content_hash, entry }
+    });
+    rows.fetch(connection).boxed()
+}
+
+/// Heads by account, after one, and no more than `limit`; each readable or not.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn scan_accounts(
+    connection: &mut PgConnection,
+    after: AccountId,
+    limit: i64,
+) -> Result<Vec<(AccountId, Result<Account, sqlx::Error>)>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        AccountRow,
+        "SELECT account_id, program_id, kind, head, effective_at, next_due_at,
+                issued, owed, pending, available, held, redeemed, expired, cancelled
+         FROM accounts WHERE account_id > $1 ORDER BY account_id LIMIT $2",
+        after.0,
+        limit,
+    )
+    .fetch_all(connection)
+    .traced("SELECT accounts")
+    .await?;
+    Ok(rows.into_iter().map(|row| (AccountId(row.account_id), Account::try_from(row))).collect())
+}
+
+/// How many entries there are by the heads.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn sum_heads(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT coalesce(sum(head), 0)::bigint AS "sum!" FROM accounts"#)
+        .fetch_one(connection)
+        .traced("SELECT accounts")
+        .await
+}
+
+/// Locks one account, if it has a head; how many entries it has by that.
+///
+/// # Errors
+/// If the statement fails.
+pub async fn lock_account(connection: &mut PgConnection, account_id: AccountId) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT head FROM accounts WHERE account_id = $1 FOR UPDATE", account_id.0)
+        .fetch_optional(connection)
+        .traced("SELECT accounts")
+        .await
+}
+
+/// Writes a head as its entries say it is. A locked row is changed and not replaced, since whoever waits for its lock
+/// would find it gone.
+///
+/// # Errors
+/// If the statement fails.
+pub async fn restore_account(connection: &mut PgConnection, account: &Account) -> Result<(), sqlx::Error> {
+    let rows = AccountColumns::from_iter([account]);
+    let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &rows.pockets;
+    sqlx::query!(
+        "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
+             available, held, redeemed, expired, cancelled)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::timestamptz[],
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
+             $14::bigint[])
+         ON CONFLICT (account_id) DO UPDATE SET program_id = excluded.program_id, kind = excluded.kind,
+             head = excluded.head, effective_at = excluded.effective_at, next_due_at = excluded.next_due_at,
+             issued = excluded.issued, owed = excluded.owed, pending = excluded.pending,
+             available = excluded.available, held = excluded.held, redeemed = excluded.redeemed,
+             expired = excluded.expired, cancelled = excluded.cancelled",
+        &rows.account_id,
+        &rows.program_id,
+        &rows.kind as _,
+        &rows.head,
+        &rows.effective_at as _,
+        &rows.next_due_at as _,
+        issued,
+        owed,
+        pending,
+        available,
+        held,
+        redeemed,
+        expired,
+        cancelled,
+    )
+    .execute(connection)
+    .traced("INSERT accounts")
+    .await?;
+    Ok(())
+}
+
+/// Removes the head of an account that has no entries.
+///
+/// # Errors
+/// If the statement fails.
+pub async fn delete_account(connection: &mut PgConnection, account_id: AccountId) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM accounts WHERE account_id = $1", account_id.0)
+        .execute(connection)
+        .traced("DELETE accounts")
+        .await?;
+    Ok(())
+}
+
+/// Keys that were used more than once on an account.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn find_doubled_keys(connection: &mut PgConnection, account_id: AccountId) -> Result<Vec<i64>, sqlx::Error> {
+    let id: Uuid = account_id.0;
+    sqlx::query_scalar!(
+        r#"SELECT max(account_seq) AS "seq!" FROM ledger_entries WHERE account_id = $1 AND key_hash IS NOT NULL
+           GROUP BY key_hash HAVING count(*) > 1"#,
+        id,
+    )
+    .fetch_all(connection)
+    .traced("SELECT ledger_entries")
+    .await
+}

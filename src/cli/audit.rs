@@ -1,0 +1,182 @@
+//! `goldbook audit`: whether everything that is kept is what the ledger says, asked of the database itself.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use sqlx::postgres::PgConnectOptions;
+
+use super::CliError;
+use super::error::with_causes;
+use super::output::{grouped, print};
+use super::progress::Progress;
+use crate::audit::model::Difference;
+use crate::audit::{Listener, Tally, audit};
+use crate::database::check_schema;
+use crate::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, connect_options_of_running};
+use crate::ids::AccountId;
+use crate::programs::store::Catalogue;
+use crate::server;
+
+/// What `goldbook audit --help` says after the options.
+const HELP: &str = "\
+Reads every entry of the ledger from one snapshot, builds balances, lots, holds,
+tiers, referrals and all else that is kept beside it anew, in the code that
+wrote it, and tells each difference: where, what, and by how much. It also
+checks that no entry is missing or changed (numbers without a gap, content
+hashes), that points are conserved after each, that idempotency keys were used
+once, and that names, dossiers and activities belong to entries that exist.
+
+The service may run meanwhile, and is not held up.
+
+--repair builds the rows of accounts that differ anew from their entries, one
+account at a time, while the service runs. Entries are never changed: an account
+whose entries are damaged is told and left as it is. It needs the owner's role.
+
+Examples:
+  goldbook audit
+  goldbook audit --database-url postgres://goldbook_service@db/goldbook
+  goldbook audit --repair --database-url postgres://goldbook_owner@db/goldbook
+
+Exit status: 0 if nothing differs, or all that did is repaired; 1 if anything
+does; 2 for wrong usage, or if the audit could not come to its end.";
+
+/// Check that everything kept is what the ledger's entries say, and repair what is not.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub struct AuditArgs {
+    /// The database: in the service's role, or with --repair in the owner's. Without it, the one that a service runs in
+    /// the data directory.
+    #[arg(long, env = "GOLDBOOK_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<PgConnectOptions>,
+    /// The data directory of a running service with a database of its own.
+    #[arg(long, env = "GOLDBOOK_DATA_DIR", value_name = "DIR", default_value = ".goldbook")]
+    data_dir: PathBuf,
+    /// Build rows that differ anew from the entries.
+    #[arg(long)]
+    repair: bool,
+    /// How many differences to tell; all are counted.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    max_differences: u64,
+}
+
+/// Audits.
+///
+/// # Errors
+/// If anything differs, or the audit cannot come to its end.
+pub async fn run(args: AuditArgs) -> Result<(), CliError> {
+    let not_run = |why: String| CliError::NotRun(format!("the audit did not come to its end: {why}"));
+    let database = match &args.database_url {
+        Some(database) => database.clone(),
+        None => {
+            let role = if args.repair { OWNER_ROLE } else { SERVICE_ROLE };
+            connect_options_of_running(&args.data_dir, role).map_err(|error| {
+                CliError::NotRun(format!(
+                    "no service runs a database in {} ({error}): name one with --database-url, or the directory with \
+                     --data-dir",
+                    args.data_dir.display()
+                ))
+            })?
+        }
+    };
+    check_schema(&database).await.map_err(|error| not_run(with_causes(&error)))?;
+    let house = server::house(&Catalogue::default());
+    let begun = Instant::now();
+    let mut teller = Teller { progress: None, left: args.max_differences, failed: None };
+    let outcome = audit(&database, &house, args.repair, &mut teller).await;
+    if let Some(progress) = teller.progress.take() {
+        progress.end();
+    }
+    let tally = outcome.map_err(|error| not_run(with_causes(&error)))?;
+    let told = match teller.failed {
+        None => summarize(&tally, begun.elapsed().as_secs_f64(), args.max_differences),
+        Some(error) => Err(error),
+    };
+    match told {
+        // The answer is the exit code, also for those who only read the first lines.
+        Ok(()) | Err(CliError::ReaderLeft) => {}
+        Err(error) => return Err(error),
+    }
+    match tally.remaining {
+        0 => Ok(()),
+        1 => Err(CliError::Incomplete("1 difference".to_owned())),
+        differences => Err(CliError::Incomplete(format!("{} differences", grouped(differences)))),
+    }
+}
+
+fn summarize(tally: &Tally, seconds: f64, told: u64) -> Result<(), CliError> {
+    let Tally { entries, accounts, differences, repaired, remaining } = *tally;
+    if differences > told {
+        print(format_args!("… and {} more", grouped(differences - told)))?;
+    }
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "a rate for people"
+    )]
+    let rate = (entries as f64 / seconds.max(0.001)) as u64;
+    print(format_args!(
+        "{} entries of {} accounts in {seconds:.1} s, {} entries/s",
+        grouped(entries),
+        grouped(accounts),
+        grouped(rate)
+    ))?;
+    if differences == 0 {
+        return print("nothing differs");
+    }
+    if repaired > 0 {
+        print(format_args!("{} accounts repaired, {} differences remain", grouped(repaired), grouped(remaining)))?;
+    }
+    Ok(())
+}
+
+/// Prints differences as they are found.
+struct Teller {
+    progress: Option<Progress>,
+    /// How many more to print.
+    left: u64,
+    /// What came in the way of printing; the audit goes on, for its exit code.
+    failed: Option<CliError>,
+}
+
+impl Teller {
+    fn tell(&mut self, line: &str) {
+        if self.failed.is_some() {
+            return;
+        }
+        let printing = || print(line);
+        let printed = match &self.progress {
+            Some(progress) => progress.suspend(printing),
+            None => printing(),
+        };
+        self.failed = printed.err();
+    }
+}
+
+impl Listener for Teller {
+    fn begin(&mut self, entries: u64) {
+        self.progress = Some(Progress::begin("entries", Some(entries)));
+    }
+
+    fn read(&mut self, entries: u64) {
+        if let Some(progress) = &mut self.progress {
+            progress.set(entries);
+        }
+    }
+
+    fn found(&mut self, difference: &Difference) {
+        if self.left > 0 {
+            self.left -= 1;
+            self.tell(&difference.what);
+        }
+    }
+
+    fn repaired(&mut self, account_id: AccountId) {
+        self.tell(&format!("account {}: repaired", account_id.0));
+    }
+
+    fn not_repaired(&mut self, account_id: AccountId) {
+        self.tell(&format!("account {}: not repaired, since its entries are damaged", account_id.0));
+    }
+}

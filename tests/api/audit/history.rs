@@ -1,0 +1,227 @@
+//! Histories to audit: a busy one by chance, and a small one of which every entry is known.
+
+use goldbook::proto;
+use goldbook::proto::record_activity_request::Activity;
+use goldbook::proto::{adjust_points_request, expiry_rule, vesting_rule};
+use jiff::SignedDuration;
+use tonic::{Code, Status};
+
+use crate::dice::Dice;
+use crate::harness::{SHOP, Service, create_referral, grant_reward, instant, purchase, shop, usd};
+
+/// [`shop`] where points slide, earning is capped and expired points come back.
+fn eventful_shop() -> proto::Program {
+    let points = proto::PointsPolicy {
+        expiry: Some(proto::ExpiryRule { rule: Some(expiry_rule::Rule::Sliding("P60D".to_owned())) }),
+        earning: Some(proto::EarningLimits {
+            per_transaction: None,
+            per_period: vec![proto::PeriodCap { period: proto::CalendarPeriod::Month.into(), points: 2_000 }],
+        }),
+        reinstatement: Some(proto::Reinstatement { within: "P30D".to_owned(), valid_for: "P90D".to_owned() }),
+        hold_for: "P3D".to_owned(),
+        ..Default::default()
+    };
+    proto::Program { points: Some(points), ..shop() }
+}
+
+/// An answer, or none where rules refused; anything else fails the test.
+fn allowed<T>(answer: Result<tonic::Response<T>, Status>) -> Option<T> {
+    const REFUSALS: [Code; 4] = [Code::FailedPrecondition, Code::NotFound, Code::AlreadyExists, Code::OutOfRange];
+    match answer {
+        Ok(response) => Some(response.into_inner()),
+        Err(status) if REFUSALS.contains(&status.code()) => None,
+        Err(status) => panic!("{status:?}"),
+    }
+}
+
+/// Some customers to whom anything happens, in any order, over about two years.
+pub async fn random(seed: u64, steps: u64) -> Service {
+    let service = Service::start().await;
+    service.apply(eventful_shop()).await.unwrap();
+    let mut dice = Dice::of_seed(seed);
+    let mut holds: Vec<(String, String)> = Vec::new();
+    let mut codes: Vec<String> = Vec::new();
+    for step in 0..steps {
+        let customer = format!("c{}", dice.below(6));
+        let key = format!("k{step}");
+        match dice.below(15) {
+            0..=2 => {
+                let hours = i64::try_from(dice.below(150)).unwrap();
+                service.clock.set(service.clock.now() + SignedDuration::from_hours(hours));
+            }
+            3..=4 => drop(allowed(service.rewards().grant_reward(any_grant(&mut dice, &customer, &key)).await)),
+            5..=6 => {
+                let amount = format!("{}.00", dice.below(300));
+                let request = purchase(&customer, &format!("order-{step}"), &amount, service.clock.now());
+                allowed(service.activities().record_activity(request).await);
+            }
+            7 => {
+                let purchase = proto::Refund {
+                    purchase_activity_id: format!("order-{}", dice.below(step + 1)),
+                    amount: Some(usd(&format!("{}.00", 1 + dice.below(60)))),
+                    clawback: 0,
+                };
+                let mut request = purchase_of(&customer, &format!("refund-{step}"), &service);
+                request.activity = Some(Activity::Refund(purchase));
+                allowed(service.activities().record_activity(request).await);
+            }
+            8 => redeem(&service, &customer, 1 + dice.below(120), &key).await,
+            9 => {
+                let request = proto::HoldPointsRequest {
+                    program_id: SHOP.to_owned(),
+                    customer_id: customer.clone(),
+                    points: 1 + i64::try_from(dice.below(90)).unwrap(),
+                    idempotency_key: key,
+                    ..Default::default()
+                };
+                if let Some(held) = allowed(service.rewards().hold_points(request).await) {
+                    holds.push((customer, held.hold.unwrap().hold_id));
+                }
+            }
+            10 if !holds.is_empty() => {
+                let (customer, hold_id) = dice.one_of(&holds).clone();
+                end_hold(&service, &mut dice, customer, hold_id, key).await;
+            }
+            11 => reverse_any(&service, &mut dice, &customer, key).await,
+            12 => adjust(&service, &mut dice, customer, key).await,
+            13 => {
+                let request = proto::CreateReferralCodeRequest {
+                    program_id: SHOP.to_owned(),
+                    customer_id: customer,
+                    campaign_id: "friends".to_owned(),
+                };
+                let code = allowed(service.referrals().create_referral_code(request).await);
+                codes.extend(code.map(|response| response.referral_code.unwrap().code));
+            }
+            _ if !codes.is_empty() => {
+                let code = dice.one_of(&codes).clone();
+                allowed(service.referrals().create_referral(create_referral(&format!("new-{step}"), &code)).await);
+                let request = purchase(&format!("new-{step}"), "first", "20.00", service.clock.now());
+                if dice.below(2) == 0 {
+                    allowed(service.activities().record_activity(request).await);
+                }
+            }
+            _ => {}
+        }
+    }
+    service
+}
+
+fn purchase_of(customer: &str, id: &str, service: &Service) -> proto::RecordActivityRequest {
+    proto::RecordActivityRequest { enrol: false, ..purchase(customer, id, "0.00", service.clock.now()) }
+}
+
+fn any_grant(dice: &mut Dice, customer: &str, key: &str) -> proto::GrantRewardRequest {
+    let vesting = match dice.below(4) {
+        0 => Some(vesting_rule::Rule::After("P10D".to_owned())),
+        1 => Some(vesting_rule::Rule::OnEventWithin("P5D".to_owned())),
+        _ => None,
+    };
+    let after = |period: &str| expiry_rule::After { period: period.to_owned(), round_to: 0 };
+    let expiry = match dice.below(3) {
+        0 => Some(expiry_rule::Rule::After(after("P20D"))),
+        1 => Some(expiry_rule::Rule::Never(())),
+        _ => None,
+    };
+    proto::GrantRewardRequest {
+        vesting: vesting.map(|rule| proto::VestingRule { rule: Some(rule) }),
+        expiry: expiry.map(|rule| proto::ExpiryRule { rule: Some(rule) }),
+        note: if dice.below(3) == 0 { "a note".to_owned() } else { String::new() },
+        ..grant_reward(customer, 1 + i64::try_from(dice.below(400)).unwrap(), key)
+    }
+}
+
+async fn redeem(service: &Service, customer: &str, points: u64, key: &str) {
+    let request = proto::RedeemPointsRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: customer.to_owned(),
+        points: i64::try_from(points).unwrap(),
+        note: String::new(),
+        idempotency_key: key.to_owned(),
+    };
+    allowed(service.rewards().redeem_points(request).await);
+}
+
+async fn end_hold(service: &Service, dice: &mut Dice, customer_id: String, hold_id: String, idempotency_key: String) {
+    let program_id = SHOP.to_owned();
+    if dice.below(2) == 0 {
+        let points = i64::try_from(dice.below(30)).unwrap();
+        let request = proto::CapturePointsRequest { program_id, customer_id, hold_id, points, idempotency_key };
+        allowed(service.rewards().capture_points(request).await);
+    } else {
+        let request = proto::ReleasePointsRequest { program_id, customer_id, hold_id, idempotency_key };
+        allowed(service.rewards().release_points(request).await);
+    }
+}
+
+async fn reverse_any(service: &Service, dice: &mut Dice, customer: &str, key: String) {
+    let request = proto::ListEntriesRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: customer.to_owned(),
+        page_size: 1_000,
+        ..Default::default()
+    };
+    let Some(page) = allowed(service.ledger().list_entries(request).await) else { return };
+    let entry = dice.one_of(&page.entries);
+    let request = proto::ReverseEntryRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: customer.to_owned(),
+        entry_id: entry.entry_id.clone(),
+        points: i64::try_from(dice.below(3) * 10).unwrap(),
+        clawback: i32::try_from(dice.below(4)).unwrap(),
+        expires_at: None,
+        reason: proto::CorrectionReason::Correction.into(),
+        note: String::new(),
+        idempotency_key: key,
+    };
+    allowed(service.rewards().reverse_entry(request).await);
+}
+
+async fn adjust(service: &Service, dice: &mut Dice, customer_id: String, idempotency_key: String) {
+    let points = 1 + i64::try_from(dice.below(50)).unwrap();
+    let change = if dice.below(2) == 0 {
+        adjust_points_request::Change::PointsUp(points)
+    } else {
+        adjust_points_request::Change::PointsDown(points)
+    };
+    let request = proto::AdjustPointsRequest {
+        program_id: SHOP.to_owned(),
+        customer_id,
+        change: Some(change),
+        expiry: None,
+        reason: proto::CorrectionReason::Goodwill.into(),
+        author: "clerk".to_owned(),
+        note: String::new(),
+        idempotency_key,
+    };
+    allowed(service.rewards().adjust_points(request).await);
+}
+
+/// Anna has a code, two lots, a spend and an open hold; Ben came with her code, and bought something.
+pub async fn small() -> Service {
+    let service = Service::start().await;
+    service.apply_shop().await;
+    let code = service.share_code("anna", "friends").await;
+    service.refer("ben", &code).await;
+    service.purchase("ben", "order-1", "250.00").await.unwrap();
+    service.purchase("ben", "order-2", "30.00").await.unwrap();
+    let expires_at = service.clock.now() + SignedDuration::from_hours(24 * 90);
+    let expiry = expiry_rule::Rule::At(instant(expires_at));
+    let first = proto::GrantRewardRequest {
+        expiry: Some(proto::ExpiryRule { rule: Some(expiry) }),
+        note: "thanks".to_owned(),
+        ..grant_reward("anna", 100, "first")
+    };
+    service.rewards().grant_reward(first).await.unwrap();
+    service.grant("anna", 70, "second").await.unwrap();
+    redeem(&service, "anna", 30, "spend").await;
+    let hold = proto::HoldPointsRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: "anna".to_owned(),
+        points: 20,
+        idempotency_key: "hold".to_owned(),
+        ..Default::default()
+    };
+    service.rewards().hold_points(hold).await.unwrap();
+    service
+}
