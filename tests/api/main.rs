@@ -25,6 +25,7 @@ mod health;
 mod immutability;
 mod ledger;
 mod manners;
+mod points;
 mod programs;
 mod referrals;
 mod rewards;
