@@ -1,8 +1,18 @@
 //! Points: lots, vesting, expiry, holds, spends and what undoes them; at random beside a naive model, and by name.
 
+mod batches;
+mod calls;
+mod complaints;
+mod concurrency;
+mod edges;
+mod expiry;
+mod holds;
 mod model;
 mod properties;
+mod requests;
+mod reversals;
 mod steps;
+mod vesting;
 
 use goldbook::proto;
 use goldbook::proto::{expiry_rule, vesting_rule};
