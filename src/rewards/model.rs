@@ -192,7 +192,7 @@ fn window_of(period: CalendarPeriod, at: Timestamp, program: &Program) -> Earnin
 pub fn repay(owed: i64, parts: &[LotPart], policy_version: i32, causes: Vec<EntryId>) -> Option<Post> {
     let lots = first_points(parts, owed);
     let points = sum(&lots);
-    (points > 0).then(|| Post {
+    (points > 0).then_some(Post {
         detail: Detail::DebtRepaid { lots },
         movement: Some(Movement { from: Pocket::Available, to: Pocket::Owed, points }),
         actor: Actor::Rule,
