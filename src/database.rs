@@ -25,7 +25,7 @@ const PRIVILEGES: &[(&str, &str)] = &[
     ("SELECT, INSERT", "ledger_entries, entry_notes, program_versions, marketing_consents, activities"),
     ("SELECT, INSERT, UPDATE", "accounts, programs, customers, standings, referral_codes, referrals"),
     ("SELECT, INSERT, UPDATE", "lots, holds, earnings, reversals"),
-    ("SELECT, INSERT, DELETE", "names"),
+    ("SELECT, INSERT, DELETE", "names, liability_summaries"),
     ("SELECT", "_sqlx_migrations"),
 ];
 

@@ -105,6 +105,8 @@ reasons! {
     CurrencyMismatch => "CURRENCY_MISMATCH",
     /// A balance or a sum would pass what the book can count.
     AmountOverflow => "AMOUNT_OVERFLOW",
+    /// The program has no tier of this id.
+    TierNotFound => "TIER_NOT_FOUND",
     /// The program has no campaign of this id.
     CampaignNotFound => "CAMPAIGN_NOT_FOUND",
     /// The campaign has not begun, has ended, or was taken out of the program.
@@ -157,6 +159,8 @@ reasons! {
     PurchaseUnknown => "PURCHASE_UNKNOWN",
     /// More would be refunded than was paid.
     RefundExceedsPurchase => "REFUND_EXCEEDS_PURCHASE",
+    /// Nothing was summed up by that instant yet.
+    LiabilityUnknown => "LIABILITY_UNKNOWN",
     /// The page token is not one that this method returned for these filters.
     PageTokenInvalid => "PAGE_TOKEN_INVALID",
 }

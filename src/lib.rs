@@ -8,13 +8,16 @@
 //! - [`tiers`]: standing; [`benefits`]: what it entitles to
 //! - [`rewards`]: grants and points; [`referrals`]: who brought whom
 //! - [`activities`]: what customers did, and everything that follows from it
-//! - [`book`]: the one path that every write takes; [`ledger`]: reading what it wrote
+//! - [`imports`]: what they bring along from another system
+//! - [`book`]: the one path that every write takes; [`ledger`]: reading what it wrote; [`liability`]: summing it up
 //! - [`server`]: the service put together; [`cli`]: the program around it
 
 pub mod activities;
 pub mod benefits;
 pub mod customers;
+pub mod imports;
 pub mod ledger;
+pub mod liability;
 pub mod programs;
 pub mod referrals;
 pub mod rewards;

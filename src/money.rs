@@ -135,6 +135,15 @@ impl Rate {
         self.0.is_zero()
     }
 
+    /// A number of things that are worth this much each in major units, in minor units rounded half to even; none if that
+    /// is more than can be counted.
+    #[must_use]
+    pub fn times(self, count: i128, currency: Currency) -> Option<i128> {
+        let product = count.checked_mul(self.0.mantissa())?.checked_mul(10_i128.checked_pow(currency.decimals())?)?;
+        let divisor = 10_i128.checked_pow(self.0.scale())?;
+        Some(divide_half_even(product, divisor))
+    }
+
     /// floor(amount × rate), exactly; none if that is more points than can be counted.
     #[must_use]
     pub fn points_for(self, amount: Money) -> Option<i64> {
@@ -163,6 +172,14 @@ impl From<Rate> for String {
     fn from(rate: Rate) -> Self {
         rate.to_string()
     }
+}
+
+/// A quotient of numbers of zero or more, rounded half to even.
+#[must_use]
+pub const fn divide_half_even(dividend: i128, divisor: i128) -> i128 {
+    let (quotient, rest) = (dividend / divisor, dividend % divisor);
+    let is_up = rest > divisor - rest || (rest == divisor - rest && quotient % 2 == 1);
+    if is_up { quotient + 1 } else { quotient }
 }
 
 #[cfg(test)]

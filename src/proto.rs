@@ -1,6 +1,5 @@
 //! The wire: messages, services and clients generated from `proto/`, whose comments are their documentation.
 
-pub mod entries;
 pub mod fields;
 pub mod stream;
 

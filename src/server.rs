@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding::{Gzip, Zstd};
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -17,18 +18,22 @@ use tonic_health::server::HealthReporter;
 use crate::activities::Activities;
 use crate::activities::store::ActivityShelf;
 use crate::benefits::Benefits;
-use crate::book::{Book, House, Shelves};
+use crate::book::{Book, House, Shelves, settle_dues};
 use crate::clock::Clock;
 use crate::customers::Customers;
 use crate::customers::store::CustomerShelf;
-use crate::database::{Pulse, connect_for_lookups, connect_lazily};
+use crate::database::{Pulse, by_scan, connect_for_lookups, connect_lazily};
+use crate::imports::Imports;
 use crate::ledger::Ledger;
+use crate::liability::{Liability, keep_summing_up};
 use crate::programs::Programs;
 use crate::programs::store::{Catalogue, ProgramShelf};
 use crate::proto::activity_service_server::ActivityServiceServer;
 use crate::proto::benefit_service_server::BenefitServiceServer;
 use crate::proto::customer_service_server::CustomerServiceServer;
+use crate::proto::import_service_server::ImportServiceServer;
 use crate::proto::ledger_service_server::LedgerServiceServer;
+use crate::proto::liability_service_server::LiabilityServiceServer;
 use crate::proto::program_service_server::ProgramServiceServer;
 use crate::proto::referral_service_server::ReferralServiceServer;
 use crate::proto::reward_service_server::RewardServiceServer;
@@ -58,6 +63,10 @@ pub struct Settings {
     pub database: PgConnectOptions,
     /// How many batches are written at a time, each on its own connection.
     pub lanes: usize,
+    /// How often accounts that nobody touches are looked through for what is due; never, if absent.
+    pub settle_every: Option<Duration>,
+    /// How often the liability of programs is summed up; never, if absent.
+    pub sum_up_every: Option<Duration>,
     /// How many connections reads share.
     pub read_connections: u32,
     /// The source of the present.
@@ -96,6 +105,7 @@ pub async fn run(
     let (book, lanes) = Book::open(&settings.database, settings.lanes, &house, &settings.clock);
     let (health, health_service) = tonic_health::server::health_reporter();
     let mut routes = routes(&settings, &book, &pool, &house, catalogue);
+    let background = Background::start(&settings, &book, &pool, &house);
     drop(book);
     let descriptors = [proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
     let all_descriptors = [
@@ -144,11 +154,34 @@ pub async fn run(
     };
     drop(serve);
     watch.abort();
+    drop(background);
     if tokio::time::timeout(DRAIN_TIMEOUT, lanes.close()).await.is_err() {
         tracing::warn!("the book did not close in time");
     }
     pool.close().await;
     Ok(outcome?)
+}
+
+/// What goes on beside the calls, until it is dropped.
+struct Background(Vec<JoinHandle<()>>);
+
+impl Background {
+    fn start(settings: &Settings, book: &Book, pool: &PgPool, house: &House) -> Self {
+        let clock = || settings.clock.clone();
+        let settle = |every| tokio::spawn(settle_dues(pool.clone(), book.clone(), clock(), every));
+        let sum_up = |every| {
+            tokio::spawn(keep_summing_up(by_scan(&settings.database), pool.clone(), house.clone(), clock(), every))
+        };
+        Self(settings.settle_every.map(settle).into_iter().chain(settings.sum_up_every.map(sum_up)).collect())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
 }
 
 /// Every service of the interface, with its limits and compressions.
@@ -175,7 +208,12 @@ fn routes(settings: &Settings, book: &Book, pool: &PgPool, house: &House, catalo
         .add_service(mannered!(TierServiceServer, tiers))
         .add_service(mannered!(ReferralServiceServer, Referrals::new(book.clone(), pool.clone(), clock())))
         .add_service(mannered!(RewardServiceServer, rewards))
-        .add_service(mannered!(LedgerServiceServer, Ledger::new(pool.clone(), &settings.database, clock())))
+        .add_service(mannered!(ImportServiceServer, Imports::new(book.clone())))
+        .add_service(mannered!(LiabilityServiceServer, Liability::new(pool.clone(), clock())))
+        .add_service(mannered!(
+            LedgerServiceServer,
+            Ledger::new(pool.clone(), &settings.database, clock(), house.clone())
+        ))
 }
 
 /// The services of the interface by name, as health knows them; the empty name stands for all.
@@ -188,7 +226,9 @@ const SERVICES: &[&str] = &[
     "goldbook.v1.TierService",
     "goldbook.v1.ReferralService",
     "goldbook.v1.RewardService",
+    "goldbook.v1.ImportService",
     "goldbook.v1.LedgerService",
+    "goldbook.v1.LiabilityService",
 ];
 
 async fn report(health: &HealthReporter, status: ServingStatus) {

@@ -104,6 +104,7 @@ pub const fn code_of(reason: Reason) -> Code {
     match reason {
         Reason::ProgramNotFound
         | Reason::CustomerNotFound
+        | Reason::TierNotFound
         | Reason::CampaignNotFound
         | Reason::ReferralCodeNotFound
         | Reason::ReferralNotFound
@@ -136,7 +137,8 @@ pub const fn code_of(reason: Reason) -> Code {
         | Reason::NothingToReverse
         | Reason::ReinstatementClosed
         | Reason::PurchaseUnknown
-        | Reason::RefundExceedsPurchase => Code::FailedPrecondition,
+        | Reason::RefundExceedsPurchase
+        | Reason::LiabilityUnknown => Code::FailedPrecondition,
     }
 }
 
@@ -145,6 +147,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
     match reason {
         Reason::ProgramNotFound => Some("program_id"),
         Reason::CustomerNotFound | Reason::CustomerAlreadyExists | Reason::ReferralNotFound => Some("customer_id"),
+        Reason::TierNotFound => Some("tier_id"),
         Reason::CampaignNotFound => Some("campaign_id"),
         Reason::ReferralCodeNotFound => Some("code"),
         Reason::EntryNotFound => Some("entry_id"),

@@ -21,6 +21,7 @@ use crate::ids::{ActivityId, CustomerId, ProgramId};
 use crate::money::{Currency, Money};
 use crate::paging::PageRequest;
 use crate::programs::model::ProgramVersion;
+use crate::programs::points::Clawback;
 use crate::programs::store::{ProgramShelf, read_version};
 use crate::programs::{current_policy, program_not_found};
 use crate::referrals::store::ReferralShelf;
@@ -138,7 +139,7 @@ impl Command for RecordActivity {
             }
             Activity::Refund(refund) => {
                 let (currency, minor) = money(refund.amount);
-                let clawback = refund.clawback.map(|clawback| format!("{clawback:?}")).unwrap_or_default();
+                let clawback = refund.clawback.map(Clawback::as_str).unwrap_or_default();
                 let purchase = refund.purchase.as_str().as_bytes();
                 key(&[b"refund", purchase, currency, &minor, clawback.as_bytes(), &happened_at])
             }

@@ -73,11 +73,7 @@ impl Activity {
 /// # Errors
 /// A refusal if it is in another currency or lies in the future.
 pub fn check(activity: &Activity, policy: &ProgramVersion, now: Timestamp) -> Result<(), Refusal> {
-    let (given, expected) = (activity.amount().currency.code(), policy.program.currency.code());
-    if given != expected {
-        let message = format!("the program counts in {expected}, not in {given}");
-        return Err(Refusal::new(Reason::CurrencyMismatch, message).with("expected", expected).with("given", given));
-    }
+    policy.program.require_currency(activity.amount())?;
     let happened_at = activity.happened_at();
     if crate::clock::is_in_future(happened_at, now) {
         let message = format!("happened_at {happened_at} lies in the future; it is {now} now");

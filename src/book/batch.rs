@@ -117,15 +117,13 @@ impl Batch<'_> {
         to_lock.extend(self.jobs.iter().flat_map(|job| job.command.accounts()));
         to_lock.extend(self.reached.iter().map(|(_, reached)| *reached));
         let to_lock: Vec<AccountId> = to_lock.into_iter().collect();
-        if !to_lock.is_empty() {
-            let locked = store::lock_accounts(connection, &to_lock).await?;
-            if locked.len() != to_lock.len() {
-                return Err(Defect::new("a name belongs to an account that does not exist").into());
-            }
-            self.accounts.extend(locked.into_iter().map(|account| (account.account_id, account)));
+        let locked = store::lock_accounts(connection, &to_lock).await?;
+        if locked.len() != to_lock.len() {
+            return Err(Defect::new("a name belongs to an account that does not exist").into());
         }
-        // The present begins once the locks are held: whoever locks all accounts knows that nothing of before is still
-        // to come.
+        self.accounts.extend(locked.into_iter().map(|account| (account.account_id, account)));
+        // The present begins once the locks are held, if only the table's: whoever locks it whole knows that nothing of
+        // before is still to come.
         self.now = clock.now();
         // Statements from here on see what the locks waited for.
         self.load_keys(connection).await?;

@@ -1,7 +1,9 @@
 //! An account as its entries say it is: the same code as when writing, in memory, for time travel and rebuilding.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::account::{Account, AccountKind};
@@ -11,7 +13,7 @@ use super::entry::Entry;
 use super::shelf::{Depth, Scope, Settlement, Shelves};
 use super::store;
 use crate::database::Traced as _;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, ProgramId};
 
 /// An account and its rows as they were at an instant.
 pub struct Folded {
@@ -118,8 +120,36 @@ pub async fn fold(
     fold_and_settle().map_err(|defect: Defect| sqlx::Error::Decode(Box::new(defect)))
 }
 
-/// The account as it is at `until`, from its projections, with everything that is due by then done in memory. None if
-/// it has no entries.
+/// Accounts as they are at `until`, from their projections, with everything that is due by then done in memory. They are
+/// read in several statements: `snapshot` must be a transaction in which all of them see one moment.
+///
+/// # Errors
+/// If the database cannot be read, or a due contradicts the rows.
+pub async fn settle_in_memory(
+    snapshot: &mut PgConnection,
+    accounts: &[AccountId],
+    until: Timestamp,
+    depth: Depth,
+    mut shelves: Shelves,
+) -> Result<(Vec<Account>, Shelves, Vec<Entry>), sqlx::Error> {
+    let read = store::read_accounts(snapshot, accounts).await?;
+    let programs: BTreeSet<ProgramId> = read.iter().map(|account| account.program_id.clone()).collect();
+    let accounts: Vec<AccountId> = read.iter().map(|account| account.account_id).collect();
+    let programs = programs.into_iter().collect();
+    let scope = Scope { due: accounts.clone(), accounts, programs, latest: until, depth };
+    shelves.load(snapshot, None, &scope).await?;
+    let (mut settled, mut entries) = (Vec::with_capacity(read.len()), Vec::new());
+    for account in read {
+        let mut folded = Folded { account, shelves, settled: Vec::new() };
+        folded.settle(until).map_err(|defect| sqlx::Error::Decode(Box::new(defect)))?;
+        shelves = folded.shelves;
+        settled.push(folded.account);
+        entries.extend(folded.settled);
+    }
+    Ok((settled, shelves, entries))
+}
+
+/// One account as it is at `until`, as [`settle_in_memory`] gives it. None if it has no entries.
 ///
 /// # Errors
 /// If the database cannot be read, or a due contradicts the rows.
@@ -127,21 +157,19 @@ pub async fn settled(
     connection: &mut PgConnection,
     account_id: AccountId,
     until: Timestamp,
-    mut shelves: Shelves,
+    shelves: Shelves,
 ) -> Result<Option<Folded>, sqlx::Error> {
-    // All rows as of one moment.
-    let mut snapshot = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let Some(account) = store::read_accounts(&mut snapshot, &[account_id]).await?.pop() else { return Ok(None) };
-    let scope = Scope {
-        accounts: vec![account_id],
-        programs: vec![account.program_id.clone()],
-        due: vec![account_id],
-        latest: until,
-        depth: Depth::Due,
-    };
-    shelves.load(&mut snapshot, None, &scope).await?;
+    let mut snapshot = begin_snapshot(connection).await?;
+    let (mut accounts, shelves, settled) =
+        settle_in_memory(&mut snapshot, &[account_id], until, Depth::Due, shelves).await?;
     snapshot.commit().traced("COMMIT").await?;
-    let mut folded = Folded { account, shelves, settled: Vec::new() };
-    folded.settle(until).map_err(|defect| sqlx::Error::Decode(Box::new(defect)))?;
-    Ok(Some(folded))
+    Ok(accounts.pop().map(|account| Folded { account, shelves, settled }))
+}
+
+/// A transaction in which all statements see one moment.
+///
+/// # Errors
+/// If the database is away.
+pub async fn begin_snapshot(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+    connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").traced("BEGIN").await
 }

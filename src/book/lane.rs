@@ -24,6 +24,8 @@ use crate::telemetry;
 
 /// The most commands in one batch.
 const MAX_BATCH: usize = 256;
+/// The most commands of the background in one batch.
+const MAX_BACKGROUND: usize = 16;
 /// How often a batch is tried again after a deadlock or a serialization failure.
 const MAX_CONFLICTS: u32 = 8;
 /// How often a batch is tried on a new connection before its callers are told that the database is away.
@@ -67,6 +69,8 @@ impl Job {
 /// One lane's own things.
 pub(super) struct Lane {
     pub(super) queue: mpsc::Receiver<Job>,
+    /// What may wait until nobody else does.
+    pub(super) background: mpsc::Receiver<Job>,
     pub(super) database: PgConnectOptions,
     pub(super) house: House,
     pub(super) clock: Clock,
@@ -82,12 +86,14 @@ impl Lane {
         loop {
             if waiting.is_empty() {
                 let job = tokio::select! {
+                    biased;
                     job = self.queue.recv() => job,
                     // Nothing more is taken in; what waits is still carried out.
                     () = told_to_close(&mut self.closing) => {
                         self.queue.close();
                         self.queue.recv().await
                     }
+                    Some(job) = self.background.recv() => Some(job),
                 };
                 match job {
                     Some(job) => waiting.push_back(job),
@@ -96,6 +102,13 @@ impl Lane {
             }
             while waiting.len() < MAX_BATCH
                 && let Ok(job) = self.queue.try_recv()
+            {
+                waiting.push_back(job);
+            }
+            // Some with every batch, so that time goes on under any load.
+            let most = (waiting.len() + MAX_BACKGROUND).min(MAX_BATCH);
+            while waiting.len() < most
+                && let Ok(job) = self.background.try_recv()
             {
                 waiting.push_back(job);
             }

@@ -10,9 +10,11 @@ pub mod command;
 pub mod detail;
 pub mod entry;
 mod fold;
+pub mod grpc;
 mod lane;
 pub mod shelf;
 pub mod store;
+mod worker;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -28,9 +30,10 @@ pub use account::{Account, AccountKind, Balance};
 pub use command::{Asking, Command, CommandKey, Decision, Defect, Halt, Name, NameUse, Post};
 pub use detail::{Detail, EarningWindow, LotPart, LotTerms};
 pub use entry::{Actor, Entry, EntryReason, Key, Movement, Pocket};
-pub use fold::{Folded, fold, settled};
+pub use fold::{Folded, begin_snapshot, fold, settle_in_memory, settled};
 pub use lane::House;
 pub use shelf::{Depth, Due, Earlier, Scope, Settlement, Shelf, Shelves, Turn};
+pub use worker::{settle_all, settle_dues};
 
 use crate::clock::Clock;
 use crate::database::by_key;
@@ -55,7 +58,15 @@ pub struct Written {
 /// Takes commands and hands them to the lanes. Cheap to clone.
 #[derive(Clone)]
 pub struct Book {
-    lanes: Vec<mpsc::Sender<Job>>,
+    lanes: Vec<LaneEntrance>,
+}
+
+/// Where commands enter a lane.
+#[derive(Clone)]
+struct LaneEntrance {
+    queue: mpsc::Sender<Job>,
+    /// For what may wait until nobody else does.
+    background: mpsc::Sender<Job>,
 }
 
 /// The running lanes.
@@ -88,15 +99,18 @@ impl Book {
         let (senders, running) = (0..lanes.max(1))
             .map(|_| {
                 let (sender, queue) = mpsc::channel(QUEUE_LENGTH);
+                let (background_sender, background) = mpsc::channel(QUEUE_LENGTH);
                 let lane = Lane {
                     queue,
+                    background,
                     database: database.clone(),
                     house: house.clone(),
                     clock: clock.clone(),
                     connection: None,
                     closing: closing.clone(),
                 };
-                (sender, tokio::spawn(lane.run()))
+                let entrance = LaneEntrance { queue: sender, background: background_sender };
+                (entrance, tokio::spawn(lane.run()))
             })
             .unzip();
         (Self { lanes: senders }, Lanes { running, closing: close })
@@ -108,7 +122,7 @@ impl Book {
     /// The command's refusal, or that it could not be carried out.
     pub async fn submit(&self, command: impl Command + 'static, deadline: Option<Instant>) -> Result<Written, Error> {
         let (lane, job, reply) = self.prepare(Box::new(command), deadline)?;
-        lane.try_send(job).map_err(|error| match error {
+        lane.queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
         })?;
@@ -125,21 +139,32 @@ impl Book {
         command: impl Command + 'static,
     ) -> Result<BoxFuture<'static, Result<Written, Error>>, Error> {
         let (lane, job, reply) = self.prepare(Box::new(command), None)?;
-        lane.send(job).await.map_err(|_| Error::Unavailable)?;
+        lane.queue.send(job).await.map_err(|_| Error::Unavailable)?;
         Ok(Box::pin(receive(reply)))
     }
 
-    #[allow(clippy::type_complexity, reason = "used twice, right here")]
+    /// Carries out a command once nobody else waits, or a few of them with every batch.
+    ///
+    /// # Errors
+    /// The command's refusal, or that it could not be carried out.
+    pub async fn submit_in_background(&self, command: impl Command + 'static) -> Result<Written, Error> {
+        let (lane, job, reply) = self.prepare(Box::new(command), None)?;
+        lane.background.send(job).await.map_err(|_| Error::Unavailable)?;
+        receive(reply).await
+    }
+
+    #[allow(clippy::type_complexity, reason = "used three times, right here")]
     fn prepare(
         &self,
         command: Box<dyn Command>,
         deadline: Option<Instant>,
-    ) -> Result<(&mpsc::Sender<Job>, Job, oneshot::Receiver<Result<Written, Error>>), Error> {
+    ) -> Result<(&LaneEntrance, Job, oneshot::Receiver<Result<Written, Error>>), Error> {
         let caller = Span::current();
         let waiting = tracing::info_span!("book.wait");
         let names = command.names();
         let mut hasher = DefaultHasher::new();
         names.first().map(NameUse::name).hash(&mut hasher);
+        command.accounts().first().hash(&mut hasher);
         let count = u64::try_from(self.lanes.len()).unwrap_or(1);
         let place = usize::try_from(hasher.finish() % count.max(1)).unwrap_or(0);
         let lane = self.lanes.get(place).ok_or(Error::Unavailable)?;

@@ -11,6 +11,7 @@ use super::error::with_causes;
 use crate::proto::activity_service_client::ActivityServiceClient;
 use crate::proto::benefit_service_client::BenefitServiceClient;
 use crate::proto::customer_service_client::CustomerServiceClient;
+use crate::proto::import_service_client::ImportServiceClient;
 use crate::proto::ledger_service_client::LedgerServiceClient;
 use crate::proto::program_service_client::ProgramServiceClient;
 use crate::proto::referral_service_client::ReferralServiceClient;
@@ -87,6 +88,10 @@ impl Client {
 
     pub(super) fn customers(&self) -> CustomerServiceClient<Channel> {
         CustomerServiceClient::new(self.channel.clone())
+    }
+
+    pub(super) fn imports(&self) -> ImportServiceClient<Channel> {
+        ImportServiceClient::new(self.channel.clone())
     }
 
     pub(super) fn ledger(&self) -> LedgerServiceClient<Channel> {

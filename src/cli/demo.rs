@@ -1,4 +1,7 @@
-//! `goldbook demo`: a referral from code to reward against the running service, over the RPCs that everyone uses.
+//! `goldbook demo`: a referral from code to reward, and what becomes of its points, against the running service, over
+//! the RPCs that everyone uses.
+
+mod points;
 
 use clap::Args;
 use comfy_table::Table;
@@ -24,7 +27,8 @@ const ALL_ENTRIES: usize = 50;
 /// Play a referral from code to reward against the running service.
 ///
 /// Enrols two made-up customers under fresh ids, gives one a code, brings the other by it, reports a purchase that
-/// converts the referral, and shows what each of the two sees, with every entry's cause and the trace that wrote it.
+/// converts the referral, lets both hold, spend, refund and give back points, and shows what each of the two sees, with
+/// every entry's cause and the trace that wrote it.
 #[derive(Debug, Args)]
 #[command(after_help = "The program needs a campaign that is active and converts by the first purchase, as the one of
 examples/cdnow/program.toml does.
@@ -54,7 +58,10 @@ pub async fn run(args: DemoArgs) -> Result<(), CliError> {
     play.enrol("Demo Referee", &play.referee.clone()).await?;
     let code = play.create_code(&campaign).await?;
     let referral = play.refer(code).await?;
-    let purchase_trace = play.purchase(&referral, &campaign).await?;
+    let (purchase, amount, purchase_trace) = play.purchase(&referral, &campaign).await?;
+    play.hold_and_capture().await;
+    play.refund(&purchase, &amount).await;
+    play.redeem_and_reverse().await?;
     print(heading(&format!("What happened, in {} ({})", program.display_name, program.program_id)))?;
     print(play.steps.trim_fmt())?;
 
@@ -105,6 +112,8 @@ struct Play {
     program: Program,
     referrer: String,
     referee: String,
+    /// By the service's own clock: ours may be ahead of it.
+    purchased_at: Option<prost_types::Timestamp>,
     steps: Table,
 }
 
@@ -118,6 +127,7 @@ impl Play {
             program,
             referrer: format!("demo-referrer-{tail}"),
             referee: format!("demo-referee-{tail}"),
+            purchased_at: None,
             steps,
         }
     }
@@ -180,17 +190,22 @@ impl Play {
         answer.referral.ok_or_else(incomplete_answer)
     }
 
-    /// The referee's first purchase; returns its trace.
-    async fn purchase(&mut self, referral: &Referral, campaign: &Campaign) -> Result<String, CliError> {
+    /// The referee's first purchase; returns its name, its amount and its trace.
+    async fn purchase(
+        &mut self,
+        referral: &Referral,
+        campaign: &Campaign,
+    ) -> Result<(String, Money, String), CliError> {
+        self.purchased_at = referral.create_time;
+        let activity_id = fresh_key();
         let amount = telling_amount(&self.program, campaign);
         let purchase = Purchase { amount: Some(amount.clone()) };
         let request = RecordActivityRequest {
             program_id: self.program.program_id.clone(),
             customer_id: self.referee.clone(),
-            activity_id: fresh_key(),
+            activity_id: activity_id.clone(),
             activity: Some(record_activity_request::Activity::Purchase(purchase)),
-            // The service's own clock: ours may be ahead of it.
-            happened_at: referral.create_time,
+            happened_at: self.purchased_at,
             enrol: false,
             as_history: false,
         };
@@ -205,7 +220,10 @@ impl Play {
             }
             outcome
         })?;
-        if answer.referral_converted { Ok(trace_id) } else { Err(CliError::failed("the purchase converted nothing")) }
+        if !answer.referral_converted {
+            return Err(CliError::failed("the purchase converted nothing"));
+        }
+        Ok((activity_id, amount, trace_id))
     }
 }
 

@@ -31,6 +31,7 @@ First steps:
   goldbook serve            start the service, with a database of its own
   goldbook program apply examples/cdnow/program.toml
   goldbook import purchases --program cdnow examples/cdnow/purchases.csv
+  goldbook import balances --program cdnow --enrol balances.csv
   goldbook export --program cdnow --output entries.csv
   goldbook customer C0001   what the book knows about one customer
   goldbook demo             a referral from code to reward, step by step

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use sqlx::postgres::PgConnectOptions;
@@ -63,6 +64,13 @@ pub struct ServeArgs {
     /// How many connections reads share.
     #[arg(long, env = "GOLDBOOK_READ_CONNECTIONS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=256))]
     read_connections: u32,
+    /// How often accounts that nobody touches are looked through for points that vest or expire, in milliseconds; 0 for
+    /// never. No answer depends on it: it keeps the ledger's rows up to date.
+    #[arg(long, env = "GOLDBOOK_SETTLE_MS", value_name = "MS", default_value_t = 1_000)]
+    settle_ms: u64,
+    /// How often the liability of programs is summed up, in seconds; 0 for never.
+    #[arg(long, env = "GOLDBOOK_LIABILITY_SECONDS", value_name = "S", default_value_t = 60)]
+    liability_seconds: u64,
     /// The data directory is thrown away afterwards: set it up faster, at the price of not surviving a power cut.
     #[arg(long, hide = true)]
     throwaway_database: bool,
@@ -171,6 +179,8 @@ async fn serve_on(
     let settings = Settings {
         database,
         lanes: args.lanes.into(),
+        settle_every: Some(Duration::from_millis(args.settle_ms)).filter(|every| !every.is_zero()),
+        sum_up_every: Some(Duration::from_secs(args.liability_seconds)).filter(|every| !every.is_zero()),
         read_connections: args.read_connections,
         clock: Clock::system(),
     };

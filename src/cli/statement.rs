@@ -139,6 +139,12 @@ impl Reader {
         facts.add_row(["Lifetime spend", &spend]);
         facts.add_row(["Next tier", &next_tier(tier)]);
         facts.add_row(["Balance", &show_balance(balance)]);
+        for (what, due) in [("Next to vest", &balance.next_vesting), ("Next to expire", &balance.next_expiry)] {
+            if let Some(due) = due {
+                let when = instant::show(due.due_at.as_ref(), &self.zone);
+                facts.add_row([what, &format!("{} points, {when}", grouped(due.points))]);
+            }
+        }
         Ok(())
     }
 

@@ -7,13 +7,14 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::Ledger;
+use super::statement::{Line, words_for};
 use super::store::{EntryFilter, OwnedEntry, Period, SealedEntry};
-use crate::book::Actor;
+use crate::book::grpc::{write_kind, write_lots, write_move};
+use crate::book::{Actor, Balance};
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
 use crate::proto;
-use crate::proto::entries::{write_kind, write_lots, write_move};
 use crate::proto::fields::{parse_optional_instant, write_instant};
 use crate::telemetry;
 
@@ -87,6 +88,33 @@ impl proto::ledger_service_server::LedgerService for Ledger {
             entries: Vec::new(),
         };
         Ok(Response::new(stream::iter([Ok(first)]).chain(write_chunks(export.entries)).boxed()))
+    }
+
+    async fn get_statement(
+        &self,
+        request: Request<proto::GetStatementRequest>,
+    ) -> Result<Response<proto::GetStatementResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let from = parse_optional_instant(&mut fields, "start_time", request.start_time.as_ref());
+        let until = parse_optional_instant(&mut fields, "end_time", request.end_time.as_ref());
+        check_order(&mut fields, ("start_time", from), ("end_time", until));
+        let period = format!("{from:?} {until:?}");
+        let filters = ["statement", &request.program_id, &request.customer_id, &period];
+        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
+        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
+        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
+            return Err(fields.into_error().into());
+        };
+        telemetry::record_program(program_id.as_str());
+        let statement = self.get_statement(&program_id, &customer_id, from, until, &page).await?;
+        Ok(Response::new(proto::GetStatementResponse {
+            opening: Some(write_pockets(&statement.opening)),
+            closing: Some(write_pockets(&statement.closing)),
+            lines: statement.lines.into_iter().map(write_line).collect(),
+            next_page_token: statement.next_page_token,
+        }))
     }
 }
 
@@ -166,4 +194,25 @@ fn write_entry(sealed: SealedEntry, customer_id: Option<&CustomerId>) -> Result<
         recorded_at: Some(write_instant(entry.recorded_at)),
         content_hash,
     })
+}
+
+const fn write_pockets(balance: &Balance) -> proto::PocketBalances {
+    let Balance { issued, owed, pending, available, held, redeemed, expired, cancelled } = *balance;
+    proto::PocketBalances { issued, owed, pending, available, held, redeemed, expired, cancelled }
+}
+
+fn write_line(line: Line) -> proto::StatementLine {
+    let Line { entry, is_written, activity_id, note } = line;
+    proto::StatementLine {
+        entry_id: entry.id.to_string(),
+        kind: write_kind(&entry.detail).into(),
+        description: words_for(&entry).to_owned(),
+        r#move: entry.movement.map(write_move),
+        lots: write_lots(&entry),
+        effective_at: Some(write_instant(entry.effective_at)),
+        cause_entry_ids: entry.causes.iter().map(ToString::to_string).collect(),
+        activity_id: activity_id.map(String::from).unwrap_or_default(),
+        note,
+        trace_id: if is_written { telemetry::TraceId(entry.trace_id).to_string() } else { String::new() },
+    }
 }

@@ -2,11 +2,13 @@
 
 mod export;
 pub mod grpc;
+pub mod statement;
 pub mod store;
 
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
+use crate::book::House;
 use crate::clock::Clock;
 use crate::customers::find_account;
 use crate::customers::store::read_customers;
@@ -23,14 +25,16 @@ use store::{EntryFilter, OwnedEntry, Period, SealedEntry};
 #[derive(Clone)]
 pub struct Ledger {
     pool: PgPool,
+    clock: Clock,
+    house: House,
     exports: Exports,
 }
 
 impl Ledger {
     /// The ledger read from `pool`; exports make connections of their own to `database`.
     #[must_use]
-    pub fn new(pool: PgPool, database: &PgConnectOptions, clock: Clock) -> Self {
-        Self { pool, exports: Exports::new(database, clock) }
+    pub fn new(pool: PgPool, database: &PgConnectOptions, clock: Clock, house: House) -> Self {
+        Self { pool, clock: clock.clone(), house, exports: Exports::new(database, clock) }
     }
 
     /// A page of a customer's entries, in the order of the account.
@@ -66,6 +70,7 @@ impl Ledger {
         let customer = read_customers(&mut connection, &[entry_id.account_id]).await?.pop();
         Ok((entry, customer.map(|row| row.customer_id)))
     }
+
     /// Begins to export the entries of a program that took effect in a period.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! The SQL that reads the ledger.
 
 use futures_util::stream::BoxStream;
+pub mod statement;
+
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;

@@ -8,7 +8,7 @@ use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::points::PointsPolicy;
-use crate::error::Violation;
+use crate::error::{Reason, Refusal, Violation};
 use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Money, Rate};
 
@@ -130,6 +130,19 @@ impl Program {
     #[must_use]
     pub const fn money(&self, minor: i64) -> Money {
         Money { currency: self.currency, minor }
+    }
+
+    /// Refuses an amount that is not in the program's currency.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn require_currency(&self, amount: Money) -> Result<(), Refusal> {
+        let (given, expected) = (amount.currency.code(), self.currency.code());
+        if given == expected {
+            return Ok(());
+        }
+        let message = format!("the program counts in {expected}, not in {given}");
+        Err(Refusal::new(Reason::CurrencyMismatch, message).with("expected", expected).with("given", given))
     }
 
     /// A tier by its name.

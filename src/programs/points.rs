@@ -126,6 +126,18 @@ pub enum Clawback {
     AllowDebt,
 }
 
+impl Clawback {
+    /// The word in a program's document.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnspentOnly => "unspent_only",
+            Self::WithinBalance => "within_balance",
+            Self::AllowDebt => "allow_debt",
+        }
+    }
+}
+
 /// A period of the calendar of a program's time zone. Weeks begin on Monday.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

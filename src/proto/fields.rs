@@ -58,6 +58,18 @@ pub fn write_money(money: Money) -> google::Money {
     google::Money { currency_code: money.currency.code().to_owned(), units, nanos }
 }
 
+/// A sum of money on the wire that may be below zero, in minor units: then both its parts are.
+#[must_use]
+pub fn write_signed_money(currency: Currency, minor: i64) -> google::Money {
+    let size = Money { currency, minor: minor.checked_abs().unwrap_or(i64::MAX) };
+    let google::Money { currency_code, units, nanos } = write_money(size);
+    if minor < 0 {
+        google::Money { currency_code, units: -units, nanos: -nanos }
+    } else {
+        google::Money { currency_code, units, nanos }
+    }
+}
+
 /// Parses text of at most `max` characters without control characters; it may be empty.
 pub fn parse_text(fields: &mut Fields, field: &str, text: &str, max: usize) -> Option<String> {
     let is_good = text.chars().count() <= max && !text.chars().any(char::is_control);

@@ -1,11 +1,13 @@
-//! The commands of rewards: granting, vesting, spending, holding, undoing, adjusting, and letting time do its part.
+//! The commands of rewards: granting, vesting, spending, holding, undoing, adjusting.
 
 use std::any::TypeId;
 
 use jiff::Timestamp;
 
 use super::lots::Hold;
-use super::model::{GiveBack, Grant, Points, check_limits, choose_lots, first_points, grant, open_lot, repay, sum};
+use super::model::{
+    GiveBack, Grant, Points, check_limits, choose_lots, first_points, grant, open_lot, repay, require_ahead, sum,
+};
 use super::reversal::{Reversal, reverse};
 use super::store::{Note, RewardShelf};
 use crate::book::{
@@ -134,14 +136,6 @@ const fn given_instant(expiry: Option<&Expiry>) -> Option<Timestamp> {
         Some(Expiry::At(instant)) => Some(*instant),
         _ => None,
     }
-}
-
-fn require_ahead(field: &'static str, instant: Timestamp, after: Timestamp) -> Result<(), Refusal> {
-    if instant > after {
-        return Ok(());
-    }
-    let refusal = Refusal::new(Reason::InstantNotAhead, format!("{field} must be later than {after}"));
-    Err(refusal.with(field, instant).with("after", after))
 }
 
 /// Says that what a reward was granted for has happened; naturally idempotent.
@@ -551,41 +545,6 @@ impl Command for AdjustPoints {
             }
         };
         keep_note(decision, entry_id, &self.note);
-        Ok(())
-    }
-}
-
-/// Lets time do its part on an account that nobody touches: an empty command, before which the book settles.
-#[derive(Clone, Debug)]
-pub struct SettleAccount {
-    /// The program the account belongs to.
-    pub program_id: ProgramId,
-    /// The account.
-    pub account_id: AccountId,
-}
-
-impl Command for SettleAccount {
-    fn program_id(&self) -> &ProgramId {
-        &self.program_id
-    }
-
-    fn names(&self) -> Vec<NameUse> {
-        Vec::new()
-    }
-
-    fn accounts(&self) -> Vec<AccountId> {
-        vec![self.account_id]
-    }
-
-    fn key(&self) -> Option<CommandKey> {
-        None
-    }
-
-    fn shelves(&self) -> Vec<TypeId> {
-        Vec::new()
-    }
-
-    fn decide(&self, _decision: &mut Decision<'_>) -> Result<(), Halt> {
         Ok(())
     }
 }

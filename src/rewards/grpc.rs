@@ -14,15 +14,14 @@ use super::lots::Lot;
 use super::model::Points;
 use super::store::Note;
 use super::{BalanceAt, Reward, Rewards};
+use crate::book::grpc::{write_kind, write_move, write_parts};
 use crate::book::{Detail, Entry, EntryReason, Movement, Pocket, Written};
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, EntryId, IdempotencyKey, ProgramId};
 use crate::paging::PageRequest;
-use crate::programs::points::Expiry;
-use crate::programs::points::grpc::{parse_expiry, parse_optional_clawback, parse_period, parse_vesting};
+use crate::programs::points::grpc::{parse_optional_clawback, parse_own_expiry, parse_period, parse_vesting};
 use crate::proto;
 use crate::proto::batch_grant_rewards_response::Outcome;
-use crate::proto::entries::{write_kind, write_move, write_parts};
 use crate::proto::fields::{deadline_of, parse_instant, parse_optional_instant, write_instant};
 use crate::proto::stream::{answer_each, check_item_id};
 use crate::proto::{adjust_points_request, grant_reward_request, hold_points_request, reward};
@@ -308,15 +307,6 @@ fn parse_note(fields: &mut Fields, note: String) -> String {
     note
 }
 
-/// When points of one grant expire; sliding expiry concerns the whole balance and is the program's alone.
-fn parse_own_expiry(fields: &mut Fields, rule: Option<&proto::ExpiryRule>) -> Option<Expiry> {
-    let expiry = parse_expiry(fields, "expiry", Some(rule?));
-    if matches!(expiry, Some(Expiry::Sliding(_))) {
-        fields.refuse("expiry", "must be never, at or after; sliding expiry is the program's alone");
-    }
-    expiry
-}
-
 fn parse_correction_reason(fields: &mut Fields, reason: proto::CorrectionReason) -> Option<EntryReason> {
     match reason {
         proto::CorrectionReason::Correction => Some(EntryReason::Correction),
@@ -337,7 +327,8 @@ fn parse_grant(request: proto::GrantRewardRequest, mut fields: Fields) -> Result
         proto::GrantReason::Unspecified
         | proto::GrantReason::Purchase
         | proto::GrantReason::ReferralReferrer
-        | proto::GrantReason::ReferralReferee => {
+        | proto::GrantReason::ReferralReferee
+        | proto::GrantReason::Migration => {
             fields.take("reason", Err("must be one of GOODWILL, PROMOTION, CORRECTION and OTHER"))
         }
     };
@@ -346,7 +337,7 @@ fn parse_grant(request: proto::GrantRewardRequest, mut fields: Fields) -> Result
         None => fields.take("points", Err("must be set")),
     };
     let vesting = request.vesting.and_then(|rule| parse_vesting(&mut fields, "vesting", Some(&rule)));
-    let expiry = parse_own_expiry(&mut fields, request.expiry.as_ref());
+    let expiry = parse_own_expiry(&mut fields, "expiry", request.expiry.as_ref());
     let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
     let key = parse_key(&mut fields, request.idempotency_key);
     let note = parse_note(&mut fields, request.note);
@@ -453,7 +444,7 @@ fn parse_reverse(request: proto::ReverseEntryRequest) -> Result<ReverseEntry, Er
 fn parse_adjust(request: proto::AdjustPointsRequest) -> Result<AdjustPoints, Error> {
     let mut fields = Fields::default();
     let reason = parse_correction_reason(&mut fields, request.reason());
-    let expiry = parse_own_expiry(&mut fields, request.expiry.as_ref());
+    let expiry = parse_own_expiry(&mut fields, "expiry", request.expiry.as_ref());
     let change = match request.change {
         Some(adjust_points_request::Change::PointsUp(points)) => {
             parse_points(&mut fields, "points_up", points).map(|points| Change::Up(points, expiry))
@@ -484,6 +475,7 @@ fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::Reward {
     let Reward { entry, note } = reward;
     let (terms, uncapped) = match &entry.detail {
         Detail::PointsGranted { terms, uncapped, .. } => (terms.clone(), *uncapped),
+        Detail::PointsImported { terms } | Detail::PointsAdjusted { terms: Some(terms), .. } => (terms.clone(), None),
         _ => Default::default(),
     };
     let reason = match entry.reason {
@@ -493,6 +485,7 @@ fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::Reward {
         EntryReason::Goodwill => proto::GrantReason::Goodwill,
         EntryReason::Promotion => proto::GrantReason::Promotion,
         EntryReason::Correction => proto::GrantReason::Correction,
+        EntryReason::Migration => proto::GrantReason::Migration,
         // The closed list has more reasons than a grant can have.
         _ => proto::GrantReason::Other,
     };

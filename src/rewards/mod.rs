@@ -4,6 +4,7 @@ pub mod commands;
 pub mod grpc;
 pub mod lots;
 pub mod model;
+pub mod opening;
 pub mod reversal;
 pub mod store;
 

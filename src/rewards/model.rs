@@ -14,7 +14,7 @@ use crate::programs::model::{Program, ProgramVersion};
 use crate::programs::points::{CalendarPeriod, Expiry, RedemptionLimits, Vesting};
 
 /// Points above zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Points(i64);
 
 impl Points {
@@ -136,14 +136,32 @@ pub fn terms_of(vesting: &Vesting, expiry: &Expiry, at: Timestamp, program: &Pro
         Vesting::Immediate => None,
         Vesting::At(instant) => Some(*instant).filter(|instant| *instant > at),
         Vesting::After(period) => Some(period.after(at, time_zone)),
-        Vesting::OnEvent(period) => {
-            let rule = serde_json::to_string(expiry).map_err(|error| Defect::new(error.to_string()))?;
-            let vest_by = Some(period.after(at, time_zone));
-            return Ok(LotTerms { vests_at: None, vest_by, expires_at: None, slides, expiry_rule: Some(rule) });
-        }
+        Vesting::OnEvent(period) => return terms_on_event(period.after(at, time_zone), expiry),
     };
     let expires_at = expiry.of(vests_at.unwrap_or(at), time_zone);
     Ok(LotTerms { vests_at, vest_by: None, expires_at, slides, expiry_rule: None })
+}
+
+/// The terms of points that wait until an instant for what they are granted for; their expiry is told when it happens.
+///
+/// # Errors
+/// [`Defect`] if the rule cannot be written down.
+pub fn terms_on_event(vest_by: Timestamp, expiry: &Expiry) -> Result<LotTerms, Defect> {
+    let rule = serde_json::to_string(expiry).map_err(|error| Defect::new(error.to_string()))?;
+    let slides = matches!(expiry, Expiry::Sliding(_));
+    Ok(LotTerms { vests_at: None, vest_by: Some(vest_by), expires_at: None, slides, expiry_rule: Some(rule) })
+}
+
+/// Refuses an instant that is not after another.
+///
+/// # Errors
+/// A refusal that names the field.
+pub fn require_ahead(field: &'static str, instant: Timestamp, after: Timestamp) -> Result<(), Refusal> {
+    if instant > after {
+        return Ok(());
+    }
+    let refusal = Refusal::new(Reason::InstantNotAhead, format!("{field} must be later than {after}"));
+    Err(refusal.with(field, instant).with("after", after))
 }
 
 /// How many of the points a customer may earn, and the capped periods that they count in.

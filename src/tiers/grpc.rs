@@ -71,7 +71,8 @@ fn write_customer_tier(customer_tier: &CustomerTier, customer_id: CustomerId) ->
             missing: money(missing),
         }),
         benefits: tier.benefits.iter().map(write_benefit).collect(),
-        cause_entry_ids: vec![cause.to_string()],
+        // A tier that was taken over is its own beginning.
+        cause_entry_ids: Some(cause).filter(|cause| *cause != changed).map(ToString::to_string).into_iter().collect(),
         entry_id: changed.to_string(),
         as_of: Some(write_instant(*as_of)),
     }
@@ -80,9 +81,13 @@ fn write_customer_tier(customer_tier: &CustomerTier, customer_id: CustomerId) ->
 /// A change of tier on the wire; nothing for any other entry.
 #[must_use]
 pub fn write_tier_change(entry: &Entry) -> Option<proto::TierChange> {
-    let Detail::TierChanged { from, to, .. } = &entry.detail else { return None };
+    let (from, to) = match &entry.detail {
+        Detail::TierChanged { from, to, .. } => (from.as_ref(), to),
+        Detail::TierImported { from, to, .. } if from != to => (Some(from), to),
+        _ => return None,
+    };
     Some(proto::TierChange {
-        from_tier_id: from.as_ref().map(ToString::to_string).unwrap_or_default(),
+        from_tier_id: from.map(ToString::to_string).unwrap_or_default(),
         to_tier_id: to.to_string(),
         policy_version: entry.policy_version,
         effective_at: Some(write_instant(entry.effective_at)),

@@ -39,7 +39,7 @@ pub struct CustomerTier {
     pub standing: Standing,
     /// The entry that changed the tier.
     pub changed: EntryId,
-    /// The entry that caused the change.
+    /// The entry that caused the change; the same, if nothing in the book did.
     pub cause: EntryId,
     /// The program version in force at `as_of`.
     pub policy: Arc<ProgramVersion>,

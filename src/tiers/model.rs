@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::book::{Actor, Detail, EntryReason, Post};
+use crate::book::{Actor, Defect, Detail, EntryReason, Halt, Post};
+use crate::error::{Reason, Refusal};
 use crate::ids::{EntryId, TierId};
+use crate::money::Money;
 use crate::programs::model::{Program, ProgramVersion, Tier};
 
 /// The tier a customer holds now, since when, under which policy version and why; and the progress to the next.
@@ -43,13 +45,17 @@ pub fn next_tier<'a>(program: &'a Program, held: &TierId, qualifying_spend: i64)
     Some((above, above.threshold.saturating_sub(qualifying_spend).max(0)))
 }
 
+/// A tier's place in its program; none, below all others, if the program has it no more.
+fn rank_of(program: &Program, tier_id: &TierId) -> Option<usize> {
+    program.tiers.iter().position(|tier| tier.tier_id == *tier_id)
+}
+
 /// The change of tier that a lifetime spend brings, if it brings one. Lifetime spend only ever lifts.
 #[must_use]
 pub fn lift(policy: &ProgramVersion, held: &TierId, qualifying_spend: i64, cause: EntryId) -> Option<Post> {
     let program = &policy.program;
-    let rank_of = |tier_id: &TierId| program.tiers.iter().position(|tier| tier.tier_id == *tier_id);
     let reached = tier_for(program, qualifying_spend)?;
-    if rank_of(&reached.tier_id) <= rank_of(held) {
+    if rank_of(program, &reached.tier_id) <= rank_of(program, held) {
         return None;
     }
     Some(Post {
@@ -59,6 +65,50 @@ pub fn lift(policy: &ProgramVersion, held: &TierId, qualifying_spend: i64, cause
         reason: EntryReason::ThresholdReached,
         policy_version: policy.version,
         causes: vec![cause],
+    })
+}
+
+/// The standing that a customer brings along from another system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpeningTier {
+    /// The tier.
+    pub tier_id: TierId,
+    /// Lifetime spend, added to what the customer has.
+    pub qualifying_spend: Option<Money>,
+}
+
+/// Takes over a standing: the customer holds the highest of the tier they held, the one they bring, and the one that
+/// their spend then reaches. `standing` is what they stand at, unless they join just now.
+///
+/// # Errors
+/// A refusal if the program has no such tier, or counts in another currency, or the spend is more than can be counted.
+pub fn take_over(policy: &ProgramVersion, standing: Option<&Standing>, opening: &OpeningTier) -> Result<Post, Halt> {
+    let program = &policy.program;
+    let brought = &opening.tier_id;
+    if rank_of(program, brought).is_none() {
+        let refusal = Refusal::new(Reason::TierNotFound, format!("the program has no tier {brought}"));
+        return Err(refusal.with("tier_id", brought).into());
+    }
+    if let Some(spend) = opening.qualifying_spend {
+        program.require_currency(spend)?;
+    }
+    let qualifying_spend = opening.qualifying_spend.map_or(0, |spend| spend.minor);
+    let spent = standing.map_or(0, |standing| standing.qualifying_spend).checked_add(qualifying_spend);
+    let spent = spent
+        .ok_or_else(|| Refusal::new(Reason::AmountOverflow, "the lifetime spend is more than the book can count"))?;
+    let first = program.tiers.first().map(|tier| &tier.tier_id);
+    let held = standing.map(|standing| &standing.tier_id).or(first).ok_or_else(|| Defect::new("no tiers"))?;
+    let reached = tier_for(program, spent).map(|tier| &tier.tier_id);
+    let highest = [Some(brought), reached].into_iter().flatten().fold(held, |highest, tier_id| {
+        if rank_of(program, tier_id) > rank_of(program, highest) { tier_id } else { highest }
+    });
+    Ok(Post {
+        detail: Detail::TierImported { from: held.clone(), to: highest.clone(), qualifying_spend },
+        movement: None,
+        actor: Actor::Caller,
+        reason: EntryReason::Migration,
+        policy_version: policy.version,
+        causes: Vec::new(),
     })
 }
 
@@ -110,6 +160,42 @@ mod tests {
         assert_eq!(missing("member", 30_000), Some(("silver".to_owned(), 0)));
         assert_eq!(missing("gold", 60_000), None);
         assert_eq!(missing("bronze", 30_000), Some(("gold".to_owned(), 20_000)));
+    }
+
+    fn taken_over(held: Option<(&str, i64)>, brought: &str, spend: i64) -> Result<(String, String), Reason> {
+        let policy = ProgramVersion { program: program(), version: 1, applied_at: Timestamp::UNIX_EPOCH };
+        let standing = held.map(|(held, qualifying_spend)| Standing {
+            tier_id: tier_id(held),
+            since: Timestamp::UNIX_EPOCH,
+            policy_version: 1,
+            changed_seq: 1,
+            cause_seq: 1,
+            qualifying_spend,
+            purchases: 0,
+        });
+        let qualifying_spend = Some(policy.program.money(spend)).filter(|spend| spend.minor > 0);
+        let opening = OpeningTier { tier_id: tier_id(brought), qualifying_spend };
+        match take_over(&policy, standing.as_ref(), &opening) {
+            Ok(Post { detail: Detail::TierImported { from, to, qualifying_spend }, .. }) => {
+                assert_eq!(qualifying_spend, spend);
+                Ok((from.to_string(), to.to_string()))
+            }
+            Err(Halt::Refused(refusal)) => Err(refusal.reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_highest_of_what_is_held_brought_and_reached_is_held() {
+        let moved = |from: &str, to: &str| Ok((from.to_owned(), to.to_owned()));
+        assert_eq!(taken_over(None, "silver", 0), moved("member", "silver"));
+        assert_eq!(taken_over(None, "member", 0), moved("member", "member"));
+        assert_eq!(taken_over(Some(("gold", 60_000)), "silver", 5), moved("gold", "gold"));
+        assert_eq!(taken_over(Some(("member", 10_000)), "member", 10_000), moved("member", "silver"));
+        assert_eq!(taken_over(Some(("silver", 10_000)), "silver", 40_000), moved("silver", "gold"));
+        assert_eq!(taken_over(Some(("bronze", 0)), "member", 0), moved("bronze", "member"));
+        assert_eq!(taken_over(None, "bronze", 0), Err(Reason::TierNotFound));
+        assert_eq!(taken_over(Some(("member", i64::MAX)), "silver", 1), Err(Reason::AmountOverflow));
     }
 
     proptest! {

@@ -263,7 +263,9 @@ pub async fn list_changes(
         EntryRow,
         "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
                 fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, content_hash
-         FROM ledger_entries WHERE account_id = $1 AND account_seq < $2 AND kind = 'tier_changed'
+         FROM ledger_entries
+         WHERE account_id = $1 AND account_seq < $2
+           AND (kind = 'tier_changed' OR kind = 'tier_imported' AND detail->'from' <> detail->'to')
          ORDER BY account_seq DESC LIMIT $3",
         account_id.0,
         before.unwrap_or(i64::MAX),

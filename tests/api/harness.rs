@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use goldbook::clock::Clock;
 use goldbook::database;
@@ -102,6 +103,13 @@ impl Database {
     }
 }
 
+/// How often a service does what nobody called for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Background {
+    pub settle_every: Option<Duration>,
+    pub sum_up_every: Option<Duration>,
+}
+
 /// A running service.
 pub struct Service {
     pub database: Database,
@@ -125,11 +133,29 @@ impl Service {
 
     /// A service that reaches its database by these options, such as through a proxy.
     pub async fn start_with(database: Database, options: PgConnectOptions, clock: Clock) -> Self {
+        // Nothing happens behind a test's back; those about it say so.
+        Self::start_in(database, options, clock, Background::default()).await
+    }
+
+    /// A service on this database that does things beside the calls.
+    pub async fn start_busy(database: Database, clock: Clock, background: Background) -> Self {
+        let options = database.options(SERVICE_ROLE);
+        Self::start_in(database, options, clock, background).await
+    }
+
+    async fn start_in(database: Database, options: PgConnectOptions, clock: Clock, background: Background) -> Self {
         install_tracer();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let settings = Settings { database: options, lanes: 2, read_connections: 4, clock: clock.clone() };
+        let settings = Settings {
+            database: options,
+            lanes: 2,
+            settle_every: background.settle_every,
+            sum_up_every: background.sum_up_every,
+            read_connections: 4,
+            clock: clock.clone(),
+        };
         let running = tokio::spawn(async move {
             server::run(listener, settings, async {
                 let _ = stopped.await;

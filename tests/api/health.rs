@@ -13,7 +13,7 @@ use crate::harness::{Database, SHOP, START, Service};
 use crate::patience::{until, within};
 
 /// Every service of the interface, and the empty name, which stands for all.
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "",
     "goldbook.v1.ProgramService",
     "goldbook.v1.CustomerService",
@@ -22,6 +22,7 @@ const SERVICES: [&str; 9] = [
     "goldbook.v1.TierService",
     "goldbook.v1.ReferralService",
     "goldbook.v1.RewardService",
+    "goldbook.v1.ImportService",
     "goldbook.v1.LedgerService",
 ];
 

@@ -17,10 +17,11 @@ use crate::harness::{Database, SHOP, START, Service, bad_fields, grant_reward};
 use crate::patience::{answer_at, within};
 use crate::proxy::Proxy;
 
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "goldbook.v1.ActivityService",
     "goldbook.v1.BenefitService",
     "goldbook.v1.CustomerService",
+    "goldbook.v1.ImportService",
     "goldbook.v1.LedgerService",
     "goldbook.v1.ProgramService",
     "goldbook.v1.ReferralService",

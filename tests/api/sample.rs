@@ -75,7 +75,16 @@ async fn the_demo_shows_both_sides_of_a_referral_and_a_trace_that_is_on_the_ledg
     let address = format!("http://{}", serving.address);
     succeed(&["program", "apply", "--address", &address, PROGRAM]).await;
     let shown = succeed(&["demo", "--address", &address]).await;
-    for fact in ["500 points available", "450 points available", "Silver (silver)", "referral converted"] {
+    let facts = [
+        "350 points available",
+        "250 points available",
+        "Silver (silver)",
+        "referral converted",
+        "100 spent, 20 return",
+        "100 points taken back",
+        "50 points return",
+    ];
+    for fact in facts {
         assert!(shown.contains(fact), "{fact} in {shown}");
     }
     let mut connection = database.connect(SERVICE_ROLE).await;

@@ -38,11 +38,12 @@ What is measured, interleaved in rounds:
             clients, since it takes 100 connections)
   tier      TierService.GetCustomerTier of random customers
   echo      a bare tonic server that answers GetCustomerTier out of its head
+  redeem    RewardService.RedeemPoints of a few points of random customers
   purchase  ActivityService.RecordActivity, random customers and amounts
 
 Every client sends its next call when the last one is answered. Calls per second
 are medians of the rounds; latencies are of all rounds together. The ratios are
-grant/pgbench, purchase/pgbench and tier/echo.
+grant/pgbench, redeem/pgbench, purchase/pgbench and tier/echo.
 
 Examples:
   goldbook bench
@@ -101,6 +102,8 @@ enum Method {
     Grant,
     /// TierService.GetCustomerTier
     Tier,
+    /// RewardService.RedeemPoints
+    Redeem,
     /// ActivityService.RecordActivity
     Purchase,
 }
@@ -109,10 +112,12 @@ impl BenchArgs {
     /// What to measure in one round, in an order that lets each thing stand beside its yardstick.
     fn workloads(&self) -> Vec<Workload> {
         let wants = |method| self.only.is_empty() || self.only.contains(&method);
+        let writes = [Method::Grant, Method::Redeem, Method::Purchase].into_iter().any(wants);
         let has_database = self.address.is_none() || self.database_url.is_some();
         [
             (Workload::Grant, wants(Method::Grant)),
-            (Workload::Pgbench, has_database && (wants(Method::Grant) || wants(Method::Purchase))),
+            (Workload::Pgbench, has_database && writes),
+            (Workload::Redeem, wants(Method::Redeem)),
             (Workload::Tier, wants(Method::Tier)),
             (Workload::Echo, wants(Method::Tier)),
             (Workload::Purchase, wants(Method::Purchase)),
@@ -271,8 +276,8 @@ mod tests {
 
     #[test]
     fn each_method_brings_its_yardstick() {
-        use Workload::{Echo, Grant, Pgbench, Purchase, Tier};
-        assert_eq!(workloads(&[]), [Grant, Pgbench, Tier, Echo, Purchase]);
+        use Workload::{Echo, Grant, Pgbench, Purchase, Redeem, Tier};
+        assert_eq!(workloads(&[]), [Grant, Pgbench, Redeem, Tier, Echo, Purchase]);
         assert_eq!(workloads(&["--only", "tier"]), [Tier, Echo]);
         assert_eq!(workloads(&["--only", "purchase,grant"]), [Grant, Pgbench, Purchase]);
         assert_eq!(workloads(&["--address", "http://localhost:1", "--only", "grant"]), [Grant]);

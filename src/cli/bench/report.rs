@@ -15,8 +15,12 @@ use super::workload::Workload;
 const LARGEST_MICROS: u64 = 60_000_000;
 
 /// The ratios that a run is about: what, and its yardstick.
-const RATIOS: [(Workload, Workload); 3] =
-    [(Workload::Grant, Workload::Pgbench), (Workload::Purchase, Workload::Pgbench), (Workload::Tier, Workload::Echo)];
+const RATIOS: [(Workload, Workload); 4] = [
+    (Workload::Grant, Workload::Pgbench),
+    (Workload::Redeem, Workload::Pgbench),
+    (Workload::Purchase, Workload::Pgbench),
+    (Workload::Tier, Workload::Echo),
+];
 
 /// One measurement of one workload.
 #[derive(Clone, Debug)]

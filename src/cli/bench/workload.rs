@@ -17,23 +17,29 @@ use super::super::output::grouped;
 use super::super::refusal::Refusal;
 use super::super::{CliError, program};
 use crate::proto::activity_service_client::ActivityServiceClient;
+use crate::proto::batch_grant_rewards_response::Outcome as GrantOutcome;
 use crate::proto::batch_record_activities_response::Outcome;
 use crate::proto::fields::write_instant;
 use crate::proto::google::Money;
 use crate::proto::reward_service_client::RewardServiceClient;
 use crate::proto::tier_service_client::TierServiceClient;
 use crate::proto::{
-    BatchRecordActivitiesRequest, Benefit, GetCustomerTierRequest, GrantReason, GrantRewardRequest, Program, Purchase,
-    RecordActivityRequest, Tier, grant_reward_request, record_activity_request,
+    BatchGrantRewardsRequest, BatchRecordActivitiesRequest, Benefit, GetCustomerTierRequest, GrantReason,
+    GrantRewardRequest, Program, Purchase, RecordActivityRequest, RedeemPointsRequest, Tier, grant_reward_request,
+    record_activity_request,
 };
 
 const CURRENCY: &str = "USD";
+/// How many lots customers begin with, and how many points each has.
+const LOTS: u32 = 4;
+const POINTS_PER_LOT: i64 = 1_000_000;
 
 /// Something to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Workload {
     Grant,
     Pgbench,
+    Redeem,
     Tier,
     Echo,
     Purchase,
@@ -44,6 +50,7 @@ impl fmt::Display for Workload {
         f.pad(match self {
             Self::Grant => "grant",
             Self::Pgbench => "pgbench",
+            Self::Redeem => "redeem",
             Self::Tier => "tier",
             Self::Echo => "echo",
             Self::Purchase => "purchase",
@@ -73,6 +80,7 @@ impl Ground {
         program::send(&client, ground.program(), false).await?;
         eprintln!("enrolling {} customers", grouped(ground.customers));
         ground.enrol(&client).await?;
+        ground.fund(&client).await?;
         Ok(ground)
     }
 
@@ -135,6 +143,40 @@ impl Ground {
         Err(CliError::failed(format_args!("only {enrolled} of {} customers were enrolled", self.customers)))
     }
 
+    /// Gives every customer more points than redemptions take, in a few lots, once however often the ground is prepared.
+    async fn fund(&self, client: &Client) -> Result<(), CliError> {
+        let ground = self.clone();
+        let items = (0..self.customers * LOTS).map(move |number| BatchGrantRewardsRequest {
+            item_id: number.to_string(),
+            grant: Some(GrantRewardRequest {
+                customer_id: customer_id(number / LOTS),
+                content: Some(grant_reward_request::Content::Points(POINTS_PER_LOT)),
+                idempotency_key: format!("fund-{number}"),
+                ..ground.grant()
+            }),
+        });
+        let answer = client.rewards().batch_grant_rewards(tokio_stream::iter(items)).await;
+        let mut outcomes = answer.map_err(CliError::refused("cannot grant points"))?.into_inner();
+        while let Some(outcome) = outcomes.next().await {
+            let outcome = outcome.map_err(CliError::refused("cannot grant points"))?.outcome;
+            if let Some(GrantOutcome::Error(status)) = outcome {
+                let why = Refusal::from_item(&status).summary();
+                return Err(CliError::failed(format_args!("cannot grant a customer points: {why}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn redeem(&self) -> RedeemPointsRequest {
+        RedeemPointsRequest {
+            program_id: self.program_id.clone(),
+            customer_id: self.random_customer(),
+            points: rand::rng().random_range(1..=10),
+            note: String::new(),
+            idempotency_key: Uuid::now_v7().to_string(),
+        }
+    }
+
     fn random_customer(&self) -> String {
         customer_id(rand::rng().random_range(0..self.customers))
     }
@@ -183,6 +225,7 @@ fn customer_id(number: u32) -> String {
 /// One client: it makes one call after the other.
 pub(super) enum Caller {
     Grant(RewardServiceClient<Channel>, Ground),
+    Redeem(RewardServiceClient<Channel>, Ground),
     Tier(TierServiceClient<Channel>, Ground),
     Purchase(ActivityServiceClient<Channel>, Ground),
 }
@@ -191,6 +234,7 @@ impl Caller {
     pub(super) fn new(workload: Workload, channel: Channel, ground: Ground) -> Self {
         match workload {
             Workload::Grant => Self::Grant(RewardServiceClient::new(channel), ground),
+            Workload::Redeem => Self::Redeem(RewardServiceClient::new(channel), ground),
             Workload::Purchase => Self::Purchase(ActivityServiceClient::new(channel), ground),
             Workload::Tier | Workload::Echo | Workload::Pgbench => Self::Tier(TierServiceClient::new(channel), ground),
         }
@@ -200,6 +244,7 @@ impl Caller {
     pub(super) async fn call(&mut self) -> Result<(), Status> {
         match self {
             Self::Grant(client, ground) => client.grant_reward(ground.grant()).await.map(drop),
+            Self::Redeem(client, ground) => client.redeem_points(ground.redeem()).await.map(drop),
             Self::Tier(client, ground) => client.get_customer_tier(ground.tier()).await.map(drop),
             Self::Purchase(client, ground) => client.record_activity(ground.random_purchase()).await.map(drop),
         }

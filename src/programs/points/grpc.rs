@@ -91,13 +91,23 @@ pub fn parse_expiry(fields: &mut Fields, path: &str, rule: Option<&proto::Expiry
     }
 }
 
+/// Parses when the points of one lot expire; none, if absent. Sliding expiry concerns the whole balance and is the
+/// program's alone.
+pub fn parse_own_expiry(fields: &mut Fields, path: &str, rule: Option<&proto::ExpiryRule>) -> Option<Expiry> {
+    let expiry = parse_expiry(fields, path, Some(rule?));
+    if matches!(expiry, Some(Expiry::Sliding(_))) {
+        fields.refuse(path, "must be never, at or after; sliding expiry is the program's alone");
+    }
+    expiry
+}
+
 /// Parses a period that must be there, such as `P90D`.
 pub fn parse_period(fields: &mut Fields, path: &str, period: &str) -> Option<Period> {
     fields.take(path, Period::parse(period))
 }
 
 /// An instant that the book can count with.
-fn parse_rule_instant(fields: &mut Fields, path: &str, at: &prost_types::Timestamp) -> Option<Timestamp> {
+pub fn parse_rule_instant(fields: &mut Fields, path: &str, at: &prost_types::Timestamp) -> Option<Timestamp> {
     let instant = parse_optional_instant(fields, path, Some(at))?;
     let is_countable = instant <= END_OF_TIME;
     let expected = || format!("must not be after {END_OF_TIME}");

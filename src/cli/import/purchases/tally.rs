@@ -1,11 +1,11 @@
 //! What became of an import, counted.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::amount::Amount;
-use super::super::output::grouped;
-use super::super::refusal::Refusal;
+use super::super::refusals::Refusals;
+use crate::cli::amount::Amount;
+use crate::cli::output::grouped;
+use crate::cli::refusal::Refusal;
 use crate::proto::batch_record_activities_response::Outcome;
 use crate::proto::{BatchRecordActivitiesResponse, activity};
 
@@ -13,20 +13,18 @@ use crate::proto::{BatchRecordActivitiesResponse, activity};
 const TOLD_REFUSALS: usize = 20;
 
 /// Outcomes so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tally {
     recorded: u64,
     replayed: u64,
-    refused: u64,
     /// Of all that is in the book now, by this import or before it; none once it is more than can be counted.
     amount: Option<Amount>,
-    /// The refused lines with the lowest numbers, whatever order they come in.
-    first_refusals: BTreeMap<u64, String>,
+    refusals: Refusals,
 }
 
 impl Tally {
     pub(super) fn new() -> Self {
-        Self { amount: Some(Amount::default()), ..Self::default() }
+        Self { recorded: 0, replayed: 0, amount: Some(Amount::default()), refusals: Refusals::none(TOLD_REFUSALS) }
     }
 
     /// Counts the outcome of one line.
@@ -53,20 +51,16 @@ impl Tally {
 
     /// Counts a line that was refused, here or by the service.
     pub(super) fn refuse(&mut self, line: u64, why: String) {
-        self.refused += 1;
-        self.first_refusals.insert(line, why);
-        if self.first_refusals.len() > TOLD_REFUSALS {
-            self.first_refusals.pop_last();
-        }
+        self.refusals.add(line, why);
     }
 
     /// How many lines have an outcome.
     pub(super) fn finished(&self) -> u64 {
-        self.recorded + self.replayed + self.refused
+        self.recorded + self.replayed + self.refusals.count()
     }
 
     pub(super) fn refused(&self) -> u64 {
-        self.refused
+        self.refusals.count()
     }
 
     /// The summary for people.
@@ -74,26 +68,18 @@ impl Tally {
         let amount = self.amount.map(|amount| amount.show(currency_code));
         let amount = amount.unwrap_or_else(|| "more than can be counted".to_owned());
         let seconds = elapsed.as_secs_f64();
-        let mut text = format!(
-            "recorded       {}\nalready there  {}\nrefused        {}\namount         {amount}\nelapsed        {seconds:.1} s",
+        format!(
+            "recorded       {}\nalready there  {}\nrefused        {}\namount         {amount}\nelapsed        {seconds:.1} s{}",
             grouped(self.recorded),
             grouped(self.replayed),
-            grouped(self.refused),
-        );
-        for (line, why) in &self.first_refusals {
-            text.push_str(&format!("\n  line {line}: {why}"));
-        }
-        let untold = self.refused.saturating_sub(u64::try_from(self.first_refusals.len()).unwrap_or(u64::MAX));
-        if untold > 0 {
-            text.push_str(&format!("\n  and {} more", grouped(untold)));
-        }
-        text
+            grouped(self.refusals.count()),
+            self.refusals.list(),
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::amount::Amount;
     use super::*;
     use crate::proto::{Activity, Purchase, RecordActivityResponse};
 

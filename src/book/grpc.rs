@@ -1,6 +1,6 @@
 //! What entries are about, on the wire.
 
-use crate::book::{Detail, Entry, LotPart, Movement, Pocket};
+use super::{Detail, Entry, LotPart, Movement, Pocket};
 use crate::ids::{AccountId, EntryId};
 use crate::proto;
 

@@ -1,0 +1,348 @@
+//! Opening lots and opening tiers in a CSV file, and what the file holds as a whole.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
+
+use csv::ByteRecord;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::super::lines::{Form, Header, Line, Lines, field, required};
+use super::super::refusals::Refusals;
+use crate::cli::amount::Amount;
+use crate::cli::{CliError, instant};
+use crate::ids::{CustomerId, IdempotencyKey};
+use crate::proto::Program;
+
+/// How many bad lines are told one by one.
+const TOLD_LINES: usize = 20;
+
+/// What a file of balances is about, from its program.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    currency_code: String,
+    zone: TimeZone,
+    tier_ids: BTreeSet<String>,
+}
+
+impl Setting {
+    pub(super) fn of(program: &Program) -> Result<Self, CliError> {
+        Ok(Self {
+            currency_code: program.currency_code.clone(),
+            zone: instant::time_zone(&program.time_zone)?,
+            tier_ids: program.tiers.iter().map(|tier| tier.tier_id.clone()).collect(),
+        })
+    }
+}
+
+/// One line.
+#[derive(Debug, PartialEq)]
+pub(super) struct Balance {
+    pub(super) line_id: String,
+    pub(super) customer_id: String,
+    pub(super) opening: Opening,
+}
+
+/// What a line brings along.
+#[derive(Debug, PartialEq)]
+pub(super) enum Opening {
+    Lot { points: i64, vesting: Vesting, expiry: Expiry },
+    Tier { tier_id: String, qualifying_spend: Option<Amount> },
+}
+
+/// When points become available.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Vesting {
+    AtOnce,
+    At(Timestamp),
+    OnEventBy(Timestamp),
+}
+
+/// When points expire.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Expiry {
+    ByProgram,
+    Never,
+    At(Timestamp),
+}
+
+impl Balance {
+    /// How many points it brings along.
+    pub(super) const fn points(&self) -> i64 {
+        match self.opening {
+            Opening::Lot { points, .. } => points,
+            Opening::Tier { .. } => 0,
+        }
+    }
+
+    /// The tier that it brings along.
+    pub(super) fn tier_id(&self) -> Option<&str> {
+        match &self.opening {
+            Opening::Lot { .. } => None,
+            Opening::Tier { tier_id, .. } => Some(tier_id),
+        }
+    }
+}
+
+/// A file of balances that is being read.
+pub(super) type Balances<R> = Lines<R, Columns>;
+
+/// Opens a file of balances and reads its header.
+///
+/// # Errors
+/// If it cannot be read, or its header lacks a column.
+pub(super) fn open(path: &Path, setting: Setting) -> Result<Balances<File>, CliError> {
+    Lines::open(path, |header| Columns::find(header, setting))
+}
+
+/// Which columns hold what; others are ignored.
+#[derive(Clone, Debug)]
+pub(super) struct Columns {
+    line_id: usize,
+    customer_id: usize,
+    points: Option<usize>,
+    vests_at: Option<usize>,
+    vest_by: Option<usize>,
+    expires_at: Option<usize>,
+    tier_id: Option<usize>,
+    qualifying_spend: Option<usize>,
+    setting: Setting,
+}
+
+impl Columns {
+    fn find(header: &Header, setting: Setting) -> Result<Self, String> {
+        let optional = |name| header.find_optional(&[name]);
+        let (points, tier_id) = (optional("points")?, optional("tier_id")?);
+        if points.is_none() && tier_id.is_none() {
+            header.find(&["points", "tier_id"])?;
+        }
+        Ok(Self {
+            line_id: header.find(&["line_id"])?,
+            customer_id: header.find(&["customer_id"])?,
+            points,
+            vests_at: optional("vests_at")?,
+            vest_by: optional("vest_by")?,
+            expires_at: optional("expires_at")?,
+            tier_id,
+            qualifying_spend: header.find_amount("qualifying_spend", &setting.currency_code)?,
+            setting,
+        })
+    }
+
+    fn parse_lot(&self, points: &str, terms: [Option<&str>; 3]) -> Result<Opening, String> {
+        let number = Some(points).filter(|points| points.bytes().all(|byte| byte.is_ascii_digit()));
+        let number = number.and_then(|points| points.parse().ok()).filter(|points| *points > 0);
+        let [vests_at, vest_by, expires_at] = terms;
+        let instant = |name: &str, text: &str| {
+            let expected = || format!("{name} is {text}, not a day such as 1997-01-18 or an instant");
+            instant::parse(text, &self.setting.zone).ok_or_else(expected)
+        };
+        Ok(Opening::Lot {
+            points: number.ok_or_else(|| format!("points is {points}, not a whole number above zero"))?,
+            vesting: match (vests_at, vest_by) {
+                (None, None) => Vesting::AtOnce,
+                (Some(text), None) => Vesting::At(instant("vests_at", text)?),
+                (None, Some(text)) => Vesting::OnEventBy(instant("vest_by", text)?),
+                (Some(_), Some(_)) => return Err("has vests_at and vest_by, which exclude each other".to_owned()),
+            },
+            expiry: match expires_at {
+                None => Expiry::ByProgram,
+                Some("never") => Expiry::Never,
+                Some(text) => Expiry::At(instant("expires_at", text)?),
+            },
+        })
+    }
+
+    fn parse_tier(&self, tier_id: &str, qualifying_spend: Option<&str>) -> Result<Opening, String> {
+        if !self.setting.tier_ids.contains(tier_id) {
+            return Err(format!("the program has no tier {tier_id}"));
+        }
+        let parse = |text: &str| {
+            let parsed =
+                Amount::parse(text).map_err(|expected| format!("qualifying_spend is {text}, but {expected}"))?;
+            if text.starts_with('-') { Err(format!("qualifying_spend is {text}, below zero")) } else { Ok(parsed) }
+        };
+        Ok(Opening::Tier { tier_id: tier_id.to_owned(), qualifying_spend: qualifying_spend.map(parse).transpose()? })
+    }
+}
+
+impl Form for Columns {
+    type Row = Balance;
+
+    fn parse(&self, record: &ByteRecord) -> Result<Balance, String> {
+        let text = |place: Option<usize>, name: &str| -> Result<Option<&str>, String> {
+            let text = place.map(|place| field(record, place, name)).transpose()?;
+            Ok(text.filter(|text| !text.is_empty()))
+        };
+        let line_id = required(record, self.line_id, "line_id")?.to_owned();
+        IdempotencyKey::try_from(line_id.as_str()).map_err(|expected| format!("line_id {expected}"))?;
+        let customer_id = required(record, self.customer_id, "customer_id")?.to_owned();
+        CustomerId::try_from(customer_id.as_str()).map_err(|expected| format!("customer_id {expected}"))?;
+        let terms =
+            [text(self.vests_at, "vests_at")?, text(self.vest_by, "vest_by")?, text(self.expires_at, "expires_at")?];
+        let spend = text(self.qualifying_spend, "qualifying_spend")?;
+        let opening = match (text(self.points, "points")?, text(self.tier_id, "tier_id")?) {
+            (Some(_), Some(_)) => Err("has both points and a tier_id: give each a line of its own".to_owned()),
+            (None, None) => Err("has neither points nor a tier_id".to_owned()),
+            (Some(_), None) if spend.is_some() => Err("has a qualifying_spend without a tier_id".to_owned()),
+            (None, Some(_)) if terms != [None; 3] => Err("has terms of points without points".to_owned()),
+            (Some(points), None) => self.parse_lot(points, terms),
+            (None, Some(tier_id)) => self.parse_tier(tier_id, spend),
+        };
+        Ok(Balance { line_id, customer_id, opening: opening? })
+    }
+}
+
+/// Lines and their points, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) lines: u64,
+    pub(super) points: i128,
+}
+
+impl Count {
+    pub(super) const fn add(&mut self, points: i64) {
+        self.lines += 1;
+        self.points += points as i128;
+    }
+}
+
+/// What a file holds as a whole.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub(super) count: Count,
+    /// Opening tiers, by tier.
+    pub(super) tiers: BTreeMap<String, u64>,
+    /// Lines that cannot be imported.
+    pub(super) bad: Refusals,
+}
+
+impl Survey {
+    /// Reads a file to its end.
+    pub(super) fn of(balances: impl Iterator<Item = Line<Balance>>) -> Self {
+        let mut survey = Self { count: Count::default(), tiers: BTreeMap::new(), bad: Refusals::none(TOLD_LINES) };
+        // Where a customer's line id stands first. Two hashes: the ids themselves may be more than fits in memory.
+        let mut places: HashMap<(u64, u64), u64> = HashMap::new();
+        for (line, balance) in balances {
+            match balance {
+                Ok(balance) => {
+                    survey.count.add(balance.points());
+                    if let Some(tier_id) = balance.tier_id() {
+                        *survey.tiers.entry(tier_id.to_owned()).or_default() += 1;
+                    }
+                    let first = *places.entry(fingerprint(&balance)).or_insert(line);
+                    if first != line {
+                        let Balance { line_id, customer_id, .. } = balance;
+                        survey.bad.add(line, format!("line_id {line_id} of {customer_id} is on line {first} already"));
+                    }
+                }
+                Err(why) => {
+                    survey.count.add(0);
+                    survey.bad.add(line, why);
+                }
+            }
+        }
+        survey
+    }
+}
+
+fn fingerprint(balance: &Balance) -> (u64, u64) {
+    let hash = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, &balance.customer_id, &balance.line_id).hash(&mut hasher);
+        hasher.finish()
+    };
+    (hash(1), hash(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting() -> Setting {
+        Setting {
+            currency_code: "USD".to_owned(),
+            zone: instant::time_zone("America/New_York").unwrap(),
+            tier_ids: ["member", "gold"].map(str::to_owned).into(),
+        }
+    }
+
+    fn read(text: &str) -> Result<Vec<Line<Balance>>, String> {
+        Ok(Lines::from_reader(text.as_bytes(), |header| Columns::find(header, setting()))?.collect())
+    }
+
+    fn lot(points: i64, vesting: Vesting, expiry: Expiry) -> Opening {
+        Opening::Lot { points, vesting, expiry }
+    }
+
+    #[test]
+    fn a_line_is_a_lot_or_a_tier() {
+        let text = "line_id,customer_id,points,vests_at,vest_by,expires_at,tier_id,qualifying_spend_usd\n\
+                    1,c,5,,,,,\n\
+                    2,c,5,2026-02-01,,never,,\n\
+                    3,c,5,,2026-02-01T00:00:00Z,2027-01-01,,\n\
+                    4,c,,,,,gold,12.50\n\
+                    5,c,,,,,gold,\n";
+        let openings: Vec<Opening> = read(text).unwrap().into_iter().map(|(_, line)| line.unwrap().opening).collect();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let tier = |spend: Option<&str>| Opening::Tier {
+            tier_id: "gold".to_owned(),
+            qualifying_spend: spend.map(|spend| Amount::parse(spend).unwrap()),
+        };
+        let expected = [
+            lot(5, Vesting::AtOnce, Expiry::ByProgram),
+            lot(5, Vesting::At(at("2026-02-01T05:00:00Z")), Expiry::Never),
+            lot(5, Vesting::OnEventBy(at("2026-02-01T00:00:00Z")), Expiry::At(at("2027-01-01T05:00:00Z"))),
+            tier(Some("12.50")),
+            tier(None),
+        ];
+        assert_eq!(openings, expected);
+    }
+
+    #[test]
+    fn a_header_must_name_lines_customers_and_points_or_tiers() {
+        for (header, missing) in [
+            ("customer_id,points", "no column line_id"),
+            ("line_id,points", "no column customer_id"),
+            ("line_id,customer_id", "no column points or tier_id"),
+            ("line_id,customer_id,tier_id,qualifying_spend_eur", "not in the program's currency"),
+            ("line_id,customer_id,points,points", "more than one column points"),
+        ] {
+            let problem = read(&format!("{header}\n")).unwrap_err();
+            assert!(problem.contains(missing), "{problem}");
+        }
+        assert_eq!(read("line_id,customer_id,tier_id\n1,c,gold\n").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_file_is_surveyed_with_every_bad_line() {
+        let text = "line_id,customer_id,points,vests_at,vest_by,expires_at,tier_id,qualifying_spend\n\
+                    1,c,5,,,,,\n\
+                    2,c,5,,,,gold,\n\
+                    3,c,,,,,,\n\
+                    4,c,0,,,,,\n\
+                    5,c,1.5,,,,,\n\
+                    6,c,1,2026-01-01,2026-01-01,,,\n\
+                    7,c,1,soon,,,,\n\
+                    8,c,1,,,,,3\n\
+                    9,c,,,,never,gold,\n\
+                    10,c,,,,,diamond,\n\
+                    11,c,,,,,gold,-1\n\
+                    1,d,6,,,,,\n\
+                    1,c,7,,,,,\n\
+                    ,c,7,,,,,\n\
+                    12,c,,,,,gold,1\n";
+        let survey = Survey::of(read(text).unwrap().into_iter());
+        assert_eq!(survey.count, Count { lines: 15, points: 18 });
+        assert_eq!(survey.tiers, BTreeMap::from([("gold".to_owned(), 1)]));
+        assert_eq!(survey.bad.count(), 12);
+        let list = survey.bad.list();
+        for line in [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15] {
+            assert!(list.contains(&format!("\n  line {line}: ")), "{line} in {list}");
+        }
+        assert!(list.contains("line 14: line_id 1 of c is on line 2 already"), "{list}");
+        assert!(list.contains("line 6: points is 1.5, not a whole number above zero"), "{list}");
+    }
+}

@@ -1,0 +1,223 @@
+//! `goldbook import balances`: the points and tiers that customers bring along from another system.
+
+mod file;
+mod reconciliation;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use clap::Args;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+
+use self::file::{Balance, Balances, Expiry, Opening, Setting, Survey, Vesting};
+use self::reconciliation::{Reconciliation, show_survey};
+use super::{BROKEN, LINES_AHEAD, locked};
+use crate::cli::CliError;
+use crate::cli::client::{Client, ClientOptions};
+use crate::cli::output::{grouped, print};
+use crate::cli::progress::Progress;
+use crate::proto::fields::write_instant;
+use crate::proto::{
+    ExpiryRule, ImportBalancesRequest, OpeningLot, OpeningTier, Program, expiry_rule, import_balances_request,
+    opening_lot,
+};
+
+/// What `goldbook import balances --help` says about the file.
+pub(super) const FILE_HELP: &str = "\
+The file is CSV with a header. Each line is an opening lot or an opening tier;
+a customer who brings both has a line for each. These columns are read, in any
+order, and others are ignored; one that no line needs may be missing:
+  line_id           the line's own id in the other system, unique within its
+                    customer: it is imported once, however often the file is
+  customer_id       the business's own id of the customer
+  points            of a lot: how many, 1 or more
+  vests_at          of a lot: when the points become available; empty, or passed
+                    already: at once
+  vest_by           of a lot, instead: until when what the points were granted
+                    for must happen, or else they are cancelled
+  expires_at        of a lot: when the points expire, which must lie ahead, or
+                    never; empty: as the program says
+  tier_id           of a tier: one of the program's
+  qualifying_spend  of a tier: lifetime spend, such as 1029.33, in the program's
+                    currency, added to what the customer has; empty: none; the
+                    column's name may say the currency: qualifying_spend_usd
+
+Instants are a day such as 2026-01-18, which counts from its first instant in
+the program's time zone, or an instant such as 2026-01-18T15:30:00-05:00.
+
+The whole file is checked first, and nothing is sent if any line is bad. Then
+a line that the service refuses is told with its number and does not stop the
+others. At the end the file is reconciled with what became of its lines. An
+import that was interrupted, or refused in part, is simply repeated.
+
+Example:
+  goldbook import balances --program cdnow --enrol balances.csv
+
+Exit status: 0 if every line is in the book now, or a dry run found nothing
+bad; 1 if any line is bad or was refused; 2 if the file cannot be read.";
+
+#[derive(Debug, Args)]
+pub(super) struct BalancesArgs {
+    /// The opening lots and tiers, a CSV file.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The program that takes them over.
+    #[arg(long = "program", value_name = "ID")]
+    program_id: String,
+    /// Enrol customers whom the program does not have yet; otherwise their lines are refused.
+    #[arg(long)]
+    enrol: bool,
+    /// Check the whole file and send nothing.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    client: ClientOptions,
+}
+
+/// Does what a `goldbook import balances` command line asks for.
+///
+/// # Errors
+/// If the file makes no sense, the service does not answer or refuses, or any line was refused.
+pub(super) async fn run(args: BalancesArgs) -> Result<(), CliError> {
+    let client = args.client.connect().await?;
+    let program = client.choose_program(Some(&args.program_id)).await?;
+    let setting = Setting::of(&program)?;
+    // A pipe would be empty the second time.
+    if args.file.metadata().is_ok_and(|file| !file.is_file()) {
+        return Err(CliError::usage(format_args!(
+            "{}: must be a file, since it is read twice: to check all of it before anything is sent",
+            args.file.display()
+        )));
+    }
+    let balances = file::open(&args.file, setting.clone())?;
+    let survey = tokio::task::spawn_blocking(move || Survey::of(balances)).await.map_err(reading_failed)?;
+    if survey.bad.count() > 0 {
+        let bad = grouped(survey.bad.count());
+        print(format!("{}{}", show_survey(&survey), survey.bad.list()))?;
+        return Err(CliError::Incomplete(format!("bad lines: {bad}; nothing was sent")));
+    }
+    if args.dry_run {
+        return print(format!("{}\nEvery line can be read. Nothing was sent.", show_survey(&survey)));
+    }
+
+    let balances = file::open(&args.file, setting)?;
+    let reconciliation = Arc::new(Mutex::new(Reconciliation::of(&survey)));
+    let streamed = import(&client, &program, args.enrol, balances, &reconciliation, survey.count.lines).await;
+    let reconciliation = locked(&reconciliation);
+    print(reconciliation.show())?;
+    streamed?;
+    if !reconciliation.adds_up() {
+        return Err(CliError::failed("the file changed while it was imported; repeat the import"));
+    }
+    if reconciliation.refused() > 0 {
+        let refused = grouped(reconciliation.refused());
+        return Err(CliError::Incomplete(format!("lines refused: {refused}; all others are in the book")));
+    }
+    Ok(())
+}
+
+fn reading_failed(error: tokio::task::JoinError) -> CliError {
+    CliError::failed(format_args!("reading the file failed: {error}"))
+}
+
+/// Streams all lines to the service and counts what becomes of them.
+async fn import(
+    client: &Client,
+    program: &Program,
+    enrol: bool,
+    balances: Balances<File>,
+    reconciliation: &Arc<Mutex<Reconciliation>>,
+    total: u64,
+) -> Result<(), CliError> {
+    let (requests, stream) = mpsc::channel(LINES_AHEAD);
+    let reader = LineReader {
+        program_id: program.program_id.clone(),
+        currency_code: program.currency_code.clone(),
+        enrol,
+        reconciliation: Arc::clone(reconciliation),
+        requests,
+    };
+    let reading = tokio::task::spawn_blocking(move || reader.send_all(balances));
+    let answer = client.imports().import_balances(ReceiverStream::new(stream)).await;
+    let mut outcomes = answer.map_err(CliError::refused(BROKEN))?.into_inner();
+    let mut progress = Progress::begin("lines", Some(total));
+    let mut answered = 0;
+    while let Some(outcome) = outcomes.next().await {
+        let outcome = outcome.map_err(CliError::refused(BROKEN))?;
+        answered += 1;
+        let mut reconciliation = locked(reconciliation);
+        reconciliation.count(outcome);
+        progress.set(reconciliation.finished());
+    }
+    progress.end();
+    let sent: u64 = reading.await.map_err(reading_failed)?;
+    if sent == answered {
+        return Ok(());
+    }
+    let open = grouped(sent.saturating_sub(answered));
+    Err(CliError::failed(format_args!("{BROKEN}: {open} lines have no answer")))
+}
+
+/// Reads lines where it may block, and hands them to the stream.
+struct LineReader {
+    program_id: String,
+    currency_code: String,
+    enrol: bool,
+    reconciliation: Arc<Mutex<Reconciliation>>,
+    requests: mpsc::Sender<ImportBalancesRequest>,
+}
+
+impl LineReader {
+    /// Sends every line and returns how many were sent. Ends early if the stream is closed.
+    fn send_all(self, balances: Balances<File>) -> u64 {
+        let mut sent = 0;
+        for (number, line) in balances {
+            match line {
+                Ok(balance) => {
+                    // Before it is sent: its outcome may come at once.
+                    locked(&self.reconciliation).send(number, &balance);
+                    if self.requests.blocking_send(self.request(number, balance)).is_err() {
+                        break;
+                    }
+                    sent += 1;
+                }
+                Err(why) => locked(&self.reconciliation).refuse_here(number, why),
+            }
+        }
+        sent
+    }
+
+    fn request(&self, number: u64, balance: Balance) -> ImportBalancesRequest {
+        let opening = match balance.opening {
+            Opening::Lot { points, vesting, expiry } => {
+                let vesting = match vesting {
+                    Vesting::AtOnce => None,
+                    Vesting::At(at) => Some(opening_lot::Vesting::VestsAt(write_instant(at))),
+                    Vesting::OnEventBy(at) => Some(opening_lot::Vesting::VestBy(write_instant(at))),
+                };
+                let rule = match expiry {
+                    Expiry::ByProgram => None,
+                    Expiry::Never => Some(expiry_rule::Rule::Never(())),
+                    Expiry::At(at) => Some(expiry_rule::Rule::At(write_instant(at))),
+                };
+                let expiry = rule.map(|rule| ExpiryRule { rule: Some(rule) });
+                import_balances_request::Opening::Lot(OpeningLot { points, vesting, expiry })
+            }
+            Opening::Tier { tier_id, qualifying_spend } => {
+                let qualifying_spend = qualifying_spend.map(|spend| spend.to_money(&self.currency_code));
+                import_balances_request::Opening::Tier(OpeningTier { tier_id, qualifying_spend })
+            }
+        };
+        ImportBalancesRequest {
+            item_id: number.to_string(),
+            program_id: self.program_id.clone(),
+            customer_id: balance.customer_id,
+            enrol: self.enrol,
+            idempotency_key: balance.line_id,
+            opening: Some(opening),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What a file holds against what became of it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use comfy_table::{CellAlignment, Table};
+
+use super::super::refusals::Refusals;
+use super::file::{Balance, Count, Survey};
+use crate::cli::output::{self, grouped};
+use crate::cli::refusal::Refusal;
+use crate::proto::ImportBalancesResponse;
+use crate::proto::import_balances_response::Outcome;
+
+/// How many refused lines are told one by one.
+const TOLD_REFUSALS: usize = 100;
+
+/// Opening tiers of one tier.
+#[derive(Clone, Copy, Debug, Default)]
+struct TierCount {
+    in_file: u64,
+    imported: u64,
+    before: u64,
+    refused: u64,
+    /// Of those in the book, how many left the customer in a higher tier.
+    higher: u64,
+}
+
+/// A line that is on its way.
+#[derive(Debug)]
+struct Sent {
+    points: i64,
+    tier_id: Option<String>,
+}
+
+/// Outcomes so far, beside what they must come to.
+#[derive(Debug)]
+pub(super) struct Reconciliation {
+    in_file: Count,
+    imported: Count,
+    before: Count,
+    refused: Count,
+    /// Points that paid a debt as they were imported now.
+    repaid: i128,
+    tiers: BTreeMap<String, TierCount>,
+    under_way: HashMap<u64, Sent>,
+    refusals: Refusals,
+}
+
+impl Reconciliation {
+    /// Of a file as it was surveyed.
+    pub(super) fn of(survey: &Survey) -> Self {
+        let tier = |(tier_id, in_file): (&String, &u64)| {
+            (tier_id.clone(), TierCount { in_file: *in_file, ..TierCount::default() })
+        };
+        Self {
+            in_file: survey.count,
+            imported: Count::default(),
+            before: Count::default(),
+            refused: Count::default(),
+            repaid: 0,
+            tiers: survey.tiers.iter().map(tier).collect(),
+            under_way: HashMap::new(),
+            refusals: Refusals::none(TOLD_REFUSALS),
+        }
+    }
+
+    /// Notes that a line is about to be sent.
+    pub(super) fn send(&mut self, line: u64, balance: &Balance) {
+        let sent = Sent { points: balance.points(), tier_id: balance.tier_id().map(str::to_owned) };
+        self.under_way.insert(line, sent);
+    }
+
+    /// Counts a line that the file did not hold when it was surveyed.
+    pub(super) fn refuse_here(&mut self, line: u64, why: String) {
+        self.refused.add(0);
+        self.refusals.add(line, why);
+    }
+
+    /// Counts the outcome of one line: what the service says that it issued, not what was asked for.
+    pub(super) fn count(&mut self, response: ImportBalancesResponse) {
+        let line = response.item_id.parse().unwrap_or_default();
+        let Some(sent) = self.under_way.remove(&line) else { return };
+        let mut tier = sent.tier_id.as_ref().map(|tier_id| self.tiers.entry(tier_id.clone()).or_default());
+        match response.outcome {
+            Some(Outcome::Imported(imported)) => {
+                let (count, of_tier) = match (imported.replayed, &mut tier) {
+                    (false, Some(tier)) => (&mut self.imported, Some(&mut tier.imported)),
+                    (true, Some(tier)) => (&mut self.before, Some(&mut tier.before)),
+                    (false, None) => (&mut self.imported, None),
+                    (true, None) => (&mut self.before, None),
+                };
+                count.add(imported.points);
+                if let Some(of_tier) = of_tier {
+                    *of_tier += 1;
+                }
+                if let Some(tier) = tier.filter(|_| sent.tier_id != Some(imported.tier_id)) {
+                    tier.higher += 1;
+                }
+                if !imported.replayed {
+                    self.repaid += i128::from(imported.points_repaid);
+                }
+            }
+            outcome => {
+                let why = match outcome {
+                    Some(Outcome::Error(status)) => Refusal::from_item(&status).summary(),
+                    _ => "the service's answer holds no outcome".to_owned(),
+                };
+                self.refused.add(sent.points);
+                self.refusals.add(line, why);
+                if let Some(tier) = tier {
+                    tier.refused += 1;
+                }
+            }
+        }
+    }
+
+    /// How many lines have an outcome.
+    pub(super) const fn finished(&self) -> u64 {
+        self.imported.lines + self.before.lines + self.refused.lines
+    }
+
+    pub(super) const fn refused(&self) -> u64 {
+        self.refused.lines
+    }
+
+    /// Whether every line and point of the file is accounted for.
+    pub(super) fn adds_up(&self) -> bool {
+        let points = self.imported.points + self.before.points + self.refused.points;
+        let tiers = self.tiers.values().all(|tier| tier.in_file == tier.imported + tier.before + tier.refused);
+        self.in_file == Count { lines: self.finished(), points } && tiers
+    }
+
+    /// The tables and the check, for people.
+    pub(super) fn show(&self) -> String {
+        let mut table = output::table(["", "lines", "points"]);
+        for (name, count) in [
+            ("in the file", self.in_file),
+            ("imported now", self.imported),
+            ("imported before", self.before),
+            ("refused", self.refused),
+        ] {
+            table.add_row([name.to_owned(), grouped(count.lines), grouped(count.points)]);
+        }
+        align_counts(&mut table, 2);
+        let mut text = table.to_string();
+        if !self.tiers.is_empty() {
+            let headings = ["tier", "in the file", "imported now", "imported before", "refused", "holds higher"];
+            let mut table = output::table(headings);
+            for (tier_id, tier) in &self.tiers {
+                let TierCount { in_file, imported, before, refused, higher } = *tier;
+                let counts = [in_file, imported, before, refused, higher].map(grouped);
+                table.add_row([tier_id.clone()].into_iter().chain(counts));
+            }
+            align_counts(&mut table, 5);
+            text.push_str(&format!("\n{table}"));
+        }
+        if self.repaid > 0 {
+            text.push_str(&format!("\nOf the points imported now, {} paid what customers owed.", grouped(self.repaid)));
+        }
+        text.push_str(if self.adds_up() {
+            "\nCheck: in the file = imported now + imported before + refused."
+        } else {
+            "\nCheck: what became of the lines does not add up to the file."
+        });
+        text.push_str(&self.refusals.list());
+        text
+    }
+}
+
+/// What a file holds, for people.
+pub(super) fn show_survey(survey: &Survey) -> String {
+    let Count { lines, points } = survey.count;
+    let mut text = format!("lines   {}\npoints  {}", grouped(lines), grouped(points));
+    for (tier_id, count) in &survey.tiers {
+        text.push_str(&format!("\ntier    {tier_id}: {}", grouped(*count)));
+    }
+    text
+}
+
+fn align_counts(table: &mut Table, count: usize) {
+    for place in 1..=count {
+        if let Some(column) = table.column_mut(place) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}

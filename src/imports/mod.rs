@@ -1,0 +1,145 @@
+//! Imports: what customers bring along from the loyalty system that Goldbook replaces. Stands above rewards and tiers,
+//! since an opening is one of either.
+
+pub mod grpc;
+
+use std::any::TypeId;
+
+use futures_util::future::BoxFuture;
+
+use crate::book::{Book, Command, CommandKey, Decision, Detail, Entry, Halt, Key, Name, NameUse, Pocket, Written};
+use crate::customers::{customer_not_found, enrol_by_name};
+use crate::error::{Error, Reason};
+use crate::ids::{CustomerId, IdempotencyKey, ProgramId};
+use crate::programs::current_policy;
+use crate::programs::store::ProgramShelf;
+use crate::rewards::opening::OpeningLot;
+use crate::rewards::store::RewardShelf;
+use crate::tiers::model::{OpeningTier, take_over};
+use crate::tiers::store::StandingShelf;
+
+/// The use cases of imports.
+#[derive(Clone)]
+pub struct Imports {
+    book: Book,
+}
+
+/// An opening that is in the book, as its entries tell it.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The entry of the opening itself.
+    pub entry: Entry,
+    /// How many of its points paid a debt at once.
+    pub repaid: i64,
+    /// Whether this was a repetition.
+    pub replayed: bool,
+}
+
+impl Imports {
+    /// Imports written through `book`.
+    #[must_use]
+    pub const fn new(book: Book) -> Self {
+        Self { book }
+    }
+
+    /// Queues one opening of a stream; the future is its outcome.
+    ///
+    /// # Errors
+    /// If the book is closing.
+    pub async fn enqueue_balance(
+        &self,
+        import: ImportBalance,
+    ) -> Result<BoxFuture<'static, Result<Imported, Error>>, Error> {
+        let outcome = self.book.enqueue(import).await?;
+        Ok(Box::pin(async move { into_imported(outcome.await) }))
+    }
+}
+
+fn into_imported(outcome: Result<Written, Error>) -> Result<Imported, Error> {
+    let Written { entries, replayed } = outcome?;
+    let paid = entries.iter().filter_map(|entry| entry.movement).filter(|movement| movement.to == Pocket::Owed);
+    let repaid = paid.map(|movement| movement.points).sum();
+    let is_opening =
+        |entry: &Entry| matches!(entry.detail, Detail::PointsImported { .. } | Detail::TierImported { .. });
+    let entry = entries.into_iter().find(is_opening);
+    let entry = entry.ok_or_else(|| Error::Internal("an import wrote no entry".to_owned()))?;
+    Ok(Imported { entry, repaid, replayed })
+}
+
+/// What a customer brings along.
+#[derive(Clone, Debug)]
+pub enum Opening {
+    /// Points.
+    Lot(OpeningLot),
+    /// A standing.
+    Tier(OpeningTier),
+}
+
+/// Takes over one opening.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are described in imports.proto")]
+pub struct ImportBalance {
+    pub program_id: ProgramId,
+    pub customer_id: CustomerId,
+    pub enrol: bool,
+    pub opening: Opening,
+    pub key: IdempotencyKey,
+}
+
+impl ImportBalance {
+    fn name(&self) -> Name {
+        Name::customer(&self.program_id, &self.customer_id)
+    }
+}
+
+impl Command for ImportBalance {
+    fn program_id(&self) -> &ProgramId {
+        &self.program_id
+    }
+
+    fn names(&self) -> Vec<NameUse> {
+        vec![if self.enrol { NameUse::FindOrOpen(self.name()) } else { NameUse::Find(self.name()) }]
+    }
+
+    fn key(&self) -> Option<CommandKey> {
+        let content = match &self.opening {
+            Opening::Lot(lot) => serde_json::to_vec(&("opening_lot", lot)),
+            Opening::Tier(OpeningTier { tier_id, qualifying_spend }) => {
+                let spend = qualifying_spend.map(|spend| (spend.currency.code(), spend.minor));
+                serde_json::to_vec(&("opening_tier", tier_id.as_str(), spend))
+            }
+        };
+        // A space of its own: another system counted its lines without a thought of keys that callers chose since.
+        let key = Key::new("import", self.key.as_str(), &[&content.unwrap_or_default()]);
+        Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
+    }
+
+    fn shelves(&self) -> Vec<TypeId> {
+        let own = match self.opening {
+            Opening::Lot(_) => TypeId::of::<RewardShelf>(),
+            Opening::Tier(_) => TypeId::of::<StandingShelf>(),
+        };
+        vec![TypeId::of::<ProgramShelf>(), own]
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+        let policy = current_policy(decision, &self.program_id)?;
+        let account = decision.find(&self.name())?.ok_or_else(|| customer_not_found(&self.customer_id))?;
+        let account_id = account.account_id;
+        if account.head == 0 {
+            enrol_by_name(decision, &policy, account, &self.customer_id)?;
+        }
+        match &self.opening {
+            Opening::Lot(lot) => {
+                lot.open(decision, &policy, account_id)?;
+            }
+            Opening::Tier(tier) => {
+                // Who joins in this very command is not on the shelf yet.
+                let standing = decision.shelf::<StandingShelf>()?.get(account_id);
+                let post = take_over(&policy, standing, tier)?;
+                decision.post(account_id, post)?;
+            }
+        }
+        Ok(())
+    }
+}

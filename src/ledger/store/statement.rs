@@ -1,0 +1,169 @@
+//! The statements behind statements.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
+
+use crate::book::store::EntryRow;
+use crate::book::{Entry, Pocket};
+use crate::database::Traced as _;
+use crate::ids::{AccountId, ActivityId};
+
+/// Some consecutive entries of an account, by number; none if `last` is below `first`.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch {
+    /// The first.
+    pub first: i64,
+    /// The last.
+    pub last: i64,
+}
+
+/// How many points went from one pocket to another.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    from: Pocket,
+    to: Pocket,
+    points: i128,
+}
+
+impl Flow {
+    /// The flow of one entry, if it moved points.
+    #[must_use]
+    pub fn of(entry: &Entry) -> Option<Self> {
+        let movement = entry.movement?;
+        Some(Self { from: movement.from, to: movement.to, points: movement.points.into() })
+    }
+
+    /// Adds it to sums in the order of [`Pocket::ALL`]. A source counts up when points leave it.
+    pub fn add_to(self, sums: &mut [i128; 8]) {
+        for (sum, pocket) in sums.iter_mut().zip(Pocket::ALL) {
+            let is_source = matches!(pocket, Pocket::Issued | Pocket::Owed);
+            let sign = if is_source { -1 } else { 1 };
+            if *pocket == self.from {
+                *sum -= sign * self.points;
+            }
+            if *pocket == self.to {
+                *sum += sign * self.points;
+            }
+        }
+    }
+}
+
+/// Which entries of an account took effect in a period. An account's time never goes back, so they are consecutive; if
+/// there are none, the stretch is empty and begins where they would.
+pub async fn stretch_of(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+) -> Result<Stretch, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) FILTER (WHERE $2::timestamptz IS NOT NULL AND effective_at < $2) AS "before!",
+                  count(*) FILTER (WHERE $3::timestamptz IS NULL OR effective_at < $3) AS "until!"
+           FROM ledger_entries WHERE account_id = $1"#,
+        account_id.0,
+        from.map(|from| from.to_sqlx()) as _,
+        until.map(|until| until.to_sqlx()) as _,
+    )
+    .fetch_one(connection)
+    .traced("SELECT ledger_entries")
+    .await?;
+    // Numbers have no gaps, so counting gives them.
+    Ok(Stretch { first: row.before + 1, last: row.until })
+}
+
+/// Adds up the moves of some entries, by pockets.
+pub async fn sum_flows(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    stretch: Stretch,
+) -> Result<Vec<Flow>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT from_pocket AS "from_pocket!", to_pocket AS "to_pocket!", sum(points)::text AS "points!"
+           FROM ledger_entries
+           WHERE account_id = $1 AND account_seq BETWEEN $2 AND $3 AND points IS NOT NULL
+           GROUP BY from_pocket, to_pocket"#,
+        account_id.0,
+        stretch.first,
+        stretch.last,
+    )
+    .fetch_all(connection)
+    .traced("SELECT ledger_entries")
+    .await?;
+    let damaged = || sqlx::Error::Decode("an entry moves points between unknown pockets".into());
+    rows.into_iter()
+        .map(|row| {
+            Ok(Flow {
+                from: Pocket::from_stored(&row.from_pocket).ok_or_else(damaged)?,
+                to: Pocket::from_stored(&row.to_pocket).ok_or_else(damaged)?,
+                points: row.points.parse().map_err(|_| damaged())?,
+            })
+        })
+        .collect()
+}
+
+/// Those of some entries that moved points, the oldest first.
+pub async fn list_moves(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    stretch: Stretch,
+    limit: i64,
+) -> Result<Vec<Entry>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        EntryRow,
+        "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
+                fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, content_hash
+         FROM ledger_entries
+         WHERE account_id = $1 AND account_seq BETWEEN $2 AND $3 AND points IS NOT NULL
+         ORDER BY account_seq LIMIT $4",
+        account_id.0,
+        stretch.first,
+        stretch.last,
+        limit,
+    )
+    .fetch_all(connection)
+    .traced("SELECT ledger_entries")
+    .await?;
+    rows.into_iter().map(Entry::try_from).collect()
+}
+
+/// The business's own names of activities, by the numbers of the entries that accepted them.
+pub async fn read_activity_ids(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    seqs: &[i64],
+) -> Result<BTreeMap<i64, ActivityId>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT account_seq, activity_id FROM activities WHERE account_id = $1 AND account_seq = ANY($2)",
+        account_id.0,
+        seqs,
+    )
+    .fetch_all(connection)
+    .traced("SELECT activities")
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let activity_id = ActivityId::try_from(row.activity_id);
+            Ok((row.account_seq, activity_id.map_err(|error| sqlx::Error::Decode(error.into()))?))
+        })
+        .collect()
+}
+
+/// What callers wrote beside entries.
+pub async fn read_notes(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    seqs: &[i64],
+) -> Result<BTreeMap<i64, String>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT account_seq, note FROM entry_notes WHERE account_id = $1 AND account_seq = ANY($2)",
+        account_id.0,
+        seqs,
+    )
+    .fetch_all(connection)
+    .traced("SELECT entry_notes")
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.account_seq, row.note)).collect())
+}

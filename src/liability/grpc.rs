@@ -1,0 +1,108 @@
+//! `LiabilityService` on the wire.
+
+use tonic::{Request, Response, Status};
+
+use super::Liability;
+use super::model::{HORIZONS, RevenueQuestion, Summary, revenue_of, worth_of};
+use crate::error::{Error, Fields, Reason, Refusal};
+use crate::ids::ProgramId;
+use crate::money::{Currency, Money};
+use crate::programs::model::ProgramVersion;
+use crate::proto;
+use crate::proto::fields::{parse_money, parse_optional_instant, write_instant, write_signed_money};
+use crate::telemetry;
+
+#[tonic::async_trait]
+impl proto::liability_service_server::LiabilityService for Liability {
+    async fn get_liability(
+        &self,
+        request: Request<proto::GetLiabilityRequest>,
+    ) -> Result<Response<proto::GetLiabilityResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
+        let question = request.revenue.and_then(|question| parse_question(&mut fields, &question));
+        let (Some(program_id), true) = (program_id, fields.is_clean()) else { return Err(fields.into_error().into()) };
+        telemetry::record_program(program_id.as_str());
+        let (summary, version) = self.get_liability(&program_id, as_of).await?;
+        let currency = version.program.currency;
+        let revenue = match question {
+            Some((question, before)) => Some(answer(question, before, &summary, currency)?),
+            None => None,
+        };
+        Ok(Response::new(proto::GetLiabilityResponse {
+            liability: Some(write_liability(&summary, &version)?),
+            revenue,
+        }))
+    }
+}
+
+type ParsedQuestion = (RevenueQuestion, Option<Money>);
+
+fn parse_question(fields: &mut Fields, question: &proto::RevenueQuestion) -> Option<ParsedQuestion> {
+    let allocated = parse_money(fields, "revenue.allocated", question.allocated.as_ref());
+    let before = question.recognized_before.as_ref();
+    let before = before.and_then(|before| parse_money(fields, "revenue.recognized_before", Some(before)));
+    if question.expected_redeemed < 1 {
+        fields.refuse("revenue.expected_redeemed", "must be above zero");
+    }
+    let allocated = allocated?;
+    let recognized_before = before.unwrap_or(Money { minor: 0, ..allocated });
+    let expected_redeemed = question.expected_redeemed;
+    Some((RevenueQuestion { allocated, expected_redeemed, recognized_before }, before))
+}
+
+fn answer(
+    question: RevenueQuestion,
+    before: Option<Money>,
+    summary: &Summary,
+    currency: Currency,
+) -> Result<proto::Revenue, Error> {
+    let mut amounts = std::iter::once(question.allocated).chain(before);
+    if let Some(foreign) = amounts.find(|amount| amount.currency != currency) {
+        let (given, expected) = (foreign.currency.code(), currency.code());
+        let message = format!("the program counts in {expected}, not in {given}");
+        let refusal = Refusal::new(Reason::CurrencyMismatch, message);
+        return Err(refusal.with("expected", expected).with("given", given).into());
+    }
+    let revenue = revenue_of(&question, summary.sums.redeemed);
+    Ok(proto::Revenue {
+        cumulative: Some(write_signed_money(currency, revenue.cumulative)),
+        period: Some(write_signed_money(currency, revenue.period)),
+    })
+}
+
+fn narrow(sum: i128) -> Result<i64, Error> {
+    let overflow = || Refusal::new(Reason::AmountOverflow, "a sum over all customers is more than the answer can hold");
+    i64::try_from(sum).map_err(|_| overflow().into())
+}
+
+fn write_liability(summary: &Summary, version: &ProgramVersion) -> Result<proto::Liability, Error> {
+    let (sums, program) = (&summary.sums, &version.program);
+    let worth = |points: i128| -> Result<Option<proto::google::Money>, Error> {
+        let Some(value) = program.points.point_value else { return Ok(None) };
+        let minor = worth_of(points, value, program).map_or(Err(()), |minor| i64::try_from(minor).map_err(|_| ()));
+        let overflow = || Refusal::new(Reason::AmountOverflow, "the points are worth more than the answer can hold");
+        Ok(Some(write_signed_money(program.currency, minor.map_err(|()| overflow())?)))
+    };
+    let mut expiring = Vec::with_capacity(HORIZONS.len());
+    for (within_days, points) in HORIZONS.into_iter().zip(summary.expiring) {
+        expiring.push(proto::ExpiringPoints { within_days, points: narrow(points)?, value: worth(points)? });
+    }
+    Ok(proto::Liability {
+        as_of: Some(write_instant(summary.taken_at)),
+        issued: narrow(sums.issued)?,
+        owed: narrow(sums.owed)?,
+        pending: narrow(sums.pending)?,
+        available: narrow(sums.available)?,
+        held: narrow(sums.held)?,
+        redeemed: narrow(sums.redeemed)?,
+        expired: narrow(sums.expired)?,
+        cancelled: narrow(sums.cancelled)?,
+        outstanding: narrow(sums.outstanding())?,
+        outstanding_value: worth(sums.outstanding())?,
+        expiring,
+        program_version: version.version,
+    })
+}

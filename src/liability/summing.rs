@@ -1,0 +1,124 @@
+//! Making the summaries: what a program's customers have at one instant, from one snapshot, however busy the book is.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::model::{Summary, horizons_of};
+use super::store;
+use crate::book::{Depth, House, begin_snapshot, settle_in_memory};
+use crate::clock::Clock;
+use crate::database::connect_alone;
+use crate::ids::ProgramId;
+use crate::programs::model::Program;
+use crate::programs::store::read_version;
+use crate::rewards::store::RewardShelf;
+
+/// How many accounts with something due are settled in memory at a time.
+const PAGE: i64 = 256;
+/// How much longer than the last summary took the next one is waited for, so that a large database is not busy with
+/// them.
+const PATIENCE: u32 = 20;
+/// How long every summary is kept before only each day's last one is.
+const KEPT_WHOLE: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
+
+/// Makes summaries again and again, until it is dropped. Of several services on one database, one makes them at a time.
+pub async fn keep_summing_up(database: PgConnectOptions, pool: PgPool, house: House, clock: Clock, every: Duration) {
+    let mut was_well = true;
+    loop {
+        let begun = Instant::now();
+        let span = tracing::info_span!(parent: None, "liability.sum_up");
+        let outcome = sum_up_if_old(&database, &pool, &house, &clock, every).instrument(span).await;
+        match &outcome {
+            Ok(()) if !was_well => tracing::info!("liability is summed up again"),
+            Err(error) if was_well => tracing::warn!(%error, "liability cannot be summed up; trying on"),
+            _ => {}
+        }
+        was_well = outcome.is_ok();
+        tokio::time::sleep(every.max(begun.elapsed() * PATIENCE)).await;
+    }
+}
+
+async fn sum_up_if_old(
+    database: &PgConnectOptions,
+    pool: &PgPool,
+    house: &House,
+    clock: &Clock,
+    every: Duration,
+) -> Result<(), sqlx::Error> {
+    let last = store::last_taken_at(&mut *pool.acquire().await?).await?;
+    let age = last.map(|last| clock.now().duration_since(last));
+    let half = jiff::SignedDuration::try_from(every / 2).unwrap_or_default();
+    if age.is_some_and(|age| age >= jiff::SignedDuration::ZERO && age < half) {
+        return Ok(());
+    }
+    sum_up(database, house, clock).await.map(|_| ())
+}
+
+/// Sums up every program as of now, and says what instant that is.
+///
+/// Writers are kept waiting for a moment: while all accounts are locked nothing is under way, so that what took effect
+/// before the instant is committed, and what comes later takes effect later. The sums are then taken from the snapshot of
+/// that moment, while writers go on. What is due but was not written yet is done in memory.
+///
+/// # Errors
+/// If the database cannot be read, or writers do not pause for long.
+pub async fn sum_up(database: &PgConnectOptions, house: &House, clock: &Clock) -> Result<Timestamp, sqlx::Error> {
+    let (mut gate, mut reader) = (connect_alone(database).await?, connect_alone(database).await?);
+    let mut snapshot = begin_snapshot(&mut reader).await?;
+    let locked = store::lock_all_accounts(&mut gate).await?;
+    let at = clock.now();
+    store::take_snapshot(&mut snapshot).await?;
+    locked.rollback().await?;
+    let mut summaries = Vec::new();
+    for program_id in store::list_programs(&mut snapshot).await? {
+        let version = read_version(&mut snapshot, &program_id, None).await?.ok_or(sqlx::Error::RowNotFound)?;
+        let summary = sum_program(&mut snapshot, &program_id, &version.program, at, house).await?;
+        summaries.push((program_id, version.program.time_zone.to_string(), summary));
+    }
+    snapshot.commit().await?;
+    for (program_id, time_zone, summary) in summaries {
+        store::insert_summary(&mut gate, &program_id, &summary).await?;
+        store::thin_out(&mut gate, &program_id, &time_zone, at.saturating_sub(KEPT_WHOLE).unwrap_or(at)).await?;
+    }
+    // Whether the goodbyes arrive does not matter any more.
+    let _ = tokio::join!(gate.close(), reader.close());
+    Ok(at)
+}
+
+async fn sum_program(
+    snapshot: &mut PgConnection,
+    program_id: &ProgramId,
+    program: &Program,
+    at: Timestamp,
+    house: &House,
+) -> Result<Summary, sqlx::Error> {
+    let horizons = horizons_of(program, at);
+    let mut sums = store::sum_accounts(snapshot, program_id, at).await?;
+    let mut expiring = store::sum_expiring(snapshot, program_id, at, horizons).await?;
+    let mut after = store::BEFORE_ALL;
+    loop {
+        let due = store::list_due(snapshot, program_id, at, after, PAGE).await?;
+        let Some(last) = due.last() else { break };
+        after = *last;
+        let (accounts, shelves, _) = settle_in_memory(snapshot, &due, at, Depth::Whole, house()).await?;
+        let shelf: &RewardShelf = shelves.get().map_err(|defect| sqlx::Error::Decode(Box::new(defect)))?;
+        for account in accounts {
+            sums += account.balance;
+            for (_, lot) in shelf.lots().lots_of(account.account_id) {
+                let points = i128::from(lot.available) + i128::from(lot.held);
+                let expiry = shelf.lots().expiry_of(account.account_id, lot);
+                for (slot, horizon) in expiring.iter_mut().zip(horizons) {
+                    if points > 0 && expiry.is_some_and(|expiry| expiry <= horizon) {
+                        *slot += points;
+                    }
+                }
+            }
+        }
+    }
+    Ok(Summary { taken_at: at, sums, expiring })
+}
