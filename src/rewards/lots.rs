@@ -477,18 +477,23 @@ impl Lots {
             | Detail::PointsExpired { hold: Some(hold), .. }
             | Detail::PointsRedeemed { hold: Some(hold), .. } => {
                 self.shift_parts(entry)?;
-                let key = (account_id, *hold);
-                let held = self.holds.get_mut(&key)?;
-                held.take(entry.detail.lots())?;
-                if held.parts.is_empty() {
-                    self.dues.remove(&(account_id, Due { at: held.ends_at, turn: Turn::ReleaseHold }, *hold));
-                }
-                self.changed.holds.insert(key);
+                self.take_from_hold((account_id, *hold), entry.detail.lots())?;
             }
             // Whatever else has parts moves them and no more; entries without concern other shelves.
             _ => self.shift_parts(entry)?,
         }
         Some(Ok(()))
+    }
+
+    /// Takes parts out of a hold, which ends once nothing is left.
+    fn take_from_hold(&mut self, key: (AccountId, i64), parts: &[LotPart]) -> Option<()> {
+        let held = self.holds.get_mut(&key)?;
+        held.take(parts)?;
+        if held.parts.is_empty() {
+            self.dues.remove(&(key.0, Due { at: held.ends_at, turn: Turn::ReleaseHold }, key.1));
+        }
+        self.changed.holds.insert(key);
+        Some(())
     }
 
     /// Opens the lot that an entry makes.

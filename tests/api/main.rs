@@ -29,6 +29,7 @@ mod imports;
 mod ledger;
 mod liability;
 mod manners;
+mod points;
 mod programs;
 mod referrals;
 mod rewards;

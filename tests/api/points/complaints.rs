@@ -1,0 +1,167 @@
+//! What loyalty engines are complained about, one by one: it cannot happen here.
+
+use futures_util::future::join_all;
+use goldbook::proto;
+use goldbook::proto::CalendarPeriod;
+use tonic::Code;
+
+use super::calls::{free, start};
+use super::model::{Expire, Rules, Vest};
+use super::program_of;
+use crate::harness::{assert_refused, reason, usd};
+
+fn expiring() -> Rules {
+    Rules { expire: Expire::After("P1M", CalendarPeriod::Unspecified), ..free() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spend_counts_against_the_points_it_took_and_not_against_those_that_came_after_they_expired() {
+    let service = start(&expiring()).await;
+    service.give(100, "old").await;
+    service.spend(60, "spent").await;
+    service.set_clock("2026-02-10T12:00:00Z");
+    service.give(50, "new").await;
+    assert_eq!(service.pockets().await, [0, 90, 0, 60, 0, 0, 0]);
+    // The rest of the old lot expires; what was spent of it stays spent, once, and the new lot is whole.
+    service.set_clock("2026-02-16T05:00:00Z");
+    assert_eq!(service.pockets().await, [0, 50, 0, 60, 40, 0, 0]);
+    let refused = service.redeem(51, "too-many").await;
+    assert_refused(refused, Code::FailedPrecondition, "INSUFFICIENT_POINTS");
+    service.spend(50, "all").await;
+    assert_eq!(service.pockets().await, [0, 0, 0, 110, 40, 0, 0]);
+    let lots = service.lots().await;
+    let told: Vec<_> = lots.iter().map(|lot| (lot.points, lot.redeemed, lot.expired)).collect();
+    assert_eq!(told, [(100, 60, 40), (50, 50, 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_takes_back_the_points_of_its_purchase_once() {
+    let service = start(&free()).await;
+    service.purchase("anna", "order-1", "100.00").await.unwrap();
+    service.purchase("anna", "order-2", "40.00").await.unwrap();
+    let refunded = service.refund("order-1", "100.00", "refund-1").await.unwrap();
+    assert_eq!((refunded.points_taken_back, refunded.points_owed, refunded.replayed), (100, 0, false));
+    assert_eq!(service.pockets().await, [0, 40, 0, 0, 0, 100, 0]);
+    // Told twice, or under another name, it takes nothing more.
+    assert!(service.refund("order-1", "100.00", "refund-1").await.unwrap().replayed);
+    let again = service.refund("order-1", "100.00", "refund-2").await;
+    assert_refused(again, Code::FailedPrecondition, "REFUND_EXCEEDS_PURCHASE");
+    let earned = service.lots().await[0].lot_id.clone();
+    let by_hand = service.reverse(&earned, "by-hand").await;
+    assert_refused(by_hand, Code::FailedPrecondition, "ENTRY_ALREADY_REVERSED");
+    assert_eq!(service.pockets().await, [0, 40, 0, 0, 0, 100, 0]);
+    assert_eq!(service.tier("anna").await.qualifying_spend, Some(usd("40.00")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_takes_points_that_are_spent_already_from_those_to_come() {
+    let service = start(&free()).await;
+    service.purchase("anna", "order-1", "100.00").await.unwrap();
+    service.spend(80, "spent").await;
+    let refunded = service.refund("order-1", "100.00", "refund-1").await.unwrap();
+    assert_eq!((refunded.points_taken_back, refunded.points_owed), (20, 80));
+    assert_eq!(service.pockets().await, [0, 0, 0, 80, 0, 100, 80]);
+    service.purchase("anna", "order-2", "50.00").await.unwrap();
+    assert_eq!(service.pockets().await, [0, 0, 0, 80, 0, 100, 30]);
+    service.purchase("anna", "order-3", "50.00").await.unwrap();
+    assert_eq!(service.pockets().await, [0, 20, 0, 80, 0, 100, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_of_points_that_never_vested_takes_nothing_else() {
+    let service = start(&Rules { vest: Vest::Event("P10D"), ..free() }).await;
+    service.purchase("anna", "order-1", "100.00").await.unwrap();
+    let own = service.grant_on(70, Vest::Now, Expire::Never, "own").await;
+    service.set_clock("2026-03-01T12:00:00Z");
+    assert_eq!(service.pockets().await, [0, 70, 0, 0, 0, 100, 0]);
+    let refunded = service.refund("order-1", "100.00", "refund-1").await.unwrap();
+    assert_eq!((refunded.points_taken_back, refunded.points_owed), (0, 0));
+    assert_eq!(service.pockets().await, [0, 70, 0, 0, 0, 100, 0]);
+    let missed = service.lots().await[0].lot_id.clone();
+    assert_ne!(missed, own);
+    assert_refused(service.reverse(&missed, "by-hand").await, Code::FailedPrecondition, "NOTHING_TO_REVERSE");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_of_points_that_expired_takes_nothing_else() {
+    let service = start(&expiring()).await;
+    service.purchase("anna", "order-1", "100.00").await.unwrap();
+    service.set_clock("2026-03-01T12:00:00Z");
+    service.give(70, "own").await;
+    let refunded = service.refund("order-1", "100.00", "refund-1").await.unwrap();
+    assert_eq!((refunded.points_taken_back, refunded.points_owed), (100, 0));
+    assert_eq!(service.pockets().await, [0, 70, 0, 0, 0, 100, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_redemptions_of_100_points_at_once_spend_no_more_than_there_are() {
+    let service = start(&free()).await;
+    let other = crate::harness::Service::start_on(service.database.clone(), service.clock.clone()).await;
+    service.give(150, "a").await;
+    service.give(200, "b").await;
+    let calls = (0..20).map(|i| {
+        let service = if i % 2 == 0 { &service } else { &other };
+        async move { service.redeem(100, &format!("spend-{i}")).await }
+    });
+    let answers = join_all(calls).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 3);
+    for status in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+        assert_eq!(reason(status), "INSUFFICIENT_POINTS");
+    }
+    assert_eq!(service.pockets().await, [0, 50, 0, 300, 0, 0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_and_a_reversal_go_by_the_rates_of_then_and_not_of_today() {
+    let service = start(&expiring()).await;
+    service.purchase("anna", "order-1", "100.00").await.unwrap();
+    service.purchase("anna", "order-2", "100.00").await.unwrap();
+    let earned: Vec<String> = service.lots().await.into_iter().map(|lot| lot.lot_id).collect();
+    let spent = service.spend(150, "spent").await;
+    // Everything about points is different today.
+    let today = Rules { expire: Expire::After("P1Y", CalendarPeriod::Year), vest: Vest::After("P3D"), ..free() };
+    let today = proto::Program { points_per_unit: "7".to_owned(), ..program_of(&today) };
+    service.apply(today).await.unwrap();
+    let refunded = service.refund("order-1", "50.00", "refund-1").await.unwrap();
+    assert_eq!((refunded.points_taken_back, refunded.points_owed), (50, 0));
+    let reversed = service.reverse(&spent, "undo-spend").await.unwrap();
+    assert_eq!((reversed.points_reversed, reversed.points_returned), (150, 150));
+    let reversed = service.reverse(&earned[1], "undo-order-2").await.unwrap();
+    assert_eq!(reversed.points_reversed, 100);
+    assert_eq!(service.pockets().await, [0, 50, 0, 0, 0, 150, 0]);
+    // What came back has the expiry it always had.
+    let lots = service.lots().await;
+    assert_eq!(lots[0].expires_at, Some(crate::harness::at("2026-02-16T05:00:00Z")));
+    assert_eq!((lots[0].available, lots[1].available), (50, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_owed_is_told_to_the_point_at_any_instant() {
+    let service = start(&free()).await;
+    let granted = service.give(100, "granted").await;
+    service.spend(100, "spent").await;
+    service.set_clock("2026-01-16T12:00:00Z");
+    let reversed = service.reverse(&granted, "undo").await.unwrap();
+    assert_eq!((reversed.points_reversed, reversed.points_owed), (100, 100));
+    service.set_clock("2026-01-17T12:00:00Z");
+    service.give(30, "more").await;
+    let mut owed = Vec::new();
+    for day in ["2026-01-15T12:00:00Z", "2026-01-16T11:59:59Z", "2026-01-16T12:00:00Z", "2026-01-17T12:00:00Z"] {
+        let request = proto::GetBalanceRequest {
+            program_id: crate::harness::SHOP.to_owned(),
+            customer_id: "anna".to_owned(),
+            as_of: Some(crate::harness::at(day)),
+        };
+        owed.push(service.rewards().get_balance(request).await.unwrap().into_inner().balance.unwrap().owed);
+    }
+    assert_eq!(owed, [0, 0, 100, 70]);
+    // Each change of it is a row.
+    let entries = service.entries("anna").await;
+    let rows: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| entry.r#move)
+        .filter(|moved| moved.from() == proto::Pocket::Owed || moved.to() == proto::Pocket::Owed)
+        .map(|moved| (moved.from(), moved.points))
+        .collect();
+    assert_eq!(rows, [(proto::Pocket::Owed, 100), (proto::Pocket::Available, 30)]);
+}
