@@ -62,8 +62,8 @@ CREATE TABLE earnings (
     account_id uuid        NOT NULL,
     -- Until when the sliding points last.
     slides_to  timestamptz,
-    -- When they last expired all together.
-    lapsed_at  timestamptz,
+    -- When they expired all together, each time.
+    lapses     jsonb       NOT NULL,
     -- Points earned in the last capped period of each kind.
     earned     jsonb       NOT NULL,
     CONSTRAINT earnings_pkey PRIMARY KEY (account_id)

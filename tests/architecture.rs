@@ -34,7 +34,8 @@ const RANKS: &[(&str, u8)] = &[
 const WIRE: &[&str] =
     &["tonic", "tonic_types", "tonic_health", "tonic_reflection", "prost", "prost_types", "crate::proto"];
 /// Where a proto may be seen.
-const WIRE_PLACES: &[&str] = &["*/grpc.rs", "proto.rs", "proto/*", "status.rs", "server.rs", "telemetry/*", "cli/*"];
+const WIRE_PLACES: &[&str] =
+    &["*/grpc.rs", "rewards/grpc/*", "proto.rs", "proto/*", "status.rs", "server.rs", "telemetry/*", "cli/*"];
 /// Names by which a statement is made.
 const SQL: &[&str] = &[
     "query!",

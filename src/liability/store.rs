@@ -76,8 +76,10 @@ pub(super) async fn sum_expiring(
                 sum(points)::text AS third
          FROM (
              SELECT l.available::numeric + l.held AS points,
-                    CASE WHEN NOT l.slides THEN l.expires_at WHEN e.lapsed_at >= l.live_since THEN e.lapsed_at
-                         ELSE e.slides_to END AS expires_at
+                    CASE WHEN NOT l.slides THEN l.expires_at ELSE coalesce((
+                        SELECT min(lapse::timestamptz) FROM jsonb_array_elements_text(e.lapses) lapse
+                        WHERE lapse::timestamptz > l.live_since
+                    ), e.slides_to) END AS expires_at
              FROM lots l
              JOIN accounts a ON a.account_id = l.account_id
              LEFT JOIN earnings e ON e.account_id = l.account_id

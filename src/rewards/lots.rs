@@ -128,15 +128,15 @@ impl Hold {
 pub struct Earning {
     /// Until when its sliding points last.
     pub slides_to: Option<Timestamp>,
-    /// When they last expired all together.
-    pub lapsed_at: Option<Timestamp>,
+    /// When they expired all together, each time.
+    pub lapses: Vec<Timestamp>,
     /// Points earned in the last capped period of each kind, and since when it runs.
     pub earned: BTreeMap<String, (Timestamp, i64)>,
 }
 
 impl Earning {
     fn slide(&mut self, at: Timestamp, to: Timestamp) {
-        self.lapsed_at = self.slides_to.filter(|passed| *passed <= at).or(self.lapsed_at);
+        self.lapses.extend(self.slides_to.filter(|passed| *passed <= at));
         self.slides_to = Some(self.slides_to.map_or(to, |known| known.max(to)));
     }
 
@@ -281,9 +281,9 @@ impl Lots {
             return lot.terms.expires_at;
         }
         let (since, earning) = (lot.live_since?, self.earnings.get(&account_id)?);
-        // Points that were there when all expired have expired with them, even if they were held then. Those that came
+        // Points that were there when all expired have expired with them, even if they were held or spent then. Those that came
         // at that very instant came after it.
-        earning.lapsed_at.filter(|lapsed_at| since < *lapsed_at).or(earning.slides_to)
+        earning.lapses.iter().copied().find(|lapse| since < *lapse).or(earning.slides_to)
     }
 
     /// Whether a lot's points have expired by an instant.

@@ -53,12 +53,13 @@ impl Projection for RewardShelf {
 fn earnings_row(earning: &Earning) -> Row<'_> {
     let earned: Vec<String> =
         earning.earned.iter().map(|(period, (since, points))| format!("{points} in the {period} of {since}")).collect();
+    let lapses: Vec<String> = earning.lapses.iter().map(ToString::to_string).collect();
     Row {
         noun: "earnings",
         key: Cell::Absent,
         columns: vec![
             ("slides_to", earning.slides_to.into()),
-            ("lapsed_at", earning.lapsed_at.into()),
+            ("lapses", if lapses.is_empty() { Cell::Absent } else { Cell::text(lapses.join(", ")) }),
             ("earned", if earned.is_empty() { Cell::Absent } else { Cell::text(earned.join(", ")) }),
         ],
     }

@@ -256,7 +256,7 @@ pub(super) async fn read_earnings(
     accounts: &[AccountId],
 ) -> Result<BTreeMap<AccountId, Earning>, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT account_id, slides_to, lapsed_at, earned FROM earnings WHERE account_id = ANY($1)",
+        "SELECT account_id, slides_to, lapses, earned FROM earnings WHERE account_id = ANY($1)",
         &ids(accounts),
     )
     .fetch_all(connection)
@@ -266,7 +266,7 @@ pub(super) async fn read_earnings(
         .map(|row| {
             let earning = Earning {
                 slides_to: row.slides_to.map(jiff_sqlx::Timestamp::to_jiff),
-                lapsed_at: row.lapsed_at.map(jiff_sqlx::Timestamp::to_jiff),
+                lapses: serde_json::from_value(row.lapses).map_err(|error| sqlx::Error::Decode(error.into()))?,
                 earned: serde_json::from_value(row.earned).map_err(|error| sqlx::Error::Decode(error.into()))?,
             };
             Ok((AccountId(row.account_id), earning))
@@ -460,21 +460,21 @@ async fn upsert_earnings<'a>(
     connection: &mut PgConnection,
     earnings: impl Iterator<Item = (AccountId, &'a Earning)>,
 ) -> Result<(), sqlx::Error> {
-    let (mut accounts, mut slides, mut lapsed, mut earned) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut accounts, mut slides, mut lapses, mut earned) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (account_id, earning) in earnings {
         accounts.push(account_id.0);
         slides.push(earning.slides_to.map(|instant| instant.to_sqlx()));
-        lapsed.push(earning.lapsed_at.map(|instant| instant.to_sqlx()));
+        lapses.push(serde_json::to_value(&earning.lapses).map_err(|error| sqlx::Error::Encode(error.into()))?);
         earned.push(serde_json::to_value(&earning.earned).map_err(|error| sqlx::Error::Encode(error.into()))?);
     }
     sqlx::query!(
-        "INSERT INTO earnings (account_id, slides_to, lapsed_at, earned)
-         SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::jsonb[])
+        "INSERT INTO earnings (account_id, slides_to, lapses, earned)
+         SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::jsonb[], $4::jsonb[])
          ON CONFLICT (account_id) DO UPDATE
-         SET slides_to = excluded.slides_to, lapsed_at = excluded.lapsed_at, earned = excluded.earned",
+         SET slides_to = excluded.slides_to, lapses = excluded.lapses, earned = excluded.earned",
         &accounts,
         &slides as _,
-        &lapsed as _,
+        &lapses,
         &earned,
     )
     .execute(connection)

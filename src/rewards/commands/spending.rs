@@ -1,0 +1,243 @@
+//! Spending points, at once or by a hold.
+
+use std::any::TypeId;
+
+use jiff::Timestamp;
+
+use super::{Subject, about_a_customer, keep_note, key_of};
+use crate::book::{
+    Account, Actor, Asking, Command, CommandKey, Decision, Defect, Detail, EntryReason, Halt, LotPart, Movement,
+    NameUse, Pocket, Post,
+};
+use crate::error::{Reason, Refusal};
+use crate::ids::{EntryId, IdempotencyKey, ProgramId};
+use crate::programs::model::ProgramVersion;
+use crate::programs::points::{DEFAULT_HOLD, Period};
+use crate::programs::store::ProgramShelf;
+use crate::rewards::lots::Hold;
+use crate::rewards::model::{GiveBack, Points, check_limits, choose_lots, first_points, require_ahead, sum};
+use crate::rewards::store::{Note, RewardShelf};
+
+/// Spends points at once.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
+pub struct RedeemPoints {
+    pub subject: Subject,
+    pub points: Points,
+    pub note: String,
+    pub key: IdempotencyKey,
+}
+
+impl Command for RedeemPoints {
+    about_a_customer!();
+
+    fn key(&self) -> Option<CommandKey> {
+        Some(key_of(&self.key, &("redeem_points", self.points.get(), &self.note)))
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        ask_points(asking, &self.subject, self.points.get())
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+        let (policy, account) = self.subject.begin(decision)?;
+        let points = self.points.get();
+        check_limits(&policy.program.points.redemption, points)?;
+        let lots = choose_lots(decision, account, points)?;
+        let post = Post {
+            detail: Detail::PointsRedeemed { lots, hold: None },
+            movement: Some(Movement { from: Pocket::Available, to: Pocket::Redeemed, points }),
+            actor: Actor::Caller,
+            reason: EntryReason::Redemption,
+            policy_version: policy.version,
+            causes: Vec::new(),
+        };
+        let entry_id = decision.post(account.account_id, post)?;
+        keep_note(decision, entry_id, &Note { text: self.note.clone(), author: String::new() });
+        Ok(())
+    }
+}
+
+pub(super) fn ask_points(asking: &mut Asking<'_>, subject: &Subject, points: i64) -> Result<(), Defect> {
+    if let Some(account_id) = asking.find(&subject.name()) {
+        asking.shelf::<RewardShelf>()?.ask_points(account_id, points);
+    }
+    Ok(())
+}
+
+/// When a hold ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub enum HoldEnd {
+    /// As the program says.
+    ByProgram,
+    /// A period after it was made.
+    After(Period),
+    /// At an instant.
+    At(Timestamp),
+}
+
+/// Sets points aside for a spend.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
+pub struct HoldPoints {
+    pub subject: Subject,
+    pub points: Points,
+    pub ends: HoldEnd,
+    pub note: String,
+    pub key: IdempotencyKey,
+}
+
+impl HoldPoints {
+    fn ends_at(&self, policy: &ProgramVersion, at: Timestamp) -> Result<Timestamp, Halt> {
+        let program = &policy.program;
+        let after = |period: &Period| period.after(at, &program.time_zone.0);
+        match (&self.ends, &program.points.hold_for) {
+            (HoldEnd::At(instant), _) => {
+                require_ahead("ends_at", *instant, at)?;
+                Ok(*instant)
+            }
+            (HoldEnd::After(period), _) | (HoldEnd::ByProgram, Some(period)) => Ok(after(period)),
+            (HoldEnd::ByProgram, None) => Ok(after(&Period::parse(DEFAULT_HOLD).map_err(Defect::new)?)),
+        }
+    }
+}
+
+impl Command for HoldPoints {
+    about_a_customer!();
+
+    fn key(&self) -> Option<CommandKey> {
+        Some(key_of(&self.key, &("hold_points", self.points.get(), &self.ends, &self.note)))
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        ask_points(asking, &self.subject, self.points.get())
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+        let (policy, account) = self.subject.begin(decision)?;
+        let points = self.points.get();
+        check_limits(&policy.program.points.redemption, points)?;
+        let ends_at = self.ends_at(&policy, account.time_at(decision.at()))?;
+        let lots = choose_lots(decision, account, points)?;
+        let post = Post {
+            detail: Detail::PointsHeld { lots, ends_at },
+            movement: Some(Movement { from: Pocket::Available, to: Pocket::Held, points }),
+            actor: Actor::Caller,
+            reason: EntryReason::Hold,
+            policy_version: policy.version,
+            causes: Vec::new(),
+        };
+        let entry_id = decision.post(account.account_id, post)?;
+        keep_note(decision, entry_id, &Note { text: self.note.clone(), author: String::new() });
+        Ok(())
+    }
+}
+
+/// Spends held points, whole or in part, or gives them back; either way the hold ends.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
+pub struct EndHold {
+    pub subject: Subject,
+    pub hold_id: EntryId,
+    pub ending: Ending,
+    pub key: IdempotencyKey,
+}
+
+/// How a hold is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub enum Ending {
+    /// These points are spent, all if absent; the rest returns.
+    Capture(Option<i64>),
+    /// All of it returns.
+    Release,
+}
+
+impl EndHold {
+    fn open_hold<'a>(&self, decision: &Decision<'a>, account: &Account) -> Result<&'a Hold, Halt> {
+        let refuse = |reason, message: String| Refusal::new(reason, message).with("hold_id", self.hold_id);
+        let hold = decision.shelf::<RewardShelf>()?.lots().hold(account.account_id, self.hold_id.account_seq);
+        let hold = hold.filter(|_| self.hold_id.account_id == account.account_id);
+        let hold =
+            hold.ok_or_else(|| refuse(Reason::HoldNotFound, format!("the customer has no hold {}", self.hold_id)))?;
+        if hold.parts.is_empty() {
+            return Err(refuse(Reason::HoldEnded, "the hold was captured, released, or has ended".to_owned()).into());
+        }
+        Ok(hold)
+    }
+
+    fn capture(
+        &self,
+        decision: &mut Decision<'_>,
+        policy: &ProgramVersion,
+        account: &Account,
+        lots: Vec<LotPart>,
+    ) -> Result<(), Halt> {
+        let points = sum(&lots);
+        let post = Post {
+            detail: Detail::PointsRedeemed { lots, hold: Some(self.hold_id.account_seq) },
+            movement: Some(Movement { from: Pocket::Held, to: Pocket::Redeemed, points }),
+            actor: Actor::Caller,
+            reason: EntryReason::Redemption,
+            policy_version: policy.version,
+            causes: vec![self.hold_id],
+        };
+        decision.post(account.account_id, post)?;
+        Ok(())
+    }
+}
+
+impl Command for EndHold {
+    about_a_customer!();
+
+    fn key(&self) -> Option<CommandKey> {
+        Some(key_of(&self.key, &("end_hold", self.hold_id.to_string(), self.ending)))
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        if let Some((account_id, hold)) = self.subject.own(asking, self.hold_id) {
+            asking.shelf::<RewardShelf>()?.ask_hold(account_id, hold);
+        }
+        Ok(())
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+        let (policy, account) = self.subject.begin(decision)?;
+        let hold = self.open_hold(decision, account)?;
+        let held = hold.remaining();
+        let captured = match self.ending {
+            Ending::Capture(points) => points.unwrap_or(held),
+            Ending::Release => 0,
+        };
+        if captured > held {
+            let message = format!("{captured} points are more than the {held} that are held");
+            let refusal = Refusal::new(Reason::InsufficientPoints, message).with("requested", captured);
+            return Err(refusal.with("available", held).into());
+        }
+        // Those that expire first are spent; what returns lasts longest.
+        let spent = first_points(&hold.parts, captured);
+        let rest = without(&hold.parts, &spent);
+        if !spent.is_empty() {
+            self.capture(decision, &policy, account, spent)?;
+        }
+        let give_back = GiveBack {
+            actor: Actor::Caller,
+            reason: EntryReason::Hold,
+            policy_version: policy.version,
+            owed: account.balance.owed,
+            first_id: decision.next_entry_id(account.account_id)?,
+        };
+        let lots = decision.shelf::<RewardShelf>()?.lots();
+        let at = account.time_at(decision.at());
+        for post in give_back.posts(lots, account.account_id, at, self.hold_id.account_seq, &rest) {
+            decision.post(account.account_id, post)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is left of some parts without the first of them.
+fn without(parts: &[LotPart], first: &[LotPart]) -> Vec<LotPart> {
+    let taken = |lot| first.iter().find(|part| part.lot == lot).map_or(0, |part| part.points);
+    let left = parts.iter().map(|part| LotPart { lot: part.lot, points: part.points - taken(part.lot) });
+    left.filter(|part| part.points > 0).collect()
+}

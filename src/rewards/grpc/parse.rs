@@ -1,0 +1,216 @@
+//! Requests about points: from the wire.
+
+use crate::book::EntryReason;
+use crate::error::{Error, Fields};
+use crate::ids::{CustomerId, EntryId, IdempotencyKey, ProgramId};
+use crate::programs::points::grpc::{parse_optional_clawback, parse_own_expiry, parse_period, parse_vesting};
+use crate::proto;
+use crate::proto::fields::{parse_instant, parse_optional_instant};
+use crate::proto::{adjust_points_request, grant_reward_request, hold_points_request};
+use crate::rewards::commands::{
+    AdjustPoints, Change, EndHold, Ending, GrantReward, HoldEnd, HoldPoints, RedeemPoints, ReverseEntry, Subject,
+    VestReward,
+};
+use crate::rewards::model::Points;
+use crate::rewards::store::Note;
+
+const MAX_NOTE: usize = 500;
+
+/// Whom a request is about.
+pub(super) fn parse_subject(fields: &mut Fields, program_id: String, customer_id: String) -> Option<Subject> {
+    let program_id = fields.take("program_id", ProgramId::try_from(program_id));
+    let customer_id = fields.take("customer_id", CustomerId::try_from(customer_id));
+    Some(Subject { program_id: program_id?, customer_id: customer_id? })
+}
+
+pub(super) fn parse_key(fields: &mut Fields, key: String) -> Option<IdempotencyKey> {
+    fields.take("idempotency_key", IdempotencyKey::try_from(key))
+}
+
+pub(super) fn parse_entry_id(fields: &mut Fields, field: &str, id: &str) -> Option<EntryId> {
+    fields.take(field, id.parse())
+}
+
+pub(super) fn parse_points(fields: &mut Fields, field: &str, points: i64) -> Option<Points> {
+    fields.take(field, Points::new(points).ok_or("must be above zero"))
+}
+
+/// A number of points, where zero stands for all there are.
+pub(super) fn parse_points_or_all(fields: &mut Fields, points: i64) -> Option<Points> {
+    if points < 0 {
+        fields.refuse("points", "must be zero or more; zero means all");
+    }
+    Points::new(points)
+}
+
+/// A note may have lines; what Postgres cannot keep is not text.
+pub(super) fn parse_note(fields: &mut Fields, note: String) -> String {
+    if note.chars().count() > MAX_NOTE || note.contains('\0') {
+        fields.refuse("note", "must be at most 500 characters without U+0000");
+    }
+    note
+}
+
+pub(super) fn parse_correction_reason(fields: &mut Fields, reason: proto::CorrectionReason) -> Option<EntryReason> {
+    match reason {
+        proto::CorrectionReason::Correction => Some(EntryReason::Correction),
+        proto::CorrectionReason::Goodwill => Some(EntryReason::Goodwill),
+        proto::CorrectionReason::Fraud => Some(EntryReason::Fraud),
+        proto::CorrectionReason::CustomerRequest => Some(EntryReason::CustomerRequest),
+        proto::CorrectionReason::Other => Some(EntryReason::Other),
+        proto::CorrectionReason::Unspecified => fields.take("reason", Err("must be one of the named values")),
+    }
+}
+
+pub(super) fn parse_grant(request: proto::GrantRewardRequest, mut fields: Fields) -> Result<GrantReward, Error> {
+    let reason = match request.reason() {
+        proto::GrantReason::Goodwill => Some(EntryReason::Goodwill),
+        proto::GrantReason::Promotion => Some(EntryReason::Promotion),
+        proto::GrantReason::Correction => Some(EntryReason::Correction),
+        proto::GrantReason::Other => Some(EntryReason::Other),
+        proto::GrantReason::Unspecified
+        | proto::GrantReason::Purchase
+        | proto::GrantReason::ReferralReferrer
+        | proto::GrantReason::ReferralReferee
+        | proto::GrantReason::Migration => {
+            fields.take("reason", Err("must be one of GOODWILL, PROMOTION, CORRECTION and OTHER"))
+        }
+    };
+    let points = match request.content {
+        Some(grant_reward_request::Content::Points(points)) => parse_points(&mut fields, "points", points),
+        None => fields.take("points", Err("must be set")),
+    };
+    let vesting = request.vesting.and_then(|rule| parse_vesting(&mut fields, "vesting", Some(&rule)));
+    let expiry = parse_own_expiry(&mut fields, "expiry", request.expiry.as_ref());
+    let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
+    let key = parse_key(&mut fields, request.idempotency_key);
+    let note = parse_note(&mut fields, request.note);
+    match (subject, points, reason, key) {
+        (Some(subject), Some(points), Some(reason), Some(key)) if fields.is_clean() => {
+            Ok(GrantReward { subject, points, vesting, expiry, reason, note, key })
+        }
+        _ => Err(fields.into_error()),
+    }
+}
+
+pub(super) fn parse_vest(request: proto::VestRewardRequest) -> Result<VestReward, Error> {
+    let mut fields = Fields::default();
+    let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
+    let reward_id = parse_entry_id(&mut fields, "reward_id", &request.reward_id);
+    match (subject, reward_id) {
+        (Some(subject), Some(reward_id)) if fields.is_clean() => Ok(VestReward { subject, reward_id }),
+        _ => Err(fields.into_error()),
+    }
+}
+
+pub(super) fn parse_redeem(request: proto::RedeemPointsRequest) -> Result<RedeemPoints, Error> {
+    let mut fields = Fields::default();
+    let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
+    let points = parse_points(&mut fields, "points", request.points);
+    let note = parse_note(&mut fields, request.note);
+    let key = parse_key(&mut fields, request.idempotency_key);
+    match (subject, points, key) {
+        (Some(subject), Some(points), Some(key)) if fields.is_clean() => {
+            Ok(RedeemPoints { subject, points, note, key })
+        }
+        _ => Err(fields.into_error()),
+    }
+}
+
+pub(super) fn parse_hold(request: proto::HoldPointsRequest) -> Result<HoldPoints, Error> {
+    let mut fields = Fields::default();
+    let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
+    let points = parse_points(&mut fields, "points", request.points);
+    let ends = match request.end {
+        None => Some(HoldEnd::ByProgram),
+        Some(hold_points_request::End::EndsAt(instant)) => {
+            parse_instant(&mut fields, "ends_at", Some(&instant)).map(HoldEnd::At)
+        }
+        Some(hold_points_request::End::EndsAfter(period)) => {
+            parse_period(&mut fields, "ends_after", &period).map(HoldEnd::After)
+        }
+    };
+    let note = parse_note(&mut fields, request.note);
+    let key = parse_key(&mut fields, request.idempotency_key);
+    match (subject, points, ends, key) {
+        (Some(subject), Some(points), Some(ends), Some(key)) if fields.is_clean() => {
+            Ok(HoldPoints { subject, points, ends, note, key })
+        }
+        _ => Err(fields.into_error()),
+    }
+}
+
+pub(super) fn parse_capture(request: proto::CapturePointsRequest) -> Result<EndHold, Error> {
+    let mut fields = Fields::default();
+    let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
+    let hold_id = parse_entry_id(&mut fields, "hold_id", &request.hold_id);
+    let points = parse_points_or_all(&mut fields, request.points);
+    let key = parse_key(&mut fields, request.idempotency_key);
+    match (subject, hold_id, key) {
+        (Some(subject), Some(hold_id), Some(key)) if fields.is_clean() => {
+            Ok(EndHold { subject, hold_id, ending: Ending::Capture(points.map(Points::get)), key })
+        }
+        _ => Err(fields.into_error()),
+    }
+}
+
+pub(super) fn parse_release(request: proto::ReleasePointsRequest) -> Result<EndHold, Error> {
+    let mut fields = Fields::default();
+    let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
+    let hold_id = parse_entry_id(&mut fields, "hold_id", &request.hold_id);
+    let key = parse_key(&mut fields, request.idempotency_key);
+    match (subject, hold_id, key) {
+        (Some(subject), Some(hold_id), Some(key)) if fields.is_clean() => {
+            Ok(EndHold { subject, hold_id, ending: Ending::Release, key })
+        }
+        _ => Err(fields.into_error()),
+    }
+}
+
+pub(super) fn parse_reverse(request: proto::ReverseEntryRequest) -> Result<ReverseEntry, Error> {
+    let mut fields = Fields::default();
+    let reason = parse_correction_reason(&mut fields, request.reason());
+    let clawback = parse_optional_clawback(&mut fields, "clawback", request.clawback);
+    let expires_at = parse_optional_instant(&mut fields, "expires_at", request.expires_at.as_ref());
+    let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
+    let entry_id = parse_entry_id(&mut fields, "entry_id", &request.entry_id);
+    let points = parse_points_or_all(&mut fields, request.points);
+    let note = Note { text: parse_note(&mut fields, request.note), author: String::new() };
+    let key = parse_key(&mut fields, request.idempotency_key);
+    match (subject, entry_id, reason, key) {
+        (Some(subject), Some(entry_id), Some(reason), Some(key)) if fields.is_clean() => {
+            Ok(ReverseEntry { subject, entry_id, points, clawback, expires_at, reason, note, key })
+        }
+        _ => Err(fields.into_error()),
+    }
+}
+
+pub(super) fn parse_adjust(request: proto::AdjustPointsRequest) -> Result<AdjustPoints, Error> {
+    let mut fields = Fields::default();
+    let reason = parse_correction_reason(&mut fields, request.reason());
+    let expiry = parse_own_expiry(&mut fields, "expiry", request.expiry.as_ref());
+    let change = match request.change {
+        Some(adjust_points_request::Change::PointsUp(points)) => {
+            parse_points(&mut fields, "points_up", points).map(|points| Change::Up(points, expiry))
+        }
+        Some(adjust_points_request::Change::PointsDown(points)) => {
+            if request.expiry.is_some() {
+                fields.refuse("expiry", "must be absent where points are taken");
+            }
+            parse_points(&mut fields, "points_down", points).map(Change::Down)
+        }
+        None => fields.take("change", Err("must be set: points_up or points_down")),
+    };
+    let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
+    // The bounds are those of any name that a caller chooses.
+    let author = fields.take("author", IdempotencyKey::try_from(request.author));
+    let text = parse_note(&mut fields, request.note);
+    let key = parse_key(&mut fields, request.idempotency_key);
+    match (subject, change, reason, author, key) {
+        (Some(subject), Some(change), Some(reason), Some(author), Some(key)) if fields.is_clean() => {
+            let note = Note { text, author: author.as_str().to_owned() };
+            Ok(AdjustPoints { subject, change, reason, note, key })
+        }
+        _ => Err(fields.into_error()),
+    }
+}
