@@ -55,16 +55,7 @@ pub async fn random(seed: u64, steps: u64) -> Service {
                 let request = purchase(&customer, &format!("order-{step}"), &amount, service.clock.now());
                 allowed(service.activities().record_activity(request).await);
             }
-            7 => {
-                let purchase = proto::Refund {
-                    purchase_activity_id: format!("order-{}", dice.below(step + 1)),
-                    amount: Some(usd(&format!("{}.00", 1 + dice.below(60)))),
-                    clawback: 0,
-                };
-                let mut request = purchase_of(&customer, &format!("refund-{step}"), &service);
-                request.activity = Some(Activity::Refund(purchase));
-                allowed(service.activities().record_activity(request).await);
-            }
+            7 => refund_any(&service, &mut dice, &customer, step).await,
             8 => redeem(&service, &customer, 1 + dice.below(120), &key).await,
             9 => {
                 let request = proto::HoldPointsRequest {
@@ -105,6 +96,17 @@ pub async fn random(seed: u64, steps: u64) -> Service {
         }
     }
     service
+}
+
+async fn refund_any(service: &Service, dice: &mut Dice, customer: &str, step: u64) {
+    let refund = proto::Refund {
+        purchase_activity_id: format!("order-{}", dice.below(step + 1)),
+        amount: Some(usd(&format!("{}.00", 1 + dice.below(60)))),
+        clawback: 0,
+    };
+    let mut request = purchase_of(customer, &format!("refund-{step}"), service);
+    request.activity = Some(Activity::Refund(refund));
+    allowed(service.activities().record_activity(request).await);
 }
 
 fn purchase_of(customer: &str, id: &str, service: &Service) -> proto::RecordActivityRequest {
