@@ -196,7 +196,7 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
     assert_told(standing, Nature::Projection, &["tier_id is silver by the entries, gold as stored"]).await;
     let reversal = "INSERT INTO reversals VALUES (:anna, 4, 12)";
     assert_told(reversal, Nature::Projection, &["reversal of entry 4 of account ", "it has reversed 12"]).await;
-    let earnings = "INSERT INTO earnings VALUES (:anna, now(), NULL, '{}')";
+    let earnings = "INSERT INTO earnings VALUES (:anna, now(), '[]', '{}')";
     assert_told(earnings, Nature::Projection, &["earnings of account "]).await;
 }
 
