@@ -54,7 +54,15 @@ const SQL: &[&str] = &[
     "raw_sql",
     "QueryBuilder",
 ];
-const SQL_PLACES: &[&str] = &["*/store.rs", "ledger/store/*", "rewards/store/*", "database.rs", "embedded_postgres.rs"];
+const SQL_PLACES: &[&str] = &[
+    "*/store.rs",
+    "book/store/*",
+    "ledger/store/*",
+    "referrals/store/*",
+    "rewards/store/*",
+    "database.rs",
+    "embedded_postgres.rs",
+];
 
 /// What a rule has no business with: I/O, waiting, the present, chance.
 const IMPURE: &[&str] = &[
