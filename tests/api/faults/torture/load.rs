@@ -43,9 +43,9 @@ impl Call {
             }};
         }
         match self {
-            Self::Grant(request) => answer!(grant_reward, request, |response| {
-                response.reward.as_ref().unwrap().reward_id.clone()
-            }),
+            Self::Grant(request) => {
+                answer!(grant_reward, request, |response| { response.reward.as_ref().unwrap().reward_id.clone() })
+            }
             Self::Redeem(request) => answer!(redeem_points, request, |response| {
                 response.redemption.as_ref().unwrap().redemption_id.clone()
             }),
