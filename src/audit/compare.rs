@@ -2,8 +2,11 @@
 
 use std::cmp::Ordering;
 
+use super::model::Accepted;
+use super::store::StoredActivity;
+use crate::activities;
 use crate::book::{Cell, Row, Shelves};
-use crate::ids::AccountId;
+use crate::ids::{AccountId, ActivityId};
 
 /// Tells every row of an account that differs, is missing, or should not be there.
 pub(super) fn compare_rows(account_id: AccountId, folded: &Shelves, stored: &Shelves, differ: &mut dyn FnMut(String)) {
@@ -88,6 +91,26 @@ fn distance(by_entries: &Cell<'_>, as_stored: &Cell<'_>) -> String {
             format!(" ({}{:#})", if by.is_negative() { "-" } else { "+" }, by.abs())
         }
         _ => String::new(),
+    }
+}
+
+/// Tells in what an activity's row differs from the entry that accepted it.
+pub(super) fn compare_activity(entry: &Accepted, row: &StoredActivity, mut tell: impl FnMut(String)) {
+    let id = entry.id;
+    let mut compare = |column: &str, by_entry: String, as_stored: String| {
+        if by_entry != as_stored {
+            tell(format!("activity of entry {id}: {column} is {by_entry} by the entry, {as_stored} as stored"));
+        }
+    };
+    let number = |number: Option<i64>| number.map_or_else(|| "none".to_owned(), |number| number.to_string());
+    compare("purchase_seq", number(entry.purchase), number(row.purchase));
+    compare("amount", entry.amount.to_string(), row.amount.to_string());
+    compare("happened_at", entry.happened_at.to_string(), row.happened_at.to_string());
+    compare("recorded_at", entry.recorded_at.to_string(), row.recorded_at.to_string());
+    // The ledger knows an activity's id by its hash alone.
+    let hash = ActivityId::try_from(row.activity_id.as_str()).ok().map(|id| activities::key_hash(&id));
+    if hash.is_none() || hash != entry.key_hash {
+        tell(format!("activity of entry {id}: its id is not the one that was accepted"));
     }
 }
 

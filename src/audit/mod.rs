@@ -9,25 +9,27 @@ mod repair;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::{Pin, pin};
 
-use futures_util::TryStreamExt as _;
+use futures_util::stream::{BoxStream, Peekable};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use crate::activities;
-use crate::book::store::scan;
+use crate::book::store::scan::{self, ScannedEntry};
 use crate::book::{Account, House, Shelves};
-use crate::database::{by_key, connect_alone};
-use crate::ids::{AccountId, ActivityId, EntryId};
+use crate::database::{by_key, by_scan, connect_alone};
+use crate::ids::{AccountId, EntryId};
+use compare::compare_activity;
 use model::{Accepted, Check, Difference, Nature, Notes, Outcome};
 use repair::Repairer;
 
 /// The most accounts whose rows are held at a time, and how many entries they may have together; an account with more
 /// is held alone.
 const CHUNK: (i64, i64) = (1_000, 100_000);
-/// How many entries are read by one statement, after which what they name is looked up.
-const PAGE: i64 = 20_000;
+/// After how many entries what they name is looked up.
+const PAGE: u64 = 20_000;
 
 /// Whoever wants to know how an audit goes.
 pub trait Listener: Send {
@@ -72,20 +74,30 @@ pub async fn audit(
     repair: bool,
     listener: &mut dyn Listener,
 ) -> Result<Tally, sqlx::Error> {
+    let mut scanning = connect_alone(&by_scan(database)).await?;
+    let snapshot = store::begin_snapshot(&mut scanning).await?;
     let mut connection = connect_alone(&by_key(database)).await?;
+    store::join_snapshot(&mut connection, &snapshot).await?;
     let repairer = if repair { Some(Repairer::connect(database, house.clone()).await?) } else { None };
-    store::begin_snapshot(&mut connection).await?;
     let total = scan::sum_heads(&mut connection).await?;
     listener.begin(u64::try_from(total).unwrap_or(0));
     let mut audit = Audit { connection, repairer, report: Report { house, listener, tally: Tally::default() } };
-    audit.go_through_accounts().await?;
+    {
+        let mut entries = pin!(scan::scan_entries(&mut scanning).peekable());
+        audit.go_through_accounts(&mut entries).await?;
+    }
     audit.look_for_strays().await?;
     let Audit { connection, report, .. } = audit;
-    connection.close().await?;
+    // All that was read is whole, even if a goodbye fails.
+    let _ = tokio::join!(scanning.close(), connection.close());
     Ok(report.tally)
 }
 
+/// The ledger, of which the next entry can be looked at.
+type Entries<'a, 'b> = Pin<&'a mut Peekable<BoxStream<'b, Result<ScannedEntry, sqlx::Error>>>>;
+
 struct Audit<'a> {
+    /// Reads what stands beside the entries.
     connection: PgConnection,
     repairer: Option<Repairer>,
     report: Report<'a>,
@@ -142,12 +154,12 @@ impl Report<'_> {
 }
 
 impl Audit<'_> {
-    async fn go_through_accounts(&mut self) -> Result<(), sqlx::Error> {
+    async fn go_through_accounts(&mut self, entries: &mut Entries<'_, '_>) -> Result<(), sqlx::Error> {
         let mut after = AccountId(Uuid::nil());
         loop {
             let chunk = self.load_chunk(after).await?;
             after = chunk.up_to;
-            self.check_chunk(chunk).await?;
+            self.check_chunk(chunk, entries).await?;
             if after.0.is_max() {
                 return Ok(());
             }
@@ -202,7 +214,7 @@ impl Audit<'_> {
     }
 
     /// Goes through the entries of a chunk's accounts.
-    async fn check_chunk(&mut self, chunk: Chunk) -> Result<(), sqlx::Error> {
+    async fn check_chunk(&mut self, chunk: Chunk, entries: &mut Entries<'_, '_>) -> Result<(), sqlx::Error> {
         let heads: BTreeSet<AccountId> = chunk.heads.keys().chain(chunk.unreadable.keys()).copied().collect();
         let known: Vec<AccountId> = heads.iter().copied().collect();
         let dossiers = store::find_dossiers(&mut self.connection, &known).await?;
@@ -216,8 +228,14 @@ impl Audit<'_> {
             let mut notes = Notes::default();
             let mut count = 0;
             let mut place = end;
-            let mut rows = scan::scan_entries(&mut self.connection, after, chunk.up_to, PAGE);
-            while let Some(row) = rows.try_next().await? {
+            // One that could not be read ends the audit.
+            let is_next = |row: &Result<ScannedEntry, sqlx::Error>| {
+                row.as_ref().map_or(true, |row| row.id.account_id <= chunk.up_to)
+            };
+            while count < PAGE
+                && let Some(row) = entries.as_mut().next_if(is_next).await
+            {
+                let row = row?;
                 count += 1;
                 place = row.id;
                 if open.as_ref().is_none_or(|check| check.account_id() != row.id.account_id) {
@@ -235,11 +253,11 @@ impl Audit<'_> {
                     check.take(row, &mut notes, &mut |difference| self.report.tell(&difference));
                 }
             }
-            drop(rows);
             let up_to = if count < PAGE { end } else { place };
             self.look_up(notes, after, up_to, &dossiers).await?;
-            self.report.tally.entries += u64::try_from(count).unwrap_or(0);
+            self.report.tally.entries += count;
             self.report.listener.read(self.report.tally.entries);
+            repair_all(self.repairer.as_mut(), &mut self.report, std::mem::take(&mut differing)).await?;
             after = up_to;
         }
         differing.extend(open.and_then(|check| self.report.finish(check, &chunk)));
@@ -247,7 +265,7 @@ impl Audit<'_> {
             let check = self.report.begin(account_id);
             differing.extend(self.report.finish(check, &chunk));
         }
-        self.repair_all(differing).await
+        repair_all(self.repairer.as_mut(), &mut self.report, differing).await
     }
 
     /// Looks up what a page of entries names.
@@ -340,61 +358,51 @@ impl Audit<'_> {
     /// Looks for rows that no account led to.
     async fn look_for_strays(&mut self) -> Result<(), sqlx::Error> {
         store::plan_for_whole_tables(&mut self.connection).await?;
-        let mut headless: BTreeMap<AccountId, u64> = BTreeMap::new();
+        let mut last: Option<(AccountId, u64)> = None;
         let mut rows = store::scan_headless_rows(&mut self.connection);
         while let Some(stray) = rows.try_next().await? {
             let account_id = stray.account_id;
             let what = format!("{} of account {}, which has no head", stray.what, account_id.0);
             self.report.tell(&Difference { account_id, nature: Nature::Projection, what });
-            if self.repairer.is_some() {
-                *headless.entry(account_id).or_insert(0) += 1;
-            }
+            last = match last {
+                Some((of, differences)) if of == account_id => Some((of, differences + 1)),
+                other => {
+                    repair_all(self.repairer.as_mut(), &mut self.report, other).await?;
+                    Some((account_id, 1))
+                }
+            };
         }
         drop(rows);
+        repair_all(self.repairer.as_mut(), &mut self.report, last).await?;
         let mut rows = store::scan_stray_sources(&mut self.connection);
         while let Some(stray) = rows.try_next().await? {
             let what = format!("account {}: {}", stray.account_id.0, stray.what);
             self.report.tell(&Difference { account_id: stray.account_id, nature: Nature::Source, what });
         }
-        drop(rows);
-        self.repair_all(headless.into_iter().collect()).await
-    }
-
-    async fn repair_all(&mut self, differing: Vec<(AccountId, u64)>) -> Result<(), sqlx::Error> {
-        let Some(repairer) = &mut self.repairer else { return Ok(()) };
-        for (account_id, differences) in differing {
-            if repairer.repair(account_id).await? {
-                self.report.tally.repaired += 1;
-                self.report.tally.remaining -= differences.min(self.report.tally.remaining);
-                self.report.listener.repaired(account_id);
-            } else {
-                self.report.listener.not_repaired(account_id);
-            }
-        }
         Ok(())
     }
+}
+
+/// Builds the rows of accounts anew, if that is asked for; with each, how many differences that removes.
+async fn repair_all(
+    repairer: Option<&mut Repairer>,
+    report: &mut Report<'_>,
+    differing: impl IntoIterator<Item = (AccountId, u64)>,
+) -> Result<(), sqlx::Error> {
+    let Some(repairer) = repairer else { return Ok(()) };
+    for (account_id, differences) in differing {
+        if repairer.repair(account_id).await? {
+            report.tally.repaired += 1;
+            report.tally.remaining = report.tally.remaining.saturating_sub(differences);
+            report.listener.repaired(account_id);
+        } else {
+            report.listener.not_repaired(account_id);
+        }
+    }
+    Ok(())
 }
 
 /// Whether rows were read and not understood, as damaged ones are.
 fn is_unreadable(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
-}
-
-fn compare_activity(entry: &Accepted, row: &store::StoredActivity, mut tell: impl FnMut(String)) {
-    let id = entry.id;
-    let mut compare = |column: &str, by_entry: String, as_stored: String| {
-        if by_entry != as_stored {
-            tell(format!("activity of entry {id}: {column} is {by_entry} by the entry, {as_stored} as stored"));
-        }
-    };
-    let number = |number: Option<i64>| number.map_or_else(|| "none".to_owned(), |number| number.to_string());
-    compare("purchase_seq", number(entry.purchase), number(row.purchase));
-    compare("amount", entry.amount.to_string(), row.amount.to_string());
-    compare("happened_at", entry.happened_at.to_string(), row.happened_at.to_string());
-    compare("recorded_at", entry.recorded_at.to_string(), row.recorded_at.to_string());
-    // The ledger knows an activity's id by its hash alone.
-    let hash = ActivityId::try_from(row.activity_id.as_str()).ok().map(|id| activities::key_hash(&id));
-    if hash.is_none() || hash != entry.key_hash {
-        tell(format!("activity of entry {id}: its id is not the one that was accepted"));
-    }
 }

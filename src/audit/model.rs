@@ -69,6 +69,16 @@ pub struct Notes {
     pub crowded: Vec<AccountId>,
 }
 
+impl Notes {
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.references.clear();
+        self.accepted.clear();
+        self.versions.clear();
+        self.crowded.clear();
+    }
+}
+
 /// What became of an account's check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {

@@ -4,12 +4,11 @@ use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
-use super::PAGE;
 use super::model::{Check, Notes};
 use crate::book::House;
 use crate::book::store::scan;
 use crate::database::{Traced as _, by_key, connect_alone};
-use crate::ids::{AccountId, EntryId};
+use crate::ids::AccountId;
 
 /// Repairs accounts, one at a time, each in a transaction of its own.
 pub(super) struct Repairer {
@@ -32,19 +31,14 @@ impl Repairer {
         // Whoever writes to the account waits here, and reads after this what is written below.
         let head = scan::lock_account(&mut transaction, account_id).await?.unwrap_or(0);
         let mut check = Check::new(account_id, (self.house)().into_projections());
-        let mut after = EntryId { account_id, account_seq: 0 };
-        loop {
-            // What entries name elsewhere is the audit's to look up.
-            let (mut notes, mut count) = (Notes::default(), 0);
-            let mut rows = scan::scan_entries(&mut transaction, after, account_id, PAGE);
-            while let Some(row) = rows.try_next().await? {
-                (count, after) = (count + 1, row.id);
-                check.take(row, &mut notes, &mut |_| {});
-            }
-            if count < PAGE {
-                break;
-            }
+        // What entries name elsewhere is the audit's to look up.
+        let mut notes = Notes::default();
+        let mut rows = scan::scan_entries_of(&mut transaction, account_id);
+        while let Some(row) = rows.try_next().await? {
+            check.take(row, &mut notes, &mut |_| {});
+            notes.clear();
         }
+        drop(rows);
         let folded = check.into_folded().filter(|(account, _)| {
             // A head beyond the last entry says that entries are gone: to write it anew would hide that.
             account.as_ref().map_or(0, |account| account.head) >= head

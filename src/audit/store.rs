@@ -3,19 +3,34 @@
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use crate::database::Traced as _;
 use crate::ids::{AccountId, EntryId, ProgramId};
 
-/// Begins the snapshot that all of an audit sees.
+/// Begins the snapshot that all of an audit sees, on the connection that goes through the ledger; what other
+/// connections join it by.
 ///
 /// # Errors
 /// If the database cannot be reached.
-pub(super) async fn begin_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let begin = sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-    begin.execute(connection).traced("BEGIN").await.map(drop)
+pub(super) async fn begin_snapshot(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    // With room to sort, where that is better than to go by the index and all over the table.
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL work_mem = '64MB'";
+    sqlx::raw_sql(begin).execute(&mut *connection).traced("BEGIN").await?;
+    let export = sqlx::query_scalar!(r#"SELECT pg_export_snapshot() AS "snapshot!""#);
+    export.fetch_one(connection).traced("SELECT").await
+}
+
+/// Joins a snapshot.
+///
+/// # Errors
+/// If the database cannot be reached, or whoever began the snapshot has gone.
+pub(super) async fn join_snapshot(connection: &mut PgConnection, snapshot: &str) -> Result<(), sqlx::Error> {
+    // The name of a snapshot cannot be a parameter; Postgres made it.
+    let name = snapshot.replace('\'', "''");
+    let join = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{name}'");
+    sqlx::raw_sql(AssertSqlSafe(join)).execute(connection).traced("BEGIN").await.map(drop)
 }
 
 /// From here on statements go through whole tables, on a connection that was made for lookups by key.

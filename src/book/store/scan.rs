@@ -1,7 +1,7 @@
 //! The statements that go through the whole book, and the one that puts a head right: for audits and repairs.
 
-use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -27,28 +27,33 @@ pub struct ScannedEntry {
     pub entry: Result<Entry, Defect>,
 }
 
-/// Entries by account and number, after one place and up to another, and no more than `limit`. Rows are read as they
-/// are taken.
-pub fn scan_entries(
-    connection: &mut PgConnection,
-    after: EntryId,
-    up_to: AccountId,
-    limit: i64,
-) -> BoxStream<'_, Result<ScannedEntry, sqlx::Error>> {
-    let rows = sqlx::query!(
-        // As text, the detail is parsed once, and one that cannot be is known to be one.
-        r#"SELECT account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail::text AS "detail!",
-                  command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at,
-                  recorded_at, hash_version, content_hash
-           FROM ledger_entries
-           WHERE (account_id, account_seq) > ($1, $2) AND account_id <= $3
-           ORDER BY account_id, account_seq LIMIT $4"#,
-        after.account_id.0,
-        after.account_seq,
-        up_to.0,
-        limit,
-    );
-    let rows = rows.map(|row| {
+/// A ledger row as Postgres returns it to a scan.
+struct ScanRow {
+    account_id: Uuid,
+    account_seq: i64,
+    program_id: String,
+    kind: String,
+    from_pocket: Option<String>,
+    to_pocket: Option<String>,
+    points: Option<i64>,
+    /// As text: it is parsed once, and one that cannot be is known to be one.
+    detail: String,
+    command_id: Uuid,
+    key_hash: Option<Vec<u8>>,
+    fingerprint: Option<Vec<u8>>,
+    actor: String,
+    reason: String,
+    policy_version: i32,
+    causes: Vec<String>,
+    trace_id: Vec<u8>,
+    effective_at: jiff_sqlx::Timestamp,
+    recorded_at: jiff_sqlx::Timestamp,
+    hash_version: i16,
+    content_hash: Vec<u8>,
+}
+
+impl From<ScanRow> for ScannedEntry {
+    fn from(row: ScanRow) -> Self {
         let id = EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq };
         let columns = EntryRow {
             account_id: row.account_id,
@@ -73,9 +78,36 @@ pub fn scan_entries(
         let entry = serde_json::from_str(&row.detail)
             .map_err(|error| Defect::new(format!("entry {id}: {error}")))
             .and_then(|detail| columns.with_detail(detail));
-        ScannedEntry { id, kind: row.kind, hash_version: row.hash_version, content_hash: row.content_hash, entry }
-    });
-    rows.fetch(connection).boxed()
+        Self { id, kind: row.kind, hash_version: row.hash_version, content_hash: row.content_hash, entry }
+    }
+}
+
+/// The whole ledger by account and number. Rows are read as they are taken.
+pub fn scan_entries(connection: &mut PgConnection) -> BoxStream<'_, Result<ScannedEntry, sqlx::Error>> {
+    let rows = sqlx::query_as!(
+        ScanRow,
+        r#"SELECT account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail::text AS "detail!",
+                  command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at,
+                  recorded_at, hash_version, content_hash
+           FROM ledger_entries ORDER BY account_id, account_seq"#,
+    );
+    rows.fetch(connection).map_ok(ScannedEntry::from).boxed()
+}
+
+/// All entries of an account, by number. Rows are read as they are taken.
+pub fn scan_entries_of(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+) -> BoxStream<'_, Result<ScannedEntry, sqlx::Error>> {
+    let rows = sqlx::query_as!(
+        ScanRow,
+        r#"SELECT account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail::text AS "detail!",
+                  command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at,
+                  recorded_at, hash_version, content_hash
+           FROM ledger_entries WHERE account_id = $1 ORDER BY account_seq"#,
+        account_id.0,
+    );
+    rows.fetch(connection).map_ok(ScannedEntry::from).boxed()
 }
 
 /// Heads by account, after one, and no more than `limit`; each readable or not.
