@@ -1,35 +1,42 @@
 //! The audit: reads the whole ledger from one snapshot, builds everything that is kept about it anew, and tells what
 //! differs from what is stored. A repair writes rows anew from entries, never the other way.
 //!
-//! However large the ledger is, an audit holds the rows of some hundred accounts at a time; of entries, one.
+//! However large the ledger is, an audit holds the rows of some hundred accounts at a time, and a few thousand entries
+//! that were read ahead.
 
+mod chunk;
 mod compare;
 pub mod model;
 mod repair;
 mod store;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::pin::{Pin, pin};
+use std::collections::BTreeSet;
+use std::pin::Pin;
 
-use futures_util::stream::{BoxStream, Peekable};
+use futures_util::stream::{self, BoxStream, Peekable};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
+use crate::book::House;
 use crate::book::store::scan::{self, ScannedEntry};
-use crate::book::{Account, House, Shelves};
 use crate::database::{by_key, by_scan, connect_alone};
 use crate::ids::{AccountId, EntryId};
+use chunk::Chunk;
 use compare::compare_activity;
 use model::{Accepted, Check, Difference, Nature, Notes, Outcome};
 use repair::Repairer;
 
-/// The most accounts whose rows are held at a time, and how many entries they may have together; an account with more
-/// is held alone.
-const CHUNK: (i64, i64) = (1_000, 100_000);
 /// After how many entries what they name is looked up.
 const PAGE: u64 = 20_000;
+
+/// How many entries are handed on together, and how many such parcels are read ahead.
+const PARCEL: usize = 256;
+const PARCELS_AHEAD: usize = 8;
 
 /// Whoever wants to know how an audit goes.
 pub trait Listener: Send {
@@ -82,10 +89,9 @@ pub async fn audit(
     let total = scan::sum_heads(&mut connection).await?;
     listener.begin(u64::try_from(total).unwrap_or(0));
     let mut audit = Audit { connection, repairer, report: Report { house, listener, tally: Tally::default() } };
-    {
-        let mut entries = pin!(scan::scan_entries(&mut scanning).peekable());
-        audit.go_through_accounts(&mut entries).await?;
-    }
+    let (mut entries, reading) = read_ahead(scanning);
+    audit.go_through_accounts(&mut entries).await?;
+    let scanning = reading.await.map_err(|_| sqlx::Error::WorkerCrashed)?;
     audit.look_for_strays().await?;
     let Audit { connection, report, .. } = audit;
     // All that was read is whole, even if a goodbye fails.
@@ -94,7 +100,25 @@ pub async fn audit(
 }
 
 /// The ledger, of which the next entry can be looked at.
-type Entries<'a, 'b> = Pin<&'a mut Peekable<BoxStream<'b, Result<ScannedEntry, sqlx::Error>>>>;
+type Entries = Pin<Box<Peekable<BoxStream<'static, Result<ScannedEntry, sqlx::Error>>>>>;
+
+/// Reads the ledger in a task of its own, so that entries are read and parsed while others are checked.
+fn read_ahead(mut connection: PgConnection) -> (Entries, JoinHandle<PgConnection>) {
+    let (sender, parcels) = mpsc::channel(PARCELS_AHEAD);
+    let reading = tokio::spawn(async move {
+        let mut parcels = scan::scan_entries(&mut connection).ready_chunks(PARCEL);
+        while let Some(parcel) = parcels.next().await {
+            // Nobody takes them once the audit failed.
+            if sender.send(parcel).await.is_err() {
+                break;
+            }
+        }
+        drop(parcels);
+        connection
+    });
+    let entries = ReceiverStream::new(parcels).flat_map(stream::iter).boxed();
+    (Box::pin(entries.peekable()), reading)
+}
 
 struct Audit<'a> {
     /// Reads what stands beside the entries.
@@ -108,18 +132,6 @@ struct Report<'a> {
     house: &'a House,
     listener: &'a mut dyn Listener,
     tally: Tally,
-}
-
-/// What is stored about some accounts that follow each other.
-struct Chunk {
-    after: AccountId,
-    up_to: AccountId,
-    heads: BTreeMap<AccountId, Account>,
-    shelves: Shelves,
-    /// Accounts whose rows were read by themselves, because those of the chunk could not be.
-    apart: BTreeMap<AccountId, Shelves>,
-    /// Accounts whose rows or heads cannot be understood, and why.
-    unreadable: BTreeMap<AccountId, String>,
 }
 
 impl Report<'_> {
@@ -154,10 +166,10 @@ impl Report<'_> {
 }
 
 impl Audit<'_> {
-    async fn go_through_accounts(&mut self, entries: &mut Entries<'_, '_>) -> Result<(), sqlx::Error> {
+    async fn go_through_accounts(&mut self, entries: &mut Entries) -> Result<(), sqlx::Error> {
         let mut after = AccountId(Uuid::nil());
         loop {
-            let chunk = self.load_chunk(after).await?;
+            let chunk = Chunk::load(&mut self.connection, self.report.house, after).await?;
             after = chunk.up_to;
             self.check_chunk(chunk, entries).await?;
             if after.0.is_max() {
@@ -166,55 +178,8 @@ impl Audit<'_> {
         }
     }
 
-    /// Reads what is stored about the next accounts.
-    async fn load_chunk(&mut self, after: AccountId) -> Result<Chunk, sqlx::Error> {
-        let (most_accounts, most_entries) = CHUNK;
-        let mut rows = scan::scan_accounts(&mut self.connection, after, most_accounts).await?;
-        let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < most_accounts);
-        let mut entries = 0_i64;
-        let fits = |(_, head): &&(AccountId, Result<Account, sqlx::Error>)| {
-            entries = entries.saturating_add(head.as_ref().map_or(0, |account| account.head));
-            entries <= most_entries
-        };
-        let count = rows.iter().take_while(fits).count().max(1);
-        let up_to = match rows.get(count - 1) {
-            Some((account_id, _)) if count < rows.len() || !is_last => *account_id,
-            // Entries of accounts without a head may come after the last head.
-            _ => AccountId(Uuid::max()),
-        };
-        rows.truncate(count);
-        let (mut heads, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
-        let ids: Vec<AccountId> = rows.iter().map(|(account_id, _)| *account_id).collect();
-        for (account_id, head) in rows {
-            match head {
-                Ok(head) => drop(heads.insert(account_id, head)),
-                Err(error) => drop(unreadable.insert(account_id, error.to_string())),
-            }
-        }
-        let mut shelves = (self.report.house)().into_projections();
-        let mut apart = BTreeMap::new();
-        match shelves.load_whole(&mut self.connection, &ids).await {
-            Ok(()) => {}
-            Err(error) if is_unreadable(&error) => {
-                shelves = (self.report.house)().into_projections();
-                for account_id in ids {
-                    let mut own = (self.report.house)().into_projections();
-                    match own.load_whole(&mut self.connection, &[account_id]).await {
-                        Ok(()) => drop(apart.insert(account_id, own)),
-                        Err(error) if is_unreadable(&error) => {
-                            unreadable.insert(account_id, error.to_string());
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(Chunk { after, up_to, heads, shelves, apart, unreadable })
-    }
-
     /// Goes through the entries of a chunk's accounts.
-    async fn check_chunk(&mut self, chunk: Chunk, entries: &mut Entries<'_, '_>) -> Result<(), sqlx::Error> {
+    async fn check_chunk(&mut self, chunk: Chunk, entries: &mut Entries) -> Result<(), sqlx::Error> {
         let heads: BTreeSet<AccountId> = chunk.heads.keys().chain(chunk.unreadable.keys()).copied().collect();
         let known: Vec<AccountId> = heads.iter().copied().collect();
         let dossiers = store::find_dossiers(&mut self.connection, &known).await?;
@@ -400,9 +365,4 @@ async fn repair_all(
         }
     }
     Ok(())
-}
-
-/// Whether rows were read and not understood, as damaged ones are.
-fn is_unreadable(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
 }

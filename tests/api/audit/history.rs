@@ -58,16 +58,8 @@ pub async fn random(seed: u64, steps: u64) -> Service {
             7 => refund_any(&service, &mut dice, &customer, step).await,
             8 => redeem(&service, &customer, 1 + dice.below(120), &key).await,
             9 => {
-                let request = proto::HoldPointsRequest {
-                    program_id: SHOP.to_owned(),
-                    customer_id: customer.clone(),
-                    points: 1 + i64::try_from(dice.below(90)).unwrap(),
-                    idempotency_key: key,
-                    ..Default::default()
-                };
-                if let Some(held) = allowed(service.rewards().hold_points(request).await) {
-                    holds.push((customer, held.hold.unwrap().hold_id));
-                }
+                let points = 1 + i64::try_from(dice.below(90)).unwrap();
+                holds.extend(hold(&service, &customer, points, &key).await.map(|hold_id| (customer, hold_id)));
             }
             10 if !holds.is_empty() => {
                 let (customer, hold_id) = dice.one_of(&holds).clone();
@@ -144,6 +136,17 @@ async fn redeem(service: &Service, customer: &str, points: u64, key: &str) {
     allowed(service.rewards().redeem_points(request).await);
 }
 
+async fn hold(service: &Service, customer: &str, points: i64, key: &str) -> Option<String> {
+    let request = proto::HoldPointsRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: customer.to_owned(),
+        points,
+        idempotency_key: key.to_owned(),
+        ..Default::default()
+    };
+    allowed(service.rewards().hold_points(request).await).map(|response| response.hold.unwrap().hold_id)
+}
+
 async fn end_hold(service: &Service, dice: &mut Dice, customer_id: String, hold_id: String, idempotency_key: String) {
     let program_id = SHOP.to_owned();
     if dice.below(2) == 0 {
@@ -217,13 +220,6 @@ pub async fn small() -> Service {
     service.rewards().grant_reward(first).await.unwrap();
     service.grant("anna", 70, "second").await.unwrap();
     redeem(&service, "anna", 30, "spend").await;
-    let hold = proto::HoldPointsRequest {
-        program_id: SHOP.to_owned(),
-        customer_id: "anna".to_owned(),
-        points: 20,
-        idempotency_key: "hold".to_owned(),
-        ..Default::default()
-    };
-    service.rewards().hold_points(hold).await.unwrap();
+    hold(&service, "anna", 20, "hold").await.unwrap();
     service
 }
