@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest as _, Sha256};
+use ring::digest::{Context, SHA256};
 
 use crate::error::{Error, Fields, Reason, Refusal};
 
@@ -77,14 +77,14 @@ fn decode(token: &str, filters: [u8; FILTER_BYTES]) -> Result<String, Error> {
 }
 
 fn digest(filters: &[&str]) -> [u8; FILTER_BYTES] {
-    let mut hash = Sha256::new();
+    let mut hash = Context::new(&SHA256);
     for filter in filters {
-        hash.update(u64::try_from(filter.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(&u64::try_from(filter.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(filter.as_bytes());
     }
-    let full: [u8; 32] = hash.finalize().into();
+    let full = hash.finish();
     let mut short = [0; FILTER_BYTES];
-    short.iter_mut().zip(full).for_each(|(slot, byte)| *slot = byte);
+    short.iter_mut().zip(full.as_ref()).for_each(|(slot, byte)| *slot = *byte);
     short
 }
 

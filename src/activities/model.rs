@@ -102,14 +102,14 @@ pub fn accept(
     let points = policy.program.points_per_unit.points_for(purchase.amount).ok_or_else(overflow)?;
     let qualifying_spend = standing.qualifying_spend.checked_add(spend).ok_or_else(overflow)?;
 
-    let earnable = cap(decision, policy, account_id, points)?.0;
+    let capped = cap(decision, policy, account_id, points)?;
 
     let post = Post {
         detail: Detail::ActivityAccepted {
             spend,
             happened_at: purchase.happened_at,
             slides_to: slide(policy, decision, account_id)?,
-            uncapped: Some(points).filter(|points| *points > 0 && earnable == 0),
+            uncapped: Some(points).filter(|points| *points > 0 && capped.points == 0),
         },
         movement: None,
         actor: Actor::Caller,
@@ -120,7 +120,7 @@ pub fn accept(
     let accepted = decision.post(account_id, post)?;
     if let Some(points) = Points::new(points) {
         let earned = Grant::by_rule(points, EntryReason::Purchase, vec![accepted]);
-        grant(decision, policy, account_id, Grant { is_capped: true, ..earned })?;
+        grant(decision, policy, account_id, Grant { capped: Some(capped), ..earned })?;
     }
     if let Some(post) = lift(policy, &standing.tier_id, qualifying_spend, accepted) {
         decision.post(account_id, post)?;
@@ -140,8 +140,7 @@ fn slide(policy: &ProgramVersion, decision: &Decision<'_>, account_id: AccountId
 }
 
 /// Posts a refund, and takes back in proportion what its purchase granted; the entries of the purchase's command are
-/// `purchase`. Returns the entry that accepted it, and the
-/// purchase's.
+/// `purchase`. Returns the entry that accepted it, and the purchase's.
 ///
 /// # Errors
 /// A refusal if more would be refunded than was paid; [`Halt::OutOfReach`] if the lots were not read.

@@ -28,7 +28,7 @@ use crate::database::{by_key, by_scan, connect_alone};
 use crate::ids::{AccountId, EntryId};
 use chunk::Chunk;
 use compare::compare_activity;
-use model::{Accepted, Check, Difference, Nature, Notes, Outcome};
+use model::{Accepted, Check, Difference, Nature, Notes};
 use repair::Repairer;
 
 /// After how many entries what they name is looked up.
@@ -156,11 +156,10 @@ impl Report<'_> {
         }
         let mut differences = 0;
         let stored = chunk.apart.get(&account_id).unwrap_or(&chunk.shelves);
-        let outcome = check.finish(chunk.heads.get(&account_id), stored, &mut |difference| {
+        let differs = check.finish(chunk.heads.get(&account_id), stored, &mut |difference| {
             differences += u64::from(difference.nature == Nature::Projection);
             self.tell(&difference);
         });
-        let Outcome { is_sound: _, differs } = outcome;
         differs.then_some((account_id, differences))
     }
 }

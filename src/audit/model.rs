@@ -79,15 +79,6 @@ impl Notes {
     }
 }
 
-/// What became of an account's check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Whether the entries are as they were written.
-    pub is_sound: bool,
-    /// Whether rows differ from what the entries say.
-    pub differs: bool,
-}
-
 /// An account under examination, entry by entry.
 pub struct Check {
     account_id: AccountId,
@@ -293,8 +284,8 @@ impl Check {
         }
     }
 
-    /// After the last entry: compares with what is stored of the account.
-    pub fn finish(mut self, head: Option<&Account>, stored: &Shelves, found: &mut Found<'_>) -> Outcome {
+    /// After the last entry: compares with what is stored of the account; whether rows differ from what the entries say.
+    pub fn finish(mut self, head: Option<&Account>, stored: &Shelves, found: &mut Found<'_>) -> bool {
         let account_id = self.account_id;
         if let Some(head) = head.filter(|head| head.head > self.last) {
             self.miss(found, self.last.saturating_add(1), head.head);
@@ -314,7 +305,7 @@ impl Check {
                 compare_rows(account_id, &self.shelves, stored, &mut projection);
             }
         }
-        Outcome { is_sound: self.is_sound, differs }
+        differs
     }
 
     /// After the last entry: the account and its rows, if the entries are whole and as they were written.

@@ -1,7 +1,7 @@
 //! The immutable row of the ledger: what happened to one account, why, when, and the hash that seals it.
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
+use ring::digest::{Context, SHA256};
 use uuid::Uuid;
 
 use super::detail::Detail;
@@ -208,7 +208,7 @@ impl Entry {
     /// If the detail cannot be serialized, which is a defect.
     pub fn hash(&self) -> Result<[u8; 32], serde_json::Error> {
         let mut seal = Seal::new();
-        seal.0.update(HASH_VERSION.to_be_bytes());
+        seal.0.update(&HASH_VERSION.to_be_bytes());
         seal.part(self.id.account_id.0.as_bytes());
         seal.part(&self.id.account_seq.to_be_bytes());
         seal.part(self.program_id.as_str().as_bytes());
@@ -246,20 +246,23 @@ impl Entry {
 }
 
 /// A hash over parts that cannot run into each other.
-struct Seal(Sha256);
+struct Seal(Context);
 
 impl Seal {
     fn new() -> Self {
-        Self(Sha256::new())
+        Self(Context::new(&SHA256))
     }
 
     fn part(&mut self, bytes: &[u8]) {
-        self.0.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+        self.0.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
         self.0.update(bytes);
     }
 
     fn finish(self) -> [u8; 32] {
-        self.0.finalize().into()
+        let digest = self.0.finish();
+        let mut hash = [0; 32];
+        hash.iter_mut().zip(digest.as_ref()).for_each(|(slot, byte)| *slot = *byte);
+        hash
     }
 }
 

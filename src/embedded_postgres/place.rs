@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs, io, process};
 
 use nix::unistd::Uid;
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 use tempfile::TempDir;
 
 use super::account::{Account, give};
@@ -36,7 +36,7 @@ pub(super) struct Place {
     pub(super) log: PathBuf,
     /// Removed when dropped; holds the socket when the data directory's path cannot hold one.
     _short_socket_dir: Option<TempDir>,
-    _locks: Vec<File>,
+    _locks: Vec<Lock>,
 }
 
 impl Place {
@@ -126,8 +126,22 @@ fn create_dir(path: &Path, mode: u32) -> Result<(), StartError> {
     }
 }
 
-/// Takes the directory's lock, which the system releases when this process ends, however it ends.
-fn lock(directory: &Path) -> Result<File, StartError> {
+/// A directory's lock, which the system releases when this process ends, however it ends.
+///
+/// A process that is just being started shares all open files until it runs its program, and would keep the lock for
+/// that moment if the file were only closed.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // What cannot be unlocked is closed next.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the directory's lock.
+fn lock(directory: &Path) -> Result<Lock, StartError> {
     let path = directory.join("lock");
     let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path);
     let mut file = opened.map_err(StartError::file("open", &path))?;
@@ -145,7 +159,7 @@ fn lock(directory: &Path) -> Result<File, StartError> {
     file.set_len(0)
         .and_then(|()| writeln!(file, "{}", process::id()))
         .map_err(StartError::file("write", &path))
-        .map(|()| file)
+        .map(|()| Lock(file))
 }
 
 /// The account for what stands at `link` already; a link whose target is not there yet was made for the server's user.
@@ -254,8 +268,8 @@ fn fits_socket(directory: &Path) -> bool {
 }
 
 fn short_hash(path: &Path) -> String {
-    let digest = Sha256::digest(path.as_os_str().as_bytes());
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    let digest = digest(&SHA256, path.as_os_str().as_bytes());
+    digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -263,6 +277,16 @@ mod tests {
     use std::ffi::OsStr;
 
     use super::*;
+
+    #[test]
+    fn a_lock_that_is_given_back_is_free_even_while_a_process_that_just_starts_shares_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = lock(directory.path()).unwrap();
+        assert!(matches!(lock(directory.path()), Err(StartError::InUse { .. })));
+        let _shared = held.0.try_clone().unwrap();
+        drop(held);
+        lock(directory.path()).unwrap();
+    }
 
     #[test]
     fn a_path_of_exactly_one_hundred_bytes_fits_a_socket() {

@@ -102,24 +102,23 @@ fn parse_cursor(cursor: &str) -> Result<(i64, i64), Error> {
 
 /// Adds up moves between pockets.
 fn balance_of(flows: &[Flow]) -> Result<Balance, Error> {
-    let mut balance = Balance::default();
-    // Those that bring points in first, so that no pocket is short in between.
     let mut sums = [0_i128; 8];
     for flow in flows {
         flow.add_to(&mut sums);
     }
-    let counts = sums.map(|sum| i64::try_from(sum).ok().filter(|count| *count >= 0));
     let damaged = || Error::Internal("the entries of a statement contradict each other".to_owned());
-    let [issued, owed, pending, available, held, redeemed, expired, cancelled] = counts;
-    balance.issued = issued.ok_or_else(damaged)?;
-    balance.owed = owed.ok_or_else(damaged)?;
-    balance.pending = pending.ok_or_else(damaged)?;
-    balance.available = available.ok_or_else(damaged)?;
-    balance.held = held.ok_or_else(damaged)?;
-    balance.redeemed = redeemed.ok_or_else(damaged)?;
-    balance.expired = expired.ok_or_else(damaged)?;
-    balance.cancelled = cancelled.ok_or_else(damaged)?;
-    Ok(balance)
+    let count = |sum: i128| i64::try_from(sum).ok().filter(|count| *count >= 0).ok_or_else(damaged);
+    let [issued, owed, pending, available, held, redeemed, expired, cancelled] = sums;
+    Ok(Balance {
+        issued: count(issued)?,
+        owed: count(owed)?,
+        pending: count(pending)?,
+        available: count(available)?,
+        held: count(held)?,
+        redeemed: count(redeemed)?,
+        expired: count(expired)?,
+        cancelled: count(cancelled)?,
+    })
 }
 
 /// Adds to entries what is known beside the ledger: the activities behind them, and callers' notes.

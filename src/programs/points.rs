@@ -224,6 +224,18 @@ impl From<Period> for String {
 }
 
 impl CalendarPeriod {
+    /// The word in a program's document.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Quarter => "quarter",
+            Self::Year => "year",
+        }
+    }
+
     /// The first day of the period that a day lies in.
     fn first_day(self, day: Date) -> Date {
         let first_of_month = |month| Date::new(day.year(), month, 1).unwrap_or(day);

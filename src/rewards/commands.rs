@@ -7,11 +7,10 @@ use std::any::TypeId;
 
 use jiff::Timestamp;
 
-use super::model::{Grant, Points, grant, repay, require_ahead};
+use super::model::{Grant, Points, cap, grant, require_ahead, vest_on_event};
 use super::store::{Note, RewardShelf};
 use crate::book::{
-    Account, Actor, Asking, Command, CommandKey, Decision, Defect, Detail, EntryReason, Halt, Key, LotPart, Movement,
-    Name, NameUse, Pocket, Post,
+    Account, Actor, Asking, Command, CommandKey, Decision, Defect, EntryReason, Halt, Key, Name, NameUse,
 };
 use crate::customers::require_customer;
 use crate::error::{Reason, Refusal};
@@ -120,7 +119,7 @@ impl Command for GrantReward {
             points: self.points,
             vesting: self.vesting.clone(),
             expiry: self.expiry.clone(),
-            is_capped: true,
+            capped: Some(cap(decision, &policy, account.account_id, self.points.get())?),
             actor: Actor::Caller,
             reason: self.reason,
             causes: Vec::new(),
@@ -181,18 +180,8 @@ impl Command for VestReward {
         };
         let rule: Expiry = serde_json::from_str(rule).map_err(|error| Defect::new(error.to_string()))?;
         let expires_at = rule.of(account.time_at(decision.at()), &policy.program.time_zone.0);
-        let post = Post {
-            detail: Detail::PointsVested { lot: seq, expires_at },
-            movement: Some(Movement { from: Pocket::Pending, to: Pocket::Available, points: lot.pending }),
-            actor: Actor::Caller,
-            reason: EntryReason::EventHappened,
-            policy_version: policy.version,
-            causes: vec![self.reward_id],
-        };
-        let vested = decision.post(account.account_id, post)?;
-        let parts = [LotPart { lot: seq, points: lot.pending }];
-        if let Some(repayment) = repay(account.balance.owed, &parts, policy.version, vec![vested]) {
-            decision.post(account.account_id, repayment)?;
+        for post in vest_on_event(account, seq, lot, expires_at, policy.version) {
+            decision.post(account.account_id, post)?;
         }
         Ok(())
     }

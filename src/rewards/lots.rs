@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::model::{expire, miss_vesting, release, vest};
+use super::model::{expire, miss_vesting, release, vest_by_time};
 use crate::book::{
     Account, Defect, Detail, Due, EarningWindow, Entry, LotPart, LotTerms, Movement, Pocket, Post, Turn,
 };
@@ -220,7 +220,17 @@ pub(super) struct Changed {
 impl Lots {
     /// Puts a stored lot in its place.
     pub(super) fn put_lot(&mut self, key: (AccountId, i64), lot: Lot) {
-        self.index(key, Some(&lot));
+        if let Some(due) = self.lots.get(&key).and_then(Lot::due) {
+            self.dues.remove(&(key.0, due, key.1));
+        }
+        if let Some(due) = lot.due() {
+            self.dues.insert((key.0, due, key.1));
+        }
+        if lot.terms.slides && lot.available > 0 {
+            self.sliding.insert(key);
+        } else {
+            self.sliding.remove(&key);
+        }
         self.lots.insert(key, lot);
     }
 
@@ -230,19 +240,6 @@ impl Lots {
             self.dues.insert((key.0, Due { at: hold.ends_at, turn: Turn::ReleaseHold }, key.1));
         }
         self.holds.insert(key, hold);
-    }
-
-    fn index(&mut self, key: (AccountId, i64), lot: Option<&Lot>) {
-        if let Some(due) = self.lots.get(&key).and_then(Lot::due) {
-            self.dues.remove(&(key.0, due, key.1));
-        }
-        self.sliding.remove(&key);
-        if let Some(due) = lot.and_then(Lot::due) {
-            self.dues.insert((key.0, due, key.1));
-        }
-        if lot.is_some_and(|lot| lot.terms.slides && lot.available > 0) {
-            self.sliding.insert(key);
-        }
     }
 
     /// A lot.
@@ -281,8 +278,8 @@ impl Lots {
             return lot.terms.expires_at;
         }
         let (since, earning) = (lot.live_since?, self.earnings.get(&account_id)?);
-        // Points that were there when all expired have expired with them, even if they were held or spent then. Those that came
-        // at that very instant came after it.
+        // Points that were there when all expired have expired with them, even if they were held or spent then. Those
+        // that came at that very instant came after it.
         earning.lapses.iter().copied().find(|lapse| since < *lapse).or(earning.slides_to)
     }
 
@@ -388,7 +385,7 @@ impl Lots {
         let own = self.dues.range((account_id, due, 0)..=(account_id, due, i64::MAX)).next().map(|(.., seq)| *seq);
         if due.turn == Turn::ReleaseHold {
             let hold = own.and_then(|seq| Some((seq, self.hold(account_id, seq)?)));
-            return hold.map_or_else(Vec::new, |(seq, hold)| release(self, account, due.at, seq, hold, &hold.parts));
+            return hold.map_or_else(Vec::new, |(seq, hold)| release(self, account, due.at, seq, hold));
         }
         let slides_to = self.earnings.get(&account_id).and_then(|earning| earning.slides_to);
         let sliding = self.sliding.range((account_id, 0)..=(account_id, i64::MAX)).next();
@@ -397,7 +394,7 @@ impl Lots {
         let seq = own.into_iter().chain(sliding).min();
         let Some((seq, lot)) = seq.and_then(|seq| Some((seq, self.lot(account_id, seq)?))) else { return Vec::new() };
         match due.turn {
-            Turn::Vest if lot.terms.vests_at.is_some() => vest(account, seq, lot),
+            Turn::Vest if lot.terms.vests_at.is_some() => vest_by_time(account, seq, lot),
             Turn::Vest => vec![miss_vesting(account_id, seq, lot)],
             Turn::ReleaseHold | Turn::Expire | Turn::EndReferral => vec![expire(account_id, seq, lot)],
         }

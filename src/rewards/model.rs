@@ -40,8 +40,8 @@ pub struct Grant {
     pub vesting: Option<Vesting>,
     /// When they expire; by the program, if absent.
     pub expiry: Option<Expiry>,
-    /// Whether the program's caps on earning apply.
-    pub is_capped: bool,
+    /// What the program's caps on earning leave of it, if they apply.
+    pub capped: Option<Capped>,
     /// On whose behalf.
     pub actor: Actor,
     /// Why.
@@ -54,14 +54,23 @@ impl Grant {
     /// A grant by a rule of the program, on the program's terms.
     #[must_use]
     pub const fn by_rule(points: Points, reason: EntryReason, causes: Vec<EntryId>) -> Self {
-        Self { points, vesting: None, expiry: None, is_capped: false, actor: Actor::Rule, reason, causes }
+        Self { points, vesting: None, expiry: None, capped: None, actor: Actor::Rule, reason, causes }
     }
+}
+
+/// What the program's caps on earning leave of a grant.
+#[derive(Clone, Debug)]
+pub struct Capped {
+    /// How many points; none, if a period's cap is reached.
+    pub points: i64,
+    /// The capped periods that they count in.
+    pub counted_in: Vec<EarningWindow>,
 }
 
 /// Posts a grant as a lot of its own, and what its points pay of a debt. None if a period's cap leaves nothing of it.
 ///
 /// # Errors
-/// A refusal if it is more than one transaction may bring; [`Halt::OutOfReach`] if the account is not locked.
+/// [`Halt::OutOfReach`] if the account is not locked.
 pub fn grant(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
@@ -70,11 +79,9 @@ pub fn grant(
 ) -> Result<Option<EntryId>, Halt> {
     let at = decision.account(account_id)?.time_at(decision.at());
     let program = &policy.program;
-    let (points, counted_in) = if grant.is_capped {
-        cap(decision, policy, account_id, grant.points.get())?
-    } else {
-        (grant.points.get(), Vec::new())
-    };
+    let uncapped = grant.points.get();
+    let Capped { points, counted_in } =
+        grant.capped.unwrap_or_else(|| Capped { points: uncapped, counted_in: Vec::new() });
     if points == 0 {
         return Ok(None);
     }
@@ -84,7 +91,7 @@ pub fn grant(
     let detail = Detail::PointsGranted {
         terms: terms.clone(),
         counted_in,
-        uncapped: Some(grant.points.get()).filter(|uncapped| *uncapped != points),
+        uncapped: Some(uncapped).filter(|uncapped| *uncapped != points),
     };
     let post = Post {
         detail,
@@ -173,7 +180,7 @@ pub fn cap(
     policy: &ProgramVersion,
     account_id: AccountId,
     points: i64,
-) -> Result<(i64, Vec<EarningWindow>), Halt> {
+) -> Result<Capped, Halt> {
     let program = &policy.program;
     let at = decision.account(account_id)?.time_at(decision.at());
     let earning = decision.shelf::<RewardShelf>()?.lots().earning(account_id);
@@ -183,26 +190,19 @@ pub fn cap(
         let refusal = Refusal::new(Reason::EarningCapExceeded, message).with("points", points);
         return Err(refusal.with("maximum", most).into());
     }
-    let (mut granted, mut windows) = (points, Vec::new());
+    let (mut granted, mut counted_in) = (points, Vec::new());
     for cap in &limits.per_period {
         let window = window_of(cap.period, at, program);
         let earned = earning.and_then(|earning| earning.earned.get(&window.period));
         let earned = earned.filter(|(since, _)| *since == window.since).map_or(0, |(_, points)| *points);
         granted = granted.min(cap.points.saturating_sub(earned).max(0));
-        windows.push(window);
+        counted_in.push(window);
     }
-    Ok((granted, windows))
+    Ok(Capped { points: granted, counted_in })
 }
 
 fn window_of(period: CalendarPeriod, at: Timestamp, program: &Program) -> EarningWindow {
-    let word = match period {
-        CalendarPeriod::Day => "day",
-        CalendarPeriod::Week => "week",
-        CalendarPeriod::Month => "month",
-        CalendarPeriod::Quarter => "quarter",
-        CalendarPeriod::Year => "year",
-    };
-    EarningWindow { period: word.to_owned(), since: period.start_of(at, &program.time_zone.0) }
+    EarningWindow { period: period.as_str().to_owned(), since: period.start_of(at, &program.time_zone.0) }
 }
 
 /// What points that become available pay of a debt: the first of `parts`, as far as they go.
@@ -242,22 +242,48 @@ pub fn sum(parts: &[LotPart]) -> i64 {
     parts.iter().fold(0, |sum, part| sum.saturating_add(part.points))
 }
 
-/// The entry that makes a lot's pending points available, and what they pay of a debt.
-#[must_use]
-pub fn vest(account: &Account, seq: i64, lot: &Lot) -> Vec<Post> {
-    let account_id = account.account_id;
-    let made = EntryId { account_id, account_seq: seq };
+/// The entry that makes a lot's pending points available, first on its account, and what they pay of a debt.
+fn vest(account: &Account, seq: i64, lot: &Lot, expires_at: Option<Timestamp>, why: Why) -> Vec<Post> {
+    let Why { actor, reason, policy_version } = why;
     let vested = Post {
-        detail: Detail::PointsVested { lot: seq, expires_at: lot.terms.expires_at },
+        detail: Detail::PointsVested { lot: seq, expires_at },
         movement: Some(Movement { from: Pocket::Pending, to: Pocket::Available, points: lot.pending }),
-        actor: Actor::Time,
-        reason: EntryReason::TimeReached,
-        policy_version: lot.policy_version,
-        causes: vec![made],
+        actor,
+        reason,
+        policy_version,
+        causes: vec![EntryId { account_id: account.account_id, account_seq: seq }],
     };
     let parts = [LotPart { lot: seq, points: lot.pending }];
-    let repayment = repay(account.balance.owed, &parts, lot.policy_version, vec![account.next_entry_id()]);
+    let repayment = repay(account.balance.owed, &parts, policy_version, vec![account.next_entry_id()]);
     std::iter::once(vested).chain(repayment).collect()
+}
+
+/// On whose behalf something is done, why, and the program version that decides.
+#[derive(Clone, Copy, Debug)]
+struct Why {
+    actor: Actor,
+    reason: EntryReason,
+    policy_version: i32,
+}
+
+/// The entries of points that vest by time alone.
+#[must_use]
+pub fn vest_by_time(account: &Account, seq: i64, lot: &Lot) -> Vec<Post> {
+    let why = Why { actor: Actor::Time, reason: EntryReason::TimeReached, policy_version: lot.policy_version };
+    vest(account, seq, lot, lot.terms.expires_at, why)
+}
+
+/// The entries of points that vest because somebody says that what they were granted for has happened.
+#[must_use]
+pub fn vest_on_event(
+    account: &Account,
+    seq: i64,
+    lot: &Lot,
+    expires_at: Option<Timestamp>,
+    policy_version: i32,
+) -> Vec<Post> {
+    let why = Why { actor: Actor::Caller, reason: EntryReason::EventHappened, policy_version };
+    vest(account, seq, lot, expires_at, why)
 }
 
 /// The entry that ends a lot whose event nobody reported in time.
@@ -289,7 +315,7 @@ pub fn expire(account_id: AccountId, seq: i64, lot: &Lot) -> Post {
 /// The entries that give held points back at an instant, by time: what expired meanwhile expires, the rest is available
 /// again and pays what is owed.
 #[must_use]
-pub fn release(lots: &Lots, account: &Account, at: Timestamp, seq: i64, hold: &Hold, parts: &[LotPart]) -> Vec<Post> {
+pub fn release(lots: &Lots, account: &Account, at: Timestamp, seq: i64, hold: &Hold) -> Vec<Post> {
     let given = GiveBack {
         actor: Actor::Time,
         reason: EntryReason::TimeReached,
@@ -297,7 +323,7 @@ pub fn release(lots: &Lots, account: &Account, at: Timestamp, seq: i64, hold: &H
         owed: account.balance.owed,
         first_id: account.next_entry_id(),
     };
-    given.posts(lots, account.account_id, at, seq, parts)
+    given.posts(lots, account.account_id, at, seq, &hold.parts)
 }
 
 /// How held points are given back.

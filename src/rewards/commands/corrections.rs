@@ -7,14 +7,13 @@ use jiff::Timestamp;
 use super::spending::ask_points;
 use super::{Subject, about_a_customer, given_instant, keep_note, key_of};
 use crate::book::{
-    Actor, Asking, Command, CommandKey, Decision, Defect, Detail, EntryReason, Halt, LotTerms, Movement, NameUse,
-    Pocket, Post,
+    Actor, Asking, Command, CommandKey, Decision, Defect, Detail, EntryReason, Halt, Movement, NameUse, Pocket, Post,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{EntryId, IdempotencyKey, ProgramId};
-use crate::programs::points::{Clawback, Expiry};
+use crate::programs::points::{Clawback, Expiry, Vesting};
 use crate::programs::store::ProgramShelf;
-use crate::rewards::model::{Points, choose_lots, open_lot, require_ahead};
+use crate::rewards::model::{Points, choose_lots, open_lot, require_ahead, terms_of};
 use crate::rewards::reversal::{Reversal, reverse};
 use crate::rewards::store::{Note, RewardShelf};
 
@@ -129,9 +128,7 @@ impl Command for AdjustPoints {
                     require_ahead("expires_at", expires_at, at)?;
                 }
                 let rule = expiry.as_ref().unwrap_or(&policy.program.points.expiry);
-                let expires_at = rule.of(at, &policy.program.time_zone.0);
-                let slides = matches!(rule, Expiry::Sliding(_));
-                let terms = LotTerms { expires_at, slides, ..LotTerms::default() };
+                let terms = terms_of(&Vesting::Immediate, rule, at, &policy.program)?;
                 let detail = Detail::PointsAdjusted { terms: Some(terms.clone()), lots: Vec::new() };
                 let post = describe(detail, Pocket::Issued, Pocket::Available, points.get());
                 open_lot(decision, account.account_id, post, &terms)?

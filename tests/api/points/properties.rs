@@ -62,7 +62,7 @@ fn programs() -> Vec<Rules> {
             clawback: Clawback::WithinBalance,
             ..free()
         },
-        Rules { expire: Expire::Sliding("P1M"), ..free() },
+        Rules { expire: Expire::Sliding("P1M"), reinstate: Some(("P20D", "P45D")), ..free() },
         Rules {
             vest: Vest::Event("P10D"),
             expire: Expire::After("PT100H", day),
@@ -72,6 +72,7 @@ fn programs() -> Vec<Rules> {
         Rules {
             vest: Vest::After("PT20H"),
             expire: Expire::Sliding("P2W"),
+            reinstate: Some(("P5D", "P10D")),
             per_period: vec![(CalendarPeriod::Week, 1_500), (CalendarPeriod::Year, 6_000)],
             clawback: Clawback::UnspentOnly,
             ..free()
@@ -285,8 +286,7 @@ fn lot_row(lot: &proto::Lot) -> LotRow {
     let proto::Lot { points, pending, available, held, redeemed, expired, cancelled, repaid, .. } = *lot;
     let counts = [points, pending, available, held, redeemed, expired, cancelled, repaid];
     let [vests, by, expires] = [&lot.vests_at, &lot.vest_by, &lot.expires_at].map(|at| read_instant(at.as_ref()));
-    // When points expired that are gone is not compared.
-    let instants = [vests, by, expires.filter(|_| pending + available > 0)];
+    let instants = [vests, by, expires];
     (seq_of(&lot.lot_id), counts, instants)
 }
 
@@ -306,7 +306,6 @@ fn expected_lots(purse: &Purse, open_only: bool) -> Vec<LotRow> {
         let is_pending = pending > 0;
         // Of points that slide it is not known before they are available.
         let expires = purse.expiry(lot).filter(|_| lot.live || !lot.slides);
-        let expires = expires.filter(|_| pending + available > 0);
         (lot.seq, counts, [lot.vests.filter(|_| is_pending), lot.by.filter(|_| is_pending), expires])
     };
     purse.lots.iter().rev().filter(|lot| !open_only || lot.is_open()).map(row).collect()
