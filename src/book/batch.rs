@@ -130,6 +130,9 @@ impl Batch<'_> {
         let programs: BTreeSet<ProgramId> = self.jobs.iter().map(|job| job.command.program_id().clone()).collect();
         let latest = self.jobs.iter().map(|job| self.instant_of(job)).max().unwrap_or(self.now);
         self.due = self.accounts.keys().copied().filter(|account_id| self.is_due(*account_id, latest)).collect();
+        // An account's time never goes back, not even for what is told of the past.
+        let times = self.due.iter().filter_map(|account_id| Some(self.accounts.get(account_id)?.time_at(latest)));
+        let latest = times.max().unwrap_or(latest);
         for job in self.jobs {
             job.command.ask(&mut Asking { names: &self.names, shelves: &mut self.shelves })?;
         }
@@ -348,7 +351,11 @@ impl Batch<'_> {
                         let author = Author { job, command_id: Uuid::now_v7(), at: due_at, scope: None, key: None };
                         self.accept(posts, author)?;
                     }
-                    Settlement::Unread => return Err(Halt::Unsettled),
+                    // Whatever is due first is read: each batch settles some of it, or does other work.
+                    Settlement::Unread if self.changed.contains(&account_id) => return Err(Halt::Unsettled),
+                    Settlement::Unread => {
+                        return Err(Defect::new(format!("account {}: what is due was not read", account_id.0)).into());
+                    }
                     Settlement::None => {}
                 }
                 // The note on the account may have been early: with everything loaded it can be put right.

@@ -22,7 +22,7 @@ pub struct Scope {
     pub programs: Vec<ProgramId>,
     /// Those of the accounts that time alone does something to by `latest`.
     pub due: Vec<AccountId>,
-    /// The latest instant that the batch runs at.
+    /// The latest instant that the batch runs at, or that one of the due accounts has reached already.
     pub latest: Timestamp,
     /// How much is read of what an account may have thousands of.
     pub depth: Depth,

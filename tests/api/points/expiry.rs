@@ -111,6 +111,21 @@ async fn sliding_points_that_come_at_the_instant_of_the_end_outlive_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_of_before_sliding_points_expired_is_taken_after_it() {
+    let service = start(&Rules { expire: Expire::Sliding("P1M"), ..free() }).await;
+    service.give(10, "a").await;
+    service.set_clock("2026-02-20T12:00:00Z");
+    // Points that do not slide, granted twice: by the second time those that slid have expired, which nobody looks up.
+    for key in ["b", "c"] {
+        service.grant_on(5, Vest::Now, Expire::Never, key).await;
+    }
+    let told = crate::harness::purchase("anna", "order-1", "20.00", "2026-02-10T12:00:00Z".parse().unwrap());
+    let told = proto::RecordActivityRequest { as_history: true, ..told };
+    service.activities().record_activity(told).await.unwrap();
+    assert_eq!(service.pockets().await, [0, 30, 0, 0, 10, 0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expired_points_come_back_to_their_lot_while_the_window_is_open() {
     let rules = Rules { expire: Expire::After("PT24H", DAY), reinstate: Some(("P10D", "P1M")), ..free() };
     let service = start(&rules).await;
