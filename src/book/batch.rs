@@ -1,5 +1,7 @@
 //! One batch on one connection: load, settle, decide, write. Nothing here knows what any command is about.
 
+mod names;
+
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,7 +9,7 @@ use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::account::{Account, AccountKind};
+use super::account::Account;
 use super::command::{
     Asking, CommandKey, Decision, Defect, Halt, MAX_ENTRIES_PER_ACCOUNT, Name, NameUse, Post, View, overflow,
 };
@@ -117,7 +119,7 @@ impl Batch<'_> {
         to_lock.extend(self.jobs.iter().flat_map(|job| job.command.accounts()));
         to_lock.extend(self.reached.iter().map(|(_, reached)| *reached));
         let to_lock: Vec<AccountId> = to_lock.into_iter().collect();
-        let locked = store::lock_accounts(connection, &to_lock).await?;
+        let locked = store::accounts::lock_accounts(connection, &to_lock).await?;
         if locked.len() != to_lock.len() {
             return Err(Defect::new("a name belongs to an account that does not exist").into());
         }
@@ -146,79 +148,6 @@ impl Batch<'_> {
         // Whatever is due may concern any shelf.
         self.shelves.load(connection, if self.due.is_empty() { Some(&wanted) } else { None }, &scope).await?;
         Ok(())
-    }
-
-    /// Finds out whose the names are, and takes the free ones that commands want.
-    async fn resolve(&mut self, connection: &mut PgConnection) -> Result<(), Failure> {
-        let jobs = self.jobs;
-        let distinct: BTreeSet<&Name> = jobs.iter().flat_map(|job| &job.names).map(NameUse::name).collect();
-        self.find(connection, &distinct.into_iter().collect::<Vec<_>>()).await?;
-
-        let mut opening = BTreeMap::new();
-        for name_use in jobs.iter().flat_map(|job| &job.names) {
-            if let NameUse::FindOrOpen(name) = name_use
-                && !self.names.contains_key(name)
-            {
-                opening.entry(name.clone()).or_insert_with(AccountId::generate);
-            }
-        }
-        self.opening = self.claim(connection, &opening).await?;
-        for (name, account_id) in opening.into_iter().filter(|(name, _)| self.opening.contains(name)) {
-            let kind = if name.space == "program" { AccountKind::Program } else { AccountKind::Customer };
-            self.accounts.insert(account_id, Account::empty(account_id, name.program_id, kind));
-            self.opened.insert(account_id);
-        }
-
-        let mut taking = BTreeMap::new();
-        for job in jobs {
-            let owner = self.scope_of(job);
-            for name_use in &job.names {
-                if let (NameUse::Take(name), Some(owner)) = (name_use, owner)
-                    && !self.names.contains_key(name)
-                {
-                    taking.entry(name.clone()).or_insert(owner);
-                }
-            }
-        }
-        self.taking = self.claim(connection, &taking).await?;
-        Ok(())
-    }
-
-    async fn find(&mut self, connection: &mut PgConnection, names: &[&Name]) -> Result<(), Failure> {
-        for (place, account_id) in store::find_names(connection, names).await? {
-            if let Some(name) = names.get(place) {
-                self.names.insert((*name).clone(), account_id);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes free names; those that someone else took meanwhile are found again, with their owner.
-    async fn claim(
-        &mut self,
-        connection: &mut PgConnection,
-        claims: &BTreeMap<Name, AccountId>,
-    ) -> Result<BTreeSet<Name>, Failure> {
-        let mut taken = BTreeSet::new();
-        if claims.is_empty() {
-            return Ok(taken);
-        }
-        let won: BTreeSet<(String, String, String)> =
-            store::claim_names(connection, claims).await?.into_iter().collect();
-        let mut lost = Vec::new();
-        for (name, account_id) in claims {
-            let key = (name.program_id.as_str().to_owned(), name.space.to_owned(), name.name.clone());
-            if won.contains(&key) {
-                self.names.insert(name.clone(), *account_id);
-                taken.insert(name.clone());
-            } else {
-                lost.push(name);
-            }
-        }
-        if !lost.is_empty() {
-            self.find(connection, &lost).await?;
-        }
-        Ok(taken)
     }
 
     async fn load_keys(&mut self, connection: &mut PgConnection) -> Result<(), Failure> {
@@ -428,11 +357,11 @@ impl Batch<'_> {
         let changed = || self.changed.iter().filter_map(|account_id| self.accounts.get(account_id));
         if changed().any(|account| self.opened.contains(&account.account_id)) {
             let opened = changed().filter(|account| self.opened.contains(&account.account_id));
-            store::insert_accounts(connection, opened).await?;
+            store::accounts::insert_accounts(connection, opened).await?;
         }
         if changed().any(|account| !self.opened.contains(&account.account_id)) {
             let locked = changed().filter(|account| !self.opened.contains(&account.account_id));
-            store::update_accounts(connection, locked).await?;
+            store::accounts::update_accounts(connection, locked).await?;
         }
         self.shelves.write(connection).await?;
         Ok(())

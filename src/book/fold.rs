@@ -53,7 +53,7 @@ impl Folded {
     /// # Errors
     /// If a statement fails, as it does where the rows are there already.
     pub async fn write(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        store::insert_accounts(connection, std::iter::once(&self.account)).await?;
+        store::accounts::insert_accounts(connection, std::iter::once(&self.account)).await?;
         self.shelves.write(connection).await
     }
 
@@ -132,7 +132,7 @@ pub async fn settle_in_memory(
     depth: Depth,
     mut shelves: Shelves,
 ) -> Result<(Vec<Account>, Shelves, Vec<Entry>), sqlx::Error> {
-    let read = store::read_accounts(snapshot, accounts).await?;
+    let read = store::accounts::read_accounts(snapshot, accounts).await?;
     let programs: BTreeSet<ProgramId> = read.iter().map(|account| account.program_id.clone()).collect();
     let accounts: Vec<AccountId> = read.iter().map(|account| account.account_id).collect();
     let programs = programs.into_iter().collect();

@@ -1,5 +1,6 @@
 //! The book's SQL: names, locks, entries and heads, each for a whole batch in one statement.
 
+pub(super) mod accounts;
 pub mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,6 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::account::{Account, AccountKind, Balance};
 use super::command::{Defect, MAX_ENTRIES_PER_ACCOUNT, Name};
 use super::detail::Detail;
 use super::entry::{Actor, Entry, EntryReason, HASH_VERSION, Key, Movement, Pocket};
@@ -165,88 +165,6 @@ pub(super) async fn free_names(connection: &mut PgConnection, names: &[Name]) ->
     Ok(())
 }
 
-/// An account as Postgres returns it.
-struct AccountRow {
-    account_id: Uuid,
-    program_id: String,
-    kind: String,
-    head: i64,
-    effective_at: jiff_sqlx::Timestamp,
-    next_due_at: Option<jiff_sqlx::Timestamp>,
-    issued: i64,
-    owed: i64,
-    pending: i64,
-    available: i64,
-    held: i64,
-    redeemed: i64,
-    expired: i64,
-    cancelled: i64,
-}
-
-impl TryFrom<AccountRow> for Account {
-    type Error = sqlx::Error;
-
-    fn try_from(row: AccountRow) -> Result<Self, Self::Error> {
-        let damaged = |what: &str| sqlx::Error::Decode(Box::new(Defect::new(format!("{}: {what}", row.account_id))));
-        Ok(Self {
-            account_id: AccountId(row.account_id),
-            program_id: ProgramId::try_from(row.program_id.as_str()).map_err(damaged)?,
-            kind: AccountKind::from_stored(&row.kind).ok_or_else(|| damaged("unknown kind"))?,
-            head: row.head,
-            effective_at: Some(row.effective_at.to_jiff()),
-            next_due_at: row.next_due_at.map(jiff_sqlx::Timestamp::to_jiff),
-            balance: Balance {
-                issued: row.issued,
-                owed: row.owed,
-                pending: row.pending,
-                available: row.available,
-                held: row.held,
-                redeemed: row.redeemed,
-                expired: row.expired,
-                cancelled: row.cancelled,
-            },
-        })
-    }
-}
-
-/// Locks accounts in one order, customers' before programs'. A lock that waited returns the row as it is then.
-pub(super) async fn lock_accounts(
-    connection: &mut PgConnection,
-    accounts: &[AccountId],
-) -> Result<Vec<Account>, sqlx::Error> {
-    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query_as!(
-        AccountRow,
-        "SELECT account_id, program_id, kind, head, effective_at, next_due_at,
-                issued, owed, pending, available, held, redeemed, expired, cancelled
-         FROM accounts WHERE account_id = ANY($1) ORDER BY kind, account_id FOR UPDATE",
-        &ids,
-    )
-    .fetch_all(connection)
-    .traced("SELECT accounts")
-    .await?;
-    rows.into_iter().map(Account::try_from).collect()
-}
-
-/// Accounts as they are, by their ids.
-pub(super) async fn read_accounts(
-    connection: &mut PgConnection,
-    accounts: &[AccountId],
-) -> Result<Vec<Account>, sqlx::Error> {
-    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query_as!(
-        AccountRow,
-        "SELECT account_id, program_id, kind, head, effective_at, next_due_at,
-                issued, owed, pending, available, held, redeemed, expired, cancelled
-         FROM accounts WHERE account_id = ANY($1) ORDER BY account_id",
-        &ids,
-    )
-    .fetch_all(connection)
-    .traced("SELECT accounts")
-    .await?;
-    rows.into_iter().map(Account::try_from).collect()
-}
-
 /// Finds the entries of commands whose idempotency keys were used before, each command's together.
 ///
 /// # Errors
@@ -374,107 +292,6 @@ pub(super) async fn insert_entries(connection: &mut PgConnection, entries: &[Ent
     Ok(())
 }
 
-/// The columns of a multi-row write of accounts.
-#[derive(Default)]
-struct AccountColumns {
-    account_id: Vec<Uuid>,
-    program_id: Vec<String>,
-    kind: Vec<&'static str>,
-    head: Vec<i64>,
-    effective_at: Vec<Option<jiff_sqlx::Timestamp>>,
-    next_due_at: Vec<Option<jiff_sqlx::Timestamp>>,
-    pockets: [Vec<i64>; 8],
-}
-
-impl<'a> FromIterator<&'a Account> for AccountColumns {
-    fn from_iter<I: IntoIterator<Item = &'a Account>>(accounts: I) -> Self {
-        let mut rows = Self::default();
-        for account in accounts {
-            rows.account_id.push(account.account_id.0);
-            rows.program_id.push(account.program_id.as_str().to_owned());
-            rows.kind.push(account.kind.as_str());
-            rows.head.push(account.head);
-            rows.effective_at.push(account.effective_at.map(|instant| instant.to_sqlx()));
-            rows.next_due_at.push(account.next_due_at.map(|instant| instant.to_sqlx()));
-            let Balance { issued, owed, pending, available, held, redeemed, expired, cancelled } = account.balance;
-            let counts = [issued, owed, pending, available, held, redeemed, expired, cancelled];
-            for (column, count) in rows.pockets.iter_mut().zip(counts) {
-                column.push(count);
-            }
-        }
-        rows
-    }
-}
-
-/// Adds accounts that were opened in this batch.
-pub(super) async fn insert_accounts<'a>(
-    connection: &mut PgConnection,
-    accounts: impl Iterator<Item = &'a Account>,
-) -> Result<(), sqlx::Error> {
-    let rows = AccountColumns::from_iter(accounts);
-    let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &rows.pockets;
-    sqlx::query!(
-        "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
-             available, held, redeemed, expired, cancelled)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::timestamptz[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
-             $14::bigint[])",
-        &rows.account_id,
-        &rows.program_id,
-        &rows.kind as _,
-        &rows.head,
-        &rows.effective_at as _,
-        &rows.next_due_at as _,
-        issued,
-        owed,
-        pending,
-        available,
-        held,
-        redeemed,
-        expired,
-        cancelled,
-    )
-    .execute(connection)
-    .traced("INSERT accounts")
-    .await?;
-    Ok(())
-}
-
-/// Writes the heads of locked accounts.
-pub(super) async fn update_accounts<'a>(
-    connection: &mut PgConnection,
-    accounts: impl Iterator<Item = &'a Account>,
-) -> Result<(), sqlx::Error> {
-    let rows = AccountColumns::from_iter(accounts);
-    let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &rows.pockets;
-    sqlx::query!(
-        "UPDATE accounts a SET head = u.head, effective_at = u.effective_at, next_due_at = u.next_due_at,
-             issued = u.issued, owed = u.owed, pending = u.pending, available = u.available, held = u.held,
-             redeemed = u.redeemed, expired = u.expired, cancelled = u.cancelled
-         FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::bigint[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
-         AS u (account_id, head, effective_at, next_due_at, issued, owed, pending, available, held, redeemed, expired,
-             cancelled)
-         WHERE a.account_id = u.account_id",
-        &rows.account_id,
-        &rows.head,
-        &rows.effective_at as _,
-        &rows.next_due_at as _,
-        issued,
-        owed,
-        pending,
-        available,
-        held,
-        redeemed,
-        expired,
-        cancelled,
-    )
-    .execute(connection)
-    .traced("UPDATE accounts")
-    .await?;
-    Ok(())
-}
-
 /// Every entry of an account up to an instant, in order.
 pub(super) async fn read_entries_until(
     connection: &mut PgConnection,
@@ -518,32 +335,4 @@ pub async fn read_entries(
     .traced("SELECT ledger_entries")
     .await?;
     rows.into_iter().map(Entry::try_from).collect()
-}
-
-/// A page of the accounts on which something may be due by an instant, those due first.
-pub(super) async fn find_due(
-    connection: &mut PgConnection,
-    until: jiff::Timestamp,
-    after: Option<(jiff::Timestamp, AccountId)>,
-    limit: i64,
-) -> Result<Vec<(AccountId, ProgramId, jiff::Timestamp)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"SELECT account_id, program_id, next_due_at AS "next_due_at!" FROM accounts
-           WHERE next_due_at <= $1 AND ($2::timestamptz IS NULL OR (next_due_at, account_id) > ($2, $3))
-           ORDER BY next_due_at, account_id LIMIT $4"#,
-        until.to_sqlx() as _,
-        after.map(|(due_at, _)| due_at.to_sqlx()) as _,
-        after.map_or(Uuid::nil(), |(_, account_id)| account_id.0),
-        limit,
-    )
-    .fetch_all(connection)
-    .traced("SELECT accounts")
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let program_id = ProgramId::try_from(row.program_id.as_str());
-            let program_id = program_id.map_err(|error| sqlx::Error::Decode(error.into()))?;
-            Ok((AccountId(row.account_id), program_id, row.next_due_at.to_jiff()))
-        })
-        .collect()
 }

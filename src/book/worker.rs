@@ -73,7 +73,7 @@ pub async fn settle_dues(pool: PgPool, book: Book, clock: Clock, every: Duration
 pub async fn settle_all(pool: &PgPool, book: &Book, until: Timestamp) -> Result<(), Error> {
     let (mut after, mut failed) = (None, None);
     loop {
-        let due = store::find_due(&mut *pool.acquire().await?, until, after, PAGE).await?;
+        let due = store::accounts::find_due(&mut *pool.acquire().await?, until, after, PAGE).await?;
         after = due.last().map(|(account_id, _, due_at)| (*due_at, *account_id));
         let commands = due
             .into_iter()

@@ -10,6 +10,7 @@ use uuid::Uuid;
 mod projection;
 mod reads;
 mod rows;
+mod writes;
 
 pub use reads::{FoundBalance, fetch_balances, has_lot, list_grants, list_lot_uses, list_lots, read_grant};
 
@@ -312,7 +313,7 @@ impl Shelf for RewardShelf {
 
     fn write<'a>(&'a mut self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async move {
-            rows::write(connection, &self.lots).await?;
+            writes::write(connection, &self.lots).await?;
             if !self.notes.is_empty() {
                 insert_notes(connection, &self.notes).await?;
             }

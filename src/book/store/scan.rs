@@ -5,7 +5,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{AccountColumns, AccountRow, EntryRow};
+use super::EntryRow;
+use super::accounts::{AccountColumns, AccountRow};
 use crate::book::account::Account;
 use crate::book::command::Defect;
 use crate::book::entry::Entry;
