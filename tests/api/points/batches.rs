@@ -152,8 +152,11 @@ fn calls_at_once_leave_what_the_same_calls_leave_one_by_one() {
             let mut at_once = Prepared::start(&past).await;
             let mut singly = Prepared::start(&past).await;
             prop_assert_eq!(at_once.look().await, singly.look().await);
-            // A report that an event happened has no key by which its place could be found again.
-            let now: Vec<_> = now.iter().filter(|(_, deed)| !matches!(deed, Deed::Vest(_))).collect();
+            // A report that an event happened has no key by which its place could be found again; and history comes before
+            // or after what is due, depending on whether a call that was refused has let time do its part.
+            let is_left_out =
+                |deed: &Deed| matches!(deed, Deed::Vest(_) | Deed::Purchase { history_hours: Some(_), .. });
+            let now: Vec<_> = now.iter().filter(|(_, deed)| !is_left_out(deed)).collect();
             let call = |prepared: &mut Prepared, place: usize| {
                 let (customer, deed) = now[place];
                 prepared.call(*customer, deed, &format!("call-{place}"), false)
