@@ -155,8 +155,12 @@ pub fn accept_refund(
         let message = format!("the customer has no purchase {} yet", refund.purchase);
         Refusal::new(Reason::PurchaseUnknown, message).with("activity_id", &refund.purchase)
     };
-    let bought = purchase.first().ok_or_else(unknown)?;
-    let Detail::ActivityAccepted { spend: paid, .. } = bought.detail else { return Err(unknown().into()) };
+    // Behind what enrolled the customer, if the purchase did.
+    let accepted = purchase.iter().find_map(|entry| match entry.detail {
+        Detail::ActivityAccepted { spend, .. } => Some((entry, spend)),
+        _ => None,
+    });
+    let (bought, paid) = accepted.ok_or_else(unknown)?;
     let account_id = account.account_id;
     let lots = decision.shelf::<RewardShelf>()?.lots();
     let before = lots.reversed(account_id, bought.id.account_seq);

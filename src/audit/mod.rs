@@ -26,6 +26,7 @@ use crate::book::House;
 use crate::book::store::scan::{self, ScannedEntry};
 use crate::database::{by_key, by_scan, connect_alone};
 use crate::ids::{AccountId, EntryId};
+use crate::programs::model::Program;
 use chunk::Chunk;
 use compare::compare_activity;
 use model::{Accepted, Check, Difference, Nature, Notes};
@@ -338,6 +339,19 @@ impl Audit<'_> {
         }
         drop(rows);
         repair_all(self.repairer.as_mut(), &mut self.report, last).await?;
+        if self.report.tally.repaired > 0 {
+            // What follows looks at rows that are right by now.
+            store::renew_snapshot(&mut self.connection).await?;
+            store::plan_for_whole_tables(&mut self.connection).await?;
+        }
+        let mut rows = store::scan_documents(&mut self.connection);
+        while let Some((account_id, what, document)) = rows.try_next().await? {
+            if let Err(error) = serde_json::from_value::<Program>(document) {
+                let what = format!("the document of {what} cannot be understood: {error}");
+                self.report.tell(&Difference { account_id, nature: Nature::Source, what });
+            }
+        }
+        drop(rows);
         let mut rows = store::scan_stray_sources(&mut self.connection);
         while let Some(stray) = rows.try_next().await? {
             let what = format!("account {}: {}", stray.account_id.0, stray.what);

@@ -20,7 +20,11 @@ impl Repairer {
     pub(super) async fn connect(database: &PgConnectOptions, house: House) -> Result<Self, sqlx::Error> {
         // What is read after the lock must be what the lock waited for.
         let isolation = [("default_transaction_isolation", "read committed")];
-        let connection = connect_alone(&by_key(database).options(isolation)).await?;
+        let mut connection = connect_alone(&by_key(database).options(isolation)).await?;
+        // Told before the ledger is read, not after.
+        if !scan::owns_tables(&mut connection).await? {
+            return Err(sqlx::Error::Configuration("to repair needs the role that owns the tables".into()));
+        }
         Ok(Self { connection, house })
     }
 

@@ -33,6 +33,15 @@ pub(super) async fn join_snapshot(connection: &mut PgConnection, snapshot: &str)
     sqlx::raw_sql(AssertSqlSafe(join)).execute(connection).traced("BEGIN").await.map(drop)
 }
 
+/// Leaves the snapshot for one of now.
+///
+/// # Errors
+/// If the database cannot be reached.
+pub(super) async fn renew_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let renew = "COMMIT; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    sqlx::raw_sql(renew).execute(connection).traced("BEGIN").await.map(drop)
+}
+
 /// From here on statements go through whole tables, on a connection that was made for lookups by key.
 ///
 /// # Errors
@@ -138,6 +147,17 @@ pub(super) async fn find_missing_versions(
     .traced("SELECT program_versions")
     .await?;
     Ok(rows.into_iter().map(|place| usize::try_from(place - 1).unwrap_or(usize::MAX)).collect())
+}
+
+/// Versions of programs with their documents.
+pub(super) fn scan_documents(
+    connection: &mut PgConnection,
+) -> BoxStream<'_, Result<(AccountId, String, serde_json::Value), sqlx::Error>> {
+    let rows = sqlx::query!(
+        r#"SELECT p.account_id, format('version %s of program %s', v.version, v.program_id) AS "what!", v.document
+           FROM program_versions v JOIN programs p ON p.program_id = v.program_id"#,
+    );
+    rows.map(|row| (AccountId(row.account_id), row.what, row.document)).fetch(connection).boxed()
 }
 
 /// A row that points at nothing, or at what does not point back.

@@ -202,7 +202,7 @@ const fn write_pockets(balance: &Balance) -> proto::PocketBalances {
 }
 
 fn write_line(line: Line) -> proto::StatementLine {
-    let Line { entry, is_written, activity_id, note } = line;
+    let Line { entry, is_written, activity_id, note, author } = line;
     proto::StatementLine {
         entry_id: entry.id.to_string(),
         kind: write_kind(&entry.detail).into(),
@@ -213,6 +213,7 @@ fn write_line(line: Line) -> proto::StatementLine {
         cause_entry_ids: entry.causes.iter().map(ToString::to_string).collect(),
         activity_id: activity_id.map(String::from).unwrap_or_default(),
         note,
+        author,
         trace_id: if is_written { telemetry::TraceId(entry.trace_id).to_string() } else { String::new() },
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Ledger;
 use super::store::statement::{Flow, Stretch, list_moves, read_activity_ids, read_notes, stretch_of, sum_flows};
-use crate::book::{Balance, Depth, Detail, Entry, EntryReason, begin_snapshot, settle_in_memory};
+use crate::book::{Balance, Depth, Detail, Entry, EntryReason, Movement, Pocket, begin_snapshot, settle_in_memory};
 use crate::clock::refuse_future;
 use crate::customers::{customer_not_found, find_account};
 use crate::error::{Error, Reason, Refusal};
@@ -37,6 +37,8 @@ pub struct Line {
     pub activity_id: Option<ActivityId>,
     /// What the caller wrote beside it; may be empty.
     pub note: String,
+    /// Who did it by hand; may be empty.
+    pub author: String,
 }
 
 impl Ledger {
@@ -139,8 +141,8 @@ async fn describe(
     let describe = |(place, entry): (usize, Entry)| {
         // The last cause is the nearest: of what a refund takes back, the refund.
         let activity_id = own_causes(&entry).iter().rev().find_map(|cause| activities.get(cause).cloned());
-        let note = notes.remove(&entry.id.account_seq).unwrap_or_default();
-        Line { activity_id, note, is_written: place < written_count, entry }
+        let (note, author) = notes.remove(&entry.id.account_seq).unwrap_or_default();
+        Line { activity_id, note, author, is_written: place < written_count, entry }
     };
     Ok(entries.into_iter().enumerate().map(describe).collect())
 }
@@ -170,10 +172,21 @@ pub fn words_for(entry: &Entry) -> &'static str {
         (Detail::PointsAdjusted { terms: Some(_), .. }, _) => "Points added by hand",
         (Detail::PointsAdjusted { terms: None, .. }, _) => "Points taken by hand",
         (Detail::EntryReversed { .. }, EntryReason::Refund) => "Points taken back for a refund",
-        (Detail::EntryReversed { .. }, _) => "Reversal of an earlier entry",
+        (Detail::EntryReversed { .. }, _) => words_for_reversal(entry.movement),
         (Detail::DebtIncurred { .. }, EntryReason::Refund) => "Points owed for a refund",
         (Detail::DebtIncurred { .. }, _) => "Points owed for a reversal",
         (Detail::DebtRepaid { .. }, _) => "Points used to pay what was owed",
         _ => "Points moved",
+    }
+}
+
+fn words_for_reversal(movement: Option<Movement>) -> &'static str {
+    match movement.map(|movement| (movement.from, movement.to)) {
+        Some((Pocket::Redeemed, Pocket::Expired)) => "Redemption undone: the points had expired meanwhile",
+        Some((Pocket::Redeemed, _)) => "Points returned: a redemption was undone",
+        Some((Pocket::Expired, Pocket::Available)) => "Expired points reinstated",
+        Some((Pocket::Cancelled, Pocket::Expired)) => "Points taken by hand given back: they had expired meanwhile",
+        Some((Pocket::Cancelled, _)) => "Points taken by hand given back",
+        _ => "Points taken back: a grant was undone",
     }
 }

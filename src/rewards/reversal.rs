@@ -202,17 +202,20 @@ impl Work<'_> {
         let lots = decision.shelf::<RewardShelf>()?.lots();
         let reversed = lots.reversed(account_id, self.original.id.account_seq);
         let parts = slice_from_end(self.original.detail.lots(), reversed, points);
-        // A reversal of the grant may have cancelled what expired.
-        for part in &parts {
-            let there = self.lot(decision, part.lot)?.expired;
-            if there < part.points {
-                let message = format!("only {there} of these points are still expired");
+        // A reversal of the grant may have cancelled what expired: all that is left is what is still there.
+        let mut there = Vec::with_capacity(parts.len());
+        for part in parts {
+            let points = self.lot(decision, part.lot)?.expired.min(part.points);
+            if points < part.points && self.reversal.points.is_some() {
+                let message = format!("only {points} of these points are still expired");
                 let refusal = Refusal::new(Reason::ReversalExceedsOriginal, message);
-                return Err(refusal.with("entry_id", self.original.id).with("left", there).into());
+                return Err(refusal.with("entry_id", self.original.id).with("left", points).into());
             }
+            there.extend((points > 0).then_some(LotPart { points, ..part }));
         }
+        let points = sum(&there);
         let expires_at = self.new_expiry(at)?;
-        self.post(decision, Pocket::Expired, Pocket::Available, parts, Some(expires_at))?;
+        self.post(decision, Pocket::Expired, Pocket::Available, there, Some(expires_at))?;
         Ok(points)
     }
 

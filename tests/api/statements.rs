@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use tonic::{Code, Status};
 
 use crate::harness::{SHOP, Service, assert_refused, at, bad_fields, grant_reward, instant, purchase};
+use crate::points::calls::adjust_points;
 
 /// A service with anna, who was granted points that vest and expire later, and spent some.
 async fn start_with_history() -> Service {
@@ -83,6 +84,26 @@ async fn get_statement_tells_every_move_with_its_cause_in_words_and_ids() {
     let lots: Vec<(&str, i64)> = spent.lots.iter().map(|part| (part.lot_id.as_str(), part.points)).collect();
     assert_eq!(lots, [(whole.lines[0].entry_id.as_str(), 100), (earned.entry_id.as_str(), 10)]);
     assert!(whole.lines.iter().all(|line| line.trace_id.len() == 32));
+}
+
+#[tokio::test]
+async fn get_statement_says_who_adjusted_points_and_what_was_undone() {
+    let service = start_with_history().await;
+    let up = proto::adjust_points_request::Change::PointsUp(5);
+    let adjusted = proto::AdjustPointsRequest { note: "sorry".to_owned(), ..adjust_points(up, "up") };
+    let adjusted = service.rewards().adjust_points(adjusted).await.unwrap().into_inner();
+    let spent = statement(&service, request(None, None)).await.unwrap().lines[3].entry_id.clone();
+    service.reverse(&adjusted.entry_id, "undo-up").await.unwrap();
+    service.reverse(&spent, "undo-spend").await.unwrap();
+    let lines = statement(&service, request(None, None)).await.unwrap().lines;
+    let told: Vec<[&str; 3]> =
+        lines[4..].iter().map(|line| [line.description.as_str(), &line.author, &line.note]).collect();
+    let expected = [
+        ["Points added by hand", "clerk-7", "sorry"],
+        ["Points taken back: a grant was undone", "", ""],
+        ["Points returned: a redemption was undone", "", ""],
+    ];
+    assert_eq!(told, expected);
 }
 
 #[tokio::test]

@@ -223,3 +223,16 @@ pub async fn find_doubled_keys(connection: &mut PgConnection, account_id: Accoun
     .traced("SELECT ledger_entries")
     .await
 }
+
+/// Whether whoever is connected may do what only the tables' owner may.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn owns_tables(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT pg_has_role(relowner, 'USAGE') AS "is_owner!" FROM pg_class WHERE oid = 'accounts'::regclass"#
+    )
+    .fetch_one(connection)
+    .traced("SELECT pg_class")
+    .await
+}

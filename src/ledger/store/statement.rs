@@ -151,19 +151,19 @@ pub async fn read_activity_ids(
         .collect()
 }
 
-/// What callers wrote beside entries.
+/// What callers wrote beside entries, and who they are.
 pub async fn read_notes(
     connection: &mut PgConnection,
     account_id: AccountId,
     seqs: &[i64],
-) -> Result<BTreeMap<i64, String>, sqlx::Error> {
+) -> Result<BTreeMap<i64, (String, String)>, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT account_seq, note FROM entry_notes WHERE account_id = $1 AND account_seq = ANY($2)",
+        "SELECT account_seq, note, author FROM entry_notes WHERE account_id = $1 AND account_seq = ANY($2)",
         account_id.0,
         seqs,
     )
     .fetch_all(connection)
     .traced("SELECT entry_notes")
     .await?;
-    Ok(rows.into_iter().map(|row| (row.account_seq, row.note)).collect())
+    Ok(rows.into_iter().map(|row| (row.account_seq, (row.note, row.author))).collect())
 }

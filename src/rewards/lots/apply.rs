@@ -54,16 +54,18 @@ impl Lots {
             }
             Detail::EntryReversed { reversed, expires_at, .. } => {
                 self.reverse(account_id, *reversed, entry.movement?.points)?;
-                self.shift_parts(entry)?;
                 if expires_at.is_some() {
                     for part in entry.detail.lots() {
                         self.change((account_id, part.lot), |lot| {
+                            // What came back before keeps its date if that is later: a lot has one.
+                            let kept = lot.terms.expires_at.filter(|_| lot.available > 0);
                             lot.live_since = Some(at);
-                            (lot.terms.expires_at, lot.terms.slides) = (*expires_at, false);
+                            (lot.terms.expires_at, lot.terms.slides) = (kept.max(*expires_at), false);
                             Some(())
                         })?;
                     }
                 }
+                self.shift_parts(entry)?;
             }
             Detail::DebtIncurred { reversed } => self.reverse(account_id, *reversed, entry.movement?.points)?,
             Detail::PointsHeld { lots, ends_at } => {

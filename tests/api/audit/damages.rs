@@ -220,6 +220,10 @@ async fn audit_finds_a_changed_program_version_and_a_missing_document() {
     )
     .await;
     assert_told("DELETE FROM program_versions", Nature::Source, &["version 1 of program shop has no document"]).await;
+    let damaged = "ALTER TABLE program_versions DISABLE TRIGGER ALL;
+                   UPDATE program_versions SET document = document - 'tiers'";
+    let expected = ["the document of version 1 of program shop cannot be understood: missing field `tiers`"];
+    assert_told(damaged, Nature::Source, &expected).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

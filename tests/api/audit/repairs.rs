@@ -40,12 +40,14 @@ async fn repair_brings_back_every_projection_from_the_entries_alone() {
          DELETE FROM earnings; UPDATE standings SET purchases = purchases + 1; DELETE FROM referrals",
         "TRUNCATE accounts, lots, holds, earnings, reversals, standings, referrals, referral_codes, programs",
         "TRUNCATE accounts",
+        "UPDATE referral_codes SET code = 'ZZZZZZZZ'",
         "UPDATE lots SET account_id = '00000000-0000-0000-0000-000000000007' 
          WHERE account_id = (SELECT account_id FROM lots LIMIT 1)",
     ] {
         sabotage(database, damage).await;
         let told = repair(database).await;
         assert!(told.tally.repaired > 0 && told.not_repaired.is_empty(), "{damage}: {told:?}");
+        assert_eq!(told.tally.remaining, 0, "{damage}: {told:?}");
         assert_clean(database).await;
         assert_eq!(read_tables(database, &PROJECTIONS).await, before, "{damage}");
     }

@@ -5,9 +5,10 @@ use goldbook::proto;
 use goldbook::proto::CalendarPeriod;
 use tonic::Code;
 
-use super::calls::{free, start};
+use super::calls::{free, refund, start};
 use super::model::{Expire, Rules, Vest};
 use super::program_of;
+use crate::activities::batches::record_all;
 use crate::harness::{assert_refused, reason, usd};
 
 fn expiring() -> Rules {
@@ -51,6 +52,25 @@ async fn a_refund_takes_back_the_points_of_its_purchase_once() {
     assert_refused(by_hand, Code::FailedPrecondition, "ENTRY_ALREADY_REVERSED");
     assert_eq!(service.pockets().await, [0, 40, 0, 0, 0, 100, 0]);
     assert_eq!(service.tier("anna").await.qualifying_spend, Some(usd("40.00")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_takes_back_the_points_of_a_purchase_that_enrolled_its_customer() {
+    let service = start(&free()).await;
+    service.purchase("ben", "order-1", "100.00").await.unwrap();
+    let refund_of = |id: &str, service: &crate::harness::Service| proto::RecordActivityRequest {
+        customer_id: "ben".to_owned(),
+        ..refund("order-1", "30.00", service, id)
+    };
+    let refunded = service.activities().record_activity(refund_of("refund-1", &service)).await.unwrap().into_inner();
+    assert_eq!(refunded.points_taken_back, 30);
+    assert_eq!(service.available("ben").await, 70);
+    // Also in one stream with it.
+    let carla = |activity| proto::RecordActivityRequest { customer_id: "carla".to_owned(), ..activity };
+    let bought = carla(crate::harness::purchase("carla", "order-1", "100.00", service.clock.now()));
+    let outcomes = record_all(&service, vec![bought, carla(refund_of("refund-1", &service))]).await;
+    assert_eq!(outcomes[&1].points_taken_back, 30);
+    assert_eq!(service.available("carla").await, 70);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -244,3 +244,30 @@ async fn list_lots_tells_open_lots_page_by_page_also_where_time_has_closed_some(
     assert_eq!(crate::harness::read_pages(3, read).await.len(), 9);
     check_rules(&service.database).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn points_that_came_back_keep_the_later_date_and_all_that_is_left_comes_back() {
+    let rules = Rules { expire: Expire::After("PT24H", DAY), reinstate: Some(("P10D", "P1M")), ..free() };
+    let service = start(&rules).await;
+    let lot = service.give(100, "a").await;
+    service.set_clock("2026-01-17T12:00:00Z");
+    service.give(1, "b").await;
+    let expired = service.entries("anna").await[3].entry_id.clone();
+    service.reverse_part(&expired, 50, proto::Clawback::Unspecified, "half").await.unwrap();
+    let soon = proto::ReverseEntryRequest {
+        expires_at: Some(at("2026-01-17T12:00:01Z")),
+        ..reverse_entry(&expired, 10, proto::Clawback::Unspecified, "soon")
+    };
+    service.rewards().reverse_entry(soon).await.unwrap();
+    service.set_clock("2026-01-17T12:00:01Z");
+    assert_eq!(service.pockets().await, [0, 61, 0, 0, 40, 0, 0]);
+    // The grant is taken back, and with it some of what is still expired; the rest can come back.
+    service.reverse_part(&lot, 75, proto::Clawback::Unspecified, "taken").await.unwrap();
+    assert_eq!(service.pockets().await, [0, 1, 0, 0, 25, 75, 0]);
+    let too_many = service.reverse_part(&expired, 26, proto::Clawback::Unspecified, "too-many").await;
+    assert_refused(too_many, Code::FailedPrecondition, "REVERSAL_EXCEEDS_ORIGINAL");
+    let rest = service.reverse(&expired, "rest").await.unwrap();
+    assert_eq!((rest.points_reversed, rest.points_returned), (25, 25));
+    assert_eq!(service.pockets().await, [0, 26, 0, 0, 0, 75, 0]);
+    assert_refused(service.reverse(&expired, "none").await, Code::FailedPrecondition, "NOTHING_TO_REVERSE");
+}

@@ -141,11 +141,12 @@ impl Purse {
         if points > left {
             return Err("REVERSAL_EXCEEDS_ORIGINAL");
         }
-        let points = if points == 0 { left } else { points };
+        let is_whole = points == 0;
+        let points = if is_whole { left } else { points };
         let taken = if is_up {
             self.take_back(seq, points, clawback.unwrap_or(self.rules.clawback), at)
         } else if original.kind == EntryKind::PointsExpired {
-            self.reinstate(seq, points, expires, at)?
+            self.reinstate(seq, points, is_whole, expires, at)?
         } else {
             self.give_back(seq, points, expires, at)?
         };
@@ -240,6 +241,7 @@ impl Purse {
         &mut self,
         seq: i64,
         points: i64,
+        is_whole: bool,
         expires: Option<Timestamp>,
         at: Timestamp,
     ) -> Result<Vec<i64>, &'static str> {
@@ -248,18 +250,22 @@ impl Purse {
         }
         let parts = self.coming(seq, points);
         // A reversal of the grant may have cancelled what had expired.
-        if parts.iter().any(|(lot, points)| self.lot(*lot).count(Pocket::Expired) < *points) {
+        let there = |(lot, points): &Part| (*lot, self.lot(*lot).count(Pocket::Expired).min(*points));
+        let left: Vec<Part> = parts.iter().map(there).filter(|(_, points)| *points > 0).collect();
+        if left != parts && !is_whole {
             return Err("REVERSAL_EXCEEDS_ORIGINAL");
         }
         let new_expiry = self.new_expiry(expires, at)?;
-        self.revive(seq, Pocket::Expired, &parts, Some(new_expiry), at);
+        self.revive(seq, Pocket::Expired, &left, Some(new_expiry), at);
+        let points = left.iter().map(|(_, points)| points).sum();
         Ok(vec![points, points, 0, 0])
     }
 
     fn revive(&mut self, seq: i64, from: Pocket, parts: &[Part], expires: Option<Timestamp>, at: Timestamp) {
         for (lot, _) in parts {
             let lot = self.lot_mut(*lot);
-            (lot.slides, lot.expires) = (false, expires);
+            let kept = lot.expires.filter(|_| lot.count(Pocket::Available) > 0);
+            (lot.slides, lot.expires) = (false, kept.max(expires));
         }
         self.undo(seq, from, Pocket::Available, parts.to_vec(), at);
     }
