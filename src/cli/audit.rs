@@ -22,7 +22,8 @@ use crate::server;
 const HELP: &str = "\
 Reads every entry of the ledger from one snapshot, builds balances, lots, holds,
 tiers, referrals and all else that is kept beside it anew, in the code that
-wrote it, and tells each difference: where, what, and by how much. It also
+wrote it, and tells each difference: where, what, and by how much. (Summaries of
+the liability are reports of their time, and not among it.) It also
 checks that no entry is missing or changed (numbers without a gap, content
 hashes), that points are conserved after each, that idempotency keys were used
 once, and that names, dossiers and activities belong to entries that exist.

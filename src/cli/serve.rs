@@ -65,10 +65,12 @@ pub struct ServeArgs {
     #[arg(long, env = "GOLDBOOK_READ_CONNECTIONS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=256))]
     read_connections: u32,
     /// How often accounts that nobody touches are looked through for points that vest or expire, in milliseconds; 0 for
-    /// never. No answer depends on it: it keeps the ledger's rows up to date.
+    /// never. Balances and statements do not depend on it: it keeps the ledger's rows up to date. Where history is
+    /// imported into a program whose points vest or expire by time, 0 keeps it from coming in between.
     #[arg(long, env = "GOLDBOOK_SETTLE_MS", value_name = "MS", default_value_t = 1_000)]
     settle_ms: u64,
-    /// How often the liability of programs is summed up, in seconds; 0 for never.
+    /// How often the liability of programs is summed up, in seconds; 0 for never. After a sum that took long it rests
+    /// for twenty times as long, if that is more.
     #[arg(long, env = "GOLDBOOK_LIABILITY_SECONDS", value_name = "S", default_value_t = 60)]
     liability_seconds: u64,
     /// The data directory is thrown away afterwards: set it up faster, at the price of not surviving a power cut.
