@@ -356,10 +356,28 @@ fn parse_version(
     version: i32,
     applied_at: jiff_sqlx::Timestamp,
 ) -> Result<ProgramVersion, sqlx::Error> {
-    let program: Program = serde_json::from_value(document).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let mut program: Program =
+        serde_json::from_value(document).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    // Documents were once kept as they were spelled.
+    program.points = program.points.without_defaults();
     Ok(ProgramVersion { program, version, applied_at: applied_at.to_jiff() })
 }
 
 fn parse_program_id(text: String) -> Result<ProgramId, sqlx::Error> {
     ProgramId::try_from(text).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::programs::model::tests::program;
+
+    #[test]
+    fn a_document_that_was_kept_with_defaults_spelled_out_is_one_without_them() {
+        let mut document = serde_json::to_value(program()).unwrap();
+        document["points"]["hold_for"] = "P7D".into();
+        document["points"]["redemption"] = serde_json::json!({ "minimum": 1, "step": 1 });
+        let read = parse_version(document, 1, Timestamp::UNIX_EPOCH.to_sqlx()).unwrap();
+        assert_eq!(read.program, program());
+    }
 }
