@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::google;
-use crate::clock::{LAST_INSTANT, PartialDate, truncate_to_micros};
+use crate::clock::{LAST_INSTANT, PartialDate};
 use crate::error::Fields;
 use crate::money::{Currency, Money};
 
@@ -36,7 +36,7 @@ pub fn parse_instant_to(
         return None;
     }
     // The last of the valid ones are more than can be held here.
-    let parsed = Timestamp::new(instant.seconds, instant.nanos).ok().map(truncate_to_micros);
+    let parsed = Timestamp::new(instant.seconds, instant.nanos - instant.nanos % 1_000).ok();
     fields.take(field, parsed.filter(|instant| *instant <= last).ok_or_else(|| format!("must not be after {last}")))
 }
 
@@ -142,7 +142,7 @@ mod tests {
         let counted = Some("must not be after 9999-01-01T00:00:00Z".to_owned());
         let invalid = Some("must be a valid google.protobuf.Timestamp".to_owned());
         let (end, last) = (END_OF_TIME.as_second(), LAST_INSTANT.as_second());
-        assert_eq!((told(last, 0, LAST_INSTANT), told(end, 0, END_OF_TIME)), (None, None));
+        assert_eq!((told(last, 999, LAST_INSTANT), told(end, 999, END_OF_TIME)), (None, None));
         assert_eq!((told(last, 1_000, LAST_INSTANT), told(end, 1_000, END_OF_TIME)), (named.clone(), counted.clone()));
         assert_eq!((told(LAST_SECOND, 0, LAST_INSTANT), told(LAST_SECOND, 0, END_OF_TIME)), (named, counted));
         assert_eq!((told(LAST_SECOND + 1, 0, LAST_INSTANT), told(0, -1, LAST_INSTANT)), (invalid.clone(), invalid));

@@ -113,13 +113,17 @@ impl Rewards {
         let hold_id = ending.hold_id;
         match self.book.submit(ending, deadline).await {
             Err(Error::Refused(refusal)) if refusal.reason == Reason::HoldEnded => {
-                // Only its entries tell. One that reached its end just now may have none yet.
-                let mut connection = self.pool.acquire().await?;
-                let end = store::find_hold_end(&mut connection, hold_id).await?;
+                // Only its entries tell. Where they cannot be read just now, the refusal is as true without.
+                let end = self.read_hold_end(hold_id).await.ok().flatten();
                 Err(end.map_or(refusal, |end| hold_ended(hold_id, &end)).into())
             }
             outcome => outcome,
         }
+    }
+
+    async fn read_hold_end(&self, hold_id: EntryId) -> Result<Option<Entry>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(store::find_hold_end(&mut connection, hold_id).await?)
     }
 
     /// Makes a reward's points available, since what it was granted for has happened. Returns the reward, when its
