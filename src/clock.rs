@@ -54,6 +54,13 @@ pub fn truncate_to_micros(instant: Timestamp) -> Timestamp {
         .unwrap_or_default()
 }
 
+/// The last instant that the book counts with: 9999-01-01T00:00:00Z. In every time zone it is far enough from the end of
+/// the year 9999, where `google.protobuf.Timestamp` and the calendar end; Postgres goes further.
+pub const END_OF_TIME: Timestamp = Timestamp::constant(253_370_764_800, 0);
+
+/// The last instant that can be named at all: 9999-12-30T22:00:00Z. Later ones have no local time in some time zones.
+pub const LAST_INSTANT: Timestamp = Timestamp::constant(253_402_207_200, 0);
+
 /// How far ahead of this service's clock a caller's may be.
 pub const MAX_CLOCK_SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 
@@ -68,11 +75,19 @@ pub fn is_in_future(reported: Timestamp, now: Timestamp) -> bool {
 /// # Errors
 /// A refusal if `as_of` is later than `now`.
 pub fn refuse_future(as_of: Timestamp, now: Timestamp) -> Result<(), Refusal> {
-    if as_of <= now {
+    refuse_future_in("as_of", as_of, now)
+}
+
+/// The same of an instant that has another name in its request.
+///
+/// # Errors
+/// A refusal that names the field, if the instant is later than `now`.
+pub fn refuse_future_in(field: &'static str, instant: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+    if instant <= now {
         return Ok(());
     }
-    let message = format!("as_of {as_of} lies in the future; it is {now} now");
-    Err(Refusal::new(Reason::InstantInFuture, message).with("as_of", as_of).with("now", now))
+    let message = format!("{field} {instant} lies in the future; it is {now} now");
+    Err(Refusal::new(Reason::InstantInFuture, message).with(field, instant).with("now", now))
 }
 
 /// A date whose year may be unknown: month and day always, as in a birthday.

@@ -14,6 +14,9 @@ pub enum Error {
     /// Too much is waiting already; trying again later may work.
     #[error("too much is waiting")]
     Overloaded,
+    /// As many as may do this at a time do it already, which it says; trying again later may work.
+    #[error("{0}")]
+    Crowded(String),
     /// The database is away; trying again later may work.
     #[error("the database is not available")]
     Unavailable,

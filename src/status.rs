@@ -20,6 +20,7 @@ impl From<Error> for Status {
             Error::Invalid(violations) => list_violations(violations),
             Error::Refused(refusal) => refuse(refusal),
             Error::Overloaded => retry(Code::ResourceExhausted, "too much is waiting; try again"),
+            Error::Crowded(message) => retry(Code::ResourceExhausted, &message),
             Error::Unavailable => retry(Code::Unavailable, "the database is not available; try again"),
             Error::DeadlineExceeded => {
                 Self::deadline_exceeded("the deadline passed before the work began; nothing was written")

@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::CliError;
+use crate::clock::LAST_INSTANT;
 
 /// The program's time zone, from the data that came with this program: the machine may have none.
 pub(super) fn time_zone(name: &str) -> Result<TimeZone, CliError> {
@@ -12,8 +13,27 @@ pub(super) fn time_zone(name: &str) -> Result<TimeZone, CliError> {
         .map_err(|error| CliError::failed(format_args!("this program does not know the time zone {name}: {error}")))
 }
 
+/// Why a text names no instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It is neither a day nor an instant.
+    Malformed,
+    /// It lies in the last hours of the year 9999, after [`LAST_INSTANT`].
+    TooLate,
+}
+
 /// The first instant of a day where the program is, or an instant as RFC 3339 writes it.
-pub(super) fn parse(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+pub(super) fn parse(text: &str, zone: &TimeZone) -> Result<Timestamp, Unreadable> {
+    if let Some(instant) = read(text, zone) {
+        return if instant <= LAST_INSTANT { Ok(instant) } else { Err(Unreadable::TooLate) };
+    }
+    // What reads well a year earlier is only too late.
+    let earlier = text.strip_prefix("9999").map(|rest| format!("9998{rest}"));
+    let is_too_late = earlier.is_some_and(|earlier| read(&earlier, zone).is_some());
+    Err(if is_too_late { Unreadable::TooLate } else { Unreadable::Malformed })
+}
+
+fn read(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Some(instant);
     }
@@ -58,6 +78,18 @@ mod tests {
     fn a_day_begins_when_it_begins_there() {
         // In São Paulo the clocks went from 23:59:59 straight to 01:00:00.
         let zone = time_zone("America/Sao_Paulo").unwrap();
-        assert_eq!(parse("2018-11-04", &zone), Some("2018-11-04T03:00:00Z".parse().unwrap()));
+        assert_eq!(parse("2018-11-04", &zone), Ok("2018-11-04T03:00:00Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_too_late_is_told_from_what_is_no_instant() {
+        let zone = time_zone("America/New_York").unwrap();
+        assert_eq!(parse("9999-12-30", &zone), Ok("9999-12-30T05:00:00Z".parse().unwrap()));
+        for late in ["9999-12-31", "9999-12-31T23:59:59Z", "9999-12-30T22:00:00.1Z", "9999-12-30T23:00:00Z"] {
+            assert_eq!(parse(late, &zone), Err(Unreadable::TooLate), "{late}");
+        }
+        for bad in ["", "9999", "9999-12-32", "9999-12-31T00:00:00", "10000-01-01", "never", "9999-02-29"] {
+            assert_eq!(parse(bad, &zone), Err(Unreadable::Malformed), "{bad}");
+        }
     }
 }

@@ -52,7 +52,7 @@ impl Exports {
     }
 
     pub(super) async fn begin(&self, program_id: ProgramId, period: Period) -> Result<Export, Error> {
-        let slot = self.slots.clone().try_acquire_owned().map_err(|_| Error::Overloaded)?;
+        let slot = self.slots.clone().try_acquire_owned().map_err(|_| crowded())?;
         // Not from a pool: a connection that is in the middle of its rows would have to read them all before someone
         // else could use it. This one is just closed.
         let mut connection = connect_alone(&self.database).await?;
@@ -64,6 +64,15 @@ impl Exports {
         let reading = Reading { connection, program_id, period, _slot: slot };
         Ok(Export { entries_total, as_of, entries: reading.start() })
     }
+}
+
+fn crowded() -> Error {
+    Error::Crowded(format!("{MAX_EXPORTS} exports run already, as many as may; try again when one of them has ended"))
+}
+
+fn stalled() -> Error {
+    let minutes = STALL_LIMIT.as_secs() / 60;
+    Error::Crowded(format!("the export was given up, since nothing of it was taken for {minutes} minutes; try again"))
 }
 
 /// The reading side of an export.
@@ -103,7 +112,7 @@ impl Reading {
         // A stream that just ended would look complete: the last word is the task's.
         let end = stream::once(work).filter_map(async |ended| match ended {
             Ok(Ok(End::Complete | End::Left)) => None,
-            Ok(Ok(End::Stalled)) => Some(Err(Error::Overloaded)),
+            Ok(Ok(End::Stalled)) => Some(Err(stalled())),
             Ok(Err(error)) => Some(Err(error.into())),
             Err(_) => Some(Err(Error::Internal("an export panicked".to_owned()))),
         });

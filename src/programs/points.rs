@@ -5,6 +5,7 @@ use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Span, SpanRelativeTo, Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::END_OF_TIME;
 use crate::money::Rate;
 
 pub mod grpc;
@@ -30,6 +31,18 @@ pub struct PointsPolicy {
     pub hold_for: Option<Period>,
     /// What one point is worth in major units of the program's currency; unknown, if absent.
     pub point_value: Option<Rate>,
+}
+
+impl PointsPolicy {
+    /// The same policy, in which a default that was spelled out is absent.
+    #[must_use]
+    pub fn without_defaults(mut self) -> Self {
+        let limits = &mut self.redemption;
+        limits.minimum = limits.minimum.filter(|minimum| *minimum != 1);
+        limits.step = limits.step.filter(|step| *step != 1);
+        self.hold_for = self.hold_for.filter(|period| period.to_string() != DEFAULT_HOLD);
+        self
+    }
 }
 
 /// How long a hold lasts where neither the program nor the request says so.
@@ -161,7 +174,8 @@ impl Period {
     /// # Errors
     /// If it is not such a period, not above zero, or beyond a hundred years.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const EXPECTED: &str = "must be an ISO 8601 period above zero, such as P1Y, P90D or PT12H";
+        const EXPECTED: &str = "must be an ISO 8601 period above zero, in whole microseconds and of at most 100 years, \
+                                such as P1Y, P90D or PT12H";
         // The parser also takes its own forms, such as `1 year`, and letters in lower case, which ISO 8601 does not.
         let is_iso = text.starts_with('P') && !text.bytes().any(|byte| byte.is_ascii_lowercase());
         let span: Span = text.parse().ok().filter(|_| is_iso).ok_or(EXPECTED)?;
@@ -190,10 +204,6 @@ impl Period {
             || span.get_microseconds() != 0
     }
 }
-
-/// The last instant that the book counts with: 9999-01-01T00:00:00Z. In every time zone it is far enough from the end of
-/// the year 9999, where `google.protobuf.Timestamp` and the calendar end; Postgres goes further.
-pub const END_OF_TIME: Timestamp = Timestamp::constant(253_370_764_800, 0);
 
 impl PartialEq for Period {
     fn eq(&self, other: &Self) -> bool {
@@ -330,7 +340,13 @@ impl Reinstatement {
     /// Whether points that expired at one instant may come back at another.
     #[must_use]
     pub fn is_open(&self, expired_at: Timestamp, at: Timestamp, time_zone: &TimeZone) -> bool {
-        at < self.within.after(expired_at, time_zone)
+        at < self.closes_at(expired_at, time_zone)
+    }
+
+    /// The first instant at which points that expired at another may no longer come back.
+    #[must_use]
+    pub fn closes_at(&self, expired_at: Timestamp, time_zone: &TimeZone) -> Timestamp {
+        self.within.after(expired_at, time_zone)
     }
 }
 

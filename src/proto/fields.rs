@@ -4,12 +4,14 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::google;
-use crate::clock::{PartialDate, truncate_to_micros};
+use crate::clock::{LAST_INSTANT, PartialDate};
 use crate::error::Fields;
 use crate::money::{Currency, Money};
 
 /// The beginning of the year 1, before which `google.protobuf.Timestamp` has no instants, nor Postgres for long.
 const FIRST_SECOND: i64 = -62_135_596_800;
+/// The last second of the year 9999, after which `google.protobuf.Timestamp` has none.
+const LAST_SECOND: i64 = 253_402_300_799;
 
 /// Parses an instant that may be absent; truncated to microseconds.
 pub fn parse_optional_instant(
@@ -17,10 +19,25 @@ pub fn parse_optional_instant(
     field: &str,
     instant: Option<&prost_types::Timestamp>,
 ) -> Option<Timestamp> {
-    let instant = instant?;
-    let is_valid = instant.seconds >= FIRST_SECOND && (0..1_000_000_000).contains(&instant.nanos);
-    let parsed = Timestamp::new(instant.seconds, instant.nanos).ok().filter(|_| is_valid);
-    fields.take(field, parsed.map(truncate_to_micros).ok_or("must be a valid google.protobuf.Timestamp"))
+    parse_instant_to(fields, field, instant?, LAST_INSTANT)
+}
+
+/// Parses an instant that is not after another; truncated to microseconds.
+pub fn parse_instant_to(
+    fields: &mut Fields,
+    field: &str,
+    instant: &prost_types::Timestamp,
+    last: Timestamp,
+) -> Option<Timestamp> {
+    let is_valid =
+        (FIRST_SECOND..=LAST_SECOND).contains(&instant.seconds) && (0..1_000_000_000).contains(&instant.nanos);
+    if !is_valid {
+        fields.refuse(field, "must be a valid google.protobuf.Timestamp");
+        return None;
+    }
+    // The last of the valid ones are more than can be held here.
+    let parsed = Timestamp::new(instant.seconds, instant.nanos - instant.nanos % 1_000).ok();
+    fields.take(field, parsed.filter(|instant| *instant <= last).ok_or_else(|| format!("must not be after {last}")))
 }
 
 /// Parses an instant that must be there.
@@ -103,4 +120,31 @@ pub fn write_date(date: PartialDate) -> google::Date {
 #[must_use]
 pub fn deadline_of<T>(request: &tonic::Request<T>) -> Option<tokio::time::Instant> {
     request.extensions().get::<crate::telemetry::Deadline>().map(|deadline| deadline.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::END_OF_TIME;
+
+    #[test]
+    fn an_instant_that_is_valid_but_too_late_is_told_the_last_one() {
+        let told = |seconds, nanos, last| {
+            let mut fields = Fields::default();
+            let parsed = parse_instant_to(&mut fields, "at", &prost_types::Timestamp { seconds, nanos }, last);
+            assert_eq!(parsed.is_some(), fields.is_clean());
+            fields.finish().err().map(|error| match error {
+                crate::error::Error::Invalid(violations) => violations[0].description.clone(),
+                other => panic!("{other}"),
+            })
+        };
+        let named = Some("must not be after 9999-12-30T22:00:00Z".to_owned());
+        let counted = Some("must not be after 9999-01-01T00:00:00Z".to_owned());
+        let invalid = Some("must be a valid google.protobuf.Timestamp".to_owned());
+        let (end, last) = (END_OF_TIME.as_second(), LAST_INSTANT.as_second());
+        assert_eq!((told(last, 999, LAST_INSTANT), told(end, 999, END_OF_TIME)), (None, None));
+        assert_eq!((told(last, 1_000, LAST_INSTANT), told(end, 1_000, END_OF_TIME)), (named.clone(), counted.clone()));
+        assert_eq!((told(LAST_SECOND, 0, LAST_INSTANT), told(LAST_SECOND, 0, END_OF_TIME)), (named, counted));
+        assert_eq!((told(LAST_SECOND + 1, 0, LAST_INSTANT), told(0, -1, LAST_INSTANT)), (invalid.clone(), invalid));
+    }
 }

@@ -7,6 +7,7 @@ use std::any::TypeId;
 
 use jiff::Timestamp;
 
+use super::lots::Lot;
 use super::model::{Grant, Points, cap, grant, require_ahead, vest_on_event};
 use super::store::{Note, RewardShelf};
 use crate::book::{
@@ -115,19 +116,21 @@ impl Command for GrantReward {
             };
             require_ahead("expires_at", expires_at, vests_at)?;
         }
+        let capped = cap(decision, &policy, account.account_id, self.points.get())?;
+        if let Some(reached) = capped.reached {
+            return Err(reached.refuse(self.points.get()).into());
+        }
         let spec = Grant {
             points: self.points,
             vesting: self.vesting.clone(),
             expiry: self.expiry.clone(),
-            capped: Some(cap(decision, &policy, account.account_id, self.points.get())?),
+            capped: Some(capped),
             actor: Actor::Caller,
             reason: self.reason,
             causes: Vec::new(),
         };
-        let entry_id = grant(decision, &policy, account.account_id, spec)?.ok_or_else(|| {
-            let refusal = Refusal::new(Reason::EarningCapExceeded, "the period's cap leaves nothing of this grant");
-            refusal.with("points", self.points.get()).with("maximum", 0)
-        })?;
+        let entry_id = grant(decision, &policy, account.account_id, spec)?;
+        let entry_id = entry_id.ok_or_else(|| Defect::new("nothing is left of a grant that no cap reached"))?;
         keep_note(decision, entry_id, &Note { text: self.note.clone(), author: String::new() });
         Ok(())
     }
@@ -148,6 +151,26 @@ pub struct VestReward {
     pub reward_id: EntryId,
 }
 
+impl VestReward {
+    /// The refusal for a reward whose points do not wait: they never did, were taken back, or waited in vain.
+    fn not_pending(&self, lot: &Lot, reversed: i64) -> Refusal {
+        let refuse =
+            |message: String| Refusal::new(Reason::RewardNotPending, message).with("reward_id", self.reward_id);
+        match lot.terms.vest_by {
+            None => refuse("the reward's points were not granted for an event".to_owned()),
+            Some(_) if reversed >= lot.points => {
+                refuse("the reward was reversed before what it was granted for happened".to_owned())
+            }
+            Some(vest_by) => {
+                let message = format!(
+                    "the reward's event was not reported before its deadline, {vest_by}, and its points were cancelled"
+                );
+                refuse(message).with("vest_by", vest_by)
+            }
+        }
+    }
+}
+
 impl Command for VestReward {
     about_a_customer!();
 
@@ -156,8 +179,8 @@ impl Command for VestReward {
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
-        if let Some((account_id, lot)) = self.subject.own(asking, self.reward_id) {
-            asking.shelf::<RewardShelf>()?.ask_lot(account_id, lot);
+        if self.subject.own(asking, self.reward_id).is_some() {
+            asking.shelf::<RewardShelf>()?.ask_entry(self.reward_id);
         }
         Ok(())
     }
@@ -175,8 +198,8 @@ impl Command for VestReward {
         }
         let Some(rule) = lot.terms.expiry_rule.as_ref().filter(|_| lot.terms.vest_by.is_some() && lot.pending > 0)
         else {
-            let refusal = Refusal::new(Reason::RewardNotPending, "the reward's points do not wait for an event");
-            return Err(refusal.with("reward_id", self.reward_id).into());
+            let reversed = decision.shelf::<RewardShelf>()?.lots().reversed(account.account_id, seq);
+            return Err(self.not_pending(lot, reversed).into());
         };
         let rule: Expiry = serde_json::from_str(rule).map_err(|error| Defect::new(error.to_string()))?;
         let expires_at = rule.of(account.time_at(decision.at()), &policy.program.time_zone.0);

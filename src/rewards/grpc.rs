@@ -102,7 +102,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let capture = parse_capture(request.into_inner())?;
         telemetry::record_program(capture.subject.program_id.as_str());
-        let Written { entries, replayed } = self.carry_out(capture, deadline).await?;
+        let Written { entries, replayed } = self.end_hold(capture, deadline).await?;
         Ok(Response::new(proto::CapturePointsResponse {
             redemption: write_redemption(&entries),
             points_released: sum_to(&entries, Pocket::Available),
@@ -118,7 +118,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let release = parse_release(request.into_inner())?;
         telemetry::record_program(release.subject.program_id.as_str());
-        let Written { entries, replayed } = self.carry_out(release, deadline).await?;
+        let Written { entries, replayed } = self.end_hold(release, deadline).await?;
         Ok(Response::new(proto::ReleasePointsResponse {
             points_released: sum_to(&entries, Pocket::Available),
             points_expired: sum_to(&entries, Pocket::Expired),

@@ -13,14 +13,14 @@ use jiff::Timestamp;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-use crate::book::{Balance, Book, Command, Defect, Entry, Folded, House, Written, fold, settled};
+use crate::book::{Actor, Balance, Book, Command, Defect, Detail, Entry, Folded, House, Written, fold, settled};
 use crate::clock::{Clock, refuse_future};
 use crate::customers::{customer_not_found, find_account};
 use crate::database::Gather;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
-use commands::{GrantReward, Subject, VestReward};
+use commands::{EndHold, GrantReward, Subject, VestReward};
 use lots::{Lot, Upcoming};
 use store::{FoundBalance, RewardShelf};
 
@@ -103,6 +103,27 @@ impl Rewards {
         deadline: Option<Instant>,
     ) -> Result<Written, Error> {
         self.book.submit(command, deadline).await
+    }
+
+    /// Captures or releases a hold.
+    ///
+    /// # Errors
+    /// As [`carry_out`](Self::carry_out); of a hold that has ended, how and when it did.
+    pub async fn end_hold(&self, ending: EndHold, deadline: Option<Instant>) -> Result<Written, Error> {
+        let hold_id = ending.hold_id;
+        match self.book.submit(ending, deadline).await {
+            Err(Error::Refused(refusal)) if refusal.reason == Reason::HoldEnded => {
+                // Only its entries tell. Where they cannot be read just now, the refusal is as true without.
+                let end = self.read_hold_end(hold_id).await.ok().flatten();
+                Err(end.map_or(refusal, |end| hold_ended(hold_id, &end)).into())
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn read_hold_end(&self, hold_id: EntryId) -> Result<Option<Entry>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(store::find_hold_end(&mut connection, hold_id).await?)
     }
 
     /// Makes a reward's points available, since what it was granted for has happened. Returns the reward, when its
@@ -227,6 +248,18 @@ impl Rewards {
         let rewards = grants.into_iter().map(|(entry, note)| Reward { entry, note }).collect();
         Ok(page.cut(rewards, |reward| reward.entry.id.account_seq.to_string()))
     }
+}
+
+/// The refusal to end a hold that ended with an entry.
+fn hold_ended(hold_id: EntryId, end: &Entry) -> Refusal {
+    let (words, ending) = match end.detail {
+        Detail::PointsRedeemed { .. } => ("was captured", "captured"),
+        _ if end.actor == Actor::Time => ("ended by itself", "expired"),
+        _ => ("was released", "released"),
+    };
+    let ended_at = end.effective_at;
+    let refusal = Refusal::new(Reason::HoldEnded, format!("the hold {words} at {ended_at}"));
+    refusal.with("hold_id", hold_id).with("ending", ending).with("ended_at", ended_at)
 }
 
 fn into_reward(outcome: Result<Written, Error>, note: String) -> Result<(Reward, bool), Error> {

@@ -11,7 +11,7 @@ use crate::book::{
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, EntryId};
 use crate::programs::model::{Program, ProgramVersion};
-use crate::programs::points::{CalendarPeriod, Expiry, RedemptionLimits, Vesting};
+use crate::programs::points::{CalendarPeriod, Expiry, PeriodCap, RedemptionLimits, Vesting};
 
 /// Points above zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -65,6 +65,29 @@ pub struct Capped {
     pub points: i64,
     /// The capped periods that they count in.
     pub counted_in: Vec<EarningWindow>,
+    /// The cap that leaves nothing; of several, the one whose period lasts longest.
+    pub reached: Option<ReachedCap>,
+}
+
+/// A period's cap that is reached.
+#[derive(Clone, Copy, Debug)]
+pub struct ReachedCap {
+    /// The cap.
+    pub cap: PeriodCap,
+    /// When its period ends.
+    pub ends_at: Timestamp,
+}
+
+impl ReachedCap {
+    /// The refusal of a grant of which it leaves nothing.
+    #[must_use]
+    pub fn refuse(self, points: i64) -> Refusal {
+        let Self { cap: PeriodCap { period, points: most }, ends_at } = self;
+        let period = period.as_str();
+        let message = format!("the cap of {most} points a {period} is reached, and leaves nothing before {ends_at}");
+        let refusal = Refusal::new(Reason::EarningCapExceeded, message).with("points", points);
+        refusal.with("period", period).with("maximum", most).with("ends_at", ends_at)
+    }
 }
 
 /// Posts a grant as a lot of its own, and what its points pay of a debt. None if a period's cap leaves nothing of it.
@@ -80,8 +103,8 @@ pub fn grant(
     let at = decision.account(account_id)?.time_at(decision.at());
     let program = &policy.program;
     let uncapped = grant.points.get();
-    let Capped { points, counted_in } =
-        grant.capped.unwrap_or_else(|| Capped { points: uncapped, counted_in: Vec::new() });
+    let (points, counted_in) =
+        grant.capped.map_or_else(|| (uncapped, Vec::new()), |capped| (capped.points, capped.counted_in));
     if points == 0 {
         return Ok(None);
     }
@@ -190,15 +213,20 @@ pub fn cap(
         let refusal = Refusal::new(Reason::EarningCapExceeded, message).with("points", points);
         return Err(refusal.with("maximum", most).into());
     }
-    let (mut granted, mut counted_in) = (points, Vec::new());
+    let (mut granted, mut counted_in, mut reached) = (points, Vec::new(), None::<ReachedCap>);
     for cap in &limits.per_period {
         let window = window_of(cap.period, at, program);
         let earned = earning.and_then(|earning| earning.earned.get(&window.period));
         let earned = earned.filter(|(since, _)| *since == window.since).map_or(0, |(_, points)| *points);
-        granted = granted.min(cap.points.saturating_sub(earned).max(0));
+        let left = cap.points.saturating_sub(earned).max(0);
+        let ends_at = cap.period.end_of(at, &program.time_zone.0);
+        if left == 0 && reached.is_none_or(|longest| longest.ends_at < ends_at) {
+            reached = Some(ReachedCap { cap: *cap, ends_at });
+        }
+        granted = granted.min(left);
         counted_in.push(window);
     }
-    Ok(Capped { points: granted, counted_in })
+    Ok(Capped { points: granted, counted_in, reached })
 }
 
 fn window_of(period: CalendarPeriod, at: Timestamp, program: &Program) -> EarningWindow {
@@ -397,15 +425,16 @@ pub fn check_limits(limits: &RedemptionLimits, points: i64) -> Result<(), Refusa
     if is_within {
         return Ok(());
     }
-    let mut refusal =
-        Refusal::new(Reason::RedemptionOutsideLimits, "the program does not allow this many points at once")
-            .with("requested", points);
-    for (name, limit) in [("minimum", limits.minimum), ("step", limits.step), ("maximum", limits.maximum)] {
-        if let Some(limit) = limit {
-            refusal = refusal.with(name, limit);
-        }
-    }
-    Err(refusal)
+    let limits = [
+        ("minimum", "at least", limits.minimum),
+        ("maximum", "at most", limits.maximum),
+        ("step", "only multiples of", limits.step),
+    ];
+    let said: Vec<_> = limits.into_iter().filter_map(|(name, words, limit)| Some((name, words, limit?))).collect();
+    let allowed: Vec<String> = said.iter().map(|(_, words, limit)| format!("{words} {limit}")).collect();
+    let message = format!("{points} points cannot be spent at once: the program allows {}", allowed.join(", "));
+    let refusal = Refusal::new(Reason::RedemptionOutsideLimits, message).with("requested", points);
+    Err(said.into_iter().fold(refusal, |refusal, (name, _, limit)| refusal.with(name, limit)))
 }
 
 #[cfg(test)]
@@ -424,6 +453,12 @@ mod tests {
         let allowed: Vec<i64> = (1..=400).filter(|points| check_limits(&limits, *points).is_ok()).collect();
         assert_eq!(allowed, [100, 150, 200, 250, 300]);
         assert!(check_limits(&RedemptionLimits::default(), i64::MAX).is_ok());
+        let told = |limits, points| check_limits(&limits, points).unwrap_err().message;
+        let whole =
+            "7 points cannot be spent at once: the program allows at least 100, at most 300, only multiples of 50";
+        assert_eq!(told(limits, 7), whole);
+        let step = RedemptionLimits { step: Some(50), ..RedemptionLimits::default() };
+        assert_eq!(told(step, 120), "120 points cannot be spent at once: the program allows only multiples of 50");
     }
 
     #[test]

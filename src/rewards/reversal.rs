@@ -82,8 +82,7 @@ pub fn reverse(
         _ => work.take_back(decision, points)?,
     };
     if taken == 0 {
-        let message =
-            "none of the grant's own points are left, and the clawback is UNSPENT_ONLY or nothing is available";
+        let message = work.why_nothing(decision)?;
         return Err(Refusal::new(Reason::NothingToReverse, message).with("entry_id", original.id).into());
     }
     Ok(())
@@ -158,6 +157,27 @@ impl Work<'_> {
         Ok(points - left)
     }
 
+    /// Why nothing could be undone.
+    fn why_nothing(&self, decision: &Decision<'_>) -> Result<&'static str, Halt> {
+        if matches!(self.original.detail, Detail::PointsExpired { .. }) {
+            return Ok("none of these points are expired any more: a reversal of their grant has cancelled them");
+        }
+        if self.lot(decision, self.original.id.account_seq)?.live_since.is_none() {
+            return Ok(
+                "the grant's points were all cancelled before they became available: there is nothing to take back",
+            );
+        }
+        Ok(match self.reversal.clawback {
+            Clawback::UnspentOnly => {
+                "none of the grant's own points are pending or available, and the clawback UNSPENT_ONLY takes no others"
+            }
+            // Allowed a debt, there is always something to take of points that became available.
+            Clawback::WithinBalance | Clawback::AllowDebt => {
+                "none of the grant's own points are left, and the customer has no others available"
+            }
+        })
+    }
+
     /// Gives points back into the lots that they were of, those taken last first.
     fn give_back(&self, decision: &mut Decision<'_>, from: Pocket, points: i64) -> Result<i64, Halt> {
         let account_id = self.account.account_id;
@@ -193,11 +213,16 @@ impl Work<'_> {
         let account_id = self.account.account_id;
         let (at, program) = (self.account.time_at(decision.at()), &self.policy.program);
         let expired_at = self.original.effective_at;
-        let rule = program.points.reinstatement.as_ref();
-        if !rule.is_some_and(|rule| rule.is_open(expired_at, at, &program.time_zone.0)) {
-            let message = "the time to reinstate these points has passed, or the program has none";
+        let closed = |message: String| {
             let refusal = Refusal::new(Reason::ReinstatementClosed, message).with("entry_id", self.original.id);
-            return Err(refusal.with("expired_at", expired_at).into());
+            refusal.with("expired_at", expired_at)
+        };
+        let rule = program.points.reinstatement.as_ref();
+        let rule = rule.ok_or_else(|| closed("the program does not reinstate points that expired".to_owned()))?;
+        let closed_at = rule.closes_at(expired_at, &program.time_zone.0);
+        if at >= closed_at {
+            let message = format!("the time to reinstate these points ended at {closed_at}");
+            return Err(closed(message).with("closed_at", closed_at).into());
         }
         let lots = decision.shelf::<RewardShelf>()?.lots();
         let reversed = lots.reversed(account_id, self.original.id.account_seq);

@@ -12,7 +12,9 @@ mod reads;
 mod rows;
 mod writes;
 
-pub use reads::{FoundBalance, fetch_balances, has_lot, list_grants, list_lot_uses, list_lots, read_grant};
+pub use reads::{
+    FoundBalance, fetch_balances, find_hold_end, has_lot, list_grants, list_lot_uses, list_lots, read_grant,
+};
 
 use super::lots::{Gap, Lots};
 use crate::book::store::{find_keys, read_entries};
@@ -80,11 +82,6 @@ impl RewardShelf {
     pub fn ask_points(&mut self, account_id: AccountId, points: i64) {
         let asked = self.asked.points.entry(account_id).or_insert(0);
         *asked = asked.saturating_add(points);
-    }
-
-    /// Asks for a lot.
-    pub fn ask_lot(&mut self, account_id: AccountId, lot: i64) {
-        self.asked.lots.insert((account_id, lot));
     }
 
     /// Asks for a hold and its lots.

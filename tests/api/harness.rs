@@ -492,6 +492,20 @@ pub fn at(instant_text: &str) -> prost_types::Timestamp {
 pub fn assert_refused<T: std::fmt::Debug>(outcome: Result<T, Status>, code: tonic::Code, expected: &str) {
     let status = outcome.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (code, expected), "{status:?}");
+    // As docs/errors.md promises of all but these.
+    let facts = status.get_details_error_info().unwrap().metadata;
+    assert_eq!(facts.is_empty(), ["AMOUNT_OVERFLOW", "PAGE_TOKEN_INVALID"].contains(&expected), "{status:?}");
+}
+
+/// Asserts that a refusal says this, and has these facts in its metadata.
+#[track_caller]
+pub fn assert_tells<T: std::fmt::Debug>(outcome: Result<T, Status>, message: &str, facts: &[(&str, &str)]) {
+    let status = outcome.unwrap_err();
+    assert!(status.message().contains(message), "{status:?}");
+    let metadata = status.get_details_error_info().map(|info| info.metadata).unwrap_or_default();
+    for (key, fact) in facts {
+        assert_eq!(metadata.get(*key).map(String::as_str), Some(*fact), "{key} of {status:?}");
+    }
 }
 
 /// The fields that a `BadRequest` lists, sorted.

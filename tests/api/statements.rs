@@ -4,7 +4,7 @@ use goldbook::proto;
 use jiff::Timestamp;
 use tonic::{Code, Status};
 
-use crate::harness::{SHOP, Service, assert_refused, at, bad_fields, grant_reward, instant, purchase};
+use crate::harness::{SHOP, Service, assert_refused, assert_tells, at, bad_fields, grant_reward, instant, purchase};
 use crate::points::calls::adjust_points;
 
 /// A service with anna, who was granted points that vest and expire later, and spent some.
@@ -186,7 +186,16 @@ async fn get_statement_refuses_what_cannot_be() {
     let backwards = statement(&service, request(Some("2026-01-16T00:00:00Z"), Some("2026-01-15T00:00:00Z"))).await;
     assert_eq!(bad_fields(&backwards.unwrap_err()), ["end_time"]);
     let ahead = statement(&service, request(None, Some("2027-01-01T00:00:00Z"))).await;
+    assert_tells(
+        ahead.clone(),
+        "end_time 2027-01-01T00:00:00Z lies in the future",
+        &[("end_time", "2027-01-01T00:00:00Z")],
+    );
     assert_refused(ahead, Code::OutOfRange, "INSTANT_IN_FUTURE");
+    // Valid, and yet more than can be held: 9999-12-31T00:00:00Z.
+    let mut last = request(None, None);
+    last.end_time = Some(prost_types::Timestamp { seconds: 253_402_214_400, nanos: 0 });
+    assert_tells(statement(&service, last).await, "end_time must not be after 9999-12-30T22:00:00Z", &[]);
     let mut unknown = request(None, None);
     unknown.customer_id = "nobody".to_owned();
     assert_refused(statement(&service, unknown).await, Code::NotFound, "CUSTOMER_NOT_FOUND");

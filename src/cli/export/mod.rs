@@ -13,9 +13,11 @@ use tonic::Streaming;
 use self::destination::Destination;
 use self::rows::Rows;
 use super::client::{ClientOptions, incomplete_answer};
+use super::instant::Unreadable;
 use super::output::grouped;
 use super::progress::Progress;
 use super::{CliError, instant};
+use crate::clock::LAST_INSTANT;
 use crate::proto::fields::write_instant;
 use crate::proto::{ExportEntriesRequest, ExportEntriesResponse};
 
@@ -128,8 +130,13 @@ pub async fn run(args: ExportArgs) -> Result<(), CliError> {
 fn period(args: &ExportArgs, zone: &TimeZone) -> Result<(Option<Timestamp>, Option<Timestamp>), CliError> {
     let parse = |name: &str, text: &Option<String>| {
         let parse = |text: &String| {
-            instant::parse(text, zone).ok_or_else(|| {
-                let expected = "not an instant such as 1997-01-18T15:30:00-05:00 or a day such as 1997-01-18";
+            instant::parse(text, zone).map_err(|why| {
+                let expected = match why {
+                    Unreadable::Malformed => {
+                        "not an instant such as 1997-01-18T15:30:00-05:00 or a day such as 1997-01-18".to_owned()
+                    }
+                    Unreadable::TooLate => format!("later than {LAST_INSTANT}, the last instant there is"),
+                };
                 CliError::usage(format_args!("{name} is {text}, {expected}"))
             })
         };

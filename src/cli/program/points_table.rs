@@ -11,6 +11,9 @@ use crate::proto::{
     VestingRule, expiry_rule, vesting_rule,
 };
 
+/// How long a hold lasts where a document does not say so.
+const DEFAULT_HOLD: &str = "P7D";
+
 /// The table `[points]`. TOML wants plain values before tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -184,14 +187,14 @@ impl PointsTable {
         let clawback = ClawbackWord::from_proto(policy.clawback)?;
         let earning = policy.earning.map(EarningTable::from_proto).transpose()?;
         let redemption = policy.redemption.map(|limits| RedemptionTable {
-            minimum: limits.minimum,
-            step: limits.step,
+            minimum: limits.minimum.filter(|minimum| *minimum != 1),
+            step: limits.step.filter(|step| *step != 1),
             maximum: limits.maximum,
         });
         let reinstatement = policy.reinstatement;
         let table = Self {
             point_value: policy.point_value,
-            hold_for: policy.hold_for,
+            hold_for: if policy.hold_for == DEFAULT_HOLD { String::new() } else { policy.hold_for },
             clawback: clawback.filter(|word| *word != ClawbackWord::AllowDebt),
             vesting: policy.vesting.map(VestingTable::from_proto).transpose()?.flatten(),
             expiry: policy.expiry.map(ExpiryTable::from_proto).transpose()?.flatten(),

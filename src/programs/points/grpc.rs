@@ -9,7 +9,7 @@ use super::{
 use crate::error::Fields;
 use crate::money::Rate;
 use crate::proto;
-use crate::proto::fields::{parse_optional_instant, write_instant};
+use crate::proto::fields::{parse_instant_to, write_instant};
 
 /// One cap for each kind of calendar period.
 const MAX_PERIOD_CAPS: usize = 5;
@@ -32,7 +32,7 @@ pub fn parse_points_policy(
     let hold_for = hold_for.map(|period| parse_period(fields, &format!("{path}.hold_for"), period));
     let point_value = Some(&policy.point_value).filter(|value| !value.is_empty());
     let point_value = point_value.map(|value| parse_point_value(fields, &format!("{path}.point_value"), value));
-    Some(PointsPolicy {
+    let policy = PointsPolicy {
         vesting: vesting?,
         expiry: expiry?,
         redemption: redemption?,
@@ -41,7 +41,8 @@ pub fn parse_points_policy(
         clawback: clawback?,
         hold_for: kept(hold_for)?,
         point_value: kept(point_value)?,
-    })
+    };
+    Some(policy.without_defaults())
 }
 
 /// What was absent stays absent; what was there and did not parse fails the whole.
@@ -71,9 +72,14 @@ pub fn parse_vesting(fields: &mut Fields, path: &str, rule: Option<&proto::Vesti
 
 /// Parses when points expire; never, if absent. Whether [`Expiry::Sliding`] may be said here is the caller's to check.
 pub fn parse_expiry(fields: &mut Fields, path: &str, rule: Option<&proto::ExpiryRule>) -> Option<Expiry> {
+    let Some(rule) = rule else { return Some(Expiry::default()) };
+    parse_expiry_of(fields, path, rule, "must be one of never, at, after and sliding")
+}
+
+/// As [`parse_expiry`], of a rule that is there; `ways` names those that may be said here.
+fn parse_expiry_of(fields: &mut Fields, path: &str, rule: &proto::ExpiryRule, ways: &str) -> Option<Expiry> {
     use proto::expiry_rule::Rule;
 
-    let Some(rule) = rule else { return Some(Expiry::default()) };
     match &rule.rule {
         Some(Rule::Never(())) => Some(Expiry::Never),
         Some(Rule::At(at)) => parse_rule_instant(fields, &format!("{path}.at"), at).map(Expiry::At),
@@ -85,7 +91,7 @@ pub fn parse_expiry(fields: &mut Fields, path: &str, rule: Option<&proto::Expiry
         Some(Rule::Sliding(period)) => parse_period(fields, &format!("{path}.sliding"), period).map(Expiry::Sliding),
         // As above: points that should expire would stay for ever.
         None => {
-            fields.refuse(path, "must be one of never, at, after and sliding");
+            fields.refuse(path, ways);
             None
         }
     }
@@ -94,7 +100,7 @@ pub fn parse_expiry(fields: &mut Fields, path: &str, rule: Option<&proto::Expiry
 /// Parses when the points of one lot expire; none, if absent. Sliding expiry concerns the whole balance and is the
 /// program's alone.
 pub fn parse_own_expiry(fields: &mut Fields, path: &str, rule: Option<&proto::ExpiryRule>) -> Option<Expiry> {
-    let expiry = parse_expiry(fields, path, Some(rule?));
+    let expiry = parse_expiry_of(fields, path, rule?, "must be one of never, at and after");
     if matches!(expiry, Some(Expiry::Sliding(_))) {
         fields.refuse(path, "must be never, at or after; sliding expiry is the program's alone");
     }
@@ -108,10 +114,7 @@ pub fn parse_period(fields: &mut Fields, path: &str, period: &str) -> Option<Per
 
 /// An instant that the book can count with.
 pub fn parse_rule_instant(fields: &mut Fields, path: &str, at: &prost_types::Timestamp) -> Option<Timestamp> {
-    let instant = parse_optional_instant(fields, path, Some(at))?;
-    let is_countable = instant <= END_OF_TIME;
-    let expected = || format!("must not be after {END_OF_TIME}");
-    fields.take(path, if is_countable { Ok(instant) } else { Err(expected()) })
+    parse_instant_to(fields, path, at, END_OF_TIME)
 }
 
 /// A calendar period, if one is named at all; none inside, if not.

@@ -167,6 +167,7 @@ fn a_period_is_upper_case_iso_8601_above_zero_and_at_most_a_hundred_years() {
     for good in ["P1Y", "P18M", "P2W", "P90D", "PT12H", "P1Y2M3DT4H5M6.5S", "PT0.000001S", "P100Y", "PT876600H"] {
         assert_eq!(period(good).to_string(), good);
     }
+    assert!(Period::parse("P101Y").unwrap_err().contains("at most 100 years"));
     for bad in [
         "",
         "P",

@@ -160,7 +160,11 @@ impl EndHold {
         let hold =
             hold.ok_or_else(|| refuse(Reason::HoldNotFound, format!("the customer has no hold {}", self.hold_id)))?;
         if hold.parts.is_empty() {
-            return Err(refuse(Reason::HoldEnded, "the hold was captured, released, or has ended".to_owned()).into());
+            return Err(refuse(
+                Reason::HoldEnded,
+                "the hold was captured, was released, or ended by itself".to_owned(),
+            )
+            .into());
         }
         Ok(hold)
     }

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::rows;
 use crate::book::store::{EntryRow, read_entries};
-use crate::book::{Balance, Entry};
+use crate::book::{Balance, Detail, Entry};
 use crate::database::{Fetch, Traced as _};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 use crate::rewards::lots::{Lot, Upcoming};
@@ -222,4 +222,34 @@ pub async fn list_lot_uses(
     .traced("SELECT ledger_entries")
     .await?;
     rows.into_iter().map(Entry::try_from).collect()
+}
+
+/// The entry that ended a hold, if it has ended.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn find_hold_end(connection: &mut PgConnection, hold_id: EntryId) -> Result<Option<Entry>, sqlx::Error> {
+    const PAGE: i64 = 100;
+    let EntryId { account_id, account_seq } = hold_id;
+    let held = read_entries(connection, &BTreeSet::from([(account_id, account_seq)])).await?.pop();
+    let Some(part) = held.and_then(|held| held.detail.lots().first().copied()) else { return Ok(None) };
+    // Every lot of a hold is in an entry that ends it, and the first of them is in the first.
+    let lot_id = EntryId { account_id, account_seq: part.lot };
+    let is_end = |entry: &Entry| match entry.detail {
+        Detail::PointsRedeemed { hold, .. } | Detail::PointsExpired { hold, .. } => hold == Some(account_seq),
+        Detail::PointsReleased { hold, .. } => hold == account_seq,
+        _ => false,
+    };
+    let mut after = account_seq;
+    loop {
+        let uses = list_lot_uses(connection, lot_id, after, PAGE).await?;
+        let last = uses.last().map(|entry| entry.id.account_seq);
+        if let Some(end) = uses.into_iter().find(is_end) {
+            return Ok(Some(end));
+        }
+        match last {
+            Some(last) => after = last,
+            None => return Ok(None),
+        }
+    }
 }

@@ -89,7 +89,7 @@ async fn import_balances_reconciles_the_file_and_imports_nothing_twice() {
     let changed = shop.import("a-1,anna,999,,2999-01-01,,\nc-1,anna,7,,2020-01-01,,\n", &[]).await;
     assert_eq!(changed.status.code(), Some(1));
     assert_reconciled(&changed, [["2", "1,006"], ["0", "0"], ["0", "0"], ["2", "1,006"]]);
-    for reason in ["line 2: IDEMPOTENCY_KEY_REUSED", "line 3: INSTANT_NOT_AHEAD"] {
+    for reason in ["line 2: IDEMPOTENCY_KEY_REUSED: the line changed since", "line 3: INSTANT_NOT_AHEAD"] {
         assert!(changed.stdout.contains(reason), "{}", changed.stdout);
     }
     check_rules(&shop.service.database).await.unwrap();
@@ -116,6 +116,14 @@ async fn import_balances_sends_nothing_of_a_file_with_a_bad_line_or_in_a_dry_run
     assert_eq!(
         (row(&fine, "points"), row(&fine, "tier")),
         (vec!["1,205".to_owned()], vec!["gold:".to_owned(), "1".to_owned()])
+    );
+    // Such a line may be in the book already, and is only bad in a dry run.
+    let passed = shop.import("1,anna,5,,2020-01-01,,\n", &["--dry-run"]).await;
+    assert_eq!(passed.status.code(), Some(1), "{}", passed.stderr);
+    assert!(
+        passed.stdout.contains("line 2: expires_at is 2020-01-01T05:00:00Z, which has passed"),
+        "{}",
+        passed.stdout
     );
     assert_eq!(shop.service.count_entries().await, count);
 }

@@ -276,6 +276,7 @@ async fn export_entries_lets_two_run_and_frees_the_place_of_who_goes_away() {
     }
     let refused = begin(&service, of(SHOP)).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().starts_with("2 exports run already"), "{refused:?}");
     assert!(tonic_types::StatusExt::get_details_retry_info(&refused).is_some());
     // Whoever has read a part goes as well as who has read nothing.
     running[0].message().await.unwrap();

@@ -174,10 +174,12 @@ async fn export_that_fails_leaves_what_was_there_and_says_so_by_its_exit_code() 
     let output = file.to_str().unwrap();
     let nowhere = ["export", "--address", &address, "--program", "nowhere", "--output", output];
     let missing = folder.path().join("missing/entries.csv");
-    let cases: [(Ended, i32, &str); 5] = [
+    let late = "--until is 9999-12-31, later than 9999-12-30T22:00:00Z";
+    let cases: [(Ended, i32, &str); 6] = [
         (run(&nowhere).await, 1, "PROGRAM_NOT_FOUND"),
         (export(&address, &["--output", output, "--from", "yesterday"]).await, 2, "--from is yesterday"),
         (export(&address, &["--from", "2024-01-02", "--until", "2024-01-02"]).await, 2, "--until must be later"),
+        (export(&address, &["--until", "9999-12-31"]).await, 2, late),
         (export(&address, &["--output", missing.to_str().unwrap()]).await, 2, "No such file or directory"),
         (export(&address, &["--format", "xml"]).await, 2, "possible values: csv, jsonl"),
     ];

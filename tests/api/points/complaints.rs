@@ -9,7 +9,7 @@ use super::calls::{free, refund, start};
 use super::model::{Expire, Rules, Vest};
 use super::program_of;
 use crate::activities::batches::record_all;
-use crate::harness::{assert_refused, reason, usd};
+use crate::harness::{assert_refused, assert_tells, reason, usd};
 
 fn expiring() -> Rules {
     Rules { expire: Expire::After("P1M", CalendarPeriod::Unspecified), ..free() }
@@ -99,7 +99,9 @@ async fn a_refund_of_points_that_never_vested_takes_nothing_else() {
     assert_eq!(service.pockets().await, [0, 70, 0, 0, 0, 100, 0]);
     let missed = service.lots().await[0].lot_id.clone();
     assert_ne!(missed, own);
-    assert_refused(service.reverse(&missed, "by-hand").await, Code::FailedPrecondition, "NOTHING_TO_REVERSE");
+    let refused = service.reverse(&missed, "by-hand").await;
+    assert_tells(refused.clone(), "points were all cancelled before they became available", &[("entry_id", &missed)]);
+    assert_refused(refused, Code::FailedPrecondition, "NOTHING_TO_REVERSE");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use super::calls::{free, redeem_points, reverse_entry, start};
 use super::model::{Expire, Rules, Vest};
 use super::write_expiry;
 use crate::book_properties::check_rules;
-use crate::harness::{SHOP, Service, assert_refused, at, grant_reward};
+use crate::harness::{SHOP, Service, assert_refused, assert_tells, at, grant_reward};
 use crate::rewards::batches::grant_all;
 
 const DAY: CalendarPeriod = CalendarPeriod::Unspecified;
@@ -142,7 +142,10 @@ async fn expired_points_come_back_to_their_lot_while_the_window_is_open() {
     assert_eq!((lots[0].lot_id.clone(), lots[0].available, lots[0].expired), (lot, 50, 20));
     assert_eq!(lots[0].expires_at, Some(at("2026-02-27T05:00:00Z")));
     service.set_clock("2026-01-26T12:00:00Z");
-    assert_refused(service.reverse(&expired, "late").await, Code::FailedPrecondition, "REINSTATEMENT_CLOSED");
+    let late = service.reverse(&expired, "late").await;
+    let closed_at = "2026-01-26T12:00:00Z";
+    assert_tells(late.clone(), &format!("ended at {closed_at}"), &[("closed_at", closed_at), ("entry_id", &expired)]);
+    assert_refused(late, Code::FailedPrecondition, "REINSTATEMENT_CLOSED");
     service.set_clock("2026-02-27T05:00:00Z");
     assert_eq!(service.pockets().await, [0, 0, 0, 30, 71, 0, 0]);
 }
@@ -171,7 +174,9 @@ async fn a_reinstatement_takes_the_expiry_that_it_is_given_if_that_lies_ahead() 
     service.set_clock("2026-01-17T12:00:00Z");
     service.give(1, "b").await;
     let expired = service.entries("anna").await[3].entry_id.clone();
-    assert_refused(service.reverse(&expired, "back").await, Code::FailedPrecondition, "REINSTATEMENT_CLOSED");
+    let refused = service.reverse(&expired, "back").await;
+    assert_tells(refused.clone(), "the program does not reinstate", &[]);
+    assert_refused(refused, Code::FailedPrecondition, "REINSTATEMENT_CLOSED");
 }
 
 /// An account with 3,000 lots of ten points, and one of a thousand that outlives them.

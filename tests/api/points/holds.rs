@@ -7,7 +7,7 @@ use tonic::Code;
 
 use super::calls::{free, hold_points, start};
 use super::model::{Expire, Rules, Vest};
-use crate::harness::{Service, assert_refused, at};
+use crate::harness::{Service, assert_refused, assert_tells, at};
 
 fn until(instant: &str) -> Expire {
     Expire::At(instant.parse().unwrap())
@@ -48,7 +48,10 @@ async fn capture_points_spends_what_expires_first_and_returns_the_rest() {
     for again in
         [service.capture(&hold.hold_id, 0, "again").await.err(), service.release(&hold.hold_id, "r").await.err()]
     {
-        assert_refused::<()>(Err(again.unwrap()), Code::FailedPrecondition, "HOLD_ENDED");
+        let again = Err::<(), _>(again.unwrap());
+        let facts = [("hold_id", hold.hold_id.as_str()), ("ending", "captured"), ("ended_at", "2026-01-15T12:00:00Z")];
+        assert_tells(again.clone(), "the hold was captured at 2026-01-15T12:00:00Z", &facts);
+        assert_refused(again, Code::FailedPrecondition, "HOLD_ENDED");
     }
 }
 
@@ -71,6 +74,8 @@ async fn points_that_expired_while_they_were_held_expire_on_release() {
     let released = service.release(&hold, "release").await.unwrap();
     assert_eq!((released.points_released, released.points_expired), (20, 100));
     assert_eq!(service.pockets().await, [0, 50, 0, 0, 100, 0, 0]);
+    let told = "the hold was released at 2026-02-01T00:00:00Z";
+    assert_tells(service.release(&hold, "again").await, told, &[("ending", "released")]);
     let expired = service.entries("anna").await.pop().unwrap();
     assert_eq!((expired.kind(), expired.lots), (EntryKind::PointsExpired, parts(&[(&short, 100)])));
 }
@@ -97,7 +102,10 @@ async fn a_hold_ends_by_itself_at_its_very_end() {
     assert_eq!(service.pockets().await, [0, 30, 120, 0, 0, 0, 0]);
     service.set_clock("2026-01-20T00:00:00Z");
     assert_eq!(service.pockets().await, [0, 130, 20, 0, 0, 0, 0]);
-    assert_refused(service.capture(&hold, 0, "late").await, Code::FailedPrecondition, "HOLD_ENDED");
+    let late = service.capture(&hold, 0, "late").await;
+    let facts = [("ending", "expired"), ("ended_at", "2026-01-20T00:00:00Z")];
+    assert_tells(late.clone(), "the hold ended by itself at 2026-01-20T00:00:00Z", &facts);
+    assert_refused(late, Code::FailedPrecondition, "HOLD_ENDED");
     service.set_clock("2026-01-22T12:00:00Z");
     assert_refused(service.release(&by_program, "late").await, Code::FailedPrecondition, "HOLD_ENDED");
     let released = service.entries("anna").await.pop().unwrap();

@@ -161,7 +161,10 @@ async fn sliding_is_the_programs_alone_and_points_taken_have_no_expiry() {
     let service = start(&free()).await;
     let sliding = Some(write_expiry(Expire::Sliding("P1M")));
     let grant = proto::GrantRewardRequest { expiry: sliding.clone(), ..crate::harness::grant_reward("anna", 1, "k") };
-    assert_eq!(sorted_bad_fields(service.rewards().grant_reward(grant).await), ["expiry"]);
+    assert_eq!(sorted_bad_fields(service.rewards().grant_reward(grant.clone()).await), ["expiry"]);
+    let empty = proto::GrantRewardRequest { expiry: Some(proto::ExpiryRule { rule: None }), ..grant };
+    let refused = service.rewards().grant_reward(empty).await;
+    assert!(refused.unwrap_err().message().ends_with("expiry must be one of never, at and after"));
     for (change, expiry) in [(Change::PointsUp(1), sliding), (Change::PointsDown(1), Some(write_expiry(Expire::Never)))]
     {
         let adjust = proto::AdjustPointsRequest { expiry, ..adjust_points(change, "k") };

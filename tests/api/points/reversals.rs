@@ -9,7 +9,7 @@ use tonic_types::StatusExt as _;
 use super::calls::{free, start};
 use super::model::{Expire, Rules, Vest};
 use crate::book_properties::check_rules;
-use crate::harness::{SHOP, Service, assert_refused, reason, usd};
+use crate::harness::{SHOP, Service, assert_refused, assert_tells, reason, usd};
 
 /// What a reversal says: undone, returned, returned as expired, owed.
 const fn told(response: &proto::ReverseEntryResponse) -> [i64; 4] {
@@ -49,8 +49,9 @@ async fn a_grant_whose_points_are_all_spent_has_nothing_to_take_without_a_debt()
     let service = start(&free()).await;
     let granted = service.give(100, "a").await;
     service.spend(100, "spend").await;
-    for clawback in [Clawback::UnspentOnly, Clawback::WithinBalance] {
+    for (clawback, why) in [(Clawback::UnspentOnly, "UNSPENT_ONLY"), (Clawback::WithinBalance, "no others available")] {
         let refused = service.reverse_part(&granted, 0, clawback, "undo").await;
+        assert_tells(refused.clone(), why, &[]);
         assert_refused(refused, Code::FailedPrecondition, "NOTHING_TO_REVERSE");
     }
     // The key is still free.

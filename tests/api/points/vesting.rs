@@ -7,7 +7,7 @@ use tonic::Code;
 use super::calls::{free, start};
 use super::model::{Expire, Rules, Vest};
 use super::write_expiry;
-use crate::harness::{assert_refused, at, grant_reward};
+use crate::harness::{assert_refused, assert_tells, at, grant_reward};
 
 fn of_reward(reward: &proto::Reward) -> (Option<proto::reward::Content>, i64) {
     (reward.content, reward.points_uncapped)
@@ -60,7 +60,10 @@ async fn vest_reward_before_the_deadline_counts_and_at_the_deadline_is_too_late(
     service.set_clock("2026-01-25T11:59:59.999999Z");
     service.vest(&early).await.unwrap();
     service.set_clock("2026-01-25T12:00:00Z");
-    assert_refused(service.vest(&late).await, Code::FailedPrecondition, "REWARD_NOT_PENDING");
+    let refused = service.vest(&late).await;
+    let deadline = "2026-01-25T12:00:00Z";
+    assert_tells(refused.clone(), &format!("before its deadline, {deadline}"), &[("vest_by", deadline)]);
+    assert_refused(refused, Code::FailedPrecondition, "REWARD_NOT_PENDING");
     assert_eq!(service.pockets().await, [0, 10, 0, 0, 0, 7, 0]);
     let missed = service.entries("anna").await.pop().unwrap();
     assert_eq!((missed.kind(), missed.effective_at), (EntryKind::VestingMissed, Some(at("2026-01-25T12:00:00Z"))));
@@ -72,9 +75,17 @@ async fn vest_reward_refuses_what_waits_for_no_event_or_is_not_there() {
     let service = start(&free()).await;
     let timed = service.grant_on(10, Vest::After("P1D"), Expire::Never, "a").await;
     let plain = service.give(10, "b").await;
-    for reward in [&timed, &plain] {
-        assert_refused(service.vest(reward).await, Code::FailedPrecondition, "REWARD_NOT_PENDING");
+    let reversed = service.grant_on(10, Vest::Event("P10D"), Expire::Never, "c").await;
+    service.reverse(&reversed, "undo").await.unwrap();
+    let never = "were not granted for an event";
+    for (reward, why) in [(&timed, never), (&plain, never), (&reversed, "the reward was reversed before")] {
+        let refused = service.vest(reward).await;
+        assert_tells(refused.clone(), why, &[("reward_id", reward)]);
+        assert_refused(refused, Code::FailedPrecondition, "REWARD_NOT_PENDING");
     }
+    // Also once the deadline has passed.
+    service.set_clock("2026-03-01T12:00:00Z");
+    assert_tells(service.vest(&reversed).await, "the reward was reversed before", &[]);
     service.enrol("ben").await;
     let foreign = service.grant("ben", 5, "a").await.unwrap().reward.unwrap().reward_id;
     let enrolled = service.entries("anna").await[0].entry_id.clone();
@@ -121,13 +132,26 @@ async fn a_cap_of_a_period_cuts_what_is_earned_and_says_so() {
     let again = crate::harness::purchase("anna", "order-3", "70.00", service.clock.now());
     let again = service.activities().record_activity(again).await.unwrap().into_inner();
     assert_eq!(again, proto::RecordActivityResponse { replayed: true, ..nothing });
-    assert_refused(service.grant("anna", 1, "a").await, Code::FailedPrecondition, "EARNING_CAP_EXCEEDED");
+    let refused = service.grant("anna", 1, "a").await;
+    let ends_at = "2026-01-16T05:00:00Z";
+    let facts = [("period", "day"), ("maximum", "100"), ("ends_at", ends_at), ("points", "1")];
+    assert_tells(
+        refused.clone(),
+        &format!("cap of 100 points a day is reached, and leaves nothing before {ends_at}"),
+        &facts,
+    );
+    assert_refused(refused, Code::FailedPrecondition, "EARNING_CAP_EXCEEDED");
     // The next day begins at midnight in New York.
     service.set_clock("2026-01-16T04:59:59.999999Z");
     assert_refused(service.grant("anna", 1, "a").await, Code::FailedPrecondition, "EARNING_CAP_EXCEEDED");
     service.set_clock("2026-01-16T05:00:00Z");
     let reward = service.grant("anna", 80, "a").await.unwrap().reward.unwrap();
     assert_eq!(of_reward(&reward), (Some(proto::reward::Content::Points(50)), 80));
+    assert_tells(
+        service.grant("anna", 1, "b").await,
+        "cap of 150 points a month",
+        &[("ends_at", "2026-02-01T05:00:00Z")],
+    );
     service.set_clock("2026-02-01T05:00:00Z");
     let reward = service.grant("anna", 80, "b").await.unwrap().reward.unwrap();
     assert_eq!(of_reward(&reward), (Some(proto::reward::Content::Points(80)), 0));

@@ -113,7 +113,12 @@ async fn apply_program_that_says_only_defaults_of_points_is_one_that_says_nothin
         clawback: proto::Clawback::AllowDebt.into(),
         ..Default::default()
     };
-    for policy in [proto::PointsPolicy::default(), defaults] {
+    let spelled = proto::PointsPolicy {
+        redemption: Some(proto::RedemptionLimits { minimum: Some(1), step: Some(1), maximum: None }),
+        hold_for: "P7D".to_owned(),
+        ..Default::default()
+    };
+    for policy in [proto::PointsPolicy::default(), defaults, spelled] {
         let applied = service.apply(with_points(policy)).await.unwrap();
         let expected = version(shop(), 1, Some(at(START)));
         assert_eq!(applied, proto::ApplyProgramResponse { version: Some(expected), changed: false, previous: None });

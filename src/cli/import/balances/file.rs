@@ -12,8 +12,11 @@ use jiff::tz::TimeZone;
 use super::super::lines::{Form, Header, Line, Lines, field, required};
 use super::super::refusals::Refusals;
 use crate::cli::amount::Amount;
+use crate::cli::instant::Unreadable;
 use crate::cli::{CliError, instant};
+use crate::clock::END_OF_TIME;
 use crate::ids::{CustomerId, IdempotencyKey};
+use crate::money::{Currency, Money};
 use crate::proto::Program;
 
 /// How many bad lines are told one by one.
@@ -25,6 +28,9 @@ pub(super) struct Setting {
     currency_code: String,
     zone: TimeZone,
     tier_ids: BTreeSet<String>,
+    /// Where it is given, terms that have passed are bad. Otherwise the service judges them: a line that was imported
+    /// while they lay ahead is a repetition.
+    present: Option<Timestamp>,
 }
 
 impl Setting {
@@ -33,7 +39,13 @@ impl Setting {
             currency_code: program.currency_code.clone(),
             zone: instant::time_zone(&program.time_zone)?,
             tier_ids: program.tiers.iter().map(|tier| tier.tier_id.clone()).collect(),
+            present: None,
         })
+    }
+
+    /// The same for lines that are imported now for the first time.
+    pub(super) fn at(self, present: Timestamp) -> Self {
+        Self { present: Some(present), ..self }
     }
 }
 
@@ -132,27 +144,52 @@ impl Columns {
     }
 
     fn parse_lot(&self, points: &str, terms: [Option<&str>; 3]) -> Result<Opening, String> {
-        let number = Some(points).filter(|points| points.bytes().all(|byte| byte.is_ascii_digit()));
-        let number = number.and_then(|points| points.parse().ok()).filter(|points| *points > 0);
         let [vests_at, vest_by, expires_at] = terms;
-        let instant = |name: &str, text: &str| {
-            let expected = || format!("{name} is {text}, not a day such as 1997-01-18 or an instant");
-            instant::parse(text, &self.setting.zone).ok_or_else(expected)
+        let points = parse_points(points)?;
+        let vesting = match (vests_at, vest_by) {
+            (None, None) => Vesting::AtOnce,
+            (Some(text), None) => Vesting::At(self.parse_instant("vests_at", text)?),
+            (None, Some(text)) => Vesting::OnEventBy(self.parse_instant("vest_by", text)?),
+            (Some(_), Some(_)) => return Err("has vests_at and vest_by, which exclude each other".to_owned()),
         };
-        Ok(Opening::Lot {
-            points: number.ok_or_else(|| format!("points is {points}, not a whole number above zero"))?,
-            vesting: match (vests_at, vest_by) {
-                (None, None) => Vesting::AtOnce,
-                (Some(text), None) => Vesting::At(instant("vests_at", text)?),
-                (None, Some(text)) => Vesting::OnEventBy(instant("vest_by", text)?),
-                (Some(_), Some(_)) => return Err("has vests_at and vest_by, which exclude each other".to_owned()),
-            },
-            expiry: match expires_at {
-                None => Expiry::ByProgram,
-                Some("never") => Expiry::Never,
-                Some(text) => Expiry::At(instant("expires_at", text)?),
-            },
-        })
+        let expiry = match expires_at {
+            None => Expiry::ByProgram,
+            Some("never") => Expiry::Never,
+            Some(text) => Expiry::At(self.parse_instant("expires_at", text)?),
+        };
+        self.check_terms(vesting, expiry)?;
+        Ok(Opening::Lot { points, vesting, expiry })
+    }
+
+    /// An instant that the service can count with.
+    fn parse_instant(&self, name: &str, text: &str) -> Result<Timestamp, String> {
+        let parsed = instant::parse(text, &self.setting.zone);
+        match parsed.and_then(|at| if at <= END_OF_TIME { Ok(at) } else { Err(Unreadable::TooLate) }) {
+            Ok(at) => Ok(at),
+            Err(Unreadable::Malformed) => Err(format!("{name} is {text}, not a day such as 1997-01-18 or an instant")),
+            Err(Unreadable::TooLate) => {
+                // Such dates stand for never elsewhere.
+                let hint = if name == "expires_at" { "; of points that do not expire it is never" } else { "" };
+                Err(format!("{name} is {text}, later than {END_OF_TIME}, the last instant allowed{hint}"))
+            }
+        }
+    }
+
+    /// What the service would refuse whatever else it knows.
+    fn check_terms(&self, vesting: Vesting, expiry: Expiry) -> Result<(), String> {
+        if let (Vesting::At(vests_at), Expiry::At(expires_at)) = (vesting, expiry)
+            && expires_at <= vests_at
+        {
+            return Err(format!("expires_at is {expires_at}, which must be later than vests_at, {vests_at}"));
+        }
+        let passed = |name: &str, at: Timestamp| match self.setting.present {
+            Some(present) if at <= present => Err(format!("{name} is {at}, which has passed")),
+            _ => Ok(()),
+        };
+        if let Vesting::OnEventBy(vest_by) = vesting {
+            passed("vest_by", vest_by)?;
+        }
+        if let Expiry::At(expires_at) = expiry { passed("expires_at", expires_at) } else { Ok(()) }
     }
 
     fn parse_tier(&self, tier_id: &str, qualifying_spend: Option<&str>) -> Result<Opening, String> {
@@ -162,9 +199,27 @@ impl Columns {
         let parse = |text: &str| {
             let parsed =
                 Amount::parse(text).map_err(|expected| format!("qualifying_spend is {text}, but {expected}"))?;
-            if text.starts_with('-') { Err(format!("qualifying_spend is {text}, below zero")) } else { Ok(parsed) }
+            if text.starts_with('-') {
+                return Err(format!("qualifying_spend is {text}, below zero"));
+            }
+            // A newer service may know currencies that this program does not.
+            if let Ok(currency) = Currency::parse(&self.setting.currency_code) {
+                let money = parsed.to_money(currency.code());
+                Money::parse(currency, money.units, money.nanos)
+                    .map_err(|expected| format!("qualifying_spend is {text}, but {expected}"))?;
+            }
+            Ok(parsed)
         };
         Ok(Opening::Tier { tier_id: tier_id.to_owned(), qualifying_spend: qualifying_spend.map(parse).transpose()? })
+    }
+}
+
+fn parse_points(text: &str) -> Result<i64, String> {
+    let is_whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<i64>() {
+        Ok(points) if is_whole && points > 0 => Ok(points),
+        Err(_) if is_whole => Err(format!("points is {text}, more than the most there can be, {}", i64::MAX)),
+        _ => Err(format!("points is {text}, not a whole number above zero")),
     }
 }
 
@@ -266,6 +321,7 @@ mod tests {
             currency_code: "USD".to_owned(),
             zone: instant::time_zone("America/New_York").unwrap(),
             tier_ids: ["member", "gold"].map(str::to_owned).into(),
+            present: None,
         }
     }
 
@@ -344,5 +400,37 @@ mod tests {
         }
         assert!(list.contains("line 14: line_id 1 of c is on line 2 already"), "{list}");
         assert!(list.contains("line 6: points is 1.5, not a whole number above zero"), "{list}");
+    }
+
+    #[test]
+    fn what_the_service_would_refuse_is_told_before_it_is_sent() {
+        let header = "line_id,customer_id,points,vests_at,vest_by,expires_at,tier_id,qualifying_spend\n";
+        let told = |line: &str, setting: Setting| {
+            let text = format!("{header}1,c,{line}\n");
+            let mut lines = Lines::from_reader(text.as_bytes(), |header| Columns::find(header, setting)).unwrap();
+            lines.next().unwrap().1.err().unwrap_or_default()
+        };
+        for (line, why) in [
+            ("9223372036854775807,,,,,", ""),
+            ("9223372036854775808,,,,,", "more than the most there can be, 9223372036854775807"),
+            ("1,,,9999-12-31,,", "expires_at is 9999-12-31, later than 9999-01-01T00:00:00Z"),
+            ("1,,,9999-06-01,,", "of points that do not expire it is never"),
+            ("1,,9999-12-31,,,", "vest_by is 9999-12-31, later than 9999-01-01T00:00:00Z, the last instant allowed"),
+            ("1,2026-02-01,,2026-02-02,,", ""),
+            ("1,2026-02-01,,2026-02-01,,", "must be later than vests_at, 2026-02-01T05:00:00Z"),
+            (",,,,gold,1.50", ""),
+            (",,,,gold,1.500", ""),
+            (",,,,gold,1.005", "qualifying_spend is 1.005, but must be exact in the currency's minor unit"),
+            (",,,,gold,92233720368547758.08", "but is larger than can be counted"),
+        ] {
+            let problem = told(line, setting());
+            assert!(problem.contains(why) && problem.is_empty() == why.is_empty(), "{line}: {problem}");
+        }
+        let present: Timestamp = "2026-02-01T05:00:00Z".parse().unwrap();
+        for (line, name) in [("1,,2026-02-01,,,", "vest_by"), ("1,,,2026-02-01,,", "expires_at")] {
+            assert_eq!(told(line, setting()), "");
+            assert_eq!(told(line, setting().at(present)), format!("{name} is {present}, which has passed"));
+            assert_eq!(told(&line.replace("01,", "02,"), setting().at(present)), "");
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use clap::Args;
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
@@ -70,7 +71,8 @@ pub(super) struct BalancesArgs {
     /// Enrol customers whom the program does not have yet; otherwise their lines are refused.
     #[arg(long)]
     enrol: bool,
-    /// Check the whole file and send nothing.
+    /// Check the whole file and send nothing; terms that have passed are bad then. Whether customers are enrolled and
+    /// lines are in the book already, the import itself tells.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -92,7 +94,9 @@ pub(super) async fn run(args: BalancesArgs) -> Result<(), CliError> {
             args.file.display()
         )));
     }
-    let balances = file::open(&args.file, setting.clone())?;
+    // What has passed is only known to be bad of lines that were not imported before, as in a dry run.
+    let surveyed = if args.dry_run { setting.clone().at(Timestamp::now()) } else { setting.clone() };
+    let balances = file::open(&args.file, surveyed)?;
     let survey = tokio::task::spawn_blocking(move || Survey::of(balances)).await.map_err(reading_failed)?;
     if survey.bad.count() > 0 {
         let bad = grouped(survey.bad.count());
@@ -100,7 +104,7 @@ pub(super) async fn run(args: BalancesArgs) -> Result<(), CliError> {
         return Err(CliError::Incomplete(format!("bad lines: {bad}; nothing was sent")));
     }
     if args.dry_run {
-        return print(format!("{}\nEvery line can be read. Nothing was sent.", show_survey(&survey)));
+        return print(format!("{}\nNothing is wrong with the file itself. Nothing was sent.", show_survey(&survey)));
     }
 
     let balances = file::open(&args.file, setting)?;

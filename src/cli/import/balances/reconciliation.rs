@@ -102,7 +102,7 @@ impl Reconciliation {
             }
             outcome => {
                 let why = match outcome {
-                    Some(Outcome::Error(status)) => Refusal::from_item(&status).summary(),
+                    Some(Outcome::Error(status)) => why_refused(&Refusal::from_item(&status)),
                     _ => "the service's answer holds no outcome".to_owned(),
                 };
                 self.refused.add(sent.points);
@@ -164,6 +164,16 @@ impl Reconciliation {
         });
         text.push_str(&self.refusals.list());
         text
+    }
+}
+
+/// The service's reason, told of a line where the service only knows of requests.
+fn why_refused(refusal: &Refusal) -> String {
+    match refusal.reason() {
+        Some(reason @ "IDEMPOTENCY_KEY_REUSED") => {
+            format!("{reason}: the line changed since it was imported; what was imported stays in the book")
+        }
+        _ => refusal.summary(),
     }
 }
 

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::super::lines::{Form, Header, Lines, required};
 use crate::cli::amount::Amount;
+use crate::cli::instant::Unreadable;
 use crate::cli::{CliError, instant};
 
 /// What a file of purchases is about, from its program.
@@ -74,8 +75,12 @@ impl Form for Columns {
         Ok(Purchase {
             purchase_id: required(record, self.purchase_id, "purchase_id")?.to_owned(),
             customer_id: required(record, self.customer_id, "customer_id")?.to_owned(),
-            happened_at: instant::parse(purchased_on, &self.setting.zone)
-                .ok_or_else(|| format!("purchased_on is {purchased_on}, not a day such as 1997-01-18 or an instant"))?,
+            happened_at: instant::parse(purchased_on, &self.setting.zone).map_err(|why| match why {
+                Unreadable::Malformed => {
+                    format!("purchased_on is {purchased_on}, not a day such as 1997-01-18 or an instant")
+                }
+                Unreadable::TooLate => format!("purchased_on is {purchased_on}, which lies in the future"),
+            })?,
             amount: Amount::parse(amount).map_err(|expected| format!("amount is {amount}, but {expected}"))?,
         })
     }

@@ -93,7 +93,7 @@ fn each_rule_has_a_short_form_and_one_way_of_being_written() {
 #[test]
 fn defaults_need_no_saying() {
     let defaults = "[points]\nvesting = \"immediate\"\nexpiry = \"never\"\nclawback = \"allow_debt\"\n\
-                    [points.redemption]\n[points.earning]\n";
+                    hold_for = \"P7D\"\n[points.redemption]\nminimum = 1\nstep = 1\n[points.earning]\n";
     for points in ["[points]\n", defaults] {
         assert_eq!(written(program(points)), document(""), "{points}");
     }
