@@ -11,7 +11,6 @@ use super::statement::{Line, words_for};
 use super::store::{EntryFilter, OwnedEntry, Period, SealedEntry};
 use crate::book::grpc::{write_kind, write_lots, write_move};
 use crate::book::{Actor, Balance};
-use crate::clock::refuse_future_in;
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
@@ -109,9 +108,6 @@ impl proto::ledger_service_server::LedgerService for Ledger {
             return Err(fields.into_error().into());
         };
         telemetry::record_program(program_id.as_str());
-        if let Some(until) = until {
-            refuse_future_in("end_time", until, self.clock.now()).map_err(Error::from)?;
-        }
         let statement = self.get_statement(&program_id, &customer_id, from, until, &page).await?;
         Ok(Response::new(proto::GetStatementResponse {
             opening: Some(write_pockets(&statement.opening)),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Ledger;
 use super::store::statement::{Flow, Stretch, list_moves, read_activity_ids, read_notes, stretch_of, sum_flows};
 use crate::book::{Balance, Depth, Detail, Entry, EntryReason, Movement, Pocket, begin_snapshot, settle_in_memory};
-use crate::clock::refuse_future;
+use crate::clock::refuse_future_in;
 use crate::customers::{customer_not_found, find_account};
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, ActivityId, CustomerId, EntryId, ProgramId};
@@ -56,7 +56,7 @@ impl Ledger {
     ) -> Result<Statement, Error> {
         let now = self.clock.now();
         if let Some(until) = until {
-            refuse_future(until, now)?;
+            refuse_future_in("end_time", until, now)?;
         }
         let cursor = page.after.as_deref().map(parse_cursor).transpose()?;
         let mut connection = self.pool.acquire().await?;

@@ -54,17 +54,7 @@ impl Lots {
             }
             Detail::EntryReversed { reversed, expires_at, .. } => {
                 self.reverse(account_id, *reversed, entry.movement?.points)?;
-                if expires_at.is_some() {
-                    for part in entry.detail.lots() {
-                        self.change((account_id, part.lot), |lot| {
-                            // What came back before keeps its date if that is later: a lot has one.
-                            let kept = lot.terms.expires_at.filter(|_| lot.available > 0);
-                            lot.live_since = Some(at);
-                            (lot.terms.expires_at, lot.terms.slides) = (kept.max(*expires_at), false);
-                            Some(())
-                        })?;
-                    }
-                }
+                self.revive(entry, *expires_at)?;
                 self.shift_parts(entry)?;
             }
             Detail::DebtIncurred { reversed } => self.reverse(account_id, *reversed, entry.movement?.points)?,
@@ -89,6 +79,21 @@ impl Lots {
             _ => self.shift_parts(entry)?,
         }
         Some(Ok(()))
+    }
+
+    /// Gives lots whose points had expired another expiry, if an entry brings points of them back.
+    fn revive(&mut self, entry: &Entry, expires_at: Option<Timestamp>) -> Option<()> {
+        let Some(expires_at) = expires_at else { return Some(()) };
+        for part in entry.detail.lots() {
+            self.change((entry.id.account_id, part.lot), |lot| {
+                // What came back before keeps its date if that is later: a lot has one.
+                let kept = lot.terms.expires_at.filter(|_| lot.available > 0);
+                lot.live_since = Some(entry.effective_at);
+                (lot.terms.expires_at, lot.terms.slides) = (kept.max(Some(expires_at)), false);
+                Some(())
+            })?;
+        }
+        Some(())
     }
 
     /// Takes parts out of a hold, which ends once nothing is left.
