@@ -7,8 +7,9 @@ use std::any::TypeId;
 
 use jiff::Timestamp;
 
+use super::limits::cap;
 use super::lots::Lot;
-use super::model::{Grant, Points, cap, grant, require_ahead, vest_on_event};
+use super::model::{Grant, Points, grant, require_ahead, vest_on_event};
 use super::store::{Note, RewardShelf};
 use crate::book::{
     Account, Actor, Asking, Command, CommandKey, Decision, Defect, EntryReason, Halt, Key, Name, NameUse,

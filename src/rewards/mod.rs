@@ -2,6 +2,7 @@
 
 pub mod commands;
 pub mod grpc;
+pub mod limits;
 pub mod lots;
 pub mod model;
 pub mod opening;

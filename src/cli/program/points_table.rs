@@ -5,14 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{CliError, instant};
 use super::document::{decimal_text, instant_text};
+use crate::programs::points::DEFAULT_HOLD;
 use crate::proto::fields::write_instant;
 use crate::proto::{
     CalendarPeriod, Clawback, EarningLimits, ExpiryRule, PeriodCap, PointsPolicy, RedemptionLimits, Reinstatement,
     VestingRule, expiry_rule, vesting_rule,
 };
-
-/// How long a hold lasts where a document does not say so.
-const DEFAULT_HOLD: &str = "P7D";
 
 /// The table `[points]`. TOML wants plain values before tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,8 +14,9 @@ use crate::ids::{EntryId, IdempotencyKey, ProgramId};
 use crate::programs::model::ProgramVersion;
 use crate::programs::points::{DEFAULT_HOLD, Period};
 use crate::programs::store::ProgramShelf;
+use crate::rewards::limits::check_limits;
 use crate::rewards::lots::Hold;
-use crate::rewards::model::{GiveBack, Points, check_limits, choose_lots, first_points, require_ahead, sum};
+use crate::rewards::model::{GiveBack, Points, choose_lots, first_points, require_ahead, sum};
 use crate::rewards::store::{Note, RewardShelf};
 
 /// Spends points at once.
