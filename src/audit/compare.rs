@@ -5,12 +5,12 @@ use std::cmp::Ordering;
 use super::model::Accepted;
 use super::store::StoredActivity;
 use crate::activities;
-use crate::book::{Cell, Row, Shelves};
+use crate::book::{Cell, Row, States};
 use crate::ids::{AccountId, ActivityId};
 
 /// Tells every row of an account that differs, is missing, or should not be there.
-pub(super) fn compare_rows(account_id: AccountId, folded: &Shelves, stored: &Shelves, differ: &mut dyn FnMut(String)) {
-    // Both are of the same house, so shelf stands beside shelf.
+pub(super) fn compare_rows(account_id: AccountId, folded: &States, stored: &States, differ: &mut dyn FnMut(String)) {
+    // Both are of the same house, so state stands beside state.
     for (folded, stored) in folded.rows(account_id).zip(stored.rows(account_id)) {
         let (mut folded, mut stored) = (folded.peekable(), stored.peekable());
         loop {

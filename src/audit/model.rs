@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::compare::compare_rows;
 use crate::book::entry::HASH_VERSION;
 use crate::book::store::scan::ScannedEntry;
-use crate::book::{Account, AccountKind, Detail, Entry, Shelves};
+use crate::book::{Account, AccountKind, Detail, Entry, States};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// How many keys of an account are remembered; of one with more, the database is asked.
@@ -91,15 +91,15 @@ pub struct Check {
     keys: HashSet<[u8; 32]>,
     /// The account as the entries say it is; none before the first, or once they contradict each other.
     account: Option<Account>,
-    shelves: Shelves,
+    states: States,
     folds: bool,
     is_sound: bool,
 }
 
 impl Check {
-    /// Begins with nothing, into empty shelves.
+    /// Begins with nothing, into empty states.
     #[must_use]
-    pub fn new(account_id: AccountId, shelves: Shelves) -> Self {
+    pub fn new(account_id: AccountId, states: States) -> Self {
         Self {
             account_id,
             last: 0,
@@ -108,7 +108,7 @@ impl Check {
             command: None,
             keys: HashSet::new(),
             account: None,
-            shelves,
+            states,
             folds: true,
             is_sound: true,
         }
@@ -270,7 +270,7 @@ impl Check {
         });
         let outcome = account.apply(entry).map_err(|error| format!("entry {}: {error}", entry.id));
         let is_conserved = account.balance.is_conserved();
-        let outcome = outcome.and_then(|()| self.shelves.apply(entry).map_err(|defect| defect.to_string()));
+        let outcome = outcome.and_then(|()| self.states.apply(entry).map_err(|defect| defect.to_string()));
         let outcome = outcome.and_then(|()| {
             let broken = || format!("entry {}: points are not conserved", entry.id);
             if is_conserved { Ok(()) } else { Err(broken()) }
@@ -285,7 +285,7 @@ impl Check {
     }
 
     /// After the last entry: compares with what is stored of the account; whether rows differ from what the entries say.
-    pub fn finish(mut self, head: Option<&Account>, stored: &Shelves, found: &mut Found<'_>) -> bool {
+    pub fn finish(mut self, head: Option<&Account>, stored: &States, found: &mut Found<'_>) -> bool {
         let account_id = self.account_id;
         if let Some(head) = head.filter(|head| head.head > self.last) {
             self.miss(found, self.last.saturating_add(1), head.head);
@@ -297,12 +297,12 @@ impl Check {
                 found(Difference { account_id, nature: Nature::Projection, what });
             };
             if let Some(account) = &mut self.account {
-                account.next_due_at = self.shelves.next_due(account_id);
+                account.next_due_at = self.states.next_due(account_id);
             }
             compare_heads(account_id, self.account.as_ref(), head, &mut projection);
             // Rows are read by heads; those of an account without one are strays.
             if head.is_some() {
-                compare_rows(account_id, &self.shelves, stored, &mut projection);
+                compare_rows(account_id, &self.states, stored, &mut projection);
             }
         }
         differs
@@ -310,11 +310,11 @@ impl Check {
 
     /// After the last entry: the account and its rows, if the entries are whole and as they were written.
     #[must_use]
-    pub fn into_folded(mut self) -> Option<(Option<Account>, Shelves)> {
+    pub fn into_folded(mut self) -> Option<(Option<Account>, States)> {
         if let Some(account) = &mut self.account {
-            account.next_due_at = self.shelves.next_due(self.account_id);
+            account.next_due_at = self.states.next_due(self.account_id);
         }
-        (self.folds && self.is_sound).then_some((self.account, self.shelves))
+        (self.folds && self.is_sound).then_some((self.account, self.states))
     }
 }
 
