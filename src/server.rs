@@ -22,7 +22,7 @@ use crate::book::{Book, House, States, keep_applying_dues};
 use crate::clock::Clock;
 use crate::customers::Customers;
 use crate::customers::store::CustomersState;
-use crate::database::{Pulse, by_scan, connect_for_lookups, connect_lazily};
+use crate::database::{DatabaseProbe, by_scan, connect_for_lookups, connect_lazily};
 use crate::imports::Imports;
 use crate::ledger::Ledger;
 use crate::liability::{Liability, keep_summing_up};
@@ -124,7 +124,7 @@ pub async fn run(
         .add_service(reflection().build_v1alpha()?);
     // Said before the first call can ask.
     report(&health, ServingStatus::NotServing).await;
-    let watch = tokio::spawn(watch_database(Pulse::new(settings.database.clone()), health.clone()));
+    let watch = tokio::spawn(watch_database(DatabaseProbe::new(settings.database.clone()), health.clone()));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     // Set here, since the server's own settings do not reach connections of a listener that it is given: an answer
@@ -247,10 +247,10 @@ async fn end_watches(health: &HealthReporter) {
 }
 
 /// Keeps health at what the database's state is.
-async fn watch_database(mut pulse: Pulse, health: HealthReporter) {
+async fn watch_database(mut probe: DatabaseProbe, health: HealthReporter) {
     let mut was_reachable = None;
     loop {
-        let reachable = pulse.beats().await;
+        let reachable = probe.is_reachable().await;
         if was_reachable != Some(reachable) {
             let status = if reachable { ServingStatus::Serving } else { ServingStatus::NotServing };
             report(&health, status).await;

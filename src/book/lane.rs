@@ -18,7 +18,7 @@ use super::batch::{self, Failure, Verdict};
 use super::command::{Command, CommandKey, Defect, NameUse};
 use super::state::States;
 use crate::clock::Clock;
-use crate::database::Nature;
+use crate::database::FailureKind;
 use crate::error::Error;
 use crate::telemetry;
 
@@ -175,12 +175,12 @@ impl Lane {
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::Database(sqlx::Error::PoolTimedOut),
             };
-            match failure.nature() {
-                Nature::Conflict if conflicts < MAX_CONFLICTS => {
+            match failure.kind() {
+                FailureKind::Conflict if conflicts < MAX_CONFLICTS => {
                     conflicts += 1;
                     pause(Duration::from_millis(1) * 2_u32.pow(conflicts)).await;
                 }
-                Nature::Away => {
+                FailureKind::Away => {
                     self.connection = None;
                     if reconnects == MAX_RECONNECTS {
                         tracing::warn!(%failure, "the database is away");
@@ -189,7 +189,7 @@ impl Lane {
                     reconnects += 1;
                     pause(Duration::from_millis(20) * 4_u32.pow(reconnects)).await;
                 }
-                Nature::Conflict | Nature::Busy | Nature::Other => return Err(Outcome::Failed(failure)),
+                FailureKind::Conflict | FailureKind::Busy | FailureKind::Other => return Err(Outcome::Failed(failure)),
             }
         }
     }
@@ -229,18 +229,18 @@ enum Outcome {
 }
 
 impl Failure {
-    fn nature(&self) -> Nature {
+    fn kind(&self) -> FailureKind {
         match self {
-            Self::Database(error) => Nature::of(error),
-            Self::Defect(_) => Nature::Other,
+            Self::Database(error) => FailureKind::of(error),
+            Self::Defect(_) => FailureKind::Other,
         }
     }
 
     /// What the only command of a batch is told.
     fn to_error(&self) -> Error {
-        match self.nature() {
-            Nature::Away | Nature::Conflict | Nature::Busy => Error::Unavailable,
-            Nature::Other => Error::Internal(self.to_string()),
+        match self.kind() {
+            FailureKind::Away | FailureKind::Conflict | FailureKind::Busy => Error::Unavailable,
+            FailureKind::Other => Error::Internal(self.to_string()),
         }
     }
 }

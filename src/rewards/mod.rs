@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::book::{Actor, Balance, Book, Command, Defect, Detail, Entry, Folded, House, Written, fold, read_with_dues};
 use crate::clock::{Clock, refuse_future};
 use crate::customers::{customer_not_found, find_account};
-use crate::database::Gather;
+use crate::database::BatchReader;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
@@ -32,7 +32,7 @@ pub struct Rewards {
     pool: PgPool,
     clock: Clock,
     house: House,
-    balances: Gather<(ProgramId, CustomerId), FoundBalance>,
+    balances: BatchReader<(ProgramId, CustomerId), FoundBalance>,
 }
 
 /// A grant as its entry tells it.
@@ -68,7 +68,7 @@ impl Rewards {
     /// Rewards written through `book` and read from `pool`; balances of now from `lookups`, many at once.
     #[must_use]
     pub fn new(book: Book, pool: PgPool, lookups: &PgPool, clock: Clock, house: House) -> Self {
-        let balances = Gather::open(lookups, &store::fetch_balances());
+        let balances = BatchReader::open(lookups, &store::fetch_balances());
         Self { book, pool, clock, house, balances }
     }
 

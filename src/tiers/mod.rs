@@ -12,7 +12,7 @@ use sqlx::{PgConnection, PgPool};
 use crate::book::{Entry, House, fold};
 use crate::clock::{Clock, refuse_future};
 use crate::customers::{customer_not_found, find_account};
-use crate::database::Gather;
+use crate::database::BatchReader;
 use crate::error::Error;
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
@@ -29,7 +29,7 @@ pub struct Tiers {
     clock: Clock,
     house: House,
     catalogue: Catalogue,
-    standings: Gather<(ProgramId, CustomerId), FoundStanding>,
+    standings: BatchReader<(ProgramId, CustomerId), FoundStanding>,
 }
 
 /// A customer's standing, with the policy that explains it.
@@ -53,7 +53,7 @@ impl Tiers {
     /// Tiers read from `pool`, and those of now from `lookups`, many at once.
     #[must_use]
     pub fn new(pool: PgPool, lookups: &PgPool, clock: Clock, house: House, catalogue: Catalogue) -> Self {
-        let standings = Gather::open(lookups, &store::fetch_standings());
+        let standings = BatchReader::open(lookups, &store::fetch_standings());
         Self { pool, clock, house, catalogue, standings }
     }
 
