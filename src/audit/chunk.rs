@@ -12,6 +12,7 @@ use crate::ids::AccountId;
 /// The most accounts whose rows are held at a time, and how many entries they may have together; an account with more
 /// is held alone.
 const CHUNK: (i64, i64) = (1_000, 100_000);
+
 /// What is stored about some accounts that follow each other.
 pub(super) struct Chunk {
     pub(super) after: AccountId,
