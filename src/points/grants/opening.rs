@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::model::{Points, open_lot, pocket_of, require_ahead, terms_of, terms_on_event};
+use super::model::{open_lot, pocket_of, require_ahead, terms_of, terms_on_event};
 use crate::book::{Actor, Decision, DecisionError, Detail, EntryReason, LotTerms, Movement, NewEntry, Pocket};
 use crate::ids::{AccountId, EntryId};
+use crate::points::amount::Points;
 use crate::programs::model::{Program, ProgramVersion};
 use crate::programs::points::{Expiry, Vesting};
 

@@ -1,17 +1,17 @@
-//! The statements of reads: balances, grants, lots.
+//! The statements of reads: balances, lots, holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
-use super::rows;
-use crate::book::store::{EntryRow, read_entries};
+pub(in crate::points) use super::rows::list_lots;
+use crate::book::store::{EntryRow, into_entries, read_entries};
 use crate::book::{Balance, Detail, Entry};
-use crate::database::{Fetch, Traced as _};
+use crate::database::{Fetch, StoreError, Traced as _};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
-use crate::rewards::lots::{Lot, Upcoming};
+use crate::points::lots::Upcoming;
 
 /// A customer's balance as a read finds it.
 #[derive(Clone, Debug)]
@@ -99,91 +99,11 @@ pub fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
     })
 }
 
-/// A page of an account's grants, the newest first, with the notes beside them.
-///
-/// # Errors
-/// If the database cannot be read.
-pub async fn list_grants(
-    connection: &mut PgConnection,
-    account_id: AccountId,
-    before: Option<i64>,
-    limit: i64,
-) -> Result<Vec<(Entry, String)>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        EntryRow,
-        "SELECT e.account_id, e.account_seq, e.program_id, e.from_pocket, e.to_pocket, e.points, e.detail,
-                e.command_id, e.key_hash, e.fingerprint, e.actor, e.reason, e.policy_version, e.causes,
-                e.trace_id, e.effective_at, e.recorded_at, e.content_hash
-         FROM lots l JOIN ledger_entries e ON e.account_id = l.account_id AND e.account_seq = l.lot_seq
-         WHERE l.account_id = $1 AND l.lot_seq < $2 ORDER BY l.lot_seq DESC LIMIT $3",
-        account_id.0,
-        before.unwrap_or(i64::MAX),
-        limit,
-    )
-    .fetch_all(&mut *connection)
-    .traced("SELECT lots")
-    .await?;
-    let entries: Vec<Entry> = rows.into_iter().map(Entry::try_from).collect::<Result<_, _>>()?;
-    let seqs: Vec<i64> = entries.iter().map(|entry| entry.id.account_seq).collect();
-    let notes = sqlx::query!(
-        "SELECT account_seq, note FROM entry_notes WHERE account_id = $1 AND account_seq = ANY($2)",
-        account_id.0,
-        &seqs,
-    )
-    .fetch_all(connection)
-    .traced("SELECT entry_notes")
-    .await?;
-    let mut notes: BTreeMap<i64, String> = notes.into_iter().map(|row| (row.account_seq, row.note)).collect();
-    let with_note = |entry: Entry| {
-        let note = notes.remove(&entry.id.account_seq).unwrap_or_default();
-        (entry, note)
-    };
-    Ok(entries.into_iter().map(with_note).collect())
-}
-
-/// A grant with the note beside it, and when its points vested; when it was granted, if they have not.
-///
-/// # Errors
-/// If the database cannot be read.
-pub async fn read_grant(
-    connection: &mut PgConnection,
-    reward_id: EntryId,
-) -> Result<(Entry, String, Timestamp), sqlx::Error> {
-    let asked = BTreeSet::from([(reward_id.account_id, reward_id.account_seq)]);
-    let entry = read_entries(connection, &asked).await?.pop().ok_or(sqlx::Error::RowNotFound)?;
-    let row = sqlx::query!(
-        r#"SELECT l.live_since, n.note AS "note?" FROM lots l
-           LEFT JOIN entry_notes n ON n.account_id = l.account_id AND n.account_seq = l.lot_seq
-           WHERE l.account_id = $1 AND l.lot_seq = $2"#,
-        reward_id.account_id.0,
-        reward_id.account_seq,
-    )
-    .fetch_one(connection)
-    .traced("SELECT lots")
-    .await?;
-    let vested_at = row.live_since.map_or(entry.effective_at, jiff_sqlx::Timestamp::to_jiff);
-    Ok((entry, row.note.unwrap_or_default(), vested_at))
-}
-
-/// A page of an account's lots, the newest first.
-///
-/// # Errors
-/// If the database cannot be read.
-pub async fn list_lots(
-    connection: &mut PgConnection,
-    account_id: AccountId,
-    open_only: bool,
-    before: i64,
-    limit: i64,
-) -> Result<Vec<(i64, Lot)>, sqlx::Error> {
-    rows::list_lots(connection, account_id, open_only, before, limit).await
-}
-
 /// Whether there is such a lot.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn has_lot(connection: &mut PgConnection, lot_id: EntryId) -> Result<bool, sqlx::Error> {
+pub async fn has_lot(connection: &mut PgConnection, lot_id: EntryId) -> Result<bool, StoreError> {
     let found = sqlx::query_scalar!(
         "SELECT 1 FROM lots WHERE account_id = $1 AND lot_seq = $2",
         lot_id.account_id.0,
@@ -204,7 +124,7 @@ pub async fn list_lot_uses(
     lot_id: EntryId,
     after: i64,
     limit: i64,
-) -> Result<Vec<Entry>, sqlx::Error> {
+) -> Result<Vec<Entry>, StoreError> {
     let rows = sqlx::query_as!(
         EntryRow,
         "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
@@ -221,14 +141,14 @@ pub async fn list_lot_uses(
     .fetch_all(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    rows.into_iter().map(Entry::try_from).collect()
+    into_entries(rows)
 }
 
 /// The entry that ended a hold, if it has ended.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn find_hold_end(connection: &mut PgConnection, hold_id: EntryId) -> Result<Option<Entry>, sqlx::Error> {
+pub async fn find_hold_end(connection: &mut PgConnection, hold_id: EntryId) -> Result<Option<Entry>, StoreError> {
     const PAGE: i64 = 100;
     let EntryId { account_id, account_seq } = hold_id;
     let held = read_entries(connection, &BTreeSet::from([(account_id, account_seq)])).await?.pop();

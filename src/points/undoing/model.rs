@@ -2,14 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::lots::{Lot, Shortage};
-use super::model::{first_points, repay, sum};
-use super::store::PointsState;
 use crate::book::{
     Account, Actor, Decision, DecisionError, Defect, Detail, Entry, EntryReason, LotPart, Movement, NewEntry, Pocket,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::EntryId;
+use crate::points::debts::repay;
+use crate::points::lots::parts::{first_points, slice_from_end, sum};
+use crate::points::lots::{Lot, Shortage};
+use crate::points::state::PointsState;
 use crate::programs::model::ProgramVersion;
 use crate::programs::points::Clawback;
 
@@ -295,22 +296,6 @@ impl Work<'_> {
             causes,
         }
     }
-}
-
-/// `points` of some parts, counted from their end, after the `skipped` ones that were given back before.
-fn slice_from_end(parts: &[LotPart], skipped: i64, points: i64) -> Vec<LotPart> {
-    let (mut skip, mut left) = (skipped, points);
-    let mut slice = Vec::new();
-    for part in parts.iter().rev() {
-        let skipped = part.points.min(skip);
-        skip -= skipped;
-        let taken = (part.points - skipped).min(left);
-        left -= taken;
-        if taken > 0 {
-            slice.push(LotPart { lot: part.lot, points: taken });
-        }
-    }
-    slice
 }
 
 /// How many points of a grant a refund takes back in all, once so much of the purchase is refunded: its proportion,

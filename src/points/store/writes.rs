@@ -5,13 +5,14 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::rows::columns;
-use crate::book::LotPart;
-use crate::database::Traced as _;
-use crate::ids::AccountId;
-use crate::rewards::lots::{Earning, Hold, Lot, Lots};
+use crate::book::{Defect, LotPart};
+use crate::database::{StoreError, Traced as _};
+use crate::ids::{AccountId, EntryId};
+use crate::points::lots::{Earning, Hold, Lot, Lots};
+use crate::points::state::Note;
 
 /// Writes every row that changed.
-pub(super) async fn write(connection: &mut PgConnection, lots: &Lots) -> Result<(), sqlx::Error> {
+pub(super) async fn write(connection: &mut PgConnection, lots: &Lots) -> Result<(), StoreError> {
     let changed = &lots.changed;
     if !changed.lots.is_empty() {
         let rows = changed.lots.iter().filter_map(|key| Some((key, lots.lots.get(key)?)));
@@ -76,7 +77,7 @@ impl LotColumns {
 async fn upsert_lots<'a>(
     connection: &mut PgConnection,
     lots: impl Iterator<Item = (&'a (AccountId, i64), &'a Lot)>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     let mut rows = LotColumns::default();
     for (key, lot) in lots {
         rows.push(*key, lot);
@@ -120,7 +121,7 @@ async fn upsert_lots<'a>(
 async fn upsert_holds<'a>(
     connection: &mut PgConnection,
     holds: impl Iterator<Item = (&'a (AccountId, i64), &'a Hold)>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     let (mut accounts, mut seqs, mut points) = (Vec::new(), Vec::new(), Vec::new());
     let (mut policies, mut ends, mut lots, mut parts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for ((account_id, seq), hold) in holds {
@@ -161,13 +162,15 @@ async fn upsert_holds<'a>(
 async fn upsert_earnings<'a>(
     connection: &mut PgConnection,
     earnings: impl Iterator<Item = (AccountId, &'a Earning)>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     let (mut accounts, mut slides, mut lapses, mut earned) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (account_id, earning) in earnings {
         accounts.push(account_id.0);
         slides.push(earning.slides_to.map(|instant| instant.to_sqlx()));
-        lapses.push(serde_json::to_value(&earning.lapses).map_err(|error| sqlx::Error::Encode(error.into()))?);
-        earned.push(serde_json::to_value(&earning.earned).map_err(|error| sqlx::Error::Encode(error.into()))?);
+        let defect =
+            |error: serde_json::Error| Defect::new(format!("the earnings of account {}: {error}", account_id.0));
+        lapses.push(serde_json::to_value(&earning.lapses).map_err(defect)?);
+        earned.push(serde_json::to_value(&earning.earned).map_err(defect)?);
     }
     sqlx::query!(
         "INSERT INTO earnings (account_id, slides_to, lapses, earned)
@@ -181,6 +184,26 @@ async fn upsert_earnings<'a>(
     )
     .execute(connection)
     .traced("INSERT earnings")
+    .await?;
+    Ok(())
+}
+
+/// Adds what callers wrote beside entries.
+pub(super) async fn insert_notes(connection: &mut PgConnection, notes: &[(EntryId, Note)]) -> Result<(), StoreError> {
+    let accounts: Vec<Uuid> = notes.iter().map(|(id, _)| id.account_id.0).collect();
+    let seqs: Vec<i64> = notes.iter().map(|(id, _)| id.account_seq).collect();
+    let texts: Vec<&str> = notes.iter().map(|(_, note)| note.text.as_str()).collect();
+    let authors: Vec<&str> = notes.iter().map(|(_, note)| note.author.as_str()).collect();
+    sqlx::query!(
+        "INSERT INTO entry_notes (account_id, account_seq, note, author)
+         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[])",
+        &accounts,
+        &seqs,
+        &texts as _,
+        &authors as _,
+    )
+    .execute(connection)
+    .traced("INSERT entry_notes")
     .await?;
     Ok(())
 }

@@ -1,70 +1,23 @@
-//! Spending points, at once or by a hold.
-
-use std::any::TypeId;
+//! The commands that set points aside, and that spend them or give them back.
 
 use jiff::Timestamp;
 
-use super::{Subject, about_a_customer, keep_note, key_of};
+use super::model::GiveBack;
 use crate::book::{
     Account, Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, Detail, EntryReason, LotPart,
-    Movement, NameUse, NewEntry, Pocket,
+    Movement, NewEntry, Pocket,
 };
 use crate::error::{Reason, Refusal};
-use crate::ids::{EntryId, IdempotencyKey, ProgramId};
+use crate::ids::{EntryId, IdempotencyKey};
+use crate::points::amount::Points;
+use crate::points::grants::model::require_ahead;
+use crate::points::lots::Hold;
+use crate::points::lots::parts::{first_points, sum, without};
+use crate::points::spending::model::{check_limits, choose_lots};
+use crate::points::state::{Note, PointsState};
+use crate::points::subject::{Subject, about_a_customer, ask_points, keep_note, key_of};
 use crate::programs::model::ProgramVersion;
 use crate::programs::points::{DEFAULT_HOLD, Period};
-use crate::programs::store::ProgramsState;
-use crate::rewards::limits::check_limits;
-use crate::rewards::lots::Hold;
-use crate::rewards::model::{GiveBack, Points, choose_lots, first_points, require_ahead, sum};
-use crate::rewards::store::{Note, PointsState};
-
-/// Spends points at once.
-#[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
-pub struct RedeemPoints {
-    pub subject: Subject,
-    pub points: Points,
-    pub note: String,
-    pub key: IdempotencyKey,
-}
-
-impl Command for RedeemPoints {
-    about_a_customer!();
-
-    fn key(&self) -> Option<CommandKey> {
-        Some(key_of(&self.key, &("redeem_points", self.points.get(), &self.note)))
-    }
-
-    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
-        ask_points(asking, &self.subject, self.points.get())
-    }
-
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
-        let (policy, account) = self.subject.begin(decision)?;
-        let points = self.points.get();
-        check_limits(&policy.program.points.redemption, points)?;
-        let lots = choose_lots(decision, account, points)?;
-        let new_entry = NewEntry {
-            detail: Detail::PointsRedeemed { lots, hold: None },
-            movement: Some(Movement { from: Pocket::Available, to: Pocket::Redeemed, points }),
-            actor: Actor::Caller,
-            reason: EntryReason::Redemption,
-            policy_version: policy.version,
-            causes: Vec::new(),
-        };
-        let entry_id = decision.post(account.account_id, new_entry)?;
-        keep_note(decision, entry_id, &Note { text: self.note.clone(), author: String::new() });
-        Ok(())
-    }
-}
-
-pub(super) fn ask_points(asking: &mut Asking<'_>, subject: &Subject, points: i64) -> Result<(), Defect> {
-    if let Some(account_id) = asking.find(&subject.name()) {
-        asking.state::<PointsState>()?.ask_points(account_id, points);
-    }
-    Ok(())
-}
 
 /// When a hold ends by itself.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -233,16 +186,9 @@ impl Command for EndHold {
         };
         let lots = decision.state::<PointsState>()?.lots();
         let at = account.time_at(decision.at());
-        for new_entry in give_back.posts(lots, account.account_id, at, self.hold_id.account_seq, &rest) {
+        for new_entry in give_back.new_entries(lots, account.account_id, at, self.hold_id.account_seq, &rest) {
             decision.post(account.account_id, new_entry)?;
         }
         Ok(())
     }
-}
-
-/// What is left of some parts without the first of them.
-fn without(parts: &[LotPart], first: &[LotPart]) -> Vec<LotPart> {
-    let taken = |lot| first.iter().find(|part| part.lot == lot).map_or(0, |part| part.points);
-    let left = parts.iter().map(|part| LotPart { lot: part.lot, points: part.points - taken(part.lot) });
-    left.filter(|part| part.points > 0).collect()
 }

@@ -1,22 +1,20 @@
-//! Undoing entries, and changing balances by hand.
-
-use std::any::TypeId;
+//! The commands that undo an entry, and that change a balance by hand.
 
 use jiff::Timestamp;
 
-use super::spending::ask_points;
-use super::{Subject, about_a_customer, given_instant, keep_note, key_of};
+use super::model::{Reversal, reverse};
 use crate::book::{
-    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, Detail, EntryReason, Movement, NameUse,
-    NewEntry, Pocket,
+    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, Detail, EntryReason, Movement, NewEntry,
+    Pocket,
 };
 use crate::error::{Reason, Refusal};
-use crate::ids::{EntryId, IdempotencyKey, ProgramId};
+use crate::ids::{EntryId, IdempotencyKey};
+use crate::points::amount::Points;
+use crate::points::grants::model::{open_lot, require_ahead, terms_of};
+use crate::points::spending::model::choose_lots;
+use crate::points::state::{Note, PointsState};
+use crate::points::subject::{Subject, about_a_customer, ask_points, keep_note, key_of};
 use crate::programs::points::{Clawback, Expiry, Vesting};
-use crate::programs::store::ProgramsState;
-use crate::rewards::model::{Points, choose_lots, open_lot, require_ahead, terms_of};
-use crate::rewards::reversal::{Reversal, reverse};
-use crate::rewards::store::{Note, PointsState};
 
 /// Undoes an entry, whole or in part.
 #[derive(Clone, Debug)]
@@ -125,7 +123,7 @@ impl Command for AdjustPoints {
         };
         let entry_id = match &self.change {
             Change::Up(points, expiry) => {
-                if let Some(expires_at) = given_instant(expiry.as_ref()) {
+                if let Some(expires_at) = expiry.as_ref().and_then(Expiry::given_instant) {
                     require_ahead("expires_at", expires_at, at)?;
                 }
                 let rule = expiry.as_ref().unwrap_or(&policy.program.points.expiry);

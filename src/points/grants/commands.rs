@@ -1,90 +1,16 @@
-//! The commands of rewards: here granting and vesting, and what all of them share.
+//! The commands that grant points, and that say what a grant waits for has happened.
 
-mod corrections;
-mod spending;
-
-use std::any::TypeId;
-
-use jiff::Timestamp;
-
-use super::limits::cap;
-use super::lots::Lot;
-use super::model::{Grant, Points, grant, require_ahead, vest_on_event};
-use super::store::{Note, PointsState};
-use crate::book::{
-    Account, Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Key, Name, NameUse,
-};
-use crate::customers::require_customer;
+use super::caps::cap;
+use super::model::{Grant, grant, require_ahead};
+use crate::book::{Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason};
 use crate::error::{Reason, Refusal};
-use crate::ids::{AccountId, CustomerId, EntryId, IdempotencyKey, ProgramId};
-use crate::programs::current_policy;
-use crate::programs::model::ProgramVersion;
+use crate::ids::{EntryId, IdempotencyKey};
+use crate::points::amount::Points;
+use crate::points::lots::Lot;
+use crate::points::state::{Note, PointsState};
+use crate::points::subject::{Subject, about_a_customer, keep_note, key_of};
+use crate::points::vesting::vest_on_event;
 use crate::programs::points::{Expiry, Vesting};
-use crate::programs::store::ProgramsState;
-
-pub use corrections::{AdjustPoints, Change, ReverseEntry};
-pub use spending::{EndHold, Ending, HoldEnd, HoldPoints, RedeemPoints};
-
-/// Whom a command is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// The program.
-    pub program_id: ProgramId,
-    /// The customer.
-    pub customer_id: CustomerId,
-}
-
-impl Subject {
-    fn name(&self) -> Name {
-        Name::customer(&self.program_id, &self.customer_id)
-    }
-
-    fn begin<'a>(
-        &self,
-        decision: &Decision<'a>,
-    ) -> Result<(std::sync::Arc<ProgramVersion>, &'a Account), DecisionError> {
-        let policy = current_policy(decision, &self.program_id)?;
-        let account = require_customer(decision, &self.program_id, &self.customer_id)?;
-        Ok((policy, account))
-    }
-
-    /// The number of an entry, if it is the customer's own.
-    fn own(&self, asking: &Asking<'_>, entry_id: EntryId) -> Option<(AccountId, i64)> {
-        asking.find(&self.name()).filter(|own| *own == entry_id.account_id).map(|own| (own, entry_id.account_seq))
-    }
-}
-
-/// What all commands about one customer say of themselves in the same way.
-macro_rules! about_a_customer {
-    () => {
-        fn program_id(&self) -> &ProgramId {
-            &self.subject.program_id
-        }
-
-        fn names(&self) -> Vec<NameUse> {
-            vec![NameUse::Find(self.subject.name())]
-        }
-
-        fn states(&self) -> Vec<TypeId> {
-            vec![TypeId::of::<ProgramsState>(), TypeId::of::<PointsState>()]
-        }
-    };
-}
-use about_a_customer;
-
-/// A caller's key, over the whole content of a command.
-fn key_of(key: &IdempotencyKey, content: &impl serde::Serialize) -> CommandKey {
-    let content = serde_json::to_vec(content).unwrap_or_default();
-    CommandKey { key: Key::new("key", key.as_str(), &[&content]), reused: Reason::IdempotencyKeyReused }
-}
-
-/// Keeps a note beside an entry, where there is one.
-fn keep_note(decision: &mut Decision<'_>, entry_id: EntryId, note: &Note) {
-    if *note != Note::default() {
-        let note = note.clone();
-        decision.keep(move |state: &mut PointsState| state.add_note(entry_id, note));
-    }
-}
 
 /// Grants points by hand.
 #[derive(Clone, Debug)]
@@ -111,7 +37,7 @@ impl Command for GrantReward {
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let (policy, account) = self.subject.begin(decision)?;
         let at = account.time_at(decision.at());
-        if let Some(expires_at) = given_instant(self.expiry.as_ref()) {
+        if let Some(expires_at) = self.expiry.as_ref().and_then(Expiry::given_instant) {
             let vesting = self.vesting.as_ref().unwrap_or(&policy.program.points.vesting);
             let vests_at = match vesting {
                 Vesting::At(instant) => (*instant).max(at),
@@ -137,13 +63,6 @@ impl Command for GrantReward {
         let entry_id = entry_id.ok_or_else(|| Defect::new("nothing is left of a grant that no cap reached"))?;
         keep_note(decision, entry_id, &Note { text: self.note.clone(), author: String::new() });
         Ok(())
-    }
-}
-
-const fn given_instant(expiry: Option<&Expiry>) -> Option<Timestamp> {
-    match expiry {
-        Some(Expiry::At(instant)) => Some(*instant),
-        _ => None,
     }
 }
 

@@ -5,33 +5,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::book::{Depth, LotPart, LotTerms, Scope};
-use crate::database::Traced as _;
+use crate::book::{Defect, Depth, LotPart, LotTerms, Scope};
+use crate::database::{StoreError, Traced as _};
 use crate::ids::AccountId;
-use crate::rewards::lots::{ByEntry, Earning, Hold, Lot};
+use crate::points::lots::{ByEntry, Earning, Hold, Lot};
 
 /// Why a lot was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    /// Somebody asked for it, or for everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub(super) enum ReadFor {
+    /// A command asked for it, or everything is read.
     Asked,
     /// Time does something to it next.
     Due,
-    /// It expires with all others that do.
-    Slides,
-    /// A spend takes it.
-    Spends,
+    /// It expires together with all others that slide.
+    Sliding,
+    /// A spend takes points of it.
+    Spend,
 }
 
 /// A lot as a statement finds it.
 pub(super) struct FoundLot {
     pub(super) key: (AccountId, i64),
     pub(super) lot: Lot,
-    pub(super) why: Why,
+    pub(super) read_for: ReadFor,
 }
 
 struct LotRow {
-    why: i32,
+    read_for: ReadFor,
     account_id: Uuid,
     lot_seq: i64,
     points: i64,
@@ -72,13 +73,7 @@ impl From<LotRow> for FoundLot {
                 expiry_rule: row.expiry_rule,
             },
         };
-        let why = match row.why {
-            1 => Why::Due,
-            2 => Why::Slides,
-            3 => Why::Spends,
-            _ => Why::Asked,
-        };
-        Self { key: (AccountId(row.account_id), row.lot_seq), lot, why }
+        Self { key: (AccountId(row.account_id), row.lot_seq), lot, read_for: row.read_for }
     }
 }
 
@@ -90,69 +85,77 @@ fn ids(accounts: &[AccountId]) -> Vec<Uuid> {
     accounts.iter().map(|account| account.0).collect()
 }
 
-/// Reads lots for all the reasons there are, each account's in the order in which they are due or spent.
+/// Which lots are read besides those that are due.
+pub(super) struct LotRequest<'a> {
+    /// Lots by the numbers of the entries that made them.
+    pub(super) asked: &'a BTreeSet<(AccountId, i64)>,
+    /// Points that are spent, by account.
+    pub(super) spends: &'a BTreeMap<AccountId, i64>,
+    /// Accounts of which the lots that slide are read.
+    pub(super) sliding: &'a [AccountId],
+    /// The most lots of an account that are due, and the most that slide.
+    pub(super) limit: i64,
+}
+
+/// Reads lots, each account's in the order in which they are due or spent. A lot that is read for two reasons comes
+/// twice.
 pub(super) async fn read_lots(
     connection: &mut PgConnection,
-    asked: &BTreeSet<(AccountId, i64)>,
-    points: &BTreeMap<AccountId, i64>,
     scope: &Scope,
-    sliding: &[AccountId],
-    limit: i64,
-) -> Result<Vec<FoundLot>, sqlx::Error> {
+    request: LotRequest<'_>,
+) -> Result<Vec<FoundLot>, StoreError> {
     if scope.depth == Depth::Whole {
         return read_all_lots(connection, &scope.accounts).await;
     }
-    let (asked_accounts, asked_lots) = columns(asked);
+    let (asked_accounts, asked_lots) = columns(request.asked);
     let (spenders, spends): (Vec<Uuid>, Vec<i64>) =
-        points.iter().map(|(account_id, points)| (account_id.0, *points)).unzip();
+        request.spends.iter().map(|(account_id, points)| (account_id.0, *points)).unzip();
     let rows = sqlx::query_as!(
         LotRow,
-        r#"SELECT 0 AS "why!", l.account_id AS "account_id!", l.lot_seq AS "lot_seq!", l.points AS "points!",
-                  l.pending AS "pending!", l.available AS "available!", l.held AS "held!", l.redeemed AS "redeemed!",
-                  l.expired AS "expired!", l.cancelled AS "cancelled!", l.repaid AS "repaid!",
-                  l.policy_version AS "policy_version!", l.live_since, l.vests_at, l.vest_by, l.expires_at,
-                  l.slides AS "slides!", l.expiry_rule
-           FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, lot_seq)
-           JOIN lots l ON l.account_id = u.account_id AND l.lot_seq = u.lot_seq
-           UNION ALL
-           SELECT 1, l.account_id, l.lot_seq, l.points, l.pending, l.available, l.held, l.redeemed, l.expired,
-                  l.cancelled, l.repaid, l.policy_version, l.live_since, l.vests_at, l.vest_by, l.expires_at, l.slides,
-                  l.expiry_rule
-           FROM unnest($3::uuid[]) AS u (account_id)
-           CROSS JOIN LATERAL (
-               SELECT * FROM lots d WHERE d.account_id = u.account_id AND d.due_at IS NOT NULL
-               ORDER BY d.due_at, d.pending = 0, d.lot_seq LIMIT $7
-           ) l
-           UNION ALL
-           SELECT 2, l.account_id, l.lot_seq, l.points, l.pending, l.available, l.held, l.redeemed, l.expired,
-                  l.cancelled, l.repaid, l.policy_version, l.live_since, l.vests_at, l.vest_by, l.expires_at, l.slides,
-                  l.expiry_rule
-           FROM unnest($4::uuid[]) AS u (account_id)
-           CROSS JOIN LATERAL (
-               SELECT * FROM lots s WHERE s.account_id = u.account_id AND s.available > 0 AND s.slides
-               ORDER BY s.lot_seq LIMIT $7
-           ) l
-           UNION ALL
-           SELECT 3, l.account_id, l.lot_seq, l.points, l.pending, l.available, l.held, l.redeemed, l.expired,
-                  l.cancelled, l.repaid, l.policy_version, l.live_since, l.vests_at, l.vest_by, l.expires_at, l.slides,
-                  l.expiry_rule
-           FROM unnest($5::uuid[], $6::bigint[]) AS u (account_id, points)
-           CROSS JOIN LATERAL (
-               SELECT a.*, sum(a.available) OVER (
-                   ORDER BY CASE WHEN a.slides THEN e.slides_to ELSE a.expires_at END NULLS LAST, a.lot_seq
-                   ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-               ) - a.available AS before
-               FROM lots a LEFT JOIN earnings e ON e.account_id = a.account_id
-               WHERE a.account_id = u.account_id AND a.available > 0
-           ) l
-           WHERE l.before < u.points"#,
+        r#"SELECT read_for AS "read_for!: ReadFor", account_id AS "account_id!", lot_seq AS "lot_seq!",
+                  points AS "points!", pending AS "pending!", available AS "available!", held AS "held!",
+                  redeemed AS "redeemed!", expired AS "expired!", cancelled AS "cancelled!", repaid AS "repaid!",
+                  policy_version AS "policy_version!", live_since, vests_at, vest_by, expires_at, slides AS "slides!",
+                  expiry_rule
+           FROM (
+               SELECT 'asked' AS read_for, l.*
+               FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, lot_seq)
+               JOIN lots l ON l.account_id = u.account_id AND l.lot_seq = u.lot_seq
+               UNION ALL
+               SELECT 'due', l.*
+               FROM unnest($3::uuid[]) AS u (account_id)
+               CROSS JOIN LATERAL (
+                   SELECT * FROM lots d WHERE d.account_id = u.account_id AND d.due_at IS NOT NULL
+                   ORDER BY d.due_at, d.pending = 0, d.lot_seq LIMIT $7
+               ) l
+               UNION ALL
+               SELECT 'sliding', l.*
+               FROM unnest($4::uuid[]) AS u (account_id)
+               CROSS JOIN LATERAL (
+                   SELECT * FROM lots s WHERE s.account_id = u.account_id AND s.available > 0 AND s.slides
+                   ORDER BY s.lot_seq LIMIT $7
+               ) l
+               UNION ALL
+               SELECT 'spend', (l.lot).*
+               FROM unnest($5::uuid[], $6::bigint[]) AS u (account_id, points)
+               CROSS JOIN LATERAL (
+                   -- Lots in spending order, each with what is available in those before it.
+                   SELECT a AS lot, sum(a.available) OVER (
+                       ORDER BY CASE WHEN a.slides THEN e.slides_to ELSE a.expires_at END NULLS LAST, a.lot_seq
+                       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+                   ) - a.available AS available_before
+                   FROM lots a LEFT JOIN earnings e ON e.account_id = a.account_id
+                   WHERE a.account_id = u.account_id AND a.available > 0
+               ) l
+               WHERE l.available_before < u.points
+           ) found"#,
         &asked_accounts,
         &asked_lots,
         &ids(&scope.due),
-        &ids(sliding),
+        &ids(request.sliding),
         &spenders,
         &spends,
-        limit,
+        request.limit,
     )
     .fetch_all(connection)
     .traced("SELECT lots")
@@ -160,10 +163,10 @@ pub(super) async fn read_lots(
     Ok(rows.into_iter().map(FoundLot::from).collect())
 }
 
-async fn read_all_lots(connection: &mut PgConnection, accounts: &[AccountId]) -> Result<Vec<FoundLot>, sqlx::Error> {
+async fn read_all_lots(connection: &mut PgConnection, accounts: &[AccountId]) -> Result<Vec<FoundLot>, StoreError> {
     let rows = sqlx::query_as!(
         LotRow,
-        r#"SELECT 0 AS "why!", account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled,
+        r#"SELECT 'asked' AS "read_for!: ReadFor", account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled,
                   repaid, policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule
            FROM lots WHERE account_id = ANY($1)"#,
         &ids(accounts),
@@ -175,16 +178,16 @@ async fn read_all_lots(connection: &mut PgConnection, accounts: &[AccountId]) ->
 }
 
 /// A page of an account's lots, the newest first.
-pub(super) async fn list_lots(
+pub(in crate::points) async fn list_lots(
     connection: &mut PgConnection,
     account_id: AccountId,
     open_only: bool,
     before: i64,
     limit: i64,
-) -> Result<Vec<(i64, Lot)>, sqlx::Error> {
+) -> Result<Vec<(i64, Lot)>, StoreError> {
     let rows = sqlx::query_as!(
         LotRow,
-        r#"SELECT 0 AS "why!", account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled,
+        r#"SELECT 'asked' AS "read_for!: ReadFor", account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled,
                   repaid, policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule
            FROM lots WHERE account_id = $1 AND lot_seq < $2 AND (NOT $3 OR pending + available + held > 0)
            ORDER BY lot_seq DESC LIMIT $4"#,
@@ -206,7 +209,7 @@ pub(super) async fn read_holds(
     asked: &BTreeSet<(AccountId, i64)>,
     scope: &Scope,
     limit: i64,
-) -> Result<Vec<((AccountId, i64), Hold, bool)>, sqlx::Error> {
+) -> Result<Vec<((AccountId, i64), Hold, bool)>, StoreError> {
     let (asked_accounts, asked_holds) = columns(asked);
     let whole = if scope.depth == Depth::Whole { ids(&scope.accounts) } else { Vec::new() };
     let rows = sqlx::query!(
@@ -253,7 +256,7 @@ pub(super) async fn read_holds(
 pub(super) async fn read_earnings(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<BTreeMap<AccountId, Earning>, sqlx::Error> {
+) -> Result<BTreeMap<AccountId, Earning>, StoreError> {
     let rows = sqlx::query!(
         "SELECT account_id, slides_to, lapses, earned FROM earnings WHERE account_id = ANY($1)",
         &ids(accounts),
@@ -263,10 +266,12 @@ pub(super) async fn read_earnings(
     .await?;
     rows.into_iter()
         .map(|row| {
+            let defect =
+                |error: serde_json::Error| Defect::new(format!("the earnings of account {}: {error}", row.account_id));
             let earning = Earning {
                 slides_to: row.slides_to.map(jiff_sqlx::Timestamp::to_jiff),
-                lapses: serde_json::from_value(row.lapses).map_err(|error| sqlx::Error::Decode(error.into()))?,
-                earned: serde_json::from_value(row.earned).map_err(|error| sqlx::Error::Decode(error.into()))?,
+                lapses: serde_json::from_value(row.lapses).map_err(defect)?,
+                earned: serde_json::from_value(row.earned).map_err(defect)?,
             };
             Ok((AccountId(row.account_id), earning))
         })
@@ -277,7 +282,7 @@ pub(super) async fn read_earnings(
 pub(super) async fn read_reversals(
     connection: &mut PgConnection,
     entries: &BTreeSet<(AccountId, i64)>,
-) -> Result<ByEntry<i64>, sqlx::Error> {
+) -> Result<ByEntry<i64>, StoreError> {
     let (accounts, seqs) = columns(entries);
     let rows = sqlx::query!(
         "SELECT r.account_id, r.entry_seq, r.reversed
@@ -296,7 +301,7 @@ pub(super) async fn read_reversals(
 pub(super) async fn read_all_reversals(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<ByEntry<i64>, sqlx::Error> {
+) -> Result<ByEntry<i64>, StoreError> {
     let rows = sqlx::query!(
         "SELECT account_id, entry_seq, reversed FROM reversals WHERE account_id = ANY($1)",
         &ids(accounts),

@@ -3,13 +3,13 @@
 
 mod apply;
 mod lot;
+pub mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::model::{expire, miss_vesting, release, vest_by_time};
-use crate::book::{Account, Due, DueKind, LotPart, NewEntry};
+use crate::book::{Account, Due, DueKind, LotPart};
 use crate::ids::AccountId;
 
 pub use lot::{Earning, Hold, Lot};
@@ -59,8 +59,8 @@ pub struct Lots {
     pub(super) reversals: ByEntry<i64>,
     pub(super) gaps: BTreeMap<AccountId, Gap>,
     pub(super) changed: Changed,
-    dues: BTreeSet<(AccountId, Due, i64)>,
-    sliding: BTreeSet<(AccountId, i64)>,
+    pub(super) dues: BTreeSet<(AccountId, Due, i64)>,
+    pub(super) sliding: BTreeSet<(AccountId, i64)>,
 }
 
 /// The rows that differ from what is stored.
@@ -231,27 +231,5 @@ impl Lots {
             .filter(|_| has_sliding || gap.is_some_and(|gap| !gap.has_sliding))
             .map(|at| Due { at, kind: DueKind::Expire });
         [own, slides, gap.and_then(|gap| gap.due)].into_iter().flatten().min()
-    }
-
-    /// What a due writes; nothing if it was not read.
-    #[must_use]
-    pub fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry> {
-        let account_id = account.account_id;
-        let own = self.dues.range((account_id, due, 0)..=(account_id, due, i64::MAX)).next().map(|(.., seq)| *seq);
-        if due.kind == DueKind::ReleaseHold {
-            let hold = own.and_then(|seq| Some((seq, self.hold(account_id, seq)?)));
-            return hold.map_or_else(Vec::new, |(seq, hold)| release(self, account, due.at, seq, hold));
-        }
-        let slides_to = self.earnings.get(&account_id).and_then(|earning| earning.slides_to);
-        let sliding = self.sliding.range((account_id, 0)..=(account_id, i64::MAX)).next();
-        let sliding = sliding.filter(|_| slides_to == Some(due.at) && due.kind == DueKind::Expire).map(|(_, seq)| *seq);
-        // The oldest lot first, whichever way it came to its end.
-        let seq = own.into_iter().chain(sliding).min();
-        let Some((seq, lot)) = seq.and_then(|seq| Some((seq, self.lot(account_id, seq)?))) else { return Vec::new() };
-        match due.kind {
-            DueKind::Vest if lot.terms.vests_at.is_some() => vest_by_time(account, seq, lot),
-            DueKind::Vest => vec![miss_vesting(account_id, seq, lot)],
-            DueKind::ReleaseHold | DueKind::Expire | DueKind::EndReferral => vec![expire(account_id, seq, lot)],
-        }
     }
 }
