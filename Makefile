@@ -71,5 +71,5 @@ postgres: ## Find PostgreSQL on this machine, or install it
 	@scripts/install-postgres.sh >/dev/null
 
 .PHONY: clean
-clean: ## Remove what was built; data in .goldbook stays
+clean: ## Remove what was built, and keep the data in .goldbook
 	cargo clean

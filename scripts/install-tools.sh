@@ -15,14 +15,14 @@ as_root() {
 
 install_sqlx() {
     if [[ "$("$tools/bin/cargo-sqlx" sqlx --version 2>/dev/null || true)" == *" $sqlx_version" ]]; then return; fi
-    # Without optimization: building takes longer than running it ever will. Without TLS: it talks to a Unix socket.
+    # No optimization, since building takes longer than running ever will. No TLS, since it talks to a Unix socket.
     CARGO_PROFILE_DEV_DEBUG=0 cargo install sqlx-cli --version "$sqlx_version" --locked --debug --force \
         --no-default-features --features postgres,sqlx-toml --root "$tools"
 }
 
 install_deny() {
     if [[ "$("$tools/bin/cargo-deny" --version 2>/dev/null || true)" == *" $deny_version" ]]; then return; fi
-    # Without optimization, for the same reason.
+    # No optimization, for the same reason.
     CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version "$deny_version" --locked --debug --force \
         --root "$tools"
 }
