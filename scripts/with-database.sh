@@ -53,7 +53,7 @@ server_command "$bin_dir/pg_ctl" -D "$directory/data" -l "$directory/postgres.lo
 }
 
 psql() { "$bin_dir/psql" --no-psqlrc --quiet --set ON_ERROR_STOP=1 --host "$directory" --port 5432 "$@"; }
-# The same roles and database as src/embedded_postgres.rs makes.
+# The same roles and database as src/embedded_postgres.rs names.
 psql --username postgres --dbname postgres \
     --command 'CREATE ROLE goldbook_owner LOGIN' \
     --command 'CREATE ROLE goldbook_service LOGIN' \

@@ -54,15 +54,8 @@ const SQL: &[&str] = &[
     "raw_sql",
     "QueryBuilder",
 ];
-const SQL_PLACES: &[&str] = &[
-    "*/store.rs",
-    "book/store/*",
-    "ledger/store/*",
-    "referrals/store/*",
-    "rewards/store/*",
-    "database.rs",
-    "embedded_postgres.rs",
-];
+const SQL_PLACES: &[&str] =
+    &["*/store.rs", "book/store/*", "ledger/store/*", "referrals/store/*", "rewards/store/*", "database.rs"];
 
 /// What a rule has no business with: I/O, waiting, the present, chance.
 const IMPURE: &[&str] = &[
@@ -92,16 +85,13 @@ const CLOCK_EXCEPTIONS: &[Exception] = &[
     Exception { file: "book/batch.rs", path: "Uuid::now_v7", why: "names a settlement; no time is read out of it" },
     Exception { file: "liability/summing.rs", path: "Instant::now", why: "how long a summary took, to pause longer" },
     Exception { file: "ids.rs", path: "Uuid::now_v7", why: "names an account; no time is read out of it" },
-    Exception { file: "embedded_postgres.rs", path: "Instant::now", why: "how long Postgres takes to start" },
-    Exception { file: "embedded_postgres/leftover.rs", path: "Instant::now", why: "how long a process takes to end" },
-    Exception { file: "embedded_postgres/place.rs", path: "SystemTime", why: "names a folder that is set aside" },
 ];
 
 const SLEEPS: &[&str] = &["sleep", "sleep_until", "sleep_ms", "park_timeout"];
 /// Where a test looks again for something outside of this process, which no one announces.
 const SLEEP_EXCEPTIONS: &[Exception] = &[
     Exception {
-        file: "tests/embedded_postgres.rs",
+        file: "crates/embedded-postgres/tests/embedded_postgres.rs",
         path: "std::thread::sleep",
         why: "the pause of `wait_until`, a bounded wait for other processes",
     },
@@ -114,6 +104,7 @@ static HOUSE: LazyLock<Vec<Source>> = LazyLock::new(|| read_folder("src", ""));
 /// The tests: those in `tests/`, and the files of tests in the house.
 static TESTS: LazyLock<Vec<Source>> = LazyLock::new(|| {
     let mut tests = read_folder("tests", "tests/");
+    tests.extend(read_folder("crates/embedded-postgres/tests", "crates/embedded-postgres/tests/"));
     tests.extend(HOUSE.iter().filter(|source| source.file.contains("tests")).cloned());
     tests
 });
@@ -345,11 +336,11 @@ fn no_test_sleeps() {
         ("tests/api/faults.rs", "tokio::time::sleep(Duration::from_secs(1)).await;"),
         ("tests/api/faults.rs", "use std::{thread::sleep, time::Duration};"),
         ("telemetry/tests.rs", "tokio::time::sleep_until(later)"),
-        ("tests/embedded_postgres.rs", "tokio::time::sleep(a_while)"),
+        ("crates/embedded-postgres/tests/embedded_postgres.rs", "tokio::time::sleep(a_while)"),
     ];
     let good = [
         ("tests/api/faults.rs", "// no sleep\nCommand::new(\"sleep\")"),
-        ("tests/embedded_postgres.rs", "std::thread::sleep(pause)"),
+        ("crates/embedded-postgres/tests/embedded_postgres.rs", "std::thread::sleep(pause)"),
     ];
     hold("tests wait for conditions", sleeps, &TESTS, &bad, &good);
 }

@@ -2,7 +2,9 @@
 
 use goldbook::clock::Clock;
 use goldbook::database;
-use goldbook::embedded_postgres::{DATABASE, EmbeddedPostgres, OWNER_ROLE, Options, SERVICE_ROLE, throwaway_dir};
+use goldbook::embedded_postgres::{
+    DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, throwaway_dir,
+};
 use goldbook::proto;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
@@ -51,7 +53,8 @@ fn assert_away<T: std::fmt::Debug>(outcome: Result<T, Status>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_follows_postgres_away_and_back_and_so_does_everything_else() {
     let directory = throwaway_dir().unwrap();
-    let options = Options { data_dir: directory.path().join("data"), bin_dir: None, throwaway: true };
+    let data_dir = directory.path().join("data");
+    let options = Options { application: GOLDBOOK, data_dir, bin_dir: None, throwaway: true };
     let postgres = EmbeddedPostgres::start(options.clone()).await.unwrap();
     database::migrate(&postgres.connect_options(OWNER_ROLE, DATABASE), SERVICE_ROLE).await.unwrap();
     let reach = postgres.connect_options(SERVICE_ROLE, DATABASE);
