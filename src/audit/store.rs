@@ -2,38 +2,38 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
+use super::notes::StoredActivity;
 use crate::database::Traced as _;
 use crate::ids::{AccountId, EntryId, ProgramId};
 
-/// Begins the snapshot that all of an audit sees, on the connection that goes through the ledger; what other
-/// connections join it by.
+/// Begins the snapshot that all of an audit sees, on the connection that goes through the ledger. Returns the name by
+/// which other connections join it.
 ///
 /// # Errors
 /// If the database cannot be reached.
 pub(super) async fn begin_snapshot(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
-    // With room to sort, where that is better than to go by the index and all over the table.
+    // With memory to sort: often that is faster than to follow the index through the whole table.
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL work_mem = '64MB'";
     sqlx::raw_sql(begin).execute(&mut *connection).traced("BEGIN").await?;
     let export = sqlx::query_scalar!(r#"SELECT pg_export_snapshot() AS "snapshot!""#);
     export.fetch_one(connection).traced("SELECT").await
 }
 
-/// Joins a snapshot.
+/// Makes a connection see the snapshot of this name.
 ///
 /// # Errors
-/// If the database cannot be reached, or whoever began the snapshot has gone.
+/// If the database cannot be reached, or the connection that began the snapshot is closed.
 pub(super) async fn join_snapshot(connection: &mut PgConnection, snapshot: &str) -> Result<(), sqlx::Error> {
-    // The name of a snapshot cannot be a parameter; Postgres made it.
+    // The name of a snapshot cannot be a parameter. It comes from Postgres, so it is safe in the statement.
     let name = snapshot.replace('\'', "''");
     let join = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{name}'");
     sqlx::raw_sql(AssertSqlSafe(join)).execute(connection).traced("BEGIN").await.map(drop)
 }
 
-/// Leaves the snapshot for one of now.
+/// Leaves the snapshot for a new one of the present.
 ///
 /// # Errors
 /// If the database cannot be reached.
@@ -42,7 +42,7 @@ pub(super) async fn renew_snapshot(connection: &mut PgConnection) -> Result<(), 
     sqlx::raw_sql(renew).execute(connection).traced("BEGIN").await.map(drop)
 }
 
-/// From here on statements go through whole tables, on a connection that was made for lookups by key.
+/// Lets the statements that follow go through whole tables, on a connection that was made for lookups by key.
 ///
 /// # Errors
 /// If the statement fails.
@@ -52,17 +52,7 @@ pub(super) async fn plan_for_whole_tables(connection: &mut PgConnection) -> Resu
     sqlx::raw_sql(set).execute(connection).traced("SET").await.map(drop)
 }
 
-/// An activity as stored.
-pub(super) struct StoredActivity {
-    pub(super) id: EntryId,
-    pub(super) activity_id: String,
-    pub(super) purchase: Option<i64>,
-    pub(super) amount: i64,
-    pub(super) happened_at: Timestamp,
-    pub(super) recorded_at: Timestamp,
-}
-
-/// Activities by account and entry, after one place and up to another.
+/// Activities in the order of account and entry, after one entry and up to another.
 pub(super) fn scan_activities(
     connection: &mut PgConnection,
     after: EntryId,
@@ -88,7 +78,7 @@ pub(super) fn scan_activities(
     rows.fetch(connection).boxed()
 }
 
-/// Those of the accounts that have a dossier.
+/// Which of the accounts have a dossier.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -102,7 +92,7 @@ pub(super) async fn find_dossiers(
     Ok(rows.into_iter().map(AccountId).collect())
 }
 
-/// The places of those entries in the list that do not exist.
+/// The positions in the list of entries that do not exist.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -125,7 +115,7 @@ pub(super) async fn find_missing_entries(
     Ok(rows.into_iter().map(|place| usize::try_from(place - 1).unwrap_or(usize::MAX)).collect())
 }
 
-/// The places of those program versions in the list that have no document.
+/// The positions in the list of program versions that have no document.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -149,7 +139,7 @@ pub(super) async fn find_missing_versions(
     Ok(rows.into_iter().map(|place| usize::try_from(place - 1).unwrap_or(usize::MAX)).collect())
 }
 
-/// Versions of programs with their documents.
+/// All versions of all programs: the program's account, the version in words, and its document.
 pub(super) fn scan_documents(
     connection: &mut PgConnection,
 ) -> BoxStream<'_, Result<(AccountId, String, serde_json::Value), sqlx::Error>> {
@@ -160,7 +150,7 @@ pub(super) fn scan_documents(
     rows.map(|row| (AccountId(row.account_id), row.what, row.document)).fetch(connection).boxed()
 }
 
-/// A row that points at nothing, or at what does not point back.
+/// A row that points at a row that does not exist, or at one that does not point back.
 pub(super) struct Stray {
     pub(super) account_id: AccountId,
     pub(super) what: String,
@@ -184,8 +174,8 @@ pub(super) fn scan_headless_rows(connection: &mut PgConnection) -> BoxStream<'_,
     rows.map(|row| Stray { account_id: AccountId(row.account_id), what: row.what }).fetch(connection).boxed()
 }
 
-/// Rows of names, dossiers and what stands beside entries, that point at nothing or at what does not point back. Codes
-/// and activities of a customer without a dossier, who was forgotten, are none.
+/// Rows of names, dossiers, codes, consents and notes that point at a row that does not exist, or at one that does not
+/// point back. A customer without a dossier was forgotten, so a code or an activity of theirs is no stray.
 pub(super) fn scan_stray_sources(connection: &mut PgConnection) -> BoxStream<'_, Result<Stray, sqlx::Error>> {
     let rows = sqlx::query!(
         r#"SELECT n.account_id AS "account_id!", format('a name in space %s of program %s belongs to no account', n.space, n.program_id) AS "what!"

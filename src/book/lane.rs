@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::Written;
 use super::batch::{self, Failure, Verdict};
 use super::command::{Command, CommandKey, Defect, NameUse};
-use super::shelf::Shelves;
+use super::state::States;
 use crate::clock::Clock;
 use crate::database::FailureKind;
 use crate::error::Error;
@@ -37,8 +37,8 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a new connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Makes the empty shelves of one batch.
-pub type House = Arc<dyn Fn() -> Shelves + Send + Sync>;
+/// Makes the empty states of one batch.
+pub type House = Arc<dyn Fn() -> States + Send + Sync>;
 
 /// A command in the queue of a lane.
 pub(super) struct Job {
@@ -136,7 +136,7 @@ impl Lane {
                             Verdict::Written(written) => job.answer(Ok(written)),
                             Verdict::Refused(error) => job.answer(Err(error)),
                             Verdict::Postponed => postponed.extend(postpone(job)),
-                            Verdict::Unsettled => postponed.push(job),
+                            Verdict::DuesRemain => postponed.push(job),
                         }
                     }
                 }

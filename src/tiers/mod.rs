@@ -20,7 +20,7 @@ use crate::programs::model::{ProgramVersion, Tier};
 use crate::programs::program_not_found;
 use crate::programs::store::{Catalogue, read_version_number_at};
 use model::Standing;
-use store::{FoundStanding, StandingShelf};
+use store::{FoundStanding, StandingsState};
 
 /// The use cases of tiers.
 #[derive(Clone)]
@@ -99,10 +99,10 @@ impl Tiers {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let Some(folded) = fold(&mut connection, account_id, as_of, (self.house)()).await? else { return Ok(None) };
-        let shelf: &StandingShelf = folded.shelves.get().map_err(|defect| Error::Internal(defect.to_string()))?;
+        let state: &StandingsState = folded.states.get().map_err(|defect| Error::Internal(defect.to_string()))?;
         let current_version = read_version_number_at(&mut connection, program_id, as_of).await?;
         let current_version = current_version.ok_or_else(|| program_not_found(program_id))?;
-        let standing = shelf.get(account_id).cloned();
+        let standing = state.get(account_id).cloned();
         Ok(standing.map(|standing| FoundStanding { account_id, standing, current_version }))
     }
 
