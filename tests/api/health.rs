@@ -15,18 +15,9 @@ use crate::harness::{Database, SHOP, START, Service};
 use crate::patience::{until, within};
 
 /// Every service of the interface, and the empty name, which stands for all.
-const SERVICES: [&str; 10] = [
-    "",
-    "goldbook.v1.ProgramService",
-    "goldbook.v1.CustomerService",
-    "goldbook.v1.ActivityService",
-    "goldbook.v1.BenefitService",
-    "goldbook.v1.TierService",
-    "goldbook.v1.ReferralService",
-    "goldbook.v1.RewardService",
-    "goldbook.v1.ImportService",
-    "goldbook.v1.LedgerService",
-];
+fn services() -> impl Iterator<Item = &'static str> {
+    std::iter::once("").chain(proto::SERVICES.iter().copied())
+}
 
 async fn check(service: &Service, name: &str) -> Result<ServingStatus, Status> {
     let request = HealthCheckRequest { service: name.to_owned() };
@@ -35,7 +26,7 @@ async fn check(service: &Service, name: &str) -> Result<ServingStatus, Status> {
 
 /// Waits until every service is said to be so.
 async fn until_all_are(service: &Service, expected: ServingStatus) {
-    for name in SERVICES {
+    for name in services() {
         until(&format!("{name} {expected:?}"), async || {
             (check(service, name).await.is_ok_and(|status| status == expected)).then_some(())
         })
