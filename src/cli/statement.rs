@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 
 use comfy_table::{CellAlignment, Table};
+use goldbook_api::v1::{
+    Balance, CustomerTier, Entry, EntryKind, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
+    ListEntriesRequest, Pocket, Program,
+};
 use jiff::tz::TimeZone;
 
 use super::amount::show_money;
 use super::client::{Client, LARGEST_PAGE, incomplete_answer};
 use super::output::{self, grouped, words};
 use super::{CliError, instant};
-use crate::proto::{
-    Balance, CustomerTier, Entry, EntryKind, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
-    ListEntriesRequest, Pocket, Program,
-};
 
 /// Reads one program's book for people.
 pub(super) struct Reader {
@@ -223,7 +223,8 @@ fn show_balance(balance: &Balance) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{NextTier, PocketMove, google::Money};
+    use goldbook_api::google::Money;
+    use goldbook_api::v1::{NextTier, PocketMove};
 
     #[test]
     fn a_balance_shows_what_there_is_and_nothing_else() {

@@ -6,6 +6,8 @@ mod rows;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use goldbook_api::v1::{ExportEntriesRequest, ExportEntriesResponse};
+use goldbook_api::values::{LAST_INSTANT, write_instant};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tonic::Streaming;
@@ -17,9 +19,6 @@ use super::instant::Unreadable;
 use super::output::grouped;
 use super::progress::Progress;
 use super::{CliError, instant};
-use crate::clock::LAST_INSTANT;
-use crate::proto::fields::write_instant;
-use crate::proto::{ExportEntriesRequest, ExportEntriesResponse};
 
 /// What the export tells when it ends before its end.
 const BROKEN: &str = "the export was interrupted; repeat it";

@@ -8,6 +8,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use clap::Args;
+use goldbook_api::v1::{
+    ExpiryRule, ImportBalancesRequest, OpeningLot, OpeningTier, Program, expiry_rule, import_balances_request,
+    opening_lot,
+};
+use goldbook_api::values::write_instant;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
@@ -20,11 +25,6 @@ use crate::cli::CliError;
 use crate::cli::client::{Client, ClientOptions};
 use crate::cli::output::{grouped, print};
 use crate::cli::progress::Progress;
-use crate::proto::fields::write_instant;
-use crate::proto::{
-    ExpiryRule, ImportBalancesRequest, OpeningLot, OpeningTier, Program, expiry_rule, import_balances_request,
-    opening_lot,
-};
 
 /// What `goldbook import balances --help` says about the file.
 pub(super) const FILE_HELP: &str = "\

@@ -9,6 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use clap::Args;
+use goldbook_api::v1::{
+    self as proto, BatchRecordActivitiesRequest, Program, RecordActivityRequest, record_activity_request,
+};
+use goldbook_api::values::write_instant;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,8 +24,6 @@ use crate::cli::client::{Client, ClientOptions};
 use crate::cli::output::{grouped, print};
 use crate::cli::progress::Progress;
 use crate::cli::{CliError, instant};
-use crate::proto::fields::write_instant;
-use crate::proto::{self, BatchRecordActivitiesRequest, Program, RecordActivityRequest, record_activity_request};
 
 /// What `goldbook import purchases --help` says about the file.
 pub(super) const FILE_HELP: &str = "\
