@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::super::refusals::Refusals;
+use super::super::sending::Outcomes;
+use super::file::Purchase;
 use crate::cli::amount::Amount;
 use crate::cli::output::grouped;
 use crate::cli::refusal::Refusal;
@@ -27,8 +29,34 @@ impl Tally {
         Self { recorded: 0, replayed: 0, amount: Some(Amount::default()), refusals: Refusals::none(TOLD_REFUSALS) }
     }
 
-    /// Counts the outcome of one line.
-    pub(super) fn count(&mut self, response: BatchRecordActivitiesResponse) {
+    /// How many lines were refused, here or by the service.
+    pub(super) fn refused(&self) -> u64 {
+        self.refusals.count()
+    }
+
+    /// The summary for people.
+    pub(super) fn summary(&self, currency_code: &str, elapsed: Duration) -> String {
+        let amount = self.amount.map(|amount| amount.show(currency_code));
+        let amount = amount.unwrap_or_else(|| "more than can be counted".to_owned());
+        let seconds = elapsed.as_secs_f64();
+        format!(
+            "recorded       {}\nalready there  {}\nrefused        {}\namount         {amount}\nelapsed        {seconds:.1} s{}",
+            grouped(self.recorded),
+            grouped(self.replayed),
+            grouped(self.refusals.count()),
+            self.refusals.list(),
+        )
+    }
+}
+
+impl Outcomes<Purchase, BatchRecordActivitiesResponse> for Tally {
+    fn note_sent(&mut self, _line: u64, _purchase: &Purchase) {}
+
+    fn refuse(&mut self, line: u64, why: String) {
+        self.refusals.add(line, why);
+    }
+
+    fn count(&mut self, response: BatchRecordActivitiesResponse) {
         let line = response.item_id.parse().unwrap_or_default();
         match response.outcome {
             Some(Outcome::Recorded(recorded)) => {
@@ -49,32 +77,8 @@ impl Tally {
         }
     }
 
-    /// Counts a line that was refused, here or by the service.
-    pub(super) fn refuse(&mut self, line: u64, why: String) {
-        self.refusals.add(line, why);
-    }
-
-    /// How many lines have an outcome.
-    pub(super) fn finished(&self) -> u64 {
+    fn finished(&self) -> u64 {
         self.recorded + self.replayed + self.refusals.count()
-    }
-
-    pub(super) fn refused(&self) -> u64 {
-        self.refusals.count()
-    }
-
-    /// The summary for people.
-    pub(super) fn summary(&self, currency_code: &str, elapsed: Duration) -> String {
-        let amount = self.amount.map(|amount| amount.show(currency_code));
-        let amount = amount.unwrap_or_else(|| "more than can be counted".to_owned());
-        let seconds = elapsed.as_secs_f64();
-        format!(
-            "recorded       {}\nalready there  {}\nrefused        {}\namount         {amount}\nelapsed        {seconds:.1} s{}",
-            grouped(self.recorded),
-            grouped(self.replayed),
-            grouped(self.refusals.count()),
-            self.refusals.list(),
-        )
     }
 }
 
