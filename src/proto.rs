@@ -1,6 +1,7 @@
 //! The wire: messages, services and clients generated from `proto/`, whose comments are their documentation.
 
 pub mod fields;
+pub(crate) mod requests;
 pub mod stream;
 
 /// The generated code in the nesting that its own paths expect.

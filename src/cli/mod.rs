@@ -20,6 +20,7 @@ mod progress;
 mod refusal;
 pub mod serve;
 mod statement;
+pub mod statement_line;
 pub mod wait;
 
 use clap::{Parser, Subcommand};

@@ -10,7 +10,7 @@ use super::client::{Client, LARGEST_PAGE, incomplete_answer};
 use super::output::{self, grouped, words};
 use super::{CliError, instant};
 use crate::proto::{
-    Balance, CustomerTier, Entry, EntryKind, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
+    Balance, CustomerTier, Entry, EntryKind, EntryReason, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
     ListEntriesRequest, Pocket, Program,
 };
 
@@ -164,7 +164,7 @@ impl Reader {
                 }
             }
             let effective = instant::show_on_two_lines(entry.effective_at.as_ref(), &self.zone);
-            table.add_row([what, show_move(entry), effective, words(&entry.reason, "")]);
+            table.add_row([what, show_move(entry), effective, show_reason(entry)]);
         }
         let longest_id = entries.iter().map(|entry| entry.entry_id.len()).max().unwrap_or_default();
         output::keep_whole(&mut table, 0, longest_id);
@@ -181,6 +181,15 @@ fn title(entry: &Entry) -> String {
     let kind = EntryKind::try_from(entry.kind)
         .map_or_else(|unknown| format!("kind {}", unknown.0), |kind| words(kind.as_str_name(), "ENTRY_KIND_"));
     format!("#{} {kind}", entry.account_seq)
+}
+
+/// Why the entry was written: `referral referrer`.
+fn show_reason(entry: &Entry) -> String {
+    match EntryReason::try_from(entry.reason) {
+        Ok(reason) => words(reason.as_str_name(), "ENTRY_REASON_"),
+        // A reason that is newer than this program still has its number.
+        Err(unknown) => format!("reason {}", unknown.0),
+    }
 }
 
 /// How many points moved and, where it is not the plain grant, from where to where.

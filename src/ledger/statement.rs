@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Ledger;
 use super::store::statement::{Flow, Stretch, list_moves, read_activity_ids, read_notes, stretch_of, sum_flows};
-use crate::book::{Balance, Depth, Detail, Entry, EntryReason, Movement, Pocket, begin_snapshot, settle_in_memory};
+use crate::book::{Balance, Depth, Entry, begin_snapshot, settle_in_memory};
 use crate::clock::refuse_future_in;
 use crate::customers::{customer_not_found, find_account};
 use crate::error::{Error, Reason, Refusal};
@@ -145,48 +145,4 @@ async fn describe(
         Line { activity_id, note, author, is_written: place < written_count, entry }
     };
     Ok(entries.into_iter().enumerate().map(describe).collect())
-}
-
-/// What a move is, in words.
-#[must_use]
-pub fn words_for(entry: &Entry) -> &'static str {
-    match (&entry.detail, entry.reason) {
-        (Detail::PointsGranted { .. }, EntryReason::Purchase) => "Points for a purchase",
-        (Detail::PointsGranted { .. }, EntryReason::ReferralReferrer) => "Points for bringing a customer",
-        (Detail::PointsGranted { .. }, EntryReason::ReferralReferee) => "Points for coming by a referral",
-        (Detail::PointsGranted { .. }, EntryReason::Goodwill) => "Points as a gesture of goodwill",
-        (Detail::PointsGranted { .. }, EntryReason::Promotion) => "Points of a promotion",
-        (Detail::PointsGranted { .. }, EntryReason::Correction) => "Points to correct a mistake",
-        (Detail::PointsGranted { .. }, _) => "Points granted",
-        (Detail::PointsImported { .. }, _) => "Points taken over from another system",
-        (Detail::PointsVested { .. }, EntryReason::EventHappened) => {
-            "Points available: what they were granted for happened"
-        }
-        (Detail::PointsVested { .. }, _) => "Points available",
-        (Detail::VestingMissed { .. }, _) => "Points cancelled: what they were granted for did not happen in time",
-        (Detail::PointsExpired { .. }, _) => "Points expired",
-        (Detail::PointsRedeemed { .. }, _) => "Points redeemed",
-        (Detail::PointsHeld { .. }, _) => "Points set aside",
-        (Detail::PointsReleased { .. }, EntryReason::TimeReached) => "Points returned: the hold ended",
-        (Detail::PointsReleased { .. }, _) => "Points returned from a hold",
-        (Detail::PointsAdjusted { terms: Some(_), .. }, _) => "Points added by hand",
-        (Detail::PointsAdjusted { terms: None, .. }, _) => "Points taken by hand",
-        (Detail::EntryReversed { .. }, EntryReason::Refund) => "Points taken back for a refund",
-        (Detail::EntryReversed { .. }, _) => words_for_reversal(entry.movement),
-        (Detail::DebtIncurred { .. }, EntryReason::Refund) => "Points owed for a refund",
-        (Detail::DebtIncurred { .. }, _) => "Points owed for a reversal",
-        (Detail::DebtRepaid { .. }, _) => "Points used to pay what was owed",
-        _ => "Points moved",
-    }
-}
-
-fn words_for_reversal(movement: Option<Movement>) -> &'static str {
-    match movement.map(|movement| (movement.from, movement.to)) {
-        Some((Pocket::Redeemed, Pocket::Expired)) => "Redemption undone: the points had expired meanwhile",
-        Some((Pocket::Redeemed, _)) => "Points returned: a redemption was undone",
-        Some((Pocket::Expired, Pocket::Available)) => "Expired points reinstated",
-        Some((Pocket::Cancelled, Pocket::Expired)) => "Points taken by hand given back: they had expired meanwhile",
-        Some((Pocket::Cancelled, _)) => "Points taken by hand given back",
-        _ => "Points taken back: a grant was undone",
-    }
 }

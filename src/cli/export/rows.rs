@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::super::instant;
 use super::Format;
-use crate::proto::{Actor, Entry, EntryKind, Pocket};
+use crate::proto::{Actor, Entry, EntryKind, EntryReason, Pocket};
 
 /// The columns, in the order of [`cells`].
 const COLUMNS: [&str; 19] = [
@@ -70,6 +70,7 @@ pub(super) fn cells(entry: &Entry) -> Option<[Cell; COLUMNS.len()]> {
     let time = |at: Option<&prost_types::Timestamp>| Some(Cell::Text(instant::from_wire(at?)?.to_string()));
     let kind = EntryKind::try_from(entry.kind).map(|kind| kind.as_str_name());
     let actor = Actor::try_from(entry.actor).map(|actor| actor.as_str_name());
+    let reason = EntryReason::try_from(entry.reason).map(|reason| reason.as_str_name());
     let pocket = |pocket: i32| word(Pocket::try_from(pocket).map(|it| it.as_str_name()), "POCKET_", pocket);
     let (from, to, points) = entry.r#move.map_or((Cell::Absent, Cell::Absent, Cell::Absent), |it| {
         (pocket(it.from), pocket(it.to), Cell::Number(it.points))
@@ -89,7 +90,7 @@ pub(super) fn cells(entry: &Entry) -> Option<[Cell; COLUMNS.len()]> {
         to,
         points,
         word(actor, "ACTOR_", entry.actor),
-        text(&entry.reason),
+        word(reason, "ENTRY_REASON_", entry.reason),
         Cell::Number(entry.policy_version.into()),
         Cell::List(entry.cause_entry_ids.clone()),
         text(&entry.command_id),
@@ -185,7 +186,7 @@ mod tests {
             lots: Vec::new(),
             detail_json: r#"{"kind":"points_granted"}"#.to_owned(),
             actor: Actor::Rule.into(),
-            reason: "purchase".to_owned(),
+            reason: EntryReason::Purchase.into(),
             policy_version: 3,
             cause_entry_ids: vec!["e.1".to_owned(), "f.1".to_owned()],
             command_id: "c".to_owned(),

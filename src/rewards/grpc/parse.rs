@@ -2,10 +2,11 @@
 
 use crate::book::EntryReason;
 use crate::error::{Error, Fields};
-use crate::ids::{CustomerId, EntryId, IdempotencyKey, ProgramId};
+use crate::ids::{EntryId, IdempotencyKey};
 use crate::programs::points::grpc::{parse_optional_clawback, parse_own_expiry, parse_period, parse_vesting};
 use crate::proto;
 use crate::proto::fields::{parse_instant, parse_optional_instant};
+use crate::proto::requests::parse_customer;
 use crate::proto::{adjust_points_request, grant_reward_request, hold_points_request};
 use crate::rewards::commands::{
     AdjustPoints, Change, EndHold, Ending, GrantReward, HoldEnd, HoldPoints, RedeemPoints, ReverseEntry, Subject,
@@ -18,9 +19,8 @@ const MAX_NOTE: usize = 500;
 
 /// Whom a request is about.
 pub(super) fn parse_subject(fields: &mut Fields, program_id: String, customer_id: String) -> Option<Subject> {
-    let program_id = fields.take("program_id", ProgramId::try_from(program_id));
-    let customer_id = fields.take("customer_id", CustomerId::try_from(customer_id));
-    Some(Subject { program_id: program_id?, customer_id: customer_id? })
+    let (program_id, customer_id) = parse_customer(fields, program_id, customer_id)?;
+    Some(Subject { program_id, customer_id })
 }
 
 pub(super) fn parse_key(fields: &mut Fields, key: String) -> Option<IdempotencyKey> {
