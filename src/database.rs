@@ -34,7 +34,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most lookups that one statement answers.
-const MAX_GATHERED: usize = 256;
+const MAX_LOOKUPS: usize = 256;
 /// How many statements of lookups run at a time, for each kind of lookup: few, so that many lookups share one.
 const LOOKUP_WORKERS: usize = 2;
 /// How many connections the lookups share.
@@ -67,7 +67,8 @@ pub fn connect_lazily(options: &PgConnectOptions, connections: u32) -> PgPool {
     pool_options(connections).connect_lazy_with(by_key(options))
 }
 
-/// A pool for gathered lookups: its connections are used as they are, since a [`Gather`] asks again where one was dead.
+/// A pool for the lookups of a [`BatchReader`]. Its connections are used without a test, since the reader asks again
+/// where one was dead.
 #[must_use]
 pub fn connect_for_lookups(options: &PgConnectOptions) -> PgPool {
     pool_options(LOOKUP_CONNECTIONS).test_before_acquire(false).connect_lazy_with(by_key(options))
@@ -156,20 +157,20 @@ async fn newest_migration(connection: &mut PgConnection) -> Result<i64, sqlx::Er
 }
 
 /// Asks the database whether it lives, on a connection of its own: one that is busy is not away.
-pub struct Pulse {
+pub struct DatabaseProbe {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
 }
 
-impl Pulse {
-    /// A pulse that is taken when asked for.
+impl DatabaseProbe {
+    /// A probe that connects when it is first asked.
     #[must_use]
     pub const fn new(options: PgConnectOptions) -> Self {
         Self { options, connection: None }
     }
 
     /// Whether the database answers, within a bound.
-    pub async fn beats(&mut self) -> bool {
+    pub async fn is_reachable(&mut self) -> bool {
         matches!(tokio::time::timeout(ACQUIRE_TIMEOUT, self.ping()).await, Ok(Ok(())))
     }
 
@@ -187,7 +188,7 @@ impl Pulse {
 
 /// What can be done about a failed statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nature {
+pub enum FailureKind {
     /// Two transactions were in each other's way: try again.
     Conflict,
     /// Someone else holds a lock for long, or cancelled the statement: let the caller try again.
@@ -198,7 +199,7 @@ pub enum Nature {
     Other,
 }
 
-impl Nature {
+impl FailureKind {
     /// Tells failures apart by their SQLSTATE.
     #[must_use]
     pub fn of(error: &sqlx::Error) -> Self {
@@ -254,11 +255,11 @@ struct Lookup<K, V> {
 /// Lookups that come together in one statement. A lookup is answered by a statement that began after it was asked, so
 /// whoever reads after a write sees it.
 #[derive(Clone)]
-pub struct Gather<K, V> {
+pub struct BatchReader<K, V> {
     queue: mpsc::Sender<Lookup<K, V>>,
 }
 
-impl<K: Send + Sync + 'static, V: Send + 'static> Gather<K, V> {
+impl<K: Send + Sync + 'static, V: Send + 'static> BatchReader<K, V> {
     /// Starts a few tasks, each of which takes whatever waits.
     #[must_use]
     pub fn open(pool: &PgPool, fetch: &Fetch<K, V>) -> Self {
@@ -294,7 +295,7 @@ async fn answer_lookups<K: Send + Sync + 'static, V: Send + 'static>(
 ) {
     loop {
         let mut lookups = Vec::new();
-        if waiting.lock().await.recv_many(&mut lookups, MAX_GATHERED).await == 0 {
+        if waiting.lock().await.recv_many(&mut lookups, MAX_LOOKUPS).await == 0 {
             return;
         }
         let span = tracing::info_span!(parent: None, "read.batch", size = lookups.len());
@@ -341,5 +342,5 @@ async fn fetch_surely<K, V>(pool: &PgPool, fetch: &Fetch<K, V>, keys: &Arc<[K]>)
 
 /// Whether a connection turned out to be dead, and not the whole database.
 fn was_dead(error: &sqlx::Error) -> bool {
-    Nature::of(error) == Nature::Away && !matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
+    FailureKind::of(error) == FailureKind::Away && !matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
 }

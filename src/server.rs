@@ -1,4 +1,4 @@
-//! The service put together: shelves, use cases, manners. [`run`] serves on a listener until it is told to stop.
+//! The service put together: states, use cases, manners. [`run`] serves on a listener until it is told to stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +16,18 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::activities::Activities;
-use crate::activities::store::ActivityShelf;
+use crate::activities::store::ActivitiesState;
 use crate::benefits::Benefits;
-use crate::book::{Book, House, Shelves, settle_dues};
+use crate::book::{Book, House, States, keep_applying_dues};
 use crate::clock::Clock;
 use crate::customers::Customers;
-use crate::customers::store::CustomerShelf;
-use crate::database::{Pulse, by_scan, connect_for_lookups, connect_lazily};
+use crate::customers::store::CustomersState;
+use crate::database::{DatabaseProbe, by_scan, connect_for_lookups, connect_lazily};
 use crate::imports::Imports;
 use crate::ledger::Ledger;
 use crate::liability::{Liability, keep_summing_up};
 use crate::programs::Programs;
-use crate::programs::store::{Catalogue, ProgramShelf};
+use crate::programs::store::{Catalogue, ProgramsState};
 use crate::proto::activity_service_server::ActivityServiceServer;
 use crate::proto::benefit_service_server::BenefitServiceServer;
 use crate::proto::customer_service_server::CustomerServiceServer;
@@ -40,12 +40,12 @@ use crate::proto::reward_service_server::RewardServiceServer;
 use crate::proto::tier_service_server::TierServiceServer;
 use crate::proto::{self};
 use crate::referrals::Referrals;
-use crate::referrals::store::{PurchaseShelf, ReferralShelf};
+use crate::referrals::store::{PurchasesState, ReferralsState};
 use crate::rewards::Rewards;
-use crate::rewards::store::RewardShelf;
+use crate::rewards::store::PointsState;
 use crate::telemetry::RpcLayer;
 use crate::tiers::Tiers;
-use crate::tiers::store::StandingShelf;
+use crate::tiers::store::StandingsState;
 
 /// The largest message that is taken, in bytes.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -64,7 +64,7 @@ pub struct Settings {
     /// How many batches are written at a time, each on its own connection.
     pub lanes: usize,
     /// How often accounts that nobody touches are looked through for what is due; never, if absent.
-    pub settle_every: Option<Duration>,
+    pub apply_dues_every: Option<Duration>,
     /// How often the liability of programs is summed up; never, if absent.
     pub sum_up_every: Option<Duration>,
     /// How many connections reads share.
@@ -73,19 +73,19 @@ pub struct Settings {
     pub clock: Clock,
 }
 
-/// Makes the empty shelves of a batch. Their order decides between dues of one instant.
+/// Makes the empty states of a batch. Their order decides between dues of one instant.
 #[must_use]
 pub fn house(catalogue: &Catalogue) -> House {
     let catalogue = catalogue.clone();
     Arc::new(move || {
-        Shelves::new(vec![
-            Box::new(ProgramShelf::new(catalogue.clone())),
-            Box::<CustomerShelf>::default(),
-            Box::<ReferralShelf>::default(),
-            Box::<StandingShelf>::default(),
-            Box::<RewardShelf>::default(),
-            Box::<ActivityShelf>::default(),
-            Box::<PurchaseShelf>::default(),
+        States::new(vec![
+            Box::new(ProgramsState::new(catalogue.clone())),
+            Box::<CustomersState>::default(),
+            Box::<ReferralsState>::default(),
+            Box::<StandingsState>::default(),
+            Box::<PointsState>::default(),
+            Box::<ActivitiesState>::default(),
+            Box::<PurchasesState>::default(),
         ])
     })
 }
@@ -124,7 +124,7 @@ pub async fn run(
         .add_service(reflection().build_v1alpha()?);
     // Said before the first call can ask.
     report(&health, ServingStatus::NotServing).await;
-    let watch = tokio::spawn(watch_database(Pulse::new(settings.database.clone()), health.clone()));
+    let watch = tokio::spawn(watch_database(DatabaseProbe::new(settings.database.clone()), health.clone()));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     // Set here, since the server's own settings do not reach connections of a listener that it is given: an answer
@@ -168,11 +168,11 @@ struct Background(Vec<JoinHandle<()>>);
 impl Background {
     fn start(settings: &Settings, book: &Book, pool: &PgPool, house: &House) -> Self {
         let clock = || settings.clock.clone();
-        let settle = |every| tokio::spawn(settle_dues(pool.clone(), book.clone(), clock(), every));
+        let apply_dues = |every| tokio::spawn(keep_applying_dues(pool.clone(), book.clone(), clock(), every));
         let sum_up = |every| {
             tokio::spawn(keep_summing_up(by_scan(&settings.database), pool.clone(), house.clone(), clock(), every))
         };
-        Self(settings.settle_every.map(settle).into_iter().chain(settings.sum_up_every.map(sum_up)).collect())
+        Self(settings.apply_dues_every.map(apply_dues).into_iter().chain(settings.sum_up_every.map(sum_up)).collect())
     }
 }
 
@@ -247,10 +247,10 @@ async fn end_watches(health: &HealthReporter) {
 }
 
 /// Keeps health at what the database's state is.
-async fn watch_database(mut pulse: Pulse, health: HealthReporter) {
+async fn watch_database(mut probe: DatabaseProbe, health: HealthReporter) {
     let mut was_reachable = None;
     loop {
-        let reachable = pulse.beats().await;
+        let reachable = probe.is_reachable().await;
         if was_reachable != Some(reachable) {
             let status = if reachable { ServingStatus::Serving } else { ServingStatus::NotServing };
             report(&health, status).await;

@@ -1,4 +1,4 @@
-//! The SQL of activities, and their shelf.
+//! The SQL of activities, and their state.
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -6,7 +6,7 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::book::{Defect, Earlier, Entry, Scope, Shelf};
+use crate::book::{Defect, Earlier, Entry, Scope, State};
 use crate::database::Traced as _;
 use crate::ids::{AccountId, ActivityId, EntryId};
 
@@ -29,16 +29,16 @@ pub struct ActivityRow {
 
 /// The activities that a batch accepted: a source of record, only ever added to.
 #[derive(Default)]
-pub struct ActivityShelf(Vec<ActivityRow>);
+pub struct ActivitiesState(Vec<ActivityRow>);
 
-impl ActivityShelf {
+impl ActivitiesState {
     /// Adds an accepted activity.
     pub fn add(&mut self, row: ActivityRow) {
         self.0.push(row);
     }
 }
 
-impl Shelf for ActivityShelf {
+impl State for ActivitiesState {
     fn load<'a>(
         &'a mut self,
         _connection: &'a mut PgConnection,

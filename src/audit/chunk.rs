@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::book::store::scan;
-use crate::book::{Account, House, Shelves};
+use crate::book::{Account, House, States};
 use crate::ids::AccountId;
 
 /// The most accounts whose rows are held at a time, and how many entries they may have together; an account with more
@@ -18,9 +18,9 @@ pub(super) struct Chunk {
     pub(super) after: AccountId,
     pub(super) up_to: AccountId,
     pub(super) heads: BTreeMap<AccountId, Account>,
-    pub(super) shelves: Shelves,
+    pub(super) states: States,
     /// Accounts whose rows were read by themselves, because those of the chunk could not be.
-    pub(super) apart: BTreeMap<AccountId, Shelves>,
+    pub(super) apart: BTreeMap<AccountId, States>,
     /// Accounts whose rows or heads cannot be understood, and why.
     pub(super) unreadable: BTreeMap<AccountId, String>,
 }
@@ -55,12 +55,12 @@ impl Chunk {
                 Err(error) => drop(unreadable.insert(account_id, error.to_string())),
             }
         }
-        let mut shelves = house().into_projections();
+        let mut states = house().into_projections();
         let mut apart = BTreeMap::new();
-        match shelves.load_whole(connection, &ids).await {
+        match states.load_whole(connection, &ids).await {
             Ok(()) => {}
             Err(error) if is_unreadable(&error) => {
-                shelves = house().into_projections();
+                states = house().into_projections();
                 for account_id in ids {
                     let mut own = house().into_projections();
                     match own.load_whole(connection, &[account_id]).await {
@@ -74,7 +74,7 @@ impl Chunk {
             }
             Err(error) => return Err(error),
         }
-        Ok(Self { after, up_to, heads, shelves, apart, unreadable })
+        Ok(Self { after, up_to, heads, states, apart, unreadable })
     }
 }
 

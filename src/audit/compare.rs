@@ -4,11 +4,11 @@ use std::cmp::Ordering;
 
 use super::notes::{Accepted, StoredActivity};
 use crate::activities;
-use crate::book::{Account, Cell, Row, Shelves};
+use crate::book::{Account, Cell, Row, States};
 use crate::ids::{AccountId, ActivityId};
 
 /// Tells every row of an account that differs, is missing, or should not be there.
-pub(super) fn compare_rows(account_id: AccountId, folded: &Shelves, stored: &Shelves, differ: &mut dyn FnMut(String)) {
+pub(super) fn compare_rows(account_id: AccountId, folded: &States, stored: &States, differ: &mut dyn FnMut(String)) {
     // Both hold the same states in the same order.
     for (folded, stored) in folded.rows(account_id).zip(stored.rows(account_id)) {
         let (mut folded, mut stored) = (folded.peekable(), stored.peekable());

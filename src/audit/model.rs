@@ -9,7 +9,7 @@ use super::compare::{compare_heads, compare_rows};
 use super::notes::{Accepted, Notes};
 use crate::book::entry::HASH_VERSION;
 use crate::book::store::scan::ScannedEntry;
-use crate::book::{Account, AccountKind, Detail, Entry, Shelves};
+use crate::book::{Account, AccountKind, Detail, Entry, States};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// How many keys of an account are remembered. For an account with more, the database is asked.
@@ -55,7 +55,7 @@ pub(super) struct Check {
     /// The account's head as the entries say it is. None before the first entry.
     account: Option<Account>,
     /// The account's rows as the entries say they are.
-    shelves: Shelves,
+    states: States,
     /// Whether every entry up to here could be applied. After one that could not, no further one is.
     can_apply: bool,
     /// Whether no entry up to here is damaged.
@@ -63,8 +63,8 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// Begins before the first entry; `shelves` hold nothing.
-    pub(super) fn new(account_id: AccountId, shelves: Shelves) -> Self {
+    /// Begins before the first entry; `states` hold nothing.
+    pub(super) fn new(account_id: AccountId, states: States) -> Self {
         Self {
             account_id,
             last_seq: 0,
@@ -73,7 +73,7 @@ impl Check {
             command: None,
             keys: HashSet::new(),
             account: None,
-            shelves,
+            states,
             can_apply: true,
             is_sound: true,
         }
@@ -242,13 +242,13 @@ impl Check {
         });
         account.apply(entry).map_err(|error| format!("entry {}: {error}", entry.id))?;
         let is_conserved = account.balance.is_conserved();
-        self.shelves.apply(entry).map_err(|defect| defect.to_string())?;
+        self.states.apply(entry).map_err(|defect| defect.to_string())?;
         if is_conserved { Ok(()) } else { Err(format!("entry {}: points are not conserved", entry.id)) }
     }
 
     /// After the last entry: compares what the entries say with what is stored of the account. Returns whether they
     /// differ.
-    pub(super) fn finish(mut self, head: Option<&Account>, stored: &Shelves, found: &mut Found<'_>) -> bool {
+    pub(super) fn finish(mut self, head: Option<&Account>, stored: &States, found: &mut Found<'_>) -> bool {
         let account_id = self.account_id;
         if let Some(head) = head.filter(|head| head.head > self.last_seq) {
             self.tell_missing(found, self.last_seq.saturating_add(1), head.head);
@@ -260,23 +260,23 @@ impl Check {
                 found(Difference { account_id, kind: DifferenceKind::Projection, what });
             };
             if let Some(account) = &mut self.account {
-                account.next_due_at = self.shelves.next_due(account_id);
+                account.next_due_at = self.states.next_due(account_id);
             }
             compare_heads(account_id, self.account.as_ref(), head, &mut projection);
             // Rows are read by heads. Rows of an account without a head are looked for at the end of the audit.
             if head.is_some() {
-                compare_rows(account_id, &self.shelves, stored, &mut projection);
+                compare_rows(account_id, &self.states, stored, &mut projection);
             }
         }
         differs
     }
 
     /// After the last entry: the account and its rows, if no entry is missing or damaged.
-    pub(super) fn into_folded(mut self) -> Option<(Option<Account>, Shelves)> {
+    pub(super) fn into_folded(mut self) -> Option<(Option<Account>, States)> {
         if let Some(account) = &mut self.account {
-            account.next_due_at = self.shelves.next_due(self.account_id);
+            account.next_due_at = self.states.next_due(self.account_id);
         }
-        (self.can_apply && self.is_sound).then_some((self.account, self.shelves))
+        (self.can_apply && self.is_sound).then_some((self.account, self.states))
     }
 }
 

@@ -48,15 +48,15 @@ impl Repairer {
             // A head beyond the last entry says that entries are gone. A new head would hide that.
             account.as_ref().map_or(0, |account| account.head) >= head
         });
-        let Some((account, mut shelves)) = folded else {
+        let Some((account, mut states)) = folded else {
             transaction.rollback().traced("ROLLBACK").await?;
             return Ok(false);
         };
-        shelves.delete_rows(&mut transaction, account_id).await?;
+        states.delete_rows(&mut transaction, account_id).await?;
         match account {
             Some(account) => {
                 scan::restore_account(&mut transaction, &account).await?;
-                shelves.write(&mut transaction).await?;
+                states.write(&mut transaction).await?;
             }
             None => scan::delete_account(&mut transaction, account_id).await?,
         }

@@ -67,7 +67,7 @@ impl Report<'_> {
             return Some((account_id, 1));
         }
         let mut differences = 0;
-        let stored = chunk.apart.get(&account_id).unwrap_or(&chunk.shelves);
+        let stored = chunk.apart.get(&account_id).unwrap_or(&chunk.states);
         let differs = check.finish(chunk.heads.get(&account_id), stored, &mut |difference| {
             if difference.kind == DifferenceKind::Projection {
                 differences += 1;

@@ -9,7 +9,7 @@ use super::account::{Account, Balance};
 use super::detail::Detail;
 use super::entry::{Actor, EntryReason, Key, Movement};
 use super::lane::Job;
-use super::shelf::{Shelf, Shelves};
+use super::state::{State, States};
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId, ReferralCode};
 
@@ -88,18 +88,18 @@ pub trait Command: Send + Sync {
     /// Its idempotency key, unless it is naturally idempotent.
     fn key(&self) -> Option<CommandKey>;
 
-    /// The shelves that its decision reads or that its entries change.
-    fn shelves(&self) -> Vec<TypeId>;
+    /// The states that its decision reads or that its entries change.
+    fn states(&self) -> Vec<TypeId>;
 
     /// Accounts that it touches without a name of theirs.
     fn accounts(&self) -> Vec<AccountId> {
         Vec::new()
     }
 
-    /// Tells shelves what it needs of that which is only loaded on demand.
+    /// Tells states what it needs of that which is only loaded on demand.
     ///
     /// # Errors
-    /// [`Defect`] if the house lacks a shelf.
+    /// [`Defect`] if the house lacks a state.
     fn ask(&self, _asking: &mut Asking<'_>) -> Result<(), Defect> {
         Ok(())
     }
@@ -112,8 +112,8 @@ pub trait Command: Send + Sync {
     /// Decides, from what is loaded alone. A decision that is halted leaves no trace.
     ///
     /// # Errors
-    /// [`Halt`]: a refusal, or something the batch must see to.
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt>;
+    /// [`DecisionError`]: a refusal, or something the batch must see to.
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError>;
 }
 
 /// Something that contradicts the book's own rules: a bug or a damaged database, never the caller's doing.
@@ -130,24 +130,24 @@ impl Defect {
 
 /// Why a decision did not come to its end.
 #[derive(Debug)]
-pub enum Halt {
+pub enum DecisionError {
     /// State or rules refuse the command.
     Refused(Refusal),
     /// The command turned out to touch more than this batch locked or read; it waits for the next.
-    OutOfReach,
-    /// More is due than one batch settles; it waits for the next.
-    Unsettled,
+    NotLoaded,
+    /// More is due than one batch applies; it waits for the next.
+    DuesRemain,
     /// A bug.
     Defect(Defect),
 }
 
-impl From<Refusal> for Halt {
+impl From<Refusal> for DecisionError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<Defect> for Halt {
+impl From<Defect> for DecisionError {
     fn from(defect: Defect) -> Self {
         Self::Defect(defect)
     }
@@ -160,7 +160,7 @@ pub(super) fn overflow() -> Refusal {
 
 /// What a decision puts on the ledger, before the book gives it its place there.
 #[derive(Clone, Debug)]
-pub struct Post {
+pub struct NewEntry {
     /// What happened.
     pub detail: Detail,
     /// The points that move.
@@ -175,13 +175,13 @@ pub struct Post {
     pub causes: Vec<EntryId>,
 }
 
-/// Adds a source row to a shelf once the decision is accepted.
-pub(super) type Record = Box<dyn FnOnce(&mut Shelves) -> Result<(), Defect> + Send>;
+/// Adds a source row to a state once the decision is accepted.
+pub(super) type Record = Box<dyn FnOnce(&mut States) -> Result<(), Defect> + Send>;
 
-/// What a command may ask shelves for, before they are loaded.
+/// What a command may ask states for, before they are loaded.
 pub struct Asking<'a> {
     pub(super) names: &'a BTreeMap<Name, AccountId>,
-    pub(super) shelves: &'a mut Shelves,
+    pub(super) states: &'a mut States,
 }
 
 impl Asking<'_> {
@@ -191,12 +191,12 @@ impl Asking<'_> {
         self.names.get(name).copied()
     }
 
-    /// A capability's shelf, to ask for rows.
+    /// A capability's state, to ask for rows.
     ///
     /// # Errors
-    /// [`Defect`] if the house has no such shelf.
-    pub fn shelf<S: Shelf>(&mut self) -> Result<&mut S, Defect> {
-        self.shelves.get_mut()
+    /// [`Defect`] if the house has no such state.
+    pub fn state<S: State>(&mut self) -> Result<&mut S, Defect> {
+        self.states.get_mut()
     }
 }
 
@@ -204,7 +204,7 @@ impl Asking<'_> {
 pub struct View<'a> {
     pub(super) names: &'a BTreeMap<Name, AccountId>,
     pub(super) accounts: &'a BTreeMap<AccountId, Account>,
-    pub(super) shelves: &'a Shelves,
+    pub(super) states: &'a States,
 }
 
 /// A decision under way: it looks at what is loaded and collects what shall be written.
@@ -213,14 +213,14 @@ pub struct Decision<'a> {
     job: &'a Job,
     at: Timestamp,
     now: Timestamp,
-    pub(super) posts: Vec<(EntryId, Post)>,
+    pub(super) new_entries: Vec<(EntryId, NewEntry)>,
     pub(super) records: Vec<Record>,
     pub(super) taken: Vec<Name>,
 }
 
 impl<'a> Decision<'a> {
     pub(super) const fn new(view: View<'a>, job: &'a Job, at: Timestamp, now: Timestamp) -> Self {
-        Self { view, job, at, now, posts: Vec::new(), records: Vec::new(), taken: Vec::new() }
+        Self { view, job, at, now, new_entries: Vec::new(), records: Vec::new(), taken: Vec::new() }
     }
 
     /// The instant the command runs at: the present, or history's.
@@ -239,8 +239,8 @@ impl<'a> Decision<'a> {
     /// neighbours in the batch do not see what may never be.
     ///
     /// # Errors
-    /// [`Halt::OutOfReach`] if it belongs to an account that is not locked.
-    pub fn find(&self, name: &Name) -> Result<Option<&'a Account>, Halt> {
+    /// [`DecisionError::NotLoaded`] if it belongs to an account that is not locked.
+    pub fn find(&self, name: &Name) -> Result<Option<&'a Account>, DecisionError> {
         let Some(account_id) = self.view.names.get(name) else { return Ok(None) };
         let account = self.account(*account_id)?;
         let opens = |name_use: &NameUse| matches!(name_use, NameUse::FindOrOpen(opened) if opened == name);
@@ -250,19 +250,19 @@ impl<'a> Decision<'a> {
     /// A locked account, as it is before this decision's own entries.
     ///
     /// # Errors
-    /// [`Halt::OutOfReach`] if it is not locked.
-    pub fn account(&self, account_id: AccountId) -> Result<&'a Account, Halt> {
-        self.view.accounts.get(&account_id).ok_or(Halt::OutOfReach)
+    /// [`DecisionError::NotLoaded`] if it is not locked.
+    pub fn account(&self, account_id: AccountId) -> Result<&'a Account, DecisionError> {
+        self.view.accounts.get(&account_id).ok_or(DecisionError::NotLoaded)
     }
 
     /// Where an account's points are, this decision's own entries included.
     ///
     /// # Errors
-    /// [`Halt::OutOfReach`] if the account is not locked; a refusal if it cannot count so many.
-    pub fn balance(&self, account_id: AccountId) -> Result<Balance, Halt> {
+    /// [`DecisionError::NotLoaded`] if the account is not locked; a refusal if it cannot count so many.
+    pub fn balance(&self, account_id: AccountId) -> Result<Balance, DecisionError> {
         let mut balance = self.account(account_id)?.balance;
-        let own = self.posts.iter().filter(|(id, _)| id.account_id == account_id);
-        for movement in own.filter_map(|(_, post)| post.movement) {
+        let own = self.new_entries.iter().filter(|(id, _)| id.account_id == account_id);
+        for movement in own.filter_map(|(_, new_entry)| new_entry.movement) {
             balance.make(movement).map_err(|_| overflow())?;
         }
         Ok(balance)
@@ -271,18 +271,18 @@ impl<'a> Decision<'a> {
     /// A capability's rows.
     ///
     /// # Errors
-    /// [`Halt::Defect`] if the house has no such shelf.
-    pub fn shelf<S: Shelf>(&self) -> Result<&'a S, Halt> {
-        Ok(self.view.shelves.get()?)
+    /// [`DecisionError::Defect`] if the house has no such state.
+    pub fn state<S: State>(&self) -> Result<&'a S, DecisionError> {
+        Ok(self.view.states.get()?)
     }
 
     /// The id that the next entry of an account will get, so that entries may point at each other.
     ///
     /// # Errors
-    /// [`Halt::OutOfReach`] if the account is not locked.
-    pub fn next_entry_id(&self, account_id: AccountId) -> Result<EntryId, Halt> {
+    /// [`DecisionError::NotLoaded`] if the account is not locked.
+    pub fn next_entry_id(&self, account_id: AccountId) -> Result<EntryId, DecisionError> {
         let mut id = self.account(account_id)?.next_entry_id();
-        if let Some((last, _)) = self.posts.iter().rev().find(|(posted, _)| posted.account_id == account_id) {
+        if let Some((last, _)) = self.new_entries.iter().rev().find(|(posted, _)| posted.account_id == account_id) {
             id.account_seq = last.account_seq.saturating_add(1);
         }
         Ok(id)
@@ -291,17 +291,17 @@ impl<'a> Decision<'a> {
     /// Puts an entry on an account.
     ///
     /// # Errors
-    /// [`Halt::OutOfReach`] if the account is not locked.
-    pub fn post(&mut self, account_id: AccountId, post: Post) -> Result<EntryId, Halt> {
+    /// [`DecisionError::NotLoaded`] if the account is not locked.
+    pub fn post(&mut self, account_id: AccountId, new_entry: NewEntry) -> Result<EntryId, DecisionError> {
         let id = self.next_entry_id(account_id)?;
-        self.posts.push((id, post));
+        self.new_entries.push((id, new_entry));
         Ok(id)
     }
 
     /// Adds a row of a source of record, such as a dossier, together with the entries.
-    pub fn keep<S: Shelf>(&mut self, record: impl FnOnce(&mut S) + Send + 'static) {
-        self.records.push(Box::new(move |shelves| {
-            record(shelves.get_mut()?);
+    pub fn keep<S: State>(&mut self, record: impl FnOnce(&mut S) + Send + 'static) {
+        self.records.push(Box::new(move |states| {
+            record(states.get_mut()?);
             Ok(())
         }));
     }

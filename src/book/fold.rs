@@ -7,10 +7,10 @@ use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::account::{Account, AccountKind};
-use super::command::{Defect, Post};
+use super::command::{Defect, NewEntry};
 use super::detail::Detail;
 use super::entry::Entry;
-use super::shelf::{Depth, Scope, Settlement, Shelves};
+use super::state::{Depth, NextDue, Scope, States};
 use super::store;
 use crate::database::Traced as _;
 use crate::ids::{AccountId, ProgramId};
@@ -20,17 +20,17 @@ pub struct Folded {
     /// The head and the balance.
     pub account: Account,
     /// Every capability's rows of this account.
-    pub shelves: Shelves,
-    /// What [`settle`](Self::settle) has done in memory.
-    pub settled: Vec<Entry>,
+    pub states: States,
+    /// What [`apply_dues`](Self::apply_dues) has done in memory.
+    pub applied_dues: Vec<Entry>,
 }
 
 impl Folded {
-    /// Takes an account's entries, in order and from the first, into empty shelves.
+    /// Takes an account's entries, in order and from the first, into empty states.
     ///
     /// # Errors
     /// [`Defect`] if the entries contradict each other.
-    pub fn from_entries(entries: &[Entry], mut shelves: Shelves) -> Result<Option<Self>, Defect> {
+    pub fn from_entries(entries: &[Entry], mut states: States) -> Result<Option<Self>, Defect> {
         let Some(first) = entries.first() else { return Ok(None) };
         let kind = match first.detail {
             Detail::ProgramApplied { .. } => AccountKind::Program,
@@ -42,10 +42,10 @@ impl Folded {
                 return Err(Defect::new(format!("entry {} is missing", account.next_entry_id())));
             }
             account.apply(entry).map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
-            shelves.apply(entry)?;
+            states.apply(entry)?;
         }
-        account.next_due_at = shelves.next_due(account.account_id);
-        Ok(Some(Self { account, shelves, settled: Vec::new() }))
+        account.next_due_at = states.next_due(account.account_id);
+        Ok(Some(Self { account, states, applied_dues: Vec::new() }))
     }
 
     /// Writes the account and its rows into tables that have none of it: a rebuilding.
@@ -54,7 +54,7 @@ impl Folded {
     /// If a statement fails, as it does where the rows are there already.
     pub async fn write(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         store::accounts::insert_accounts(connection, std::iter::once(&self.account)).await?;
-        self.shelves.write(connection).await
+        self.states.write(connection).await
     }
 
     /// Does in memory whatever time alone does to the account by `until`: what the book would write if it were
@@ -62,39 +62,39 @@ impl Folded {
     ///
     /// # Errors
     /// [`Defect`] if a due contradicts the entries.
-    pub fn settle(&mut self, until: Timestamp) -> Result<(), Defect> {
+    pub fn apply_dues(&mut self, until: Timestamp) -> Result<(), Defect> {
         loop {
-            let (due_at, posts) = match self.shelves.next_settlement(&self.account, until) {
-                Settlement::Posts(due_at, posts) => (due_at, posts),
-                Settlement::None => return Ok(()),
-                Settlement::Unread => return Err(Defect::new("a due was not read")),
+            let (due_at, new_entries) = match self.states.next_due_entries(&self.account, until) {
+                NextDue::Entries(due_at, new_entries) => (due_at, new_entries),
+                NextDue::Nothing => return Ok(()),
+                NextDue::NotLoaded => return Err(Defect::new("a due was not read")),
             };
-            for post in posts {
-                self.take(due_at, post)?;
+            for new_entry in new_entries {
+                self.take(due_at, new_entry)?;
             }
         }
     }
 
-    fn take(&mut self, due_at: Timestamp, post: Post) -> Result<(), Defect> {
+    fn take(&mut self, due_at: Timestamp, new_entry: NewEntry) -> Result<(), Defect> {
         let effective_at = self.account.time_at(due_at);
         let entry = Entry {
             id: self.account.next_entry_id(),
             program_id: self.account.program_id.clone(),
-            detail: post.detail,
-            movement: post.movement,
+            detail: new_entry.detail,
+            movement: new_entry.movement,
             command_id: Uuid::nil(),
             key: None,
-            actor: post.actor,
-            reason: post.reason,
-            policy_version: post.policy_version,
-            causes: post.causes,
+            actor: new_entry.actor,
+            reason: new_entry.reason,
+            policy_version: new_entry.policy_version,
+            causes: new_entry.causes,
             trace_id: [0; 16],
             effective_at,
             recorded_at: effective_at,
         };
         self.account.apply(&entry).map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
-        self.shelves.apply(&entry)?;
-        self.settled.push(entry);
+        self.states.apply(&entry)?;
+        self.applied_dues.push(entry);
         Ok(())
     }
 }
@@ -107,17 +107,17 @@ pub async fn fold(
     connection: &mut PgConnection,
     account_id: AccountId,
     as_of: Timestamp,
-    shelves: Shelves,
+    states: States,
 ) -> Result<Option<Folded>, sqlx::Error> {
     let entries = store::read_entries_until(connection, account_id, as_of).await?;
-    let fold_and_settle = || {
-        let mut folded = Folded::from_entries(&entries, shelves)?;
+    let fold_and_apply_dues = || {
+        let mut folded = Folded::from_entries(&entries, states)?;
         if let Some(folded) = &mut folded {
-            folded.settle(as_of)?;
+            folded.apply_dues(as_of)?;
         }
         Ok(folded)
     };
-    fold_and_settle().map_err(|defect: Defect| sqlx::Error::Decode(Box::new(defect)))
+    fold_and_apply_dues().map_err(|defect: Defect| sqlx::Error::Decode(Box::new(defect)))
 }
 
 /// Accounts as they are at `until`, from their projections, with everything that is due by then done in memory. They are
@@ -125,45 +125,45 @@ pub async fn fold(
 ///
 /// # Errors
 /// If the database cannot be read, or a due contradicts the rows.
-pub async fn settle_in_memory(
+pub async fn apply_dues_in_memory(
     snapshot: &mut PgConnection,
     accounts: &[AccountId],
     until: Timestamp,
     depth: Depth,
-    mut shelves: Shelves,
-) -> Result<(Vec<Account>, Shelves, Vec<Entry>), sqlx::Error> {
+    mut states: States,
+) -> Result<(Vec<Account>, States, Vec<Entry>), sqlx::Error> {
     let read = store::accounts::read_accounts(snapshot, accounts).await?;
     let programs: BTreeSet<ProgramId> = read.iter().map(|account| account.program_id.clone()).collect();
     let accounts: Vec<AccountId> = read.iter().map(|account| account.account_id).collect();
     let programs = programs.into_iter().collect();
     let scope = Scope { due: accounts.clone(), accounts, programs, latest: until, depth };
-    shelves.load(snapshot, None, &scope).await?;
-    let (mut settled, mut entries) = (Vec::with_capacity(read.len()), Vec::new());
+    states.load(snapshot, None, &scope).await?;
+    let (mut applied, mut entries) = (Vec::with_capacity(read.len()), Vec::new());
     for account in read {
-        let mut folded = Folded { account, shelves, settled: Vec::new() };
-        folded.settle(until).map_err(|defect| sqlx::Error::Decode(Box::new(defect)))?;
-        shelves = folded.shelves;
-        settled.push(folded.account);
-        entries.extend(folded.settled);
+        let mut folded = Folded { account, states, applied_dues: Vec::new() };
+        folded.apply_dues(until).map_err(|defect| sqlx::Error::Decode(Box::new(defect)))?;
+        states = folded.states;
+        applied.push(folded.account);
+        entries.extend(folded.applied_dues);
     }
-    Ok((settled, shelves, entries))
+    Ok((applied, states, entries))
 }
 
-/// One account as it is at `until`, as [`settle_in_memory`] gives it. None if it has no entries.
+/// One account as it is at `until`, as [`apply_dues_in_memory`] gives it. None if it has no entries.
 ///
 /// # Errors
 /// If the database cannot be read, or a due contradicts the rows.
-pub async fn settled(
+pub async fn read_with_dues(
     connection: &mut PgConnection,
     account_id: AccountId,
     until: Timestamp,
-    shelves: Shelves,
+    states: States,
 ) -> Result<Option<Folded>, sqlx::Error> {
     let mut snapshot = begin_snapshot(connection).await?;
-    let (mut accounts, shelves, settled) =
-        settle_in_memory(&mut snapshot, &[account_id], until, Depth::Due, shelves).await?;
+    let (mut accounts, states, applied_dues) =
+        apply_dues_in_memory(&mut snapshot, &[account_id], until, Depth::Due, states).await?;
     snapshot.commit().traced("COMMIT").await?;
-    Ok(accounts.pop().map(|account| Folded { account, shelves, settled }))
+    Ok(accounts.pop().map(|account| Folded { account, states, applied_dues }))
 }
 
 /// A transaction in which all statements see one moment.

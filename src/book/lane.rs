@@ -16,9 +16,9 @@ use uuid::Uuid;
 use super::Written;
 use super::batch::{self, Failure, Verdict};
 use super::command::{Command, CommandKey, Defect, NameUse};
-use super::shelf::Shelves;
+use super::state::States;
 use crate::clock::Clock;
-use crate::database::Nature;
+use crate::database::FailureKind;
 use crate::error::Error;
 use crate::telemetry;
 
@@ -37,8 +37,8 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a new connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Makes the empty shelves of one batch.
-pub type House = Arc<dyn Fn() -> Shelves + Send + Sync>;
+/// Makes the empty states of one batch.
+pub type House = Arc<dyn Fn() -> States + Send + Sync>;
 
 /// A command in the queue of a lane.
 pub(super) struct Job {
@@ -136,7 +136,7 @@ impl Lane {
                             Verdict::Written(written) => job.answer(Ok(written)),
                             Verdict::Refused(error) => job.answer(Err(error)),
                             Verdict::Postponed => postponed.extend(postpone(job)),
-                            Verdict::Unsettled => postponed.push(job),
+                            Verdict::DuesRemain => postponed.push(job),
                         }
                     }
                 }
@@ -175,12 +175,12 @@ impl Lane {
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::Database(sqlx::Error::PoolTimedOut),
             };
-            match failure.nature() {
-                Nature::Conflict if conflicts < MAX_CONFLICTS => {
+            match failure.kind() {
+                FailureKind::Conflict if conflicts < MAX_CONFLICTS => {
                     conflicts += 1;
                     pause(Duration::from_millis(1) * 2_u32.pow(conflicts)).await;
                 }
-                Nature::Away => {
+                FailureKind::Away => {
                     self.connection = None;
                     if reconnects == MAX_RECONNECTS {
                         tracing::warn!(%failure, "the database is away");
@@ -189,7 +189,7 @@ impl Lane {
                     reconnects += 1;
                     pause(Duration::from_millis(20) * 4_u32.pow(reconnects)).await;
                 }
-                Nature::Conflict | Nature::Busy | Nature::Other => return Err(Outcome::Failed(failure)),
+                FailureKind::Conflict | FailureKind::Busy | FailureKind::Other => return Err(Outcome::Failed(failure)),
             }
         }
     }
@@ -229,18 +229,18 @@ enum Outcome {
 }
 
 impl Failure {
-    fn nature(&self) -> Nature {
+    fn kind(&self) -> FailureKind {
         match self {
-            Self::Database(error) => Nature::of(error),
-            Self::Defect(_) => Nature::Other,
+            Self::Database(error) => FailureKind::of(error),
+            Self::Defect(_) => FailureKind::Other,
         }
     }
 
     /// What the only command of a batch is told.
     fn to_error(&self) -> Error {
-        match self.nature() {
-            Nature::Away | Nature::Conflict | Nature::Busy => Error::Unavailable,
-            Nature::Other => Error::Internal(self.to_string()),
+        match self.kind() {
+            FailureKind::Away | FailureKind::Conflict | FailureKind::Busy => Error::Unavailable,
+            FailureKind::Other => Error::Internal(self.to_string()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Writing the book: the one path that every change takes, for one command or for five hundred.
 //!
-//! A [`Command`] waits in a lane; the lane takes whatever waits as one batch: load, settle, decide, write,
-//! reply. Rules are the commands' own; rows beyond the ledger are kept on [`shelf::Shelf`]s. The book knows both by
+//! A [`Command`] waits in a lane; the lane takes whatever waits as one batch: load, apply dues, decide, write,
+//! reply. Rules are the commands' own; rows beyond the ledger are kept on [`state::State`]s. The book knows both by
 //! traits alone.
 
 pub mod account;
@@ -13,7 +13,7 @@ mod fold;
 pub mod grpc;
 mod lane;
 pub mod projection;
-pub mod shelf;
+pub mod state;
 pub mod store;
 mod worker;
 
@@ -28,14 +28,14 @@ use tracing::Span;
 use uuid::Uuid;
 
 pub use account::{Account, AccountKind, Balance};
-pub use command::{Asking, Command, CommandKey, Decision, Defect, Halt, Name, NameUse, Post};
+pub use command::{Asking, Command, CommandKey, Decision, DecisionError, Defect, Name, NameUse, NewEntry};
 pub use detail::{Detail, EarningWindow, LotPart, LotTerms};
 pub use entry::{Actor, Entry, EntryReason, Key, Movement, Pocket};
-pub use fold::{Folded, begin_snapshot, fold, settle_in_memory, settled};
+pub use fold::{Folded, apply_dues_in_memory, begin_snapshot, fold, read_with_dues};
 pub use lane::House;
 pub use projection::{Cell, Projection, Row};
-pub use shelf::{Depth, Due, Earlier, Scope, Settlement, Shelf, Shelves, Turn};
-pub use worker::{settle_all, settle_dues};
+pub use state::{Depth, Due, DueKind, Earlier, NextDue, Scope, State, States};
+pub use worker::{apply_all_dues, keep_applying_dues};
 
 use crate::clock::Clock;
 use crate::database::by_key;

@@ -10,15 +10,16 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
 use crate::book::{
-    Account, Actor, Book, Command, CommandKey, Decision, Detail, Entry, EntryReason, Halt, Key, Name, NameUse, Post,
+    Account, Actor, Book, Command, CommandKey, Decision, DecisionError, Detail, Entry, EntryReason, Key, Name, NameUse,
+    NewEntry,
 };
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, CustomerId, IdempotencyKey, ProgramId};
 use crate::paging::PageRequest;
-use crate::programs::store::ProgramShelf;
+use crate::programs::store::ProgramsState;
 use crate::programs::{current_policy, program_not_found};
 use model::{Consent, Dossier, Part, enrol};
-use store::{CustomerRow, CustomerShelf};
+use store::{CustomerRow, CustomersState};
 
 /// The use cases of customers.
 #[derive(Clone)]
@@ -140,7 +141,7 @@ pub fn require_customer<'a>(
     decision: &Decision<'a>,
     program_id: &ProgramId,
     customer_id: &CustomerId,
-) -> Result<&'a Account, Halt> {
+) -> Result<&'a Account, DecisionError> {
     let account = decision.find(&Name::customer(program_id, customer_id))?;
     Ok(account.ok_or_else(|| customer_not_found(customer_id))?)
 }
@@ -148,13 +149,13 @@ pub fn require_customer<'a>(
 /// Enrols a customer of whom nothing but the name is known yet.
 ///
 /// # Errors
-/// [`Halt`] as [`enrol`].
+/// [`DecisionError`] as [`enrol`].
 pub fn enrol_by_name(
     decision: &mut Decision<'_>,
     policy: &crate::programs::model::ProgramVersion,
     account: &Account,
     customer_id: &CustomerId,
-) -> Result<(), Halt> {
+) -> Result<(), DecisionError> {
     enrol(decision, policy, account)?;
     keep_dossier(decision, account, customer_id, Dossier::default(), Vec::new());
     Ok(())
@@ -177,7 +178,7 @@ fn keep_dossier(
         created_at,
         updated_at: created_at,
     };
-    decision.keep(move |shelf: &mut CustomerShelf| shelf.put(row, consents));
+    decision.keep(move |state: &mut CustomersState| state.put(row, consents));
 }
 
 /// Enrols a customer with a dossier.
@@ -223,13 +224,14 @@ impl Command for CreateCustomer {
         Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
     }
 
-    fn shelves(&self) -> Vec<TypeId> {
-        vec![TypeId::of::<ProgramShelf>()]
+    fn states(&self) -> Vec<TypeId> {
+        vec![TypeId::of::<ProgramsState>()]
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let policy = current_policy(decision, &self.program_id)?;
-        let account = decision.find(&Name::customer(&self.program_id, &self.customer_id))?.ok_or(Halt::OutOfReach)?;
+        let account =
+            decision.find(&Name::customer(&self.program_id, &self.customer_id))?.ok_or(DecisionError::NotLoaded)?;
         if account.head > 0 {
             let message = format!("customer {} exists already", self.customer_id);
             let refusal = Refusal::new(Reason::CustomerAlreadyExists, message);
@@ -268,21 +270,21 @@ impl Command for UpdateCustomer {
         None
     }
 
-    fn shelves(&self) -> Vec<TypeId> {
-        vec![TypeId::of::<ProgramShelf>(), TypeId::of::<CustomerShelf>()]
+    fn states(&self) -> Vec<TypeId> {
+        vec![TypeId::of::<ProgramsState>(), TypeId::of::<CustomersState>()]
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let policy = current_policy(decision, &self.program_id)?;
         let account = require_customer(decision, &self.program_id, &self.customer_id)?;
-        let shelf: &CustomerShelf = decision.shelf()?;
-        let row = shelf.get(account.account_id).ok_or_else(|| customer_not_found(&self.customer_id))?;
+        let state: &CustomersState = decision.state()?;
+        let row = state.get(account.account_id).ok_or_else(|| customer_not_found(&self.customer_id))?;
         if self.revision.is_some_and(|revision| revision != row.revision) {
             let refusal = Refusal::new(Reason::EtagMismatch, "the dossier changed since its etag was read");
             return Err(refusal.with("etag", row.revision).into());
         }
         refuse_future_consents(&self.consents, decision.now())?;
-        let recorded = shelf.consents(account.account_id);
+        let recorded = state.consents(account.account_id);
         let new_consents: Vec<Consent> = if self.parts.contains(&Part::MarketingConsents) {
             self.consents.iter().filter(|consent| !recorded.contains(consent)).cloned().collect()
         } else {
@@ -295,7 +297,7 @@ impl Command for UpdateCustomer {
         }
         changed.revision = row.revision.saturating_add(1);
         changed.updated_at = decision.at().max(row.updated_at);
-        let post = Post {
+        let new_entry = NewEntry {
             detail: Detail::DossierUpdated { revision: changed.revision },
             movement: None,
             actor: Actor::Caller,
@@ -303,8 +305,8 @@ impl Command for UpdateCustomer {
             policy_version: policy.version,
             causes: Vec::new(),
         };
-        decision.post(account.account_id, post)?;
-        decision.keep(move |shelf: &mut CustomerShelf| shelf.put(changed, new_consents));
+        decision.post(account.account_id, new_entry)?;
+        decision.keep(move |state: &mut CustomersState| state.put(changed, new_consents));
         Ok(())
     }
 }

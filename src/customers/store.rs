@@ -1,4 +1,4 @@
-//! The SQL of dossiers, and their shelf.
+//! The SQL of dossiers, and their state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::model::{Channel, Consent, Dossier};
-use crate::book::{Defect, Earlier, Entry, Scope, Shelf};
+use crate::book::{Defect, Earlier, Entry, Scope, State};
 use crate::database::Traced as _;
 use crate::ids::{AccountId, CustomerId, ProgramId};
 
@@ -34,14 +34,14 @@ pub struct CustomerRow {
 
 /// Dossiers and consents of a batch: sources of record, which no entry changes.
 #[derive(Default)]
-pub struct CustomerShelf {
+pub struct CustomersState {
     rows: BTreeMap<AccountId, CustomerRow>,
     consents: BTreeMap<AccountId, Vec<Consent>>,
     changed: BTreeSet<AccountId>,
     new_consents: Vec<(AccountId, i64, Consent)>,
 }
 
-impl CustomerShelf {
+impl CustomersState {
     /// A loaded dossier.
     #[must_use]
     pub fn get(&self, account_id: AccountId) -> Option<&CustomerRow> {
@@ -54,7 +54,7 @@ impl CustomerShelf {
         self.consents.get(&account_id).map_or(&[], Vec::as_slice)
     }
 
-    /// Puts a new or changed dossier on the shelf, with the consents that this revision adds.
+    /// Puts a new or changed dossier on the state, with the consents that this revision adds.
     pub fn put(&mut self, row: CustomerRow, consents: Vec<Consent>) {
         let account_id = row.account_id;
         for consent in consents {
@@ -66,7 +66,7 @@ impl CustomerShelf {
     }
 }
 
-impl Shelf for CustomerShelf {
+impl State for CustomersState {
     fn load<'a>(
         &'a mut self,
         connection: &'a mut PgConnection,

@@ -91,7 +91,7 @@ pub async fn list_entries(
         .traced("SELECT ledger_entries")
         .await?
     };
-    rows.into_iter().map(seal).collect()
+    rows.into_iter().map(hasher).collect()
 }
 
 /// One entry of a program.
@@ -115,7 +115,7 @@ pub async fn read_entry(
     .fetch_optional(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    row.map(seal).transpose()
+    row.map(hasher).transpose()
 }
 
 /// Begins a transaction in which all statements see the same snapshot, the first one's. It ends with its connection.
@@ -194,12 +194,12 @@ pub fn scan_entries<'a>(
             recorded_at: row.recorded_at,
             content_hash: row.content_hash,
         };
-        Ok((seal(entry)?, customer_id))
+        Ok((hasher(entry)?, customer_id))
     });
     rows.fetch(connection)
 }
 
-fn seal(mut row: EntryRow) -> Result<SealedEntry, sqlx::Error> {
+fn hasher(mut row: EntryRow) -> Result<SealedEntry, sqlx::Error> {
     let content_hash = std::mem::take(&mut row.content_hash);
     Ok((Entry::try_from(row)?, content_hash))
 }

@@ -10,15 +10,15 @@ use tracing::Instrument as _;
 
 use super::model::{Summary, horizons_of};
 use super::store;
-use crate::book::{Depth, House, begin_snapshot, settle_in_memory};
+use crate::book::{Depth, House, apply_dues_in_memory, begin_snapshot};
 use crate::clock::Clock;
 use crate::database::connect_alone;
 use crate::ids::ProgramId;
 use crate::programs::model::Program;
 use crate::programs::store::read_version;
-use crate::rewards::store::RewardShelf;
+use crate::rewards::store::PointsState;
 
-/// How many accounts with something due are settled in memory at a time.
+/// How many accounts with something due have their dues applied in memory at a time.
 const PAGE: i64 = 256;
 /// How much longer than the last summary took the next one is waited for, so that a large database is not busy with
 /// them.
@@ -105,13 +105,13 @@ async fn sum_program(
         let due = store::list_due(snapshot, program_id, at, after, PAGE).await?;
         let Some(last) = due.last() else { break };
         after = *last;
-        let (accounts, shelves, _) = settle_in_memory(snapshot, &due, at, Depth::Whole, house()).await?;
-        let shelf: &RewardShelf = shelves.get().map_err(|defect| sqlx::Error::Decode(Box::new(defect)))?;
+        let (accounts, states, _) = apply_dues_in_memory(snapshot, &due, at, Depth::Whole, house()).await?;
+        let state: &PointsState = states.get().map_err(|defect| sqlx::Error::Decode(Box::new(defect)))?;
         for account in accounts {
             sums += account.balance;
-            for (_, lot) in shelf.lots().lots_of(account.account_id) {
+            for (_, lot) in state.lots().lots_of(account.account_id) {
                 let points = i128::from(lot.available) + i128::from(lot.held);
-                let expiry = shelf.lots().expiry_of(account.account_id, lot);
+                let expiry = state.lots().expiry_of(account.account_id, lot);
                 for (slot, horizon) in expiring.iter_mut().zip(horizons) {
                     if points > 0 && expiry.is_some_and(|expiry| expiry <= horizon) {
                         *slot += points;

@@ -1,4 +1,4 @@
-//! The SQL of programs, and the shelf that gives commands the version in force.
+//! The SQL of programs, and the state that gives commands the version in force.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::model::{Program, ProgramVersion};
-use crate::book::{Cell, Defect, Depth, Detail, Earlier, Entry, Projection, Row, Scope, Shelf};
+use crate::book::{Cell, Defect, Depth, Detail, Earlier, Entry, Projection, Row, Scope, State};
 use crate::database::Traced as _;
 use crate::ids::{AccountId, ProgramId};
 
@@ -67,7 +67,7 @@ struct ProgramRow {
 
 /// Gives commands the program version in force, and writes new ones.
 #[derive(Default)]
-pub struct ProgramShelf {
+pub struct ProgramsState {
     catalogue: Catalogue,
     current: BTreeMap<ProgramId, Current>,
     /// What is stored, where everything is read.
@@ -76,8 +76,8 @@ pub struct ProgramShelf {
     new_versions: Vec<ProgramVersion>,
 }
 
-impl ProgramShelf {
-    /// An empty shelf that remembers what was read in `catalogue`.
+impl ProgramsState {
+    /// An empty state that remembers what was read in `catalogue`.
     #[must_use]
     pub fn new(catalogue: Catalogue) -> Self {
         Self { catalogue, ..Self::default() }
@@ -97,7 +97,7 @@ impl ProgramShelf {
     }
 }
 
-impl Shelf for ProgramShelf {
+impl State for ProgramsState {
     fn load<'a>(
         &'a mut self,
         connection: &'a mut PgConnection,
@@ -154,7 +154,7 @@ impl Shelf for ProgramShelf {
     }
 }
 
-impl Projection for ProgramShelf {
+impl Projection for ProgramsState {
     fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
         let row = self.changed.get(&account_id).or_else(|| self.stored.get(&account_id));
         Box::new(row.into_iter().map(|row| Row {

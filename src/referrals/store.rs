@@ -1,4 +1,4 @@
-//! The SQL of referral codes and referrals, and their shelf.
+//! The SQL of referral codes and referrals, and their state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,23 +11,23 @@ use uuid::Uuid;
 mod projection;
 mod purchases;
 
-pub use purchases::{Purchase, PurchaseShelf};
+pub use purchases::{Purchase, PurchasesState};
 
-use super::model::{Code, Referral, State, expire};
-use crate::book::{Account, Defect, Detail, Due, Earlier, Entry, Post, Projection, Scope, Shelf, Turn};
+use super::model::{Code, Referral, ReferralState, expire};
+use crate::book::{Account, Defect, Detail, Due, DueKind, Earlier, Entry, NewEntry, Projection, Scope, State};
 use crate::database::Traced as _;
 use crate::ids::{AccountId, CampaignId, EntryId, ProgramId, ReferralCode};
 
 /// The codes and referrals of a batch.
 #[derive(Default)]
-pub struct ReferralShelf {
+pub struct ReferralsState {
     codes: BTreeMap<(AccountId, CampaignId), Code>,
     new_codes: BTreeSet<(AccountId, CampaignId)>,
     referrals: BTreeMap<AccountId, Referral>,
     changed: BTreeSet<AccountId>,
 }
 
-impl ReferralShelf {
+impl ReferralsState {
     /// The code that a customer shares in a campaign.
     #[must_use]
     pub fn code(&self, account_id: AccountId, campaign_id: &CampaignId) -> Option<&Code> {
@@ -46,7 +46,7 @@ impl ReferralShelf {
         self.referrals.get(&referee)
     }
 
-    fn end(&mut self, entry: &Entry, state: State) -> Result<(), Defect> {
+    fn end(&mut self, entry: &Entry, state: ReferralState) -> Result<(), Defect> {
         let referral = self.referrals.get_mut(&entry.id.account_id);
         let referral = referral.ok_or_else(|| Defect::new(format!("entry {}: no referral is loaded", entry.id)))?;
         referral.state = state;
@@ -56,8 +56,8 @@ impl ReferralShelf {
     }
 }
 
-impl Shelf for ReferralShelf {
-    fn reach<'a>(
+impl State for ReferralsState {
+    fn related_accounts<'a>(
         &'a self,
         connection: &'a mut PgConnection,
         accounts: &'a [AccountId],
@@ -100,7 +100,7 @@ impl Shelf for ReferralShelf {
                     referrer: *referrer,
                     campaign_id: campaign_id.clone(),
                     policy_version: entry.policy_version,
-                    state: State::Pending,
+                    state: ReferralState::Pending,
                     created_seq: seq,
                     created_at: at,
                     expires_at: *expires_at,
@@ -110,21 +110,21 @@ impl Shelf for ReferralShelf {
             }
             Detail::ReferralConverted { qualifying, referrer_reward, referee_reward } => {
                 let (qualifying, referrer_reward, referee_reward) = (*qualifying, *referrer_reward, *referee_reward);
-                self.end(entry, State::Converted { seq, at, qualifying, referrer_reward, referee_reward })?;
+                self.end(entry, ReferralState::Converted { seq, at, qualifying, referrer_reward, referee_reward })?;
             }
-            Detail::ReferralExpired => self.end(entry, State::Expired { seq: Some(seq), at })?,
-            // Everything else concerns other shelves.
+            Detail::ReferralExpired => self.end(entry, ReferralState::Expired { seq: Some(seq), at })?,
+            // Everything else concerns other states.
             _ => {}
         }
         Ok(())
     }
 
     fn next_due(&self, account_id: AccountId) -> Option<Due> {
-        let referral = self.referrals.get(&account_id).filter(|referral| referral.state == State::Pending)?;
-        referral.expires_at.map(|at| Due { at, turn: Turn::EndReferral })
+        let referral = self.referrals.get(&account_id).filter(|referral| referral.state == ReferralState::Pending)?;
+        referral.expires_at.map(|at| Due { at, kind: DueKind::EndReferral })
     }
 
-    fn settle(&self, account: &Account, _due: Due) -> Vec<Post> {
+    fn decide_due(&self, account: &Account, _due: Due) -> Vec<NewEntry> {
         self.referrals.get(&account.account_id).map(expire).into_iter().collect()
     }
 
@@ -250,15 +250,15 @@ impl TryFrom<RawReferral> for Referral {
         let (referee, referrer) = (AccountId(raw.account_id), AccountId(raw.referrer_account_id));
         let entry_on = |account_id| move |account_seq| EntryId { account_id, account_seq };
         let state = match (raw.state.as_str(), raw.ended_seq, raw.ended_at) {
-            ("pending", None, None) => State::Pending,
-            ("converted", Some(seq), Some(at)) => State::Converted {
+            ("pending", None, None) => ReferralState::Pending,
+            ("converted", Some(seq), Some(at)) => ReferralState::Converted {
                 seq,
                 at: at.to_jiff(),
                 qualifying: raw.qualifying_seq.map(entry_on(referee)),
                 referrer_reward: raw.referrer_reward_seq.map(entry_on(referrer)),
                 referee_reward: raw.referee_reward_seq.map(entry_on(referee)),
             },
-            ("expired", seq, Some(at)) => State::Expired { seq, at: at.to_jiff() },
+            ("expired", seq, Some(at)) => ReferralState::Expired { seq, at: at.to_jiff() },
             _ => return Err(sqlx::Error::Decode(format!("referral {} is damaged", raw.account_id).into())),
         };
         Ok(Self {
@@ -318,11 +318,11 @@ impl ReferralColumns {
     fn push(&mut self, referral: &Referral) {
         let seq_of = |id: EntryId| id.account_seq;
         let (state, ended_seq, ended_at, qualifying, referrer_reward, referee_reward) = match &referral.state {
-            State::Pending => ("pending", None, None, None, None, None),
-            State::Converted { seq, at, qualifying, referrer_reward, referee_reward } => {
+            ReferralState::Pending => ("pending", None, None, None, None, None),
+            ReferralState::Converted { seq, at, qualifying, referrer_reward, referee_reward } => {
                 ("converted", Some(*seq), Some(*at), *qualifying, *referrer_reward, *referee_reward)
             }
-            State::Expired { seq, at } => ("expired", *seq, Some(*at), None, None, None),
+            ReferralState::Expired { seq, at } => ("expired", *seq, Some(*at), None, None, None),
         };
         self.account_id.push(referral.referee.0);
         self.referrer_account_id.push(referral.referrer.0);

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use super::limits::cap;
 use super::lots::Lot;
 use super::model::{Grant, Points, grant, require_ahead, vest_on_event};
-use super::store::{Note, RewardShelf};
+use super::store::{Note, PointsState};
 use crate::book::{
-    Account, Actor, Asking, Command, CommandKey, Decision, Defect, EntryReason, Halt, Key, Name, NameUse,
+    Account, Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Key, Name, NameUse,
 };
 use crate::customers::require_customer;
 use crate::error::{Reason, Refusal};
@@ -20,7 +20,7 @@ use crate::ids::{AccountId, CustomerId, EntryId, IdempotencyKey, ProgramId};
 use crate::programs::current_policy;
 use crate::programs::model::ProgramVersion;
 use crate::programs::points::{Expiry, Vesting};
-use crate::programs::store::ProgramShelf;
+use crate::programs::store::ProgramsState;
 
 pub use corrections::{AdjustPoints, Change, ReverseEntry};
 pub use spending::{EndHold, Ending, HoldEnd, HoldPoints, RedeemPoints};
@@ -39,7 +39,10 @@ impl Subject {
         Name::customer(&self.program_id, &self.customer_id)
     }
 
-    fn begin<'a>(&self, decision: &Decision<'a>) -> Result<(std::sync::Arc<ProgramVersion>, &'a Account), Halt> {
+    fn begin<'a>(
+        &self,
+        decision: &Decision<'a>,
+    ) -> Result<(std::sync::Arc<ProgramVersion>, &'a Account), DecisionError> {
         let policy = current_policy(decision, &self.program_id)?;
         let account = require_customer(decision, &self.program_id, &self.customer_id)?;
         Ok((policy, account))
@@ -62,8 +65,8 @@ macro_rules! about_a_customer {
             vec![NameUse::Find(self.subject.name())]
         }
 
-        fn shelves(&self) -> Vec<TypeId> {
-            vec![TypeId::of::<ProgramShelf>(), TypeId::of::<RewardShelf>()]
+        fn states(&self) -> Vec<TypeId> {
+            vec![TypeId::of::<ProgramsState>(), TypeId::of::<PointsState>()]
         }
     };
 }
@@ -79,7 +82,7 @@ fn key_of(key: &IdempotencyKey, content: &impl serde::Serialize) -> CommandKey {
 fn keep_note(decision: &mut Decision<'_>, entry_id: EntryId, note: &Note) {
     if *note != Note::default() {
         let note = note.clone();
-        decision.keep(move |shelf: &mut RewardShelf| shelf.add_note(entry_id, note));
+        decision.keep(move |state: &mut PointsState| state.add_note(entry_id, note));
     }
 }
 
@@ -105,7 +108,7 @@ impl Command for GrantReward {
         Some(key_of(&self.key, &content))
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let (policy, account) = self.subject.begin(decision)?;
         let at = account.time_at(decision.at());
         if let Some(expires_at) = given_instant(self.expiry.as_ref()) {
@@ -181,15 +184,15 @@ impl Command for VestReward {
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
         if self.subject.own(asking, self.reward_id).is_some() {
-            asking.shelf::<RewardShelf>()?.ask_entry(self.reward_id);
+            asking.state::<PointsState>()?.ask_entry(self.reward_id);
         }
         Ok(())
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let (policy, account) = self.subject.begin(decision)?;
         let seq = self.reward_id.account_seq;
-        let lot = decision.shelf::<RewardShelf>()?.lots().lot(account.account_id, seq);
+        let lot = decision.state::<PointsState>()?.lots().lot(account.account_id, seq);
         let lot = lot.filter(|_| self.reward_id.account_id == account.account_id).ok_or_else(|| {
             Refusal::new(Reason::RewardNotFound, format!("the customer has no reward {}", self.reward_id))
                 .with("reward_id", self.reward_id)
@@ -199,13 +202,13 @@ impl Command for VestReward {
         }
         let Some(rule) = lot.terms.expiry_rule.as_ref().filter(|_| lot.terms.vest_by.is_some() && lot.pending > 0)
         else {
-            let reversed = decision.shelf::<RewardShelf>()?.lots().reversed(account.account_id, seq);
+            let reversed = decision.state::<PointsState>()?.lots().reversed(account.account_id, seq);
             return Err(self.not_pending(lot, reversed).into());
         };
         let rule: Expiry = serde_json::from_str(rule).map_err(|error| Defect::new(error.to_string()))?;
         let expires_at = rule.of(account.time_at(decision.at()), &policy.program.time_zone.0);
-        for post in vest_on_event(account, seq, lot, expires_at, policy.version) {
-            decision.post(account.account_id, post)?;
+        for new_entry in vest_on_event(account, seq, lot, expires_at, policy.version) {
+            decision.post(account.account_id, new_entry)?;
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::store::RewardShelf;
-use crate::book::{Decision, EarningWindow, Halt};
+use super::store::PointsState;
+use crate::book::{Decision, DecisionError, EarningWindow};
 use crate::error::{Reason, Refusal};
 use crate::ids::AccountId;
 use crate::programs::model::{Program, ProgramVersion};
@@ -44,16 +44,16 @@ impl ReachedCap {
 /// How many of the points a customer may earn, and the capped periods that they count in.
 ///
 /// # Errors
-/// A refusal if it is more than one transaction may bring; [`Halt::OutOfReach`] if the account is not locked.
+/// A refusal if it is more than one transaction may bring; [`DecisionError::NotLoaded`] if the account is not locked.
 pub fn cap(
     decision: &Decision<'_>,
     policy: &ProgramVersion,
     account_id: AccountId,
     points: i64,
-) -> Result<Capped, Halt> {
+) -> Result<Capped, DecisionError> {
     let program = &policy.program;
     let at = decision.account(account_id)?.time_at(decision.at());
-    let earning = decision.shelf::<RewardShelf>()?.lots().earning(account_id);
+    let earning = decision.state::<PointsState>()?.lots().earning(account_id);
     let limits = &program.points.earning;
     if let Some(most) = limits.per_transaction.filter(|most| points > *most) {
         let message = format!("one transaction may bring {most} points, not {points}");

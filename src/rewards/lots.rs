@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::model::{expire, miss_vesting, release, vest_by_time};
-use crate::book::{Account, Due, LotPart, Post, Turn};
+use crate::book::{Account, Due, DueKind, LotPart, NewEntry};
 use crate::ids::AccountId;
 
 pub use lot::{Earning, Hold, Lot};
@@ -92,7 +92,7 @@ impl Lots {
     /// Puts a stored hold in its place.
     pub(super) fn put_hold(&mut self, key: (AccountId, i64), hold: Hold) {
         if !hold.parts.is_empty() {
-            self.dues.insert((key.0, Due { at: hold.ends_at, turn: Turn::ReleaseHold }, key.1));
+            self.dues.insert((key.0, Due { at: hold.ends_at, kind: DueKind::ReleaseHold }, key.1));
         }
         self.holds.insert(key, hold);
     }
@@ -222,36 +222,36 @@ impl Lots {
     /// What time alone will do next to an account.
     #[must_use]
     pub fn next_due(&self, account_id: AccountId) -> Option<Due> {
-        let first = (account_id, Due { at: Timestamp::MIN, turn: Turn::Vest }, 0);
+        let first = (account_id, Due { at: Timestamp::MIN, kind: DueKind::Vest }, 0);
         let own = self.dues.range(first..).next().filter(|(owner, ..)| *owner == account_id).map(|(_, due, _)| *due);
         let gap = self.gaps.get(&account_id);
         let has_sliding = self.sliding.range((account_id, 0)..=(account_id, i64::MAX)).next().is_some();
         let slides_to = self.earnings.get(&account_id).and_then(|earning| earning.slides_to);
         let slides = slides_to
             .filter(|_| has_sliding || gap.is_some_and(|gap| !gap.has_sliding))
-            .map(|at| Due { at, turn: Turn::Expire });
+            .map(|at| Due { at, kind: DueKind::Expire });
         [own, slides, gap.and_then(|gap| gap.due)].into_iter().flatten().min()
     }
 
     /// What a due writes; nothing if it was not read.
     #[must_use]
-    pub fn settle(&self, account: &Account, due: Due) -> Vec<Post> {
+    pub fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry> {
         let account_id = account.account_id;
         let own = self.dues.range((account_id, due, 0)..=(account_id, due, i64::MAX)).next().map(|(.., seq)| *seq);
-        if due.turn == Turn::ReleaseHold {
+        if due.kind == DueKind::ReleaseHold {
             let hold = own.and_then(|seq| Some((seq, self.hold(account_id, seq)?)));
             return hold.map_or_else(Vec::new, |(seq, hold)| release(self, account, due.at, seq, hold));
         }
         let slides_to = self.earnings.get(&account_id).and_then(|earning| earning.slides_to);
         let sliding = self.sliding.range((account_id, 0)..=(account_id, i64::MAX)).next();
-        let sliding = sliding.filter(|_| slides_to == Some(due.at) && due.turn == Turn::Expire).map(|(_, seq)| *seq);
+        let sliding = sliding.filter(|_| slides_to == Some(due.at) && due.kind == DueKind::Expire).map(|(_, seq)| *seq);
         // The oldest lot first, whichever way it came to its end.
         let seq = own.into_iter().chain(sliding).min();
         let Some((seq, lot)) = seq.and_then(|seq| Some((seq, self.lot(account_id, seq)?))) else { return Vec::new() };
-        match due.turn {
-            Turn::Vest if lot.terms.vests_at.is_some() => vest_by_time(account, seq, lot),
-            Turn::Vest => vec![miss_vesting(account_id, seq, lot)],
-            Turn::ReleaseHold | Turn::Expire | Turn::EndReferral => vec![expire(account_id, seq, lot)],
+        match due.kind {
+            DueKind::Vest if lot.terms.vests_at.is_some() => vest_by_time(account, seq, lot),
+            DueKind::Vest => vec![miss_vesting(account_id, seq, lot)],
+            DueKind::ReleaseHold | DueKind::Expire | DueKind::EndReferral => vec![expire(account_id, seq, lot)],
         }
     }
 }

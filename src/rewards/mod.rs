@@ -14,16 +14,16 @@ use jiff::Timestamp;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-use crate::book::{Actor, Balance, Book, Command, Defect, Detail, Entry, Folded, House, Written, fold, settled};
+use crate::book::{Actor, Balance, Book, Command, Defect, Detail, Entry, Folded, House, Written, fold, read_with_dues};
 use crate::clock::{Clock, refuse_future};
 use crate::customers::{customer_not_found, find_account};
-use crate::database::Gather;
+use crate::database::BatchReader;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
 use commands::{EndHold, GrantReward, Subject, VestReward};
 use lots::{Lot, Upcoming};
-use store::{FoundBalance, RewardShelf};
+use store::{FoundBalance, PointsState};
 
 /// The use cases of rewards.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub struct Rewards {
     pool: PgPool,
     clock: Clock,
     house: House,
-    balances: Gather<(ProgramId, CustomerId), FoundBalance>,
+    balances: BatchReader<(ProgramId, CustomerId), FoundBalance>,
 }
 
 /// A grant as its entry tells it.
@@ -57,9 +57,9 @@ pub struct BalanceAt {
 
 impl BalanceAt {
     fn of(folded: &Folded, as_of: Timestamp) -> Result<Self, Error> {
-        let shelf: Result<&RewardShelf, Defect> = folded.shelves.get();
-        let shelf = shelf.map_err(|defect| Error::Internal(defect.to_string()))?;
-        let upcoming = shelf.lots().upcoming(folded.account.account_id);
+        let state: Result<&PointsState, Defect> = folded.states.get();
+        let state = state.map_err(|defect| Error::Internal(defect.to_string()))?;
+        let upcoming = state.lots().upcoming(folded.account.account_id);
         Ok(Self { balance: folded.account.balance, upcoming, as_of })
     }
 }
@@ -68,7 +68,7 @@ impl Rewards {
     /// Rewards written through `book` and read from `pool`; balances of now from `lookups`, many at once.
     #[must_use]
     pub fn new(book: Book, pool: PgPool, lookups: &PgPool, clock: Clock, house: House) -> Self {
-        let balances = Gather::open(lookups, &store::fetch_balances());
+        let balances = BatchReader::open(lookups, &store::fetch_balances());
         Self { book, pool, clock, house, balances }
     }
 
@@ -166,7 +166,7 @@ impl Rewards {
                 return Ok(BalanceAt { balance, upcoming, as_of: now });
             }
             let mut connection = self.pool.acquire().await?;
-            let folded = settled(&mut connection, account_id, now, (self.house)()).await?;
+            let folded = read_with_dues(&mut connection, account_id, now, (self.house)()).await?;
             let folded = folded.ok_or_else(|| customer_not_found(customer_id))?;
             return BalanceAt::of(&folded, now);
         };
@@ -191,10 +191,10 @@ impl Rewards {
         let before = page.after_number()?.unwrap_or(i64::MAX);
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, &subject.program_id, &subject.customer_id).await?;
-        let folded = settled(&mut connection, account_id, self.clock.now(), (self.house)()).await?;
+        let folded = read_with_dues(&mut connection, account_id, self.clock.now(), (self.house)()).await?;
         let folded = folded.ok_or_else(|| customer_not_found(&subject.customer_id))?;
-        let shelf: Result<&RewardShelf, Defect> = folded.shelves.get();
-        let due = shelf.map_err(|defect| Error::Internal(defect.to_string()))?.lots();
+        let state: Result<&PointsState, Defect> = folded.states.get();
+        let due = state.map_err(|defect| Error::Internal(defect.to_string()))?.lots();
         // As written, some may be open that are not any more: so many more are read.
         let closed = due.lots_of(account_id).filter(|(_, lot)| open_only && !lot.is_open()).count();
         let limit = page.limit().saturating_add(i64::try_from(closed).unwrap_or(i64::MAX));

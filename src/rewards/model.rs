@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use super::limits::Capped;
 use super::lots::{Hold, Lot, Lots, Shortage};
-use super::store::RewardShelf;
+use super::store::PointsState;
 use crate::book::{
-    Account, Actor, Decision, Defect, Detail, EntryReason, Halt, LotPart, LotTerms, Movement, Pocket, Post,
+    Account, Actor, Decision, DecisionError, Defect, Detail, EntryReason, LotPart, LotTerms, Movement, NewEntry, Pocket,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, EntryId};
@@ -61,13 +61,13 @@ impl Grant {
 /// Posts a grant as a lot of its own, and what its points pay of a debt. None if a period's cap leaves nothing of it.
 ///
 /// # Errors
-/// [`Halt::OutOfReach`] if the account is not locked.
+/// [`DecisionError::NotLoaded`] if the account is not locked.
 pub fn grant(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     account_id: AccountId,
     grant: Grant,
-) -> Result<Option<EntryId>, Halt> {
+) -> Result<Option<EntryId>, DecisionError> {
     let at = decision.account(account_id)?.time_at(decision.at());
     let program = &policy.program;
     let uncapped = grant.points.get();
@@ -84,7 +84,7 @@ pub fn grant(
         counted_in,
         uncapped: Some(uncapped).filter(|uncapped| *uncapped != points),
     };
-    let post = Post {
+    let new_entry = NewEntry {
         detail,
         movement: Some(Movement { from: Pocket::Issued, to: pocket_of(&terms), points }),
         actor: grant.actor,
@@ -92,22 +92,22 @@ pub fn grant(
         policy_version: policy.version,
         causes: grant.causes,
     };
-    Ok(Some(open_lot(decision, account_id, post, &terms)?))
+    Ok(Some(open_lot(decision, account_id, new_entry, &terms)?))
 }
 
 /// Posts an entry that makes a lot, and what the lot pays of a debt at once.
 ///
 /// # Errors
-/// [`Halt::OutOfReach`] if the account is not locked.
+/// [`DecisionError::NotLoaded`] if the account is not locked.
 pub fn open_lot(
     decision: &mut Decision<'_>,
     account_id: AccountId,
-    post: Post,
+    new_entry: NewEntry,
     terms: &LotTerms,
-) -> Result<EntryId, Halt> {
-    let (points, policy_version) = (post.movement.map_or(0, |movement| movement.points), post.policy_version);
+) -> Result<EntryId, DecisionError> {
+    let (points, policy_version) = (new_entry.movement.map_or(0, |movement| movement.points), new_entry.policy_version);
     let owed = decision.balance(account_id)?.owed;
-    let entry_id = decision.post(account_id, post)?;
+    let entry_id = decision.post(account_id, new_entry)?;
     if pocket_of(terms) == Pocket::Available {
         let parts = [LotPart { lot: entry_id.account_seq, points }];
         if let Some(repayment) = repay(owed, &parts, policy_version, vec![entry_id]) {
@@ -164,10 +164,10 @@ pub fn require_ahead(field: &'static str, instant: Timestamp, after: Timestamp) 
 
 /// What points that become available pay of a debt: the first of `parts`, as far as they go.
 #[must_use]
-pub fn repay(owed: i64, parts: &[LotPart], policy_version: i32, causes: Vec<EntryId>) -> Option<Post> {
+pub fn repay(owed: i64, parts: &[LotPart], policy_version: i32, causes: Vec<EntryId>) -> Option<NewEntry> {
     let lots = first_points(parts, owed);
     let points = sum(&lots);
-    (points > 0).then_some(Post {
+    (points > 0).then_some(NewEntry {
         detail: Detail::DebtRepaid { lots },
         movement: Some(Movement { from: Pocket::Available, to: Pocket::Owed, points }),
         actor: Actor::Rule,
@@ -200,9 +200,9 @@ pub fn sum(parts: &[LotPart]) -> i64 {
 }
 
 /// The entry that makes a lot's pending points available, first on its account, and what they pay of a debt.
-fn vest(account: &Account, seq: i64, lot: &Lot, expires_at: Option<Timestamp>, why: Why) -> Vec<Post> {
+fn vest(account: &Account, seq: i64, lot: &Lot, expires_at: Option<Timestamp>, why: Why) -> Vec<NewEntry> {
     let Why { actor, reason, policy_version } = why;
-    let vested = Post {
+    let vested = NewEntry {
         detail: Detail::PointsVested { lot: seq, expires_at },
         movement: Some(Movement { from: Pocket::Pending, to: Pocket::Available, points: lot.pending }),
         actor,
@@ -225,7 +225,7 @@ struct Why {
 
 /// The entries of points that vest by time alone.
 #[must_use]
-pub fn vest_by_time(account: &Account, seq: i64, lot: &Lot) -> Vec<Post> {
+pub fn vest_by_time(account: &Account, seq: i64, lot: &Lot) -> Vec<NewEntry> {
     let why = Why { actor: Actor::Time, reason: EntryReason::TimeReached, policy_version: lot.policy_version };
     vest(account, seq, lot, lot.terms.expires_at, why)
 }
@@ -238,15 +238,15 @@ pub fn vest_on_event(
     lot: &Lot,
     expires_at: Option<Timestamp>,
     policy_version: i32,
-) -> Vec<Post> {
+) -> Vec<NewEntry> {
     let why = Why { actor: Actor::Caller, reason: EntryReason::EventHappened, policy_version };
     vest(account, seq, lot, expires_at, why)
 }
 
 /// The entry that ends a lot whose event nobody reported in time.
 #[must_use]
-pub fn miss_vesting(account_id: AccountId, seq: i64, lot: &Lot) -> Post {
-    Post {
+pub fn miss_vesting(account_id: AccountId, seq: i64, lot: &Lot) -> NewEntry {
+    NewEntry {
         detail: Detail::VestingMissed { lot: seq },
         movement: Some(Movement { from: Pocket::Pending, to: Pocket::Cancelled, points: lot.pending }),
         actor: Actor::Time,
@@ -258,8 +258,8 @@ pub fn miss_vesting(account_id: AccountId, seq: i64, lot: &Lot) -> Post {
 
 /// The entry that takes what time takes of a lot.
 #[must_use]
-pub fn expire(account_id: AccountId, seq: i64, lot: &Lot) -> Post {
-    Post {
+pub fn expire(account_id: AccountId, seq: i64, lot: &Lot) -> NewEntry {
+    NewEntry {
         detail: Detail::PointsExpired { lots: vec![LotPart { lot: seq, points: lot.available }], hold: None },
         movement: Some(Movement { from: Pocket::Available, to: Pocket::Expired, points: lot.available }),
         actor: Actor::Time,
@@ -272,7 +272,7 @@ pub fn expire(account_id: AccountId, seq: i64, lot: &Lot) -> Post {
 /// The entries that give held points back at an instant, by time: what expired meanwhile expires, the rest is available
 /// again and pays what is owed.
 #[must_use]
-pub fn release(lots: &Lots, account: &Account, at: Timestamp, seq: i64, hold: &Hold) -> Vec<Post> {
+pub fn release(lots: &Lots, account: &Account, at: Timestamp, seq: i64, hold: &Hold) -> Vec<NewEntry> {
     let given = GiveBack {
         actor: Actor::Time,
         reason: EntryReason::TimeReached,
@@ -301,11 +301,18 @@ pub struct GiveBack {
 impl GiveBack {
     /// The entries.
     #[must_use]
-    pub fn posts(&self, lots: &Lots, account_id: AccountId, at: Timestamp, hold: i64, parts: &[LotPart]) -> Vec<Post> {
+    pub fn posts(
+        &self,
+        lots: &Lots,
+        account_id: AccountId,
+        at: Timestamp,
+        hold: i64,
+        parts: &[LotPart],
+    ) -> Vec<NewEntry> {
         let is_expired =
             |part: &LotPart| lots.lot(account_id, part.lot).is_some_and(|lot| lots.is_expired(account_id, lot, at));
         let (expired, live): (Vec<LotPart>, Vec<LotPart>) = parts.iter().partition(|part| is_expired(part));
-        let post = |detail, to, points| Post {
+        let new_entry = |detail, to, points| NewEntry {
             detail,
             movement: Some(Movement { from: Pocket::Held, to, points }),
             actor: self.actor,
@@ -313,28 +320,32 @@ impl GiveBack {
             policy_version: self.policy_version,
             causes: vec![EntryId { account_id, account_seq: hold }],
         };
-        let mut posts = Vec::new();
+        let mut new_entries = Vec::new();
         if !live.is_empty() {
             let points = sum(&live);
-            posts.push(post(Detail::PointsReleased { hold, lots: live.clone() }, Pocket::Available, points));
-            posts.extend(repay(self.owed, &live, self.policy_version, vec![self.first_id]));
+            new_entries.push(new_entry(Detail::PointsReleased { hold, lots: live.clone() }, Pocket::Available, points));
+            new_entries.extend(repay(self.owed, &live, self.policy_version, vec![self.first_id]));
         }
         if !expired.is_empty() {
             let points = sum(&expired);
-            posts.push(post(Detail::PointsExpired { lots: expired, hold: Some(hold) }, Pocket::Expired, points));
+            new_entries.push(new_entry(
+                Detail::PointsExpired { lots: expired, hold: Some(hold) },
+                Pocket::Expired,
+                points,
+            ));
         }
-        posts
+        new_entries
     }
 }
 
 /// Chooses the lots for a spend.
 ///
 /// # Errors
-/// A refusal if too few points are available; [`Halt::OutOfReach`] if not enough of the lots were read.
-pub fn choose_lots(decision: &Decision<'_>, account: &Account, points: i64) -> Result<Vec<LotPart>, Halt> {
-    decision.shelf::<RewardShelf>()?.lots().choose(account, points).map_err(|shortage| match shortage {
+/// A refusal if too few points are available; [`DecisionError::NotLoaded`] if not enough of the lots were read.
+pub fn choose_lots(decision: &Decision<'_>, account: &Account, points: i64) -> Result<Vec<LotPart>, DecisionError> {
+    decision.state::<PointsState>()?.lots().choose(account, points).map_err(|shortage| match shortage {
         Shortage::Points => insufficient(points, account.balance.available).into(),
-        Shortage::Unread => Halt::OutOfReach,
+        Shortage::Unread => DecisionError::NotLoaded,
     })
 }
 

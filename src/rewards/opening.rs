@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::model::{Points, open_lot, pocket_of, require_ahead, terms_of, terms_on_event};
-use crate::book::{Actor, Decision, Detail, EntryReason, Halt, LotTerms, Movement, Pocket, Post};
+use crate::book::{Actor, Decision, DecisionError, Detail, EntryReason, LotTerms, Movement, NewEntry, Pocket};
 use crate::ids::{AccountId, EntryId};
 use crate::programs::model::{Program, ProgramVersion};
 use crate::programs::points::{Expiry, Vesting};
@@ -33,7 +33,7 @@ pub enum OpeningVesting {
 
 impl OpeningLot {
     /// The lot's terms, if it is opened at an instant.
-    fn terms(&self, program: &Program, at: Timestamp) -> Result<LotTerms, Halt> {
+    fn terms(&self, program: &Program, at: Timestamp) -> Result<LotTerms, DecisionError> {
         let expiry = self.expiry.as_ref().unwrap_or(&program.points.expiry);
         let vesting = match self.vesting {
             OpeningVesting::AtOnce => Vesting::Immediate,
@@ -56,16 +56,16 @@ impl OpeningLot {
     /// Posts the lot, and what it pays of a debt at once. Returns the entry that made it.
     ///
     /// # Errors
-    /// A refusal if its points expired already; [`Halt::OutOfReach`] if the account is not locked.
+    /// A refusal if its points expired already; [`DecisionError::NotLoaded`] if the account is not locked.
     pub fn open(
         &self,
         decision: &mut Decision<'_>,
         policy: &ProgramVersion,
         account_id: AccountId,
-    ) -> Result<EntryId, Halt> {
+    ) -> Result<EntryId, DecisionError> {
         let at = decision.account(account_id)?.time_at(decision.at());
         let terms = self.terms(&policy.program, at)?;
-        let post = Post {
+        let new_entry = NewEntry {
             detail: Detail::PointsImported { terms: terms.clone() },
             movement: Some(Movement { from: Pocket::Issued, to: pocket_of(&terms), points: self.points.get() }),
             actor: Actor::Caller,
@@ -73,7 +73,7 @@ impl OpeningLot {
             policy_version: policy.version,
             causes: Vec::new(),
         };
-        open_lot(decision, account_id, post, &terms)
+        open_lot(decision, account_id, new_entry, &terms)
     }
 }
 
@@ -95,8 +95,8 @@ mod tests {
         program.points.expiry = by_program;
         program.points.vesting = Vesting::After(Period::parse("P14D").unwrap());
         let lot = OpeningLot { points: Points::new(5).unwrap(), vesting, expiry };
-        lot.terms(&program, instant(AT)).map_err(|halt| match halt {
-            Halt::Refused(refusal) => refusal.reason,
+        lot.terms(&program, instant(AT)).map_err(|error| match error {
+            DecisionError::Refused(refusal) => refusal.reason,
             other => panic!("{other:?}"),
         })
     }

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use super::lots::{Lot, Shortage};
 use super::model::{first_points, repay, sum};
-use super::store::RewardShelf;
+use super::store::PointsState;
 use crate::book::{
-    Account, Actor, Decision, Defect, Detail, Entry, EntryReason, Halt, LotPart, Movement, Pocket, Post,
+    Account, Actor, Decision, DecisionError, Defect, Detail, Entry, EntryReason, LotPart, Movement, NewEntry, Pocket,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::EntryId;
@@ -34,7 +34,7 @@ pub struct Reversal {
 ///
 /// # Errors
 /// A refusal if nothing is left, or the entry cannot be undone at all.
-fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<i64, Halt> {
+fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<i64, DecisionError> {
     let refuse = |reason, message: String| Err(Refusal::new(reason, message).with("entry_id", original.id).into());
     let is_reversible = matches!(
         original.detail,
@@ -48,7 +48,7 @@ fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<i64, Halt> {
         let kind = original.detail.kind();
         return refuse(Reason::EntryNotReversible, format!("an entry of kind {kind} cannot be reversed"));
     };
-    let lots = decision.shelf::<RewardShelf>()?.lots();
+    let lots = decision.state::<PointsState>()?.lots();
     let left = movement.points.saturating_sub(lots.reversed(original.id.account_id, original.id.account_seq));
     if left <= 0 {
         return refuse(Reason::EntryAlreadyReversed, "the entry was reversed whole before".to_owned());
@@ -59,14 +59,14 @@ fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<i64, Halt> {
 /// Undoes an entry, whole or in part.
 ///
 /// # Errors
-/// A refusal if it cannot be undone, or not so far; [`Halt::OutOfReach`] if the lots were not read.
+/// A refusal if it cannot be undone, or not so far; [`DecisionError::NotLoaded`] if the lots were not read.
 pub fn reverse(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     account: &Account,
     original: &Entry,
     reversal: &Reversal,
-) -> Result<(), Halt> {
+) -> Result<(), DecisionError> {
     let left = left_of(decision, original)?;
     let points = reversal.points.unwrap_or(left);
     if points > left {
@@ -91,7 +91,7 @@ pub fn reverse(
 /// Takes back points of a grant as far as the reversal's clawback goes, and says how many.
 ///
 /// # Errors
-/// [`Halt::OutOfReach`] if the lots were not read.
+/// [`DecisionError::NotLoaded`] if the lots were not read.
 pub fn take_back(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
@@ -99,7 +99,7 @@ pub fn take_back(
     original: &Entry,
     reversal: &Reversal,
     points: i64,
-) -> Result<i64, Halt> {
+) -> Result<i64, DecisionError> {
     Work { policy, account, original, reversal }.take_back(decision, points)
 }
 
@@ -111,12 +111,12 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn lot<'d>(&self, decision: &Decision<'d>, lot: i64) -> Result<&'d Lot, Halt> {
-        let lots = decision.shelf::<RewardShelf>()?.lots();
-        lots.lot(self.account.account_id, lot).ok_or(Halt::OutOfReach)
+    fn lot<'d>(&self, decision: &Decision<'d>, lot: i64) -> Result<&'d Lot, DecisionError> {
+        let lots = decision.state::<PointsState>()?.lots();
+        lots.lot(self.account.account_id, lot).ok_or(DecisionError::NotLoaded)
     }
 
-    fn take_back(&self, decision: &mut Decision<'_>, points: i64) -> Result<i64, Halt> {
+    fn take_back(&self, decision: &mut Decision<'_>, points: i64) -> Result<i64, DecisionError> {
         let seq = self.original.id.account_seq;
         let own = self.lot(decision, seq)?;
         let clawback = self.reversal.clawback;
@@ -138,10 +138,10 @@ impl Work<'_> {
         let owed = take(if may_reach_others && clawback == Clawback::AllowDebt { i64::MAX } else { 0 });
         let mut parts = first_points(&[LotPart { lot: seq, points: available }], available);
         if others > 0 {
-            let lots = decision.shelf::<RewardShelf>()?.lots();
+            let lots = decision.state::<PointsState>()?.lots();
             let chosen = lots.choose_among(self.account, others, others_available, |lot| lot != seq);
             parts.extend(chosen.map_err(|shortage| match shortage {
-                Shortage::Unread => Halt::OutOfReach,
+                Shortage::Unread => DecisionError::NotLoaded,
                 Shortage::Points => Defect::new("less is available than the balance says").into(),
             })?);
         }
@@ -151,14 +151,14 @@ impl Work<'_> {
         self.post(decision, Pocket::Expired, Pocket::Cancelled, own_part(expired), None)?;
         if owed > 0 {
             let movement = Movement { from: Pocket::Owed, to: Pocket::Cancelled, points: owed };
-            let post = self.describe(Detail::DebtIncurred { reversed: seq }, movement);
-            decision.post(self.account.account_id, post)?;
+            let new_entry = self.describe(Detail::DebtIncurred { reversed: seq }, movement);
+            decision.post(self.account.account_id, new_entry)?;
         }
         Ok(points - left)
     }
 
     /// Why nothing could be undone.
-    fn why_nothing(&self, decision: &Decision<'_>) -> Result<&'static str, Halt> {
+    fn why_nothing(&self, decision: &Decision<'_>) -> Result<&'static str, DecisionError> {
         if matches!(self.original.detail, Detail::PointsExpired { .. }) {
             return Ok("none of these points are expired any more: a reversal of their grant has cancelled them");
         }
@@ -179,16 +179,16 @@ impl Work<'_> {
     }
 
     /// Gives points back into the lots that they were of, those taken last first.
-    fn give_back(&self, decision: &mut Decision<'_>, from: Pocket, points: i64) -> Result<i64, Halt> {
+    fn give_back(&self, decision: &mut Decision<'_>, from: Pocket, points: i64) -> Result<i64, DecisionError> {
         let account_id = self.account.account_id;
         let (at, program) = (self.account.time_at(decision.at()), &self.policy.program);
-        let shelf: &RewardShelf = decision.shelf()?;
-        let reversed = shelf.lots().reversed(account_id, self.original.id.account_seq);
+        let state: &PointsState = decision.state()?;
+        let reversed = state.lots().reversed(account_id, self.original.id.account_seq);
         let (mut live, mut revived, mut expired) = (Vec::new(), Vec::new(), Vec::new());
         for part in slice_from_end(self.original.detail.lots(), reversed, points) {
             let lot = self.lot(decision, part.lot)?;
             let expiry =
-                shelf.lots().expiry_of(account_id, lot).filter(|_| shelf.lots().is_expired(account_id, lot, at));
+                state.lots().expiry_of(account_id, lot).filter(|_| state.lots().is_expired(account_id, lot, at));
             let is_open = |expired_at| {
                 let rule = program.points.reinstatement.as_ref();
                 rule.is_some_and(|rule| rule.is_open(expired_at, at, &program.time_zone.0))
@@ -209,7 +209,7 @@ impl Work<'_> {
     }
 
     /// Gives expired points back to their lots, while the program allows it.
-    fn reinstate(&self, decision: &mut Decision<'_>, points: i64) -> Result<i64, Halt> {
+    fn reinstate(&self, decision: &mut Decision<'_>, points: i64) -> Result<i64, DecisionError> {
         let account_id = self.account.account_id;
         let (at, program) = (self.account.time_at(decision.at()), &self.policy.program);
         let expired_at = self.original.effective_at;
@@ -224,7 +224,7 @@ impl Work<'_> {
             let message = format!("the time to reinstate these points ended at {closed_at}");
             return Err(closed(message).with("closed_at", closed_at).into());
         }
-        let lots = decision.shelf::<RewardShelf>()?.lots();
+        let lots = decision.state::<PointsState>()?.lots();
         let reversed = lots.reversed(account_id, self.original.id.account_seq);
         let parts = slice_from_end(self.original.detail.lots(), reversed, points);
         // A reversal of the grant may have cancelled what expired: all that is left is what is still there.
@@ -245,7 +245,7 @@ impl Work<'_> {
     }
 
     /// When points that come back from their expiry expire again.
-    fn new_expiry(&self, at: Timestamp) -> Result<Timestamp, Halt> {
+    fn new_expiry(&self, at: Timestamp) -> Result<Timestamp, DecisionError> {
         let program = &self.policy.program;
         let by_rule = || program.points.reinstatement.as_ref().map(|rule| rule.expiry_of(at, &program.time_zone.0));
         let expires_at = self.reversal.expires_at.or_else(by_rule);
@@ -265,7 +265,7 @@ impl Work<'_> {
         to: Pocket,
         lots: Vec<LotPart>,
         expires_at: Option<Timestamp>,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), DecisionError> {
         if lots.is_empty() {
             return Ok(());
         }
@@ -273,8 +273,8 @@ impl Work<'_> {
         let owed = decision.balance(account_id)?.owed;
         let movement = Movement { from, to, points: sum(&lots) };
         let reversed = self.original.id.account_seq;
-        let post = self.describe(Detail::EntryReversed { reversed, lots: lots.clone(), expires_at }, movement);
-        let entry_id = decision.post(account_id, post)?;
+        let new_entry = self.describe(Detail::EntryReversed { reversed, lots: lots.clone(), expires_at }, movement);
+        let entry_id = decision.post(account_id, new_entry)?;
         if let Some(repayment) =
             repay(owed, &lots, self.policy.version, vec![entry_id]).filter(|_| to == Pocket::Available)
         {
@@ -283,10 +283,10 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn describe(&self, detail: Detail, movement: Movement) -> Post {
+    fn describe(&self, detail: Detail, movement: Movement) -> NewEntry {
         let mut causes = vec![self.original.id];
         causes.extend(&self.reversal.causes);
-        Post {
+        NewEntry {
             detail,
             movement: Some(movement),
             actor: self.reversal.actor,

@@ -1,4 +1,4 @@
-//! The SQL of lots, balances and notes, and their shelf.
+//! The SQL of lots, balances and notes, and their state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,13 +18,13 @@ pub use reads::{
 
 use super::lots::{Gap, Lots};
 use crate::book::store::{find_keys, read_entries};
-use crate::book::{Account, Defect, Depth, Detail, Due, Earlier, Entry, Post, Projection, Scope, Shelf, Turn};
+use crate::book::{Account, Defect, Depth, Detail, Due, DueKind, Earlier, Entry, NewEntry, Projection, Scope, State};
 use crate::database::Traced as _;
 use crate::ids::{AccountId, EntryId};
 use crate::programs::points::Expiry;
-use crate::programs::store::ProgramShelf;
+use crate::programs::store::ProgramsState;
 
-/// How many dues of an account one batch settles, of each kind.
+/// How many dues of an account one batch applies, of each kind.
 const MAX_DUES: i64 = 256;
 
 /// What commands need of that which is only loaded on demand.
@@ -40,7 +40,7 @@ struct Asked {
 
 /// The lots of a batch, and what callers wrote beside their entries.
 #[derive(Default)]
-pub struct RewardShelf {
+pub struct PointsState {
     asked: Asked,
     lots: Lots,
     /// Entries that were asked for.
@@ -59,7 +59,7 @@ pub struct Note {
     pub author: String,
 }
 
-impl RewardShelf {
+impl PointsState {
     /// The lots, and what goes with them.
     #[must_use]
     pub const fn lots(&self) -> &Lots {
@@ -149,7 +149,7 @@ impl RewardShelf {
                 let count = dues.entry(key.0).or_insert(0);
                 *count += 1;
                 if *count > MAX_DUES && scope.depth == Depth::Asked {
-                    self.note_gap(key.0, Due { at: hold.ends_at, turn: Turn::ReleaseHold });
+                    self.note_gap(key.0, Due { at: hold.ends_at, kind: DueKind::ReleaseHold });
                     continue;
                 }
             }
@@ -179,7 +179,7 @@ impl RewardShelf {
             };
             match why {
                 rows::Why::Asked => {}
-                // One more than a batch settles is only there to know when it is due.
+                // One more than a batch applies is only there to know when it is due.
                 rows::Why::Due if count(&mut due, 1) == limit => {
                     if let Some(at) = lot.due() {
                         self.note_gap(account_id, at);
@@ -251,13 +251,13 @@ const fn makes_lot(detail: &Detail) -> bool {
     )
 }
 
-/// How many dues of an account are read, of each kind: one more than are settled, to know when that one is due.
+/// How many dues of an account are read, of each kind: one more than are applied, to know when that one is due.
 fn limit_of(scope: &Scope) -> i64 {
     if scope.depth == Depth::Asked { MAX_DUES + 1 } else { i64::MAX }
 }
 
 /// Whether any of the scope's programs keeps what concerns all lots of an account together.
-fn keeps_earnings(scope: &Scope, programs: &ProgramShelf) -> bool {
+fn keeps_earnings(scope: &Scope, programs: &ProgramsState) -> bool {
     let policies = scope.programs.iter().filter_map(|program_id| programs.current(program_id));
     policies.into_iter().any(|current| {
         let points = &current.policy.program.points;
@@ -265,7 +265,7 @@ fn keeps_earnings(scope: &Scope, programs: &ProgramShelf) -> bool {
     })
 }
 
-impl Shelf for RewardShelf {
+impl State for PointsState {
     fn load<'a>(
         &'a mut self,
         connection: &'a mut PgConnection,
@@ -304,8 +304,8 @@ impl Shelf for RewardShelf {
         self.lots.next_due(account_id)
     }
 
-    fn settle(&self, account: &Account, due: Due) -> Vec<Post> {
-        self.lots.settle(account, due)
+    fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry> {
+        self.lots.decide_due(account, due)
     }
 
     fn write<'a>(&'a mut self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {

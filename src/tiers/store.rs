@@ -1,4 +1,4 @@
-//! The SQL of standings, and their shelf.
+//! The SQL of standings, and their state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use uuid::Uuid;
 
 use super::model::Standing;
 use crate::book::store::EntryRow;
-use crate::book::{Cell, Defect, Detail, Earlier, Entry, Projection, Row, Scope, Shelf};
+use crate::book::{Cell, Defect, Detail, Earlier, Entry, Projection, Row, Scope, State};
 use crate::database::{Fetch, Traced as _};
 use crate::ids::{AccountId, CustomerId, ProgramId, TierId};
 
 /// The standings of a batch.
 #[derive(Default)]
-pub struct StandingShelf {
+pub struct StandingsState {
     rows: BTreeMap<AccountId, Standing>,
     changed: BTreeSet<AccountId>,
 }
 
-impl StandingShelf {
+impl StandingsState {
     /// A customer's standing.
     #[must_use]
     pub fn get(&self, account_id: AccountId) -> Option<&Standing> {
@@ -35,7 +35,7 @@ impl StandingShelf {
     }
 }
 
-impl Shelf for StandingShelf {
+impl State for StandingsState {
     fn load<'a>(
         &'a mut self,
         connection: &'a mut PgConnection,
@@ -101,7 +101,7 @@ impl Shelf for StandingShelf {
                     standing.cause_seq = entry.id.account_seq;
                 }
             }
-            // Everything else concerns other shelves.
+            // Everything else concerns other states.
             _ => {}
         }
         Ok(())
@@ -122,7 +122,7 @@ impl Shelf for StandingShelf {
     }
 }
 
-impl Projection for StandingShelf {
+impl Projection for StandingsState {
     fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
         Box::new(self.rows.get(&account_id).into_iter().map(|standing| Row {
             noun: "standing",

@@ -3,16 +3,16 @@
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
-use super::ReferralShelf;
+use super::ReferralsState;
 use crate::book::{Cell, Projection, Row};
 use crate::database::Traced as _;
 use crate::ids::AccountId;
-use crate::referrals::model::{Code, Referral, State};
+use crate::referrals::model::{Code, Referral, ReferralState};
 
-impl Projection for ReferralShelf {
+impl Projection for ReferralsState {
     fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
         let referral = self.referrals.get(&account_id).map(referral_row);
-        // Accounts are few on a shelf that is compared, and codes few on an account.
+        // Accounts are few on a state that is compared, and codes few on an account.
         let codes = self.codes.iter().filter(move |((owner, _), _)| *owner == account_id);
         Box::new(referral.into_iter().chain(codes.map(|(_, code)| code_row(code))))
     }
@@ -50,11 +50,11 @@ fn code_row(code: &Code) -> Row<'_> {
 
 fn referral_row(referral: &Referral) -> Row<'_> {
     let (state, ended_seq, ended_at, entries) = match referral.state {
-        State::Pending => ("pending", None, None, [None; 3]),
-        State::Converted { seq, at, qualifying, referrer_reward, referee_reward } => {
+        ReferralState::Pending => ("pending", None, None, [None; 3]),
+        ReferralState::Converted { seq, at, qualifying, referrer_reward, referee_reward } => {
             ("converted", Some(seq), Some(at), [qualifying, referrer_reward, referee_reward])
         }
-        State::Expired { seq, at } => ("expired", seq, Some(at), [None; 3]),
+        ReferralState::Expired { seq, at } => ("expired", seq, Some(at), [None; 3]),
     };
     let [qualifying, referrer_reward, referee_reward] = entries.map(|id| id.map(|id| id.account_seq));
     Row {

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::book::store::EntryRow;
-use crate::book::{Defect, Detail, Earlier, Entry, Scope, Shelf};
+use crate::book::{Defect, Detail, Earlier, Entry, Scope, State};
 use crate::database::Traced as _;
 use crate::ids::{AccountId, EntryId};
 
@@ -25,9 +25,9 @@ pub struct Purchase {
 
 /// The purchases of accounts since they were referred, in the order they were accepted: only for converting by hand.
 #[derive(Default)]
-pub struct PurchaseShelf(BTreeMap<AccountId, Vec<Purchase>>);
+pub struct PurchasesState(BTreeMap<AccountId, Vec<Purchase>>);
 
-impl PurchaseShelf {
+impl PurchasesState {
     /// An account's purchases, in the order they were accepted.
     #[must_use]
     pub fn purchases(&self, account_id: AccountId) -> &[Purchase] {
@@ -42,7 +42,7 @@ impl PurchaseShelf {
     }
 }
 
-impl Shelf for PurchaseShelf {
+impl State for PurchasesState {
     fn load<'a>(
         &'a mut self,
         connection: &'a mut PgConnection,

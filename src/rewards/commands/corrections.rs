@@ -7,15 +7,16 @@ use jiff::Timestamp;
 use super::spending::ask_points;
 use super::{Subject, about_a_customer, given_instant, keep_note, key_of};
 use crate::book::{
-    Actor, Asking, Command, CommandKey, Decision, Defect, Detail, EntryReason, Halt, Movement, NameUse, Pocket, Post,
+    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, Detail, EntryReason, Movement, NameUse,
+    NewEntry, Pocket,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{EntryId, IdempotencyKey, ProgramId};
 use crate::programs::points::{Clawback, Expiry, Vesting};
-use crate::programs::store::ProgramShelf;
+use crate::programs::store::ProgramsState;
 use crate::rewards::model::{Points, choose_lots, open_lot, require_ahead, terms_of};
 use crate::rewards::reversal::{Reversal, reverse};
-use crate::rewards::store::{Note, RewardShelf};
+use crate::rewards::store::{Note, PointsState};
 
 /// Undoes an entry, whole or in part.
 #[derive(Clone, Debug)]
@@ -43,17 +44,17 @@ impl Command for ReverseEntry {
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
         if let Some((account_id, _)) = self.subject.own(asking, self.entry_id) {
-            let shelf = asking.shelf::<RewardShelf>()?;
-            shelf.ask_entry(self.entry_id);
+            let state = asking.state::<PointsState>()?;
+            state.ask_entry(self.entry_id);
             // A grant that is spent may be taken from other lots.
-            shelf.ask_points(account_id, self.points.map_or(i64::MAX, Points::get));
+            state.ask_points(account_id, self.points.map_or(i64::MAX, Points::get));
         }
         Ok(())
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let (policy, account) = self.subject.begin(decision)?;
-        let original = decision.shelf::<RewardShelf>()?.entry(self.entry_id);
+        let original = decision.state::<PointsState>()?.entry(self.entry_id);
         let original = original.filter(|_| self.entry_id.account_id == account.account_id).ok_or_else(|| {
             Refusal::new(Reason::EntryNotFound, format!("the customer has no entry {}", self.entry_id))
                 .with("entry_id", self.entry_id)
@@ -111,10 +112,10 @@ impl Command for AdjustPoints {
         }
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let (policy, account) = self.subject.begin(decision)?;
         let at = account.time_at(decision.at());
-        let describe = |detail, from, to, points| Post {
+        let describe = |detail, from, to, points| NewEntry {
             detail,
             movement: Some(Movement { from, to, points }),
             actor: Actor::Caller,
@@ -130,8 +131,8 @@ impl Command for AdjustPoints {
                 let rule = expiry.as_ref().unwrap_or(&policy.program.points.expiry);
                 let terms = terms_of(&Vesting::Immediate, rule, at, &policy.program)?;
                 let detail = Detail::PointsAdjusted { terms: Some(terms.clone()), lots: Vec::new() };
-                let post = describe(detail, Pocket::Issued, Pocket::Available, points.get());
-                open_lot(decision, account.account_id, post, &terms)?
+                let new_entry = describe(detail, Pocket::Issued, Pocket::Available, points.get());
+                open_lot(decision, account.account_id, new_entry, &terms)?
             }
             Change::Down(points) => {
                 let lots = choose_lots(decision, account, points.get())?;

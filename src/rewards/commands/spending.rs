@@ -6,18 +6,18 @@ use jiff::Timestamp;
 
 use super::{Subject, about_a_customer, keep_note, key_of};
 use crate::book::{
-    Account, Actor, Asking, Command, CommandKey, Decision, Defect, Detail, EntryReason, Halt, LotPart, Movement,
-    NameUse, Pocket, Post,
+    Account, Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, Detail, EntryReason, LotPart,
+    Movement, NameUse, NewEntry, Pocket,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{EntryId, IdempotencyKey, ProgramId};
 use crate::programs::model::ProgramVersion;
 use crate::programs::points::{DEFAULT_HOLD, Period};
-use crate::programs::store::ProgramShelf;
+use crate::programs::store::ProgramsState;
 use crate::rewards::limits::check_limits;
 use crate::rewards::lots::Hold;
 use crate::rewards::model::{GiveBack, Points, choose_lots, first_points, require_ahead, sum};
-use crate::rewards::store::{Note, RewardShelf};
+use crate::rewards::store::{Note, PointsState};
 
 /// Spends points at once.
 #[derive(Clone, Debug)]
@@ -40,12 +40,12 @@ impl Command for RedeemPoints {
         ask_points(asking, &self.subject, self.points.get())
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let (policy, account) = self.subject.begin(decision)?;
         let points = self.points.get();
         check_limits(&policy.program.points.redemption, points)?;
         let lots = choose_lots(decision, account, points)?;
-        let post = Post {
+        let new_entry = NewEntry {
             detail: Detail::PointsRedeemed { lots, hold: None },
             movement: Some(Movement { from: Pocket::Available, to: Pocket::Redeemed, points }),
             actor: Actor::Caller,
@@ -53,7 +53,7 @@ impl Command for RedeemPoints {
             policy_version: policy.version,
             causes: Vec::new(),
         };
-        let entry_id = decision.post(account.account_id, post)?;
+        let entry_id = decision.post(account.account_id, new_entry)?;
         keep_note(decision, entry_id, &Note { text: self.note.clone(), author: String::new() });
         Ok(())
     }
@@ -61,7 +61,7 @@ impl Command for RedeemPoints {
 
 pub(super) fn ask_points(asking: &mut Asking<'_>, subject: &Subject, points: i64) -> Result<(), Defect> {
     if let Some(account_id) = asking.find(&subject.name()) {
-        asking.shelf::<RewardShelf>()?.ask_points(account_id, points);
+        asking.state::<PointsState>()?.ask_points(account_id, points);
     }
     Ok(())
 }
@@ -89,7 +89,7 @@ pub struct HoldPoints {
 }
 
 impl HoldPoints {
-    fn ends_at(&self, policy: &ProgramVersion, at: Timestamp) -> Result<Timestamp, Halt> {
+    fn ends_at(&self, policy: &ProgramVersion, at: Timestamp) -> Result<Timestamp, DecisionError> {
         let program = &policy.program;
         let after = |period: &Period| period.after(at, &program.time_zone.0);
         match (&self.ends, &program.points.hold_for) {
@@ -114,13 +114,13 @@ impl Command for HoldPoints {
         ask_points(asking, &self.subject, self.points.get())
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let (policy, account) = self.subject.begin(decision)?;
         let points = self.points.get();
         check_limits(&policy.program.points.redemption, points)?;
         let ends_at = self.ends_at(&policy, account.time_at(decision.at()))?;
         let lots = choose_lots(decision, account, points)?;
-        let post = Post {
+        let new_entry = NewEntry {
             detail: Detail::PointsHeld { lots, ends_at },
             movement: Some(Movement { from: Pocket::Available, to: Pocket::Held, points }),
             actor: Actor::Caller,
@@ -128,7 +128,7 @@ impl Command for HoldPoints {
             policy_version: policy.version,
             causes: Vec::new(),
         };
-        let entry_id = decision.post(account.account_id, post)?;
+        let entry_id = decision.post(account.account_id, new_entry)?;
         keep_note(decision, entry_id, &Note { text: self.note.clone(), author: String::new() });
         Ok(())
     }
@@ -154,9 +154,9 @@ pub enum Ending {
 }
 
 impl EndHold {
-    fn open_hold<'a>(&self, decision: &Decision<'a>, account: &Account) -> Result<&'a Hold, Halt> {
+    fn open_hold<'a>(&self, decision: &Decision<'a>, account: &Account) -> Result<&'a Hold, DecisionError> {
         let refuse = |reason, message: String| Refusal::new(reason, message).with("hold_id", self.hold_id);
-        let hold = decision.shelf::<RewardShelf>()?.lots().hold(account.account_id, self.hold_id.account_seq);
+        let hold = decision.state::<PointsState>()?.lots().hold(account.account_id, self.hold_id.account_seq);
         let hold = hold.filter(|_| self.hold_id.account_id == account.account_id);
         let hold =
             hold.ok_or_else(|| refuse(Reason::HoldNotFound, format!("the customer has no hold {}", self.hold_id)))?;
@@ -176,9 +176,9 @@ impl EndHold {
         policy: &ProgramVersion,
         account: &Account,
         lots: Vec<LotPart>,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), DecisionError> {
         let points = sum(&lots);
-        let post = Post {
+        let new_entry = NewEntry {
             detail: Detail::PointsRedeemed { lots, hold: Some(self.hold_id.account_seq) },
             movement: Some(Movement { from: Pocket::Held, to: Pocket::Redeemed, points }),
             actor: Actor::Caller,
@@ -186,7 +186,7 @@ impl EndHold {
             policy_version: policy.version,
             causes: vec![self.hold_id],
         };
-        decision.post(account.account_id, post)?;
+        decision.post(account.account_id, new_entry)?;
         Ok(())
     }
 }
@@ -200,12 +200,12 @@ impl Command for EndHold {
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
         if let Some((account_id, hold)) = self.subject.own(asking, self.hold_id) {
-            asking.shelf::<RewardShelf>()?.ask_hold(account_id, hold);
+            asking.state::<PointsState>()?.ask_hold(account_id, hold);
         }
         Ok(())
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let (policy, account) = self.subject.begin(decision)?;
         let hold = self.open_hold(decision, account)?;
         let held = hold.remaining();
@@ -231,10 +231,10 @@ impl Command for EndHold {
             owed: account.balance.owed,
             first_id: decision.next_entry_id(account.account_id)?,
         };
-        let lots = decision.shelf::<RewardShelf>()?.lots();
+        let lots = decision.state::<PointsState>()?.lots();
         let at = account.time_at(decision.at());
-        for post in give_back.posts(lots, account.account_id, at, self.hold_id.account_seq, &rest) {
-            decision.post(account.account_id, post)?;
+        for new_entry in give_back.posts(lots, account.account_id, at, self.hold_id.account_seq, &rest) {
+            decision.post(account.account_id, new_entry)?;
         }
         Ok(())
     }

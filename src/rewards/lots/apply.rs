@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Hold, Lot, Lots};
-use crate::book::{Defect, Detail, Due, Entry, LotPart, LotTerms, Movement, Turn};
+use crate::book::{Defect, Detail, Due, DueKind, Entry, LotPart, LotTerms, Movement};
 use crate::ids::AccountId;
 
 impl Lots {
@@ -75,7 +75,7 @@ impl Lots {
                 self.shift_parts(entry)?;
                 self.take_from_hold((account_id, *hold), entry.detail.lots())?;
             }
-            // Whatever else has parts moves them and no more; entries without concern other shelves.
+            // Whatever else has parts moves them and no more; entries without concern other states.
             _ => self.shift_parts(entry)?,
         }
         Some(Ok(()))
@@ -101,7 +101,7 @@ impl Lots {
         let held = self.holds.get_mut(&key)?;
         held.take(parts)?;
         if held.parts.is_empty() {
-            self.dues.remove(&(key.0, Due { at: held.ends_at, turn: Turn::ReleaseHold }, key.1));
+            self.dues.remove(&(key.0, Due { at: held.ends_at, kind: DueKind::ReleaseHold }, key.1));
         }
         self.changed.holds.insert(key);
         Some(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::book::{Defect, Due, EarningWindow, Entry, LotPart, LotTerms, Movement, Pocket, Turn};
+use crate::book::{Defect, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, Movement, Pocket};
 
 /// The points of one grant: `points` = all the others together, none below zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,10 +80,10 @@ impl Lot {
     #[must_use]
     pub fn due(&self) -> Option<Due> {
         if self.pending > 0 {
-            return self.terms.vests_at.or(self.terms.vest_by).map(|at| Due { at, turn: Turn::Vest });
+            return self.terms.vests_at.or(self.terms.vest_by).map(|at| Due { at, kind: DueKind::Vest });
         }
         let expires_at = self.terms.expires_at.filter(|_| self.available > 0 && !self.terms.slides);
-        expires_at.map(|at| Due { at, turn: Turn::Expire })
+        expires_at.map(|at| Due { at, kind: DueKind::Expire })
     }
 }
 

@@ -3,13 +3,13 @@
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
-use super::RewardShelf;
+use super::PointsState;
 use crate::book::{Cell, Projection, Row};
 use crate::database::Traced as _;
 use crate::ids::AccountId;
 use crate::rewards::lots::{Earning, Hold, Lot};
 
-impl Projection for RewardShelf {
+impl Projection for PointsState {
     fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
         let whole = (account_id, i64::MIN)..=(account_id, i64::MAX);
         let earnings = self.lots.earnings.get(&account_id).map(earnings_row);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sqlx::PgConnection;
 
 use super::account::Account;
-use super::command::{Defect, Post};
+use super::command::{Defect, NewEntry};
 use super::entry::Entry;
 use super::projection::{Projection, Row};
 use crate::ids::{AccountId, ProgramId};
@@ -46,12 +46,12 @@ pub struct Due {
     /// When.
     pub at: Timestamp,
     /// What goes first, of several at one instant.
-    pub turn: Turn,
+    pub kind: DueKind,
 }
 
 /// In which order dues of one instant come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Turn {
+pub enum DueKind {
     /// Pending points become available, or what they waited for was missed.
     Vest,
     /// Held points come back.
@@ -64,23 +64,23 @@ pub enum Turn {
 
 /// What time does to an account next.
 #[derive(Debug)]
-pub enum Settlement {
+pub enum NextDue {
     /// Nothing until the instant that was asked about.
-    None,
+    Nothing,
     /// These entries, at this instant.
-    Posts(Timestamp, Vec<Post>),
+    Entries(Timestamp, Vec<NewEntry>),
     /// Something that was not read yet.
-    Unread,
+    NotLoaded,
 }
 
 /// One capability's rows in a batch.
 ///
-/// A projection on a shelf is a function of its own account's entries alone, so that accounts can be rebuilt one at a
-/// time. A shelf that no command of the batch asks for is neither loaded nor written.
-pub trait Shelf: Any + Send + Sync {
+/// A projection on a state is a function of its own account's entries alone, so that accounts can be rebuilt one at a
+/// time. A state that no command of the batch asks for is neither loaded nor written.
+pub trait State: Any + Send + Sync {
     /// Accounts that commands on `accounts` may touch beyond them, in pairs; asked before locks are taken, so the
     /// answer may be out of date by the time it is used.
-    fn reach<'a>(
+    fn related_accounts<'a>(
         &'a self,
         _connection: &'a mut PgConnection,
         _accounts: &'a [AccountId],
@@ -88,7 +88,7 @@ pub trait Shelf: Any + Send + Sync {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    /// Reads what is stored about the scope, in a statement of its own after the locks. `earlier` are the shelves that
+    /// Reads what is stored about the scope, in a statement of its own after the locks. `earlier` are the states that
     /// stand before this one, loaded.
     fn load<'a>(
         &'a mut self,
@@ -103,13 +103,13 @@ pub trait Shelf: Any + Send + Sync {
     /// [`Defect`] if the entry contradicts what the rows say.
     fn apply(&mut self, entry: &Entry) -> Result<(), Defect>;
 
-    /// What time alone will do next to the account, by this shelf's rows; rather too early than too late.
+    /// What time alone will do next to the account, by this state's rows; rather too early than too late.
     fn next_due(&self, _account_id: AccountId) -> Option<Due> {
         None
     }
 
     /// What falls due on the account by what [`next_due`](Self::next_due) told. Empty if it has not been read yet.
-    fn settle(&self, _account: &Account, _due: Due) -> Vec<Post> {
+    fn decide_due(&self, _account: &Account, _due: Due) -> Vec<NewEntry> {
         Vec::new()
     }
 
@@ -122,94 +122,94 @@ pub trait Shelf: Any + Send + Sync {
     }
 }
 
-/// The shelves that stand before one, and are loaded before it.
+/// The states that stand before one, and are loaded before it.
 #[derive(Clone, Copy)]
-pub struct Earlier<'a>(&'a [Box<dyn Shelf>]);
+pub struct Earlier<'a>(&'a [Box<dyn State>]);
 
 impl<'a> Earlier<'a> {
-    /// One capability's shelf.
+    /// One capability's state.
     ///
     /// # Errors
     /// If none of this type stands before.
-    pub fn get<S: Shelf>(&self) -> Result<&'a S, sqlx::Error> {
+    pub fn get<S: State>(&self) -> Result<&'a S, sqlx::Error> {
         let found = find(self.0);
-        found.ok_or_else(|| sqlx::Error::Configuration("a shelf is missing from the house".into()))
+        found.ok_or_else(|| sqlx::Error::Configuration("a state is missing from the house".into()))
     }
 }
 
-fn find<S: Shelf>(shelves: &[Box<dyn Shelf>]) -> Option<&S> {
-    shelves.iter().find_map(|shelf| (shelf.as_ref() as &dyn Any).downcast_ref())
+fn find<S: State>(states: &[Box<dyn State>]) -> Option<&S> {
+    states.iter().find_map(|state| (state.as_ref() as &dyn Any).downcast_ref())
 }
 
-/// Every shelf of the house, empty or loaded.
-pub struct Shelves(Vec<Box<dyn Shelf>>);
+/// Every state of the house, empty or loaded.
+pub struct States(Vec<Box<dyn State>>);
 
-impl Shelves {
-    /// Puts the shelves together.
+impl States {
+    /// Puts the states together.
     #[must_use]
-    pub fn new(shelves: Vec<Box<dyn Shelf>>) -> Self {
-        Self(shelves)
+    pub fn new(states: Vec<Box<dyn State>>) -> Self {
+        Self(states)
     }
 
-    /// One capability's shelf, to read.
+    /// One capability's state, to read.
     ///
     /// # Errors
     /// [`Defect`] if the house has none of this type.
-    pub fn get<S: Shelf>(&self) -> Result<&S, Defect> {
-        find(&self.0).ok_or_else(|| Defect::new("a shelf is missing from the house"))
+    pub fn get<S: State>(&self) -> Result<&S, Defect> {
+        find(&self.0).ok_or_else(|| Defect::new("a state is missing from the house"))
     }
 
-    /// One capability's shelf, to add source rows to.
+    /// One capability's state, to add source rows to.
     ///
     /// # Errors
     /// [`Defect`] if the house has none of this type.
-    pub fn get_mut<S: Shelf>(&mut self) -> Result<&mut S, Defect> {
+    pub fn get_mut<S: State>(&mut self) -> Result<&mut S, Defect> {
         self.0
             .iter_mut()
-            .find_map(|shelf| (shelf.as_mut() as &mut dyn Any).downcast_mut())
-            .ok_or_else(|| Defect::new("a shelf is missing from the house"))
+            .find_map(|state| (state.as_mut() as &mut dyn Any).downcast_mut())
+            .ok_or_else(|| Defect::new("a state is missing from the house"))
     }
 
-    /// Takes an entry into every shelf.
+    /// Takes an entry into every state.
     ///
     /// # Errors
-    /// [`Defect`] of the first shelf that cannot.
+    /// [`Defect`] of the first state that cannot.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
-        self.0.iter_mut().try_for_each(|shelf| shelf.apply(entry))
+        self.0.iter_mut().try_for_each(|state| state.apply(entry))
     }
 
     /// The earliest due of an account.
     #[must_use]
     pub fn next_due(&self, account_id: AccountId) -> Option<Timestamp> {
-        self.0.iter().filter_map(|shelf| shelf.next_due(account_id)).min().map(|due| due.at)
+        self.0.iter().filter_map(|state| state.next_due(account_id)).min().map(|due| due.at)
     }
 
     /// What time does first to the account, by `until`.
     #[must_use]
-    pub fn next_settlement(&self, account: &Account, until: Timestamp) -> Settlement {
-        let dues = self.0.iter().filter_map(|shelf| Some((shelf.next_due(account.account_id)?, shelf)));
-        let Some((due, shelf)) = dues.min_by_key(|(due, _)| *due).filter(|(due, _)| due.at <= until) else {
-            return Settlement::None;
+    pub fn next_due_entries(&self, account: &Account, until: Timestamp) -> NextDue {
+        let dues = self.0.iter().filter_map(|state| Some((state.next_due(account.account_id)?, state)));
+        let Some((due, state)) = dues.min_by_key(|(due, _)| *due).filter(|(due, _)| due.at <= until) else {
+            return NextDue::Nothing;
         };
-        let posts = shelf.settle(account, due);
-        if posts.is_empty() { Settlement::Unread } else { Settlement::Posts(due.at, posts) }
+        let new_entries = state.decide_due(account, due);
+        if new_entries.is_empty() { NextDue::NotLoaded } else { NextDue::Entries(due.at, new_entries) }
     }
 
-    /// Asks the wanted shelves for accounts that commands may touch beyond those they name.
-    pub(super) async fn reach(
+    /// Asks the wanted states for accounts that commands may touch beyond those they name.
+    pub(super) async fn related_accounts(
         &mut self,
         connection: &mut PgConnection,
         wanted: &BTreeSet<TypeId>,
         accounts: &[AccountId],
     ) -> Result<Vec<(AccountId, AccountId)>, sqlx::Error> {
-        let mut reached = Vec::new();
-        for shelf in self.0.iter_mut().filter(|shelf| is_wanted(Some(wanted), shelf.as_ref())) {
-            reached.extend(shelf.reach(connection, accounts).await?);
+        let mut related = Vec::new();
+        for state in self.0.iter_mut().filter(|state| is_wanted(Some(wanted), state.as_ref())) {
+            related.extend(state.related_accounts(connection, accounts).await?);
         }
-        Ok(reached)
+        Ok(related)
     }
 
-    /// Loads the wanted shelves, or all.
+    /// Loads the wanted states, or all.
     pub(super) async fn load(
         &mut self,
         connection: &mut PgConnection,
@@ -218,19 +218,19 @@ impl Shelves {
     ) -> Result<(), sqlx::Error> {
         for place in 0..self.0.len() {
             let (earlier, rest) = self.0.split_at_mut(place);
-            if let Some(shelf) = rest.first_mut()
-                && is_wanted(wanted, shelf.as_ref())
+            if let Some(state) = rest.first_mut()
+                && is_wanted(wanted, state.as_ref())
             {
-                shelf.load(connection, scope, Earlier(earlier)).await?;
+                state.load(connection, scope, Earlier(earlier)).await?;
             }
         }
         Ok(())
     }
 
-    /// The shelves alone whose rows entries decide.
+    /// The states alone whose rows entries decide.
     #[must_use]
     pub fn into_projections(self) -> Self {
-        Self(self.0.into_iter().filter(|shelf| shelf.projection().is_some()).collect())
+        Self(self.0.into_iter().filter(|state| state.projection().is_some()).collect())
     }
 
     /// Reads everything about accounts, as it is stored.
@@ -246,9 +246,9 @@ impl Shelves {
         self.load(connection, None, &scope).await
     }
 
-    /// An account's projected rows, shelf by shelf.
+    /// An account's projected rows, state by state.
     pub fn rows(&self, account_id: AccountId) -> impl Iterator<Item = Box<dyn Iterator<Item = Row<'_>> + Send + '_>> {
-        self.0.iter().filter_map(move |shelf| Some(shelf.projection()?.rows(account_id)))
+        self.0.iter().filter_map(move |state| Some(state.projection()?.rows(account_id)))
     }
 
     /// Removes an account's projected rows from the database.
@@ -256,25 +256,25 @@ impl Shelves {
     /// # Errors
     /// If a statement fails.
     pub async fn delete_rows(&self, connection: &mut PgConnection, account_id: AccountId) -> Result<(), sqlx::Error> {
-        for projection in self.0.iter().filter_map(|shelf| shelf.projection()) {
+        for projection in self.0.iter().filter_map(|state| state.projection()) {
             projection.delete(connection, account_id).await?;
         }
         Ok(())
     }
 
-    /// Writes what changed on every shelf.
+    /// Writes what changed on every state.
     ///
     /// # Errors
     /// If a statement fails.
     pub async fn write(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        for shelf in &mut self.0 {
-            shelf.write(connection).await?;
+        for state in &mut self.0 {
+            state.write(connection).await?;
         }
         Ok(())
     }
 }
 
-/// Whether a shelf is among `wanted`, or all are.
-fn is_wanted(wanted: Option<&BTreeSet<TypeId>>, shelf: &dyn Shelf) -> bool {
-    wanted.is_none_or(|wanted| wanted.contains(&(shelf as &dyn Any).type_id()))
+/// Whether a state is among `wanted`, or all are.
+fn is_wanted(wanted: Option<&BTreeSet<TypeId>>, state: &dyn State) -> bool {
+    wanted.is_none_or(|wanted| wanted.contains(&(state as &dyn Any).type_id()))
 }
