@@ -1,4 +1,4 @@
-//! `goldbook audit`: whether everything that is kept is what the ledger says, asked of the database itself.
+//! `goldbook audit`: checks in the database that everything that is kept is what the ledger says.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -61,7 +61,7 @@ pub struct AuditArgs {
     max_differences: u64,
 }
 
-/// Audits.
+/// Runs `goldbook audit`.
 ///
 /// # Errors
 /// If anything differs, or the audit cannot come to its end.
@@ -94,7 +94,7 @@ pub async fn run(args: AuditArgs) -> Result<(), CliError> {
         Some(error) => Err(error),
     };
     match told {
-        // The answer is the exit code, also for those who only read the first lines.
+        // The answer is the exit code, even if the reader of the output has left.
         Ok(()) | Err(CliError::ReaderLeft) => {}
         Err(error) => return Err(error),
     }
@@ -137,7 +137,7 @@ struct Teller {
     progress: Option<Progress>,
     /// How many more to print.
     left: u64,
-    /// What came in the way of printing; the audit goes on, for its exit code.
+    /// Why printing failed. The audit goes on nevertheless, for its exit code.
     failed: Option<CliError>,
 }
 

@@ -1,4 +1,4 @@
-//! `goldbook migrate`: the schema alone, as its owner.
+//! `goldbook migrate`: brings the schema up to date, in the role of its owner.
 
 use clap::Args;
 use sqlx::postgres::PgConnectOptions;
@@ -25,7 +25,7 @@ pub struct MigrateArgs {
     service_role: String,
 }
 
-/// Migrates.
+/// Runs `goldbook migrate`.
 ///
 /// # Errors
 /// If the database cannot be reached or a migration fails.

@@ -1,4 +1,4 @@
-//! `goldbook serve`: the service, with a database of its own or one that is named.
+//! `goldbook serve`: runs the service, with a database of its own or with another.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -78,7 +78,7 @@ pub struct ServeArgs {
     throwaway_database: bool,
 }
 
-/// Runs the service.
+/// Runs `goldbook serve`.
 ///
 /// # Errors
 /// If it cannot start, or its database ends by itself.
@@ -101,9 +101,9 @@ pub async fn run(args: ServeArgs) -> Result<(), CliError> {
 }
 
 async fn serve(args: ServeArgs) -> Result<(), CliError> {
-    // From here on a signal is not lost, however long the start takes.
+    // Signals are caught from here on, however long the start takes.
     let stop = stop_signal()?;
-    // Taken first: a busy port is told before a database is started for nothing.
+    // The port comes first: if it is taken, no database is started for nothing.
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| CliError::failed(format!("cannot listen on {}: {error}", args.listen)))?;
@@ -117,7 +117,7 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     }
 }
 
-/// Serves on a database that lives and ends with the service.
+/// Serves with a database of the service's own, which is started and stopped with it.
 async fn serve_embedded(
     listener: TcpListener,
     args: &ServeArgs,
@@ -158,7 +158,7 @@ async fn serve_embedded(
     outcome
 }
 
-/// Migrates as the owner, or makes sure that it has been done.
+/// Migrates the schema if there is an owner's connection, and checks that it is up to date.
 async fn prepare_schema(
     args: &ServeArgs,
     owner: Option<&PgConnectOptions>,
@@ -189,7 +189,7 @@ async fn serve_on(
     server::run(listener, settings, stop).await.map_err(CliError::failed)
 }
 
-/// Done at the first SIGTERM or SIGINT.
+/// Returns a future that ends at the first SIGTERM or SIGINT.
 fn stop_signal() -> Result<impl Future<Output = ()> + Send, CliError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;

@@ -1,4 +1,4 @@
-//! What the book says of one customer, in the words and tables that `customer` and `demo` share.
+//! Reads what the book says of one customer, and shows it in the tables that `customer` and `demo` share.
 
 use std::collections::HashMap;
 
@@ -19,14 +19,14 @@ pub(super) struct Reader {
     client: Client,
     pub(super) program: Program,
     pub(super) zone: TimeZone,
-    /// Entries that were read already: causes repeat.
+    /// Entries that were read already. Many entries have the same cause, so they are kept.
     known: HashMap<String, Entry>,
 }
 
 /// The last entries of an account, oldest first.
 pub(super) struct Statement {
     pub(super) entries: Vec<Entry>,
-    /// How many there are before them.
+    /// How many entries there are before them.
     pub(super) earlier: usize,
 }
 
@@ -58,7 +58,7 @@ impl Reader {
         answer.balance.ok_or_else(incomplete_answer)
     }
 
-    /// The account's last entries. The interface lists oldest first, so all pages are turned.
+    /// The account's last entries. All pages are read, since they begin with the oldest entry.
     pub(super) async fn statement(&mut self, customer_id: &str, last: usize) -> Result<Statement, CliError> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut earlier = 0;
@@ -101,7 +101,7 @@ impl Reader {
         Ok(entry)
     }
 
-    /// What caused something, one per line: number and kind and, where it happened to another account, whose.
+    /// A line for each cause: the number and kind of its entry and, if it is on another account, whose.
     pub(super) async fn causes(&mut self, entry_ids: &[String], customer_id: &str) -> Result<Vec<String>, CliError> {
         let mut causes = Vec::new();
         for entry_id in entry_ids {
@@ -116,7 +116,7 @@ impl Reader {
         Ok(causes)
     }
 
-    /// Tier, why, what is missing to the next, and balance, as facts.
+    /// Adds the tier and its causes, what is missing to the next tier, and the balance.
     pub(super) async fn add_standing(
         &mut self,
         facts: &mut Table,
@@ -148,7 +148,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The entries as a table. Each takes two lines or more, since its id is long and must stay whole to be copied.
+    /// The entries as a table. Each has two lines or more, since its long id has a line of its own.
     pub(super) async fn entry_table(
         &mut self,
         entries: &[Entry],
@@ -192,7 +192,7 @@ fn show_reason(entry: &Entry) -> String {
     }
 }
 
-/// How many points moved and, where it is not the plain grant, from where to where.
+/// How many points moved and, unless they were granted, from where to where.
 fn show_move(entry: &Entry) -> String {
     let Some(movement) = &entry.r#move else { return String::new() };
     let points = grouped(movement.points);
@@ -212,7 +212,7 @@ fn next_tier(tier: &CustomerTier) -> String {
     format!("{} ({}) at {threshold}: {missing} missing", next.display_name, next.tier_id)
 }
 
-/// What can be used, and whatever else there is or was.
+/// The points available, and all other counts that are not zero.
 fn show_balance(balance: &Balance) -> String {
     let mut text = format!("{} points available", grouped(balance.available));
     let others = [

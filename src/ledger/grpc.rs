@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::Ledger;
 use super::statement::Line;
-use super::store::{EntryFilter, OwnedEntry, Period, SealedEntry};
+use super::store::{EntryFilter, HashedEntry, OwnedEntry, Period};
 use crate::book::grpc::{write_kind, write_lots, write_move, write_reason};
 use crate::book::{Actor, Balance};
 use crate::error::{Error, Fields};
@@ -21,7 +21,8 @@ use crate::telemetry;
 const MAX_KINDS: usize = 50;
 /// The most entries in one message of an export.
 const MAX_CHUNK: usize = 500;
-/// How many bytes of entries end a message of an export, however few they are: clients refuse messages of 4 MiB.
+/// How many bytes of entries fill a message of an export, however few entries they are. Clients refuse messages of more
+/// than 4 MiB.
 const FULL_CHUNK_BYTES: usize = 256 * 1024;
 
 #[tonic::async_trait]
@@ -94,7 +95,7 @@ impl proto::ledger_service_server::LedgerService for Ledger {
         let (customer, page) = parse_customer_list(&mut fields, &request, "statement", &[&period])?;
         let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
-        let statement = self.get_statement(&program_id, &customer_id, from, until, &page).await?;
+        let statement = self.get_statement(&program_id, &customer_id, Period { from, until }, &page).await?;
         Ok(Response::new(proto::GetStatementResponse {
             opening: Some(write_pockets(&statement.opening)),
             closing: Some(write_pockets(&statement.closing)),
@@ -104,7 +105,7 @@ impl proto::ledger_service_server::LedgerService for Ledger {
     }
 }
 
-/// Packs entries into messages, each as soon as it is full.
+/// Packs entries into messages. Each message is sent as soon as it is full.
 fn write_chunks(
     entries: BoxStream<'static, Result<OwnedEntry, Error>>,
 ) -> impl Stream<Item = Result<proto::ExportEntriesResponse, Status>> {
@@ -151,8 +152,8 @@ fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> Ent
     EntryFilter { kinds, from, until, newest_first: request.newest_first }
 }
 
-fn write_entry(sealed: SealedEntry, customer_id: Option<&CustomerId>) -> Result<proto::Entry, Status> {
-    let (entry, content_hash) = sealed;
+fn write_entry(hashed: HashedEntry, customer_id: Option<&CustomerId>) -> Result<proto::Entry, Status> {
+    let (entry, content_hash) = hashed;
     let detail_json = entry.detail.to_canonical_json();
     let detail_json = detail_json.map_err(|error| Error::Internal(error.to_string()))?;
     let actor = match entry.actor {

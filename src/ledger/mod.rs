@@ -19,7 +19,7 @@ use crate::programs::program_not_found;
 use crate::programs::store::read_version;
 pub use export::Export;
 use export::Exports;
-use store::{EntryFilter, OwnedEntry, Period, SealedEntry};
+use store::{EntryFilter, HashedEntry, OwnedEntry, Period};
 
 /// The use cases of the ledger.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl Ledger {
         customer_id: &CustomerId,
         filter: &EntryFilter,
         page: &PageRequest,
-    ) -> Result<(Vec<SealedEntry>, String), Error> {
+    ) -> Result<(Vec<HashedEntry>, String), Error> {
         let after = page.after_number()?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
@@ -55,7 +55,7 @@ impl Ledger {
         Ok(page.cut(entries, |(entry, _)| entry.id.account_seq.to_string()))
     }
 
-    /// One entry, and the customer it belongs to: none for the program's own account, or one who was forgotten.
+    /// One entry and its customer. There is no customer for the program's own account, nor for one who was forgotten.
     ///
     /// # Errors
     /// If the program or the entry is unknown.

@@ -1,8 +1,8 @@
 //! The SQL that reads the ledger.
 
-use futures_util::stream::BoxStream;
-pub mod statement;
+pub(super) mod statement;
 
+use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
@@ -15,27 +15,27 @@ use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 /// Which of an account's entries to list.
 #[derive(Clone, Debug, Default)]
 pub struct EntryFilter {
-    /// Kinds as stored; empty for all.
+    /// Kinds as they are stored. If there are none, entries of every kind are listed.
     pub kinds: Vec<String>,
-    /// From this instant on.
+    /// Entries that took effect at this instant or later.
     pub from: Option<Timestamp>,
-    /// Before this instant.
+    /// Entries that took effect before this instant.
     pub until: Option<Timestamp>,
-    /// The newest first instead of the oldest.
+    /// Whether the newest comes first. Otherwise the oldest does.
     pub newest_first: bool,
 }
 
 /// An entry with the hash that was stored with it.
-pub type SealedEntry = (Entry, Vec<u8>);
-/// An entry and the customer it belongs to: none for the program's own account, or one who was forgotten.
-pub type OwnedEntry = (SealedEntry, Option<CustomerId>);
+pub type HashedEntry = (Entry, Vec<u8>);
+/// An entry and its customer. There is no customer for the program's own account, nor for one who was forgotten.
+pub type OwnedEntry = (HashedEntry, Option<CustomerId>);
 
-/// A period of time, half open.
+/// A period of time. Its first instant belongs to it, its last does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Period {
-    /// From this instant on.
+    /// When it begins. Absent: before every entry.
     pub from: Option<Timestamp>,
-    /// Before this instant.
+    /// When it ends. Absent: after every entry.
     pub until: Option<Timestamp>,
 }
 
@@ -49,7 +49,7 @@ pub async fn list_entries(
     filter: &EntryFilter,
     after: Option<i64>,
     limit: i64,
-) -> Result<Vec<SealedEntry>, sqlx::Error> {
+) -> Result<Vec<HashedEntry>, sqlx::Error> {
     let rows = if filter.newest_first {
         sqlx::query_as!(
             EntryRow,
@@ -91,7 +91,7 @@ pub async fn list_entries(
         .traced("SELECT ledger_entries")
         .await?
     };
-    rows.into_iter().map(hasher).collect()
+    rows.into_iter().map(read_row).collect()
 }
 
 /// One entry of a program.
@@ -102,7 +102,7 @@ pub async fn read_entry(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     entry_id: EntryId,
-) -> Result<Option<SealedEntry>, sqlx::Error> {
+) -> Result<Option<HashedEntry>, sqlx::Error> {
     let row = sqlx::query_as!(
         EntryRow,
         "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
@@ -115,10 +115,10 @@ pub async fn read_entry(
     .fetch_optional(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    row.map(hasher).transpose()
+    row.map(read_row).transpose()
 }
 
-/// Begins a transaction in which all statements see the same snapshot, the first one's. It ends with its connection.
+/// Begins a transaction in which all statements see the snapshot of the first one. It ends with its connection.
 ///
 /// # Errors
 /// If the database cannot be reached.
@@ -150,8 +150,8 @@ pub async fn count_entries(
     .await
 }
 
-/// The entries of a program that took effect in a period, by account and number, each with the customer whose account
-/// it is on, as far as there is one. Rows are read as they are taken: the database waits for whoever takes them.
+/// The entries of a program that took effect in a period, by account and number. Each comes with the customer whose
+/// account it is on, if there is one. Rows are read one by one as the caller asks for them.
 pub fn scan_entries<'a>(
     connection: &'a mut PgConnection,
     program_id: &ProgramId,
@@ -194,12 +194,12 @@ pub fn scan_entries<'a>(
             recorded_at: row.recorded_at,
             content_hash: row.content_hash,
         };
-        Ok((hasher(entry)?, customer_id))
+        Ok((read_row(entry)?, customer_id))
     });
     rows.fetch(connection)
 }
 
-fn hasher(mut row: EntryRow) -> Result<SealedEntry, sqlx::Error> {
+fn read_row(mut row: EntryRow) -> Result<HashedEntry, sqlx::Error> {
     let content_hash = std::mem::take(&mut row.content_hash);
     Ok((Entry::try_from(row)?, content_hash))
 }

@@ -1,4 +1,4 @@
-//! The yardstick for reads: a bare tonic server that answers without looking anything up.
+//! The baseline for reads: a bare tonic server that answers without looking anything up.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::proto::{
     CustomerTier, GetCustomerTierRequest, GetCustomerTierResponse, ListTierChangesRequest, ListTierChangesResponse,
 };
 
-/// Where the echo listens.
+/// The arguments of the echo.
 #[derive(Debug, Args)]
 pub struct EchoArgs {
     /// The address to listen on.
@@ -42,7 +42,7 @@ impl TierService for Echo {
     }
 }
 
-/// Echoes until it is told to end.
+/// Runs the echo until the process is stopped.
 ///
 /// # Errors
 /// If it cannot listen there.

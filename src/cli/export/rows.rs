@@ -1,4 +1,4 @@
-//! An entry as a row: the same columns in CSV and in JSON Lines.
+//! Writes entries as rows, with the same columns in CSV and in JSON Lines.
 
 use std::io::{self, BufWriter, Write};
 
@@ -37,9 +37,9 @@ pub(super) enum Cell {
     Absent,
     Text(String),
     Number(i64),
-    /// Words without spaces.
+    /// Words that have no spaces in them.
     List(Vec<String>),
-    /// One line of JSON, kept as it came, since the content hash was made over it.
+    /// JSON on one line. It is not changed, since the content hash was computed over it.
     Json(String),
 }
 
@@ -64,7 +64,7 @@ impl Cell {
     }
 }
 
-/// The cells of an entry; none if it lacks what the interface promises.
+/// The cells of an entry. Returns none if it lacks a field that the interface promises.
 pub(super) fn cells(entry: &Entry) -> Option<[Cell; COLUMNS.len()]> {
     let text = |text: &str| if text.is_empty() { Cell::Absent } else { Cell::Text(text.to_owned()) };
     let time = |at: Option<&prost_types::Timestamp>| Some(Cell::Text(instant::from_wire(at?)?.to_string()));
@@ -102,8 +102,8 @@ pub(super) fn cells(entry: &Entry) -> Option<[Cell; COLUMNS.len()]> {
     ])
 }
 
-/// An enum's value as the ledger spells it: `POCKET_AVAILABLE` is `available`. One of a newer service than this program
-/// is its number.
+/// An enum's value as the ledger spells it: `POCKET_AVAILABLE` is `available`. A value that this program does not know,
+/// as of a newer service, is written as its number.
 fn word<E>(name: Result<&str, E>, prefix: &str, number: i32) -> Cell {
     let name = name.map(|name| name.strip_prefix(prefix).unwrap_or(name).to_lowercase());
     Cell::Text(name.unwrap_or_else(|_| number.to_string()))
@@ -116,7 +116,7 @@ pub(super) enum Rows<W: Write> {
 }
 
 impl<W: Write> Rows<W> {
-    /// Begins with the header, where the format has one.
+    /// Writes the header, if the format has one.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -131,7 +131,7 @@ impl<W: Write> Rows<W> {
         }
     }
 
-    /// Adds a row.
+    /// Writes one row.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -148,7 +148,7 @@ impl<W: Write> Rows<W> {
         }
     }
 
-    /// Ends after the last row.
+    /// Flushes what was written.
     ///
     /// # Errors
     /// If what was left cannot be written.
@@ -160,7 +160,7 @@ impl<W: Write> Rows<W> {
     }
 }
 
-/// The failure itself, whose kind the crate's own conversion hides.
+/// The failure of the writer. The library's own conversion would hide its kind.
 fn io_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,

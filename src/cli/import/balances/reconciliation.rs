@@ -1,4 +1,4 @@
-//! What a file holds against what became of it.
+//! Compares what a file holds with what became of its lines.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,25 +22,25 @@ struct TierCount {
     imported: u64,
     before: u64,
     refused: u64,
-    /// Of those in the book, how many left the customer in a higher tier.
+    /// Of those in the book, how many customers hold a higher tier.
     higher: u64,
 }
 
-/// A line that is on its way.
+/// A line that was sent and has no answer yet.
 #[derive(Debug)]
 struct Sent {
     points: i64,
     tier_id: Option<String>,
 }
 
-/// Outcomes so far, beside what they must come to.
+/// The outcomes so far, and what the file holds.
 #[derive(Debug)]
 pub(super) struct Reconciliation {
     in_file: Count,
     imported: Count,
     before: Count,
     refused: Count,
-    /// Points that paid a debt as they were imported now.
+    /// How many of the points imported now paid a debt.
     repaid: i128,
     tiers: BTreeMap<String, TierCount>,
     under_way: HashMap<u64, Sent>,
@@ -48,7 +48,7 @@ pub(super) struct Reconciliation {
 }
 
 impl Reconciliation {
-    /// Of a file as it was surveyed.
+    /// Begins without outcomes, for a file that was surveyed.
     pub(super) fn of(survey: &Survey) -> Self {
         let tier = |(tier_id, in_file): (&String, &u64)| {
             (tier_id.clone(), TierCount { in_file: *in_file, ..TierCount::default() })
@@ -103,7 +103,7 @@ impl Reconciliation {
         self.in_file == Count { lines: self.finished(), points } && tiers
     }
 
-    /// The tables and the check, for people.
+    /// The outcomes as tables, and whether they add up.
     pub(super) fn show(&self) -> String {
         let mut table = output::table(["", "lines", "points"]);
         for (name, count) in [
@@ -177,7 +177,7 @@ fn why_refused(refusal: &Refusal) -> String {
     }
 }
 
-/// What a file holds, for people.
+/// Shows what a file holds.
 pub(super) fn show_survey(survey: &Survey) -> String {
     let Count { lines, points } = survey.count;
     let mut text = format!("lines   {}\npoints  {}", grouped(lines), grouped(points));

@@ -1,4 +1,4 @@
-//! What became of an import, counted.
+//! Counts what became of the lines of an import.
 
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ use crate::proto::{BatchRecordActivitiesResponse, activity};
 /// How many refused lines are told one by one.
 const TOLD_REFUSALS: usize = 20;
 
-/// Outcomes so far.
+/// The outcomes so far.
 #[derive(Debug)]
 pub(super) struct Tally {
     recorded: u64,
     replayed: u64,
-    /// Of all that is in the book now, by this import or before it; none once it is more than can be counted.
+    /// What was paid for all purchases that are in the book now, by this import or before it. None if it is more than can be
+    /// counted.
     amount: Option<Amount>,
     refusals: Refusals,
 }
@@ -34,7 +35,7 @@ impl Tally {
         self.refusals.count()
     }
 
-    /// The summary for people.
+    /// Shows the counts.
     pub(super) fn summary(&self, currency_code: &str, elapsed: Duration) -> String {
         let amount = self.amount.map(|amount| amount.show(currency_code));
         let amount = amount.unwrap_or_else(|| "more than can be counted".to_owned());
