@@ -14,8 +14,8 @@ use crate::proto::google::Money;
 const MAX_DECIMALS: u32 = 9;
 const EXPECTED: &str = "a decimal in quotes with at most 9 decimals, such as \"10.00\"";
 
-/// An exact decimal amount, whose currency is known from elsewhere. The service judges everything else about it, such as
-/// whether it may be below zero.
+/// An exact decimal amount, whose currency is known from elsewhere. The service judges everything else about it, such
+/// as whether it may be below zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Amount(Decimal);
 

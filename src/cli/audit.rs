@@ -45,7 +45,7 @@ does; 2 for wrong usage, or if the audit could not come to its end.";
 /// Check that everything kept is what the ledger's entries say, and repair what is not.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
-pub struct AuditArgs {
+pub(crate) struct AuditArgs {
     /// The database: in the service's role, or with --repair in the owner's. Without it, the one that a service runs in
     /// the data directory.
     #[arg(long, env = "GOLDBOOK_DATABASE_URL", value_name = "URL", hide_env_values = true)]
@@ -65,7 +65,7 @@ pub struct AuditArgs {
 ///
 /// # Errors
 /// If anything differs, or the audit cannot come to its end.
-pub async fn run(args: AuditArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: AuditArgs) -> Result<(), CliError> {
     let not_run = |why: String| CliError::NotRun(format!("the audit did not come to its end: {why}"));
     let database = match &args.database_url {
         Some(database) => database.clone(),

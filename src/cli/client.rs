@@ -28,10 +28,10 @@ pub(super) const LARGEST_PAGE: i32 = 1_000;
 /// Where the service is.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection")]
-pub struct ClientOptions {
+pub(crate) struct ClientOptions {
     /// The running service.
     #[arg(long, value_name = "URL", env = "GOLDBOOK_ADDRESS", default_value = "http://127.0.0.1:50051")]
-    pub address: String,
+    pub(crate) address: String,
 }
 
 impl ClientOptions {
@@ -39,7 +39,7 @@ impl ClientOptions {
     ///
     /// # Errors
     /// If the address makes no sense, or nothing answers there.
-    pub async fn connect(&self) -> Result<Client, CliError> {
+    pub(crate) async fn connect(&self) -> Result<Client, CliError> {
         let channel = endpoint(&self.address)?.connect().await.map_err(|error| {
             CliError::failed(format_args!(
                 "no Goldbook service answers at {}: {}\n\
@@ -68,7 +68,7 @@ pub(super) fn endpoint(address: &str) -> Result<Endpoint, CliError> {
 
 /// A connected service. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(crate) struct Client {
     channel: Channel,
 }
 

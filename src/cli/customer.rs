@@ -18,13 +18,13 @@ const LAST_ENTRIES: usize = 10;
 
 /// Show what the book knows about one customer, on one screen.
 ///
-/// Who they are, the tier they hold and why, what is missing to the next, what they are entitled to, their points, their
-/// referrals, and the last entries on their account.
+/// Who they are, the tier they hold and why, what is missing to the next, what they are entitled to, their points,
+/// their referrals, and the last entries on their account.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   goldbook customer C0001
   goldbook customer C0001 --program cdnow | less")]
-pub struct CustomerArgs {
+pub(crate) struct CustomerArgs {
     /// The business's own id of the customer.
     #[arg(value_name = "CUSTOMER")]
     customer_id: String,
@@ -39,7 +39,7 @@ pub struct CustomerArgs {
 ///
 /// # Errors
 /// If there is no such customer, or the service does not answer or refuses.
-pub async fn run(args: CustomerArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: CustomerArgs) -> Result<(), CliError> {
     let client = args.client.connect().await?;
     let program = client.choose_program(args.program_id.as_deref()).await?;
     let scope = (program.program_id.clone(), args.customer_id.clone());

@@ -36,7 +36,7 @@ examples/cdnow/program.toml does.
 Examples:
   goldbook demo
   goldbook demo --program cdnow")]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// The program; may be left out where there is only one.
     #[arg(long = "program", value_name = "ID")]
     program_id: Option<String>,
@@ -48,7 +48,7 @@ pub struct DemoArgs {
 ///
 /// # Errors
 /// If the program has no fitting campaign, or the service does not answer or refuses.
-pub async fn run(args: DemoArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: DemoArgs) -> Result<(), CliError> {
     let client = args.client.connect().await?;
     let program = client.choose_program(args.program_id.as_deref()).await?;
     let campaign = choose_campaign(&program)?.clone();

@@ -37,7 +37,7 @@ pub enum CliError {
 
 impl CliError {
     /// The error of wrong usage, with exit code 2.
-    pub fn usage(message: impl fmt::Display) -> Self {
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self::Usage(message.to_string())
     }
 
@@ -47,7 +47,7 @@ impl CliError {
     }
 
     /// For `map_err` on an RPC: makes the error from what was attempted and the service's answer.
-    pub fn refused(attempt: &str) -> impl FnOnce(Status) -> Self {
+    pub(crate) fn refused(attempt: &str) -> impl FnOnce(Status) -> Self {
         move |status| Self::Refused { attempt: attempt.to_owned(), refusal: Box::new(Refusal::from_status(&status)) }
     }
 
@@ -71,7 +71,7 @@ impl CliError {
 
 /// An error with its causes on one line. The outer error often says no more than that something failed.
 #[must_use]
-pub fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

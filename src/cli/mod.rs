@@ -1,27 +1,27 @@
 //! The command line: what a person at a terminal does with Goldbook, as a server's operator or as one of its clients.
 //!
-//! [`serve`], [`migrate`] and [`audit`] are the server's side, and know the database. Everything else is a client like any
-//! other: it talks to a running service over gRPC and knows nothing that the protos do not say.
+//! [`serve`], [`migrate`] and [`audit`] are the server's side, and know the database. Everything else is a client like
+//! any other: it talks to a running service over gRPC and knows nothing that the protos do not say.
 
 mod amount;
-pub mod audit;
-pub mod bench;
-pub mod client;
-pub mod customer;
-pub mod demo;
-pub mod error;
-pub mod export;
-pub mod import;
+mod audit;
+mod bench;
+mod client;
+mod customer;
+mod demo;
+mod error;
+mod export;
+mod import;
 mod instant;
-pub mod migrate;
+mod migrate;
 mod output;
-pub mod program;
+mod program;
 mod progress;
 mod refusal;
-pub mod serve;
+mod serve;
 mod statement;
 pub mod statement_line;
-pub mod wait;
+mod wait;
 
 use clap::{Parser, Subcommand};
 

@@ -27,7 +27,7 @@ Traces go to OTEL_EXPORTER_OTLP_ENDPOINT, if it is set; GOLDBOOK_LOG or RUST_LOG
 /// Run the service until SIGTERM or SIGINT.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes any that is free.
     #[arg(long, env = "GOLDBOOK_LISTEN", default_value = "127.0.0.1:50051", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
@@ -82,7 +82,7 @@ pub struct ServeArgs {
 ///
 /// # Errors
 /// If it cannot start, or its database ends by itself.
-pub async fn run(args: ServeArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
     if !args.listen.ip().is_loopback() && !args.insecure_listen {
         return Err(CliError::usage(format!(
             "{} is reachable from other machines, and the service does not ask callers who they are: \
@@ -132,30 +132,37 @@ async fn serve_embedded(
     let owner = postgres.connect_options(OWNER_ROLE, DATABASE);
     let service = postgres.connect_options(SERVICE_ROLE, DATABASE);
     let outcome = match prepare_schema(args, Some(&owner), &service).await {
-        Ok(()) => {
-            let mut ended = None;
-            let stop_or_end = async {
-                tokio::select! {
-                    () = stop => {}
-                    status = postgres.wait() => ended = Some(status),
-                }
-            };
-            let outcome = serve_on(listener, args, service, stop_or_end).await;
-            match ended {
-                Some(status) => Err(CliError::failed(format!(
-                    "the database ended by itself ({}); its log is in {}",
-                    status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string()),
-                    args.data_dir.display()
-                ))),
-                None => outcome,
-            }
-        }
+        Ok(()) => serve_until_either_ends(listener, args, service, &mut postgres, stop).await,
         Err(error) => Err(error),
     };
     if let Err(error) = postgres.stop().await {
         tracing::warn!(%error, "the database did not stop in order; it recovers at the next start");
     }
     outcome
+}
+
+/// Serves until a signal comes, or until the database ends by itself, which is a failure.
+async fn serve_until_either_ends(
+    listener: TcpListener,
+    args: &ServeArgs,
+    service: PgConnectOptions,
+    postgres: &mut EmbeddedPostgres,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), CliError> {
+    let mut ended = None;
+    let stop_or_end = async {
+        tokio::select! {
+            () = stop => {}
+            status = postgres.wait() => ended = Some(status),
+        }
+    };
+    let outcome = serve_on(listener, args, service, stop_or_end).await;
+    let Some(status) = ended else { return outcome };
+    Err(CliError::failed(format!(
+        "the database ended by itself ({}); its log is in {}",
+        status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string()),
+        args.data_dir.display()
+    )))
 }
 
 /// Migrates the schema if there is an owner's connection, and checks that it is up to date.

@@ -25,10 +25,10 @@ const PAUSE: Duration = Duration::from_millis(100);
   goldbook wait --seconds 120 --address http://goldbook.internal:50051
 
 Exit status: 0 once it is ready, 1 when the time has passed before.")]
-pub struct WaitArgs {
+pub(crate) struct WaitArgs {
     /// How long to wait at most.
     #[arg(long, value_name = "N", default_value_t = 60)]
-    pub seconds: u64,
+    pub(crate) seconds: u64,
     #[command(flatten)]
     client: ClientOptions,
 }
@@ -37,7 +37,7 @@ pub struct WaitArgs {
 ///
 /// # Errors
 /// If it does not within the time. The message tells what it answered last.
-pub async fn run(args: WaitArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: WaitArgs) -> Result<(), CliError> {
     let endpoint = endpoint(&args.client.address)?;
     let give_up = Instant::now() + Duration::from_secs(args.seconds);
     loop {
@@ -57,8 +57,8 @@ pub async fn run(args: WaitArgs) -> Result<(), CliError> {
     }
 }
 
-/// Asks the service once whether it is ready. Each attempt connects anew, since a connection from before the start may be
-/// broken.
+/// Asks the service once whether it is ready. Each attempt connects anew, since a connection from before the start may
+/// be broken.
 pub(super) async fn check_ready(endpoint: &Endpoint) -> Result<(), String> {
     let channel = endpoint.connect().await.map_err(|error| with_causes(&error))?;
     // The empty name asks for the service as a whole.

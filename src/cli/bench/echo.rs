@@ -15,7 +15,7 @@ use crate::proto::{
 
 /// The arguments of the echo.
 #[derive(Debug, Args)]
-pub struct EchoArgs {
+pub(crate) struct EchoArgs {
     /// The address to listen on.
     #[arg(long, value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -46,7 +46,7 @@ impl TierService for Echo {
 ///
 /// # Errors
 /// If it cannot listen there.
-pub async fn run(args: EchoArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: EchoArgs) -> Result<(), CliError> {
     let serving = Server::builder().add_service(TierServiceServer::new(Echo)).serve(args.listen).await;
     serving.map_err(|error| CliError::failed(with_causes(&error)))
 }

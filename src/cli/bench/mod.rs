@@ -1,11 +1,11 @@
 //! `goldbook bench`: measures the service under load over gRPC, and what the machine can do without it.
 //!
-//! Numbers of one machine say little about another. So every run also measures two baselines: how many single-row commits
-//! `pgbench` makes on the same Postgres, and how many calls a bare tonic server answers. The ratios can be compared between
-//! machines.
+//! Numbers of one machine say little about another. So every run also measures two baselines: how many single-row
+//! commits `pgbench` makes on the same Postgres, and how many calls a bare tonic server answers. The ratios can be
+//! compared between machines.
 
 mod child;
-pub mod echo;
+pub(crate) mod echo;
 mod load;
 mod pgbench;
 mod report;
@@ -57,7 +57,7 @@ Exit status: 0 if every call was answered well, 1 if any was not.";
 /// Measure the service, and beside it what the machine can do.
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// How many clients call at the same time; a list measures each in turn.
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "64")]
     clients: Vec<NonZeroU32>,
@@ -140,7 +140,7 @@ impl BenchArgs {
 ///
 /// # Errors
 /// If something could not be started or measured, or any call was not answered well.
-pub async fn run(args: BenchArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: BenchArgs) -> Result<(), CliError> {
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: what it measures says little about a release build");
     }

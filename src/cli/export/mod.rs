@@ -67,7 +67,7 @@ Exit status: 0 if every entry was written, 1 if not, 2 wrong usage.";
 /// Write a program's ledger entries to a file, as CSV or JSON Lines.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
-pub struct ExportArgs {
+pub(crate) struct ExportArgs {
     /// The program.
     #[arg(long = "program", value_name = "ID")]
     program_id: String,
@@ -100,7 +100,7 @@ enum Format {
 ///
 /// # Errors
 /// If the command line makes no sense, the service does not answer or refuses, or the rows cannot be written.
-pub async fn run(args: ExportArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: ExportArgs) -> Result<(), CliError> {
     let client = args.client.connect().await?;
     let program = client.choose_program(Some(&args.program_id)).await?;
     let zone = instant::time_zone(&program.time_zone)?;
@@ -114,8 +114,8 @@ pub async fn run(args: ExportArgs) -> Result<(), CliError> {
     let answer = client.ledger().export_entries(request).await;
     let entries = answer.map_err(CliError::refused("cannot export the entries"))?.into_inner();
     let count = if destination.is_file() {
-        // An interrupt is caught so that the temporary file is removed. Without a file it ends the process as usual, even
-        // while that waits for the reader of its output.
+        // An interrupt is caught so that the temporary file is removed. Without a file it ends the process as usual,
+        // even while that waits for the reader of its output.
         tokio::select! {
             written = write(entries, args.format, destination) => written?,
             _ = tokio::signal::ctrl_c() => return Err(CliError::failed("the export was interrupted; nothing was written")),

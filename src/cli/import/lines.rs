@@ -92,8 +92,8 @@ impl<R: Read, F: Form> Lines<R, F> {
         Ok(Self { reader, form, record: ByteRecord::new(), is_broken: false })
     }
 
-    /// The number of the line on which the record begins. The reader knows only where the record ended, and where it began
-    /// to look for it, which may be at blank lines before.
+    /// The number of the line on which the record begins. The reader knows only where the record ended, and where it
+    /// began to look for it, which may be at blank lines before.
     fn line_number(&self) -> u64 {
         let breaks_within = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count();
         let after = self.reader.position().line();
@@ -123,8 +123,9 @@ impl<R: Read, F: Form> Iterator for Lines<R, F> {
     }
 }
 
-/// A reader of lines with any number of fields, so that a short line does not look like the end of the file. A line ends
-/// at a line feed alone, so that lines can be counted. A carriage return before it is white space at the end of a field.
+/// A reader of lines with any number of fields, so that a short line does not look like the end of the file. A line
+/// ends at a line feed alone, so that lines can be counted. A carriage return before it is white space at the end of a
+/// field.
 fn lines_of<R: Read>(source: R) -> Reader<R> {
     ReaderBuilder::new().flexible(true).terminator(Terminator::Any(b'\n')).from_reader(source)
 }

@@ -12,7 +12,7 @@ use super::CliError;
 
 /// Bring in what happened before, from files.
 #[derive(Debug, Args)]
-pub struct ImportArgs {
+pub(crate) struct ImportArgs {
     #[command(subcommand)]
     command: ImportCommand,
 }
@@ -31,7 +31,7 @@ enum ImportCommand {
 ///
 /// # Errors
 /// If the file makes no sense, the service does not answer or refuses, or any line was refused.
-pub async fn run(args: ImportArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: ImportArgs) -> Result<(), CliError> {
     match args.command {
         ImportCommand::Purchases(args) => purchases::run(args).await,
         ImportCommand::Balances(args) => balances::run(args).await,

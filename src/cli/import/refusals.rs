@@ -32,8 +32,8 @@ impl Refusals {
         self.count
     }
 
-    /// A line for each of the first refused lines with its reason, and one for how many more there are. Each begins with a
-    /// line break.
+    /// A line for each of the first refused lines with its reason, and one for how many more there are. Each begins
+    /// with a line break.
     pub(super) fn list(&self) -> String {
         let mut text = String::new();
         for (line, why) in &self.first {

@@ -117,7 +117,8 @@ pub(super) fn reading_failed(error: tokio::task::JoinError) -> CliError {
     CliError::failed(format_args!("reading the file failed: {error}"))
 }
 
-/// Locks what two tasks count together. If one of them panicked, the count is still whole, since no count stops halfway.
+/// Locks what two tasks count together. If one of them panicked, the count is still whole, since no count stops
+/// halfway.
 pub(super) fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -65,7 +65,7 @@ An unchanged document changes nothing; a changed one becomes the next version. d
 /// A program is one document: currency, time zone, what becomes of points, tiers with their benefits, campaigns. It is
 /// applied as a whole, and every change becomes a new version, which never changes again.
 #[derive(Debug, Args)]
-pub struct ProgramArgs {
+pub(crate) struct ProgramArgs {
     #[command(subcommand)]
     command: ProgramCommand,
 }
@@ -116,7 +116,7 @@ struct ListArgs {
 ///
 /// # Errors
 /// If the document is not one, or the service does not answer or refuses.
-pub async fn run(args: ProgramArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: ProgramArgs) -> Result<(), CliError> {
     match args.command {
         ProgramCommand::Apply(args) => apply(args).await,
         ProgramCommand::Show(args) => show(args).await,

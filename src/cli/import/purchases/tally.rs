@@ -19,8 +19,8 @@ const TOLD_REFUSALS: usize = 20;
 pub(super) struct Tally {
     recorded: u64,
     replayed: u64,
-    /// What was paid for all purchases that are in the book now, by this import or before it. None if it is more than can be
-    /// counted.
+    /// What was paid for all purchases that are in the book now, by this import or before it. None if it is more than
+    /// can be counted.
     amount: Option<Amount>,
     refusals: Refusals,
 }
