@@ -6,7 +6,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::book::store::scan;
-use crate::book::{Account, House, States};
+use crate::book::{Account, Capabilities, States};
+use crate::database::StoreError;
+use crate::error::Defect;
 use crate::ids::AccountId;
 
 /// The most accounts whose rows are held at a time.
@@ -30,9 +32,9 @@ impl Chunk {
     /// Reads what is stored about the next accounts.
     pub(super) async fn load(
         connection: &mut PgConnection,
-        house: &House,
+        capabilities: &Capabilities,
         after: AccountId,
-    ) -> Result<Self, sqlx::Error> {
+    ) -> Result<Self, StoreError> {
         let mut rows = scan::scan_accounts(connection, after, MAX_ACCOUNTS).await?;
         let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < MAX_ACCOUNTS);
         let count = count_fitting(&rows);
@@ -47,7 +49,7 @@ impl Chunk {
             after,
             up_to,
             heads: BTreeMap::new(),
-            states: house().into_projections(),
+            states: capabilities.new_projections(),
             apart: BTreeMap::new(),
             unreadable: BTreeMap::new(),
         };
@@ -57,9 +59,9 @@ impl Chunk {
                 Err(error) => drop(chunk.unreadable.insert(account_id, error.to_string())),
             }
         }
-        match chunk.states.load_whole(connection, &ids).await {
+        match capabilities.load_whole(&mut chunk.states, &ids, connection).await {
             Ok(()) => {}
-            Err(error) if is_unreadable(&error) => chunk.load_apart(connection, house, &ids).await?,
+            Err(error) if is_unreadable(&error) => chunk.load_apart(connection, capabilities, &ids).await?,
             Err(error) => return Err(error),
         }
         Ok(chunk)
@@ -69,13 +71,13 @@ impl Chunk {
     async fn load_apart(
         &mut self,
         connection: &mut PgConnection,
-        house: &House,
+        capabilities: &Capabilities,
         ids: &[AccountId],
-    ) -> Result<(), sqlx::Error> {
-        self.states = house().into_projections();
+    ) -> Result<(), StoreError> {
+        self.states = capabilities.new_projections();
         for account_id in ids {
-            let mut own = house().into_projections();
-            match own.load_whole(connection, &[*account_id]).await {
+            let mut own = capabilities.new_projections();
+            match capabilities.load_whole(&mut own, &[*account_id], connection).await {
                 Ok(()) => drop(self.apart.insert(*account_id, own)),
                 Err(error) if is_unreadable(&error) => drop(self.unreadable.insert(*account_id, error.to_string())),
                 Err(error) => return Err(error),
@@ -86,7 +88,7 @@ impl Chunk {
 }
 
 /// How many of the accounts, from the first on, have no more entries together than a chunk may have; at least one.
-fn count_fitting(rows: &[(AccountId, Result<Account, sqlx::Error>)]) -> usize {
+fn count_fitting(rows: &[(AccountId, Result<Account, Defect>)]) -> usize {
     let mut entries = 0_i64;
     let mut count = 0;
     for (_, head) in rows {
@@ -102,6 +104,9 @@ fn count_fitting(rows: &[(AccountId, Result<Account, sqlx::Error>)]) -> usize {
 }
 
 /// Whether the failure is that rows were read and could not be understood, since they are damaged.
-fn is_unreadable(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+fn is_unreadable(error: &StoreError) -> bool {
+    match error {
+        StoreError::Defect(_) => true,
+        StoreError::Database(error) => matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }),
+    }
 }

@@ -9,6 +9,8 @@ use super::{ImportBalance, Imported, Imports, Opening};
 use crate::book::Detail;
 use crate::error::{Error, Fields};
 use crate::ids::{IdempotencyKey, TierId};
+use crate::points::amount::Points;
+use crate::points::grants::opening::{OpeningLot, OpeningVesting};
 use crate::programs::points::grpc::{parse_own_expiry, parse_rule_instant};
 use crate::proto;
 use crate::proto::fields::parse_money;
@@ -17,8 +19,6 @@ use crate::proto::import_balances_response::Outcome;
 use crate::proto::opening_lot;
 use crate::proto::requests::parse_customer;
 use crate::proto::stream::{Batch, answer_each};
-use crate::rewards::model::Points;
-use crate::rewards::opening::{OpeningLot, OpeningVesting};
 use crate::tiers::model::OpeningTier;
 
 #[tonic::async_trait]

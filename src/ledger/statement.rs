@@ -63,7 +63,7 @@ impl Ledger {
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let mut snapshot = begin_snapshot(&mut connection).await?;
         let (accounts, _, due) =
-            apply_dues_in_memory(&mut snapshot, &[account_id], now, Depth::Due, (self.house)()).await?;
+            apply_dues_in_memory(&mut snapshot, &[account_id], now, Depth::Due, &self.capabilities).await?;
         if accounts.is_empty() {
             return Err(customer_not_found(customer_id).into());
         }

@@ -62,7 +62,7 @@ impl Cluster {
                 let create = format!("CREATE DATABASE {TEMPLATE} OWNER {OWNER_ROLE}");
                 let mut connection = superuser.connect().await.unwrap();
                 sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
-                database::migrate(&owner, SERVICE_ROLE).await.unwrap();
+                server::migrate(&owner, SERVICE_ROLE).await.unwrap();
                 sender.send(superuser).unwrap();
                 postgres.wait().await;
             });
