@@ -9,7 +9,6 @@ use goldbook::audit::{Listener, Tally};
 use goldbook::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, SUPERUSER};
 use goldbook::ids::AccountId;
 use goldbook::programs::Catalogue;
-use goldbook::server;
 use sqlx::AssertSqlSafe;
 use tokio::sync::OnceCell;
 
@@ -53,8 +52,8 @@ impl Told {
 async fn audit_with(database: &Database, repair: bool) -> Told {
     let mut told = Told::default();
     let role = if repair { OWNER_ROLE } else { SERVICE_ROLE };
-    let house = goldbook::capabilities::capabilities(&Catalogue::default());
-    told.tally = goldbook::audit::audit(&database.options(role), &house, repair, &mut told).await.unwrap();
+    let capabilities = goldbook::capabilities::capabilities(&Catalogue::default());
+    told.tally = goldbook::audit::audit(&database.options(role), &capabilities, repair, &mut told).await.unwrap();
     told
 }
 

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use goldbook::clock::Clock;
-use goldbook::database;
 use goldbook::embedded_postgres::{EmbeddedPostgres, OWNER_ROLE, Options, SERVICE_ROLE, SUPERUSER, throwaway_dir};
 use goldbook::proto;
 use goldbook::proto::activity_service_client::ActivityServiceClient;

@@ -1,9 +1,9 @@
 //! Health tells whether the database is there, service by service; when it is back, everything works without a restart.
 
 use goldbook::clock::Clock;
-use goldbook::database;
 use goldbook::embedded_postgres::{DATABASE, EmbeddedPostgres, OWNER_ROLE, Options, SERVICE_ROLE, throwaway_dir};
 use goldbook::proto;
+use goldbook::server;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;

@@ -1,8 +1,8 @@
 //! The program on a database that others use and change, from its start to its end.
 
 use futures_util::future::join_all;
-use goldbook::database;
 use goldbook::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, SUPERUSER};
+use goldbook::{database, server};
 use nix::sys::signal::Signal;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
