@@ -13,21 +13,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::{Instrument as _, Span};
 
-use crate::error::Error;
+use crate::error::{Defect, Error};
 use crate::telemetry;
 
 /// The schema, embedded in the program.
 static MIGRATIONS: Migrator = sqlx::migrate!();
-
-/// What the service may do: read everything, add to the ledger and the sources of record, change projections and
-/// dossiers, and give a name back that it has just taken.
-const PRIVILEGES: &[(&str, &str)] = &[
-    ("SELECT, INSERT", "ledger_entries, entry_notes, program_versions, marketing_consents, activities"),
-    ("SELECT, INSERT, UPDATE", "accounts, programs, customers, standings, referral_codes, referrals"),
-    ("SELECT, INSERT, UPDATE", "lots, holds, earnings, reversals"),
-    ("SELECT, INSERT, DELETE", "names, liability_summaries"),
-    ("SELECT", "_sqlx_migrations"),
-];
 
 /// How long a statement that answers lookups may take before the database counts as away.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,6 +49,17 @@ pub enum SchemaError {
         /// The newest migration of this program.
         needed: i64,
     },
+}
+
+/// Why rows could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is away, or refuses.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A row contradicts the rules of the book, as stored or as it would be stored.
+    #[error(transparent)]
+    Defect(#[from] Defect),
 }
 
 /// A pool for reads; connections are made when they are needed, and asked whether they live before they are used.
@@ -111,21 +112,26 @@ pub async fn connect_alone(options: &PgConnectOptions) -> Result<PgConnection, s
     tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
-/// Brings the schema up to date as its owner, and gives the service's role its privileges. Safe to run at the same
-/// time from several places: one waits for the other.
+/// Brings the schema up to date as its owner, and gives the service's role its privileges: `grants` are pairs of
+/// privileges and the table that they are for. Safe to run at the same time from several places: one waits for the other.
 ///
 /// # Errors
 /// If the database cannot be reached, a migration fails, or the role does not exist.
-pub async fn migrate(owner: &PgConnectOptions, service_role: &str) -> Result<(), SchemaError> {
+pub async fn migrate(
+    owner: &PgConnectOptions,
+    service_role: &str,
+    grants: &[(&'static str, &'static str)],
+) -> Result<(), SchemaError> {
     let mut connection = owner.connect().await?;
     MIGRATIONS.run(&mut connection).await?;
     let mut transaction = connection.begin().await?;
     // Two that grant at the same time would update the same catalogue rows.
     sqlx::raw_sql("LOCK TABLE _sqlx_migrations IN SHARE ROW EXCLUSIVE MODE").execute(&mut *transaction).await?;
     let role = service_role.replace('"', "\"\"");
-    for (privileges, tables) in PRIVILEGES {
+    let all = grants.iter().chain(&[("SELECT", "_sqlx_migrations")]);
+    for (privileges, table) in all {
         // Identifiers cannot be parameters; the role is quoted and the rest is ours.
-        let grant = format!("GRANT {privileges} ON {tables} TO \"{role}\"");
+        let grant = format!("GRANT {privileges} ON {table} TO \"{role}\"");
         sqlx::raw_sql(AssertSqlSafe(grant)).execute(&mut *transaction).await?;
     }
     transaction.commit().await?;
@@ -222,27 +228,47 @@ impl FailureKind {
     }
 }
 
+/// A failure of which a trace shows the SQLSTATE.
+pub trait StatementError {
+    /// The SQLSTATE, if Postgres told one.
+    fn sql_state(&self) -> Option<String>;
+}
+
+impl StatementError for sqlx::Error {
+    fn sql_state(&self) -> Option<String> {
+        Some(self.as_database_error()?.code()?.into_owned())
+    }
+}
+
+impl StatementError for StoreError {
+    fn sql_state(&self) -> Option<String> {
+        match self {
+            Self::Database(error) => error.sql_state(),
+            Self::Defect(_) => None,
+        }
+    }
+}
+
 /// A statement that shows in the trace.
-pub trait Traced<T>: Future<Output = Result<T, sqlx::Error>> + Sized + Send {
+pub trait Traced<T, E: StatementError>: Future<Output = Result<T, E>> + Sized + Send {
     /// Runs the statement in a client span, named by its verb and table; a failure shows in the span.
-    fn traced(self, summary: &'static str) -> impl Future<Output = Result<T, sqlx::Error>> + Send {
+    fn traced(self, summary: &'static str) -> impl Future<Output = Result<T, E>> + Send {
         let span = telemetry::statement(summary);
         let failed = span.clone();
         async move {
             self.await.inspect_err(|error| {
-                let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-                telemetry::fail_statement(&failed, code.as_deref().unwrap_or("_OTHER"));
+                telemetry::fail_statement(&failed, error.sql_state().as_deref().unwrap_or("_OTHER"));
             })
         }
         .instrument(span)
     }
 }
 
-impl<T, F: Future<Output = Result<T, sqlx::Error>> + Send> Traced<T> for F {}
+impl<T, E: StatementError, F: Future<Output = Result<T, E>> + Send> Traced<T, E> for F {}
 
 /// Answers many lookups at once: finds each key's value, in the order of the keys.
 pub type Fetch<K, V> =
-    Arc<dyn Fn(PgPool, Arc<[K]>) -> BoxFuture<'static, Result<Vec<Option<V>>, sqlx::Error>> + Send + Sync>;
+    Arc<dyn Fn(PgPool, Arc<[K]>) -> BoxFuture<'static, Result<Vec<Option<V>>, StoreError>> + Send + Sync>;
 
 struct Lookup<K, V> {
     key: K,
@@ -332,7 +358,9 @@ async fn fetch_surely<K, V>(pool: &PgPool, fetch: &Fetch<K, V>, keys: &Arc<[K]>)
     loop {
         let work = AssertUnwindSafe(fetch(pool.clone(), keys.clone())).catch_unwind();
         match tokio::time::timeout(FETCH_TIMEOUT, work).await {
-            Ok(Ok(Err(error))) if was_dead(&error) && dead_connections < LOOKUP_CONNECTIONS => dead_connections += 1,
+            Ok(Ok(Err(StoreError::Database(error)))) if was_dead(&error) && dead_connections < LOOKUP_CONNECTIONS => {
+                dead_connections += 1
+            }
             Ok(Ok(outcome)) => return outcome.map_err(Error::from),
             Ok(Err(_)) => return Err(Error::Internal("a read panicked".to_owned())),
             Err(_) => return Err(Error::Unavailable),

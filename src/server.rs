@@ -1,7 +1,6 @@
 //! The service put together: states, use cases, and what holds for every call. [`run`] serves on a listener until it is
 //! told to stop.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -18,26 +17,23 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::activities::Activities;
-use crate::activities::store::ActivitiesState;
 use crate::benefits::Benefits;
-use crate::book::{Book, House, States, keep_applying_dues};
+use crate::book::{Book, Capabilities, keep_applying_dues};
+use crate::capabilities::{capabilities, tables};
 use crate::clock::Clock;
 use crate::customers::Customers;
-use crate::customers::store::CustomersState;
-use crate::database::{DatabaseProbe, by_scan, connect_for_lookups, connect_lazily};
+use crate::database::{self, DatabaseProbe, SchemaError, by_scan, connect_for_lookups, connect_lazily};
 use crate::imports::Imports;
 use crate::ledger::Ledger;
 use crate::liability::{Liability, keep_summing_up};
+use crate::points::PointsService;
+use crate::programs::Catalogue;
 use crate::programs::Programs;
-use crate::programs::store::{Catalogue, ProgramsState};
 use crate::proto;
 use crate::referrals::Referrals;
-use crate::referrals::store::{PurchasesState, ReferralsState};
 use crate::rewards::Rewards;
-use crate::rewards::store::PointsState;
 use crate::telemetry::RpcLayer;
 use crate::tiers::Tiers;
-use crate::tiers::store::StandingsState;
 
 /// What holds for the messages of every service.
 const MESSAGE_RULES: MessageRules = MessageRules { max_bytes: 4 * 1024 * 1024, compressions: &[Gzip, Zstd] };
@@ -65,21 +61,14 @@ pub struct Settings {
     pub clock: Clock,
 }
 
-/// Makes the empty states of a batch. Their order decides between dues of one instant.
-#[must_use]
-pub fn house(catalogue: &Catalogue) -> House {
-    let catalogue = catalogue.clone();
-    Arc::new(move || {
-        States::new(vec![
-            Box::new(ProgramsState::new(catalogue.clone())),
-            Box::<CustomersState>::default(),
-            Box::<ReferralsState>::default(),
-            Box::<StandingsState>::default(),
-            Box::<PointsState>::default(),
-            Box::<ActivitiesState>::default(),
-            Box::<PurchasesState>::default(),
-        ])
-    })
+/// Brings a database's schema up to date as its owner, and lets the service's role do with each table what its room
+/// declares. Safe to run at the same time from several places: one waits for the other.
+///
+/// # Errors
+/// If the database cannot be reached, a migration fails, or the role does not exist.
+pub async fn migrate(owner: &PgConnectOptions, service_role: &str) -> Result<(), SchemaError> {
+    let grants: Vec<_> = tables().into_iter().map(|table| (table.rights.privileges(), table.name)).collect();
+    database::migrate(owner, service_role, &grants).await
 }
 
 /// Serves until `shutdown` is done: health says so first, calls under way are answered, then the book is closed.
@@ -92,12 +81,12 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let catalogue = Catalogue::default();
-    let house = house(&catalogue);
+    let capabilities = capabilities(&catalogue);
     let pool = connect_lazily(&settings.database, settings.read_connections);
-    let (book, lanes) = Book::open(&settings.database, settings.lanes, &house, &settings.clock);
+    let (book, lanes) = Book::open(&settings.database, settings.lanes, &capabilities, &settings.clock);
     let (health, health_service) = tonic_health::server::health_reporter();
-    let mut routes = routes(&settings, &book, &pool, &house, catalogue);
-    let background = Background::start(&settings, &book, &pool, &house);
+    let mut routes = routes(&settings, &book, &pool, &capabilities, catalogue);
+    let background = Background::start(&settings, &book, &pool, &capabilities);
     drop(book);
     let descriptors = [proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
     let all_descriptors = [
@@ -158,11 +147,17 @@ pub async fn run(
 struct Background(Vec<JoinHandle<()>>);
 
 impl Background {
-    fn start(settings: &Settings, book: &Book, pool: &PgPool, house: &House) -> Self {
+    fn start(settings: &Settings, book: &Book, pool: &PgPool, capabilities: &Capabilities) -> Self {
         let clock = || settings.clock.clone();
         let apply_dues = |every| tokio::spawn(keep_applying_dues(pool.clone(), book.clone(), clock(), every));
         let sum_up = |every| {
-            tokio::spawn(keep_summing_up(by_scan(&settings.database), pool.clone(), house.clone(), clock(), every))
+            tokio::spawn(keep_summing_up(
+                by_scan(&settings.database),
+                pool.clone(),
+                capabilities.clone(),
+                clock(),
+                every,
+            ))
         };
         Self(settings.apply_dues_every.map(apply_dues).into_iter().chain(settings.sum_up_every.map(sum_up)).collect())
     }
@@ -177,10 +172,17 @@ impl Drop for Background {
 }
 
 /// Every service of the interface: one that is missing here does not compile.
-fn routes(settings: &Settings, book: &Book, pool: &PgPool, house: &House, catalogue: Catalogue) -> Routes {
+fn routes(
+    settings: &Settings,
+    book: &Book,
+    pool: &PgPool,
+    capabilities: &Capabilities,
+    catalogue: Catalogue,
+) -> Routes {
     let clock = || settings.clock.clone();
     let lookups = connect_for_lookups(&settings.database);
-    let tiers = Tiers::new(pool.clone(), &lookups, clock(), house.clone(), catalogue);
+    let tiers = Tiers::new(pool.clone(), &lookups, clock(), capabilities.clone(), catalogue);
+    let points = PointsService::new(book.clone(), pool.clone(), &lookups, clock(), capabilities.clone());
     let services = Implementations {
         program_service: Programs::new(book.clone(), pool.clone(), clock()),
         customer_service: Customers::new(book.clone(), pool.clone()),
@@ -188,10 +190,10 @@ fn routes(settings: &Settings, book: &Book, pool: &PgPool, house: &House, catalo
         benefit_service: Benefits::new(tiers.clone()),
         tier_service: tiers,
         referral_service: Referrals::new(book.clone(), pool.clone(), clock()),
-        reward_service: Rewards::new(book.clone(), pool.clone(), &lookups, clock(), house.clone()),
+        reward_service: Rewards::new(book.clone(), pool.clone(), points),
         import_service: Imports::new(book.clone()),
         liability_service: Liability::new(pool.clone(), clock()),
-        ledger_service: Ledger::new(pool.clone(), &settings.database, clock(), house.clone()),
+        ledger_service: Ledger::new(pool.clone(), &settings.database, clock(), capabilities.clone()),
     };
     services.into_routes(&MESSAGE_RULES)
 }

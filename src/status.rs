@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::database::FailureKind;
+use crate::database::{FailureKind, StoreError};
 use crate::error::{Error, Reason, Refusal, Violation};
 use crate::telemetry;
 
@@ -40,6 +40,15 @@ impl From<sqlx::Error> for Error {
         match FailureKind::of(&error) {
             FailureKind::Conflict | FailureKind::Busy | FailureKind::Away => Self::Unavailable,
             FailureKind::Other => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Database(error) => error.into(),
+            StoreError::Defect(defect) => defect.into(),
         }
     }
 }

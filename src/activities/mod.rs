@@ -3,7 +3,8 @@
 
 pub mod grpc;
 pub mod model;
-pub mod store;
+pub mod state;
+mod store;
 
 use std::any::TypeId;
 
@@ -20,16 +21,18 @@ use crate::error::{Error, Reason};
 use crate::ids::{ActivityId, CustomerId, ProgramId};
 use crate::money::{Currency, Money};
 use crate::paging::PageRequest;
+use crate::points::state::PointsState;
 use crate::programs::model::ProgramVersion;
 use crate::programs::points::Clawback;
-use crate::programs::store::{ProgramsState, read_version};
-use crate::programs::{current_policy, program_not_found};
-use crate::referrals::store::ReferralsState;
-use crate::rewards::store::PointsState;
+use crate::programs::state::ProgramsState;
+use crate::programs::{current_policy, program_not_found, read_version};
+use crate::referrals::state::ReferralsState;
 use crate::tiers::model::Standing;
-use crate::tiers::store::StandingsState;
+use crate::tiers::state::StandingsState;
 use model::{Activity, Refund, accept, accept_refund, check};
-use store::{ActivitiesState, ActivityRow};
+use state::{ActivitiesState, ActivityRow};
+
+pub use store::capability;
 
 /// The use cases of activities.
 #[derive(Clone)]

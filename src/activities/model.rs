@@ -7,16 +7,17 @@ use crate::book::{Account, Actor, Decision, DecisionError, Detail, Entry, EntryR
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, ActivityId, EntryId};
 use crate::money::Money;
+use crate::points::amount::Points;
+use crate::points::grants::caps::cap;
+use crate::points::grants::model::{Grant, grant};
+use crate::points::state::PointsState;
+use crate::points::undoing::model::{Reversal, share_of, take_back};
 use crate::programs::model::{Conversion, ProgramVersion};
 use crate::programs::points::{Clawback, Expiry};
 use crate::referrals::model::{ReferralState, convert, is_in_window, qualifies};
-use crate::referrals::store::ReferralsState;
-use crate::rewards::limits::cap;
-use crate::rewards::model::{Grant, Points, grant};
-use crate::rewards::reversal::{Reversal, share_of, take_back};
-use crate::rewards::store::PointsState;
+use crate::referrals::state::ReferralsState;
 use crate::tiers::model::{Standing, lift};
-use crate::tiers::store::StandingsState;
+use crate::tiers::state::StandingsState;
 
 /// An accepted purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

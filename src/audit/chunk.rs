@@ -6,7 +6,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::book::store::scan;
-use crate::book::{Account, House, States};
+use crate::book::{Account, Capabilities, States};
+use crate::database::StoreError;
+use crate::error::Defect;
 use crate::ids::AccountId;
 
 /// The most accounts whose rows are held at a time, and how many entries they may have together; an account with more
@@ -29,14 +31,14 @@ impl Chunk {
     /// Reads what is stored about the next accounts.
     pub(super) async fn load(
         connection: &mut PgConnection,
-        house: &House,
+        capabilities: &Capabilities,
         after: AccountId,
-    ) -> Result<Self, sqlx::Error> {
+    ) -> Result<Self, StoreError> {
         let (most_accounts, most_entries) = CHUNK;
         let mut rows = scan::scan_accounts(connection, after, most_accounts).await?;
         let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < most_accounts);
         let mut entries = 0_i64;
-        let fits = |(_, head): &&(AccountId, Result<Account, sqlx::Error>)| {
+        let fits = |(_, head): &&(AccountId, Result<Account, Defect>)| {
             entries = entries.saturating_add(head.as_ref().map_or(0, |account| account.head));
             entries <= most_entries
         };
@@ -55,15 +57,15 @@ impl Chunk {
                 Err(error) => drop(unreadable.insert(account_id, error.to_string())),
             }
         }
-        let mut states = house().into_projections();
+        let mut states = capabilities.new_projections();
         let mut apart = BTreeMap::new();
-        match states.load_whole(connection, &ids).await {
+        match capabilities.load_whole(&mut states, &ids, connection).await {
             Ok(()) => {}
             Err(error) if is_unreadable(&error) => {
-                states = house().into_projections();
+                states = capabilities.new_projections();
                 for account_id in ids {
-                    let mut own = house().into_projections();
-                    match own.load_whole(connection, &[account_id]).await {
+                    let mut own = capabilities.new_projections();
+                    match capabilities.load_whole(&mut own, &[account_id], connection).await {
                         Ok(()) => drop(apart.insert(account_id, own)),
                         Err(error) if is_unreadable(&error) => {
                             unreadable.insert(account_id, error.to_string());
@@ -79,6 +81,9 @@ impl Chunk {
 }
 
 /// Whether rows were read and not understood, as damaged ones are.
-fn is_unreadable(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+fn is_unreadable(error: &StoreError) -> bool {
+    match error {
+        StoreError::Defect(_) => true,
+        StoreError::Database(error) => matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }),
+    }
 }

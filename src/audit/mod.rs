@@ -24,9 +24,11 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
-use crate::book::House;
+use crate::book::Capabilities;
+use crate::book::store::projections;
 use crate::book::store::scan::{self, ScannedEntry};
-use crate::database::{by_key, by_scan, connect_alone};
+use crate::database::{StoreError, by_key, by_scan, connect_alone};
+use crate::error::Defect;
 use crate::ids::{AccountId, EntryId};
 use crate::programs::model::Program;
 use chunk::Chunk;
@@ -44,27 +46,42 @@ const PAGE: u64 = 20_000;
 const PARCEL: usize = 256;
 const PARCELS_AHEAD: usize = 8;
 
+/// Why an audit did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The database is away, or refuses.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// Rows could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Whoever is connected may not repair.
+    #[error("to repair needs the role that owns the tables")]
+    NotOwner,
+}
+
 /// Audits a database. The role must be one that may read everything; with `repair`, it must be the owner.
 ///
 /// # Errors
 /// If the database cannot be read, or a repair cannot be written. A difference is no error.
 pub async fn audit(
     database: &PgConnectOptions,
-    house: &House,
+    capabilities: &Capabilities,
     repair: bool,
     listener: &mut dyn Listener,
-) -> Result<Tally, sqlx::Error> {
+) -> Result<Tally, AuditError> {
     let mut scanning = connect_alone(&by_scan(database)).await?;
     let snapshot = store::begin_snapshot(&mut scanning).await?;
     let mut connection = connect_alone(&by_key(database)).await?;
     store::join_snapshot(&mut connection, &snapshot).await?;
-    let repairer = if repair { Some(Repairer::connect(database, house.clone()).await?) } else { None };
+    let repairer = if repair { Some(Repairer::connect(database, capabilities.clone()).await?) } else { None };
     let total = scan::sum_heads(&mut connection).await?;
     listener.begin(u64::try_from(total).unwrap_or(0));
-    let mut audit = Audit { connection, repairer, report: Report { house, listener, tally: Tally::default() } };
+    let mut audit = Audit { connection, repairer, report: Report { capabilities, listener, tally: Tally::default() } };
     let (mut entries, reading) = read_ahead(scanning);
     audit.go_through_accounts(&mut entries).await?;
-    let scanning = reading.await.map_err(|_| sqlx::Error::WorkerCrashed)?;
+    let scanning =
+        reading.await.map_err(|error| StoreError::from(Defect::new(format!("reading the ledger: {error}"))))?;
     audit.look_for_strays().await?;
     let Audit { connection, report, .. } = audit;
     // Everything was read, so it does not matter whether closing succeeds.
@@ -101,10 +118,10 @@ struct Audit<'a> {
 }
 
 impl Audit<'_> {
-    async fn go_through_accounts(&mut self, entries: &mut Entries) -> Result<(), sqlx::Error> {
+    async fn go_through_accounts(&mut self, entries: &mut Entries) -> Result<(), StoreError> {
         let mut after = AccountId(Uuid::nil());
         loop {
-            let chunk = Chunk::load(&mut self.connection, self.report.house, after).await?;
+            let chunk = Chunk::load(&mut self.connection, self.report.capabilities, after).await?;
             after = chunk.up_to;
             self.check_chunk(chunk, entries).await?;
             if after.0.is_max() {
@@ -114,7 +131,7 @@ impl Audit<'_> {
     }
 
     /// Checks the entries of a chunk's accounts, page by page.
-    async fn check_chunk(&mut self, chunk: Chunk, entries: &mut Entries) -> Result<(), sqlx::Error> {
+    async fn check_chunk(&mut self, chunk: Chunk, entries: &mut Entries) -> Result<(), StoreError> {
         let known: BTreeSet<AccountId> = chunk.heads.keys().chain(chunk.unreadable.keys()).copied().collect();
         let ids: Vec<AccountId> = known.iter().copied().collect();
         let dossiers: BTreeSet<AccountId> =
@@ -154,7 +171,7 @@ impl Audit<'_> {
         after: EntryId,
         up_to: EntryId,
         dossiers: &BTreeSet<AccountId>,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), StoreError> {
         let Notes { references, accepted, versions, crowded } = notes;
         self.compare_activities(&accepted, after, up_to, dossiers).await?;
         if !references.is_empty() {
@@ -190,7 +207,7 @@ impl Audit<'_> {
         after: EntryId,
         up_to: EntryId,
         dossiers: &BTreeSet<AccountId>,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), StoreError> {
         let mut accepted = accepted.iter().peekable();
         let report = &mut self.report;
         let mut tell = |id: EntryId, what: String| {
@@ -235,10 +252,10 @@ impl Audit<'_> {
     }
 
     /// Looks for rows that are not reached from any account.
-    async fn look_for_strays(&mut self) -> Result<(), sqlx::Error> {
+    async fn look_for_strays(&mut self) -> Result<(), StoreError> {
         store::plan_for_whole_tables(&mut self.connection).await?;
         let mut last: Option<(AccountId, u64)> = None;
-        let mut rows = store::scan_headless_rows(&mut self.connection);
+        let mut rows = projections::scan_headless_rows(&mut self.connection, self.report.capabilities.tables());
         while let Some(stray) = rows.try_next().await? {
             let account_id = stray.account_id;
             let what = format!("{} of account {}, which has no head", stray.what, account_id.0);
@@ -266,7 +283,8 @@ impl Audit<'_> {
             }
         }
         drop(rows);
-        let mut rows = store::scan_stray_sources(&mut self.connection);
+        let tables = crate::book::TABLES.iter().chain(self.report.capabilities.tables());
+        let mut rows = projections::scan_stray_rows(&mut self.connection, tables);
         while let Some(stray) = rows.try_next().await? {
             let what = format!("account {}: {}", stray.account_id.0, stray.what);
             self.report.tell(&Difference { account_id: stray.account_id, kind: DifferenceKind::Source, what });
@@ -334,7 +352,7 @@ async fn repair_all(
     repairer: Option<&mut Repairer>,
     report: &mut Report<'_>,
     differing: impl IntoIterator<Item = (AccountId, u64)>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     let Some(repairer) = repairer else { return Ok(()) };
     for (account_id, differences) in differing {
         if repairer.repair(account_id).await? {

@@ -2,7 +2,7 @@
 
 use super::chunk::Chunk;
 use super::model::{Check, Difference, DifferenceKind};
-use crate::book::House;
+use crate::book::Capabilities;
 use crate::ids::AccountId;
 
 /// Is told how an audit goes.
@@ -40,7 +40,7 @@ pub struct Tally {
 
 /// Tells and counts differences.
 pub(super) struct Report<'a> {
-    pub(super) house: &'a House,
+    pub(super) capabilities: &'a Capabilities,
     pub(super) listener: &'a mut dyn Listener,
     pub(super) tally: Tally,
 }
@@ -54,7 +54,7 @@ impl Report<'_> {
 
     /// Begins the check of an account.
     pub(super) fn begin(&self, account_id: AccountId) -> Check {
-        Check::new(account_id, (self.house)().into_projections())
+        Check::new(account_id, self.capabilities.new_projections())
     }
 
     /// Ends the check of an account. If its rows differ, returns the account and how many differences a repair removes.

@@ -10,17 +10,17 @@ use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::account::Account;
-use super::command::{
-    Asking, CommandKey, Decision, DecisionError, Defect, MAX_ENTRIES_PER_ACCOUNT, Name, NameUse, NewEntry, View,
-    overflow,
-};
-use super::entry::{Entry, Key};
-use super::lane::Job;
+use super::capability::Capabilities;
+use super::command::{CommandKey, MAX_ENTRIES_PER_ACCOUNT, Written};
+use super::decision::{Asking, Decision, DecisionError, View, overflow};
+use super::entry::{Entry, Key, NewEntry};
+use super::job::Job;
+use super::name::{Name, NameUse};
 use super::state::{Depth, NextDue, Scope, States};
-use super::{Written, store};
+use super::store;
 use crate::clock::Clock;
-use crate::database::Traced as _;
-use crate::error::{Error, Reason, Refusal};
+use crate::database::{StoreError, Traced as _};
+use crate::error::{Defect, Error, Reason, Refusal};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// What became of one job of a committed batch.
@@ -47,6 +47,7 @@ pub(super) enum Failure {
 /// Everything that a batch has loaded and decided.
 struct Batch<'a> {
     jobs: &'a [Job],
+    capabilities: &'a Capabilities,
     now: Timestamp,
     names: BTreeMap<Name, AccountId>,
     /// Names that this batch opened accounts for; given back if no entry was put on them.
@@ -69,12 +70,13 @@ struct Batch<'a> {
 pub(super) async fn carry_out(
     connection: &mut PgConnection,
     jobs: &[Job],
-    states: States,
+    capabilities: &Capabilities,
     clock: &Clock,
 ) -> Result<Vec<Verdict>, Failure> {
     let mut transaction = connection.begin().traced("BEGIN").await?;
     let mut batch = Batch {
         jobs,
+        capabilities,
         now: clock.now(),
         names: BTreeMap::new(),
         opening: BTreeSet::new(),
@@ -85,7 +87,7 @@ pub(super) async fn carry_out(
         changed: BTreeSet::new(),
         related: Vec::new(),
         due: BTreeSet::new(),
-        states,
+        states: capabilities.new_states(),
         keys: HashMap::new(),
         entries: Vec::new(),
     };
@@ -98,6 +100,15 @@ pub(super) async fn carry_out(
             // Dropped alone, the transaction would keep its locks until the connection is used again.
             let _ = transaction.rollback().traced("ROLLBACK").await;
             Err(failure)
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Database(error) => Self::Database(error),
+            StoreError::Defect(defect) => Self::Defect(defect),
         }
     }
 }
@@ -115,7 +126,7 @@ impl Batch<'_> {
         let wanted: BTreeSet<TypeId> = self.jobs.iter().flat_map(|job| job.command.states()).collect();
         let named: Vec<AccountId> =
             self.names.values().copied().filter(|account| !self.opened.contains(account)).collect();
-        self.related = self.states.related_accounts(connection, &wanted, &named).await?;
+        self.related = self.capabilities.find_related(connection, &wanted, &named).await?;
         let mut to_lock: BTreeSet<AccountId> = named.into_iter().collect();
         to_lock.extend(self.jobs.iter().flat_map(|job| job.command.accounts()));
         to_lock.extend(self.related.iter().map(|(_, related)| *related));
@@ -147,7 +158,8 @@ impl Batch<'_> {
             depth: Depth::Asked,
         };
         // Whatever is due may concern any state.
-        self.states.load(connection, if self.due.is_empty() { Some(&wanted) } else { None }, &scope).await?;
+        let wanted = Some(&wanted).filter(|_| self.due.is_empty());
+        self.capabilities.load(&mut self.states, wanted, &scope, connection).await?;
         Ok(())
     }
 
@@ -220,11 +232,11 @@ impl Batch<'_> {
         }
         let at = self.instant_of(job);
         self.apply_dues(self.touched_by(job), job, at)?;
-        let (new_entries, records, taken) = loop {
+        let (new_entries, records, claimed) = loop {
             let view = View { names: &self.names, accounts: &self.accounts, states: &self.states };
-            let mut decision = Decision::new(view, job, at, self.now);
+            let mut decision = Decision::new(view, &job.names, at, self.now);
             job.command.decide(&mut decision)?;
-            let Decision { new_entries, records, taken, .. } = decision;
+            let Decision { new_entries, records, claimed, .. } = decision;
             // A decision may reach an account that was not foreseen: what is due there comes first, too.
             let with_dues: BTreeSet<AccountId> = new_entries
                 .iter()
@@ -232,7 +244,7 @@ impl Batch<'_> {
                 .filter(|account_id| self.is_due(*account_id, at))
                 .collect();
             if with_dues.is_empty() {
-                break (new_entries, records, taken);
+                break (new_entries, records, claimed);
             }
             self.apply_dues(with_dues, job, at)?;
         };
@@ -241,7 +253,7 @@ impl Batch<'_> {
         for record in records {
             record(&mut self.states)?;
         }
-        self.kept.extend(taken);
+        self.kept.extend(claimed);
         let entries: Vec<Entry> = entries.into_iter().filter(|entry| Some(entry.id.account_id) == scope).collect();
         if entries.len() > MAX_ENTRIES_PER_ACCOUNT || (entries.is_empty() && job.has_key) {
             return Err(Defect::new("a command with a key must write 1 to 32 entries on its scope").into());
@@ -273,7 +285,7 @@ impl Batch<'_> {
                 // Whatever is due may concern any state; what became due in this very batch waits for the next.
                 let account = self.accounts.get(&account_id).filter(|_| self.due.contains(&account_id));
                 let account = account.ok_or(DecisionError::NotLoaded)?;
-                match self.states.next_due_entries(account, account.time_at(at)) {
+                match self.states.decide_next_due(account, account.time_at(at)) {
                     NextDue::Entries(due_at, new_entries) => {
                         let mut id = account.next_entry_id();
                         let place = |new_entry| {
@@ -372,7 +384,7 @@ impl Batch<'_> {
             let locked = changed().filter(|account| !self.opened.contains(&account.account_id));
             store::accounts::update_accounts(connection, locked).await?;
         }
-        self.states.write(connection).await?;
+        self.capabilities.write(&self.states, connection).await?;
         Ok(())
     }
 }

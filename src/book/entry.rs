@@ -43,6 +43,23 @@ pub struct Entry {
     pub recorded_at: Timestamp,
 }
 
+/// What a decision puts on the ledger, before the book gives it its place there.
+#[derive(Clone, Debug)]
+pub struct NewEntry {
+    /// What happened.
+    pub detail: Detail,
+    /// The points that move.
+    pub movement: Option<Movement>,
+    /// On whose behalf.
+    pub actor: Actor,
+    /// Why.
+    pub reason: EntryReason,
+    /// The program version that decided.
+    pub policy_version: i32,
+    /// The entries that caused it.
+    pub causes: Vec<EntryId>,
+}
+
 /// Defines a closed list of words that are stored as text.
 macro_rules! stored_words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $word:literal,)* }) => {

@@ -9,8 +9,11 @@ use jiff::Timestamp;
 use sqlx::PgPool;
 use tracing::Instrument as _;
 
-use super::command::{Command, CommandKey, Decision, DecisionError, NameUse};
-use super::{Book, store};
+use super::command::{Command, CommandKey};
+use super::decision::{Decision, DecisionError};
+use super::intake::Book;
+use super::name::NameUse;
+use super::store;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::ids::{AccountId, ProgramId};

@@ -167,7 +167,7 @@ async fn prepare_schema(
     service: &PgConnectOptions,
 ) -> Result<(), CliError> {
     if let Some(owner) = owner.filter(|_| !args.no_migrate) {
-        database::migrate(owner, &args.service_role).await.map_err(CliError::failed)?;
+        server::migrate(owner, &args.service_role).await.map_err(CliError::failed)?;
     }
     database::check_schema(service).await.map_err(CliError::failed)
 }

@@ -2,7 +2,8 @@
 
 pub mod grpc;
 pub mod model;
-pub mod store;
+pub mod state;
+mod store;
 
 use std::any::TypeId;
 
@@ -16,10 +17,12 @@ use crate::book::{
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, CustomerId, IdempotencyKey, ProgramId};
 use crate::paging::PageRequest;
-use crate::programs::store::ProgramsState;
+use crate::programs::state::ProgramsState;
 use crate::programs::{current_policy, program_not_found};
 use model::{Consent, Dossier, Part, enrol};
-use store::{CustomerRow, CustomersState};
+use state::{CustomerRow, CustomersState};
+
+pub use store::{capability, read_customers};
 
 /// The use cases of customers.
 #[derive(Clone)]
@@ -65,7 +68,7 @@ impl Customers {
     pub async fn get_customer(&self, program_id: &ProgramId, customer_id: &CustomerId) -> Result<Customer, Error> {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
-        let row = store::read_customers(&mut connection, &[account_id]).await?.pop();
+        let row = read_customers(&mut connection, &[account_id]).await?.pop();
         let row = row.ok_or_else(|| customer_not_found(customer_id))?;
         let consents = store::read_consents(&mut connection, &[account_id]).await?;
         Ok(Customer { row, consents: consents.into_iter().map(|(_, consent)| consent).collect() })
@@ -93,7 +96,7 @@ impl Customers {
         let mut connection = self.pool.acquire().await?;
         let rows = store::list_customers(&mut connection, program_id, page.after.as_deref(), page.limit()).await?;
         if rows.is_empty() {
-            let exists = crate::programs::store::read_version(&mut connection, program_id, None).await?.is_some();
+            let exists = crate::programs::read_version(&mut connection, program_id, None).await?.is_some();
             if !exists {
                 return Err(program_not_found(program_id).into());
             }

@@ -13,12 +13,12 @@ use crate::book::{
 use crate::customers::{customer_not_found, enrol_by_name};
 use crate::error::{Error, Reason};
 use crate::ids::{CustomerId, IdempotencyKey, ProgramId};
+use crate::points::grants::opening::OpeningLot;
+use crate::points::state::PointsState;
 use crate::programs::current_policy;
-use crate::programs::store::ProgramsState;
-use crate::rewards::opening::OpeningLot;
-use crate::rewards::store::PointsState;
+use crate::programs::state::ProgramsState;
 use crate::tiers::model::{OpeningTier, take_over};
-use crate::tiers::store::StandingsState;
+use crate::tiers::state::StandingsState;
 
 /// The use cases of imports.
 #[derive(Clone)]

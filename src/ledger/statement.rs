@@ -63,7 +63,7 @@ impl Ledger {
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let mut snapshot = begin_snapshot(&mut connection).await?;
         let (accounts, _, due) =
-            apply_dues_in_memory(&mut snapshot, &[account_id], now, Depth::Due, (self.house)()).await?;
+            apply_dues_in_memory(&mut snapshot, &[account_id], now, Depth::Due, &self.capabilities).await?;
         accounts.first().ok_or_else(|| customer_not_found(customer_id))?;
         let is_in = |entry: &&Entry| {
             from.is_none_or(|from| entry.effective_at >= from) && until.is_none_or(|until| entry.effective_at < until)

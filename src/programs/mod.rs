@@ -3,7 +3,8 @@
 pub mod grpc;
 pub mod model;
 pub mod points;
-pub mod store;
+pub mod state;
+mod store;
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -19,7 +20,9 @@ use crate::error::{Error, Reason, Refusal};
 use crate::ids::ProgramId;
 use crate::paging::PageRequest;
 use model::{Program, ProgramVersion};
-use store::{Current, ProgramsState};
+use state::{Current, ProgramsState};
+
+pub use store::{Catalogue, capability, read_version, read_version_number_at};
 
 /// The use cases of programs.
 #[derive(Clone)]
@@ -59,10 +62,10 @@ impl Programs {
             Detail::ProgramApplied { version } => Some(version),
             _ => None,
         });
-        let version = store::read_version(&mut connection, &program_id, decided).await?;
+        let version = read_version(&mut connection, &program_id, decided).await?;
         let version = version.ok_or_else(|| program_not_found(&program_id))?;
         let previous = match decided {
-            Some(number) if number > 1 => store::read_version(&mut connection, &program_id, Some(number - 1)).await?,
+            Some(number) if number > 1 => read_version(&mut connection, &program_id, Some(number - 1)).await?,
             _ => None,
         };
         Ok(Applied { version, changed: decided.is_some(), previous })
@@ -74,7 +77,7 @@ impl Programs {
     /// As [`apply_program`](Self::apply_program).
     pub async fn try_program(&self, program: Program) -> Result<Applied, Error> {
         let mut connection = self.pool.acquire().await?;
-        let current = store::read_version(&mut connection, &program.program_id, None).await?;
+        let current = read_version(&mut connection, &program.program_id, None).await?;
         if let Some(current) = &current {
             check_immutable(&current.program, &program)?;
             if current.program == program {
@@ -92,7 +95,7 @@ impl Programs {
     /// If there is none.
     pub async fn get_program(&self, program_id: &ProgramId, version: Option<i32>) -> Result<ProgramVersion, Error> {
         let mut connection = self.pool.acquire().await?;
-        let found = store::read_version(&mut connection, program_id, version).await?;
+        let found = read_version(&mut connection, program_id, version).await?;
         found.ok_or_else(|| program_not_found(program_id).into())
     }
 

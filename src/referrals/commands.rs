@@ -8,14 +8,15 @@ use crate::book::{
 use crate::customers::{customer_not_found, enrol_by_name, require_customer};
 use crate::error::{Reason, Refusal};
 use crate::ids::{CampaignId, CustomerId, IdempotencyKey, ProgramId, ReferralCode};
+use crate::points::state::PointsState;
 use crate::programs::current_policy;
 use crate::programs::model::{Campaign, Conversion, ProgramVersion};
-use crate::programs::store::ProgramsState;
-use crate::rewards::store::PointsState;
-use crate::tiers::store::StandingsState;
+use crate::programs::state::ProgramsState;
+use crate::tiers::state::StandingsState;
 
 use super::model::{ReferralState, convert, is_in_window, qualifies};
-use super::store::{PurchasesState, ReferralsState};
+use super::purchases::PurchasesState;
+use super::state::ReferralsState;
 use super::{code_not_found, referral_not_found};
 
 /// Makes the customer's code in a campaign; naturally idempotent.
@@ -34,7 +35,7 @@ impl Command for CreateReferralCode {
     fn names(&self) -> Vec<NameUse> {
         vec![
             NameUse::Find(Name::customer(&self.program_id, &self.customer_id)),
-            NameUse::Take(Name::referral_code(&self.program_id, &self.code)),
+            NameUse::Claim(Name::referral_code(&self.program_id, &self.code)),
         ]
     }
 
@@ -73,7 +74,7 @@ impl Command for CreateReferralCode {
             causes: Vec::new(),
         };
         decision.post(account.account_id, new_entry)?;
-        decision.take_name(name);
+        decision.claim_name(name);
         Ok(())
     }
 }

@@ -3,7 +3,9 @@
 mod commands;
 pub mod grpc;
 pub mod model;
-pub mod store;
+pub mod purchases;
+pub mod state;
+mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,16 +15,16 @@ use tokio::time::Instant;
 
 use crate::book::{Book, Detail, Written};
 use crate::clock::Clock;
-use crate::customers::store::read_customers;
-use crate::customers::{customer_not_found, find_account};
+use crate::customers::{customer_not_found, find_account, read_customers};
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, CampaignId, CustomerId, EntryId, ProgramId, ReferralCode};
 use crate::paging::PageRequest;
-use crate::programs::program_not_found;
-use crate::programs::store::read_version;
-pub use commands::CreateReferral;
+use crate::programs::{program_not_found, read_version};
 use commands::{ConvertReferral, CreateReferralCode};
 use model::{Code, Referral, ReferralState, make_code};
+
+pub use commands::CreateReferral;
+pub use store::{capability, purchases_capability};
 
 /// The use cases of referrals.
 #[derive(Clone)]

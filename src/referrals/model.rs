@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use crate::book::{Actor, Decision, DecisionError, Detail, EntryReason, NewEntry};
 use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode};
+use crate::points::amount::Points;
+use crate::points::grants::model::{Grant, grant};
 use crate::programs::model::{Campaign, Program, ProgramVersion};
-use crate::rewards::model::{Grant, Points, grant};
 
 /// How long the codes are that the service makes.
 pub const CODE_LENGTH: usize = 10;

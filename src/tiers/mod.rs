@@ -2,14 +2,15 @@
 
 pub mod grpc;
 pub mod model;
-pub mod store;
+pub mod state;
+mod store;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
-use crate::book::{Entry, House, fold};
+use crate::book::{Capabilities, Entry, fold};
 use crate::clock::{Clock, refuse_future};
 use crate::customers::{customer_not_found, find_account};
 use crate::database::BatchReader;
@@ -18,16 +19,19 @@ use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
 use crate::programs::model::{ProgramVersion, Tier};
 use crate::programs::program_not_found;
-use crate::programs::store::{Catalogue, read_version_number_at};
+use crate::programs::{Catalogue, read_version_number_at};
 use model::Standing;
-use store::{FoundStanding, StandingsState};
+use state::StandingsState;
+use store::FoundStanding;
+
+pub use store::capability;
 
 /// The use cases of tiers.
 #[derive(Clone)]
 pub struct Tiers {
     pool: PgPool,
     clock: Clock,
-    house: House,
+    capabilities: Capabilities,
     catalogue: Catalogue,
     standings: BatchReader<(ProgramId, CustomerId), FoundStanding>,
 }
@@ -52,9 +56,9 @@ pub struct CustomerTier {
 impl Tiers {
     /// Tiers read from `pool`, and those of now from `lookups`, many at once.
     #[must_use]
-    pub fn new(pool: PgPool, lookups: &PgPool, clock: Clock, house: House, catalogue: Catalogue) -> Self {
+    pub fn new(pool: PgPool, lookups: &PgPool, clock: Clock, capabilities: Capabilities, catalogue: Catalogue) -> Self {
         let standings = BatchReader::open(lookups, &store::fetch_standings());
-        Self { pool, clock, house, catalogue, standings }
+        Self { pool, clock, capabilities, catalogue, standings }
     }
 
     /// The tier a customer holds, now or at an instant.
@@ -98,7 +102,9 @@ impl Tiers {
     ) -> Result<Option<FoundStanding>, Error> {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
-        let Some(folded) = fold(&mut connection, account_id, as_of, (self.house)()).await? else { return Ok(None) };
+        let Some(folded) = fold(&mut connection, account_id, as_of, self.capabilities.new_states()).await? else {
+            return Ok(None);
+        };
         let state: &StandingsState = folded.states.get().map_err(|defect| Error::Internal(defect.to_string()))?;
         let current_version = read_version_number_at(&mut connection, program_id, as_of).await?;
         let current_version = current_version.ok_or_else(|| program_not_found(program_id))?;

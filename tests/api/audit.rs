@@ -8,8 +8,7 @@ use goldbook::audit::model::{Difference, DifferenceKind};
 use goldbook::audit::{Listener, Tally};
 use goldbook::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, SUPERUSER};
 use goldbook::ids::AccountId;
-use goldbook::programs::store::Catalogue;
-use goldbook::server;
+use goldbook::programs::Catalogue;
 use sqlx::AssertSqlSafe;
 use tokio::sync::OnceCell;
 
@@ -53,8 +52,8 @@ impl Told {
 async fn audit_with(database: &Database, repair: bool) -> Told {
     let mut told = Told::default();
     let role = if repair { OWNER_ROLE } else { SERVICE_ROLE };
-    let house = server::house(&Catalogue::default());
-    told.tally = goldbook::audit::audit(&database.options(role), &house, repair, &mut told).await.unwrap();
+    let capabilities = goldbook::capabilities::capabilities(&Catalogue::default());
+    told.tally = goldbook::audit::audit(&database.options(role), &capabilities, repair, &mut told).await.unwrap();
     told
 }
 

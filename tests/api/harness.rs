@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use goldbook::clock::Clock;
-use goldbook::database;
 use goldbook::embedded_postgres::{
     EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, SUPERUSER, throwaway_dir,
 };
@@ -65,7 +64,7 @@ impl Cluster {
                 let create = format!("CREATE DATABASE {TEMPLATE} OWNER {OWNER_ROLE}");
                 let mut connection = superuser.connect().await.unwrap();
                 sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
-                database::migrate(&owner, SERVICE_ROLE).await.unwrap();
+                server::migrate(&owner, SERVICE_ROLE).await.unwrap();
                 sender.send(superuser).unwrap();
                 postgres.wait().await;
             });

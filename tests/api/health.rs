@@ -1,11 +1,11 @@
 //! Health tells whether the database is there, service by service; when it is back, everything works without a restart.
 
 use goldbook::clock::Clock;
-use goldbook::database;
 use goldbook::embedded_postgres::{
     DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, throwaway_dir,
 };
 use goldbook::proto;
+use goldbook::server;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -47,7 +47,7 @@ async fn health_follows_postgres_away_and_back_and_so_does_everything_else() {
     let data_dir = directory.path().join("data");
     let options = Options { application: GOLDBOOK, data_dir, bin_dir: None, throwaway: true };
     let postgres = EmbeddedPostgres::start(options.clone()).await.unwrap();
-    database::migrate(&postgres.connect_options(OWNER_ROLE, DATABASE), SERVICE_ROLE).await.unwrap();
+    server::migrate(&postgres.connect_options(OWNER_ROLE, DATABASE), SERVICE_ROLE).await.unwrap();
     let reach = postgres.connect_options(SERVICE_ROLE, DATABASE);
     let clock = Clock::fixed(START.parse().unwrap());
     let service = Service::start_with(Database::create().await, reach, clock).await;

@@ -1,8 +1,8 @@
 //! The program on a database that others use and change, from its start to its end.
 
 use futures_util::future::join_all;
-use goldbook::database;
 use goldbook::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, SUPERUSER};
+use goldbook::{database, server};
 use nix::sys::signal::Signal;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
@@ -34,7 +34,7 @@ async fn forget_newest_migration(owner: &PgConnectOptions) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_who_migrate_one_empty_database_at_once_do_not_collide() {
     let owner = create_empty_database().await;
-    let migrations = join_all((0..8).map(|_| database::migrate(&owner, SERVICE_ROLE)));
+    let migrations = join_all((0..8).map(|_| server::migrate(&owner, SERVICE_ROLE)));
     for outcome in within("every migration", migrations).await {
         outcome.unwrap();
     }
