@@ -2,6 +2,7 @@
 //! messages share on their way into the domain.
 
 pub mod fields;
+pub(crate) mod requests;
 pub mod stream;
 
 pub use goldbook_api::v1::*;

@@ -1,5 +1,5 @@
-//! The service put together: states, use cases, and what holds for every call. [`run`] serves on a listener until it is
-//! told to stop.
+//! The service put together: capabilities, use cases, and what holds for every call. [`run`] serves on a listener until
+//! it is told to stop.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The yardstick for reads: a bare tonic server that answers without looking anything up.
+//! The baseline for reads: a bare tonic server that answers without looking anything up.
 
 use std::net::SocketAddr;
 
@@ -13,9 +13,9 @@ use tonic::{Request, Response, Status};
 use super::super::CliError;
 use super::super::error::with_causes;
 
-/// Where the echo listens.
+/// The arguments of the echo.
 #[derive(Debug, Args)]
-pub struct EchoArgs {
+pub(crate) struct EchoArgs {
     /// The address to listen on.
     #[arg(long, value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -42,11 +42,11 @@ impl TierService for Echo {
     }
 }
 
-/// Echoes until it is told to end.
+/// Runs the echo until the process is stopped.
 ///
 /// # Errors
 /// If it cannot listen there.
-pub async fn run(args: EchoArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: EchoArgs) -> Result<(), CliError> {
     let serving = Server::builder().add_service(TierServiceServer::new(Echo)).serve(args.listen).await;
     serving.map_err(|error| CliError::failed(with_causes(&error)))
 }

@@ -1,4 +1,4 @@
-//! What becomes of the points: held and captured, spent and given back, refunded.
+//! The steps of the demo that spend, hold, refund and give back points.
 
 use goldbook_api::google::Money;
 use goldbook_api::v1::{
@@ -20,7 +20,7 @@ const REDEEMED: i64 = 200;
 const REVERSED: i64 = 50;
 
 impl Play {
-    /// As [`note`](Play::note), but a refusal is part of the play: the program's own rules may not allow the step.
+    /// As [`note`](Play::note), but a refusal does not end the demo: the program's rules may not allow the step.
     fn try_step<T>(
         &mut self,
         step: &str,

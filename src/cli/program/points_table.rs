@@ -176,10 +176,10 @@ impl PointsTable {
         }
     }
 
-    /// The table without what is a default and needs no saying; none, if nothing is left.
+    /// The table of a policy, without values that are defaults. Returns none if nothing else is left.
     ///
     /// # Errors
-    /// If it holds what no document can say: the service is newer than this program.
+    /// If it has a value that this program does not know, since the service is newer.
     pub(super) fn from_proto(policy: PointsPolicy) -> Result<Option<Self>, CliError> {
         let clawback = ClawbackWord::from_proto(policy.clawback)?;
         let earning = policy.earning.map(EarningTable::from_proto).transpose()?;
