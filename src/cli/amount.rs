@@ -2,17 +2,21 @@
 
 use std::fmt;
 
+use goldbook_api::google::Money;
 use rust_decimal::Decimal;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
 use super::output::group_digits;
-use crate::money::Currency;
-use crate::proto::google::Money;
 
 /// `google.type.Money` counts billionths.
 const MAX_DECIMALS: u32 = 9;
 const EXPECTED: &str = "a decimal in quotes with at most 9 decimals, such as \"10.00\"";
+
+/// How many decimals the minor unit of a currency has; none for a code that this program does not know.
+pub(super) fn decimals_of(currency_code: &str) -> Option<u32> {
+    iso_currency::Currency::from_code(currency_code)?.exponent().map(u32::from)
+}
 
 /// An exact decimal amount, whose currency is known from elsewhere. The service judges everything else about it, such
 /// as whether it may be below zero.
@@ -53,7 +57,7 @@ impl Amount {
 
     /// The same amount, written with at least the decimals of the currency's minor unit.
     pub(super) fn in_currency(self, currency_code: &str) -> Self {
-        let least = Currency::parse(currency_code).map_or(0, Currency::decimals);
+        let least = decimals_of(currency_code).unwrap_or(0);
         let mut amount = self.0.normalize();
         if amount.scale() < least {
             amount.rescale(least);

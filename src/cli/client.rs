@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use clap::Args;
+use goldbook_api::v1::activity_service_client::ActivityServiceClient;
+use goldbook_api::v1::benefit_service_client::BenefitServiceClient;
+use goldbook_api::v1::customer_service_client::CustomerServiceClient;
+use goldbook_api::v1::import_service_client::ImportServiceClient;
+use goldbook_api::v1::ledger_service_client::LedgerServiceClient;
+use goldbook_api::v1::program_service_client::ProgramServiceClient;
+use goldbook_api::v1::referral_service_client::ReferralServiceClient;
+use goldbook_api::v1::reward_service_client::RewardServiceClient;
+use goldbook_api::v1::tier_service_client::TierServiceClient;
+use goldbook_api::v1::{GetProgramRequest, ListProgramsRequest, Program, ProgramVersion};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use super::CliError;
 use super::error::with_causes;
-use crate::proto::activity_service_client::ActivityServiceClient;
-use crate::proto::benefit_service_client::BenefitServiceClient;
-use crate::proto::customer_service_client::CustomerServiceClient;
-use crate::proto::import_service_client::ImportServiceClient;
-use crate::proto::ledger_service_client::LedgerServiceClient;
-use crate::proto::program_service_client::ProgramServiceClient;
-use crate::proto::referral_service_client::ReferralServiceClient;
-use crate::proto::reward_service_client::RewardServiceClient;
-use crate::proto::tier_service_client::TierServiceClient;
-use crate::proto::{GetProgramRequest, ListProgramsRequest, Program, ProgramVersion};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,16 +2,16 @@
 
 use clap::Args;
 use comfy_table::Table;
+use goldbook_api::google::{Date, PostalAddress};
+use goldbook_api::v1::{
+    CommunicationStyle, Customer, Entitlement, GetCustomerRequest, GetReferralRequest, ListCustomerBenefitsRequest,
+    ListReferralsRequest, Referral, ReferralState,
+};
 
 use super::client::{Client, ClientOptions, LARGEST_PAGE, found, incomplete_answer};
 use super::output::{self, grouped, heading, print, words};
 use super::statement::Reader;
 use super::{CliError, instant};
-use crate::proto::google::{Date, PostalAddress};
-use crate::proto::{
-    CommunicationStyle, Customer, Entitlement, GetCustomerRequest, GetReferralRequest, ListCustomerBenefitsRequest,
-    ListReferralsRequest, Referral, ReferralState,
-};
 
 /// How many entries one screen has room for.
 const LAST_ENTRIES: usize = 10;

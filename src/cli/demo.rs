@@ -5,6 +5,11 @@ mod points;
 
 use clap::Args;
 use comfy_table::Table;
+use goldbook_api::google::Money;
+use goldbook_api::v1::{
+    Campaign, Conversion, CreateCustomerRequest, CreateReferralCodeRequest, CreateReferralRequest, Customer, Program,
+    Purchase, RecordActivityRequest, Referral, record_activity_request,
+};
 use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -15,11 +20,6 @@ use super::output::{self, grouped, heading, print};
 use super::refusal::trace_id;
 use super::statement::{Reader, Statement};
 use super::{CliError, instant};
-use crate::proto::google::Money;
-use crate::proto::{
-    Campaign, Conversion, CreateCustomerRequest, CreateReferralCodeRequest, CreateReferralRequest, Customer, Program,
-    Purchase, RecordActivityRequest, Referral, record_activity_request,
-};
 
 /// How many entries are shown of an account. It is more than the demo writes on one.
 const ALL_ENTRIES: usize = 50;
@@ -257,7 +257,7 @@ fn fresh_key() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::Tier;
+    use goldbook_api::v1::Tier;
 
     fn campaign(conversion: Conversion, minimum: i64) -> Campaign {
         let minimum = Money { currency_code: "USD".to_owned(), units: minimum, nanos: 0 };

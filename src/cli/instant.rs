@@ -1,11 +1,11 @@
 //! Instants as people write and read them, in the program's time zone.
 
+use goldbook_api::values::LAST_INSTANT;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::CliError;
-use crate::clock::LAST_INSTANT;
 
 /// The time zone of this name. Its data is built into this program, since a machine may have none.
 pub(super) fn time_zone(name: &str) -> Result<TimeZone, CliError> {

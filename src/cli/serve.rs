@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::CliError;
 use crate::clock::Clock;
 use crate::database;
-use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, OWNER_ROLE, Options, SERVICE_ROLE};
+use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, explain};
 use crate::server::{self, Settings};
 use crate::telemetry::{self, Collector, Logs, Telemetry};
 
@@ -124,11 +124,13 @@ async fn serve_embedded(
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), CliError> {
     let options = Options {
+        application: GOLDBOOK,
         data_dir: args.data_dir.clone(),
         bin_dir: args.postgres_bin.clone(),
         throwaway: args.throwaway_database,
     };
-    let mut postgres = EmbeddedPostgres::start(options).await.map_err(CliError::failed)?;
+    let started = EmbeddedPostgres::start(options).await;
+    let mut postgres = started.map_err(|error| CliError::failed(explain(&error)))?;
     let owner = postgres.connect_options(OWNER_ROLE, DATABASE);
     let service = postgres.connect_options(SERVICE_ROLE, DATABASE);
     let outcome = match prepare_schema(args, Some(&owner), &service).await {

@@ -9,7 +9,7 @@ use super::amount::show_money;
 use super::client::{Client, LARGEST_PAGE, incomplete_answer};
 use super::output::{self, grouped, words};
 use super::{CliError, instant};
-use crate::proto::{
+use goldbook_api::v1::{
     Balance, CustomerTier, Entry, EntryKind, EntryReason, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
     ListEntriesRequest, Pocket, PocketMove, Program,
 };
@@ -232,7 +232,8 @@ pub(super) fn show_balance(balance: &Balance) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{NextTier, google::Money};
+    use goldbook_api::google::Money;
+    use goldbook_api::v1::NextTier;
 
     #[test]
     fn a_balance_shows_what_there_is_and_nothing_else() {

@@ -2,6 +2,8 @@
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table};
+use goldbook_api::v1::{Balance, GetStatementRequest, PocketBalances, StatementLine};
+use goldbook_api::values::write_instant;
 use jiff::tz::TimeZone;
 
 use super::client::{Client, ClientOptions, LARGEST_PAGE, incomplete_answer};
@@ -9,8 +11,6 @@ use super::output::{self, heading, print};
 use super::statement::{show_balance, show_move};
 use super::statement_line::describe;
 use super::{CliError, instant};
-use crate::proto::fields::write_instant;
-use crate::proto::{Balance, GetStatementRequest, PocketBalances, StatementLine};
 
 /// Show a customer's statement: every move of points in a period, and the balances before and after it.
 ///
@@ -116,8 +116,9 @@ fn line_table(lines: &[StatementLine], zone: &TimeZone) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use goldbook_api::v1::{EntryKind, EntryReason, Pocket, PocketMove};
+
     use super::*;
-    use crate::proto::{EntryKind, EntryReason, Pocket, PocketMove};
 
     #[test]
     fn a_line_shows_what_happened_and_what_is_known_about_it() {

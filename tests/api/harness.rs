@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use goldbook::clock::Clock;
-use goldbook::embedded_postgres::{EmbeddedPostgres, OWNER_ROLE, Options, SERVICE_ROLE, SUPERUSER, throwaway_dir};
+use goldbook::embedded_postgres::{
+    EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, SUPERUSER, throwaway_dir,
+};
 use goldbook::proto;
 use goldbook::proto::activity_service_client::ActivityServiceClient;
 use goldbook::proto::benefit_service_client::BenefitServiceClient;
@@ -54,7 +56,8 @@ impl Cluster {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let directory = throwaway_dir().unwrap();
-                let options = Options { data_dir: directory.path().join("data"), bin_dir: None, throwaway: true };
+                let data_dir = directory.path().join("data");
+                let options = Options { application: GOLDBOOK, data_dir, bin_dir: None, throwaway: true };
                 let mut postgres = EmbeddedPostgres::start(options).await.unwrap();
                 let owner = postgres.connect_options(OWNER_ROLE, TEMPLATE);
                 let superuser = postgres.connect_options(SUPERUSER, "postgres");

@@ -1,7 +1,9 @@
 //! Health tells whether the database is there, service by service; when it is back, everything works without a restart.
 
 use goldbook::clock::Clock;
-use goldbook::embedded_postgres::{DATABASE, EmbeddedPostgres, OWNER_ROLE, Options, SERVICE_ROLE, throwaway_dir};
+use goldbook::embedded_postgres::{
+    DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, throwaway_dir,
+};
 use goldbook::proto;
 use goldbook::server;
 use tonic::{Code, Status};
@@ -13,18 +15,9 @@ use crate::harness::{Database, SHOP, START, Service};
 use crate::patience::{until, within};
 
 /// Every service of the interface, and the empty name, which stands for all.
-const SERVICES: [&str; 10] = [
-    "",
-    "goldbook.v1.ProgramService",
-    "goldbook.v1.CustomerService",
-    "goldbook.v1.ActivityService",
-    "goldbook.v1.BenefitService",
-    "goldbook.v1.TierService",
-    "goldbook.v1.ReferralService",
-    "goldbook.v1.RewardService",
-    "goldbook.v1.ImportService",
-    "goldbook.v1.LedgerService",
-];
+fn services() -> impl Iterator<Item = &'static str> {
+    std::iter::once("").chain(proto::SERVICES.iter().copied())
+}
 
 async fn check(service: &Service, name: &str) -> Result<ServingStatus, Status> {
     let request = HealthCheckRequest { service: name.to_owned() };
@@ -33,7 +26,7 @@ async fn check(service: &Service, name: &str) -> Result<ServingStatus, Status> {
 
 /// Waits until every service is said to be so.
 async fn until_all_are(service: &Service, expected: ServingStatus) {
-    for name in SERVICES {
+    for name in services() {
         until(&format!("{name} {expected:?}"), async || {
             (check(service, name).await.is_ok_and(|status| status == expected)).then_some(())
         })
@@ -51,7 +44,8 @@ fn assert_away<T: std::fmt::Debug>(outcome: Result<T, Status>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_follows_postgres_away_and_back_and_so_does_everything_else() {
     let directory = throwaway_dir().unwrap();
-    let options = Options { data_dir: directory.path().join("data"), bin_dir: None, throwaway: true };
+    let data_dir = directory.path().join("data");
+    let options = Options { application: GOLDBOOK, data_dir, bin_dir: None, throwaway: true };
     let postgres = EmbeddedPostgres::start(options.clone()).await.unwrap();
     server::migrate(&postgres.connect_options(OWNER_ROLE, DATABASE), SERVICE_ROLE).await.unwrap();
     let reach = postgres.connect_options(SERVICE_ROLE, DATABASE);

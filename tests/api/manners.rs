@@ -17,18 +17,6 @@ use crate::harness::{Database, SHOP, START, Service, bad_fields, grant_reward};
 use crate::patience::{answer_at, within};
 use crate::proxy::Proxy;
 
-const SERVICES: [&str; 9] = [
-    "goldbook.v1.ActivityService",
-    "goldbook.v1.BenefitService",
-    "goldbook.v1.CustomerService",
-    "goldbook.v1.ImportService",
-    "goldbook.v1.LedgerService",
-    "goldbook.v1.ProgramService",
-    "goldbook.v1.ReferralService",
-    "goldbook.v1.RewardService",
-    "goldbook.v1.TierService",
-];
-
 /// Asks one version of reflection for all services, and for the file of one of them.
 macro_rules! reflect {
     ($version:ident, $service:expr) => {{
@@ -57,8 +45,8 @@ macro_rules! reflect {
 }
 
 fn assert_reflects_everything(names: &BTreeSet<String>, file: &prost_types::FileDescriptorProto) {
-    for service in SERVICES {
-        assert!(names.contains(service), "{service} is not in {names:?}");
+    for service in proto::SERVICES {
+        assert!(names.contains(*service), "{service} is not in {names:?}");
     }
     assert!(names.contains("grpc.health.v1.Health"), "{names:?}");
     assert_eq!(file.service[0].name(), "TierService");

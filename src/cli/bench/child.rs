@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use std::{env, fs};
 
+use embedded_postgres::throwaway_dir;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -17,7 +18,7 @@ use tonic::transport::Endpoint;
 use super::super::client::endpoint;
 use super::super::error::with_causes;
 use super::super::{CliError, wait};
-use crate::embedded_postgres::{DATABASE, OWNER_ROLE, throwaway_dir};
+use crate::embedded_postgres::{DATABASE, OWNER_ROLE};
 
 /// How long a process may take until it answers.
 const LONGEST_START: Duration = Duration::from_secs(60);

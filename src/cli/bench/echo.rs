@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use goldbook_api::v1::tier_service_server::{TierService, TierServiceServer};
+use goldbook_api::v1::{
+    CustomerTier, GetCustomerTierRequest, GetCustomerTierResponse, ListTierChangesRequest, ListTierChangesResponse,
+};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use super::super::CliError;
 use super::super::error::with_causes;
-use crate::proto::tier_service_server::{TierService, TierServiceServer};
-use crate::proto::{
-    CustomerTier, GetCustomerTierRequest, GetCustomerTierResponse, ListTierChangesRequest, ListTierChangesResponse,
-};
 
 /// The arguments of the echo.
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use embedded_postgres::find_bin_dir;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -11,7 +12,6 @@ use super::super::CliError;
 use super::load::Window;
 use super::report::Sample;
 use super::workload::Workload;
-use crate::embedded_postgres::find_bin_dir;
 
 /// What each transaction of `pgbench` is.
 const INSERT: &str = include_str!("bench_rows.sql");

@@ -4,6 +4,18 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use goldbook_api::google::Money;
+use goldbook_api::v1::activity_service_client::ActivityServiceClient;
+use goldbook_api::v1::batch_grant_rewards_response::Outcome as GrantOutcome;
+use goldbook_api::v1::batch_record_activities_response::Outcome;
+use goldbook_api::v1::reward_service_client::RewardServiceClient;
+use goldbook_api::v1::tier_service_client::TierServiceClient;
+use goldbook_api::v1::{
+    BatchGrantRewardsRequest, BatchRecordActivitiesRequest, Benefit, GetCustomerTierRequest, GrantReason,
+    GrantRewardRequest, Program, Purchase, RecordActivityRequest, RedeemPointsRequest, Tier, grant_reward_request,
+    record_activity_request,
+};
+use goldbook_api::values::write_instant;
 use jiff::{SignedDuration, Timestamp};
 use rand::RngExt as _;
 use tokio_stream::StreamExt as _;
@@ -16,18 +28,6 @@ use super::super::error::with_causes;
 use super::super::output::grouped;
 use super::super::refusal::Refusal;
 use super::super::{CliError, program};
-use crate::proto::activity_service_client::ActivityServiceClient;
-use crate::proto::batch_grant_rewards_response::Outcome as GrantOutcome;
-use crate::proto::batch_record_activities_response::Outcome;
-use crate::proto::fields::write_instant;
-use crate::proto::google::Money;
-use crate::proto::reward_service_client::RewardServiceClient;
-use crate::proto::tier_service_client::TierServiceClient;
-use crate::proto::{
-    BatchGrantRewardsRequest, BatchRecordActivitiesRequest, Benefit, GetCustomerTierRequest, GrantReason,
-    GrantRewardRequest, Program, Purchase, RecordActivityRequest, RedeemPointsRequest, Tier, grant_reward_request,
-    record_activity_request,
-};
 
 const CURRENCY: &str = "USD";
 /// How many lots customers begin with, and how many points each has.

@@ -6,6 +6,8 @@ mod rows;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use goldbook_api::v1::{ExportEntriesRequest, ExportEntriesResponse};
+use goldbook_api::values::write_instant;
 use tonic::Streaming;
 
 use self::destination::Destination;
@@ -14,8 +16,6 @@ use super::client::{ClientOptions, incomplete_answer};
 use super::output::grouped;
 use super::progress::Progress;
 use super::{CliError, instant};
-use crate::proto::fields::write_instant;
-use crate::proto::{ExportEntriesRequest, ExportEntriesResponse};
 
 /// What an export tells that was interrupted.
 const BROKEN: &str = "the export was interrupted; repeat it";

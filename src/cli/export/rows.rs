@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::super::instant;
 use super::Format;
-use crate::proto::{Actor, Entry, EntryKind, EntryReason, Pocket};
+use goldbook_api::v1::{Actor, Entry, EntryKind, EntryReason, Pocket};
 
 /// The columns, in the order of [`cells`].
 const COLUMNS: [&str; 19] = [
@@ -171,7 +171,7 @@ fn io_error(error: csv::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::PocketMove;
+    use goldbook_api::v1::PocketMove;
 
     fn entry() -> Entry {
         let instant = |nanos| Some(prost_types::Timestamp { seconds: 852_094_800, nanos });

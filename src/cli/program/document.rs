@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use goldbook_api::v1::{Benefit, Campaign, Conversion, Program, Tier};
+use goldbook_api::values::write_instant;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +14,6 @@ use super::super::amount::Amount;
 use super::super::{CliError, instant};
 use super::points_table::PointsTable;
 use super::text::{decimal_text, instant_text};
-use crate::proto::fields::write_instant;
-use crate::proto::{Benefit, Campaign, Conversion, Program, Tier};
 
 /// A program's document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,13 +8,13 @@ mod text;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use goldbook_api::v1::{ApplyProgramRequest, ApplyProgramResponse, Program, ProgramVersion};
 use jiff::Timestamp;
 
 use self::document::Document;
 use super::client::{Client, ClientOptions, incomplete_answer};
 use super::output::{self, Style, print};
 use super::{CliError, instant};
-use crate::proto::{ApplyProgramRequest, ApplyProgramResponse, Program, ProgramVersion};
 
 /// What `goldbook program apply --help` says about the document.
 const DOCUMENT_HELP: &str = r#"The document:

@@ -1,16 +1,15 @@
 //! What a program's document says of points: the table `[points]` and those below it.
 
+use goldbook_api::v1::{
+    CalendarPeriod, Clawback, EarningLimits, ExpiryRule, PeriodCap, PointsPolicy, RedemptionLimits, Reinstatement,
+    VestingRule, expiry_rule, vesting_rule,
+};
+use goldbook_api::values::{DEFAULT_HOLD, write_instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::{CliError, instant};
 use super::text::{decimal_text, instant_text};
-use crate::programs::points::DEFAULT_HOLD;
-use crate::proto::fields::write_instant;
-use crate::proto::{
-    CalendarPeriod, Clawback, EarningLimits, ExpiryRule, PeriodCap, PointsPolicy, RedemptionLimits, Reinstatement,
-    VestingRule, expiry_rule, vesting_rule,
-};
 
 /// The table `[points]`. TOML wants plain values before tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

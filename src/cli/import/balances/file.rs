@@ -6,18 +6,16 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 use csv::ByteRecord;
+use goldbook_api::v1::Program;
+use goldbook_api::values::{END_OF_TIME, check_name, to_minor_units};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::super::lines::{Form, Header, Line, Lines, field, required};
 use super::super::refusals::Refusals;
-use crate::cli::amount::Amount;
+use crate::cli::amount::{Amount, decimals_of};
 use crate::cli::instant::Unreadable;
 use crate::cli::{CliError, instant};
-use crate::clock::END_OF_TIME;
-use crate::ids::{CustomerId, IdempotencyKey};
-use crate::money::{Currency, Money};
-use crate::proto::Program;
 
 /// How many bad lines are told one by one.
 const TOLD_LINES: usize = 20;
@@ -203,9 +201,9 @@ impl Columns {
                 return Err(format!("qualifying_spend is {text}, below zero"));
             }
             // A newer service may know currencies that this program does not.
-            if let Ok(currency) = Currency::parse(&self.setting.currency_code) {
-                let money = parsed.to_money(currency.code());
-                Money::parse(currency, money.units, money.nanos)
+            if let Some(decimals) = decimals_of(&self.setting.currency_code) {
+                let money = parsed.to_money(&self.setting.currency_code);
+                to_minor_units(money.units, money.nanos, decimals)
                     .map_err(|expected| format!("qualifying_spend is {text}, but {expected}"))?;
             }
             Ok(parsed)
@@ -232,9 +230,9 @@ impl Form for Columns {
             Ok(text.filter(|text| !text.is_empty()))
         };
         let line_id = required(record, self.line_id, "line_id")?.to_owned();
-        IdempotencyKey::try_from(line_id.as_str()).map_err(|expected| format!("line_id {expected}"))?;
+        check_name(&line_id).map_err(|expected| format!("line_id {expected}"))?;
         let customer_id = required(record, self.customer_id, "customer_id")?.to_owned();
-        CustomerId::try_from(customer_id.as_str()).map_err(|expected| format!("customer_id {expected}"))?;
+        check_name(&customer_id).map_err(|expected| format!("customer_id {expected}"))?;
         let terms =
             [text(self.vests_at, "vests_at")?, text(self.vest_by, "vest_by")?, text(self.expires_at, "expires_at")?];
         let spend = text(self.qualifying_spend, "qualifying_spend")?;

@@ -7,6 +7,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use clap::Args;
+use goldbook_api::v1::{
+    ExpiryRule, ImportBalancesRequest, OpeningLot, OpeningTier, Program, expiry_rule, import_balances_request,
+    opening_lot,
+};
+use goldbook_api::values::write_instant;
 use jiff::Timestamp;
 
 use self::file::{Balance, Expiry, Opening, Setting, Survey, Vesting};
@@ -15,11 +20,6 @@ use super::sending::{Sending, locked, reading_failed};
 use crate::cli::CliError;
 use crate::cli::client::ClientOptions;
 use crate::cli::output::{grouped, print};
-use crate::proto::fields::write_instant;
-use crate::proto::{
-    ExpiryRule, ImportBalancesRequest, OpeningLot, OpeningTier, Program, expiry_rule, import_balances_request,
-    opening_lot,
-};
 
 /// What `goldbook import balances --help` says about the file.
 pub(super) const FILE_HELP: &str = "\

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use comfy_table::{CellAlignment, Table};
+use goldbook_api::v1::ImportBalancesResponse;
+use goldbook_api::v1::import_balances_response::Outcome;
 
 use super::super::refusals::Refusals;
 use super::super::sending::Outcomes;
 use super::file::{Balance, Count, Survey};
 use crate::cli::output::{self, grouped};
 use crate::cli::refusal::Refusal;
-use crate::proto::import_balances_response::Outcome;
-use crate::proto::{ImportBalancesResponse, ImportedOpening};
+use goldbook_api::v1::ImportedOpening;
 
 /// How many refused lines are told one by one.
 const TOLD_REFUSALS: usize = 100;

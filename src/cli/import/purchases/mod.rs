@@ -8,6 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use clap::Args;
+use goldbook_api::v1::{
+    self as proto, BatchRecordActivitiesRequest, Program, RecordActivityRequest, record_activity_request,
+};
+use goldbook_api::values::write_instant;
 
 use self::file::{Purchase, Setting};
 use self::tally::Tally;
@@ -16,8 +20,6 @@ use super::sending::{Sending, locked};
 use crate::cli::client::ClientOptions;
 use crate::cli::output::{grouped, print};
 use crate::cli::{CliError, instant};
-use crate::proto::fields::write_instant;
-use crate::proto::{self, BatchRecordActivitiesRequest, Program, RecordActivityRequest, record_activity_request};
 
 /// What `goldbook import purchases --help` says about the file.
 pub(super) const FILE_HELP: &str = "\

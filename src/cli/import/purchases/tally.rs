@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use goldbook_api::v1::batch_record_activities_response::Outcome;
+use goldbook_api::v1::{BatchRecordActivitiesResponse, activity};
+
 use super::super::refusals::Refusals;
 use super::super::sending::Outcomes;
 use super::file::Purchase;
 use crate::cli::amount::Amount;
 use crate::cli::output::grouped;
 use crate::cli::refusal::Refusal;
-use crate::proto::batch_record_activities_response::Outcome;
-use crate::proto::{BatchRecordActivitiesResponse, activity};
 
 /// How many refused lines are told one by one.
 const TOLD_REFUSALS: usize = 20;
@@ -86,7 +87,7 @@ impl Outcomes<Purchase, BatchRecordActivitiesResponse> for Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{Activity, Purchase, RecordActivityResponse};
+    use goldbook_api::v1::{Activity, Purchase, RecordActivityResponse};
 
     fn recorded(line: u64, amount: &str, replayed: bool) -> BatchRecordActivitiesResponse {
         let purchase = Purchase { amount: Some(Amount::parse(amount).unwrap().to_money("USD")) };
