@@ -14,9 +14,9 @@ use sqlx::AssertSqlSafe;
 use tokio::sync::OnceCell;
 
 use crate::binary::{run, url};
-use crate::dice::Dice;
 use crate::harness::Database;
 use crate::patience::until;
+use crate::random::cases;
 
 /// What an audit told.
 #[derive(Debug, Default)]
@@ -86,11 +86,9 @@ async fn sabotage(database: &Database, statements: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn audit_finds_nothing_after_a_busy_history() {
-    for _ in 0..3 {
-        let seed = Dice::any_seed();
-        println!("seed {seed}");
-        let service = history::random(seed, 400).await;
+async fn random_history_leaves_nothing_for_the_audit_to_find() {
+    for case in cases(3) {
+        let service = history::random(case.seed, 400).await;
         let told = assert_clean(&service.database).await;
         assert_eq!(told.tally.entries, count_entries(&service.database).await);
         assert!(told.tally.accounts > 1);

@@ -13,13 +13,14 @@ use goldbook::{proto, server};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 use sqlx::Row as _;
 use tonic::Status;
 
 use crate::harness::{
     Database, SHOP, START, Service, create_customer, create_referral, grant_reward, instant, purchase, reason,
 };
+use crate::random::assert_always;
 
 const CUSTOMERS: u8 = 4;
 
@@ -236,7 +237,7 @@ impl Run {
     }
 
     /// Calls one of the two services, and asks the model what it must answer.
-    async fn take(&mut self, place: usize, step: &Step) -> (Result<bool, String>, Expected) {
+    async fn play_step(&mut self, place: usize, step: &Step) -> (Result<bool, String>, Expected) {
         let service = &self.services[place % 2];
         match step {
             Step::Enrol(customer) => {
@@ -344,28 +345,19 @@ impl Run {
 
 #[test]
 fn random_commands_answer_as_the_naive_model_and_keep_the_rules_of_the_book() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    // Failures print the steps, shrunk to the fewest that still fail.
-    let config = Config { cases: 12, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new(config);
-    let outcome = runner.run(&prop::collection::vec(step(), 1..120), |steps| {
-        runtime.block_on(async {
-            let mut run = Run::start().await;
-            for (place, step) in steps.iter().enumerate() {
-                let (answer, expected) = run.take(place, step).await;
-                prop_assert_eq!(answer, expected.map_err(str::to_owned), "step {}: {:?}", place, step);
-                run.check_state(&run.model.people, None).await?;
-            }
-            run.check_referrals().await?;
-            for (as_of, people) in &run.history {
-                run.check_state(people, Some(*as_of)).await?;
-            }
-            check_rules(&run.services[0].database).await
-        })
+    assert_always(12, 60, &prop::collection::vec(step(), 1..120), async |steps: Vec<Step>| {
+        let mut run = Run::start().await;
+        for (place, step) in steps.iter().enumerate() {
+            let (answer, expected) = run.play_step(place, step).await;
+            prop_assert_eq!(answer, expected.map_err(str::to_owned), "step {}: {:?}", place, step);
+            run.check_state(&run.model.people, None).await?;
+        }
+        run.check_referrals().await?;
+        for (as_of, people) in &run.history {
+            run.check_state(people, Some(*as_of)).await?;
+        }
+        check_rules(&run.services[0].database).await
     });
-    if let Err(failure) = outcome {
-        panic!("{failure}");
-    }
 }
 
 /// The projections: what the entries alone say.

@@ -12,10 +12,10 @@
 
 mod binary;
 mod collector;
-mod dice;
 mod harness;
 mod patience;
 mod proxy;
+mod random;
 
 mod activities;
 mod audit;

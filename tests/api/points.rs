@@ -7,6 +7,7 @@ mod concurrency;
 mod edges;
 mod expiry;
 mod holds;
+mod known_faults;
 mod model;
 mod properties;
 mod requests;

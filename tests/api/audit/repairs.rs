@@ -4,9 +4,9 @@ use goldbook::audit::model::Nature;
 use goldbook::embedded_postgres::SUPERUSER;
 
 use super::{assert_clean, audit, create_history, history, repair, sabotage};
-use crate::dice::Dice;
 use crate::harness::{Database, Service};
 use crate::patience::within;
+use crate::random::cases;
 
 /// Every table that a repair may write.
 const PROJECTIONS: [&str; 9] =
@@ -27,10 +27,13 @@ async fn read_tables(database: &Database, names: &[&str]) -> Vec<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn repair_brings_back_every_projection_from_the_entries_alone() {
-    let seed = Dice::any_seed();
-    println!("seed {seed}");
-    let service = history::random(seed, 250).await;
+async fn random_history_is_brought_back_by_a_repair_from_the_entries_alone() {
+    for case in cases(1) {
+        repair_every_projection(history::random(case.seed, 250).await).await;
+    }
+}
+
+async fn repair_every_projection(service: Service) {
     let database = &service.database;
     let before = read_tables(database, &PROJECTIONS).await;
     // Chance may have left one out.

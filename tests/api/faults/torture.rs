@@ -19,9 +19,9 @@ use sqlx::ConnectOptions as _;
 use self::load::{Load, Worker};
 use crate::audit::Told;
 use crate::binary::{Serving, run};
-use crate::dice::Dice;
 use crate::harness::{Clients, create_customer, shop};
 use crate::patience::until;
+use crate::random::{Random, first_seed, number_from_environment};
 
 /// How often something is killed unless the environment says otherwise.
 const KILLS: u64 = 22;
@@ -58,10 +58,6 @@ impl Victim {
             Self::ServiceThenPostgres | Self::PostgresThenService => 2,
         }
     }
-}
-
-fn number_from_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
 /// A service with a database of its own, in whichever incarnation.
@@ -146,10 +142,10 @@ fn children_of(parent: i32) -> Vec<i32> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_killed_and_whenever_each_acknowledged_write_is_there_once_and_nothing_else_is() {
-    let seed = number_from_environment("GOLDBOOK_TORTURE_SEED").unwrap_or_else(Dice::any_seed);
+    let seed = number_from_environment("GOLDBOOK_TORTURE_SEED").unwrap_or_else(first_seed);
     let wanted = number_from_environment("GOLDBOOK_TORTURE_KILLS").unwrap_or(KILLS);
     println!("GOLDBOOK_TORTURE_SEED={seed}");
-    let mut dice = Dice::of_seed(seed);
+    let mut random = Random::of_seed(seed);
     let directory = throwaway_dir().unwrap();
     let data_dir = directory.path().join("data");
     let mut house = House::start(&data_dir).await;
@@ -162,11 +158,11 @@ async fn whatever_is_killed_and_whenever_each_acknowledged_write_is_there_once_a
     let (begun, mut kills, mut round) = (Instant::now(), 0, 0_u64);
     while kills < wanted {
         round += 1;
-        let target = load.acknowledged() + dice.below(160);
+        let target = load.acknowledged() + random.below(160);
         let running: Vec<_> =
             workers.drain(..).map(|worker| tokio::spawn(worker.run(house.clients.clone(), load.clone()))).collect();
         until("the load", async || (load.acknowledged() >= target).then_some(())).await;
-        let victim = *dice.one_of(&Victim::DEALT);
+        let victim = *random.one_of(&Victim::DEALT);
         house.kill(victim).await;
         kills += victim.kills();
         for worker in running {

@@ -7,7 +7,7 @@ use goldbook::proto;
 use goldbook::proto::{CalendarPeriod, Clawback, EntryKind, Pocket};
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 
 use super::calls::free;
 use super::model::{Expire, Purse, Rules, Vest, zone};
@@ -15,10 +15,11 @@ use super::steps::{Answer, Call, Deed, Scene, deed, seq_of};
 use super::{program_of, read_instant};
 use crate::book_properties::check_rules;
 use crate::harness::{Database, SHOP, Service, instant};
+use crate::random::assert_always;
 
 /// One step of a random run.
 #[derive(Clone, Debug)]
-enum Step {
+pub enum Step {
     Deed(u8, Deed),
     /// The last call once more, to the other service.
     Again,
@@ -49,7 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Programs that differ in all that a program can say of points.
-fn programs() -> Vec<Rules> {
+pub fn programs() -> Vec<Rules> {
     let day = CalendarPeriod::Unspecified;
     vec![
         Rules { expire: Expire::After("P1M", day), reinstate: Some(("P30D", "P60D")), hold_for: "PT36H", ..free() },
@@ -120,7 +121,7 @@ impl Run {
         Self { services: [first, second], clock, customers, steps: 0, calls: 0, last: None }
     }
 
-    async fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
+    async fn play_step(&mut self, step: &Step) -> Result<(), TestCaseError> {
         self.steps += 1;
         let now = self.clock.now();
         let zoned = now.to_zoned(zone());
@@ -328,26 +329,19 @@ fn expected_entries(purse: &Purse, count: i32) -> Vec<EntryRow> {
     purse.entries.iter().rev().take(usize::try_from(count).unwrap()).map(row).collect()
 }
 
+/// Plays a run from its first step to what is to be checked at its end.
+pub async fn play(rules: &Rules, start: Timestamp, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut run = Run::start(rules, start).await;
+    for (place, step) in steps.iter().enumerate() {
+        let told = |error| TestCaseError::fail(format!("step {place}, {step:?}: {error}"));
+        run.play_step(step).await.map_err(told)?;
+    }
+    run.check_past().await?;
+    check_rules(&run.services[0].database).await
+}
+
 #[test]
 fn random_calls_answer_as_the_naive_model_and_keep_the_rules_of_the_book() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    // Failures print the steps, shrunk to the fewest that still fail.
-    let cases = std::env::var("GOLDBOOK_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(8);
-    let config = Config { cases, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new(config);
-    let run = (0..programs().len(), prop::sample::select(starts()), prop::collection::vec(step(), 1..400));
-    let outcome = runner.run(&run, |(program, start, steps)| {
-        runtime.block_on(async {
-            let mut run = Run::start(&programs()[program], start).await;
-            for (place, step) in steps.iter().enumerate() {
-                let told = |error| TestCaseError::fail(format!("step {place}, {step:?}: {error}"));
-                run.take(step).await.map_err(told)?;
-            }
-            run.check_past().await?;
-            check_rules(&run.services[0].database).await
-        })
-    });
-    if let Err(failure) = outcome {
-        panic!("{failure}");
-    }
+    let runs = (0..programs().len(), prop::sample::select(starts()), prop::collection::vec(step(), 1..400));
+    assert_always(8, 60, &runs, async |(program, start, steps)| play(&programs()[program], start, &steps).await);
 }
