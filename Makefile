@@ -1,4 +1,4 @@
-# What one does here. The work is done by cargo and by scripts/.
+# Everything that is done in this repository, by name. Cargo and scripts/ do the work.
 
 export SQLX_OFFLINE ?= true
 tools := PATH="$(CURDIR)/target/tools/bin:$$PATH"
@@ -45,6 +45,18 @@ lint: ## Check format, lints, documentation and protos
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 	$(tools) buf lint
 
+.PHONY: deny
+deny: ## Check licences, sources and known vulnerabilities of the crates
+	scripts/install-tools.sh deny
+	$(tools) cargo deny --locked check bans licenses sources
+	$(tools) scripts/check-advisories.sh
+
+.PHONY: breaking
+breaking: ## Check that the protos break no client of the last release, and try that check
+	scripts/install-tools.sh buf
+	$(tools) scripts/check-breaking.sh
+	$(tools) scripts/try-breaking.sh
+
 .PHONY: sqlx-prepare
 sqlx-prepare: postgres ## Write .sqlx anew, after a change to a statement or a migration
 	scripts/install-tools.sh sqlx
@@ -64,5 +76,5 @@ postgres: ## Find PostgreSQL on this machine, or install it
 	@scripts/install-postgres.sh >/dev/null
 
 .PHONY: clean
-clean: ## Remove what was built; data in .goldbook stays
+clean: ## Remove what was built, and keep the data in .goldbook
 	cargo clean

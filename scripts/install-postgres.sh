@@ -13,7 +13,7 @@ major_in() {
     "$1/postgres" --version 2>/dev/null | sed -n 's/^[^0-9]*(PostgreSQL) \([0-9][0-9]*\).*/\1/p'
 }
 
-# The folders where Goldbook itself looks, see src/embedded_postgres/binaries.rs.
+# The folders where Goldbook itself looks, too: see `binaries.rs` of the embedded Postgres.
 candidates() {
     if [[ -n ${GOLDBOOK_POSTGRES_BIN:-} ]]; then
         printf '%s\n' "$GOLDBOOK_POSTGRES_BIN"
@@ -50,8 +50,8 @@ apt_install() {
 install_with_apt() {
     say 'PostgreSQL is not installed: installing it with apt-get'
     as_root apt-get -o DPkg::Lock::Timeout=300 update </dev/null >&2
-    # Only the programs are wanted, not the server that the package sets up and starts: its owner may have decided that
-    # already, so a line that is in force stays.
+    # The package would set up and start a server, and only its programs are wanted. A setting that the machine's owner
+    # has made stays.
     apt_install postgresql-common
     local settings=/etc/postgresql-common/createcluster.conf
     if ! grep -Eqs '^[[:space:]]*create_main_cluster' "$settings"; then

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs tools of the project's checks, at fixed versions, below target/tools:
-#   scripts/install-tools.sh rustfmt clippy sqlx buf
+#   scripts/install-tools.sh rustfmt clippy sqlx deny buf
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 sqlx_version=0.9.0 # the version of the sqlx crate, which writes what the tool compares
+deny_version=0.20.2
 buf_version=1.75.0
 tools=target/tools
 
@@ -14,9 +15,16 @@ as_root() {
 
 install_sqlx() {
     if [[ "$("$tools/bin/cargo-sqlx" sqlx --version 2>/dev/null || true)" == *" $sqlx_version" ]]; then return; fi
-    # Without optimization: building takes longer than running it ever will. Without TLS: it talks to a Unix socket.
+    # No optimization, since building takes longer than running ever will. No TLS, since it talks to a Unix socket.
     CARGO_PROFILE_DEV_DEBUG=0 cargo install sqlx-cli --version "$sqlx_version" --locked --debug --force \
         --no-default-features --features postgres,sqlx-toml --root "$tools"
+}
+
+install_deny() {
+    if [[ "$("$tools/bin/cargo-deny" --version 2>/dev/null || true)" == *" $deny_version" ]]; then return; fi
+    # No optimization, for the same reason.
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version "$deny_version" --locked --debug --force \
+        --root "$tools"
 }
 
 install_npm() {
@@ -46,6 +54,7 @@ for tool in "$@"; do
     rustfmt) cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt ;;
     clippy) cargo clippy --version >/dev/null 2>&1 || rustup component add clippy ;;
     sqlx) install_sqlx ;;
+    deny) install_deny ;;
     buf) install_buf ;;
     *)
         echo "unknown tool: $tool" >&2

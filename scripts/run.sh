@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Starts the built service with its own database, on the first start with real purchases in it, and stays until it ends.
+# Starts the built service with its own database, and ends when the service ends. The first start imports the sample.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 goldbook=target/release/goldbook
 data_dir=.goldbook
-# Its own database, whatever else the shell is set up for.
+# The service uses its own database, whatever the shell is set up for.
 unset GOLDBOOK_DATABASE_URL GOLDBOOK_OWNER_DATABASE_URL
 imported=$data_dir/cdnow-imported
 listen=${GOLDBOOK_LISTEN:-127.0.0.1:50051}
 
-# A service that listens everywhere is called here.
+# A service that listens on every address is called on this machine's own.
 case $listen in
 0.0.0.0:* | '[::]:'*) address=http://127.0.0.1:${listen##*:} ;;
 *) address=http://$listen ;;
 esac
 
-# Otherwise that one would be taken for ours, and be given the purchases.
+# Without this check another service at this address would be taken for ours and be given the purchases.
 host=${address#http://}
 port=${host##*:}
 host=${host%:*}
@@ -39,20 +39,20 @@ pass_on() {
 }
 trap pass_on INT TERM
 
-# Waits for a child to its end, also where a signal ends the waiting, and returns the child's status.
+# Waits until a child ends, and returns its status. A signal interrupts `wait`, which is then called again.
 wait_for() {
     local status=0 last
     while :; do
         interrupted=''
         last=0
         wait "$1" 2>/dev/null || last=$?
-        # It may have ended in the moment of the signal; then there is nothing to wait for a second time.
+        # 127: the child ended while the signal came, so there is nothing left to wait for.
         if [[ $last -ne 127 ]]; then status=$last; fi
         if [[ -z $interrupted || $last -eq 127 ]]; then return "$status"; fi
     done
 }
 
-# The end of the script is the end of the service.
+# Waits for the service, and ends with its status.
 finish() {
     local status=0
     wait_for "$service" || status=$?
@@ -77,7 +77,7 @@ run_client() {
     return "$status"
 }
 
-# In a process group of its own, so that a Ctrl-C reaches this script alone and the service hears of it once.
+# The service has a process group of its own. A Ctrl-C then reaches this script alone, which passes it on once.
 set -m
 "$goldbook" serve --data-dir "$data_dir" --listen "$listen" </dev/null &
 service=$!
@@ -91,7 +91,7 @@ while kill -0 "$client" 2>/dev/null; do
         kill -TERM "$client" 2>/dev/null || true
         status=0
         wait_for "$service" || status=$?
-        printf 'goldbook ended while starting (status %s); the reason stands above\n' "$status" >&2
+        printf 'goldbook ended while starting (status %s); the reason is printed above\n' "$status" >&2
         if [[ $status -eq 0 ]]; then status=1; fi
         exit "$status"
     fi
@@ -106,7 +106,7 @@ if [[ $healthy -ne 0 ]]; then give_up 'goldbook did not become healthy within 60
 if [[ ! -e $imported ]]; then
     run_client program apply --address "$address" examples/cdnow/program.toml || give_up 'the program was not applied'
     run_client import purchases --address "$address" --program cdnow examples/cdnow/purchases.csv ||
-        give_up 'the purchases were not imported; the next start goes on with it'
+        give_up 'not all purchases were imported; the next start imports the rest'
     : >"$imported"
 fi
 

@@ -27,7 +27,7 @@ server_command() (
     fi
 )
 
-# Not in TMPDIR: its path may be closed to that user, or too long for a socket.
+# TMPDIR is not used: its path may be closed to that user, or too long for a socket.
 directory=$(mktemp -d /tmp/goldbook-database.XXXXXX)
 clean_up() {
     if [[ -f $directory/data/postmaster.pid ]]; then
@@ -40,7 +40,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 if [[ -n $account ]]; then chown "$account" "$directory"; fi
 
-# Nothing in it is worth waiting for a disk.
+# The database is thrown away, so nothing waits for the disk.
 output=$(server_command "$bin_dir/initdb" -D "$directory/data" -U postgres --encoding=UTF8 --locale=C --no-sync \
     --auth-local=trust --auth-host=reject --no-instructions 2>&1) || {
     printf '%s\n' "$output" >&2
@@ -53,12 +53,12 @@ server_command "$bin_dir/pg_ctl" -D "$directory/data" -l "$directory/postgres.lo
 }
 
 psql() { "$bin_dir/psql" --no-psqlrc --quiet --set ON_ERROR_STOP=1 --host "$directory" --port 5432 "$@"; }
-# The same roles and database as src/embedded_postgres.rs makes.
+# The embedded Postgres has the same roles and database.
 psql --username postgres --dbname postgres \
     --command 'CREATE ROLE goldbook_owner LOGIN' \
     --command 'CREATE ROLE goldbook_service LOGIN' \
     --command 'CREATE DATABASE goldbook OWNER goldbook_owner'
-# In the order of their numbers, each in a transaction of its own, as the embedded migrations run.
+# The service runs its migrations in the same way: in the order of their numbers, each in its own transaction.
 find migrations -name '*.sql' -exec basename {} \; | sort -n | while IFS= read -r migration; do
     psql --username goldbook_owner --dbname goldbook --single-transaction --file "migrations/$migration" </dev/null
 done

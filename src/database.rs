@@ -13,28 +13,18 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::{Instrument as _, Span};
 
-use crate::error::Error;
+use crate::error::{Defect, Error};
 use crate::telemetry;
 
 /// The schema, embedded in the program.
 static MIGRATIONS: Migrator = sqlx::migrate!();
-
-/// What the service may do: read everything, add to the ledger and the sources of record, change projections and
-/// dossiers, and give a name back that it has just taken.
-const PRIVILEGES: &[(&str, &str)] = &[
-    ("SELECT, INSERT", "ledger_entries, entry_notes, program_versions, marketing_consents, activities"),
-    ("SELECT, INSERT, UPDATE", "accounts, programs, customers, standings, referral_codes, referrals"),
-    ("SELECT, INSERT, UPDATE", "lots, holds, earnings, reversals"),
-    ("SELECT, INSERT, DELETE", "names, liability_summaries"),
-    ("SELECT", "_sqlx_migrations"),
-];
 
 /// How long a statement that answers lookups may take before the database counts as away.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most lookups that one statement answers.
-const MAX_GATHERED: usize = 256;
+const MAX_LOOKUPS: usize = 256;
 /// How many statements of lookups run at a time, for each kind of lookup: few, so that many lookups share one.
 const LOOKUP_WORKERS: usize = 2;
 /// How many connections the lookups share.
@@ -61,13 +51,25 @@ pub enum SchemaError {
     },
 }
 
+/// Why rows could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is away, or refuses.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A row contradicts the rules of the book, as stored or as it would be stored.
+    #[error(transparent)]
+    Defect(#[from] Defect),
+}
+
 /// A pool for reads; connections are made when they are needed, and asked whether they live before they are used.
 #[must_use]
 pub fn connect_lazily(options: &PgConnectOptions, connections: u32) -> PgPool {
     pool_options(connections).connect_lazy_with(by_key(options))
 }
 
-/// A pool for gathered lookups: its connections are used as they are, since a [`Gather`] asks again where one was dead.
+/// A pool for the lookups of a [`BatchReader`]. Its connections are used without a test, since the reader asks again
+/// where one was dead.
 #[must_use]
 pub fn connect_for_lookups(options: &PgConnectOptions) -> PgPool {
     pool_options(LOOKUP_CONNECTIONS).test_before_acquire(false).connect_lazy_with(by_key(options))
@@ -110,21 +112,26 @@ pub async fn connect_alone(options: &PgConnectOptions) -> Result<PgConnection, s
     tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
-/// Brings the schema up to date as its owner, and gives the service's role its privileges. Safe to run at the same
-/// time from several places: one waits for the other.
+/// Brings the schema up to date as its owner, and gives the service's role its privileges: `grants` are pairs of
+/// privileges and the table that they are for. Safe to run at the same time from several places: one waits for the other.
 ///
 /// # Errors
 /// If the database cannot be reached, a migration fails, or the role does not exist.
-pub async fn migrate(owner: &PgConnectOptions, service_role: &str) -> Result<(), SchemaError> {
+pub async fn migrate(
+    owner: &PgConnectOptions,
+    service_role: &str,
+    grants: &[(&'static str, &'static str)],
+) -> Result<(), SchemaError> {
     let mut connection = owner.connect().await?;
     MIGRATIONS.run(&mut connection).await?;
     let mut transaction = connection.begin().await?;
     // Two that grant at the same time would update the same catalogue rows.
     sqlx::raw_sql("LOCK TABLE _sqlx_migrations IN SHARE ROW EXCLUSIVE MODE").execute(&mut *transaction).await?;
     let role = service_role.replace('"', "\"\"");
-    for (privileges, tables) in PRIVILEGES {
+    let all = grants.iter().chain(&[("SELECT", "_sqlx_migrations")]);
+    for (privileges, table) in all {
         // Identifiers cannot be parameters; the role is quoted and the rest is ours.
-        let grant = format!("GRANT {privileges} ON {tables} TO \"{role}\"");
+        let grant = format!("GRANT {privileges} ON {table} TO \"{role}\"");
         sqlx::raw_sql(AssertSqlSafe(grant)).execute(&mut *transaction).await?;
     }
     transaction.commit().await?;
@@ -156,20 +163,20 @@ async fn newest_migration(connection: &mut PgConnection) -> Result<i64, sqlx::Er
 }
 
 /// Asks the database whether it lives, on a connection of its own: one that is busy is not away.
-pub struct Pulse {
+pub struct DatabaseProbe {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
 }
 
-impl Pulse {
-    /// A pulse that is taken when asked for.
+impl DatabaseProbe {
+    /// A probe that connects when it is first asked.
     #[must_use]
     pub const fn new(options: PgConnectOptions) -> Self {
         Self { options, connection: None }
     }
 
     /// Whether the database answers, within a bound.
-    pub async fn beats(&mut self) -> bool {
+    pub async fn is_reachable(&mut self) -> bool {
         matches!(tokio::time::timeout(ACQUIRE_TIMEOUT, self.ping()).await, Ok(Ok(())))
     }
 
@@ -187,7 +194,7 @@ impl Pulse {
 
 /// What can be done about a failed statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nature {
+pub enum FailureKind {
     /// Two transactions were in each other's way: try again.
     Conflict,
     /// Someone else holds a lock for long, or cancelled the statement: let the caller try again.
@@ -198,7 +205,7 @@ pub enum Nature {
     Other,
 }
 
-impl Nature {
+impl FailureKind {
     /// Tells failures apart by their SQLSTATE.
     #[must_use]
     pub fn of(error: &sqlx::Error) -> Self {
@@ -221,27 +228,47 @@ impl Nature {
     }
 }
 
+/// A failure of which a trace shows the SQLSTATE.
+pub trait StatementError {
+    /// The SQLSTATE, if Postgres told one.
+    fn sql_state(&self) -> Option<String>;
+}
+
+impl StatementError for sqlx::Error {
+    fn sql_state(&self) -> Option<String> {
+        Some(self.as_database_error()?.code()?.into_owned())
+    }
+}
+
+impl StatementError for StoreError {
+    fn sql_state(&self) -> Option<String> {
+        match self {
+            Self::Database(error) => error.sql_state(),
+            Self::Defect(_) => None,
+        }
+    }
+}
+
 /// A statement that shows in the trace.
-pub trait Traced<T>: Future<Output = Result<T, sqlx::Error>> + Sized + Send {
+pub trait Traced<T, E: StatementError>: Future<Output = Result<T, E>> + Sized + Send {
     /// Runs the statement in a client span, named by its verb and table; a failure shows in the span.
-    fn traced(self, summary: &'static str) -> impl Future<Output = Result<T, sqlx::Error>> + Send {
+    fn traced(self, summary: &'static str) -> impl Future<Output = Result<T, E>> + Send {
         let span = telemetry::statement(summary);
         let failed = span.clone();
         async move {
             self.await.inspect_err(|error| {
-                let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-                telemetry::fail_statement(&failed, code.as_deref().unwrap_or("_OTHER"));
+                telemetry::fail_statement(&failed, error.sql_state().as_deref().unwrap_or("_OTHER"));
             })
         }
         .instrument(span)
     }
 }
 
-impl<T, F: Future<Output = Result<T, sqlx::Error>> + Send> Traced<T> for F {}
+impl<T, E: StatementError, F: Future<Output = Result<T, E>> + Send> Traced<T, E> for F {}
 
 /// Answers many lookups at once: finds each key's value, in the order of the keys.
 pub type Fetch<K, V> =
-    Arc<dyn Fn(PgPool, Arc<[K]>) -> BoxFuture<'static, Result<Vec<Option<V>>, sqlx::Error>> + Send + Sync>;
+    Arc<dyn Fn(PgPool, Arc<[K]>) -> BoxFuture<'static, Result<Vec<Option<V>>, StoreError>> + Send + Sync>;
 
 struct Lookup<K, V> {
     key: K,
@@ -254,11 +281,11 @@ struct Lookup<K, V> {
 /// Lookups that come together in one statement. A lookup is answered by a statement that began after it was asked, so
 /// whoever reads after a write sees it.
 #[derive(Clone)]
-pub struct Gather<K, V> {
+pub struct BatchReader<K, V> {
     queue: mpsc::Sender<Lookup<K, V>>,
 }
 
-impl<K: Send + Sync + 'static, V: Send + 'static> Gather<K, V> {
+impl<K: Send + Sync + 'static, V: Send + 'static> BatchReader<K, V> {
     /// Starts a few tasks, each of which takes whatever waits.
     #[must_use]
     pub fn open(pool: &PgPool, fetch: &Fetch<K, V>) -> Self {
@@ -294,7 +321,7 @@ async fn answer_lookups<K: Send + Sync + 'static, V: Send + 'static>(
 ) {
     loop {
         let mut lookups = Vec::new();
-        if waiting.lock().await.recv_many(&mut lookups, MAX_GATHERED).await == 0 {
+        if waiting.lock().await.recv_many(&mut lookups, MAX_LOOKUPS).await == 0 {
             return;
         }
         let span = tracing::info_span!(parent: None, "read.batch", size = lookups.len());
@@ -331,7 +358,9 @@ async fn fetch_surely<K, V>(pool: &PgPool, fetch: &Fetch<K, V>, keys: &Arc<[K]>)
     loop {
         let work = AssertUnwindSafe(fetch(pool.clone(), keys.clone())).catch_unwind();
         match tokio::time::timeout(FETCH_TIMEOUT, work).await {
-            Ok(Ok(Err(error))) if was_dead(&error) && dead_connections < LOOKUP_CONNECTIONS => dead_connections += 1,
+            Ok(Ok(Err(StoreError::Database(error)))) if was_dead(&error) && dead_connections < LOOKUP_CONNECTIONS => {
+                dead_connections += 1
+            }
             Ok(Ok(outcome)) => return outcome.map_err(Error::from),
             Ok(Err(_)) => return Err(Error::Internal("a read panicked".to_owned())),
             Err(_) => return Err(Error::Unavailable),
@@ -341,5 +370,5 @@ async fn fetch_surely<K, V>(pool: &PgPool, fetch: &Fetch<K, V>, keys: &Arc<[K]>)
 
 /// Whether a connection turned out to be dead, and not the whole database.
 fn was_dead(error: &sqlx::Error) -> bool {
-    Nature::of(error) == Nature::Away && !matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
+    FailureKind::of(error) == FailureKind::Away && !matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
 }

@@ -28,6 +28,25 @@ pub enum Error {
     Internal(String),
 }
 
+/// Something that contradicts the book's own rules: a bug or a damaged database, never the caller's doing. It names the
+/// ids that it is about.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Defect(String);
+
+impl Defect {
+    /// A defect, described for whoever mends it.
+    pub fn new(description: impl Into<String>) -> Self {
+        Self(description.into())
+    }
+}
+
+impl From<Defect> for Error {
+    fn from(defect: Defect) -> Self {
+        Self::Internal(defect.0)
+    }
+}
+
 /// One field that is bad on its face.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {

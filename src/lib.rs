@@ -6,12 +6,13 @@
 //! - [`programs`]: a program and its versioned policies
 //! - [`customers`]: who they are, the dossier
 //! - [`tiers`]: standing; [`benefits`]: what it entitles to
-//! - [`rewards`]: grants and points; [`referrals`]: who brought whom
+//! - [`referrals`]: who brought whom
+//! - [`rewards`]: what was granted; [`points`]: the points of it
 //! - [`activities`]: what customers did, and everything that follows from it
 //! - [`imports`]: what they bring along from another system
 //! - [`book`]: the one path that every write takes; [`ledger`]: reading what it wrote; [`liability`]: summing it up
 //! - [`audit`]: whether all of it is as the entries say
-//! - [`server`]: the service put together; [`cli`]: the program around it
+//! - [`capabilities`]: what the book keeps for whom; [`server`]: the service put together; [`cli`]: the program around it
 
 pub mod activities;
 pub mod audit;
@@ -20,12 +21,14 @@ pub mod customers;
 pub mod imports;
 pub mod ledger;
 pub mod liability;
+pub mod points;
 pub mod programs;
 pub mod referrals;
 pub mod rewards;
 pub mod tiers;
 
 pub mod book;
+pub mod capabilities;
 
 pub mod cli;
 pub mod server;

@@ -1,6 +1,5 @@
-//! The service put together: shelves, use cases, manners. [`run`] serves on a listener until it is told to stop.
+//! The service put together: capabilities, use cases, and what all calls have in common. [`run`] serves on a listener until it is told to stop.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -16,18 +15,18 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::activities::Activities;
-use crate::activities::store::ActivityShelf;
 use crate::benefits::Benefits;
-use crate::book::{Book, House, Shelves, settle_dues};
+use crate::book::{Book, Capabilities, keep_applying_dues};
+use crate::capabilities::{capabilities, tables};
 use crate::clock::Clock;
 use crate::customers::Customers;
-use crate::customers::store::CustomerShelf;
-use crate::database::{Pulse, by_scan, connect_for_lookups, connect_lazily};
+use crate::database::{self, DatabaseProbe, SchemaError, by_scan, connect_for_lookups, connect_lazily};
 use crate::imports::Imports;
 use crate::ledger::Ledger;
 use crate::liability::{Liability, keep_summing_up};
+use crate::points::PointsService;
+use crate::programs::Catalogue;
 use crate::programs::Programs;
-use crate::programs::store::{Catalogue, ProgramShelf};
 use crate::proto::activity_service_server::ActivityServiceServer;
 use crate::proto::benefit_service_server::BenefitServiceServer;
 use crate::proto::customer_service_server::CustomerServiceServer;
@@ -40,12 +39,9 @@ use crate::proto::reward_service_server::RewardServiceServer;
 use crate::proto::tier_service_server::TierServiceServer;
 use crate::proto::{self};
 use crate::referrals::Referrals;
-use crate::referrals::store::{PurchaseShelf, ReferralShelf};
 use crate::rewards::Rewards;
-use crate::rewards::store::RewardShelf;
 use crate::telemetry::RpcLayer;
 use crate::tiers::Tiers;
-use crate::tiers::store::StandingShelf;
 
 /// The largest message that is taken, in bytes.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -64,7 +60,7 @@ pub struct Settings {
     /// How many batches are written at a time, each on its own connection.
     pub lanes: usize,
     /// How often accounts that nobody touches are looked through for what is due; never, if absent.
-    pub settle_every: Option<Duration>,
+    pub apply_dues_every: Option<Duration>,
     /// How often the liability of programs is summed up; never, if absent.
     pub sum_up_every: Option<Duration>,
     /// How many connections reads share.
@@ -73,21 +69,14 @@ pub struct Settings {
     pub clock: Clock,
 }
 
-/// Makes the empty shelves of a batch. Their order decides between dues of one instant.
-#[must_use]
-pub fn house(catalogue: &Catalogue) -> House {
-    let catalogue = catalogue.clone();
-    Arc::new(move || {
-        Shelves::new(vec![
-            Box::new(ProgramShelf::new(catalogue.clone())),
-            Box::<CustomerShelf>::default(),
-            Box::<ReferralShelf>::default(),
-            Box::<StandingShelf>::default(),
-            Box::<RewardShelf>::default(),
-            Box::<ActivityShelf>::default(),
-            Box::<PurchaseShelf>::default(),
-        ])
-    })
+/// Brings a database's schema up to date as its owner, and lets the service's role do with each table what its room
+/// declares. Safe to run at the same time from several places: one waits for the other.
+///
+/// # Errors
+/// If the database cannot be reached, a migration fails, or the role does not exist.
+pub async fn migrate(owner: &PgConnectOptions, service_role: &str) -> Result<(), SchemaError> {
+    let grants: Vec<_> = tables().into_iter().map(|table| (table.rights.privileges(), table.name)).collect();
+    database::migrate(owner, service_role, &grants).await
 }
 
 /// Serves until `shutdown` is done: health says so first, calls under way are answered, then the book is closed.
@@ -100,12 +89,12 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let catalogue = Catalogue::default();
-    let house = house(&catalogue);
+    let capabilities = capabilities(&catalogue);
     let pool = connect_lazily(&settings.database, settings.read_connections);
-    let (book, lanes) = Book::open(&settings.database, settings.lanes, &house, &settings.clock);
+    let (book, lanes) = Book::open(&settings.database, settings.lanes, &capabilities, &settings.clock);
     let (health, health_service) = tonic_health::server::health_reporter();
-    let mut routes = routes(&settings, &book, &pool, &house, catalogue);
-    let background = Background::start(&settings, &book, &pool, &house);
+    let mut routes = routes(&settings, &book, &pool, &capabilities, catalogue);
+    let background = Background::start(&settings, &book, &pool, &capabilities);
     drop(book);
     let descriptors = [proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
     let all_descriptors = [
@@ -124,7 +113,7 @@ pub async fn run(
         .add_service(reflection().build_v1alpha()?);
     // Said before the first call can ask.
     report(&health, ServingStatus::NotServing).await;
-    let watch = tokio::spawn(watch_database(Pulse::new(settings.database.clone()), health.clone()));
+    let watch = tokio::spawn(watch_database(DatabaseProbe::new(settings.database.clone()), health.clone()));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     // Set here, since the server's own settings do not reach connections of a listener that it is given: an answer
@@ -166,13 +155,19 @@ pub async fn run(
 struct Background(Vec<JoinHandle<()>>);
 
 impl Background {
-    fn start(settings: &Settings, book: &Book, pool: &PgPool, house: &House) -> Self {
+    fn start(settings: &Settings, book: &Book, pool: &PgPool, capabilities: &Capabilities) -> Self {
         let clock = || settings.clock.clone();
-        let settle = |every| tokio::spawn(settle_dues(pool.clone(), book.clone(), clock(), every));
+        let apply_dues = |every| tokio::spawn(keep_applying_dues(pool.clone(), book.clone(), clock(), every));
         let sum_up = |every| {
-            tokio::spawn(keep_summing_up(by_scan(&settings.database), pool.clone(), house.clone(), clock(), every))
+            tokio::spawn(keep_summing_up(
+                by_scan(&settings.database),
+                pool.clone(),
+                capabilities.clone(),
+                clock(),
+                every,
+            ))
         };
-        Self(settings.settle_every.map(settle).into_iter().chain(settings.sum_up_every.map(sum_up)).collect())
+        Self(settings.apply_dues_every.map(apply_dues).into_iter().chain(settings.sum_up_every.map(sum_up)).collect())
     }
 }
 
@@ -185,7 +180,13 @@ impl Drop for Background {
 }
 
 /// Every service of the interface, with its limits and compressions.
-fn routes(settings: &Settings, book: &Book, pool: &PgPool, house: &House, catalogue: Catalogue) -> Routes {
+fn routes(
+    settings: &Settings,
+    book: &Book,
+    pool: &PgPool,
+    capabilities: &Capabilities,
+    catalogue: Catalogue,
+) -> Routes {
     /// Gives a service the manners that all share.
     macro_rules! mannered {
         ($server:ident, $service:expr) => {
@@ -199,8 +200,9 @@ fn routes(settings: &Settings, book: &Book, pool: &PgPool, house: &House, catalo
     }
     let clock = || settings.clock.clone();
     let lookups = connect_for_lookups(&settings.database);
-    let tiers = Tiers::new(pool.clone(), &lookups, clock(), house.clone(), catalogue);
-    let rewards = Rewards::new(book.clone(), pool.clone(), &lookups, clock(), house.clone());
+    let tiers = Tiers::new(pool.clone(), &lookups, clock(), capabilities.clone(), catalogue);
+    let points = PointsService::new(book.clone(), pool.clone(), &lookups, clock(), capabilities.clone());
+    let rewards = Rewards::new(book.clone(), pool.clone(), points);
     Routes::new(mannered!(ProgramServiceServer, Programs::new(book.clone(), pool.clone(), clock())))
         .add_service(mannered!(CustomerServiceServer, Customers::new(book.clone(), pool.clone())))
         .add_service(mannered!(ActivityServiceServer, Activities::new(book.clone(), pool.clone())))
@@ -212,7 +214,7 @@ fn routes(settings: &Settings, book: &Book, pool: &PgPool, house: &House, catalo
         .add_service(mannered!(LiabilityServiceServer, Liability::new(pool.clone(), clock())))
         .add_service(mannered!(
             LedgerServiceServer,
-            Ledger::new(pool.clone(), &settings.database, clock(), house.clone())
+            Ledger::new(pool.clone(), &settings.database, clock(), capabilities.clone())
         ))
 }
 
@@ -247,10 +249,10 @@ async fn end_watches(health: &HealthReporter) {
 }
 
 /// Keeps health at what the database's state is.
-async fn watch_database(mut pulse: Pulse, health: HealthReporter) {
+async fn watch_database(mut probe: DatabaseProbe, health: HealthReporter) {
     let mut was_reachable = None;
     loop {
-        let reachable = pulse.beats().await;
+        let reachable = probe.is_reachable().await;
         if was_reachable != Some(reachable) {
             let status = if reachable { ServingStatus::Serving } else { ServingStatus::NotServing };
             report(&health, status).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::database::Nature;
+use crate::database::{FailureKind, StoreError};
 use crate::error::{Error, Reason, Refusal, Violation};
 use crate::telemetry;
 
@@ -37,9 +37,18 @@ impl From<Error> for Status {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        match Nature::of(&error) {
-            Nature::Conflict | Nature::Busy | Nature::Away => Self::Unavailable,
-            Nature::Other => Self::Internal(error.to_string()),
+        match FailureKind::of(&error) {
+            FailureKind::Conflict | FailureKind::Busy | FailureKind::Away => Self::Unavailable,
+            FailureKind::Other => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Database(error) => error.into(),
+            StoreError::Defect(defect) => defect.into(),
         }
     }
 }

@@ -275,7 +275,7 @@ fn imports_against_the_order(sources: &[Source]) -> Vec<Breach> {
 fn rooms_know_only_the_rooms_below_them() {
     let bad = [
         ("book/batch.rs", "use crate::tiers::Tiers;"),
-        ("tiers/model.rs", "use crate::rewards::model::Points;"),
+        ("tiers/model.rs", "use crate::points::amount::Points;"),
         ("customers/mod.rs", "use crate::{ids::ProgramId, ledger};"),
         ("programs/mod.rs", "use super::customers;"),
         ("referrals/grpc.rs", "super::super::activities::accept()"),

@@ -6,7 +6,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::model::{Activity, Purchase, Refund};
-use super::store::ActivityRow;
+use super::state::ActivityRow;
 use super::{Activities, RecordActivity, Recorded};
 use crate::book::{Detail, Entry, EntryReason};
 use crate::error::{Error, Fields};

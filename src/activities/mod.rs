@@ -3,7 +3,8 @@
 
 pub mod grpc;
 pub mod model;
-pub mod store;
+pub mod state;
+mod store;
 
 use std::any::TypeId;
 
@@ -13,23 +14,25 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 
 use crate::book::{
-    Asking, Book, Command, CommandKey, Decision, Defect, Detail, Entry, Halt, Key, Name, NameUse, Written,
+    Asking, Book, Command, CommandKey, Decision, DecisionError, Defect, Detail, Entry, Key, Name, NameUse, Written,
 };
 use crate::customers::{customer_not_found, enrol_by_name, find_account};
 use crate::error::{Error, Reason};
 use crate::ids::{ActivityId, CustomerId, ProgramId};
 use crate::money::{Currency, Money};
 use crate::paging::PageRequest;
+use crate::points::state::PointsState;
 use crate::programs::model::ProgramVersion;
 use crate::programs::points::Clawback;
-use crate::programs::store::{ProgramShelf, read_version};
-use crate::programs::{current_policy, program_not_found};
-use crate::referrals::store::ReferralShelf;
-use crate::rewards::store::RewardShelf;
+use crate::programs::state::ProgramsState;
+use crate::programs::{current_policy, program_not_found, read_version};
+use crate::referrals::state::ReferralsState;
 use crate::tiers::model::Standing;
-use crate::tiers::store::StandingShelf;
+use crate::tiers::state::StandingsState;
 use model::{Activity, Refund, accept, accept_refund, check};
-use store::{ActivityRow, ActivityShelf};
+use state::{ActivitiesState, ActivityRow};
+
+pub use store::capability;
 
 /// The use cases of activities.
 #[derive(Clone)]
@@ -150,21 +153,21 @@ impl Command for RecordActivity {
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
         let account_id = asking.find(&Name::customer(&self.program_id, &self.customer_id));
         if let (Activity::Refund(refund), Some(account_id)) = (&self.activity, account_id) {
-            let shelf = asking.shelf::<RewardShelf>()?;
-            shelf.ask_command(account_id, purchase_key(refund));
+            let state = asking.state::<PointsState>()?;
+            state.ask_command(account_id, purchase_key(refund));
             // What the purchase earned is not known before it is read; other lots may have to make up for it.
-            shelf.ask_points(account_id, i64::MAX);
+            state.ask_points(account_id, i64::MAX);
         }
         Ok(())
     }
 
-    fn shelves(&self) -> Vec<TypeId> {
+    fn states(&self) -> Vec<TypeId> {
         vec![
-            TypeId::of::<ProgramShelf>(),
-            TypeId::of::<StandingShelf>(),
-            TypeId::of::<ReferralShelf>(),
-            TypeId::of::<RewardShelf>(),
-            TypeId::of::<ActivityShelf>(),
+            TypeId::of::<ProgramsState>(),
+            TypeId::of::<StandingsState>(),
+            TypeId::of::<ReferralsState>(),
+            TypeId::of::<PointsState>(),
+            TypeId::of::<ActivitiesState>(),
         ]
     }
 
@@ -172,7 +175,7 @@ impl Command for RecordActivity {
         self.as_history.then_some(self.activity.happened_at())
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let policy = current_policy(decision, &self.program_id)?;
         let account = decision.find(&Name::customer(&self.program_id, &self.customer_id))?;
         let account = account.ok_or_else(|| customer_not_found(&self.customer_id))?;
@@ -189,8 +192,8 @@ impl Command for RecordActivity {
                 (entry_id, None)
             }
             Activity::Refund(refund) => {
-                let shelf: &RewardShelf = decision.shelf()?;
-                let bought = shelf.command(account.account_id, purchase_key(refund)).unwrap_or_default();
+                let state: &PointsState = decision.state()?;
+                let bought = state.command(account.account_id, purchase_key(refund)).unwrap_or_default();
                 let (entry_id, bought) = accept_refund(decision, &policy, account, bought, refund)?;
                 (entry_id, Some((bought, refund.purchase.clone())))
             }
@@ -203,7 +206,7 @@ impl Command for RecordActivity {
             happened_at: self.activity.happened_at(),
             recorded_at: decision.now(),
         };
-        decision.keep(move |shelf: &mut ActivityShelf| shelf.add(row));
+        decision.keep(move |state: &mut ActivitiesState| state.add(row));
         Ok(())
     }
 }
@@ -219,7 +222,7 @@ fn purchase_key(refund: &Refund) -> [u8; 32] {
     key_hash(&refund.purchase)
 }
 
-/// What a customer who joins in this very command stands at; its entries are not on the shelf yet.
+/// What a customer who joins in this very command stands at; its entries are not on the state yet.
 fn first_standing(policy: &ProgramVersion) -> Option<Standing> {
     let first = policy.program.tiers.first()?;
     Some(Standing {

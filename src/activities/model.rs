@@ -3,20 +3,21 @@
 
 use jiff::Timestamp;
 
-use crate::book::{Account, Actor, Decision, Detail, Entry, EntryReason, Halt, Post};
+use crate::book::{Account, Actor, Decision, DecisionError, Detail, Entry, EntryReason, NewEntry};
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, ActivityId, EntryId};
 use crate::money::Money;
+use crate::points::amount::Points;
+use crate::points::grants::caps::cap;
+use crate::points::grants::model::{Grant, grant};
+use crate::points::state::PointsState;
+use crate::points::undoing::model::{Reversal, share_of, take_back};
 use crate::programs::model::{Conversion, ProgramVersion};
 use crate::programs::points::{Clawback, Expiry};
-use crate::referrals::model::{State, convert, is_in_window, qualifies};
-use crate::referrals::store::ReferralShelf;
-use crate::rewards::limits::cap;
-use crate::rewards::model::{Grant, Points, grant};
-use crate::rewards::reversal::{Reversal, share_of, take_back};
-use crate::rewards::store::RewardShelf;
+use crate::referrals::model::{ReferralState, convert, is_in_window, qualifies};
+use crate::referrals::state::ReferralsState;
 use crate::tiers::model::{Standing, lift};
-use crate::tiers::store::StandingShelf;
+use crate::tiers::state::StandingsState;
 
 /// An accepted purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,16 +89,16 @@ pub fn check(activity: &Activity, policy: &ProgramVersion, now: Timestamp) -> Re
 /// very purchase. Returns the entry that accepted it.
 ///
 /// # Errors
-/// A refusal if points or spend would overflow; [`Halt::OutOfReach`] if a referrer to pay is not locked.
+/// A refusal if points or spend would overflow; [`DecisionError::NotLoaded`] if a referrer to pay is not locked.
 pub fn accept(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     account_id: AccountId,
     purchase: &Purchase,
     enrolled: Option<Standing>,
-) -> Result<EntryId, Halt> {
+) -> Result<EntryId, DecisionError> {
     let overflow = || Refusal::new(Reason::AmountOverflow, "the purchase is more than the book can count");
-    let standing = decision.shelf::<StandingShelf>()?.get(account_id).cloned().or(enrolled);
+    let standing = decision.state::<StandingsState>()?.get(account_id).cloned().or(enrolled);
     let standing = standing.ok_or_else(|| crate::book::Defect::new("a customer has no standing"))?;
     let spend = purchase.amount.minor;
     let points = policy.program.points_per_unit.points_for(purchase.amount).ok_or_else(overflow)?;
@@ -105,7 +106,7 @@ pub fn accept(
 
     let capped = cap(decision, policy, account_id, points)?;
 
-    let post = Post {
+    let new_entry = NewEntry {
         detail: Detail::ActivityAccepted {
             spend,
             happened_at: purchase.happened_at,
@@ -118,20 +119,24 @@ pub fn accept(
         policy_version: policy.version,
         causes: Vec::new(),
     };
-    let accepted = decision.post(account_id, post)?;
+    let accepted = decision.post(account_id, new_entry)?;
     if let Some(points) = Points::new(points) {
         let earned = Grant::by_rule(points, EntryReason::Purchase, vec![accepted]);
         grant(decision, policy, account_id, Grant { capped: Some(capped), ..earned })?;
     }
-    if let Some(post) = lift(policy, &standing.tier_id, qualifying_spend, accepted) {
-        decision.post(account_id, post)?;
+    if let Some(new_entry) = lift(policy, &standing.tier_id, qualifying_spend, accepted) {
+        decision.post(account_id, new_entry)?;
     }
     convert_referral(decision, policy, account_id, purchase, accepted)?;
     Ok(accepted)
 }
 
 /// Until when the customer's sliding points last, now that they did something.
-fn slide(policy: &ProgramVersion, decision: &Decision<'_>, account_id: AccountId) -> Result<Option<Timestamp>, Halt> {
+fn slide(
+    policy: &ProgramVersion,
+    decision: &Decision<'_>,
+    account_id: AccountId,
+) -> Result<Option<Timestamp>, DecisionError> {
     let points = &policy.program.points;
     let at = decision.account(account_id)?.time_at(decision.at());
     Ok(match points.expiry {
@@ -144,14 +149,14 @@ fn slide(policy: &ProgramVersion, decision: &Decision<'_>, account_id: AccountId
 /// `purchase`. Returns the entry that accepted it, and the purchase's.
 ///
 /// # Errors
-/// A refusal if more would be refunded than was paid; [`Halt::OutOfReach`] if the lots were not read.
+/// A refusal if more would be refunded than was paid; [`DecisionError::NotLoaded`] if the lots were not read.
 pub fn accept_refund(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     account: &Account,
     purchase: &[Entry],
     refund: &Refund,
-) -> Result<(EntryId, EntryId), Halt> {
+) -> Result<(EntryId, EntryId), DecisionError> {
     let unknown = || {
         let message = format!("the customer has no purchase {} yet", refund.purchase);
         Refusal::new(Reason::PurchaseUnknown, message).with("activity_id", &refund.purchase)
@@ -163,7 +168,7 @@ pub fn accept_refund(
     });
     let (bought, paid) = accepted.ok_or_else(unknown)?;
     let account_id = account.account_id;
-    let lots = decision.shelf::<RewardShelf>()?.lots();
+    let lots = decision.state::<PointsState>()?.lots();
     let before = lots.reversed(account_id, bought.id.account_seq);
     let left = paid.saturating_sub(before);
     let amount = refund.amount.minor;
@@ -179,7 +184,7 @@ pub fn accept_refund(
         happened_at: refund.happened_at,
         slides_to: slide(policy, decision, account_id)?,
     };
-    let post = Post {
+    let new_entry = NewEntry {
         detail,
         movement: None,
         actor: Actor::Caller,
@@ -187,7 +192,7 @@ pub fn accept_refund(
         policy_version: policy.version,
         causes: vec![bought.id],
     };
-    let accepted = decision.post(account_id, post)?;
+    let accepted = decision.post(account_id, new_entry)?;
     let is_earned =
         |entry: &&Entry| entry.reason == EntryReason::Purchase && matches!(entry.detail, Detail::PointsGranted { .. });
     for earned in purchase.iter().filter(is_earned) {
@@ -214,9 +219,9 @@ fn convert_referral(
     account_id: AccountId,
     purchase: &Purchase,
     accepted: EntryId,
-) -> Result<(), Halt> {
-    let referral = decision.shelf::<ReferralShelf>()?.referral(account_id);
-    let Some(referral) = referral.filter(|referral| referral.state == State::Pending) else { return Ok(()) };
+) -> Result<(), DecisionError> {
+    let referral = decision.state::<ReferralsState>()?.referral(account_id);
+    let Some(referral) = referral.filter(|referral| referral.state == ReferralState::Pending) else { return Ok(()) };
     let campaign = policy.program.campaign(&referral.campaign_id);
     match campaign.filter(|campaign| campaign.conversion == Conversion::FirstPurchase) {
         Some(campaign)

@@ -1,60 +1,44 @@
-//! The SQL of activities, and their shelf.
+//! The SQL of activities.
 
-use futures_util::future::BoxFuture;
-use jiff::Timestamp;
+use async_trait::async_trait;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::book::{Defect, Earlier, Entry, Scope, Shelf};
-use crate::database::Traced as _;
+use super::state::{ActivitiesState, ActivityRow};
+use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
+use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, ActivityId, EntryId};
 
-/// An activity as stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActivityRow {
-    /// The entry that accepted it.
-    pub entry_id: EntryId,
-    /// The business's own name of it.
-    pub activity_id: ActivityId,
-    /// Of a refund: the entry that accepted its purchase, and the business's own name of that.
-    pub purchase: Option<(EntryId, ActivityId)>,
-    /// What was spent or given back, in minor units of the program's currency.
-    pub amount: i64,
-    /// When the customer did it.
-    pub happened_at: Timestamp,
-    /// When the service accepted it.
-    pub recorded_at: Timestamp,
+/// The tables of activities. The audit compares their rows with the entries that accepted them.
+const TABLES: &[Table] = &[Table::source("activities", TableRights::Append)];
+
+/// The room as the book knows it.
+#[must_use]
+pub fn capability() -> Capability {
+    Capability::new(ActivitiesState::default, ActivitiesStore, TABLES)
 }
 
-/// The activities that a batch accepted: a source of record, only ever added to.
-#[derive(Default)]
-pub struct ActivityShelf(Vec<ActivityRow>);
+struct ActivitiesStore;
 
-impl ActivityShelf {
-    /// Adds an accepted activity.
-    pub fn add(&mut self, row: ActivityRow) {
-        self.0.push(row);
-    }
-}
-
-impl Shelf for ActivityShelf {
-    fn load<'a>(
-        &'a mut self,
-        _connection: &'a mut PgConnection,
-        _scope: &'a Scope,
-        _earlier: Earlier<'a>,
-    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        // Whether an activity is known already is told by the ledger: its id is its key.
-        Box::pin(async { Ok(()) })
-    }
-
-    fn apply(&mut self, _entry: &Entry) -> Result<(), Defect> {
+#[async_trait]
+impl Store for ActivitiesStore {
+    /// Nothing: the ledger tells whether an activity is known already, since its id is its key.
+    async fn load(
+        &self,
+        _states: &mut States,
+        _scope: &Scope,
+        _connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn write<'a>(&'a mut self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move { if self.0.is_empty() { Ok(()) } else { insert_activities(connection, &self.0).await } })
+    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let ActivitiesState(rows) = states.get()?;
+        if !rows.is_empty() {
+            insert_activities(connection, rows).await?;
+        }
+        Ok(())
     }
 }
 
@@ -97,7 +81,7 @@ pub async fn list_activities(
     account_id: AccountId,
     before: Option<i64>,
     limit: i64,
-) -> Result<Vec<ActivityRow>, sqlx::Error> {
+) -> Result<Vec<ActivityRow>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT a.account_seq, a.activity_id, a.amount, a.happened_at, a.recorded_at,
                   p.account_seq AS "purchase_seq?", p.activity_id AS "purchase_id?"
@@ -113,13 +97,17 @@ pub async fn list_activities(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let parse = |id: String| ActivityId::try_from(id).map_err(|error| sqlx::Error::Decode(error.into()));
+            let entry_id = EntryId { account_id, account_seq: row.account_seq };
+            let parse = |id: String| {
+                ActivityId::try_from(id)
+                    .map_err(|error| Defect::new(format!("the activity of entry {entry_id}: {error}")))
+            };
             let purchase = match (row.purchase_seq, row.purchase_id) {
                 (Some(account_seq), Some(id)) => Some((EntryId { account_id, account_seq }, parse(id)?)),
                 _ => None,
             };
             Ok(ActivityRow {
-                entry_id: EntryId { account_id, account_seq: row.account_seq },
+                entry_id,
                 activity_id: parse(row.activity_id)?,
                 purchase,
                 amount: row.amount,

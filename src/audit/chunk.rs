@@ -6,20 +6,23 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::book::store::scan;
-use crate::book::{Account, House, Shelves};
+use crate::book::{Account, Capabilities, States};
+use crate::database::StoreError;
+use crate::error::Defect;
 use crate::ids::AccountId;
 
 /// The most accounts whose rows are held at a time, and how many entries they may have together; an account with more
 /// is held alone.
 const CHUNK: (i64, i64) = (1_000, 100_000);
+
 /// What is stored about some accounts that follow each other.
 pub(super) struct Chunk {
     pub(super) after: AccountId,
     pub(super) up_to: AccountId,
     pub(super) heads: BTreeMap<AccountId, Account>,
-    pub(super) shelves: Shelves,
+    pub(super) states: States,
     /// Accounts whose rows were read by themselves, because those of the chunk could not be.
-    pub(super) apart: BTreeMap<AccountId, Shelves>,
+    pub(super) apart: BTreeMap<AccountId, States>,
     /// Accounts whose rows or heads cannot be understood, and why.
     pub(super) unreadable: BTreeMap<AccountId, String>,
 }
@@ -28,14 +31,14 @@ impl Chunk {
     /// Reads what is stored about the next accounts.
     pub(super) async fn load(
         connection: &mut PgConnection,
-        house: &House,
+        capabilities: &Capabilities,
         after: AccountId,
-    ) -> Result<Self, sqlx::Error> {
+    ) -> Result<Self, StoreError> {
         let (most_accounts, most_entries) = CHUNK;
         let mut rows = scan::scan_accounts(connection, after, most_accounts).await?;
         let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < most_accounts);
         let mut entries = 0_i64;
-        let fits = |(_, head): &&(AccountId, Result<Account, sqlx::Error>)| {
+        let fits = |(_, head): &&(AccountId, Result<Account, Defect>)| {
             entries = entries.saturating_add(head.as_ref().map_or(0, |account| account.head));
             entries <= most_entries
         };
@@ -54,15 +57,15 @@ impl Chunk {
                 Err(error) => drop(unreadable.insert(account_id, error.to_string())),
             }
         }
-        let mut shelves = house().into_projections();
+        let mut states = capabilities.new_projections();
         let mut apart = BTreeMap::new();
-        match shelves.load_whole(connection, &ids).await {
+        match capabilities.load_whole(&mut states, &ids, connection).await {
             Ok(()) => {}
             Err(error) if is_unreadable(&error) => {
-                shelves = house().into_projections();
+                states = capabilities.new_projections();
                 for account_id in ids {
-                    let mut own = house().into_projections();
-                    match own.load_whole(connection, &[account_id]).await {
+                    let mut own = capabilities.new_projections();
+                    match capabilities.load_whole(&mut own, &[account_id], connection).await {
                         Ok(()) => drop(apart.insert(account_id, own)),
                         Err(error) if is_unreadable(&error) => {
                             unreadable.insert(account_id, error.to_string());
@@ -73,11 +76,14 @@ impl Chunk {
             }
             Err(error) => return Err(error),
         }
-        Ok(Self { after, up_to, heads, shelves, apart, unreadable })
+        Ok(Self { after, up_to, heads, states, apart, unreadable })
     }
 }
 
 /// Whether rows were read and not understood, as damaged ones are.
-fn is_unreadable(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+fn is_unreadable(error: &StoreError) -> bool {
+    match error {
+        StoreError::Defect(_) => true,
+        StoreError::Database(error) => matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }),
+    }
 }

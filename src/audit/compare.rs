@@ -1,16 +1,15 @@
-//! Rows by the entries beside rows as stored: which differ, in what, and by how much.
+//! Compares rows as the entries say they are with rows as they are stored, and tells where and by how much they differ.
 
 use std::cmp::Ordering;
 
-use super::model::Accepted;
-use super::store::StoredActivity;
+use super::notes::{Accepted, StoredActivity};
 use crate::activities;
-use crate::book::{Cell, Row, Shelves};
+use crate::book::{Account, Cell, Row, States};
 use crate::ids::{AccountId, ActivityId};
 
 /// Tells every row of an account that differs, is missing, or should not be there.
-pub(super) fn compare_rows(account_id: AccountId, folded: &Shelves, stored: &Shelves, differ: &mut dyn FnMut(String)) {
-    // Both are of the same house, so shelf stands beside shelf.
+pub(super) fn compare_rows(account_id: AccountId, folded: &States, stored: &States, differ: &mut dyn FnMut(String)) {
+    // Both hold the same states in the same order.
     for (folded, stored) in folded.rows(account_id).zip(stored.rows(account_id)) {
         let (mut folded, mut stored) = (folded.peekable(), stored.peekable());
         loop {
@@ -45,13 +44,8 @@ pub(super) fn compare_rows(account_id: AccountId, folded: &Shelves, stored: &She
 }
 
 /// Tells every column in which two rows differ.
-pub(super) fn compare_columns(
-    account_id: AccountId,
-    folded: &Row<'_>,
-    stored: &Row<'_>,
-    differ: &mut dyn FnMut(String),
-) {
-    // Nearly always; the names are written for those that are not.
+fn compare_columns(account_id: AccountId, folded: &Row<'_>, stored: &Row<'_>, differ: &mut dyn FnMut(String)) {
+    // Nearly all rows are equal, so nothing is formatted for them.
     if folded.columns == stored.columns {
         return;
     }
@@ -64,6 +58,34 @@ pub(super) fn compare_columns(
     }
 }
 
+/// Tells in what an account's head differs from what the entries say.
+pub(super) fn compare_heads(
+    account_id: AccountId,
+    folded: Option<&Account>,
+    stored: Option<&Account>,
+    differ: &mut dyn FnMut(String),
+) {
+    let (Some(folded), Some(stored)) = (folded, stored) else {
+        if let Some(folded) = folded {
+            differ(format!("account {} has {} entries and no head", account_id.0, folded.head));
+        }
+        return;
+    };
+    compare_columns(account_id, &folded.row(), &stored.row(), differ);
+    // A stored time may be too early: then the service looks too soon, and looks again. It must not be too late.
+    let Some(due_at) = folded.next_due_at else { return };
+    let account = account_id.0;
+    match stored.next_due_at {
+        Some(noted) if noted <= due_at => {}
+        Some(noted) => differ(format!(
+            "account {account}: next_due_at is {due_at} by the entries, {noted} as stored (late by {:#})",
+            noted.duration_since(due_at)
+        )),
+        None => differ(format!("account {account}: next_due_at is {due_at} by the entries, none as stored")),
+    }
+}
+
+/// What rows are sorted by.
 fn place<'a>(row: &'a Row<'_>) -> (&'static str, &'a Cell<'a>) {
     (row.noun, &row.key)
 }
@@ -82,7 +104,7 @@ fn list(row: &Row<'_>) -> String {
     columns.map(|(column, cell)| format!("{column} {cell}")).collect::<Vec<_>>().join(", ")
 }
 
-/// By how much a stored value is off, where that can be told.
+/// By how much a stored value is off; empty for what has no distance.
 fn distance(by_entries: &Cell<'_>, as_stored: &Cell<'_>) -> String {
     match (by_entries, as_stored) {
         (Cell::Number(a), Cell::Number(b)) => format!(" ({:+})", i128::from(*b) - i128::from(*a)),

@@ -5,201 +5,165 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::compare::compare_rows;
+use super::compare::{compare_heads, compare_rows};
+use super::notes::{Accepted, Notes};
 use crate::book::entry::HASH_VERSION;
 use crate::book::store::scan::ScannedEntry;
-use crate::book::{Account, AccountKind, Detail, Entry, Shelves};
+use crate::book::{Account, Detail, Entry, States};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
-/// How many keys of an account are remembered; of one with more, the database is asked.
+/// How many keys of an account are remembered. For an account with more, the database is asked.
 const MAX_KEYS: usize = 100_000;
 
-/// What is damaged, which says what can be done about it.
+/// Which kind of row is damaged. The kind says what can be done about the damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nature {
-    /// The ledger itself: nothing else could tell what it was.
+pub enum DifferenceKind {
+    /// An entry of the ledger. Nothing else tells what it was, so it cannot be repaired.
     Ledger,
-    /// Another source of record, or what points at one.
+    /// A row of another source of record, or a row that points at one. It cannot be repaired either.
     Source,
-    /// Rows that the entries decide: they can be built anew.
+    /// A row that follows from the entries. It can be built anew.
     Projection,
 }
 
 /// Something that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Whose.
+    /// The account that the damaged row belongs to.
     pub account_id: AccountId,
-    /// What is damaged.
-    pub nature: Nature,
-    /// What, where and by how much, for people.
+    /// Which kind of row is damaged.
+    pub kind: DifferenceKind,
+    /// What differs, where and by how much, for people.
     pub what: String,
 }
 
-/// Takes differences as they are found.
-pub type Found<'a> = dyn FnMut(Difference) + Send + 'a;
+/// Is called with each difference that is found.
+pub(super) type Found<'a> = dyn FnMut(Difference) + Send + 'a;
 
-/// An accepted activity, as its entry tells it.
-#[derive(Clone, Copy, Debug)]
-pub struct Accepted {
-    /// The entry.
-    pub id: EntryId,
-    /// Of a refund: the number of the purchase's entry.
-    pub purchase: Option<i64>,
-    /// Money in minor units.
-    pub amount: i64,
-    /// When it happened.
-    pub happened_at: Timestamp,
-    /// When it was accepted.
-    pub recorded_at: Timestamp,
-    /// The key of its command.
-    pub key_hash: Option<[u8; 32]>,
-}
-
-/// What entries say of other rows, to be looked up for many entries at once.
-#[derive(Debug, Default)]
-pub struct Notes {
-    /// Entries that others name: which, and by which.
-    pub references: Vec<(EntryId, EntryId)>,
-    /// Activities.
-    pub accepted: Vec<Accepted>,
-    /// Versions of programs, and the entries that put them in force.
-    pub versions: Vec<(EntryId, ProgramId, i32)>,
-    /// Accounts with more keys than are remembered.
-    pub crowded: Vec<AccountId>,
-}
-
-impl Notes {
-    /// Forgets all.
-    pub fn clear(&mut self) {
-        self.references.clear();
-        self.accepted.clear();
-        self.versions.clear();
-        self.crowded.clear();
-    }
-}
-
-/// An account under examination, entry by entry.
-pub struct Check {
+/// The check of one account, entry by entry.
+pub(super) struct Check {
     account_id: AccountId,
-    /// The number of the last entry seen.
-    last: i64,
-    latest: Option<Timestamp>,
+    /// The number of the last entry that was checked.
+    last_seq: i64,
+    /// When the last entry took effect.
+    last_effective_at: Option<Timestamp>,
+    /// The program of the first entry.
     program_id: Option<ProgramId>,
-    /// The command of the last entry, and its key.
+    /// The command of the last entry, and that command's key.
     command: Option<(Uuid, Option<[u8; 32]>)>,
     keys: HashSet<[u8; 32]>,
-    /// The account as the entries say it is; none before the first, or once they contradict each other.
+    /// The account's head as the entries say it is. None before the first entry.
     account: Option<Account>,
-    shelves: Shelves,
-    folds: bool,
+    /// The account's rows as the entries say they are.
+    states: States,
+    /// Whether every entry up to here could be applied. After one that could not, no further one is.
+    can_apply: bool,
+    /// Whether no entry up to here is damaged.
     is_sound: bool,
 }
 
 impl Check {
-    /// Begins with nothing, into empty shelves.
-    #[must_use]
-    pub fn new(account_id: AccountId, shelves: Shelves) -> Self {
+    /// Begins before the first entry; `states` hold nothing.
+    pub(super) fn new(account_id: AccountId, states: States) -> Self {
         Self {
             account_id,
-            last: 0,
-            latest: None,
+            last_seq: 0,
+            last_effective_at: None,
             program_id: None,
             command: None,
             keys: HashSet::new(),
             account: None,
-            shelves,
-            folds: true,
+            states,
+            can_apply: true,
             is_sound: true,
         }
     }
 
-    /// Whose account it is.
-    #[must_use]
-    pub const fn account_id(&self) -> AccountId {
+    /// The account that is checked.
+    pub(super) const fn account_id(&self) -> AccountId {
         self.account_id
     }
 
-    fn damage(&mut self, found: &mut Found<'_>, what: String) {
+    /// Tells that the ledger is damaged.
+    fn tell_damage(&mut self, found: &mut Found<'_>, what: String) {
         self.is_sound = false;
-        found(Difference { account_id: self.account_id, nature: Nature::Ledger, what });
+        found(Difference { account_id: self.account_id, kind: DifferenceKind::Ledger, what });
     }
 
-    fn miss(&mut self, found: &mut Found<'_>, from: i64, to: i64) {
+    /// Tells that the entries of these numbers are missing.
+    fn tell_missing(&mut self, found: &mut Found<'_>, from: i64, to: i64) {
         let account = self.account_id.0;
-        self.damage(
-            found,
-            if from == to {
-                format!("entry {from} of account {account} is missing")
-            } else {
-                format!("entries {from} to {to} of account {account} are missing")
-            },
-        );
+        let what = if from == to {
+            format!("entry {from} of account {account} is missing")
+        } else {
+            format!("entries {from} to {to} of account {account} are missing")
+        };
+        self.tell_damage(found, what);
     }
 
-    /// Takes the account's next entry.
-    pub fn take(&mut self, row: ScannedEntry, notes: &mut Notes, found: &mut Found<'_>) {
+    /// Checks the account's next entry and applies it. What must be looked up elsewhere is added to `notes`.
+    pub(super) fn check_entry(&mut self, row: ScannedEntry, notes: &mut Notes, found: &mut Found<'_>) {
         let id = row.id;
-        if id.account_seq != self.last.saturating_add(1) {
-            self.miss(found, self.last.saturating_add(1), id.account_seq.saturating_sub(1));
-            self.folds = false;
+        if id.account_seq != self.last_seq.saturating_add(1) {
+            self.tell_missing(found, self.last_seq.saturating_add(1), id.account_seq.saturating_sub(1));
+            self.can_apply = false;
         }
-        self.last = id.account_seq;
+        self.last_seq = id.account_seq;
         let entry = match row.entry {
             Ok(entry) => entry,
             Err(defect) => {
-                self.folds = false;
-                return self.damage(found, format!("{defect}; its hash cannot be computed"));
+                self.can_apply = false;
+                return self.tell_damage(found, format!("{defect}; its hash cannot be computed"));
             }
         };
         if row.kind != entry.detail.kind() {
             let what = format!("entry {id}: the kind is {} by its detail, {} as stored", entry.detail.kind(), row.kind);
-            self.damage(found, what);
+            self.tell_damage(found, what);
         }
-        self.check_seal(&entry, row.hash_version, &row.content_hash, found);
-        self.check_place(&entry, found);
+        self.check_hash(&entry, row.hash_version, &row.content_hash, found);
+        self.check_program_and_time(&entry, found);
         self.check_key(&entry, notes, found);
-        self.note(&entry, notes, found);
-        if self.folds {
-            self.fold(&entry, found);
+        self.note_references(&entry, notes, found);
+        if self.can_apply {
+            self.apply(&entry, found);
         }
     }
 
-    fn check_seal(&mut self, entry: &Entry, version: i16, stored: &[u8], found: &mut Found<'_>) {
+    fn check_hash(&mut self, entry: &Entry, version: i16, stored: &[u8], found: &mut Found<'_>) {
         let id = entry.id;
         if version != HASH_VERSION {
-            return self.damage(found, format!("entry {id}: its hash is of the unknown version {version}"));
+            return self.tell_damage(found, format!("entry {id}: its hash is of the unknown version {version}"));
         }
         match entry.hash() {
             Ok(hash) if hash == stored => {}
             Ok(hash) => {
                 let what =
                     format!("entry {id}: the content hash is {} by its columns, {} as stored", hex(&hash), hex(stored));
-                self.damage(found, what);
+                self.tell_damage(found, what);
             }
-            Err(error) => self.damage(found, format!("entry {id}: {error}; its hash cannot be computed")),
+            Err(error) => self.tell_damage(found, format!("entry {id}: {error}; its hash cannot be computed")),
         }
     }
 
-    /// The program is the account's, and its time does not go back.
-    fn check_place(&mut self, entry: &Entry, found: &mut Found<'_>) {
+    /// An entry is of its account's program, and does not take effect before the entry before it.
+    fn check_program_and_time(&mut self, entry: &Entry, found: &mut Found<'_>) {
         let id = entry.id;
         match &self.program_id {
             Some(program_id) if *program_id != entry.program_id => {
                 let what = format!("entry {id}: it is of program {}, the account of {program_id}", entry.program_id);
-                self.damage(found, what);
+                self.tell_damage(found, what);
             }
             Some(_) => {}
             None => self.program_id = Some(entry.program_id.clone()),
         }
-        if let Some(latest) = self.latest.filter(|latest| *latest > entry.effective_at) {
+        if let Some(latest) = self.last_effective_at.filter(|latest| *latest > entry.effective_at) {
             let back = latest.duration_since(entry.effective_at);
-            self.damage(found, format!("entry {id}: its effective_at goes back by {back:#}"));
+            self.tell_damage(found, format!("entry {id}: its effective_at goes back by {back:#}"));
         }
-        self.latest = Some(entry.effective_at);
+        self.last_effective_at = Some(entry.effective_at);
     }
 
-    /// A key stands on its command's first entry, and is used once.
+    /// A key stands on the first entry of its command, and is used once.
     fn check_key(&mut self, entry: &Entry, notes: &mut Notes, found: &mut Found<'_>) {
         let id = entry.id;
         let is_first = self.command.is_none_or(|(command_id, _)| command_id != entry.command_id);
@@ -207,12 +171,12 @@ impl Check {
         if is_first {
             self.command = Some((entry.command_id, key));
         } else if key.is_some() {
-            self.damage(found, format!("entry {id}: it has a key and is not its command's first"));
+            self.tell_damage(found, format!("entry {id}: it has a key and is not its command's first"));
         }
         let Some(key) = key else { return };
         if self.keys.len() < MAX_KEYS {
             if !self.keys.insert(key) {
-                self.damage(found, format!("entry {id}: its idempotency key was used before"));
+                self.tell_damage(found, format!("entry {id}: its idempotency key was used before"));
             }
             if self.keys.len() == MAX_KEYS {
                 notes.crowded.push(self.account_id);
@@ -220,14 +184,14 @@ impl Check {
         }
     }
 
-    /// Notes what the entry says of other rows; what it says of earlier ones of its own account is judged here.
-    fn note(&mut self, entry: &Entry, notes: &mut Notes, found: &mut Found<'_>) {
+    /// Notes what the entry says of rows elsewhere. What it says of earlier entries of its own account is checked here.
+    fn note_references(&mut self, entry: &Entry, notes: &mut Notes, found: &mut Found<'_>) {
         let id = entry.id;
         for cause in &entry.causes {
             if cause.account_id != self.account_id {
                 notes.references.push((*cause, id));
             } else if cause.account_seq >= id.account_seq {
-                self.damage(found, format!("entry {id}: its cause {cause} does not stand before it"));
+                self.tell_damage(found, format!("entry {id}: its cause {cause} does not stand before it"));
             }
         }
         let mut accept = |purchase, amount, happened_at| {
@@ -254,93 +218,61 @@ impl Check {
                 let named = [qualifying, referrer_reward, referee_reward].into_iter().flatten();
                 notes.references.extend(named.map(|named| (*named, id)));
             }
-            // Everything else names entries of its own account alone, which applying it looks up.
+            // All others name entries of their own account alone. Applying them looks those up.
             _ => {}
         }
     }
 
-    /// Takes the entry into head and rows, in the same code as when it was written.
-    fn fold(&mut self, entry: &Entry, found: &mut Found<'_>) {
-        let account = self.account.get_or_insert_with(|| {
-            let kind = match entry.detail {
-                Detail::ProgramApplied { .. } => AccountKind::Program,
-                _ => AccountKind::Customer,
-            };
-            Account::empty(entry.id.account_id, entry.program_id.clone(), kind)
-        });
-        let outcome = account.apply(entry).map_err(|error| format!("entry {}: {error}", entry.id));
-        let is_conserved = account.balance.is_conserved();
-        let outcome = outcome.and_then(|()| self.shelves.apply(entry).map_err(|defect| defect.to_string()));
-        let outcome = outcome.and_then(|()| {
-            let broken = || format!("entry {}: points are not conserved", entry.id);
-            if is_conserved { Ok(()) } else { Err(broken()) }
-        });
-        if let Err(what) = outcome {
-            self.folds = false;
-            self.damage(
-                found,
-                format!("{what}; what follows on the account is not applied, and its rows not compared"),
-            );
+    /// Applies the entry to head and rows, with the code that did so when it was written.
+    fn apply(&mut self, entry: &Entry, found: &mut Found<'_>) {
+        if let Err(what) = self.try_apply(entry) {
+            self.can_apply = false;
+            let what = format!("{what}; what follows on the account is not applied, and its rows not compared");
+            self.tell_damage(found, what);
         }
     }
 
-    /// After the last entry: compares with what is stored of the account; whether rows differ from what the entries say.
-    pub fn finish(mut self, head: Option<&Account>, stored: &Shelves, found: &mut Found<'_>) -> bool {
+    fn try_apply(&mut self, entry: &Entry) -> Result<(), String> {
+        let account = self.account.get_or_insert_with(|| {
+            Account::empty(entry.id.account_id, entry.program_id.clone(), entry.detail.account_kind())
+        });
+        account.apply(entry).map_err(|error| format!("entry {}: {error}", entry.id))?;
+        let is_conserved = account.balance.is_conserved();
+        self.states.apply(entry).map_err(|defect| defect.to_string())?;
+        if is_conserved { Ok(()) } else { Err(format!("entry {}: points are not conserved", entry.id)) }
+    }
+
+    /// After the last entry: compares what the entries say with what is stored of the account. Returns whether they
+    /// differ.
+    pub(super) fn finish(mut self, head: Option<&Account>, stored: &States, found: &mut Found<'_>) -> bool {
         let account_id = self.account_id;
-        if let Some(head) = head.filter(|head| head.head > self.last) {
-            self.miss(found, self.last.saturating_add(1), head.head);
+        if let Some(head) = head.filter(|head| head.head > self.last_seq) {
+            self.tell_missing(found, self.last_seq.saturating_add(1), head.head);
         }
         let mut differs = false;
-        if self.folds {
+        if self.can_apply {
             let mut projection = |what| {
                 differs = true;
-                found(Difference { account_id, nature: Nature::Projection, what });
+                found(Difference { account_id, kind: DifferenceKind::Projection, what });
             };
             if let Some(account) = &mut self.account {
-                account.next_due_at = self.shelves.next_due(account_id);
+                account.next_due_at = self.states.next_due(account_id);
             }
             compare_heads(account_id, self.account.as_ref(), head, &mut projection);
-            // Rows are read by heads; those of an account without one are strays.
+            // Rows are read by heads. Rows of an account without a head are looked for at the end of the audit.
             if head.is_some() {
-                compare_rows(account_id, &self.shelves, stored, &mut projection);
+                compare_rows(account_id, &self.states, stored, &mut projection);
             }
         }
         differs
     }
 
-    /// After the last entry: the account and its rows, if the entries are whole and as they were written.
-    #[must_use]
-    pub fn into_folded(mut self) -> Option<(Option<Account>, Shelves)> {
+    /// After the last entry: the account and its rows, if no entry is missing or damaged.
+    pub(super) fn into_folded(mut self) -> Option<(Option<Account>, States)> {
         if let Some(account) = &mut self.account {
-            account.next_due_at = self.shelves.next_due(self.account_id);
+            account.next_due_at = self.states.next_due(self.account_id);
         }
-        (self.folds && self.is_sound).then_some((self.account, self.shelves))
-    }
-}
-
-fn compare_heads(
-    account_id: AccountId,
-    folded: Option<&Account>,
-    stored: Option<&Account>,
-    differ: &mut dyn FnMut(String),
-) {
-    let (Some(folded), Some(stored)) = (folded, stored) else {
-        if let Some(folded) = folded {
-            differ(format!("account {} has {} entries and no head", account_id.0, folded.head));
-        }
-        return;
-    };
-    super::compare::compare_columns(account_id, &folded.row(), &stored.row(), differ);
-    // May be early, since whatever comes of looking too soon is to look again; never late.
-    let Some(due_at) = folded.next_due_at else { return };
-    let account = account_id.0;
-    match stored.next_due_at {
-        Some(noted) if noted <= due_at => {}
-        Some(noted) => differ(format!(
-            "account {account}: next_due_at is {due_at} by the entries, {noted} as stored (late by {:#})",
-            noted.duration_since(due_at)
-        )),
-        None => differ(format!("account {account}: next_due_at is {due_at} by the entries, none as stored")),
+        (self.can_apply && self.is_sound).then_some((self.account, self.states))
     }
 }
 

@@ -4,58 +4,60 @@ use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
-use super::model::{Check, Notes};
-use crate::book::House;
+use super::AuditError;
+use super::model::Check;
+use super::notes::Notes;
+use crate::book::Capabilities;
 use crate::book::store::scan;
-use crate::database::{Traced as _, by_key, connect_alone};
+use crate::database::{StoreError, Traced as _, by_key, connect_alone};
 use crate::ids::AccountId;
 
 /// Repairs accounts, one at a time, each in a transaction of its own.
 pub(super) struct Repairer {
     connection: PgConnection,
-    house: House,
+    capabilities: Capabilities,
 }
 
 impl Repairer {
-    pub(super) async fn connect(database: &PgConnectOptions, house: House) -> Result<Self, sqlx::Error> {
-        // What is read after the lock must be what the lock waited for.
+    pub(super) async fn connect(database: &PgConnectOptions, capabilities: Capabilities) -> Result<Self, AuditError> {
+        // What is read after the lock must contain what was committed while the lock was awaited.
         let isolation = [("default_transaction_isolation", "read committed")];
         let mut connection = connect_alone(&by_key(database).options(isolation)).await?;
-        // Told before the ledger is read, not after.
+        // The caller learns this before the ledger is read, not after.
         if !scan::owns_tables(&mut connection).await? {
-            return Err(sqlx::Error::Configuration("to repair needs the role that owns the tables".into()));
+            return Err(AuditError::NotOwner);
         }
-        Ok(Self { connection, house })
+        Ok(Self { connection, capabilities })
     }
 
-    /// Writes an account's head and rows as its entries say they are; whether it was done. It is not where the entries
-    /// are damaged, since nobody can tell what they said.
-    pub(super) async fn repair(&mut self, account_id: AccountId) -> Result<bool, sqlx::Error> {
+    /// Writes an account's head and rows as its entries say they are. Returns whether that was done: it is not where the
+    /// entries are damaged, since then nobody can tell what they said.
+    pub(super) async fn repair(&mut self, account_id: AccountId) -> Result<bool, StoreError> {
         let mut transaction = self.connection.begin().traced("BEGIN").await?;
-        // Whoever writes to the account waits here, and reads after this what is written below.
+        // Others who write to the account wait for this lock. After it they read what is written below.
         let head = scan::lock_account(&mut transaction, account_id).await?.unwrap_or(0);
-        let mut check = Check::new(account_id, (self.house)().into_projections());
-        // What entries name elsewhere is the audit's to look up.
+        let mut check = Check::new(account_id, self.capabilities.new_projections());
+        // The audit looks up what entries name elsewhere; a repair does not.
         let mut notes = Notes::default();
         let mut rows = scan::scan_entries_of(&mut transaction, account_id);
         while let Some(row) = rows.try_next().await? {
-            check.take(row, &mut notes, &mut |_| {});
+            check.check_entry(row, &mut notes, &mut |_| {});
             notes.clear();
         }
         drop(rows);
         let folded = check.into_folded().filter(|(account, _)| {
-            // A head beyond the last entry says that entries are gone: to write it anew would hide that.
+            // A head beyond the last entry says that entries are gone. A new head would hide that.
             account.as_ref().map_or(0, |account| account.head) >= head
         });
-        let Some((account, mut shelves)) = folded else {
+        let Some((account, states)) = folded else {
             transaction.rollback().traced("ROLLBACK").await?;
             return Ok(false);
         };
-        shelves.delete_rows(&mut transaction, account_id).await?;
+        self.capabilities.delete_rows(account_id, &mut transaction).await?;
         match account {
             Some(account) => {
                 scan::restore_account(&mut transaction, &account).await?;
-                shelves.write(&mut transaction).await?;
+                self.capabilities.write(&states, &mut transaction).await?;
             }
             None => scan::delete_account(&mut transaction, account_id).await?,
         }

@@ -2,38 +2,38 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
+use super::notes::StoredActivity;
 use crate::database::Traced as _;
 use crate::ids::{AccountId, EntryId, ProgramId};
 
-/// Begins the snapshot that all of an audit sees, on the connection that goes through the ledger; what other
-/// connections join it by.
+/// Begins the snapshot that all of an audit sees, on the connection that goes through the ledger. Returns the name by
+/// which other connections join it.
 ///
 /// # Errors
 /// If the database cannot be reached.
 pub(super) async fn begin_snapshot(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
-    // With room to sort, where that is better than to go by the index and all over the table.
+    // With memory to sort: often that is faster than to follow the index through the whole table.
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL work_mem = '64MB'";
     sqlx::raw_sql(begin).execute(&mut *connection).traced("BEGIN").await?;
     let export = sqlx::query_scalar!(r#"SELECT pg_export_snapshot() AS "snapshot!""#);
     export.fetch_one(connection).traced("SELECT").await
 }
 
-/// Joins a snapshot.
+/// Makes a connection see the snapshot of this name.
 ///
 /// # Errors
-/// If the database cannot be reached, or whoever began the snapshot has gone.
+/// If the database cannot be reached, or the connection that began the snapshot is closed.
 pub(super) async fn join_snapshot(connection: &mut PgConnection, snapshot: &str) -> Result<(), sqlx::Error> {
-    // The name of a snapshot cannot be a parameter; Postgres made it.
+    // The name of a snapshot cannot be a parameter. It comes from Postgres, so it is safe in the statement.
     let name = snapshot.replace('\'', "''");
     let join = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{name}'");
     sqlx::raw_sql(AssertSqlSafe(join)).execute(connection).traced("BEGIN").await.map(drop)
 }
 
-/// Leaves the snapshot for one of now.
+/// Leaves the snapshot for a new one of the present.
 ///
 /// # Errors
 /// If the database cannot be reached.
@@ -42,7 +42,7 @@ pub(super) async fn renew_snapshot(connection: &mut PgConnection) -> Result<(), 
     sqlx::raw_sql(renew).execute(connection).traced("BEGIN").await.map(drop)
 }
 
-/// From here on statements go through whole tables, on a connection that was made for lookups by key.
+/// Lets the statements that follow go through whole tables, on a connection that was made for lookups by key.
 ///
 /// # Errors
 /// If the statement fails.
@@ -52,17 +52,7 @@ pub(super) async fn plan_for_whole_tables(connection: &mut PgConnection) -> Resu
     sqlx::raw_sql(set).execute(connection).traced("SET").await.map(drop)
 }
 
-/// An activity as stored.
-pub(super) struct StoredActivity {
-    pub(super) id: EntryId,
-    pub(super) activity_id: String,
-    pub(super) purchase: Option<i64>,
-    pub(super) amount: i64,
-    pub(super) happened_at: Timestamp,
-    pub(super) recorded_at: Timestamp,
-}
-
-/// Activities by account and entry, after one place and up to another.
+/// Activities in the order of account and entry, after one entry and up to another.
 pub(super) fn scan_activities(
     connection: &mut PgConnection,
     after: EntryId,
@@ -88,7 +78,7 @@ pub(super) fn scan_activities(
     rows.fetch(connection).boxed()
 }
 
-/// Those of the accounts that have a dossier.
+/// Which of the accounts have a dossier.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -102,7 +92,7 @@ pub(super) async fn find_dossiers(
     Ok(rows.into_iter().map(AccountId).collect())
 }
 
-/// The places of those entries in the list that do not exist.
+/// The positions in the list of entries that do not exist.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -125,7 +115,7 @@ pub(super) async fn find_missing_entries(
     Ok(rows.into_iter().map(|place| usize::try_from(place - 1).unwrap_or(usize::MAX)).collect())
 }
 
-/// The places of those program versions in the list that have no document.
+/// The positions in the list of program versions that have no document.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -149,7 +139,7 @@ pub(super) async fn find_missing_versions(
     Ok(rows.into_iter().map(|place| usize::try_from(place - 1).unwrap_or(usize::MAX)).collect())
 }
 
-/// Versions of programs with their documents.
+/// All versions of all programs: the program's account, the version in words, and its document.
 pub(super) fn scan_documents(
     connection: &mut PgConnection,
 ) -> BoxStream<'_, Result<(AccountId, String, serde_json::Value), sqlx::Error>> {
@@ -158,75 +148,4 @@ pub(super) fn scan_documents(
            FROM program_versions v JOIN programs p ON p.program_id = v.program_id"#,
     );
     rows.map(|row| (AccountId(row.account_id), row.what, row.document)).fetch(connection).boxed()
-}
-
-/// A row that points at nothing, or at what does not point back.
-pub(super) struct Stray {
-    pub(super) account_id: AccountId,
-    pub(super) what: String,
-}
-
-/// Projected rows of accounts that have no head.
-pub(super) fn scan_headless_rows(connection: &mut PgConnection) -> BoxStream<'_, Result<Stray, sqlx::Error>> {
-    let rows = sqlx::query!(
-        r#"SELECT t.account_id AS "account_id!", t.what AS "what!" FROM (
-               SELECT account_id, format('lot %s', lot_seq) AS what FROM lots
-               UNION ALL SELECT account_id, format('hold %s', hold_seq) FROM holds
-               UNION ALL SELECT account_id, 'earnings' FROM earnings
-               UNION ALL SELECT account_id, format('reversal of entry %s', entry_seq) FROM reversals
-               UNION ALL SELECT account_id, 'standing' FROM standings
-               UNION ALL SELECT account_id, 'referral' FROM referrals
-               UNION ALL SELECT account_id, format('referral code of campaign %s', campaign_id) FROM referral_codes
-               UNION ALL SELECT account_id, 'program' FROM programs
-           ) t
-           WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.account_id = t.account_id) ORDER BY 1, 2"#,
-    );
-    rows.map(|row| Stray { account_id: AccountId(row.account_id), what: row.what }).fetch(connection).boxed()
-}
-
-/// Rows of names, dossiers and what stands beside entries, that point at nothing or at what does not point back. Codes
-/// and activities of a customer without a dossier, who was forgotten, are none.
-pub(super) fn scan_stray_sources(connection: &mut PgConnection) -> BoxStream<'_, Result<Stray, sqlx::Error>> {
-    let rows = sqlx::query!(
-        r#"SELECT n.account_id AS "account_id!", format('a name in space %s of program %s belongs to no account', n.space, n.program_id) AS "what!"
-           FROM names n LEFT JOIN accounts a ON a.account_id = n.account_id WHERE a.account_id IS NULL
-           UNION ALL
-           SELECT n.account_id, 'a name of a customer belongs to an account without that dossier'
-           FROM names n JOIN accounts a ON a.account_id = n.account_id
-           LEFT JOIN customers c ON c.account_id = n.account_id AND c.program_id = n.program_id
-            AND c.customer_id = n.name
-           WHERE n.space = 'customer' AND c.account_id IS NULL
-           UNION ALL
-           SELECT n.account_id, 'a name of a program belongs to an account that is not the program''s'
-           FROM names n JOIN accounts a ON a.account_id = n.account_id
-           LEFT JOIN programs p ON p.account_id = n.account_id AND p.program_id = n.program_id
-           WHERE n.space = 'program' AND p.account_id IS NULL
-           UNION ALL
-           SELECT n.account_id, 'a referral code''s name belongs to an account without that code'
-           FROM names n JOIN accounts a ON a.account_id = n.account_id
-           LEFT JOIN referral_codes r ON r.account_id = n.account_id AND r.code = n.name
-           WHERE n.space = 'referral_code' AND r.account_id IS NULL
-           UNION ALL
-           SELECT c.account_id, 'a dossier of an account that does not exist'
-           FROM customers c LEFT JOIN accounts a ON a.account_id = c.account_id WHERE a.account_id IS NULL
-           UNION ALL
-           SELECT c.account_id, 'a dossier whose customer''s name is missing or another''s'
-           FROM customers c LEFT JOIN names n ON n.program_id = c.program_id AND n.space = 'customer'
-            AND n.name = c.customer_id
-           WHERE n.account_id IS DISTINCT FROM c.account_id
-           UNION ALL
-           SELECT r.account_id, 'a referral code whose name is missing or another''s'
-           FROM referral_codes r JOIN customers c ON c.account_id = r.account_id
-           LEFT JOIN names n ON n.program_id = c.program_id AND n.space = 'referral_code' AND n.name = r.code
-           WHERE n.account_id IS DISTINCT FROM r.account_id
-           UNION ALL
-           SELECT m.account_id, 'a consent of a customer without a dossier'
-           FROM marketing_consents m LEFT JOIN customers c ON c.account_id = m.account_id WHERE c.account_id IS NULL
-           UNION ALL
-           SELECT t.account_id, format('a note beside entry %s, which does not exist', t.account_seq)
-           FROM entry_notes t
-           LEFT JOIN ledger_entries e ON e.account_id = t.account_id AND e.account_seq = t.account_seq
-           WHERE e.account_id IS NULL"#,
-    );
-    rows.map(|row| Stray { account_id: AccountId(row.account_id), what: row.what }).fetch(connection).boxed()
 }

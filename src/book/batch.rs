@@ -1,4 +1,4 @@
-//! One batch on one connection: load, settle, decide, write. Nothing here knows what any command is about.
+//! One batch on one connection: load, apply dues, decide, write. Nothing here knows what any command is about.
 
 mod names;
 
@@ -10,16 +10,17 @@ use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::account::Account;
-use super::command::{
-    Asking, CommandKey, Decision, Defect, Halt, MAX_ENTRIES_PER_ACCOUNT, Name, NameUse, Post, View, overflow,
-};
-use super::entry::{Entry, Key};
-use super::lane::Job;
-use super::shelf::{Depth, Scope, Settlement, Shelves};
-use super::{Written, store};
+use super::capability::Capabilities;
+use super::command::{CommandKey, MAX_ENTRIES_PER_ACCOUNT, Written};
+use super::decision::{Asking, Decision, DecisionError, View, overflow};
+use super::entry::{Entry, Key, NewEntry};
+use super::job::Job;
+use super::name::{Name, NameUse};
+use super::state::{Depth, NextDue, Scope, States};
+use super::store;
 use crate::clock::Clock;
-use crate::database::Traced as _;
-use crate::error::{Error, Reason, Refusal};
+use crate::database::{StoreError, Traced as _};
+use crate::error::{Defect, Error, Reason, Refusal};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// What became of one job of a committed batch.
@@ -30,8 +31,8 @@ pub(super) enum Verdict {
     Refused(Error),
     /// It touches more than this batch locked or read.
     Postponed,
-    /// More is due on its accounts than one batch settles; a part of it is settled now.
-    Unsettled,
+    /// More is due on its accounts than one batch applies; a part of it is applied now.
+    DuesRemain,
 }
 
 /// Why a whole batch was rolled back.
@@ -46,6 +47,7 @@ pub(super) enum Failure {
 /// Everything that a batch has loaded and decided.
 struct Batch<'a> {
     jobs: &'a [Job],
+    capabilities: &'a Capabilities,
     now: Timestamp,
     names: BTreeMap<Name, AccountId>,
     /// Names that this batch opened accounts for; given back if no entry was put on them.
@@ -56,10 +58,10 @@ struct Batch<'a> {
     accounts: BTreeMap<AccountId, Account>,
     opened: BTreeSet<AccountId>,
     changed: BTreeSet<AccountId>,
-    reached: Vec<(AccountId, AccountId)>,
+    related: Vec<(AccountId, AccountId)>,
     /// The accounts of which everything that is due was read.
     due: BTreeSet<AccountId>,
-    shelves: Shelves,
+    states: States,
     keys: HashMap<(AccountId, [u8; 32]), Vec<Entry>>,
     entries: Vec<Entry>,
 }
@@ -68,12 +70,13 @@ struct Batch<'a> {
 pub(super) async fn carry_out(
     connection: &mut PgConnection,
     jobs: &[Job],
-    shelves: Shelves,
+    capabilities: &Capabilities,
     clock: &Clock,
 ) -> Result<Vec<Verdict>, Failure> {
     let mut transaction = connection.begin().traced("BEGIN").await?;
     let mut batch = Batch {
         jobs,
+        capabilities,
         now: clock.now(),
         names: BTreeMap::new(),
         opening: BTreeSet::new(),
@@ -82,9 +85,9 @@ pub(super) async fn carry_out(
         accounts: BTreeMap::new(),
         opened: BTreeSet::new(),
         changed: BTreeSet::new(),
-        reached: Vec::new(),
+        related: Vec::new(),
         due: BTreeSet::new(),
-        shelves,
+        states: capabilities.new_states(),
         keys: HashMap::new(),
         entries: Vec::new(),
     };
@@ -101,6 +104,15 @@ pub(super) async fn carry_out(
     }
 }
 
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Database(error) => Self::Database(error),
+            StoreError::Defect(defect) => Self::Defect(defect),
+        }
+    }
+}
+
 impl Batch<'_> {
     async fn run(&mut self, connection: &mut PgConnection, clock: &Clock) -> Result<Vec<Verdict>, Failure> {
         self.load(connection, clock).await?;
@@ -111,13 +123,13 @@ impl Batch<'_> {
 
     async fn load(&mut self, connection: &mut PgConnection, clock: &Clock) -> Result<(), Failure> {
         self.resolve(connection).await?;
-        let wanted: BTreeSet<TypeId> = self.jobs.iter().flat_map(|job| job.command.shelves()).collect();
+        let wanted: BTreeSet<TypeId> = self.jobs.iter().flat_map(|job| job.command.states()).collect();
         let named: Vec<AccountId> =
             self.names.values().copied().filter(|account| !self.opened.contains(account)).collect();
-        self.reached = self.shelves.reach(connection, &wanted, &named).await?;
+        self.related = self.capabilities.find_related(connection, &wanted, &named).await?;
         let mut to_lock: BTreeSet<AccountId> = named.into_iter().collect();
         to_lock.extend(self.jobs.iter().flat_map(|job| job.command.accounts()));
-        to_lock.extend(self.reached.iter().map(|(_, reached)| *reached));
+        to_lock.extend(self.related.iter().map(|(_, related)| *related));
         let to_lock: Vec<AccountId> = to_lock.into_iter().collect();
         let locked = store::accounts::lock_accounts(connection, &to_lock).await?;
         if locked.len() != to_lock.len() {
@@ -136,7 +148,7 @@ impl Batch<'_> {
         let times = self.due.iter().filter_map(|account_id| Some(self.accounts.get(account_id)?.time_at(latest)));
         let latest = times.max().unwrap_or(latest);
         for job in self.jobs {
-            job.command.ask(&mut Asking { names: &self.names, shelves: &mut self.shelves })?;
+            job.command.ask(&mut Asking { names: &self.names, states: &mut self.states })?;
         }
         let scope = Scope {
             accounts: to_lock,
@@ -145,8 +157,9 @@ impl Batch<'_> {
             latest,
             depth: Depth::Asked,
         };
-        // Whatever is due may concern any shelf.
-        self.shelves.load(connection, if self.due.is_empty() { Some(&wanted) } else { None }, &scope).await?;
+        // Whatever is due may concern any state.
+        let wanted = Some(&wanted).filter(|_| self.due.is_empty());
+        self.capabilities.load(&mut self.states, wanted, &scope, connection).await?;
         Ok(())
     }
 
@@ -195,13 +208,13 @@ impl Batch<'_> {
             } else {
                 match self.decide(job) {
                     Ok(written) => Verdict::Written(written),
-                    Err(Halt::Refused(refusal)) => Verdict::Refused(Error::Refused(refusal)),
-                    Err(Halt::OutOfReach) => Verdict::Postponed,
-                    Err(Halt::Unsettled) => Verdict::Unsettled,
-                    Err(Halt::Defect(defect)) => return Err(defect.into()),
+                    Err(DecisionError::Refused(refusal)) => Verdict::Refused(Error::Refused(refusal)),
+                    Err(DecisionError::NotLoaded) => Verdict::Postponed,
+                    Err(DecisionError::DuesRemain) => Verdict::DuesRemain,
+                    Err(DecisionError::Defect(defect)) => return Err(defect.into()),
                 }
             };
-            if matches!(verdict, Verdict::Postponed | Verdict::Unsettled) {
+            if matches!(verdict, Verdict::Postponed | Verdict::DuesRemain) {
                 postponed.extend(job.names.iter().map(NameUse::name));
             }
             verdicts.push(verdict);
@@ -209,34 +222,38 @@ impl Batch<'_> {
         Ok(verdicts)
     }
 
-    fn decide(&mut self, job: &Job) -> Result<Written, Halt> {
+    fn decide(&mut self, job: &Job) -> Result<Written, DecisionError> {
         let scope = self.scope_of(job);
         let CommandKey { key, reused } = job.key;
         if let Some(scope) = scope
             && let Some(earlier) = self.keys.get(&(scope, key.hash))
         {
-            return replay(job.command_id, earlier, &key, reused).map_err(Halt::from);
+            return replay(job.command_id, earlier, &key, reused).map_err(DecisionError::from);
         }
         let at = self.instant_of(job);
-        self.settle(self.touched_by(job), job, at)?;
-        let (posts, records, taken) = loop {
-            let view = View { names: &self.names, accounts: &self.accounts, shelves: &self.shelves };
-            let mut decision = Decision::new(view, job, at, self.now);
+        self.apply_dues(self.touched_by(job), job, at)?;
+        let (new_entries, records, claimed) = loop {
+            let view = View { names: &self.names, accounts: &self.accounts, states: &self.states };
+            let mut decision = Decision::new(view, &job.names, at, self.now);
             job.command.decide(&mut decision)?;
-            let Decision { posts, records, taken, .. } = decision;
+            let Decision { new_entries, records, claimed, .. } = decision;
             // A decision may reach an account that was not foreseen: what is due there comes first, too.
-            let unsettled: BTreeSet<AccountId> =
-                posts.iter().map(|(id, _)| id.account_id).filter(|account_id| self.is_due(*account_id, at)).collect();
-            if unsettled.is_empty() {
-                break (posts, records, taken);
+            let with_dues: BTreeSet<AccountId> = new_entries
+                .iter()
+                .map(|(id, _)| id.account_id)
+                .filter(|account_id| self.is_due(*account_id, at))
+                .collect();
+            if with_dues.is_empty() {
+                break (new_entries, records, claimed);
             }
-            self.settle(unsettled, job, at)?;
+            self.apply_dues(with_dues, job, at)?;
         };
-        let entries = self.accept(posts, Author { job, command_id: job.command_id, at, scope, key: Some(key) })?;
+        let entries =
+            self.accept(new_entries, Author { job, command_id: job.command_id, at, scope, key: Some(key) })?;
         for record in records {
-            record(&mut self.shelves)?;
+            record(&mut self.states)?;
         }
-        self.kept.extend(taken);
+        self.kept.extend(claimed);
         let entries: Vec<Entry> = entries.into_iter().filter(|entry| Some(entry.id.account_id) == scope).collect();
         if entries.len() > MAX_ENTRIES_PER_ACCOUNT || (entries.is_empty() && job.has_key) {
             return Err(Defect::new("a command with a key must write 1 to 32 entries on its scope").into());
@@ -251,8 +268,8 @@ impl Batch<'_> {
     fn touched_by(&self, job: &Job) -> BTreeSet<AccountId> {
         let named: BTreeSet<AccountId> =
             job.names.iter().filter_map(|name_use| self.names.get(name_use.name()).copied()).collect();
-        let reached = self.reached.iter().filter(|(from, _)| named.contains(from)).map(|(_, reached)| *reached);
-        reached.chain(named.iter().copied()).chain(job.command.accounts()).collect()
+        let related = self.related.iter().filter(|(from, _)| named.contains(from)).map(|(_, related)| *related);
+        related.chain(named.iter().copied()).chain(job.command.accounts()).collect()
     }
 
     /// Whether time alone does something to an account by the instant it has reached at `at`.
@@ -262,33 +279,33 @@ impl Batch<'_> {
     }
 
     /// Turns whatever fell due on accounts by an instant into entries, in due order.
-    fn settle(&mut self, accounts: BTreeSet<AccountId>, job: &Job, at: Timestamp) -> Result<(), Halt> {
+    fn apply_dues(&mut self, accounts: BTreeSet<AccountId>, job: &Job, at: Timestamp) -> Result<(), DecisionError> {
         for account_id in accounts {
             while self.is_due(account_id, at) {
-                // Whatever is due may concern any shelf; what became due in this very batch waits for the next.
+                // Whatever is due may concern any state; what became due in this very batch waits for the next.
                 let account = self.accounts.get(&account_id).filter(|_| self.due.contains(&account_id));
-                let account = account.ok_or(Halt::OutOfReach)?;
-                match self.shelves.next_settlement(account, account.time_at(at)) {
-                    Settlement::Posts(due_at, posts) => {
+                let account = account.ok_or(DecisionError::NotLoaded)?;
+                match self.states.decide_next_due(account, account.time_at(at)) {
+                    NextDue::Entries(due_at, new_entries) => {
                         let mut id = account.next_entry_id();
-                        let place = |post| {
-                            let placed = (id, post);
+                        let place = |new_entry| {
+                            let placed = (id, new_entry);
                             id.account_seq = id.account_seq.saturating_add(1);
                             placed
                         };
-                        let posts = posts.into_iter().map(place).collect();
+                        let new_entries = new_entries.into_iter().map(place).collect();
                         let author = Author { job, command_id: Uuid::now_v7(), at: due_at, scope: None, key: None };
-                        self.accept(posts, author)?;
+                        self.accept(new_entries, author)?;
                     }
-                    // Whatever is due first is read: each batch settles some of it, or does other work.
-                    Settlement::Unread if self.changed.contains(&account_id) => return Err(Halt::Unsettled),
-                    Settlement::Unread => {
+                    // Whatever is due first is read: each batch applies some of it, or does other work.
+                    NextDue::NotLoaded if self.changed.contains(&account_id) => return Err(DecisionError::DuesRemain),
+                    NextDue::NotLoaded => {
                         return Err(Defect::new(format!("account {}: what is due was not read", account_id.0)).into());
                     }
-                    Settlement::None => {}
+                    NextDue::Nothing => {}
                 }
                 // The note on the account may have been early: with everything loaded it can be put right.
-                let next_due_at = self.shelves.next_due(account_id);
+                let next_due_at = self.states.next_due(account_id);
                 if let Some(account) = self.accounts.get_mut(&account_id) {
                     account.next_due_at = next_due_at;
                     self.changed.insert(account_id);
@@ -298,29 +315,33 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Gives posts their place on the ledger and takes them into the state, all or none.
-    fn accept(&mut self, posts: Vec<(EntryId, Post)>, author: Author<'_>) -> Result<Vec<Entry>, Halt> {
+    /// Gives new_entries their place on the ledger and takes them into the state, all or none.
+    fn accept(
+        &mut self,
+        new_entries: Vec<(EntryId, NewEntry)>,
+        author: Author<'_>,
+    ) -> Result<Vec<Entry>, DecisionError> {
         let mut trial: BTreeMap<AccountId, Account> = BTreeMap::new();
-        let mut entries = Vec::with_capacity(posts.len());
+        let mut entries = Vec::with_capacity(new_entries.len());
         let mut key = author.key;
-        for (id, post) in posts {
+        for (id, new_entry) in new_entries {
             let account = match trial.entry(id.account_id) {
                 std::collections::btree_map::Entry::Occupied(slot) => slot.into_mut(),
                 std::collections::btree_map::Entry::Vacant(slot) => {
-                    slot.insert(self.accounts.get(&id.account_id).ok_or(Halt::OutOfReach)?.clone())
+                    slot.insert(self.accounts.get(&id.account_id).ok_or(DecisionError::NotLoaded)?.clone())
                 }
             };
             let entry = Entry {
                 id,
                 program_id: account.program_id.clone(),
-                detail: post.detail,
-                movement: post.movement,
+                detail: new_entry.detail,
+                movement: new_entry.movement,
                 command_id: author.command_id,
                 key: if author.scope == Some(id.account_id) { key.take() } else { None },
-                actor: post.actor,
-                reason: post.reason,
-                policy_version: post.policy_version,
-                causes: post.causes,
+                actor: new_entry.actor,
+                reason: new_entry.reason,
+                policy_version: new_entry.policy_version,
+                causes: new_entry.causes,
                 trace_id: author.job.trace_id,
                 effective_at: account.time_at(author.at),
                 recorded_at: self.now,
@@ -329,10 +350,10 @@ impl Batch<'_> {
             entries.push(entry);
         }
         for entry in &entries {
-            self.shelves.apply(entry)?;
+            self.states.apply(entry)?;
         }
         for (account_id, mut account) in trial {
-            let due_at = self.shelves.next_due(account_id);
+            let due_at = self.states.next_due(account_id);
             account.next_due_at = account.next_due_at.into_iter().chain(due_at).min();
             self.accounts.insert(account_id, account);
             self.changed.insert(account_id);
@@ -363,7 +384,7 @@ impl Batch<'_> {
             let locked = changed().filter(|account| !self.opened.contains(&account.account_id));
             store::accounts::update_accounts(connection, locked).await?;
         }
-        self.shelves.write(connection).await?;
+        self.capabilities.write(&self.states, connection).await?;
         Ok(())
     }
 }

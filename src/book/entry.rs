@@ -43,6 +43,23 @@ pub struct Entry {
     pub recorded_at: Timestamp,
 }
 
+/// What a decision puts on the ledger, before the book gives it its place there.
+#[derive(Clone, Debug)]
+pub struct NewEntry {
+    /// What happened.
+    pub detail: Detail,
+    /// The points that move.
+    pub movement: Option<Movement>,
+    /// On whose behalf.
+    pub actor: Actor,
+    /// Why.
+    pub reason: EntryReason,
+    /// The program version that decided.
+    pub policy_version: i32,
+    /// The entries that caused it.
+    pub causes: Vec<EntryId>,
+}
+
 /// Defines a closed list of words that are stored as text.
 macro_rules! stored_words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $word:literal,)* }) => {
@@ -190,10 +207,10 @@ impl Key {
     /// Hashes a key within its `space` and the parsed content of its command, part by part.
     #[must_use]
     pub fn new(space: &str, key: &str, content: &[&[u8]]) -> Self {
-        let mut hash = Seal::new();
+        let mut hash = ContentHasher::new();
         hash.part(space.as_bytes());
         hash.part(key.as_bytes());
-        let mut fingerprint = Seal::new();
+        let mut fingerprint = ContentHasher::new();
         for part in content {
             fingerprint.part(part);
         }
@@ -207,48 +224,48 @@ impl Entry {
     /// # Errors
     /// If the detail cannot be serialized, which is a defect.
     pub fn hash(&self) -> Result<[u8; 32], serde_json::Error> {
-        let mut seal = Seal::new();
-        seal.0.update(&HASH_VERSION.to_be_bytes());
-        seal.part(self.id.account_id.0.as_bytes());
-        seal.part(&self.id.account_seq.to_be_bytes());
-        seal.part(self.program_id.as_str().as_bytes());
-        seal.part(self.detail.kind().as_bytes());
-        seal.part(self.detail.to_canonical_json()?.as_bytes());
+        let mut hasher = ContentHasher::new();
+        hasher.0.update(&HASH_VERSION.to_be_bytes());
+        hasher.part(self.id.account_id.0.as_bytes());
+        hasher.part(&self.id.account_seq.to_be_bytes());
+        hasher.part(self.program_id.as_str().as_bytes());
+        hasher.part(self.detail.kind().as_bytes());
+        hasher.part(self.detail.to_canonical_json()?.as_bytes());
         match self.movement {
             Some(movement) => {
-                seal.part(movement.from.as_str().as_bytes());
-                seal.part(movement.to.as_str().as_bytes());
-                seal.part(&movement.points.to_be_bytes());
+                hasher.part(movement.from.as_str().as_bytes());
+                hasher.part(movement.to.as_str().as_bytes());
+                hasher.part(&movement.points.to_be_bytes());
             }
-            None => seal.part(&[]),
+            None => hasher.part(&[]),
         }
-        seal.part(self.command_id.as_bytes());
+        hasher.part(self.command_id.as_bytes());
         match &self.key {
             Some(key) => {
-                seal.part(&key.hash);
-                seal.part(&key.fingerprint);
+                hasher.part(&key.hash);
+                hasher.part(&key.fingerprint);
             }
-            None => seal.part(&[]),
+            None => hasher.part(&[]),
         }
-        seal.part(self.actor.as_str().as_bytes());
-        seal.part(self.reason.as_str().as_bytes());
-        seal.part(&self.policy_version.to_be_bytes());
-        seal.part(&u64::try_from(self.causes.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hasher.part(self.actor.as_str().as_bytes());
+        hasher.part(self.reason.as_str().as_bytes());
+        hasher.part(&self.policy_version.to_be_bytes());
+        hasher.part(&u64::try_from(self.causes.len()).unwrap_or(u64::MAX).to_be_bytes());
         for cause in &self.causes {
-            seal.part(cause.account_id.0.as_bytes());
-            seal.part(&cause.account_seq.to_be_bytes());
+            hasher.part(cause.account_id.0.as_bytes());
+            hasher.part(&cause.account_seq.to_be_bytes());
         }
-        seal.part(&self.trace_id);
-        seal.part(&self.effective_at.as_microsecond().to_be_bytes());
-        seal.part(&self.recorded_at.as_microsecond().to_be_bytes());
-        Ok(seal.finish())
+        hasher.part(&self.trace_id);
+        hasher.part(&self.effective_at.as_microsecond().to_be_bytes());
+        hasher.part(&self.recorded_at.as_microsecond().to_be_bytes());
+        Ok(hasher.finish())
     }
 }
 
 /// A hash over parts that cannot run into each other.
-struct Seal(Context);
+struct ContentHasher(Context);
 
-impl Seal {
+impl ContentHasher {
     fn new() -> Self {
         Self(Context::new(&SHA256))
     }

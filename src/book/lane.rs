@@ -2,24 +2,21 @@
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
-use uuid::Uuid;
 
-use super::Written;
 use super::batch::{self, Failure, Verdict};
-use super::command::{Command, CommandKey, Defect, NameUse};
-use super::shelf::Shelves;
+use super::capability::Capabilities;
+use super::job::Job;
 use crate::clock::Clock;
-use crate::database::Nature;
-use crate::error::Error;
+use crate::database::FailureKind;
+use crate::error::{Defect, Error};
 use crate::telemetry;
 
 /// The most commands in one batch.
@@ -37,42 +34,13 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a new connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Makes the empty shelves of one batch.
-pub type House = Arc<dyn Fn() -> Shelves + Send + Sync>;
-
-/// A command in the queue of a lane.
-pub(super) struct Job {
-    pub(super) command: Box<dyn Command>,
-    /// What the command says of itself, asked once.
-    pub(super) names: Vec<NameUse>,
-    pub(super) key: CommandKey,
-    /// Whether the key is the caller's, or the command's own.
-    pub(super) has_key: bool,
-    pub(super) command_id: Uuid,
-    pub(super) trace_id: [u8; 16],
-    /// The caller's span, to link the batch to.
-    pub(super) caller: telemetry::SpanContext,
-    /// Open from the call until a batch takes the command.
-    pub(super) waiting: Option<Span>,
-    pub(super) deadline: Option<Instant>,
-    pub(super) postponements: u32,
-    pub(super) reply: oneshot::Sender<Result<Written, Error>>,
-}
-
-impl Job {
-    fn answer(self, outcome: Result<Written, Error>) {
-        // A caller that went away does not mind.
-        let _ = self.reply.send(outcome);
-    }
-}
-
 /// One lane's own things.
 pub(super) struct Lane {
     pub(super) queue: mpsc::Receiver<Job>,
     /// What may wait until nobody else does.
     pub(super) background: mpsc::Receiver<Job>,
     pub(super) database: PgConnectOptions,
-    pub(super) house: House,
+    pub(super) capabilities: Capabilities,
     pub(super) clock: Clock,
     pub(super) connection: Option<PgConnection>,
     /// Turns true when the book is closed.
@@ -136,7 +104,7 @@ impl Lane {
                             Verdict::Written(written) => job.answer(Ok(written)),
                             Verdict::Refused(error) => job.answer(Err(error)),
                             Verdict::Postponed => postponed.extend(postpone(job)),
-                            Verdict::Unsettled => postponed.push(job),
+                            Verdict::DuesRemain => postponed.push(job),
                         }
                     }
                 }
@@ -175,12 +143,12 @@ impl Lane {
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::Database(sqlx::Error::PoolTimedOut),
             };
-            match failure.nature() {
-                Nature::Conflict if conflicts < MAX_CONFLICTS => {
+            match failure.kind() {
+                FailureKind::Conflict if conflicts < MAX_CONFLICTS => {
                     conflicts += 1;
                     pause(Duration::from_millis(1) * 2_u32.pow(conflicts)).await;
                 }
-                Nature::Away => {
+                FailureKind::Away => {
                     self.connection = None;
                     if reconnects == MAX_RECONNECTS {
                         tracing::warn!(%failure, "the database is away");
@@ -189,7 +157,7 @@ impl Lane {
                     reconnects += 1;
                     pause(Duration::from_millis(20) * 4_u32.pow(reconnects)).await;
                 }
-                Nature::Conflict | Nature::Busy | Nature::Other => return Err(Outcome::Failed(failure)),
+                FailureKind::Conflict | FailureKind::Busy | FailureKind::Other => return Err(Outcome::Failed(failure)),
             }
         }
     }
@@ -202,7 +170,7 @@ impl Lane {
                 .await
                 .map_err(|_| sqlx::Error::PoolTimedOut)??,
         };
-        let work = batch::carry_out(&mut connection, jobs, (self.house)(), &self.clock);
+        let work = batch::carry_out(&mut connection, jobs, &self.capabilities, &self.clock);
         // A rule that panics must not end the lane and everyone who hashes to it.
         match AssertUnwindSafe(work).catch_unwind().await {
             Ok(result) => {
@@ -229,18 +197,18 @@ enum Outcome {
 }
 
 impl Failure {
-    fn nature(&self) -> Nature {
+    fn kind(&self) -> FailureKind {
         match self {
-            Self::Database(error) => Nature::of(error),
-            Self::Defect(_) => Nature::Other,
+            Self::Database(error) => FailureKind::of(error),
+            Self::Defect(_) => FailureKind::Other,
         }
     }
 
     /// What the only command of a batch is told.
     fn to_error(&self) -> Error {
-        match self.nature() {
-            Nature::Away | Nature::Conflict | Nature::Busy => Error::Unavailable,
-            Nature::Other => Error::Internal(self.to_string()),
+        match self.kind() {
+            FailureKind::Away | FailureKind::Conflict | FailureKind::Busy => Error::Unavailable,
+            FailureKind::Other => Error::Internal(self.to_string()),
         }
     }
 }

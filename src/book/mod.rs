@@ -1,201 +1,45 @@
 //! Writing the book: the one path that every change takes, for one command or for five hundred.
 //!
-//! A [`Command`] waits in a lane; the lane takes whatever waits as one batch: load, settle, decide, write,
-//! reply. Rules are the commands' own; rows beyond the ledger are kept on [`shelf::Shelf`]s. The book knows both by
-//! traits alone.
+//! A [`Command`] waits in a lane. The lane takes whatever waits as one batch: load, apply dues, decide, write, reply.
+//! Rules are the commands' own. What a capability keeps beyond the ledger is its [`State`]; a [`Store`] reads and writes
+//! it. The book knows all three by traits alone.
 
 pub mod account;
 mod batch;
+pub mod capability;
 pub mod command;
+pub mod decision;
 pub mod detail;
 pub mod entry;
 mod fold;
 pub mod grpc;
+mod intake;
+mod job;
 mod lane;
+pub mod name;
 pub mod projection;
-pub mod shelf;
+mod reading;
+pub mod state;
 pub mod store;
+pub mod table;
 mod worker;
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-
-use futures_util::future::BoxFuture;
-use sqlx::postgres::PgConnectOptions;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
-use tracing::Span;
-use uuid::Uuid;
-
 pub use account::{Account, AccountKind, Balance};
-pub use command::{Asking, Command, CommandKey, Decision, Defect, Halt, Name, NameUse, Post};
+pub use capability::{Capabilities, Capability, Store};
+pub use command::{Command, CommandKey, Written};
+pub use decision::{Asking, Decision, DecisionError};
 pub use detail::{Detail, EarningWindow, LotPart, LotTerms};
-pub use entry::{Actor, Entry, EntryReason, Key, Movement, Pocket};
-pub use fold::{Folded, begin_snapshot, fold, settle_in_memory, settled};
-pub use lane::House;
-pub use projection::{Cell, Projection, Row};
-pub use shelf::{Depth, Due, Earlier, Scope, Settlement, Shelf, Shelves, Turn};
-pub use worker::{settle_all, settle_dues};
+pub use entry::{Actor, Entry, EntryReason, Key, Movement, NewEntry, Pocket};
+pub use fold::Folded;
+pub use intake::{Book, Lanes};
+pub use name::{Name, NameSpace, NameUse};
+pub use projection::{Cell, Row};
+pub use reading::{apply_dues_in_memory, begin_snapshot, fold, read_with_dues};
+pub use state::{Depth, Due, DueKind, NextDue, Scope, State, States};
+pub use table::{Table, TableRights, TableRole};
+pub use worker::{apply_all_dues, keep_applying_dues};
 
-use crate::clock::Clock;
-use crate::database::by_key;
-use crate::error::{Error, Reason};
-use crate::telemetry;
-use lane::{Job, Lane};
+pub use crate::error::Defect;
 
-/// How many commands may wait in one lane before callers are turned away.
-const QUEUE_LENGTH: usize = 4_096;
-/// How long a statement of a batch waits for a lock that someone else holds.
-const LOCK_TIMEOUT: &str = "5s";
-
-/// What a command wrote on the account of its scope.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// The entries in order; from the ledger if the command was carried out before.
-    pub entries: Vec<Entry>,
-    /// Whether this was a repetition.
-    pub replayed: bool,
-}
-
-/// Takes commands and hands them to the lanes. Cheap to clone.
-#[derive(Clone)]
-pub struct Book {
-    lanes: Vec<LaneEntrance>,
-}
-
-/// Where commands enter a lane.
-#[derive(Clone)]
-struct LaneEntrance {
-    queue: mpsc::Sender<Job>,
-    /// For what may wait until nobody else does.
-    background: mpsc::Sender<Job>,
-}
-
-/// The running lanes.
-pub struct Lanes {
-    running: Vec<JoinHandle<()>>,
-    closing: watch::Sender<bool>,
-}
-
-impl Lanes {
-    /// Takes no more commands, and waits until everything that was accepted is answered.
-    pub async fn close(self) {
-        self.closing.send_replace(true);
-        for lane in self.running {
-            if lane.await.is_err() {
-                tracing::error!("a lane ended by a panic");
-            }
-        }
-    }
-}
-
-impl Book {
-    /// Opens the book: starts `lanes` lanes, each with its own connection, made when first needed.
-    #[must_use]
-    pub fn open(database: &PgConnectOptions, lanes: usize, house: &House, clock: &Clock) -> (Self, Lanes) {
-        // A command waits for a lock no longer than this; then it is told to come again, and its neighbours go on.
-        // And what is read after a lock must be what the lock waited for, whatever the database's default is.
-        let isolation = ("default_transaction_isolation", "read committed");
-        let database = by_key(database).options([("lock_timeout", LOCK_TIMEOUT), isolation]);
-        let (close, closing) = watch::channel(false);
-        let (senders, running) = (0..lanes.max(1))
-            .map(|_| {
-                let (sender, queue) = mpsc::channel(QUEUE_LENGTH);
-                let (background_sender, background) = mpsc::channel(QUEUE_LENGTH);
-                let lane = Lane {
-                    queue,
-                    background,
-                    database: database.clone(),
-                    house: house.clone(),
-                    clock: clock.clone(),
-                    connection: None,
-                    closing: closing.clone(),
-                };
-                let entrance = LaneEntrance { queue: sender, background: background_sender };
-                (entrance, tokio::spawn(lane.run()))
-            })
-            .unzip();
-        (Self { lanes: senders }, Lanes { running, closing: close })
-    }
-
-    /// Carries out a command, or refuses at once where too many wait.
-    ///
-    /// # Errors
-    /// The command's refusal, or that it could not be carried out.
-    pub async fn submit(&self, command: impl Command + 'static, deadline: Option<Instant>) -> Result<Written, Error> {
-        let (lane, job, reply) = self.prepare(Box::new(command), deadline)?;
-        lane.queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
-        })?;
-        receive(reply).await
-    }
-
-    /// Queues one command of a stream: waits for a place in the lane, then returns the future of its outcome, so that
-    /// a stream keeps its order and the slowest part sets the pace.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] if the book is closing.
-    pub async fn enqueue(
-        &self,
-        command: impl Command + 'static,
-    ) -> Result<BoxFuture<'static, Result<Written, Error>>, Error> {
-        let (lane, job, reply) = self.prepare(Box::new(command), None)?;
-        lane.queue.send(job).await.map_err(|_| Error::Unavailable)?;
-        Ok(Box::pin(receive(reply)))
-    }
-
-    /// Carries out a command once nobody else waits, or a few of them with every batch.
-    ///
-    /// # Errors
-    /// The command's refusal, or that it could not be carried out.
-    pub async fn submit_in_background(&self, command: impl Command + 'static) -> Result<Written, Error> {
-        let (lane, job, reply) = self.prepare(Box::new(command), None)?;
-        lane.background.send(job).await.map_err(|_| Error::Unavailable)?;
-        receive(reply).await
-    }
-
-    #[allow(clippy::type_complexity, reason = "used three times, right here")]
-    fn prepare(
-        &self,
-        command: Box<dyn Command>,
-        deadline: Option<Instant>,
-    ) -> Result<(&LaneEntrance, Job, oneshot::Receiver<Result<Written, Error>>), Error> {
-        let caller = Span::current();
-        let waiting = tracing::info_span!("book.wait");
-        let names = command.names();
-        let mut hasher = DefaultHasher::new();
-        names.first().map(NameUse::name).hash(&mut hasher);
-        command.accounts().first().hash(&mut hasher);
-        let count = u64::try_from(self.lanes.len()).unwrap_or(1);
-        let place = usize::try_from(hasher.finish() % count.max(1)).unwrap_or(0);
-        let lane = self.lanes.get(place).ok_or(Error::Unavailable)?;
-        let (sender, reply) = oneshot::channel();
-        let command_id = Uuid::now_v7();
-        // A command without a key of its own is known by its id: only to itself, when it is tried again after a commit
-        // whose acknowledgement was lost.
-        let own_key = || {
-            let key = Key::new("command", &command_id.to_string(), &[]);
-            CommandKey { key, reused: Reason::IdempotencyKeyReused }
-        };
-        let key = command.key();
-        let job = Job {
-            names,
-            has_key: key.is_some(),
-            key: key.unwrap_or_else(own_key),
-            command,
-            command_id,
-            trace_id: telemetry::trace_id(&waiting).0,
-            caller: telemetry::span_context(&caller),
-            waiting: Some(waiting),
-            deadline,
-            postponements: 0,
-            reply: sender,
-        };
-        Ok((lane, job, reply))
-    }
-}
-
-async fn receive(reply: oneshot::Receiver<Result<Written, Error>>) -> Result<Written, Error> {
-    reply.await.unwrap_or(Err(Error::Unavailable))
-}
+/// The tables of the book itself.
+pub const TABLES: &[Table] = store::TABLES;

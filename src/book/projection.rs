@@ -1,27 +1,11 @@
-//! Rows that are a function of entries, in a form in which any two shelves can be compared, whatever they keep.
+//! Rows that are a function of entries, in a form in which any two states can be compared, whatever they keep.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use sqlx::PgConnection;
 
 use super::account::{Account, Balance};
-use crate::ids::AccountId;
-
-/// The part of a shelf that its accounts' entries alone decide: it can be compared, taken away and written anew.
-pub trait Projection {
-    /// An account's rows by their nouns and, of one noun, by their keys, both ascending.
-    fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_>;
-
-    /// Removes the account's rows from the database. Needs the rights of the schema's owner.
-    fn delete<'a>(
-        &'a self,
-        connection: &'a mut PgConnection,
-        account_id: AccountId,
-    ) -> BoxFuture<'a, Result<(), sqlx::Error>>;
-}
 
 /// One row of a projection.
 #[derive(Clone, Debug, PartialEq, Eq)]

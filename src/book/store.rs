@@ -1,6 +1,7 @@
 //! The book's SQL: names, locks, entries and heads, each for a whole batch in one statement.
 
 pub(super) mod accounts;
+pub mod projections;
 pub mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,11 +10,25 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::command::{Defect, MAX_ENTRIES_PER_ACCOUNT, Name};
+use super::command::MAX_ENTRIES_PER_ACCOUNT;
 use super::detail::Detail;
 use super::entry::{Actor, Entry, EntryReason, HASH_VERSION, Key, Movement, Pocket};
-use crate::database::Traced as _;
+use super::name::Name;
+use super::table::{Table, TableRights, TableRole};
+use crate::database::{StoreError, Traced as _};
+use crate::error::Defect;
 use crate::ids::{AccountId, EntryId, ProgramId};
+
+/// The tables of the book itself.
+pub(super) const TABLES: &[Table] = &[
+    Table { name: "accounts", role: TableRole::Head, rights: TableRights::AppendAndChange, strays: &[] },
+    Table { name: "ledger_entries", role: TableRole::Ledger, rights: TableRights::Append, strays: &[] },
+    // A name that was just claimed is given back where its command is refused.
+    Table::source("names", TableRights::AppendAndRemove).with_strays(&[
+        "SELECT n.account_id, format('a name in space %s of program %s belongs to no account', n.space, n.program_id)
+         FROM names n LEFT JOIN accounts a ON a.account_id = n.account_id WHERE a.account_id IS NULL",
+    ]),
+];
 
 /// A ledger row as Postgres returns it.
 #[derive(Debug)]
@@ -40,10 +55,10 @@ pub struct EntryRow {
 }
 
 impl TryFrom<EntryRow> for Entry {
-    type Error = sqlx::Error;
+    type Error = Defect;
 
-    fn try_from(row: EntryRow) -> Result<Self, Self::Error> {
-        row.into_entry().map_err(|defect| sqlx::Error::Decode(Box::new(defect)))
+    fn try_from(row: EntryRow) -> Result<Self, Defect> {
+        row.into_entry()
     }
 }
 
@@ -91,12 +106,21 @@ impl EntryRow {
     }
 }
 
+/// Entries from their rows.
+///
+/// # Errors
+/// If a row is damaged.
+pub fn into_entries(rows: Vec<EntryRow>) -> Result<Vec<Entry>, StoreError> {
+    let entries: Result<Vec<Entry>, Defect> = rows.into_iter().map(Entry::try_from).collect();
+    Ok(entries?)
+}
+
 /// Names as parallel columns, for a statement over all of them.
 fn columns<'a>(names: impl Iterator<Item = &'a Name>) -> (Vec<String>, Vec<String>, Vec<String>) {
     let mut columns = (Vec::new(), Vec::new(), Vec::new());
     for name in names {
         columns.0.push(name.program_id.as_str().to_owned());
-        columns.1.push(name.space.to_owned());
+        columns.1.push(name.space.as_str().to_owned());
         columns.2.push(name.name.clone());
     }
     columns
@@ -172,7 +196,7 @@ pub(super) async fn free_names(connection: &mut PgConnection, names: &[Name]) ->
 pub async fn find_keys(
     connection: &mut PgConnection,
     keys: &[(AccountId, [u8; 32])],
-) -> Result<Vec<Entry>, sqlx::Error> {
+) -> Result<Vec<Entry>, StoreError> {
     let accounts: Vec<Uuid> = keys.iter().map(|(account, _)| account.0).collect();
     let hashes: Vec<Vec<u8>> = keys.iter().map(|(_, hash)| hash.to_vec()).collect();
     let rows = sqlx::query_as!(
@@ -192,7 +216,7 @@ pub async fn find_keys(
     .fetch_all(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    rows.into_iter().map(Entry::try_from).collect()
+    into_entries(rows)
 }
 
 /// The columns of a multi-row insert into the ledger.
@@ -247,10 +271,10 @@ impl EntryColumns {
 }
 
 /// Adds entries to the ledger.
-pub(super) async fn insert_entries(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+pub(super) async fn insert_entries(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), StoreError> {
     let mut rows = EntryColumns::default();
     for entry in entries {
-        rows.push(entry).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+        rows.push(entry).map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
     }
     sqlx::query!(
         "INSERT INTO ledger_entries (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail,
@@ -297,7 +321,7 @@ pub(super) async fn read_entries_until(
     connection: &mut PgConnection,
     account_id: AccountId,
     until: jiff::Timestamp,
-) -> Result<Vec<Entry>, sqlx::Error> {
+) -> Result<Vec<Entry>, StoreError> {
     let rows = sqlx::query_as!(
         EntryRow,
         "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
@@ -309,7 +333,7 @@ pub(super) async fn read_entries_until(
     .fetch_all(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    rows.into_iter().map(Entry::try_from).collect()
+    into_entries(rows)
 }
 
 /// Entries by account and number.
@@ -319,7 +343,7 @@ pub(super) async fn read_entries_until(
 pub async fn read_entries(
     connection: &mut PgConnection,
     entries: &BTreeSet<(AccountId, i64)>,
-) -> Result<Vec<Entry>, sqlx::Error> {
+) -> Result<Vec<Entry>, StoreError> {
     let (accounts, seqs): (Vec<Uuid>, Vec<i64>) = entries.iter().map(|(account_id, seq)| (account_id.0, *seq)).unzip();
     let rows = sqlx::query_as!(
         EntryRow,
@@ -334,5 +358,5 @@ pub async fn read_entries(
     .fetch_all(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    rows.into_iter().map(Entry::try_from).collect()
+    into_entries(rows)
 }

@@ -9,8 +9,11 @@ use jiff::Timestamp;
 use sqlx::PgPool;
 use tracing::Instrument as _;
 
-use super::command::{Command, CommandKey, Decision, Halt, NameUse};
-use super::{Book, store};
+use super::command::{Command, CommandKey};
+use super::decision::{Decision, DecisionError};
+use super::intake::Book;
+use super::name::NameUse;
+use super::store;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::ids::{AccountId, ProgramId};
@@ -18,13 +21,13 @@ use crate::ids::{AccountId, ProgramId};
 /// How many accounts are looked up at a time.
 const PAGE: i64 = 256;
 
-/// An empty command on one account, before which the book settles it like before any other.
-struct SettleAccount {
+/// An empty command on one account, before which the book applies its dues as before any other.
+struct ApplyDues {
     program_id: ProgramId,
     account_id: AccountId,
 }
 
-impl Command for SettleAccount {
+impl Command for ApplyDues {
     fn program_id(&self) -> &ProgramId {
         &self.program_id
     }
@@ -41,24 +44,24 @@ impl Command for SettleAccount {
         None
     }
 
-    fn shelves(&self) -> Vec<TypeId> {
+    fn states(&self) -> Vec<TypeId> {
         Vec::new()
     }
 
-    fn decide(&self, _decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, _decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         Ok(())
     }
 }
 
 /// Looks for accounts with something due again and again, until it is dropped.
-pub async fn settle_dues(pool: PgPool, book: Book, clock: Clock, every: Duration) {
+pub async fn keep_applying_dues(pool: PgPool, book: Book, clock: Clock, every: Duration) {
     let mut was_well = true;
     loop {
-        let span = tracing::info_span!(parent: None, "book.settle");
-        let outcome = settle_all(&pool, &book, clock.now()).instrument(span).await;
+        let span = tracing::info_span!(parent: None, "book.apply_dues");
+        let outcome = apply_all_dues(&pool, &book, clock.now()).instrument(span).await;
         match &outcome {
-            Ok(()) if !was_well => tracing::info!("what is due is settled again"),
-            Err(error) if was_well => tracing::warn!(%error, "what is due cannot be settled; trying on"),
+            Ok(()) if !was_well => tracing::info!("dues are applied again"),
+            Err(error) if was_well => tracing::warn!(%error, "dues cannot be applied; trying again"),
             _ => {}
         }
         was_well = outcome.is_ok();
@@ -66,18 +69,18 @@ pub async fn settle_dues(pool: PgPool, book: Book, clock: Clock, every: Duration
     }
 }
 
-/// Settles every account on which something is due by `until`.
+/// Applies every due of every account by `until`.
 ///
 /// # Errors
-/// If the database cannot be read, or one of the accounts could not be settled; all others were.
-pub async fn settle_all(pool: &PgPool, book: &Book, until: Timestamp) -> Result<(), Error> {
+/// If the database cannot be read, or the dues of an account could not be applied; those of all others were.
+pub async fn apply_all_dues(pool: &PgPool, book: &Book, until: Timestamp) -> Result<(), Error> {
     let (mut after, mut failed) = (None, None);
     loop {
         let due = store::accounts::find_due(&mut *pool.acquire().await?, until, after, PAGE).await?;
         after = due.last().map(|(account_id, _, due_at)| (*due_at, *account_id));
         let commands = due
             .into_iter()
-            .map(|(account_id, program_id, _)| book.submit_in_background(SettleAccount { program_id, account_id }));
+            .map(|(account_id, program_id, _)| book.submit_in_background(ApplyDues { program_id, account_id }));
         for outcome in join_all(commands).await {
             // One that fails stays due; it must not keep the others waiting.
             failed = outcome.err().or(failed);

@@ -12,11 +12,11 @@ use super::output::{grouped, print};
 use super::progress::Progress;
 use crate::audit::model::Difference;
 use crate::audit::{Listener, Tally, audit};
+use crate::capabilities::capabilities;
 use crate::database::check_schema;
 use crate::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, connect_options_of_running};
 use crate::ids::AccountId;
-use crate::programs::store::Catalogue;
-use crate::server;
+use crate::programs::Catalogue;
 
 /// What `goldbook audit --help` says after the options.
 const HELP: &str = "\
@@ -81,10 +81,10 @@ pub async fn run(args: AuditArgs) -> Result<(), CliError> {
         }
     };
     check_schema(&database).await.map_err(|error| not_run(with_causes(&error)))?;
-    let house = server::house(&Catalogue::default());
+    let capabilities = capabilities(&Catalogue::default());
     let begun = Instant::now();
     let mut teller = Teller { progress: None, left: args.max_differences, failed: None };
-    let outcome = audit(&database, &house, args.repair, &mut teller).await;
+    let outcome = audit(&database, &capabilities, args.repair, &mut teller).await;
     if let Some(progress) = teller.progress.take() {
         progress.end();
     }

@@ -6,6 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::CliError;
 use crate::database;
 use crate::embedded_postgres::SERVICE_ROLE;
+use crate::server;
 
 const EXAMPLES: &str = "\
 Example:
@@ -30,7 +31,7 @@ pub struct MigrateArgs {
 /// # Errors
 /// If the database cannot be reached or a migration fails.
 pub async fn run(args: MigrateArgs) -> Result<(), CliError> {
-    database::migrate(&args.database_url, &args.service_role).await.map_err(CliError::failed)?;
+    server::migrate(&args.database_url, &args.service_role).await.map_err(CliError::failed)?;
     let version = database::check_schema(&args.database_url).await;
     version.map_err(CliError::failed)?;
     println!("the schema is up to date");

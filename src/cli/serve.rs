@@ -67,8 +67,8 @@ pub struct ServeArgs {
     /// How often accounts that nobody touches are looked through for points that vest or expire, in milliseconds; 0 for
     /// never. Balances and statements do not depend on it: it keeps the ledger's rows up to date. Where history is
     /// imported into a program whose points vest or expire by time, 0 keeps it from coming in between.
-    #[arg(long, env = "GOLDBOOK_SETTLE_MS", value_name = "MS", default_value_t = 1_000)]
-    settle_ms: u64,
+    #[arg(long, env = "GOLDBOOK_DUES_MS", value_name = "MS", default_value_t = 1_000)]
+    dues_ms: u64,
     /// How often the liability of programs is summed up, in seconds; 0 for never. After a sum that took long it rests
     /// for twenty times as long, if that is more.
     #[arg(long, env = "GOLDBOOK_LIABILITY_SECONDS", value_name = "S", default_value_t = 60)]
@@ -165,7 +165,7 @@ async fn prepare_schema(
     service: &PgConnectOptions,
 ) -> Result<(), CliError> {
     if let Some(owner) = owner.filter(|_| !args.no_migrate) {
-        database::migrate(owner, &args.service_role).await.map_err(CliError::failed)?;
+        server::migrate(owner, &args.service_role).await.map_err(CliError::failed)?;
     }
     database::check_schema(service).await.map_err(CliError::failed)
 }
@@ -181,7 +181,7 @@ async fn serve_on(
     let settings = Settings {
         database,
         lanes: args.lanes.into(),
-        settle_every: Some(Duration::from_millis(args.settle_ms)).filter(|every| !every.is_zero()),
+        apply_dues_every: Some(Duration::from_millis(args.dues_ms)).filter(|every| !every.is_zero()),
         sum_up_every: Some(Duration::from_secs(args.liability_seconds)).filter(|every| !every.is_zero()),
         read_connections: args.read_connections,
         clock: Clock::system(),

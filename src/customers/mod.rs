@@ -2,7 +2,8 @@
 
 pub mod grpc;
 pub mod model;
-pub mod store;
+pub mod state;
+mod store;
 
 use std::any::TypeId;
 
@@ -10,15 +11,18 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
 use crate::book::{
-    Account, Actor, Book, Command, CommandKey, Decision, Detail, Entry, EntryReason, Halt, Key, Name, NameUse, Post,
+    Account, Actor, Book, Command, CommandKey, Decision, DecisionError, Detail, Entry, EntryReason, Key, Name, NameUse,
+    NewEntry,
 };
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, CustomerId, IdempotencyKey, ProgramId};
 use crate::paging::PageRequest;
-use crate::programs::store::ProgramShelf;
+use crate::programs::state::ProgramsState;
 use crate::programs::{current_policy, program_not_found};
 use model::{Consent, Dossier, Part, enrol};
-use store::{CustomerRow, CustomerShelf};
+use state::{CustomerRow, CustomersState};
+
+pub use store::{capability, read_customers};
 
 /// The use cases of customers.
 #[derive(Clone)]
@@ -64,7 +68,7 @@ impl Customers {
     pub async fn get_customer(&self, program_id: &ProgramId, customer_id: &CustomerId) -> Result<Customer, Error> {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
-        let row = store::read_customers(&mut connection, &[account_id]).await?.pop();
+        let row = read_customers(&mut connection, &[account_id]).await?.pop();
         let row = row.ok_or_else(|| customer_not_found(customer_id))?;
         let consents = store::read_consents(&mut connection, &[account_id]).await?;
         Ok(Customer { row, consents: consents.into_iter().map(|(_, consent)| consent).collect() })
@@ -92,7 +96,7 @@ impl Customers {
         let mut connection = self.pool.acquire().await?;
         let rows = store::list_customers(&mut connection, program_id, page.after.as_deref(), page.limit()).await?;
         if rows.is_empty() {
-            let exists = crate::programs::store::read_version(&mut connection, program_id, None).await?.is_some();
+            let exists = crate::programs::read_version(&mut connection, program_id, None).await?.is_some();
             if !exists {
                 return Err(program_not_found(program_id).into());
             }
@@ -140,7 +144,7 @@ pub fn require_customer<'a>(
     decision: &Decision<'a>,
     program_id: &ProgramId,
     customer_id: &CustomerId,
-) -> Result<&'a Account, Halt> {
+) -> Result<&'a Account, DecisionError> {
     let account = decision.find(&Name::customer(program_id, customer_id))?;
     Ok(account.ok_or_else(|| customer_not_found(customer_id))?)
 }
@@ -148,13 +152,13 @@ pub fn require_customer<'a>(
 /// Enrols a customer of whom nothing but the name is known yet.
 ///
 /// # Errors
-/// [`Halt`] as [`enrol`].
+/// [`DecisionError`] as [`enrol`].
 pub fn enrol_by_name(
     decision: &mut Decision<'_>,
     policy: &crate::programs::model::ProgramVersion,
     account: &Account,
     customer_id: &CustomerId,
-) -> Result<(), Halt> {
+) -> Result<(), DecisionError> {
     enrol(decision, policy, account)?;
     keep_dossier(decision, account, customer_id, Dossier::default(), Vec::new());
     Ok(())
@@ -177,7 +181,7 @@ fn keep_dossier(
         created_at,
         updated_at: created_at,
     };
-    decision.keep(move |shelf: &mut CustomerShelf| shelf.put(row, consents));
+    decision.keep(move |state: &mut CustomersState| state.put(row, consents));
 }
 
 /// Enrols a customer with a dossier.
@@ -223,13 +227,14 @@ impl Command for CreateCustomer {
         Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
     }
 
-    fn shelves(&self) -> Vec<TypeId> {
-        vec![TypeId::of::<ProgramShelf>()]
+    fn states(&self) -> Vec<TypeId> {
+        vec![TypeId::of::<ProgramsState>()]
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let policy = current_policy(decision, &self.program_id)?;
-        let account = decision.find(&Name::customer(&self.program_id, &self.customer_id))?.ok_or(Halt::OutOfReach)?;
+        let account =
+            decision.find(&Name::customer(&self.program_id, &self.customer_id))?.ok_or(DecisionError::NotLoaded)?;
         if account.head > 0 {
             let message = format!("customer {} exists already", self.customer_id);
             let refusal = Refusal::new(Reason::CustomerAlreadyExists, message);
@@ -268,21 +273,21 @@ impl Command for UpdateCustomer {
         None
     }
 
-    fn shelves(&self) -> Vec<TypeId> {
-        vec![TypeId::of::<ProgramShelf>(), TypeId::of::<CustomerShelf>()]
+    fn states(&self) -> Vec<TypeId> {
+        vec![TypeId::of::<ProgramsState>(), TypeId::of::<CustomersState>()]
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let policy = current_policy(decision, &self.program_id)?;
         let account = require_customer(decision, &self.program_id, &self.customer_id)?;
-        let shelf: &CustomerShelf = decision.shelf()?;
-        let row = shelf.get(account.account_id).ok_or_else(|| customer_not_found(&self.customer_id))?;
+        let state: &CustomersState = decision.state()?;
+        let row = state.get(account.account_id).ok_or_else(|| customer_not_found(&self.customer_id))?;
         if self.revision.is_some_and(|revision| revision != row.revision) {
             let refusal = Refusal::new(Reason::EtagMismatch, "the dossier changed since its etag was read");
             return Err(refusal.with("etag", row.revision).into());
         }
         refuse_future_consents(&self.consents, decision.now())?;
-        let recorded = shelf.consents(account.account_id);
+        let recorded = state.consents(account.account_id);
         let new_consents: Vec<Consent> = if self.parts.contains(&Part::MarketingConsents) {
             self.consents.iter().filter(|consent| !recorded.contains(consent)).cloned().collect()
         } else {
@@ -295,7 +300,7 @@ impl Command for UpdateCustomer {
         }
         changed.revision = row.revision.saturating_add(1);
         changed.updated_at = decision.at().max(row.updated_at);
-        let post = Post {
+        let new_entry = NewEntry {
             detail: Detail::DossierUpdated { revision: changed.revision },
             movement: None,
             actor: Actor::Caller,
@@ -303,8 +308,8 @@ impl Command for UpdateCustomer {
             policy_version: policy.version,
             causes: Vec::new(),
         };
-        decision.post(account.account_id, post)?;
-        decision.keep(move |shelf: &mut CustomerShelf| shelf.put(changed, new_consents));
+        decision.post(account.account_id, new_entry)?;
+        decision.keep(move |state: &mut CustomersState| state.put(changed, new_consents));
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::book::{Account, Actor, Decision, Detail, EntryReason, Halt, Post};
+use crate::book::{Account, Actor, Decision, DecisionError, Detail, EntryReason, NewEntry};
 use crate::clock::PartialDate;
 use crate::ids::{EntryId, TierId};
 use crate::programs::model::ProgramVersion;
@@ -212,17 +212,17 @@ impl Dossier {
 /// Returns the entry that enrolled them and the tier they hold.
 ///
 /// # Errors
-/// [`Halt`] if the account is not locked, or the program has no tiers.
+/// [`DecisionError`] if the account is not locked, or the program has no tiers.
 pub fn enrol(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     account: &Account,
-) -> Result<(EntryId, TierId), Halt> {
+) -> Result<(EntryId, TierId), DecisionError> {
     let first = policy.program.tiers.first();
     let tier_id = first
         .map(|tier| tier.tier_id.clone())
         .ok_or_else(|| crate::book::Defect::new(format!("program {} has no tiers", policy.program.program_id)))?;
-    let post = |detail, actor, causes| Post {
+    let new_entry = |detail, actor, causes| NewEntry {
         detail,
         movement: None,
         actor,
@@ -230,9 +230,9 @@ pub fn enrol(
         policy_version: policy.version,
         causes,
     };
-    let enrolled = decision.post(account.account_id, post(Detail::CustomerEnrolled, Actor::Caller, Vec::new()))?;
+    let enrolled = decision.post(account.account_id, new_entry(Detail::CustomerEnrolled, Actor::Caller, Vec::new()))?;
     let first_tier = Detail::TierChanged { from: None, to: tier_id.clone(), qualifying_spend: 0 };
-    decision.post(account.account_id, post(first_tier, Actor::Rule, vec![enrolled]))?;
+    decision.post(account.account_id, new_entry(first_tier, Actor::Rule, vec![enrolled]))?;
     Ok((enrolled, tier_id))
 }
 

@@ -1,105 +1,67 @@
-//! The SQL of dossiers, and their shelf.
+//! The SQL of dossiers and consents.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use futures_util::future::BoxFuture;
-use jiff::Timestamp;
+use async_trait::async_trait;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::model::{Channel, Consent, Dossier};
-use crate::book::{Defect, Earlier, Entry, Scope, Shelf};
-use crate::database::Traced as _;
+use super::model::{Channel, Consent};
+use super::state::{CustomerRow, CustomersState};
+use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
+use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 
-/// A customer's dossier as stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CustomerRow {
-    /// The account on the ledger.
-    pub account_id: AccountId,
-    /// The program.
-    pub program_id: ProgramId,
-    /// The business's own name of the customer.
-    pub customer_id: CustomerId,
-    /// Who they are.
-    pub dossier: Dossier,
-    /// Counts changes; the etag.
-    pub revision: i64,
-    /// When they were enrolled.
-    pub created_at: Timestamp,
-    /// When the dossier changed last.
-    pub updated_at: Timestamp,
+/// The tables of customers.
+const TABLES: &[Table] = &[
+    Table::source("customers", TableRights::AppendAndChange).with_strays(&[
+        "SELECT n.account_id, 'a name of a customer belongs to an account without that dossier'
+         FROM names n JOIN accounts a ON a.account_id = n.account_id
+         LEFT JOIN customers c ON c.account_id = n.account_id AND c.program_id = n.program_id AND c.customer_id = n.name
+         WHERE n.space = 'customer' AND c.account_id IS NULL",
+        "SELECT c.account_id, 'a dossier of an account that does not exist'
+         FROM customers c LEFT JOIN accounts a ON a.account_id = c.account_id WHERE a.account_id IS NULL",
+        "SELECT c.account_id, 'a dossier whose customer''s name is missing or another''s'
+         FROM customers c
+         LEFT JOIN names n ON n.program_id = c.program_id AND n.space = 'customer' AND n.name = c.customer_id
+         WHERE n.account_id IS DISTINCT FROM c.account_id",
+    ]),
+    Table::source("marketing_consents", TableRights::Append)
+        .with_strays(&["SELECT m.account_id, 'a consent of a customer without a dossier'
+         FROM marketing_consents m LEFT JOIN customers c ON c.account_id = m.account_id WHERE c.account_id IS NULL"]),
+];
+
+/// The room as the book knows it.
+#[must_use]
+pub fn capability() -> Capability {
+    Capability::new(CustomersState::default, CustomersStore, TABLES)
 }
 
-/// Dossiers and consents of a batch: sources of record, which no entry changes.
-#[derive(Default)]
-pub struct CustomerShelf {
-    rows: BTreeMap<AccountId, CustomerRow>,
-    consents: BTreeMap<AccountId, Vec<Consent>>,
-    changed: BTreeSet<AccountId>,
-    new_consents: Vec<(AccountId, i64, Consent)>,
-}
+struct CustomersStore;
 
-impl CustomerShelf {
-    /// A loaded dossier.
-    #[must_use]
-    pub fn get(&self, account_id: AccountId) -> Option<&CustomerRow> {
-        self.rows.get(&account_id)
-    }
-
-    /// The consents recorded for an account, in the order they were recorded.
-    #[must_use]
-    pub fn consents(&self, account_id: AccountId) -> &[Consent] {
-        self.consents.get(&account_id).map_or(&[], Vec::as_slice)
-    }
-
-    /// Puts a new or changed dossier on the shelf, with the consents that this revision adds.
-    pub fn put(&mut self, row: CustomerRow, consents: Vec<Consent>) {
-        let account_id = row.account_id;
-        for consent in consents {
-            self.consents.entry(account_id).or_default().push(consent.clone());
-            self.new_consents.push((account_id, row.revision, consent));
+#[async_trait]
+impl Store for CustomersStore {
+    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
+        if scope.accounts.is_empty() {
+            return Ok(());
         }
-        self.changed.insert(account_id);
-        self.rows.insert(account_id, row);
-    }
-}
-
-impl Shelf for CustomerShelf {
-    fn load<'a>(
-        &'a mut self,
-        connection: &'a mut PgConnection,
-        scope: &'a Scope,
-        _earlier: Earlier<'a>,
-    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            if scope.accounts.is_empty() {
-                return Ok(());
-            }
-            let rows = read_customers(connection, &scope.accounts).await?;
-            self.rows = rows.into_iter().map(|row| (row.account_id, row)).collect();
-            for (account_id, consent) in read_consents(connection, &scope.accounts).await? {
-                self.consents.entry(account_id).or_default().push(consent);
-            }
-            Ok(())
-        })
-    }
-
-    fn apply(&mut self, _entry: &Entry) -> Result<(), Defect> {
+        let state: &mut CustomersState = states.get_mut()?;
+        let rows = read_customers(connection, &scope.accounts).await?;
+        state.rows = rows.into_iter().map(|row| (row.account_id, row)).collect();
+        for (account_id, consent) in read_consents(connection, &scope.accounts).await? {
+            state.consents.entry(account_id).or_default().push(consent);
+        }
         Ok(())
     }
 
-    fn write<'a>(&'a mut self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            if !self.changed.is_empty() {
-                upsert_customers(connection, self.changed.iter().filter_map(|id| self.rows.get(id))).await?;
-            }
-            if !self.new_consents.is_empty() {
-                insert_consents(connection, &self.new_consents).await?;
-            }
-            Ok(())
-        })
+    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let state: &CustomersState = states.get()?;
+        if !state.changed.is_empty() {
+            upsert_customers(connection, state.changed.iter().filter_map(|id| state.rows.get(id))).await?;
+        }
+        if !state.new_consents.is_empty() {
+            insert_consents(connection, &state.new_consents).await?;
+        }
+        Ok(())
     }
 }
 
@@ -114,14 +76,16 @@ struct RawCustomer {
 }
 
 impl TryFrom<RawCustomer> for CustomerRow {
-    type Error = sqlx::Error;
+    type Error = Defect;
 
-    fn try_from(raw: RawCustomer) -> Result<Self, sqlx::Error> {
+    fn try_from(raw: RawCustomer) -> Result<Self, Defect> {
+        let account_id = raw.account_id;
+        let damaged = |what: String| Defect::new(format!("the dossier of account {account_id}: {what}"));
         Ok(Self {
             account_id: AccountId(raw.account_id),
-            program_id: ProgramId::try_from(raw.program_id).map_err(|error| sqlx::Error::Decode(error.into()))?,
-            customer_id: CustomerId::try_from(raw.customer_id).map_err(|error| sqlx::Error::Decode(error.into()))?,
-            dossier: serde_json::from_value(raw.dossier).map_err(|error| sqlx::Error::Decode(error.into()))?,
+            program_id: ProgramId::try_from(raw.program_id).map_err(|error| damaged(error.to_string()))?,
+            customer_id: CustomerId::try_from(raw.customer_id).map_err(|error| damaged(error.to_string()))?,
+            dossier: serde_json::from_value(raw.dossier).map_err(|error| damaged(error.to_string()))?,
             revision: raw.revision,
             created_at: raw.created_at.to_jiff(),
             updated_at: raw.updated_at.to_jiff(),
@@ -136,7 +100,7 @@ impl TryFrom<RawCustomer> for CustomerRow {
 pub async fn read_customers(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<Vec<CustomerRow>, sqlx::Error> {
+) -> Result<Vec<CustomerRow>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = sqlx::query_as!(
         RawCustomer,
@@ -147,7 +111,8 @@ pub async fn read_customers(
     .fetch_all(connection)
     .traced("SELECT customers")
     .await?;
-    rows.into_iter().map(CustomerRow::try_from).collect()
+    let rows: Result<Vec<CustomerRow>, Defect> = rows.into_iter().map(CustomerRow::try_from).collect();
+    Ok(rows?)
 }
 
 /// The consents of accounts, in the order they were recorded.
@@ -157,7 +122,7 @@ pub async fn read_customers(
 pub async fn read_consents(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<Vec<(AccountId, Consent)>, sqlx::Error> {
+) -> Result<Vec<(AccountId, Consent)>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = sqlx::query!(
         "SELECT account_id, channel, granted, source, decided_at FROM marketing_consents
@@ -169,7 +134,9 @@ pub async fn read_consents(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let channel = Channel::from_stored(&row.channel).ok_or_else(|| sqlx::Error::Decode("a channel".into()))?;
+            let channel = Channel::from_stored(&row.channel).ok_or_else(|| {
+                Defect::new(format!("a consent of account {}: unknown channel {:?}", row.account_id, row.channel))
+            })?;
             let decided_at = row.decided_at.to_jiff();
             Ok((AccountId(row.account_id), Consent { channel, granted: row.granted, decided_at, source: row.source }))
         })
@@ -179,14 +146,17 @@ pub async fn read_consents(
 async fn upsert_customers(
     connection: &mut PgConnection,
     rows: impl Iterator<Item = &CustomerRow>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     let (mut accounts, mut programs, mut names, mut dossiers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut revisions, mut created, mut updated) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {
         accounts.push(row.account_id.0);
         programs.push(row.program_id.to_string());
         names.push(row.customer_id.to_string());
-        dossiers.push(serde_json::to_value(&row.dossier).map_err(|error| sqlx::Error::Encode(error.into()))?);
+        dossiers.push(
+            serde_json::to_value(&row.dossier)
+                .map_err(|error| Defect::new(format!("the dossier of account {}: {error}", row.account_id.0)))?,
+        );
         revisions.push(row.revision);
         created.push(row.created_at.to_sqlx());
         updated.push(row.updated_at.to_sqlx());
@@ -214,7 +184,7 @@ async fn upsert_customers(
 async fn insert_consents(
     connection: &mut PgConnection,
     consents: &[(AccountId, i64, Consent)],
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     let accounts: Vec<Uuid> = consents.iter().map(|(account, ..)| account.0).collect();
     let revisions: Vec<i64> = consents.iter().map(|(_, revision, _)| *revision).collect();
     let positions: Vec<i32> = (0..).take(consents.len()).collect();
@@ -248,7 +218,7 @@ pub async fn find_account(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     customer_id: &CustomerId,
-) -> Result<Option<Option<AccountId>>, sqlx::Error> {
+) -> Result<Option<Option<AccountId>>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT n.account_id AS "account_id?" FROM programs p
            LEFT JOIN names n ON n.program_id = p.program_id AND n.space = 'customer' AND n.name = $2
@@ -271,7 +241,7 @@ pub async fn list_customers(
     program_id: &ProgramId,
     after: Option<&str>,
     limit: i64,
-) -> Result<Vec<CustomerRow>, sqlx::Error> {
+) -> Result<Vec<CustomerRow>, StoreError> {
     let rows = sqlx::query_as!(
         RawCustomer,
         "SELECT account_id, program_id, customer_id, dossier, revision, created_at, updated_at
@@ -283,5 +253,6 @@ pub async fn list_customers(
     .fetch_all(connection)
     .traced("SELECT customers")
     .await?;
-    rows.into_iter().map(CustomerRow::try_from).collect()
+    let rows: Result<Vec<CustomerRow>, Defect> = rows.into_iter().map(CustomerRow::try_from).collect();
+    Ok(rows?)
 }

@@ -9,6 +9,8 @@ use super::{ImportBalance, Imported, Imports, Opening};
 use crate::book::Detail;
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, IdempotencyKey, ProgramId, TierId};
+use crate::points::amount::Points;
+use crate::points::grants::opening::{OpeningLot, OpeningVesting};
 use crate::programs::points::grpc::{parse_own_expiry, parse_rule_instant};
 use crate::proto;
 use crate::proto::fields::parse_money;
@@ -16,8 +18,6 @@ use crate::proto::import_balances_request as wire;
 use crate::proto::import_balances_response::Outcome;
 use crate::proto::opening_lot;
 use crate::proto::stream::{answer_each, check_item_id};
-use crate::rewards::model::Points;
-use crate::rewards::opening::{OpeningLot, OpeningVesting};
 use crate::status::to_rpc_status;
 use crate::tiers::model::OpeningTier;
 

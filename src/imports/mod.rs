@@ -7,16 +7,18 @@ use std::any::TypeId;
 
 use futures_util::future::BoxFuture;
 
-use crate::book::{Book, Command, CommandKey, Decision, Detail, Entry, Halt, Key, Name, NameUse, Pocket, Written};
+use crate::book::{
+    Book, Command, CommandKey, Decision, DecisionError, Detail, Entry, Key, Name, NameUse, Pocket, Written,
+};
 use crate::customers::{customer_not_found, enrol_by_name};
 use crate::error::{Error, Reason};
 use crate::ids::{CustomerId, IdempotencyKey, ProgramId};
+use crate::points::grants::opening::OpeningLot;
+use crate::points::state::PointsState;
 use crate::programs::current_policy;
-use crate::programs::store::ProgramShelf;
-use crate::rewards::opening::OpeningLot;
-use crate::rewards::store::RewardShelf;
+use crate::programs::state::ProgramsState;
 use crate::tiers::model::{OpeningTier, take_over};
-use crate::tiers::store::StandingShelf;
+use crate::tiers::state::StandingsState;
 
 /// The use cases of imports.
 #[derive(Clone)]
@@ -114,15 +116,15 @@ impl Command for ImportBalance {
         Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
     }
 
-    fn shelves(&self) -> Vec<TypeId> {
+    fn states(&self) -> Vec<TypeId> {
         let own = match self.opening {
-            Opening::Lot(_) => TypeId::of::<RewardShelf>(),
-            Opening::Tier(_) => TypeId::of::<StandingShelf>(),
+            Opening::Lot(_) => TypeId::of::<PointsState>(),
+            Opening::Tier(_) => TypeId::of::<StandingsState>(),
         };
-        vec![TypeId::of::<ProgramShelf>(), own]
+        vec![TypeId::of::<ProgramsState>(), own]
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let policy = current_policy(decision, &self.program_id)?;
         let account = decision.find(&self.name())?.ok_or_else(|| customer_not_found(&self.customer_id))?;
         let account_id = account.account_id;
@@ -134,10 +136,10 @@ impl Command for ImportBalance {
                 lot.open(decision, &policy, account_id)?;
             }
             Opening::Tier(tier) => {
-                // Who joins in this very command is not on the shelf yet.
-                let standing = decision.shelf::<StandingShelf>()?.get(account_id);
-                let post = take_over(&policy, standing, tier)?;
-                decision.post(account_id, post)?;
+                // Who joins in this very command is not on the state yet.
+                let standing = decision.state::<StandingsState>()?.get(account_id);
+                let new_entry = take_over(&policy, standing, tier)?;
+                decision.post(account_id, new_entry)?;
             }
         }
         Ok(())

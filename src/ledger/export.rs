@@ -15,11 +15,11 @@ use tracing::Instrument as _;
 
 use super::store::{OwnedEntry, Period, begin_snapshot, count_entries, scan_entries};
 use crate::clock::Clock;
-use crate::database::{Traced as _, by_scan, connect_alone};
+use crate::database::{StoreError, Traced as _, by_scan, connect_alone};
 use crate::error::Error;
 use crate::ids::ProgramId;
 use crate::programs::program_not_found;
-use crate::programs::store::read_version;
+use crate::programs::read_version;
 
 /// How many exports run at a time: each scans the ledger, and holds a snapshot, which keeps Postgres from cleaning up.
 const MAX_EXPORTS: usize = 2;
@@ -119,7 +119,7 @@ impl Reading {
         ReceiverStream::new(taken).map(Ok).chain(end).boxed()
     }
 
-    async fn send_all(&mut self, entries: &mpsc::Sender<OwnedEntry>) -> Result<End, sqlx::Error> {
+    async fn send_all(&mut self, entries: &mpsc::Sender<OwnedEntry>) -> Result<End, StoreError> {
         let mut rows = scan_entries(&mut self.connection, &self.program_id, self.period);
         while let Some(entry) = rows.try_next().await? {
             match entries.send_timeout(entry, STALL_LIMIT).await {

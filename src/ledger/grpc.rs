@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::Ledger;
 use super::statement::{Line, words_for};
-use super::store::{EntryFilter, OwnedEntry, Period, SealedEntry};
+use super::store::{EntryFilter, HashedEntry, OwnedEntry, Period};
 use crate::book::grpc::{write_kind, write_lots, write_move};
 use crate::book::{Actor, Balance};
 use crate::error::{Error, Fields};
@@ -165,8 +165,8 @@ fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> Ent
     EntryFilter { kinds, from, until, newest_first: request.newest_first }
 }
 
-fn write_entry(sealed: SealedEntry, customer_id: Option<&CustomerId>) -> Result<proto::Entry, Status> {
-    let (entry, content_hash) = sealed;
+fn write_entry(hashed: HashedEntry, customer_id: Option<&CustomerId>) -> Result<proto::Entry, Status> {
+    let (entry, content_hash) = hashed;
     let detail_json = entry.detail.to_canonical_json();
     let detail_json = detail_json.map_err(|error| Error::Internal(error.to_string()))?;
     let actor = match entry.actor {

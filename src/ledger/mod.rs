@@ -8,33 +8,33 @@ pub mod store;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::book::House;
+use crate::book::Capabilities;
 use crate::clock::Clock;
 use crate::customers::find_account;
-use crate::customers::store::read_customers;
+use crate::customers::read_customers;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
 use crate::programs::program_not_found;
-use crate::programs::store::read_version;
+use crate::programs::read_version;
 pub use export::Export;
 use export::Exports;
-use store::{EntryFilter, OwnedEntry, Period, SealedEntry};
+use store::{EntryFilter, HashedEntry, OwnedEntry, Period};
 
 /// The use cases of the ledger.
 #[derive(Clone)]
 pub struct Ledger {
     pool: PgPool,
     clock: Clock,
-    house: House,
+    capabilities: Capabilities,
     exports: Exports,
 }
 
 impl Ledger {
     /// The ledger read from `pool`; exports make connections of their own to `database`.
     #[must_use]
-    pub fn new(pool: PgPool, database: &PgConnectOptions, clock: Clock, house: House) -> Self {
-        Self { pool, clock: clock.clone(), house, exports: Exports::new(database, clock) }
+    pub fn new(pool: PgPool, database: &PgConnectOptions, clock: Clock, capabilities: Capabilities) -> Self {
+        Self { pool, clock: clock.clone(), capabilities, exports: Exports::new(database, clock) }
     }
 
     /// A page of a customer's entries, in the order of the account.
@@ -47,7 +47,7 @@ impl Ledger {
         customer_id: &CustomerId,
         filter: &EntryFilter,
         page: &PageRequest,
-    ) -> Result<(Vec<SealedEntry>, String), Error> {
+    ) -> Result<(Vec<HashedEntry>, String), Error> {
         let after = page.after_number()?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;

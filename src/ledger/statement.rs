@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Ledger;
 use super::store::statement::{Flow, Stretch, list_moves, read_activity_ids, read_notes, stretch_of, sum_flows};
-use crate::book::{Balance, Depth, Detail, Entry, EntryReason, Movement, Pocket, begin_snapshot, settle_in_memory};
+use crate::book::{Balance, Depth, Detail, Entry, EntryReason, Movement, Pocket, apply_dues_in_memory, begin_snapshot};
 use crate::clock::refuse_future_in;
 use crate::customers::{customer_not_found, find_account};
 use crate::error::{Error, Reason, Refusal};
@@ -63,7 +63,7 @@ impl Ledger {
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let mut snapshot = begin_snapshot(&mut connection).await?;
         let (accounts, _, due) =
-            settle_in_memory(&mut snapshot, &[account_id], now, Depth::Due, (self.house)()).await?;
+            apply_dues_in_memory(&mut snapshot, &[account_id], now, Depth::Due, &self.capabilities).await?;
         accounts.first().ok_or_else(|| customer_not_found(customer_id))?;
         let is_in = |entry: &&Entry| {
             from.is_none_or(|from| entry.effective_at >= from) && until.is_none_or(|until| entry.effective_at < until)

@@ -1,5 +1,6 @@
 //! The SQL that reads the ledger.
 
+use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 pub mod statement;
 
@@ -9,7 +10,8 @@ use sqlx::PgConnection;
 
 use crate::book::Entry;
 use crate::book::store::EntryRow;
-use crate::database::Traced as _;
+use crate::database::{StoreError, Traced as _};
+use crate::error::Defect;
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 
 /// Which of an account's entries to list.
@@ -26,9 +28,9 @@ pub struct EntryFilter {
 }
 
 /// An entry with the hash that was stored with it.
-pub type SealedEntry = (Entry, Vec<u8>);
+pub type HashedEntry = (Entry, Vec<u8>);
 /// An entry and the customer it belongs to: none for the program's own account, or one who was forgotten.
-pub type OwnedEntry = (SealedEntry, Option<CustomerId>);
+pub type OwnedEntry = (HashedEntry, Option<CustomerId>);
 
 /// A period of time, half open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub async fn list_entries(
     filter: &EntryFilter,
     after: Option<i64>,
     limit: i64,
-) -> Result<Vec<SealedEntry>, sqlx::Error> {
+) -> Result<Vec<HashedEntry>, StoreError> {
     let rows = if filter.newest_first {
         sqlx::query_as!(
             EntryRow,
@@ -91,7 +93,8 @@ pub async fn list_entries(
         .traced("SELECT ledger_entries")
         .await?
     };
-    rows.into_iter().map(seal).collect()
+    let entries: Result<Vec<HashedEntry>, Defect> = rows.into_iter().map(with_hash).collect();
+    Ok(entries?)
 }
 
 /// One entry of a program.
@@ -102,7 +105,7 @@ pub async fn read_entry(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     entry_id: EntryId,
-) -> Result<Option<SealedEntry>, sqlx::Error> {
+) -> Result<Option<HashedEntry>, StoreError> {
     let row = sqlx::query_as!(
         EntryRow,
         "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
@@ -115,7 +118,7 @@ pub async fn read_entry(
     .fetch_optional(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    row.map(seal).transpose()
+    Ok(row.map(with_hash).transpose()?)
 }
 
 /// Begins a transaction in which all statements see the same snapshot, the first one's. It ends with its connection.
@@ -156,7 +159,7 @@ pub fn scan_entries<'a>(
     connection: &'a mut PgConnection,
     program_id: &ProgramId,
     period: Period,
-) -> BoxStream<'a, Result<OwnedEntry, sqlx::Error>> {
+) -> BoxStream<'a, Result<OwnedEntry, StoreError>> {
     let rows = sqlx::query!(
         r#"SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
                   fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at,
@@ -171,9 +174,10 @@ pub fn scan_entries<'a>(
         period.from.map(|instant| instant.to_sqlx()) as _,
         period.until.map(|instant| instant.to_sqlx()) as _,
     );
-    let rows = rows.try_map(|row| {
+    let rows = rows.map(|row| {
         let customer_id = row.customer_id.map(CustomerId::try_from).transpose();
-        let customer_id = customer_id.map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let customer_id =
+            customer_id.map_err(|error| Defect::new(format!("the customer id of account {}: {error}", row.account_id)));
         let entry = EntryRow {
             account_id: row.account_id,
             account_seq: row.account_seq,
@@ -194,12 +198,12 @@ pub fn scan_entries<'a>(
             recorded_at: row.recorded_at,
             content_hash: row.content_hash,
         };
-        Ok((seal(entry)?, customer_id))
+        Ok((with_hash(entry)?, customer_id?))
     });
-    rows.fetch(connection)
+    rows.fetch(connection).map(|row| row?.map_err(|defect: Defect| StoreError::from(defect))).boxed()
 }
 
-fn seal(mut row: EntryRow) -> Result<SealedEntry, sqlx::Error> {
+fn with_hash(mut row: EntryRow) -> Result<HashedEntry, Defect> {
     let content_hash = std::mem::take(&mut row.content_hash);
     Ok((Entry::try_from(row)?, content_hash))
 }

@@ -18,8 +18,10 @@ use crate::error::{Error, Reason, Refusal};
 use crate::ids::ProgramId;
 use crate::programs::model::ProgramVersion;
 use crate::programs::program_not_found;
-use crate::programs::store::{read_version, read_version_number_at};
+use crate::programs::{read_version, read_version_number_at};
 use model::Summary;
+
+pub use store::TABLES;
 
 /// The use cases of liability.
 #[derive(Clone)]

@@ -6,8 +6,17 @@ use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::model::{Summary, Sums};
-use crate::database::Traced as _;
+use crate::book::{Defect, Table, TableRights, TableRole};
+use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, ProgramId};
+
+/// The tables of liability.
+pub const TABLES: &[Table] = &[Table {
+    name: "liability_summaries",
+    role: TableRole::Report,
+    rights: TableRights::AppendAndRemove,
+    strays: &[],
+}];
 
 /// How long the writers of all accounts may keep a summary waiting, and how long those behind it wait with it.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
@@ -26,10 +35,10 @@ pub(super) async fn take_snapshot(connection: &mut PgConnection) -> Result<(), s
     Ok(())
 }
 
-fn parse(number: Option<String>) -> Result<i128, sqlx::Error> {
-    number.map_or(Ok(0), |number| {
-        number.parse().map_err(|error: std::num::ParseIntError| sqlx::Error::Decode(error.into()))
-    })
+/// A sum that Postgres tells as text, since it may pass what a `bigint` counts.
+fn parse(sum: Option<String>) -> Result<i128, Defect> {
+    let Some(sum) = sum else { return Ok(0) };
+    sum.parse().map_err(|error| Defect::new(format!("the sum {sum:?} of liability: {error}")))
 }
 
 /// Sums up a program's customers on whose accounts nothing is due by an instant.
@@ -37,7 +46,7 @@ pub(super) async fn sum_accounts(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     at: Timestamp,
-) -> Result<Sums, sqlx::Error> {
+) -> Result<Sums, StoreError> {
     let row = sqlx::query!(
         "SELECT sum(issued)::text AS issued, sum(owed)::text AS owed, sum(pending)::text AS pending,
                 sum(available)::text AS available, sum(held)::text AS held, sum(redeemed)::text AS redeemed,
@@ -68,7 +77,7 @@ pub(super) async fn sum_expiring(
     program_id: &ProgramId,
     at: Timestamp,
     horizons: [Timestamp; 3],
-) -> Result<[i128; 3], sqlx::Error> {
+) -> Result<[i128; 3], StoreError> {
     let [first, second, third] = horizons.map(|horizon| horizon.to_sqlx());
     let row = sqlx::query!(
         "SELECT sum(points) FILTER (WHERE expires_at <= $3)::text AS first,
@@ -122,13 +131,16 @@ pub(super) async fn list_due(
 }
 
 /// Every program there is.
-pub(super) async fn list_programs(connection: &mut PgConnection) -> Result<Vec<ProgramId>, sqlx::Error> {
+pub(super) async fn list_programs(connection: &mut PgConnection) -> Result<Vec<ProgramId>, StoreError> {
     let rows = sqlx::query_scalar!("SELECT program_id FROM programs ORDER BY program_id")
         .fetch_all(connection)
         .traced("SELECT programs")
         .await?;
     rows.into_iter()
-        .map(|program_id| ProgramId::try_from(program_id).map_err(|error| sqlx::Error::Decode(error.into())))
+        .map(|program_id| {
+            let described = format!("the program id {program_id:?}");
+            ProgramId::try_from(program_id).map_err(|error| Defect::new(format!("{described}: {error}")).into())
+        })
         .collect()
 }
 
@@ -199,7 +211,7 @@ pub(super) async fn read_summary(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     as_of: Timestamp,
-) -> Result<Option<Summary>, sqlx::Error> {
+) -> Result<Option<Summary>, StoreError> {
     let row = sqlx::query!(
         "SELECT taken_at, issued::text, owed::text, pending::text, available::text, held::text, redeemed::text,
                 expired::text, cancelled::text, expiring_30::text, expiring_90::text, expiring_365::text

@@ -10,15 +10,15 @@ use tracing::Instrument as _;
 
 use super::model::{Summary, horizons_of};
 use super::store;
-use crate::book::{Depth, House, begin_snapshot, settle_in_memory};
+use crate::book::{Capabilities, Defect, Depth, apply_dues_in_memory, begin_snapshot};
 use crate::clock::Clock;
-use crate::database::connect_alone;
+use crate::database::{StoreError, connect_alone};
 use crate::ids::ProgramId;
+use crate::points::state::PointsState;
 use crate::programs::model::Program;
-use crate::programs::store::read_version;
-use crate::rewards::store::RewardShelf;
+use crate::programs::read_version;
 
-/// How many accounts with something due are settled in memory at a time.
+/// How many accounts with something due have their dues applied in memory at a time.
 const PAGE: i64 = 256;
 /// How much longer than the last summary took the next one is waited for, so that a large database is not busy with
 /// them.
@@ -27,12 +27,18 @@ const PATIENCE: u32 = 20;
 const KEPT_WHOLE: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
 
 /// Makes summaries again and again, until it is dropped. Of several services on one database, one makes them at a time.
-pub async fn keep_summing_up(database: PgConnectOptions, pool: PgPool, house: House, clock: Clock, every: Duration) {
+pub async fn keep_summing_up(
+    database: PgConnectOptions,
+    pool: PgPool,
+    capabilities: Capabilities,
+    clock: Clock,
+    every: Duration,
+) {
     let mut was_well = true;
     loop {
         let begun = Instant::now();
         let span = tracing::info_span!(parent: None, "liability.sum_up");
-        let outcome = sum_up_if_old(&database, &pool, &house, &clock, every).instrument(span).await;
+        let outcome = sum_up_if_old(&database, &pool, &capabilities, &clock, every).instrument(span).await;
         match &outcome {
             Ok(()) if !was_well => tracing::info!("liability is summed up again"),
             Err(error) if was_well => tracing::warn!(%error, "liability cannot be summed up; trying on"),
@@ -46,17 +52,17 @@ pub async fn keep_summing_up(database: PgConnectOptions, pool: PgPool, house: Ho
 async fn sum_up_if_old(
     database: &PgConnectOptions,
     pool: &PgPool,
-    house: &House,
+    capabilities: &Capabilities,
     clock: &Clock,
     every: Duration,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     let last = store::last_taken_at(&mut *pool.acquire().await?).await?;
     let age = last.map(|last| clock.now().duration_since(last));
     let half = jiff::SignedDuration::try_from(every / 2).unwrap_or_default();
     if age.is_some_and(|age| age >= jiff::SignedDuration::ZERO && age < half) {
         return Ok(());
     }
-    sum_up(database, house, clock).await.map(|_| ())
+    sum_up(database, capabilities, clock).await.map(|_| ())
 }
 
 /// Sums up every program as of now, and says what instant that is.
@@ -67,7 +73,11 @@ async fn sum_up_if_old(
 ///
 /// # Errors
 /// If the database cannot be read, or writers do not pause for long.
-pub async fn sum_up(database: &PgConnectOptions, house: &House, clock: &Clock) -> Result<Timestamp, sqlx::Error> {
+pub async fn sum_up(
+    database: &PgConnectOptions,
+    capabilities: &Capabilities,
+    clock: &Clock,
+) -> Result<Timestamp, StoreError> {
     let (mut gate, mut reader) = (connect_alone(database).await?, connect_alone(database).await?);
     let mut snapshot = begin_snapshot(&mut reader).await?;
     let locked = store::lock_all_accounts(&mut gate).await?;
@@ -76,8 +86,10 @@ pub async fn sum_up(database: &PgConnectOptions, house: &House, clock: &Clock) -
     locked.rollback().await?;
     let mut summaries = Vec::new();
     for program_id in store::list_programs(&mut snapshot).await? {
-        let version = read_version(&mut snapshot, &program_id, None).await?.ok_or(sqlx::Error::RowNotFound)?;
-        let summary = sum_program(&mut snapshot, &program_id, &version.program, at, house).await?;
+        let version = read_version(&mut snapshot, &program_id, None)
+            .await?
+            .ok_or_else(|| Defect::new(format!("program {program_id} has no version in force")))?;
+        let summary = sum_program(&mut snapshot, &program_id, &version.program, at, capabilities).await?;
         summaries.push((program_id, version.program.time_zone.to_string(), summary));
     }
     snapshot.commit().await?;
@@ -95,8 +107,8 @@ async fn sum_program(
     program_id: &ProgramId,
     program: &Program,
     at: Timestamp,
-    house: &House,
-) -> Result<Summary, sqlx::Error> {
+    capabilities: &Capabilities,
+) -> Result<Summary, StoreError> {
     let horizons = horizons_of(program, at);
     let mut sums = store::sum_accounts(snapshot, program_id, at).await?;
     let mut expiring = store::sum_expiring(snapshot, program_id, at, horizons).await?;
@@ -105,13 +117,13 @@ async fn sum_program(
         let due = store::list_due(snapshot, program_id, at, after, PAGE).await?;
         let Some(last) = due.last() else { break };
         after = *last;
-        let (accounts, shelves, _) = settle_in_memory(snapshot, &due, at, Depth::Whole, house()).await?;
-        let shelf: &RewardShelf = shelves.get().map_err(|defect| sqlx::Error::Decode(Box::new(defect)))?;
+        let (accounts, states, _) = apply_dues_in_memory(snapshot, &due, at, Depth::Whole, capabilities).await?;
+        let state: &PointsState = states.get()?;
         for account in accounts {
             sums += account.balance;
-            for (_, lot) in shelf.lots().lots_of(account.account_id) {
+            for (_, lot) in state.lots().lots_of(account.account_id) {
                 let points = i128::from(lot.available) + i128::from(lot.held);
-                let expiry = shelf.lots().expiry_of(account.account_id, lot);
+                let expiry = state.lots().expiry_of(account.account_id, lot);
                 for (slot, horizon) in expiring.iter_mut().zip(horizons) {
                     if points > 0 && expiry.is_some_and(|expiry| expiry <= horizon) {
                         *slot += points;

@@ -3,7 +3,8 @@
 pub mod grpc;
 pub mod model;
 pub mod points;
-pub mod store;
+pub mod state;
+mod store;
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -11,13 +12,17 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-use crate::book::{Actor, Book, Command, CommandKey, Decision, Detail, EntryReason, Halt, Name, NameUse, Post};
+use crate::book::{
+    Actor, Book, Command, CommandKey, Decision, DecisionError, Detail, EntryReason, Name, NameUse, NewEntry,
+};
 use crate::clock::Clock;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::ProgramId;
 use crate::paging::PageRequest;
 use model::{Program, ProgramVersion};
-use store::{Current, ProgramShelf};
+use state::{Current, ProgramsState};
+
+pub use store::{Catalogue, capability, read_version, read_version_number_at};
 
 /// The use cases of programs.
 #[derive(Clone)]
@@ -57,10 +62,10 @@ impl Programs {
             Detail::ProgramApplied { version } => Some(version),
             _ => None,
         });
-        let version = store::read_version(&mut connection, &program_id, decided).await?;
+        let version = read_version(&mut connection, &program_id, decided).await?;
         let version = version.ok_or_else(|| program_not_found(&program_id))?;
         let previous = match decided {
-            Some(number) if number > 1 => store::read_version(&mut connection, &program_id, Some(number - 1)).await?,
+            Some(number) if number > 1 => read_version(&mut connection, &program_id, Some(number - 1)).await?,
             _ => None,
         };
         Ok(Applied { version, changed: decided.is_some(), previous })
@@ -72,7 +77,7 @@ impl Programs {
     /// As [`apply_program`](Self::apply_program).
     pub async fn try_program(&self, program: Program) -> Result<Applied, Error> {
         let mut connection = self.pool.acquire().await?;
-        let current = store::read_version(&mut connection, &program.program_id, None).await?;
+        let current = read_version(&mut connection, &program.program_id, None).await?;
         if let Some(current) = &current {
             check_immutable(&current.program, &program)?;
             if current.program == program {
@@ -90,7 +95,7 @@ impl Programs {
     /// If there is none.
     pub async fn get_program(&self, program_id: &ProgramId, version: Option<i32>) -> Result<ProgramVersion, Error> {
         let mut connection = self.pool.acquire().await?;
-        let found = store::read_version(&mut connection, program_id, version).await?;
+        let found = read_version(&mut connection, program_id, version).await?;
         found.ok_or_else(|| program_not_found(program_id).into())
     }
 
@@ -115,8 +120,8 @@ pub fn program_not_found(program_id: &ProgramId) -> Refusal {
 ///
 /// # Errors
 /// A refusal if the program does not exist.
-pub fn current_policy(decision: &Decision<'_>, program_id: &ProgramId) -> Result<Arc<ProgramVersion>, Halt> {
-    let current = decision.shelf::<ProgramShelf>()?.current(program_id);
+pub fn current_policy(decision: &Decision<'_>, program_id: &ProgramId) -> Result<Arc<ProgramVersion>, DecisionError> {
+    let current = decision.state::<ProgramsState>()?.current(program_id);
     Ok(current.ok_or_else(|| program_not_found(program_id))?.policy.clone())
 }
 
@@ -155,13 +160,13 @@ impl Command for ApplyProgram {
         None
     }
 
-    fn shelves(&self) -> Vec<TypeId> {
-        vec![TypeId::of::<ProgramShelf>()]
+    fn states(&self) -> Vec<TypeId> {
+        vec![TypeId::of::<ProgramsState>()]
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
-        let account = decision.find(&Name::program(&self.program.program_id))?.ok_or(Halt::OutOfReach)?;
-        let current = decision.shelf::<ProgramShelf>()?.current(&self.program.program_id);
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
+        let account = decision.find(&Name::program(&self.program.program_id))?.ok_or(DecisionError::NotLoaded)?;
+        let current = decision.state::<ProgramsState>()?.current(&self.program.program_id);
         let version = match current {
             Some(Current { policy, .. }) if policy.program == self.program => return Ok(()),
             Some(Current { policy, .. }) => {
@@ -171,7 +176,7 @@ impl Command for ApplyProgram {
             None => 1,
         };
         let account_id = account.account_id;
-        let post = Post {
+        let new_entry = NewEntry {
             detail: Detail::ProgramApplied { version },
             movement: None,
             actor: Actor::Caller,
@@ -179,10 +184,10 @@ impl Command for ApplyProgram {
             policy_version: version,
             causes: Vec::new(),
         };
-        decision.post(account_id, post)?;
+        decision.post(account_id, new_entry)?;
         let applied_at = account.time_at(decision.at());
         let version = ProgramVersion { program: self.program.clone(), version, applied_at };
-        decision.keep(move |shelf: &mut ProgramShelf| shelf.add_version(account_id, version));
+        decision.keep(move |state: &mut ProgramsState| state.add_version(account_id, version));
         Ok(())
     }
 }

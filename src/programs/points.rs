@@ -308,6 +308,15 @@ fn midnight(day: Date, time_zone: &TimeZone) -> Option<Timestamp> {
 }
 
 impl Expiry {
+    /// The instant that was given, where it is given as one.
+    #[must_use]
+    pub const fn given_instant(&self) -> Option<Timestamp> {
+        match self {
+            Self::At(instant) => Some(*instant),
+            Self::Never | Self::After { .. } | Self::Sliding(_) => None,
+        }
+    }
+
     /// When points expire that vest at an instant; for sliding expiry, if nothing moves it.
     #[must_use]
     pub fn of(&self, vested_at: Timestamp, time_zone: &TimeZone) -> Option<Timestamp> {

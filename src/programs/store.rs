@@ -1,17 +1,18 @@
-//! The SQL of programs, and the shelf that gives commands the version in force.
+//! The SQL of programs, and the catalogue of the versions that were read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::model::{Program, ProgramVersion};
-use crate::book::{Cell, Defect, Depth, Detail, Earlier, Entry, Projection, Row, Scope, Shelf};
-use crate::database::Traced as _;
+use super::state::{Current, ProgramRow, ProgramsState};
+use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table, TableRights};
+use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, ProgramId};
 
 /// Every version that was ever read. Versions never change, so they are never read twice.
@@ -35,7 +36,7 @@ impl Catalogue {
         &self,
         connection: &mut PgConnection,
         keys: &[(ProgramId, i32)],
-    ) -> Result<Vec<Arc<ProgramVersion>>, sqlx::Error> {
+    ) -> Result<Vec<Arc<ProgramVersion>>, StoreError> {
         let missing: Vec<&(ProgramId, i32)> = keys.iter().filter(|key| self.get(key).is_none()).collect();
         if !missing.is_empty() {
             let read = read_versions(connection, &missing).await?;
@@ -48,145 +49,68 @@ impl Catalogue {
     }
 }
 
-/// The version of a program that is in force.
-#[derive(Clone, Debug)]
-pub struct Current {
-    /// The program's own account.
-    pub account_id: AccountId,
-    /// The version.
-    pub policy: Arc<ProgramVersion>,
+/// The tables of programs.
+pub(super) const TABLES: &[Table] = &[
+    Table::projection("programs", "'program'").with_strays(&[
+        "SELECT n.account_id, 'a name of a program belongs to an account that is not the program''s'
+         FROM names n JOIN accounts a ON a.account_id = n.account_id
+         LEFT JOIN programs p ON p.account_id = n.account_id AND p.program_id = n.program_id
+         WHERE n.space = 'program' AND p.account_id IS NULL",
+    ]),
+    Table::source("program_versions", TableRights::Append),
+];
+
+/// The room as the book knows it. What was read of versions is remembered in `catalogue`.
+#[must_use]
+pub fn capability(catalogue: Catalogue) -> Capability {
+    Capability::new(ProgramsState::default, ProgramsStore { catalogue }, TABLES)
 }
 
-#[derive(Clone, Debug)]
-struct ProgramRow {
-    account_id: AccountId,
-    program_id: ProgramId,
-    version: i32,
-    applied_at: Timestamp,
-}
-
-/// Gives commands the program version in force, and writes new ones.
-#[derive(Default)]
-pub struct ProgramShelf {
+struct ProgramsStore {
     catalogue: Catalogue,
-    current: BTreeMap<ProgramId, Current>,
-    /// What is stored, where everything is read.
-    stored: BTreeMap<AccountId, ProgramRow>,
-    changed: BTreeMap<AccountId, ProgramRow>,
-    new_versions: Vec<ProgramVersion>,
 }
 
-impl ProgramShelf {
-    /// An empty shelf that remembers what was read in `catalogue`.
-    #[must_use]
-    pub fn new(catalogue: Catalogue) -> Self {
-        Self { catalogue, ..Self::default() }
-    }
-
-    /// The version in force, if the program exists.
-    #[must_use]
-    pub fn current(&self, program_id: &ProgramId) -> Option<&Current> {
-        self.current.get(program_id)
-    }
-
-    /// Adds a version; the entry that goes with it puts it in force.
-    pub fn add_version(&mut self, account_id: AccountId, version: ProgramVersion) {
-        let program_id = version.program.program_id.clone();
-        self.current.insert(program_id, Current { account_id, policy: Arc::new(version.clone()) });
-        self.new_versions.push(version);
-    }
-}
-
-impl Shelf for ProgramShelf {
-    fn load<'a>(
-        &'a mut self,
-        connection: &'a mut PgConnection,
-        scope: &'a Scope,
-        _earlier: Earlier<'a>,
-    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            if scope.depth == Depth::Whole {
-                self.stored = read_programs(connection, &scope.accounts).await?;
-            }
-            if scope.programs.is_empty() {
-                return Ok(());
-            }
-            let programs = read_current(connection, &scope.programs).await?;
-            let keys: Vec<_> = programs.iter().map(|(program_id, _, version)| (program_id.clone(), *version)).collect();
-            let versions = self.catalogue.read(connection, &keys).await?;
-            if versions.len() != programs.len() {
-                return Err(sqlx::Error::Decode("a program's version in force is missing".into()));
-            }
-            for ((program_id, account_id, _), policy) in programs.into_iter().zip(versions) {
-                self.current.insert(program_id, Current { account_id, policy });
-            }
-            Ok(())
-        })
-    }
-
-    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
-        if let Detail::ProgramApplied { version } = entry.detail {
-            let row = ProgramRow {
-                account_id: entry.id.account_id,
-                program_id: entry.program_id.clone(),
-                version,
-                applied_at: entry.effective_at,
-            };
-            self.changed.insert(entry.id.account_id, row);
+#[async_trait]
+impl Store for ProgramsStore {
+    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let state: &mut ProgramsState = states.get_mut()?;
+        if scope.depth == Depth::Whole {
+            state.stored = read_programs(connection, &scope.accounts).await?;
+        }
+        if scope.programs.is_empty() {
+            return Ok(());
+        }
+        let programs = read_current(connection, &scope.programs).await?;
+        let keys: Vec<_> = programs.iter().map(|(program_id, _, version)| (program_id.clone(), *version)).collect();
+        let versions = self.catalogue.read(connection, &keys).await?;
+        if versions.len() != programs.len() {
+            let missing = keys.iter().filter(|key| self.catalogue.get(key).is_none());
+            let missing: Vec<String> =
+                missing.map(|(program_id, version)| format!("{version} of {program_id}")).collect();
+            return Err(Defect::new(format!("the version in force is missing: {}", missing.join(", "))).into());
+        }
+        for ((program_id, account_id, _), policy) in programs.into_iter().zip(versions) {
+            state.current.insert(program_id, Current { account_id, policy });
         }
         Ok(())
     }
 
-    fn write<'a>(&'a mut self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            if !self.new_versions.is_empty() {
-                insert_versions(connection, &self.new_versions).await?;
-            }
-            if !self.changed.is_empty() {
-                upsert_programs(connection, self.changed.values()).await?;
-            }
-            Ok(())
-        })
-    }
-
-    fn projection(&self) -> Option<&dyn Projection> {
-        Some(self)
-    }
-}
-
-impl Projection for ProgramShelf {
-    fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
-        let row = self.changed.get(&account_id).or_else(|| self.stored.get(&account_id));
-        Box::new(row.into_iter().map(|row| Row {
-            noun: "program",
-            key: Cell::Absent,
-            columns: vec![
-                ("program_id", Cell::word(row.program_id.as_str())),
-                ("version", row.version.into()),
-                ("applied_at", row.applied_at.into()),
-            ],
-        }))
-    }
-
-    fn delete<'a>(
-        &'a self,
-        connection: &'a mut PgConnection,
-        account_id: AccountId,
-    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            sqlx::query!("DELETE FROM programs WHERE account_id = $1", account_id.0)
-                .execute(connection)
-                .traced("DELETE programs")
-                .await
-                .map(drop)
-        })
+    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let state: &ProgramsState = states.get()?;
+        if !state.new_versions.is_empty() {
+            insert_versions(connection, &state.new_versions).await?;
+        }
+        if !state.changed.is_empty() {
+            upsert_programs(connection, state.changed.values()).await?;
+        }
+        Ok(())
     }
 }
 
 async fn read_programs(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<BTreeMap<AccountId, ProgramRow>, sqlx::Error> {
+) -> Result<BTreeMap<AccountId, ProgramRow>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = sqlx::query!(
         "SELECT account_id, program_id, version, applied_at FROM programs WHERE account_id = ANY($1)",
@@ -208,7 +132,7 @@ async fn read_programs(
 async fn read_current(
     connection: &mut PgConnection,
     programs: &[ProgramId],
-) -> Result<Vec<(ProgramId, AccountId, i32)>, sqlx::Error> {
+) -> Result<Vec<(ProgramId, AccountId, i32)>, StoreError> {
     let names: Vec<String> = programs.iter().map(ToString::to_string).collect();
     let rows = sqlx::query!(
         "SELECT program_id, account_id, version FROM programs WHERE program_id = ANY($1) ORDER BY program_id",
@@ -225,7 +149,7 @@ async fn read_current(
 async fn read_versions(
     connection: &mut PgConnection,
     keys: &[&(ProgramId, i32)],
-) -> Result<Vec<ProgramVersion>, sqlx::Error> {
+) -> Result<Vec<ProgramVersion>, StoreError> {
     let names: Vec<String> = keys.iter().map(|(program_id, _)| program_id.to_string()).collect();
     let versions: Vec<i32> = keys.iter().map(|(_, version)| *version).collect();
     let rows = sqlx::query!(
@@ -241,11 +165,12 @@ async fn read_versions(
     rows.into_iter().map(|row| parse_version(row.document, row.version, row.applied_at)).collect()
 }
 
-async fn insert_versions(connection: &mut PgConnection, versions: &[ProgramVersion]) -> Result<(), sqlx::Error> {
+async fn insert_versions(connection: &mut PgConnection, versions: &[ProgramVersion]) -> Result<(), StoreError> {
     let names: Vec<String> = versions.iter().map(|version| version.program.program_id.to_string()).collect();
     let numbers: Vec<i32> = versions.iter().map(|version| version.version).collect();
     let documents: Result<Vec<_>, _> = versions.iter().map(|version| serde_json::to_value(&version.program)).collect();
-    let documents = documents.map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    let documents = documents
+        .map_err(|error| Defect::new(format!("the documents of {names:?} cannot be written down: {error}")))?;
     let applied: Vec<_> = versions.iter().map(|version| version.applied_at.to_sqlx()).collect();
     sqlx::query!(
         "INSERT INTO program_versions (program_id, version, document, applied_at)
@@ -264,7 +189,7 @@ async fn insert_versions(connection: &mut PgConnection, versions: &[ProgramVersi
 async fn upsert_programs(
     connection: &mut PgConnection,
     programs: impl Iterator<Item = &ProgramRow>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     let (mut accounts, mut names, mut versions, mut applied) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for program in programs {
         accounts.push(program.account_id.0);
@@ -295,7 +220,7 @@ pub async fn read_version(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     version: Option<i32>,
-) -> Result<Option<ProgramVersion>, sqlx::Error> {
+) -> Result<Option<ProgramVersion>, StoreError> {
     let row = sqlx::query!(
         "SELECT v.document, v.version, v.applied_at FROM programs p
          JOIN program_versions v ON v.program_id = p.program_id AND v.version = coalesce($2, p.version)
@@ -317,7 +242,7 @@ pub async fn read_version_number_at(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     at: Timestamp,
-) -> Result<Option<i32>, sqlx::Error> {
+) -> Result<Option<i32>, StoreError> {
     sqlx::query_scalar!(
         "SELECT coalesce(max(version) FILTER (WHERE applied_at <= $2), min(version)) FROM program_versions
          WHERE program_id = $1",
@@ -327,6 +252,7 @@ pub async fn read_version_number_at(
     .fetch_one(connection)
     .traced("SELECT program_versions")
     .await
+    .map_err(StoreError::from)
 }
 
 /// The versions in force, by program.
@@ -337,7 +263,7 @@ pub async fn list_versions(
     connection: &mut PgConnection,
     after: Option<&str>,
     limit: i64,
-) -> Result<Vec<ProgramVersion>, sqlx::Error> {
+) -> Result<Vec<ProgramVersion>, StoreError> {
     let rows = sqlx::query!(
         "SELECT v.document, v.version, v.applied_at FROM programs p
          JOIN program_versions v ON v.program_id = p.program_id AND v.version = p.version
@@ -355,11 +281,13 @@ fn parse_version(
     document: serde_json::Value,
     version: i32,
     applied_at: jiff_sqlx::Timestamp,
-) -> Result<ProgramVersion, sqlx::Error> {
-    let program: Program = serde_json::from_value(document).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+) -> Result<ProgramVersion, StoreError> {
+    let program: Program = serde_json::from_value(document)
+        .map_err(|error| Defect::new(format!("version {version} of a program: {error}")))?;
     Ok(ProgramVersion { program, version, applied_at: applied_at.to_jiff() })
 }
 
-fn parse_program_id(text: String) -> Result<ProgramId, sqlx::Error> {
-    ProgramId::try_from(text).map_err(|error| sqlx::Error::Decode(error.into()))
+fn parse_program_id(text: String) -> Result<ProgramId, StoreError> {
+    let described = format!("the program id {text:?}");
+    ProgramId::try_from(text).map_err(|error| Defect::new(format!("{described}: {error}")).into())
 }

@@ -2,18 +2,21 @@
 
 use std::any::TypeId;
 
-use crate::book::{Actor, Command, CommandKey, Decision, Defect, Detail, EntryReason, Halt, Key, Name, NameUse, Post};
+use crate::book::{
+    Actor, Command, CommandKey, Decision, DecisionError, Defect, Detail, EntryReason, Key, Name, NameUse, NewEntry,
+};
 use crate::customers::{customer_not_found, enrol_by_name, require_customer};
 use crate::error::{Reason, Refusal};
 use crate::ids::{CampaignId, CustomerId, IdempotencyKey, ProgramId, ReferralCode};
+use crate::points::state::PointsState;
 use crate::programs::current_policy;
 use crate::programs::model::{Campaign, Conversion, ProgramVersion};
-use crate::programs::store::ProgramShelf;
-use crate::rewards::store::RewardShelf;
-use crate::tiers::store::StandingShelf;
+use crate::programs::state::ProgramsState;
+use crate::tiers::state::StandingsState;
 
-use super::model::{State, convert, is_in_window, qualifies};
-use super::store::{PurchaseShelf, ReferralShelf};
+use super::model::{ReferralState, convert, is_in_window, qualifies};
+use super::purchases::PurchasesState;
+use super::state::ReferralsState;
 use super::{code_not_found, referral_not_found};
 
 /// Makes the customer's code in a campaign; naturally idempotent.
@@ -32,7 +35,7 @@ impl Command for CreateReferralCode {
     fn names(&self) -> Vec<NameUse> {
         vec![
             NameUse::Find(Name::customer(&self.program_id, &self.customer_id)),
-            NameUse::Take(Name::referral_code(&self.program_id, &self.code)),
+            NameUse::Claim(Name::referral_code(&self.program_id, &self.code)),
         ]
     }
 
@@ -40,15 +43,15 @@ impl Command for CreateReferralCode {
         None
     }
 
-    fn shelves(&self) -> Vec<TypeId> {
-        vec![TypeId::of::<ProgramShelf>(), TypeId::of::<ReferralShelf>()]
+    fn states(&self) -> Vec<TypeId> {
+        vec![TypeId::of::<ProgramsState>(), TypeId::of::<ReferralsState>()]
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let policy = current_policy(decision, &self.program_id)?;
         let account = require_customer(decision, &self.program_id, &self.customer_id)?;
-        let shelf: &ReferralShelf = decision.shelf()?;
-        if shelf.code(account.account_id, &self.campaign_id).is_some() {
+        let state: &ReferralsState = decision.state()?;
+        if state.code(account.account_id, &self.campaign_id).is_some() {
             return Ok(());
         }
         let campaign = policy.program.campaign(&self.campaign_id).ok_or_else(|| {
@@ -62,7 +65,7 @@ impl Command for CreateReferralCode {
         if decision.find(&name)?.is_none_or(|owner| owner.account_id != account.account_id) {
             return Err(Defect::new("a random referral code was taken already").into());
         }
-        let post = Post {
+        let new_entry = NewEntry {
             detail: Detail::ReferralCodeCreated { campaign_id: self.campaign_id.clone(), code: self.code.clone() },
             movement: None,
             actor: Actor::Caller,
@@ -70,8 +73,8 @@ impl Command for CreateReferralCode {
             policy_version: policy.version,
             causes: Vec::new(),
         };
-        decision.post(account.account_id, post)?;
-        decision.take_name(name);
+        decision.post(account.account_id, new_entry)?;
+        decision.claim_name(name);
         Ok(())
     }
 }
@@ -124,28 +127,29 @@ impl Command for CreateReferral {
         Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
     }
 
-    fn shelves(&self) -> Vec<TypeId> {
-        vec![TypeId::of::<ProgramShelf>(), TypeId::of::<StandingShelf>(), TypeId::of::<ReferralShelf>()]
+    fn states(&self) -> Vec<TypeId> {
+        vec![TypeId::of::<ProgramsState>(), TypeId::of::<StandingsState>(), TypeId::of::<ReferralsState>()]
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let policy = current_policy(decision, &self.program_id)?;
-        let referrals: &ReferralShelf = decision.shelf()?;
+        let referrals: &ReferralsState = decision.state()?;
         let referrer = decision.find(&Name::referral_code(&self.program_id, &self.code))?;
         let referrer = referrer.ok_or_else(|| code_not_found(&self.code))?;
         let code = referrals.find_code(referrer.account_id, &self.code).ok_or_else(|| code_not_found(&self.code))?;
         let campaign = self.require_campaign(&policy, &code.campaign_id, decision)?;
         let referee = decision.find(&Name::customer(&self.program_id, &self.referee))?;
         let referee = referee.ok_or_else(|| customer_not_found(&self.referee))?;
-        let refuse =
-            |reason, message: &str| Err(Halt::from(Refusal::new(reason, message).with("customer_id", &self.referee)));
+        let refuse = |reason, message: &str| {
+            Err(DecisionError::from(Refusal::new(reason, message).with("customer_id", &self.referee)))
+        };
         if referee.account_id == referrer.account_id {
             return refuse(Reason::OwnReferralCode, "a customer cannot refer themselves");
         }
         if referrals.referral(referee.account_id).is_some() {
             return refuse(Reason::AlreadyReferred, "the customer was referred before, once and for all");
         }
-        let standings: &StandingShelf = decision.shelf()?;
+        let standings: &StandingsState = decision.state()?;
         if standings.get(referee.account_id).is_some_and(|standing| standing.purchases > 0) {
             return refuse(Reason::NotANewCustomer, "the customer has purchased before");
         }
@@ -153,7 +157,7 @@ impl Command for CreateReferral {
             enrol_by_name(decision, &policy, referee, &self.referee)?;
         }
         let created_at = referee.time_at(decision.at());
-        let post = Post {
+        let new_entry = NewEntry {
             detail: Detail::ReferralCreated {
                 campaign_id: campaign.campaign_id.clone(),
                 referrer: referrer.account_id,
@@ -165,7 +169,7 @@ impl Command for CreateReferral {
             policy_version: policy.version,
             causes: vec![crate::ids::EntryId { account_id: referrer.account_id, account_seq: code.account_seq }],
         };
-        decision.post(referee.account_id, post)?;
+        decision.post(referee.account_id, new_entry)?;
         Ok(())
     }
 }
@@ -189,34 +193,34 @@ impl Command for ConvertReferral {
         None
     }
 
-    fn shelves(&self) -> Vec<TypeId> {
+    fn states(&self) -> Vec<TypeId> {
         vec![
-            TypeId::of::<ProgramShelf>(),
-            TypeId::of::<ReferralShelf>(),
-            TypeId::of::<PurchaseShelf>(),
-            TypeId::of::<RewardShelf>(),
+            TypeId::of::<ProgramsState>(),
+            TypeId::of::<ReferralsState>(),
+            TypeId::of::<PurchasesState>(),
+            TypeId::of::<PointsState>(),
         ]
     }
 
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), Halt> {
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let policy = current_policy(decision, &self.program_id)?;
         let account = require_customer(decision, &self.program_id, &self.referee)?;
-        let referral = decision.shelf::<ReferralShelf>()?.referral(account.account_id);
+        let referral = decision.state::<ReferralsState>()?.referral(account.account_id);
         let referral = referral.ok_or_else(|| referral_not_found(&self.referee))?;
         match referral.state {
-            State::Converted { .. } => return Ok(()),
-            State::Expired { at, .. } => {
+            ReferralState::Converted { .. } => return Ok(()),
+            ReferralState::Expired { at, .. } => {
                 let refusal = Refusal::new(Reason::ReferralExpired, format!("the referral ended at {at}"));
                 return Err(refusal.with("customer_id", &self.referee).with("expired_at", at).into());
             }
-            State::Pending => {}
+            ReferralState::Pending => {}
         }
         let campaign = policy.program.campaign(&referral.campaign_id);
         let campaign = campaign.ok_or_else(|| not_active(&referral.campaign_id))?;
         let qualifying = match campaign.conversion {
             Conversion::Manual => None,
             Conversion::FirstPurchase => {
-                let purchases = decision.shelf::<PurchaseShelf>()?.purchases(account.account_id);
+                let purchases = decision.state::<PurchasesState>()?.purchases(account.account_id);
                 let first = purchases.iter().find(|purchase| {
                     purchase.id.account_seq > referral.created_seq
                         && qualifies(campaign, purchase.spend)

@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::model::State;
+use super::model::ReferralState;
 use super::{CreateReferral, NamedCode, NamedReferral, Referrals};
 use crate::error::Fields;
 use crate::ids::{CampaignId, CustomerId, EntryId, IdempotencyKey, ProgramId, ReferralCode};
@@ -136,11 +136,11 @@ fn write_referral(named: NamedReferral, program_id: &ProgramId) -> proto::Referr
     let NamedReferral { referral, referee, referrer, code } = named;
     let entry_id = |id: Option<EntryId>| id.map(|id| id.to_string()).unwrap_or_default();
     let (state, convert_time, qualifying, referrer_reward, referee_reward) = match referral.state {
-        State::Pending => (proto::ReferralState::Pending, None, None, None, None),
-        State::Converted { at, qualifying, referrer_reward, referee_reward, .. } => {
+        ReferralState::Pending => (proto::ReferralState::Pending, None, None, None, None),
+        ReferralState::Converted { at, qualifying, referrer_reward, referee_reward, .. } => {
             (proto::ReferralState::Converted, Some(at), qualifying, referrer_reward, referee_reward)
         }
-        State::Expired { .. } => (proto::ReferralState::Expired, None, None, None, None),
+        ReferralState::Expired { .. } => (proto::ReferralState::Expired, None, None, None, None),
     };
     let created = EntryId { account_id: referral.referee, account_seq: referral.created_seq };
     proto::Referral {

@@ -3,7 +3,9 @@
 mod commands;
 pub mod grpc;
 pub mod model;
-pub mod store;
+pub mod purchases;
+pub mod state;
+mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,16 +15,16 @@ use tokio::time::Instant;
 
 use crate::book::{Book, Detail, Written};
 use crate::clock::Clock;
-use crate::customers::store::read_customers;
-use crate::customers::{customer_not_found, find_account};
+use crate::customers::{customer_not_found, find_account, read_customers};
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, CampaignId, CustomerId, EntryId, ProgramId, ReferralCode};
 use crate::paging::PageRequest;
-use crate::programs::program_not_found;
-use crate::programs::store::read_version;
-pub use commands::CreateReferral;
+use crate::programs::{program_not_found, read_version};
 use commands::{ConvertReferral, CreateReferralCode};
-use model::{Code, Referral, State, make_code};
+use model::{Code, Referral, ReferralState, make_code};
+
+pub use commands::CreateReferral;
+pub use store::{capability, purchases_capability};
 
 /// The use cases of referrals.
 #[derive(Clone)]
@@ -124,7 +126,7 @@ impl Referrals {
                 referrer,
                 campaign_id,
                 policy_version: entry.policy_version,
-                state: State::Pending,
+                state: ReferralState::Pending,
                 created_seq: entry.id.account_seq,
                 created_at: entry.effective_at,
                 expires_at,
@@ -146,7 +148,7 @@ impl Referrals {
         let referral = store::read_referrals(&mut connection, &[account_id]).await?.pop();
         drop(connection);
         let referral = referral.ok_or_else(|| referral_not_found(referee))?;
-        self.name_one(referral.settled(self.clock.now())).await
+        self.name_one(referral.as_of(self.clock.now())).await
     }
 
     /// A page of the referrals that a customer made, the newest first.
@@ -166,8 +168,8 @@ impl Referrals {
         let (referrals, next_page_token) =
             page.cut(referrals, |referral| format!("{}.{}", referral.created_at.as_microsecond(), referral.referee.0));
         let now = self.clock.now();
-        let settled = referrals.into_iter().map(|referral| referral.settled(now)).collect();
-        Ok((name_referrals(&mut connection, settled).await?, next_page_token))
+        let referrals_as_of = referrals.into_iter().map(|referral| referral.as_of(now)).collect();
+        Ok((name_referrals(&mut connection, referrals_as_of).await?, next_page_token))
     }
 
     /// Converts a referral by hand, or confirms that it has converted. Says whether it had.

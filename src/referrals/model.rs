@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use crate::book::{Actor, Decision, Detail, EntryReason, Halt, Post};
+use crate::book::{Actor, Decision, DecisionError, Detail, EntryReason, NewEntry};
 use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode};
+use crate::points::amount::Points;
+use crate::points::grants::model::{Grant, grant};
 use crate::programs::model::{Campaign, Program, ProgramVersion};
-use crate::rewards::model::{Grant, Points, grant};
 
 /// How long the codes are that the service makes.
 pub const CODE_LENGTH: usize = 10;
@@ -37,7 +38,7 @@ pub struct Referral {
     /// The program version that decided the present state.
     pub policy_version: i32,
     /// Where it stands.
-    pub state: State,
+    pub state: ReferralState,
     /// The number of the entry that created it, on the referee's account.
     pub created_seq: i64,
     /// When it was created.
@@ -48,7 +49,7 @@ pub struct Referral {
 
 /// Where a referral stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ReferralState {
     /// Waiting for what converts it.
     Pending,
     /// Converted.
@@ -76,11 +77,11 @@ pub enum State {
 impl Referral {
     /// The referral as it is at an instant, whether or not its end has been written yet.
     #[must_use]
-    pub fn settled(mut self, at: Timestamp) -> Self {
-        if let (State::Pending, Some(expires_at)) = (&self.state, self.expires_at)
+    pub fn as_of(mut self, at: Timestamp) -> Self {
+        if let (ReferralState::Pending, Some(expires_at)) = (&self.state, self.expires_at)
             && expires_at <= at
         {
-            self.state = State::Expired { seq: None, at: expires_at };
+            self.state = ReferralState::Expired { seq: None, at: expires_at };
         }
         self
     }
@@ -103,8 +104,8 @@ pub fn is_in_window(program: &Program, referral: &Referral, happened_at: Timesta
 
 /// The entry of a referral whose time has passed.
 #[must_use]
-pub fn expire(referral: &Referral) -> Post {
-    Post {
+pub fn expire(referral: &Referral) -> NewEntry {
+    NewEntry {
         detail: Detail::ReferralExpired,
         movement: None,
         actor: Actor::Time,
@@ -117,14 +118,14 @@ pub fn expire(referral: &Referral) -> Post {
 /// Converts a pending referral and grants both sides what the campaign promises, all in one decision.
 ///
 /// # Errors
-/// [`Halt::OutOfReach`] if the referrer's account is not locked.
+/// [`DecisionError::NotLoaded`] if the referrer's account is not locked.
 pub fn convert(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     campaign: &Campaign,
     referral: &Referral,
     qualifying: Option<EntryId>,
-) -> Result<(), Halt> {
+) -> Result<(), DecisionError> {
     let converted = decision.next_entry_id(referral.referee)?;
     let after_converted = EntryId { account_seq: converted.account_seq.saturating_add(1), ..converted };
     let referrer_points = Points::new(campaign.referrer_points);
@@ -144,8 +145,8 @@ pub fn convert(
         None => (Actor::Caller, EntryReason::ManualConversion),
     };
     let causes = std::iter::once(created).chain(qualifying).collect();
-    let post = Post { detail, movement: None, actor, reason, policy_version: policy.version, causes };
-    decision.post(referral.referee, post)?;
+    let new_entry = NewEntry { detail, movement: None, actor, reason, policy_version: policy.version, causes };
+    decision.post(referral.referee, new_entry)?;
     let sides = [
         (referral.referee, referee_points, EntryReason::ReferralReferee),
         (referral.referrer, referrer_points, EntryReason::ReferralReferrer),
@@ -177,7 +178,7 @@ mod tests {
             referrer: AccountId::generate(),
             campaign_id: "friends".try_into().unwrap(),
             policy_version: 1,
-            state: State::Pending,
+            state: ReferralState::Pending,
             created_seq: 3,
             created_at: "2026-03-01T12:00:00-05:00".parse().unwrap(),
             expires_at: expires_at.map(|instant| instant.parse().unwrap()),
@@ -206,9 +207,9 @@ mod tests {
     fn a_referral_whose_time_passed_reads_as_expired_before_it_is_written() {
         let expires_at: Timestamp = "2026-03-10T00:00:00Z".parse().unwrap();
         let open = referral(Some("2026-03-10T00:00:00Z"));
-        assert_eq!(open.clone().settled("2026-03-09T23:59:59Z".parse().unwrap()).state, State::Pending);
-        assert_eq!(open.settled(expires_at).state, State::Expired { seq: None, at: expires_at });
-        assert_eq!(referral(None).settled(Timestamp::MAX).state, State::Pending);
+        assert_eq!(open.clone().as_of("2026-03-09T23:59:59Z".parse().unwrap()).state, ReferralState::Pending);
+        assert_eq!(open.as_of(expires_at).state, ReferralState::Expired { seq: None, at: expires_at });
+        assert_eq!(referral(None).as_of(Timestamp::MAX).state, ReferralState::Pending);
     }
 
     #[test]

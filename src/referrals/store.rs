@@ -1,148 +1,83 @@
-//! The SQL of referral codes and referrals, and their shelf.
+//! The SQL of referral codes and referrals.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod purchases;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-mod projection;
-mod purchases;
+use super::model::{Code, Referral, ReferralState};
+use super::purchases::PurchasesState;
+use super::state::ReferralsState;
+use crate::book::{Capability, Defect, Scope, States, Store, Table};
+use crate::database::{StoreError, Traced as _};
+use crate::ids::{AccountId, EntryId, ProgramId, ReferralCode};
 
-pub use purchases::{Purchase, PurchaseShelf};
+/// The tables of referrals.
+const TABLES: &[Table] = &[
+    Table::projection("referral_codes", "format('referral code of campaign %s', campaign_id)").with_strays(&[
+        "SELECT n.account_id, 'a referral code''s name belongs to an account without that code'
+         FROM names n JOIN accounts a ON a.account_id = n.account_id
+         LEFT JOIN referral_codes r ON r.account_id = n.account_id AND r.code = n.name
+         WHERE n.space = 'referral_code' AND r.account_id IS NULL",
+        // A customer without a dossier was forgotten, and the names of their codes with it.
+        "SELECT r.account_id, 'a referral code whose name is missing or another''s'
+         FROM referral_codes r JOIN customers c ON c.account_id = r.account_id
+         LEFT JOIN names n ON n.program_id = c.program_id AND n.space = 'referral_code' AND n.name = r.code
+         WHERE n.account_id IS DISTINCT FROM r.account_id",
+    ]),
+    Table::projection("referrals", "'referral'"),
+];
 
-use super::model::{Code, Referral, State, expire};
-use crate::book::{Account, Defect, Detail, Due, Earlier, Entry, Post, Projection, Scope, Shelf, Turn};
-use crate::database::Traced as _;
-use crate::ids::{AccountId, CampaignId, EntryId, ProgramId, ReferralCode};
-
-/// The codes and referrals of a batch.
-#[derive(Default)]
-pub struct ReferralShelf {
-    codes: BTreeMap<(AccountId, CampaignId), Code>,
-    new_codes: BTreeSet<(AccountId, CampaignId)>,
-    referrals: BTreeMap<AccountId, Referral>,
-    changed: BTreeSet<AccountId>,
+/// The room as the book knows it.
+#[must_use]
+pub fn capability() -> Capability {
+    Capability::new(ReferralsState::default, ReferralsStore, TABLES)
 }
 
-impl ReferralShelf {
-    /// The code that a customer shares in a campaign.
-    #[must_use]
-    pub fn code(&self, account_id: AccountId, campaign_id: &CampaignId) -> Option<&Code> {
-        self.codes.get(&(account_id, campaign_id.clone()))
+/// The purchases that a conversion by hand looks at, as the book knows them.
+#[must_use]
+pub fn purchases_capability() -> Capability {
+    Capability::new(PurchasesState::default, purchases::PurchasesStore, &[])
+}
+
+struct ReferralsStore;
+
+#[async_trait]
+impl Store for ReferralsStore {
+    async fn find_related(
+        &self,
+        connection: &mut PgConnection,
+        accounts: &[AccountId],
+    ) -> Result<Vec<(AccountId, AccountId)>, StoreError> {
+        read_pending_referrers(connection, accounts).await
     }
 
-    /// A customer's code by its text.
-    #[must_use]
-    pub fn find_code(&self, account_id: AccountId, code: &ReferralCode) -> Option<&Code> {
-        self.codes.iter().find(|((owner, _), found)| *owner == account_id && found.code == *code).map(|(_, code)| code)
-    }
-
-    /// How a customer was brought, if they were.
-    #[must_use]
-    pub fn referral(&self, referee: AccountId) -> Option<&Referral> {
-        self.referrals.get(&referee)
-    }
-
-    fn end(&mut self, entry: &Entry, state: State) -> Result<(), Defect> {
-        let referral = self.referrals.get_mut(&entry.id.account_id);
-        let referral = referral.ok_or_else(|| Defect::new(format!("entry {}: no referral is loaded", entry.id)))?;
-        referral.state = state;
-        referral.policy_version = entry.policy_version;
-        self.changed.insert(entry.id.account_id);
+    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
+        if scope.accounts.is_empty() {
+            return Ok(());
+        }
+        let state: &mut ReferralsState = states.get_mut()?;
+        for (account_id, code) in read_codes(connection, &scope.accounts).await? {
+            state.codes.insert((account_id, code.campaign_id.clone()), code);
+        }
+        let referrals = read_referrals(connection, &scope.accounts).await?;
+        state.referrals = referrals.into_iter().map(|referral| (referral.referee, referral)).collect();
         Ok(())
     }
-}
 
-impl Shelf for ReferralShelf {
-    fn reach<'a>(
-        &'a self,
-        connection: &'a mut PgConnection,
-        accounts: &'a [AccountId],
-    ) -> BoxFuture<'a, Result<Vec<(AccountId, AccountId)>, sqlx::Error>> {
-        Box::pin(read_pending_referrers(connection, accounts))
-    }
-
-    fn load<'a>(
-        &'a mut self,
-        connection: &'a mut PgConnection,
-        scope: &'a Scope,
-        _earlier: Earlier<'a>,
-    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            if scope.accounts.is_empty() {
-                return Ok(());
-            }
-            for (account_id, code) in read_codes(connection, &scope.accounts).await? {
-                self.codes.insert((account_id, code.campaign_id.clone()), code);
-            }
-            let referrals = read_referrals(connection, &scope.accounts).await?;
-            self.referrals = referrals.into_iter().map(|referral| (referral.referee, referral)).collect();
-            Ok(())
-        })
-    }
-
-    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
-        let (account_id, seq, at) = (entry.id.account_id, entry.id.account_seq, entry.effective_at);
-        match &entry.detail {
-            Detail::ReferralCodeCreated { campaign_id, code } => {
-                let key = (account_id, campaign_id.clone());
-                let code =
-                    Code { campaign_id: campaign_id.clone(), code: code.clone(), account_seq: seq, created_at: at };
-                self.new_codes.insert(key.clone());
-                self.codes.insert(key, code);
-            }
-            Detail::ReferralCreated { campaign_id, referrer, expires_at } => {
-                let referral = Referral {
-                    referee: account_id,
-                    referrer: *referrer,
-                    campaign_id: campaign_id.clone(),
-                    policy_version: entry.policy_version,
-                    state: State::Pending,
-                    created_seq: seq,
-                    created_at: at,
-                    expires_at: *expires_at,
-                };
-                self.changed.insert(account_id);
-                self.referrals.insert(account_id, referral);
-            }
-            Detail::ReferralConverted { qualifying, referrer_reward, referee_reward } => {
-                let (qualifying, referrer_reward, referee_reward) = (*qualifying, *referrer_reward, *referee_reward);
-                self.end(entry, State::Converted { seq, at, qualifying, referrer_reward, referee_reward })?;
-            }
-            Detail::ReferralExpired => self.end(entry, State::Expired { seq: Some(seq), at })?,
-            // Everything else concerns other shelves.
-            _ => {}
+    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let state: &ReferralsState = states.get()?;
+        if !state.new_codes.is_empty() {
+            let codes = state.new_codes.iter().filter_map(|key| Some((key.0, state.codes.get(key)?)));
+            insert_codes(connection, codes).await?;
+        }
+        if !state.changed.is_empty() {
+            upsert_referrals(connection, state.changed.iter().filter_map(|id| state.referrals.get(id))).await?;
         }
         Ok(())
-    }
-
-    fn next_due(&self, account_id: AccountId) -> Option<Due> {
-        let referral = self.referrals.get(&account_id).filter(|referral| referral.state == State::Pending)?;
-        referral.expires_at.map(|at| Due { at, turn: Turn::EndReferral })
-    }
-
-    fn settle(&self, account: &Account, _due: Due) -> Vec<Post> {
-        self.referrals.get(&account.account_id).map(expire).into_iter().collect()
-    }
-
-    fn write<'a>(&'a mut self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            if !self.new_codes.is_empty() {
-                let codes = self.new_codes.iter().filter_map(|key| Some((key.0, self.codes.get(key)?)));
-                insert_codes(connection, codes).await?;
-            }
-            if !self.changed.is_empty() {
-                upsert_referrals(connection, self.changed.iter().filter_map(|id| self.referrals.get(id))).await?;
-            }
-            Ok(())
-        })
-    }
-
-    fn projection(&self) -> Option<&dyn Projection> {
-        Some(self)
     }
 }
 
@@ -150,7 +85,7 @@ impl Shelf for ReferralShelf {
 async fn read_pending_referrers(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<Vec<(AccountId, AccountId)>, sqlx::Error> {
+) -> Result<Vec<(AccountId, AccountId)>, StoreError> {
     if accounts.is_empty() {
         return Ok(Vec::new());
     }
@@ -172,7 +107,7 @@ async fn read_pending_referrers(
 pub async fn read_codes(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<Vec<(AccountId, Code)>, sqlx::Error> {
+) -> Result<Vec<(AccountId, Code)>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = sqlx::query!(
         "SELECT account_id, campaign_id, code, account_seq, created_at FROM referral_codes WHERE account_id = ANY($1)",
@@ -184,8 +119,8 @@ pub async fn read_codes(
     rows.into_iter()
         .map(|row| {
             let code = Code {
-                campaign_id: parse(row.campaign_id)?,
-                code: parse(row.code)?,
+                campaign_id: parse(row.account_id, row.campaign_id)?,
+                code: parse(row.account_id, row.code)?,
                 account_seq: row.account_seq,
                 created_at: row.created_at.to_jiff(),
             };
@@ -197,7 +132,7 @@ pub async fn read_codes(
 async fn insert_codes<'a>(
     connection: &mut PgConnection,
     codes: impl Iterator<Item = (AccountId, &'a Code)>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     let (mut accounts, mut campaigns, mut texts) = (Vec::new(), Vec::new(), Vec::new());
     let (mut seqs, mut created) = (Vec::new(), Vec::new());
     for (account_id, code) in codes {
@@ -222,9 +157,9 @@ async fn insert_codes<'a>(
     Ok(())
 }
 
-/// Why a stored text is not what it should be.
-fn parse<T: TryFrom<String, Error = &'static str>>(text: String) -> Result<T, sqlx::Error> {
-    T::try_from(text).map_err(|error| sqlx::Error::Decode(error.into()))
+/// Parses a stored text, of a row of an account.
+fn parse<T: TryFrom<String, Error = &'static str>>(account_id: Uuid, text: String) -> Result<T, Defect> {
+    T::try_from(text).map_err(|error| Defect::new(format!("a row of account {account_id}: {error}")))
 }
 
 struct RawReferral {
@@ -244,27 +179,27 @@ struct RawReferral {
 }
 
 impl TryFrom<RawReferral> for Referral {
-    type Error = sqlx::Error;
+    type Error = Defect;
 
-    fn try_from(raw: RawReferral) -> Result<Self, sqlx::Error> {
+    fn try_from(raw: RawReferral) -> Result<Self, Defect> {
         let (referee, referrer) = (AccountId(raw.account_id), AccountId(raw.referrer_account_id));
         let entry_on = |account_id| move |account_seq| EntryId { account_id, account_seq };
         let state = match (raw.state.as_str(), raw.ended_seq, raw.ended_at) {
-            ("pending", None, None) => State::Pending,
-            ("converted", Some(seq), Some(at)) => State::Converted {
+            ("pending", None, None) => ReferralState::Pending,
+            ("converted", Some(seq), Some(at)) => ReferralState::Converted {
                 seq,
                 at: at.to_jiff(),
                 qualifying: raw.qualifying_seq.map(entry_on(referee)),
                 referrer_reward: raw.referrer_reward_seq.map(entry_on(referrer)),
                 referee_reward: raw.referee_reward_seq.map(entry_on(referee)),
             },
-            ("expired", seq, Some(at)) => State::Expired { seq, at: at.to_jiff() },
-            _ => return Err(sqlx::Error::Decode(format!("referral {} is damaged", raw.account_id).into())),
+            ("expired", seq, Some(at)) => ReferralState::Expired { seq, at: at.to_jiff() },
+            _ => return Err(Defect::new(format!("the referral of account {} is damaged", raw.account_id))),
         };
         Ok(Self {
             referee,
             referrer,
-            campaign_id: parse(raw.campaign_id)?,
+            campaign_id: parse(raw.account_id, raw.campaign_id)?,
             policy_version: raw.policy_version,
             state,
             created_seq: raw.created_seq,
@@ -281,7 +216,7 @@ impl TryFrom<RawReferral> for Referral {
 pub async fn read_referrals(
     connection: &mut PgConnection,
     referees: &[AccountId],
-) -> Result<Vec<Referral>, sqlx::Error> {
+) -> Result<Vec<Referral>, StoreError> {
     let ids: Vec<Uuid> = referees.iter().map(|account| account.0).collect();
     let rows = sqlx::query_as!(
         RawReferral,
@@ -293,7 +228,8 @@ pub async fn read_referrals(
     .fetch_all(connection)
     .traced("SELECT referrals")
     .await?;
-    rows.into_iter().map(Referral::try_from).collect()
+    let referrals: Result<Vec<Referral>, Defect> = rows.into_iter().map(Referral::try_from).collect();
+    Ok(referrals?)
 }
 
 /// The columns of a multi-row write of referrals.
@@ -318,11 +254,11 @@ impl ReferralColumns {
     fn push(&mut self, referral: &Referral) {
         let seq_of = |id: EntryId| id.account_seq;
         let (state, ended_seq, ended_at, qualifying, referrer_reward, referee_reward) = match &referral.state {
-            State::Pending => ("pending", None, None, None, None, None),
-            State::Converted { seq, at, qualifying, referrer_reward, referee_reward } => {
+            ReferralState::Pending => ("pending", None, None, None, None, None),
+            ReferralState::Converted { seq, at, qualifying, referrer_reward, referee_reward } => {
                 ("converted", Some(*seq), Some(*at), *qualifying, *referrer_reward, *referee_reward)
             }
-            State::Expired { seq, at } => ("expired", *seq, Some(*at), None, None, None),
+            ReferralState::Expired { seq, at } => ("expired", *seq, Some(*at), None, None, None),
         };
         self.account_id.push(referral.referee.0);
         self.referrer_account_id.push(referral.referrer.0);
@@ -343,7 +279,7 @@ impl ReferralColumns {
 async fn upsert_referrals(
     connection: &mut PgConnection,
     referrals: impl Iterator<Item = &Referral>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     let mut rows = ReferralColumns::default();
     referrals.for_each(|referral| rows.push(referral));
     sqlx::query!(
@@ -383,7 +319,7 @@ pub async fn find_code(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     code: &ReferralCode,
-) -> Result<Option<(AccountId, Code)>, sqlx::Error> {
+) -> Result<Option<(AccountId, Code)>, StoreError> {
     let row = sqlx::query!(
         "SELECT c.account_id, c.campaign_id, c.code, c.account_seq, c.created_at
          FROM names n JOIN referral_codes c ON c.account_id = n.account_id AND c.code = n.name
@@ -396,8 +332,8 @@ pub async fn find_code(
     .await?;
     row.map(|row| {
         let code = Code {
-            campaign_id: parse(row.campaign_id)?,
-            code: parse(row.code)?,
+            campaign_id: parse(row.account_id, row.campaign_id)?,
+            code: parse(row.account_id, row.code)?,
             account_seq: row.account_seq,
             created_at: row.created_at.to_jiff(),
         };
@@ -410,7 +346,7 @@ pub async fn find_code(
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn read_codes_of(connection: &mut PgConnection, account_id: AccountId) -> Result<Vec<Code>, sqlx::Error> {
+pub async fn read_codes_of(connection: &mut PgConnection, account_id: AccountId) -> Result<Vec<Code>, StoreError> {
     Ok(read_codes(connection, &[account_id]).await?.into_iter().map(|(_, code)| code).collect())
 }
 
@@ -423,7 +359,7 @@ pub async fn list_referrals(
     referrer: AccountId,
     before: Option<(Timestamp, AccountId)>,
     limit: i64,
-) -> Result<Vec<Referral>, sqlx::Error> {
+) -> Result<Vec<Referral>, StoreError> {
     let (before_at, before_id) = before.map_or((None, None), |(at, id)| (Some(at.to_sqlx()), Some(id.0)));
     let rows = sqlx::query_as!(
         RawReferral,
@@ -441,5 +377,6 @@ pub async fn list_referrals(
     .fetch_all(connection)
     .traced("SELECT referrals")
     .await?;
-    rows.into_iter().map(Referral::try_from).collect()
+    let referrals: Result<Vec<Referral>, Defect> = rows.into_iter().map(Referral::try_from).collect();
+    Ok(referrals?)
 }

@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{BalanceAt, Rewards};
+use super::Rewards;
 use crate::book::{Pocket, Written};
 use crate::error::Fields;
 use crate::ids::{CustomerId, ProgramId};
 use crate::paging::PageRequest;
+use crate::points::BalanceAt;
 use crate::proto;
 use crate::proto::batch_grant_rewards_response::Outcome;
 use crate::proto::fields::{deadline_of, parse_optional_instant, write_instant};
@@ -80,7 +81,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let redeem = parse_redeem(request.into_inner())?;
         telemetry::record_program(redeem.subject.program_id.as_str());
-        let Written { entries, replayed } = self.carry_out(redeem, deadline).await?;
+        let Written { entries, replayed } = self.points.carry_out(redeem, deadline).await?;
         Ok(Response::new(proto::RedeemPointsResponse { redemption: write_redemption(&entries), replayed }))
     }
 
@@ -91,7 +92,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let hold = parse_hold(request.into_inner())?;
         telemetry::record_program(hold.subject.program_id.as_str());
-        let Written { entries, replayed } = self.carry_out(hold, deadline).await?;
+        let Written { entries, replayed } = self.points.carry_out(hold, deadline).await?;
         Ok(Response::new(proto::HoldPointsResponse { hold: entries.iter().find_map(write_hold), replayed }))
     }
 
@@ -102,7 +103,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let capture = parse_capture(request.into_inner())?;
         telemetry::record_program(capture.subject.program_id.as_str());
-        let Written { entries, replayed } = self.end_hold(capture, deadline).await?;
+        let Written { entries, replayed } = self.points.end_hold(capture, deadline).await?;
         Ok(Response::new(proto::CapturePointsResponse {
             redemption: write_redemption(&entries),
             points_released: sum_to(&entries, Pocket::Available),
@@ -118,7 +119,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let release = parse_release(request.into_inner())?;
         telemetry::record_program(release.subject.program_id.as_str());
-        let Written { entries, replayed } = self.end_hold(release, deadline).await?;
+        let Written { entries, replayed } = self.points.end_hold(release, deadline).await?;
         Ok(Response::new(proto::ReleasePointsResponse {
             points_released: sum_to(&entries, Pocket::Available),
             points_expired: sum_to(&entries, Pocket::Expired),
@@ -133,7 +134,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let reverse = parse_reverse(request.into_inner())?;
         telemetry::record_program(reverse.subject.program_id.as_str());
-        let Written { entries, replayed } = self.carry_out(reverse, deadline).await?;
+        let Written { entries, replayed } = self.points.carry_out(reverse, deadline).await?;
         Ok(Response::new(write_reversal(&entries, replayed)))
     }
 
@@ -144,7 +145,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let adjust = parse_adjust(request.into_inner())?;
         telemetry::record_program(adjust.subject.program_id.as_str());
-        let Written { entries, replayed } = self.carry_out(adjust, deadline).await?;
+        let Written { entries, replayed } = self.points.carry_out(adjust, deadline).await?;
         Ok(Response::new(write_adjustment(&entries, replayed)))
     }
 
@@ -160,7 +161,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
         let (Some(subject), true) = (subject, fields.is_clean()) else { return Err(fields.into_error().into()) };
         telemetry::record_program(subject.program_id.as_str());
-        let (lots, next_page_token) = self.list_lots(&subject, request.open_only, &page).await?;
+        let (lots, next_page_token) = self.points.list_lots(&subject, request.open_only, &page).await?;
         let lots = lots.into_iter().map(|(lot_id, lot, expiry)| write_lot(lot_id, &lot, expiry)).collect();
         Ok(Response::new(proto::ListLotsResponse { lots, next_page_token }))
     }
@@ -179,7 +180,7 @@ impl proto::reward_service_server::RewardService for Rewards {
             return Err(fields.into_error().into());
         };
         telemetry::record_program(subject.program_id.as_str());
-        let (entries, next_page_token) = self.list_lot_uses(&subject, lot_id, &page).await?;
+        let (entries, next_page_token) = self.points.list_lot_uses(&subject, lot_id, &page).await?;
         let uses = entries.iter().map(|entry| write_lot_use(entry, lot_id)).collect();
         Ok(Response::new(proto::ListLotUsesResponse { uses, next_page_token }))
     }
@@ -197,7 +198,7 @@ impl proto::reward_service_server::RewardService for Rewards {
             return Err(fields.into_error().into());
         };
         telemetry::record_program(program_id.as_str());
-        let BalanceAt { balance, upcoming, as_of } = self.get_balance(&program_id, &customer_id, as_of).await?;
+        let BalanceAt { balance, upcoming, as_of } = self.points.get_balance(&program_id, &customer_id, as_of).await?;
         let due = |due: Option<(Timestamp, i64)>| {
             due.map(|(at, points)| proto::PointsDue { points, due_at: Some(write_instant(at)) })
         };

@@ -1,38 +1,27 @@
-//! Rewards: what was granted to whom, and the balance it makes. Points, for now.
+//! Rewards: what was granted to whom, and the life of a reward. Points, for now.
 
-pub mod commands;
 pub mod grpc;
-pub mod limits;
-pub mod lots;
-pub mod model;
-pub mod opening;
-pub mod reversal;
-pub mod store;
+mod store;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-use crate::book::{Actor, Balance, Book, Command, Defect, Detail, Entry, Folded, House, Written, fold, settled};
-use crate::clock::{Clock, refuse_future};
-use crate::customers::{customer_not_found, find_account};
-use crate::database::Gather;
-use crate::error::{Error, Reason, Refusal};
-use crate::ids::{CustomerId, EntryId, ProgramId};
+use crate::book::{Book, Entry, Written};
+use crate::customers::find_account;
+use crate::error::Error;
+use crate::ids::{CustomerId, ProgramId};
 use crate::paging::PageRequest;
-use commands::{EndHold, GrantReward, Subject, VestReward};
-use lots::{Lot, Upcoming};
-use store::{FoundBalance, RewardShelf};
+use crate::points::PointsService;
+use crate::points::grants::commands::{GrantReward, VestReward};
 
 /// The use cases of rewards.
 #[derive(Clone)]
 pub struct Rewards {
     book: Book,
     pool: PgPool,
-    clock: Clock,
-    house: House,
-    balances: Gather<(ProgramId, CustomerId), FoundBalance>,
+    points: PointsService,
 }
 
 /// A grant as its entry tells it.
@@ -44,32 +33,12 @@ pub struct Reward {
     pub note: String,
 }
 
-/// Where a customer's points are at an instant, and what time will do to them.
-#[derive(Clone, Copy, Debug)]
-pub struct BalanceAt {
-    /// By pocket.
-    pub balance: Balance,
-    /// What vests and what expires next.
-    pub upcoming: Upcoming,
-    /// The instant.
-    pub as_of: Timestamp,
-}
-
-impl BalanceAt {
-    fn of(folded: &Folded, as_of: Timestamp) -> Result<Self, Error> {
-        let shelf: Result<&RewardShelf, Defect> = folded.shelves.get();
-        let shelf = shelf.map_err(|defect| Error::Internal(defect.to_string()))?;
-        let upcoming = shelf.lots().upcoming(folded.account.account_id);
-        Ok(Self { balance: folded.account.balance, upcoming, as_of })
-    }
-}
-
 impl Rewards {
-    /// Rewards written through `book` and read from `pool`; balances of now from `lookups`, many at once.
+    /// Rewards written through `book` and read from `pool`. `points` are what the interface's service of rewards is
+    /// asked about besides.
     #[must_use]
-    pub fn new(book: Book, pool: PgPool, lookups: &PgPool, clock: Clock, house: House) -> Self {
-        let balances = Gather::open(lookups, &store::fetch_balances());
-        Self { book, pool, clock, house, balances }
+    pub const fn new(book: Book, pool: PgPool, points: PointsService) -> Self {
+        Self { book, pool, points }
     }
 
     /// Grants points by hand. Says whether it is a repetition.
@@ -94,39 +63,6 @@ impl Rewards {
         Ok(Box::pin(async move { into_reward(outcome.await, note) }))
     }
 
-    /// Carries out a command that moves points.
-    ///
-    /// # Errors
-    /// The command's refusal, or that it could not be carried out.
-    pub async fn carry_out(
-        &self,
-        command: impl Command + 'static,
-        deadline: Option<Instant>,
-    ) -> Result<Written, Error> {
-        self.book.submit(command, deadline).await
-    }
-
-    /// Captures or releases a hold.
-    ///
-    /// # Errors
-    /// As [`carry_out`](Self::carry_out); of a hold that has ended, how and when it did.
-    pub async fn end_hold(&self, ending: EndHold, deadline: Option<Instant>) -> Result<Written, Error> {
-        let hold_id = ending.hold_id;
-        match self.book.submit(ending, deadline).await {
-            Err(Error::Refused(refusal)) if refusal.reason == Reason::HoldEnded => {
-                // Only its entries tell. Where they cannot be read just now, the refusal is as true without.
-                let end = self.read_hold_end(hold_id).await.ok().flatten();
-                Err(end.map_or(refusal, |end| hold_ended(hold_id, &end)).into())
-            }
-            outcome => outcome,
-        }
-    }
-
-    async fn read_hold_end(&self, hold_id: EntryId) -> Result<Option<Entry>, Error> {
-        let mut connection = self.pool.acquire().await?;
-        Ok(store::find_hold_end(&mut connection, hold_id).await?)
-    }
-
     /// Makes a reward's points available, since what it was granted for has happened. Returns the reward, when its
     /// points vested, and whether they had before.
     ///
@@ -142,94 +78,6 @@ impl Rewards {
         let mut connection = self.pool.acquire().await?;
         let (entry, note, vested_at) = store::read_grant(&mut connection, reward_id).await?;
         Ok((Reward { entry, note }, vested_at, written.entries.is_empty()))
-    }
-
-    /// Where a customer's points are, now or at an instant, and what time will do to them.
-    ///
-    /// # Errors
-    /// If the customer is unknown (then), or the instant lies ahead.
-    pub async fn get_balance(
-        &self,
-        program_id: &ProgramId,
-        customer_id: &CustomerId,
-        as_of: Option<Timestamp>,
-    ) -> Result<BalanceAt, Error> {
-        let now = self.clock.now();
-        let Some(as_of) = as_of else {
-            let found = self.balances.find((program_id.clone(), customer_id.clone())).await?;
-            let Some(FoundBalance { account_id, balance, next_due_at, upcoming }) = found else {
-                // Says which of the two is unknown.
-                find_account(&mut *self.pool.acquire().await?, program_id, customer_id).await?;
-                return Err(customer_not_found(customer_id).into());
-            };
-            if next_due_at.is_none_or(|due_at| due_at > now) {
-                return Ok(BalanceAt { balance, upcoming, as_of: now });
-            }
-            let mut connection = self.pool.acquire().await?;
-            let folded = settled(&mut connection, account_id, now, (self.house)()).await?;
-            let folded = folded.ok_or_else(|| customer_not_found(customer_id))?;
-            return BalanceAt::of(&folded, now);
-        };
-        refuse_future(as_of, now)?;
-        let mut connection = self.pool.acquire().await?;
-        let account_id = find_account(&mut connection, program_id, customer_id).await?;
-        let folded = fold(&mut connection, account_id, as_of, (self.house)()).await?;
-        let folded = folded.ok_or_else(|| customer_not_found(customer_id))?;
-        BalanceAt::of(&folded, as_of)
-    }
-
-    /// A page of a customer's lots, the newest first, each with when its points expire.
-    ///
-    /// # Errors
-    /// If the program or the customer is unknown, or the page token is bad.
-    pub async fn list_lots(
-        &self,
-        subject: &Subject,
-        open_only: bool,
-        page: &PageRequest,
-    ) -> Result<(Vec<(EntryId, Lot, Option<Timestamp>)>, String), Error> {
-        let before = page.after_number()?.unwrap_or(i64::MAX);
-        let mut connection = self.pool.acquire().await?;
-        let account_id = find_account(&mut connection, &subject.program_id, &subject.customer_id).await?;
-        let folded = settled(&mut connection, account_id, self.clock.now(), (self.house)()).await?;
-        let folded = folded.ok_or_else(|| customer_not_found(&subject.customer_id))?;
-        let shelf: Result<&RewardShelf, Defect> = folded.shelves.get();
-        let due = shelf.map_err(|defect| Error::Internal(defect.to_string()))?.lots();
-        // As written, some may be open that are not any more: so many more are read.
-        let closed = due.lots_of(account_id).filter(|(_, lot)| open_only && !lot.is_open()).count();
-        let limit = page.limit().saturating_add(i64::try_from(closed).unwrap_or(i64::MAX));
-        let lots = store::list_lots(&mut connection, account_id, open_only, before, limit).await?;
-        let as_due = |(seq, lot): (i64, Lot)| {
-            // What is due but not written yet shows.
-            let lot = due.lot(account_id, seq).cloned().unwrap_or(lot);
-            let expiry = due.expiry_of(account_id, &lot);
-            (EntryId { account_id, account_seq: seq }, lot, expiry)
-        };
-        let lots = lots.into_iter().map(as_due).filter(|(_, lot, _)| !open_only || lot.is_open());
-        let lots = lots.take(usize::try_from(page.limit()).unwrap_or(usize::MAX)).collect();
-        Ok(page.cut(lots, |(lot_id, ..)| lot_id.account_seq.to_string()))
-    }
-
-    /// A page of the entries that moved points of a lot, the oldest first.
-    ///
-    /// # Errors
-    /// If the program, the customer or the lot is unknown, or the page token is bad.
-    pub async fn list_lot_uses(
-        &self,
-        subject: &Subject,
-        lot_id: EntryId,
-        page: &PageRequest,
-    ) -> Result<(Vec<Entry>, String), Error> {
-        let after = page.after_number()?.unwrap_or(0);
-        let mut connection = self.pool.acquire().await?;
-        let account_id = find_account(&mut connection, &subject.program_id, &subject.customer_id).await?;
-        let is_own = lot_id.account_id == account_id && store::has_lot(&mut connection, lot_id).await?;
-        if !is_own {
-            let refusal = Refusal::new(Reason::RewardNotFound, format!("the customer has no lot {lot_id}"));
-            return Err(refusal.with("reward_id", lot_id).into());
-        }
-        let entries = store::list_lot_uses(&mut connection, lot_id, after, page.limit()).await?;
-        Ok(page.cut(entries, |entry| entry.id.account_seq.to_string()))
     }
 
     /// A page of a customer's rewards, the newest first.
@@ -249,18 +97,6 @@ impl Rewards {
         let rewards = grants.into_iter().map(|(entry, note)| Reward { entry, note }).collect();
         Ok(page.cut(rewards, |reward| reward.entry.id.account_seq.to_string()))
     }
-}
-
-/// The refusal to end a hold that ended with an entry.
-fn hold_ended(hold_id: EntryId, end: &Entry) -> Refusal {
-    let (words, ending) = match end.detail {
-        Detail::PointsRedeemed { .. } => ("was captured", "captured"),
-        _ if end.actor == Actor::Time => ("ended by itself", "expired"),
-        _ => ("was released", "released"),
-    };
-    let ended_at = end.effective_at;
-    let refusal = Refusal::new(Reason::HoldEnded, format!("the hold {words} at {ended_at}"));
-    refusal.with("hold_id", hold_id).with("ending", ending).with("ended_at", ended_at)
 }
 
 fn into_reward(outcome: Result<Written, Error>, note: String) -> Result<(Reward, bool), Error> {

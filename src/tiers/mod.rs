@@ -2,34 +2,38 @@
 
 pub mod grpc;
 pub mod model;
-pub mod store;
+pub mod state;
+mod store;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
-use crate::book::{Entry, House, fold};
+use crate::book::{Capabilities, Entry, fold};
 use crate::clock::{Clock, refuse_future};
 use crate::customers::{customer_not_found, find_account};
-use crate::database::Gather;
+use crate::database::BatchReader;
 use crate::error::Error;
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
 use crate::programs::model::{ProgramVersion, Tier};
 use crate::programs::program_not_found;
-use crate::programs::store::{Catalogue, read_version_number_at};
+use crate::programs::{Catalogue, read_version_number_at};
 use model::Standing;
-use store::{FoundStanding, StandingShelf};
+use state::StandingsState;
+use store::FoundStanding;
+
+pub use store::capability;
 
 /// The use cases of tiers.
 #[derive(Clone)]
 pub struct Tiers {
     pool: PgPool,
     clock: Clock,
-    house: House,
+    capabilities: Capabilities,
     catalogue: Catalogue,
-    standings: Gather<(ProgramId, CustomerId), FoundStanding>,
+    standings: BatchReader<(ProgramId, CustomerId), FoundStanding>,
 }
 
 /// A customer's standing, with the policy that explains it.
@@ -52,9 +56,9 @@ pub struct CustomerTier {
 impl Tiers {
     /// Tiers read from `pool`, and those of now from `lookups`, many at once.
     #[must_use]
-    pub fn new(pool: PgPool, lookups: &PgPool, clock: Clock, house: House, catalogue: Catalogue) -> Self {
-        let standings = Gather::open(lookups, &store::fetch_standings());
-        Self { pool, clock, house, catalogue, standings }
+    pub fn new(pool: PgPool, lookups: &PgPool, clock: Clock, capabilities: Capabilities, catalogue: Catalogue) -> Self {
+        let standings = BatchReader::open(lookups, &store::fetch_standings());
+        Self { pool, clock, capabilities, catalogue, standings }
     }
 
     /// The tier a customer holds, now or at an instant.
@@ -98,11 +102,13 @@ impl Tiers {
     ) -> Result<Option<FoundStanding>, Error> {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
-        let Some(folded) = fold(&mut connection, account_id, as_of, (self.house)()).await? else { return Ok(None) };
-        let shelf: &StandingShelf = folded.shelves.get().map_err(|defect| Error::Internal(defect.to_string()))?;
+        let Some(folded) = fold(&mut connection, account_id, as_of, self.capabilities.new_states()).await? else {
+            return Ok(None);
+        };
+        let state: &StandingsState = folded.states.get().map_err(|defect| Error::Internal(defect.to_string()))?;
         let current_version = read_version_number_at(&mut connection, program_id, as_of).await?;
         let current_version = current_version.ok_or_else(|| program_not_found(program_id))?;
-        let standing = shelf.get(account_id).cloned();
+        let standing = state.get(account_id).cloned();
         Ok(standing.map(|standing| FoundStanding { account_id, standing, current_version }))
     }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::book::{Actor, Defect, Detail, EntryReason, Halt, Post};
+use crate::book::{Actor, DecisionError, Defect, Detail, EntryReason, NewEntry};
 use crate::error::{Reason, Refusal};
 use crate::ids::{EntryId, TierId};
 use crate::money::Money;
@@ -52,13 +52,13 @@ fn rank_of(program: &Program, tier_id: &TierId) -> Option<usize> {
 
 /// The change of tier that a lifetime spend brings, if it brings one. Lifetime spend only ever lifts.
 #[must_use]
-pub fn lift(policy: &ProgramVersion, held: &TierId, qualifying_spend: i64, cause: EntryId) -> Option<Post> {
+pub fn lift(policy: &ProgramVersion, held: &TierId, qualifying_spend: i64, cause: EntryId) -> Option<NewEntry> {
     let program = &policy.program;
     let reached = tier_for(program, qualifying_spend)?;
     if rank_of(program, &reached.tier_id) <= rank_of(program, held) {
         return None;
     }
-    Some(Post {
+    Some(NewEntry {
         detail: Detail::TierChanged { from: Some(held.clone()), to: reached.tier_id.clone(), qualifying_spend },
         movement: None,
         actor: Actor::Rule,
@@ -82,7 +82,11 @@ pub struct OpeningTier {
 ///
 /// # Errors
 /// A refusal if the program has no such tier, or counts in another currency, or the spend is more than can be counted.
-pub fn take_over(policy: &ProgramVersion, standing: Option<&Standing>, opening: &OpeningTier) -> Result<Post, Halt> {
+pub fn take_over(
+    policy: &ProgramVersion,
+    standing: Option<&Standing>,
+    opening: &OpeningTier,
+) -> Result<NewEntry, DecisionError> {
     let program = &policy.program;
     let brought = &opening.tier_id;
     if rank_of(program, brought).is_none() {
@@ -102,7 +106,7 @@ pub fn take_over(policy: &ProgramVersion, standing: Option<&Standing>, opening: 
     let highest = [Some(brought), reached].into_iter().flatten().fold(held, |highest, tier_id| {
         if rank_of(program, tier_id) > rank_of(program, highest) { tier_id } else { highest }
     });
-    Ok(Post {
+    Ok(NewEntry {
         detail: Detail::TierImported { from: held.clone(), to: highest.clone(), qualifying_spend },
         movement: None,
         actor: Actor::Caller,
@@ -176,11 +180,11 @@ mod tests {
         let qualifying_spend = Some(policy.program.money(spend)).filter(|spend| spend.minor > 0);
         let opening = OpeningTier { tier_id: tier_id(brought), qualifying_spend };
         match take_over(&policy, standing.as_ref(), &opening) {
-            Ok(Post { detail: Detail::TierImported { from, to, qualifying_spend }, .. }) => {
+            Ok(NewEntry { detail: Detail::TierImported { from, to, qualifying_spend }, .. }) => {
                 assert_eq!(qualifying_spend, spend);
                 Ok((from.to_string(), to.to_string()))
             }
-            Err(Halt::Refused(refusal)) => Err(refusal.reason),
+            Err(DecisionError::Refused(refusal)) => Err(refusal.reason),
             other => panic!("{other:?}"),
         }
     }

@@ -1,172 +1,59 @@
-//! The SQL of standings, and their shelf.
+//! The SQL of standings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::model::Standing;
-use crate::book::store::EntryRow;
-use crate::book::{Cell, Defect, Detail, Earlier, Entry, Projection, Row, Scope, Shelf};
-use crate::database::{Fetch, Traced as _};
+use super::state::StandingsState;
+use crate::book::store::{EntryRow, into_entries};
+use crate::book::{Capability, Defect, Entry, Scope, States, Store, Table};
+use crate::database::{Fetch, StoreError, Traced as _};
 use crate::ids::{AccountId, CustomerId, ProgramId, TierId};
 
-/// The standings of a batch.
-#[derive(Default)]
-pub struct StandingShelf {
-    rows: BTreeMap<AccountId, Standing>,
-    changed: BTreeSet<AccountId>,
+/// The tables of tiers.
+const TABLES: &[Table] = &[Table::projection("standings", "'standing'")];
+
+/// The room as the book knows it.
+#[must_use]
+pub fn capability() -> Capability {
+    Capability::new(StandingsState::default, StandingsStore, TABLES)
 }
 
-impl StandingShelf {
-    /// A customer's standing.
-    #[must_use]
-    pub fn get(&self, account_id: AccountId) -> Option<&Standing> {
-        self.rows.get(&account_id)
-    }
+struct StandingsStore;
 
-    fn get_mut(&mut self, entry: &Entry) -> Result<&mut Standing, Defect> {
-        let account_id = entry.id.account_id;
-        self.changed.insert(account_id);
-        self.rows.get_mut(&account_id).ok_or_else(|| Defect::new(format!("entry {}: no standing is loaded", entry.id)))
-    }
-}
-
-impl Shelf for StandingShelf {
-    fn load<'a>(
-        &'a mut self,
-        connection: &'a mut PgConnection,
-        scope: &'a Scope,
-        _earlier: Earlier<'a>,
-    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            if !scope.accounts.is_empty() {
-                self.rows = read_standings(connection, &scope.accounts).await?;
-            }
-            Ok(())
-        })
-    }
-
-    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
-        match &entry.detail {
-            Detail::TierChanged { from: None, to, .. } => {
-                let standing = Standing {
-                    tier_id: to.clone(),
-                    since: entry.effective_at,
-                    policy_version: entry.policy_version,
-                    changed_seq: entry.id.account_seq,
-                    cause_seq: cause_of(entry)?,
-                    qualifying_spend: 0,
-                    purchases: 0,
-                };
-                self.changed.insert(entry.id.account_id);
-                self.rows.insert(entry.id.account_id, standing);
-            }
-            Detail::TierChanged { from: Some(_), to, .. } => {
-                let cause_seq = cause_of(entry)?;
-                let standing = self.get_mut(entry)?;
-                standing.tier_id = to.clone();
-                standing.since = entry.effective_at;
-                standing.policy_version = entry.policy_version;
-                standing.changed_seq = entry.id.account_seq;
-                standing.cause_seq = cause_seq;
-            }
-            Detail::ActivityAccepted { spend, .. } => {
-                let standing = self.get_mut(entry)?;
-                let spent = standing.qualifying_spend.checked_add(*spend);
-                standing.qualifying_spend =
-                    spent.ok_or_else(|| Defect::new(format!("entry {}: the spend overflows", entry.id)))?;
-                standing.purchases += i64::from(*spend > 0);
-            }
-            Detail::RefundAccepted { spend, .. } => {
-                let standing = self.get_mut(entry)?;
-                standing.qualifying_spend -= *spend;
-                if standing.qualifying_spend < 0 {
-                    return Err(Defect::new(format!("entry {}: more is refunded than was spent", entry.id)));
-                }
-            }
-            Detail::TierImported { to, qualifying_spend, .. } => {
-                let standing = self.get_mut(entry)?;
-                let spent = standing.qualifying_spend.checked_add(*qualifying_spend);
-                standing.qualifying_spend =
-                    spent.ok_or_else(|| Defect::new(format!("entry {}: the spend overflows", entry.id)))?;
-                if standing.tier_id != *to {
-                    standing.tier_id = to.clone();
-                    standing.since = entry.effective_at;
-                    standing.policy_version = entry.policy_version;
-                    standing.changed_seq = entry.id.account_seq;
-                    standing.cause_seq = entry.id.account_seq;
-                }
-            }
-            // Everything else concerns other shelves.
-            _ => {}
+#[async_trait]
+impl Store for StandingsStore {
+    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
+        if !scope.accounts.is_empty() {
+            let state: &mut StandingsState = states.get_mut()?;
+            state.rows = read_standings(connection, &scope.accounts).await?;
         }
         Ok(())
     }
 
-    fn write<'a>(&'a mut self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            if self.changed.is_empty() {
-                return Ok(());
-            }
-            let changed = self.changed.iter().filter_map(|id| Some((*id, self.rows.get(id)?)));
-            upsert_standings(connection, changed).await
-        })
-    }
-
-    fn projection(&self) -> Option<&dyn Projection> {
-        Some(self)
+    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let state: &StandingsState = states.get()?;
+        if state.changed.is_empty() {
+            return Ok(());
+        }
+        let changed = state.changed.iter().filter_map(|id| Some((*id, state.rows.get(id)?)));
+        upsert_standings(connection, changed).await
     }
 }
 
-impl Projection for StandingShelf {
-    fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
-        Box::new(self.rows.get(&account_id).into_iter().map(|standing| Row {
-            noun: "standing",
-            key: Cell::Absent,
-            columns: vec![
-                ("tier_id", Cell::word(standing.tier_id.as_str())),
-                ("since", standing.since.into()),
-                ("policy_version", standing.policy_version.into()),
-                ("changed_seq", standing.changed_seq.into()),
-                ("cause_seq", standing.cause_seq.into()),
-                ("qualifying_spend", standing.qualifying_spend.into()),
-                ("purchases", standing.purchases.into()),
-            ],
-        }))
-    }
-
-    fn delete<'a>(
-        &'a self,
-        connection: &'a mut PgConnection,
-        account_id: AccountId,
-    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            sqlx::query!("DELETE FROM standings WHERE account_id = $1", account_id.0)
-                .execute(connection)
-                .traced("DELETE standings")
-                .await
-                .map(drop)
-        })
-    }
-}
-
-fn cause_of(entry: &Entry) -> Result<i64, Defect> {
-    let cause = entry.causes.first().filter(|cause| cause.account_id == entry.id.account_id);
-    cause.map(|cause| cause.account_seq).ok_or_else(|| Defect::new(format!("entry {}: no cause", entry.id)))
-}
-
-fn parse_tier_id(text: String) -> Result<TierId, sqlx::Error> {
-    TierId::try_from(text).map_err(|error| sqlx::Error::Decode(error.into()))
+fn parse_tier_id(account_id: Uuid, text: String) -> Result<TierId, Defect> {
+    TierId::try_from(text).map_err(|error| Defect::new(format!("the standing of account {account_id}: {error}")))
 }
 
 async fn read_standings(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<BTreeMap<AccountId, Standing>, sqlx::Error> {
+) -> Result<BTreeMap<AccountId, Standing>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = sqlx::query!(
         "SELECT account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, purchases
@@ -179,7 +66,7 @@ async fn read_standings(
     rows.into_iter()
         .map(|row| {
             let standing = Standing {
-                tier_id: parse_tier_id(row.tier_id)?,
+                tier_id: parse_tier_id(row.account_id, row.tier_id)?,
                 since: row.since.to_jiff(),
                 policy_version: row.policy_version,
                 changed_seq: row.changed_seq,
@@ -195,7 +82,7 @@ async fn read_standings(
 async fn upsert_standings<'a>(
     connection: &mut PgConnection,
     standings: impl Iterator<Item = (AccountId, &'a Standing)>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     let (mut accounts, mut tiers, mut since, mut policies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut changed, mut causes, mut spends, mut purchases) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (account_id, standing) in standings {
@@ -266,7 +153,7 @@ pub fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding> {
             let mut found = vec![None; keys.len()];
             for row in rows {
                 let standing = Standing {
-                    tier_id: parse_tier_id(row.tier_id)?,
+                    tier_id: parse_tier_id(row.account_id, row.tier_id)?,
                     since: row.since.to_jiff(),
                     policy_version: row.policy_version,
                     changed_seq: row.changed_seq,
@@ -294,7 +181,7 @@ pub async fn list_changes(
     account_id: AccountId,
     before: Option<i64>,
     limit: i64,
-) -> Result<Vec<Entry>, sqlx::Error> {
+) -> Result<Vec<Entry>, StoreError> {
     let rows = sqlx::query_as!(
         EntryRow,
         "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
@@ -310,5 +197,5 @@ pub async fn list_changes(
     .fetch_all(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    rows.into_iter().map(Entry::try_from).collect()
+    into_entries(rows)
 }

@@ -4,11 +4,11 @@ mod damages;
 mod history;
 mod repairs;
 
-use goldbook::audit::model::{Difference, Nature};
+use goldbook::audit::model::{Difference, DifferenceKind};
 use goldbook::audit::{Listener, Tally};
 use goldbook::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, SUPERUSER};
 use goldbook::ids::AccountId;
-use goldbook::programs::store::Catalogue;
+use goldbook::programs::Catalogue;
 use goldbook::server;
 use sqlx::AssertSqlSafe;
 use tokio::sync::OnceCell;
@@ -42,18 +42,18 @@ impl Listener for Told {
 }
 
 impl Told {
-    /// Asserts that something of this nature was told in these words.
+    /// Asserts that a difference of this kind was told in these words.
     #[track_caller]
-    fn assert_tells(&self, nature: Nature, words: &str) {
-        let told = |difference: &&Difference| difference.nature == nature && difference.what.contains(words);
-        assert!(self.differences.iter().any(|difference| told(&difference)), "{nature:?} {words:?} in {self:#?}");
+    fn assert_tells(&self, kind: DifferenceKind, words: &str) {
+        let told = |difference: &&Difference| difference.kind == kind && difference.what.contains(words);
+        assert!(self.differences.iter().any(|difference| told(&difference)), "{kind:?} {words:?} in {self:#?}");
     }
 }
 
 async fn audit_with(database: &Database, repair: bool) -> Told {
     let mut told = Told::default();
     let role = if repair { OWNER_ROLE } else { SERVICE_ROLE };
-    let house = server::house(&Catalogue::default());
+    let house = goldbook::capabilities::capabilities(&Catalogue::default());
     told.tally = goldbook::audit::audit(&database.options(role), &house, repair, &mut told).await.unwrap();
     told
 }

@@ -8,7 +8,7 @@ use goldbook::clock::Clock;
 use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::ids::AccountId;
 use goldbook::ledger::store::{EntryFilter, list_entries};
-use goldbook::programs::store::Catalogue;
+use goldbook::programs::Catalogue;
 use goldbook::{proto, server};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
@@ -366,7 +366,7 @@ const TABLES: [&str; 9] =
 
 /// Rules 1 to 4 of the book, on everything that the database holds.
 pub async fn check_rules(database: &Database) -> Result<(), TestCaseError> {
-    let house = server::house(&Catalogue::default());
+    let house = goldbook::capabilities::capabilities(&Catalogue::default());
     let mut source = database.connect(SUPERUSER).await;
     let rebuilt = Database::create().await;
     let mut target = rebuilt.connect(SUPERUSER).await;

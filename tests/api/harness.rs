@@ -62,7 +62,7 @@ impl Cluster {
                 let create = format!("CREATE DATABASE {TEMPLATE} OWNER {OWNER_ROLE}");
                 let mut connection = superuser.connect().await.unwrap();
                 sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
-                database::migrate(&owner, SERVICE_ROLE).await.unwrap();
+                server::migrate(&owner, SERVICE_ROLE).await.unwrap();
                 sender.send(superuser).unwrap();
                 postgres.wait().await;
             });
@@ -116,7 +116,7 @@ impl Database {
 /// How often a service does what nobody called for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Background {
-    pub settle_every: Option<Duration>,
+    pub apply_dues_every: Option<Duration>,
     pub sum_up_every: Option<Duration>,
 }
 
@@ -161,7 +161,7 @@ impl Service {
         let settings = Settings {
             database: options,
             lanes: 2,
-            settle_every: background.settle_every,
+            apply_dues_every: background.apply_dues_every,
             sum_up_every: background.sum_up_every,
             read_connections: 4,
             clock: clock.clone(),

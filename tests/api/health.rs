@@ -53,7 +53,7 @@ async fn health_follows_postgres_away_and_back_and_so_does_everything_else() {
     let directory = throwaway_dir().unwrap();
     let options = Options { data_dir: directory.path().join("data"), bin_dir: None, throwaway: true };
     let postgres = EmbeddedPostgres::start(options.clone()).await.unwrap();
-    database::migrate(&postgres.connect_options(OWNER_ROLE, DATABASE), SERVICE_ROLE).await.unwrap();
+    server::migrate(&postgres.connect_options(OWNER_ROLE, DATABASE), SERVICE_ROLE).await.unwrap();
     let reach = postgres.connect_options(SERVICE_ROLE, DATABASE);
     let clock = Clock::fixed(START.parse().unwrap());
     let service = Service::start_with(Database::create().await, reach, clock).await;

@@ -15,7 +15,7 @@ use crate::harness::{
 };
 use crate::patience::until;
 
-const OFTEN: Background = Background { settle_every: None, sum_up_every: Some(Duration::from_millis(20)) };
+const OFTEN: Background = Background { apply_dues_every: None, sum_up_every: Some(Duration::from_millis(20)) };
 
 async fn start() -> Service {
     let clock = Clock::fixed(START.parse().unwrap());

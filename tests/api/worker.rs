@@ -9,7 +9,7 @@ use goldbook::proto;
 use crate::harness::{Background, Database, SHOP, START, Service, grant_reward};
 use crate::patience::until;
 
-const OFTEN: Background = Background { settle_every: Some(Duration::from_millis(20)), sum_up_every: None };
+const OFTEN: Background = Background { apply_dues_every: Some(Duration::from_millis(20)), sum_up_every: None };
 const PEOPLE: [&str; 3] = ["anna", "ben", "cleo"];
 
 /// Grants and holds whose dues fall in the next weeks, some of them at one instant.

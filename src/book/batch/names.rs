@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::{Batch, Failure};
 use crate::book::account::{Account, AccountKind};
-use crate::book::command::{Name, NameUse};
+use crate::book::name::{Name, NameSpace, NameUse};
 use crate::book::store;
 use crate::ids::AccountId;
 
@@ -27,7 +27,7 @@ impl Batch<'_> {
         }
         self.opening = self.claim(connection, &opening).await?;
         for (name, account_id) in opening.into_iter().filter(|(name, _)| self.opening.contains(name)) {
-            let kind = if name.space == "program" { AccountKind::Program } else { AccountKind::Customer };
+            let kind = if name.space == NameSpace::Program { AccountKind::Program } else { AccountKind::Customer };
             self.accounts.insert(account_id, Account::empty(account_id, name.program_id, kind));
             self.opened.insert(account_id);
         }
@@ -36,7 +36,7 @@ impl Batch<'_> {
         for job in jobs {
             let owner = self.scope_of(job);
             for name_use in &job.names {
-                if let (NameUse::Take(name), Some(owner)) = (name_use, owner)
+                if let (NameUse::Claim(name), Some(owner)) = (name_use, owner)
                     && !self.names.contains_key(name)
                 {
                     taking.entry(name.clone()).or_insert(owner);
@@ -70,7 +70,7 @@ impl Batch<'_> {
             store::claim_names(connection, claims).await?.into_iter().collect();
         let mut lost = Vec::new();
         for (name, account_id) in claims {
-            let key = (name.program_id.as_str().to_owned(), name.space.to_owned(), name.name.clone());
+            let key = (name.program_id.as_str().to_owned(), name.space.as_str().to_owned(), name.name.clone());
             if won.contains(&key) {
                 self.names.insert(name.clone(), *account_id);
                 taken.insert(name.clone());

@@ -5,8 +5,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::book::account::{Account, AccountKind, Balance};
-use crate::book::command::Defect;
-use crate::database::Traced as _;
+use crate::database::{StoreError, Traced as _};
+use crate::error::Defect;
 use crate::ids::{AccountId, ProgramId};
 
 /// An account as Postgres returns it.
@@ -28,10 +28,10 @@ pub(super) struct AccountRow {
 }
 
 impl TryFrom<AccountRow> for Account {
-    type Error = sqlx::Error;
+    type Error = Defect;
 
-    fn try_from(row: AccountRow) -> Result<Self, Self::Error> {
-        let damaged = |what: &str| sqlx::Error::Decode(Box::new(Defect::new(format!("{}: {what}", row.account_id))));
+    fn try_from(row: AccountRow) -> Result<Self, Defect> {
+        let damaged = |what: &str| Defect::new(format!("account {}: {what}", row.account_id));
         Ok(Self {
             account_id: AccountId(row.account_id),
             program_id: ProgramId::try_from(row.program_id.as_str()).map_err(damaged)?,
@@ -53,11 +53,16 @@ impl TryFrom<AccountRow> for Account {
     }
 }
 
+fn into_accounts(rows: Vec<AccountRow>) -> Result<Vec<Account>, StoreError> {
+    let accounts: Result<Vec<Account>, Defect> = rows.into_iter().map(Account::try_from).collect();
+    Ok(accounts?)
+}
+
 /// Locks accounts in one order, customers' before programs'. A lock that waited returns the row as it is then.
 pub(in crate::book) async fn lock_accounts(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<Vec<Account>, sqlx::Error> {
+) -> Result<Vec<Account>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = sqlx::query_as!(
         AccountRow,
@@ -69,14 +74,14 @@ pub(in crate::book) async fn lock_accounts(
     .fetch_all(connection)
     .traced("SELECT accounts")
     .await?;
-    rows.into_iter().map(Account::try_from).collect()
+    into_accounts(rows)
 }
 
 /// Accounts as they are, by their ids.
 pub(in crate::book) async fn read_accounts(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<Vec<Account>, sqlx::Error> {
+) -> Result<Vec<Account>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = sqlx::query_as!(
         AccountRow,
@@ -88,7 +93,7 @@ pub(in crate::book) async fn read_accounts(
     .fetch_all(connection)
     .traced("SELECT accounts")
     .await?;
-    rows.into_iter().map(Account::try_from).collect()
+    into_accounts(rows)
 }
 
 /// The columns of a multi-row write of accounts.
@@ -198,7 +203,7 @@ pub(in crate::book) async fn find_due(
     until: jiff::Timestamp,
     after: Option<(jiff::Timestamp, AccountId)>,
     limit: i64,
-) -> Result<Vec<(AccountId, ProgramId, jiff::Timestamp)>, sqlx::Error> {
+) -> Result<Vec<(AccountId, ProgramId, jiff::Timestamp)>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT account_id, program_id, next_due_at AS "next_due_at!" FROM accounts
            WHERE next_due_at <= $1 AND ($2::timestamptz IS NULL OR (next_due_at, account_id) > ($2, $3))
@@ -214,7 +219,7 @@ pub(in crate::book) async fn find_due(
     rows.into_iter()
         .map(|row| {
             let program_id = ProgramId::try_from(row.program_id.as_str());
-            let program_id = program_id.map_err(|error| sqlx::Error::Decode(error.into()))?;
+            let program_id = program_id.map_err(|error| Defect::new(format!("account {}: {error}", row.account_id)))?;
             Ok((AccountId(row.account_id), program_id, row.next_due_at.to_jiff()))
         })
         .collect()

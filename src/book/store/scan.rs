@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::EntryRow;
 use super::accounts::{AccountColumns, AccountRow};
 use crate::book::account::Account;
-use crate::book::command::Defect;
 use crate::book::entry::Entry;
 use crate::database::Traced as _;
+use crate::error::Defect;
 use crate::ids::{AccountId, EntryId};
 
 /// A ledger row as an audit reads it: with what is beside the entry, and readable or not.
@@ -119,7 +119,7 @@ pub async fn scan_accounts(
     connection: &mut PgConnection,
     after: AccountId,
     limit: i64,
-) -> Result<Vec<(AccountId, Result<Account, sqlx::Error>)>, sqlx::Error> {
+) -> Result<Vec<(AccountId, Result<Account, Defect>)>, sqlx::Error> {
     let rows = sqlx::query_as!(
         AccountRow,
         "SELECT account_id, program_id, kind, head, effective_at, next_due_at,

@@ -3,6 +3,7 @@
 mod difference;
 mod document;
 mod points_table;
+mod text;
 
 use std::path::PathBuf;
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::{CliError, instant};
-use super::document::{decimal_text, instant_text};
+use super::text::{decimal_text, instant_text};
 use crate::programs::points::DEFAULT_HOLD;
 use crate::proto::fields::write_instant;
 use crate::proto::{

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
-use crate::book::store::EntryRow;
+use crate::book::store::{EntryRow, into_entries};
 use crate::book::{Entry, Pocket};
-use crate::database::Traced as _;
-use crate::ids::{AccountId, ActivityId};
+use crate::database::{StoreError, Traced as _};
+use crate::error::Defect;
+use crate::ids::{AccountId, ActivityId, EntryId};
 
 /// Some consecutive entries of an account, by number; none if `last` is below `first`.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +80,7 @@ pub async fn sum_flows(
     connection: &mut PgConnection,
     account_id: AccountId,
     stretch: Stretch,
-) -> Result<Vec<Flow>, sqlx::Error> {
+) -> Result<Vec<Flow>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT from_pocket AS "from_pocket!", to_pocket AS "to_pocket!", sum(points)::text AS "points!"
            FROM ledger_entries
@@ -92,7 +93,7 @@ pub async fn sum_flows(
     .fetch_all(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    let damaged = || sqlx::Error::Decode("an entry moves points between unknown pockets".into());
+    let damaged = || Defect::new(format!("an entry of account {} moves points between unknown pockets", account_id.0));
     rows.into_iter()
         .map(|row| {
             Ok(Flow {
@@ -110,7 +111,7 @@ pub async fn list_moves(
     account_id: AccountId,
     stretch: Stretch,
     limit: i64,
-) -> Result<Vec<Entry>, sqlx::Error> {
+) -> Result<Vec<Entry>, StoreError> {
     let rows = sqlx::query_as!(
         EntryRow,
         "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
@@ -126,7 +127,7 @@ pub async fn list_moves(
     .fetch_all(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    rows.into_iter().map(Entry::try_from).collect()
+    into_entries(rows)
 }
 
 /// The business's own names of activities, by the numbers of the entries that accepted them.
@@ -134,7 +135,7 @@ pub async fn read_activity_ids(
     connection: &mut PgConnection,
     account_id: AccountId,
     seqs: &[i64],
-) -> Result<BTreeMap<i64, ActivityId>, sqlx::Error> {
+) -> Result<BTreeMap<i64, ActivityId>, StoreError> {
     let rows = sqlx::query!(
         "SELECT account_seq, activity_id FROM activities WHERE account_id = $1 AND account_seq = ANY($2)",
         account_id.0,
@@ -145,8 +146,10 @@ pub async fn read_activity_ids(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let activity_id = ActivityId::try_from(row.activity_id);
-            Ok((row.account_seq, activity_id.map_err(|error| sqlx::Error::Decode(error.into()))?))
+            let entry_id = EntryId { account_id, account_seq: row.account_seq };
+            let activity_id = ActivityId::try_from(row.activity_id)
+                .map_err(|error| Defect::new(format!("the activity of entry {entry_id}: {error}")))?;
+            Ok((row.account_seq, activity_id))
         })
         .collect()
 }

@@ -1,76 +1,37 @@
-//! The purchases of a referee, read again where a referral is converted by hand.
+//! The SQL of a referee's purchases.
 
-use std::collections::BTreeMap;
-
-use futures_util::future::BoxFuture;
-use jiff::Timestamp;
+use async_trait::async_trait;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::book::store::EntryRow;
-use crate::book::{Defect, Detail, Earlier, Entry, Scope, Shelf};
-use crate::database::Traced as _;
-use crate::ids::{AccountId, EntryId};
+use crate::book::store::{EntryRow, into_entries};
+use crate::book::{Entry, Scope, States, Store};
+use crate::database::{StoreError, Traced as _};
+use crate::ids::AccountId;
+use crate::referrals::purchases::PurchasesState;
 
-/// A purchase as the ledger tells it.
-#[derive(Clone, Copy, Debug)]
-pub struct Purchase {
-    /// The entry that accepted it.
-    pub id: EntryId,
-    /// Money spent, in minor units.
-    pub spend: i64,
-    /// When the customer made it.
-    pub happened_at: Timestamp,
-}
+/// Reads entries of the ledger, and writes nothing.
+pub(super) struct PurchasesStore;
 
-/// The purchases of accounts since they were referred, in the order they were accepted: only for converting by hand.
-#[derive(Default)]
-pub struct PurchaseShelf(BTreeMap<AccountId, Vec<Purchase>>);
-
-impl PurchaseShelf {
-    /// An account's purchases, in the order they were accepted.
-    #[must_use]
-    pub fn purchases(&self, account_id: AccountId) -> &[Purchase] {
-        self.0.get(&account_id).map_or(&[], Vec::as_slice)
-    }
-
-    fn add(&mut self, entry: &Entry) {
-        if let Detail::ActivityAccepted { spend, happened_at, .. } = entry.detail {
-            let purchase = Purchase { id: entry.id, spend, happened_at };
-            self.0.entry(entry.id.account_id).or_default().push(purchase);
+#[async_trait]
+impl Store for PurchasesStore {
+    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let state: &mut PurchasesState = states.get_mut()?;
+        for entry in read_purchases_of_pending(connection, &scope.accounts).await? {
+            state.add(&entry);
         }
-    }
-}
-
-impl Shelf for PurchaseShelf {
-    fn load<'a>(
-        &'a mut self,
-        connection: &'a mut PgConnection,
-        scope: &'a Scope,
-        _earlier: Earlier<'a>,
-    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            for entry in read_purchases_of_pending(connection, &scope.accounts).await? {
-                self.add(&entry);
-            }
-            Ok(())
-        })
-    }
-
-    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
-        self.add(entry);
         Ok(())
     }
 
-    fn write<'a>(&'a mut self, _connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async { Ok(()) })
+    async fn write(&self, _states: &States, _connection: &mut PgConnection) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
 async fn read_purchases_of_pending(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<Vec<Entry>, sqlx::Error> {
+) -> Result<Vec<Entry>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = sqlx::query_as!(
         EntryRow,
@@ -86,5 +47,5 @@ async fn read_purchases_of_pending(
     .fetch_all(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    rows.into_iter().map(Entry::try_from).collect()
+    into_entries(rows)
 }

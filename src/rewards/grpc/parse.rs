@@ -3,16 +3,17 @@
 use crate::book::EntryReason;
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, EntryId, IdempotencyKey, ProgramId};
+use crate::points::amount::Points;
+use crate::points::grants::commands::{GrantReward, VestReward};
+use crate::points::holds::commands::{EndHold, Ending, HoldEnd, HoldPoints};
+use crate::points::spending::commands::RedeemPoints;
+use crate::points::state::Note;
+use crate::points::subject::Subject;
+use crate::points::undoing::commands::{AdjustPoints, Change, ReverseEntry};
 use crate::programs::points::grpc::{parse_optional_clawback, parse_own_expiry, parse_period, parse_vesting};
 use crate::proto;
 use crate::proto::fields::{parse_instant, parse_optional_instant};
 use crate::proto::{adjust_points_request, grant_reward_request, hold_points_request};
-use crate::rewards::commands::{
-    AdjustPoints, Change, EndHold, Ending, GrantReward, HoldEnd, HoldPoints, RedeemPoints, ReverseEntry, Subject,
-    VestReward,
-};
-use crate::rewards::model::Points;
-use crate::rewards::store::Note;
 
 const MAX_NOTE: usize = 500;
 

@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use crate::book::grpc::{write_kind, write_move, write_parts};
 use crate::book::{Detail, Entry, EntryReason, Movement, Pocket};
 use crate::ids::{CustomerId, EntryId};
+use crate::points::lots::Lot;
 use crate::proto;
 use crate::proto::fields::write_instant;
 use crate::proto::reward;
 use crate::rewards::Reward;
-use crate::rewards::lots::Lot;
 use crate::telemetry;
 
 pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::Reward {

@@ -1,6 +1,6 @@
 //! One test for each way to damage a book.
 
-use goldbook::audit::model::Nature;
+use goldbook::audit::model::DifferenceKind;
 
 use super::{Told, assert_clean, audit, count_entries, create_history, sabotage};
 
@@ -19,10 +19,10 @@ async fn damage(statements: &str) -> Told {
 }
 
 /// Asserts what an audit tells after this was done.
-async fn assert_told(statements: &str, nature: Nature, expected: &[&str]) {
+async fn assert_told(statements: &str, kind: DifferenceKind, expected: &[&str]) {
     let told = damage(statements).await;
     for words in expected {
-        told.assert_tells(nature, words);
+        told.assert_tells(kind, words);
     }
 }
 
@@ -30,42 +30,44 @@ async fn assert_told(statements: &str, nature: Nature, expected: &[&str]) {
 async fn audit_finds_changed_points() {
     let statements = "UPDATE ledger_entries SET points = points + 900 WHERE account_id = :anna AND points = 70";
     let told = damage(statements).await;
-    told.assert_tells(Nature::Ledger, ": the content hash is ");
+    told.assert_tells(DifferenceKind::Ledger, ": the content hash is ");
     // What the row says now is not what is stored.
-    told.assert_tells(Nature::Projection, "points is 970 by the entries, 70 as stored (-900)");
+    told.assert_tells(DifferenceKind::Projection, "points is 970 by the entries, 70 as stored (-900)");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_a_removed_entry() {
     let statements = "DELETE FROM ledger_entries WHERE account_id = :anna AND points = 70";
-    assert_told(statements, Nature::Ledger, &["entry ", " of account ", " is missing"]).await;
+    assert_told(statements, DifferenceKind::Ledger, &["entry ", " of account ", " is missing"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_that_the_last_or_the_first_entry_or_all_were_removed() {
     let last = "DELETE FROM ledger_entries e USING accounts a WHERE e.account_id = a.account_id
                 AND a.account_id = :anna AND account_seq = head";
-    assert_told(last, Nature::Ledger, &[" is missing"]).await;
+    assert_told(last, DifferenceKind::Ledger, &[" is missing"]).await;
     let first = "DELETE FROM ledger_entries WHERE account_id = :anna AND account_seq <= 2";
-    assert_told(first, Nature::Ledger, &["entries 1 to 2 of account "]).await;
-    assert_told("DELETE FROM ledger_entries WHERE account_id = :anna", Nature::Ledger, &["entries 1 to "]).await;
+    assert_told(first, DifferenceKind::Ledger, &["entries 1 to 2 of account "]).await;
+    assert_told("DELETE FROM ledger_entries WHERE account_id = :anna", DifferenceKind::Ledger, &["entries 1 to "])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_a_changed_detail() {
     let statements = "UPDATE ledger_entries SET detail = jsonb_set(detail, '{lots,0,points}', '29')
                       WHERE account_id = :anna AND kind = 'points_redeemed'";
-    assert_told(statements, Nature::Ledger, &["the content hash is ", "the lots contradict it"]).await;
+    assert_told(statements, DifferenceKind::Ledger, &["the content hash is ", "the lots contradict it"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_a_detail_a_pocket_and_a_kind_that_mean_nothing() {
     let detail = r#"UPDATE ledger_entries SET detail = '{"kind": "made_up"}' WHERE account_id = :anna AND points = 70"#;
-    assert_told(detail, Nature::Ledger, &["unknown variant `made_up`"]).await;
+    assert_told(detail, DifferenceKind::Ledger, &["unknown variant `made_up`"]).await;
     let pocket = "UPDATE ledger_entries SET to_pocket = 'elsewhere' WHERE account_id = :anna AND points = 70";
-    assert_told(pocket, Nature::Ledger, &["unknown pocket"]).await;
+    assert_told(pocket, DifferenceKind::Ledger, &["unknown pocket"]).await;
     let kind = "UPDATE ledger_entries SET kind = 'points_imported' WHERE account_id = :anna AND points = 70";
-    assert_told(kind, Nature::Ledger, &["the kind is points_granted by its detail, points_imported as stored"]).await;
+    assert_told(kind, DifferenceKind::Ledger, &["the kind is points_granted by its detail, points_imported as stored"])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,7 +91,7 @@ async fn audit_finds_every_change_of_a_column() {
         sabotage(&database, &format!("UPDATE ledger_entries SET {change} WHERE {row}")).await;
         let words =
             if change.starts_with("hash_version") { "of the unknown version 2" } else { "the content hash is " };
-        audit(&database).await.assert_tells(Nature::Ledger, words);
+        audit(&database).await.assert_tells(DifferenceKind::Ledger, words);
         let restore = "DELETE FROM ledger_entries e USING kept k
                        WHERE e.account_id = k.account_id AND e.account_seq = k.account_seq;
                        INSERT INTO ledger_entries SELECT * FROM kept";
@@ -102,18 +104,23 @@ async fn audit_finds_every_change_of_a_column() {
 async fn audit_finds_an_account_whose_time_goes_back() {
     let statements = "UPDATE ledger_entries SET effective_at = effective_at - interval '1 h'
                       WHERE account_id = :anna AND points = 70";
-    assert_told(statements, Nature::Ledger, &["its effective_at goes back by 1h", "the content hash is "]).await;
+    assert_told(statements, DifferenceKind::Ledger, &["its effective_at goes back by 1h", "the content hash is "])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_a_cause_that_does_not_exist() {
     let elsewhere = "UPDATE ledger_entries SET causes = ARRAY['00000000000000000000000000000007.3']
                      WHERE account_id = :ben AND points = 250 AND reason = 'purchase'";
-    assert_told(elsewhere, Nature::Ledger, &["names entry 00000000000000000000000000000007.3, which does not exist"])
-        .await;
+    assert_told(
+        elsewhere,
+        DifferenceKind::Ledger,
+        &["names entry 00000000000000000000000000000007.3, which does not exist"],
+    )
+    .await;
     let later = "UPDATE ledger_entries SET causes = ARRAY[replace(account_id::text, '-', '') || '.99']
                  WHERE account_id = :ben AND points = 250 AND reason = 'purchase'";
-    assert_told(later, Nature::Ledger, &[".99 does not stand before it"]).await;
+    assert_told(later, DifferenceKind::Ledger, &[".99 does not stand before it"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,14 +128,15 @@ async fn audit_finds_a_copied_key() {
     let statements = "DROP INDEX ledger_entries_key_once;
                       UPDATE ledger_entries e SET key_hash = f.key_hash FROM ledger_entries f
                       WHERE e.account_id = :anna AND f.account_id = :anna AND e.points = 70 AND f.points = 100";
-    assert_told(statements, Nature::Ledger, &["its idempotency key was used before", "the content hash is "]).await;
+    assert_told(statements, DifferenceKind::Ledger, &["its idempotency key was used before", "the content hash is "])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_a_key_on_an_entry_that_is_not_its_commands_first() {
     let statements = "UPDATE ledger_entries SET key_hash = sha256('x'), fingerprint = sha256('y')
                       WHERE account_id = :ben AND points = 250 AND reason = 'purchase'";
-    assert_told(statements, Nature::Ledger, &["it has a key and is not its command's first"]).await;
+    assert_told(statements, DifferenceKind::Ledger, &["it has a key and is not its command's first"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,30 +144,38 @@ async fn audit_finds_a_changed_head() {
     let pockets = "UPDATE accounts SET available = available + 10, issued = issued + 10 WHERE account_id = :anna";
     let expected =
         ["available is 620 by the entries, 630 as stored (+10)", "issued is 670 by the entries, 680 as stored (+10)"];
-    assert_told(pockets, Nature::Projection, &expected).await;
+    assert_told(pockets, DifferenceKind::Projection, &expected).await;
     let head = "UPDATE accounts SET head = head - 1 WHERE account_id = :anna";
-    assert_told(head, Nature::Projection, &[" as stored (-1)"]).await;
+    assert_told(head, DifferenceKind::Projection, &[" as stored (-1)"]).await;
     let time = "UPDATE accounts SET effective_at = effective_at + interval '1 h' WHERE account_id = :anna";
-    assert_told(time, Nature::Projection, &["effective_at is 2026-01-15T12:00:00Z", "(+1h)"]).await;
+    assert_told(time, DifferenceKind::Projection, &["effective_at is 2026-01-15T12:00:00Z", "(+1h)"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_a_missing_head_and_what_it_leaves_alone() {
     let told = damage("DELETE FROM accounts WHERE account_id = :anna").await;
-    told.assert_tells(Nature::Projection, " entries and no head");
-    told.assert_tells(Nature::Projection, "standing of account ");
-    told.assert_tells(Nature::Source, "a dossier of an account that does not exist");
-    told.assert_tells(Nature::Source, "belongs to no account");
+    told.assert_tells(DifferenceKind::Projection, " entries and no head");
+    told.assert_tells(DifferenceKind::Projection, "standing of account ");
+    told.assert_tells(DifferenceKind::Source, "a dossier of an account that does not exist");
+    told.assert_tells(DifferenceKind::Source, "belongs to no account");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_a_due_that_is_late_or_forgotten_and_lets_it_be_early() {
     let late = "UPDATE accounts SET next_due_at = next_due_at + interval '1 h' WHERE account_id = :anna";
-    assert_told(late, Nature::Projection, &["next_due_at is 2026-01-22T12:00:00Z by the entries", "(late by 1h)"])
-        .await;
+    assert_told(
+        late,
+        DifferenceKind::Projection,
+        &["next_due_at is 2026-01-22T12:00:00Z by the entries", "(late by 1h)"],
+    )
+    .await;
     let forgotten = "UPDATE accounts SET next_due_at = NULL WHERE account_id = :anna";
-    assert_told(forgotten, Nature::Projection, &["next_due_at is 2026-01-22T12:00:00Z by the entries, none as stored"])
-        .await;
+    assert_told(
+        forgotten,
+        DifferenceKind::Projection,
+        &["next_due_at is 2026-01-22T12:00:00Z by the entries, none as stored"],
+    )
+    .await;
     let database = create_history().await;
     sabotage(&database, "UPDATE accounts SET next_due_at = '2026-01-01T00:00:00Z'").await;
     assert_clean(&database).await;
@@ -171,86 +187,95 @@ async fn audit_finds_changed_lots_missing_lots_and_lots_too_many() {
                   WHERE account_id = :anna AND points = 100";
     let expected =
         ["available is 50 by the entries, 51 as stored (+1)", "redeemed is 30 by the entries, 29 as stored (-1)"];
-    assert_told(counts, Nature::Projection, &expected).await;
+    assert_told(counts, DifferenceKind::Projection, &expected).await;
     let terms = "UPDATE lots SET expires_at = expires_at + interval '1 h' WHERE account_id = :anna AND points = 100";
-    assert_told(terms, Nature::Projection, &["expires_at is 2026-04-15T12:00:00Z by the entries", "(+1h)"]).await;
+    assert_told(terms, DifferenceKind::Projection, &["expires_at is 2026-04-15T12:00:00Z by the entries", "(+1h)"])
+        .await;
     let missing = "DELETE FROM lots WHERE account_id = :anna AND points = 70";
-    assert_told(missing, Nature::Projection, &["is missing: by the entries it has points 70, available 70"]).await;
+    assert_told(missing, DifferenceKind::Projection, &["is missing: by the entries it has points 70, available 70"])
+        .await;
     let extra = "INSERT INTO lots (account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled,
                      repaid, policy_version, slides)
                  VALUES (:anna, 1, 5, 0, 5, 0, 0, 0, 0, 0, 1, FALSE)";
-    assert_told(extra, Nature::Projection, &["lot 1 of account ", "is stored and no entry makes it"]).await;
+    assert_told(extra, DifferenceKind::Projection, &["lot 1 of account ", "is stored and no entry makes it"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_holds_too_many_and_changed_ones() {
     let extra = "INSERT INTO holds VALUES (:anna, 2, 5, 1, now(), '{4}', '{5}')";
-    assert_told(extra, Nature::Projection, &["hold 2 of account ", "is stored and no entry makes it"]).await;
+    assert_told(extra, DifferenceKind::Projection, &["hold 2 of account ", "is stored and no entry makes it"]).await;
     let changed = "UPDATE holds SET lot_points = '{19}'";
-    assert_told(changed, Nature::Projection, &["parts is 20 of lot ", "19 of lot "]).await;
+    assert_told(changed, DifferenceKind::Projection, &["parts is 20 of lot ", "19 of lot "]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_changed_standings_reversals_and_earnings() {
     let standing = "UPDATE standings SET tier_id = 'gold' WHERE account_id = :ben";
-    assert_told(standing, Nature::Projection, &["tier_id is silver by the entries, gold as stored"]).await;
+    assert_told(standing, DifferenceKind::Projection, &["tier_id is silver by the entries, gold as stored"]).await;
     let reversal = "INSERT INTO reversals VALUES (:anna, 4, 12)";
-    assert_told(reversal, Nature::Projection, &["reversal of entry 4 of account ", "it has reversed 12"]).await;
+    assert_told(reversal, DifferenceKind::Projection, &["reversal of entry 4 of account ", "it has reversed 12"]).await;
     let earnings = "INSERT INTO earnings VALUES (:anna, now(), '[]', '{}')";
-    assert_told(earnings, Nature::Projection, &["earnings of account "]).await;
+    assert_told(earnings, DifferenceKind::Projection, &["earnings of account "]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_changed_referrals_and_codes() {
     let state = "UPDATE referrals SET state = 'expired', qualifying_seq = NULL";
-    assert_told(state, Nature::Projection, &["state is converted by the entries, expired as stored"]).await;
+    assert_told(state, DifferenceKind::Projection, &["state is converted by the entries, expired as stored"]).await;
     let code = "UPDATE referral_codes SET account_seq = 1";
-    assert_told(code, Nature::Projection, &["referral code of campaign friends of account "]).await;
+    assert_told(code, DifferenceKind::Projection, &["referral code of campaign friends of account "]).await;
     let name = "UPDATE names SET name = 'STOLEN' WHERE space = 'referral_code'";
     let expected = ["a referral code whose name is missing", "belongs to an account without that code"];
-    assert_told(name, Nature::Source, &expected).await;
+    assert_told(name, DifferenceKind::Source, &expected).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_a_changed_program_version_and_a_missing_document() {
     assert_told(
         "UPDATE programs SET version = 2",
-        Nature::Projection,
+        DifferenceKind::Projection,
         &["version is 1 by the entries, 2 as stored (+1)"],
     )
     .await;
-    assert_told("DELETE FROM program_versions", Nature::Source, &["version 1 of program shop has no document"]).await;
+    assert_told("DELETE FROM program_versions", DifferenceKind::Source, &["version 1 of program shop has no document"])
+        .await;
     let damaged = "ALTER TABLE program_versions DISABLE TRIGGER ALL;
                    UPDATE program_versions SET document = document - 'tiers'";
     let expected = ["the document of version 1 of program shop cannot be understood: missing field `tiers`"];
-    assert_told(damaged, Nature::Source, &expected).await;
+    assert_told(damaged, DifferenceKind::Source, &expected).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_changed_missing_and_made_up_activities() {
     let amount = "UPDATE activities SET amount = amount + 1 WHERE activity_id = 'order-1'";
-    assert_told(amount, Nature::Source, &["amount is 25000 by the entry, 25001 as stored"]).await;
+    assert_told(amount, DifferenceKind::Source, &["amount is 25000 by the entry, 25001 as stored"]).await;
     let id = "UPDATE activities SET activity_id = 'order-9' WHERE activity_id = 'order-2'";
-    assert_told(id, Nature::Source, &["its id is not the one that was accepted"]).await;
+    assert_told(id, DifferenceKind::Source, &["its id is not the one that was accepted"]).await;
     let missing = "DELETE FROM activities WHERE activity_id = 'order-1'";
-    assert_told(missing, Nature::Source, &["the row of its activity is missing"]).await;
+    assert_told(missing, DifferenceKind::Source, &["the row of its activity is missing"]).await;
     let made_up = "INSERT INTO activities SELECT :anna, 1, 'x', kind, purchase_seq, amount, happened_at, recorded_at
                    FROM activities LIMIT 1";
-    assert_told(made_up, Nature::Source, &["an activity's row names it, and it accepted none"]).await;
+    assert_told(made_up, DifferenceKind::Source, &["an activity's row names it, and it accepted none"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_finds_names_dossiers_and_notes_that_point_at_nothing() {
     let nobody = "'00000000-0000-0000-0000-000000000007'";
     let name = format!("INSERT INTO names VALUES ('shop', 'customer', 'zoe', {nobody})");
-    assert_told(&name, Nature::Source, &["a name in space customer of program shop belongs to no account"]).await;
+    assert_told(&name, DifferenceKind::Source, &["a name in space customer of program shop belongs to no account"])
+        .await;
     let crossed = "UPDATE names SET account_id = :ben WHERE name = 'anna'";
     let expected = ["a dossier whose customer's name is missing or another's", "an account without that dossier"];
-    assert_told(crossed, Nature::Source, &expected).await;
+    assert_told(crossed, DifferenceKind::Source, &expected).await;
     let note = "INSERT INTO entry_notes VALUES (:anna, 999, 'made up')";
-    assert_told(note, Nature::Source, &["a note beside entry 999, which does not exist"]).await;
+    assert_told(note, DifferenceKind::Source, &["a note beside entry 999, which does not exist"]).await;
     let lot = format!("UPDATE lots SET account_id = {nobody} WHERE points = 70");
-    assert_told(&lot, Nature::Projection, &["which has no head", "is missing: by the entries it has points 70"]).await;
+    assert_told(
+        &lot,
+        DifferenceKind::Projection,
+        &["which has no head", "is missing: by the entries it has points 70"],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -262,5 +287,5 @@ async fn audit_goes_on_past_rows_that_cannot_be_understood() {
     let told = damage(statements).await;
     let unreadable = told.differences.iter().filter(|difference| difference.what.contains("cannot be understood"));
     assert_eq!(unreadable.count(), 2);
-    told.assert_tells(Nature::Projection, "version is 1 by the entries, 3 as stored (+2)");
+    told.assert_tells(DifferenceKind::Projection, "version is 1 by the entries, 3 as stored (+2)");
 }

@@ -1,6 +1,6 @@
 //! A repair writes rows as the entries say they are, and never the other way.
 
-use goldbook::audit::model::Nature;
+use goldbook::audit::model::DifferenceKind;
 use goldbook::embedded_postgres::SUPERUSER;
 
 use super::{assert_clean, audit, create_history, history, repair, sabotage};
@@ -79,7 +79,7 @@ async fn repair_leaves_a_damaged_ledger_and_its_account_alone() {
         assert_eq!(told.tally.repaired, 1, "{damage}: {told:#?}");
         assert!(told.tally.remaining > 0);
         let left = audit(&database).await;
-        assert!(left.differences.iter().any(|difference| difference.nature == Nature::Ledger), "{damage}");
+        assert!(left.differences.iter().any(|difference| difference.kind == DifferenceKind::Ledger), "{damage}");
         assert_eq!(read_tables(&database, &["ledger_entries", "lots", "accounts"]).await, before, "{damage}");
     }
 }

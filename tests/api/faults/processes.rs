@@ -34,7 +34,7 @@ async fn forget_newest_migration(owner: &PgConnectOptions) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_who_migrate_one_empty_database_at_once_do_not_collide() {
     let owner = create_empty_database().await;
-    let migrations = join_all((0..8).map(|_| database::migrate(&owner, SERVICE_ROLE)));
+    let migrations = join_all((0..8).map(|_| server::migrate(&owner, SERVICE_ROLE)));
     for outcome in within("every migration", migrations).await {
         outcome.unwrap();
     }
@@ -113,7 +113,7 @@ async fn serve_answers_what_is_under_way_when_it_is_told_to_stop() {
     let database = Database::create().await;
     let proxy = Proxy::before(&database);
     // Only the calls commit: a summary made meanwhile would be taken for one.
-    let quiet = [("GOLDBOOK_SETTLE_MS", "0"), ("GOLDBOOK_LIABILITY_SECONDS", "0")];
+    let quiet = [("GOLDBOOK_DUES_MS", "0"), ("GOLDBOOK_LIABILITY_SECONDS", "0")];
     let serving = Serving::start(&proxy.options(), &quiet).await;
     let client = Service::at(serving.address, database).await;
     client.apply_shop().await;

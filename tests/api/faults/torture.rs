@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use goldbook::embedded_postgres::{SERVICE_ROLE, connect_options_of_running, throwaway_dir};
-use goldbook::programs::store::Catalogue;
+use goldbook::programs::Catalogue;
 use goldbook::server;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -97,7 +97,7 @@ impl House {
     async fn assert_sound(&self) -> u64 {
         let database = connect_options_of_running(&self.data_dir, SERVICE_ROLE).unwrap();
         let mut told = Told::default();
-        let house = server::house(&Catalogue::default());
+        let house = goldbook::capabilities::capabilities(&Catalogue::default());
         let tally = goldbook::audit::audit(&database, &house, false, &mut told).await.unwrap();
         assert!(told.differences.is_empty(), "{:#?}", told.differences);
         tally.entries

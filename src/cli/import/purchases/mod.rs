@@ -40,7 +40,7 @@ are ignored:
 Each purchase takes effect at its own time, or at that of the customer's last
 ledger entry where this is later. So put a customer's purchases in the order in
 which they happened, and if points vest or expire by time, import with a service
-that runs with --settle-ms 0: what expired is written before what is told after.
+that runs with --dues-ms 0: what expired is written before what is told after.
 
 A line that is refused is told with its number and does not stop the others. A
 purchase counts once, so an import that was interrupted, or refused in part, is

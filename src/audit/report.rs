@@ -1,0 +1,79 @@
+//! What an audit tells while it runs, and what it counts.
+
+use super::chunk::Chunk;
+use super::model::{Check, Difference, DifferenceKind};
+use crate::book::Capabilities;
+use crate::ids::AccountId;
+
+/// Is told how an audit goes.
+pub trait Listener: Send {
+    /// The audit begins and expects about so many entries.
+    fn begin(&mut self, _entries: u64) {}
+
+    /// So many entries have been read.
+    fn read(&mut self, _entries: u64) {}
+
+    /// Something differs.
+    fn found(&mut self, difference: &Difference);
+
+    /// An account's rows were built anew.
+    fn repaired(&mut self, _account_id: AccountId) {}
+
+    /// An account's rows were not built anew, because its entries are damaged.
+    fn not_repaired(&mut self, _account_id: AccountId) {}
+}
+
+/// What an audit counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Entries that were read.
+    pub entries: u64,
+    /// Accounts that were compared.
+    pub accounts: u64,
+    /// Differences that were found.
+    pub differences: u64,
+    /// Differences that were found and not repaired.
+    pub remaining: u64,
+    /// Accounts whose rows were built anew.
+    pub repaired: u64,
+}
+
+/// Tells and counts differences.
+pub(super) struct Report<'a> {
+    pub(super) capabilities: &'a Capabilities,
+    pub(super) listener: &'a mut dyn Listener,
+    pub(super) tally: Tally,
+}
+
+impl Report<'_> {
+    pub(super) fn tell(&mut self, difference: &Difference) {
+        self.tally.differences += 1;
+        self.tally.remaining += 1;
+        self.listener.found(difference);
+    }
+
+    /// Begins the check of an account.
+    pub(super) fn begin(&self, account_id: AccountId) -> Check {
+        Check::new(account_id, self.capabilities.new_projections())
+    }
+
+    /// Ends the check of an account. If its rows differ, returns the account and how many differences a repair removes.
+    pub(super) fn finish(&mut self, check: Check, chunk: &Chunk) -> Option<(AccountId, u64)> {
+        let account_id = check.account_id();
+        self.tally.accounts += 1;
+        if let Some(why) = chunk.unreadable.get(&account_id) {
+            let what = format!("rows of account {} cannot be understood: {why}", account_id.0);
+            self.tell(&Difference { account_id, kind: DifferenceKind::Projection, what });
+            return Some((account_id, 1));
+        }
+        let mut differences = 0;
+        let stored = chunk.apart.get(&account_id).unwrap_or(&chunk.states);
+        let differs = check.finish(chunk.heads.get(&account_id), stored, &mut |difference| {
+            if difference.kind == DifferenceKind::Projection {
+                differences += 1;
+            }
+            self.tell(&difference);
+        });
+        differs.then_some((account_id, differences))
+    }
+}

@@ -1,0 +1,162 @@
+//! What a capability contributes to the book: its state, the store of that state, and its tables.
+
+use std::any::TypeId;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::PgConnection;
+
+use super::state::{Depth, Scope, State, States};
+use super::store::projections;
+use super::table::Table;
+use crate::database::StoreError;
+use crate::ids::AccountId;
+
+/// The stored part of a capability: it reads rows into the capability's [`State`], and writes those that changed.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Finds accounts that commands on `accounts` may touch beyond them, in pairs. It is asked before locks are taken,
+    /// so the answer may be out of date by the time it is used.
+    async fn find_related(
+        &self,
+        _connection: &mut PgConnection,
+        _accounts: &[AccountId],
+    ) -> Result<Vec<(AccountId, AccountId)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Reads what is stored about the scope, in statements that begin after the locks are held. The states of the
+    /// capabilities that stand before this one are loaded already.
+    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError>;
+
+    /// Writes every changed row, in one statement for each table.
+    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError>;
+}
+
+/// One capability, as the book knows it.
+pub struct Capability {
+    state: TypeId,
+    new_state: Box<dyn Fn() -> Box<dyn State> + Send + Sync>,
+    store: Box<dyn Store>,
+    tables: &'static [Table],
+}
+
+impl Capability {
+    /// A capability whose states are made by `new_state`, empty, and are read and written by `store`.
+    pub fn new<S: State>(
+        new_state: impl Fn() -> S + Send + Sync + 'static,
+        store: impl Store + 'static,
+        tables: &'static [Table],
+    ) -> Self {
+        Self {
+            state: TypeId::of::<S>(),
+            new_state: Box::new(move || Box::new(new_state())),
+            store: Box::new(store),
+            tables,
+        }
+    }
+
+    fn has_projection(&self) -> bool {
+        self.tables.iter().any(Table::is_projection)
+    }
+}
+
+/// Every capability of the service, in the order in which states are loaded. The order also decides between dues of one
+/// kind at one instant. Cheap to clone.
+#[derive(Clone)]
+pub struct Capabilities(Arc<[Capability]>);
+
+impl Capabilities {
+    /// Puts capabilities together, each one behind those whose states it reads when it is loaded.
+    #[must_use]
+    pub fn new(capabilities: Vec<Capability>) -> Self {
+        Self(capabilities.into())
+    }
+
+    /// The empty states of all capabilities.
+    #[must_use]
+    pub fn new_states(&self) -> States {
+        self.0.iter().map(|capability| (capability.new_state)()).collect()
+    }
+
+    /// The empty states of those capabilities that have rows which entries decide.
+    #[must_use]
+    pub fn new_projections(&self) -> States {
+        let projections = self.0.iter().filter(|capability| capability.has_projection());
+        projections.map(|capability| (capability.new_state)()).collect()
+    }
+
+    /// The tables of all capabilities.
+    pub fn tables(&self) -> impl Iterator<Item = &'static Table> {
+        self.0.iter().flat_map(|capability| capability.tables)
+    }
+
+    /// Asks the wanted capabilities for accounts that commands may touch beyond those they name.
+    pub(super) async fn find_related(
+        &self,
+        connection: &mut PgConnection,
+        wanted: &BTreeSet<TypeId>,
+        accounts: &[AccountId],
+    ) -> Result<Vec<(AccountId, AccountId)>, StoreError> {
+        let mut related = Vec::new();
+        for capability in self.0.iter().filter(|capability| wanted.contains(&capability.state)) {
+            related.extend(capability.store.find_related(connection, accounts).await?);
+        }
+        Ok(related)
+    }
+
+    /// Loads the wanted states, or all.
+    pub(super) async fn load(
+        &self,
+        states: &mut States,
+        wanted: Option<&BTreeSet<TypeId>>,
+        scope: &Scope,
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
+        for capability in self.0.iter() {
+            let is_wanted = wanted.is_none_or(|wanted| wanted.contains(&capability.state));
+            if is_wanted && states.contain(capability.state) {
+                capability.store.load(states, scope, connection).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads everything about accounts into states, as it is stored.
+    ///
+    /// # Errors
+    /// If a statement fails, or a row cannot be understood.
+    pub async fn load_whole(
+        &self,
+        states: &mut States,
+        accounts: &[AccountId],
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
+        let scope = Scope { accounts: accounts.to_vec(), depth: Depth::Whole, ..Scope::default() };
+        self.load(states, None, &scope, connection).await
+    }
+
+    /// Writes what changed in every state. A state that was not loaded has changed rows only where an entry makes rows
+    /// without reading any.
+    ///
+    /// # Errors
+    /// If a statement fails, or a row cannot be written down.
+    pub async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
+        for capability in self.0.iter().filter(|capability| states.contain(capability.state)) {
+            capability.store.write(states, connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes an account's projected rows from the database. Needs the rights of the tables' owner.
+    ///
+    /// # Errors
+    /// If a statement fails.
+    pub async fn delete_rows(&self, account_id: AccountId, connection: &mut PgConnection) -> Result<(), StoreError> {
+        for table in self.tables().filter(|table| table.is_projection()) {
+            projections::delete_rows(connection, table, account_id).await?;
+        }
+        Ok(())
+    }
+}

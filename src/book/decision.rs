@@ -1,0 +1,179 @@
+//! A decision under way: what a command may look at, and what it wants written. It is pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::account::{Account, Balance};
+use super::entry::NewEntry;
+use super::name::{Name, NameUse};
+use super::state::{State, States};
+use crate::error::{Defect, Reason, Refusal};
+use crate::ids::{AccountId, EntryId};
+
+/// Why a decision did not come to its end.
+#[derive(Debug)]
+pub enum DecisionError {
+    /// State or rules refuse the command.
+    Refused(Refusal),
+    /// The command turned out to touch more than this batch locked or read; it waits for the next.
+    NotLoaded,
+    /// More is due than one batch applies; it waits for the next.
+    DuesRemain,
+    /// A bug.
+    Defect(Defect),
+}
+
+impl From<Refusal> for DecisionError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Defect> for DecisionError {
+    fn from(defect: Defect) -> Self {
+        Self::Defect(defect)
+    }
+}
+
+/// The refusal of what would make a balance too large to count.
+pub(super) fn overflow() -> Refusal {
+    Refusal::new(Reason::AmountOverflow, "the balance would pass what the book can count")
+}
+
+/// Adds a source row to a state once the decision is accepted.
+pub(super) type Record = Box<dyn FnOnce(&mut States) -> Result<(), Defect> + Send>;
+
+/// What a command may ask states for, before they are loaded.
+pub struct Asking<'a> {
+    pub(super) names: &'a BTreeMap<Name, AccountId>,
+    pub(super) states: &'a mut States,
+}
+
+impl Asking<'_> {
+    /// The account a name belongs to.
+    #[must_use]
+    pub fn find(&self, name: &Name) -> Option<AccountId> {
+        self.names.get(name).copied()
+    }
+
+    /// A capability's state, to ask for rows.
+    ///
+    /// # Errors
+    /// [`Defect`] if the house has no such state.
+    pub fn state<S: State>(&mut self) -> Result<&mut S, Defect> {
+        self.states.get_mut()
+    }
+}
+
+/// What is loaded, for a decision to look at.
+pub struct View<'a> {
+    pub(super) names: &'a BTreeMap<Name, AccountId>,
+    pub(super) accounts: &'a BTreeMap<AccountId, Account>,
+    pub(super) states: &'a States,
+}
+
+/// A decision under way: it looks at what is loaded and collects what shall be written.
+pub struct Decision<'a> {
+    view: View<'a>,
+    names: &'a [NameUse],
+    at: Timestamp,
+    now: Timestamp,
+    pub(super) new_entries: Vec<(EntryId, NewEntry)>,
+    pub(super) records: Vec<Record>,
+    pub(super) claimed: Vec<Name>,
+}
+
+impl<'a> Decision<'a> {
+    pub(super) const fn new(view: View<'a>, names: &'a [NameUse], at: Timestamp, now: Timestamp) -> Self {
+        Self { view, names, at, now, new_entries: Vec::new(), records: Vec::new(), claimed: Vec::new() }
+    }
+
+    /// The instant the command runs at: the present, or history's.
+    #[must_use]
+    pub const fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// The present instant.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The account a name belongs to. One without entries is shown only to a command that would open it: its
+    /// neighbours in the batch do not see what may never be.
+    ///
+    /// # Errors
+    /// [`DecisionError::NotLoaded`] if it belongs to an account that is not locked.
+    pub fn find(&self, name: &Name) -> Result<Option<&'a Account>, DecisionError> {
+        let Some(account_id) = self.view.names.get(name) else { return Ok(None) };
+        let account = self.account(*account_id)?;
+        let opens = |name_use: &NameUse| matches!(name_use, NameUse::FindOrOpen(opened) if opened == name);
+        Ok(Some(account).filter(|account| account.head > 0 || self.names.iter().any(opens)))
+    }
+
+    /// A locked account, as it is before this decision's own entries.
+    ///
+    /// # Errors
+    /// [`DecisionError::NotLoaded`] if it is not locked.
+    pub fn account(&self, account_id: AccountId) -> Result<&'a Account, DecisionError> {
+        self.view.accounts.get(&account_id).ok_or(DecisionError::NotLoaded)
+    }
+
+    /// Where an account's points are, this decision's own entries included.
+    ///
+    /// # Errors
+    /// [`DecisionError::NotLoaded`] if the account is not locked; a refusal if it cannot count so many.
+    pub fn balance(&self, account_id: AccountId) -> Result<Balance, DecisionError> {
+        let mut balance = self.account(account_id)?.balance;
+        let own = self.new_entries.iter().filter(|(id, _)| id.account_id == account_id);
+        for movement in own.filter_map(|(_, new_entry)| new_entry.movement) {
+            balance.make(movement).map_err(|_| overflow())?;
+        }
+        Ok(balance)
+    }
+
+    /// A capability's rows.
+    ///
+    /// # Errors
+    /// [`DecisionError::Defect`] if the house has no such state.
+    pub fn state<S: State>(&self) -> Result<&'a S, DecisionError> {
+        Ok(self.view.states.get()?)
+    }
+
+    /// The id that the next entry of an account will get, so that entries may point at each other.
+    ///
+    /// # Errors
+    /// [`DecisionError::NotLoaded`] if the account is not locked.
+    pub fn next_entry_id(&self, account_id: AccountId) -> Result<EntryId, DecisionError> {
+        let mut id = self.account(account_id)?.next_entry_id();
+        if let Some((last, _)) = self.new_entries.iter().rev().find(|(posted, _)| posted.account_id == account_id) {
+            id.account_seq = last.account_seq.saturating_add(1);
+        }
+        Ok(id)
+    }
+
+    /// Puts an entry on an account.
+    ///
+    /// # Errors
+    /// [`DecisionError::NotLoaded`] if the account is not locked.
+    pub fn post(&mut self, account_id: AccountId, new_entry: NewEntry) -> Result<EntryId, DecisionError> {
+        let id = self.next_entry_id(account_id)?;
+        self.new_entries.push((id, new_entry));
+        Ok(id)
+    }
+
+    /// Adds a row of a source of record, such as a dossier, together with the entries.
+    pub fn keep<S: State>(&mut self, record: impl FnOnce(&mut S) + Send + 'static) {
+        self.records.push(Box::new(move |states| {
+            record(states.get_mut()?);
+            Ok(())
+        }));
+    }
+
+    /// Keeps a name that the command asked to [`Claim`](NameUse::Claim); one that is not kept is free again.
+    pub fn claim_name(&mut self, name: Name) {
+        self.claimed.push(name);
+    }
+}

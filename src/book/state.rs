@@ -1,0 +1,168 @@
+//! What a capability keeps in memory for the accounts of one batch, and what time does to them. It is pure: the rows are
+//! read and written by a [`Store`](super::capability::Store).
+
+use std::any::{Any, TypeId};
+
+use jiff::Timestamp;
+
+use super::account::Account;
+use super::entry::{Entry, NewEntry};
+use super::projection::Row;
+use crate::error::Defect;
+use crate::ids::{AccountId, ProgramId};
+
+/// What a batch is about: all of it is loaded in one statement.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// The locked accounts that have entries already, sorted.
+    pub accounts: Vec<AccountId>,
+    /// The programs that the batch's commands belong to, sorted.
+    pub programs: Vec<ProgramId>,
+    /// Those of the accounts that time alone does something to by `latest`.
+    pub due: Vec<AccountId>,
+    /// The latest instant that the batch runs at, or that one of the due accounts has reached already.
+    pub latest: Timestamp,
+    /// How much is read of what an account may have thousands of.
+    pub depth: Depth,
+}
+
+/// How much is read of what an account may have thousands of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// What the commands asked for, and as many dues as one batch writes.
+    #[default]
+    Asked,
+    /// What the commands asked for, and all dues.
+    Due,
+    /// Everything.
+    Whole,
+}
+
+/// Something that time alone will do to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// When.
+    pub at: Timestamp,
+    /// What it does.
+    pub kind: DueKind,
+}
+
+/// What a due does. Of several dues at one instant, those that stand here first come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DueKind {
+    /// Pending points become available, or what they waited for was missed.
+    Vest,
+    /// Held points come back.
+    ReleaseHold,
+    /// Points expire.
+    Expire,
+    /// A referral ends.
+    EndReferral,
+}
+
+/// What time does to an account next.
+#[derive(Debug)]
+pub enum NextDue {
+    /// Nothing until the instant that was asked about.
+    Nothing,
+    /// It writes these entries, at this instant.
+    Entries(Timestamp, Vec<NewEntry>),
+    /// Something that was not loaded.
+    NotLoaded,
+}
+
+/// One capability's rows in a batch.
+///
+/// A row that entries decide is a function of its own account's entries alone, so that accounts can be rebuilt one at a
+/// time. A state that no command of the batch asks for is not loaded.
+pub trait State: Any + Send + Sync {
+    /// Applies one entry to the rows: the same when writing, when folding and when rebuilding.
+    ///
+    /// # Errors
+    /// [`Defect`] if the entry contradicts what the rows say.
+    fn apply(&mut self, entry: &Entry) -> Result<(), Defect>;
+
+    /// What time alone will do next to the account, by these rows. It may be told too early, never too late.
+    fn next_due(&self, _account_id: AccountId) -> Option<Due> {
+        None
+    }
+
+    /// What a due writes that [`next_due`](Self::next_due) told. Empty if it is not loaded.
+    fn decide_due(&self, _account: &Account, _due: Due) -> Vec<NewEntry> {
+        Vec::new()
+    }
+
+    /// An account's rows that entries decide, by their nouns and, of one noun, by their keys, both ascending.
+    fn rows(&self, _account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
+        Box::new(std::iter::empty())
+    }
+}
+
+/// The states of capabilities, in the capabilities' order.
+pub struct States(Vec<Box<dyn State>>);
+
+impl FromIterator<Box<dyn State>> for States {
+    fn from_iter<I: IntoIterator<Item = Box<dyn State>>>(states: I) -> Self {
+        Self(states.into_iter().collect())
+    }
+}
+
+impl States {
+    /// One capability's state, to read.
+    ///
+    /// # Errors
+    /// [`Defect`] if no capability has such a state.
+    pub fn get<S: State>(&self) -> Result<&S, Defect> {
+        let found = self.0.iter().find_map(|state| (state.as_ref() as &dyn Any).downcast_ref());
+        found.ok_or_else(|| missing::<S>())
+    }
+
+    /// One capability's state, to change.
+    ///
+    /// # Errors
+    /// [`Defect`] if no capability has such a state.
+    pub fn get_mut<S: State>(&mut self) -> Result<&mut S, Defect> {
+        let found = self.0.iter_mut().find_map(|state| (state.as_mut() as &mut dyn Any).downcast_mut());
+        found.ok_or_else(|| missing::<S>())
+    }
+
+    /// Whether a state of this type is among them.
+    pub(super) fn contain(&self, state: TypeId) -> bool {
+        self.0.iter().any(|own| (own.as_ref() as &dyn Any).type_id() == state)
+    }
+
+    /// Applies an entry to every state.
+    ///
+    /// # Errors
+    /// [`Defect`] of the first state that the entry contradicts.
+    pub fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
+        self.0.iter_mut().try_for_each(|state| state.apply(entry))
+    }
+
+    /// The earliest due of an account.
+    #[must_use]
+    pub fn next_due(&self, account_id: AccountId) -> Option<Timestamp> {
+        self.0.iter().filter_map(|state| state.next_due(account_id)).min().map(|due| due.at)
+    }
+
+    /// What time does first to the account, by `until`.
+    #[must_use]
+    pub fn decide_next_due(&self, account: &Account, until: Timestamp) -> NextDue {
+        let dues = self.0.iter().filter_map(|state| Some((state.next_due(account.account_id)?, state)));
+        let Some((due, state)) = dues.min_by_key(|(due, _)| *due) else { return NextDue::Nothing };
+        if due.at > until {
+            return NextDue::Nothing;
+        }
+        let new_entries = state.decide_due(account, due);
+        if new_entries.is_empty() { NextDue::NotLoaded } else { NextDue::Entries(due.at, new_entries) }
+    }
+
+    /// An account's projected rows, state by state.
+    pub fn rows(&self, account_id: AccountId) -> impl Iterator<Item = Box<dyn Iterator<Item = Row<'_>> + Send + '_>> {
+        self.0.iter().map(move |state| state.rows(account_id))
+    }
+}
+
+fn missing<S>() -> Defect {
+    Defect::new(format!("no capability has a {}", std::any::type_name::<S>()))
+}

@@ -1,0 +1,27 @@
+//! The one list of capabilities: what the book keeps for each of them, and which tables there are.
+
+use crate::book::{Capabilities, Table};
+use crate::programs::Catalogue;
+use crate::{activities, book, customers, liability, points, programs, referrals, tiers};
+
+/// Every capability, each one behind those whose states it reads when it is loaded. Versions of programs that are read
+/// are remembered in `catalogue`.
+#[must_use]
+pub fn capabilities(catalogue: &Catalogue) -> Capabilities {
+    Capabilities::new(vec![
+        programs::capability(catalogue.clone()),
+        customers::capability(),
+        referrals::capability(),
+        tiers::capability(),
+        points::capability(),
+        activities::capability(),
+        referrals::purchases_capability(),
+    ])
+}
+
+/// Every table of the schema, but for the one in which migrations are recorded.
+#[must_use]
+pub fn tables() -> Vec<&'static Table> {
+    let capabilities = capabilities(&Catalogue::default());
+    book::TABLES.iter().chain(capabilities.tables()).chain(liability::TABLES).collect()
+}

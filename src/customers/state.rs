@@ -1,0 +1,69 @@
+//! The dossiers of a batch, and the consents that go with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::model::{Consent, Dossier};
+use crate::book::{Defect, Entry, State};
+use crate::ids::{AccountId, CustomerId, ProgramId};
+
+/// A customer's dossier as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomerRow {
+    /// The account on the ledger.
+    pub account_id: AccountId,
+    /// The program.
+    pub program_id: ProgramId,
+    /// The business's own name of the customer.
+    pub customer_id: CustomerId,
+    /// Who they are.
+    pub dossier: Dossier,
+    /// Counts changes; the etag.
+    pub revision: i64,
+    /// When they were enrolled.
+    pub created_at: Timestamp,
+    /// When the dossier changed last.
+    pub updated_at: Timestamp,
+}
+
+/// Dossiers and consents of a batch: sources of record, which no entry changes.
+#[derive(Default)]
+pub struct CustomersState {
+    pub(super) rows: BTreeMap<AccountId, CustomerRow>,
+    pub(super) consents: BTreeMap<AccountId, Vec<Consent>>,
+    pub(super) changed: BTreeSet<AccountId>,
+    pub(super) new_consents: Vec<(AccountId, i64, Consent)>,
+}
+
+impl CustomersState {
+    /// A loaded dossier.
+    #[must_use]
+    pub fn get(&self, account_id: AccountId) -> Option<&CustomerRow> {
+        self.rows.get(&account_id)
+    }
+
+    /// The consents recorded for an account, in the order they were recorded.
+    #[must_use]
+    pub fn consents(&self, account_id: AccountId) -> &[Consent] {
+        self.consents.get(&account_id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Keeps a new or changed dossier, with the consents that this revision adds.
+    pub fn put(&mut self, row: CustomerRow, consents: Vec<Consent>) {
+        let account_id = row.account_id;
+        for consent in consents {
+            self.consents.entry(account_id).or_default().push(consent.clone());
+            self.new_consents.push((account_id, row.revision, consent));
+        }
+        self.changed.insert(account_id);
+        self.rows.insert(account_id, row);
+    }
+}
+
+impl State for CustomersState {
+    /// Nothing: a dossier is a source of record, and the ledger tells only its revision.
+    fn apply(&mut self, _entry: &Entry) -> Result<(), Defect> {
+        Ok(())
+    }
+}

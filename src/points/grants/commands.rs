@@ -1,0 +1,134 @@
+//! The commands that grant points, and that say what a grant waits for has happened.
+
+use super::caps::cap;
+use super::model::{Grant, grant, require_ahead};
+use crate::book::{Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason};
+use crate::error::{Reason, Refusal};
+use crate::ids::{EntryId, IdempotencyKey};
+use crate::points::amount::Points;
+use crate::points::lots::Lot;
+use crate::points::state::{Note, PointsState};
+use crate::points::subject::{Subject, about_a_customer, keep_note, key_of};
+use crate::points::vesting::vest_on_event;
+use crate::programs::points::{Expiry, Vesting};
+
+/// Grants points by hand.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
+pub struct GrantReward {
+    pub subject: Subject,
+    pub points: Points,
+    pub vesting: Option<Vesting>,
+    pub expiry: Option<Expiry>,
+    pub reason: EntryReason,
+    pub note: String,
+    pub key: IdempotencyKey,
+}
+
+impl Command for GrantReward {
+    about_a_customer!();
+
+    fn key(&self) -> Option<CommandKey> {
+        let reason = self.reason.as_str();
+        let content = ("grant_reward", self.points.get(), reason, &self.note, &self.vesting, &self.expiry);
+        Some(key_of(&self.key, &content))
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
+        let (policy, account) = self.subject.begin(decision)?;
+        let at = account.time_at(decision.at());
+        if let Some(expires_at) = self.expiry.as_ref().and_then(Expiry::given_instant) {
+            let vesting = self.vesting.as_ref().unwrap_or(&policy.program.points.vesting);
+            let vests_at = match vesting {
+                Vesting::At(instant) => (*instant).max(at),
+                Vesting::After(period) => period.after(at, &policy.program.time_zone.0),
+                Vesting::Immediate | Vesting::OnEvent(_) => at,
+            };
+            require_ahead("expires_at", expires_at, vests_at)?;
+        }
+        let capped = cap(decision, &policy, account.account_id, self.points.get())?;
+        if let Some(reached) = capped.reached {
+            return Err(reached.refuse(self.points.get()).into());
+        }
+        let spec = Grant {
+            points: self.points,
+            vesting: self.vesting.clone(),
+            expiry: self.expiry.clone(),
+            capped: Some(capped),
+            actor: Actor::Caller,
+            reason: self.reason,
+            causes: Vec::new(),
+        };
+        let entry_id = grant(decision, &policy, account.account_id, spec)?;
+        let entry_id = entry_id.ok_or_else(|| Defect::new("nothing is left of a grant that no cap reached"))?;
+        keep_note(decision, entry_id, &Note { text: self.note.clone(), author: String::new() });
+        Ok(())
+    }
+}
+
+/// Says that what a reward was granted for has happened; naturally idempotent.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
+pub struct VestReward {
+    pub subject: Subject,
+    pub reward_id: EntryId,
+}
+
+impl VestReward {
+    /// The refusal for a reward whose points do not wait: they never did, were taken back, or waited in vain.
+    fn not_pending(&self, lot: &Lot, reversed: i64) -> Refusal {
+        let refuse =
+            |message: String| Refusal::new(Reason::RewardNotPending, message).with("reward_id", self.reward_id);
+        match lot.terms.vest_by {
+            None => refuse("the reward's points were not granted for an event".to_owned()),
+            Some(_) if reversed >= lot.points => {
+                refuse("the reward was reversed before what it was granted for happened".to_owned())
+            }
+            Some(vest_by) => {
+                let message = format!(
+                    "the reward's event was not reported before its deadline, {vest_by}, and its points were cancelled"
+                );
+                refuse(message).with("vest_by", vest_by)
+            }
+        }
+    }
+}
+
+impl Command for VestReward {
+    about_a_customer!();
+
+    fn key(&self) -> Option<CommandKey> {
+        None
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        if self.subject.own(asking, self.reward_id).is_some() {
+            asking.state::<PointsState>()?.ask_entry(self.reward_id);
+        }
+        Ok(())
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
+        let (policy, account) = self.subject.begin(decision)?;
+        let seq = self.reward_id.account_seq;
+        let lot = decision.state::<PointsState>()?.lots().lot(account.account_id, seq);
+        let lot = lot.filter(|_| self.reward_id.account_id == account.account_id).ok_or_else(|| {
+            Refusal::new(Reason::RewardNotFound, format!("the customer has no reward {}", self.reward_id))
+                .with("reward_id", self.reward_id)
+        })?;
+        if lot.live_since.is_some() && lot.terms.vest_by.is_some() {
+            return Ok(());
+        }
+        let Some(rule) = lot.terms.expiry_rule.as_ref().filter(|_| lot.terms.vest_by.is_some() && lot.pending > 0)
+        else {
+            let reversed = decision.state::<PointsState>()?.lots().reversed(account.account_id, seq);
+            return Err(self.not_pending(lot, reversed).into());
+        };
+        let rule: Expiry = serde_json::from_str(rule).map_err(|error| Defect::new(error.to_string()))?;
+        let expires_at = rule.of(account.time_at(decision.at()), &policy.program.time_zone.0);
+        for new_entry in vest_on_event(account, seq, lot, expires_at, policy.version) {
+            decision.post(account.account_id, new_entry)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! How held points are given back.
+
+use jiff::Timestamp;
+
+use crate::book::{Account, Actor, Detail, EntryReason, LotPart, Movement, NewEntry, Pocket};
+use crate::ids::{AccountId, EntryId};
+use crate::points::debts::repay;
+use crate::points::lots::parts::sum;
+use crate::points::lots::{Hold, Lots};
+
+/// The entries that give held points back at an instant, by time: what expired meanwhile expires, the rest is available
+/// again and pays what is owed.
+#[must_use]
+pub fn release(lots: &Lots, account: &Account, at: Timestamp, seq: i64, hold: &Hold) -> Vec<NewEntry> {
+    let given = GiveBack {
+        actor: Actor::Time,
+        reason: EntryReason::TimeReached,
+        policy_version: hold.policy_version,
+        owed: account.balance.owed,
+        first_id: account.next_entry_id(),
+    };
+    given.new_entries(lots, account.account_id, at, seq, &hold.parts)
+}
+
+/// How held points are given back.
+#[derive(Clone, Copy, Debug)]
+pub struct GiveBack {
+    /// On whose behalf.
+    pub actor: Actor,
+    /// Why.
+    pub reason: EntryReason,
+    /// The program version that decides.
+    pub policy_version: i32,
+    /// What the customer owes.
+    pub owed: i64,
+    /// The id that the first entry will have.
+    pub first_id: EntryId,
+}
+
+impl GiveBack {
+    /// The entries that give `parts` of a hold back at an instant.
+    #[must_use]
+    pub fn new_entries(
+        &self,
+        lots: &Lots,
+        account_id: AccountId,
+        at: Timestamp,
+        hold: i64,
+        parts: &[LotPart],
+    ) -> Vec<NewEntry> {
+        let is_expired =
+            |part: &LotPart| lots.lot(account_id, part.lot).is_some_and(|lot| lots.is_expired(account_id, lot, at));
+        let (expired, live): (Vec<LotPart>, Vec<LotPart>) = parts.iter().partition(|part| is_expired(part));
+        let new_entry = |detail, to, points| NewEntry {
+            detail,
+            movement: Some(Movement { from: Pocket::Held, to, points }),
+            actor: self.actor,
+            reason: self.reason,
+            policy_version: self.policy_version,
+            causes: vec![EntryId { account_id, account_seq: hold }],
+        };
+        let mut new_entries = Vec::new();
+        if !live.is_empty() {
+            let points = sum(&live);
+            new_entries.push(new_entry(Detail::PointsReleased { hold, lots: live.clone() }, Pocket::Available, points));
+            new_entries.extend(repay(self.owed, &live, self.policy_version, vec![self.first_id]));
+        }
+        if !expired.is_empty() {
+            let points = sum(&expired);
+            new_entries.push(new_entry(
+                Detail::PointsExpired { lots: expired, hold: Some(hold) },
+                Pocket::Expired,
+                points,
+            ));
+        }
+        new_entries
+    }
+}

@@ -1,0 +1,235 @@
+//! Lots, holds and what goes with them: where each grant's points are, what time will do to them, and which of them a
+//! spend takes. A function of the entries alone, without I/O.
+
+mod apply;
+mod lot;
+pub mod parts;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::book::{Account, Due, DueKind, LotPart};
+use crate::ids::AccountId;
+
+pub use lot::{Earning, Hold, Lot};
+
+/// Which lots come first when points are spent: those that expire first, then the oldest.
+pub type SpendKey = (Timestamp, i64);
+
+/// What of an account's rows was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The first due that was not read.
+    pub due: Option<Due>,
+    /// Lots after this one in spending order were not read; none at all if absent.
+    pub spendable_to: Option<SpendKey>,
+    /// Whether the sliding lots were read.
+    pub has_sliding: bool,
+}
+
+/// Rows by the account and the number of the entry that made them.
+pub type ByEntry<T> = BTreeMap<(AccountId, i64), T>;
+
+/// What time will do to points that are pending or available, first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upcoming {
+    /// When pending points become available, and how many.
+    pub vesting: Option<(Timestamp, i64)>,
+    /// When available points expire, and how many.
+    pub expiring: Option<(Timestamp, i64)>,
+}
+
+/// Why a spend cannot take its points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// There are not so many.
+    Points,
+    /// They were not read.
+    Unread,
+}
+
+/// Lots and what goes with them, of several accounts; those without a gap are known whole.
+#[derive(Clone, Debug, Default)]
+pub struct Lots {
+    pub(super) lots: ByEntry<Lot>,
+    pub(super) holds: ByEntry<Hold>,
+    pub(super) earnings: BTreeMap<AccountId, Earning>,
+    /// How much of an entry has been undone: points, or of a purchase minor units.
+    pub(super) reversals: ByEntry<i64>,
+    pub(super) gaps: BTreeMap<AccountId, Gap>,
+    pub(super) changed: Changed,
+    pub(super) dues: BTreeSet<(AccountId, Due, i64)>,
+    pub(super) sliding: BTreeSet<(AccountId, i64)>,
+}
+
+/// The rows that differ from what is stored.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Changed {
+    pub(super) lots: BTreeSet<(AccountId, i64)>,
+    pub(super) holds: BTreeSet<(AccountId, i64)>,
+    pub(super) earnings: BTreeSet<AccountId>,
+    pub(super) reversals: BTreeSet<(AccountId, i64)>,
+}
+
+impl Lots {
+    /// Puts a stored lot in its place.
+    pub(super) fn put_lot(&mut self, key: (AccountId, i64), lot: Lot) {
+        if let Some(due) = self.lots.get(&key).and_then(Lot::due) {
+            self.dues.remove(&(key.0, due, key.1));
+        }
+        if let Some(due) = lot.due() {
+            self.dues.insert((key.0, due, key.1));
+        }
+        if lot.terms.slides && lot.available > 0 {
+            self.sliding.insert(key);
+        } else {
+            self.sliding.remove(&key);
+        }
+        self.lots.insert(key, lot);
+    }
+
+    /// Puts a stored hold in its place.
+    pub(super) fn put_hold(&mut self, key: (AccountId, i64), hold: Hold) {
+        if !hold.parts.is_empty() {
+            self.dues.insert((key.0, Due { at: hold.ends_at, kind: DueKind::ReleaseHold }, key.1));
+        }
+        self.holds.insert(key, hold);
+    }
+
+    /// A lot.
+    #[must_use]
+    pub fn lot(&self, account_id: AccountId, lot: i64) -> Option<&Lot> {
+        self.lots.get(&(account_id, lot))
+    }
+
+    /// A hold.
+    #[must_use]
+    pub fn hold(&self, account_id: AccountId, hold: i64) -> Option<&Hold> {
+        self.holds.get(&(account_id, hold))
+    }
+
+    /// What concerns all lots of an account together.
+    #[must_use]
+    pub fn earning(&self, account_id: AccountId) -> Option<&Earning> {
+        self.earnings.get(&account_id)
+    }
+
+    /// How much of an entry has been undone.
+    #[must_use]
+    pub fn reversed(&self, account_id: AccountId, entry: i64) -> i64 {
+        self.reversals.get(&(account_id, entry)).copied().unwrap_or(0)
+    }
+
+    /// Every lot of an account that was read.
+    pub fn lots_of(&self, account_id: AccountId) -> impl Iterator<Item = (i64, &Lot)> {
+        self.lots.range((account_id, 0)..=(account_id, i64::MAX)).map(|((_, seq), lot)| (*seq, lot))
+    }
+
+    /// When a lot's points expire or have expired; none for ever, or while they have not vested.
+    #[must_use]
+    pub fn expiry_of(&self, account_id: AccountId, lot: &Lot) -> Option<Timestamp> {
+        if !lot.terms.slides {
+            return lot.terms.expires_at;
+        }
+        let (since, earning) = (lot.live_since?, self.earnings.get(&account_id)?);
+        // Points that were there when all expired have expired with them, even if they were held or spent then. Those
+        // that came at that very instant came after it.
+        earning.lapses.iter().copied().find(|lapse| since < *lapse).or(earning.slides_to)
+    }
+
+    /// Whether a lot's points have expired by an instant.
+    #[must_use]
+    pub fn is_expired(&self, account_id: AccountId, lot: &Lot, at: Timestamp) -> bool {
+        lot.live_since.is_some() && self.expiry_of(account_id, lot).is_some_and(|expiry| expiry <= at)
+    }
+
+    fn spend_key(&self, account_id: AccountId, seq: i64, lot: &Lot) -> SpendKey {
+        (self.expiry_of(account_id, lot).unwrap_or(Timestamp::MAX), seq)
+    }
+
+    /// Chooses the lots for a spend of available points: those that expire first, then the oldest.
+    ///
+    /// # Errors
+    /// [`Shortage`] if there are too few, or it is not known which come first.
+    pub fn choose(&self, account: &Account, points: i64) -> Result<Vec<LotPart>, Shortage> {
+        self.choose_among(account, points, account.balance.available, |_| true)
+    }
+
+    /// As [`choose`](Self::choose), among some of the lots, which have `available` points in all.
+    ///
+    /// # Errors
+    /// [`Shortage`] if there are too few, or it is not known which come first.
+    pub fn choose_among(
+        &self,
+        account: &Account,
+        points: i64,
+        available: i64,
+        is_eligible: impl Fn(i64) -> bool,
+    ) -> Result<Vec<LotPart>, Shortage> {
+        if available < points {
+            return Err(Shortage::Points);
+        }
+        let account_id = account.account_id;
+        let mut order: Vec<(SpendKey, i64)> = self
+            .lots_of(account_id)
+            .filter(|(_, lot)| lot.available > 0)
+            .map(|(seq, lot)| (self.spend_key(account_id, seq, lot), lot.available))
+            .collect();
+        order.sort_unstable();
+        let (mut parts, mut missing) = (Vec::new(), points);
+        let gap = self.gaps.get(&account_id);
+        for (key, available) in order {
+            if missing == 0 {
+                break;
+            }
+            // A lot that was not read may come before this one.
+            if gap.is_some_and(|gap| gap.spendable_to.is_none_or(|last| key > last)) {
+                return Err(Shortage::Unread);
+            }
+            if is_eligible(key.1) {
+                let part = LotPart { lot: key.1, points: available.min(missing) };
+                missing -= part.points;
+                parts.push(part);
+            }
+        }
+        if missing == 0 { Ok(parts) } else { Err(Shortage::Unread) }
+    }
+
+    /// Which points vest and which expire next, and when, as far as their lots were read.
+    #[must_use]
+    pub fn upcoming(&self, account_id: AccountId) -> Upcoming {
+        let mut upcoming = Upcoming::default();
+        let mut note = |is_vesting: bool, at: Timestamp, points: i64| {
+            let slot = if is_vesting { &mut upcoming.vesting } else { &mut upcoming.expiring };
+            match slot {
+                Some((first, sum)) if *first == at => *sum = sum.saturating_add(points),
+                Some((first, _)) if *first < at => {}
+                _ => *slot = Some((at, points)),
+            }
+        };
+        for (_, lot) in self.lots_of(account_id) {
+            if let Some(at) = lot.terms.vests_at.filter(|_| lot.pending > 0) {
+                note(true, at, lot.pending);
+            }
+            if let Some(at) = self.expiry_of(account_id, lot).filter(|_| lot.available > 0) {
+                note(false, at, lot.available);
+            }
+        }
+        upcoming
+    }
+
+    /// What time alone will do next to an account.
+    #[must_use]
+    pub fn next_due(&self, account_id: AccountId) -> Option<Due> {
+        let first = (account_id, Due { at: Timestamp::MIN, kind: DueKind::Vest }, 0);
+        let own = self.dues.range(first..).next().filter(|(owner, ..)| *owner == account_id).map(|(_, due, _)| *due);
+        let gap = self.gaps.get(&account_id);
+        let has_sliding = self.sliding.range((account_id, 0)..=(account_id, i64::MAX)).next().is_some();
+        let slides_to = self.earnings.get(&account_id).and_then(|earning| earning.slides_to);
+        let slides = slides_to
+            .filter(|_| has_sliding || gap.is_some_and(|gap| !gap.has_sliding))
+            .map(|at| Due { at, kind: DueKind::Expire });
+        [own, slides, gap.and_then(|gap| gap.due)].into_iter().flatten().min()
+    }
+}

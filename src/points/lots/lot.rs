@@ -1,0 +1,155 @@
+//! One lot, one hold, and what concerns all lots of an account together.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::book::{Defect, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, Movement, Pocket};
+
+/// The points of one grant: `points` = all the others together, none below zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the counts are the pockets of their names, described at `Pocket`")]
+pub struct Lot {
+    /// How many were granted.
+    pub points: i64,
+    pub pending: i64,
+    pub available: i64,
+    pub held: i64,
+    pub redeemed: i64,
+    pub expired: i64,
+    pub cancelled: i64,
+    /// How many paid a debt.
+    pub repaid: i64,
+    /// The program version that granted them.
+    pub policy_version: i32,
+    /// Since when they have been available, or again after they had expired.
+    pub live_since: Option<Timestamp>,
+    /// When they vest and expire.
+    pub terms: LotTerms,
+}
+
+impl Lot {
+    pub(super) fn new(points: i64, pocket: Pocket, entry: &Entry, terms: &LotTerms) -> Result<Self, Defect> {
+        let mut lot = Self {
+            points,
+            pending: 0,
+            available: 0,
+            held: 0,
+            redeemed: 0,
+            expired: 0,
+            cancelled: 0,
+            repaid: 0,
+            policy_version: entry.policy_version,
+            live_since: (pocket == Pocket::Available).then_some(entry.effective_at),
+            terms: terms.clone(),
+        };
+        *lot.pocket(pocket).ok_or_else(|| Defect::new(format!("entry {}: no pocket of a lot", entry.id)))? = points;
+        Ok(lot)
+    }
+
+    const fn pocket(&mut self, pocket: Pocket) -> Option<&mut i64> {
+        match pocket {
+            Pocket::Issued => None,
+            // Points that leave a lot to pay a debt.
+            Pocket::Owed => Some(&mut self.repaid),
+            Pocket::Pending => Some(&mut self.pending),
+            Pocket::Available => Some(&mut self.available),
+            Pocket::Held => Some(&mut self.held),
+            Pocket::Redeemed => Some(&mut self.redeemed),
+            Pocket::Expired => Some(&mut self.expired),
+            Pocket::Cancelled => Some(&mut self.cancelled),
+        }
+    }
+
+    /// Moves points from one pocket to another; none if they are not there.
+    pub(super) fn shift(&mut self, movement: Movement) -> Option<()> {
+        let from = self.pocket(movement.from)?;
+        *from = from.checked_sub(movement.points).filter(|left| *left >= 0)?;
+        let to = self.pocket(movement.to)?;
+        *to = to.checked_add(movement.points)?;
+        Some(())
+    }
+
+    /// Whether points of it are pending, available or held.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.pending > 0 || self.available > 0 || self.held > 0
+    }
+
+    /// What time will do to the lot by its own terms.
+    #[must_use]
+    pub fn due(&self) -> Option<Due> {
+        if self.pending > 0 {
+            return self.terms.vests_at.or(self.terms.vest_by).map(|at| Due { at, kind: DueKind::Vest });
+        }
+        let expires_at = self.terms.expires_at.filter(|_| self.available > 0 && !self.terms.slides);
+        expires_at.map(|at| Due { at, kind: DueKind::Expire })
+    }
+}
+
+/// Points set aside for a spend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// How many there were.
+    pub points: i64,
+    /// The program version it was made under.
+    pub policy_version: i32,
+    /// When it ends by itself.
+    pub ends_at: Timestamp,
+    /// What is still held, in spending order; nothing once the hold has ended.
+    pub parts: Vec<LotPart>,
+}
+
+impl Hold {
+    /// How many are still held.
+    #[must_use]
+    pub fn remaining(&self) -> i64 {
+        self.parts.iter().map(|part| part.points).sum()
+    }
+
+    /// Takes parts out, as they were captured, released or expired.
+    pub(super) fn take(&mut self, parts: &[LotPart]) -> Option<()> {
+        for part in parts {
+            let held = self.parts.iter_mut().find(|held| held.lot == part.lot)?;
+            held.points = held.points.checked_sub(part.points).filter(|left| *left >= 0)?;
+        }
+        self.parts.retain(|part| part.points > 0);
+        Some(())
+    }
+}
+
+/// What concerns all lots of an account together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Earning {
+    /// Until when its sliding points last.
+    pub slides_to: Option<Timestamp>,
+    /// When they expired all together, each time.
+    pub lapses: Vec<Timestamp>,
+    /// Points earned in the last capped period of each kind, and since when it runs.
+    pub earned: BTreeMap<String, (Timestamp, i64)>,
+}
+
+impl Earning {
+    pub(super) fn slide(&mut self, at: Timestamp, to: Timestamp) {
+        self.lapses.extend(self.slides_to.filter(|passed| *passed <= at));
+        self.slides_to = Some(self.slides_to.map_or(to, |known| known.max(to)));
+    }
+
+    /// Begins to slide for points that become available now, unless others do already. Those that vest by time at the
+    /// very end of the others end with them; those of a command come after that end.
+    pub(super) fn begin(&mut self, at: Timestamp, to: Timestamp, is_by_time: bool) {
+        if self.slides_to.is_none_or(|passed| passed < at || (passed == at && !is_by_time)) {
+            self.slide(at, to);
+        }
+    }
+
+    pub(super) fn count(&mut self, windows: &[EarningWindow], points: i64) {
+        for window in windows {
+            let earned = self.earned.entry(window.period.clone()).or_insert((window.since, 0));
+            if earned.0 < window.since {
+                *earned = (window.since, 0);
+            }
+            earned.1 = earned.1.saturating_add(points);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Spending points.
+
+pub mod commands;
+pub mod model;

@@ -1,0 +1,193 @@
+//! The lots of a batch with what goes with them, and what callers wrote beside their entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::lots::{Earning, Hold, Lot, Lots};
+use crate::book::{Account, Cell, Defect, Detail, Due, Entry, NewEntry, Row, State};
+use crate::ids::{AccountId, EntryId};
+
+/// What commands need of that which is only loaded on demand.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// Points that shall be spent, by account.
+    pub(super) points: BTreeMap<AccountId, i64>,
+    pub(super) lots: BTreeSet<(AccountId, i64)>,
+    pub(super) holds: BTreeSet<(AccountId, i64)>,
+    pub(super) entries: BTreeSet<(AccountId, i64)>,
+    pub(super) keys: BTreeSet<(AccountId, [u8; 32])>,
+}
+
+/// The lots of a batch, and what callers wrote beside their entries.
+#[derive(Default)]
+pub struct PointsState {
+    pub(super) asked: Asked,
+    pub(super) lots: Lots,
+    /// Entries that were asked for.
+    pub(super) entries: BTreeMap<EntryId, Entry>,
+    /// The entries of commands whose keys were asked for.
+    pub(super) commands: BTreeMap<(AccountId, [u8; 32]), Vec<Entry>>,
+    pub(super) notes: Vec<(EntryId, Note)>,
+}
+
+/// What a caller wrote beside an entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// Anything.
+    pub text: String,
+    /// Who did it.
+    pub author: String,
+}
+
+impl PointsState {
+    /// The lots, and what goes with them.
+    #[must_use]
+    pub const fn lots(&self) -> &Lots {
+        &self.lots
+    }
+
+    /// An entry that was [asked for](Self::ask_entry).
+    #[must_use]
+    pub fn entry(&self, entry_id: EntryId) -> Option<&Entry> {
+        self.entries.get(&entry_id)
+    }
+
+    /// The entries of the command whose key was [asked for](Self::ask_command).
+    #[must_use]
+    pub fn command(&self, account_id: AccountId, key_hash: [u8; 32]) -> Option<&[Entry]> {
+        self.commands.get(&(account_id, key_hash)).map(Vec::as_slice)
+    }
+
+    /// Asks for the lots that a spend of so many points takes; of several spends, for all of them.
+    pub fn ask_points(&mut self, account_id: AccountId, points: i64) {
+        let asked = self.asked.points.entry(account_id).or_insert(0);
+        *asked = asked.saturating_add(points);
+    }
+
+    /// Asks for a hold and its lots.
+    pub fn ask_hold(&mut self, account_id: AccountId, hold: i64) {
+        self.asked.holds.insert((account_id, hold));
+    }
+
+    /// Asks for an entry, how much of it has been undone, and the lots that it is about.
+    pub fn ask_entry(&mut self, entry_id: EntryId) {
+        self.asked.entries.insert((entry_id.account_id, entry_id.account_seq));
+    }
+
+    /// Asks for the entries of an earlier command by its key, as [`ask_entry`](Self::ask_entry) does for one.
+    pub fn ask_command(&mut self, account_id: AccountId, key_hash: [u8; 32]) {
+        self.asked.keys.insert((account_id, key_hash));
+    }
+
+    /// Keeps a note beside an entry, where it can be erased.
+    pub fn add_note(&mut self, entry_id: EntryId, note: Note) {
+        if note != Note::default() {
+            self.notes.push((entry_id, note));
+        }
+    }
+
+    /// Keeps an entry of this very batch that somebody asked for.
+    fn keep_asked(&mut self, entry: &Entry) {
+        let account_id = entry.id.account_id;
+        if self.asked.entries.contains(&(account_id, entry.id.account_seq)) {
+            self.entries.insert(entry.id, entry.clone());
+        }
+        if let Some(slot) = entry.key.map(|key| (account_id, key.hash)).filter(|slot| self.asked.keys.contains(slot)) {
+            self.commands.insert(slot, vec![entry.clone()]);
+        } else if let Some(begun) = self.commands.values_mut().find(|entries| {
+            entries
+                .first()
+                .is_some_and(|first| first.command_id == entry.command_id && first.id.account_id == account_id)
+        }) {
+            begun.push(entry.clone());
+        }
+    }
+}
+
+impl State for PointsState {
+    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
+        self.keep_asked(entry);
+        self.lots.apply(entry)
+    }
+
+    fn next_due(&self, account_id: AccountId) -> Option<Due> {
+        self.lots.next_due(account_id)
+    }
+
+    fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry> {
+        self.lots.decide_due(account, due)
+    }
+
+    fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
+        let whole = (account_id, i64::MIN)..=(account_id, i64::MAX);
+        let earnings = self.lots.earnings.get(&account_id).map(earnings_row);
+        let holds = self.lots.holds.range(whole.clone()).map(|((_, seq), hold)| hold_row(*seq, hold));
+        let lots = self.lots.lots.range(whole.clone()).map(|((_, seq), lot)| lot_row(*seq, lot));
+        let reversals = self.lots.reversals.range(whole).map(|((_, seq), reversed)| Row {
+            noun: "reversal of entry",
+            key: (*seq).into(),
+            columns: vec![("reversed", (*reversed).into())],
+        });
+        Box::new(earnings.into_iter().chain(holds).chain(lots).chain(reversals))
+    }
+}
+
+/// Whether an entry makes a lot.
+pub(super) const fn makes_lot(detail: &Detail) -> bool {
+    matches!(
+        detail,
+        Detail::PointsGranted { .. } | Detail::PointsImported { .. } | Detail::PointsAdjusted { terms: Some(_), .. }
+    )
+}
+
+fn earnings_row(earning: &Earning) -> Row<'_> {
+    let earned: Vec<String> =
+        earning.earned.iter().map(|(period, (since, points))| format!("{points} in the {period} of {since}")).collect();
+    let lapses: Vec<String> = earning.lapses.iter().map(ToString::to_string).collect();
+    Row {
+        noun: "earnings",
+        key: Cell::Absent,
+        columns: vec![
+            ("slides_to", earning.slides_to.into()),
+            ("lapses", if lapses.is_empty() { Cell::Absent } else { Cell::text(lapses.join(", ")) }),
+            ("earned", if earned.is_empty() { Cell::Absent } else { Cell::text(earned.join(", ")) }),
+        ],
+    }
+}
+
+fn hold_row(seq: i64, hold: &Hold) -> Row<'_> {
+    let parts: Vec<String> = hold.parts.iter().map(|part| format!("{} of lot {}", part.points, part.lot)).collect();
+    Row {
+        noun: "hold",
+        key: seq.into(),
+        columns: vec![
+            ("points", hold.points.into()),
+            ("policy_version", hold.policy_version.into()),
+            ("ends_at", hold.ends_at.into()),
+            ("parts", if parts.is_empty() { Cell::Absent } else { Cell::text(parts.join(", ")) }),
+        ],
+    }
+}
+
+fn lot_row(seq: i64, lot: &Lot) -> Row<'_> {
+    Row {
+        noun: "lot",
+        key: seq.into(),
+        columns: vec![
+            ("points", lot.points.into()),
+            ("pending", lot.pending.into()),
+            ("available", lot.available.into()),
+            ("held", lot.held.into()),
+            ("redeemed", lot.redeemed.into()),
+            ("expired", lot.expired.into()),
+            ("cancelled", lot.cancelled.into()),
+            ("repaid", lot.repaid.into()),
+            ("policy_version", lot.policy_version.into()),
+            ("live_since", lot.live_since.into()),
+            ("vests_at", lot.terms.vests_at.into()),
+            ("vest_by", lot.terms.vest_by.into()),
+            ("expires_at", lot.terms.expires_at.into()),
+            ("slides", lot.terms.slides.into()),
+            ("expiry_rule", lot.terms.expiry_rule.as_deref().map(Cell::word).unwrap_or(Cell::Absent)),
+        ],
+    }
+}

@@ -1,0 +1,58 @@
+//! The SQL of lots and what goes with them, and of notes beside entries.
+
+mod load;
+mod reads;
+mod rows;
+mod writes;
+
+use async_trait::async_trait;
+use sqlx::PgConnection;
+
+use super::state::PointsState;
+use crate::book::{Capability, Scope, States, Store, Table, TableRights};
+use crate::database::StoreError;
+use crate::programs::state::ProgramsState;
+
+pub(super) use reads::{FoundBalance, fetch_balances, find_hold_end, has_lot, list_lot_uses, list_lots};
+
+/// The tables of points.
+const TABLES: &[Table] = &[
+    Table::projection("lots", "format('lot %s', lot_seq)"),
+    Table::projection("holds", "format('hold %s', hold_seq)"),
+    Table::projection("earnings", "'earnings'"),
+    Table::projection("reversals", "format('reversal of entry %s', entry_seq)"),
+    Table::source("entry_notes", TableRights::Append).with_strays(&[
+        "SELECT t.account_id, format('a note beside entry %s, which does not exist', t.account_seq)
+         FROM entry_notes t
+         LEFT JOIN ledger_entries e ON e.account_id = t.account_id AND e.account_seq = t.account_seq
+         WHERE e.account_id IS NULL",
+    ]),
+];
+
+/// The room as the book knows it. Its state is loaded behind that of programs.
+#[must_use]
+pub fn capability() -> Capability {
+    Capability::new(PointsState::default, PointsStore, TABLES)
+}
+
+struct PointsStore;
+
+#[async_trait]
+impl Store for PointsStore {
+    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
+        if scope.accounts.is_empty() {
+            return Ok(());
+        }
+        let keeps_earnings = load::keeps_earnings(scope, states.get::<ProgramsState>().ok());
+        load::load(states.get_mut()?, keeps_earnings, scope, connection).await
+    }
+
+    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let state: &PointsState = states.get()?;
+        writes::write(connection, &state.lots).await?;
+        if !state.notes.is_empty() {
+            writes::insert_notes(connection, &state.notes).await?;
+        }
+        Ok(())
+    }
+}

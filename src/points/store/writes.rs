@@ -1,0 +1,209 @@
+//! The statements that write lots and what goes with them, a row each in one statement a table.
+
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::rows::columns;
+use crate::book::{Defect, LotPart};
+use crate::database::{StoreError, Traced as _};
+use crate::ids::{AccountId, EntryId};
+use crate::points::lots::{Earning, Hold, Lot, Lots};
+use crate::points::state::Note;
+
+/// Writes every row that changed.
+pub(super) async fn write(connection: &mut PgConnection, lots: &Lots) -> Result<(), StoreError> {
+    let changed = &lots.changed;
+    if !changed.lots.is_empty() {
+        let rows = changed.lots.iter().filter_map(|key| Some((key, lots.lots.get(key)?)));
+        upsert_lots(connection, rows).await?;
+    }
+    if !changed.holds.is_empty() {
+        let rows = changed.holds.iter().filter_map(|key| Some((key, lots.holds.get(key)?)));
+        upsert_holds(connection, rows).await?;
+    }
+    if !changed.earnings.is_empty() {
+        let rows = changed.earnings.iter().filter_map(|id| Some((*id, lots.earnings.get(id)?)));
+        upsert_earnings(connection, rows).await?;
+    }
+    if !changed.reversals.is_empty() {
+        let (accounts, seqs) = columns(&changed.reversals);
+        let amounts: Vec<i64> = changed.reversals.iter().map(|key| lots.reversed(key.0, key.1)).collect();
+        sqlx::query!(
+            "INSERT INTO reversals (account_id, entry_seq, reversed)
+             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[])
+             ON CONFLICT (account_id, entry_seq) DO UPDATE SET reversed = excluded.reversed",
+            &accounts,
+            &seqs,
+            &amounts,
+        )
+        .execute(connection)
+        .traced("INSERT reversals")
+        .await?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct LotColumns {
+    account_id: Vec<Uuid>,
+    lot_seq: Vec<i64>,
+    counts: [Vec<i64>; 8],
+    policy_version: Vec<i32>,
+    instants: [Vec<Option<jiff_sqlx::Timestamp>>; 4],
+    slides: Vec<bool>,
+    expiry_rule: Vec<Option<String>>,
+}
+
+impl LotColumns {
+    fn push(&mut self, key: (AccountId, i64), lot: &Lot) {
+        self.account_id.push(key.0.0);
+        self.lot_seq.push(key.1);
+        let Lot { points, pending, available, held, redeemed, expired, cancelled, repaid, .. } = *lot;
+        let counts = [points, pending, available, held, redeemed, expired, cancelled, repaid];
+        for (column, count) in self.counts.iter_mut().zip(counts) {
+            column.push(count);
+        }
+        self.policy_version.push(lot.policy_version);
+        let instants = [lot.live_since, lot.terms.vests_at, lot.terms.vest_by, lot.terms.expires_at];
+        for (column, instant) in self.instants.iter_mut().zip(instants) {
+            column.push(instant.map(|instant| instant.to_sqlx()));
+        }
+        self.slides.push(lot.terms.slides);
+        self.expiry_rule.push(lot.terms.expiry_rule.clone());
+    }
+}
+
+async fn upsert_lots<'a>(
+    connection: &mut PgConnection,
+    lots: impl Iterator<Item = (&'a (AccountId, i64), &'a Lot)>,
+) -> Result<(), StoreError> {
+    let mut rows = LotColumns::default();
+    for (key, lot) in lots {
+        rows.push(*key, lot);
+    }
+    let [points, pending, available, held, redeemed, expired, cancelled, repaid] = &rows.counts;
+    let [live_since, vests_at, vest_by, expires_at] = &rows.instants;
+    sqlx::query!(
+        "INSERT INTO lots (account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled, repaid,
+             policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule)
+         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::int[], $12::timestamptz[],
+             $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::boolean[], $17::text[])
+         ON CONFLICT (account_id, lot_seq) DO UPDATE SET pending = excluded.pending, available = excluded.available,
+             held = excluded.held, redeemed = excluded.redeemed, expired = excluded.expired,
+             cancelled = excluded.cancelled, repaid = excluded.repaid, live_since = excluded.live_since,
+             expires_at = excluded.expires_at, slides = excluded.slides",
+        &rows.account_id,
+        &rows.lot_seq,
+        points,
+        pending,
+        available,
+        held,
+        redeemed,
+        expired,
+        cancelled,
+        repaid,
+        &rows.policy_version,
+        live_since as _,
+        vests_at as _,
+        vest_by as _,
+        expires_at as _,
+        &rows.slides,
+        &rows.expiry_rule as _,
+    )
+    .execute(connection)
+    .traced("INSERT lots")
+    .await?;
+    Ok(())
+}
+
+async fn upsert_holds<'a>(
+    connection: &mut PgConnection,
+    holds: impl Iterator<Item = (&'a (AccountId, i64), &'a Hold)>,
+) -> Result<(), StoreError> {
+    let (mut accounts, mut seqs, mut points) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut policies, mut ends, mut lots, mut parts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for ((account_id, seq), hold) in holds {
+        accounts.push(account_id.0);
+        seqs.push(*seq);
+        points.push(hold.points);
+        policies.push(hold.policy_version);
+        ends.push(hold.ends_at.to_sqlx());
+        // Unnesting flattens arrays of arrays, so each row's travel as the text of one.
+        let text = |number: &dyn Fn(&LotPart) -> i64| {
+            let numbers: Vec<String> = hold.parts.iter().map(|part| number(part).to_string()).collect();
+            format!("{{{}}}", numbers.join(","))
+        };
+        lots.push(text(&|part| part.lot));
+        parts.push(text(&|part| part.points));
+    }
+    sqlx::query!(
+        "INSERT INTO holds (account_id, hold_seq, points, policy_version, ends_at, lot_seqs, lot_points)
+         SELECT account_id, hold_seq, points, policy_version, ends_at, lot_seqs::bigint[], lot_points::bigint[]
+         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::int[], $5::timestamptz[], $6::text[], $7::text[])
+         AS u (account_id, hold_seq, points, policy_version, ends_at, lot_seqs, lot_points)
+         ON CONFLICT (account_id, hold_seq) DO UPDATE
+         SET lot_seqs = excluded.lot_seqs, lot_points = excluded.lot_points",
+        &accounts,
+        &seqs,
+        &points,
+        &policies,
+        &ends,
+        &lots,
+        &parts,
+    )
+    .execute(connection)
+    .traced("INSERT holds")
+    .await?;
+    Ok(())
+}
+
+async fn upsert_earnings<'a>(
+    connection: &mut PgConnection,
+    earnings: impl Iterator<Item = (AccountId, &'a Earning)>,
+) -> Result<(), StoreError> {
+    let (mut accounts, mut slides, mut lapses, mut earned) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (account_id, earning) in earnings {
+        accounts.push(account_id.0);
+        slides.push(earning.slides_to.map(|instant| instant.to_sqlx()));
+        let defect =
+            |error: serde_json::Error| Defect::new(format!("the earnings of account {}: {error}", account_id.0));
+        lapses.push(serde_json::to_value(&earning.lapses).map_err(defect)?);
+        earned.push(serde_json::to_value(&earning.earned).map_err(defect)?);
+    }
+    sqlx::query!(
+        "INSERT INTO earnings (account_id, slides_to, lapses, earned)
+         SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::jsonb[], $4::jsonb[])
+         ON CONFLICT (account_id) DO UPDATE
+         SET slides_to = excluded.slides_to, lapses = excluded.lapses, earned = excluded.earned",
+        &accounts,
+        &slides as _,
+        &lapses,
+        &earned,
+    )
+    .execute(connection)
+    .traced("INSERT earnings")
+    .await?;
+    Ok(())
+}
+
+/// Adds what callers wrote beside entries.
+pub(super) async fn insert_notes(connection: &mut PgConnection, notes: &[(EntryId, Note)]) -> Result<(), StoreError> {
+    let accounts: Vec<Uuid> = notes.iter().map(|(id, _)| id.account_id.0).collect();
+    let seqs: Vec<i64> = notes.iter().map(|(id, _)| id.account_seq).collect();
+    let texts: Vec<&str> = notes.iter().map(|(_, note)| note.text.as_str()).collect();
+    let authors: Vec<&str> = notes.iter().map(|(_, note)| note.author.as_str()).collect();
+    sqlx::query!(
+        "INSERT INTO entry_notes (account_id, account_seq, note, author)
+         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[])",
+        &accounts,
+        &seqs,
+        &texts as _,
+        &authors as _,
+    )
+    .execute(connection)
+    .traced("INSERT entry_notes")
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! What all commands about one customer's points share.
+
+use std::sync::Arc;
+
+use super::state::{Note, PointsState};
+use crate::book::{Account, Asking, CommandKey, Decision, DecisionError, Defect, Key, Name};
+use crate::customers::require_customer;
+use crate::error::Reason;
+use crate::ids::{AccountId, CustomerId, EntryId, IdempotencyKey, ProgramId};
+use crate::programs::current_policy;
+use crate::programs::model::ProgramVersion;
+
+/// Whom a command is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The program.
+    pub program_id: ProgramId,
+    /// The customer.
+    pub customer_id: CustomerId,
+}
+
+impl Subject {
+    /// The customer's name.
+    pub(super) fn name(&self) -> Name {
+        Name::customer(&self.program_id, &self.customer_id)
+    }
+
+    /// The version in force and the customer's account: where the decision of each command begins.
+    pub(super) fn begin<'a>(
+        &self,
+        decision: &Decision<'a>,
+    ) -> Result<(Arc<ProgramVersion>, &'a Account), DecisionError> {
+        let policy = current_policy(decision, &self.program_id)?;
+        let account = require_customer(decision, &self.program_id, &self.customer_id)?;
+        Ok((policy, account))
+    }
+
+    /// The number of an entry, if it is the customer's own.
+    pub(super) fn own(&self, asking: &Asking<'_>, entry_id: EntryId) -> Option<(AccountId, i64)> {
+        asking.find(&self.name()).filter(|own| *own == entry_id.account_id).map(|own| (own, entry_id.account_seq))
+    }
+}
+
+/// What all commands about one customer say of themselves in the same way.
+macro_rules! about_a_customer {
+    () => {
+        fn program_id(&self) -> &crate::ids::ProgramId {
+            &self.subject.program_id
+        }
+
+        fn names(&self) -> Vec<crate::book::NameUse> {
+            vec![crate::book::NameUse::Find(self.subject.name())]
+        }
+
+        fn states(&self) -> Vec<std::any::TypeId> {
+            vec![
+                std::any::TypeId::of::<crate::programs::state::ProgramsState>(),
+                std::any::TypeId::of::<crate::points::state::PointsState>(),
+            ]
+        }
+    };
+}
+pub(super) use about_a_customer;
+
+/// A caller's key, over the whole content of a command.
+pub(super) fn key_of(key: &IdempotencyKey, content: &impl serde::Serialize) -> CommandKey {
+    let content = serde_json::to_vec(content).unwrap_or_default();
+    CommandKey { key: Key::new("key", key.as_str(), &[&content]), reused: Reason::IdempotencyKeyReused }
+}
+
+/// Keeps a note beside an entry, where there is one.
+pub(super) fn keep_note(decision: &mut Decision<'_>, entry_id: EntryId, note: &Note) {
+    if *note != Note::default() {
+        let note = note.clone();
+        decision.keep(move |state: &mut PointsState| state.add_note(entry_id, note));
+    }
+}
+
+/// Asks for the lots that a spend of so many points takes.
+pub(super) fn ask_points(asking: &mut Asking<'_>, subject: &Subject, points: i64) -> Result<(), Defect> {
+    if let Some(account_id) = asking.find(&subject.name()) {
+        asking.state::<PointsState>()?.ask_points(account_id, points);
+    }
+    Ok(())
+}

@@ -1,0 +1,369 @@
+//! What undoing an entry takes and gives: a grant on its own lot first, a redemption back into the lots it took.
+
+use jiff::Timestamp;
+
+use crate::book::{
+    Account, Actor, Decision, DecisionError, Defect, Detail, Entry, EntryReason, LotPart, Movement, NewEntry, Pocket,
+};
+use crate::error::{Reason, Refusal};
+use crate::ids::EntryId;
+use crate::points::debts::repay;
+use crate::points::lots::parts::{first_points, slice_from_end, sum};
+use crate::points::lots::{Lot, Shortage};
+use crate::points::state::PointsState;
+use crate::programs::model::ProgramVersion;
+use crate::programs::points::Clawback;
+
+/// How an entry is undone.
+#[derive(Clone, Debug)]
+pub struct Reversal {
+    /// How many of its points; what is left, if absent.
+    pub points: Option<i64>,
+    /// What is taken where a grant's points are spent.
+    pub clawback: Clawback,
+    /// When expired points that come back expire again; by the program, if absent.
+    pub expires_at: Option<Timestamp>,
+    /// On whose behalf.
+    pub actor: Actor,
+    /// Why.
+    pub reason: EntryReason,
+    /// What caused it, besides the entry itself.
+    pub causes: Vec<EntryId>,
+}
+
+/// How many points of an entry have not been undone yet.
+///
+/// # Errors
+/// A refusal if nothing is left, or the entry cannot be undone at all.
+fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<i64, DecisionError> {
+    let refuse = |reason, message: String| Err(Refusal::new(reason, message).with("entry_id", original.id).into());
+    let is_reversible = matches!(
+        original.detail,
+        Detail::PointsGranted { .. }
+            | Detail::PointsImported { .. }
+            | Detail::PointsAdjusted { .. }
+            | Detail::PointsRedeemed { .. }
+            | Detail::PointsExpired { .. }
+    );
+    let Some(movement) = original.movement.filter(|_| is_reversible) else {
+        let kind = original.detail.kind();
+        return refuse(Reason::EntryNotReversible, format!("an entry of kind {kind} cannot be reversed"));
+    };
+    let lots = decision.state::<PointsState>()?.lots();
+    let left = movement.points.saturating_sub(lots.reversed(original.id.account_id, original.id.account_seq));
+    if left <= 0 {
+        return refuse(Reason::EntryAlreadyReversed, "the entry was reversed whole before".to_owned());
+    }
+    Ok(left)
+}
+
+/// Undoes an entry, whole or in part.
+///
+/// # Errors
+/// A refusal if it cannot be undone, or not so far; [`DecisionError::NotLoaded`] if the lots were not read.
+pub fn reverse(
+    decision: &mut Decision<'_>,
+    policy: &ProgramVersion,
+    account: &Account,
+    original: &Entry,
+    reversal: &Reversal,
+) -> Result<(), DecisionError> {
+    let left = left_of(decision, original)?;
+    let points = reversal.points.unwrap_or(left);
+    if points > left {
+        let message = format!("{points} points are more than the {left} that are left to reverse");
+        let refusal = Refusal::new(Reason::ReversalExceedsOriginal, message).with("entry_id", original.id);
+        return Err(refusal.with("requested", points).with("left", left).into());
+    }
+    let work = Work { policy, account, original, reversal };
+    let taken = match &original.detail {
+        Detail::PointsRedeemed { .. } => work.give_back(decision, Pocket::Redeemed, points)?,
+        Detail::PointsAdjusted { terms: None, .. } => work.give_back(decision, Pocket::Cancelled, points)?,
+        Detail::PointsExpired { .. } => work.reinstate(decision, points)?,
+        _ => work.take_back(decision, points)?,
+    };
+    if taken == 0 {
+        let message = work.why_nothing(decision)?;
+        return Err(Refusal::new(Reason::NothingToReverse, message).with("entry_id", original.id).into());
+    }
+    Ok(())
+}
+
+/// Takes back points of a grant as far as the reversal's clawback goes, and says how many.
+///
+/// # Errors
+/// [`DecisionError::NotLoaded`] if the lots were not read.
+pub fn take_back(
+    decision: &mut Decision<'_>,
+    policy: &ProgramVersion,
+    account: &Account,
+    original: &Entry,
+    reversal: &Reversal,
+    points: i64,
+) -> Result<i64, DecisionError> {
+    Work { policy, account, original, reversal }.take_back(decision, points)
+}
+
+struct Work<'a> {
+    policy: &'a ProgramVersion,
+    account: &'a Account,
+    original: &'a Entry,
+    reversal: &'a Reversal,
+}
+
+impl Work<'_> {
+    fn lot<'d>(&self, decision: &Decision<'d>, lot: i64) -> Result<&'d Lot, DecisionError> {
+        let lots = decision.state::<PointsState>()?.lots();
+        lots.lot(self.account.account_id, lot).ok_or(DecisionError::NotLoaded)
+    }
+
+    fn take_back(&self, decision: &mut Decision<'_>, points: i64) -> Result<i64, DecisionError> {
+        let seq = self.original.id.account_seq;
+        let own = self.lot(decision, seq)?;
+        let clawback = self.reversal.clawback;
+        let is_unspent_only = clawback == Clawback::UnspentOnly;
+        // Points that never became available were never spent: nothing makes up for those whose event was missed.
+        let may_reach_others = !is_unspent_only && own.live_since.is_some();
+        let mut left = points;
+        let mut take = |available: i64| {
+            let taken = available.min(left);
+            left -= taken;
+            taken
+        };
+        let pending = take(own.pending);
+        let available = take(own.available);
+        // What has expired is lost already: it is cancelled where it lies, and not taken once more elsewhere.
+        let expired = take(if is_unspent_only { 0 } else { own.expired });
+        let others_available = self.account.balance.available.saturating_sub(own.available);
+        let others = take(if may_reach_others { others_available } else { 0 });
+        let owed = take(if may_reach_others && clawback == Clawback::AllowDebt { i64::MAX } else { 0 });
+        let mut parts = first_points(&[LotPart { lot: seq, points: available }], available);
+        if others > 0 {
+            let lots = decision.state::<PointsState>()?.lots();
+            let chosen = lots.choose_among(self.account, others, others_available, |lot| lot != seq);
+            parts.extend(chosen.map_err(|shortage| match shortage {
+                Shortage::Unread => DecisionError::NotLoaded,
+                Shortage::Points => Defect::new("less is available than the balance says").into(),
+            })?);
+        }
+        let own_part = |points| first_points(&[LotPart { lot: seq, points }], points);
+        self.post(decision, Pocket::Pending, Pocket::Cancelled, own_part(pending), None)?;
+        self.post(decision, Pocket::Available, Pocket::Cancelled, parts, None)?;
+        self.post(decision, Pocket::Expired, Pocket::Cancelled, own_part(expired), None)?;
+        if owed > 0 {
+            let movement = Movement { from: Pocket::Owed, to: Pocket::Cancelled, points: owed };
+            let new_entry = self.describe(Detail::DebtIncurred { reversed: seq }, movement);
+            decision.post(self.account.account_id, new_entry)?;
+        }
+        Ok(points - left)
+    }
+
+    /// Why nothing could be undone.
+    fn why_nothing(&self, decision: &Decision<'_>) -> Result<&'static str, DecisionError> {
+        if matches!(self.original.detail, Detail::PointsExpired { .. }) {
+            return Ok("none of these points are expired any more: a reversal of their grant has cancelled them");
+        }
+        if self.lot(decision, self.original.id.account_seq)?.live_since.is_none() {
+            return Ok(
+                "the grant's points were all cancelled before they became available: there is nothing to take back",
+            );
+        }
+        Ok(match self.reversal.clawback {
+            Clawback::UnspentOnly => {
+                "none of the grant's own points are pending or available, and the clawback UNSPENT_ONLY takes no others"
+            }
+            // Allowed a debt, there is always something to take of points that became available.
+            Clawback::WithinBalance | Clawback::AllowDebt => {
+                "none of the grant's own points are left, and the customer has no others available"
+            }
+        })
+    }
+
+    /// Gives points back into the lots that they were of, those taken last first.
+    fn give_back(&self, decision: &mut Decision<'_>, from: Pocket, points: i64) -> Result<i64, DecisionError> {
+        let account_id = self.account.account_id;
+        let (at, program) = (self.account.time_at(decision.at()), &self.policy.program);
+        let state: &PointsState = decision.state()?;
+        let reversed = state.lots().reversed(account_id, self.original.id.account_seq);
+        let (mut live, mut revived, mut expired) = (Vec::new(), Vec::new(), Vec::new());
+        for part in slice_from_end(self.original.detail.lots(), reversed, points) {
+            let lot = self.lot(decision, part.lot)?;
+            let expiry =
+                state.lots().expiry_of(account_id, lot).filter(|_| state.lots().is_expired(account_id, lot, at));
+            let is_open = |expired_at| {
+                let rule = program.points.reinstatement.as_ref();
+                rule.is_some_and(|rule| rule.is_open(expired_at, at, &program.time_zone.0))
+            };
+            match expiry {
+                None => live.push(part),
+                Some(expired_at) if is_open(expired_at) => revived.push(part),
+                Some(_) => expired.push(part),
+            }
+        }
+        self.post(decision, from, Pocket::Available, live, None)?;
+        if !revived.is_empty() {
+            let expires_at = self.new_expiry(at)?;
+            self.post(decision, from, Pocket::Available, revived, Some(expires_at))?;
+        }
+        self.post(decision, from, Pocket::Expired, expired, None)?;
+        Ok(points)
+    }
+
+    /// Gives expired points back to their lots, while the program allows it.
+    fn reinstate(&self, decision: &mut Decision<'_>, points: i64) -> Result<i64, DecisionError> {
+        let account_id = self.account.account_id;
+        let (at, program) = (self.account.time_at(decision.at()), &self.policy.program);
+        let expired_at = self.original.effective_at;
+        let closed = |message: String| {
+            let refusal = Refusal::new(Reason::ReinstatementClosed, message).with("entry_id", self.original.id);
+            refusal.with("expired_at", expired_at)
+        };
+        let rule = program.points.reinstatement.as_ref();
+        let rule = rule.ok_or_else(|| closed("the program does not reinstate points that expired".to_owned()))?;
+        let closed_at = rule.closes_at(expired_at, &program.time_zone.0);
+        if at >= closed_at {
+            let message = format!("the time to reinstate these points ended at {closed_at}");
+            return Err(closed(message).with("closed_at", closed_at).into());
+        }
+        let lots = decision.state::<PointsState>()?.lots();
+        let reversed = lots.reversed(account_id, self.original.id.account_seq);
+        let parts = slice_from_end(self.original.detail.lots(), reversed, points);
+        // A reversal of the grant may have cancelled what expired: all that is left is what is still there.
+        let mut there = Vec::with_capacity(parts.len());
+        for part in parts {
+            let points = self.lot(decision, part.lot)?.expired.min(part.points);
+            if points < part.points && self.reversal.points.is_some() {
+                let message = format!("only {points} of these points are still expired");
+                let refusal = Refusal::new(Reason::ReversalExceedsOriginal, message);
+                return Err(refusal.with("entry_id", self.original.id).with("left", points).into());
+            }
+            there.extend((points > 0).then_some(LotPart { points, ..part }));
+        }
+        let points = sum(&there);
+        let expires_at = self.new_expiry(at)?;
+        self.post(decision, Pocket::Expired, Pocket::Available, there, Some(expires_at))?;
+        Ok(points)
+    }
+
+    /// When points that come back from their expiry expire again.
+    fn new_expiry(&self, at: Timestamp) -> Result<Timestamp, DecisionError> {
+        let program = &self.policy.program;
+        let by_rule = || program.points.reinstatement.as_ref().map(|rule| rule.expiry_of(at, &program.time_zone.0));
+        let expires_at = self.reversal.expires_at.or_else(by_rule);
+        let expires_at = expires_at.ok_or_else(|| Defect::new("nothing says when reinstated points expire"))?;
+        if expires_at <= at {
+            let refusal = Refusal::new(Reason::InstantNotAhead, "expires_at must lie ahead");
+            return Err(refusal.with("expires_at", expires_at).with("now", at).into());
+        }
+        Ok(expires_at)
+    }
+
+    /// Posts the part of the reversal that moves these points, and what they pay of a debt if they become available.
+    fn post(
+        &self,
+        decision: &mut Decision<'_>,
+        from: Pocket,
+        to: Pocket,
+        lots: Vec<LotPart>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), DecisionError> {
+        if lots.is_empty() {
+            return Ok(());
+        }
+        let account_id = self.account.account_id;
+        let owed = decision.balance(account_id)?.owed;
+        let movement = Movement { from, to, points: sum(&lots) };
+        let reversed = self.original.id.account_seq;
+        let new_entry = self.describe(Detail::EntryReversed { reversed, lots: lots.clone(), expires_at }, movement);
+        let entry_id = decision.post(account_id, new_entry)?;
+        if let Some(repayment) =
+            repay(owed, &lots, self.policy.version, vec![entry_id]).filter(|_| to == Pocket::Available)
+        {
+            decision.post(account_id, repayment)?;
+        }
+        Ok(())
+    }
+
+    fn describe(&self, detail: Detail, movement: Movement) -> NewEntry {
+        let mut causes = vec![self.original.id];
+        causes.extend(&self.reversal.causes);
+        NewEntry {
+            detail,
+            movement: Some(movement),
+            actor: self.reversal.actor,
+            reason: self.reversal.reason,
+            policy_version: self.policy.version,
+            causes,
+        }
+    }
+}
+
+/// How many points of a grant a refund takes back in all, once so much of the purchase is refunded: its proportion,
+/// rounded down, so that the refunds of the whole take the whole.
+#[must_use]
+pub fn share_of(points: i64, refunded: i64, amount: i64) -> i64 {
+    if refunded >= amount {
+        return points;
+    }
+    let share = i128::from(points) * i128::from(refunded) / i128::from(amount);
+    i64::try_from(share).unwrap_or(points)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn points_come_back_from_the_end_behind_those_that_came_back_before() {
+        let part = |lot, points| LotPart { lot, points };
+        let parts = [part(1, 5), part(2, 7), part(3, 2)];
+        assert_eq!(slice_from_end(&parts, 0, 3), [part(3, 2), part(2, 1)]);
+        assert_eq!(slice_from_end(&parts, 3, 8), [part(2, 6), part(1, 2)]);
+        assert_eq!(slice_from_end(&parts, 11, 3), [part(1, 3)]);
+    }
+
+    proptest! {
+        #[test]
+        fn refunds_of_the_whole_take_the_whole_however_they_are_cut(
+            points in 0..=i64::MAX, cuts in prop::collection::vec(1..i64::MAX / 8, 1..8)
+        ) {
+            let amount: i64 = cuts.iter().sum();
+            let (mut refunded, mut taken) = (0, 0);
+            for cut in cuts {
+                let before = share_of(points, refunded, amount);
+                refunded += cut;
+                let now = share_of(points, refunded, amount);
+                prop_assert!(now >= before);
+                // Never more than the proportion.
+                prop_assert!(i128::from(now) * i128::from(amount) <= i128::from(points) * i128::from(refunded));
+                taken += now - before;
+            }
+            prop_assert_eq!(taken, points);
+        }
+
+        #[test]
+        fn what_comes_back_piece_by_piece_is_what_comes_back_at_once(
+            parts in prop::collection::vec(1..50_i64, 1..6), pieces in prop::collection::vec(1..40_i64, 1..8)
+        ) {
+            let parts: Vec<LotPart> =
+                parts.into_iter().zip(1..).map(|(points, lot)| LotPart { lot, points }).collect();
+            let (all, mut reversed) = (sum(&parts), 0);
+            let mut back = vec![0_i64; parts.len() + 1];
+            for piece in pieces {
+                let piece = piece.min(all - reversed);
+                let slice = slice_from_end(&parts, reversed, piece);
+                prop_assert_eq!(sum(&slice), piece);
+                for part in slice {
+                    back[usize::try_from(part.lot).unwrap()] += part.points;
+                }
+                reversed += piece;
+            }
+            for part in slice_from_end(&parts, 0, reversed) {
+                back[usize::try_from(part.lot).unwrap()] -= part.points;
+            }
+            prop_assert!(back.iter().all(|left| *left == 0));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The programs of a batch: the version of each that is in force, and what is new.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::model::ProgramVersion;
+use crate::book::{Cell, Defect, Detail, Entry, Row, State};
+use crate::ids::{AccountId, ProgramId};
+
+/// The version of a program that is in force.
+#[derive(Clone, Debug)]
+pub struct Current {
+    /// The program's own account.
+    pub account_id: AccountId,
+    /// The version.
+    pub policy: Arc<ProgramVersion>,
+}
+
+/// Which version of a program is in force, as its row says it.
+#[derive(Clone, Debug)]
+pub(super) struct ProgramRow {
+    pub(super) account_id: AccountId,
+    pub(super) program_id: ProgramId,
+    pub(super) version: i32,
+    pub(super) applied_at: Timestamp,
+}
+
+/// Gives commands the program version in force, and keeps new ones.
+#[derive(Default)]
+pub struct ProgramsState {
+    pub(super) current: BTreeMap<ProgramId, Current>,
+    /// What is stored, where everything is read.
+    pub(super) stored: BTreeMap<AccountId, ProgramRow>,
+    pub(super) changed: BTreeMap<AccountId, ProgramRow>,
+    pub(super) new_versions: Vec<ProgramVersion>,
+}
+
+impl ProgramsState {
+    /// The version in force, if the program exists.
+    #[must_use]
+    pub fn current(&self, program_id: &ProgramId) -> Option<&Current> {
+        self.current.get(program_id)
+    }
+
+    /// Adds a version; the entry that goes with it puts it in force.
+    pub fn add_version(&mut self, account_id: AccountId, version: ProgramVersion) {
+        let program_id = version.program.program_id.clone();
+        self.current.insert(program_id, Current { account_id, policy: Arc::new(version.clone()) });
+        self.new_versions.push(version);
+    }
+}
+
+impl State for ProgramsState {
+    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
+        if let Detail::ProgramApplied { version } = entry.detail {
+            let row = ProgramRow {
+                account_id: entry.id.account_id,
+                program_id: entry.program_id.clone(),
+                version,
+                applied_at: entry.effective_at,
+            };
+            self.changed.insert(entry.id.account_id, row);
+        }
+        Ok(())
+    }
+
+    fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
+        let row = self.changed.get(&account_id).or_else(|| self.stored.get(&account_id));
+        Box::new(row.into_iter().map(|row| Row {
+            noun: "program",
+            key: Cell::Absent,
+            columns: vec![
+                ("program_id", Cell::word(row.program_id.as_str())),
+                ("version", row.version.into()),
+                ("applied_at", row.applied_at.into()),
+            ],
+        }))
+    }
+}
