@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's helper fails as the test does, by a panic")]
 
+#[path = "architecture/names.rs"]
+mod names;
 #[path = "architecture/reader.rs"]
 mod reader;
 
@@ -105,7 +107,7 @@ const SLEEP_EXCEPTIONS: &[Exception] = &[
         path: "std::thread::sleep",
         why: "the pause of `wait_until`, a bounded wait for other processes",
     },
-    Exception { file: "tests/api/patience.rs", path: "sleep", why: "the pause of `wait_until`, and its time-out" },
+    Exception { file: "tests/api/wait.rs", path: "sleep", why: "the pause of `wait_until`, and its time-out" },
 ];
 
 /// The house.

@@ -9,14 +9,13 @@ use goldbook::audit::{Listener, Tally};
 use goldbook::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, SUPERUSER};
 use goldbook::ids::AccountId;
 use goldbook::programs::Catalogue;
-use goldbook::server;
 use sqlx::AssertSqlSafe;
 use tokio::sync::OnceCell;
 
 use crate::binary::{run, url};
 use crate::harness::Database;
-use crate::patience::until;
 use crate::random::cases;
+use crate::wait::until;
 
 /// What an audit told.
 #[derive(Debug, Default)]
@@ -53,8 +52,8 @@ impl Told {
 async fn audit_with(database: &Database, repair: bool) -> Told {
     let mut told = Told::default();
     let role = if repair { OWNER_ROLE } else { SERVICE_ROLE };
-    let house = goldbook::capabilities::capabilities(&Catalogue::default());
-    told.tally = goldbook::audit::audit(&database.options(role), &house, repair, &mut told).await.unwrap();
+    let capabilities = goldbook::capabilities::capabilities(&Catalogue::default());
+    told.tally = goldbook::audit::audit(&database.options(role), &capabilities, repair, &mut told).await.unwrap();
     told
 }
 
@@ -85,7 +84,7 @@ async fn sabotage(database: &Database, statements: &str) {
     sqlx::raw_sql(AssertSqlSafe(unprotected)).execute(&mut connection).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn random_history_leaves_nothing_for_the_audit_to_find() {
     for case in cases(3) {
         let service = history::random(case.seed, 400).await;
@@ -95,13 +94,13 @@ async fn random_history_leaves_nothing_for_the_audit_to_find() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_nothing_in_an_empty_database() {
     let database = Database::create().await;
     assert_eq!(assert_clean(&database).await.tally, Tally::default());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_command_tells_by_its_exit_code_and_in_words() {
     let database = create_history().await;
     let url = url(&database.options(SERVICE_ROLE));
@@ -126,7 +125,7 @@ async fn audit_command_tells_by_its_exit_code_and_in_words() {
     assert_clean(&database).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_command_that_cannot_run_says_so_by_its_exit_code() {
     let nowhere = tempfile::tempdir().unwrap();
     for arguments in [

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 pub use opentelemetry_proto::tonic::trace::v1::Span;
 pub use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-use crate::patience::until;
+use crate::wait::until;
 
 /// The process's one tracer.
 static TRACER: LazyLock<Telemetry> = LazyLock::new(install);

@@ -1,30 +1,16 @@
 //! Health tells whether the database is there, service by service; when it is back, everything works without a restart.
 
 use goldbook::clock::Clock;
-use goldbook::database;
 use goldbook::embedded_postgres::{DATABASE, EmbeddedPostgres, OWNER_ROLE, Options, SERVICE_ROLE, throwaway_dir};
 use goldbook::proto;
+use goldbook::server;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Database, SHOP, START, Service};
-use crate::patience::{until, within};
-
-/// Every service of the interface, and the empty name, which stands for all.
-const SERVICES: [&str; 10] = [
-    "",
-    "goldbook.v1.ProgramService",
-    "goldbook.v1.CustomerService",
-    "goldbook.v1.ActivityService",
-    "goldbook.v1.BenefitService",
-    "goldbook.v1.TierService",
-    "goldbook.v1.ReferralService",
-    "goldbook.v1.RewardService",
-    "goldbook.v1.ImportService",
-    "goldbook.v1.LedgerService",
-];
+use crate::harness::{Database, SHOP, START, Service, service_names};
+use crate::wait::{until, within};
 
 async fn check(service: &Service, name: &str) -> Result<ServingStatus, Status> {
     let request = HealthCheckRequest { service: name.to_owned() };
@@ -33,7 +19,8 @@ async fn check(service: &Service, name: &str) -> Result<ServingStatus, Status> {
 
 /// Waits until every service is said to be so.
 async fn until_all_are(service: &Service, expected: ServingStatus) {
-    for name in SERVICES {
+    // The empty name stands for all.
+    for name in service_names().iter().map(String::as_str).chain([""]) {
         until(&format!("{name} {expected:?}"), async || {
             (check(service, name).await.is_ok_and(|status| status == expected)).then_some(())
         })
@@ -48,7 +35,7 @@ fn assert_away<T: std::fmt::Debug>(outcome: Result<T, Status>) {
     assert!(retry.retry_delay.is_some_and(|delay| !delay.is_zero()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn health_follows_postgres_away_and_back_and_so_does_everything_else() {
     let directory = throwaway_dir().unwrap();
     let options = Options { data_dir: directory.path().join("data"), bin_dir: None, throwaway: true };
@@ -81,7 +68,7 @@ async fn health_follows_postgres_away_and_back_and_so_does_everything_else() {
     postgres.stop().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn health_does_not_know_services_that_do_not_exist() {
     let service = Service::start().await;
     let status = check(&service, "goldbook.v1.NoService").await.unwrap_err();

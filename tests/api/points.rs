@@ -9,6 +9,7 @@ mod expiry;
 mod holds;
 mod known_faults;
 mod model;
+mod pockets;
 mod properties;
 mod requests;
 mod reversals;

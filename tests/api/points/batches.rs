@@ -172,7 +172,7 @@ fn random_calls_at_once_leave_what_the_same_calls_leave_one_by_one() {
 }
 
 /// Grants of one stream come in its order, so that both ways are known beforehand.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_batch_of_grants_is_the_same_grants_one_by_one() -> Result<(), TestCaseError> {
     let past: Vec<(usize, Deed)> = (0..6)
         .flat_map(|place| [(place % 3, Deed::Grant { points: 90, vest: None, expire: None })])

@@ -199,7 +199,7 @@ impl Scene<'_> {
     /// The model as it is by now, without a trace of having looked.
     fn now(&self) -> Purse {
         let mut purse = self.purse.clone();
-        purse.settle(self.clock);
+        purse.apply_dues(self.clock);
         purse
     }
 
