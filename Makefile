@@ -16,7 +16,7 @@ run: postgres ## Build and start the service on 127.0.0.1:50051 (GOLDBOOK_LISTEN
 
 .PHONY: test
 test: postgres ## Run every test, the properties with the same cases every time
-	cargo test --locked
+	cargo test --workspace --locked
 
 .PHONY: explore
 explore: postgres ## Run the properties with new random seeds for GOLDBOOK_EXPLORE_SECONDS (600)
@@ -35,14 +35,14 @@ bench: postgres ## Measure the service beside pgbench and a bare echo
 .PHONY: fmt
 fmt: ## Format the code
 	scripts/install-tools.sh rustfmt
-	cargo fmt
+	cargo fmt --all
 
 .PHONY: lint
 lint: ## Check format, lints, documentation and protos
 	scripts/install-tools.sh rustfmt clippy buf
-	cargo fmt --check
-	cargo clippy --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	$(tools) buf lint
 
 .PHONY: deny

@@ -13,7 +13,7 @@ major_in() {
     "$1/postgres" --version 2>/dev/null | sed -n 's/^[^0-9]*(PostgreSQL) \([0-9][0-9]*\).*/\1/p'
 }
 
-# The folders where Goldbook itself looks, too: see `binaries.rs` of the embedded Postgres.
+# The folders where Goldbook itself looks, see crates/embedded-postgres/src/binaries.rs.
 candidates() {
     if [[ -n ${GOLDBOOK_POSTGRES_BIN:-} ]]; then
         printf '%s\n' "$GOLDBOOK_POSTGRES_BIN"

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+pub use goldbook_api::values::{END_OF_TIME, LAST_INSTANT};
 use jiff::Timestamp;
 
 use crate::error::{Reason, Refusal};
@@ -53,13 +54,6 @@ pub fn truncate_to_micros(instant: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(instant.as_nanosecond().div_euclid(1_000).try_into().unwrap_or_default())
         .unwrap_or_default()
 }
-
-/// The last instant that the book counts with: 9999-01-01T00:00:00Z. In every time zone it is far enough from the end of
-/// the year 9999, where `google.protobuf.Timestamp` and the calendar end; Postgres goes further.
-pub const END_OF_TIME: Timestamp = Timestamp::constant(253_370_764_800, 0);
-
-/// The last instant that can be named at all: 9999-12-30T22:00:00Z. Later ones have no local time in some time zones.
-pub const LAST_INSTANT: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
 /// How far ahead of this service's clock a caller's may be.
 pub const MAX_CLOCK_SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);

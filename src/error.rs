@@ -220,6 +220,17 @@ impl Fields {
         Error::Invalid(self.0)
     }
 
+    /// Ends parsing with what was parsed: none if a part of it is missing, which was noted then.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with every violation, if there is one.
+    pub fn finish_with<T>(self, parsed: Option<T>) -> Result<T, Error> {
+        match parsed {
+            Some(parsed) if self.is_clean() => Ok(parsed),
+            _ => Err(self.into_error()),
+        }
+    }
+
     /// Ends parsing.
     ///
     /// # Errors

@@ -3,13 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use goldbook_api::values::{check_name, check_slug};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-/// The longest name that a caller may choose, in characters.
-pub const MAX_NAME_CHARS: usize = 128;
-/// The longest identifier inside a program document, in characters.
-pub const MAX_SLUG_CHARS: usize = 63;
 
 /// Defines a text identifier that can only be made by parsing.
 macro_rules! text_id {
@@ -98,22 +94,6 @@ text_id!(
     ReferralCode,
     check_name
 );
-
-fn check_slug(text: &str) -> Result<(), &'static str> {
-    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if text.is_empty() || text.len() > MAX_SLUG_CHARS || !text.bytes().all(legal) || text.starts_with('-') {
-        return Err("must be 1 to 63 characters of a-z, 0-9 and '-', and must not begin with '-'");
-    }
-    Ok(())
-}
-
-fn check_name(text: &str) -> Result<(), &'static str> {
-    let count = text.chars().count();
-    if count == 0 || count > MAX_NAME_CHARS || text.chars().any(char::is_control) {
-        return Err("must be 1 to 128 characters without control characters");
-    }
-    Ok(())
-}
 
 impl ReferralCode {
     /// Parses what a person typed: case and surrounding spaces do not matter.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use goldbook_api::values::to_minor_units;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -75,18 +76,7 @@ impl Money {
     /// # Errors
     /// If it is negative, too large, or not a whole number of minor units.
     pub fn parse(currency: Currency, units: i64, nanos: i32) -> Result<Self, &'static str> {
-        if units < 0 || !(0..1_000_000_000).contains(&nanos) {
-            return Err("must be zero or more, with nanos from 0 to 999,999,999");
-        }
-        let nanos_per_minor = 1_000_000_000 / currency.minor_per_major();
-        let nanos = i64::from(nanos);
-        if nanos % nanos_per_minor != 0 {
-            return Err("must be exact in the currency's minor unit");
-        }
-        let minor = units
-            .checked_mul(currency.minor_per_major())
-            .and_then(|minor| minor.checked_add(nanos / nanos_per_minor))
-            .ok_or("is larger than can be counted in minor units")?;
+        let minor = to_minor_units(units, nanos, currency.decimals())?;
         Ok(Self { currency, minor })
     }
 

@@ -1,8 +1,10 @@
-//! The service put together: capabilities, use cases, and what all calls have in common. [`run`] serves on a listener until it is told to stop.
+//! The service put together: capabilities, use cases, and what holds for every call. [`run`] serves on a listener until
+//! it is told to stop.
 
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use goldbook_api::server::{Implementations, MessageRules};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
@@ -27,24 +29,14 @@ use crate::liability::{Liability, keep_summing_up};
 use crate::points::PointsService;
 use crate::programs::Catalogue;
 use crate::programs::Programs;
-use crate::proto::activity_service_server::ActivityServiceServer;
-use crate::proto::benefit_service_server::BenefitServiceServer;
-use crate::proto::customer_service_server::CustomerServiceServer;
-use crate::proto::import_service_server::ImportServiceServer;
-use crate::proto::ledger_service_server::LedgerServiceServer;
-use crate::proto::liability_service_server::LiabilityServiceServer;
-use crate::proto::program_service_server::ProgramServiceServer;
-use crate::proto::referral_service_server::ReferralServiceServer;
-use crate::proto::reward_service_server::RewardServiceServer;
-use crate::proto::tier_service_server::TierServiceServer;
-use crate::proto::{self};
+use crate::proto;
 use crate::referrals::Referrals;
 use crate::rewards::Rewards;
 use crate::telemetry::RpcLayer;
 use crate::tiers::Tiers;
 
-/// The largest message that is taken, in bytes.
-const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// What holds for the messages of every service.
+const MESSAGE_RULES: MessageRules = MessageRules { max_bytes: 4 * 1024 * 1024, compressions: &[Gzip, Zstd] };
 /// How often an idle connection is asked whether it lives, and how long it may take to answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 /// How often the database is asked whether it lives.
@@ -179,7 +171,7 @@ impl Drop for Background {
     }
 }
 
-/// Every service of the interface, with its limits and compressions.
+/// Every service of the interface: one that is missing here does not compile.
 fn routes(
     settings: &Settings,
     book: &Book,
@@ -187,55 +179,33 @@ fn routes(
     capabilities: &Capabilities,
     catalogue: Catalogue,
 ) -> Routes {
-    /// Gives a service the manners that all share.
-    macro_rules! mannered {
-        ($server:ident, $service:expr) => {
-            $server::new($service)
-                .accept_compressed(Gzip)
-                .accept_compressed(Zstd)
-                .send_compressed(Gzip)
-                .send_compressed(Zstd)
-                .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        };
-    }
     let clock = || settings.clock.clone();
     let lookups = connect_for_lookups(&settings.database);
     let tiers = Tiers::new(pool.clone(), &lookups, clock(), capabilities.clone(), catalogue);
     let points = PointsService::new(book.clone(), pool.clone(), &lookups, clock(), capabilities.clone());
-    let rewards = Rewards::new(book.clone(), pool.clone(), points);
-    Routes::new(mannered!(ProgramServiceServer, Programs::new(book.clone(), pool.clone(), clock())))
-        .add_service(mannered!(CustomerServiceServer, Customers::new(book.clone(), pool.clone())))
-        .add_service(mannered!(ActivityServiceServer, Activities::new(book.clone(), pool.clone())))
-        .add_service(mannered!(BenefitServiceServer, Benefits::new(tiers.clone())))
-        .add_service(mannered!(TierServiceServer, tiers))
-        .add_service(mannered!(ReferralServiceServer, Referrals::new(book.clone(), pool.clone(), clock())))
-        .add_service(mannered!(RewardServiceServer, rewards))
-        .add_service(mannered!(ImportServiceServer, Imports::new(book.clone())))
-        .add_service(mannered!(LiabilityServiceServer, Liability::new(pool.clone(), clock())))
-        .add_service(mannered!(
-            LedgerServiceServer,
-            Ledger::new(pool.clone(), &settings.database, clock(), capabilities.clone())
-        ))
+    let services = Implementations {
+        program_service: Programs::new(book.clone(), pool.clone(), clock()),
+        customer_service: Customers::new(book.clone(), pool.clone()),
+        activity_service: Activities::new(book.clone(), pool.clone()),
+        benefit_service: Benefits::new(tiers.clone()),
+        tier_service: tiers,
+        referral_service: Referrals::new(book.clone(), pool.clone(), clock()),
+        reward_service: Rewards::new(book.clone(), pool.clone(), points),
+        import_service: Imports::new(book.clone()),
+        liability_service: Liability::new(pool.clone(), clock()),
+        ledger_service: Ledger::new(pool.clone(), &settings.database, clock(), capabilities.clone()),
+    };
+    services.into_routes(&MESSAGE_RULES)
 }
 
-/// The services of the interface by name, as health knows them; the empty name stands for all.
-const SERVICES: &[&str] = &[
-    "",
-    "goldbook.v1.ProgramService",
-    "goldbook.v1.CustomerService",
-    "goldbook.v1.ActivityService",
-    "goldbook.v1.BenefitService",
-    "goldbook.v1.TierService",
-    "goldbook.v1.ReferralService",
-    "goldbook.v1.RewardService",
-    "goldbook.v1.ImportService",
-    "goldbook.v1.LedgerService",
-    "goldbook.v1.LiabilityService",
-];
+/// The services by name, as health knows them; the empty name stands for all.
+fn health_names() -> impl Iterator<Item = &'static str> {
+    std::iter::once("").chain(proto::SERVICES.iter().copied())
+}
 
 async fn report(health: &HealthReporter, status: ServingStatus) {
-    for service in SERVICES {
-        health.set_service_status(*service, status).await;
+    for service in health_names() {
+        health.set_service_status(service, status).await;
     }
 }
 
@@ -243,7 +213,7 @@ async fn end_watches(health: &HealthReporter) {
     // Time for the last word to be read before the stream ends.
     tokio::task::yield_now().await;
     let mut health = health.clone();
-    for service in SERVICES {
+    for service in health_names() {
         health.clear_service_status(service).await;
     }
 }

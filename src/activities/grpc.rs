@@ -1,7 +1,7 @@
 //! `ActivityService` on the wire.
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -10,17 +10,16 @@ use super::state::ActivityRow;
 use super::{Activities, RecordActivity, Recorded};
 use crate::book::{Detail, Entry, EntryReason};
 use crate::error::{Error, Fields};
-use crate::ids::{ActivityId, CustomerId, ProgramId};
+use crate::ids::{ActivityId, CustomerId};
 use crate::money::Money;
-use crate::paging::PageRequest;
 use crate::programs::points::Clawback;
 use crate::programs::points::grpc::parse_optional_clawback;
 use crate::proto;
 use crate::proto::batch_record_activities_response::Outcome;
 use crate::proto::fields::{deadline_of, parse_instant, parse_money, write_instant, write_money};
-use crate::proto::stream::{answer_each, check_item_id};
+use crate::proto::requests::{parse_customer, parse_customer_list};
+use crate::proto::stream::{Batch, answer_each};
 use crate::proto::{activity, record_activity_request};
-use crate::status::to_rpc_status;
 use crate::telemetry;
 use crate::tiers::grpc::write_tier_change;
 
@@ -44,12 +43,7 @@ impl proto::activity_service_server::ActivityService for Activities {
         &self,
         request: Request<Streaming<proto::BatchRecordActivitiesRequest>>,
     ) -> Result<Response<Self::BatchRecordActivitiesStream>, Status> {
-        let activities = self.clone();
-        let begin = move |item| {
-            let activities = activities.clone();
-            async move { begin_record(&activities, item).await }.boxed()
-        };
-        Ok(Response::new(answer_each(request.into_inner(), begin)))
+        Ok(Response::new(answer_each(self, request.into_inner())))
     }
 
     async fn list_activities(
@@ -58,13 +52,8 @@ impl proto::activity_service_server::ActivityService for Activities {
     ) -> Result<Response<proto::ListActivitiesResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let filters = ["activities", &request.program_id, &request.customer_id];
-        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
-        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
-            return Err(fields.into_error().into());
-        };
+        let (customer, page) = parse_customer_list(&mut fields, &request, "activities", &[])?;
+        let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
         let (currency, rows, next_page_token) = self.list_activities(&program_id, &customer_id, &page).await?;
         let write = |row| write_activity(row, &customer_id, |minor| Money { currency, minor });
@@ -73,38 +62,33 @@ impl proto::activity_service_server::ActivityService for Activities {
     }
 }
 
-/// Queues one item of a batch; what is bad about it becomes its own outcome.
-async fn begin_record(
-    activities: &Activities,
-    item: proto::BatchRecordActivitiesRequest,
-) -> BoxFuture<'static, proto::BatchRecordActivitiesResponse> {
-    let proto::BatchRecordActivitiesRequest { item_id, activity } = item;
-    let mut fields = Fields::default();
-    check_item_id(&mut fields, &item_id);
-    let queued = match parse_record(activity.unwrap_or_default(), fields) {
-        Ok(record) => {
-            let echo = record.clone();
-            activities.enqueue_activity(record).await.map(|outcome| (outcome, echo))
-        }
-        Err(error) => Err(error),
-    };
-    let answer = |outcome| proto::BatchRecordActivitiesResponse { item_id, outcome: Some(outcome) };
-    match queued {
-        Ok((outcome, echo)) => outcome
-            .map(move |outcome| {
-                answer(match outcome {
-                    Ok(recorded) => Outcome::Recorded(write_recorded(&recorded, &echo)),
-                    Err(error) => Outcome::Error(to_rpc_status(error)),
-                })
-            })
-            .boxed(),
-        Err(error) => ready(answer(Outcome::Error(to_rpc_status(error)))).boxed(),
+impl Batch<proto::BatchRecordActivitiesRequest> for Activities {
+    type Done = proto::RecordActivityResponse;
+    type Answer = proto::BatchRecordActivitiesResponse;
+
+    fn item_id(item: &proto::BatchRecordActivitiesRequest) -> &str {
+        &item.item_id
+    }
+
+    async fn queue(
+        &self,
+        item: proto::BatchRecordActivitiesRequest,
+        fields: Fields,
+    ) -> Result<BoxFuture<'static, Result<Self::Done, Error>>, Error> {
+        let record = parse_record(item.activity.unwrap_or_default(), fields)?;
+        let echo = record.clone();
+        let outcome = self.enqueue_activity(record).await?;
+        Ok(async move { Ok(write_recorded(&outcome.await?, &echo)) }.boxed())
+    }
+
+    fn answer(item_id: String, outcome: Result<Self::Done, proto::google::Status>) -> Self::Answer {
+        let outcome = outcome.map_or_else(Outcome::Error, Outcome::Recorded);
+        Self::Answer { item_id, outcome: Some(outcome) }
     }
 }
 
 fn parse_record(request: proto::RecordActivityRequest, mut fields: Fields) -> Result<RecordActivity, Error> {
-    let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-    let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
+    let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
     let activity_id = fields.take("activity_id", ActivityId::try_from(request.activity_id));
     let happened_at = parse_instant(&mut fields, "happened_at", request.happened_at.as_ref());
     let activity = match request.activity {
@@ -119,13 +103,10 @@ fn parse_record(request: proto::RecordActivityRequest, mut fields: Fields) -> Re
         }
         None => fields.take("activity", Err("must be set: a purchase or a refund")),
     };
-    match (program_id, customer_id, activity_id, activity) {
-        (Some(program_id), Some(customer_id), Some(activity_id), Some(activity)) if fields.is_clean() => {
-            let (enrol, as_history) = (request.enrol, request.as_history);
-            Ok(RecordActivity { program_id, customer_id, activity_id, activity, enrol, as_history })
-        }
-        _ => Err(fields.into_error()),
-    }
+    let ((program_id, customer_id), (activity_id, activity)) =
+        fields.finish_with(customer.zip(activity_id.zip(activity)))?;
+    let (enrol, as_history) = (request.enrol, request.as_history);
+    Ok(RecordActivity { program_id, customer_id, activity_id, activity, enrol, as_history })
 }
 
 fn parse_refund(fields: &mut Fields, refund: proto::Refund) -> Option<(ActivityId, Money, Option<Clawback>)> {

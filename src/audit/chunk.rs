@@ -11,9 +11,10 @@ use crate::database::StoreError;
 use crate::error::Defect;
 use crate::ids::AccountId;
 
-/// The most accounts whose rows are held at a time, and how many entries they may have together; an account with more
-/// is held alone.
-const CHUNK: (i64, i64) = (1_000, 100_000);
+/// The most accounts whose rows are held at a time.
+const MAX_ACCOUNTS: i64 = 1_000;
+/// The most entries that these accounts may have together. An account with more is held alone.
+const MAX_ENTRIES: i64 = 100_000;
 
 /// What is stored about some accounts that follow each other.
 pub(super) struct Chunk {
@@ -34,53 +35,75 @@ impl Chunk {
         capabilities: &Capabilities,
         after: AccountId,
     ) -> Result<Self, StoreError> {
-        let (most_accounts, most_entries) = CHUNK;
-        let mut rows = scan::scan_accounts(connection, after, most_accounts).await?;
-        let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < most_accounts);
-        let mut entries = 0_i64;
-        let fits = |(_, head): &&(AccountId, Result<Account, Defect>)| {
-            entries = entries.saturating_add(head.as_ref().map_or(0, |account| account.head));
-            entries <= most_entries
-        };
-        let count = rows.iter().take_while(fits).count().max(1);
+        let mut rows = scan::scan_accounts(connection, after, MAX_ACCOUNTS).await?;
+        let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < MAX_ACCOUNTS);
+        let count = count_fitting(&rows);
         let up_to = match rows.get(count - 1) {
             Some((account_id, _)) if count < rows.len() || !is_last => *account_id,
             // Entries of accounts without a head may come after the last head.
             _ => AccountId(Uuid::max()),
         };
         rows.truncate(count);
-        let (mut heads, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
         let ids: Vec<AccountId> = rows.iter().map(|(account_id, _)| *account_id).collect();
+        let mut chunk = Self {
+            after,
+            up_to,
+            heads: BTreeMap::new(),
+            states: capabilities.new_projections(),
+            apart: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+        };
         for (account_id, head) in rows {
             match head {
-                Ok(head) => drop(heads.insert(account_id, head)),
-                Err(error) => drop(unreadable.insert(account_id, error.to_string())),
+                Ok(head) => drop(chunk.heads.insert(account_id, head)),
+                Err(error) => drop(chunk.unreadable.insert(account_id, error.to_string())),
             }
         }
-        let mut states = capabilities.new_projections();
-        let mut apart = BTreeMap::new();
-        match capabilities.load_whole(&mut states, &ids, connection).await {
+        match capabilities.load_whole(&mut chunk.states, &ids, connection).await {
             Ok(()) => {}
-            Err(error) if is_unreadable(&error) => {
-                states = capabilities.new_projections();
-                for account_id in ids {
-                    let mut own = capabilities.new_projections();
-                    match capabilities.load_whole(&mut own, &[account_id], connection).await {
-                        Ok(()) => drop(apart.insert(account_id, own)),
-                        Err(error) if is_unreadable(&error) => {
-                            unreadable.insert(account_id, error.to_string());
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
+            Err(error) if is_unreadable(&error) => chunk.load_apart(connection, capabilities, &ids).await?,
             Err(error) => return Err(error),
         }
-        Ok(Self { after, up_to, heads, states, apart, unreadable })
+        Ok(chunk)
+    }
+
+    /// Reads each account's rows by themselves, to find those that cannot be understood.
+    async fn load_apart(
+        &mut self,
+        connection: &mut PgConnection,
+        capabilities: &Capabilities,
+        ids: &[AccountId],
+    ) -> Result<(), StoreError> {
+        self.states = capabilities.new_projections();
+        for account_id in ids {
+            let mut own = capabilities.new_projections();
+            match capabilities.load_whole(&mut own, &[*account_id], connection).await {
+                Ok(()) => drop(self.apart.insert(*account_id, own)),
+                Err(error) if is_unreadable(&error) => drop(self.unreadable.insert(*account_id, error.to_string())),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
-/// Whether rows were read and not understood, as damaged ones are.
+/// How many of the accounts, from the first on, have no more entries together than a chunk may have; at least one.
+fn count_fitting(rows: &[(AccountId, Result<Account, Defect>)]) -> usize {
+    let mut entries = 0_i64;
+    let mut count = 0;
+    for (_, head) in rows {
+        if let Ok(account) = head {
+            entries = entries.saturating_add(account.head);
+        }
+        if entries > MAX_ENTRIES {
+            break;
+        }
+        count += 1;
+    }
+    count.max(1)
+}
+
+/// Whether the failure is that rows were read and could not be understood, since they are damaged.
 fn is_unreadable(error: &StoreError) -> bool {
     match error {
         StoreError::Defect(_) => true,

@@ -12,6 +12,7 @@ mod repair;
 mod report;
 mod store;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::pin::Pin;
 
@@ -216,16 +217,14 @@ impl Audit<'_> {
         let mut rows = store::scan_activities(&mut self.connection, after, up_to);
         let mut next = rows.try_next().await?;
         loop {
-            let (entry, row) = match (accepted.peek(), next.take()) {
+            let order = match (accepted.peek(), &next) {
                 (None, None) => return Ok(()),
-                (Some(entry), Some(row)) if entry.id < row.id => {
-                    next = Some(row);
-                    (accepted.next(), None)
-                }
-                (Some(entry), Some(row)) if entry.id == row.id => (accepted.next(), Some(row)),
-                (_, Some(row)) => (None, Some(row)),
-                (Some(_), None) => (accepted.next(), None),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(entry), Some(row)) => entry.id.cmp(&row.id),
             };
+            let entry = if order.is_le() { accepted.next() } else { None };
+            let row = if order.is_ge() { next.take() } else { None };
             match (entry, &row) {
                 (Some(entry), Some(row)) => compare_activity(entry, row, |what| tell(entry.id, what)),
                 // A customer without a dossier was forgotten, and the rows of their activities were erased.
@@ -347,7 +346,8 @@ impl ChunkChecks<'_> {
     }
 }
 
-/// Builds the rows of accounts anew, if a repair is asked for. Each account comes with how many differences that removes.
+/// Builds the rows of accounts anew, if a repair is asked for. Each account comes with how many differences that
+/// removes.
 async fn repair_all(
     repairer: Option<&mut Repairer>,
     report: &mut Report<'_>,

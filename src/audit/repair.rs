@@ -30,8 +30,8 @@ impl Repairer {
         Ok(Self { connection, capabilities })
     }
 
-    /// Writes an account's head and rows as its entries say they are. Returns whether that was done: it is not where the
-    /// entries are damaged, since then nobody can tell what they said.
+    /// Writes an account's head and rows as its entries say they are. Returns whether that was done: it is not where
+    /// the entries are damaged, since then nobody can tell what they said.
     pub(super) async fn repair(&mut self, account_id: AccountId) -> Result<bool, StoreError> {
         let mut transaction = self.connection.begin().traced("BEGIN").await?;
         // Others who write to the account wait for this lock. After it they read what is written below.

@@ -4,11 +4,10 @@ use tonic::{Request, Response, Status};
 
 use super::Benefits;
 use crate::error::Fields;
-use crate::ids::{CustomerId, ProgramId};
-use crate::paging::PageRequest;
 use crate::programs::grpc::write_benefit;
 use crate::proto;
 use crate::proto::fields::{parse_optional_instant, write_instant};
+use crate::proto::requests::parse_customer_list;
 use crate::telemetry;
 
 #[tonic::async_trait]
@@ -21,13 +20,8 @@ impl proto::benefit_service_server::BenefitService for Benefits {
         let mut fields = Fields::default();
         let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
         let instant = as_of.map(|as_of| as_of.to_string()).unwrap_or_default();
-        let filters = ["benefits", &request.program_id, &request.customer_id, &instant];
-        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
-        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
-            return Err(fields.into_error().into());
-        };
+        let (customer, page) = parse_customer_list(&mut fields, &request, "benefits", &[&instant])?;
+        let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
         let (customer_tier, benefits, next_page_token) =
             self.list_customer_benefits(&program_id, &customer_id, as_of, &page).await?;

@@ -1,6 +1,6 @@
 //! What entries are about, on the wire.
 
-use super::{Detail, Entry, LotPart, Movement, Pocket};
+use super::{Detail, Entry, EntryReason, LotPart, Movement, Pocket};
 use crate::ids::{AccountId, EntryId};
 use crate::proto;
 
@@ -64,6 +64,38 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
     }
 }
 
+/// A reason on the wire.
+#[must_use]
+pub const fn write_reason(reason: EntryReason) -> proto::EntryReason {
+    match reason {
+        EntryReason::ProgramApplied => proto::EntryReason::ProgramApplied,
+        EntryReason::Enrolment => proto::EntryReason::Enrolment,
+        EntryReason::DossierUpdate => proto::EntryReason::DossierUpdate,
+        EntryReason::Purchase => proto::EntryReason::Purchase,
+        EntryReason::ThresholdReached => proto::EntryReason::ThresholdReached,
+        EntryReason::CodeRequested => proto::EntryReason::CodeRequested,
+        EntryReason::Referral => proto::EntryReason::Referral,
+        EntryReason::ManualConversion => proto::EntryReason::ManualConversion,
+        EntryReason::ReferralReferrer => proto::EntryReason::ReferralReferrer,
+        EntryReason::ReferralReferee => proto::EntryReason::ReferralReferee,
+        EntryReason::ReferralWindowPassed => proto::EntryReason::ReferralWindowPassed,
+        EntryReason::TimeReached => proto::EntryReason::TimeReached,
+        EntryReason::EventHappened => proto::EntryReason::EventHappened,
+        EntryReason::EventMissed => proto::EntryReason::EventMissed,
+        EntryReason::Redemption => proto::EntryReason::Redemption,
+        EntryReason::Hold => proto::EntryReason::Hold,
+        EntryReason::Refund => proto::EntryReason::Refund,
+        EntryReason::DebtRepayment => proto::EntryReason::DebtRepayment,
+        EntryReason::Migration => proto::EntryReason::Migration,
+        EntryReason::Fraud => proto::EntryReason::Fraud,
+        EntryReason::CustomerRequest => proto::EntryReason::CustomerRequest,
+        EntryReason::Goodwill => proto::EntryReason::Goodwill,
+        EntryReason::Promotion => proto::EntryReason::Promotion,
+        EntryReason::Correction => proto::EntryReason::Correction,
+        EntryReason::Other => proto::EntryReason::Other,
+    }
+}
+
 const fn write_pocket(pocket: Pocket) -> proto::Pocket {
     match pocket {
         Pocket::Issued => proto::Pocket::Issued,
@@ -74,5 +106,22 @@ const fn write_pocket(pocket: Pocket) -> proto::Pocket {
         Pocket::Redeemed => proto::Pocket::Redeemed,
         Pocket::Expired => proto::Pocket::Expired,
         Pocket::Cancelled => proto::Pocket::Cancelled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_the_same_name_in_the_ledger_and_on_the_wire() {
+        for reason in EntryReason::ALL {
+            let name = write_reason(*reason).as_str_name();
+            assert_eq!(name.strip_prefix("ENTRY_REASON_").unwrap().to_lowercase(), reason.as_str());
+        }
+        // None is left over but the unspecified one.
+        let last = i32::try_from(EntryReason::ALL.len()).unwrap();
+        assert!(proto::EntryReason::try_from(last).is_ok());
+        assert!(proto::EntryReason::try_from(last + 1).is_err());
     }
 }

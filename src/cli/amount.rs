@@ -2,20 +2,24 @@
 
 use std::fmt;
 
+use goldbook_api::google::Money;
 use rust_decimal::Decimal;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
 use super::output::group_digits;
-use crate::money::Currency;
-use crate::proto::google::Money;
 
 /// `google.type.Money` counts billionths.
 const MAX_DECIMALS: u32 = 9;
 const EXPECTED: &str = "a decimal in quotes with at most 9 decimals, such as \"10.00\"";
 
-/// An exact decimal amount, whose currency is known from elsewhere. What an amount may be beyond that, such as zero or
-/// more, is the service's to say.
+/// How many decimals the minor unit of a currency has; none for a code that this program does not know.
+pub(super) fn decimals_of(currency_code: &str) -> Option<u32> {
+    iso_currency::Currency::from_code(currency_code)?.exponent().map(u32::from)
+}
+
+/// An exact decimal amount, whose currency is known from elsewhere. The service judges everything else about it, such
+/// as whether it may be below zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Amount(Decimal);
 
@@ -34,18 +38,18 @@ impl Amount {
         if i64::try_from(amount.trunc()).is_err() { Err("is too large") } else { Ok(Self(amount)) }
     }
 
-    /// From the wire.
+    /// Reads an amount from the wire.
     pub(super) fn from_money(money: &Money) -> Self {
         let billionths = i128::from(money.units) * 1_000_000_000 + i128::from(money.nanos);
         Self(Decimal::from_i128_with_scale(billionths, MAX_DECIMALS).normalize())
     }
 
-    /// To the wire.
+    /// Writes the amount for the wire.
     pub(super) fn to_money(self, currency_code: &str) -> Money {
         let nanos = self.0.fract() * Decimal::from(1_000_000_000);
         Money {
             currency_code: currency_code.to_owned(),
-            // Neither fails for what was parsed.
+            // Neither fails for an amount that was parsed.
             units: i64::try_from(self.0.trunc()).unwrap_or_default(),
             nanos: i32::try_from(nanos).unwrap_or_default(),
         }
@@ -53,7 +57,7 @@ impl Amount {
 
     /// The same amount, written with at least the decimals of the currency's minor unit.
     pub(super) fn in_currency(self, currency_code: &str) -> Self {
-        let least = Currency::parse(currency_code).map_or(0, Currency::decimals);
+        let least = decimals_of(currency_code).unwrap_or(0);
         let mut amount = self.0.normalize();
         if amount.scale() < least {
             amount.rescale(least);
@@ -61,7 +65,7 @@ impl Amount {
         Self(amount)
     }
 
-    /// For people, such as `1,029.33 USD`.
+    /// The amount as people read it, such as `1,029.33 USD`.
     pub(super) fn show(self, currency_code: &str) -> String {
         format!("{} {currency_code}", group_digits(&self.in_currency(currency_code).to_string()))
     }
@@ -108,7 +112,7 @@ impl<'de> Deserialize<'de> for Amount {
     }
 }
 
-/// An amount from the wire for people, such as `1,029.33 USD`.
+/// An amount of the wire as people read it, such as `1,029.33 USD`.
 pub(super) fn show_money(money: &Money) -> String {
     Amount::from_money(money).show(&money.currency_code)
 }

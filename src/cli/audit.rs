@@ -1,4 +1,4 @@
-//! `goldbook audit`: whether everything that is kept is what the ledger says, asked of the database itself.
+//! `goldbook audit`: checks in the database that everything that is kept is what the ledger says.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -45,7 +45,7 @@ does; 2 for wrong usage, or if the audit could not come to its end.";
 /// Check that everything kept is what the ledger's entries say, and repair what is not.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
-pub struct AuditArgs {
+pub(crate) struct AuditArgs {
     /// The database: in the service's role, or with --repair in the owner's. Without it, the one that a service runs in
     /// the data directory.
     #[arg(long, env = "GOLDBOOK_DATABASE_URL", value_name = "URL", hide_env_values = true)]
@@ -61,11 +61,11 @@ pub struct AuditArgs {
     max_differences: u64,
 }
 
-/// Audits.
+/// Runs `goldbook audit`.
 ///
 /// # Errors
 /// If anything differs, or the audit cannot come to its end.
-pub async fn run(args: AuditArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: AuditArgs) -> Result<(), CliError> {
     let not_run = |why: String| CliError::NotRun(format!("the audit did not come to its end: {why}"));
     let database = match &args.database_url {
         Some(database) => database.clone(),
@@ -94,7 +94,7 @@ pub async fn run(args: AuditArgs) -> Result<(), CliError> {
         Some(error) => Err(error),
     };
     match told {
-        // The answer is the exit code, also for those who only read the first lines.
+        // The answer is the exit code, even if the reader of the output has left.
         Ok(()) | Err(CliError::ReaderLeft) => {}
         Err(error) => return Err(error),
     }
@@ -137,7 +137,7 @@ struct Teller {
     progress: Option<Progress>,
     /// How many more to print.
     left: u64,
-    /// What came in the way of printing; the audit goes on, for its exit code.
+    /// Why printing failed. The audit goes on nevertheless, for its exit code.
     failed: Option<CliError>,
 }
 

@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use clap::Args;
+use goldbook_api::v1::activity_service_client::ActivityServiceClient;
+use goldbook_api::v1::benefit_service_client::BenefitServiceClient;
+use goldbook_api::v1::customer_service_client::CustomerServiceClient;
+use goldbook_api::v1::import_service_client::ImportServiceClient;
+use goldbook_api::v1::ledger_service_client::LedgerServiceClient;
+use goldbook_api::v1::program_service_client::ProgramServiceClient;
+use goldbook_api::v1::referral_service_client::ReferralServiceClient;
+use goldbook_api::v1::reward_service_client::RewardServiceClient;
+use goldbook_api::v1::tier_service_client::TierServiceClient;
+use goldbook_api::v1::{GetProgramRequest, ListProgramsRequest, Program, ProgramVersion};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use super::CliError;
 use super::error::with_causes;
-use crate::proto::activity_service_client::ActivityServiceClient;
-use crate::proto::benefit_service_client::BenefitServiceClient;
-use crate::proto::customer_service_client::CustomerServiceClient;
-use crate::proto::import_service_client::ImportServiceClient;
-use crate::proto::ledger_service_client::LedgerServiceClient;
-use crate::proto::program_service_client::ProgramServiceClient;
-use crate::proto::referral_service_client::ReferralServiceClient;
-use crate::proto::reward_service_client::RewardServiceClient;
-use crate::proto::tier_service_client::TierServiceClient;
-use crate::proto::{GetProgramRequest, ListProgramsRequest, Program, ProgramVersion};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,10 +28,10 @@ pub(super) const LARGEST_PAGE: i32 = 1_000;
 /// Where the service is.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection")]
-pub struct ClientOptions {
+pub(crate) struct ClientOptions {
     /// The running service.
     #[arg(long, value_name = "URL", env = "GOLDBOOK_ADDRESS", default_value = "http://127.0.0.1:50051")]
-    pub address: String,
+    pub(crate) address: String,
 }
 
 impl ClientOptions {
@@ -39,7 +39,7 @@ impl ClientOptions {
     ///
     /// # Errors
     /// If the address makes no sense, or nothing answers there.
-    pub async fn connect(&self) -> Result<Client, CliError> {
+    pub(crate) async fn connect(&self) -> Result<Client, CliError> {
         let channel = endpoint(&self.address)?.connect().await.map_err(|error| {
             CliError::failed(format_args!(
                 "no Goldbook service answers at {}: {}\n\
@@ -52,7 +52,7 @@ impl ClientOptions {
     }
 }
 
-/// The endpoint at an address; a bare `host:port` will do.
+/// The endpoint at an address: a URL, or `host:port` alone.
 ///
 /// # Errors
 /// If the address makes no sense, or asks for TLS.
@@ -68,7 +68,7 @@ pub(super) fn endpoint(address: &str) -> Result<Endpoint, CliError> {
 
 /// A connected service. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(crate) struct Client {
     channel: Channel,
 }
 
@@ -130,7 +130,7 @@ impl Client {
         }
     }
 
-    /// One version of a program, the current one for 0.
+    /// One version of a program. Version 0 is the current one.
     pub(super) async fn get_program(&self, program_id: &str, version: i32) -> Result<ProgramVersion, CliError> {
         let request = GetProgramRequest { program_id: program_id.to_owned(), version };
         let answer = self.programs().get_program(request).await;
@@ -138,26 +138,24 @@ impl Client {
         answer.version.ok_or_else(incomplete_answer)
     }
 
-    /// The program that is named or, if none is, the only one there is.
+    /// The program of this name. Without a name, the only program there is.
     pub(super) async fn choose_program(&self, named: Option<&str>) -> Result<Program, CliError> {
         if let Some(program_id) = named {
             return self.get_program(program_id, 0).await?.program.ok_or_else(incomplete_answer);
         }
         let mut programs: Vec<Program> =
             self.list_programs().await?.into_iter().filter_map(|version| version.program).collect();
-        match (programs.pop(), programs.is_empty()) {
-            (Some(only), true) => Ok(only),
-            (Some(last), false) => {
-                let ids: Vec<&str> =
-                    programs.iter().chain([&last]).map(|program| program.program_id.as_str()).collect();
-                let ids = ids.join(", ");
-                Err(CliError::usage(format_args!("there are several programs; name one with --program: {ids}")))
-            }
-            (None, _) => Err(CliError::failed(
+        if programs.len() > 1 {
+            let ids: Vec<&str> = programs.iter().map(|program| program.program_id.as_str()).collect();
+            let ids = ids.join(", ");
+            return Err(CliError::usage(format_args!("there are several programs; name one with --program: {ids}")));
+        }
+        programs.pop().ok_or_else(|| {
+            CliError::failed(
                 "the service has no program yet; apply one, such as: \
                  goldbook program apply examples/cdnow/program.toml",
-            )),
-        }
+            )
+        })
     }
 }
 
@@ -166,7 +164,7 @@ pub(super) fn incomplete_answer() -> CliError {
     CliError::failed("the service's answer lacks what its interface promises; is it another version?")
 }
 
-/// `None` where the service has nothing by this name, in whatever sense.
+/// The answer of the service, or `None` if it answers that there is no such thing.
 pub(super) fn found<T>(
     answer: Result<tonic::Response<T>, tonic::Status>,
     attempt: &str,

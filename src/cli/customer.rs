@@ -1,30 +1,30 @@
-//! `goldbook customer`: what support needs on one screen.
+//! `goldbook customer`: shows what the book knows of one customer, on one screen.
 
 use clap::Args;
 use comfy_table::Table;
+use goldbook_api::google::{Date, PostalAddress};
+use goldbook_api::v1::{
+    CommunicationStyle, Customer, Entitlement, GetCustomerRequest, GetReferralRequest, ListCustomerBenefitsRequest,
+    ListReferralsRequest, Referral, ReferralState,
+};
 
 use super::client::{Client, ClientOptions, LARGEST_PAGE, found, incomplete_answer};
 use super::output::{self, grouped, heading, print, words};
 use super::statement::Reader;
 use super::{CliError, instant};
-use crate::proto::google::{Date, PostalAddress};
-use crate::proto::{
-    CommunicationStyle, Customer, Entitlement, GetCustomerRequest, GetReferralRequest, ListCustomerBenefitsRequest,
-    ListReferralsRequest, Referral, ReferralState,
-};
 
 /// How many entries one screen has room for.
 const LAST_ENTRIES: usize = 10;
 
 /// Show what the book knows about one customer, on one screen.
 ///
-/// Who they are, the tier they hold and why, what is missing to the next, what they are entitled to, their points, their
-/// referrals, and the last entries on their account.
+/// Who they are, the tier they hold and why, what is missing to the next, what they are entitled to, their points,
+/// their referrals, and the last entries on their account.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   goldbook customer C0001
   goldbook customer C0001 --program cdnow | less")]
-pub struct CustomerArgs {
+pub(crate) struct CustomerArgs {
     /// The business's own id of the customer.
     #[arg(value_name = "CUSTOMER")]
     customer_id: String,
@@ -35,11 +35,11 @@ pub struct CustomerArgs {
     client: ClientOptions,
 }
 
-/// Prints the screen.
+/// Runs `goldbook customer`.
 ///
 /// # Errors
 /// If there is no such customer, or the service does not answer or refuses.
-pub async fn run(args: CustomerArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: CustomerArgs) -> Result<(), CliError> {
     let client = args.client.connect().await?;
     let program = client.choose_program(args.program_id.as_deref()).await?;
     let scope = (program.program_id.clone(), args.customer_id.clone());
@@ -94,7 +94,7 @@ async fn entitlements(client: &Client, scope: (String, String)) -> Result<Vec<En
     Ok(answer.map_err(CliError::refused("cannot read the customer's benefits"))?.into_inner().entitlements)
 }
 
-/// By whom the customer was brought, and whom the customer has brought lately.
+/// Reads the referral that brought the customer, and those of the customers whom they brought.
 async fn referrals(client: &Client, scope: (String, String)) -> Result<(Option<Referral>, Vec<Referral>), CliError> {
     const ATTEMPT: &str = "cannot read the customer's referrals";
 
@@ -112,7 +112,7 @@ async fn referrals(client: &Client, scope: (String, String)) -> Result<(Option<R
     Ok((brought_by.and_then(|answer| answer.referral), brought))
 }
 
-/// What of the dossier is there.
+/// Adds the fields of the dossier that are not empty.
 fn add_dossier(facts: &mut Table, customer: &Customer) {
     let full_name = format!("{} {}", customer.given_name, customer.family_name);
     let consents: Vec<String> = customer
@@ -154,7 +154,7 @@ fn add_dossier(facts: &mut Table, customer: &Customer) {
     }
 }
 
-/// Most specific first, on one line; what is empty is left out.
+/// An address on one line, its most specific part first and without empty parts.
 fn show_address(address: &PostalAddress) -> String {
     let place = format!("{} {}", address.postal_code, address.locality);
     let parts = address.recipients.iter().map(String::as_str).chain([address.organization.as_str()]);
@@ -167,7 +167,7 @@ fn show_address(address: &PostalAddress) -> String {
     parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-/// As ISO 8601 has it; without the year where it is not known.
+/// A date as ISO 8601 writes it, without the year if that is not known.
 fn show_date(date: &Date) -> String {
     match date.year {
         0 => format!("--{:02}-{:02}", date.month, date.day),
@@ -196,7 +196,7 @@ fn show_referral(referral: &Referral, other: &str, reader: &Reader) -> String {
     format!("{other}, campaign {}: {state}, {when}", referral.campaign_id)
 }
 
-/// Counts by state; of many, the latest thousand.
+/// How many customers were brought, by state. Of more than a thousand, only the latest thousand are counted.
 fn show_brought(brought: &[Referral]) -> String {
     let mut text = brought.len().to_string();
     for state in [ReferralState::Converted, ReferralState::Pending, ReferralState::Expired] {

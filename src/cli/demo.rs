@@ -1,10 +1,15 @@
-//! `goldbook demo`: a referral from code to reward, and what becomes of its points, against the running service, over
-//! the RPCs that everyone uses.
+//! `goldbook demo`: plays a referral from code to reward against the running service, over the RPCs that everyone uses,
+//! and shows what becomes of the points.
 
 mod points;
 
 use clap::Args;
 use comfy_table::Table;
+use goldbook_api::google::Money;
+use goldbook_api::v1::{
+    Campaign, Conversion, CreateCustomerRequest, CreateReferralCodeRequest, CreateReferralRequest, Customer, Program,
+    Purchase, RecordActivityRequest, Referral, record_activity_request,
+};
 use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -15,13 +20,8 @@ use super::output::{self, grouped, heading, print};
 use super::refusal::trace_id;
 use super::statement::{Reader, Statement};
 use super::{CliError, instant};
-use crate::proto::google::Money;
-use crate::proto::{
-    Campaign, Conversion, CreateCustomerRequest, CreateReferralCodeRequest, CreateReferralRequest, Customer, Program,
-    Purchase, RecordActivityRequest, Referral, record_activity_request,
-};
 
-/// More entries than the demo writes on one account.
+/// How many entries are shown of an account. It is more than the demo writes on one.
 const ALL_ENTRIES: usize = 50;
 
 /// Play a referral from code to reward against the running service.
@@ -36,7 +36,7 @@ examples/cdnow/program.toml does.
 Examples:
   goldbook demo
   goldbook demo --program cdnow")]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// The program; may be left out where there is only one.
     #[arg(long = "program", value_name = "ID")]
     program_id: Option<String>,
@@ -48,7 +48,7 @@ pub struct DemoArgs {
 ///
 /// # Errors
 /// If the program has no fitting campaign, or the service does not answer or refuses.
-pub async fn run(args: DemoArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: DemoArgs) -> Result<(), CliError> {
     let client = args.client.connect().await?;
     let program = client.choose_program(args.program_id.as_deref()).await?;
     let campaign = choose_campaign(&program)?.clone();
@@ -82,7 +82,7 @@ pub async fn run(args: DemoArgs) -> Result<(), CliError> {
     ))
 }
 
-/// The first campaign that a purchase of this moment can convert.
+/// The first campaign whose referrals a purchase can convert now.
 fn choose_campaign(program: &Program) -> Result<&Campaign, CliError> {
     let now = Timestamp::now();
     let is_active = |campaign: &Campaign| {
@@ -106,20 +106,20 @@ fn choose_campaign(program: &Program) -> Result<&Campaign, CliError> {
     })
 }
 
-/// The play so far: who is in it, and a table of what they did.
+/// The demo so far: its customers, and a table of what they did.
 struct Play {
     client: Client,
     program: Program,
     referrer: String,
     referee: String,
-    /// By the service's own clock: ours may be ahead of it.
+    /// When the purchase happens, by the service's clock. This machine's clock may be ahead of it.
     purchased_at: Option<prost_types::Timestamp>,
     steps: Table,
 }
 
 impl Play {
     fn new(client: Client, program: Program) -> Self {
-        // One tail for both, so that they are found together; long enough that no two plays meet.
+        // Both ids end alike, so that they are found together. The end is long enough that no two demos share it.
         let tail: String = Uuid::now_v7().simple().to_string().chars().rev().take(6).collect();
         let steps = output::table(["Step", "What came of it", "Trace"]);
         Self {
@@ -132,7 +132,7 @@ impl Play {
         }
     }
 
-    /// Notes a step with its outcome and its trace, which the service tells in the answer's metadata.
+    /// Adds a step to the table with its outcome and its trace. The trace's id comes in the answer's metadata.
     fn note<T>(
         &mut self,
         step: &str,
@@ -162,7 +162,7 @@ impl Play {
         Ok(())
     }
 
-    /// The referrer's code.
+    /// Creates the referrer's code, and returns it.
     async fn create_code(&mut self, campaign: &Campaign) -> Result<String, CliError> {
         let request = CreateReferralCodeRequest {
             program_id: self.program.program_id.clone(),
@@ -190,7 +190,7 @@ impl Play {
         answer.referral.ok_or_else(incomplete_answer)
     }
 
-    /// The referee's first purchase; returns its name, its amount and its trace.
+    /// Records the referee's first purchase. Returns its id, its amount and its trace.
     async fn purchase(
         &mut self,
         referral: &Referral,
@@ -227,7 +227,7 @@ impl Play {
     }
 }
 
-/// An amount that converts the referral and reaches the second tier, so that there is something to see.
+/// An amount that converts the referral and reaches the second tier, so that the demo shows both.
 fn telling_amount(program: &Program, campaign: &Campaign) -> Money {
     let wanted = program.tiers.get(1).and_then(|tier| tier.threshold.as_ref());
     let amounts = wanted.into_iter().chain(&campaign.minimum_purchase).map(Amount::from_money);
@@ -235,7 +235,7 @@ fn telling_amount(program: &Program, campaign: &Campaign) -> Money {
     amounts.chain([Amount::from_money(&one)]).max().unwrap_or_default().to_money(&program.currency_code)
 }
 
-/// What one of the two sees.
+/// Shows what the program knows of one of the two customers.
 async fn show_side(reader: &mut Reader, role: &str, customer_id: &str) -> Result<Statement, CliError> {
     let tier = reader.tier(customer_id).await?;
     let balance = reader.balance(customer_id).await?;
@@ -257,7 +257,7 @@ fn fresh_key() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::Tier;
+    use goldbook_api::v1::Tier;
 
     fn campaign(conversion: Conversion, minimum: i64) -> Campaign {
         let minimum = Money { currency_code: "USD".to_owned(), units: minimum, nanos: 0 };

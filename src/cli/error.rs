@@ -1,4 +1,4 @@
-//! Why a command failed, told so that the reader knows what to do next.
+//! Why a command failed, in words that tell the reader what to do next.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ pub enum CliError {
     /// The command line, or a file that it names, makes no sense.
     #[error("{0}")]
     Usage(String),
-    /// Nothing was done, so that nothing is known of what was asked; for commands whose answer is their exit code.
+    /// The command could not find out what it was asked. Its exit code differs from that of a bad answer.
     #[error("{0}")]
     NotRun(String),
     /// The service answered with an error.
@@ -24,34 +24,34 @@ pub enum CliError {
         /// The answer, complete.
         refusal: Box<Refusal>,
     },
-    /// Something else came in the way.
+    /// Something else failed.
     #[error("{0}")]
     Failed(String),
-    /// All was done and told, but part of it was refused.
+    /// The command came to its end, but part of it was refused.
     #[error("{0}")]
     Incomplete(String),
-    /// Whoever read the output has enough of it, as `head` does: nothing to tell, and no failure.
+    /// Nobody reads the output any more, as when `head` has read enough. This is no failure, and nothing is told.
     #[error("nobody reads the output any more")]
     ReaderLeft,
 }
 
 impl CliError {
-    /// Wrong usage: exit code 2.
-    pub fn usage(message: impl fmt::Display) -> Self {
+    /// The error of wrong usage, with exit code 2.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self::Usage(message.to_string())
     }
 
-    /// A failure of any other kind: exit code 1.
+    /// The error of any other failure, with exit code 1.
     pub fn failed(message: impl fmt::Display) -> Self {
         Self::Failed(message.to_string())
     }
 
-    /// For `map_err` on an RPC: what was attempted, and the answer with all its details.
-    pub fn refused(attempt: &str) -> impl FnOnce(Status) -> Self {
+    /// For `map_err` on an RPC: makes the error from what was attempted and the service's answer.
+    pub(crate) fn refused(attempt: &str) -> impl FnOnce(Status) -> Self {
         move |status| Self::Refused { attempt: attempt.to_owned(), refusal: Box::new(Refusal::from_status(&status)) }
     }
 
-    /// What to end the process with.
+    /// The exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
@@ -69,9 +69,9 @@ impl CliError {
     }
 }
 
-/// An error with its causes on one line, because the outer ones often say no more than that something failed.
+/// An error with its causes on one line. The outer error often says no more than that something failed.
 #[must_use]
-pub fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

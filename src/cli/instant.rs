@@ -1,13 +1,13 @@
 //! Instants as people write and read them, in the program's time zone.
 
+use goldbook_api::values::LAST_INSTANT;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::CliError;
-use crate::clock::LAST_INSTANT;
 
-/// The program's time zone, from the data that came with this program: the machine may have none.
+/// The time zone of this name. Its data is built into this program, since a machine may have none.
 pub(super) fn time_zone(name: &str) -> Result<TimeZone, CliError> {
     TimeZone::get(name)
         .map_err(|error| CliError::failed(format_args!("this program does not know the time zone {name}: {error}")))
@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str, zone: &TimeZone) -> Result<Timestamp, Unreadable
     if let Some(instant) = read(text, zone) {
         return if instant <= LAST_INSTANT { Ok(instant) } else { Err(Unreadable::TooLate) };
     }
-    // What reads well a year earlier is only too late.
+    // A text that is an instant one year earlier is not malformed, but too late.
     let earlier = text.strip_prefix("9999").map(|rest| format!("9998{rest}"));
     let is_too_late = earlier.is_some_and(|earlier| read(&earlier, zone).is_some());
     Err(if is_too_late { Unreadable::TooLate } else { Unreadable::Malformed })
@@ -37,19 +37,19 @@ fn read(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Some(instant);
     }
-    // A longer text that begins with a date is an instant without its offset, and not a day.
+    // A longer text that begins with a date is no day: it is an instant that lacks its offset.
     let day: Date = text.parse().ok().filter(|_| text.len() == "1997-01-18".len())?;
-    // The day's own beginning, which is not always midnight.
+    // A day does not always begin at midnight.
     let begin = day.to_zoned(zone.clone()).ok()?.start_of_day().ok()?;
     Some(begin.timestamp())
 }
 
-/// From the wire; none for what is no instant.
+/// Reads an instant from the wire. Returns none if its fields are no valid instant.
 pub(super) fn from_wire(instant: &prost_types::Timestamp) -> Option<Timestamp> {
     Timestamp::new(instant.seconds, instant.nanos).ok()
 }
 
-/// An instant of the wire, as a person in this time zone writes it, to the second.
+/// An instant of the wire as people in this time zone write it, to the second.
 pub(super) fn show(instant: Option<&prost_types::Timestamp>, zone: &TimeZone) -> String {
     let Some(instant) = instant.and_then(from_wire) else { return "?".to_owned() };
     instant.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()

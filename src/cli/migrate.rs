@@ -1,4 +1,4 @@
-//! `goldbook migrate`: the schema alone, as its owner.
+//! `goldbook migrate`: brings the schema up to date, in the role of its owner.
 
 use clap::Args;
 use sqlx::postgres::PgConnectOptions;
@@ -17,7 +17,7 @@ Both roles must exist; see the README. The service's own database is migrated by
 /// Bring a database's schema up to date, and give the service's role its privileges.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct MigrateArgs {
+pub(crate) struct MigrateArgs {
     /// The database, in the owner's role.
     #[arg(long, env = "GOLDBOOK_OWNER_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: PgConnectOptions,
@@ -26,11 +26,11 @@ pub struct MigrateArgs {
     service_role: String,
 }
 
-/// Migrates.
+/// Runs `goldbook migrate`.
 ///
 /// # Errors
 /// If the database cannot be reached or a migration fails.
-pub async fn run(args: MigrateArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: MigrateArgs) -> Result<(), CliError> {
     server::migrate(&args.database_url, &args.service_role).await.map_err(CliError::failed)?;
     let version = database::check_schema(&args.database_url).await;
     version.map_err(CliError::failed)?;

@@ -1,26 +1,27 @@
 //! The command line: what a person at a terminal does with Goldbook, as a server's operator or as one of its clients.
 //!
-//! [`serve`], [`migrate`] and [`audit`] are the server's side, and know the database. Everything else is a client like any other: it talks to a running
-//! service over gRPC and knows nothing that the protos do not say.
+//! [`serve`], [`migrate`] and [`audit`] are the server's side, and know the database. Everything else is a client like
+//! any other: it talks to a running service over gRPC and knows nothing that the protos do not say.
 
 mod amount;
-pub mod audit;
-pub mod bench;
-pub mod client;
-pub mod customer;
-pub mod demo;
-pub mod error;
-pub mod export;
-pub mod import;
+mod audit;
+mod bench;
+mod client;
+mod customer;
+mod demo;
+mod error;
+mod export;
+mod import;
 mod instant;
-pub mod migrate;
+mod migrate;
 mod output;
-pub mod program;
+mod program;
 mod progress;
 mod refusal;
-pub mod serve;
+mod serve;
 mod statement;
-pub mod wait;
+pub mod statement_line;
+mod wait;
 
 use clap::{Parser, Subcommand};
 
@@ -56,7 +57,7 @@ pub struct Cli {
     command: Command,
 }
 
-/// Each command's arguments say what it does; a comment here would hide that from its help.
+/// A command's help comes from the comment on its arguments. A comment on a variant here would replace it.
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Box<serve::ServeArgs>),
@@ -75,10 +76,10 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what the command line asks for.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Whatever came in the way, for people to read; [`CliError::exit_code`] is what the process should end with.
+    /// If the command failed. [`CliError::exit_code`] is what the process should end with.
     pub async fn run(self) -> Result<(), CliError> {
         match self.command {
             Command::Serve(args) => serve::run(*args).await,

@@ -1,4 +1,4 @@
-//! What the command line shows: text that survives a closed pipe, tables that fit, colour where it is wanted.
+//! What the command line prints: text, tables that fit the terminal, and colour where it is wanted.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -7,14 +7,16 @@ use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, Table, TableS
 
 use super::CliError;
 
-/// How wide tables are where nobody says, as in a pipe.
+/// How wide tables are where there is no terminal, as in a pipe.
 const USUAL_WIDTH: u16 = 80;
-/// Beyond this, lines are hard to follow, however wide the terminal is.
+/// The widest that tables become. Longer lines are hard to read.
 const WIDEST: u16 = 120;
-/// Narrower than this, no table is readable; it may then run over.
+/// The narrowest that tables become. In a narrower terminal their lines are broken, since narrower tables are not
+/// readable.
 const NARROWEST: u16 = 60;
 
-/// Lines where a table begins and ends, and below its headings; none between rows, so that much fits a screen.
+/// Lines where a table begins and ends, and below its headings. There are none between rows, so that more rows fit on a
+/// screen.
 const FEW_LINES: TableStyle = TableStyle::new()
     .top_border(LineStyle::none().fill('─').junction('─'))
     .header_separator(LineStyle::none().fill('─').junction('─'))
@@ -41,7 +43,7 @@ pub(super) fn table<const N: usize>(headings: [&str; N]) -> Table {
     table
 }
 
-/// An empty table without headings and lines: names on the left, what they are on the right.
+/// An empty table without headings and lines, for names on the left and values on the right.
 pub(super) fn facts() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -49,7 +51,7 @@ pub(super) fn facts() -> Table {
     table
 }
 
-/// Makes a column wide enough for texts of this length, which have to stay whole so that they can be copied.
+/// Makes a column wide enough for texts of this length. Ids must not be broken, so that they can be copied.
 pub(super) fn keep_whole(table: &mut Table, column: usize, length: usize) {
     // One blank on each side.
     let width = Width::Fixed(u16::try_from(length + 2).unwrap_or(WIDEST));
@@ -68,7 +70,7 @@ pub(super) fn heading(text: &str) -> String {
     format!("\n{}", Style::of_stdout().bold(text))
 }
 
-/// Colours where there is a terminal and `NO_COLOR` does not forbid it.
+/// Colours text if there is a terminal and `NO_COLOR` is not set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
     is_on: bool,
@@ -88,22 +90,22 @@ impl Style {
     }
 
     pub(super) fn bold(self, text: &str) -> String {
-        self.dress("1", text)
+        self.color("1", text)
     }
 
     pub(super) fn green(self, text: &str) -> String {
-        self.dress("32", text)
+        self.color("32", text)
     }
 
     pub(super) fn red(self, text: &str) -> String {
-        self.dress("31", text)
+        self.color("31", text)
     }
 
     pub(super) fn cyan(self, text: &str) -> String {
-        self.dress("36", text)
+        self.color("36", text)
     }
 
-    fn dress(self, code: &str, text: &str) -> String {
+    fn color(self, code: &str, text: &str) -> String {
         if self.is_on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }

@@ -1,4 +1,4 @@
-//! How far an import, an export or an audit is: a bar on a terminal, a line now and then elsewhere.
+//! Tells how far an import, an export or an audit is: by a bar on a terminal, and by lines elsewhere.
 
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::grouped;
 
-/// How often a line is written where there is no terminal.
+/// How often a line is written if there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Tells how far a command is, on standard error.
@@ -17,7 +17,7 @@ pub(super) enum Progress {
 }
 
 impl Progress {
-    /// Begins at nothing, of `total` if that is known; `things` says what is counted.
+    /// Begins with nothing finished. `things` says what is counted, and `total` how many there are, if that is known.
     pub(super) fn begin(things: &'static str, total: Option<u64>) -> Self {
         if !io::stderr().is_terminal() {
             return Self::Lines { things, total, last: Instant::now() };
@@ -26,12 +26,12 @@ impl Progress {
             Some(total) => (ProgressBar::new(total), "{bar:40} {human_pos} of {human_len} {msg}, {eta} left"),
             None => (ProgressBar::new_spinner(), "{spinner} {human_pos} {msg}, {per_sec}"),
         };
-        // The template is ours and sound; were it not, the plain bar would do.
+        // The templates are constants and valid. If one were not, the library's own bar would be shown.
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         Self::Bar(bar.with_style(style).with_message(things))
     }
 
-    /// So many are finished.
+    /// Shows that so many are finished.
     pub(super) fn set(&mut self, finished: u64) {
         match self {
             Self::Bar(bar) => bar.set_position(finished),
@@ -45,7 +45,7 @@ impl Progress {
         }
     }
 
-    /// Does something that writes, with the bar out of its way.
+    /// Removes the bar while `write` writes to the terminal.
     pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         match self {
             Self::Bar(bar) => bar.suspend(write),
@@ -53,7 +53,7 @@ impl Progress {
         }
     }
 
-    /// Leaves the line to what comes next.
+    /// Removes the bar.
     pub(super) fn end(self) {
         if let Self::Bar(bar) = self {
             bar.finish_and_clear();

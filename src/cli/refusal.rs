@@ -1,4 +1,4 @@
-//! An error answer of the service, taken apart and shown completely.
+//! An error answer of the service with all its details, as people read it.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, RpcStatusExt as _};
 
-/// A status with its details: those of `google.rpc`, and the trace to look up.
+/// An error status with its details of `google.rpc`, and the id of its trace.
 #[derive(Debug)]
 pub struct Refusal {
     code: Code,
@@ -44,7 +44,7 @@ impl Refusal {
         self.details.error_info().map(|info| info.reason.as_str())
     }
 
-    /// The same on one line, for lists of many.
+    /// The answer on one line, for lists of many.
     pub(super) fn summary(&self) -> String {
         let mut line = self.reason().map_or_else(|| code_name(self.code), str::to_owned);
         let violations = self.details.bad_request().map(|request| request.field_violations.as_slice());
@@ -64,7 +64,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "  status   {}", code_name(self.code))?;
         let mut line = |name: &str, value: &str| {
-            // A long message may have lines of its own; they stay in its column.
+            // If a message has several lines, the others begin below the first.
             write!(f, "\n  {name:<8} {}", value.replace('\n', "\n           "))
         };
         line("message", &self.message)?;
@@ -97,7 +97,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The id of the trace that an answer belongs to: the service sends it back as W3C `traceparent`.
+/// The id of the trace that an answer belongs to. The service sends it as W3C `traceparent`.
 pub(super) fn trace_id(metadata: &tonic::metadata::MetadataMap) -> Option<String> {
     let traceparent = metadata.get("traceparent")?.to_str().ok()?;
     traceparent.split('-').nth(1).map(str::to_owned)

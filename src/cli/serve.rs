@@ -1,4 +1,4 @@
-//! `goldbook serve`: the service, with a database of its own or one that is named.
+//! `goldbook serve`: runs the service, with a database of its own or with another.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::CliError;
 use crate::clock::Clock;
 use crate::database;
-use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, OWNER_ROLE, Options, SERVICE_ROLE};
+use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, explain};
 use crate::server::{self, Settings};
 use crate::telemetry::{self, Collector, Logs, Telemetry};
 
@@ -27,7 +27,7 @@ Traces go to OTEL_EXPORTER_OTLP_ENDPOINT, if it is set; GOLDBOOK_LOG or RUST_LOG
 /// Run the service until SIGTERM or SIGINT.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes any that is free.
     #[arg(long, env = "GOLDBOOK_LISTEN", default_value = "127.0.0.1:50051", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
@@ -78,11 +78,11 @@ pub struct ServeArgs {
     throwaway_database: bool,
 }
 
-/// Runs the service.
+/// Runs `goldbook serve`.
 ///
 /// # Errors
 /// If it cannot start, or its database ends by itself.
-pub async fn run(args: ServeArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
     if !args.listen.ip().is_loopback() && !args.insecure_listen {
         return Err(CliError::usage(format!(
             "{} is reachable from other machines, and the service does not ask callers who they are: \
@@ -101,9 +101,9 @@ pub async fn run(args: ServeArgs) -> Result<(), CliError> {
 }
 
 async fn serve(args: ServeArgs) -> Result<(), CliError> {
-    // From here on a signal is not lost, however long the start takes.
+    // Signals are caught from here on, however long the start takes.
     let stop = stop_signal()?;
-    // Taken first: a busy port is told before a database is started for nothing.
+    // The port comes first: if it is taken, no database is started for nothing.
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| CliError::failed(format!("cannot listen on {}: {error}", args.listen)))?;
@@ -117,39 +117,24 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     }
 }
 
-/// Serves on a database that lives and ends with the service.
+/// Serves with a database of the service's own, which is started and stopped with it.
 async fn serve_embedded(
     listener: TcpListener,
     args: &ServeArgs,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), CliError> {
     let options = Options {
+        application: GOLDBOOK,
         data_dir: args.data_dir.clone(),
         bin_dir: args.postgres_bin.clone(),
         throwaway: args.throwaway_database,
     };
-    let mut postgres = EmbeddedPostgres::start(options).await.map_err(CliError::failed)?;
+    let started = EmbeddedPostgres::start(options).await;
+    let mut postgres = started.map_err(|error| CliError::failed(explain(&error)))?;
     let owner = postgres.connect_options(OWNER_ROLE, DATABASE);
     let service = postgres.connect_options(SERVICE_ROLE, DATABASE);
     let outcome = match prepare_schema(args, Some(&owner), &service).await {
-        Ok(()) => {
-            let mut ended = None;
-            let stop_or_end = async {
-                tokio::select! {
-                    () = stop => {}
-                    status = postgres.wait() => ended = Some(status),
-                }
-            };
-            let outcome = serve_on(listener, args, service, stop_or_end).await;
-            match ended {
-                Some(status) => Err(CliError::failed(format!(
-                    "the database ended by itself ({}); its log is in {}",
-                    status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string()),
-                    args.data_dir.display()
-                ))),
-                None => outcome,
-            }
-        }
+        Ok(()) => serve_until_either_ends(listener, args, service, &mut postgres, stop).await,
         Err(error) => Err(error),
     };
     if let Err(error) = postgres.stop().await {
@@ -158,7 +143,31 @@ async fn serve_embedded(
     outcome
 }
 
-/// Migrates as the owner, or makes sure that it has been done.
+/// Serves until a signal comes, or until the database ends by itself, which is a failure.
+async fn serve_until_either_ends(
+    listener: TcpListener,
+    args: &ServeArgs,
+    service: PgConnectOptions,
+    postgres: &mut EmbeddedPostgres,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), CliError> {
+    let mut ended = None;
+    let stop_or_end = async {
+        tokio::select! {
+            () = stop => {}
+            status = postgres.wait() => ended = Some(status),
+        }
+    };
+    let outcome = serve_on(listener, args, service, stop_or_end).await;
+    let Some(status) = ended else { return outcome };
+    Err(CliError::failed(format!(
+        "the database ended by itself ({}); its log is in {}",
+        status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string()),
+        args.data_dir.display()
+    )))
+}
+
+/// Migrates the schema if there is an owner's connection, and checks that it is up to date.
 async fn prepare_schema(
     args: &ServeArgs,
     owner: Option<&PgConnectOptions>,
@@ -189,7 +198,7 @@ async fn serve_on(
     server::run(listener, settings, stop).await.map_err(CliError::failed)
 }
 
-/// Done at the first SIGTERM or SIGINT.
+/// Returns a future that ends at the first SIGTERM or SIGINT.
 fn stop_signal() -> Result<impl Future<Output = ()> + Send, CliError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed)?;

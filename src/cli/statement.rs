@@ -1,4 +1,4 @@
-//! What the book says of one customer, in the words and tables that `customer` and `demo` share.
+//! Reads what the book says of one customer, and shows it in the tables that `customer` and `demo` share.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,8 @@ use super::amount::show_money;
 use super::client::{Client, LARGEST_PAGE, incomplete_answer};
 use super::output::{self, grouped, words};
 use super::{CliError, instant};
-use crate::proto::{
-    Balance, CustomerTier, Entry, EntryKind, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
+use goldbook_api::v1::{
+    Balance, CustomerTier, Entry, EntryKind, EntryReason, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
     ListEntriesRequest, Pocket, Program,
 };
 
@@ -19,14 +19,14 @@ pub(super) struct Reader {
     client: Client,
     pub(super) program: Program,
     pub(super) zone: TimeZone,
-    /// Entries that were read already: causes repeat.
+    /// Entries that were read already. Many entries have the same cause, so they are kept.
     known: HashMap<String, Entry>,
 }
 
 /// The last entries of an account, oldest first.
 pub(super) struct Statement {
     pub(super) entries: Vec<Entry>,
-    /// How many there are before them.
+    /// How many entries there are before them.
     pub(super) earlier: usize,
 }
 
@@ -58,7 +58,7 @@ impl Reader {
         answer.balance.ok_or_else(incomplete_answer)
     }
 
-    /// The account's last entries. The interface lists oldest first, so all pages are turned.
+    /// The account's last entries. All pages are read, since they begin with the oldest entry.
     pub(super) async fn statement(&mut self, customer_id: &str, last: usize) -> Result<Statement, CliError> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut earlier = 0;
@@ -101,7 +101,7 @@ impl Reader {
         Ok(entry)
     }
 
-    /// What caused something, one per line: number and kind and, where it happened to another account, whose.
+    /// A line for each cause: the number and kind of its entry and, if it is on another account, whose.
     pub(super) async fn causes(&mut self, entry_ids: &[String], customer_id: &str) -> Result<Vec<String>, CliError> {
         let mut causes = Vec::new();
         for entry_id in entry_ids {
@@ -116,7 +116,7 @@ impl Reader {
         Ok(causes)
     }
 
-    /// Tier, why, what is missing to the next, and balance, as facts.
+    /// Adds the tier and its causes, what is missing to the next tier, and the balance.
     pub(super) async fn add_standing(
         &mut self,
         facts: &mut Table,
@@ -148,7 +148,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The entries as a table. Each takes two lines or more, since its id is long and must stay whole to be copied.
+    /// The entries as a table. Each has two lines or more, since its long id has a line of its own.
     pub(super) async fn entry_table(
         &mut self,
         entries: &[Entry],
@@ -164,7 +164,7 @@ impl Reader {
                 }
             }
             let effective = instant::show_on_two_lines(entry.effective_at.as_ref(), &self.zone);
-            table.add_row([what, show_move(entry), effective, words(&entry.reason, "")]);
+            table.add_row([what, show_move(entry), effective, show_reason(entry)]);
         }
         let longest_id = entries.iter().map(|entry| entry.entry_id.len()).max().unwrap_or_default();
         output::keep_whole(&mut table, 0, longest_id);
@@ -183,7 +183,16 @@ fn title(entry: &Entry) -> String {
     format!("#{} {kind}", entry.account_seq)
 }
 
-/// How many points moved and, where it is not the plain grant, from where to where.
+/// Why the entry was written: `referral referrer`.
+fn show_reason(entry: &Entry) -> String {
+    match EntryReason::try_from(entry.reason) {
+        Ok(reason) => words(reason.as_str_name(), "ENTRY_REASON_"),
+        // A reason that is newer than this program still has its number.
+        Err(unknown) => format!("reason {}", unknown.0),
+    }
+}
+
+/// How many points moved and, unless they were granted, from where to where.
 fn show_move(entry: &Entry) -> String {
     let Some(movement) = &entry.r#move else { return String::new() };
     let points = grouped(movement.points);
@@ -203,7 +212,7 @@ fn next_tier(tier: &CustomerTier) -> String {
     format!("{} ({}) at {threshold}: {missing} missing", next.display_name, next.tier_id)
 }
 
-/// What can be used, and whatever else there is or was.
+/// The points available, and all other counts that are not zero.
 fn show_balance(balance: &Balance) -> String {
     let mut text = format!("{} points available", grouped(balance.available));
     let others = [
@@ -223,7 +232,8 @@ fn show_balance(balance: &Balance) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{NextTier, PocketMove, google::Money};
+    use goldbook_api::google::Money;
+    use goldbook_api::v1::{NextTier, PocketMove};
 
     #[test]
     fn a_balance_shows_what_there_is_and_nothing_else() {

@@ -1,4 +1,4 @@
-//! `goldbook wait`: holds a script up until the service is ready.
+//! `goldbook wait`: makes a script wait until the service is ready.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::CliError;
 use super::client::{ClientOptions, endpoint};
 use super::error::with_causes;
 
-/// How long to pause between two looks.
+/// How long to pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Wait until the service is ready.
@@ -25,10 +25,10 @@ const PAUSE: Duration = Duration::from_millis(100);
   goldbook wait --seconds 120 --address http://goldbook.internal:50051
 
 Exit status: 0 once it is ready, 1 when the time has passed before.")]
-pub struct WaitArgs {
+pub(crate) struct WaitArgs {
     /// How long to wait at most.
     #[arg(long, value_name = "N", default_value_t = 60)]
-    pub seconds: u64,
+    pub(crate) seconds: u64,
     #[command(flatten)]
     client: ClientOptions,
 }
@@ -36,20 +36,20 @@ pub struct WaitArgs {
 /// Waits until the service answers that it serves.
 ///
 /// # Errors
-/// If it does not within the bound; the message tells what it said last.
-pub async fn run(args: WaitArgs) -> Result<(), CliError> {
+/// If it does not within the time. The message tells what it answered last.
+pub(crate) async fn run(args: WaitArgs) -> Result<(), CliError> {
     let endpoint = endpoint(&args.client.address)?;
     let give_up = Instant::now() + Duration::from_secs(args.seconds);
     loop {
-        let patience = give_up.saturating_duration_since(Instant::now()).max(PAUSE);
-        let what_came = match timeout(patience, look(&endpoint)).await {
+        let left = give_up.saturating_duration_since(Instant::now()).max(PAUSE);
+        let problem = match timeout(left, check_ready(&endpoint)).await {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(what_came)) => what_came,
+            Ok(Err(problem)) => problem,
             Err(_) => "no answer".to_owned(),
         };
         if Instant::now() + PAUSE >= give_up {
             return Err(CliError::failed(format_args!(
-                "the service at {} was not ready within {} s: {what_came}",
+                "the service at {} was not ready within {} s: {problem}",
                 args.client.address, args.seconds
             )));
         }
@@ -57,8 +57,9 @@ pub async fn run(args: WaitArgs) -> Result<(), CliError> {
     }
 }
 
-/// Asks once, over a connection of its own: one that broke while the service started would only be in the way.
-pub(super) async fn look(endpoint: &Endpoint) -> Result<(), String> {
+/// Asks the service once whether it is ready. Each attempt connects anew, since a connection from before the start may
+/// be broken.
+pub(super) async fn check_ready(endpoint: &Endpoint) -> Result<(), String> {
     let channel = endpoint.connect().await.map_err(|error| with_causes(&error))?;
     // The empty name asks for the service as a whole.
     let request = HealthCheckRequest { service: String::new() };

@@ -12,6 +12,7 @@ use crate::paging::PageRequest;
 use crate::proto;
 use crate::proto::fields::{deadline_of, parse_date, parse_instant, parse_text, write_date, write_instant};
 use crate::proto::google;
+use crate::proto::requests::parse_customer;
 use crate::telemetry;
 
 const MAX_NAME: usize = 200;
@@ -47,11 +48,8 @@ impl proto::customer_service_server::CustomerService for Customers {
     ) -> Result<Response<proto::GetCustomerResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
-        let (Some(program_id), Some(customer_id)) = (program_id, customer_id) else {
-            return Err(fields.into_error().into());
-        };
+        let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
+        let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
         let customer = self.get_customer(&program_id, &customer_id).await?;
         let account_id = customer.row.account_id.0.to_string();
@@ -85,7 +83,7 @@ impl proto::customer_service_server::CustomerService for Customers {
         let filters = ["customers", &request.program_id];
         let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
         let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let (Some(program_id), true) = (program_id, fields.is_clean()) else { return Err(fields.into_error().into()) };
+        let program_id = fields.finish_with(program_id)?;
         telemetry::record_program(program_id.as_str());
         let (customers, next_page_token) = self.list_customers(&program_id, &page).await?;
         let customers = customers.into_iter().map(write_customer).collect();
@@ -104,12 +102,8 @@ fn parse_create(request: proto::CreateCustomerRequest) -> Result<CreateCustomer,
     let customer_id = fields.take("customer.customer_id", CustomerId::try_from(customer.customer_id.as_str()));
     let consents = parse_consents(&mut fields, &customer.marketing_consents);
     let dossier = parse_dossier(&mut fields, customer);
-    match (program_id, key, customer_id) {
-        (Some(program_id), Some(key), Some(customer_id)) if fields.is_clean() => {
-            Ok(CreateCustomer { program_id, customer_id, dossier, consents, key })
-        }
-        _ => Err(fields.into_error()),
-    }
+    let (program_id, (customer_id, key)) = fields.finish_with(program_id.zip(customer_id.zip(key)))?;
+    Ok(CreateCustomer { program_id, customer_id, dossier, consents, key })
 }
 
 fn parse_update(request: proto::UpdateCustomerRequest) -> Result<UpdateCustomer, Error> {
@@ -138,12 +132,8 @@ fn parse_update(request: proto::UpdateCustomerRequest) -> Result<UpdateCustomer,
     let customer = keep_parts(customer, &parts);
     let consents = parse_consents(&mut fields, &customer.marketing_consents);
     let dossier = parse_dossier(&mut fields, customer);
-    match (program_id, customer_id) {
-        (Some(program_id), Some(customer_id)) if fields.is_clean() => {
-            Ok(UpdateCustomer { program_id, customer_id, dossier, consents, parts, revision })
-        }
-        _ => Err(fields.into_error()),
-    }
+    let (program_id, customer_id) = fields.finish_with(program_id.zip(customer_id))?;
+    Ok(UpdateCustomer { program_id, customer_id, dossier, consents, parts, revision })
 }
 
 /// Drops what the mask does not name: it is neither checked nor changed.

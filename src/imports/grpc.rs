@@ -1,14 +1,14 @@
 //! `ImportService` on the wire.
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{ImportBalance, Imported, Imports, Opening};
 use crate::book::Detail;
 use crate::error::{Error, Fields};
-use crate::ids::{CustomerId, IdempotencyKey, ProgramId, TierId};
+use crate::ids::{IdempotencyKey, TierId};
 use crate::points::amount::Points;
 use crate::points::grants::opening::{OpeningLot, OpeningVesting};
 use crate::programs::points::grpc::{parse_own_expiry, parse_rule_instant};
@@ -17,8 +17,8 @@ use crate::proto::fields::parse_money;
 use crate::proto::import_balances_request as wire;
 use crate::proto::import_balances_response::Outcome;
 use crate::proto::opening_lot;
-use crate::proto::stream::{answer_each, check_item_id};
-use crate::status::to_rpc_status;
+use crate::proto::requests::parse_customer;
+use crate::proto::stream::{Batch, answer_each};
 use crate::tiers::model::OpeningTier;
 
 #[tonic::async_trait]
@@ -29,56 +29,43 @@ impl proto::import_service_server::ImportService for Imports {
         &self,
         request: Request<Streaming<proto::ImportBalancesRequest>>,
     ) -> Result<Response<Self::ImportBalancesStream>, Status> {
-        let imports = self.clone();
-        let begin = move |item| {
-            let imports = imports.clone();
-            async move { begin_import(&imports, item).await }.boxed()
-        };
-        Ok(Response::new(answer_each(request.into_inner(), begin)))
+        Ok(Response::new(answer_each(self, request.into_inner())))
     }
 }
 
-/// Queues one item of the stream; what is bad about it becomes its own outcome.
-async fn begin_import(
-    imports: &Imports,
-    item: proto::ImportBalancesRequest,
-) -> BoxFuture<'static, proto::ImportBalancesResponse> {
-    let item_id = item.item_id.clone();
-    let queued = match parse_import(item) {
-        Ok(import) => imports.enqueue_balance(import).await,
-        Err(error) => Err(error),
-    };
-    let answer = |outcome| proto::ImportBalancesResponse { item_id, outcome: Some(outcome) };
-    match queued {
-        Ok(outcome) => outcome
-            .map(move |outcome| {
-                answer(match outcome {
-                    Ok(imported) => Outcome::Imported(write_imported(&imported)),
-                    Err(error) => Outcome::Error(to_rpc_status(error)),
-                })
-            })
-            .boxed(),
-        Err(error) => ready(answer(Outcome::Error(to_rpc_status(error)))).boxed(),
+impl Batch<proto::ImportBalancesRequest> for Imports {
+    type Done = proto::ImportedOpening;
+    type Answer = proto::ImportBalancesResponse;
+
+    fn item_id(item: &proto::ImportBalancesRequest) -> &str {
+        &item.item_id
+    }
+
+    async fn queue(
+        &self,
+        item: proto::ImportBalancesRequest,
+        fields: Fields,
+    ) -> Result<BoxFuture<'static, Result<Self::Done, Error>>, Error> {
+        let outcome = self.enqueue_balance(parse_import(item, fields)?).await?;
+        Ok(async move { Ok(write_imported(&outcome.await?)) }.boxed())
+    }
+
+    fn answer(item_id: String, outcome: Result<Self::Done, proto::google::Status>) -> Self::Answer {
+        let outcome = outcome.map_or_else(Outcome::Error, Outcome::Imported);
+        Self::Answer { item_id, outcome: Some(outcome) }
     }
 }
 
-fn parse_import(item: proto::ImportBalancesRequest) -> Result<ImportBalance, Error> {
-    let mut fields = Fields::default();
-    check_item_id(&mut fields, &item.item_id);
-    let program_id = fields.take("program_id", ProgramId::try_from(item.program_id));
-    let customer_id = fields.take("customer_id", CustomerId::try_from(item.customer_id));
+fn parse_import(item: proto::ImportBalancesRequest, mut fields: Fields) -> Result<ImportBalance, Error> {
+    let customer = parse_customer(&mut fields, item.program_id, item.customer_id);
     let key = fields.take("idempotency_key", IdempotencyKey::try_from(item.idempotency_key));
     let opening = match item.opening {
         Some(wire::Opening::Lot(lot)) => parse_lot(&mut fields, &lot).map(Opening::Lot),
         Some(wire::Opening::Tier(tier)) => parse_tier(&mut fields, tier).map(Opening::Tier),
         None => fields.take("opening", Err("must be set: a lot or a tier")),
     };
-    match (program_id, customer_id, opening, key) {
-        (Some(program_id), Some(customer_id), Some(opening), Some(key)) if fields.is_clean() => {
-            Ok(ImportBalance { program_id, customer_id, enrol: item.enrol, opening, key })
-        }
-        _ => Err(fields.into_error()),
-    }
+    let ((program_id, customer_id), (opening, key)) = fields.finish_with(customer.zip(opening.zip(key)))?;
+    Ok(ImportBalance { program_id, customer_id, enrol: item.enrol, opening, key })
 }
 
 fn parse_lot(fields: &mut Fields, lot: &proto::OpeningLot) -> Option<OpeningLot> {

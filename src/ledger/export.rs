@@ -1,4 +1,4 @@
-//! Exports: all entries of a program from one snapshot, read no faster than the caller takes them.
+//! Exports: all entries of a program from one snapshot, read no faster than the caller receives them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,18 +21,19 @@ use crate::ids::ProgramId;
 use crate::programs::program_not_found;
 use crate::programs::read_version;
 
-/// How many exports run at a time: each scans the ledger, and holds a snapshot, which keeps Postgres from cleaning up.
+/// How many exports run at a time. Each scans the ledger, and its snapshot keeps Postgres from cleaning up.
 const MAX_EXPORTS: usize = 2;
 /// How many entries are read ahead of the caller.
 const ENTRIES_AHEAD: usize = 256;
-/// How long a caller may take nothing before the export is given up, for the sake of the next and of the snapshot.
+/// How long an export waits for a caller who receives nothing. After that it is given up: others may wait to export,
+/// and the snapshot must not stay open.
 const STALL_LIMIT: Duration = Duration::from_secs(600);
 
 /// An export that has begun.
 pub struct Export {
     /// How many entries there are.
     pub entries_total: i64,
-    /// An instant at which the snapshot already held all that was acknowledged.
+    /// An instant that the snapshot is not older than: it holds all that was acknowledged before.
     pub as_of: Timestamp,
     /// The entries, by account and number. Dropping it ends the export.
     pub entries: BoxStream<'static, Result<OwnedEntry, Error>>,
@@ -53,10 +54,10 @@ impl Exports {
 
     pub(super) async fn begin(&self, program_id: ProgramId, period: Period) -> Result<Export, Error> {
         let slot = self.slots.clone().try_acquire_owned().map_err(|_| crowded())?;
-        // Not from a pool: a connection that is in the middle of its rows would have to read them all before someone
-        // else could use it. This one is just closed.
+        // This connection is not from a pool. If the export is given up, it is closed; one of a pool would have to read
+        // all its rows first.
         let mut connection = connect_alone(&self.database).await?;
-        // Read before the snapshot is taken, so that the snapshot is not older.
+        // The clock is read before the snapshot is made, so that the snapshot is not older than this instant.
         let as_of = self.clock.now();
         begin_snapshot(&mut connection).await?;
         read_version(&mut connection, &program_id, None).await?.ok_or_else(|| program_not_found(&program_id))?;
@@ -88,28 +89,28 @@ struct Reading {
 enum End {
     Complete,
     Stalled,
-    /// Nobody takes entries any more.
+    /// The caller has left.
     Left,
 }
 
 impl Reading {
-    /// Reads in a task of its own, which goes on looking at the time while the caller asks for nothing.
+    /// Reads in a task of its own, so that the time limit also runs while the caller asks for nothing.
     fn start(mut self) -> BoxStream<'static, Result<OwnedEntry, Error>> {
         let (entries, taken) = mpsc::channel(ENTRIES_AHEAD);
         let work = async move {
             let outcome = tokio::select! {
-                // Also while the database still sorts, and there is nothing to send.
+                // The caller may also leave while the database still sorts and there is nothing to send.
                 () = entries.closed() => Ok(End::Left),
                 outcome = self.send_all(&entries).traced("SELECT ledger_entries") => outcome,
             };
             if matches!(outcome, Ok(End::Complete)) {
-                // Whatever was read is whole, even if the goodbye fails.
+                // Everything was read, so it does not matter whether closing succeeds.
                 let _ = self.connection.close().await;
             }
             outcome
         };
         let work = tokio::spawn(work.in_current_span());
-        // A stream that just ended would look complete: the last word is the task's.
+        // A stream that only ended would look complete. So the task's outcome comes last.
         let end = stream::once(work).filter_map(async |ended| match ended {
             Ok(Ok(End::Complete | End::Left)) => None,
             Ok(Ok(End::Stalled)) => Some(Err(stalled())),

@@ -7,21 +7,22 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::Ledger;
-use super::statement::{Line, words_for};
+use super::statement::Line;
 use super::store::{EntryFilter, HashedEntry, OwnedEntry, Period};
-use crate::book::grpc::{write_kind, write_lots, write_move};
+use crate::book::grpc::{write_kind, write_lots, write_move, write_reason};
 use crate::book::{Actor, Balance};
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, EntryId, ProgramId};
-use crate::paging::PageRequest;
 use crate::proto;
 use crate::proto::fields::{parse_optional_instant, write_instant};
+use crate::proto::requests::parse_customer_list;
 use crate::telemetry;
 
 const MAX_KINDS: usize = 50;
 /// The most entries in one message of an export.
 const MAX_CHUNK: usize = 500;
-/// How many bytes of entries end a message of an export, however few they are: clients refuse messages of 4 MiB.
+/// How many bytes of entries fill a message of an export, however few entries they are. Clients refuse messages of more
+/// than 4 MiB.
 const FULL_CHUNK_BYTES: usize = 256 * 1024;
 
 #[tonic::async_trait]
@@ -34,13 +35,8 @@ impl proto::ledger_service_server::LedgerService for Ledger {
         let mut fields = Fields::default();
         let filter = parse_filter(&mut fields, &request);
         let described = format!("{filter:?}");
-        let filters = ["entries", &request.program_id, &request.customer_id, &described];
-        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
-        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
-            return Err(fields.into_error().into());
-        };
+        let (customer, page) = parse_customer_list(&mut fields, &request, "entries", &[&described])?;
+        let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
         let (entries, next_page_token) = self.list_entries(&program_id, &customer_id, &filter, &page).await?;
         let entries =
@@ -56,9 +52,7 @@ impl proto::ledger_service_server::LedgerService for Ledger {
         let mut fields = Fields::default();
         let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
         let entry_id = fields.take("entry_id", request.entry_id.parse::<EntryId>());
-        let (Some(program_id), Some(entry_id)) = (program_id, entry_id) else {
-            return Err(fields.into_error().into());
-        };
+        let (program_id, entry_id) = fields.finish_with(program_id.zip(entry_id))?;
         telemetry::record_program(program_id.as_str());
         let (entry, customer_id) = self.get_entry(&program_id, entry_id).await?;
         let entry = Some(write_entry(entry, customer_id.as_ref())?);
@@ -77,9 +71,7 @@ impl proto::ledger_service_server::LedgerService for Ledger {
         let from = parse_optional_instant(&mut fields, "start_time", request.start_time.as_ref());
         let until = parse_optional_instant(&mut fields, "end_time", request.end_time.as_ref());
         check_order(&mut fields, ("start_time", from), ("end_time", until));
-        let (Some(program_id), true) = (program_id, fields.is_clean()) else {
-            return Err(fields.into_error().into());
-        };
+        let program_id = fields.finish_with(program_id)?;
         telemetry::record_program(program_id.as_str());
         let export = self.export_entries(program_id, Period { from, until }).await?;
         let first = proto::ExportEntriesResponse {
@@ -100,15 +92,10 @@ impl proto::ledger_service_server::LedgerService for Ledger {
         let until = parse_optional_instant(&mut fields, "end_time", request.end_time.as_ref());
         check_order(&mut fields, ("start_time", from), ("end_time", until));
         let period = format!("{from:?} {until:?}");
-        let filters = ["statement", &request.program_id, &request.customer_id, &period];
-        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
-        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
-            return Err(fields.into_error().into());
-        };
+        let (customer, page) = parse_customer_list(&mut fields, &request, "statement", &[&period])?;
+        let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
-        let statement = self.get_statement(&program_id, &customer_id, from, until, &page).await?;
+        let statement = self.get_statement(&program_id, &customer_id, Period { from, until }, &page).await?;
         Ok(Response::new(proto::GetStatementResponse {
             opening: Some(write_pockets(&statement.opening)),
             closing: Some(write_pockets(&statement.closing)),
@@ -118,7 +105,7 @@ impl proto::ledger_service_server::LedgerService for Ledger {
     }
 }
 
-/// Packs entries into messages, each as soon as it is full.
+/// Packs entries into messages. Each message is sent as soon as it is full.
 fn write_chunks(
     entries: BoxStream<'static, Result<OwnedEntry, Error>>,
 ) -> impl Stream<Item = Result<proto::ExportEntriesResponse, Status>> {
@@ -185,7 +172,7 @@ fn write_entry(hashed: HashedEntry, customer_id: Option<&CustomerId>) -> Result<
         lots: write_lots(&entry),
         detail_json,
         actor: actor.into(),
-        reason: entry.reason.as_str().to_owned(),
+        reason: write_reason(entry.reason).into(),
         policy_version: entry.policy_version,
         cause_entry_ids: entry.causes.iter().map(ToString::to_string).collect(),
         command_id: entry.command_id.to_string(),
@@ -206,7 +193,7 @@ fn write_line(line: Line) -> proto::StatementLine {
     proto::StatementLine {
         entry_id: entry.id.to_string(),
         kind: write_kind(&entry.detail).into(),
-        description: words_for(&entry).to_owned(),
+        reason: write_reason(entry.reason).into(),
         r#move: entry.movement.map(write_move),
         lots: write_lots(&entry),
         effective_at: Some(write_instant(entry.effective_at)),

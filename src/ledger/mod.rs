@@ -55,7 +55,7 @@ impl Ledger {
         Ok(page.cut(entries, |(entry, _)| entry.id.account_seq.to_string()))
     }
 
-    /// One entry, and the customer it belongs to: none for the program's own account, or one who was forgotten.
+    /// One entry and its customer. There is no customer for the program's own account, nor for one who was forgotten.
     ///
     /// # Errors
     /// If the program or the entry is unknown.

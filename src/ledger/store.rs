@@ -1,9 +1,10 @@
 //! The SQL that reads the ledger.
 
-use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
-pub mod statement;
+pub(super) mod statement;
 
+use futures_util::StreamExt as _;
+
+use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
@@ -17,27 +18,27 @@ use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 /// Which of an account's entries to list.
 #[derive(Clone, Debug, Default)]
 pub struct EntryFilter {
-    /// Kinds as stored; empty for all.
+    /// Kinds as they are stored. If there are none, entries of every kind are listed.
     pub kinds: Vec<String>,
-    /// From this instant on.
+    /// Entries that took effect at this instant or later.
     pub from: Option<Timestamp>,
-    /// Before this instant.
+    /// Entries that took effect before this instant.
     pub until: Option<Timestamp>,
-    /// The newest first instead of the oldest.
+    /// Whether the newest comes first. Otherwise the oldest does.
     pub newest_first: bool,
 }
 
 /// An entry with the hash that was stored with it.
 pub type HashedEntry = (Entry, Vec<u8>);
-/// An entry and the customer it belongs to: none for the program's own account, or one who was forgotten.
+/// An entry and its customer. There is no customer for the program's own account, nor for one who was forgotten.
 pub type OwnedEntry = (HashedEntry, Option<CustomerId>);
 
-/// A period of time, half open.
+/// A period of time. Its first instant belongs to it, its last does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Period {
-    /// From this instant on.
+    /// When it begins. Absent: before every entry.
     pub from: Option<Timestamp>,
-    /// Before this instant.
+    /// When it ends. Absent: after every entry.
     pub until: Option<Timestamp>,
 }
 
@@ -121,7 +122,7 @@ pub async fn read_entry(
     Ok(row.map(with_hash).transpose()?)
 }
 
-/// Begins a transaction in which all statements see the same snapshot, the first one's. It ends with its connection.
+/// Begins a transaction in which all statements see the snapshot of the first one. It ends with its connection.
 ///
 /// # Errors
 /// If the database cannot be reached.
@@ -153,8 +154,8 @@ pub async fn count_entries(
     .await
 }
 
-/// The entries of a program that took effect in a period, by account and number, each with the customer whose account
-/// it is on, as far as there is one. Rows are read as they are taken: the database waits for whoever takes them.
+/// The entries of a program that took effect in a period, by account and number. Each comes with the customer whose
+/// account it is on, if there is one. Rows are read one by one as the caller asks for them.
 pub fn scan_entries<'a>(
     connection: &'a mut PgConnection,
     program_id: &ProgramId,

@@ -23,7 +23,7 @@ impl proto::liability_service_server::LiabilityService for Liability {
         let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
         let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
         let question = request.revenue.and_then(|question| parse_question(&mut fields, &question));
-        let (Some(program_id), true) = (program_id, fields.is_clean()) else { return Err(fields.into_error().into()) };
+        let program_id = fields.finish_with(program_id)?;
         telemetry::record_program(program_id.as_str());
         let (summary, version) = self.get_liability(&program_id, as_of).await?;
         let currency = version.program.currency;

@@ -59,7 +59,7 @@ impl proto::program_service_server::ProgramService for Programs {
         if request.version < 0 {
             fields.refuse("version", "must be zero or more; zero means the version in force");
         }
-        let (Some(program_id), true) = (program_id, fields.is_clean()) else { return Err(fields.into_error().into()) };
+        let program_id = fields.finish_with(program_id)?;
         telemetry::record_program(program_id.as_str());
         let version = (request.version > 0).then_some(request.version);
         let version = self.get_program(&program_id, version).await?;

@@ -46,7 +46,7 @@ impl PointsPolicy {
 }
 
 /// How long a hold lasts where neither the program nor the request says so.
-pub const DEFAULT_HOLD: &str = "P7D";
+pub use goldbook_api::values::DEFAULT_HOLD;
 
 /// When granted points become available.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

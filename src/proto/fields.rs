@@ -1,5 +1,6 @@
 //! Fields that many messages share: wire ⇄ domain.
 
+pub use goldbook_api::values::write_instant;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -46,16 +47,6 @@ pub fn parse_instant(fields: &mut Fields, field: &str, instant: Option<&prost_ty
         fields.refuse(field, "must be set");
     }
     parse_optional_instant(fields, field, instant)
-}
-
-/// An instant on the wire.
-#[must_use]
-pub fn write_instant(instant: Timestamp) -> prost_types::Timestamp {
-    let micros = instant.as_microsecond();
-    prost_types::Timestamp {
-        seconds: micros.div_euclid(1_000_000),
-        nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
-    }
 }
 
 /// Parses a sum of money that must be there, exact in the minor unit of its own currency.

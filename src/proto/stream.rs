@@ -1,28 +1,53 @@
 //! Bidirectional batches: items come in, outcomes go out as they are ready, and one bad item fails no other.
 
-use futures_util::StreamExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use tracing::Instrument as _;
 
-use crate::error::Fields;
+use super::google;
+use crate::error::{Error, Fields};
 use crate::ids::IdempotencyKey;
+use crate::status::to_rpc_status;
 
 /// How many items of one stream are under way at a time; beyond that the stream is read no faster than it is written.
 const MAX_IN_FLIGHT: usize = 512;
 
-/// Answers every item of `input`. `begin` queues an item, in stream order, and returns the future of its outcome.
-pub fn answer_each<Item, Outcome>(
+/// A method that answers a stream of items, as a service carries it out for one item.
+pub(crate) trait Batch<Item>: Clone + Send + Sync + 'static {
+    /// What became of an item that was carried out.
+    type Done: Send + 'static;
+    /// What the caller is told about an item.
+    type Answer: Send + 'static;
+
+    /// The caller's name of an item.
+    fn item_id(item: &Item) -> &str;
+
+    /// Parses an item and queues it. Returns the future of what becomes of it, or why it cannot be queued. `fields`
+    /// hold what is bad about the item's name.
+    fn queue(
+        &self,
+        item: Item,
+        fields: Fields,
+    ) -> impl Future<Output = Result<BoxFuture<'static, Result<Self::Done, Error>>, Error>> + Send;
+
+    /// Writes what the caller is told about the item of this name.
+    fn answer(item_id: String, outcome: Result<Self::Done, google::Status>) -> Self::Answer;
+}
+
+/// Answers every item of `input`. Items are queued in the order of the stream.
+pub(crate) fn answer_each<Service, Item>(
+    service: &Service,
     mut input: Streaming<Item>,
-    begin: impl Fn(Item) -> BoxFuture<'static, BoxFuture<'static, Outcome>> + Send + 'static,
-) -> ReceiverStream<Result<Outcome, Status>>
+) -> ReceiverStream<Result<Service::Answer, Status>>
 where
+    Service: Batch<Item>,
     Item: Send + 'static,
-    Outcome: Send + 'static,
 {
+    let service = service.clone();
     let (outcomes, answers) = mpsc::channel(MAX_IN_FLIGHT);
     let work = async move {
         let mut under_way = FuturesUnordered::new();
@@ -31,11 +56,11 @@ where
             tokio::select! {
                 item = input.message(), if is_open && under_way.len() < MAX_IN_FLIGHT => match item {
                     Ok(Some(item)) => {
-                        let outcome = begin(item).await;
+                        let outcome = begin(&service, item).await;
                         under_way.push(outcome);
                     }
                     Ok(None) => is_open = false,
-                    // What was taken from the stream before it broke is carried out; then the caller is told.
+                    // Items that came before the stream broke are carried out. Then the caller is told.
                     Err(status) => {
                         is_open = false;
                         broken = Some(status);
@@ -55,8 +80,17 @@ where
     ReceiverStream::new(answers)
 }
 
-/// Parses the caller's name of an item, by which it knows the outcome again.
-pub fn check_item_id(fields: &mut Fields, item_id: &str) {
+/// Queues one item. What is bad about it becomes its own answer.
+async fn begin<Service, Item>(service: &Service, item: Item) -> BoxFuture<'static, Service::Answer>
+where
+    Service: Batch<Item>,
+{
+    let item_id = Service::item_id(&item).to_owned();
+    let mut fields = Fields::default();
     // The bounds are those of any name that a caller chooses.
-    fields.take("item_id", IdempotencyKey::try_from(item_id));
+    fields.take("item_id", IdempotencyKey::try_from(item_id.as_str()));
+    match service.queue(item, fields).await {
+        Ok(outcome) => outcome.map(|outcome| Service::answer(item_id, outcome.map_err(to_rpc_status))).boxed(),
+        Err(error) => ready(Service::answer(item_id, Err(to_rpc_status(error)))).boxed(),
+    }
 }

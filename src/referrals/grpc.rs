@@ -6,9 +6,9 @@ use super::model::ReferralState;
 use super::{CreateReferral, NamedCode, NamedReferral, Referrals};
 use crate::error::Fields;
 use crate::ids::{CampaignId, CustomerId, EntryId, IdempotencyKey, ProgramId, ReferralCode};
-use crate::paging::PageRequest;
 use crate::proto;
 use crate::proto::fields::{deadline_of, write_instant};
+use crate::proto::requests::{parse_customer, parse_customer_list};
 use crate::telemetry;
 
 #[tonic::async_trait]
@@ -20,12 +20,9 @@ impl proto::referral_service_server::ReferralService for Referrals {
         let deadline = deadline_of(&request);
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
+        let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
         let campaign_id = fields.take("campaign_id", CampaignId::try_from(request.campaign_id));
-        let (Some(program_id), Some(customer_id), Some(campaign_id)) = (program_id, customer_id, campaign_id) else {
-            return Err(fields.into_error().into());
-        };
+        let ((program_id, customer_id), campaign_id) = fields.finish_with(customer.zip(campaign_id))?;
         telemetry::record_program(program_id.as_str());
         let (code, created) = self.create_referral_code(program_id.clone(), customer_id, campaign_id, deadline).await?;
         let referral_code = Some(write_code(code, &program_id));
@@ -40,7 +37,7 @@ impl proto::referral_service_server::ReferralService for Referrals {
         let mut fields = Fields::default();
         let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
         let code = fields.take("code", ReferralCode::parse(&request.code));
-        let (Some(program_id), Some(code)) = (program_id, code) else { return Err(fields.into_error().into()) };
+        let (program_id, code) = fields.finish_with(program_id.zip(code))?;
         telemetry::record_program(program_id.as_str());
         let code = self.get_referral_code(&program_id, &code).await?;
         let referral_code = Some(write_code(code, &program_id));
@@ -85,13 +82,8 @@ impl proto::referral_service_server::ReferralService for Referrals {
     ) -> Result<Response<proto::ListReferralsResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let filters = ["referrals", &request.program_id, &request.referrer_customer_id];
-        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let referrer = fields.take("referrer_customer_id", CustomerId::try_from(request.referrer_customer_id));
-        let (Some(program_id), Some(referrer), true) = (program_id, referrer, fields.is_clean()) else {
-            return Err(fields.into_error().into());
-        };
+        let (referrer, page) = parse_customer_list(&mut fields, &request, "referrals", &[])?;
+        let (program_id, referrer) = fields.finish_with(referrer)?;
         telemetry::record_program(program_id.as_str());
         let (referrals, next_page_token) = self.list_referrals(&program_id, &referrer, &page).await?;
         let referrals = referrals.into_iter().map(|referral| write_referral(referral, &program_id)).collect();
@@ -115,7 +107,7 @@ fn parse_referee(program_id: String, referee: String) -> Result<(ProgramId, Cust
     let mut fields = Fields::default();
     let program_id = fields.take("program_id", ProgramId::try_from(program_id));
     let referee = fields.take("referee_customer_id", CustomerId::try_from(referee));
-    let (Some(program_id), Some(referee)) = (program_id, referee) else { return Err(fields.into_error().into()) };
+    let (program_id, referee) = fields.finish_with(program_id.zip(referee))?;
     telemetry::record_program(program_id.as_str());
     Ok((program_id, referee))
 }

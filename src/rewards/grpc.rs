@@ -4,26 +4,26 @@ mod parse;
 mod write;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Rewards;
 use crate::book::{Pocket, Written};
-use crate::error::Fields;
-use crate::ids::{CustomerId, ProgramId};
-use crate::paging::PageRequest;
+use crate::error::{Error, Fields};
 use crate::points::BalanceAt;
+use crate::points::subject::Subject;
 use crate::proto;
 use crate::proto::batch_grant_rewards_response::Outcome;
 use crate::proto::fields::{deadline_of, parse_optional_instant, write_instant};
-use crate::proto::stream::{answer_each, check_item_id};
+use crate::proto::requests::{parse_customer, parse_customer_list};
+use crate::proto::stream::{Batch, answer_each};
 use crate::telemetry;
 
 use parse::{
     parse_adjust, parse_capture, parse_entry_id, parse_grant, parse_hold, parse_redeem, parse_release, parse_reverse,
-    parse_subject, parse_vest,
+    parse_vest,
 };
 use write::{
     sum_to, write_adjustment, write_hold, write_lot, write_lot_use, write_redemption, write_reversal, write_reward,
@@ -50,12 +50,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         &self,
         request: Request<Streaming<proto::BatchGrantRewardsRequest>>,
     ) -> Result<Response<Self::BatchGrantRewardsStream>, Status> {
-        let rewards = self.clone();
-        let begin = move |item| {
-            let rewards = rewards.clone();
-            async move { begin_grant(&rewards, item).await }.boxed()
-        };
-        Ok(Response::new(answer_each(request.into_inner(), begin)))
+        Ok(Response::new(answer_each(self, request.into_inner())))
     }
 
     async fn vest_reward(
@@ -156,10 +151,9 @@ impl proto::reward_service_server::RewardService for Rewards {
         let request = request.into_inner();
         let mut fields = Fields::default();
         let open_only = if request.open_only { "open" } else { "all" };
-        let filters = ["lots", &request.program_id, &request.customer_id, open_only];
-        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
-        let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
-        let (Some(subject), true) = (subject, fields.is_clean()) else { return Err(fields.into_error().into()) };
+        let (customer, page) = parse_customer_list(&mut fields, &request, "lots", &[open_only])?;
+        let (program_id, customer_id) = fields.finish_with(customer)?;
+        let subject = Subject { program_id, customer_id };
         telemetry::record_program(subject.program_id.as_str());
         let (lots, next_page_token) = self.points.list_lots(&subject, request.open_only, &page).await?;
         let lots = lots.into_iter().map(|(lot_id, lot, expiry)| write_lot(lot_id, &lot, expiry)).collect();
@@ -172,13 +166,10 @@ impl proto::reward_service_server::RewardService for Rewards {
     ) -> Result<Response<proto::ListLotUsesResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let filters = ["lot uses", &request.program_id, &request.customer_id, &request.lot_id];
-        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
-        let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
+        let (customer, page) = parse_customer_list(&mut fields, &request, "lot uses", &[&request.lot_id])?;
         let lot_id = parse_entry_id(&mut fields, "lot_id", &request.lot_id);
-        let (Some(subject), Some(lot_id), true) = (subject, lot_id, fields.is_clean()) else {
-            return Err(fields.into_error().into());
-        };
+        let ((program_id, customer_id), lot_id) = fields.finish_with(customer.zip(lot_id))?;
+        let subject = Subject { program_id, customer_id };
         telemetry::record_program(subject.program_id.as_str());
         let (entries, next_page_token) = self.points.list_lot_uses(&subject, lot_id, &page).await?;
         let uses = entries.iter().map(|entry| write_lot_use(entry, lot_id)).collect();
@@ -191,12 +182,9 @@ impl proto::reward_service_server::RewardService for Rewards {
     ) -> Result<Response<proto::GetBalanceResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
+        let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
         let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
-        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
-            return Err(fields.into_error().into());
-        };
+        let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
         let BalanceAt { balance, upcoming, as_of } = self.points.get_balance(&program_id, &customer_id, as_of).await?;
         let due = |due: Option<(Timestamp, i64)>| {
@@ -225,13 +213,8 @@ impl proto::reward_service_server::RewardService for Rewards {
     ) -> Result<Response<proto::ListRewardsResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let filters = ["rewards", &request.program_id, &request.customer_id];
-        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
-        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
-            return Err(fields.into_error().into());
-        };
+        let (customer, page) = parse_customer_list(&mut fields, &request, "rewards", &[])?;
+        let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
         let (rewards, next_page_token) = self.list_rewards(&program_id, &customer_id, &page).await?;
         let rewards = rewards.into_iter().map(|reward| write_reward(reward, &customer_id)).collect();
@@ -239,35 +222,31 @@ impl proto::reward_service_server::RewardService for Rewards {
     }
 }
 
-/// Queues one item of a batch; what is bad about it becomes its own outcome.
-async fn begin_grant(
-    rewards: &Rewards,
-    item: proto::BatchGrantRewardsRequest,
-) -> BoxFuture<'static, proto::BatchGrantRewardsResponse> {
-    let proto::BatchGrantRewardsRequest { item_id, grant } = item;
-    let mut fields = Fields::default();
-    check_item_id(&mut fields, &item_id);
-    let parsed = parse_grant(grant.unwrap_or_default(), fields);
-    let queued = match parsed {
-        Ok(grant) => {
-            let customer_id = grant.subject.customer_id.clone();
-            rewards.enqueue_grant(grant).await.map(|outcome| (outcome, customer_id))
-        }
-        Err(error) => Err(error),
-    };
-    let answer = |outcome| proto::BatchGrantRewardsResponse { item_id, outcome: Some(outcome) };
-    match queued {
-        Ok((outcome, customer_id)) => outcome
-            .map(move |outcome| {
-                answer(match outcome {
-                    Ok((reward, replayed)) => {
-                        let reward = Some(write_reward(reward, &customer_id));
-                        Outcome::Granted(proto::GrantRewardResponse { reward, replayed })
-                    }
-                    Err(error) => Outcome::Error(crate::status::to_rpc_status(error)),
-                })
-            })
-            .boxed(),
-        Err(error) => ready(answer(Outcome::Error(crate::status::to_rpc_status(error)))).boxed(),
+impl Batch<proto::BatchGrantRewardsRequest> for Rewards {
+    type Done = proto::GrantRewardResponse;
+    type Answer = proto::BatchGrantRewardsResponse;
+
+    fn item_id(item: &proto::BatchGrantRewardsRequest) -> &str {
+        &item.item_id
+    }
+
+    async fn queue(
+        &self,
+        item: proto::BatchGrantRewardsRequest,
+        fields: Fields,
+    ) -> Result<BoxFuture<'static, Result<Self::Done, Error>>, Error> {
+        let grant = parse_grant(item.grant.unwrap_or_default(), fields)?;
+        let customer_id = grant.subject.customer_id.clone();
+        let outcome = self.enqueue_grant(grant).await?;
+        let answer = async move {
+            let (reward, replayed) = outcome.await?;
+            Ok(proto::GrantRewardResponse { reward: Some(write_reward(reward, &customer_id)), replayed })
+        };
+        Ok(answer.boxed())
+    }
+
+    fn answer(item_id: String, outcome: Result<Self::Done, proto::google::Status>) -> Self::Answer {
+        let outcome = outcome.map_or_else(Outcome::Error, Outcome::Granted);
+        Self::Answer { item_id, outcome: Some(outcome) }
     }
 }

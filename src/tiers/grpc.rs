@@ -6,11 +6,11 @@ use super::model::next_tier;
 use super::{CustomerTier, Tiers};
 use crate::book::{Detail, Entry};
 use crate::error::Fields;
-use crate::ids::{CustomerId, ProgramId};
-use crate::paging::PageRequest;
+use crate::ids::CustomerId;
 use crate::programs::grpc::write_benefit;
 use crate::proto;
 use crate::proto::fields::{parse_optional_instant, write_instant, write_money};
+use crate::proto::requests::{parse_customer, parse_customer_list};
 use crate::telemetry;
 
 #[tonic::async_trait]
@@ -21,12 +21,9 @@ impl proto::tier_service_server::TierService for Tiers {
     ) -> Result<Response<proto::GetCustomerTierResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
+        let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
         let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
-        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
-            return Err(fields.into_error().into());
-        };
+        let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
         let customer_tier = self.get_customer_tier(&program_id, &customer_id, as_of).await?;
         let customer_tier = Some(write_customer_tier(&customer_tier, customer_id));
@@ -39,13 +36,8 @@ impl proto::tier_service_server::TierService for Tiers {
     ) -> Result<Response<proto::ListTierChangesResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let filters = ["tier_changes", &request.program_id, &request.customer_id];
-        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let customer_id = fields.take("customer_id", CustomerId::try_from(request.customer_id));
-        let (Some(program_id), Some(customer_id), true) = (program_id, customer_id, fields.is_clean()) else {
-            return Err(fields.into_error().into());
-        };
+        let (customer, page) = parse_customer_list(&mut fields, &request, "tier_changes", &[])?;
+        let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
         let (changes, next_page_token) = self.list_tier_changes(&program_id, &customer_id, &page).await?;
         let tier_changes = changes.iter().filter_map(write_tier_change).collect();

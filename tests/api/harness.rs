@@ -14,7 +14,7 @@ pub use clients::Clients;
 pub use cluster::Database;
 pub use lists::{assert_refuses_bad_pages, read_pages};
 pub use requests::{at, create_customer, create_referral, grant_reward, instant, money, purchase, shop, usd};
-pub use schema::{projections, read_columns, service_names, tables};
+pub use schema::{projections, read_columns, tables};
 pub use service::{Background, START, Service};
 
 /// The program that most tests use.

@@ -1,7 +1,9 @@
 //! Health tells whether the database is there, service by service; when it is back, everything works without a restart.
 
 use goldbook::clock::Clock;
-use goldbook::embedded_postgres::{DATABASE, EmbeddedPostgres, OWNER_ROLE, Options, SERVICE_ROLE, throwaway_dir};
+use goldbook::embedded_postgres::{
+    DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, throwaway_dir,
+};
 use goldbook::proto;
 use goldbook::server;
 use tonic::{Code, Status};
@@ -9,8 +11,13 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Database, SHOP, START, Service, service_names};
+use crate::harness::{Database, SHOP, START, Service};
 use crate::wait::{until, within};
+
+/// Every service of the interface, and the empty name, which stands for all.
+fn services() -> impl Iterator<Item = &'static str> {
+    std::iter::once("").chain(proto::SERVICES.iter().copied())
+}
 
 async fn check(service: &Service, name: &str) -> Result<ServingStatus, Status> {
     let request = HealthCheckRequest { service: name.to_owned() };
@@ -19,8 +26,7 @@ async fn check(service: &Service, name: &str) -> Result<ServingStatus, Status> {
 
 /// Waits until every service is said to be so.
 async fn until_all_are(service: &Service, expected: ServingStatus) {
-    // The empty name stands for all.
-    for name in service_names().iter().map(String::as_str).chain([""]) {
+    for name in services() {
         until(&format!("{name} {expected:?}"), async || {
             (check(service, name).await.is_ok_and(|status| status == expected)).then_some(())
         })
@@ -38,7 +44,8 @@ fn assert_away<T: std::fmt::Debug>(outcome: Result<T, Status>) {
 #[tokio::test]
 async fn health_follows_postgres_away_and_back_and_so_does_everything_else() {
     let directory = throwaway_dir().unwrap();
-    let options = Options { data_dir: directory.path().join("data"), bin_dir: None, throwaway: true };
+    let data_dir = directory.path().join("data");
+    let options = Options { application: GOLDBOOK, data_dir, bin_dir: None, throwaway: true };
     let postgres = EmbeddedPostgres::start(options.clone()).await.unwrap();
     server::migrate(&postgres.connect_options(OWNER_ROLE, DATABASE), SERVICE_ROLE).await.unwrap();
     let reach = postgres.connect_options(SERVICE_ROLE, DATABASE);

@@ -150,7 +150,7 @@ async fn import_balances_opens_a_lot_that_is_issued_by_an_entry_of_its_own_kind(
     let expected =
         proto::ImportedOpening { entry_id: entry.entry_id.clone(), points: 120, ..proto::ImportedOpening::default() };
     assert_eq!(imported, expected);
-    assert_eq!((entry.kind(), entry.reason.as_str()), (EntryKind::PointsImported, "migration"));
+    assert_eq!((entry.kind(), entry.reason()), (EntryKind::PointsImported, proto::EntryReason::Migration));
     assert_eq!(entry.detail_json, r#"{"kind":"points_imported"}"#);
     assert_eq!(entry.effective_at, Some(at(START)));
     assert_eq!(pockets(&service).await, [120, 0, 0, 0, 120]);

@@ -13,7 +13,7 @@ use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-use crate::harness::{Database, SHOP, START, Service, bad_fields, grant_reward, service_names};
+use crate::harness::{Database, SHOP, START, Service, bad_fields, grant_reward};
 use crate::proxy::Proxy;
 use crate::wait::{answer_at, within};
 
@@ -45,8 +45,8 @@ macro_rules! reflect {
 }
 
 fn assert_reflects_everything(names: &BTreeSet<String>, file: &prost_types::FileDescriptorProto) {
-    for service in service_names() {
-        assert!(names.contains(&service), "{service} is not in {names:?}");
+    for service in proto::SERVICES {
+        assert!(names.contains(*service), "{service} is not in {names:?}");
     }
     assert!(names.contains("grpc.health.v1.Health"), "{names:?}");
     assert_eq!(file.service[0].name(), "TierService");

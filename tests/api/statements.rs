@@ -1,5 +1,6 @@
 //! `LedgerService.GetStatement`: every move of points with its cause, between what there was before and after.
 
+use goldbook::cli::statement_line::describe;
 use goldbook::proto;
 use jiff::Timestamp;
 use tonic::{Code, Status};
@@ -71,7 +72,7 @@ async fn get_statement_tells_every_move_with_its_cause_in_words_and_ids() {
     assert_eq!(whole.opening, Some(proto::PocketBalances::default()));
     let closing = whole.closing.unwrap();
     assert_eq!((closing.issued, closing.pending, closing.available, closing.redeemed), (180, 50, 20, 110));
-    let words: Vec<&str> = whole.lines.iter().map(|line| line.description.as_str()).collect();
+    let words: Vec<&str> = whole.lines.iter().map(describe).collect();
     let goodwill = "Points as a gesture of goodwill";
     assert_eq!(words, [goodwill, goodwill, "Points for a purchase", "Points redeemed"]);
     assert_eq!(points(&whole.lines), [100, 50, 30, 110]);
@@ -96,8 +97,7 @@ async fn get_statement_says_who_adjusted_points_and_what_was_undone() {
     service.reverse(&adjusted.entry_id, "undo-up").await.unwrap();
     service.reverse(&spent, "undo-spend").await.unwrap();
     let lines = statement(&service, request(None, None)).await.unwrap().lines;
-    let told: Vec<[&str; 3]> =
-        lines[4..].iter().map(|line| [line.description.as_str(), &line.author, &line.note]).collect();
+    let told: Vec<[&str; 3]> = lines[4..].iter().map(|line| [describe(line), &line.author, &line.note]).collect();
     let expected = [
         ["Points added by hand", "clerk-7", "sorry"],
         ["Points taken back: a grant was undone", "", ""],

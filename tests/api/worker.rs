@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use goldbook::cli::statement_line::describe;
 use goldbook::clock::Clock;
 use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::proto;
@@ -76,7 +77,7 @@ async fn picture(service: &Service) -> Vec<String> {
             seen.push(format!(
                 "{person} {:?} {} {:?} {:?} {causes:?} {lots:?}",
                 line.kind(),
-                line.description,
+                describe(&line),
                 line.r#move,
                 line.effective_at
             ));

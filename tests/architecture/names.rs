@@ -23,8 +23,9 @@ fn names_have_fewer_than_80_characters() {
     let name = "n".repeat(TOO_LONG);
     let long = Source::new("tests/api/tiers.rs", &format!("#[test]\nfn {name}() {{}}"));
     assert_eq!(long_names(&[long]).len(), 1, "a long name is found");
-    let mut sources = read_folder("tests", "tests/");
-    sources.extend(read_folder("src", ""));
-    let found: Vec<String> = long_names(&sources).iter().map(ToString::to_string).collect();
+    let sources: Vec<Source> =
+        ["src/", "tests/", "crates/"].iter().flat_map(|folder| read_folder(folder, folder)).collect();
+    let tell = |Breach { file, line, what }: &Breach| format!("{file}:{line}: `{what}`");
+    let found: Vec<String> = long_names(&sources).iter().map(tell).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }

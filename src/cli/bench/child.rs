@@ -1,4 +1,4 @@
-//! The processes that a measurement needs: this very program as the service, and as the echo.
+//! Starts and stops the processes that a measurement needs: this same program as the service, and as the echo.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use std::{env, fs};
 
+use embedded_postgres::throwaway_dir;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -17,7 +18,7 @@ use tonic::transport::Endpoint;
 use super::super::client::endpoint;
 use super::super::error::with_causes;
 use super::super::{CliError, wait};
-use crate::embedded_postgres::{DATABASE, OWNER_ROLE, throwaway_dir};
+use crate::embedded_postgres::{DATABASE, OWNER_ROLE};
 
 /// How long a process may take until it answers.
 const LONGEST_START: Duration = Duration::from_secs(60);
@@ -26,7 +27,7 @@ const LONGEST_STOP: Duration = Duration::from_secs(90);
 /// How much of a failed service's log is told.
 const LAST_LINES: usize = 20;
 
-/// A service with a database of its own, both for one run.
+/// A service with a database of its own, for one run.
 pub(super) struct Service {
     process: Process,
     /// Removed with all that is in it when this is dropped.
@@ -34,7 +35,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Starts it; it is not [ready](Self::ready) yet.
+    /// Starts the process, which is not [ready](Self::ready) yet.
     pub(super) fn start(postgres_bin: Option<&Path>) -> Result<Self, CliError> {
         let failed = |error: std::io::Error| CliError::failed(format_args!("cannot make a directory: {error}"));
         let directory = throwaway_dir().map_err(failed)?;
@@ -47,17 +48,17 @@ impl Service {
         Ok(Self { process, directory })
     }
 
-    /// Waits until it serves.
+    /// Waits until the service is ready.
     pub(super) async fn ready(&mut self) -> Result<(), CliError> {
         let endpoint = endpoint(&self.process.address)?;
-        self.process.wait_until(|| async { wait::look(&endpoint).await }).await
+        self.process.wait_until(|| async { wait::check_ready(&endpoint).await }).await
     }
 
     pub(super) fn address(&self) -> String {
         self.process.address.clone()
     }
 
-    /// How `libpq` connects to its database as the owner of all tables.
+    /// The connection string for `libpq`, as the owner of all tables.
     pub(super) fn owner_connection(&self) -> Result<String, CliError> {
         // The socket's directory may be a link, where the way to the data directory is too long for a socket.
         let socket_dir = self.directory.path().join("data").join("socket").canonicalize();
@@ -67,7 +68,7 @@ impl Service {
         Ok(format!("host='{host}' port=5432 user={OWNER_ROLE} dbname={DATABASE}"))
     }
 
-    /// Stops it, its database with it, and removes what they wrote.
+    /// Stops the service and its database, and removes what they wrote.
     pub(super) async fn stop(self) -> Result<(), CliError> {
         let status = self.process.stop().await;
         let removed = self.directory.close();
@@ -87,7 +88,7 @@ pub(super) struct EchoServer {
 }
 
 impl EchoServer {
-    /// Starts it; it is not [ready](Self::ready) yet.
+    /// Starts the process, which is not [ready](Self::ready) yet.
     pub(super) fn start() -> Result<Self, CliError> {
         let directory = tempfile::tempdir();
         let directory =
@@ -109,14 +110,14 @@ impl EchoServer {
         endpoint(&self.process.address)
     }
 
-    /// Stops it; it has nothing to finish.
+    /// Stops the server.
     pub(super) async fn stop(self) {
         self.process.stop().await;
     }
 }
 
-/// This executable, without what the environment would have it do otherwise: a run must not end up in a database that
-/// someone's shell happens to name.
+/// This program, without the variables that name a database: a measurement must not write to one that the shell's
+/// environment happens to name.
 fn this_program() -> Result<Command, CliError> {
     let program = env::current_exe();
     let program =
@@ -135,45 +136,46 @@ struct Process {
 }
 
 impl Process {
-    /// Starts it with `--listen` added.
+    /// Starts a command with `--listen` added.
     fn spawn(name: &'static str, mut command: Command, log: PathBuf) -> Result<Self, CliError> {
         let failed = |error: std::io::Error| CliError::failed(format_args!("cannot start {name}: {error}"));
-        // Free a moment ago; were it taken meanwhile, the child would say so and end.
+        // The port is free now. If another process takes it before the child does, the child says so and ends.
         let listen = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(failed)?;
         let output = File::create(&log).map_err(failed)?;
         command.arg("--listen").arg(listen.to_string());
         command.stdin(Stdio::null()).stdout(output.try_clone().map_err(failed)?).stderr(output);
-        // A Ctrl-C is for us, who then stop it in order; should we end by a panic, it ends too.
+        // In a group of its own the child gets no Ctrl-C: this process stops it in order. If this process panics, the
+        // child is killed.
         command.process_group(0).kill_on_drop(true);
         let child = command.spawn().map_err(failed)?;
         Ok(Self { name, child, address: format!("http://{listen}"), log })
     }
 
-    /// Waits until `look` finds it there; not for ever, and not when it has ended.
+    /// Waits until `look` succeeds. Fails if the process has ended, or after a while.
     async fn wait_until<F: Future<Output = Result<(), String>>>(
         &mut self,
         look: impl Fn() -> F,
     ) -> Result<(), CliError> {
         let give_up = Instant::now() + LONGEST_START;
-        while let Err(what_came) = look().await {
+        while let Err(problem) = look().await {
             if let Ok(Some(status)) = self.child.try_wait() {
                 let log = self.last_words();
                 return Err(CliError::failed(format_args!("{} ended with {status}:\n{log}", self.name)));
             }
             if Instant::now() > give_up {
                 let log = self.last_words();
-                return Err(CliError::failed(format_args!("{} does not answer: {what_came}\n{log}", self.name)));
+                return Err(CliError::failed(format_args!("{} does not answer: {problem}\n{log}", self.name)));
             }
             sleep(Duration::from_millis(50)).await;
         }
         Ok(())
     }
 
-    /// Asks it to end and waits, not for ever; how it ended, or none if it had to be killed.
+    /// Asks the process to end and waits for that. Returns its status, or none if it had to be killed.
     async fn stop(mut self) -> Option<ExitStatus> {
-        // While it was not waited for, its number is its own.
+        // No other process can have this id, since nobody has waited for the child yet.
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // It may have ended by itself just now.
+            // This fails if the child has ended by itself, which is fine.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         match timeout(LONGEST_STOP, self.child.wait()).await {

@@ -1,21 +1,21 @@
-//! The yardstick for reads: a bare tonic server that answers without looking anything up.
+//! The baseline for reads: a bare tonic server that answers without looking anything up.
 
 use std::net::SocketAddr;
 
 use clap::Args;
+use goldbook_api::v1::tier_service_server::{TierService, TierServiceServer};
+use goldbook_api::v1::{
+    CustomerTier, GetCustomerTierRequest, GetCustomerTierResponse, ListTierChangesRequest, ListTierChangesResponse,
+};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use super::super::CliError;
 use super::super::error::with_causes;
-use crate::proto::tier_service_server::{TierService, TierServiceServer};
-use crate::proto::{
-    CustomerTier, GetCustomerTierRequest, GetCustomerTierResponse, ListTierChangesRequest, ListTierChangesResponse,
-};
 
-/// Where the echo listens.
+/// The arguments of the echo.
 #[derive(Debug, Args)]
-pub struct EchoArgs {
+pub(crate) struct EchoArgs {
     /// The address to listen on.
     #[arg(long, value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -42,11 +42,11 @@ impl TierService for Echo {
     }
 }
 
-/// Echoes until it is told to end.
+/// Runs the echo until the process is stopped.
 ///
 /// # Errors
 /// If it cannot listen there.
-pub async fn run(args: EchoArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: EchoArgs) -> Result<(), CliError> {
     let serving = Server::builder().add_service(TierServiceServer::new(Echo)).serve(args.listen).await;
     serving.map_err(|error| CliError::failed(with_causes(&error)))
 }

@@ -1,4 +1,4 @@
-//! The closed loop: each client sends its next call when the last one is answered.
+//! Makes the load: each client sends its next call when the last one is answered.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -12,27 +12,27 @@ use super::super::refusal::Refusal;
 use super::report::Sample;
 use super::workload::{Caller, Ground, REST_AFTER_ERROR, Workload};
 
-/// How long after a measurement an open call is waited for, before it counts as an error.
+/// How long after a measurement an open call may take before it counts as an error.
 const LONGEST_ANSWER: Duration = Duration::from_secs(10);
 
 /// How long a measurement takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
-    /// The load runs, and nothing is counted.
+    /// How long the load runs before anything is counted.
     pub(super) warmup: Duration,
-    /// What is answered is counted.
+    /// How long answers are counted after that.
     pub(super) measured: Duration,
 }
 
-/// Connections, and what to call through them.
+/// The connections, and what the calls are about.
 pub(super) struct Load {
     service: Vec<Channel>,
     echo: Vec<Channel>,
     ground: Ground,
 }
 
-/// What one client saw. Latencies are kept as they come and sorted into a histogram afterwards: sixty-four histograms
-/// would push each other, and the service, out of the processor's cache.
+/// What one client saw. Latencies are kept in a list and counted in a histogram afterwards: a histogram for each client
+/// would need too much of the processor's cache, which the service needs too.
 #[derive(Debug, Default)]
 struct Log {
     micros: Vec<u32>,
@@ -49,7 +49,7 @@ impl Load {
         Ok(Self { service: connect(endpoint, connections).await?, echo: Vec::new(), ground })
     }
 
-    /// Connects to the echo, over as many connections.
+    /// Connects to the echo.
     pub(super) async fn connect_echo(&mut self, endpoint: &Endpoint, connections: NonZeroU32) -> Result<(), CliError> {
         self.echo = connect(endpoint, connections).await?;
         Ok(())
@@ -100,7 +100,7 @@ async fn connect(endpoint: &Endpoint, connections: NonZeroU32) -> Result<Vec<Cha
     Ok(channels)
 }
 
-/// One client: counts what is answered between `begin` and `end`.
+/// Runs one client until `end`, and counts what is answered from `begin` on.
 async fn call_until(mut caller: Caller, begin: Instant, end: Instant) -> Log {
     let mut log = Log::default();
     let mut sent = Instant::now();

@@ -1,10 +1,11 @@
-//! `goldbook bench`: a closed-loop load generator over real gRPC, and beside it what the machine can do.
+//! `goldbook bench`: measures the service under load over gRPC, and what the machine can do without it.
 //!
-//! Numbers of one machine say little about another, so every run measures its own yardsticks: how many single-row
-//! commits the same Postgres takes from `pgbench`, and how many calls a bare tonic server echoes. The ratios travel.
+//! Numbers of one machine say little about another. So every run also measures two baselines: how many single-row
+//! commits `pgbench` makes on the same Postgres, and how many calls a bare tonic server answers. The ratios can be
+//! compared between machines.
 
 mod child;
-pub mod echo;
+pub(crate) mod echo;
 mod load;
 mod pgbench;
 mod report;
@@ -25,7 +26,7 @@ use self::workload::{Ground, Workload};
 use super::CliError;
 use super::client::endpoint;
 
-/// Postgres takes 100 connections unless it is told otherwise, and the service needs some of them.
+/// The most connections of pgbench. By default Postgres allows 100, and the service needs some of them.
 const MOST_PGBENCH_CLIENTS: u32 = 80;
 
 const NOTES: &str = "\
@@ -56,7 +57,7 @@ Exit status: 0 if every call was answered well, 1 if any was not.";
 /// Measure the service, and beside it what the machine can do.
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// How many clients call at the same time; a list measures each in turn.
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "64")]
     clients: Vec<NonZeroU32>,
@@ -75,7 +76,7 @@ pub struct BenchArgs {
     /// How many HTTP/2 connections the clients share.
     #[arg(long, value_name = "N", default_value = "4")]
     connections: NonZeroU32,
-    /// Measure only these, and the yardsticks that belong to them.
+    /// Measure only these, and the baselines that belong to them.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     only: Vec<Method>,
     /// Print JSON lines on standard output, and the table on standard error.
@@ -109,7 +110,7 @@ enum Method {
 }
 
 impl BenchArgs {
-    /// What to measure in one round, in an order that lets each thing stand beside its yardstick.
+    /// What to measure in one round, in order. Each workload is measured next to its baseline.
     fn workloads(&self) -> Vec<Workload> {
         let wants = |method| self.only.is_empty() || self.only.contains(&method);
         let writes = [Method::Grant, Method::Redeem, Method::Purchase].into_iter().any(wants);
@@ -135,11 +136,11 @@ impl BenchArgs {
     }
 }
 
-/// Measures, and tells as JSON lines and a table.
+/// Runs `goldbook bench`.
 ///
 /// # Errors
 /// If something could not be started or measured, or any call was not answered well.
-pub async fn run(args: BenchArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: BenchArgs) -> Result<(), CliError> {
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: what it measures says little about a release build");
     }
@@ -148,7 +149,7 @@ pub async fn run(args: BenchArgs) -> Result<(), CliError> {
         outcome = bench.measure(&args) => outcome,
         () = interrupted() => Err(CliError::failed("interrupted")),
     };
-    // Whatever happened, nothing that was started stays behind.
+    // Whatever was started is stopped, even after a failure.
     let stopped = bench.stop().await;
     let report = outcome?;
     report.finish()?;
@@ -159,7 +160,7 @@ pub async fn run(args: BenchArgs) -> Result<(), CliError> {
     }
 }
 
-/// What was started and has to be stopped.
+/// What was started for the run and must be stopped.
 #[derive(Default)]
 struct Bench {
     service: Option<Service>,
@@ -237,7 +238,7 @@ impl Bench {
             echo.stop().await;
         }
         if let Some(pgbench) = &self.pgbench {
-            // A throw-away database goes as a whole; in another one, no trace is left.
+            // A throw-away database is removed as a whole. From any other, the table is removed.
             if self.service.is_none() {
                 pgbench.drop_table().await?;
             }
@@ -249,7 +250,7 @@ impl Bench {
     }
 }
 
-/// Returns when someone wants this to end.
+/// Returns at the first SIGINT or SIGTERM.
 async fn interrupted() {
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
     tokio::select! {
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn each_method_brings_its_yardstick() {
+    fn each_method_brings_its_baseline() {
         use Workload::{Echo, Grant, Pgbench, Purchase, Redeem, Tier};
         assert_eq!(workloads(&[]), [Grant, Pgbench, Redeem, Tier, Echo, Purchase]);
         assert_eq!(workloads(&["--only", "tier"]), [Tier, Echo]);

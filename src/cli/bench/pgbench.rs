@@ -1,9 +1,10 @@
-//! The yardstick for writes: how many single-row commits the same Postgres takes from `pgbench`.
+//! The baseline for writes: how many single-row commits `pgbench` makes on the same Postgres.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use embedded_postgres::find_bin_dir;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -11,7 +12,6 @@ use super::super::CliError;
 use super::load::Window;
 use super::report::Sample;
 use super::workload::Workload;
-use crate::embedded_postgres::find_bin_dir;
 
 /// What each transaction of `pgbench` is.
 const INSERT: &str = include_str!("bench_rows.sql");
@@ -23,11 +23,11 @@ const ANALYZE: &str = include_str!("analyze.sql");
 pub(super) struct Pgbench {
     program: PathBuf,
     connection: String,
-    /// Holds the scripts, which it takes from files only.
+    /// The folder of the scripts: `pgbench` only reads scripts from files.
     scripts: TempDir,
 }
 
-/// What `pgbench` found out.
+/// What `pgbench` measured.
 #[derive(Debug, PartialEq)]
 struct Finding {
     per_second: f64,
@@ -37,7 +37,7 @@ struct Finding {
 }
 
 impl Pgbench {
-    /// Finds the program beside the others of Postgres, or on the path.
+    /// Finds the program in the folder of Postgres's programs, or on the path.
     pub(super) fn find(postgres_bin: Option<&Path>, connection: String) -> Result<Self, CliError> {
         let beside = find_bin_dir(postgres_bin).ok().map(|bin_dir| bin_dir.join("pgbench"));
         let program = beside.filter(|program| program.is_file()).unwrap_or_else(|| PathBuf::from("pgbench"));
@@ -49,7 +49,7 @@ impl Pgbench {
         Ok(Self { program, connection, scripts })
     }
 
-    /// Makes the table that the rows go to.
+    /// Makes the table into which rows are inserted.
     pub(super) async fn create_table(&self) -> Result<(), CliError> {
         self.call("create", &["--transactions=1"]).await.map(drop)
     }
@@ -60,12 +60,12 @@ impl Pgbench {
         self.call("analyze", &["--transactions=1"]).await.map(drop)
     }
 
-    /// Removes it.
+    /// Removes the table.
     pub(super) async fn drop_table(&self) -> Result<(), CliError> {
         self.call("drop", &["--transactions=1"]).await.map(drop)
     }
 
-    /// Inserts from this many connections, for a measurement at this many clients.
+    /// Inserts rows over this many connections. The sample is told as one of this many clients.
     pub(super) async fn run(&self, clients: u32, connections: u32, window: Window) -> Result<Sample, CliError> {
         let run = async |seconds: u64| {
             let (connections, seconds) = (format!("--client={connections}"), format!("--time={seconds}"));
@@ -88,7 +88,7 @@ impl Pgbench {
     async fn call(&self, script: &str, options: &[&str]) -> Result<String, CliError> {
         let mut command = Command::new(&self.program);
         command.arg("--no-vacuum").arg("--file").arg(self.scripts.path().join(script)).args(options);
-        // The connection says it all; what the environment says may be about another database.
+        // The connection string says where the database is. The environment may name another.
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("PG") && name != "PGPASSWORD" && name != "PGPASSFILE" {
                 command.env_remove(name);

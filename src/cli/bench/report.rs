@@ -1,4 +1,4 @@
-//! What was measured, as JSON lines for programs and as a table for people.
+//! Shows what was measured, as JSON lines for programs and as a table for people.
 
 use std::collections::BTreeMap;
 use std::thread::available_parallelism;
@@ -11,10 +11,10 @@ use super::super::CliError;
 use super::super::output::{self, grouped, print};
 use super::workload::Workload;
 
-/// The largest latency that is told apart: beyond a minute, all is lost anyway.
+/// The largest latency that is recorded. Longer ones count as this one.
 const LARGEST_MICROS: u64 = 60_000_000;
 
-/// The ratios that a run is about: what, and its yardstick.
+/// The ratios that are shown: a workload and its baseline.
 const RATIOS: [(Workload, Workload); 4] = [
     (Workload::Grant, Workload::Pgbench),
     (Workload::Redeem, Workload::Pgbench),
@@ -30,7 +30,7 @@ pub(super) struct Sample {
     pub(super) per_second: f64,
     pub(super) completed: u64,
     pub(super) mean_micros: f64,
-    /// In microseconds; empty where only the mean is known.
+    /// In microseconds. Empty if only the mean is known.
     pub(super) latencies: Histogram<u64>,
     /// How often each error came.
     pub(super) errors: BTreeMap<String, u64>,
@@ -54,7 +54,7 @@ impl Sample {
     }
 }
 
-/// Three digits of every latency.
+/// An empty histogram, which keeps three digits of every latency.
 #[allow(clippy::expect_used, reason = "the bounds are constants that the library takes")]
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LARGEST_MICROS, 3).expect("these bounds are valid")
@@ -145,7 +145,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Begins, and says what is measured.
+    /// Begins a report, and prints what is measured.
     pub(super) fn begin(as_json: bool, address: &str) -> Result<Self, CliError> {
         let report = Self { as_json, samples: Vec::new() };
         let build = if cfg!(debug_assertions) { "debug" } else { "release" };
@@ -154,7 +154,7 @@ impl Report {
         Ok(report)
     }
 
-    /// Adds a measurement, and tells that it was made.
+    /// Adds a measurement, and prints it.
     pub(super) fn add(&mut self, round: u32, sample: Sample) -> Result<(), CliError> {
         let rate = grouped(whole(sample.per_second));
         eprintln!("round {round}, {} clients: {:8} {rate:>8} /s", sample.clients, sample.workload);
@@ -168,7 +168,7 @@ impl Report {
         self.samples.iter().map(Sample::error_count).sum()
     }
 
-    /// Tells medians and ratios.
+    /// Prints medians and ratios.
     pub(super) fn finish(&self) -> Result<(), CliError> {
         let medians = medians(&self.samples);
         for (rounds, median) in &medians {
@@ -241,13 +241,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn ratios(medians: &[Sample]) -> Vec<(String, u32, f64)> {
     let mut ratios = Vec::new();
     for measured in medians {
-        for (_, yardstick) in RATIOS.into_iter().filter(|(workload, _)| *workload == measured.workload) {
+        for (_, baseline) in RATIOS.into_iter().filter(|(workload, _)| *workload == measured.workload) {
             let other = medians
                 .iter()
-                .find(|other| other.workload == yardstick && other.clients == measured.clients)
+                .find(|other| other.workload == baseline && other.clients == measured.clients)
                 .filter(|other| other.per_second > 0.0);
             if let Some(other) = other {
-                let name = format!("{}/{yardstick}", measured.workload);
+                let name = format!("{}/{baseline}", measured.workload);
                 ratios.push((name, measured.clients, measured.per_second / other.per_second));
             }
         }
@@ -329,10 +329,10 @@ mod tests {
     }
 
     #[test]
-    fn the_table_shows_a_yardstick_of_which_only_the_mean_is_known() {
-        let mut yardstick = sample(Workload::Pgbench, 64, 22_353.1, &[]);
-        yardstick.mean_micros = 2_863.0;
-        let shown = table(&[yardstick]).trim_fmt();
+    fn the_table_shows_a_baseline_of_which_only_the_mean_is_known() {
+        let mut baseline = sample(Workload::Pgbench, 64, 22_353.1, &[]);
+        baseline.mean_micros = 2_863.0;
+        let shown = table(&[baseline]).trim_fmt();
         assert!(shown.contains("22,353") && shown.contains("2,863") && shown.contains('–'), "{shown}");
     }
 }

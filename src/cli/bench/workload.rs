@@ -4,6 +4,18 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use goldbook_api::google::Money;
+use goldbook_api::v1::activity_service_client::ActivityServiceClient;
+use goldbook_api::v1::batch_grant_rewards_response::Outcome as GrantOutcome;
+use goldbook_api::v1::batch_record_activities_response::Outcome;
+use goldbook_api::v1::reward_service_client::RewardServiceClient;
+use goldbook_api::v1::tier_service_client::TierServiceClient;
+use goldbook_api::v1::{
+    BatchGrantRewardsRequest, BatchRecordActivitiesRequest, Benefit, GetCustomerTierRequest, GrantReason,
+    GrantRewardRequest, Program, Purchase, RecordActivityRequest, RedeemPointsRequest, Tier, grant_reward_request,
+    record_activity_request,
+};
+use goldbook_api::values::write_instant;
 use jiff::{SignedDuration, Timestamp};
 use rand::RngExt as _;
 use tokio_stream::StreamExt as _;
@@ -16,18 +28,6 @@ use super::super::error::with_causes;
 use super::super::output::grouped;
 use super::super::refusal::Refusal;
 use super::super::{CliError, program};
-use crate::proto::activity_service_client::ActivityServiceClient;
-use crate::proto::batch_grant_rewards_response::Outcome as GrantOutcome;
-use crate::proto::batch_record_activities_response::Outcome;
-use crate::proto::fields::write_instant;
-use crate::proto::google::Money;
-use crate::proto::reward_service_client::RewardServiceClient;
-use crate::proto::tier_service_client::TierServiceClient;
-use crate::proto::{
-    BatchGrantRewardsRequest, BatchRecordActivitiesRequest, Benefit, GetCustomerTierRequest, GrantReason,
-    GrantRewardRequest, Program, Purchase, RecordActivityRequest, RedeemPointsRequest, Tier, grant_reward_request,
-    record_activity_request,
-};
 
 const CURRENCY: &str = "USD";
 /// How many lots customers begin with, and how many points each has.
@@ -66,7 +66,7 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Applies the program and enrols the customers; what is there already stays as it is.
+    /// Applies the program, enrols the customers and gives them points. What is there already stays as it is.
     pub(super) async fn prepare(
         endpoint: &Endpoint,
         program_id: &str,
@@ -84,7 +84,7 @@ impl Ground {
         Ok(ground)
     }
 
-    /// As large as a usual program, with tiers that many purchases reach.
+    /// A program of usual size. Its tiers are reached by many purchases.
     fn program(&self) -> Program {
         let benefits = |tier: &str| {
             let benefit = |number: u32| Benefit {
@@ -113,7 +113,7 @@ impl Ground {
         }
     }
 
-    /// Enrols every customer by a first purchase, which counts once however often the ground is prepared.
+    /// Enrols every customer by a first purchase. It counts once, however often this runs.
     async fn enrol(&self, client: &Client) -> Result<(), CliError> {
         let ground = self.clone();
         let items = (0..self.customers).map(move |number| BatchRecordActivitiesRequest {
@@ -143,7 +143,7 @@ impl Ground {
         Err(CliError::failed(format_args!("only {enrolled} of {} customers were enrolled", self.customers)))
     }
 
-    /// Gives every customer more points than redemptions take, in a few lots, once however often the ground is prepared.
+    /// Gives every customer a few lots with more points than are redeemed. They count once, however often this runs.
     async fn fund(&self, client: &Client) -> Result<(), CliError> {
         let ground = self.clone();
         let items = (0..self.customers * LOTS).map(move |number| BatchGrantRewardsRequest {
@@ -205,7 +205,7 @@ impl Ground {
             customer_id,
             activity_id,
             activity: Some(record_activity_request::Activity::Purchase(Purchase { amount: Some(amount) })),
-            // A second ago, in case that the service's clock is behind ours.
+            // A second ago, since the service's clock may be behind this machine's.
             happened_at: Some(write_instant(Timestamp::now() - SignedDuration::from_secs(1))),
             enrol: false,
             as_history: false,
@@ -222,7 +222,7 @@ fn customer_id(number: u32) -> String {
     format!("bench-{number:07}")
 }
 
-/// One client: it makes one call after the other.
+/// A client that makes one call after the other.
 pub(super) enum Caller {
     Grant(RewardServiceClient<Channel>, Ground),
     Redeem(RewardServiceClient<Channel>, Ground),
@@ -240,7 +240,7 @@ impl Caller {
         }
     }
 
-    /// Makes the next call; how it failed, if it did.
+    /// Makes the next call, and returns why it failed, if it did.
     pub(super) async fn call(&mut self) -> Result<(), Status> {
         match self {
             Self::Grant(client, ground) => client.grant_reward(ground.grant()).await.map(drop),

@@ -1,16 +1,16 @@
-//! What becomes of the points: held and captured, spent and given back, refunded.
+//! The steps of the demo that spend, hold, refund and give back points.
 
+use goldbook_api::google::Money;
+use goldbook_api::v1::{
+    CapturePointsRequest, Clawback, CorrectionReason, HoldPointsRequest, RecordActivityRequest, RedeemPointsRequest,
+    Refund, ReverseEntryRequest, record_activity_request,
+};
 use tonic::{Response, Status};
 
 use super::{Play, fresh_key};
 use crate::cli::CliError;
 use crate::cli::output::{self, grouped};
 use crate::cli::refusal::{Refusal, trace_id};
-use crate::proto::google::Money;
-use crate::proto::{
-    CapturePointsRequest, Clawback, CorrectionReason, HoldPointsRequest, RecordActivityRequest, RedeemPointsRequest,
-    Refund, ReverseEntryRequest, record_activity_request,
-};
 
 /// How many points the referee sets aside, and how many of them are spent.
 const HELD: i64 = 120;
@@ -20,7 +20,7 @@ const REDEEMED: i64 = 200;
 const REVERSED: i64 = 50;
 
 impl Play {
-    /// As [`note`](Play::note), but a refusal is part of the play: the program's own rules may not allow the step.
+    /// As [`note`](Play::note), but a refusal does not end the demo: the program's rules may not allow the step.
     fn try_step<T>(
         &mut self,
         step: &str,

@@ -1,4 +1,4 @@
-//! Where an export goes: standard output, or a file that appears when it is whole.
+//! Where an export is written: to standard output, or to a file that appears when it is whole.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use super::super::CliError;
 /// An open destination.
 pub(super) enum Destination {
     Stdout,
-    /// Something that is not a file and cannot be put in place of another, such as a pipe with a name.
+    /// Something that is no file and so cannot be replaced by one, such as a named pipe.
     Device {
         device: File,
         path: PathBuf,
@@ -24,7 +24,7 @@ pub(super) enum Destination {
 }
 
 impl Destination {
-    /// Opens what a command line names; `-` is standard output.
+    /// Opens the destination that a command line names. `-` is standard output.
     ///
     /// # Errors
     /// If nothing can be written there.
@@ -33,7 +33,7 @@ impl Destination {
             return Ok(Self::Stdout);
         }
         let usage = |error: io::Error| CliError::usage(format_args!("{}: {error}", path.display()));
-        // A link stays one: what it leads to is replaced.
+        // If the path is a link, the file that it leads to is replaced, and the link stays.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
             let device = File::options().write(true).open(&path).map_err(usage)?;
@@ -42,19 +42,19 @@ impl Destination {
         let Some(name) = path.file_name() else {
             return Err(CliError::usage(format_args!("{} is not the name of a file", path.display())));
         };
-        // Hidden, and on the same file system, where renaming is one step.
+        // The temporary file is hidden. It is on the same file system, where renaming is one step.
         let prefix = format!(".{}.", name.to_string_lossy());
         let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
         let temporary = tempfile::Builder::new().prefix(&prefix).suffix(".partial").tempfile_in(folder);
         Ok(Self::File { temporary: temporary.map_err(usage)?, path })
     }
 
-    /// Whether rows go to a file, and so neither to a screen nor to another program.
+    /// Whether the export is written to a file, not to a screen or to another program.
     pub(super) const fn is_file(&self) -> bool {
         matches!(self, Self::File { .. })
     }
 
-    /// Writes there; to be flushed before [`finish`](Self::finish).
+    /// A writer to the destination. It must be flushed before [`finish`](Self::finish).
     ///
     /// # Errors
     /// If the process has no descriptor left.
@@ -71,17 +71,17 @@ impl Destination {
     /// Puts the whole file in its place.
     ///
     /// # Errors
-    /// If that fails; then nothing is there that was not there before.
+    /// If that fails. Then a file that was there before is still there.
     pub(super) fn finish(self) -> Result<(), CliError> {
         let Self::File { temporary, path } = self else { return Ok(()) };
         let failed = |error: io::Error| CliError::failed(format_args!("cannot write {}: {error}", path.display()));
-        // First the content, then the name: a machine that stops in between must not leave an empty file.
+        // The content is made durable before the name: if the machine stops in between, there must be no empty file.
         temporary.as_file().sync_all().map_err(failed)?;
         temporary.persist(&path).map_err(|error| failed(error.error))?;
         Ok(())
     }
 
-    /// What to tell when writing failed.
+    /// The error that tells that writing failed.
     pub(super) fn failure(&self, error: &io::Error) -> CliError {
         let name = match self {
             _ if error.kind() == io::ErrorKind::BrokenPipe => return CliError::ReaderLeft,

@@ -1,4 +1,4 @@
-//! `goldbook export`: the entries of a program as a file for other programs.
+//! `goldbook export`: writes the entries of a program to a file for other programs.
 
 mod destination;
 mod rows;
@@ -6,6 +6,8 @@ mod rows;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use goldbook_api::v1::{ExportEntriesRequest, ExportEntriesResponse};
+use goldbook_api::values::{LAST_INSTANT, write_instant};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tonic::Streaming;
@@ -17,11 +19,8 @@ use super::instant::Unreadable;
 use super::output::grouped;
 use super::progress::Progress;
 use super::{CliError, instant};
-use crate::clock::LAST_INSTANT;
-use crate::proto::fields::write_instant;
-use crate::proto::{ExportEntriesRequest, ExportEntriesResponse};
 
-/// What the export tells when it ends before its end.
+/// What an export tells that was interrupted.
 const BROKEN: &str = "the export was interrupted; repeat it";
 
 /// What `goldbook export --help` says after the options.
@@ -67,7 +66,7 @@ Exit status: 0 if every entry was written, 1 if not, 2 wrong usage.";
 /// Write a program's ledger entries to a file, as CSV or JSON Lines.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
-pub struct ExportArgs {
+pub(crate) struct ExportArgs {
     /// The program.
     #[arg(long = "program", value_name = "ID")]
     program_id: String,
@@ -96,11 +95,11 @@ enum Format {
     Jsonl,
 }
 
-/// Exports the entries that the command line asks for.
+/// Runs `goldbook export`.
 ///
 /// # Errors
 /// If the command line makes no sense, the service does not answer or refuses, or the rows cannot be written.
-pub async fn run(args: ExportArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: ExportArgs) -> Result<(), CliError> {
     let client = args.client.connect().await?;
     let program = client.choose_program(Some(&args.program_id)).await?;
     let zone = instant::time_zone(&program.time_zone)?;
@@ -114,8 +113,8 @@ pub async fn run(args: ExportArgs) -> Result<(), CliError> {
     let answer = client.ledger().export_entries(request).await;
     let entries = answer.map_err(CliError::refused("cannot export the entries"))?.into_inner();
     let count = if destination.is_file() {
-        // So that the temporary file is removed. Elsewhere the signal ends the process as it always does, also while
-        // it waits for whoever reads the output.
+        // An interrupt is caught so that the temporary file is removed. Without a file it ends the process as usual,
+        // even while that waits for the reader of its output.
         tokio::select! {
             written = write(entries, args.format, destination) => written?,
             _ = tokio::signal::ctrl_c() => return Err(CliError::failed("the export was interrupted; nothing was written")),
@@ -127,28 +126,29 @@ pub async fn run(args: ExportArgs) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Reads the period from the command line.
 fn period(args: &ExportArgs, zone: &TimeZone) -> Result<(Option<Timestamp>, Option<Timestamp>), CliError> {
-    let parse = |name: &str, text: &Option<String>| {
-        let parse = |text: &String| {
-            instant::parse(text, zone).map_err(|why| {
-                let expected = match why {
-                    Unreadable::Malformed => {
-                        "not an instant such as 1997-01-18T15:30:00-05:00 or a day such as 1997-01-18".to_owned()
-                    }
-                    Unreadable::TooLate => format!("later than {LAST_INSTANT}, the last instant there is"),
-                };
-                CliError::usage(format_args!("{name} is {text}, {expected}"))
-            })
-        };
-        text.as_ref().map(parse).transpose()
-    };
-    let (from, until) = (parse("--from", &args.from)?, parse("--until", &args.until)?);
+    let from = parse_bound("--from", args.from.as_deref(), zone)?;
+    let until = parse_bound("--until", args.until.as_deref(), zone)?;
     if let (Some(from), Some(until)) = (from, until)
         && until <= from
     {
         return Err(CliError::usage("--until must be later than --from"));
     }
     Ok((from, until))
+}
+
+fn parse_bound(name: &str, text: Option<&str>, zone: &TimeZone) -> Result<Option<Timestamp>, CliError> {
+    let Some(text) = text else { return Ok(None) };
+    match instant::parse(text, zone) {
+        Ok(instant) => Ok(Some(instant)),
+        Err(Unreadable::Malformed) => Err(CliError::usage(format_args!(
+            "{name} is {text}, not an instant such as 1997-01-18T15:30:00-05:00 or a day such as 1997-01-18"
+        ))),
+        Err(Unreadable::TooLate) => {
+            Err(CliError::usage(format_args!("{name} is {text}, later than {LAST_INSTANT}, the last instant there is")))
+        }
+    }
 }
 
 /// Writes every entry of the stream, and returns how many there were.
@@ -163,7 +163,7 @@ async fn write(
     let mut rows = Rows::begin(format, destination.writer()?).map_err(failed)?;
     let mut progress = destination.is_file().then(|| Progress::begin("entries", Some(total)));
     let mut count = 0;
-    // Writing blocks this thread, which has nothing else to do; the connection has others.
+    // Writing may block this thread. It has nothing else to do, and the connection runs on others.
     while let Some(message) = messages.message().await.map_err(CliError::refused(BROKEN))? {
         for entry in &message.entries {
             let cells = rows::cells(entry).ok_or_else(incomplete_answer)?;

@@ -1,4 +1,4 @@
-//! An entry as a row: the same columns in CSV and in JSON Lines.
+//! Writes entries as rows, with the same columns in CSV and in JSON Lines.
 
 use std::io::{self, BufWriter, Write};
 
@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::super::instant;
 use super::Format;
-use crate::proto::{Actor, Entry, EntryKind, Pocket};
+use goldbook_api::v1::{Actor, Entry, EntryKind, EntryReason, Pocket};
 
 /// The columns, in the order of [`cells`].
 const COLUMNS: [&str; 19] = [
@@ -37,9 +37,9 @@ pub(super) enum Cell {
     Absent,
     Text(String),
     Number(i64),
-    /// Words without spaces.
+    /// Words that have no spaces in them.
     List(Vec<String>),
-    /// One line of JSON, kept as it came, since the content hash was made over it.
+    /// JSON on one line. It is not changed, since the content hash was computed over it.
     Json(String),
 }
 
@@ -64,12 +64,13 @@ impl Cell {
     }
 }
 
-/// The cells of an entry; none if it lacks what the interface promises.
+/// The cells of an entry. Returns none if it lacks a field that the interface promises.
 pub(super) fn cells(entry: &Entry) -> Option<[Cell; COLUMNS.len()]> {
     let text = |text: &str| if text.is_empty() { Cell::Absent } else { Cell::Text(text.to_owned()) };
     let time = |at: Option<&prost_types::Timestamp>| Some(Cell::Text(instant::from_wire(at?)?.to_string()));
     let kind = EntryKind::try_from(entry.kind).map(|kind| kind.as_str_name());
     let actor = Actor::try_from(entry.actor).map(|actor| actor.as_str_name());
+    let reason = EntryReason::try_from(entry.reason).map(|reason| reason.as_str_name());
     let pocket = |pocket: i32| word(Pocket::try_from(pocket).map(|it| it.as_str_name()), "POCKET_", pocket);
     let (from, to, points) = entry.r#move.map_or((Cell::Absent, Cell::Absent, Cell::Absent), |it| {
         (pocket(it.from), pocket(it.to), Cell::Number(it.points))
@@ -89,7 +90,7 @@ pub(super) fn cells(entry: &Entry) -> Option<[Cell; COLUMNS.len()]> {
         to,
         points,
         word(actor, "ACTOR_", entry.actor),
-        text(&entry.reason),
+        word(reason, "ENTRY_REASON_", entry.reason),
         Cell::Number(entry.policy_version.into()),
         Cell::List(entry.cause_entry_ids.clone()),
         text(&entry.command_id),
@@ -101,8 +102,8 @@ pub(super) fn cells(entry: &Entry) -> Option<[Cell; COLUMNS.len()]> {
     ])
 }
 
-/// An enum's value as the ledger spells it: `POCKET_AVAILABLE` is `available`. One of a newer service than this program
-/// is its number.
+/// An enum's value as the ledger spells it: `POCKET_AVAILABLE` is `available`. A value that this program does not know,
+/// as of a newer service, is written as its number.
 fn word<E>(name: Result<&str, E>, prefix: &str, number: i32) -> Cell {
     let name = name.map(|name| name.strip_prefix(prefix).unwrap_or(name).to_lowercase());
     Cell::Text(name.unwrap_or_else(|_| number.to_string()))
@@ -115,7 +116,7 @@ pub(super) enum Rows<W: Write> {
 }
 
 impl<W: Write> Rows<W> {
-    /// Begins with the header, where the format has one.
+    /// Writes the header, if the format has one.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -130,7 +131,7 @@ impl<W: Write> Rows<W> {
         }
     }
 
-    /// Adds a row.
+    /// Writes one row.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -147,7 +148,7 @@ impl<W: Write> Rows<W> {
         }
     }
 
-    /// Ends after the last row.
+    /// Flushes what was written.
     ///
     /// # Errors
     /// If what was left cannot be written.
@@ -159,7 +160,7 @@ impl<W: Write> Rows<W> {
     }
 }
 
-/// The failure itself, whose kind the crate's own conversion hides.
+/// The failure of the writer. The library's own conversion would hide its kind.
 fn io_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
@@ -170,7 +171,7 @@ fn io_error(error: csv::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::PocketMove;
+    use goldbook_api::v1::PocketMove;
 
     fn entry() -> Entry {
         let instant = |nanos| Some(prost_types::Timestamp { seconds: 852_094_800, nanos });
@@ -185,7 +186,7 @@ mod tests {
             lots: Vec::new(),
             detail_json: r#"{"kind":"points_granted"}"#.to_owned(),
             actor: Actor::Rule.into(),
-            reason: "purchase".to_owned(),
+            reason: EntryReason::Purchase.into(),
             policy_version: 3,
             cause_entry_ids: vec!["e.1".to_owned(), "f.1".to_owned()],
             command_id: "c".to_owned(),

@@ -1,4 +1,4 @@
-//! CSV files line by line, so that one bad line is one bad line.
+//! Reads CSV files line by line, so that a bad line spoils no other.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,29 +8,29 @@ use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 
 use crate::cli::CliError;
 
-/// What the lines of a file hold, as its header says.
+/// Reads the lines of a file, whose header says where their fields are.
 pub(super) trait Form {
-    /// What a line holds.
+    /// What one line says.
     type Row;
 
-    /// Reads a line, or says why it cannot be one of these.
+    /// Reads a line, or says why it is bad.
     fn parse(&self, record: &ByteRecord) -> Result<Self::Row, String>;
 }
 
-/// A line's number in its file, from 1, and what it holds or why it does not.
+/// The number of a line in its file, from 1, and what the line says or why it is bad.
 pub(super) type Line<T> = (u64, Result<T, String>);
 
 /// The names of a file's columns.
 pub(super) struct Header(Vec<String>);
 
 impl Header {
-    /// The place of a column by one of its names; case does not matter.
+    /// The position of a column that has one of these names. Case does not matter.
     pub(super) fn find(&self, names: &[&str]) -> Result<usize, String> {
         let missing = || format!("the header has no column {}; it has: {}", names.join(" or "), self.0.join(", "));
         self.find_optional(names)?.ok_or_else(missing)
     }
 
-    /// The same of a column that may be missing.
+    /// The position of a column that may be missing.
     pub(super) fn find_optional(&self, names: &[&str]) -> Result<Option<usize>, String> {
         let mut places = self.0.iter().enumerate().filter(|(_, name)| names.contains(&name.as_str()));
         match (places.next(), places.next()) {
@@ -39,7 +39,7 @@ impl Header {
         }
     }
 
-    /// The place of a column of amounts: by its name alone, or with the program's currency after it.
+    /// The position of a column of amounts. Its name may end in the program's currency.
     pub(super) fn find_amount(&self, name: &str, currency_code: &str) -> Result<Option<usize>, String> {
         let (prefix, in_currency) = (format!("{name}_"), format!("{name}_{}", currency_code.to_ascii_lowercase()));
         if let Some(other) = self.0.iter().find(|column| column.starts_with(&prefix) && **column != in_currency) {
@@ -55,7 +55,7 @@ pub(super) fn field<'a>(record: &'a ByteRecord, place: usize, name: &str) -> Res
     Ok(str::from_utf8(field).map_err(|_| format!("{name} is not UTF-8"))?.trim())
 }
 
-/// A field that must hold something.
+/// A field of a line that must not be empty.
 pub(super) fn required<'a>(record: &'a ByteRecord, place: usize, name: &str) -> Result<&'a str, String> {
     let text = field(record, place, name)?;
     if text.is_empty() { Err(format!("{name} is empty")) } else { Ok(text) }
@@ -84,7 +84,7 @@ impl<F: Form> Lines<File, F> {
 impl<R: Read, F: Form> Lines<R, F> {
     /// Reads the header.
     pub(super) fn from_reader(source: R, form: impl FnOnce(&Header) -> Result<F, String>) -> Result<Self, String> {
-        // The line end after the last line may be missing; one too many does no harm.
+        // The last line may lack its end. An end too many does no harm.
         let mut reader = lines_of(source.chain(b"\n".as_slice()));
         let header = reader.byte_headers().map_err(|error| error.to_string())?;
         let lower = |name: &[u8]| String::from_utf8_lossy(name).trim().to_ascii_lowercase();
@@ -92,8 +92,8 @@ impl<R: Read, F: Form> Lines<R, F> {
         Ok(Self { reader, form, record: ByteRecord::new(), is_broken: false })
     }
 
-    /// The number of the line on which the record begins. The reader only knows where the search for it began, blank
-    /// lines before it included, and where it ended.
+    /// The number of the line on which the record begins. The reader knows only where the record ended, and where it
+    /// began to look for it, which may be at blank lines before.
     fn line_number(&self) -> u64 {
         let breaks_within = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count();
         let after = self.reader.position().line();
@@ -123,8 +123,9 @@ impl<R: Read, F: Form> Iterator for Lines<R, F> {
     }
 }
 
-/// A reader that takes lines of any length: one that is too short must not look like the end of the file. Lines end by
-/// a line feed alone, so that they can be counted; a carriage return before it is white space at the end of a field.
+/// A reader of lines with any number of fields, so that a short line does not look like the end of the file. A line
+/// ends at a line feed alone, so that lines can be counted. A carriage return before it is white space at the end of a
+/// field.
 fn lines_of<R: Read>(source: R) -> Reader<R> {
     ReaderBuilder::new().flexible(true).terminator(Terminator::Any(b'\n')).from_reader(source)
 }
@@ -133,8 +134,8 @@ fn is_blank(record: &ByteRecord) -> bool {
     record.as_slice().trim_ascii().is_empty() && record.len() <= 1
 }
 
-/// How many lines after the header there are, to tell how far an import is. None where reading the file twice is not
-/// possible, as for a pipe, or fails: reading it for real will tell.
+/// How many lines there are after the header, to tell how far an import is. None if the file cannot be read twice, as a
+/// pipe, or cannot be read at all, which the import itself will tell.
 pub(super) fn count(path: &Path) -> Option<u64> {
     if !path.metadata().ok()?.is_file() {
         return None;

@@ -1,20 +1,20 @@
-//! Lines that were refused: all of them counted, the first of them told.
+//! Counts all lines that were refused, and keeps the first of them to tell.
 
 use std::collections::BTreeMap;
 
 use crate::cli::output::grouped;
 
-/// Refused lines so far.
+/// The lines that were refused so far.
 #[derive(Debug)]
 pub(super) struct Refusals {
     count: u64,
     most: usize,
-    /// The lines with the lowest numbers, whatever order they come in.
+    /// The lines with the lowest numbers. Answers do not come in the order of lines.
     first: BTreeMap<u64, String>,
 }
 
 impl Refusals {
-    /// None so far; at most so many will be told one by one.
+    /// Begins without lines. At most `most` lines will be told one by one.
     pub(super) const fn none(most: usize) -> Self {
         Self { count: 0, most, first: BTreeMap::new() }
     }
@@ -32,7 +32,8 @@ impl Refusals {
         self.count
     }
 
-    /// The first of them with their reasons, a line each, and how many more there are; each after a line break.
+    /// A line for each of the first refused lines with its reason, and one for how many more there are. Each begins
+    /// with a line break.
     pub(super) fn list(&self) -> String {
         let mut text = String::new();
         for (line, why) in &self.first {

@@ -1,4 +1,4 @@
-//! The exact difference between two versions of a program, line by line.
+//! Shows the difference between two versions of a program, line by line.
 
 use similar::{ChangeTag, TextDiff};
 
@@ -7,7 +7,7 @@ use super::super::output::Style;
 /// How many unchanged lines to show around a change.
 const CONTEXT_LINES: usize = 3;
 
-/// The unified difference of two documents; empty if there is none.
+/// The unified difference of two documents. It is empty if they are equal.
 pub(super) fn show(old: (&str, &str), new: (&str, &str), style: Style) -> String {
     let ((old_name, old_text), (new_name, new_text)) = (old, new);
     let difference = TextDiff::from_lines(old_text, new_text);

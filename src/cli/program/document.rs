@@ -1,10 +1,12 @@
-//! A program as people write it: a TOML document under version control.
+//! A program as people write it: a TOML document.
 //!
 //! The document is the same as `goldbook.v1.Program` on the wire, with amounts and instants in forms that people read.
-//! What it means and what is allowed is the service's to say; here only its form is checked, with file and line.
+//! Only the form is checked here, and mistakes are told with file and line. The service checks what the document means.
 
 use std::path::Path;
 
+use goldbook_api::v1::{Benefit, Campaign, Conversion, Program, Tier};
+use goldbook_api::values::write_instant;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +14,6 @@ use super::super::amount::Amount;
 use super::super::{CliError, instant};
 use super::points_table::PointsTable;
 use super::text::{decimal_text, instant_text};
-use crate::proto::fields::write_instant;
-use crate::proto::{Benefit, Campaign, Conversion, Program, Tier};
 
 /// A program's document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,7 +83,7 @@ impl Document {
     /// Reads a document from a file.
     ///
     /// # Errors
-    /// If the file cannot be read, or is not a program's document: then with the line and what is expected there.
+    /// If the file cannot be read, or is no program's document. The message tells the line and what is expected there.
     pub(in crate::cli) fn read(path: &Path) -> Result<Self, CliError> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| CliError::usage(format_args!("cannot read {}: {error}", path.display())))?;
@@ -94,7 +94,7 @@ impl Document {
         toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
     }
 
-    /// The document as TOML: for one program always the same text.
+    /// The document as TOML. The same program always gives the same text.
     ///
     /// # Errors
     /// If a number in it is more than TOML can hold.
@@ -121,7 +121,7 @@ impl Document {
     /// The document of a program from the wire.
     ///
     /// # Errors
-    /// If it holds what no document can say: the service is newer than this program.
+    /// If it has a value that this program does not know, since the service is newer.
     pub(in crate::cli) fn from_proto(program: Program) -> Result<Self, CliError> {
         let currency = program.currency_code;
         let tiers = program.tiers.into_iter().map(|tier| TierTable::from_proto(tier, &currency));

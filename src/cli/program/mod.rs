@@ -1,4 +1,4 @@
-//! `goldbook program`: programs as documents, tried before they are live.
+//! `goldbook program`: applies, shows and lists programs as documents.
 
 mod difference;
 mod document;
@@ -8,13 +8,13 @@ mod text;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use goldbook_api::v1::{ApplyProgramRequest, ApplyProgramResponse, Program, ProgramVersion};
 use jiff::Timestamp;
 
 use self::document::Document;
 use super::client::{Client, ClientOptions, incomplete_answer};
 use super::output::{self, Style, print};
 use super::{CliError, instant};
-use crate::proto::{ApplyProgramRequest, ApplyProgramResponse, Program, ProgramVersion};
 
 /// What `goldbook program apply --help` says about the document.
 const DOCUMENT_HELP: &str = r#"The document:
@@ -65,7 +65,7 @@ An unchanged document changes nothing; a changed one becomes the next version. d
 /// A program is one document: currency, time zone, what becomes of points, tiers with their benefits, campaigns. It is
 /// applied as a whole, and every change becomes a new version, which never changes again.
 #[derive(Debug, Args)]
-pub struct ProgramArgs {
+pub(crate) struct ProgramArgs {
     #[command(subcommand)]
     command: ProgramCommand,
 }
@@ -112,11 +112,11 @@ struct ListArgs {
     client: ClientOptions,
 }
 
-/// Does what a `goldbook program` command line asks for.
+/// Runs `goldbook program`.
 ///
 /// # Errors
 /// If the document is not one, or the service does not answer or refuses.
-pub async fn run(args: ProgramArgs) -> Result<(), CliError> {
+pub(crate) async fn run(args: ProgramArgs) -> Result<(), CliError> {
     match args.command {
         ProgramCommand::Apply(args) => apply(args).await,
         ProgramCommand::Show(args) => show(args).await,
@@ -125,7 +125,7 @@ pub async fn run(args: ProgramArgs) -> Result<(), CliError> {
 }
 
 async fn apply(args: ApplyArgs) -> Result<(), CliError> {
-    // Mistakes of form are told without a service.
+    // The document is read first: mistakes in its form are told without a service.
     let program = Document::read(&args.file)?.into_proto();
     let client = args.client.connect().await?;
     let program_id = program.program_id.clone();
@@ -163,7 +163,8 @@ pub(super) async fn send(
     Ok(answer.map_err(CliError::refused("cannot apply the program"))?.into_inner())
 }
 
-/// Both sides as the service wrote them, so that spelling alone, such as `1.50` for `1.5`, is no difference.
+/// Shows what a trial changes. Both versions come from the service, which writes them alike: spelling alone, such as
+/// `1.50` for `1.5`, is no difference.
 fn show_difference(trial: ApplyProgramResponse) -> Result<String, CliError> {
     let to_toml = |version: Option<ProgramVersion>| match version.and_then(|version| version.program) {
         Some(program) => Document::from_proto(program)?.to_toml(),

@@ -1,16 +1,15 @@
 //! What a program's document says of points: the table `[points]` and those below it.
 
+use goldbook_api::v1::{
+    CalendarPeriod, Clawback, EarningLimits, ExpiryRule, PeriodCap, PointsPolicy, RedemptionLimits, Reinstatement,
+    VestingRule, expiry_rule, vesting_rule,
+};
+use goldbook_api::values::{DEFAULT_HOLD, write_instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::{CliError, instant};
 use super::text::{decimal_text, instant_text};
-use crate::programs::points::DEFAULT_HOLD;
-use crate::proto::fields::write_instant;
-use crate::proto::{
-    CalendarPeriod, Clawback, EarningLimits, ExpiryRule, PeriodCap, PointsPolicy, RedemptionLimits, Reinstatement,
-    VestingRule, expiry_rule, vesting_rule,
-};
 
 /// The table `[points]`. TOML wants plain values before tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,10 +176,10 @@ impl PointsTable {
         }
     }
 
-    /// The table without what is a default and needs no saying; none, if nothing is left.
+    /// The table of a policy, without values that are defaults. Returns none if nothing else is left.
     ///
     /// # Errors
-    /// If it holds what no document can say: the service is newer than this program.
+    /// If it has a value that this program does not know, since the service is newer.
     pub(super) fn from_proto(policy: PointsPolicy) -> Result<Option<Self>, CliError> {
         let clawback = ClawbackWord::from_proto(policy.clawback)?;
         let earning = policy.earning.map(EarningTable::from_proto).transpose()?;

@@ -8,7 +8,7 @@ use serde::de::{self, Deserializer, Visitor};
 
 use super::super::amount::Amount;
 
-/// A decimal in quotes, passed on as it is written; a bare number could not be exact.
+/// Reads a decimal in quotes, and keeps it as it is written. A number without quotes would not be exact.
 pub(super) fn decimal_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Text;
 
@@ -28,7 +28,7 @@ pub(super) fn decimal_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     deserializer.deserialize_str(Text)
 }
 
-/// An instant of RFC 3339, in quotes or as TOML's own date-time.
+/// Reads an instant of RFC 3339, in quotes or as TOML's own date-time.
 pub(super) fn instant_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     const EXPECTED: &str = "expected an instant with its offset as in RFC 3339, such as 2026-03-01T00:00:00-05:00";
 

@@ -1,29 +1,27 @@
-//! The statements behind statements.
+//! The SQL that reads customers' statements.
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
+use super::Period;
 use crate::book::store::{EntryRow, into_entries};
 use crate::book::{Entry, Pocket};
 use crate::database::{StoreError, Traced as _};
 use crate::error::Defect;
 use crate::ids::{AccountId, ActivityId, EntryId};
 
-/// Some consecutive entries of an account, by number; none if `last` is below `first`.
+/// Some consecutive entries of an account, by number. There are none if `last` is below `first`.
 #[derive(Clone, Copy, Debug)]
-pub struct Stretch {
-    /// The first.
-    pub first: i64,
-    /// The last.
-    pub last: i64,
+pub(in crate::ledger) struct EntryRange {
+    pub(in crate::ledger) first: i64,
+    pub(in crate::ledger) last: i64,
 }
 
 /// How many points went from one pocket to another.
 #[derive(Clone, Copy, Debug)]
-pub struct Flow {
+pub(in crate::ledger) struct Flow {
     from: Pocket,
     to: Pocket,
     points: i128,
@@ -31,14 +29,13 @@ pub struct Flow {
 
 impl Flow {
     /// The flow of one entry, if it moved points.
-    #[must_use]
-    pub fn of(entry: &Entry) -> Option<Self> {
+    pub(in crate::ledger) fn of(entry: &Entry) -> Option<Self> {
         let movement = entry.movement?;
         Some(Self { from: movement.from, to: movement.to, points: movement.points.into() })
     }
 
-    /// Adds it to sums in the order of [`Pocket::ALL`]. A source counts up when points leave it.
-    pub fn add_to(self, sums: &mut [i128; 8]) {
+    /// Adds the flow to sums in the order of [`Pocket::ALL`]. The sum of a source grows when points leave it.
+    pub(in crate::ledger) fn add_to(self, sums: &mut [i128; 8]) {
         for (sum, pocket) in sums.iter_mut().zip(Pocket::ALL) {
             let is_source = matches!(pocket, Pocket::Issued | Pocket::Owed);
             let sign = if is_source { -1 } else { 1 };
@@ -52,34 +49,33 @@ impl Flow {
     }
 }
 
-/// Which entries of an account took effect in a period. An account's time never goes back, so they are consecutive; if
-/// there are none, the stretch is empty and begins where they would.
-pub async fn stretch_of(
+/// Which entries of an account took effect in a period. An account's time never goes back, so they are consecutive. If
+/// there are none, the range is empty and begins where they would be.
+pub(in crate::ledger) async fn find_entries_in(
     connection: &mut PgConnection,
     account_id: AccountId,
-    from: Option<Timestamp>,
-    until: Option<Timestamp>,
-) -> Result<Stretch, sqlx::Error> {
+    period: Period,
+) -> Result<EntryRange, sqlx::Error> {
     let row = sqlx::query!(
         r#"SELECT count(*) FILTER (WHERE $2::timestamptz IS NOT NULL AND effective_at < $2) AS "before!",
                   count(*) FILTER (WHERE $3::timestamptz IS NULL OR effective_at < $3) AS "until!"
            FROM ledger_entries WHERE account_id = $1"#,
         account_id.0,
-        from.map(|from| from.to_sqlx()) as _,
-        until.map(|until| until.to_sqlx()) as _,
+        period.from.map(|from| from.to_sqlx()) as _,
+        period.until.map(|until| until.to_sqlx()) as _,
     )
     .fetch_one(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    // Numbers have no gaps, so counting gives them.
-    Ok(Stretch { first: row.before + 1, last: row.until })
+    // Numbers have no gaps, so a count of entries is the number of the last.
+    Ok(EntryRange { first: row.before + 1, last: row.until })
 }
 
-/// Adds up the moves of some entries, by pockets.
-pub async fn sum_flows(
+/// Adds up the points that some entries moved, for each pair of pockets.
+pub(in crate::ledger) async fn sum_flows(
     connection: &mut PgConnection,
     account_id: AccountId,
-    stretch: Stretch,
+    range: EntryRange,
 ) -> Result<Vec<Flow>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT from_pocket AS "from_pocket!", to_pocket AS "to_pocket!", sum(points)::text AS "points!"
@@ -87,8 +83,8 @@ pub async fn sum_flows(
            WHERE account_id = $1 AND account_seq BETWEEN $2 AND $3 AND points IS NOT NULL
            GROUP BY from_pocket, to_pocket"#,
         account_id.0,
-        stretch.first,
-        stretch.last,
+        range.first,
+        range.last,
     )
     .fetch_all(connection)
     .traced("SELECT ledger_entries")
@@ -105,11 +101,11 @@ pub async fn sum_flows(
         .collect()
 }
 
-/// Those of some entries that moved points, the oldest first.
-pub async fn list_moves(
+/// The entries of a range that moved points, the oldest first.
+pub(in crate::ledger) async fn list_moves(
     connection: &mut PgConnection,
     account_id: AccountId,
-    stretch: Stretch,
+    range: EntryRange,
     limit: i64,
 ) -> Result<Vec<Entry>, StoreError> {
     let rows = sqlx::query_as!(
@@ -120,8 +116,8 @@ pub async fn list_moves(
          WHERE account_id = $1 AND account_seq BETWEEN $2 AND $3 AND points IS NOT NULL
          ORDER BY account_seq LIMIT $4",
         account_id.0,
-        stretch.first,
-        stretch.last,
+        range.first,
+        range.last,
         limit,
     )
     .fetch_all(connection)
@@ -131,7 +127,7 @@ pub async fn list_moves(
 }
 
 /// The business's own names of activities, by the numbers of the entries that accepted them.
-pub async fn read_activity_ids(
+pub(in crate::ledger) async fn read_activity_ids(
     connection: &mut PgConnection,
     account_id: AccountId,
     seqs: &[i64],
@@ -154,8 +150,8 @@ pub async fn read_activity_ids(
         .collect()
 }
 
-/// What callers wrote beside entries, and who they are.
-pub async fn read_notes(
+/// The notes that callers wrote beside entries, each with its author, by the numbers of the entries.
+pub(in crate::ledger) async fn read_notes(
     connection: &mut PgConnection,
     account_id: AccountId,
     seqs: &[i64],

@@ -2,7 +2,7 @@
 
 use crate::book::EntryReason;
 use crate::error::{Error, Fields};
-use crate::ids::{CustomerId, EntryId, IdempotencyKey, ProgramId};
+use crate::ids::{EntryId, IdempotencyKey};
 use crate::points::amount::Points;
 use crate::points::grants::commands::{GrantReward, VestReward};
 use crate::points::holds::commands::{EndHold, Ending, HoldEnd, HoldPoints};
@@ -13,15 +13,15 @@ use crate::points::undoing::commands::{AdjustPoints, Change, ReverseEntry};
 use crate::programs::points::grpc::{parse_optional_clawback, parse_own_expiry, parse_period, parse_vesting};
 use crate::proto;
 use crate::proto::fields::{parse_instant, parse_optional_instant};
+use crate::proto::requests::parse_customer;
 use crate::proto::{adjust_points_request, grant_reward_request, hold_points_request};
 
 const MAX_NOTE: usize = 500;
 
 /// Whom a request is about.
 pub(super) fn parse_subject(fields: &mut Fields, program_id: String, customer_id: String) -> Option<Subject> {
-    let program_id = fields.take("program_id", ProgramId::try_from(program_id));
-    let customer_id = fields.take("customer_id", CustomerId::try_from(customer_id));
-    Some(Subject { program_id: program_id?, customer_id: customer_id? })
+    let (program_id, customer_id) = parse_customer(fields, program_id, customer_id)?;
+    Some(Subject { program_id, customer_id })
 }
 
 pub(super) fn parse_key(fields: &mut Fields, key: String) -> Option<IdempotencyKey> {
@@ -86,22 +86,17 @@ pub(super) fn parse_grant(request: proto::GrantRewardRequest, mut fields: Fields
     let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
     let key = parse_key(&mut fields, request.idempotency_key);
     let note = parse_note(&mut fields, request.note);
-    match (subject, points, reason, key) {
-        (Some(subject), Some(points), Some(reason), Some(key)) if fields.is_clean() => {
-            Ok(GrantReward { subject, points, vesting, expiry, reason, note, key })
-        }
-        _ => Err(fields.into_error()),
-    }
+    let parsed =
+        || Some(GrantReward { subject: subject?, points: points?, vesting, expiry, reason: reason?, note, key: key? });
+    fields.finish_with(parsed())
 }
 
 pub(super) fn parse_vest(request: proto::VestRewardRequest) -> Result<VestReward, Error> {
     let mut fields = Fields::default();
     let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
     let reward_id = parse_entry_id(&mut fields, "reward_id", &request.reward_id);
-    match (subject, reward_id) {
-        (Some(subject), Some(reward_id)) if fields.is_clean() => Ok(VestReward { subject, reward_id }),
-        _ => Err(fields.into_error()),
-    }
+    let parsed = || Some(VestReward { subject: subject?, reward_id: reward_id? });
+    fields.finish_with(parsed())
 }
 
 pub(super) fn parse_redeem(request: proto::RedeemPointsRequest) -> Result<RedeemPoints, Error> {
@@ -110,12 +105,8 @@ pub(super) fn parse_redeem(request: proto::RedeemPointsRequest) -> Result<Redeem
     let points = parse_points(&mut fields, "points", request.points);
     let note = parse_note(&mut fields, request.note);
     let key = parse_key(&mut fields, request.idempotency_key);
-    match (subject, points, key) {
-        (Some(subject), Some(points), Some(key)) if fields.is_clean() => {
-            Ok(RedeemPoints { subject, points, note, key })
-        }
-        _ => Err(fields.into_error()),
-    }
+    let parsed = || Some(RedeemPoints { subject: subject?, points: points?, note, key: key? });
+    fields.finish_with(parsed())
 }
 
 pub(super) fn parse_hold(request: proto::HoldPointsRequest) -> Result<HoldPoints, Error> {
@@ -133,12 +124,8 @@ pub(super) fn parse_hold(request: proto::HoldPointsRequest) -> Result<HoldPoints
     };
     let note = parse_note(&mut fields, request.note);
     let key = parse_key(&mut fields, request.idempotency_key);
-    match (subject, points, ends, key) {
-        (Some(subject), Some(points), Some(ends), Some(key)) if fields.is_clean() => {
-            Ok(HoldPoints { subject, points, ends, note, key })
-        }
-        _ => Err(fields.into_error()),
-    }
+    let parsed = || Some(HoldPoints { subject: subject?, points: points?, ends: ends?, note, key: key? });
+    fields.finish_with(parsed())
 }
 
 pub(super) fn parse_capture(request: proto::CapturePointsRequest) -> Result<EndHold, Error> {
@@ -147,12 +134,15 @@ pub(super) fn parse_capture(request: proto::CapturePointsRequest) -> Result<EndH
     let hold_id = parse_entry_id(&mut fields, "hold_id", &request.hold_id);
     let points = parse_points_or_all(&mut fields, request.points);
     let key = parse_key(&mut fields, request.idempotency_key);
-    match (subject, hold_id, key) {
-        (Some(subject), Some(hold_id), Some(key)) if fields.is_clean() => {
-            Ok(EndHold { subject, hold_id, ending: Ending::Capture(points.map(Points::get)), key })
-        }
-        _ => Err(fields.into_error()),
-    }
+    let parsed = || {
+        Some(EndHold {
+            subject: subject?,
+            hold_id: hold_id?,
+            ending: Ending::Capture(points.map(Points::get)),
+            key: key?,
+        })
+    };
+    fields.finish_with(parsed())
 }
 
 pub(super) fn parse_release(request: proto::ReleasePointsRequest) -> Result<EndHold, Error> {
@@ -160,12 +150,8 @@ pub(super) fn parse_release(request: proto::ReleasePointsRequest) -> Result<EndH
     let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
     let hold_id = parse_entry_id(&mut fields, "hold_id", &request.hold_id);
     let key = parse_key(&mut fields, request.idempotency_key);
-    match (subject, hold_id, key) {
-        (Some(subject), Some(hold_id), Some(key)) if fields.is_clean() => {
-            Ok(EndHold { subject, hold_id, ending: Ending::Release, key })
-        }
-        _ => Err(fields.into_error()),
-    }
+    let parsed = || Some(EndHold { subject: subject?, hold_id: hold_id?, ending: Ending::Release, key: key? });
+    fields.finish_with(parsed())
 }
 
 pub(super) fn parse_reverse(request: proto::ReverseEntryRequest) -> Result<ReverseEntry, Error> {
@@ -178,12 +164,19 @@ pub(super) fn parse_reverse(request: proto::ReverseEntryRequest) -> Result<Rever
     let points = parse_points_or_all(&mut fields, request.points);
     let note = Note { text: parse_note(&mut fields, request.note), author: String::new() };
     let key = parse_key(&mut fields, request.idempotency_key);
-    match (subject, entry_id, reason, key) {
-        (Some(subject), Some(entry_id), Some(reason), Some(key)) if fields.is_clean() => {
-            Ok(ReverseEntry { subject, entry_id, points, clawback, expires_at, reason, note, key })
-        }
-        _ => Err(fields.into_error()),
-    }
+    let parsed = || {
+        Some(ReverseEntry {
+            subject: subject?,
+            entry_id: entry_id?,
+            points,
+            clawback,
+            expires_at,
+            reason: reason?,
+            note,
+            key: key?,
+        })
+    };
+    fields.finish_with(parsed())
 }
 
 pub(super) fn parse_adjust(request: proto::AdjustPointsRequest) -> Result<AdjustPoints, Error> {
@@ -207,11 +200,9 @@ pub(super) fn parse_adjust(request: proto::AdjustPointsRequest) -> Result<Adjust
     let author = fields.take("author", IdempotencyKey::try_from(request.author));
     let text = parse_note(&mut fields, request.note);
     let key = parse_key(&mut fields, request.idempotency_key);
-    match (subject, change, reason, author, key) {
-        (Some(subject), Some(change), Some(reason), Some(author), Some(key)) if fields.is_clean() => {
-            let note = Note { text, author: author.as_str().to_owned() };
-            Ok(AdjustPoints { subject, change, reason, note, key })
-        }
-        _ => Err(fields.into_error()),
-    }
+    let parsed = || {
+        let note = Note { text, author: author?.as_str().to_owned() };
+        Some(AdjustPoints { subject: subject?, change: change?, reason: reason?, note, key: key? })
+    };
+    fields.finish_with(parsed())
 }

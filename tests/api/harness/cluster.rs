@@ -3,7 +3,9 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use goldbook::embedded_postgres::{EmbeddedPostgres, OWNER_ROLE, Options, SERVICE_ROLE, SUPERUSER, throwaway_dir};
+use goldbook::embedded_postgres::{
+    EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, SUPERUSER, throwaway_dir,
+};
 use goldbook::server;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
@@ -27,7 +29,8 @@ impl Cluster {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let directory = throwaway_dir().unwrap();
-                let options = Options { data_dir: directory.path().join("data"), bin_dir: None, throwaway: true };
+                let data_dir = directory.path().join("data");
+                let options = Options { application: GOLDBOOK, data_dir, bin_dir: None, throwaway: true };
                 let mut postgres = EmbeddedPostgres::start(options).await.unwrap();
                 let owner = postgres.connect_options(OWNER_ROLE, TEMPLATE);
                 let superuser = postgres.connect_options(SUPERUSER, "postgres");

@@ -1,26 +1,9 @@
-//! What the interface and the schema consist of, as they declare it themselves.
-
-use std::collections::BTreeSet;
+//! What the schema consists of, as the code declares it and as it is.
 
 use goldbook::book::{Table, TableRole};
 use goldbook::embedded_postgres::SUPERUSER;
-use goldbook::proto::FILE_DESCRIPTOR_SET;
-use prost::Message as _;
-use prost_types::FileDescriptorSet;
 
 use super::cluster::Database;
-
-/// The full name of every service of the interface.
-pub fn service_names() -> BTreeSet<String> {
-    let descriptors = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
-    let names = descriptors
-        .file
-        .iter()
-        .flat_map(|file| file.service.iter().map(move |service| format!("{}.{}", file.package(), service.name())));
-    let names: BTreeSet<String> = names.collect();
-    assert!(names.len() >= 10, "{names:?}");
-    names
-}
 
 /// Every table that the code declares.
 pub fn tables() -> Vec<&'static Table> {

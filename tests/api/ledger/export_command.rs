@@ -88,7 +88,7 @@ async fn export_writes_csv_that_parses_back_to_every_field_of_every_entry() {
             ("to_pocket", to),
             ("points", points),
             ("actor", word(entry.actor().as_str_name(), "ACTOR_")),
-            ("reason", entry.reason.clone()),
+            ("reason", word(entry.reason().as_str_name(), "ENTRY_REASON_")),
             ("policy_version", entry.policy_version.to_string()),
             ("cause_entry_ids", entry.cause_entry_ids.join(" ")),
             ("command_id", entry.command_id.clone()),

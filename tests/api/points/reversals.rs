@@ -2,7 +2,7 @@
 
 use goldbook::proto;
 use goldbook::proto::adjust_points_request::Change;
-use goldbook::proto::{CalendarPeriod, Clawback, EntryKind};
+use goldbook::proto::{CalendarPeriod, Clawback, EntryKind, EntryReason};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -139,8 +139,8 @@ async fn adjustments_go_up_and_down_by_name_and_are_undone_like_grants_and_spend
     let down = service.adjust(Change::PointsDown(30), "down").await.unwrap();
     assert_eq!(down.lots, [proto::LotPart { lot_id: up.entry_id.clone(), points: 30 }]);
     let entries = service.entries("anna").await;
-    let kinds: Vec<_> = entries[2..].iter().map(|entry| (entry.kind(), entry.reason.as_str())).collect();
-    assert_eq!(kinds, [(EntryKind::PointsAdjusted, "goodwill"), (EntryKind::PointsAdjusted, "goodwill")]);
+    let kinds: Vec<_> = entries[2..].iter().map(|entry| (entry.kind(), entry.reason())).collect();
+    assert_eq!(kinds, [(EntryKind::PointsAdjusted, EntryReason::Goodwill); 2]);
     assert_eq!(told(&service.reverse(&down.entry_id, "undo-down").await.unwrap()), [30, 30, 0, 0]);
     assert_eq!(told(&service.reverse(&up.entry_id, "undo-up").await.unwrap()), [100, 0, 0, 0]);
     assert_eq!(service.pockets().await, Pockets { cancelled: 100, ..Pockets::NONE });

@@ -1,4 +1,4 @@
-//! Opening lots and opening tiers in a CSV file, and what the file holds as a whole.
+//! Reads opening lots and opening tiers from a CSV file, and counts what the file holds as a whole.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -6,30 +6,28 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 use csv::ByteRecord;
+use goldbook_api::v1::Program;
+use goldbook_api::values::{END_OF_TIME, check_name, to_minor_units};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::super::lines::{Form, Header, Line, Lines, field, required};
 use super::super::refusals::Refusals;
-use crate::cli::amount::Amount;
+use crate::cli::amount::{Amount, decimals_of};
 use crate::cli::instant::Unreadable;
 use crate::cli::{CliError, instant};
-use crate::clock::END_OF_TIME;
-use crate::ids::{CustomerId, IdempotencyKey};
-use crate::money::{Currency, Money};
-use crate::proto::Program;
 
 /// How many bad lines are told one by one.
 const TOLD_LINES: usize = 20;
 
-/// What a file of balances is about, from its program.
+/// What the program says that a file of balances needs.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
     currency_code: String,
     zone: TimeZone,
     tier_ids: BTreeSet<String>,
-    /// Where it is given, terms that have passed are bad. Otherwise the service judges them: a line that was imported
-    /// while they lay ahead is a repetition.
+    /// If it is set, terms that have passed are bad. If not, the service judges them: they may have been ahead when the
+    /// line was imported for the first time.
     present: Option<Timestamp>,
 }
 
@@ -43,13 +41,13 @@ impl Setting {
         })
     }
 
-    /// The same for lines that are imported now for the first time.
+    /// The same for lines that were not imported before.
     pub(super) fn at(self, present: Timestamp) -> Self {
         Self { present: Some(present), ..self }
     }
 }
 
-/// One line.
+/// What one line brings to a customer.
 #[derive(Debug, PartialEq)]
 pub(super) struct Balance {
     pub(super) line_id: String,
@@ -57,7 +55,7 @@ pub(super) struct Balance {
     pub(super) opening: Opening,
 }
 
-/// What a line brings along.
+/// An opening lot or an opening tier.
 #[derive(Debug, PartialEq)]
 pub(super) enum Opening {
     Lot { points: i64, vesting: Vesting, expiry: Expiry },
@@ -81,7 +79,7 @@ pub(super) enum Expiry {
 }
 
 impl Balance {
-    /// How many points it brings along.
+    /// How many points the line brings.
     pub(super) const fn points(&self) -> i64 {
         match self.opening {
             Opening::Lot { points, .. } => points,
@@ -89,7 +87,7 @@ impl Balance {
         }
     }
 
-    /// The tier that it brings along.
+    /// The tier that the line brings, if it brings one.
     pub(super) fn tier_id(&self) -> Option<&str> {
         match &self.opening {
             Opening::Lot { .. } => None,
@@ -109,7 +107,7 @@ pub(super) fn open(path: &Path, setting: Setting) -> Result<Balances<File>, CliE
     Lines::open(path, |header| Columns::find(header, setting))
 }
 
-/// Which columns hold what; others are ignored.
+/// The positions of the columns that are read. Others are ignored.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     line_id: usize,
@@ -161,21 +159,21 @@ impl Columns {
         Ok(Opening::Lot { points, vesting, expiry })
     }
 
-    /// An instant that the service can count with.
+    /// Parses an instant that the service accepts.
     fn parse_instant(&self, name: &str, text: &str) -> Result<Timestamp, String> {
         let parsed = instant::parse(text, &self.setting.zone);
         match parsed.and_then(|at| if at <= END_OF_TIME { Ok(at) } else { Err(Unreadable::TooLate) }) {
             Ok(at) => Ok(at),
             Err(Unreadable::Malformed) => Err(format!("{name} is {text}, not a day such as 1997-01-18 or an instant")),
             Err(Unreadable::TooLate) => {
-                // Such dates stand for never elsewhere.
+                // In other systems such dates stand for never.
                 let hint = if name == "expires_at" { "; of points that do not expire it is never" } else { "" };
                 Err(format!("{name} is {text}, later than {END_OF_TIME}, the last instant allowed{hint}"))
             }
         }
     }
 
-    /// What the service would refuse whatever else it knows.
+    /// Refuses what the service would refuse in any case.
     fn check_terms(&self, vesting: Vesting, expiry: Expiry) -> Result<(), String> {
         if let (Vesting::At(vests_at), Expiry::At(expires_at)) = (vesting, expiry)
             && expires_at <= vests_at
@@ -203,9 +201,9 @@ impl Columns {
                 return Err(format!("qualifying_spend is {text}, below zero"));
             }
             // A newer service may know currencies that this program does not.
-            if let Ok(currency) = Currency::parse(&self.setting.currency_code) {
-                let money = parsed.to_money(currency.code());
-                Money::parse(currency, money.units, money.nanos)
+            if let Some(decimals) = decimals_of(&self.setting.currency_code) {
+                let money = parsed.to_money(&self.setting.currency_code);
+                to_minor_units(money.units, money.nanos, decimals)
                     .map_err(|expected| format!("qualifying_spend is {text}, but {expected}"))?;
             }
             Ok(parsed)
@@ -232,9 +230,9 @@ impl Form for Columns {
             Ok(text.filter(|text| !text.is_empty()))
         };
         let line_id = required(record, self.line_id, "line_id")?.to_owned();
-        IdempotencyKey::try_from(line_id.as_str()).map_err(|expected| format!("line_id {expected}"))?;
+        check_name(&line_id).map_err(|expected| format!("line_id {expected}"))?;
         let customer_id = required(record, self.customer_id, "customer_id")?.to_owned();
-        CustomerId::try_from(customer_id.as_str()).map_err(|expected| format!("customer_id {expected}"))?;
+        check_name(&customer_id).map_err(|expected| format!("customer_id {expected}"))?;
         let terms =
             [text(self.vests_at, "vests_at")?, text(self.vest_by, "vest_by")?, text(self.expires_at, "expires_at")?];
         let spend = text(self.qualifying_spend, "qualifying_spend")?;
@@ -250,7 +248,7 @@ impl Form for Columns {
     }
 }
 
-/// Lines and their points, counted.
+/// How many lines there are, and how many points they have together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) lines: u64,
@@ -278,7 +276,8 @@ impl Survey {
     /// Reads a file to its end.
     pub(super) fn of(balances: impl Iterator<Item = Line<Balance>>) -> Self {
         let mut survey = Self { count: Count::default(), tiers: BTreeMap::new(), bad: Refusals::none(TOLD_LINES) };
-        // Where a customer's line id stands first. Two hashes: the ids themselves may be more than fits in memory.
+        // The first line of each customer's line id. The ids are hashed, since they may not fit in memory themselves.
+        // Two hashes together are long enough that no two ids share them.
         let mut places: HashMap<(u64, u64), u64> = HashMap::new();
         for (line, balance) in balances {
             match balance {

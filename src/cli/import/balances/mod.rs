@@ -3,28 +3,23 @@
 mod file;
 mod reconciliation;
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use clap::Args;
-use jiff::Timestamp;
-use tokio::sync::mpsc;
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
-
-use self::file::{Balance, Balances, Expiry, Opening, Setting, Survey, Vesting};
-use self::reconciliation::{Reconciliation, show_survey};
-use super::{BROKEN, LINES_AHEAD, locked};
-use crate::cli::CliError;
-use crate::cli::client::{Client, ClientOptions};
-use crate::cli::output::{grouped, print};
-use crate::cli::progress::Progress;
-use crate::proto::fields::write_instant;
-use crate::proto::{
+use goldbook_api::v1::{
     ExpiryRule, ImportBalancesRequest, OpeningLot, OpeningTier, Program, expiry_rule, import_balances_request,
     opening_lot,
 };
+use goldbook_api::values::write_instant;
+use jiff::Timestamp;
+
+use self::file::{Balance, Expiry, Opening, Setting, Survey, Vesting};
+use self::reconciliation::{Reconciliation, show_survey};
+use super::sending::{Sending, locked, reading_failed};
+use crate::cli::CliError;
+use crate::cli::client::ClientOptions;
+use crate::cli::output::{grouped, print};
 
 /// What `goldbook import balances --help` says about the file.
 pub(super) const FILE_HELP: &str = "\
@@ -79,7 +74,7 @@ pub(super) struct BalancesArgs {
     client: ClientOptions,
 }
 
-/// Does what a `goldbook import balances` command line asks for.
+/// Runs `goldbook import balances`.
 ///
 /// # Errors
 /// If the file makes no sense, the service does not answer or refuses, or any line was refused.
@@ -94,7 +89,7 @@ pub(super) async fn run(args: BalancesArgs) -> Result<(), CliError> {
             args.file.display()
         )));
     }
-    // What has passed is only known to be bad of lines that were not imported before, as in a dry run.
+    // Terms that have passed are bad only on lines that were not imported before. A dry run takes all lines for such.
     let surveyed = if args.dry_run { setting.clone().at(Timestamp::now()) } else { setting.clone() };
     let balances = file::open(&args.file, surveyed)?;
     let survey = tokio::task::spawn_blocking(move || Survey::of(balances)).await.map_err(reading_failed)?;
@@ -109,10 +104,17 @@ pub(super) async fn run(args: BalancesArgs) -> Result<(), CliError> {
 
     let balances = file::open(&args.file, setting)?;
     let reconciliation = Arc::new(Mutex::new(Reconciliation::of(&survey)));
-    let streamed = import(&client, &program, args.enrol, balances, &reconciliation, survey.count.lines).await;
+    let sending = Sending {
+        lines: balances,
+        write_request: move |line, balance| write_request(&program, args.enrol, line, balance),
+        things: "lines",
+        total: Some(survey.count.lines),
+    };
+    let call = async |requests| client.imports().import_balances(requests).await;
+    let sent = sending.send_all(&reconciliation, call).await;
     let reconciliation = locked(&reconciliation);
     print(reconciliation.show())?;
-    streamed?;
+    sent?;
     if !reconciliation.adds_up() {
         return Err(CliError::failed("the file changed while it was imported; repeat the import"));
     }
@@ -123,105 +125,34 @@ pub(super) async fn run(args: BalancesArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-fn reading_failed(error: tokio::task::JoinError) -> CliError {
-    CliError::failed(format_args!("reading the file failed: {error}"))
-}
-
-/// Streams all lines to the service and counts what becomes of them.
-async fn import(
-    client: &Client,
-    program: &Program,
-    enrol: bool,
-    balances: Balances<File>,
-    reconciliation: &Arc<Mutex<Reconciliation>>,
-    total: u64,
-) -> Result<(), CliError> {
-    let (requests, stream) = mpsc::channel(LINES_AHEAD);
-    let reader = LineReader {
-        program_id: program.program_id.clone(),
-        currency_code: program.currency_code.clone(),
-        enrol,
-        reconciliation: Arc::clone(reconciliation),
-        requests,
+/// Writes the request that imports a line. Its item id is the number of the line.
+fn write_request(program: &Program, enrol: bool, line: u64, balance: Balance) -> ImportBalancesRequest {
+    let opening = match balance.opening {
+        Opening::Lot { points, vesting, expiry } => {
+            let vesting = match vesting {
+                Vesting::AtOnce => None,
+                Vesting::At(at) => Some(opening_lot::Vesting::VestsAt(write_instant(at))),
+                Vesting::OnEventBy(at) => Some(opening_lot::Vesting::VestBy(write_instant(at))),
+            };
+            let rule = match expiry {
+                Expiry::ByProgram => None,
+                Expiry::Never => Some(expiry_rule::Rule::Never(())),
+                Expiry::At(at) => Some(expiry_rule::Rule::At(write_instant(at))),
+            };
+            let expiry = rule.map(|rule| ExpiryRule { rule: Some(rule) });
+            import_balances_request::Opening::Lot(OpeningLot { points, vesting, expiry })
+        }
+        Opening::Tier { tier_id, qualifying_spend } => {
+            let qualifying_spend = qualifying_spend.map(|spend| spend.to_money(&program.currency_code));
+            import_balances_request::Opening::Tier(OpeningTier { tier_id, qualifying_spend })
+        }
     };
-    let reading = tokio::task::spawn_blocking(move || reader.send_all(balances));
-    let answer = client.imports().import_balances(ReceiverStream::new(stream)).await;
-    let mut outcomes = answer.map_err(CliError::refused(BROKEN))?.into_inner();
-    let mut progress = Progress::begin("lines", Some(total));
-    let mut answered = 0;
-    while let Some(outcome) = outcomes.next().await {
-        let outcome = outcome.map_err(CliError::refused(BROKEN))?;
-        answered += 1;
-        let mut reconciliation = locked(reconciliation);
-        reconciliation.count(outcome);
-        progress.set(reconciliation.finished());
-    }
-    progress.end();
-    let sent: u64 = reading.await.map_err(reading_failed)?;
-    if sent == answered {
-        return Ok(());
-    }
-    let open = grouped(sent.saturating_sub(answered));
-    Err(CliError::failed(format_args!("{BROKEN}: {open} lines have no answer")))
-}
-
-/// Reads lines where it may block, and hands them to the stream.
-struct LineReader {
-    program_id: String,
-    currency_code: String,
-    enrol: bool,
-    reconciliation: Arc<Mutex<Reconciliation>>,
-    requests: mpsc::Sender<ImportBalancesRequest>,
-}
-
-impl LineReader {
-    /// Sends every line and returns how many were sent. Ends early if the stream is closed.
-    fn send_all(self, balances: Balances<File>) -> u64 {
-        let mut sent = 0;
-        for (number, line) in balances {
-            match line {
-                Ok(balance) => {
-                    // Before it is sent: its outcome may come at once.
-                    locked(&self.reconciliation).send(number, &balance);
-                    if self.requests.blocking_send(self.request(number, balance)).is_err() {
-                        break;
-                    }
-                    sent += 1;
-                }
-                Err(why) => locked(&self.reconciliation).refuse_here(number, why),
-            }
-        }
-        sent
-    }
-
-    fn request(&self, number: u64, balance: Balance) -> ImportBalancesRequest {
-        let opening = match balance.opening {
-            Opening::Lot { points, vesting, expiry } => {
-                let vesting = match vesting {
-                    Vesting::AtOnce => None,
-                    Vesting::At(at) => Some(opening_lot::Vesting::VestsAt(write_instant(at))),
-                    Vesting::OnEventBy(at) => Some(opening_lot::Vesting::VestBy(write_instant(at))),
-                };
-                let rule = match expiry {
-                    Expiry::ByProgram => None,
-                    Expiry::Never => Some(expiry_rule::Rule::Never(())),
-                    Expiry::At(at) => Some(expiry_rule::Rule::At(write_instant(at))),
-                };
-                let expiry = rule.map(|rule| ExpiryRule { rule: Some(rule) });
-                import_balances_request::Opening::Lot(OpeningLot { points, vesting, expiry })
-            }
-            Opening::Tier { tier_id, qualifying_spend } => {
-                let qualifying_spend = qualifying_spend.map(|spend| spend.to_money(&self.currency_code));
-                import_balances_request::Opening::Tier(OpeningTier { tier_id, qualifying_spend })
-            }
-        };
-        ImportBalancesRequest {
-            item_id: number.to_string(),
-            program_id: self.program_id.clone(),
-            customer_id: balance.customer_id,
-            enrol: self.enrol,
-            idempotency_key: balance.line_id,
-            opening: Some(opening),
-        }
+    ImportBalancesRequest {
+        item_id: line.to_string(),
+        program_id: program.program_id.clone(),
+        customer_id: balance.customer_id,
+        enrol,
+        idempotency_key: balance.line_id,
+        opening: Some(opening),
     }
 }

@@ -1,15 +1,17 @@
-//! What a file holds against what became of it.
+//! Compares what a file holds with what became of its lines.
 
 use std::collections::{BTreeMap, HashMap};
 
 use comfy_table::{CellAlignment, Table};
+use goldbook_api::v1::ImportBalancesResponse;
+use goldbook_api::v1::import_balances_response::Outcome;
 
 use super::super::refusals::Refusals;
+use super::super::sending::Outcomes;
 use super::file::{Balance, Count, Survey};
 use crate::cli::output::{self, grouped};
 use crate::cli::refusal::Refusal;
-use crate::proto::ImportBalancesResponse;
-use crate::proto::import_balances_response::Outcome;
+use goldbook_api::v1::ImportedOpening;
 
 /// How many refused lines are told one by one.
 const TOLD_REFUSALS: usize = 100;
@@ -21,25 +23,25 @@ struct TierCount {
     imported: u64,
     before: u64,
     refused: u64,
-    /// Of those in the book, how many left the customer in a higher tier.
+    /// Of those in the book, how many customers hold a higher tier.
     higher: u64,
 }
 
-/// A line that is on its way.
+/// A line that was sent and has no answer yet.
 #[derive(Debug)]
 struct Sent {
     points: i64,
     tier_id: Option<String>,
 }
 
-/// Outcomes so far, beside what they must come to.
+/// The outcomes so far, and what the file holds.
 #[derive(Debug)]
 pub(super) struct Reconciliation {
     in_file: Count,
     imported: Count,
     before: Count,
     refused: Count,
-    /// Points that paid a debt as they were imported now.
+    /// How many of the points imported now paid a debt.
     repaid: i128,
     tiers: BTreeMap<String, TierCount>,
     under_way: HashMap<u64, Sent>,
@@ -47,7 +49,7 @@ pub(super) struct Reconciliation {
 }
 
 impl Reconciliation {
-    /// Of a file as it was surveyed.
+    /// Begins without outcomes, for a file that was surveyed.
     pub(super) fn of(survey: &Survey) -> Self {
         let tier = |(tier_id, in_file): (&String, &u64)| {
             (tier_id.clone(), TierCount { in_file: *in_file, ..TierCount::default() })
@@ -64,59 +66,31 @@ impl Reconciliation {
         }
     }
 
-    /// Notes that a line is about to be sent.
-    pub(super) fn send(&mut self, line: u64, balance: &Balance) {
-        let sent = Sent { points: balance.points(), tier_id: balance.tier_id().map(str::to_owned) };
-        self.under_way.insert(line, sent);
-    }
-
-    /// Counts a line that the file did not hold when it was surveyed.
-    pub(super) fn refuse_here(&mut self, line: u64, why: String) {
-        self.refused.add(0);
-        self.refusals.add(line, why);
-    }
-
-    /// Counts the outcome of one line: what the service says that it issued, not what was asked for.
-    pub(super) fn count(&mut self, response: ImportBalancesResponse) {
-        let line = response.item_id.parse().unwrap_or_default();
-        let Some(sent) = self.under_way.remove(&line) else { return };
-        let mut tier = sent.tier_id.as_ref().map(|tier_id| self.tiers.entry(tier_id.clone()).or_default());
-        match response.outcome {
-            Some(Outcome::Imported(imported)) => {
-                let (count, of_tier) = match (imported.replayed, &mut tier) {
-                    (false, Some(tier)) => (&mut self.imported, Some(&mut tier.imported)),
-                    (true, Some(tier)) => (&mut self.before, Some(&mut tier.before)),
-                    (false, None) => (&mut self.imported, None),
-                    (true, None) => (&mut self.before, None),
-                };
-                count.add(imported.points);
-                if let Some(of_tier) = of_tier {
-                    *of_tier += 1;
-                }
-                if let Some(tier) = tier.filter(|_| sent.tier_id != Some(imported.tier_id)) {
-                    tier.higher += 1;
-                }
-                if !imported.replayed {
-                    self.repaid += i128::from(imported.points_repaid);
-                }
-            }
-            outcome => {
-                let why = match outcome {
-                    Some(Outcome::Error(status)) => why_refused(&Refusal::from_item(&status)),
-                    _ => "the service's answer holds no outcome".to_owned(),
-                };
-                self.refused.add(sent.points);
-                self.refusals.add(line, why);
-                if let Some(tier) = tier {
-                    tier.refused += 1;
-                }
-            }
+    fn count_imported(&mut self, sent: &Sent, imported: &ImportedOpening) {
+        // What the service says that it issued, not what was asked for.
+        let count = if imported.replayed { &mut self.before } else { &mut self.imported };
+        count.add(imported.points);
+        if !imported.replayed {
+            self.repaid += i128::from(imported.points_repaid);
+        }
+        let Some(tier_id) = &sent.tier_id else { return };
+        let tier = self.tiers.entry(tier_id.clone()).or_default();
+        if imported.replayed {
+            tier.before += 1;
+        } else {
+            tier.imported += 1;
+        }
+        if *tier_id != imported.tier_id {
+            tier.higher += 1;
         }
     }
 
-    /// How many lines have an outcome.
-    pub(super) const fn finished(&self) -> u64 {
-        self.imported.lines + self.before.lines + self.refused.lines
+    fn count_refused(&mut self, line: u64, sent: Sent, why: String) {
+        self.refused.add(sent.points);
+        self.refusals.add(line, why);
+        if let Some(tier_id) = sent.tier_id {
+            self.tiers.entry(tier_id).or_default().refused += 1;
+        }
     }
 
     pub(super) const fn refused(&self) -> u64 {
@@ -130,7 +104,7 @@ impl Reconciliation {
         self.in_file == Count { lines: self.finished(), points } && tiers
     }
 
-    /// The tables and the check, for people.
+    /// The outcomes as tables, and whether they add up.
     pub(super) fn show(&self) -> String {
         let mut table = output::table(["", "lines", "points"]);
         for (name, count) in [
@@ -167,7 +141,34 @@ impl Reconciliation {
     }
 }
 
-/// The service's reason, told of a line where the service only knows of requests.
+impl Outcomes<Balance, ImportBalancesResponse> for Reconciliation {
+    fn note_sent(&mut self, line: u64, balance: &Balance) {
+        let sent = Sent { points: balance.points(), tier_id: balance.tier_id().map(str::to_owned) };
+        self.under_way.insert(line, sent);
+    }
+
+    fn refuse(&mut self, line: u64, why: String) {
+        // The file was changed, since all its lines were good when it was surveyed.
+        self.refused.add(0);
+        self.refusals.add(line, why);
+    }
+
+    fn count(&mut self, answer: ImportBalancesResponse) {
+        let line = answer.item_id.parse().unwrap_or_default();
+        let Some(sent) = self.under_way.remove(&line) else { return };
+        match answer.outcome {
+            Some(Outcome::Imported(imported)) => self.count_imported(&sent, &imported),
+            Some(Outcome::Error(status)) => self.count_refused(line, sent, why_refused(&Refusal::from_item(&status))),
+            None => self.count_refused(line, sent, "the service's answer holds no outcome".to_owned()),
+        }
+    }
+
+    fn finished(&self) -> u64 {
+        self.imported.lines + self.before.lines + self.refused.lines
+    }
+}
+
+/// Why a line was refused. Where the service's message speaks of a request, this speaks of the line.
 fn why_refused(refusal: &Refusal) -> String {
     match refusal.reason() {
         Some(reason @ "IDEMPOTENCY_KEY_REUSED") => {
@@ -177,7 +178,7 @@ fn why_refused(refusal: &Refusal) -> String {
     }
 }
 
-/// What a file holds, for people.
+/// Shows what a file holds.
 pub(super) fn show_survey(survey: &Survey) -> String {
     let Count { lines, points } = survey.count;
     let mut text = format!("lines   {}\npoints  {}", grouped(lines), grouped(points));

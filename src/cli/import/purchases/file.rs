@@ -12,16 +12,16 @@ use crate::cli::amount::Amount;
 use crate::cli::instant::Unreadable;
 use crate::cli::{CliError, instant};
 
-/// What a file of purchases is about, from its program.
+/// What the program says that a file of purchases needs.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
-    /// What amounts are in.
+    /// The currency of all amounts.
     pub(super) currency_code: String,
-    /// Where a day begins.
+    /// The time zone in which days begin.
     pub(super) zone: TimeZone,
 }
 
-/// One line as a purchase.
+/// A purchase, as one line tells it.
 #[derive(Debug, PartialEq)]
 pub(super) struct Purchase {
     pub(super) purchase_id: String,
@@ -41,7 +41,7 @@ pub(super) fn open(path: &Path, setting: Setting) -> Result<Purchases<File>, Cli
     Lines::open(path, |header| Columns::find(header, setting))
 }
 
-/// Which columns hold what; others are ignored.
+/// The positions of the columns that are read. Others are ignored.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     purchase_id: usize,

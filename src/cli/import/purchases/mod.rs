@@ -3,25 +3,23 @@
 mod file;
 mod tally;
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use clap::Args;
-use tokio::sync::mpsc;
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
+use goldbook_api::v1::{
+    self as proto, BatchRecordActivitiesRequest, Program, RecordActivityRequest, record_activity_request,
+};
+use goldbook_api::values::write_instant;
 
-use self::file::{Purchase, Purchases, Setting};
+use self::file::{Purchase, Setting};
 use self::tally::Tally;
-use super::{BROKEN, LINES_AHEAD, lines, locked};
-use crate::cli::client::{Client, ClientOptions};
+use super::lines;
+use super::sending::{Sending, locked};
+use crate::cli::client::ClientOptions;
 use crate::cli::output::{grouped, print};
-use crate::cli::progress::Progress;
 use crate::cli::{CliError, instant};
-use crate::proto::fields::write_instant;
-use crate::proto::{self, BatchRecordActivitiesRequest, Program, RecordActivityRequest, record_activity_request};
 
 /// What `goldbook import purchases --help` says about the file.
 pub(super) const FILE_HELP: &str = "\
@@ -63,7 +61,7 @@ pub(super) struct PurchasesArgs {
     client: ClientOptions,
 }
 
-/// Does what a `goldbook import purchases` command line asks for.
+/// Runs `goldbook import purchases`.
 ///
 /// # Errors
 /// If the file makes no sense, the service does not answer or refuses, or any line was refused.
@@ -77,11 +75,19 @@ pub(super) async fn run(args: PurchasesArgs) -> Result<(), CliError> {
 
     let begun = Instant::now();
     let tally = Arc::new(Mutex::new(Tally::new()));
-    let streamed = record(&client, &program, purchases, &tally, total).await;
+    let currency_code = program.currency_code.clone();
+    let sending = Sending {
+        lines: purchases,
+        write_request: move |line, purchase| write_request(&program, line, purchase),
+        things: "purchases",
+        total,
+    };
+    let call = async |requests| client.activities().batch_record_activities(requests).await;
+    let sent = sending.send_all(&tally, call).await;
 
     let tally = locked(&tally);
-    print(tally.summary(&program.currency_code, begun.elapsed()))?;
-    streamed?;
+    print(tally.summary(&currency_code, begun.elapsed()))?;
+    sent?;
     if tally.refused() > 0 {
         let refused = grouped(tally.refused());
         return Err(CliError::Incomplete(format!("lines refused: {refused}; all others are in the book")));
@@ -89,80 +95,17 @@ pub(super) async fn run(args: PurchasesArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Streams all lines to the service and counts what becomes of them.
-async fn record(
-    client: &Client,
-    program: &Program,
-    purchases: Purchases<File>,
-    tally: &Arc<Mutex<Tally>>,
-    total: Option<u64>,
-) -> Result<(), CliError> {
-    let (requests, stream) = mpsc::channel(LINES_AHEAD);
-    let reader = LineReader {
+/// Writes the request that records a purchase. Its item id is the number of its line.
+fn write_request(program: &Program, line: u64, purchase: Purchase) -> BatchRecordActivitiesRequest {
+    let amount = purchase.amount.to_money(&program.currency_code);
+    let activity = RecordActivityRequest {
         program_id: program.program_id.clone(),
-        currency_code: program.currency_code.clone(),
-        tally: Arc::clone(tally),
-        requests,
+        customer_id: purchase.customer_id,
+        activity_id: purchase.purchase_id,
+        activity: Some(record_activity_request::Activity::Purchase(proto::Purchase { amount: Some(amount) })),
+        happened_at: Some(write_instant(purchase.happened_at)),
+        enrol: true,
+        as_history: true,
     };
-    let reading = tokio::task::spawn_blocking(move || reader.send_all(purchases));
-    let answer = client.activities().batch_record_activities(ReceiverStream::new(stream)).await;
-    let mut outcomes = answer.map_err(CliError::refused(BROKEN))?.into_inner();
-    let mut progress = Progress::begin("purchases", total);
-    let mut answered = 0;
-    while let Some(outcome) = outcomes.next().await {
-        let outcome = outcome.map_err(CliError::refused(BROKEN))?;
-        answered += 1;
-        let mut tally = locked(tally);
-        tally.count(outcome);
-        progress.set(tally.finished());
-    }
-    progress.end();
-    let sent = reading.await.map_err(|error| CliError::failed(format_args!("reading the file failed: {error}")))?;
-    if sent == answered {
-        return Ok(());
-    }
-    let open = grouped(sent.saturating_sub(answered));
-    Err(CliError::failed(format_args!("{BROKEN}: {open} lines have no answer")))
-}
-
-/// Reads lines where it may block, and hands them to the stream.
-struct LineReader {
-    program_id: String,
-    currency_code: String,
-    tally: Arc<Mutex<Tally>>,
-    requests: mpsc::Sender<BatchRecordActivitiesRequest>,
-}
-
-impl LineReader {
-    /// Sends every line that is a purchase and counts the others as refused; returns how many were sent. Ends early if
-    /// the stream is closed.
-    fn send_all(self, purchases: Purchases<File>) -> u64 {
-        let mut sent = 0;
-        for (number, line) in purchases {
-            match line {
-                Ok(purchase) => {
-                    if self.requests.blocking_send(self.request(number, purchase)).is_err() {
-                        break;
-                    }
-                    sent += 1;
-                }
-                Err(why) => locked(&self.tally).refuse(number, why),
-            }
-        }
-        sent
-    }
-
-    fn request(&self, number: u64, purchase: Purchase) -> BatchRecordActivitiesRequest {
-        let amount = purchase.amount.to_money(&self.currency_code);
-        let activity = RecordActivityRequest {
-            program_id: self.program_id.clone(),
-            customer_id: purchase.customer_id,
-            activity_id: purchase.purchase_id,
-            activity: Some(record_activity_request::Activity::Purchase(proto::Purchase { amount: Some(amount) })),
-            happened_at: Some(write_instant(purchase.happened_at)),
-            enrol: true,
-            as_history: true,
-        };
-        BatchRecordActivitiesRequest { item_id: number.to_string(), activity: Some(activity) }
-    }
+    BatchRecordActivitiesRequest { item_id: line.to_string(), activity: Some(activity) }
 }

@@ -1,23 +1,27 @@
-//! What became of an import, counted.
+//! Counts what became of the lines of an import.
 
 use std::time::Duration;
 
+use goldbook_api::v1::batch_record_activities_response::Outcome;
+use goldbook_api::v1::{BatchRecordActivitiesResponse, activity};
+
 use super::super::refusals::Refusals;
+use super::super::sending::Outcomes;
+use super::file::Purchase;
 use crate::cli::amount::Amount;
 use crate::cli::output::grouped;
 use crate::cli::refusal::Refusal;
-use crate::proto::batch_record_activities_response::Outcome;
-use crate::proto::{BatchRecordActivitiesResponse, activity};
 
 /// How many refused lines are told one by one.
 const TOLD_REFUSALS: usize = 20;
 
-/// Outcomes so far.
+/// The outcomes so far.
 #[derive(Debug)]
 pub(super) struct Tally {
     recorded: u64,
     replayed: u64,
-    /// Of all that is in the book now, by this import or before it; none once it is more than can be counted.
+    /// What was paid for all purchases that are in the book now, by this import or before it. None if it is more than
+    /// can be counted.
     amount: Option<Amount>,
     refusals: Refusals,
 }
@@ -27,8 +31,34 @@ impl Tally {
         Self { recorded: 0, replayed: 0, amount: Some(Amount::default()), refusals: Refusals::none(TOLD_REFUSALS) }
     }
 
-    /// Counts the outcome of one line.
-    pub(super) fn count(&mut self, response: BatchRecordActivitiesResponse) {
+    /// How many lines were refused, here or by the service.
+    pub(super) fn refused(&self) -> u64 {
+        self.refusals.count()
+    }
+
+    /// Shows the counts.
+    pub(super) fn summary(&self, currency_code: &str, elapsed: Duration) -> String {
+        let amount = self.amount.map(|amount| amount.show(currency_code));
+        let amount = amount.unwrap_or_else(|| "more than can be counted".to_owned());
+        let seconds = elapsed.as_secs_f64();
+        format!(
+            "recorded       {}\nalready there  {}\nrefused        {}\namount         {amount}\nelapsed        {seconds:.1} s{}",
+            grouped(self.recorded),
+            grouped(self.replayed),
+            grouped(self.refusals.count()),
+            self.refusals.list(),
+        )
+    }
+}
+
+impl Outcomes<Purchase, BatchRecordActivitiesResponse> for Tally {
+    fn note_sent(&mut self, _line: u64, _purchase: &Purchase) {}
+
+    fn refuse(&mut self, line: u64, why: String) {
+        self.refusals.add(line, why);
+    }
+
+    fn count(&mut self, response: BatchRecordActivitiesResponse) {
         let line = response.item_id.parse().unwrap_or_default();
         match response.outcome {
             Some(Outcome::Recorded(recorded)) => {
@@ -49,39 +79,15 @@ impl Tally {
         }
     }
 
-    /// Counts a line that was refused, here or by the service.
-    pub(super) fn refuse(&mut self, line: u64, why: String) {
-        self.refusals.add(line, why);
-    }
-
-    /// How many lines have an outcome.
-    pub(super) fn finished(&self) -> u64 {
+    fn finished(&self) -> u64 {
         self.recorded + self.replayed + self.refusals.count()
-    }
-
-    pub(super) fn refused(&self) -> u64 {
-        self.refusals.count()
-    }
-
-    /// The summary for people.
-    pub(super) fn summary(&self, currency_code: &str, elapsed: Duration) -> String {
-        let amount = self.amount.map(|amount| amount.show(currency_code));
-        let amount = amount.unwrap_or_else(|| "more than can be counted".to_owned());
-        let seconds = elapsed.as_secs_f64();
-        format!(
-            "recorded       {}\nalready there  {}\nrefused        {}\namount         {amount}\nelapsed        {seconds:.1} s{}",
-            grouped(self.recorded),
-            grouped(self.replayed),
-            grouped(self.refusals.count()),
-            self.refusals.list(),
-        )
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{Activity, Purchase, RecordActivityResponse};
+    use goldbook_api::v1::{Activity, Purchase, RecordActivityResponse};
 
     fn recorded(line: u64, amount: &str, replayed: bool) -> BatchRecordActivitiesResponse {
         let purchase = Purchase { amount: Some(Amount::parse(amount).unwrap().to_money("USD")) };

@@ -1,10 +1,11 @@
 //! Documents that say something of points, to the wire and back.
 
+use goldbook_api::v1::Program;
+
 use super::super::document::Document;
 use super::super::{DOCUMENT_HELP, difference};
 use super::*;
 use crate::cli::output::Style;
-use crate::proto::Program;
 
 /// As the service's answer is written.
 const POINTS: &str = r#"[points]

@@ -1,5 +1,5 @@
-//! Goldbook's own Postgres, from outside: real programs, real kills. Every promise holds for root and for an ordinary
-//! user; where they differ, the test expects what fits who runs it.
+//! The promises of the crate, from outside: real programs, real kills. Every promise holds for root and for an ordinary
+//! user. Where they differ, the test expects what fits who runs it.
 #![allow(clippy::unwrap_used, reason = "a test's helper fails as the test does, by a panic")]
 
 use std::fs::{self, Permissions};
@@ -10,16 +10,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use goldbook::embedded_postgres::{
-    DATABASE, EmbeddedPostgres, OWNER_ROLE, Options, SERVICE_ROLE, SUPERUSER, StartError, find_bin_dir, throwaway_dir,
-};
+use embedded_postgres::{Application, EmbeddedPostgres, Options, SUPERUSER, StartError, find_bin_dir, throwaway_dir};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, chown};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
+const OWNER_ROLE: &str = "shop_owner";
+const SERVICE_ROLE: &str = "shop_service";
+const DATABASE: &str = "shop";
+const APPLICATION: Application = Application {
+    name: "embedded-postgres-test",
+    database: DATABASE,
+    owner_role: OWNER_ROLE,
+    other_roles: &[SERVICE_ROLE],
+};
+
 fn throwaway(data_dir: &Path) -> Options {
-    Options { data_dir: data_dir.to_path_buf(), bin_dir: None, throwaway: true }
+    Options { application: APPLICATION, data_dir: data_dir.to_path_buf(), bin_dir: None, throwaway: true }
 }
 
 /// Runs one statement as the owner; its single value as text.
@@ -102,7 +110,7 @@ async fn first_start_makes_a_durable_cluster_with_two_plain_roles_and_a_database
         (
             "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolcanlogin AND NOT rolsuper
                 AND NOT rolcreaterole AND NOT rolcreatedb AND NOT rolreplication AND NOT rolbypassrls",
-            "goldbook_owner goldbook_service",
+            "shop_owner shop_service",
         ),
         ("SELECT current_user::text", SERVICE_ROLE),
     ] {
@@ -191,10 +199,10 @@ async fn postmaster_pid_of_a_stranger_prevents_no_start_and_harms_no_stranger() 
 }
 
 /// Where the other process of the next test finds its data directory.
-const DATA_DIR_OF_THE_KILLED: &str = "GOLDBOOK_TEST_DATA_DIR_OF_THE_KILLED";
+const DATA_DIR_OF_THE_KILLED: &str = "TEST_DATA_DIR_OF_THE_KILLED";
 
 #[tokio::test]
-async fn server_that_outlived_its_killed_service_is_taken_over() {
+async fn server_that_outlived_its_killed_service_is_stopped_first() {
     // This test runs itself as the service that is to be killed.
     if let Some(data_dir) = std::env::var_os(DATA_DIR_OF_THE_KILLED) {
         let options = Options { throwaway: false, ..throwaway(Path::new(&data_dir)) };
@@ -206,7 +214,7 @@ async fn server_that_outlived_its_killed_service_is_taken_over() {
     }
     let directory = throwaway_dir().unwrap();
     let mut service = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "server_that_outlived_its_killed_service_is_taken_over", "--nocapture"])
+        .args(["--exact", "server_that_outlived_its_killed_service_is_stopped_first", "--nocapture"])
         .env(DATA_DIR_OF_THE_KILLED, directory.path())
         .stdout(Stdio::piped())
         .spawn()
@@ -271,7 +279,7 @@ async fn closed_directory_is_used_by_its_owner_and_replaced_for_root() {
 
     let cluster = fs::read_link(&link).unwrap();
     let home = cluster.parent().unwrap().to_path_buf();
-    assert!(home.starts_with("/var/lib/goldbook"), "{}", home.display());
+    assert!(home.starts_with("/var/lib/embedded-postgres-test"), "{}", home.display());
     assert_ne!(fs::metadata(&cluster).unwrap().uid(), 0);
     assert_eq!(mode_of(&cluster), 0o700);
     assert!(data_dir.join("postgres.log").is_file());
@@ -319,7 +327,7 @@ async fn start_after_a_kill_in_the_middle_of_the_first_start_completes_it() {
     let postgres = EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap();
     assert!(!directory.path().join("postgres.initdb-1").exists());
     let mut connection = PgConnection::connect_with(&postgres.connect_options(SUPERUSER, "postgres")).await.unwrap();
-    for undo in ["DROP DATABASE goldbook", "DROP ROLE goldbook_service"] {
+    for undo in ["DROP DATABASE shop", "DROP ROLE shop_service"] {
         sqlx::query(undo).execute(&mut connection).await.unwrap();
     }
     connection.close().await.unwrap();

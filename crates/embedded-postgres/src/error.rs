@@ -1,4 +1,4 @@
-//! What can keep Goldbook's own Postgres from starting or stopping; every message says what to do about it.
+//! What can keep Postgres from starting or stopping. Every message says what to do about it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,7 @@ pub enum StartError {
     /// No installation of PostgreSQL 15 or newer was found.
     #[error(
         "PostgreSQL 15 or newer was not found: install it (Debian, Ubuntu: apt-get install postgresql; \
-         macOS: brew install postgresql), name its folder with --postgres-bin, or use a running Postgres with \
-         --database-url"
+         macOS: brew install postgresql), or name the folder of its programs"
     )]
     NotFound,
     /// The folder that was asked for cannot be used.
@@ -27,7 +26,7 @@ pub enum StartError {
     /// The cluster was made by a major version that is not here.
     #[error(
         "the database in {} was made by PostgreSQL {major}, which was not found: install PostgreSQL {major}, or name \
-         its folder with --postgres-bin",
+         the folder of its programs",
         .cluster.display()
     )]
     OtherVersion {
@@ -36,24 +35,24 @@ pub enum StartError {
         /// The major version that made it.
         major: u32,
     },
-    /// Another service works in this data directory.
-    #[error("{} is in use by another goldbook{holder}: stop that one, or choose another --data-dir", .directory.display())]
+    /// Another program works in this data directory.
+    #[error("{} is in use by another program{holder}: stop that one, or choose another data directory", .directory.display())]
     InUse {
         /// The directory.
         directory: PathBuf,
-        /// Its process id, as text for the message; empty when unknown.
+        /// Its process id in brackets, as the message shows it; empty when unknown.
         holder: String,
     },
     /// Running as root, and there is no other user to run Postgres as.
     #[error(
         "Postgres refuses to run as root, and this machine has neither a user `postgres` nor `nobody`: \
-         run goldbook as an ordinary user"
+         run this program as an ordinary user"
     )]
     NoAccount,
     /// The user who runs Postgres cannot enter the directory.
     #[error(
         "user `{account}`, who has to run Postgres because root may not, cannot enter {}: open the directories above \
-         it to search (chmod o+x), or choose another --data-dir",
+         it to search (chmod o+x), or choose another data directory",
         .directory.display()
     )]
     Unreachable {
@@ -64,8 +63,8 @@ pub enum StartError {
     },
     /// The cluster belongs to someone else.
     #[error(
-        "the database in {} belongs to user `{owner}`, and Postgres runs for its owner only: run goldbook as that \
-         user, give the directory to another with chown -R, or choose another --data-dir",
+        "the database in {} belongs to user `{owner}`, and Postgres runs for its owner only: run this program as that \
+         user, give the directory to another with chown -R, or choose another data directory",
         .cluster.display()
     )]
     OtherOwner {
@@ -75,7 +74,7 @@ pub enum StartError {
         owner: String,
     },
     /// Something else stands where the cluster belongs.
-    #[error("{} holds files, but no Postgres database: move them away, or choose another --data-dir", .0.display())]
+    #[error("{} holds files, but no Postgres database: move them away, or choose another data directory", .0.display())]
     NotACluster(PathBuf),
     /// A file operation failed.
     #[error("cannot {action} {}: {source}; check the directory's owner, permissions and free space", .path.display())]
@@ -98,7 +97,7 @@ pub enum StartError {
     /// `initdb` failed.
     #[error("initdb could not make a database: {0}")]
     Initdb(String),
-    /// A Postgres that an earlier service left behind does not stop.
+    /// A Postgres that an earlier run left behind does not stop.
     #[error("a Postgres of this directory from an earlier run (process {0}) does not stop: stop it, then start again")]
     LeftRunning(i32),
     /// Postgres ended before it took connections.
@@ -119,8 +118,8 @@ pub enum StartError {
         /// Where the log is.
         log: PathBuf,
     },
-    /// Goldbook's roles or database could not be created.
-    #[error("cannot create Goldbook's roles and database: {0}; see postgres.log in the data directory")]
+    /// The application's roles or database could not be created.
+    #[error("cannot create the roles and the database: {0}; see postgres.log in the data directory")]
     Setup(#[source] sqlx::Error),
     /// The preparation was cut off, as when the runtime shuts down.
     #[error("the start of Postgres was interrupted: {0}; start again")]
@@ -129,7 +128,7 @@ pub enum StartError {
 
 impl StartError {
     /// Whether it passes by itself: processes of a server that was killed a moment ago still hold its shared memory, or
-    /// a server that a killed service had just begun to start has only now written its `postmaster.pid`.
+    /// a server that a killed process had just begun to start has only now written its `postmaster.pid`.
     pub(super) fn is_passing(&self) -> bool {
         const PASSING: [&str; 2] = ["pre-existing shared memory block", "lock file \"postmaster.pid\" already exists"];
         matches!(self, Self::Ended { last_words, .. } if PASSING.iter().any(|words| last_words.contains(words)))
@@ -146,9 +145,9 @@ impl StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
     /// Its process could not be waited for.
-    #[error("cannot wait for Postgres to end: {0}; the next start takes it over")]
+    #[error("cannot wait for Postgres to end: {0}; the next start stops it")]
     Wait(#[source] io::Error),
     /// It did not end, not even when told to end at once.
-    #[error("Postgres did not end in time; the next start takes it over")]
+    #[error("Postgres did not end in time; the next start stops it")]
     StillRunning,
 }

@@ -14,8 +14,8 @@ use tokio::process::Child;
 use super::account::{command, give};
 use super::error::StartError;
 use super::place::Place;
-use super::undertaker::Undertaker;
-use super::{Options, PORT, SUPERUSER, binaries, leftover};
+use super::reaper::Reaper;
+use super::{Application, Options, PORT, SUPERUSER, binaries, leftover};
 
 /// How much of the end of a log an error message carries, in bytes.
 const LAST_WORDS: u64 = 2_000;
@@ -23,8 +23,8 @@ const LAST_WORDS: u64 = 2_000;
 /// Makes everything ready for [`Server::spawn`]: the place, no other server in it, and a cluster. The second part of
 /// what it returns is the folder of the programs.
 pub(super) fn prepare(options: &Options) -> Result<(Place, PathBuf), StartError> {
-    let place = Place::prepare(&options.data_dir, options.throwaway)?;
-    leftover::take_over(&place.cluster, &place.socket_dir)?;
+    let place = Place::prepare(options)?;
+    leftover::stop_and_clear(&place.cluster, &place.socket_dir)?;
     let major = cluster_major(&place.cluster)?;
     let installation = binaries::choose(options.bin_dir.as_deref(), place.account.as_ref(), &place.cluster, major)?;
     if major.is_none() {
@@ -89,14 +89,19 @@ fn remove_unfinished(home: &Path) {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) child: Child,
-    undertaker: Option<Undertaker>,
+    reaper: Option<Reaper>,
     /// Where this server's part of the log begins.
     log_start: u64,
 }
 
 impl Server {
     /// Starts the postmaster, which does not take connections yet.
-    pub(super) fn spawn(place: &Place, bin_dir: &Path, throwaway: bool) -> Result<Self, StartError> {
+    pub(super) fn spawn(
+        application: &Application,
+        place: &Place,
+        bin_dir: &Path,
+        throwaway: bool,
+    ) -> Result<Self, StartError> {
         let log = place.open_log()?;
         let log_start = log.metadata().map_err(StartError::file("look at", &place.log))?.len();
         let program = bin_dir.join("postgres");
@@ -112,19 +117,20 @@ impl Server {
             "logging_collector=off".to_owned(),
             // An error in the log is recognized by its words.
             "lc_messages=C".to_owned(),
-            "cluster_name=goldbook".to_owned(),
+            format!("cluster_name={}", application.name),
         ] {
             postgres.arg("-c").arg(setting);
         }
         let other_log = log.try_clone().map_err(StartError::file("open", &place.log))?;
         postgres.stdout(log).stderr(other_log);
-        // A Ctrl-C in the terminal reaches the whole foreground group; Goldbook alone takes it, and stops Postgres last.
+        // A Ctrl-C in the terminal reaches the whole foreground group. This process alone takes it, and stops Postgres
+        // last.
         postgres.process_group(0);
         let child = tokio::process::Command::from(postgres).spawn();
         let child = child.map_err(|source| StartError::Run { program, source })?;
-        let mut server = Self { child, undertaker: None, log_start };
+        let mut server = Self { child, reaper: None, log_start };
         if let Some(pid) = server.child.id().filter(|_| throwaway) {
-            server.undertaker = Some(Undertaker::spawn(pid, place).inspect_err(|_| server.signal(Signal::SIGINT))?);
+            server.reaper = Some(Reaper::spawn(pid, place).inspect_err(|_| server.signal(Signal::SIGINT))?);
         }
         Ok(server)
     }
@@ -138,10 +144,10 @@ impl Server {
         }
     }
 
-    /// Tells the undertaker that nothing is left to do.
-    pub(super) fn dismiss_undertaker(&mut self) {
-        if let Some(undertaker) = self.undertaker.take() {
-            undertaker.dismiss();
+    /// Tells the reaper that nothing is left to do.
+    pub(super) fn dismiss_reaper(&mut self) {
+        if let Some(reaper) = self.reaper.take() {
+            reaper.dismiss();
         }
     }
 

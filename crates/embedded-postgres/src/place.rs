@@ -14,10 +14,11 @@ use tempfile::TempDir;
 
 use super::account::{Account, give};
 use super::error::StartError;
-use super::leftover;
+use super::{Options, leftover};
 
-/// Where root puts a cluster when the server's user cannot enter the data directory.
-const ROOT_HOME: &str = "/var/lib/goldbook";
+/// Below this, in a directory of the application's name, root puts a cluster when the server's user cannot enter the
+/// data directory.
+const ROOT_HOME: &str = "/var/lib";
 
 /// The longest path of a socket that every system takes: Linux allows 107 bytes, macOS 103.
 const LONGEST_SOCKET_PATH: usize = 100;
@@ -25,7 +26,7 @@ const LONGEST_SOCKET_PATH: usize = 100;
 /// The log is set aside at a start when it has grown beyond this many bytes.
 const LONGEST_LOG: u64 = 16 * 1024 * 1024;
 
-/// The places of one service, which has them to itself until this is dropped.
+/// The places of one application, which has them to itself until this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) account: Option<Account>,
@@ -41,8 +42,9 @@ pub(super) struct Place {
 
 impl Place {
     /// Creates and locks what is needed, and finds or chooses the cluster's place; touches nothing in the cluster.
-    pub(super) fn prepare(data_dir: &Path, throwaway: bool) -> Result<Self, StartError> {
-        let data_dir = create_data_dir(data_dir)?;
+    pub(super) fn prepare(options: &Options) -> Result<Self, StartError> {
+        let data_dir = create_data_dir(&options.data_dir)?;
+        let application = options.application.name;
         let mut locks = vec![lock(&data_dir)?];
         let link = data_dir.join("postgres");
         let (account, home) = match fs::symlink_metadata(&link) {
@@ -56,7 +58,7 @@ impl Place {
                 let account = Account::of_server()?;
                 match &account {
                     Some(account) if !account.can_enter(&data_dir) => {
-                        let home = home_elsewhere(&data_dir, account, throwaway)?;
+                        let home = home_elsewhere(application, &data_dir, account, options.throwaway)?;
                         locks.push(lock(&home)?);
                         move_in(&home, &link, account)?;
                         (Some(account.clone()), home)
@@ -73,13 +75,13 @@ impl Place {
             locks.push(lock(&home)?);
         }
         let cluster = canonical_below(&home, &link)?;
-        let (socket_dir, short_socket_dir) = socket_dir(&home, &data_dir, account.as_ref())?;
+        let (socket_dir, short_socket_dir) = socket_dir(application, &home, &data_dir, account.as_ref())?;
         let log = data_dir.join("postgres.log");
         Ok(Self { account, data_dir, cluster, socket_dir, log, _short_socket_dir: short_socket_dir, _locks: locks })
     }
 
-    /// Opens the log for appending. Goldbook opens it and Postgres inherits it, so that it can stand in a directory
-    /// that only Goldbook can enter.
+    /// Opens the log for appending. This process opens it and Postgres inherits it, so that it can stand in a directory
+    /// that only this process can enter.
     pub(super) fn open_log(&self) -> Result<File, StartError> {
         if fs::metadata(&self.log).is_ok_and(|metadata| metadata.len() > LONGEST_LOG) {
             let old = self.data_dir.join("postgres.log.1");
@@ -96,7 +98,7 @@ impl Place {
 ///
 /// When the system's temporary directory cannot be written.
 pub fn throwaway_dir() -> io::Result<TempDir> {
-    let directory = tempfile::Builder::new().prefix("goldbook-").tempdir()?;
+    let directory = tempfile::Builder::new().prefix("postgres-").tempdir()?;
     // After the fact, because the mode at creation is subject to the umask.
     fs::set_permissions(directory.path(), Permissions::from_mode(own_mode()))?;
     Ok(directory)
@@ -128,8 +130,8 @@ fn create_dir(path: &Path, mode: u32) -> Result<(), StartError> {
 
 /// A directory's lock, which the system releases when this process ends, however it ends.
 ///
-/// A process that is just being started shares all open files until it runs its program, and would keep the lock for
-/// that moment if the file were only closed.
+/// It is unlocked and not only closed: a child process that is just being started shares all open files until it runs
+/// its program, and would keep the lock for that moment.
 #[derive(Debug)]
 struct Lock(File);
 
@@ -172,29 +174,33 @@ fn account_of_existing(link: &Path) -> Result<Option<Account>, StartError> {
 }
 
 /// Makes the directory below [`ROOT_HOME`] that belongs to this data directory.
-fn home_elsewhere(data_dir: &Path, account: &Account, throwaway: bool) -> Result<PathBuf, StartError> {
+fn home_elsewhere(
+    application: &str,
+    data_dir: &Path,
+    account: &Account,
+    throwaway: bool,
+) -> Result<PathBuf, StartError> {
     let unreachable =
         |directory: &Path| StartError::Unreachable { account: account.name().to_owned(), directory: directory.into() };
     // What nobody will need must not stay behind in a place where nobody looks for it.
     if throwaway {
         return Err(unreachable(data_dir));
     }
-    let root = Path::new(ROOT_HOME);
-    if let Some(parent) = root.parent() {
-        fs::create_dir_all(parent).map_err(StartError::file("create", parent))?;
-    }
-    create_dir(root, 0o755)?;
+    let parent = Path::new(ROOT_HOME);
+    fs::create_dir_all(parent).map_err(StartError::file("create", parent))?;
+    let root = parent.join(application);
+    create_dir(&root, 0o755)?;
     let home = root.join(short_hash(data_dir));
     create_dir(&home, 0o711)?;
     if account.can_enter(&home) { Ok(home) } else { Err(unreachable(&home)) }
 }
 
-/// Points the data directory at its new home. A cluster that stands there already lost its data directory, so a new
-/// beginning is wanted; it is set aside, not removed, because data is never removed unasked.
+/// Points the data directory at its new home. A cluster that stands there already has lost its data directory, so a new
+/// one is wanted. The old one is set aside and not removed, because data is never removed unasked.
 fn move_in(home: &Path, link: &Path, account: &Account) -> Result<(), StartError> {
     let cluster = home.join("postgres");
     if let Ok(cluster) = cluster.canonicalize() {
-        leftover::take_over(&cluster, &home.join("socket"))?;
+        leftover::stop_and_clear(&cluster, &home.join("socket"))?;
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default();
         let aside = home.join(format!("postgres.set-aside-{seconds}"));
         fs::rename(&cluster, &aside).map_err(StartError::file("set aside", &cluster))?;
@@ -226,6 +232,7 @@ fn canonical_below(home: &Path, link: &Path) -> Result<PathBuf, StartError> {
 /// The directory of the Unix socket, closed to everyone but the server's user and root: whoever can open the socket is
 /// let in without a password. A path too long for a socket is replaced by a private directory for temporary files.
 fn socket_dir(
+    application: &str,
     home: &Path,
     data_dir: &Path,
     account: Option<&Account>,
@@ -239,13 +246,15 @@ fn socket_dir(
         }
         return Ok((usual, None));
     }
+    let prefix = format!("{application}-");
     let can_hold = |parent: &Path| {
-        fits_socket(&parent.join("goldbook-123456")) && account.is_none_or(|account| account.can_enter(parent))
+        // As long as the name will be.
+        fits_socket(&parent.join(format!("{prefix}123456"))) && account.is_none_or(|account| account.can_enter(parent))
     };
     let parent = Some(env::temp_dir()).filter(|parent| can_hold(parent)).unwrap_or_else(|| PathBuf::from("/tmp"));
     // Closed from its first moment, since others can write beside it.
     let closed = Permissions::from_mode(0o700);
-    let short = tempfile::Builder::new().prefix("goldbook-").permissions(closed).tempdir_in(&parent);
+    let short = tempfile::Builder::new().prefix(&prefix).permissions(closed).tempdir_in(&parent);
     let short = short.map_err(StartError::file("create a directory in", &parent))?;
     give(short.path(), account)?;
     point(&data_dir.join("socket"), short.path())?;

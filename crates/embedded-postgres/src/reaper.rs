@@ -1,7 +1,7 @@
-//! Clears away a throw-away cluster when its process ends without saying so.
+//! Stops and removes a throw-away cluster when the process that started it ends without doing so.
 //!
-//! A test that is killed, or that keeps its Postgres in a `static`, never stops it. A small shell waits for this
-//! process to end, which it sees by its input ending, and then stops that Postgres and removes its files.
+//! A test that is killed, or that keeps its Postgres in a `static`, never stops it. A small shell waits for this process
+//! to end: then its input ends. It stops that Postgres and removes its files.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use super::error::StartError;
 use super::place::Place;
 
-/// Arguments: the postmaster's id, the data directory, the socket's directory. Removes by name what Goldbook makes, and
-/// nothing else. The postmaster's id is taken from `postmaster.pid` again, since the number may belong to another
+/// Arguments: the postmaster's id, the data directory, the socket's directory. Removes by name what this crate makes,
+/// and nothing else. The postmaster's id is taken from `postmaster.pid` again, since the number may belong to another
 /// process by now.
 const SCRIPT: &str = r#"
 read -r _
@@ -33,14 +33,14 @@ rmdir "$2"
 
 /// The shell that waits.
 #[derive(Debug)]
-pub(super) struct Undertaker(Child);
+pub(super) struct Reaper(Child);
 
-impl Undertaker {
+impl Reaper {
     pub(super) fn spawn(postmaster: u32, place: &Place) -> Result<Self, StartError> {
         let program = Path::new("/bin/sh");
         let mut shell = Command::new(program);
         shell.args(["-c", SCRIPT, "sh", &postmaster.to_string()]).arg(&place.data_dir).arg(&place.socket_dir);
-        // No Ctrl-C reaches its own group: it is needed exactly then.
+        // In a group of its own no Ctrl-C reaches it. That is when it is needed.
         shell.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         shell.spawn().map(Self).map_err(|source| StartError::Run { program: program.to_path_buf(), source })
     }

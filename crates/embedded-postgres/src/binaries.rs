@@ -8,7 +8,7 @@ use std::{env, fs, io};
 use super::account::{Account, command};
 use super::error::StartError;
 
-/// The oldest major version that Goldbook runs on.
+/// The oldest major version that is supported.
 const OLDEST_MAJOR: u32 = 15;
 
 /// A folder with usable programs.

@@ -10,8 +10,8 @@ use nix::unistd::{Uid, User, chown};
 
 use super::error::StartError;
 
-/// Whom root runs Postgres as. There is no account (`None`) when Goldbook does not run as root: then it is the user
-/// who runs Goldbook.
+/// Whom root runs Postgres as. There is no account (`None`) when this process does not run as root: then it is the user
+/// who runs this process.
 #[derive(Clone, Debug)]
 pub(super) struct Account {
     name: String,
@@ -64,7 +64,7 @@ fn user_name(uid: u32) -> String {
 /// A command that runs as the account and sees no `PG…` variable, since those would redirect the server's programs.
 pub(super) fn command(program: &Path, account: Option<&Account>) -> Command {
     let mut command = Command::new(program);
-    // The account may not be able to enter the directory that Goldbook was started in.
+    // The account may not be able to enter the directory that this process was started in.
     command.current_dir("/").stdin(Stdio::null());
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
         command.env_remove(name);

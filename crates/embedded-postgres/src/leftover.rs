@@ -1,6 +1,6 @@
-//! What an earlier service left behind when it was killed: a Postgres that still runs, and files that name processes.
+//! What an earlier run left behind when it was killed: a Postgres that still runs, and files that name processes.
 //!
-//! All of this runs with the data directory's lock held, so that no other service is at work here.
+//! All of this runs with the data directory's lock held, so that no other process is at work here.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,12 +20,12 @@ pub(super) const FAST_SHUTDOWN: Duration = Duration::from_secs(60);
 /// How long an immediate shutdown may take: it writes nothing, and the next start recovers.
 pub(super) const IMMEDIATE_SHUTDOWN: Duration = Duration::from_secs(10);
 
-/// Stops a Postgres of this cluster that outlived its service, and removes what would keep a new one from starting.
+/// Stops a Postgres of this cluster that outlived the process that started it, and removes what would keep a new one from starting.
 ///
 /// A dead server's `postmaster.pid` stays, because Postgres itself finds by it whether a process of that server still
 /// uses its shared memory. The file goes when it names a living process that is not a server of this cluster (the
 /// number was given out again), or nothing at all: Postgres would refuse to start for both.
-pub(super) fn take_over(cluster: &Path, socket_dir: &Path) -> Result<(), StartError> {
+pub(super) fn stop_and_clear(cluster: &Path, socket_dir: &Path) -> Result<(), StartError> {
     let pid_file = cluster.join("postmaster.pid");
     let content = match fs::read_to_string(&pid_file) {
         Ok(content) => content,
@@ -67,12 +67,12 @@ fn remove_sockets(socket_dir: &Path) -> Result<(), StartError> {
 }
 
 fn stop(pid: i32, cluster: &Path) -> Result<(), StartError> {
-    for (signal, patience) in [(Signal::SIGINT, FAST_SHUTDOWN), (Signal::SIGQUIT, IMMEDIATE_SHUTDOWN)] {
+    for (signal, limit) in [(Signal::SIGINT, FAST_SHUTDOWN), (Signal::SIGQUIT, IMMEDIATE_SHUTDOWN)] {
         match kill(Pid::from_raw(pid), signal) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(_) => return Err(StartError::LeftRunning(pid)),
         }
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             if !is_server_of(pid, cluster) {
                 return Ok(());
@@ -142,10 +142,10 @@ mod tests {
 
     #[test]
     fn a_command_line_names_the_server_of_its_own_cluster_only() {
-        let cluster = Path::new("/home/an owner/.goldbook/postgres");
-        let command = "/usr/lib/postgresql/15/bin/postgres -D /home/an owner/.goldbook/postgres -c port=5432";
+        let cluster = Path::new("/home/an owner/.data/postgres");
+        let command = "/usr/lib/postgresql/15/bin/postgres -D /home/an owner/.data/postgres -c port=5432";
         assert!(names_server_of(command, cluster));
-        assert!(!names_server_of(command, Path::new("/home/an owner/.goldbook")));
+        assert!(!names_server_of(command, Path::new("/home/an owner/.data")));
         assert!(!names_server_of(&command.replace("bin/postgres", "bin/pg_dump"), cluster));
         assert!(!names_server_of("tail -f /var/log/postgres", cluster));
     }
