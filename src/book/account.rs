@@ -1,12 +1,15 @@
 //! The head of an account: where its points are, how many entries it has, and what time will do to it next.
 
 use jiff::Timestamp;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::entry::{Entry, Movement, Pocket};
+use super::words::stored_words;
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// Whose account it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum AccountKind {
     /// A customer's.
     Customer,
@@ -14,26 +17,7 @@ pub enum AccountKind {
     Program,
 }
 
-impl AccountKind {
-    /// The kind as stored.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Customer => "customer",
-            Self::Program => "program",
-        }
-    }
-
-    /// The reverse of [`as_str`](Self::as_str).
-    #[must_use]
-    pub fn from_stored(word: &str) -> Option<Self> {
-        match word {
-            "customer" => Some(Self::Customer),
-            "program" => Some(Self::Program),
-            _ => None,
-        }
-    }
-}
+stored_words!(AccountKind);
 
 /// An account as the book holds it while it writes: locked, or new and known to no one else.
 #[derive(Clone, Debug, PartialEq, Eq)]
