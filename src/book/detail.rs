@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::account::AccountKind;
+use super::account_kind::AccountKind;
 use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode, TierId};
 
 /// Some points of one lot.

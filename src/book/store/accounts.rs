@@ -4,7 +4,8 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::book::account::{Account, AccountKind, Balance};
+use crate::book::account::{Account, Balance};
+use crate::book::account_kind::AccountKind;
 use crate::database::{StoreError, Traced as _};
 use crate::error::Defect;
 use crate::ids::{AccountId, ProgramId};
@@ -129,11 +130,11 @@ impl<'a> FromIterator<&'a Account> for AccountColumns {
 }
 
 /// Adds accounts that were opened in this batch.
-pub(in crate::book) async fn insert_accounts<'a>(
+pub(in crate::book) async fn insert_accounts(
     connection: &mut PgConnection,
-    accounts: impl Iterator<Item = &'a Account>,
+    accounts: &[&Account],
 ) -> Result<(), sqlx::Error> {
-    let rows = AccountColumns::from_iter(accounts);
+    let rows = AccountColumns::from_iter(accounts.iter().copied());
     let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &rows.pockets;
     sqlx::query!(
         "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
@@ -163,11 +164,11 @@ pub(in crate::book) async fn insert_accounts<'a>(
 }
 
 /// Writes the heads of locked accounts.
-pub(in crate::book) async fn update_accounts<'a>(
+pub(in crate::book) async fn update_accounts(
     connection: &mut PgConnection,
-    accounts: impl Iterator<Item = &'a Account>,
+    accounts: &[&Account],
 ) -> Result<(), sqlx::Error> {
-    let rows = AccountColumns::from_iter(accounts);
+    let rows = AccountColumns::from_iter(accounts.iter().copied());
     let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &rows.pockets;
     sqlx::query!(
         "UPDATE accounts a SET head = u.head, effective_at = u.effective_at, next_due_at = u.next_due_at,
