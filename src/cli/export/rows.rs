@@ -3,10 +3,10 @@
 use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
+use goldbook_api::v1::{Actor, Entry, EntryKind, EntryReason, Pocket};
 use serde::de::IgnoredAny;
 
 use super::super::instant;
-use goldbook_api::v1::{Actor, Entry, EntryKind, EntryReason, Pocket};
 
 /// How the rows of an export are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
