@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::detail::Detail;
 use super::entry::{Entry, Movement, Pocket};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
@@ -15,6 +16,15 @@ pub enum AccountKind {
 }
 
 impl AccountKind {
+    /// Whose account an entry of this kind stands on.
+    #[must_use]
+    pub const fn of(detail: &Detail) -> Self {
+        match detail {
+            Detail::ProgramApplied { .. } => Self::Program,
+            _ => Self::Customer,
+        }
+    }
+
     /// The kind as stored.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

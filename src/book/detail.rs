@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::account::AccountKind;
 use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode, TierId};
 
 /// Some points of one lot.
@@ -240,15 +239,6 @@ pub enum Detail {
 }
 
 impl Detail {
-    /// Whose account an entry of this kind stands on.
-    #[must_use]
-    pub const fn account_kind(&self) -> AccountKind {
-        match self {
-            Self::ProgramApplied { .. } => AccountKind::Program,
-            _ => AccountKind::Customer,
-        }
-    }
-
     /// The kind's name in the `kind` column.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

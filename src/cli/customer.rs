@@ -190,7 +190,9 @@ fn show_entitlements(entitlements: &[Entitlement]) -> String {
 fn show_referral(referral: &Referral, other: &str, reader: &Reader) -> String {
     let when = match referral.state() {
         ReferralState::Converted => instant::show(referral.convert_time.as_ref(), &reader.zone),
-        _ => instant::show(referral.create_time.as_ref(), &reader.zone),
+        ReferralState::Unspecified | ReferralState::Pending | ReferralState::Expired => {
+            instant::show(referral.create_time.as_ref(), &reader.zone)
+        }
     };
     let state = words(referral.state().as_str_name(), "REFERRAL_STATE_");
     format!("{other}, campaign {}: {state}, {when}", referral.campaign_id)

@@ -27,8 +27,25 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
         EntryReason::Promotion => proto::GrantReason::Promotion,
         EntryReason::Correction => proto::GrantReason::Correction,
         EntryReason::Migration => proto::GrantReason::Migration,
-        // The closed list has more reasons than a grant can have.
-        _ => proto::GrantReason::Other,
+        // Apart from `Other` no grant has these reasons. An adjustment can have the next two.
+        EntryReason::Other
+        | EntryReason::Fraud
+        | EntryReason::CustomerRequest
+        | EntryReason::ProgramApplied
+        | EntryReason::Enrolment
+        | EntryReason::DossierUpdate
+        | EntryReason::ThresholdReached
+        | EntryReason::CodeRequested
+        | EntryReason::Referral
+        | EntryReason::ManualConversion
+        | EntryReason::ReferralWindowPassed
+        | EntryReason::TimeReached
+        | EntryReason::EventHappened
+        | EntryReason::EventMissed
+        | EntryReason::Redemption
+        | EntryReason::Hold
+        | EntryReason::Refund
+        | EntryReason::DebtRepayment => proto::GrantReason::Other,
     };
     proto::Reward {
         reward_id: entry.id.to_string(),
