@@ -26,13 +26,19 @@ impl From<Error> for Status {
                 Self::deadline_exceeded("the deadline passed before the work began; nothing was written")
             }
             Error::Internal(failure) => {
-                let trace_id = telemetry::trace_id(&tracing::Span::current());
                 // The one place where it is logged; the caller gets the trace id and nothing else.
                 tracing::error!(%failure, "a request failed");
-                Self::internal(format!("internal error, trace {trace_id}"))
+                hide_failure()
             }
+            Error::InternalLogged(_) => hide_failure(),
         }
     }
+}
+
+/// All that a caller is told of a failure: the trace by which it is found in the log.
+fn hide_failure() -> Status {
+    let trace_id = telemetry::trace_id(&tracing::Span::current());
+    Status::internal(format!("internal error, trace {trace_id}"))
 }
 
 impl From<sqlx::Error> for Error {
@@ -163,7 +169,36 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::EntryNotFound => Some("entry_id"),
         Reason::RewardNotFound => Some("reward_id"),
         Reason::HoldNotFound => Some("hold_id"),
-        _ => None,
+        // These name nothing that a request could ask for by its id.
+        Reason::ProgramFieldImmutable
+        | Reason::EtagMismatch
+        | Reason::IdempotencyKeyReused
+        | Reason::ActivityIdReused
+        | Reason::InstantInFuture
+        | Reason::CurrencyMismatch
+        | Reason::AmountOverflow
+        | Reason::CampaignNotActive
+        | Reason::ReferralCodeExpired
+        | Reason::OwnReferralCode
+        | Reason::AlreadyReferred
+        | Reason::NotANewCustomer
+        | Reason::ReferralExpired
+        | Reason::NotQualified
+        | Reason::RewardNotPending
+        | Reason::HoldEnded
+        | Reason::InsufficientPoints
+        | Reason::RedemptionOutsideLimits
+        | Reason::EarningCapExceeded
+        | Reason::InstantNotAhead
+        | Reason::EntryNotReversible
+        | Reason::EntryAlreadyReversed
+        | Reason::ReversalExceedsOriginal
+        | Reason::NothingToReverse
+        | Reason::ReinstatementClosed
+        | Reason::PurchaseUnknown
+        | Reason::RefundExceedsPurchase
+        | Reason::LiabilityUnknown
+        | Reason::PageTokenInvalid => None,
     }
 }
 

@@ -2,48 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::detail::Detail;
+use super::account_kind::AccountKind;
 use super::entry::{Entry, Movement, Pocket};
 use crate::ids::{AccountId, EntryId, ProgramId};
-
-/// Whose account it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccountKind {
-    /// A customer's.
-    Customer,
-    /// The program's own.
-    Program,
-}
-
-impl AccountKind {
-    /// Whose account an entry of this kind stands on.
-    #[must_use]
-    pub const fn of(detail: &Detail) -> Self {
-        match detail {
-            Detail::ProgramApplied { .. } => Self::Program,
-            _ => Self::Customer,
-        }
-    }
-
-    /// The kind as stored.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Customer => "customer",
-            Self::Program => "program",
-        }
-    }
-
-    /// The reverse of [`as_str`](Self::as_str).
-    #[must_use]
-    pub fn from_stored(word: &str) -> Option<Self> {
-        match word {
-            "customer" => Some(Self::Customer),
-            "program" => Some(Self::Program),
-            _ => None,
-        }
-    }
-}
 
 /// An account as the book holds it while it writes: locked, or new and known to no one else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +105,12 @@ impl Account {
     #[must_use]
     pub fn time_at(&self, instant: Timestamp) -> Timestamp {
         self.effective_at.map_or(instant, |last| last.max(instant))
+    }
+
+    /// Whether time alone does something to the account by the instant that it has reached at `instant`.
+    #[must_use]
+    pub(super) fn is_due(&self, instant: Timestamp) -> bool {
+        self.next_due_at.is_some_and(|due_at| due_at <= self.time_at(instant))
     }
 
     /// Takes an entry into the head and the balance; the same when writing, when folding and when rebuilding.

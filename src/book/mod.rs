@@ -5,6 +5,7 @@
 //! it. The book knows all three by traits alone.
 
 pub mod account;
+pub mod account_kind;
 mod batch;
 pub mod capability;
 pub mod command;
@@ -17,19 +18,25 @@ mod intake;
 mod job;
 mod lane;
 pub mod name;
+mod outcome;
 pub mod projection;
 mod reading;
 mod scanned_entry;
 pub mod state;
 pub mod store;
 pub mod table;
+mod words;
 mod worker;
 
-pub use account::{Account, AccountKind, Balance};
+pub use account::{Account, Balance};
+pub use account_kind::AccountKind;
 pub use capability::{Capabilities, Capability, Store};
 pub use command::{Command, CommandKey, Written};
 pub use decision::{Asking, Decision, DecisionError};
-pub use detail::{Detail, EarningWindow, LotPart, LotTerms};
+pub use detail::{
+    ActivityDetail, CustomerDetail, Detail, EarningWindow, LotPart, LotTerms, PointsDetail, ProgramDetail,
+    ReferralDetail, TierDetail,
+};
 pub use entry::{Actor, Entry, EntryReason, Key, Movement, NewEntry, Pocket};
 pub use fold::Folded;
 pub use intake::{Book, Lanes};

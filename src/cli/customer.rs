@@ -9,9 +9,10 @@ use goldbook_api::v1::{
 };
 
 use super::client::{Client, ClientOptions, LARGEST_PAGE, found, incomplete_answer};
+use super::error::CliError;
+use super::instant;
 use super::output::{self, grouped, heading, print, words};
 use super::statement::Reader;
-use super::{CliError, instant};
 
 /// How many entries one screen has room for.
 const LAST_ENTRIES: usize = 10;

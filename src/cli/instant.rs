@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::CliError;
+use super::error::CliError;
 
 /// The time zone of this name. Its data is built into this program, since a machine may have none.
 pub(super) fn time_zone(name: &str) -> Result<TimeZone, CliError> {

@@ -7,8 +7,9 @@ use jiff::tz::TimeZone;
 
 use super::amount::show_money;
 use super::client::{Client, LARGEST_PAGE, incomplete_answer};
+use super::error::CliError;
+use super::instant;
 use super::output::{self, grouped, words};
-use super::{CliError, instant};
 use goldbook_api::v1::{
     Balance, CustomerTier, Entry, EntryKind, EntryReason, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
     ListEntriesRequest, Pocket, PocketMove, Program,

@@ -7,10 +7,11 @@ use goldbook_api::values::write_instant;
 use jiff::tz::TimeZone;
 
 use super::client::{Client, ClientOptions, LARGEST_PAGE, incomplete_answer};
+use super::error::CliError;
+use super::instant;
 use super::output::{self, heading, print};
 use super::statement::{show_balance, show_move};
 use super::statement_line::describe;
-use super::{CliError, instant};
 
 /// Show a customer's statement: every move of points in a period, and the balances before and after it.
 ///

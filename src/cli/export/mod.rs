@@ -5,17 +5,18 @@ mod rows;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use goldbook_api::v1::{ExportEntriesRequest, ExportEntriesResponse};
 use goldbook_api::values::write_instant;
 use tonic::Streaming;
 
 use self::destination::Destination;
-use self::rows::Rows;
+use self::rows::{Format, Rows};
 use super::client::{ClientOptions, incomplete_answer};
+use super::error::CliError;
+use super::instant;
 use super::output::grouped;
 use super::progress::Progress;
-use super::{CliError, instant};
 
 /// What an export tells that was interrupted.
 const BROKEN: &str = "the export was interrupted; repeat it";
@@ -82,14 +83,6 @@ pub(crate) struct ExportArgs {
     output: PathBuf,
     #[command(flatten)]
     client: ClientOptions,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Comma-separated values with a header, as RFC 4180 has them.
-    Csv,
-    /// JSON Lines: one object a line.
-    Jsonl,
 }
 
 /// Runs `goldbook export`.
