@@ -10,6 +10,8 @@
 mod capability_page;
 #[path = "architecture/client_commands.rs"]
 mod client_commands;
+#[path = "architecture/names.rs"]
+mod names;
 #[path = "architecture/reader.rs"]
 mod reader;
 
@@ -155,7 +157,7 @@ const SLEEP_EXCEPTIONS: &[Exception] = &[
         path: "std::thread::sleep",
         why: "the pause of `wait_until`, a bounded wait for other processes",
     },
-    Exception { file: "tests/api/patience.rs", path: "sleep", why: "the pause of `wait_until`, and its time-out" },
+    Exception { file: "tests/api/wait.rs", path: "sleep", why: "the pause of `wait_until`, and its time-out" },
 ];
 
 /// The source of the service.

@@ -1,13 +1,16 @@
 //! The head of an account: where its points are, how many entries it has, and what time will do to it next.
 
 use jiff::Timestamp;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::detail::Detail;
 use super::entry::{Entry, Movement, Pocket};
+use super::words::stored_words;
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// Whose account it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum AccountKind {
     /// A customer's.
     Customer,
@@ -15,32 +18,17 @@ pub enum AccountKind {
     Program,
 }
 
+stored_words!(AccountKind);
+
 impl AccountKind {
     /// Whose account an entry of this kind stands on.
     #[must_use]
     pub const fn of(detail: &Detail) -> Self {
         match detail {
-            Detail::ProgramApplied { .. } => Self::Program,
-            _ => Self::Customer,
-        }
-    }
-
-    /// The kind as stored.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Customer => "customer",
-            Self::Program => "program",
-        }
-    }
-
-    /// The reverse of [`as_str`](Self::as_str).
-    #[must_use]
-    pub fn from_stored(word: &str) -> Option<Self> {
-        match word {
-            "customer" => Some(Self::Customer),
-            "program" => Some(Self::Program),
-            _ => None,
+            Detail::Program(_) => Self::Program,
+            Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) | Detail::Referral(_) => {
+                Self::Customer
+            }
         }
     }
 }

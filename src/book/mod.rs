@@ -23,13 +23,17 @@ mod scanned_entry;
 pub mod state;
 pub mod store;
 pub mod table;
+mod words;
 mod worker;
 
 pub use account::{Account, AccountKind, Balance};
 pub use capability::{Capabilities, Capability, Store};
 pub use command::{Command, CommandKey, Written};
 pub use decision::{Asking, Decision, DecisionError};
-pub use detail::{Detail, EarningWindow, LotPart, LotTerms};
+pub use detail::{
+    ActivityDetail, CustomerDetail, Detail, EarningWindow, LotPart, LotTerms, PointsDetail, ProgramDetail,
+    ReferralDetail, TierDetail,
+};
 pub use entry::{Actor, Entry, EntryReason, Key, Movement, NewEntry, Pocket};
 pub use fold::Folded;
 pub use intake::{Book, Lanes};

@@ -63,9 +63,8 @@ impl TryFrom<EntryRow> for Entry {
 }
 
 impl EntryRow {
-    fn into_entry(mut self) -> Result<Entry, Defect> {
-        let detail = serde_json::from_value(self.detail.take());
-        let detail = detail.map_err(|error| {
+    fn into_entry(self) -> Result<Entry, Defect> {
+        let detail = Detail::from_value(&self.detail).map_err(|error| {
             Defect::new(format!("entry {}.{}: {error}", self.account_id.simple(), self.account_seq))
         })?;
         self.with_detail(detail)

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::book::{Actor, Decision, DecisionError, Detail, EntryReason, NewEntry};
+use crate::book::{Actor, Decision, DecisionError, EntryReason, NewEntry, ReferralDetail};
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, CampaignId, CustomerId, EntryId, ReferralCode};
 use crate::points::amount::Points;
@@ -107,7 +107,7 @@ pub fn is_in_window(program: &Program, referral: &Referral, happened_at: Timesta
 #[must_use]
 pub fn expire(referral: &Referral) -> NewEntry {
     NewEntry {
-        detail: Detail::ReferralExpired,
+        detail: ReferralDetail::ReferralExpired.into(),
         movement: None,
         actor: Actor::Time,
         reason: EntryReason::ReferralWindowPassed,
@@ -136,11 +136,12 @@ pub fn convert(
         None => None,
     };
     let created = EntryId { account_id: referral.referee, account_seq: referral.created_seq };
-    let detail = Detail::ReferralConverted {
+    let detail = ReferralDetail::ReferralConverted {
         qualifying,
         referrer_reward,
         referee_reward: referee_points.map(|_| after_converted),
-    };
+    }
+    .into();
     let (actor, reason) = match qualifying {
         Some(_) => (Actor::Rule, EntryReason::Purchase),
         None => (Actor::Caller, EntryReason::ManualConversion),

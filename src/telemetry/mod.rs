@@ -2,12 +2,13 @@
 //!
 //! The tracer is always there, exporter or not, so that every ledger entry carries the id of a real trace. `tracing` is
 //! what the other rooms use; OpenTelemetry appears here only. `rpc` makes the server spans, `export` sends spans
-//! away, `logs` writes lines.
+//! away, `logs` writes lines, `panics` tells of defects.
 
 mod deadline;
 mod error;
 mod export;
 mod logs;
+mod panics;
 mod rpc;
 mod targets;
 
@@ -29,6 +30,7 @@ pub use error::InitError;
 pub use export::Collector;
 pub use logs::{LogFormat, Logs};
 pub use opentelemetry::trace::SpanContext;
+pub use panics::{log_panics, message_of};
 pub use rpc::{Deadline, RpcBody, RpcFuture, RpcLayer, RpcService, record_program, record_reason};
 
 use export::Counters;

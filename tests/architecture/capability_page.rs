@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use crate::RANKS;
-use crate::reader::{Source, module_of};
+use crate::reader::module_of;
 
 const PAGE: &str = "docs/adding-a-capability.md";
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
@@ -399,14 +399,12 @@ fn stray_files(tree: &Tree, folder: &str, roots: &[&str]) -> Vec<String> {
         if roots.contains(&file) {
             own.clear();
         }
-        for window in Source::new(file, text).tokens.windows(3) {
-            if let [(_, keyword), (_, name), (_, end)] = window
-                && (keyword.as_str(), end.as_str()) == ("mod", ";")
-            {
-                let mut module = own.clone();
-                module.push(name.clone());
-                modules.insert(module);
-            }
+        let declared = text.lines().filter_map(|line| line.trim().strip_suffix(';')?.split_once("mod "));
+        // A visibility may stand before it, and nothing else.
+        for (_, name) in declared.filter(|(before, _)| before.is_empty() || before.starts_with("pub")) {
+            let mut module = own.clone();
+            module.push(name.to_owned());
+            modules.insert(module);
         }
     }
     let files = tree.below(folder, ".rs").map(|(path, _)| &path[folder.len()..]);

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::EntryRow;
 use super::accounts::{AccountColumns, AccountRow};
 use crate::book::account::Account;
+use crate::book::detail::Detail;
 use crate::book::scanned_entry::ScannedEntry;
 use crate::database::Traced as _;
 use crate::error::Defect;
@@ -61,7 +62,7 @@ impl From<ScanRow> for ScannedEntry {
             recorded_at: row.recorded_at,
             content_hash: Vec::new(),
         };
-        let entry = serde_json::from_str(&row.detail)
+        let entry = Detail::from_json(&row.detail)
             .map_err(|error| Defect::new(format!("entry {id}: {error}")))
             .and_then(|detail| columns.with_detail(detail));
         Self { id, kind: row.kind, hash_version: row.hash_version, content_hash: row.content_hash, entry }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::book::{
     Account, Actor, Decision, DecisionError, Defect, Detail, Entry, EntryReason, LotPart, Movement, NewEntry, Pocket,
+    PointsDetail,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::EntryId;
@@ -31,21 +32,50 @@ pub struct Reversal {
     pub causes: Vec<EntryId>,
 }
 
-/// How many points of an entry have not been undone yet.
+/// What undoing an entry does to its points, by the entry's kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Undoing {
+    /// The lot that the entry made is cancelled, as far as the clawback goes.
+    TakeBack,
+    /// The points return from this pocket to the lots that they were of.
+    GiveBack(Pocket),
+    /// The points return from their expiry, while the program allows it.
+    Reinstate,
+}
+
+impl Undoing {
+    /// How an entry with this detail is undone; none if it cannot be.
+    const fn of(detail: &Detail) -> Option<Self> {
+        match detail {
+            Detail::Points(detail) => match detail {
+                PointsDetail::PointsGranted { .. }
+                | PointsDetail::PointsImported { .. }
+                | PointsDetail::PointsAdjusted { terms: Some(_), .. } => Some(Self::TakeBack),
+                PointsDetail::PointsAdjusted { terms: None, .. } => Some(Self::GiveBack(Pocket::Cancelled)),
+                PointsDetail::PointsRedeemed { .. } => Some(Self::GiveBack(Pocket::Redeemed)),
+                PointsDetail::PointsExpired { .. } => Some(Self::Reinstate),
+                PointsDetail::PointsVested { .. }
+                | PointsDetail::VestingMissed { .. }
+                | PointsDetail::PointsHeld { .. }
+                | PointsDetail::PointsReleased { .. }
+                | PointsDetail::EntryReversed { .. }
+                | PointsDetail::DebtIncurred { .. }
+                | PointsDetail::DebtRepaid { .. } => None,
+            },
+            Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Tier(_) | Detail::Referral(_) => {
+                None
+            }
+        }
+    }
+}
+
+/// How an entry is undone, and how many of its points have not been yet.
 ///
 /// # Errors
 /// A refusal if nothing is left, or the entry cannot be undone at all.
-fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<i64, DecisionError> {
+fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<(Undoing, i64), DecisionError> {
     let refuse = |reason, message: String| Err(Refusal::new(reason, message).with("entry_id", original.id).into());
-    let is_reversible = matches!(
-        original.detail,
-        Detail::PointsGranted { .. }
-            | Detail::PointsImported { .. }
-            | Detail::PointsAdjusted { .. }
-            | Detail::PointsRedeemed { .. }
-            | Detail::PointsExpired { .. }
-    );
-    let Some(movement) = original.movement.filter(|_| is_reversible) else {
+    let (Some(undoing), Some(movement)) = (Undoing::of(&original.detail), original.movement) else {
         let kind = original.detail.kind();
         return refuse(Reason::EntryNotReversible, format!("an entry of kind {kind} cannot be reversed"));
     };
@@ -54,7 +84,7 @@ fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<i64, DecisionErr
     if left <= 0 {
         return refuse(Reason::EntryAlreadyReversed, "the entry was reversed whole before".to_owned());
     }
-    Ok(left)
+    Ok((undoing, left))
 }
 
 /// Undoes an entry, whole or in part.
@@ -68,22 +98,21 @@ pub fn reverse(
     original: &Entry,
     reversal: &Reversal,
 ) -> Result<(), DecisionError> {
-    let left = left_of(decision, original)?;
+    let (undoing, left) = left_of(decision, original)?;
     let points = reversal.points.unwrap_or(left);
     if points > left {
         let message = format!("{points} points are more than the {left} that are left to reverse");
         let refusal = Refusal::new(Reason::ReversalExceedsOriginal, message).with("entry_id", original.id);
         return Err(refusal.with("requested", points).with("left", left).into());
     }
-    let undoing = Undoing { policy, account, original, reversal };
-    let taken = match &original.detail {
-        Detail::PointsRedeemed { .. } => undoing.give_back(decision, Pocket::Redeemed, points)?,
-        Detail::PointsAdjusted { terms: None, .. } => undoing.give_back(decision, Pocket::Cancelled, points)?,
-        Detail::PointsExpired { .. } => undoing.reinstate(decision, points)?,
-        _ => undoing.take_back(decision, points)?,
+    let work = Work { policy, account, original, reversal };
+    let taken = match undoing {
+        Undoing::TakeBack => work.take_back(decision, points)?,
+        Undoing::GiveBack(from) => work.give_back(decision, from, points)?,
+        Undoing::Reinstate => work.reinstate(decision, points)?,
     };
     if taken == 0 {
-        let message = undoing.why_nothing(decision)?;
+        let message = work.why_nothing(decision, undoing)?;
         return Err(Refusal::new(Reason::NothingToReverse, message).with("entry_id", original.id).into());
     }
     Ok(())
@@ -101,7 +130,7 @@ pub fn take_back(
     reversal: &Reversal,
     points: i64,
 ) -> Result<i64, DecisionError> {
-    Undoing { policy, account, original, reversal }.take_back(decision, points)
+    Work { policy, account, original, reversal }.take_back(decision, points)
 }
 
 /// How many points of a grant are taken back from where.
@@ -119,15 +148,14 @@ struct Sources {
     in_all: i64,
 }
 
-/// An entry that is being undone.
-struct Undoing<'a> {
+struct Work<'a> {
     policy: &'a ProgramVersion,
     account: &'a Account,
     original: &'a Entry,
     reversal: &'a Reversal,
 }
 
-impl Undoing<'_> {
+impl Work<'_> {
     fn lot<'d>(&self, decision: &Decision<'d>, lot: i64) -> Result<&'d Lot, DecisionError> {
         let lots = decision.state::<PointsState>()?.lots();
         lots.lot(self.account.account_id, lot).ok_or(DecisionError::NotLoaded)
@@ -186,15 +214,15 @@ impl Undoing<'_> {
         }
         if sources.debt > 0 {
             let movement = Movement { from: Pocket::Owed, to: Pocket::Cancelled, points: sources.debt };
-            let new_entry = self.describe(Detail::DebtIncurred { reversed: seq }, movement);
+            let new_entry = self.describe(PointsDetail::DebtIncurred { reversed: seq }.into(), movement);
             decision.post(self.account.account_id, new_entry)?;
         }
         Ok(sources.in_all)
     }
 
     /// Why nothing could be undone.
-    fn why_nothing(&self, decision: &Decision<'_>) -> Result<&'static str, DecisionError> {
-        if matches!(self.original.detail, Detail::PointsExpired { .. }) {
+    fn why_nothing(&self, decision: &Decision<'_>, undoing: Undoing) -> Result<&'static str, DecisionError> {
+        if undoing == Undoing::Reinstate {
             return Ok("none of these points are expired any more: a reversal of their grant has cancelled them");
         }
         if self.lot(decision, self.original.id.account_seq)?.live_since.is_none() {
@@ -308,7 +336,8 @@ impl Undoing<'_> {
         let owed = decision.balance(account_id)?.owed;
         let movement = Movement { from, to, points: sum(&lots) };
         let reversed = self.original.id.account_seq;
-        let new_entry = self.describe(Detail::EntryReversed { reversed, lots: lots.clone(), expires_at }, movement);
+        let new_entry =
+            self.describe(PointsDetail::EntryReversed { reversed, lots: lots.clone(), expires_at }.into(), movement);
         let entry_id = decision.post(account_id, new_entry)?;
         if let Some(repayment) =
             repay(owed, &lots, self.policy.version, vec![entry_id]).filter(|_| to == Pocket::Available)
