@@ -283,7 +283,7 @@ fn every_capability_is_listed_once() {
         tree().replaced(LIST, "tiers::capability(),", ""),
         tree().replaced(LIST, "tiers::capability(),", "tiers::capability(),\n        tiers::capability(),"),
         tree().replaced(LIST, "referrals::purchases_capability(),", ""),
-        tree().with("src/badges/store.rs", "pub fn capability() -> Capability {}"),
+        tree().with("src/made_up/store.rs", "pub fn capability() -> Capability {}"),
     ];
     hold(badly_listed_capabilities, &wrong);
 }
@@ -304,9 +304,9 @@ fn badly_declared_tables(tree: &Tree) -> Vec<String> {
 fn every_table_is_declared_once() {
     let tree = || TREE.clone();
     let wrong = [
-        tree().with("migrations/9999_badges.sql", "-- Badges.\nCREATE TABLE badges (account_id uuid);"),
+        tree().with("migrations/9999_made_up.sql", "-- Made up.\nCREATE TABLE made_up (account_id uuid);"),
         tree().replaced("src/tiers/store.rs", "\"standings\"", "\"standing\""),
-        tree().with("src/badges/store.rs", "Table::projection(\"standings\", \"'standing'\")"),
+        tree().with("src/made_up/store.rs", "Table::projection(\"standings\", \"'standing'\")"),
     ];
     hold(badly_declared_tables, &wrong);
 }
@@ -342,10 +342,13 @@ fn every_projection_is_compared_and_every_due_decided() {
 }
 
 fn undamaged_projections(tree: &Tree) -> Vec<String> {
-    let mut words = tree.text(DAMAGES).split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect::<Vec<_>>();
-    words.sort_unstable();
+    let text = tree.text(DAMAGES);
+    let is_damaged = |name: &str| {
+        let statements = ["UPDATE", "INSERT INTO", "DELETE FROM"].map(|verb| format!("{verb} {name} "));
+        statements.iter().any(|statement| text.contains(statement)) || text.contains(&format!("DELETE FROM {name}\""))
+    };
     let projections = tree.declared().into_iter().filter(|(_, is_projection)| *is_projection);
-    let missing = projections.filter(|(name, _)| words.binary_search(name).is_err());
+    let missing = projections.filter(|(name, _)| !is_damaged(name));
     missing.map(|(name, _)| format!("{DAMAGES} does no damage to {name}")).collect()
 }
 
@@ -353,8 +356,8 @@ fn undamaged_projections(tree: &Tree) -> Vec<String> {
 fn every_projection_is_damaged_once() {
     let tree = || TREE.clone();
     let wrong = [
-        tree().replaced(DAMAGES, "reversals", "others"),
-        tree().with("src/badges/store.rs", "Table::projection(\n    \"badges\", \"'badge'\")"),
+        tree().replaced(DAMAGES, "INTO reversals", "INTO others"),
+        tree().with("src/made_up/store.rs", "Table::projection(\n    \"made_up\", \"'badge'\")"),
     ];
     hold(undamaged_projections, &wrong);
 }
@@ -385,7 +388,7 @@ fn every_enum_of_details_is_read_and_pinned() {
     let wrong = [
         tree().replaced(DETAILS, "TierDetail::VARIANTS.contains(", "OtherDetail::VARIANTS.contains("),
         tree().replaced(DETAILS, "TierDetail::VARIANTS,", ""),
-        tree().replaced(DETAILS, "pub enum Detail {", "pub enum Detail {\n    Badge(BadgeDetail),"),
+        tree().replaced(DETAILS, "pub enum Detail {", "pub enum Detail {\n    MadeUp(MadeUpDetail),"),
     ];
     hold(unread_details, &wrong);
 }
@@ -424,8 +427,8 @@ fn stray_tests(tree: &Tree) -> Vec<String> {
 fn every_file_of_the_source_is_a_module() {
     let tree = || TREE.clone();
     let wrong = [
-        tree().with("src/badges/mod.rs", ""),
-        tree().with("src/tiers/badges.rs", ""),
+        tree().with("src/made_up/mod.rs", ""),
+        tree().with("src/tiers/made_up.rs", ""),
         tree().replaced("src/tiers/mod.rs", "pub mod state;", ""),
     ];
     hold(stray_sources, &wrong);
@@ -434,7 +437,7 @@ fn every_file_of_the_source_is_a_module() {
 #[test]
 fn every_file_of_the_tests_is_a_module() {
     let tree = || TREE.clone();
-    let wrong = [tree().with("tests/api/badges.rs", ""), tree().replaced("tests/api/main.rs", "mod tiers;", "")];
+    let wrong = [tree().with("tests/api/made_up.rs", ""), tree().replaced("tests/api/main.rs", "mod tiers;", "")];
     hold(stray_tests, &wrong);
 }
 
@@ -456,7 +459,7 @@ fn rooms_without_a_row(tree: &Tree) -> Vec<String> {
 #[test]
 fn every_room_has_its_row() {
     let tree = || TREE.clone();
-    let wrong = [tree().with("src/badges/mod.rs", ""), tree().without("src/tiers/mod.rs")];
+    let wrong = [tree().with("src/made_up/mod.rs", ""), tree().without("src/tiers/mod.rs")];
     hold(rooms_without_a_row, &wrong);
 }
 
@@ -476,7 +479,7 @@ fn unannounced_rpcs(tree: &Tree) -> Vec<String> {
 fn every_rpc_is_in_the_changelog() {
     let tree = || TREE.clone();
     let wrong = [
-        tree().with("proto/goldbook/v1/badges.proto", "service BadgeService {\n  rpc GiveBadge(A) returns (B);\n}"),
+        tree().with("proto/goldbook/v1/made_up.proto", "service MadeUpService {\n  rpc MakeUp(A) returns (B);\n}"),
         tree().replaced(CHANGELOG, "`ListTierChanges`", "changes"),
     ];
     hold(unannounced_rpcs, &wrong);
