@@ -1,4 +1,4 @@
-//! The immutable row of the ledger: what happened to one account, why, when, and the hash that seals it.
+//! The immutable row of the ledger: what happened to one account, why, when, and the hash over all of it.
 
 use jiff::Timestamp;
 use ring::digest::{Context, SHA256};

@@ -30,7 +30,7 @@ pub(super) async fn lock_all_accounts(connection: &mut PgConnection) -> Result<T
 }
 
 /// Takes the snapshot of a transaction that has begun: it is taken by the first statement.
-pub(super) async fn take_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(super) async fn start_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT 1").execute(connection).traced("SELECT").await?;
     Ok(())
 }

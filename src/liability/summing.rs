@@ -20,9 +20,9 @@ use crate::programs::read_version;
 
 /// How many accounts with something due have their dues applied in memory at a time.
 const PAGE: i64 = 256;
-/// How much longer than the last summary took the next one is waited for, so that a large database is not busy with
-/// them.
-const PATIENCE: u32 = 20;
+/// How many times as long as the last summary took, the service rests before the next one: a large database is not busy
+/// with them.
+const REST_FACTOR: u32 = 20;
 /// How long every summary is kept before only each day's last one is.
 const KEPT_WHOLE: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
 
@@ -45,7 +45,7 @@ pub async fn keep_summing_up(
             _ => {}
         }
         was_well = outcome.is_ok();
-        tokio::time::sleep(every.max(begun.elapsed() * PATIENCE)).await;
+        tokio::time::sleep(every.max(begun.elapsed() * REST_FACTOR)).await;
     }
 }
 
@@ -82,7 +82,7 @@ pub async fn sum_up(
     let mut snapshot = begin_snapshot(&mut reader).await?;
     let locked = store::lock_all_accounts(&mut gate).await?;
     let at = clock.now();
-    store::take_snapshot(&mut snapshot).await?;
+    store::start_snapshot(&mut snapshot).await?;
     locked.rollback().await?;
     let mut summaries = Vec::new();
     for program_id in store::list_programs(&mut snapshot).await? {
