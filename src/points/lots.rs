@@ -17,7 +17,7 @@ pub use lot::{Earning, Hold, Lot};
 /// Which lots come first when points are spent: those that expire first, then the oldest.
 pub type SpendKey = (Timestamp, i64);
 
-/// What of an account's rows was not read.
+/// Which of an account's rows were not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The first due that was not read.
