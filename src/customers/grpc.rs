@@ -255,7 +255,7 @@ fn parse_attributes(fields: &mut Fields, attributes: BTreeMap<String, String>) -
             fields.refuse("customer.attributes", "must not have an empty key");
         }
         parse_text(fields, "customer.attributes", key, MAX_ATTRIBUTE_KEY);
-        // Line breaks are meant in a value; what Postgres cannot keep is not.
+        // A value may have line breaks. It may not have characters that Postgres cannot store.
         if value.chars().count() > MAX_ATTRIBUTE_VALUE || value.contains('\0') {
             let expected = format!("must be at most {MAX_ATTRIBUTE_VALUE} characters without U+0000");
             fields.refuse(format!("customer.attributes[{key}]"), expected);

@@ -66,7 +66,7 @@ pub struct Address {
 pub struct ImportantDate {
     /// What the day is.
     pub label: String,
-    /// When it is.
+    /// The date, of which the year may be unknown.
     pub date: PartialDate,
 }
 
@@ -94,7 +94,7 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// Every channel.
+    /// Every channel that there is.
     pub const ALL: &'static [Self] = &[Self::Email, Self::Phone, Self::Sms, Self::Post, Self::Push];
 
     /// The channel as stored.
@@ -121,7 +121,7 @@ impl Channel {
 pub struct Consent {
     /// The channel it is about.
     pub channel: Channel,
-    /// Yes or no.
+    /// Whether the customer may be contacted.
     pub granted: bool,
     /// When the customer decided.
     pub decided_at: Timestamp,

@@ -11,9 +11,9 @@ use crate::programs::model::{Program, ProgramVersion, Tier};
 /// The tier a customer holds now, since when, under which policy version and why; and the progress to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The tier held.
+    /// The tier that the customer holds.
     pub tier_id: TierId,
-    /// Since when.
+    /// Since when the customer has held it.
     pub since: Timestamp,
     /// The program version that decided.
     pub policy_version: i32,
@@ -27,25 +27,25 @@ pub struct Standing {
     pub purchases: i64,
 }
 
-/// The highest tier whose threshold a lifetime spend reaches.
+/// The highest tier whose threshold is no more than a lifetime spend.
 #[must_use]
 pub fn tier_for(program: &Program, qualifying_spend: i64) -> Option<&Tier> {
     program.tiers.iter().rev().find(|tier| qualifying_spend >= tier.threshold)
 }
 
-/// The tier above the one held, and how much more must be spent to reach it: zero if a new policy lowered its threshold
-/// below what was spent already, until the next purchase moves the customer up.
+/// The tier above the one held, and how much more must be spent for it. That is zero if a new policy lowered its
+/// threshold below what was spent already: then the next purchase moves the customer up.
 #[must_use]
 pub fn next_tier<'a>(program: &'a Program, held: &TierId, qualifying_spend: i64) -> Option<(&'a Tier, i64)> {
     let above = match program.tiers.iter().position(|tier| tier.tier_id == *held) {
         Some(rank) => program.tiers.get(rank + 1..)?.first(),
-        // A tier that the program has no more: whatever the spend does not reach yet is next.
+        // The program has the tier no more. The next one is the first whose threshold is above the spend.
         None => program.tiers.iter().find(|tier| tier.threshold > qualifying_spend),
     }?;
     Some((above, above.threshold.saturating_sub(qualifying_spend).max(0)))
 }
 
-/// A tier's place in its program; none, below all others, if the program has it no more.
+/// A tier's place in its program. None, which is below all others, if the program has it no more.
 fn rank_of(program: &Program, tier_id: &TierId) -> Option<usize> {
     program.tiers.iter().position(|tier| tier.tier_id == *tier_id)
 }
@@ -72,14 +72,14 @@ pub fn lift(policy: &ProgramVersion, held: &TierId, qualifying_spend: i64, cause
 /// The standing that a customer brings along from another system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpeningTier {
-    /// The tier.
+    /// The tier that the other system gave.
     pub tier_id: TierId,
     /// Lifetime spend, added to what the customer has.
     pub qualifying_spend: Option<Money>,
 }
 
 /// Takes over a standing: the customer holds the highest of the tier they held, the one they bring, and the one that
-/// their spend then reaches. `standing` is what they stand at, unless they join just now.
+/// their spend then lifts them to. `standing` is what they stand at, unless they join just now.
 ///
 /// # Errors
 /// A refusal if the program has no such tier, or counts in another currency, or the spend is more than can be counted.

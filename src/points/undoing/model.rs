@@ -24,9 +24,9 @@ pub struct Reversal {
     pub clawback: Clawback,
     /// When expired points that come back expire again; by the program, if absent.
     pub expires_at: Option<Timestamp>,
-    /// On whose behalf.
+    /// On whose behalf it is undone.
     pub actor: Actor,
-    /// Why.
+    /// Why it is undone.
     pub reason: EntryReason,
     /// What caused it, besides the entry itself.
     pub causes: Vec<EntryId>,
@@ -234,7 +234,7 @@ impl Work<'_> {
             Clawback::UnspentOnly => {
                 "none of the grant's own points are pending or available, and the clawback UNSPENT_ONLY takes no others"
             }
-            // Allowed a debt, there is always something to take of points that became available.
+            // Where a debt is allowed, points that became available can always be taken.
             Clawback::WithinBalance | Clawback::AllowDebt => {
                 "none of the grant's own points are left, and the customer has no others available"
             }

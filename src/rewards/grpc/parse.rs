@@ -1,4 +1,4 @@
-//! Requests about points: from the wire.
+//! Parses requests about rewards and points.
 
 use crate::book::EntryReason;
 use crate::error::{Error, Fields};
