@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::compare::{compare_heads, compare_rows};
 use super::notes::{Accepted, Notes};
 use crate::book::entry::HASH_VERSION;
-use crate::book::store::scan::ScannedEntry;
-use crate::book::{Account, ActivityDetail, Detail, Entry, ProgramDetail, ReferralDetail, States};
+use crate::book::{
+    Account, AccountKind, ActivityDetail, Detail, Entry, ProgramDetail, ReferralDetail, ScannedEntry, States,
+};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// How many keys of an account are remembered. For an account with more, the database is asked.
@@ -241,7 +242,7 @@ impl Check {
 
     fn try_apply(&mut self, entry: &Entry) -> Result<(), String> {
         let account = self.account.get_or_insert_with(|| {
-            Account::empty(entry.id.account_id, entry.program_id.clone(), entry.detail.account_kind())
+            Account::empty(entry.id.account_id, entry.program_id.clone(), AccountKind::of(&entry.detail))
         });
         account.apply(entry).map_err(|error| format!("entry {}: {error}", entry.id))?;
         let is_conserved = account.balance.is_conserved();

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
+use super::detail::Detail;
 use super::entry::{Entry, Movement, Pocket};
 use super::words::stored_words;
 use crate::ids::{AccountId, EntryId, ProgramId};
@@ -18,6 +19,19 @@ pub enum AccountKind {
 }
 
 stored_words!(AccountKind);
+
+impl AccountKind {
+    /// Whose account an entry of this kind stands on.
+    #[must_use]
+    pub const fn of(detail: &Detail) -> Self {
+        match detail {
+            Detail::Program(_) => Self::Program,
+            Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) | Detail::Referral(_) => {
+                Self::Customer
+            }
+        }
+    }
+}
 
 /// An account as the book holds it while it writes: locked, or new and known to no one else.
 #[derive(Clone, Debug, PartialEq, Eq)]

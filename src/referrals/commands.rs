@@ -15,10 +15,9 @@ use crate::programs::model::{Campaign, Conversion, ProgramVersion};
 use crate::programs::state::ProgramsState;
 use crate::tiers::state::StandingsState;
 
-use super::model::{ReferralState, convert, is_in_window, qualifies};
+use super::model::{ReferralState, code_not_found, convert, is_in_window, qualifies, referral_not_found};
 use super::purchases::PurchasesState;
 use super::state::ReferralsState;
-use super::{code_not_found, referral_not_found};
 
 /// Makes the customer's code in a campaign; naturally idempotent.
 pub(super) struct CreateReferralCode {

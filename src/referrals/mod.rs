@@ -21,7 +21,7 @@ use crate::ids::{AccountId, CampaignId, CustomerId, EntryId, ProgramId, Referral
 use crate::paging::PageRequest;
 use crate::programs::{program_not_found, read_version};
 use commands::{ConvertReferral, CreateReferralCode};
-use model::{Code, Referral, ReferralState, make_code};
+use model::{Code, Referral, ReferralState, code_not_found, make_code, referral_not_found};
 
 pub use commands::CreateReferral;
 pub use store::{capability, purchases_capability};
@@ -202,18 +202,6 @@ impl Referrals {
         let named = name_referrals(&mut connection, vec![referral]).await?.pop();
         named.ok_or_else(|| Error::Internal("a referral lost its names".to_owned()))
     }
-}
-
-/// The refusal for a code that nobody has.
-#[must_use]
-pub fn code_not_found(code: &ReferralCode) -> Refusal {
-    Refusal::new(Reason::ReferralCodeNotFound, format!("there is no referral code {code}")).with("code", code)
-}
-
-/// The refusal for a customer who was never referred.
-#[must_use]
-pub fn referral_not_found(referee: &CustomerId) -> Refusal {
-    Refusal::new(Reason::ReferralNotFound, format!("customer {referee} was not referred")).with("customer_id", referee)
 }
 
 async fn name_code(

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use crate::book::{Actor, Decision, DecisionError, EntryReason, NewEntry, ReferralDetail};
-use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode};
+use crate::error::{Reason, Refusal};
+use crate::ids::{AccountId, CampaignId, CustomerId, EntryId, ReferralCode};
 use crate::points::amount::Points;
 use crate::points::grants::model::{Grant, grant};
 use crate::programs::model::{Campaign, Program, ProgramVersion};
@@ -166,6 +167,18 @@ pub fn make_code(mut random_index: impl FnMut(usize) -> usize) -> String {
         .filter_map(|_| CODE_ALPHABET.get(random_index(CODE_ALPHABET.len())))
         .map(|byte| char::from(*byte))
         .collect()
+}
+
+/// The refusal for a code that nobody has.
+#[must_use]
+pub(super) fn code_not_found(code: &ReferralCode) -> Refusal {
+    Refusal::new(Reason::ReferralCodeNotFound, format!("there is no referral code {code}")).with("code", code)
+}
+
+/// The refusal for a customer who was never referred.
+#[must_use]
+pub(super) fn referral_not_found(referee: &CustomerId) -> Refusal {
+    Refusal::new(Reason::ReferralNotFound, format!("customer {referee} was not referred")).with("customer_id", referee)
 }
 
 #[cfg(test)]

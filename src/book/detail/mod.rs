@@ -20,8 +20,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use strum::VariantNames as _;
 pub use tiers::TierDetail;
 
-use super::account::AccountKind;
-
 /// What happened to an account. Holds no name, no free text and nothing that a caller chose.
 ///
 /// In JSON the room does not appear: `kind` alone tells which enum the rest belongs to. Reading looks at `kind` first,
@@ -91,17 +89,6 @@ impl Detail {
         }
     }
 
-    /// Whose account an entry of this kind stands on.
-    #[must_use]
-    pub const fn account_kind(&self) -> AccountKind {
-        match self {
-            Self::Program(_) => AccountKind::Program,
-            Self::Customer(_) | Self::Activity(_) | Self::Points(_) | Self::Tier(_) | Self::Referral(_) => {
-                AccountKind::Customer
-            }
-        }
-    }
-
     /// The kind's name in the `kind` column.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -152,6 +139,42 @@ impl Detail {
     /// If serialization fails, which for these types is a defect.
     pub fn to_canonical_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
+    }
+}
+
+impl From<ProgramDetail> for Detail {
+    fn from(detail: ProgramDetail) -> Self {
+        Self::Program(detail)
+    }
+}
+
+impl From<CustomerDetail> for Detail {
+    fn from(detail: CustomerDetail) -> Self {
+        Self::Customer(detail)
+    }
+}
+
+impl From<ActivityDetail> for Detail {
+    fn from(detail: ActivityDetail) -> Self {
+        Self::Activity(detail)
+    }
+}
+
+impl From<PointsDetail> for Detail {
+    fn from(detail: PointsDetail) -> Self {
+        Self::Points(detail)
+    }
+}
+
+impl From<TierDetail> for Detail {
+    fn from(detail: TierDetail) -> Self {
+        Self::Tier(detail)
+    }
+}
+
+impl From<ReferralDetail> for Detail {
+    fn from(detail: ReferralDetail) -> Self {
+        Self::Referral(detail)
     }
 }
 

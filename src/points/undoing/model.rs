@@ -9,7 +9,7 @@ use crate::book::{
 use crate::error::{Reason, Refusal};
 use crate::ids::EntryId;
 use crate::points::debts::repay;
-use crate::points::lots::parts::{first_points, slice_from_end, sum};
+use crate::points::lots::parts::{slice_from_end, sum};
 use crate::points::lots::{Lot, Shortage};
 use crate::points::state::PointsState;
 use crate::programs::model::ProgramVersion;
@@ -34,7 +34,7 @@ pub struct Reversal {
 
 /// What undoing an entry does to its points, by the entry's kind.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Undoing {
+enum ReversalKind {
     /// The lot that the entry made is cancelled, as far as the clawback goes.
     TakeBack,
     /// The points return from this pocket to the lots that they were of.
@@ -43,7 +43,7 @@ enum Undoing {
     Reinstate,
 }
 
-impl Undoing {
+impl ReversalKind {
     /// How an entry with this detail is undone; none if it cannot be.
     const fn of(detail: &Detail) -> Option<Self> {
         match detail {
@@ -73,9 +73,9 @@ impl Undoing {
 ///
 /// # Errors
 /// A refusal if nothing is left, or the entry cannot be undone at all.
-fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<(Undoing, i64), DecisionError> {
+fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<(ReversalKind, i64), DecisionError> {
     let refuse = |reason, message: String| Err(Refusal::new(reason, message).with("entry_id", original.id).into());
-    let (Some(undoing), Some(movement)) = (Undoing::of(&original.detail), original.movement) else {
+    let (Some(kind), Some(movement)) = (ReversalKind::of(&original.detail), original.movement) else {
         let kind = original.detail.kind();
         return refuse(Reason::EntryNotReversible, format!("an entry of kind {kind} cannot be reversed"));
     };
@@ -84,7 +84,7 @@ fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<(Undoing, i64), 
     if left <= 0 {
         return refuse(Reason::EntryAlreadyReversed, "the entry was reversed whole before".to_owned());
     }
-    Ok((undoing, left))
+    Ok((kind, left))
 }
 
 /// Undoes an entry, whole or in part.
@@ -98,21 +98,21 @@ pub fn reverse(
     original: &Entry,
     reversal: &Reversal,
 ) -> Result<(), DecisionError> {
-    let (undoing, left) = left_of(decision, original)?;
+    let (kind, left) = left_of(decision, original)?;
     let points = reversal.points.unwrap_or(left);
     if points > left {
         let message = format!("{points} points are more than the {left} that are left to reverse");
         let refusal = Refusal::new(Reason::ReversalExceedsOriginal, message).with("entry_id", original.id);
         return Err(refusal.with("requested", points).with("left", left).into());
     }
-    let work = Work { policy, account, original, reversal };
-    let taken = match undoing {
-        Undoing::TakeBack => work.take_back(decision, points)?,
-        Undoing::GiveBack(from) => work.give_back(decision, from, points)?,
-        Undoing::Reinstate => work.reinstate(decision, points)?,
+    let undoing = Undoing { policy, account, original, reversal };
+    let taken = match kind {
+        ReversalKind::TakeBack => undoing.take_back(decision, points)?,
+        ReversalKind::GiveBack(from) => undoing.give_back(decision, from, points)?,
+        ReversalKind::Reinstate => undoing.reinstate(decision, points)?,
     };
     if taken == 0 {
-        let message = work.why_nothing(decision, undoing)?;
+        let message = undoing.why_nothing(decision, kind)?;
         return Err(Refusal::new(Reason::NothingToReverse, message).with("entry_id", original.id).into());
     }
     Ok(())
@@ -130,66 +130,100 @@ pub fn take_back(
     reversal: &Reversal,
     points: i64,
 ) -> Result<i64, DecisionError> {
-    Work { policy, account, original, reversal }.take_back(decision, points)
+    Undoing { policy, account, original, reversal }.take_back(decision, points)
 }
 
-struct Work<'a> {
+/// How many points of a grant are taken back from where.
+struct Sources {
+    /// Of the grant's own lot, what is pending, available and expired.
+    pending: i64,
+    available: i64,
+    expired: i64,
+    /// What other lots have available.
+    other_lots: i64,
+    /// What the customer owes from now on.
+    debt: i64,
+    /// How much all other lots have available.
+    others_available: i64,
+    in_all: i64,
+}
+
+/// An entry that is being undone.
+struct Undoing<'a> {
     policy: &'a ProgramVersion,
     account: &'a Account,
     original: &'a Entry,
     reversal: &'a Reversal,
 }
 
-impl Work<'_> {
+impl Undoing<'_> {
     fn lot<'d>(&self, decision: &Decision<'d>, lot: i64) -> Result<&'d Lot, DecisionError> {
         let lots = decision.state::<PointsState>()?.lots();
         lots.lot(self.account.account_id, lot).ok_or(DecisionError::NotLoaded)
     }
 
-    fn take_back(&self, decision: &mut Decision<'_>, points: i64) -> Result<i64, DecisionError> {
-        let seq = self.original.id.account_seq;
-        let own = self.lot(decision, seq)?;
+    /// How many points are taken from where, in this order, each as far as it goes.
+    fn choose_sources(&self, own: &Lot, points: i64) -> Sources {
         let clawback = self.reversal.clawback;
         let is_unspent_only = clawback == Clawback::UnspentOnly;
         // Points that never became available were never spent: nothing makes up for those whose event was missed.
         let may_reach_others = !is_unspent_only && own.live_since.is_some();
+        let may_owe = may_reach_others && clawback == Clawback::AllowDebt;
+        let others_available = self.account.balance.available.saturating_sub(own.available);
+        let limits = [
+            own.pending,
+            own.available,
+            // What has expired is lost already. It is cancelled where it lies, and not taken once more elsewhere.
+            if is_unspent_only { 0 } else { own.expired },
+            if may_reach_others { others_available } else { 0 },
+            if may_owe { i64::MAX } else { 0 },
+        ];
         let mut left = points;
-        let mut take = |available: i64| {
-            let taken = available.min(left);
+        let [pending, available, expired, other_lots, debt] = limits.map(|limit| {
+            let taken = limit.min(left);
             left -= taken;
             taken
-        };
-        let pending = take(own.pending);
-        let available = take(own.available);
-        // What has expired is lost already: it is cancelled where it lies, and not taken once more elsewhere.
-        let expired = take(if is_unspent_only { 0 } else { own.expired });
-        let others_available = self.account.balance.available.saturating_sub(own.available);
-        let others = take(if may_reach_others { others_available } else { 0 });
-        let owed = take(if may_reach_others && clawback == Clawback::AllowDebt { i64::MAX } else { 0 });
-        let mut parts = first_points(&[LotPart { lot: seq, points: available }], available);
-        if others > 0 {
+        });
+        Sources { pending, available, expired, other_lots, debt, others_available, in_all: points - left }
+    }
+
+    fn take_back(&self, decision: &mut Decision<'_>, points: i64) -> Result<i64, DecisionError> {
+        let seq = self.original.id.account_seq;
+        let sources = self.choose_sources(self.lot(decision, seq)?, points);
+        let of_own_lot = |points: i64| if points > 0 { vec![LotPart { lot: seq, points }] } else { Vec::new() };
+        let mut available = of_own_lot(sources.available);
+        if sources.other_lots > 0 {
             let lots = decision.state::<PointsState>()?.lots();
-            let chosen = lots.choose_among(self.account, others, others_available, |lot| lot != seq);
-            parts.extend(chosen.map_err(|shortage| match shortage {
-                Shortage::Unread => DecisionError::NotLoaded,
-                Shortage::Points => Defect::new("less is available than the balance says").into(),
-            })?);
+            let others = |lot| lot != seq;
+            match lots.choose_among(self.account, sources.other_lots, sources.others_available, others) {
+                Ok(parts) => available.extend(parts),
+                Err(Shortage::Unread) => return Err(DecisionError::NotLoaded),
+                Err(Shortage::Points) => {
+                    let account_id = self.account.account_id.0;
+                    let what = format!("account {account_id}: its lots have fewer points available than its balance");
+                    return Err(Defect::new(what).into());
+                }
+            }
         }
-        let own_part = |points| first_points(&[LotPart { lot: seq, points }], points);
-        self.post(decision, Pocket::Pending, Pocket::Cancelled, own_part(pending), None)?;
-        self.post(decision, Pocket::Available, Pocket::Cancelled, parts, None)?;
-        self.post(decision, Pocket::Expired, Pocket::Cancelled, own_part(expired), None)?;
-        if owed > 0 {
-            let movement = Movement { from: Pocket::Owed, to: Pocket::Cancelled, points: owed };
+        let cancelled = [
+            (Pocket::Pending, of_own_lot(sources.pending)),
+            (Pocket::Available, available),
+            (Pocket::Expired, of_own_lot(sources.expired)),
+        ];
+        for (from, parts) in cancelled {
+            self.post(decision, from, Pocket::Cancelled, parts, None)?;
+        }
+        if sources.debt > 0 {
+            let movement = Movement { from: Pocket::Owed, to: Pocket::Cancelled, points: sources.debt };
             let new_entry = self.describe(PointsDetail::DebtIncurred { reversed: seq }.into(), movement);
             decision.post(self.account.account_id, new_entry)?;
         }
-        Ok(points - left)
+        Ok(sources.in_all)
     }
 
     /// Why nothing could be undone.
-    fn why_nothing(&self, decision: &Decision<'_>, undoing: Undoing) -> Result<&'static str, DecisionError> {
-        if undoing == Undoing::Reinstate {
+    fn why_nothing(&self, decision: &Decision<'_>, kind: ReversalKind) -> Result<&'static str, DecisionError> {
+        if kind == ReversalKind::Reinstate {
             return Ok("none of these points are expired any more: a reversal of their grant has cancelled them");
         }
         if self.lot(decision, self.original.id.account_seq)?.live_since.is_none() {

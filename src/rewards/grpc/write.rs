@@ -25,8 +25,11 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
         EntryReason::Promotion => proto::GrantReason::Promotion,
         EntryReason::Correction => proto::GrantReason::Correction,
         EntryReason::Migration => proto::GrantReason::Migration,
-        // No grant has any of these but the last.
-        EntryReason::ProgramApplied
+        // Apart from `Other` no grant has these reasons. An adjustment can have the next two.
+        EntryReason::Other
+        | EntryReason::Fraud
+        | EntryReason::CustomerRequest
+        | EntryReason::ProgramApplied
         | EntryReason::Enrolment
         | EntryReason::DossierUpdate
         | EntryReason::ThresholdReached
@@ -40,10 +43,7 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
         | EntryReason::Redemption
         | EntryReason::Hold
         | EntryReason::Refund
-        | EntryReason::DebtRepayment
-        | EntryReason::Fraud
-        | EntryReason::CustomerRequest
-        | EntryReason::Other => proto::GrantReason::Other,
+        | EntryReason::DebtRepayment => proto::GrantReason::Other,
     };
     proto::Reward {
         reward_id: entry.id.to_string(),
