@@ -286,7 +286,7 @@ impl ContentHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::book::LotTerms;
+    use crate::book::detail::LotTerms;
     use crate::ids::AccountId;
 
     fn entry() -> Entry {

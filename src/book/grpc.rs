@@ -1,6 +1,7 @@
 //! What entries are about, on the wire.
 
-use super::{Detail, Entry, EntryReason, LotPart, Movement, Pocket};
+use super::detail::{Detail, LotPart};
+use super::entry::{Entry, EntryReason, Movement, Pocket};
 use crate::ids::{AccountId, EntryId};
 use crate::proto;
 
