@@ -15,11 +15,16 @@ run: postgres ## Build and start the service on 127.0.0.1:50051 (GOLDBOOK_LISTEN
 	scripts/run.sh
 
 .PHONY: test
-test: postgres ## Run every test
+test: postgres ## Run every test, the properties with the same cases every time
 	cargo test --workspace --locked
+
+.PHONY: explore
+explore: postgres ## Run the properties with new random seeds for GOLDBOOK_EXPLORE_SECONDS (600)
+	scripts/explore.sh
 
 .PHONY: torture
 torture: postgres ## Kill the service and its Postgres under load, GOLDBOOK_TORTURE_KILLS times (2000: hours)
+	GOLDBOOK_TORTURE_SEED="$${GOLDBOOK_TORTURE_SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}" \
 	GOLDBOOK_TORTURE_KILLS="$${GOLDBOOK_TORTURE_KILLS:-2000}" cargo test --locked --test api torture -- --nocapture
 
 .PHONY: bench

@@ -362,7 +362,9 @@ async fn fetch_surely<K, V>(pool: &PgPool, fetch: &Fetch<K, V>, keys: &Arc<[K]>)
                 dead_connections += 1
             }
             Ok(Ok(outcome)) => return outcome.map_err(Error::from),
-            Ok(Err(_)) => return Err(Error::Internal("a read panicked".to_owned())),
+            Ok(Err(panic)) => {
+                return Err(Error::Internal(format!("a read panicked: {}", telemetry::message_of(&*panic))));
+            }
             Err(_) => return Err(Error::Unavailable),
         }
     }

@@ -169,7 +169,36 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::EntryNotFound => Some("entry_id"),
         Reason::RewardNotFound => Some("reward_id"),
         Reason::HoldNotFound => Some("hold_id"),
-        _ => None,
+        // These name nothing that a request could ask for by its id.
+        Reason::ProgramFieldImmutable
+        | Reason::EtagMismatch
+        | Reason::IdempotencyKeyReused
+        | Reason::ActivityIdReused
+        | Reason::InstantInFuture
+        | Reason::CurrencyMismatch
+        | Reason::AmountOverflow
+        | Reason::CampaignNotActive
+        | Reason::ReferralCodeExpired
+        | Reason::OwnReferralCode
+        | Reason::AlreadyReferred
+        | Reason::NotANewCustomer
+        | Reason::ReferralExpired
+        | Reason::NotQualified
+        | Reason::RewardNotPending
+        | Reason::HoldEnded
+        | Reason::InsufficientPoints
+        | Reason::RedemptionOutsideLimits
+        | Reason::EarningCapExceeded
+        | Reason::InstantNotAhead
+        | Reason::EntryNotReversible
+        | Reason::EntryAlreadyReversed
+        | Reason::ReversalExceedsOriginal
+        | Reason::NothingToReverse
+        | Reason::ReinstatementClosed
+        | Reason::PurchaseUnknown
+        | Reason::RefundExceedsPurchase
+        | Reason::LiabilityUnknown
+        | Reason::PageTokenInvalid => None,
     }
 }
 

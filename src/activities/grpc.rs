@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::model::{Activity, Purchase, Refund};
 use super::state::ActivityRow;
 use super::{Activities, RecordActivity, Recorded};
-use crate::book::{Detail, Entry, EntryReason};
+use crate::book::{Detail, Entry, EntryReason, PointsDetail, ReferralDetail};
 use crate::error::{Error, Fields};
 use crate::ids::{ActivityId, CustomerId};
 use crate::money::Money;
@@ -125,16 +125,12 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
         let counted = entries.iter().filter(|entry| is_counted(entry)).filter_map(|entry| entry.movement);
         counted.map(|movement| movement.points).sum()
     };
-    let is_earned =
-        |entry: &Entry| matches!(entry.detail, Detail::PointsGranted { .. }) && entry.reason == EntryReason::Purchase;
-    let uncapped = entries.iter().find_map(|entry| match entry.detail {
-        Detail::PointsGranted { uncapped, .. } | Detail::ActivityAccepted { uncapped, .. }
-            if entry.reason == EntryReason::Purchase =>
-        {
-            uncapped
-        }
-        _ => None,
-    });
+    let is_earned = |entry: &Entry| {
+        matches!(entry.detail, Detail::Points(PointsDetail::PointsGranted { .. }))
+            && entry.reason == EntryReason::Purchase
+    };
+    let by_purchase = entries.iter().filter(|entry| entry.reason == EntryReason::Purchase);
+    let uncapped = by_purchase.filter_map(|entry| entry.detail.uncapped()).next();
     let purchase = match &record.activity {
         Activity::Purchase(_) => None,
         Activity::Refund(refund) => accepted.causes.first().map(|bought| (*bought, refund.purchase.clone())),
@@ -152,13 +148,15 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
         activity: Some(write_activity(row, &record.customer_id, |minor| Money { currency, minor })),
         points_earned: sum(&is_earned),
         points_uncapped: uncapped.unwrap_or(0),
-        points_taken_back: sum(&|entry| matches!(entry.detail, Detail::EntryReversed { .. })),
-        points_owed: sum(&|entry| matches!(entry.detail, Detail::DebtIncurred { .. })),
+        points_taken_back: sum(&|entry| matches!(entry.detail, Detail::Points(PointsDetail::EntryReversed { .. }))),
+        points_owed: sum(&|entry| matches!(entry.detail, Detail::Points(PointsDetail::DebtIncurred { .. }))),
         tier_change: entries
             .iter()
             .filter(|entry| entry.reason == EntryReason::ThresholdReached)
             .find_map(write_tier_change),
-        referral_converted: entries.iter().any(|entry| matches!(entry.detail, Detail::ReferralConverted { .. })),
+        referral_converted: entries
+            .iter()
+            .any(|entry| matches!(entry.detail, Detail::Referral(ReferralDetail::ReferralConverted { .. }))),
         entry_ids: entries.iter().map(|entry| entry.id.to_string()).collect(),
         replayed: *replayed,
     }

@@ -102,8 +102,7 @@ impl Activities {
 
 fn into_recorded(outcome: Result<Written, Error>) -> Result<Recorded, Error> {
     let Written { entries, replayed } = outcome?;
-    let is_activity =
-        |entry: &&Entry| matches!(entry.detail, Detail::ActivityAccepted { .. } | Detail::RefundAccepted { .. });
+    let is_activity = |entry: &&Entry| matches!(entry.detail, Detail::Activity(_));
     let accepted = entries.iter().find(is_activity).cloned();
     let accepted = accepted.ok_or_else(|| Error::Internal("an activity wrote no entry".to_owned()))?;
     Ok(Recorded { accepted, entries, replayed })

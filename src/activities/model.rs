@@ -3,7 +3,9 @@
 
 use jiff::Timestamp;
 
-use crate::book::{Account, Actor, Decision, DecisionError, Detail, Entry, EntryReason, NewEntry};
+use crate::book::{
+    Account, ActivityDetail, Actor, Decision, DecisionError, Detail, Entry, EntryReason, NewEntry, PointsDetail,
+};
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, ActivityId, EntryId};
 use crate::money::Money;
@@ -107,12 +109,13 @@ pub fn accept(
     let capped = cap(decision, policy, account_id, points)?;
 
     let new_entry = NewEntry {
-        detail: Detail::ActivityAccepted {
+        detail: ActivityDetail::ActivityAccepted {
             spend,
             happened_at: purchase.happened_at,
             slides_to: slide(policy, decision, account_id)?,
             uncapped: Some(points).filter(|points| *points > 0 && capped.points == 0),
-        },
+        }
+        .into(),
         movement: None,
         actor: Actor::Caller,
         reason: EntryReason::Purchase,
@@ -163,8 +166,13 @@ pub fn accept_refund(
     };
     // Behind what enrolled the customer, if the purchase did.
     let accepted = purchase.iter().find_map(|entry| match entry.detail {
-        Detail::ActivityAccepted { spend, .. } => Some((entry, spend)),
-        _ => None,
+        Detail::Activity(ActivityDetail::ActivityAccepted { spend, .. }) => Some((entry, spend)),
+        Detail::Activity(ActivityDetail::RefundAccepted { .. })
+        | Detail::Program(_)
+        | Detail::Customer(_)
+        | Detail::Points(_)
+        | Detail::Tier(_)
+        | Detail::Referral(_) => None,
     });
     let (bought, paid) = accepted.ok_or_else(unknown)?;
     let account_id = account.account_id;
@@ -178,12 +186,13 @@ pub fn accept_refund(
         let refusal = Refusal::new(Reason::RefundExceedsPurchase, message).with("activity_id", &refund.purchase);
         return Err(refusal.with("left", left).into());
     }
-    let detail = Detail::RefundAccepted {
+    let detail = ActivityDetail::RefundAccepted {
         purchase: bought.id.account_seq,
         spend: amount,
         happened_at: refund.happened_at,
         slides_to: slide(policy, decision, account_id)?,
-    };
+    }
+    .into();
     let new_entry = NewEntry {
         detail,
         movement: None,
@@ -193,8 +202,10 @@ pub fn accept_refund(
         causes: vec![bought.id],
     };
     let accepted = decision.post(account_id, new_entry)?;
-    let is_earned =
-        |entry: &&Entry| entry.reason == EntryReason::Purchase && matches!(entry.detail, Detail::PointsGranted { .. });
+    let is_earned = |entry: &&Entry| {
+        entry.reason == EntryReason::Purchase
+            && matches!(entry.detail, Detail::Points(PointsDetail::PointsGranted { .. }))
+    };
     for earned in purchase.iter().filter(is_earned) {
         let points = earned.movement.map_or(0, |movement| movement.points);
         let share = share_of(points, before + amount, paid) - share_of(points, before, paid);

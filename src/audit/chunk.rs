@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::book::store::scan;
+use super::store::scan;
 use crate::book::{Account, Capabilities, States};
 use crate::database::StoreError;
 use crate::error::Defect;

@@ -26,8 +26,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use crate::book::Capabilities;
-use crate::book::store::projections;
-use crate::book::store::scan::{self, ScannedEntry};
+use crate::book::ScannedEntry;
 use crate::database::{StoreError, by_key, by_scan, connect_alone};
 use crate::error::Defect;
 use crate::ids::{AccountId, EntryId};
@@ -38,7 +37,10 @@ use model::{Check, Difference, DifferenceKind};
 use notes::{Accepted, Notes};
 use repair::Repairer;
 use report::Report;
+use store::{projections, scan};
+
 pub use report::{Listener, Tally};
+pub use store::AuditError;
 
 /// How many entries are checked before the rows that they name are looked up.
 const PAGE: u64 = 20_000;
@@ -46,20 +48,6 @@ const PAGE: u64 = 20_000;
 /// How many entries are handed on together, and how many such parcels are read ahead.
 const PARCEL: usize = 256;
 const PARCELS_AHEAD: usize = 8;
-
-/// Why an audit did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    /// The database is away, or refuses.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    /// Rows could not be read or written.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Whoever is connected may not repair.
-    #[error("to repair needs the role that owns the tables")]
-    NotOwner,
-}
 
 /// Audits a database. The role must be one that may read everything; with `repair`, it must be the owner.
 ///

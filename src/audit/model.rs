@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::compare::{compare_heads, compare_rows};
 use super::notes::{Accepted, Notes};
 use crate::book::entry::HASH_VERSION;
-use crate::book::store::scan::ScannedEntry;
-use crate::book::{Account, Detail, Entry, States};
+use crate::book::{
+    Account, AccountKind, ActivityDetail, Detail, Entry, ProgramDetail, ReferralDetail, ScannedEntry, States,
+};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// How many keys of an account are remembered. For an account with more, the database is asked.
@@ -206,20 +207,27 @@ impl Check {
             });
         };
         match &entry.detail {
-            Detail::ActivityAccepted { spend, happened_at, .. } => accept(None, *spend, *happened_at),
-            Detail::RefundAccepted { purchase, spend, happened_at, .. } => {
+            Detail::Program(ProgramDetail::ProgramApplied { version }) => {
+                notes.versions.push((id, entry.program_id.clone(), *version));
+            }
+            Detail::Activity(ActivityDetail::ActivityAccepted { spend, happened_at, .. }) => {
+                accept(None, *spend, *happened_at);
+            }
+            Detail::Activity(ActivityDetail::RefundAccepted { purchase, spend, happened_at, .. }) => {
                 accept(Some(*purchase), *spend, *happened_at);
             }
-            Detail::ProgramApplied { version } => notes.versions.push((id, entry.program_id.clone(), *version)),
-            Detail::ReferralCreated { referrer, .. } => {
+            Detail::Referral(ReferralDetail::ReferralCreated { referrer, .. }) => {
                 notes.references.push((EntryId { account_id: *referrer, account_seq: 1 }, id));
             }
-            Detail::ReferralConverted { qualifying, referrer_reward, referee_reward } => {
+            Detail::Referral(ReferralDetail::ReferralConverted { qualifying, referrer_reward, referee_reward }) => {
                 let named = [qualifying, referrer_reward, referee_reward].into_iter().flatten();
                 notes.references.extend(named.map(|named| (*named, id)));
             }
-            // All others name entries of their own account alone. Applying them looks those up.
-            _ => {}
+            // These name entries of their own account alone. Applying them looks those up.
+            Detail::Referral(ReferralDetail::ReferralCodeCreated { .. } | ReferralDetail::ReferralExpired)
+            | Detail::Customer(_)
+            | Detail::Points(_)
+            | Detail::Tier(_) => {}
         }
     }
 
@@ -234,7 +242,7 @@ impl Check {
 
     fn try_apply(&mut self, entry: &Entry) -> Result<(), String> {
         let account = self.account.get_or_insert_with(|| {
-            Account::empty(entry.id.account_id, entry.program_id.clone(), entry.detail.account_kind())
+            Account::empty(entry.id.account_id, entry.program_id.clone(), AccountKind::of(&entry.detail))
         });
         account.apply(entry).map_err(|error| format!("entry {}: {error}", entry.id))?;
         let is_conserved = account.balance.is_conserved();

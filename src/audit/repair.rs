@@ -4,11 +4,10 @@ use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
-use super::AuditError;
 use super::model::Check;
 use super::notes::Notes;
+use super::store::{AuditError, scan};
 use crate::book::Capabilities;
-use crate::book::store::scan;
 use crate::database::{StoreError, Traced as _, by_key, connect_alone};
 use crate::ids::AccountId;
 

@@ -6,8 +6,23 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::notes::StoredActivity;
-use crate::database::Traced as _;
+pub(super) use crate::book::store::{projections, scan};
+use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, EntryId, ProgramId};
+
+/// Why an audit did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The database is away, or refuses.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// Rows could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Whoever is connected may not repair.
+    #[error("to repair needs the role that owns the tables")]
+    NotOwner,
+}
 
 /// Begins the snapshot that all of an audit sees, on the connection that goes through the ledger. Returns the name by
 /// which other connections join it.

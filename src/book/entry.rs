@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 use ring::digest::{Context, SHA256};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use super::detail::Detail;
+use super::words::stored_words;
 use crate::ids::{EntryId, ProgramId};
 
 /// The layout of [`Entry::hash`], stored beside each hash; it changes whenever that layout does, so that old rows keep
@@ -60,128 +62,101 @@ pub struct NewEntry {
     pub causes: Vec<EntryId>,
 }
 
-/// Defines a closed list of words that are stored as text.
-macro_rules! stored_words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $word:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($(#[$vdoc])* $variant,)*
-        }
-
-        impl $name {
-            /// Every word of the list.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The word as stored.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)*
-                }
-            }
-
-            /// The reverse of [`as_str`](Self::as_str).
-            #[must_use]
-            pub fn from_stored(word: &str) -> Option<Self> {
-                match word {
-                    $($word => Some(Self::$variant),)*
-                    _ => None,
-                }
-            }
-        }
-    };
+/// Where points are, where they came from, or where they went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Pocket {
+    /// The source of granted points.
+    Issued,
+    /// The source of a debt.
+    Owed,
+    /// Granted, not yet the customer's to spend.
+    Pending,
+    /// The customer's to spend.
+    Available,
+    /// Set aside for a spend that is under way.
+    Held,
+    /// Spent.
+    Redeemed,
+    /// Lost by time.
+    Expired,
+    /// Taken back.
+    Cancelled,
 }
 
-stored_words! {
-    /// Where points are, where they came from, or where they went.
-    Pocket {
-        /// The source of granted points.
-        Issued => "issued",
-        /// The source of a debt.
-        Owed => "owed",
-        /// Granted, not yet the customer's to spend.
-        Pending => "pending",
-        /// The customer's to spend.
-        Available => "available",
-        /// Set aside for a spend that is under way.
-        Held => "held",
-        /// Spent.
-        Redeemed => "redeemed",
-        /// Lost by time.
-        Expired => "expired",
-        /// Taken back.
-        Cancelled => "cancelled",
-    }
+stored_words!(Pocket);
+
+/// On whose behalf an entry was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Actor {
+    /// Whoever called the interface.
+    Caller,
+    /// A rule of the program, as a consequence of something else.
+    Rule,
+    /// Time alone.
+    Time,
 }
 
-stored_words! {
-    /// On whose behalf an entry was written.
-    Actor {
-        /// Whoever called the interface.
-        Caller => "caller",
-        /// A rule of the program, as a consequence of something else.
-        Rule => "rule",
-        /// Time alone.
-        Time => "time",
-    }
+stored_words!(Actor);
+
+/// Why an entry was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum EntryReason {
+    /// A version of the program was applied.
+    ProgramApplied,
+    /// A customer joined.
+    Enrolment,
+    /// Somebody learned something about a customer.
+    DossierUpdate,
+    /// A purchase was reported.
+    Purchase,
+    /// The lifetime spend reached a threshold.
+    ThresholdReached,
+    /// A customer asked for a code to share.
+    CodeRequested,
+    /// A new customer came with a code.
+    Referral,
+    /// A referral was converted by hand.
+    ManualConversion,
+    /// The reward of who brought a customer.
+    ReferralReferrer,
+    /// The reward of who was brought.
+    ReferralReferee,
+    /// The time to convert a referral passed.
+    ReferralWindowPassed,
+    /// Time did what a grant, a hold or the program said it would.
+    TimeReached,
+    /// What points were granted for has happened.
+    EventHappened,
+    /// Nobody said in time that what points were granted for has happened.
+    EventMissed,
+    /// The customer spent points.
+    Redemption,
+    /// Points were set aside for a spend, or given back from it.
+    Hold,
+    /// A purchase was taken back.
+    Refund,
+    /// Points paid back what the customer owed.
+    DebtRepayment,
+    /// Balances and tiers were taken over from another system.
+    Migration,
+    /// A caller's reversal or adjustment: points came or went by deceit.
+    Fraud,
+    /// A caller's reversal or adjustment: the customer asked for it.
+    CustomerRequest,
+    /// A caller's grant: a gesture of goodwill.
+    Goodwill,
+    /// A caller's grant: part of a promotion.
+    Promotion,
+    /// A caller's grant: correcting a mistake.
+    Correction,
+    /// A caller's grant: another reason, told in the note.
+    Other,
 }
 
-stored_words! {
-    /// Why an entry was written.
-    EntryReason {
-        /// A version of the program was applied.
-        ProgramApplied => "program_applied",
-        /// A customer joined.
-        Enrolment => "enrolment",
-        /// Somebody learned something about a customer.
-        DossierUpdate => "dossier_update",
-        /// A purchase was reported.
-        Purchase => "purchase",
-        /// The lifetime spend reached a threshold.
-        ThresholdReached => "threshold_reached",
-        /// A customer asked for a code to share.
-        CodeRequested => "code_requested",
-        /// A new customer came with a code.
-        Referral => "referral",
-        /// A referral was converted by hand.
-        ManualConversion => "manual_conversion",
-        /// The reward of who brought a customer.
-        ReferralReferrer => "referral_referrer",
-        /// The reward of who was brought.
-        ReferralReferee => "referral_referee",
-        /// The time to convert a referral passed.
-        ReferralWindowPassed => "referral_window_passed",
-        /// Time did what a grant, a hold or the program said it would.
-        TimeReached => "time_reached",
-        /// What points were granted for has happened.
-        EventHappened => "event_happened",
-        /// Nobody said in time that what points were granted for has happened.
-        EventMissed => "event_missed",
-        /// The customer spent points.
-        Redemption => "redemption",
-        /// Points were set aside for a spend, or given back from it.
-        Hold => "hold",
-        /// A purchase was taken back.
-        Refund => "refund",
-        /// Points paid back what the customer owed.
-        DebtRepayment => "debt_repayment",
-        /// Balances and tiers were taken over from another system.
-        Migration => "migration",
-        /// A caller's reversal or adjustment: points came or went by deceit.
-        Fraud => "fraud",
-        /// A caller's reversal or adjustment: the customer asked for it.
-        CustomerRequest => "customer_request",
-        /// A caller's grant: a gesture of goodwill.
-        Goodwill => "goodwill",
-        /// A caller's grant: part of a promotion.
-        Promotion => "promotion",
-        /// A caller's grant: correcting a mistake.
-        Correction => "correction",
-        /// A caller's grant: another reason, told in the note.
-        Other => "other",
-    }
-}
+stored_words!(EntryReason);
 
 /// A move of points from one pocket to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,14 +261,15 @@ impl ContentHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::book::detail::LotTerms;
+    use crate::book::detail::{LotTerms, PointsDetail, ReferralDetail};
     use crate::ids::AccountId;
 
     fn entry() -> Entry {
         Entry {
             id: EntryId { account_id: AccountId(Uuid::from_u128(7)), account_seq: 3 },
             program_id: "shop".try_into().unwrap(),
-            detail: Detail::PointsGranted { terms: LotTerms::default(), counted_in: Vec::new(), uncapped: None },
+            detail: PointsDetail::PointsGranted { terms: LotTerms::default(), counted_in: Vec::new(), uncapped: None }
+                .into(),
             movement: Some(Movement { from: Pocket::Issued, to: Pocket::Available, points: 100 }),
             command_id: Uuid::from_u128(9),
             key: Some(Key::new("key", "k-1", &[b"100"])),
@@ -316,7 +292,7 @@ mod tests {
             ("account", |e| e.id.account_id = AccountId(Uuid::from_u128(1))),
             ("seq", |e| e.id.account_seq += 1),
             ("program", |e| e.program_id = "shop2".try_into().unwrap()),
-            ("detail", |e| e.detail = Detail::ReferralExpired),
+            ("detail", |e| e.detail = ReferralDetail::ReferralExpired.into()),
             ("no movement", |e| e.movement = None),
             ("points", |e| e.movement.as_mut().unwrap().points += 1),
             ("from", |e| e.movement.as_mut().unwrap().from = Pocket::Owed),

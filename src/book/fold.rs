@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::account::Account;
+use super::account::{Account, AccountKind};
 use super::entry::{Entry, NewEntry};
 use super::state::{NextDue, States};
 use crate::error::Defect;
@@ -25,7 +25,7 @@ impl Folded {
     /// [`Defect`] if the entries contradict each other.
     pub fn from_entries(entries: &[Entry], mut states: States) -> Result<Option<Self>, Defect> {
         let Some(first) = entries.first() else { return Ok(None) };
-        let kind = first.detail.account_kind();
+        let kind = AccountKind::of(&first.detail);
         let mut account = Account::empty(first.id.account_id, first.program_id.clone(), kind);
         for entry in entries {
             if entry.id != account.next_entry_id() {

@@ -1,6 +1,8 @@
 //! What entries are about, on the wire.
 
-use super::detail::{Detail, LotPart};
+use super::detail::{
+    ActivityDetail, CustomerDetail, Detail, LotPart, PointsDetail, ProgramDetail, ReferralDetail, TierDetail,
+};
 use super::entry::{Entry, EntryReason, Movement, Pocket};
 use crate::ids::{AccountId, EntryId};
 use crate::proto;
@@ -25,43 +27,52 @@ pub fn write_parts(account_id: AccountId, parts: &[LotPart]) -> Vec<proto::LotPa
 /// The lots whose points an entry moved, on the wire; not the lot that it made.
 #[must_use]
 pub fn write_lots(entry: &Entry) -> Vec<proto::LotPart> {
-    let parts = match (&entry.detail, entry.movement) {
-        // These are of one lot whole.
-        (Detail::PointsVested { lot, .. } | Detail::VestingMissed { lot }, Some(movement)) => {
-            &[LotPart { lot: *lot, points: movement.points }][..]
-        }
-        (detail, _) => detail.lots(),
-    };
-    write_parts(entry.id.account_id, parts)
+    let account_id = entry.id.account_id;
+    if let (Some(lot), Some(movement)) = (entry.detail.points().and_then(PointsDetail::whole_lot), entry.movement) {
+        return write_parts(account_id, &[LotPart { lot, points: movement.points }]);
+    }
+    write_parts(account_id, entry.detail.lots())
 }
 
 /// A kind on the wire.
 #[must_use]
 pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
     match detail {
-        Detail::ProgramApplied { .. } => proto::EntryKind::ProgramApplied,
-        Detail::CustomerEnrolled => proto::EntryKind::CustomerEnrolled,
-        Detail::DossierUpdated { .. } => proto::EntryKind::DossierUpdated,
-        Detail::ActivityAccepted { .. } => proto::EntryKind::ActivityAccepted,
-        Detail::RefundAccepted { .. } => proto::EntryKind::RefundAccepted,
-        Detail::PointsGranted { .. } => proto::EntryKind::PointsGranted,
-        Detail::PointsImported { .. } => proto::EntryKind::PointsImported,
-        Detail::PointsVested { .. } => proto::EntryKind::PointsVested,
-        Detail::VestingMissed { .. } => proto::EntryKind::VestingMissed,
-        Detail::PointsExpired { .. } => proto::EntryKind::PointsExpired,
-        Detail::PointsRedeemed { .. } => proto::EntryKind::PointsRedeemed,
-        Detail::PointsHeld { .. } => proto::EntryKind::PointsHeld,
-        Detail::PointsReleased { .. } => proto::EntryKind::PointsReleased,
-        Detail::PointsAdjusted { .. } => proto::EntryKind::PointsAdjusted,
-        Detail::EntryReversed { .. } => proto::EntryKind::EntryReversed,
-        Detail::DebtIncurred { .. } => proto::EntryKind::DebtIncurred,
-        Detail::DebtRepaid { .. } => proto::EntryKind::DebtRepaid,
-        Detail::TierImported { .. } => proto::EntryKind::TierImported,
-        Detail::TierChanged { .. } => proto::EntryKind::TierChanged,
-        Detail::ReferralCodeCreated { .. } => proto::EntryKind::ReferralCodeCreated,
-        Detail::ReferralCreated { .. } => proto::EntryKind::ReferralCreated,
-        Detail::ReferralConverted { .. } => proto::EntryKind::ReferralConverted,
-        Detail::ReferralExpired => proto::EntryKind::ReferralExpired,
+        Detail::Program(detail) => match detail {
+            ProgramDetail::ProgramApplied { .. } => proto::EntryKind::ProgramApplied,
+        },
+        Detail::Customer(detail) => match detail {
+            CustomerDetail::CustomerEnrolled => proto::EntryKind::CustomerEnrolled,
+            CustomerDetail::DossierUpdated { .. } => proto::EntryKind::DossierUpdated,
+        },
+        Detail::Activity(detail) => match detail {
+            ActivityDetail::ActivityAccepted { .. } => proto::EntryKind::ActivityAccepted,
+            ActivityDetail::RefundAccepted { .. } => proto::EntryKind::RefundAccepted,
+        },
+        Detail::Points(detail) => match detail {
+            PointsDetail::PointsGranted { .. } => proto::EntryKind::PointsGranted,
+            PointsDetail::PointsImported { .. } => proto::EntryKind::PointsImported,
+            PointsDetail::PointsVested { .. } => proto::EntryKind::PointsVested,
+            PointsDetail::VestingMissed { .. } => proto::EntryKind::VestingMissed,
+            PointsDetail::PointsExpired { .. } => proto::EntryKind::PointsExpired,
+            PointsDetail::PointsRedeemed { .. } => proto::EntryKind::PointsRedeemed,
+            PointsDetail::PointsHeld { .. } => proto::EntryKind::PointsHeld,
+            PointsDetail::PointsReleased { .. } => proto::EntryKind::PointsReleased,
+            PointsDetail::PointsAdjusted { .. } => proto::EntryKind::PointsAdjusted,
+            PointsDetail::EntryReversed { .. } => proto::EntryKind::EntryReversed,
+            PointsDetail::DebtIncurred { .. } => proto::EntryKind::DebtIncurred,
+            PointsDetail::DebtRepaid { .. } => proto::EntryKind::DebtRepaid,
+        },
+        Detail::Tier(detail) => match detail {
+            TierDetail::TierImported { .. } => proto::EntryKind::TierImported,
+            TierDetail::TierChanged { .. } => proto::EntryKind::TierChanged,
+        },
+        Detail::Referral(detail) => match detail {
+            ReferralDetail::ReferralCodeCreated { .. } => proto::EntryKind::ReferralCodeCreated,
+            ReferralDetail::ReferralCreated { .. } => proto::EntryKind::ReferralCreated,
+            ReferralDetail::ReferralConverted { .. } => proto::EntryKind::ReferralConverted,
+            ReferralDetail::ReferralExpired => proto::EntryKind::ReferralExpired,
+        },
     }
 }
 

@@ -5,7 +5,6 @@
 //! it. The book knows all three by traits alone.
 
 pub mod account;
-pub mod account_kind;
 mod batch;
 pub mod capability;
 pub mod command;
@@ -21,23 +20,28 @@ pub mod name;
 mod outcome;
 pub mod projection;
 mod reading;
+mod scanned_entry;
 pub mod state;
 pub mod store;
 pub mod table;
+mod words;
 mod worker;
 
-pub use account::{Account, Balance};
-pub use account_kind::AccountKind;
+pub use account::{Account, AccountKind, Balance};
 pub use capability::{Capabilities, Capability, Store};
 pub use command::{Command, CommandKey, Written};
 pub use decision::{Asking, Decision, DecisionError};
-pub use detail::{Detail, EarningWindow, LotPart, LotTerms};
+pub use detail::{
+    ActivityDetail, CustomerDetail, Detail, EarningWindow, LotPart, LotTerms, PointsDetail, ProgramDetail,
+    ReferralDetail, TierDetail,
+};
 pub use entry::{Actor, Entry, EntryReason, Key, Movement, NewEntry, Pocket};
 pub use fold::Folded;
 pub use intake::{Book, Lanes};
 pub use name::{Name, NameSpace, NameUse};
 pub use projection::{Cell, Row};
 pub use reading::{apply_dues_in_memory, begin_snapshot, fold, read_with_dues};
+pub use scanned_entry::ScannedEntry;
 pub use state::{Depth, Due, DueKind, NextDue, Scope, State, States};
 pub use table::{Table, TableRights, TableRole};
 pub use worker::{apply_all_dues, keep_applying_dues};

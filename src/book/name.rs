@@ -1,9 +1,12 @@
 //! A name that is unique beyond an account, and what commands do with it.
 
+use strum::IntoStaticStr;
+
 use crate::ids::{CustomerId, ProgramId, ReferralCode};
 
 /// What kind of name it is. Names of different kinds do not collide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum NameSpace {
     /// A program's own name.
     Program,
@@ -16,12 +19,8 @@ pub enum NameSpace {
 impl NameSpace {
     /// The space as stored.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Program => "program",
-            Self::Customer => "customer",
-            Self::ReferralCode => "referral_code",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use sqlx::postgres::PgConnectOptions;
 
-use super::CliError;
+use super::error::CliError;
 use super::error::with_causes;
 use super::output::{grouped, print};
 use super::progress::Progress;

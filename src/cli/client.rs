@@ -16,7 +16,7 @@ use goldbook_api::v1::{GetProgramRequest, ListProgramsRequest, Program, ProgramV
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
-use super::CliError;
+use super::error::CliError;
 use super::error::with_causes;
 
 /// How long a connection may take to come about.

@@ -9,9 +9,10 @@ use goldbook_api::v1::{
 };
 
 use super::client::{Client, ClientOptions, LARGEST_PAGE, found, incomplete_answer};
+use super::error::CliError;
+use super::instant;
 use super::output::{self, grouped, heading, print, words};
 use super::statement::Reader;
-use super::{CliError, instant};
 
 /// How many entries one screen has room for.
 const LAST_ENTRIES: usize = 10;
@@ -190,7 +191,9 @@ fn show_entitlements(entitlements: &[Entitlement]) -> String {
 fn show_referral(referral: &Referral, other: &str, reader: &Reader) -> String {
     let when = match referral.state() {
         ReferralState::Converted => instant::show(referral.convert_time.as_ref(), &reader.zone),
-        _ => instant::show(referral.create_time.as_ref(), &reader.zone),
+        ReferralState::Unspecified | ReferralState::Pending | ReferralState::Expired => {
+            instant::show(referral.create_time.as_ref(), &reader.zone)
+        }
     };
     let state = words(referral.state().as_str_name(), "REFERRAL_STATE_");
     format!("{other}, campaign {}: {state}, {when}", referral.campaign_id)

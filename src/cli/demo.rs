@@ -16,10 +16,11 @@ use uuid::Uuid;
 
 use super::amount::{Amount, show_money};
 use super::client::{Client, ClientOptions, incomplete_answer};
+use super::error::CliError;
+use super::instant;
 use super::output::{self, grouped, heading, print};
 use super::refusal::trace_id;
 use super::statement::{Reader, Statement};
-use super::{CliError, instant};
 
 /// How many entries are shown of an account. It is more than the demo writes on one.
 const ALL_ENTRIES: usize = 50;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::CliError;
+use super::error::CliError;
 
 /// The time zone of this name. Its data is built into this program, since a machine may have none.
 pub(super) fn time_zone(name: &str) -> Result<TimeZone, CliError> {
@@ -42,6 +42,38 @@ fn read(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     // A day does not always begin at midnight.
     let begin = day.to_zoned(zone.clone()).ok()?.start_of_day().ok()?;
     Some(begin.timestamp())
+}
+
+/// The period that a command line names by `--from` and `--until`.
+///
+/// # Errors
+/// If one of them names no instant, or the period ends before it begins.
+pub(super) fn parse_period(
+    from: Option<&str>,
+    until: Option<&str>,
+    zone: &TimeZone,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), CliError> {
+    let from = parse_bound("--from", from, zone)?;
+    let until = parse_bound("--until", until, zone)?;
+    if let (Some(from), Some(until)) = (from, until)
+        && until <= from
+    {
+        return Err(CliError::usage("--until must be later than --from"));
+    }
+    Ok((from, until))
+}
+
+fn parse_bound(name: &str, text: Option<&str>, zone: &TimeZone) -> Result<Option<Timestamp>, CliError> {
+    let Some(text) = text else { return Ok(None) };
+    match parse(text, zone) {
+        Ok(instant) => Ok(Some(instant)),
+        Err(Unreadable::Malformed) => Err(CliError::usage(format_args!(
+            "{name} is {text}, not an instant such as 1997-01-18T15:30:00-05:00 or a day such as 1997-01-18"
+        ))),
+        Err(Unreadable::TooLate) => {
+            Err(CliError::usage(format_args!("{name} is {text}, later than {LAST_INSTANT}, the last instant there is")))
+        }
+    }
 }
 
 /// Reads an instant from the wire. Returns none if its fields are no valid instant.

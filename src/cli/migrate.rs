@@ -3,7 +3,7 @@
 use clap::Args;
 use sqlx::postgres::PgConnectOptions;
 
-use super::CliError;
+use super::error::CliError;
 use crate::database;
 use crate::embedded_postgres::SERVICE_ROLE;
 use crate::server;

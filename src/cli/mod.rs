@@ -21,6 +21,7 @@ mod refusal;
 mod serve;
 mod statement;
 pub mod statement_line;
+mod statements;
 mod wait;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +37,7 @@ First steps:
   goldbook import balances --program cdnow --enrol balances.csv
   goldbook export --program cdnow --output entries.csv
   goldbook customer C0001   what the book knows about one customer
+  goldbook statement C0001  every move of the customer's points
   goldbook demo             a referral from code to reward, step by step
 
 Every command has a help text of its own: goldbook import purchases --help
@@ -67,6 +69,7 @@ enum Command {
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Customer(customer::CustomerArgs),
+    Statement(statements::StatementArgs),
     Demo(demo::DemoArgs),
     Bench(bench::BenchArgs),
     Wait(wait::WaitArgs),
@@ -89,6 +92,7 @@ impl Cli {
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Customer(args) => customer::run(args).await,
+            Command::Statement(args) => statements::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Bench(args) => bench::run(args).await,
             Command::Wait(args) => wait::run(args).await,

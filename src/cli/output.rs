@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width, presets};
 
-use super::CliError;
+use super::error::CliError;
 
 /// How wide tables are where there is no terminal, as in a pipe.
 const USUAL_WIDTH: u16 = 80;

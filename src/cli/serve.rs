@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::CliError;
+use super::error::CliError;
 use crate::clock::Clock;
 use crate::database;
 use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, explain};
@@ -92,6 +92,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
     }
     let telemetry = telemetry::init(env!("CARGO_PKG_VERSION"), &Collector::from_env(), &Logs::from_env())
         .map_err(CliError::failed)?;
+    telemetry::log_panics();
     let outcome = serve(args).await;
     if let Err(error) = &outcome {
         tracing::error!(%error, "the service ends");

@@ -7,11 +7,12 @@ use jiff::tz::TimeZone;
 
 use super::amount::show_money;
 use super::client::{Client, LARGEST_PAGE, incomplete_answer};
+use super::error::CliError;
+use super::instant;
 use super::output::{self, grouped, words};
-use super::{CliError, instant};
 use goldbook_api::v1::{
     Balance, CustomerTier, Entry, EntryKind, EntryReason, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
-    ListEntriesRequest, Pocket, Program,
+    ListEntriesRequest, Pocket, PocketMove, Program,
 };
 
 /// Reads one program's book for people.
@@ -164,7 +165,7 @@ impl Reader {
                 }
             }
             let effective = instant::show_on_two_lines(entry.effective_at.as_ref(), &self.zone);
-            table.add_row([what, show_move(entry), effective, show_reason(entry)]);
+            table.add_row([what, show_move(entry.r#move.as_ref()), effective, show_reason(entry)]);
         }
         let longest_id = entries.iter().map(|entry| entry.entry_id.len()).max().unwrap_or_default();
         output::keep_whole(&mut table, 0, longest_id);
@@ -193,8 +194,8 @@ fn show_reason(entry: &Entry) -> String {
 }
 
 /// How many points moved and, unless they were granted, from where to where.
-fn show_move(entry: &Entry) -> String {
-    let Some(movement) = &entry.r#move else { return String::new() };
+pub(super) fn show_move(movement: Option<&PocketMove>) -> String {
+    let Some(movement) = movement else { return String::new() };
     let points = grouped(movement.points);
     match (movement.from(), movement.to()) {
         (Pocket::Issued, Pocket::Available) => points,
@@ -213,7 +214,7 @@ fn next_tier(tier: &CustomerTier) -> String {
 }
 
 /// The points available, and all other counts that are not zero.
-fn show_balance(balance: &Balance) -> String {
+pub(super) fn show_balance(balance: &Balance) -> String {
     let mut text = format!("{} points available", grouped(balance.available));
     let others = [
         (balance.pending, "pending"),
@@ -233,7 +234,7 @@ fn show_balance(balance: &Balance) -> String {
 mod tests {
     use super::*;
     use goldbook_api::google::Money;
-    use goldbook_api::v1::{NextTier, PocketMove};
+    use goldbook_api::v1::NextTier;
 
     #[test]
     fn a_balance_shows_what_there_is_and_nothing_else() {
@@ -263,9 +264,9 @@ mod tests {
         let granted = movement(Pocket::Issued, Pocket::Available);
         let mut entry = Entry { account_seq: 4, kind, r#move: granted, ..Entry::default() };
         assert_eq!(title(&entry), "#4 points granted");
-        assert_eq!(show_move(&entry), "1,500");
+        assert_eq!(show_move(entry.r#move.as_ref()), "1,500");
         entry.r#move = movement(Pocket::Available, Pocket::Held);
-        assert_eq!(show_move(&entry), "1,500\navailable\n→ held");
+        assert_eq!(show_move(entry.r#move.as_ref()), "1,500\navailable\n→ held");
         entry.kind = 999;
         assert_eq!(title(&entry), "#4 kind 999");
     }

@@ -1,6 +1,6 @@
 //! What a line of a customer's statement says, in English for people.
 
-use crate::proto::{EntryKind, EntryReason, Pocket, PocketMove, StatementLine};
+use goldbook_api::v1::{EntryKind, EntryReason, Pocket, PocketMove, StatementLine};
 
 /// What a move of points is, in a few words. The words may change with any version.
 #[must_use]

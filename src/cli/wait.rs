@@ -9,8 +9,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::CliError;
 use super::client::{ClientOptions, endpoint};
+use super::error::CliError;
 use super::error::with_causes;
 
 /// How long to pause between two attempts.

@@ -11,8 +11,8 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
 use crate::book::{
-    Account, Actor, Book, Command, CommandKey, Decision, DecisionError, Detail, Entry, EntryReason, Key, Name, NameUse,
-    NewEntry,
+    Account, Actor, Book, Command, CommandKey, CustomerDetail, Decision, DecisionError, Entry, EntryReason, Key, Name,
+    NameUse, NewEntry,
 };
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, CustomerId, IdempotencyKey, ProgramId};
@@ -301,7 +301,7 @@ impl Command for UpdateCustomer {
         changed.revision = row.revision.saturating_add(1);
         changed.updated_at = decision.at().max(row.updated_at);
         let new_entry = NewEntry {
-            detail: Detail::DossierUpdated { revision: changed.revision },
+            detail: CustomerDetail::DossierUpdated { revision: changed.revision }.into(),
             movement: None,
             actor: Actor::Caller,
             reason: EntryReason::DossierUpdate,

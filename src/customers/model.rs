@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::book::{Account, Actor, Decision, DecisionError, Detail, EntryReason, NewEntry};
+use crate::book::{Account, Actor, CustomerDetail, Decision, DecisionError, EntryReason, NewEntry, TierDetail};
 use crate::clock::PartialDate;
 use crate::ids::{EntryId, TierId};
 use crate::programs::model::ProgramVersion;
@@ -230,8 +230,9 @@ pub fn enrol(
         policy_version: policy.version,
         causes,
     };
-    let enrolled = decision.post(account.account_id, new_entry(Detail::CustomerEnrolled, Actor::Caller, Vec::new()))?;
-    let first_tier = Detail::TierChanged { from: None, to: tier_id.clone(), qualifying_spend: 0 };
+    let enrolled = decision
+        .post(account.account_id, new_entry(CustomerDetail::CustomerEnrolled.into(), Actor::Caller, Vec::new()))?;
+    let first_tier = TierDetail::TierChanged { from: None, to: tier_id.clone(), qualifying_spend: 0 }.into();
     decision.post(account.account_id, new_entry(first_tier, Actor::Rule, vec![enrolled]))?;
     Ok((enrolled, tier_id))
 }

@@ -6,7 +6,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{ImportBalance, Imported, Imports, Opening};
-use crate::book::Detail;
+use crate::book::{Detail, TierDetail};
 use crate::error::{Error, Fields};
 use crate::ids::{IdempotencyKey, TierId};
 use crate::points::amount::Points;
@@ -98,8 +98,12 @@ fn write_imported(imported: &Imported) -> proto::ImportedOpening {
         points: entry.movement.map_or(0, |movement| movement.points),
         points_repaid: *repaid,
         tier_id: match &entry.detail {
-            Detail::TierImported { to, .. } => to.to_string(),
-            _ => String::new(),
+            Detail::Tier(TierDetail::TierImported { to, .. } | TierDetail::TierChanged { to, .. }) => to.to_string(),
+            Detail::Program(_)
+            | Detail::Customer(_)
+            | Detail::Activity(_)
+            | Detail::Points(_)
+            | Detail::Referral(_) => String::new(),
         },
         replayed: *replayed,
     }

@@ -8,7 +8,8 @@ use std::any::TypeId;
 use futures_util::future::BoxFuture;
 
 use crate::book::{
-    Book, Command, CommandKey, Decision, DecisionError, Detail, Entry, Key, Name, NameUse, Pocket, Written,
+    Book, Command, CommandKey, Decision, DecisionError, Detail, Entry, Key, Name, NameUse, Pocket, PointsDetail,
+    TierDetail, Written,
 };
 use crate::customers::{customer_not_found, enrol_by_name};
 use crate::error::{Error, Reason};
@@ -61,8 +62,12 @@ fn into_imported(outcome: Result<Written, Error>) -> Result<Imported, Error> {
     let Written { entries, replayed } = outcome?;
     let paid = entries.iter().filter_map(|entry| entry.movement).filter(|movement| movement.to == Pocket::Owed);
     let repaid = paid.map(|movement| movement.points).sum();
-    let is_opening =
-        |entry: &Entry| matches!(entry.detail, Detail::PointsImported { .. } | Detail::TierImported { .. });
+    let is_opening = |entry: &Entry| {
+        matches!(
+            entry.detail,
+            Detail::Points(PointsDetail::PointsImported { .. }) | Detail::Tier(TierDetail::TierImported { .. })
+        )
+    };
     let entry = entries.into_iter().find(is_opening);
     let entry = entry.ok_or_else(|| Error::Internal("an import wrote no entry".to_owned()))?;
     Ok(Imported { entry, repaid, replayed })

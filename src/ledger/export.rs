@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::ids::ProgramId;
 use crate::programs::program_not_found;
 use crate::programs::read_version;
+use crate::telemetry;
 
 /// How many exports run at a time. Each scans the ledger, and its snapshot keeps Postgres from cleaning up.
 const MAX_EXPORTS: usize = 2;
@@ -115,7 +116,11 @@ impl Reading {
             Ok(Ok(End::Complete | End::Left)) => None,
             Ok(Ok(End::Stalled)) => Some(Err(stalled())),
             Ok(Err(error)) => Some(Err(error.into())),
-            Err(_) => Some(Err(Error::Internal("an export panicked".to_owned()))),
+            // Aborted, as when the runtime shuts down, or panicked.
+            Err(ended) => Some(Err(Error::Internal(match ended.try_into_panic() {
+                Ok(panic) => format!("an export panicked: {}", telemetry::message_of(&*panic)),
+                Err(aborted) => format!("an export was cut off: {aborted}"),
+            }))),
         });
         ReceiverStream::new(taken).map(Ok).chain(end).boxed()
     }

@@ -2,7 +2,6 @@
 
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
-use jiff::Timestamp;
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
@@ -68,12 +67,14 @@ impl proto::ledger_service_server::LedgerService for Ledger {
         let request = request.into_inner();
         let mut fields = Fields::default();
         let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let from = parse_optional_instant(&mut fields, "start_time", request.start_time.as_ref());
-        let until = parse_optional_instant(&mut fields, "end_time", request.end_time.as_ref());
-        check_order(&mut fields, ("start_time", from), ("end_time", until));
+        let period = parse_period(
+            &mut fields,
+            ("start_time", request.start_time.as_ref()),
+            ("end_time", request.end_time.as_ref()),
+        );
         let program_id = fields.finish_with(program_id)?;
         telemetry::record_program(program_id.as_str());
-        let export = self.export_entries(program_id, Period { from, until }).await?;
+        let export = self.export_entries(program_id, period).await?;
         let first = proto::ExportEntriesResponse {
             entries_total: export.entries_total,
             as_of: Some(write_instant(export.as_of)),
@@ -88,14 +89,16 @@ impl proto::ledger_service_server::LedgerService for Ledger {
     ) -> Result<Response<proto::GetStatementResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let from = parse_optional_instant(&mut fields, "start_time", request.start_time.as_ref());
-        let until = parse_optional_instant(&mut fields, "end_time", request.end_time.as_ref());
-        check_order(&mut fields, ("start_time", from), ("end_time", until));
-        let period = format!("{from:?} {until:?}");
-        let (customer, page) = parse_customer_list(&mut fields, &request, "statement", &[&period])?;
+        let period = parse_period(
+            &mut fields,
+            ("start_time", request.start_time.as_ref()),
+            ("end_time", request.end_time.as_ref()),
+        );
+        let described = format!("{:?} {:?}", period.from, period.until);
+        let (customer, page) = parse_customer_list(&mut fields, &request, "statement", &[&described])?;
         let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
-        let statement = self.get_statement(&program_id, &customer_id, Period { from, until }, &page).await?;
+        let statement = self.get_statement(&program_id, &customer_id, period, &page).await?;
         Ok(Response::new(proto::GetStatementResponse {
             opening: Some(write_pockets(&statement.opening)),
             closing: Some(write_pockets(&statement.closing)),
@@ -124,13 +127,19 @@ fn write_chunks(
     })
 }
 
-/// Notes an end that is not later than its beginning.
-fn check_order(fields: &mut Fields, from: (&str, Option<Timestamp>), until: (&str, Option<Timestamp>)) {
-    if let (Some(begin), Some(end)) = (from.1, until.1)
-        && end <= begin
+/// An instant of a request, with the name of its field.
+type Bound<'a> = (&'static str, Option<&'a prost_types::Timestamp>);
+
+/// Parses a period, whose end must be later than its beginning.
+fn parse_period(fields: &mut Fields, begin: Bound<'_>, end: Bound<'_>) -> Period {
+    let from = parse_optional_instant(fields, begin.0, begin.1);
+    let until = parse_optional_instant(fields, end.0, end.1);
+    if let (Some(from), Some(until)) = (from, until)
+        && until <= from
     {
-        fields.refuse(until.0, format!("must be later than {}", from.0));
+        fields.refuse(end.0, format!("must be later than {}", begin.0));
     }
+    Period { from, until }
 }
 
 fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> EntryFilter {
@@ -146,9 +155,11 @@ fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> Ent
             None => fields.refuse(format!("kinds[{i}]"), "must be one of the named values"),
         }
     }
-    let from = parse_optional_instant(fields, "effective_from", request.effective_from.as_ref());
-    let until = parse_optional_instant(fields, "effective_until", request.effective_until.as_ref());
-    check_order(fields, ("effective_from", from), ("effective_until", until));
+    let Period { from, until } = parse_period(
+        fields,
+        ("effective_from", request.effective_from.as_ref()),
+        ("effective_until", request.effective_until.as_ref()),
+    );
     EntryFilter { kinds, from, until, newest_first: request.newest_first }
 }
 

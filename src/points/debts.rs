@@ -1,7 +1,7 @@
 //! What points that become available pay of a debt.
 
 use super::lots::parts::{first_points, sum};
-use crate::book::{Actor, Detail, EntryReason, LotPart, Movement, NewEntry, Pocket};
+use crate::book::{Actor, EntryReason, LotPart, Movement, NewEntry, Pocket, PointsDetail};
 use crate::ids::EntryId;
 
 /// What points that become available pay of a debt: the first of `parts`, as far as they go.
@@ -10,7 +10,7 @@ pub fn repay(owed: i64, parts: &[LotPart], policy_version: i32, causes: Vec<Entr
     let lots = first_points(parts, owed);
     let points = sum(&lots);
     (points > 0).then_some(NewEntry {
-        detail: Detail::DebtRepaid { lots },
+        detail: PointsDetail::DebtRepaid { lots }.into(),
         movement: Some(Movement { from: Pocket::Available, to: Pocket::Owed, points }),
         actor: Actor::Rule,
         reason: EntryReason::DebtRepayment,

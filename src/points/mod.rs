@@ -20,7 +20,9 @@ use jiff::Timestamp;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-use crate::book::{Actor, Balance, Book, Capabilities, Command, Detail, Entry, Folded, Written, fold, read_with_dues};
+use crate::book::{
+    Actor, Balance, Book, Capabilities, Command, Detail, Entry, Folded, PointsDetail, Written, fold, read_with_dues,
+};
 use crate::clock::{Clock, refuse_future};
 use crate::customers::{customer_not_found, find_account};
 use crate::database::BatchReader;
@@ -195,10 +197,11 @@ impl PointsService {
 
 /// The refusal to end a hold that ended with an entry.
 fn hold_ended(hold_id: EntryId, end: &Entry) -> Refusal {
-    let (words, ending) = match end.detail {
-        Detail::PointsRedeemed { .. } => ("was captured", "captured"),
-        _ if end.actor == Actor::Time => ("ended by itself", "expired"),
-        _ => ("was released", "released"),
+    let is_captured = matches!(end.detail, Detail::Points(PointsDetail::PointsRedeemed { .. }));
+    let (words, ending) = match (is_captured, end.actor) {
+        (true, Actor::Caller | Actor::Rule | Actor::Time) => ("was captured", "captured"),
+        (false, Actor::Caller | Actor::Rule) => ("was released", "released"),
+        (false, Actor::Time) => ("ended by itself", "expired"),
     };
     let ended_at = end.effective_at;
     let refusal = Refusal::new(Reason::HoldEnded, format!("the hold {words} at {ended_at}"));

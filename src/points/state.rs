@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lots::{Earning, Hold, Lot, Lots};
-use crate::book::{Account, Cell, Defect, Detail, Due, Entry, NewEntry, Row, State};
+use crate::book::{Account, Cell, Defect, Due, Entry, NewEntry, Row, State};
 use crate::ids::{AccountId, EntryId};
 
 /// What commands need of that which is only loaded on demand.
@@ -129,14 +129,6 @@ impl State for PointsState {
         });
         Box::new(earnings.into_iter().chain(holds).chain(lots).chain(reversals))
     }
-}
-
-/// Whether an entry makes a lot.
-pub(super) const fn makes_lot(detail: &Detail) -> bool {
-    matches!(
-        detail,
-        Detail::PointsGranted { .. } | Detail::PointsImported { .. } | Detail::PointsAdjusted { terms: Some(_), .. }
-    )
 }
 
 fn earnings_row(earning: &Earning) -> Row<'_> {

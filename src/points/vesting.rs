@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::debts::repay;
 use super::lots::Lot;
-use crate::book::{Account, Actor, Detail, EntryReason, LotPart, Movement, NewEntry, Pocket};
+use crate::book::{Account, Actor, EntryReason, LotPart, Movement, NewEntry, Pocket, PointsDetail};
 use crate::ids::{AccountId, EntryId};
 
 /// The entries of points that vest by time alone.
@@ -31,7 +31,7 @@ pub fn vest_on_event(
 fn vest(account: &Account, seq: i64, lot: &Lot, expires_at: Option<Timestamp>, cause: Cause) -> Vec<NewEntry> {
     let Cause { actor, reason, policy_version } = cause;
     let vested = NewEntry {
-        detail: Detail::PointsVested { lot: seq, expires_at },
+        detail: PointsDetail::PointsVested { lot: seq, expires_at }.into(),
         movement: Some(Movement { from: Pocket::Pending, to: Pocket::Available, points: lot.pending }),
         actor,
         reason,
@@ -55,7 +55,7 @@ struct Cause {
 #[must_use]
 pub fn miss_vesting(account_id: AccountId, seq: i64, lot: &Lot) -> NewEntry {
     NewEntry {
-        detail: Detail::VestingMissed { lot: seq },
+        detail: PointsDetail::VestingMissed { lot: seq }.into(),
         movement: Some(Movement { from: Pocket::Pending, to: Pocket::Cancelled, points: lot.pending }),
         actor: Actor::Time,
         reason: EntryReason::EventMissed,

@@ -132,10 +132,7 @@ fn parse_program(program: Option<proto::Program>) -> Result<Program, Error> {
             campaigns: campaigns?,
         })
     };
-    match parsed() {
-        Some(program) if fields.is_clean() => Ok(program),
-        _ => Err(fields.into_error()),
-    }
+    fields.finish_with(parsed())
 }
 
 /// What people call something: never empty.

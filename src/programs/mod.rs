@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::book::{
     Actor, Book, Command, CommandKey, Decision, DecisionError, Detail, EntryReason, Name, NameUse, NewEntry,
+    ProgramDetail,
 };
 use crate::clock::Clock;
 use crate::error::{Error, Reason, Refusal};
@@ -59,8 +60,10 @@ impl Programs {
         let written = self.book.submit(ApplyProgram { program }, deadline).await?;
         let mut connection = self.pool.acquire().await?;
         let decided = written.entries.iter().find_map(|entry| match entry.detail {
-            Detail::ProgramApplied { version } => Some(version),
-            _ => None,
+            Detail::Program(ProgramDetail::ProgramApplied { version }) => Some(version),
+            Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) | Detail::Referral(_) => {
+                None
+            }
         });
         let version = read_version(&mut connection, &program_id, decided).await?;
         let version = version.ok_or_else(|| program_not_found(&program_id))?;
@@ -177,7 +180,7 @@ impl Command for ApplyProgram {
         };
         let account_id = account.account_id;
         let new_entry = NewEntry {
-            detail: Detail::ProgramApplied { version },
+            detail: ProgramDetail::ProgramApplied { version }.into(),
             movement: None,
             actor: Actor::Caller,
             reason: EntryReason::ProgramApplied,

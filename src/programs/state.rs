@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::model::ProgramVersion;
-use crate::book::{Cell, Defect, Detail, Entry, Row, State};
+use crate::book::{Cell, Defect, Detail, Entry, ProgramDetail, Row, State};
 use crate::ids::{AccountId, ProgramId};
 
 /// The version of a program that is in force.
@@ -54,14 +54,18 @@ impl ProgramsState {
 
 impl State for ProgramsState {
     fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
-        if let Detail::ProgramApplied { version } = entry.detail {
-            let row = ProgramRow {
-                account_id: entry.id.account_id,
-                program_id: entry.program_id.clone(),
-                version,
-                applied_at: entry.effective_at,
-            };
-            self.changed.insert(entry.id.account_id, row);
+        match entry.detail {
+            Detail::Program(ProgramDetail::ProgramApplied { version }) => {
+                let row = ProgramRow {
+                    account_id: entry.id.account_id,
+                    program_id: entry.program_id.clone(),
+                    version,
+                    applied_at: entry.effective_at,
+                };
+                self.changed.insert(entry.id.account_id, row);
+            }
+            // None of these changes which version is in force.
+            Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) | Detail::Referral(_) => {}
         }
         Ok(())
     }

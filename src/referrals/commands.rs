@@ -3,7 +3,8 @@
 use std::any::TypeId;
 
 use crate::book::{
-    Actor, Command, CommandKey, Decision, DecisionError, Defect, Detail, EntryReason, Key, Name, NameUse, NewEntry,
+    Actor, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Key, Name, NameUse, NewEntry,
+    ReferralDetail,
 };
 use crate::customers::{customer_not_found, enrol_by_name, require_customer};
 use crate::error::{Reason, Refusal};
@@ -14,10 +15,9 @@ use crate::programs::model::{Campaign, Conversion, ProgramVersion};
 use crate::programs::state::ProgramsState;
 use crate::tiers::state::StandingsState;
 
-use super::model::{ReferralState, convert, is_in_window, qualifies};
+use super::model::{ReferralState, code_not_found, convert, is_in_window, qualifies, referral_not_found};
 use super::purchases::PurchasesState;
 use super::state::ReferralsState;
-use super::{code_not_found, referral_not_found};
 
 /// Makes the customer's code in a campaign; naturally idempotent.
 pub(super) struct CreateReferralCode {
@@ -66,7 +66,11 @@ impl Command for CreateReferralCode {
             return Err(Defect::new("a random referral code was taken already").into());
         }
         let new_entry = NewEntry {
-            detail: Detail::ReferralCodeCreated { campaign_id: self.campaign_id.clone(), code: self.code.clone() },
+            detail: ReferralDetail::ReferralCodeCreated {
+                campaign_id: self.campaign_id.clone(),
+                code: self.code.clone(),
+            }
+            .into(),
             movement: None,
             actor: Actor::Caller,
             reason: EntryReason::CodeRequested,
@@ -158,11 +162,12 @@ impl Command for CreateReferral {
         }
         let created_at = referee.time_at(decision.at());
         let new_entry = NewEntry {
-            detail: Detail::ReferralCreated {
+            detail: ReferralDetail::ReferralCreated {
                 campaign_id: campaign.campaign_id.clone(),
                 referrer: referrer.account_id,
                 expires_at: campaign.expiry_of(created_at, &policy.program.time_zone.0),
-            },
+            }
+            .into(),
             movement: None,
             actor: Actor::Caller,
             reason: EntryReason::Referral,

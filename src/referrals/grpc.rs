@@ -55,9 +55,7 @@ impl proto::referral_service_server::ReferralService for Referrals {
         let referee = fields.take("referee_customer_id", CustomerId::try_from(request.referee_customer_id));
         let code = fields.take("code", ReferralCode::parse(&request.code));
         let key = fields.take("idempotency_key", IdempotencyKey::try_from(request.idempotency_key));
-        let (Some(program_id), Some(referee), Some(code), Some(key)) = (program_id, referee, code, key) else {
-            return Err(fields.into_error().into());
-        };
+        let ((program_id, referee), (code, key)) = fields.finish_with(program_id.zip(referee).zip(code.zip(key)))?;
         telemetry::record_program(program_id.as_str());
         let create = CreateReferral { program_id: program_id.clone(), referee, code, enrol: request.enrol, key };
         let (referral, replayed) = self.create_referral(create, deadline).await?;

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
-use crate::book::{Book, Detail, Written};
+use crate::book::{Book, Detail, ReferralDetail, Written};
 use crate::clock::Clock;
 use crate::customers::{customer_not_found, find_account, read_customers};
 use crate::error::{Error, Reason, Refusal};
@@ -21,7 +21,7 @@ use crate::ids::{AccountId, CampaignId, CustomerId, EntryId, ProgramId, Referral
 use crate::paging::PageRequest;
 use crate::programs::{program_not_found, read_version};
 use commands::{ConvertReferral, CreateReferralCode};
-use model::{Code, Referral, ReferralState, make_code};
+use model::{Code, Referral, ReferralState, code_not_found, make_code, referral_not_found};
 
 pub use commands::CreateReferral;
 pub use store::{capability, purchases_capability};
@@ -121,7 +121,7 @@ impl Referrals {
     ) -> Result<(NamedReferral, bool), Error> {
         let Written { entries, replayed } = self.book.submit(create, deadline).await?;
         let created = entries.into_iter().find_map(|entry| match entry.detail {
-            Detail::ReferralCreated { campaign_id, referrer, expires_at } => Some(Referral {
+            Detail::Referral(ReferralDetail::ReferralCreated { campaign_id, referrer, expires_at }) => Some(Referral {
                 referee: entry.id.account_id,
                 referrer,
                 campaign_id,
@@ -131,7 +131,16 @@ impl Referrals {
                 created_at: entry.effective_at,
                 expires_at,
             }),
-            _ => None,
+            Detail::Referral(
+                ReferralDetail::ReferralCodeCreated { .. }
+                | ReferralDetail::ReferralConverted { .. }
+                | ReferralDetail::ReferralExpired,
+            )
+            | Detail::Program(_)
+            | Detail::Customer(_)
+            | Detail::Activity(_)
+            | Detail::Points(_)
+            | Detail::Tier(_) => None,
         });
         let created = created.ok_or_else(|| Error::Internal("a referral wrote no entry".to_owned()))?;
         let named = self.name_one(created).await?;
@@ -193,18 +202,6 @@ impl Referrals {
         let named = name_referrals(&mut connection, vec![referral]).await?.pop();
         named.ok_or_else(|| Error::Internal("a referral lost its names".to_owned()))
     }
-}
-
-/// The refusal for a code that nobody has.
-#[must_use]
-pub fn code_not_found(code: &ReferralCode) -> Refusal {
-    Refusal::new(Reason::ReferralCodeNotFound, format!("there is no referral code {code}")).with("code", code)
-}
-
-/// The refusal for a customer who was never referred.
-#[must_use]
-pub fn referral_not_found(referee: &CustomerId) -> Refusal {
-    Refusal::new(Reason::ReferralNotFound, format!("customer {referee} was not referred")).with("customer_id", referee)
 }
 
 async fn name_code(

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::book::{Actor, Decision, DecisionError, Detail, EntryReason, NewEntry};
-use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode};
+use crate::book::{Actor, Decision, DecisionError, EntryReason, NewEntry, ReferralDetail};
+use crate::error::{Reason, Refusal};
+use crate::ids::{AccountId, CampaignId, CustomerId, EntryId, ReferralCode};
 use crate::points::amount::Points;
 use crate::points::grants::model::{Grant, grant};
 use crate::programs::model::{Campaign, Program, ProgramVersion};
@@ -106,7 +107,7 @@ pub fn is_in_window(program: &Program, referral: &Referral, happened_at: Timesta
 #[must_use]
 pub fn expire(referral: &Referral) -> NewEntry {
     NewEntry {
-        detail: Detail::ReferralExpired,
+        detail: ReferralDetail::ReferralExpired.into(),
         movement: None,
         actor: Actor::Time,
         reason: EntryReason::ReferralWindowPassed,
@@ -135,11 +136,12 @@ pub fn convert(
         None => None,
     };
     let created = EntryId { account_id: referral.referee, account_seq: referral.created_seq };
-    let detail = Detail::ReferralConverted {
+    let detail = ReferralDetail::ReferralConverted {
         qualifying,
         referrer_reward,
         referee_reward: referee_points.map(|_| after_converted),
-    };
+    }
+    .into();
     let (actor, reason) = match qualifying {
         Some(_) => (Actor::Rule, EntryReason::Purchase),
         None => (Actor::Caller, EntryReason::ManualConversion),
@@ -165,6 +167,18 @@ pub fn make_code(mut random_index: impl FnMut(usize) -> usize) -> String {
         .filter_map(|_| CODE_ALPHABET.get(random_index(CODE_ALPHABET.len())))
         .map(|byte| char::from(*byte))
         .collect()
+}
+
+/// The refusal for a code that nobody has.
+#[must_use]
+pub(super) fn code_not_found(code: &ReferralCode) -> Refusal {
+    Refusal::new(Reason::ReferralCodeNotFound, format!("there is no referral code {code}")).with("code", code)
+}
+
+/// The refusal for a customer who was never referred.
+#[must_use]
+pub(super) fn referral_not_found(referee: &CustomerId) -> Refusal {
+    Refusal::new(Reason::ReferralNotFound, format!("customer {referee} was not referred")).with("customer_id", referee)
 }
 
 #[cfg(test)]

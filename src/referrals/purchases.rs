@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::book::{Defect, Detail, Entry, State};
+use crate::book::{ActivityDetail, Defect, Detail, Entry, State};
 use crate::ids::{AccountId, EntryId};
 
 /// A purchase as the ledger tells it.
@@ -31,9 +31,18 @@ impl PurchasesState {
 
     /// Adds the purchase that an entry accepted, if it did.
     pub(super) fn add(&mut self, entry: &Entry) {
-        if let Detail::ActivityAccepted { spend, happened_at, .. } = entry.detail {
-            let purchase = Purchase { id: entry.id, spend, happened_at };
-            self.0.entry(entry.id.account_id).or_default().push(purchase);
+        match entry.detail {
+            Detail::Activity(ActivityDetail::ActivityAccepted { spend, happened_at, .. }) => {
+                let purchase = Purchase { id: entry.id, spend, happened_at };
+                self.0.entry(entry.id.account_id).or_default().push(purchase);
+            }
+            // A refund takes no purchase off the list.
+            Detail::Activity(ActivityDetail::RefundAccepted { .. })
+            | Detail::Program(_)
+            | Detail::Customer(_)
+            | Detail::Points(_)
+            | Detail::Tier(_)
+            | Detail::Referral(_) => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Code, Referral, ReferralState, expire};
-use crate::book::{Account, Cell, Defect, Detail, Due, DueKind, Entry, NewEntry, Row, State};
+use crate::book::{Account, Cell, Defect, Detail, Due, DueKind, Entry, NewEntry, ReferralDetail, Row, State};
 use crate::ids::{AccountId, CampaignId, ReferralCode};
 
 /// The codes and referrals of a batch.
@@ -42,20 +42,18 @@ impl ReferralsState {
         self.changed.insert(entry.id.account_id);
         Ok(())
     }
-}
 
-impl State for ReferralsState {
-    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
+    fn apply_referral(&mut self, entry: &Entry, detail: &ReferralDetail) -> Result<(), Defect> {
         let (account_id, seq, at) = (entry.id.account_id, entry.id.account_seq, entry.effective_at);
-        match &entry.detail {
-            Detail::ReferralCodeCreated { campaign_id, code } => {
+        match detail {
+            ReferralDetail::ReferralCodeCreated { campaign_id, code } => {
                 let key = (account_id, campaign_id.clone());
                 let code =
                     Code { campaign_id: campaign_id.clone(), code: code.clone(), account_seq: seq, created_at: at };
                 self.new_codes.insert(key.clone());
                 self.codes.insert(key, code);
             }
-            Detail::ReferralCreated { campaign_id, referrer, expires_at } => {
+            ReferralDetail::ReferralCreated { campaign_id, referrer, expires_at } => {
                 let referral = Referral {
                     referee: account_id,
                     referrer: *referrer,
@@ -69,15 +67,25 @@ impl State for ReferralsState {
                 self.changed.insert(account_id);
                 self.referrals.insert(account_id, referral);
             }
-            Detail::ReferralConverted { qualifying, referrer_reward, referee_reward } => {
+            ReferralDetail::ReferralConverted { qualifying, referrer_reward, referee_reward } => {
                 let (qualifying, referrer_reward, referee_reward) = (*qualifying, *referrer_reward, *referee_reward);
                 self.end(entry, ReferralState::Converted { seq, at, qualifying, referrer_reward, referee_reward })?;
             }
-            Detail::ReferralExpired => self.end(entry, ReferralState::Expired { seq: Some(seq), at })?,
-            // Everything else concerns other states.
-            _ => {}
+            ReferralDetail::ReferralExpired => self.end(entry, ReferralState::Expired { seq: Some(seq), at })?,
         }
         Ok(())
+    }
+}
+
+impl State for ReferralsState {
+    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
+        match &entry.detail {
+            Detail::Referral(detail) => self.apply_referral(entry, detail),
+            // Nothing else changes codes and referrals: what converts a referral says so in an entry of its own.
+            Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) => {
+                Ok(())
+            }
+        }
     }
 
     fn next_due(&self, account_id: AccountId) -> Option<Due> {

@@ -18,7 +18,8 @@ use opentelemetry_sdk::trace::{
 };
 use tokio::runtime::Runtime;
 
-use super::{InitError, OURS};
+use super::error::InitError;
+use super::targets::OURS;
 
 /// Ended spans that may wait for the collector, unless `OTEL_BSP_MAX_QUEUE_SIZE` says otherwise. The standard's 2,048
 /// are a tenth of a second at the rates this service is made for; a span takes about a kilobyte.

@@ -17,7 +17,8 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, fmt as lines};
 
-use super::{InitError, OURS, SQL};
+use super::error::InitError;
+use super::targets::{OURS, SQL};
 
 /// Filter directives before the user's own. The exporter's warnings repeat with every batch while the collector is
 /// away; [`super::export`] says the same once a minute.

@@ -2,12 +2,15 @@
 //!
 //! The tracer is always there, exporter or not, so that every ledger entry carries the id of a real trace. `tracing` is
 //! what the other rooms use; OpenTelemetry appears here only. `rpc` makes the server spans, `export` sends spans
-//! away, `logs` writes lines.
+//! away, `logs` writes lines, `panics` tells of defects.
 
 mod deadline;
+mod error;
 mod export;
 mod logs;
+mod panics;
 mod rpc;
+mod targets;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,38 +26,19 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+pub use error::InitError;
 pub use export::Collector;
 pub use logs::{LogFormat, Logs};
 pub use opentelemetry::trace::SpanContext;
+pub use panics::{log_panics, message_of};
 pub use rpc::{Deadline, RpcBody, RpcFuture, RpcLayer, RpcService, record_program, record_reason};
 
 use export::Counters;
 use logs::Gate;
-
-/// What spans of this crate have as the beginning of their target; other crates' spans do not become trace spans.
-const OURS: &str = env!("CARGO_CRATE_NAME");
-/// The target of spans of single SQL statements, which are not made at all while nobody collects them.
-const SQL: &str = concat!(env!("CARGO_CRATE_NAME"), "::sql");
+use targets::{OURS, SQL};
 
 /// How long [`Telemetry::shutdown`] waits for the collector: a hanging one must not hold up the end of the process.
 const FLUSH_LIMIT: Duration = Duration::from_secs(4);
-
-/// Why telemetry could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum InitError {
-    /// The `OTEL_*` variables do not describe a collector that can be reached with this build.
-    #[error("trace export: {0}")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// The thread that sends spans could not be started.
-    #[error("trace export: {0}")]
-    Thread(#[from] std::io::Error),
-    /// The log filter is not one.
-    #[error("log filter: {0}")]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// Another subscriber is installed in this process already.
-    #[error(transparent)]
-    Installed(#[from] tracing_subscriber::util::TryInitError),
-}
 
 /// Keeps the tracer's export going; whoever holds it flushes it at the end with [`Telemetry::shutdown`].
 #[derive(Debug)]

@@ -1,9 +1,11 @@
-//! The layer around every RPC: its server span, its deadline, and the trace id that the caller gets back.
+//! The layer around every RPC: its server span, its deadline, the trace id that the caller gets back, and the answer if
+//! the handler panics.
 //!
 //! Names follow the OpenTelemetry conventions for gRPC, v1.44. The peer's address is left out: it belongs to a person.
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -54,7 +56,7 @@ pub fn record_reason(reason: &'static str) {
 /// Paths of methods, and whether their answers are streams.
 type Methods = HashMap<&'static str, bool>;
 
-/// Puts every RPC into a server span and holds it to its caller's deadline.
+/// Puts every RPC into a server span, holds it to its caller's deadline, and answers for handlers that panic.
 #[derive(Clone, Debug)]
 pub struct RpcLayer {
     methods: Arc<Methods>,
@@ -221,7 +223,13 @@ where
         let this = self.project();
         let polled = {
             let _inside = this.call.as_ref().map(Call::enter);
-            this.inner.poll(cx)
+            // After a panic neither the request's future nor its state is used any more.
+            catch_unwind(AssertUnwindSafe(|| this.inner.poll(cx)))
+        };
+        let Ok(polled) = polled else {
+            let Some(call) = this.call.take() else { return Poll::Pending };
+            let defect = Status::internal(defect_message(&call.context)).into_http::<()>();
+            return Poll::Ready(Ok(call.answer(defect, None).map(RpcBody::without_inner)));
         };
         if polled.is_pending() {
             // tonic has a timer of its own around all layers, which answers CANCELLED. It is set for the same time or
@@ -279,14 +287,21 @@ impl<B: Body> Body for RpcBody<B> {
         };
         let polled = {
             let _inside = this.call.as_ref().filter(|call| call.streams).map(Call::enter);
-            inner.poll_frame(cx)
+            catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx)))
+        };
+        let Ok(polled) = polled else {
+            this.inner.set(None);
+            let message = this.call.as_ref().map(|call| defect_message(&call.context)).unwrap_or_default();
+            this.call.take().into_iter().for_each(|call| call.end(Code::Internal));
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers(Code::Internal, &message)))));
         };
         let code = match &polled {
             Poll::Pending => {
                 ready!(Timer::poll(this.timer, cx));
                 this.inner.set(None);
                 this.call.take().into_iter().for_each(|call| call.end(Code::DeadlineExceeded));
-                return Poll::Ready(Some(Ok(Frame::trailers(deadline_trailers()))));
+                let trailers = trailers(Code::DeadlineExceeded, "the deadline passed before the stream ended");
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
             Poll::Ready(Some(Ok(frame))) => match frame.trailers_ref() {
                 None => return polled,
@@ -308,12 +323,17 @@ impl<B: Body> Body for RpcBody<B> {
     }
 }
 
-/// The end of a stream whose time is up.
-fn deadline_trailers() -> HeaderMap {
+/// The end of a stream that is cut off.
+fn trailers(code: Code, message: &str) -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(2);
-    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("4"));
-    trailers.insert(Status::GRPC_MESSAGE, HeaderValue::from_static("the deadline passed before the stream ended"));
+    // It only fails for what cannot be in a header, which no message of ours has.
+    let _ = Status::new(code, message).add_header(&mut trailers);
     trailers
+}
+
+/// What a caller is told of a panic: as of any other defect, no more than where to look for it.
+fn defect_message(call: &Context) -> String {
+    format!("internal error, trace {}", call.span().span_context().trace_id())
 }
 
 /// gRPC metadata as the propagator reads it.

@@ -50,6 +50,7 @@ impl Health for Desk {
                 fail_statement(&statement, "57P01");
                 Err(Status::internal("broken"))
             }
+            "panic" => panic!("a rule that does not hold"),
             "deadline" => match request.extensions().get::<Deadline>() {
                 Some(Deadline(at)) if *at > tokio::time::Instant::now() => Ok(Response::new(Default::default())),
                 _ => Err(Status::internal("no deadline")),
@@ -67,6 +68,7 @@ impl Health for Desk {
         });
         let then: Self::WatchStream = match request.get_ref().service.as_str() {
             "short" => Box::pin(items),
+            "panic" => Box::pin(items.chain(stream::once(async { panic!("a stream that does not hold") }))),
             _ => Box::pin(items.chain(stream::pending())),
         };
         Ok(Response::new(then))
@@ -197,6 +199,35 @@ async fn a_refusal_is_no_error_of_the_server_and_a_failure_is() {
     let statement = spans.iter().find(|span| span.kind == SpanKind::Client as i32).unwrap();
     assert_eq!(attribute(statement, "db.response.status_code").as_deref(), Some("57P01"));
     assert!(is_error(statement));
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_as_a_defect_and_logged_with_its_message_and_trace() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        panics::log_panic(panic);
+        before(panic);
+    }));
+    let mut client = serve(false).await;
+    let (unary, request) = traced("panic", true);
+    let status = client.check(request).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Internal, &*format!("internal error, trace {unary}")));
+    let (streaming, request) = traced("panic", true);
+    let items: Vec<_> = client.watch(request).await.unwrap().into_inner().collect().await;
+    let status = items.last().unwrap().as_ref().unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Internal, &*format!("internal error, trace {streaming}")));
+
+    for (trace, count, message) in
+        [(unary, 1, "a rule that does not hold"), (streaming, 3, "a stream that does not hold")]
+    {
+        let spans = SINK.spans(trace, count).await;
+        let server = spans.iter().find(|span| span.kind == SpanKind::Server as i32).unwrap();
+        assert_eq!(outcome(server), "INTERNAL");
+        assert!(is_error(server));
+        let line = line(trace);
+        assert_eq!(line["fields"]["panicked"], message);
+        assert!(line["fields"]["location"].as_str().unwrap().contains("telemetry/tests.rs"), "{line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::model::next_tier;
 use super::{CustomerTier, Tiers};
-use crate::book::{Detail, Entry};
+use crate::book::{Detail, Entry, TierDetail};
 use crate::error::Fields;
 use crate::ids::CustomerId;
 use crate::programs::grpc::write_benefit;
@@ -74,9 +74,14 @@ fn write_customer_tier(customer_tier: &CustomerTier, customer_id: CustomerId) ->
 #[must_use]
 pub fn write_tier_change(entry: &Entry) -> Option<proto::TierChange> {
     let (from, to) = match &entry.detail {
-        Detail::TierChanged { from, to, .. } => (from.as_ref(), to),
-        Detail::TierImported { from, to, .. } if from != to => (Some(from), to),
-        _ => return None,
+        Detail::Tier(TierDetail::TierChanged { from, to, .. }) => (from.as_ref(), to),
+        Detail::Tier(TierDetail::TierImported { from, to, .. }) if from != to => (Some(from), to),
+        Detail::Tier(TierDetail::TierImported { .. })
+        | Detail::Program(_)
+        | Detail::Customer(_)
+        | Detail::Activity(_)
+        | Detail::Points(_)
+        | Detail::Referral(_) => return None,
     };
     Some(proto::TierChange {
         from_tier_id: from.map(ToString::to_string).unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::book::{Actor, DecisionError, Defect, Detail, EntryReason, NewEntry};
+use crate::book::{Actor, DecisionError, Defect, EntryReason, NewEntry, TierDetail};
 use crate::error::{Reason, Refusal};
 use crate::ids::{EntryId, TierId};
 use crate::money::Money;
@@ -59,7 +59,8 @@ pub fn lift(policy: &ProgramVersion, held: &TierId, qualifying_spend: i64, cause
         return None;
     }
     Some(NewEntry {
-        detail: Detail::TierChanged { from: Some(held.clone()), to: reached.tier_id.clone(), qualifying_spend },
+        detail: TierDetail::TierChanged { from: Some(held.clone()), to: reached.tier_id.clone(), qualifying_spend }
+            .into(),
         movement: None,
         actor: Actor::Rule,
         reason: EntryReason::ThresholdReached,
@@ -107,7 +108,7 @@ pub fn take_over(
         if rank_of(program, tier_id) > rank_of(program, highest) { tier_id } else { highest }
     });
     Ok(NewEntry {
-        detail: Detail::TierImported { from: held.clone(), to: highest.clone(), qualifying_spend },
+        detail: TierDetail::TierImported { from: held.clone(), to: highest.clone(), qualifying_spend }.into(),
         movement: None,
         actor: Actor::Caller,
         reason: EntryReason::Migration,
@@ -121,6 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::book::Detail;
     use crate::ids::AccountId;
     use crate::programs::model::tests::program;
 
@@ -132,7 +134,7 @@ mod tests {
         let policy = ProgramVersion { program: program(), version: 1, applied_at: Timestamp::UNIX_EPOCH };
         let cause = EntryId { account_id: AccountId::generate(), account_seq: 1 };
         match lift(&policy, &tier_id(held), spend, cause)?.detail {
-            Detail::TierChanged { to, .. } => Some(to),
+            Detail::Tier(TierDetail::TierChanged { to, .. }) => Some(to),
             other => panic!("{other:?}"),
         }
     }
@@ -180,7 +182,7 @@ mod tests {
         let qualifying_spend = Some(policy.program.money(spend)).filter(|spend| spend.minor > 0);
         let opening = OpeningTier { tier_id: tier_id(brought), qualifying_spend };
         match take_over(&policy, standing.as_ref(), &opening) {
-            Ok(NewEntry { detail: Detail::TierImported { from, to, qualifying_spend }, .. }) => {
+            Ok(NewEntry { detail: Detail::Tier(TierDetail::TierImported { from, to, qualifying_spend }), .. }) => {
                 assert_eq!(qualifying_spend, spend);
                 Ok((from.to_string(), to.to_string()))
             }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::Standing;
-use crate::book::{Cell, Defect, Detail, Entry, Row, State};
-use crate::ids::AccountId;
+use crate::book::{ActivityDetail, Cell, Defect, Detail, Entry, Row, State, TierDetail};
+use crate::ids::{AccountId, TierId};
 
 /// The standings of a batch.
 #[derive(Default)]
@@ -25,12 +25,10 @@ impl StandingsState {
         self.changed.insert(account_id);
         self.rows.get_mut(&account_id).ok_or_else(|| Defect::new(format!("entry {}: no standing is loaded", entry.id)))
     }
-}
 
-impl State for StandingsState {
-    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
-        match &entry.detail {
-            Detail::TierChanged { from: None, to, .. } => {
+    fn apply_tier(&mut self, entry: &Entry, detail: &TierDetail) -> Result<(), Defect> {
+        match detail {
+            TierDetail::TierChanged { from: None, to, .. } => {
                 let standing = Standing {
                     tier_id: to.clone(),
                     since: entry.effective_at,
@@ -43,46 +41,63 @@ impl State for StandingsState {
                 self.changed.insert(entry.id.account_id);
                 self.rows.insert(entry.id.account_id, standing);
             }
-            Detail::TierChanged { from: Some(_), to, .. } => {
+            TierDetail::TierChanged { from: Some(_), to, .. } => {
                 let cause_seq = cause_of(entry)?;
-                let standing = self.get_mut(entry)?;
-                standing.tier_id = to.clone();
-                standing.since = entry.effective_at;
-                standing.policy_version = entry.policy_version;
-                standing.changed_seq = entry.id.account_seq;
-                standing.cause_seq = cause_seq;
+                self.get_mut(entry)?.change_tier(entry, to, cause_seq);
             }
-            Detail::ActivityAccepted { spend, .. } => {
+            TierDetail::TierImported { to, qualifying_spend, .. } => {
                 let standing = self.get_mut(entry)?;
-                let spent = standing.qualifying_spend.checked_add(*spend);
-                standing.qualifying_spend =
-                    spent.ok_or_else(|| Defect::new(format!("entry {}: the spend overflows", entry.id)))?;
+                standing.add_spend(entry, *qualifying_spend)?;
+                if standing.tier_id != *to {
+                    standing.change_tier(entry, to, entry.id.account_seq);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_activity(&mut self, entry: &Entry, detail: &ActivityDetail) -> Result<(), Defect> {
+        let standing = self.get_mut(entry)?;
+        match detail {
+            ActivityDetail::ActivityAccepted { spend, .. } => {
+                standing.add_spend(entry, *spend)?;
                 standing.purchases += i64::from(*spend > 0);
             }
-            Detail::RefundAccepted { spend, .. } => {
-                let standing = self.get_mut(entry)?;
+            ActivityDetail::RefundAccepted { spend, .. } => {
                 standing.qualifying_spend -= *spend;
                 if standing.qualifying_spend < 0 {
                     return Err(Defect::new(format!("entry {}: more is refunded than was spent", entry.id)));
                 }
             }
-            Detail::TierImported { to, qualifying_spend, .. } => {
-                let standing = self.get_mut(entry)?;
-                let spent = standing.qualifying_spend.checked_add(*qualifying_spend);
-                standing.qualifying_spend =
-                    spent.ok_or_else(|| Defect::new(format!("entry {}: the spend overflows", entry.id)))?;
-                if standing.tier_id != *to {
-                    standing.tier_id = to.clone();
-                    standing.since = entry.effective_at;
-                    standing.policy_version = entry.policy_version;
-                    standing.changed_seq = entry.id.account_seq;
-                    standing.cause_seq = entry.id.account_seq;
-                }
-            }
-            // Everything else concerns other states.
-            _ => {}
         }
         Ok(())
+    }
+}
+
+impl Standing {
+    fn change_tier(&mut self, entry: &Entry, to: &TierId, cause_seq: i64) {
+        self.tier_id = to.clone();
+        self.since = entry.effective_at;
+        self.policy_version = entry.policy_version;
+        self.changed_seq = entry.id.account_seq;
+        self.cause_seq = cause_seq;
+    }
+
+    fn add_spend(&mut self, entry: &Entry, spend: i64) -> Result<(), Defect> {
+        let spent = self.qualifying_spend.checked_add(spend);
+        self.qualifying_spend = spent.ok_or_else(|| Defect::new(format!("entry {}: the spend overflows", entry.id)))?;
+        Ok(())
+    }
+}
+
+impl State for StandingsState {
+    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
+        match &entry.detail {
+            Detail::Tier(detail) => self.apply_tier(entry, detail),
+            Detail::Activity(detail) => self.apply_activity(entry, detail),
+            // Neither points nor anything else counts for a tier.
+            Detail::Program(_) | Detail::Customer(_) | Detail::Points(_) | Detail::Referral(_) => Ok(()),
+        }
     }
 
     fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {

@@ -13,9 +13,9 @@ use sqlx::AssertSqlSafe;
 use tokio::sync::OnceCell;
 
 use crate::binary::{run, url};
-use crate::dice::Dice;
 use crate::harness::Database;
-use crate::patience::until;
+use crate::random::cases;
+use crate::wait::until;
 
 /// What an audit told.
 #[derive(Debug, Default)]
@@ -84,25 +84,23 @@ async fn sabotage(database: &Database, statements: &str) {
     sqlx::raw_sql(AssertSqlSafe(unprotected)).execute(&mut connection).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn audit_finds_nothing_after_a_busy_history() {
-    for _ in 0..3 {
-        let seed = Dice::any_seed();
-        println!("seed {seed}");
-        let service = history::random(seed, 400).await;
+#[tokio::test]
+async fn random_history_leaves_nothing_for_the_audit_to_find() {
+    for case in cases(3) {
+        let service = history::random(case.seed, 400).await;
         let told = assert_clean(&service.database).await;
         assert_eq!(told.tally.entries, count_entries(&service.database).await);
         assert!(told.tally.accounts > 1);
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_nothing_in_an_empty_database() {
     let database = Database::create().await;
     assert_eq!(assert_clean(&database).await.tally, Tally::default());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_command_tells_by_its_exit_code_and_in_words() {
     let database = create_history().await;
     let url = url(&database.options(SERVICE_ROLE));
@@ -127,7 +125,7 @@ async fn audit_command_tells_by_its_exit_code_and_in_words() {
     assert_clean(&database).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_command_that_cannot_run_says_so_by_its_exit_code() {
     let nowhere = tempfile::tempdir().unwrap();
     for arguments in [

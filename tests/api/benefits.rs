@@ -44,7 +44,7 @@ fn shop_with_benefits(count: usize) -> proto::Program {
     program
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_customer_benefits_tells_what_the_tier_gives_and_which_change_gave_it() {
     let service = start_with_anna().await;
     service.set_clock("2026-01-16T12:00:00Z");
@@ -61,7 +61,7 @@ async fn list_customer_benefits_tells_what_the_tier_gives_and_which_change_gave_
     assert_eq!(list(&service, request("anna")).await.unwrap(), (expected, String::new()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_customer_benefits_answers_for_any_instant_since_enrolment() {
     let service = start_with_anna().await;
     service.set_clock("2026-01-16T12:00:00Z");
@@ -80,7 +80,7 @@ async fn list_customer_benefits_answers_for_any_instant_since_enrolment() {
     assert_refused(ahead, Code::OutOfRange, "INSTANT_IN_FUTURE");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_customer_benefits_follows_the_version_in_force() {
     let service = start_with_anna().await;
     service.set_clock("2026-02-01T00:00:00Z");
@@ -92,7 +92,7 @@ async fn list_customer_benefits_follows_the_version_in_force() {
     assert_eq!(list(&service, request("anna")).await.unwrap(), (Vec::new(), String::new()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_customer_benefits_returns_each_once_in_the_programs_order() {
     let service = start_with_anna().await;
     let program = shop_with_benefits(100);
@@ -112,7 +112,7 @@ async fn list_customer_benefits_returns_each_once_in_the_programs_order() {
     assert_eq!((benefits(all), token), (expected, String::new()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_customer_benefits_refuses_bad_pages() {
     let service = start_with_anna().await;
     service.apply(shop_with_benefits(3)).await.unwrap();
@@ -126,7 +126,7 @@ async fn list_customer_benefits_refuses_bad_pages() {
     assert_refused(list(&service, then).await, Code::OutOfRange, "PAGE_TOKEN_INVALID");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_customer_benefits_refuses_an_unknown_program_or_customer() {
     let service = start_with_anna().await;
     for as_of in [None, Some(at(START))] {
@@ -137,7 +137,7 @@ async fn list_customer_benefits_refuses_an_unknown_program_or_customer() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_customer_benefits_lists_every_bad_field() {
     let service = start_with_anna().await;
     let bad = proto::ListCustomerBenefitsRequest {

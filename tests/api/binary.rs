@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
-use crate::patience::within;
+use crate::wait::within;
 
 /// `goldbook serve`, on a port of its own.
 pub struct Serving {

@@ -14,13 +14,15 @@ use goldbook::proto;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 use sqlx::Row as _;
 use tonic::Status;
 
 use crate::harness::{
-    Database, SHOP, START, Service, create_customer, create_referral, grant_reward, instant, purchase, reason,
+    Database, SHOP, START, Service, create_customer, create_referral, grant_reward, instant, projections, purchase,
+    reason,
 };
+use crate::random::assert_always;
 
 const CUSTOMERS: u8 = 4;
 
@@ -237,7 +239,7 @@ impl Run {
     }
 
     /// Calls one of the two services, and asks the model what it must answer.
-    async fn take(&mut self, place: usize, step: &Step) -> (Result<bool, String>, Expected) {
+    async fn play_step(&mut self, place: usize, step: &Step) -> (Result<bool, String>, Expected) {
         let service = &self.services[place % 2];
         match step {
             Step::Enrol(customer) => {
@@ -345,33 +347,20 @@ impl Run {
 
 #[test]
 fn random_commands_answer_as_the_naive_model_and_keep_the_rules_of_the_book() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    // Failures print the steps, shrunk to the fewest that still fail.
-    let config = Config { cases: 12, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new(config);
-    let outcome = runner.run(&prop::collection::vec(step(), 1..120), |steps| {
-        runtime.block_on(async {
-            let mut run = Run::start().await;
-            for (place, step) in steps.iter().enumerate() {
-                let (answer, expected) = run.take(place, step).await;
-                prop_assert_eq!(answer, expected.map_err(str::to_owned), "step {}: {:?}", place, step);
-                run.check_state(&run.model.people, None).await?;
-            }
-            run.check_referrals().await?;
-            for (as_of, people) in &run.history {
-                run.check_state(people, Some(*as_of)).await?;
-            }
-            check_rules(&run.services[0].database).await
-        })
+    assert_always(12, 60, &prop::collection::vec(step(), 1..120), async |steps: Vec<Step>| {
+        let mut run = Run::start().await;
+        for (place, step) in steps.iter().enumerate() {
+            let (answer, expected) = run.play_step(place, step).await;
+            prop_assert_eq!(answer, expected.map_err(str::to_owned), "step {}: {:?}", place, step);
+            run.check_state(&run.model.people, None).await?;
+        }
+        run.check_referrals().await?;
+        for (as_of, people) in &run.history {
+            run.check_state(people, Some(*as_of)).await?;
+        }
+        check_rules(&run.services[0].database).await
     });
-    if let Err(failure) = outcome {
-        panic!("{failure}");
-    }
 }
-
-/// The projections: what the entries alone say.
-const TABLES: [&str; 9] =
-    ["accounts", "programs", "standings", "lots", "holds", "earnings", "reversals", "referral_codes", "referrals"];
 
 /// Rules 1 to 4 of the book, on everything that the database holds.
 pub async fn check_rules(database: &Database) -> Result<(), TestCaseError> {
@@ -385,7 +374,7 @@ pub async fn check_rules(database: &Database) -> Result<(), TestCaseError> {
         check_account(&mut source, &mut target, account_id, &capabilities).await?;
     }
     // Rule 3: what was written equals what the entries alone say, row for row.
-    for table in TABLES {
+    for table in projections() {
         let rows = format!("SELECT to_jsonb(t) - 'next_due_at' FROM {table} t ORDER BY to_jsonb(t)::text");
         let written = read_json(&mut source, &rows).await;
         prop_assert_eq!(&written, &read_json(&mut target, &rows).await, "{} differs", table);

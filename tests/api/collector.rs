@@ -1,6 +1,7 @@
 //! A collector of traces in the test process: every service of the process traces into it, over OTLP.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, mpsc};
 
 use goldbook::telemetry::{self, Collector, LogFormat, Logs, Telemetry, TraceId};
@@ -16,7 +17,7 @@ use tonic::{Request, Response, Status};
 pub use opentelemetry_proto::tonic::trace::v1::Span;
 pub use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-use crate::patience::until;
+use crate::wait::until;
 
 /// The process's one tracer.
 static TRACER: LazyLock<Telemetry> = LazyLock::new(install);
@@ -70,7 +71,9 @@ pub fn install_tracer() {
 
 /// A request that belongs to a new trace of its caller's.
 pub fn traced<T>(message: T) -> (TraceId, Request<T>) {
-    let trace = TraceId(rand::random());
+    static TRACES: AtomicU64 = AtomicU64::new(1);
+    let number = u128::from(TRACES.fetch_add(1, Ordering::Relaxed));
+    let trace = TraceId(number.to_be_bytes());
     let mut request = Request::new(message);
     let caller = u64::from_be_bytes(CALLER);
     request.metadata_mut().insert("traceparent", format!("00-{trace}-{caller:016x}-01").parse().unwrap());

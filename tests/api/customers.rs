@@ -108,7 +108,7 @@ async fn start() -> Service {
     service
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_customer_keeps_the_whole_dossier() {
     let service = start().await;
     let created = send(&service, create(dossier("anna", "a"), "k-1")).await.unwrap();
@@ -128,7 +128,7 @@ async fn create_customer_keeps_the_whole_dossier() {
     assert_eq!(listed.customers, [expected]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_customer_gives_the_first_tier_and_an_account() {
     let service = start().await;
     service.enrol("anna").await;
@@ -138,7 +138,7 @@ async fn create_customer_gives_the_first_tier_and_an_account() {
     assert_eq!(get_all(&service, "anna").await.unwrap().account_id, entries[0].account_id);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_customer_takes_ids_up_to_their_bounds() {
     let service = start().await;
     let longest = "é".repeat(128);
@@ -148,8 +148,8 @@ async fn create_customer_takes_ids_up_to_their_bounds() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn create_customer_replayed_answers_as_it_was_created_also_after_a_change_and_a_restart() {
+#[tokio::test]
+async fn create_customer_replayed_answers_as_it_was_created_also_after_a_change() {
     let service = start().await;
     let first = send(&service, create(dossier("anna", "a"), "k-1")).await.unwrap();
     service.set_clock("2026-02-01T00:00:00Z");
@@ -167,7 +167,7 @@ async fn create_customer_replayed_answers_as_it_was_created_also_after_a_change_
     assert_eq!(service.kinds("anna").await, [CustomerEnrolled, TierChanged, DossierUpdated]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_customer_refuses_a_key_used_with_another_request() {
     let service = start().await;
     send(&service, create(dossier("anna", "a"), "k-1")).await.unwrap();
@@ -181,7 +181,7 @@ async fn create_customer_refuses_a_key_used_with_another_request() {
     assert!(!send(&service, create(dossier("ben", "bb"), "k-1")).await.unwrap().replayed);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_customer_refuses_an_id_that_exists() {
     let service = start().await;
     send(&service, create(dossier("anna", "a"), "k-1")).await.unwrap();
@@ -195,7 +195,7 @@ async fn create_customer_refuses_an_id_that_exists() {
     assert_refused(status, Code::AlreadyExists, "CUSTOMER_ALREADY_EXISTS");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_customer_refused_leaves_the_id_and_the_key_unused() {
     let service = start().await;
     let tomorrow = consent(proto::MarketingChannel::Sms, true, "2026-01-16T12:00:00Z", "app");
@@ -206,7 +206,7 @@ async fn create_customer_refused_leaves_the_id_and_the_key_unused() {
     assert!(!send(&service, create(dossier("anna", "bb"), "k-1")).await.unwrap().replayed);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_customer_50_times_at_once_with_one_key_enrols_once() {
     let service = start().await;
     let other = Service::start_on(service.database.clone(), service.clock.clone()).await;
@@ -218,7 +218,7 @@ async fn create_customer_50_times_at_once_with_one_key_enrols_once() {
     assert_eq!(service.kinds("anna").await, [CustomerEnrolled, TierChanged]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_customer_50_times_at_once_with_different_keys_enrols_once() {
     let service = start().await;
     let other = Service::start_on(service.database.clone(), service.clock.clone()).await;
@@ -232,7 +232,7 @@ async fn create_customer_50_times_at_once_with_different_keys_enrols_once() {
     assert_eq!(service.kinds("anna").await, [CustomerEnrolled, TierChanged]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_get_and_list_customers_refuse_an_unknown_program_or_customer() {
     let service = start().await;
     let program_id = || "nowhere".to_owned();
@@ -246,7 +246,7 @@ async fn create_get_and_list_customers_refuse_an_unknown_program_or_customer() {
     assert_eq!(list(&service, 0, String::new()).await.unwrap(), (Vec::new(), String::new()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_customer_lists_every_bad_field() {
     let service = start().await;
     let long = || "x".repeat(201);
@@ -301,7 +301,7 @@ async fn create_customer_lists_every_bad_field() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_customer_refuses_too_much_of_anything() {
     let service = start().await;
     let mut vast = dossier("anna", "a");
@@ -323,7 +323,7 @@ async fn create_customer_refuses_too_much_of_anything() {
     assert_eq!(sorted_bad_fields(send(&service, create(vast, "k-1")).await), expected);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_customer_and_list_customers_list_every_bad_field() {
     let service = start().await;
     let read = proto::GetCustomerRequest { program_id: String::new(), customer_id: "x".repeat(129) };
@@ -334,7 +334,7 @@ async fn get_customer_and_list_customers_list_every_bad_field() {
     assert_eq!(sorted_bad_fields(refused), ["page_size", "program_id"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_customers_returns_each_once_in_the_order_of_their_ids() {
     let service = start().await;
     let mut ids: Vec<String> = (0..1_002).map(|i| format!("c{i:04}")).collect();
@@ -347,7 +347,7 @@ async fn list_customers_returns_each_once_in_the_order_of_their_ids() {
     assert_eq!(list(&service, 1_001, String::new()).await.unwrap().0, ids[..1_000]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_customers_refuses_bad_pages() {
     let service = start().await;
     let mut outlet = crate::harness::shop();

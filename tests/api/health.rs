@@ -12,7 +12,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_types::StatusExt as _;
 
 use crate::harness::{Database, SHOP, START, Service};
-use crate::patience::{until, within};
+use crate::wait::{until, within};
 
 /// Every service of the interface, and the empty name, which stands for all.
 fn services() -> impl Iterator<Item = &'static str> {
@@ -41,7 +41,7 @@ fn assert_away<T: std::fmt::Debug>(outcome: Result<T, Status>) {
     assert!(retry.retry_delay.is_some_and(|delay| !delay.is_zero()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn health_follows_postgres_away_and_back_and_so_does_everything_else() {
     let directory = throwaway_dir().unwrap();
     let data_dir = directory.path().join("data");
@@ -75,7 +75,7 @@ async fn health_follows_postgres_away_and_back_and_so_does_everything_else() {
     postgres.stop().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn health_does_not_know_services_that_do_not_exist() {
     let service = Service::start().await;
     let status = check(&service, "goldbook.v1.NoService").await.unwrap_err();

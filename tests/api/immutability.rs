@@ -1,10 +1,13 @@
 //! Ledger rows are neither changed nor removed: not by the service, not by their owner, not by the superuser, and not in
 //! a session that replicates.
 
+use std::collections::BTreeMap;
+
+use goldbook::book::TableRights;
 use goldbook::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, SUPERUSER};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use crate::harness::{Database, Service};
+use crate::harness::{Database, Service, projections, read_columns, tables};
 
 /// Postgres's code for what a role may not do.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
@@ -74,27 +77,27 @@ async fn assert_attacks_are_refused(role: &str, before: Option<&str>, code: &str
     assert_eq!(read_ledger(&database).await, ledger);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_services_role_has_no_privilege_to_change_or_remove_ledger_rows() {
     assert_attacks_are_refused(SERVICE_ROLE, None, INSUFFICIENT_PRIVILEGE).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_owner_cannot_change_or_remove_ledger_rows() {
     assert_attacks_are_refused(OWNER_ROLE, None, RESTRICT_VIOLATION).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_superuser_cannot_change_or_remove_ledger_rows() {
     assert_attacks_are_refused(SUPERUSER, None, RESTRICT_VIOLATION).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_session_that_replicates_cannot_change_or_remove_ledger_rows() {
     assert_attacks_are_refused(SUPERUSER, Some("SET session_replication_role = replica"), RESTRICT_VIOLATION).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_services_role_cannot_take_the_ledgers_protection_away() {
     let database = create_history().await;
     let ledger = read_ledger(&database).await;
@@ -131,34 +134,60 @@ async fn the_services_role_cannot_take_the_ledgers_protection_away() {
     assert_eq!(read_ledger(&database).await, ledger);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
+async fn every_table_of_the_schema_is_declared() {
+    let columns = read_columns(&Database::create().await).await;
+    let in_schema: Vec<&str> = columns.iter().map(|(table, _)| table.as_str()).collect();
+    let mut declared: Vec<&str> = tables().iter().map(|table| table.name).collect();
+    declared.sort_unstable();
+    assert_eq!(in_schema, declared);
+}
+
+#[tokio::test]
 async fn the_services_role_cannot_rewrite_sources_of_record_nor_migrations() {
     let database = create_history().await;
     let mut connection = database.connect(SERVICE_ROLE).await;
-    for table in ["program_versions", "activities", "marketing_consents", "entry_notes", "_sqlx_migrations"] {
-        let column = match table {
-            "program_versions" | "_sqlx_migrations" => "version",
-            "marketing_consents" => "revision",
-            _ => "account_seq",
-        };
-        for attack in [
-            format!("UPDATE {table} SET {column} = {column}"),
-            format!("DELETE FROM {table}"),
-            format!("TRUNCATE {table}"),
-        ] {
+    let names = |rights: &[TableRights]| -> Vec<&'static str> {
+        let mut names: Vec<&str> =
+            tables().iter().filter(|table| rights.contains(&table.rights)).map(|table| table.name).collect();
+        names.sort_unstable();
+        names
+    };
+    // What the ledger and the sources of record are, whatever is declared.
+    let appended = names(&[TableRights::Append]);
+    for table in ["ledger_entries", "program_versions", "activities", "marketing_consents", "entry_notes"] {
+        assert!(appended.contains(&table), "{table} is declared otherwise");
+    }
+    let columns: BTreeMap<String, Vec<String>> = read_columns(&database).await.into_iter().collect();
+    let update = |table: &str| {
+        let column = columns.get(table).map_or("version", |columns| columns[0].as_str());
+        format!("UPDATE {table} SET {column} = {column}")
+    };
+    for table in appended.into_iter().chain(["_sqlx_migrations"]) {
+        for attack in [update(table), format!("DELETE FROM {table}"), format!("TRUNCATE {table}")] {
             assert_eq!(refusal(&mut connection, &attack).await, INSUFFICIENT_PRIVILEGE, "{attack}");
         }
     }
     // Projections and dossiers change; nobody but an owner removes them, and names are not passed on.
-    for table in ["accounts", "programs", "customers", "standings", "lots", "referral_codes", "referrals"] {
-        let attack = format!("DELETE FROM {table}");
-        assert_eq!(refusal(&mut connection, &attack).await, INSUFFICIENT_PRIVILEGE, "{attack}");
+    let changed = names(&[TableRights::AppendAndChange]);
+    for table in projections().into_iter().chain(["customers"]) {
+        assert!(changed.contains(&table), "{table} is declared otherwise");
     }
-    let attack = "UPDATE names SET account_id = account_id";
-    assert_eq!(refusal(&mut connection, attack).await, INSUFFICIENT_PRIVILEGE);
+    for table in changed {
+        for attack in [format!("DELETE FROM {table}"), format!("TRUNCATE {table}")] {
+            assert_eq!(refusal(&mut connection, &attack).await, INSUFFICIENT_PRIVILEGE, "{attack}");
+        }
+    }
+    let removed = names(&[TableRights::AppendAndRemove]);
+    assert!(removed.contains(&"names"), "names are declared otherwise");
+    for table in removed {
+        for attack in [update(table), format!("TRUNCATE {table}")] {
+            assert_eq!(refusal(&mut connection, &attack).await, INSUFFICIENT_PRIVILEGE, "{attack}");
+        }
+    }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_ledger_refuses_rows_that_break_its_own_shape() {
     let database = create_history().await;
     let mut connection = database.connect(SERVICE_ROLE).await;

@@ -142,7 +142,7 @@ async fn pockets(service: &Service) -> [i64; 5] {
     [balance.available, balance.pending, balance.expired, balance.cancelled, balance.issued]
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_opens_a_lot_that_is_issued_by_an_entry_of_its_own_kind() {
     let service = start_with_anna().await;
     let imported = import_one(&service, open("anna", "old-1", lot(120))).await;
@@ -158,8 +158,8 @@ async fn import_balances_opens_a_lot_that_is_issued_by_an_entry_of_its_own_kind(
     check_rules(&service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn import_balances_opens_lots_that_vest_expire_and_are_spent_in_turn_as_granted_ones() {
+#[tokio::test]
+async fn import_balances_opens_lots_that_vest_expire_and_are_spent_as_granted_ones() {
     let service = start_with_anna().await;
     let grant = proto::GrantRewardRequest { expiry: until("2026-03-01T00:00:00Z"), ..grant_reward("anna", 7, "g") };
     service.rewards().grant_reward(grant).await.unwrap();
@@ -196,7 +196,7 @@ async fn import_balances_opens_lots_that_vest_expire_and_are_spent_in_turn_as_gr
     check_rules(&service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_opens_lots_that_wait_for_their_event() {
     let service = start_with_expiry().await;
     let waiting = |points, expiry| proto::OpeningLot {
@@ -231,8 +231,8 @@ async fn import_balances_opens_lots_that_wait_for_their_event() {
     check_rules(&service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn import_balances_takes_the_programs_expiry_where_a_lot_says_none_but_not_its_vesting_or_caps() {
+#[tokio::test]
+async fn import_balances_takes_the_programs_expiry_but_not_its_vesting_or_caps() {
     let service = Service::start().await;
     let vesting = proto::VestingRule { rule: Some(proto::vesting_rule::Rule::After("P14D".to_owned())) };
     let cap = proto::PeriodCap { period: proto::CalendarPeriod::Day.into(), points: 3 };
@@ -257,7 +257,7 @@ async fn import_balances_takes_the_programs_expiry_where_a_lot_says_none_but_not
     check_rules(&service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_pays_what_the_customer_owes() {
     let service = start_with_anna().await;
     let granted = service.grant("anna", 100, "g").await.unwrap().reward.unwrap();
@@ -281,7 +281,7 @@ async fn import_balances_pays_what_the_customer_owes() {
     check_rules(&service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_counts_a_key_once_and_refuses_it_for_anything_else() {
     let service = start_with_anna().await;
     // Keys of other methods are others.
@@ -308,7 +308,7 @@ async fn import_balances_counts_a_key_once_and_refuses_it_for_anything_else() {
     assert!(!import_one(&service, open("ben", "a", lot(6))).await.replayed);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_refuses_what_cannot_be_with_its_reason_and_fails_no_neighbour() {
     let service = start_with_anna().await;
     let mut nowhere = open("anna", "nowhere", lot(1));
@@ -355,7 +355,7 @@ async fn import_balances_refuses_what_cannot_be_with_its_reason_and_fails_no_nei
     check_rules(&service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_names_every_bad_field_of_an_item() {
     let service = start_with_anna().await;
     let bad = |item: proto::ImportBalancesRequest| async { import_refused(&service, item).await };
@@ -374,7 +374,7 @@ async fn import_balances_names_every_bad_field_of_an_item() {
     assert_eq!(outcome, fields("tier.qualifying_spend"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_gives_a_tier_that_tells_itself_as_its_beginning() {
     let service = start_with_anna().await;
     service.set_clock("2026-01-16T12:00:00Z");
@@ -415,7 +415,7 @@ async fn tier_changes(service: &Service) -> Vec<proto::TierChange> {
     service.tiers().list_tier_changes(request).await.unwrap().into_inner().tier_changes
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_gives_the_highest_of_what_is_held_brought_and_reached() {
     let service = start_with_anna().await;
     // Brought below what the spend reaches.
@@ -436,7 +436,7 @@ async fn import_balances_gives_the_highest_of_what_is_held_brought_and_reached()
     check_rules(&service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_enrols_whom_it_is_told_to() {
     let service = start_with_anna().await;
     let enrol = |item: proto::ImportBalancesRequest| proto::ImportBalancesRequest { enrol: true, ..item };
@@ -464,7 +464,7 @@ async fn import_balances_enrols_whom_it_is_told_to() {
     check_rules(&service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_opens_lots_that_can_be_reversed_and_are_told_as_rewards() {
     let service = start_with_anna().await;
     let expiring = proto::OpeningLot { expiry: until("2026-02-01T00:00:00Z"), ..lot(10) };
@@ -489,7 +489,7 @@ async fn import_balances_opens_lots_that_can_be_reversed_and_are_told_as_rewards
     check_rules(&service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_takes_thousands_over_one_stream_and_nothing_twice() {
     let service = start_with_anna().await;
     let items = || -> Vec<proto::ImportBalancesRequest> {

@@ -47,7 +47,7 @@ async fn start_with_a_conversion() -> Service {
     service
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_entry_tells_all_that_list_entries_tells() {
     let service = start_with_a_conversion().await;
     for customer_id in ["anna", "ben"] {
@@ -68,7 +68,7 @@ async fn get_entry_tells_all_that_list_entries_tells() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_entries_tells_what_a_conversion_moved_and_why() {
     let service = start_with_a_conversion().await;
     let (anna, ben) = (service.entries("anna").await, service.entries("ben").await);
@@ -112,7 +112,7 @@ async fn list_entries_tells_what_a_conversion_moved_and_why() {
     assert_eq!(detail, expected);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_entries_filters_by_kind_and_by_time() {
     let service = start_with_a_conversion().await;
     let of = |kinds: &[proto::EntryKind]| proto::ListEntriesRequest {
@@ -139,7 +139,7 @@ async fn list_entries_filters_by_kind_and_by_time() {
     assert_eq!(seqs(&service, both).await, [6]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_entries_returns_each_once_in_either_order() {
     let service = Service::start().await;
     service.apply_shop().await;
@@ -173,7 +173,7 @@ async fn list_entries_returns_each_once_in_either_order() {
     assert_eq!(read_pages(1, read).await.len(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_entries_refuses_bad_pages() {
     let service = start_with_a_conversion().await;
     let (_, of_ben) = list(&service, proto::ListEntriesRequest { page_size: 1, ..request("ben") }).await.unwrap();
@@ -191,7 +191,7 @@ async fn list_entries_refuses_bad_pages() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_entries_and_get_entry_list_every_bad_field() {
     let service = start_with_a_conversion().await;
     let bad = proto::ListEntriesRequest {
@@ -217,7 +217,7 @@ async fn list_entries_and_get_entry_list_every_bad_field() {
     assert_eq!(sorted_bad_fields(get(&service, "", "x").await), ["entry_id", "program_id"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_entries_refuses_an_unknown_program_or_customer() {
     let service = start_with_a_conversion().await;
     let nowhere = proto::ListEntriesRequest { program_id: "nowhere".to_owned(), ..request("ben") };
@@ -225,7 +225,7 @@ async fn list_entries_refuses_an_unknown_program_or_customer() {
     assert_refused(list(&service, request("nobody")).await, Code::NotFound, "CUSTOMER_NOT_FOUND");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_entry_refuses_an_entry_that_is_not_of_the_program() {
     let service = start_with_a_conversion().await;
     service.apply(proto::Program { program_id: "outlet".to_owned(), ..shop() }).await.unwrap();
@@ -237,7 +237,7 @@ async fn get_entry_refuses_an_entry_that_is_not_of_the_program() {
     assert_refused(get(&service, SHOP, &beyond).await, Code::NotFound, "ENTRY_NOT_FOUND");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_entry_tells_the_programs_own_entries_without_a_customer() {
     let service = start_with_a_conversion().await;
     let mut connection = service.database.connect(OWNER_ROLE).await;
@@ -248,7 +248,7 @@ async fn get_entry_tells_the_programs_own_entries_without_a_customer() {
     assert_eq!((entry.customer_id.as_str(), entry.account_id), ("", account_id.to_string()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn ledger_rows_hold_no_string_that_a_caller_chose() {
     let service = Service::start().await;
     service.apply_shop().await;

@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use crate::harness::{
     Background, Database, SHOP, START, Service, assert_refused, at, bad_fields, grant_reward, instant, shop, usd,
 };
-use crate::patience::until;
+use crate::wait::until;
 
 const OFTEN: Background = Background { apply_dues_every: None, sum_up_every: Some(Duration::from_millis(20)) };
 
@@ -79,7 +79,7 @@ fn sums_of(l: &proto::Liability) -> [i64; 8] {
     [l.issued, l.owed, l.pending, l.available, l.held, l.redeemed, l.expired, l.cancelled]
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_liability_ties_to_the_balances_of_all_customers_what_is_due_included() {
     let service = start().await;
     for customer in ["anna", "ben"] {
@@ -108,7 +108,7 @@ async fn get_liability_ties_to_the_balances_of_all_customers_what_is_due_include
     assert_eq!(past.liability, Some(first));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_liability_is_exact_at_its_instant_while_writes_go_on() {
     let database = Database::create().await;
     let service = Service::start_busy(database.clone(), Clock::system(), OFTEN).await;
@@ -146,7 +146,7 @@ async fn get_liability_is_exact_at_its_instant_while_writes_go_on() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_liability_answers_revenue_by_the_points_redeemed() {
     let service = start().await;
     service.enrol("anna").await;
@@ -184,7 +184,7 @@ async fn get_liability_answers_revenue_by_the_points_redeemed() {
     assert_eq!(fields, ["revenue.allocated", "revenue.expected_redeemed"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_liability_keeps_the_last_summary_of_each_day_for_ever() {
     let service = start().await;
     // In New York, where the shop is: two on the 15th, one on the 16th; then some days later.

@@ -12,10 +12,10 @@
 
 mod binary;
 mod collector;
-mod dice;
 mod harness;
-mod patience;
 mod proxy;
+mod random;
+mod wait;
 
 mod activities;
 mod audit;
@@ -28,12 +28,12 @@ mod immutability;
 mod imports;
 mod ledger;
 mod liability;
-mod manners;
 mod points;
 mod programs;
 mod referrals;
 mod rewards;
 mod sample;
+mod serving;
 mod smoke;
 mod statements;
 mod tiers;

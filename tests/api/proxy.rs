@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::harness::Database;
-use crate::patience::within;
+use crate::wait::within;
 
 /// What becomes of one COMMIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

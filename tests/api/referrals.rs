@@ -61,7 +61,7 @@ async fn list(
     Ok((page.referrals, page.next_page_token))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_attaches_a_new_customer() {
     let (service, code) = start_with_code().await;
     service.set_clock("2026-01-16T12:00:00Z");
@@ -91,7 +91,7 @@ async fn create_referral_attaches_a_new_customer() {
     assert_eq!((service.available("ben").await, service.available("rita").await), (0, 0));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_attaches_a_customer_who_has_not_purchased_yet() {
     let (service, code) = start_with_code().await;
     service.enrol("ben").await;
@@ -100,7 +100,7 @@ async fn create_referral_attaches_a_customer_who_has_not_purchased_yet() {
     assert_eq!(service.kinds("ben").await, [CustomerEnrolled, TierChanged, ReferralCreated]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_takes_a_code_in_any_case_and_with_spaces_around() {
     let (service, code) = start_with_code().await;
     let typed = format!(" \t{} ", code.to_lowercase());
@@ -111,8 +111,8 @@ async fn create_referral_takes_a_code_in_any_case_and_with_spaces_around() {
     assert_eq!(replayed, proto::CreateReferralResponse { replayed: true, ..created });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn create_referral_replayed_answers_as_it_was_created_also_after_conversion_and_a_restart() {
+#[tokio::test]
+async fn create_referral_replayed_answers_as_it_was_created_also_after_conversion() {
     let (service, code) = start_with_code().await;
     let first = send(&service, create_referral("ben", &code)).await.unwrap();
     service.set_clock("2026-01-20T12:00:00Z");
@@ -127,7 +127,7 @@ async fn create_referral_replayed_answers_as_it_was_created_also_after_conversio
     assert_eq!(service.referral("ben").await.state(), Converted);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_refuses_a_key_used_with_another_request() {
     let (service, code) = start_with_code().await;
     let other = service.share_code("olga", "friends").await;
@@ -141,7 +141,7 @@ async fn create_referral_refuses_a_key_used_with_another_request() {
     assert_eq!(service.referral("ben").await.referrer_customer_id, "rita");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_refused_leaves_the_key_and_the_name_unused() {
     let (service, code) = start_with_code().await;
     let count = service.count_entries().await;
@@ -153,7 +153,7 @@ async fn create_referral_refused_leaves_the_key_and_the_name_unused() {
     assert!(!send(&service, create_referral("ben", &code)).await.unwrap().replayed);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_refuses_the_own_code() {
     let (service, code) = start_with_code().await;
     let refused = send(&service, create_referral("rita", &code)).await;
@@ -161,7 +161,7 @@ async fn create_referral_refuses_the_own_code() {
     assert_eq!(service.entries("rita").await.len(), 3);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_refuses_who_was_referred_before_in_whatever_state() {
     let (service, code) = start_with_code().await;
     let partners = service.share_code("olga", "partners").await;
@@ -181,7 +181,7 @@ async fn create_referral_refuses_who_was_referred_before_in_whatever_state() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_refuses_who_has_purchased_before() {
     let (service, code) = start_with_code().await;
     service.purchase("ben", "order-1", "0.01").await.unwrap();
@@ -189,7 +189,7 @@ async fn create_referral_refuses_who_has_purchased_before() {
     assert_refused(refused, Code::FailedPrecondition, "NOT_A_NEW_CUSTOMER");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_refuses_a_campaign_that_is_not_active() {
     let (service, code) = start_with_code().await;
     let refer = || send(&service, create_referral("ben", &code));
@@ -209,7 +209,7 @@ async fn create_referral_refuses_a_campaign_that_is_not_active() {
     assert_eq!(refer().await.unwrap().referral.unwrap().policy_version, 5);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn referrals_methods_refuse_an_unknown_program_or_customer() {
     let (service, code) = start_with_code().await;
     for (program_id, customer_id, reason) in
@@ -243,7 +243,7 @@ async fn referrals_methods_refuse_an_unknown_program_or_customer() {
     assert_refused(service.convert("rita").await, Code::NotFound, "REFERRAL_NOT_FOUND");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn referrals_methods_list_every_bad_field() {
     let (service, _) = start_with_code().await;
     let mut client = service.referrals();
@@ -262,7 +262,7 @@ async fn referrals_methods_list_every_bad_field() {
     assert_eq!(sorted_bad_fields(refused), ["page_size", "program_id", "referrer_customer_id"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_referrals_returns_each_once_the_last_created_first() {
     let (service, code) = start_with_code().await;
     let request = proto::CreateReferralCodeRequest {
@@ -296,7 +296,7 @@ async fn list_referrals_returns_each_once_the_last_created_first() {
     assert_eq!(list(&service, "c-1", 0, String::new()).await.unwrap(), (Vec::new(), String::new()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_referrals_refuses_bad_pages() {
     let (service, code) = start_with_code().await;
     for referee in ["ben", "cleo"] {

@@ -59,7 +59,7 @@ fn balance_of(points: i64, as_of: &str) -> proto::Balance {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn grant_reward_makes_points_available_at_once() {
     let service = start_with_anna().await;
     let request = proto::GrantRewardRequest { note: "Sorry!\nTruly.".to_owned(), ..grant_reward("anna", 120, "k-1") };
@@ -84,7 +84,7 @@ async fn grant_reward_makes_points_available_at_once() {
     assert_eq!(list(&service, 0, String::new()).await.unwrap(), (vec![reward], String::new()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn grant_reward_takes_the_reasons_that_are_a_callers_to_give() {
     let service = start_with_anna().await;
     let reasons = [GrantReason::Goodwill, GrantReason::Promotion, GrantReason::Correction, GrantReason::Other];
@@ -105,8 +105,8 @@ async fn grant_reward_takes_the_reasons_that_are_a_callers_to_give() {
     assert_eq!(listed, reasons.into_iter().rev().collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn grant_reward_replayed_gives_the_first_answer_and_writes_one_row_also_after_a_restart() {
+#[tokio::test]
+async fn grant_reward_replayed_gives_the_first_answer_also_after_a_restart() {
     let service = start_with_anna().await;
     let request = proto::GrantRewardRequest { note: "thanks".to_owned(), ..grant_reward("anna", 50, "k-1") };
     let first = send(&service, request.clone()).await.unwrap();
@@ -122,7 +122,7 @@ async fn grant_reward_replayed_gives_the_first_answer_and_writes_one_row_also_af
     assert_eq!(granted_points(&service, "anna").await, [50, 7]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn grant_reward_refuses_a_key_used_with_another_request_also_after_a_restart() {
     let service = start_with_anna().await;
     service.enrol("ben").await;
@@ -143,7 +143,7 @@ async fn grant_reward_refuses_a_key_used_with_another_request_also_after_a_resta
     assert_eq!(granted_points(&service, "anna").await, [50]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn grant_reward_50_times_at_once_with_one_key_grants_once() {
     let service = start_with_anna().await;
     let answers = join_all((0..50).map(|_| service.grant("anna", 50, "k-1"))).await;
@@ -154,7 +154,7 @@ async fn grant_reward_50_times_at_once_with_one_key_grants_once() {
     assert_eq!(service.available("anna").await, 50);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn grant_reward_on_two_services_at_once_grants_each_key_once() {
     let service = start_with_anna().await;
     let other = Service::start_on(service.database.clone(), service.clock.clone()).await;
@@ -175,7 +175,7 @@ async fn grant_reward_on_two_services_at_once_grants_each_key_once() {
     assert!(entries.iter().zip(1..).all(|(entry, seq)| entry.account_seq == seq));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn grant_reward_beyond_what_can_be_counted_is_refused_and_leaves_the_key_unused() {
     let service = start_with_anna().await;
     service.grant("anna", i64::MAX - 10, "k-1").await.unwrap();
@@ -188,7 +188,7 @@ async fn grant_reward_beyond_what_can_be_counted_is_refused_and_leaves_the_key_u
     assert_refused(service.grant("anna", 1, "k-3").await, Code::FailedPrecondition, "AMOUNT_OVERFLOW");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn rewards_methods_refuse_an_unknown_program_or_customer() {
     let service = start_with_anna().await;
     for (program_id, customer_id, reason) in
@@ -208,7 +208,7 @@ async fn rewards_methods_refuse_an_unknown_program_or_customer() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn rewards_methods_list_every_bad_field() {
     let service = start_with_anna().await;
     let bad = proto::GrantRewardRequest { note: "x".repeat(501), ..grant_reward("", 0, &"k".repeat(129)) };
@@ -233,7 +233,7 @@ async fn rewards_methods_list_every_bad_field() {
     assert!(status.get_details_error_info().is_none());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_balance_answers_for_any_instant_since_enrolment() {
     let service = start_with_anna().await;
     service.set_clock("2026-01-16T12:00:00Z");
@@ -258,7 +258,7 @@ async fn get_balance_answers_for_any_instant_since_enrolment() {
     assert_eq!(service.balance("anna").await, balance_of(15, "2026-01-18T12:00:00Z"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_rewards_tells_purchases_and_referrals_with_their_causes() {
     let service = start_with_anna().await;
     let code = service.share_code("rita", "friends").await;
@@ -296,7 +296,7 @@ async fn list_rewards_tells_purchases_and_referrals_with_their_causes() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_rewards_returns_each_once_the_last_granted_first() {
     let service = start_with_anna().await;
     let grants = (1..=1_002).map(|points| grant_reward("anna", points, &format!("k-{points}"))).collect();
@@ -315,7 +315,7 @@ async fn list_rewards_returns_each_once_the_last_granted_first() {
     assert_eq!(points(&list(&service, i32::MAX, String::new()).await.unwrap().0), all[..1_000]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_rewards_refuses_bad_pages() {
     let service = start_with_anna().await;
     service.enrol("ben").await;

@@ -25,7 +25,7 @@ fn has_line(output: &str, beginning: &str, end: &str) -> bool {
     output.lines().map(str::trim).any(|line| line.starts_with(beginning) && line.ends_with(end))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_sample_holds_its_known_tiers_spend_and_past_and_imports_nothing_twice() {
     let database = Database::create().await;
     let serving = Serving::start(&database.options(SERVICE_ROLE), &[]).await;
@@ -66,9 +66,15 @@ async fn the_sample_holds_its_known_tiers_spend_and_past_and_imports_nothing_twi
     for fact in ["Member (member)", "100.50 USD", "99.50 USD missing", "98 points available", "customer enrolled"] {
         assert!(screen.contains(fact), "{fact} in {screen}");
     }
+    let statement = succeed(&["statement", "--address", &address, "C0001", "--from", "1997-01-01"]).await;
+    for fact in ["Before: 0 points available", "Points for a purchase", "After: 98 points available"] {
+        assert!(statement.contains(fact), "{fact} in {statement}");
+    }
+    let none = succeed(&["statement", "--address", &address, "C0001", "--until", "1997-01-01"]).await;
+    assert!(none.contains("0 moves") && none.contains("After: 0 points available"), "{none}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_demo_shows_both_sides_of_a_referral_and_a_trace_that_is_on_the_ledger() {
     let database = Database::create().await;
     let serving = Serving::start(&database.options(SERVICE_ROLE), &[]).await;

@@ -4,7 +4,7 @@ use goldbook::proto;
 
 use crate::harness::Service;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_referral_pays_both_sides_and_shows_in_tier_balance_and_ledger() {
     let service = Service::start().await;
     service.apply_shop().await;

@@ -43,7 +43,7 @@ fn next(tier_id: &str, threshold: &str, missing: &str) -> Option<proto::NextTier
     })
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_customer_tier_tells_the_first_tier_from_enrolment_on() {
     let service = start_with_anna().await;
     service.set_clock("2026-01-16T12:00:00Z");
@@ -64,7 +64,7 @@ async fn get_customer_tier_tells_the_first_tier_from_enrolment_on() {
     assert_eq!(service.tier("anna").await, expected);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_customer_tier_tells_what_lifted_the_customer() {
     let service = start_with_anna().await;
     service.set_clock("2026-01-16T12:00:00Z");
@@ -90,7 +90,7 @@ async fn get_customer_tier_tells_what_lifted_the_customer() {
     assert_eq!(service.tier_at("anna", "2026-01-18T12:00:00Z").await.unwrap(), expected);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_lifts_from_the_threshold_on_in_the_same_command() {
     let service = start_with_anna().await;
     service.purchase("anna", "a", "199.99").await.unwrap();
@@ -107,7 +107,7 @@ async fn record_activity_lifts_from_the_threshold_on_in_the_same_command() {
     assert!(recorded.entry_ids.contains(&change.entry_id));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_lifts_over_two_tiers_in_one_change() {
     let service = start_with_anna().await;
     let change = service.purchase("anna", "a", "500.00").await.unwrap().tier_change.unwrap();
@@ -120,7 +120,7 @@ async fn record_activity_lifts_over_two_tiers_in_one_change() {
     assert_eq!(service.purchase("anna", "b", "5000.00").await.unwrap().tier_change, None);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_customer_tier_answers_for_any_instant_since_enrolment() {
     let service = start_with_anna().await;
     service.set_clock("2026-01-16T12:00:00Z");
@@ -146,7 +146,7 @@ async fn get_customer_tier_answers_for_any_instant_since_enrolment() {
     assert_refused(ahead, Code::OutOfRange, "INSTANT_IN_FUTURE");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_customer_tier_answers_for_the_time_of_imported_history() {
     let service = Service::start().await;
     service.apply_shop().await;
@@ -176,7 +176,7 @@ async fn get_customer_tier_answers_for_the_time_of_imported_history() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn tiers_methods_refuse_an_unknown_program_or_customer() {
     let service = start_with_anna().await;
     for (program_id, customer_id, reason) in
@@ -193,7 +193,7 @@ async fn tiers_methods_refuse_an_unknown_program_or_customer() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn tiers_methods_list_every_bad_field() {
     let service = start_with_anna().await;
     let as_of = Some(prost_types::Timestamp { seconds: i64::MIN, nanos: 0 });
@@ -205,7 +205,7 @@ async fn tiers_methods_list_every_bad_field() {
     assert_eq!(sorted_bad_fields(refused), ["customer_id", "page_size", "program_id"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_tier_changes_tells_each_change_once_the_newest_first() {
     let service = start_with_anna().await;
     service.set_clock("2026-01-16T12:00:00Z");
@@ -231,7 +231,7 @@ async fn list_tier_changes_tells_each_change_once_the_newest_first() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_tier_changes_refuses_bad_pages() {
     let service = start_with_anna().await;
     service.purchase("ben", "a", "200.00").await.unwrap();

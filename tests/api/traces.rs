@@ -11,7 +11,7 @@ use tonic::Code;
 use crate::binary::Serving;
 use crate::collector::{CALLER, Span, SpanKind, attribute, find_server_span, find_spans, links_to, traced};
 use crate::harness::{Database, SHOP, Service, create_customer, purchase, reason};
-use crate::patience::within;
+use crate::wait::within;
 
 /// The spans of one write: of its RPC, of its wait, and of the batch that carried it with its statements.
 struct Followed {
@@ -43,8 +43,8 @@ fn is_error(span: &Span) -> bool {
     span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn record_activity_can_be_followed_from_the_rpc_to_the_sql_to_the_two_granted_rows_and_back() {
+#[tokio::test]
+async fn record_activity_can_be_followed_from_the_rpc_to_the_granted_rows_and_back() {
     let service = Service::start().await;
     service.apply_shop().await;
     let code = service.share_code("anna", "friends").await;
@@ -118,7 +118,7 @@ async fn record_activity_can_be_followed_from_the_rpc_to_the_sql_to_the_two_gran
     assert!(earlier.iter().any(|entry| entry.trace_id != trace.to_string()), "each call has its own trace");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn every_entry_has_the_trace_of_the_call_that_wrote_it_when_many_share_a_batch() {
     let service = Service::start().await;
     service.apply_shop().await;
@@ -140,7 +140,7 @@ async fn every_entry_has_the_trace_of_the_call_that_wrote_it_when_many_share_a_b
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_refusal_shows_its_reason_and_is_no_error_of_the_service() {
     let service = Service::start().await;
     service.apply_shop().await;
@@ -157,7 +157,7 @@ async fn a_refusal_shows_its_reason_and_is_no_error_of_the_service() {
     assert!(!is_error(&server));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_customer_tier_links_to_the_batch_of_reads_that_answered_it_and_back() {
     let service = Service::start().await;
     service.apply_shop().await;
@@ -181,7 +181,7 @@ async fn get_customer_tier_links_to_the_batch_of_reads_that_answered_it_and_back
     assert!(statements.iter().all(|statement| statement.kind() == SpanKind::Client));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn no_span_tells_about_a_person() {
     // Words that nothing else in the process says.
     let personal = ["cust0mer-x7q", "quentin.x7q@example.org", "Quentinx7q", "+4930123x7q", "order-x7q", "note-x7q"];
@@ -269,7 +269,7 @@ async fn serve_with_collector(endpoint: &str) -> serde_json::Value {
     log.into_iter().find(|line| line["fields"]["message"] == "traces flushed").expect("a line about the traces")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_collector_that_is_away_costs_spans_and_no_call() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -279,7 +279,7 @@ async fn a_collector_that_is_away_costs_spans_and_no_call() {
     assert!(line["fields"]["spans_dropped"].as_u64().unwrap() > 300, "{line}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_collector_that_hangs_costs_spans_and_no_call() {
     // Connections are taken by the system and answered by nobody.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

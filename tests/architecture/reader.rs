@@ -22,7 +22,7 @@ pub struct Breach {
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, what } = self;
-        // Tests are named from the project's root, the house from its own.
+        // Tests are named from the project's root, the source from its own.
         let root = if file.starts_with("tests/") { "" } else { "src/" };
         write!(f, "{root}{file}:{line}: `{what}`")
     }
@@ -34,6 +34,8 @@ impl fmt::Display for Breach {
 pub struct Named {
     pub line: usize,
     pub segments: Vec<String>,
+    /// How many inline modules, such as `mod tests`, stand around it in its file.
+    pub depth: usize,
 }
 
 impl Named {
@@ -62,26 +64,31 @@ pub struct Source {
 
 impl Source {
     pub fn new(file: &str, text: &str) -> Self {
-        let tokens = tokenize(text);
-        let mut reader = Reader { tokens: &tokens, next: 0, named: Vec::new() };
+        let tokens = without_visibilities(tokenize(text));
+        let mut reader = Reader { tokens: &tokens, depths: inline_depths(&tokens), next: 0, named: Vec::new() };
         while reader.next < tokens.len() {
             reader.read_path(&[]);
         }
         let mut named = reader.named;
-        let depth = module_depth(file);
+        let module = module_of(file);
         for path in &mut named {
-            resolve(&mut path.segments, depth);
+            resolve(path, &module);
         }
         Self { file: file.to_owned(), tokens, named }
     }
 
-    /// The room or the file at the top of the house that this file belongs to.
+    /// The room or the file at the top of the source that this file belongs to.
     pub fn room(&self) -> &str {
         self.file.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
 
     pub fn is_in(&self, places: &[&str]) -> bool {
         places.iter().any(|place| match (place.strip_prefix("*/"), place.strip_suffix("/*")) {
+            // Any file in a folder of this name.
+            (Some(folder), Some(_)) => {
+                let folder = folder.trim_end_matches("/*");
+                self.file.split('/').rev().skip(1).any(|part| part == folder)
+            }
             (Some(name), _) => self.file.rsplit('/').next() == Some(name) && self.file.contains('/'),
             (_, Some(folder)) => self.file == format!("{folder}.rs") || self.file.starts_with(&format!("{folder}/")),
             (None, None) => self.file == *place,
@@ -100,21 +107,58 @@ impl Source {
     }
 }
 
-/// How many modules deep a file is: 1 for `programs/mod.rs`, 2 for `programs/grpc.rs`.
-fn module_depth(file: &str) -> usize {
+/// The module that a file is: `programs` for `programs/mod.rs`, `programs::grpc` for `programs/grpc.rs`.
+pub fn module_of(file: &str) -> Vec<String> {
     let parts = file.trim_end_matches(".rs").split('/').filter(|part| !matches!(*part, "mod" | "lib" | "main"));
-    parts.count()
+    parts.map(str::to_owned).collect()
 }
 
-/// Turns `super::super::tiers` into `crate::tiers` where that leads to the top of the house.
-fn resolve(segments: &mut Vec<String>, depth: usize) {
-    let climbs = segments.iter().take_while(|segment| *segment == "super").count();
-    if climbs >= depth && climbs > 0 {
-        segments.splice(..climbs, ["crate".to_owned()]);
+/// Spells a path from the crate's root that begins with `super`, or with the crate's name.
+fn resolve(path: &mut Named, module: &[String]) {
+    let climbs = path.segments.iter().take_while(|segment| *segment == "super").count();
+    // Out of an inline module `super` leads to its own file first.
+    let climbs_in_files = climbs.saturating_sub(path.depth);
+    if climbs > 0 && climbs >= path.depth {
+        let kept = module.len().saturating_sub(climbs_in_files);
+        let root = std::iter::once("crate".to_owned()).chain(module[..kept].iter().cloned());
+        path.segments.splice(..climbs, root);
     }
-    if segments.first().is_some_and(|segment| segment == "goldbook") && segments.len() > 1 {
-        segments.splice(..1, ["crate".to_owned()]);
+    if path.segments.first().is_some_and(|segment| segment == "goldbook") && path.segments.len() > 1 {
+        path.segments.splice(..1, ["crate".to_owned()]);
     }
+}
+
+/// For each token, how many inline modules stand around it.
+fn inline_depths(tokens: &[(usize, String)]) -> Vec<usize> {
+    let token = |i: usize| tokens.get(i).map_or("", |(_, token)| token.as_str());
+    let mut depths = Vec::with_capacity(tokens.len());
+    // For each open brace, whether it opens an inline module.
+    let mut open: Vec<bool> = Vec::new();
+    for i in 0..tokens.len() {
+        match token(i) {
+            "{" => open.push(i >= 2 && token(i - 2) == "mod"),
+            "}" => drop(open.pop()),
+            _ => {}
+        }
+        depths.push(open.iter().filter(|is_module| **is_module).count());
+    }
+    depths
+}
+
+/// The tokens without what stands in the parentheses of `pub(super)`, which is no import.
+fn without_visibilities(tokens: Vec<(usize, String)>) -> Vec<(usize, String)> {
+    let mut kept: Vec<(usize, String)> = Vec::with_capacity(tokens.len());
+    let mut is_inside = false;
+    for (line, token) in tokens {
+        if is_inside {
+            is_inside = token != ")";
+        } else if token == "(" && kept.last().is_some_and(|(_, last)| last == "pub") {
+            is_inside = true;
+        } else {
+            kept.push((line, token));
+        }
+    }
+    kept
 }
 
 /// Splits Rust into words and signs, each with its line; comments and the contents of strings are left out.
@@ -200,6 +244,7 @@ fn find(chars: &[char], from: usize, what: &[char]) -> usize {
 /// Reads paths off tokens.
 struct Reader<'a> {
     tokens: &'a [(usize, String)],
+    depths: Vec<usize>,
     next: usize,
     pub named: Vec<Named>,
 }
@@ -213,7 +258,7 @@ impl Reader<'_> {
     fn read_path(&mut self, prefix: &[String]) {
         let is_word = |token: &str| token.starts_with(|c: char| c.is_alphabetic() || c == '_');
         let mut segments = prefix.to_vec();
-        let line = self.tokens[self.next].0;
+        let (line, depth) = (self.tokens[self.next].0, self.depths[self.next]);
         if !is_word(self.peek(0)) {
             self.next += 1;
             return;
@@ -237,7 +282,7 @@ impl Reader<'_> {
         if self.peek(0) == "!" && self.peek(1) != "=" {
             segments.last_mut().unwrap().push('!');
         }
-        self.named.push(Named { line, segments });
+        self.named.push(Named { line, segments, depth });
     }
 
     fn read_group(&mut self, prefix: &[String]) {
@@ -280,4 +325,12 @@ fn the_reader_knows_comments_strings_lines_and_use_trees() {
     let expected =
         [(1, "use"), (1, "a::b"), (1, "a::c::self"), (1, "a::c::d"), (2, "l"), (2, "loop"), (2, "h!"), (3, "k::l")];
     assert_eq!(paths, expected.map(|(line, path)| (line, path.to_owned())));
+}
+
+#[test]
+fn the_reader_resolves_super_from_files_and_from_inline_modules() {
+    let text = "use super::a::B; mod tests { use super::*; fn f() { super::super::c() } }";
+    let named = Source::new("room/part/file.rs", text).named;
+    let paths: Vec<String> = named.iter().map(Named::text).filter(|path| path.starts_with("crate")).collect();
+    assert_eq!(paths, ["crate::room::part::a::B", "crate::room::part::file", "crate::room::part::c"]);
 }

@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_that_is_given_back_is_free_even_while_a_process_that_just_starts_shares_its_file() {
+    fn a_lock_given_back_is_free_even_while_a_starting_process_shares_its_file() {
         let directory = tempfile::tempdir().unwrap();
         let held = lock(directory.path()).unwrap();
         assert!(matches!(lock(directory.path()), Err(StartError::InUse { .. })));

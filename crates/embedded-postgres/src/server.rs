@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_with_other_files_is_no_cluster_and_an_empty_or_missing_one_is_none_yet() {
+    fn a_directory_with_other_files_is_no_cluster_and_an_empty_one_is_none_yet() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(cluster_major(directory.path()).unwrap(), None);
         assert_eq!(cluster_major(&directory.path().join("missing")).unwrap(), None);

@@ -172,7 +172,7 @@ async fn start_recovers_what_was_committed_before_postgres_was_killed() {
 }
 
 #[tokio::test]
-async fn postmaster_pid_that_names_a_stranger_does_not_prevent_a_start_nor_harm_the_stranger() {
+async fn postmaster_pid_of_a_stranger_prevents_no_start_and_harms_no_stranger() {
     let directory = throwaway_dir().unwrap();
     let cluster = directory.path().join("postgres");
     let pid_file = cluster.join("postmaster.pid");
@@ -298,7 +298,7 @@ async fn closed_directory_is_used_by_its_owner_and_replaced_for_root() {
 }
 
 #[tokio::test]
-async fn throwaway_in_a_directory_closed_to_the_servers_user_is_refused_instead_of_put_elsewhere() {
+async fn throwaway_in_a_directory_closed_to_the_servers_user_is_refused() {
     let closed = closed_dir();
     match EmbeddedPostgres::start(throwaway(&closed.path().join("data"))).await {
         Ok(postgres) => {

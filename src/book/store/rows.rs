@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::book::detail::Detail;
 use crate::book::entry::{Actor, Entry, EntryReason, Key, Movement, Pocket};
 use crate::database::StoreError;
 use crate::error::Defect;
@@ -80,7 +81,7 @@ impl TryFrom<EntryRow> for Entry {
         Ok(Self {
             id,
             program_id: ProgramId::try_from(row.program_id.as_str()).map_err(damaged)?,
-            detail: serde_json::from_str(&row.detail).map_err(|error| damaged(&error.to_string()))?,
+            detail: Detail::from_json(&row.detail).map_err(|error| damaged(&error.to_string()))?,
             movement: movement_of(&row, damaged)?,
             command_id: row.command_id,
             key: key_of(&row, damaged)?,

@@ -9,24 +9,10 @@ use super::accounts::{AccountColumns, select_accounts, write_accounts};
 use super::rows::{EntryRow, select_entries};
 use crate::book::account::Account;
 use crate::book::entry::Entry;
+use crate::book::scanned_entry::ScannedEntry;
 use crate::database::Traced as _;
 use crate::error::Defect;
 use crate::ids::{AccountId, EntryId};
-
-/// A ledger row as an audit reads it: with what is beside the entry, and readable or not.
-#[derive(Debug)]
-pub struct ScannedEntry {
-    /// Whose row, and its number there.
-    pub id: EntryId,
-    /// The `kind` column.
-    pub kind: String,
-    /// The layout of the hash.
-    pub hash_version: i16,
-    /// The hash as stored.
-    pub content_hash: Vec<u8>,
-    /// The entry, or why it cannot be read.
-    pub entry: Result<Entry, Defect>,
-}
 
 impl From<EntryRow> for ScannedEntry {
     fn from(mut row: EntryRow) -> Self {

@@ -16,8 +16,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Endpoint;
 
 use super::super::client::endpoint;
+use super::super::error::CliError;
 use super::super::error::with_causes;
-use super::super::{CliError, wait};
+use super::super::wait;
 use crate::embedded_postgres::{DATABASE, OWNER_ROLE};
 
 /// How long a process may take until it answers.

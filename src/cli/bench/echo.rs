@@ -10,7 +10,7 @@ use goldbook_api::v1::{
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-use super::super::CliError;
+use super::super::error::CliError;
 use super::super::error::with_causes;
 
 /// The arguments of the echo.

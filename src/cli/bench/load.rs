@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 
-use super::super::CliError;
+use super::super::error::CliError;
 use super::super::error::with_causes;
 use super::super::refusal::Refusal;
 use super::report::Sample;

@@ -23,8 +23,8 @@ use self::load::{Load, Window};
 use self::pgbench::Pgbench;
 use self::report::{Report, Sample};
 use self::workload::{Ground, Workload};
-use super::CliError;
 use super::client::endpoint;
+use super::error::CliError;
 
 /// The most connections of pgbench. By default Postgres allows 100, and the service needs some of them.
 const MOST_PGBENCH_CLIENTS: u32 = 80;

@@ -8,7 +8,7 @@ use embedded_postgres::find_bin_dir;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::super::CliError;
+use super::super::error::CliError;
 use super::load::Window;
 use super::report::Sample;
 use super::workload::Workload;

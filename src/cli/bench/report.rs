@@ -7,7 +7,7 @@ use comfy_table::{Cell, CellAlignment, Table};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::super::CliError;
+use super::super::error::CliError;
 use super::super::output::{self, grouped, print};
 use super::workload::Workload;
 

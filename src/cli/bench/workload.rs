@@ -24,10 +24,11 @@ use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
 use super::super::client::Client;
+use super::super::error::CliError;
 use super::super::error::with_causes;
 use super::super::output::grouped;
+use super::super::program;
 use super::super::refusal::Refusal;
-use super::super::{CliError, program};
 
 const CURRENCY: &str = "USD";
 /// How many lots customers begin with, and how many points each has.

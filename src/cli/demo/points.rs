@@ -8,7 +8,7 @@ use goldbook_api::v1::{
 use tonic::{Response, Status};
 
 use super::{Play, fresh_key};
-use crate::cli::CliError;
+use crate::cli::error::CliError;
 use crate::cli::output::{self, grouped};
 use crate::cli::refusal::{Refusal, trace_id};
 

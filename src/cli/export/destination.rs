@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::super::CliError;
+use super::super::error::CliError;
 
 /// An open destination.
 pub(super) enum Destination {

@@ -5,20 +5,18 @@ mod rows;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use goldbook_api::v1::{ExportEntriesRequest, ExportEntriesResponse};
-use goldbook_api::values::{LAST_INSTANT, write_instant};
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use goldbook_api::values::write_instant;
 use tonic::Streaming;
 
 use self::destination::Destination;
-use self::rows::Rows;
+use self::rows::{Format, Rows};
 use super::client::{ClientOptions, incomplete_answer};
-use super::instant::Unreadable;
+use super::error::CliError;
+use super::instant;
 use super::output::grouped;
 use super::progress::Progress;
-use super::{CliError, instant};
 
 /// What an export tells that was interrupted.
 const BROKEN: &str = "the export was interrupted; repeat it";
@@ -87,14 +85,6 @@ pub(crate) struct ExportArgs {
     client: ClientOptions,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Comma-separated values with a header, as RFC 4180 has them.
-    Csv,
-    /// JSON Lines: one object a line.
-    Jsonl,
-}
-
 /// Runs `goldbook export`.
 ///
 /// # Errors
@@ -103,7 +93,7 @@ pub(crate) async fn run(args: ExportArgs) -> Result<(), CliError> {
     let client = args.client.connect().await?;
     let program = client.choose_program(Some(&args.program_id)).await?;
     let zone = instant::time_zone(&program.time_zone)?;
-    let (from, until) = period(&args, &zone)?;
+    let (from, until) = instant::parse_period(args.from.as_deref(), args.until.as_deref(), &zone)?;
     let destination = Destination::open(&args.output)?;
     let request = ExportEntriesRequest {
         program_id: program.program_id,
@@ -124,31 +114,6 @@ pub(crate) async fn run(args: ExportArgs) -> Result<(), CliError> {
     };
     eprintln!("{} entries exported", grouped(count));
     Ok(())
-}
-
-/// Reads the period from the command line.
-fn period(args: &ExportArgs, zone: &TimeZone) -> Result<(Option<Timestamp>, Option<Timestamp>), CliError> {
-    let from = parse_bound("--from", args.from.as_deref(), zone)?;
-    let until = parse_bound("--until", args.until.as_deref(), zone)?;
-    if let (Some(from), Some(until)) = (from, until)
-        && until <= from
-    {
-        return Err(CliError::usage("--until must be later than --from"));
-    }
-    Ok((from, until))
-}
-
-fn parse_bound(name: &str, text: Option<&str>, zone: &TimeZone) -> Result<Option<Timestamp>, CliError> {
-    let Some(text) = text else { return Ok(None) };
-    match instant::parse(text, zone) {
-        Ok(instant) => Ok(Some(instant)),
-        Err(Unreadable::Malformed) => Err(CliError::usage(format_args!(
-            "{name} is {text}, not an instant such as 1997-01-18T15:30:00-05:00 or a day such as 1997-01-18"
-        ))),
-        Err(Unreadable::TooLate) => {
-            Err(CliError::usage(format_args!("{name} is {text}, later than {LAST_INSTANT}, the last instant there is")))
-        }
-    }
 }
 
 /// Writes every entry of the stream, and returns how many there were.

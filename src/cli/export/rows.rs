@@ -2,11 +2,20 @@
 
 use std::io::{self, BufWriter, Write};
 
+use clap::ValueEnum;
+use goldbook_api::v1::{Actor, Entry, EntryKind, EntryReason, Pocket};
 use serde::de::IgnoredAny;
 
 use super::super::instant;
-use super::Format;
-use goldbook_api::v1::{Actor, Entry, EntryKind, EntryReason, Pocket};
+
+/// The form of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Comma-separated values with a header, as RFC 4180 has them.
+    Csv,
+    /// JSON Lines: one object a line.
+    Jsonl,
+}
 
 /// The columns, in the order of [`cells`].
 const COLUMNS: [&str; 19] = [

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use csv::{ByteRecord, Reader, ReaderBuilder, Terminator};
 
-use crate::cli::CliError;
+use crate::cli::error::CliError;
 
 /// Reads the lines of a file, whose header says where their fields are.
 pub(super) trait Form {

@@ -8,7 +8,7 @@ mod sending;
 
 use clap::{Args, Subcommand};
 
-use super::CliError;
+use super::error::CliError;
 
 /// Bring in what happened before, from files.
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 
 use super::lines::Line;
-use crate::cli::CliError;
+use crate::cli::error::CliError;
 use crate::cli::output::grouped;
 use crate::cli::progress::Progress;
 

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::amount::Amount;
-use super::super::{CliError, instant};
+use super::super::error::CliError;
+use super::super::instant;
 use super::points_table::PointsTable;
 use super::text::{decimal_text, instant_text};
 

@@ -13,8 +13,9 @@ use jiff::Timestamp;
 
 use self::document::Document;
 use super::client::{Client, ClientOptions, incomplete_answer};
+use super::error::CliError;
+use super::instant;
 use super::output::{self, Style, print};
-use super::{CliError, instant};
 
 /// What `goldbook program apply --help` says about the document.
 const DOCUMENT_HELP: &str = r#"The document:

@@ -8,7 +8,8 @@ use goldbook_api::values::{DEFAULT_HOLD, write_instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::{CliError, instant};
+use super::super::error::CliError;
+use super::super::instant;
 use super::text::{decimal_text, instant_text};
 
 /// The table `[points]`. TOML wants plain values before tables.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::caps::Capped;
 use crate::book::{
-    Actor, Decision, DecisionError, Defect, Detail, EntryReason, LotPart, LotTerms, Movement, NewEntry, Pocket,
+    Actor, Decision, DecisionError, Defect, EntryReason, LotPart, LotTerms, Movement, NewEntry, Pocket, PointsDetail,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, EntryId};
@@ -61,11 +61,12 @@ pub fn grant(
     let vesting = grant.vesting.as_ref().unwrap_or(&program.points.vesting);
     let expiry = grant.expiry.as_ref().unwrap_or(&program.points.expiry);
     let terms = terms_of(vesting, expiry, at, program)?;
-    let detail = Detail::PointsGranted {
+    let detail = PointsDetail::PointsGranted {
         terms: terms.clone(),
         counted_in,
         uncapped: Some(uncapped).filter(|uncapped| *uncapped != points),
-    };
+    }
+    .into();
     let new_entry = NewEntry {
         detail,
         movement: Some(Movement { from: Pocket::Issued, to: pocket_of(&terms), points }),

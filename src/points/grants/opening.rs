@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::model::{open_lot, pocket_of, require_ahead, terms_of, terms_on_event};
-use crate::book::{Actor, Decision, DecisionError, Detail, EntryReason, LotTerms, Movement, NewEntry, Pocket};
+use crate::book::{Actor, Decision, DecisionError, EntryReason, LotTerms, Movement, NewEntry, Pocket, PointsDetail};
 use crate::ids::{AccountId, EntryId};
 use crate::points::amount::Points;
 use crate::programs::model::{Program, ProgramVersion};
@@ -67,7 +67,7 @@ impl OpeningLot {
         let at = decision.account(account_id)?.time_at(decision.at());
         let terms = self.terms(&policy.program, at)?;
         let new_entry = NewEntry {
-            detail: Detail::PointsImported { terms: terms.clone() },
+            detail: PointsDetail::PointsImported { terms: terms.clone() }.into(),
             movement: Some(Movement { from: Pocket::Issued, to: pocket_of(&terms), points: self.points.get() }),
             actor: Actor::Caller,
             reason: EntryReason::Migration,

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::model::GiveBack;
 use crate::book::{
-    Account, Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, Detail, EntryReason, LotPart,
-    Movement, NewEntry, Pocket,
+    Account, Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, LotPart, Movement,
+    NewEntry, Pocket, PointsDetail,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{EntryId, IdempotencyKey};
@@ -74,7 +74,7 @@ impl Command for HoldPoints {
         let ends_at = self.ends_at(&policy, account.time_at(decision.at()))?;
         let lots = choose_lots(decision, account, points)?;
         let new_entry = NewEntry {
-            detail: Detail::PointsHeld { lots, ends_at },
+            detail: PointsDetail::PointsHeld { lots, ends_at }.into(),
             movement: Some(Movement { from: Pocket::Available, to: Pocket::Held, points }),
             actor: Actor::Caller,
             reason: EntryReason::Hold,
@@ -132,7 +132,7 @@ impl EndHold {
     ) -> Result<(), DecisionError> {
         let points = sum(&lots);
         let new_entry = NewEntry {
-            detail: Detail::PointsRedeemed { lots, hold: Some(self.hold_id.account_seq) },
+            detail: PointsDetail::PointsRedeemed { lots, hold: Some(self.hold_id.account_seq) }.into(),
             movement: Some(Movement { from: Pocket::Held, to: Pocket::Redeemed, points }),
             actor: Actor::Caller,
             reason: EntryReason::Redemption,

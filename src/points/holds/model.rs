@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::book::{Account, Actor, Detail, EntryReason, LotPart, Movement, NewEntry, Pocket};
+use crate::book::{Account, Actor, EntryReason, LotPart, Movement, NewEntry, Pocket, PointsDetail};
 use crate::ids::{AccountId, EntryId};
 use crate::points::debts::repay;
 use crate::points::lots::parts::sum;
@@ -62,13 +62,17 @@ impl GiveBack {
         let mut new_entries = Vec::new();
         if !live.is_empty() {
             let points = sum(&live);
-            new_entries.push(new_entry(Detail::PointsReleased { hold, lots: live.clone() }, Pocket::Available, points));
+            new_entries.push(new_entry(
+                PointsDetail::PointsReleased { hold, lots: live.clone() }.into(),
+                Pocket::Available,
+                points,
+            ));
             new_entries.extend(repay(self.owed, &live, self.policy_version, vec![self.first_id]));
         }
         if !expired.is_empty() {
             let points = sum(&expired);
             new_entries.push(new_entry(
-                Detail::PointsExpired { lots: expired, hold: Some(hold) },
+                PointsDetail::PointsExpired { lots: expired, hold: Some(hold) }.into(),
                 Pocket::Expired,
                 points,
             ));

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use super::{Hold, Lot, Lots};
-use crate::book::{Defect, Detail, Due, DueKind, Entry, LotPart, LotTerms, Movement};
+use crate::book::{
+    ActivityDetail, Defect, Detail, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, Movement, PointsDetail,
+};
 use crate::ids::AccountId;
 
 impl Lots {
@@ -12,79 +14,124 @@ impl Lots {
     /// # Errors
     /// [`Defect`] if the entry contradicts them.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
-        self.take(entry).ok_or_else(|| Defect::new(format!("entry {}: the lots contradict it", entry.id)))?
+        match &entry.detail {
+            Detail::Points(detail) => self.apply_points(entry, detail),
+            Detail::Activity(detail) => self.apply_activity(entry, detail).ok_or_else(|| contradiction(entry)),
+            // None of these moves points or keeps them from expiring.
+            Detail::Program(_) | Detail::Customer(_) | Detail::Tier(_) | Detail::Referral(_) => Ok(()),
+        }
     }
 
-    fn take(&mut self, entry: &Entry) -> Option<Result<(), Defect>> {
-        let (account_id, at) = (entry.id.account_id, entry.effective_at);
-        match &entry.detail {
-            Detail::ActivityAccepted { slides_to, .. } => self.slide(entry, *slides_to),
-            Detail::RefundAccepted { purchase, spend, slides_to, .. } => {
+    fn apply_activity(&mut self, entry: &Entry, detail: &ActivityDetail) -> Option<()> {
+        match detail {
+            ActivityDetail::ActivityAccepted { slides_to, .. } => self.slide(entry, *slides_to),
+            ActivityDetail::RefundAccepted { purchase, spend, slides_to, .. } => {
                 self.slide(entry, *slides_to);
-                self.reverse(account_id, *purchase, *spend)?;
+                self.reverse(entry.id.account_id, *purchase, *spend)?;
             }
-            Detail::PointsGranted { terms, counted_in, .. } => {
-                if !counted_in.is_empty() {
-                    self.changed.earnings.insert(account_id);
-                    self.earnings.entry(account_id).or_default().count(counted_in, entry.movement?.points);
-                }
-                return Some(self.open(entry, terms));
-            }
-            Detail::PointsImported { terms } | Detail::PointsAdjusted { terms: Some(terms), .. } => {
-                return Some(self.open(entry, terms));
-            }
-            Detail::PointsVested { lot, expires_at } => {
-                let movement = entry.movement?;
-                let expires_at = *expires_at;
-                self.change((account_id, *lot), |lot| {
-                    lot.shift(movement)?;
-                    lot.live_since = Some(at);
-                    lot.terms.expires_at = expires_at;
-                    Some(())
-                })?;
-                let terms = &self.lot(account_id, *lot)?.terms;
-                if let (true, Some(to)) = (terms.slides, expires_at) {
-                    let is_by_time = terms.vests_at.is_some();
-                    self.begin_to_slide(account_id, at, to, is_by_time);
-                }
-            }
-            Detail::VestingMissed { lot } => {
-                let movement = entry.movement?;
-                self.change((account_id, *lot), |lot| lot.shift(movement))?;
-            }
-            Detail::EntryReversed { reversed, expires_at, .. } => {
-                self.reverse(account_id, *reversed, entry.movement?.points)?;
-                self.revive(entry, *expires_at)?;
-                self.shift_parts(entry)?;
-            }
-            Detail::DebtIncurred { reversed } => self.reverse(account_id, *reversed, entry.movement?.points)?,
-            Detail::PointsHeld { lots, ends_at } => {
-                self.shift_parts(entry)?;
-                let (points, policy_version) = (entry.movement?.points, entry.policy_version);
-                let key = (account_id, entry.id.account_seq);
-                self.changed.holds.insert(key);
-                self.put_hold(key, Hold { points, policy_version, ends_at: *ends_at, parts: lots.clone() });
-            }
-            Detail::PointsExpired { lots, hold: None } => {
-                self.shift_parts(entry)?;
-                self.end_sliding(account_id, lots)?;
-            }
-            Detail::PointsReleased { hold, .. }
-            | Detail::PointsExpired { hold: Some(hold), .. }
-            | Detail::PointsRedeemed { hold: Some(hold), .. } => {
-                self.shift_parts(entry)?;
-                self.take_from_hold((account_id, *hold), entry.detail.lots())?;
-            }
-            // Whatever else has parts moves them and no more; entries without concern other states.
-            _ => self.shift_parts(entry)?,
         }
-        Some(Ok(()))
+        Some(())
+    }
+
+    fn apply_points(&mut self, entry: &Entry, detail: &PointsDetail) -> Result<(), Defect> {
+        let applied = match detail {
+            PointsDetail::PointsGranted { terms, counted_in, .. } => {
+                self.open(entry, terms)?;
+                self.count_earning(entry, counted_in)
+            }
+            PointsDetail::PointsImported { terms } | PointsDetail::PointsAdjusted { terms: Some(terms), .. } => {
+                self.open(entry, terms)?;
+                Some(())
+            }
+            PointsDetail::PointsVested { lot, expires_at } => self.vest(entry, *lot, *expires_at),
+            PointsDetail::VestingMissed { lot } => self.miss_vesting(entry, *lot),
+            PointsDetail::PointsHeld { lots, ends_at } => self.hold_parts(entry, lots, *ends_at),
+            PointsDetail::PointsExpired { lots, hold: None } => self.expire(entry, lots),
+            PointsDetail::PointsReleased { hold, lots }
+            | PointsDetail::PointsExpired { hold: Some(hold), lots }
+            | PointsDetail::PointsRedeemed { hold: Some(hold), lots } => self.end_hold(entry, lots, *hold),
+            PointsDetail::EntryReversed { reversed, lots, expires_at } => {
+                self.undo(entry, lots, *reversed, *expires_at)
+            }
+            PointsDetail::DebtIncurred { reversed } => self.incur_debt(entry, *reversed),
+            PointsDetail::PointsRedeemed { hold: None, lots }
+            | PointsDetail::PointsAdjusted { terms: None, lots }
+            | PointsDetail::DebtRepaid { lots } => self.shift_parts(entry, lots),
+        };
+        applied.ok_or_else(|| contradiction(entry))
+    }
+
+    /// Counts a grant in the calendar periods whose earning is capped.
+    fn count_earning(&mut self, entry: &Entry, counted_in: &[EarningWindow]) -> Option<()> {
+        if !counted_in.is_empty() {
+            let account_id = entry.id.account_id;
+            self.changed.earnings.insert(account_id);
+            self.earnings.entry(account_id).or_default().count(counted_in, entry.movement?.points);
+        }
+        Some(())
+    }
+
+    /// Makes a lot's pending points available.
+    fn vest(&mut self, entry: &Entry, lot: i64, expires_at: Option<Timestamp>) -> Option<()> {
+        let (account_id, at, movement) = (entry.id.account_id, entry.effective_at, entry.movement?);
+        self.change((account_id, lot), |lot| {
+            lot.shift(movement)?;
+            lot.live_since = Some(at);
+            lot.terms.expires_at = expires_at;
+            Some(())
+        })?;
+        let terms = &self.lot(account_id, lot)?.terms;
+        if let (true, Some(to)) = (terms.slides, expires_at) {
+            let is_by_time = terms.vests_at.is_some();
+            self.begin_to_slide(account_id, at, to, is_by_time);
+        }
+        Some(())
+    }
+
+    /// Cancels a lot's pending points, whose event was missed.
+    fn miss_vesting(&mut self, entry: &Entry, lot: i64) -> Option<()> {
+        let movement = entry.movement?;
+        self.change((entry.id.account_id, lot), |lot| lot.shift(movement))
+    }
+
+    /// Sets parts aside in a hold, which the entry names.
+    fn hold_parts(&mut self, entry: &Entry, parts: &[LotPart], ends_at: Timestamp) -> Option<()> {
+        self.shift_parts(entry, parts)?;
+        let (points, policy_version) = (entry.movement?.points, entry.policy_version);
+        let key = (entry.id.account_id, entry.id.account_seq);
+        self.changed.holds.insert(key);
+        self.put_hold(key, Hold { points, policy_version, ends_at, parts: parts.to_vec() });
+        Some(())
+    }
+
+    /// Moves parts out of a hold.
+    fn end_hold(&mut self, entry: &Entry, parts: &[LotPart], hold: i64) -> Option<()> {
+        self.shift_parts(entry, parts)?;
+        self.take_from_hold((entry.id.account_id, hold), parts)
+    }
+
+    /// Takes parts that expired while they were available.
+    fn expire(&mut self, entry: &Entry, parts: &[LotPart]) -> Option<()> {
+        self.shift_parts(entry, parts)?;
+        self.end_sliding(entry.id.account_id, parts)
+    }
+
+    /// Undoes an earlier entry: its parts move, and get another expiry where they come back from theirs.
+    fn undo(&mut self, entry: &Entry, parts: &[LotPart], reversed: i64, expires_at: Option<Timestamp>) -> Option<()> {
+        self.reverse(entry.id.account_id, reversed, entry.movement?.points)?;
+        self.revive(entry, parts, expires_at)?;
+        self.shift_parts(entry, parts)
+    }
+
+    /// Counts what a reversal took more than there was as undone too.
+    fn incur_debt(&mut self, entry: &Entry, reversed: i64) -> Option<()> {
+        self.reverse(entry.id.account_id, reversed, entry.movement?.points)
     }
 
     /// Gives lots whose points had expired another expiry, if an entry brings points of them back.
-    fn revive(&mut self, entry: &Entry, expires_at: Option<Timestamp>) -> Option<()> {
+    fn revive(&mut self, entry: &Entry, parts: &[LotPart], expires_at: Option<Timestamp>) -> Option<()> {
         let Some(expires_at) = expires_at else { return Some(()) };
-        for part in entry.detail.lots() {
+        for part in parts {
             self.change((entry.id.account_id, part.lot), |lot| {
                 // What came back before keeps its date if that is later: a lot has one.
                 let kept = lot.terms.expires_at.filter(|_| lot.available > 0);
@@ -122,8 +169,7 @@ impl Lots {
     }
 
     /// Moves each part of an entry as the whole is moved.
-    fn shift_parts(&mut self, entry: &Entry) -> Option<()> {
-        let parts = entry.detail.lots();
+    fn shift_parts(&mut self, entry: &Entry, parts: &[LotPart]) -> Option<()> {
         let Some(movement) = entry.movement.filter(|_| !parts.is_empty()) else { return Some(()) };
         let sum = parts.iter().try_fold(0_i64, |sum, part| sum.checked_add(part.points))?;
         for part in parts {
@@ -172,4 +218,8 @@ impl Lots {
         self.changed.earnings.insert(account_id);
         self.earnings.entry(account_id).or_default().begin(at, to, is_by_time);
     }
+}
+
+fn contradiction(entry: &Entry) -> Defect {
+    Defect::new(format!("entry {}: the lots contradict it", entry.id))
 }

@@ -2,8 +2,8 @@
 
 use super::model::{check_limits, choose_lots};
 use crate::book::{
-    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, Detail, EntryReason, Movement, NewEntry,
-    Pocket,
+    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Movement, NewEntry, Pocket,
+    PointsDetail,
 };
 use crate::ids::IdempotencyKey;
 use crate::points::amount::Points;
@@ -37,7 +37,7 @@ impl Command for RedeemPoints {
         check_limits(&policy.program.points.redemption, points)?;
         let lots = choose_lots(decision, account, points)?;
         let new_entry = NewEntry {
-            detail: Detail::PointsRedeemed { lots, hold: None },
+            detail: PointsDetail::PointsRedeemed { lots, hold: None }.into(),
             movement: Some(Movement { from: Pocket::Available, to: Pocket::Redeemed, points }),
             actor: Actor::Caller,
             reason: EntryReason::Redemption,

@@ -14,7 +14,7 @@ use crate::book::{Depth, Due, DueKind, Scope};
 use crate::database::StoreError;
 use crate::ids::AccountId;
 use crate::points::lots::Gap;
-use crate::points::state::{PointsState, makes_lot};
+use crate::points::state::PointsState;
 use crate::programs::points::Expiry;
 use crate::programs::state::ProgramsState;
 
@@ -78,7 +78,7 @@ async fn load_entries(state: &mut PointsState, connection: &mut PgConnection) ->
         let account_id = entry.id.account_id;
         read.insert((account_id, entry.id.account_seq));
         state.asked.lots.extend(entry.detail.lots().iter().map(|part| (account_id, part.lot)));
-        if makes_lot(&entry.detail) {
+        if entry.detail.makes_lot() {
             state.asked.lots.insert((account_id, entry.id.account_seq));
         }
     }

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 
 pub(in crate::points) use super::rows::list_lots;
 use crate::book::store::{into_entries, read_entries, select_entries};
-use crate::book::{Balance, Detail, Entry};
+use crate::book::{Balance, Entry, PointsDetail};
 use crate::database::{Fetch, StoreError, Traced as _};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 use crate::points::lots::Upcoming;
@@ -152,11 +152,7 @@ pub async fn find_hold_end(connection: &mut PgConnection, hold_id: EntryId) -> R
     let Some(part) = held.and_then(|held| held.detail.lots().first().copied()) else { return Ok(None) };
     // Every lot of a hold is in an entry that ends it, and the first of them is in the first.
     let lot_id = EntryId { account_id, account_seq: part.lot };
-    let is_end = |entry: &Entry| match entry.detail {
-        Detail::PointsRedeemed { hold, .. } | Detail::PointsExpired { hold, .. } => hold == Some(account_seq),
-        Detail::PointsReleased { hold, .. } => hold == account_seq,
-        _ => false,
-    };
+    let is_end = |entry: &Entry| entry.detail.points().and_then(PointsDetail::ended_hold) == Some(account_seq);
     let mut after = account_seq;
     loop {
         let uses = list_lot_uses(connection, lot_id, after, PAGE).await?;

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::model::{Reversal, reverse};
 use crate::book::{
-    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, Detail, EntryReason, Movement, NewEntry,
-    Pocket,
+    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Movement, NewEntry, Pocket,
+    PointsDetail,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{EntryId, IdempotencyKey};
@@ -128,13 +128,13 @@ impl Command for AdjustPoints {
                 }
                 let rule = expiry.as_ref().unwrap_or(&policy.program.points.expiry);
                 let terms = terms_of(&Vesting::Immediate, rule, at, &policy.program)?;
-                let detail = Detail::PointsAdjusted { terms: Some(terms.clone()), lots: Vec::new() };
+                let detail = PointsDetail::PointsAdjusted { terms: Some(terms.clone()), lots: Vec::new() }.into();
                 let new_entry = describe(detail, Pocket::Issued, Pocket::Available, points.get());
                 open_lot(decision, account.account_id, new_entry, &terms)?
             }
             Change::Down(points) => {
                 let lots = choose_lots(decision, account, points.get())?;
-                let detail = Detail::PointsAdjusted { terms: None, lots };
+                let detail = PointsDetail::PointsAdjusted { terms: None, lots }.into();
                 decision
                     .post(account.account_id, describe(detail, Pocket::Available, Pocket::Cancelled, points.get()))?
             }

@@ -4,11 +4,12 @@ use jiff::Timestamp;
 
 use crate::book::{
     Account, Actor, Decision, DecisionError, Defect, Detail, Entry, EntryReason, LotPart, Movement, NewEntry, Pocket,
+    PointsDetail,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::EntryId;
 use crate::points::debts::repay;
-use crate::points::lots::parts::{first_points, slice_from_end, sum};
+use crate::points::lots::parts::{slice_from_end, sum};
 use crate::points::lots::{Lot, Shortage};
 use crate::points::state::PointsState;
 use crate::programs::model::ProgramVersion;
@@ -31,21 +32,50 @@ pub struct Reversal {
     pub causes: Vec<EntryId>,
 }
 
-/// How many points of an entry have not been undone yet.
+/// What undoing an entry does to its points, by the entry's kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Undoing {
+    /// The lot that the entry made is cancelled, as far as the clawback goes.
+    TakeBack,
+    /// The points return from this pocket to the lots that they were of.
+    GiveBack(Pocket),
+    /// The points return from their expiry, while the program allows it.
+    Reinstate,
+}
+
+impl Undoing {
+    /// How an entry with this detail is undone; none if it cannot be.
+    const fn of(detail: &Detail) -> Option<Self> {
+        match detail {
+            Detail::Points(detail) => match detail {
+                PointsDetail::PointsGranted { .. }
+                | PointsDetail::PointsImported { .. }
+                | PointsDetail::PointsAdjusted { terms: Some(_), .. } => Some(Self::TakeBack),
+                PointsDetail::PointsAdjusted { terms: None, .. } => Some(Self::GiveBack(Pocket::Cancelled)),
+                PointsDetail::PointsRedeemed { .. } => Some(Self::GiveBack(Pocket::Redeemed)),
+                PointsDetail::PointsExpired { .. } => Some(Self::Reinstate),
+                PointsDetail::PointsVested { .. }
+                | PointsDetail::VestingMissed { .. }
+                | PointsDetail::PointsHeld { .. }
+                | PointsDetail::PointsReleased { .. }
+                | PointsDetail::EntryReversed { .. }
+                | PointsDetail::DebtIncurred { .. }
+                | PointsDetail::DebtRepaid { .. } => None,
+            },
+            Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Tier(_) | Detail::Referral(_) => {
+                None
+            }
+        }
+    }
+}
+
+/// How an entry is undone, and how many of its points have not been yet.
 ///
 /// # Errors
 /// A refusal if nothing is left, or the entry cannot be undone at all.
-fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<i64, DecisionError> {
+fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<(Undoing, i64), DecisionError> {
     let refuse = |reason, message: String| Err(Refusal::new(reason, message).with("entry_id", original.id).into());
-    let is_reversible = matches!(
-        original.detail,
-        Detail::PointsGranted { .. }
-            | Detail::PointsImported { .. }
-            | Detail::PointsAdjusted { .. }
-            | Detail::PointsRedeemed { .. }
-            | Detail::PointsExpired { .. }
-    );
-    let Some(movement) = original.movement.filter(|_| is_reversible) else {
+    let (Some(undoing), Some(movement)) = (Undoing::of(&original.detail), original.movement) else {
         let kind = original.detail.kind();
         return refuse(Reason::EntryNotReversible, format!("an entry of kind {kind} cannot be reversed"));
     };
@@ -54,7 +84,7 @@ fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<i64, DecisionErr
     if left <= 0 {
         return refuse(Reason::EntryAlreadyReversed, "the entry was reversed whole before".to_owned());
     }
-    Ok(left)
+    Ok((undoing, left))
 }
 
 /// Undoes an entry, whole or in part.
@@ -68,7 +98,7 @@ pub fn reverse(
     original: &Entry,
     reversal: &Reversal,
 ) -> Result<(), DecisionError> {
-    let left = left_of(decision, original)?;
+    let (undoing, left) = left_of(decision, original)?;
     let points = reversal.points.unwrap_or(left);
     if points > left {
         let message = format!("{points} points are more than the {left} that are left to reverse");
@@ -76,14 +106,13 @@ pub fn reverse(
         return Err(refusal.with("requested", points).with("left", left).into());
     }
     let work = Work { policy, account, original, reversal };
-    let taken = match &original.detail {
-        Detail::PointsRedeemed { .. } => work.give_back(decision, Pocket::Redeemed, points)?,
-        Detail::PointsAdjusted { terms: None, .. } => work.give_back(decision, Pocket::Cancelled, points)?,
-        Detail::PointsExpired { .. } => work.reinstate(decision, points)?,
-        _ => work.take_back(decision, points)?,
+    let taken = match undoing {
+        Undoing::TakeBack => work.take_back(decision, points)?,
+        Undoing::GiveBack(from) => work.give_back(decision, from, points)?,
+        Undoing::Reinstate => work.reinstate(decision, points)?,
     };
     if taken == 0 {
-        let message = work.why_nothing(decision)?;
+        let message = work.why_nothing(decision, undoing)?;
         return Err(Refusal::new(Reason::NothingToReverse, message).with("entry_id", original.id).into());
     }
     Ok(())
@@ -104,6 +133,21 @@ pub fn take_back(
     Work { policy, account, original, reversal }.take_back(decision, points)
 }
 
+/// How many points of a grant are taken back from where.
+struct Sources {
+    /// Of the grant's own lot, what is pending, available and expired.
+    pending: i64,
+    available: i64,
+    expired: i64,
+    /// What other lots have available.
+    other_lots: i64,
+    /// What the customer owes from now on.
+    debt: i64,
+    /// How much all other lots have available.
+    others_available: i64,
+    in_all: i64,
+}
+
 struct Work<'a> {
     policy: &'a ProgramVersion,
     account: &'a Account,
@@ -117,50 +161,68 @@ impl Work<'_> {
         lots.lot(self.account.account_id, lot).ok_or(DecisionError::NotLoaded)
     }
 
-    fn take_back(&self, decision: &mut Decision<'_>, points: i64) -> Result<i64, DecisionError> {
-        let seq = self.original.id.account_seq;
-        let own = self.lot(decision, seq)?;
+    /// How many points are taken from where, in this order, each as far as it goes.
+    fn choose_sources(&self, own: &Lot, points: i64) -> Sources {
         let clawback = self.reversal.clawback;
         let is_unspent_only = clawback == Clawback::UnspentOnly;
         // Points that never became available were never spent: nothing makes up for those whose event was missed.
         let may_reach_others = !is_unspent_only && own.live_since.is_some();
+        let may_owe = may_reach_others && clawback == Clawback::AllowDebt;
+        let others_available = self.account.balance.available.saturating_sub(own.available);
+        let limits = [
+            own.pending,
+            own.available,
+            // What has expired is lost already. It is cancelled where it lies, and not taken once more elsewhere.
+            if is_unspent_only { 0 } else { own.expired },
+            if may_reach_others { others_available } else { 0 },
+            if may_owe { i64::MAX } else { 0 },
+        ];
         let mut left = points;
-        let mut take = |available: i64| {
-            let taken = available.min(left);
+        let [pending, available, expired, other_lots, debt] = limits.map(|limit| {
+            let taken = limit.min(left);
             left -= taken;
             taken
-        };
-        let pending = take(own.pending);
-        let available = take(own.available);
-        // What has expired is lost already: it is cancelled where it lies, and not taken once more elsewhere.
-        let expired = take(if is_unspent_only { 0 } else { own.expired });
-        let others_available = self.account.balance.available.saturating_sub(own.available);
-        let others = take(if may_reach_others { others_available } else { 0 });
-        let owed = take(if may_reach_others && clawback == Clawback::AllowDebt { i64::MAX } else { 0 });
-        let mut parts = first_points(&[LotPart { lot: seq, points: available }], available);
-        if others > 0 {
+        });
+        Sources { pending, available, expired, other_lots, debt, others_available, in_all: points - left }
+    }
+
+    fn take_back(&self, decision: &mut Decision<'_>, points: i64) -> Result<i64, DecisionError> {
+        let seq = self.original.id.account_seq;
+        let sources = self.choose_sources(self.lot(decision, seq)?, points);
+        let of_own_lot = |points: i64| if points > 0 { vec![LotPart { lot: seq, points }] } else { Vec::new() };
+        let mut available = of_own_lot(sources.available);
+        if sources.other_lots > 0 {
             let lots = decision.state::<PointsState>()?.lots();
-            let chosen = lots.choose_among(self.account, others, others_available, |lot| lot != seq);
-            parts.extend(chosen.map_err(|shortage| match shortage {
-                Shortage::Unread => DecisionError::NotLoaded,
-                Shortage::Points => Defect::new("less is available than the balance says").into(),
-            })?);
+            let others = |lot| lot != seq;
+            match lots.choose_among(self.account, sources.other_lots, sources.others_available, others) {
+                Ok(parts) => available.extend(parts),
+                Err(Shortage::Unread) => return Err(DecisionError::NotLoaded),
+                Err(Shortage::Points) => {
+                    let account_id = self.account.account_id.0;
+                    let what = format!("account {account_id}: its lots have fewer points available than its balance");
+                    return Err(Defect::new(what).into());
+                }
+            }
         }
-        let own_part = |points| first_points(&[LotPart { lot: seq, points }], points);
-        self.post(decision, Pocket::Pending, Pocket::Cancelled, own_part(pending), None)?;
-        self.post(decision, Pocket::Available, Pocket::Cancelled, parts, None)?;
-        self.post(decision, Pocket::Expired, Pocket::Cancelled, own_part(expired), None)?;
-        if owed > 0 {
-            let movement = Movement { from: Pocket::Owed, to: Pocket::Cancelled, points: owed };
-            let new_entry = self.describe(Detail::DebtIncurred { reversed: seq }, movement);
+        let cancelled = [
+            (Pocket::Pending, of_own_lot(sources.pending)),
+            (Pocket::Available, available),
+            (Pocket::Expired, of_own_lot(sources.expired)),
+        ];
+        for (from, parts) in cancelled {
+            self.post(decision, from, Pocket::Cancelled, parts, None)?;
+        }
+        if sources.debt > 0 {
+            let movement = Movement { from: Pocket::Owed, to: Pocket::Cancelled, points: sources.debt };
+            let new_entry = self.describe(PointsDetail::DebtIncurred { reversed: seq }.into(), movement);
             decision.post(self.account.account_id, new_entry)?;
         }
-        Ok(points - left)
+        Ok(sources.in_all)
     }
 
     /// Why nothing could be undone.
-    fn why_nothing(&self, decision: &Decision<'_>) -> Result<&'static str, DecisionError> {
-        if matches!(self.original.detail, Detail::PointsExpired { .. }) {
+    fn why_nothing(&self, decision: &Decision<'_>, undoing: Undoing) -> Result<&'static str, DecisionError> {
+        if undoing == Undoing::Reinstate {
             return Ok("none of these points are expired any more: a reversal of their grant has cancelled them");
         }
         if self.lot(decision, self.original.id.account_seq)?.live_since.is_none() {
@@ -274,7 +336,8 @@ impl Work<'_> {
         let owed = decision.balance(account_id)?.owed;
         let movement = Movement { from, to, points: sum(&lots) };
         let reversed = self.original.id.account_seq;
-        let new_entry = self.describe(Detail::EntryReversed { reversed, lots: lots.clone(), expires_at }, movement);
+        let new_entry =
+            self.describe(PointsDetail::EntryReversed { reversed, lots: lots.clone(), expires_at }.into(), movement);
         let entry_id = decision.post(account_id, new_entry)?;
         if let Some(repayment) =
             repay(owed, &lots, self.policy.version, vec![entry_id]).filter(|_| to == Pocket::Available)

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::book::grpc::{write_kind, write_move, write_parts};
-use crate::book::{Detail, Entry, EntryReason, Movement, Pocket};
+use crate::book::{Detail, Entry, EntryReason, Movement, Pocket, PointsDetail};
 use crate::ids::{CustomerId, EntryId};
 use crate::points::lots::Lot;
 use crate::proto;
@@ -14,11 +14,9 @@ use crate::telemetry;
 
 pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::Reward {
     let Reward { entry, note } = reward;
-    let (terms, uncapped) = match &entry.detail {
-        Detail::PointsGranted { terms, uncapped, .. } => (terms.clone(), *uncapped),
-        Detail::PointsImported { terms } | Detail::PointsAdjusted { terms: Some(terms), .. } => (terms.clone(), None),
-        _ => Default::default(),
-    };
+    let points = entry.detail.points();
+    let terms = points.and_then(PointsDetail::lot_terms).cloned().unwrap_or_default();
+    let uncapped = points.and_then(PointsDetail::uncapped);
     let reason = match entry.reason {
         EntryReason::Purchase => proto::GrantReason::Purchase,
         EntryReason::ReferralReferrer => proto::GrantReason::ReferralReferrer,
@@ -27,8 +25,25 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
         EntryReason::Promotion => proto::GrantReason::Promotion,
         EntryReason::Correction => proto::GrantReason::Correction,
         EntryReason::Migration => proto::GrantReason::Migration,
-        // The closed list has more reasons than a grant can have.
-        _ => proto::GrantReason::Other,
+        // Apart from `Other` no grant has these reasons. An adjustment can have the next two.
+        EntryReason::Other
+        | EntryReason::Fraud
+        | EntryReason::CustomerRequest
+        | EntryReason::ProgramApplied
+        | EntryReason::Enrolment
+        | EntryReason::DossierUpdate
+        | EntryReason::ThresholdReached
+        | EntryReason::CodeRequested
+        | EntryReason::Referral
+        | EntryReason::ManualConversion
+        | EntryReason::ReferralWindowPassed
+        | EntryReason::TimeReached
+        | EntryReason::EventHappened
+        | EntryReason::EventMissed
+        | EntryReason::Redemption
+        | EntryReason::Hold
+        | EntryReason::Refund
+        | EntryReason::DebtRepayment => proto::GrantReason::Other,
     };
     proto::Reward {
         reward_id: entry.id.to_string(),
@@ -47,7 +62,8 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
 }
 
 pub(super) fn write_redemption(entries: &[Entry]) -> Option<proto::Redemption> {
-    let spent = entries.iter().find(|entry| matches!(entry.detail, Detail::PointsRedeemed { .. }))?;
+    let spent =
+        entries.iter().find(|entry| matches!(entry.detail, Detail::Points(PointsDetail::PointsRedeemed { .. })))?;
     Some(proto::Redemption {
         redemption_id: spent.id.to_string(),
         points: spent.movement?.points,
@@ -58,7 +74,7 @@ pub(super) fn write_redemption(entries: &[Entry]) -> Option<proto::Redemption> {
 }
 
 pub(super) fn write_hold(entry: &Entry) -> Option<proto::Hold> {
-    let Detail::PointsHeld { lots, ends_at } = &entry.detail else { return None };
+    let Detail::Points(PointsDetail::PointsHeld { lots, ends_at }) = &entry.detail else { return None };
     Some(proto::Hold {
         hold_id: entry.id.to_string(),
         points: entry.movement?.points,
@@ -76,10 +92,11 @@ pub(super) fn sum_to(entries: &[Entry], pocket: Pocket) -> i64 {
 }
 
 pub(super) fn write_reversal(entries: &[Entry], replayed: bool) -> proto::ReverseEntryResponse {
-    let is_reversal =
-        |entry: &&Entry| matches!(entry.detail, Detail::EntryReversed { .. } | Detail::DebtIncurred { .. });
+    let is_reversal = |entry: &&Entry| {
+        matches!(entry.detail, Detail::Points(PointsDetail::EntryReversed { .. } | PointsDetail::DebtIncurred { .. }))
+    };
     let reversed = entries.iter().filter(is_reversal).filter_map(|entry| entry.movement);
-    let owed = entries.iter().filter(|entry| matches!(entry.detail, Detail::DebtIncurred { .. }));
+    let owed = entries.iter().filter(|entry| matches!(entry.detail, Detail::Points(PointsDetail::DebtIncurred { .. })));
     proto::ReverseEntryResponse {
         points_reversed: reversed.map(|movement| movement.points).sum(),
         points_returned: sum_to(entries, Pocket::Available),
@@ -91,7 +108,8 @@ pub(super) fn write_reversal(entries: &[Entry], replayed: bool) -> proto::Revers
 }
 
 pub(super) fn write_adjustment(entries: &[Entry], replayed: bool) -> proto::AdjustPointsResponse {
-    let adjusted = entries.iter().find(|entry| matches!(entry.detail, Detail::PointsAdjusted { .. }));
+    let adjusted =
+        entries.iter().find(|entry| matches!(entry.detail, Detail::Points(PointsDetail::PointsAdjusted { .. })));
     let points = adjusted.and_then(|entry| entry.movement).map_or(0, |movement| movement.points);
     let lots = adjusted.map_or_else(Vec::new, |entry| match entry.detail.lots() {
         [] => vec![proto::LotPart { lot_id: entry.id.to_string(), points }],

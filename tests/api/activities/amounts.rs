@@ -24,7 +24,7 @@ async fn start_at_rate(points_per_unit: &str) -> Service {
     service
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_of_nothing_counts_as_no_purchase() {
     let service = start().await;
     let code = service.share_code("rita", "friends").await;
@@ -44,7 +44,7 @@ async fn record_activity_of_nothing_counts_as_no_purchase() {
     assert_refused(refused, Code::FailedPrecondition, "NOT_A_NEW_CUSTOMER");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_rounds_points_down_and_grants_none_below_one() {
     for (rate, amounts) in [
         ("1.5", [("0.66", 0), ("0.67", 1), ("1.33", 1), ("1.34", 2), ("2.00", 3)]),
@@ -65,7 +65,7 @@ async fn record_activity_rounds_points_down_and_grants_none_below_one() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_refuses_another_currency() {
     let service = start().await;
     for amount in [money("EUR", "12.00"), money("JPY", "12"), money("KWD", "1.001")] {
@@ -75,7 +75,7 @@ async fn record_activity_refuses_another_currency() {
     assert_eq!(service.count_entries().await, 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_refuses_an_amount_that_is_no_whole_number_of_minor_units() {
     let service = start().await;
     let exact = |units, nanos| Money { currency_code: "USD".to_owned(), units, nanos };
@@ -103,7 +103,7 @@ async fn record_activity_refuses_an_amount_that_is_no_whole_number_of_minor_unit
     assert_eq!(service.count_entries().await, 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_counts_currencies_with_no_or_three_decimals() {
     for (code, threshold, amount, points) in [("JPY", "30000", "29999", 29_999), ("KWD", "1.500", "1.499", 1)] {
         let service = Service::start().await;
@@ -120,7 +120,7 @@ async fn record_activity_counts_currencies_with_no_or_three_decimals() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_takes_the_largest_amount_and_refuses_spend_beyond_it() {
     let service = start().await;
     let recorded = send(&service, bought("anna", "a", MOST)).await.unwrap();
@@ -134,7 +134,7 @@ async fn record_activity_takes_the_largest_amount_and_refuses_spend_beyond_it() 
     assert_eq!(service.tier("anna").await.qualifying_spend, Some(usd(MOST)));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_refuses_points_beyond_what_can_be_counted_and_enrols_no_one() {
     let service = start_at_rate("100").await;
     assert_eq!(send(&service, bought("ben", "a", MOST)).await.unwrap().points_earned, i64::MAX);
@@ -147,7 +147,7 @@ async fn record_activity_refuses_points_beyond_what_can_be_counted_and_enrols_no
     service.enrol("anna").await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_refuses_a_balance_beyond_what_can_be_counted_and_writes_nothing() {
     let service = start().await;
     service.enrol("anna").await;
@@ -164,8 +164,8 @@ async fn record_activity_refuses_a_balance_beyond_what_can_be_counted_and_writes
     assert_eq!(service.available("anna").await, i64::MAX);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn record_activity_refuses_when_the_referrers_balance_would_overflow_and_writes_nothing_on_either_side() {
+#[tokio::test]
+async fn record_activity_that_would_overflow_the_referrers_balance_writes_nothing() {
     let service = start().await;
     let code = service.share_code("rita", "friends").await;
     service.grant("rita", i64::MAX, "k").await.unwrap();

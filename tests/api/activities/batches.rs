@@ -39,8 +39,8 @@ pub async fn record_all(
     outcomes.collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batch_record_activities_records_the_good_items_and_answers_the_bad_as_single_calls() {
+#[tokio::test]
+async fn batch_record_activities_records_good_items_and_answers_bad_as_single_calls() {
     let service = start().await;
     let unknown = proto::RecordActivityRequest { enrol: false, ..bought("nobody", "a", "5.00") };
     let bad = proto::RecordActivityRequest { happened_at: None, ..bought("", "a", "5.001") };
@@ -69,7 +69,7 @@ async fn batch_record_activities_records_the_good_items_and_answers_the_bad_as_s
     assert_eq!(service.available("anna").await, 12);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn batch_record_activities_names_an_empty_item_with_every_bad_field() {
     let service = start().await;
     let request = proto::BatchRecordActivitiesRequest { item_id: "x".repeat(129), activity: None };
@@ -85,7 +85,7 @@ async fn batch_record_activities_names_an_empty_item_with_every_bad_field() {
     assert_eq!(stream.message().await.unwrap(), None);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn batch_record_activities_records_thousands_in_the_order_of_each_customer() {
     let service = start().await;
     let customers: Vec<String> = (0..60).map(|i| format!("c-{i}")).collect();
@@ -114,7 +114,7 @@ async fn batch_record_activities_records_thousands_in_the_order_of_each_customer
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn batch_record_activities_converts_referrals_and_lifts_tiers_as_single_calls_do() {
     let service = start().await;
     let code = service.share_code("rita", "friends").await;

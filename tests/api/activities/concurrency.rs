@@ -7,7 +7,7 @@ use goldbook::proto::EntryKind::ActivityAccepted;
 use super::{activity_ids, bought, send, start};
 use crate::harness::{Service, usd};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_50_times_at_once_with_one_id_records_once() {
     let service = start().await;
     let answers = join_all((0..50).map(|_| send(&service, bought("zoe", "order-1", "250.00")))).await;
@@ -22,7 +22,7 @@ async fn record_activity_50_times_at_once_with_one_id_records_once() {
     assert_eq!(activity_ids(&service, "zoe").await, ["order-1"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_replayed_50_times_at_once_gives_the_first_answer_each_time() {
     let service = start().await;
     let first = send(&service, bought("zoe", "order-1", "250.00")).await.unwrap();
@@ -34,7 +34,7 @@ async fn record_activity_replayed_50_times_at_once_gives_the_first_answer_each_t
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_on_two_services_at_once_records_every_purchase_once() {
     let service = start().await;
     let other = Service::start_on(service.database.clone(), service.clock.clone()).await;
@@ -76,7 +76,7 @@ async fn record_activity_on_two_services_at_once_records_every_purchase_once() {
     assert_eq!(seqs, (1..=3 + 12).collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_at_once_of_two_who_brought_each_other_pays_both_twice() {
     let service = start().await;
     let other = Service::start_on(service.database.clone(), service.clock.clone()).await;

@@ -26,7 +26,7 @@ async fn assert_told(statements: &str, kind: DifferenceKind, expected: &[&str]) 
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_changed_points() {
     let statements = "UPDATE ledger_entries SET points = points + 900 WHERE account_id = :anna AND points = 70";
     let told = damage(statements).await;
@@ -35,13 +35,13 @@ async fn audit_finds_changed_points() {
     told.assert_tells(DifferenceKind::Projection, "points is 970 by the entries, 70 as stored (-900)");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_a_removed_entry() {
     let statements = "DELETE FROM ledger_entries WHERE account_id = :anna AND points = 70";
     assert_told(statements, DifferenceKind::Ledger, &["entry ", " of account ", " is missing"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_that_the_last_or_the_first_entry_or_all_were_removed() {
     let last = "DELETE FROM ledger_entries e USING accounts a WHERE e.account_id = a.account_id
                 AND a.account_id = :anna AND account_seq = head";
@@ -52,14 +52,14 @@ async fn audit_finds_that_the_last_or_the_first_entry_or_all_were_removed() {
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_a_changed_detail() {
     let statements = "UPDATE ledger_entries SET detail = jsonb_set(detail, '{lots,0,points}', '29')
                       WHERE account_id = :anna AND kind = 'points_redeemed'";
     assert_told(statements, DifferenceKind::Ledger, &["the content hash is ", "the lots contradict it"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_a_detail_a_pocket_and_a_kind_that_mean_nothing() {
     let detail = r#"UPDATE ledger_entries SET detail = '{"kind": "made_up"}' WHERE account_id = :anna AND points = 70"#;
     assert_told(detail, DifferenceKind::Ledger, &["unknown variant `made_up`"]).await;
@@ -70,7 +70,7 @@ async fn audit_finds_a_detail_a_pocket_and_a_kind_that_mean_nothing() {
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_every_change_of_a_column() {
     let database = create_history().await;
     let row = "account_id = :ben AND reason = 'purchase' AND points = 250".replace(":ben", BEN);
@@ -100,7 +100,7 @@ async fn audit_finds_every_change_of_a_column() {
     assert_clean(&database).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_an_account_whose_time_goes_back() {
     let statements = "UPDATE ledger_entries SET effective_at = effective_at - interval '1 h'
                       WHERE account_id = :anna AND points = 70";
@@ -108,7 +108,7 @@ async fn audit_finds_an_account_whose_time_goes_back() {
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_a_cause_that_does_not_exist() {
     let elsewhere = "UPDATE ledger_entries SET causes = ARRAY['00000000000000000000000000000007.3']
                      WHERE account_id = :ben AND points = 250 AND reason = 'purchase'";
@@ -123,7 +123,7 @@ async fn audit_finds_a_cause_that_does_not_exist() {
     assert_told(later, DifferenceKind::Ledger, &[".99 does not stand before it"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_a_copied_key() {
     let statements = "DROP INDEX ledger_entries_key_once;
                       UPDATE ledger_entries e SET key_hash = f.key_hash FROM ledger_entries f
@@ -132,14 +132,14 @@ async fn audit_finds_a_copied_key() {
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_a_key_on_an_entry_that_is_not_its_commands_first() {
     let statements = "UPDATE ledger_entries SET key_hash = sha256('x'), fingerprint = sha256('y')
                       WHERE account_id = :ben AND points = 250 AND reason = 'purchase'";
     assert_told(statements, DifferenceKind::Ledger, &["it has a key and is not its command's first"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_a_changed_head() {
     let pockets = "UPDATE accounts SET available = available + 10, issued = issued + 10 WHERE account_id = :anna";
     let expected =
@@ -151,7 +151,7 @@ async fn audit_finds_a_changed_head() {
     assert_told(time, DifferenceKind::Projection, &["effective_at is 2026-01-15T12:00:00Z", "(+1h)"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_a_missing_head_and_what_it_leaves_alone() {
     let told = damage("DELETE FROM accounts WHERE account_id = :anna").await;
     told.assert_tells(DifferenceKind::Projection, " entries and no head");
@@ -160,7 +160,7 @@ async fn audit_finds_a_missing_head_and_what_it_leaves_alone() {
     told.assert_tells(DifferenceKind::Source, "belongs to no account");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_a_due_that_is_late_or_forgotten_and_lets_it_be_early() {
     let late = "UPDATE accounts SET next_due_at = next_due_at + interval '1 h' WHERE account_id = :anna";
     assert_told(
@@ -181,7 +181,7 @@ async fn audit_finds_a_due_that_is_late_or_forgotten_and_lets_it_be_early() {
     assert_clean(&database).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_changed_lots_missing_lots_and_lots_too_many() {
     let counts = "UPDATE lots SET available = available + 1, redeemed = redeemed - 1
                   WHERE account_id = :anna AND points = 100";
@@ -200,7 +200,7 @@ async fn audit_finds_changed_lots_missing_lots_and_lots_too_many() {
     assert_told(extra, DifferenceKind::Projection, &["lot 1 of account ", "is stored and no entry makes it"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_holds_too_many_and_changed_ones() {
     let extra = "INSERT INTO holds VALUES (:anna, 2, 5, 1, now(), '{4}', '{5}')";
     assert_told(extra, DifferenceKind::Projection, &["hold 2 of account ", "is stored and no entry makes it"]).await;
@@ -208,7 +208,7 @@ async fn audit_finds_holds_too_many_and_changed_ones() {
     assert_told(changed, DifferenceKind::Projection, &["parts is 20 of lot ", "19 of lot "]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_changed_standings_reversals_and_earnings() {
     let standing = "UPDATE standings SET tier_id = 'gold' WHERE account_id = :ben";
     assert_told(standing, DifferenceKind::Projection, &["tier_id is silver by the entries, gold as stored"]).await;
@@ -218,7 +218,7 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
     assert_told(earnings, DifferenceKind::Projection, &["earnings of account "]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_changed_referrals_and_codes() {
     let state = "UPDATE referrals SET state = 'expired', qualifying_seq = NULL";
     assert_told(state, DifferenceKind::Projection, &["state is converted by the entries, expired as stored"]).await;
@@ -229,7 +229,7 @@ async fn audit_finds_changed_referrals_and_codes() {
     assert_told(name, DifferenceKind::Source, &expected).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_a_changed_program_version_and_a_missing_document() {
     assert_told(
         "UPDATE programs SET version = 2",
@@ -245,7 +245,7 @@ async fn audit_finds_a_changed_program_version_and_a_missing_document() {
     assert_told(damaged, DifferenceKind::Source, &expected).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_changed_missing_and_made_up_activities() {
     let amount = "UPDATE activities SET amount = amount + 1 WHERE activity_id = 'order-1'";
     assert_told(amount, DifferenceKind::Source, &["amount is 25000 by the entry, 25001 as stored"]).await;
@@ -258,7 +258,7 @@ async fn audit_finds_changed_missing_and_made_up_activities() {
     assert_told(made_up, DifferenceKind::Source, &["an activity's row names it, and it accepted none"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_finds_names_dossiers_and_notes_that_point_at_nothing() {
     let nobody = "'00000000-0000-0000-0000-000000000007'";
     let name = format!("INSERT INTO names VALUES ('shop', 'customer', 'zoe', {nobody})");
@@ -278,7 +278,7 @@ async fn audit_finds_names_dossiers_and_notes_that_point_at_nothing() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn audit_goes_on_past_rows_that_cannot_be_understood() {
     let statements = "ALTER TABLE referrals DROP CONSTRAINT referrals_end_whole;
                       UPDATE referrals SET ended_at = NULL;

@@ -6,8 +6,8 @@ use goldbook::proto::{adjust_points_request, expiry_rule, vesting_rule};
 use jiff::SignedDuration;
 use tonic::{Code, Status};
 
-use crate::dice::Dice;
 use crate::harness::{SHOP, Service, create_referral, grant_reward, instant, purchase, shop, usd};
+use crate::random::Random;
 
 /// [`shop`] where points slide, earning is capped and expired points come back.
 fn eventful_shop() -> proto::Program {
@@ -38,35 +38,35 @@ fn allowed<T>(answer: Result<tonic::Response<T>, Status>) -> Option<T> {
 pub async fn random(seed: u64, steps: u64) -> Service {
     let service = Service::start().await;
     service.apply(eventful_shop()).await.unwrap();
-    let mut dice = Dice::of_seed(seed);
+    let mut random = Random::of_seed(seed);
     let mut holds: Vec<(String, String)> = Vec::new();
     let mut codes: Vec<String> = Vec::new();
     for step in 0..steps {
-        let customer = format!("c{}", dice.below(6));
+        let customer = format!("c{}", random.below(6));
         let key = format!("k{step}");
-        match dice.below(15) {
+        match random.below(15) {
             0..=2 => {
-                let hours = i64::try_from(dice.below(150)).unwrap();
+                let hours = i64::try_from(random.below(150)).unwrap();
                 service.clock.set(service.clock.now() + SignedDuration::from_hours(hours));
             }
-            3..=4 => drop(allowed(service.rewards().grant_reward(any_grant(&mut dice, &customer, &key)).await)),
+            3..=4 => drop(allowed(service.rewards().grant_reward(any_grant(&mut random, &customer, &key)).await)),
             5..=6 => {
-                let amount = format!("{}.00", dice.below(300));
+                let amount = format!("{}.00", random.below(300));
                 let request = purchase(&customer, &format!("order-{step}"), &amount, service.clock.now());
                 allowed(service.activities().record_activity(request).await);
             }
-            7 => refund_any(&service, &mut dice, &customer, step).await,
-            8 => redeem(&service, &customer, 1 + dice.below(120), &key).await,
+            7 => refund_any(&service, &mut random, &customer, step).await,
+            8 => redeem(&service, &customer, 1 + random.below(120), &key).await,
             9 => {
-                let points = 1 + i64::try_from(dice.below(90)).unwrap();
+                let points = 1 + i64::try_from(random.below(90)).unwrap();
                 holds.extend(hold(&service, &customer, points, &key).await.map(|hold_id| (customer, hold_id)));
             }
             10 if !holds.is_empty() => {
-                let (customer, hold_id) = dice.one_of(&holds).clone();
-                end_hold(&service, &mut dice, customer, hold_id, key).await;
+                let (customer, hold_id) = random.one_of(&holds).clone();
+                end_hold(&service, &mut random, customer, hold_id, key).await;
             }
-            11 => reverse_any(&service, &mut dice, &customer, key).await,
-            12 => adjust(&service, &mut dice, customer, key).await,
+            11 => reverse_any(&service, &mut random, &customer, key).await,
+            12 => adjust(&service, &mut random, customer, key).await,
             13 => {
                 let request = proto::CreateReferralCodeRequest {
                     program_id: SHOP.to_owned(),
@@ -77,10 +77,10 @@ pub async fn random(seed: u64, steps: u64) -> Service {
                 codes.extend(code.map(|response| response.referral_code.unwrap().code));
             }
             _ if !codes.is_empty() => {
-                let code = dice.one_of(&codes).clone();
+                let code = random.one_of(&codes).clone();
                 allowed(service.referrals().create_referral(create_referral(&format!("new-{step}"), &code)).await);
                 let request = purchase(&format!("new-{step}"), "first", "20.00", service.clock.now());
-                if dice.below(2) == 0 {
+                if random.below(2) == 0 {
                     allowed(service.activities().record_activity(request).await);
                 }
             }
@@ -90,10 +90,10 @@ pub async fn random(seed: u64, steps: u64) -> Service {
     service
 }
 
-async fn refund_any(service: &Service, dice: &mut Dice, customer: &str, step: u64) {
+async fn refund_any(service: &Service, random: &mut Random, customer: &str, step: u64) {
     let refund = proto::Refund {
-        purchase_activity_id: format!("order-{}", dice.below(step + 1)),
-        amount: Some(usd(&format!("{}.00", 1 + dice.below(60)))),
+        purchase_activity_id: format!("order-{}", random.below(step + 1)),
+        amount: Some(usd(&format!("{}.00", 1 + random.below(60)))),
         clawback: 0,
     };
     let mut request = purchase_of(customer, &format!("refund-{step}"), service);
@@ -105,14 +105,14 @@ fn purchase_of(customer: &str, id: &str, service: &Service) -> proto::RecordActi
     proto::RecordActivityRequest { enrol: false, ..purchase(customer, id, "0.00", service.clock.now()) }
 }
 
-fn any_grant(dice: &mut Dice, customer: &str, key: &str) -> proto::GrantRewardRequest {
-    let vesting = match dice.below(4) {
+fn any_grant(random: &mut Random, customer: &str, key: &str) -> proto::GrantRewardRequest {
+    let vesting = match random.below(4) {
         0 => Some(vesting_rule::Rule::After("P10D".to_owned())),
         1 => Some(vesting_rule::Rule::OnEventWithin("P5D".to_owned())),
         _ => None,
     };
     let after = |period: &str| expiry_rule::After { period: period.to_owned(), round_to: 0 };
-    let expiry = match dice.below(3) {
+    let expiry = match random.below(3) {
         0 => Some(expiry_rule::Rule::After(after("P20D"))),
         1 => Some(expiry_rule::Rule::Never(())),
         _ => None,
@@ -120,8 +120,8 @@ fn any_grant(dice: &mut Dice, customer: &str, key: &str) -> proto::GrantRewardRe
     proto::GrantRewardRequest {
         vesting: vesting.map(|rule| proto::VestingRule { rule: Some(rule) }),
         expiry: expiry.map(|rule| proto::ExpiryRule { rule: Some(rule) }),
-        note: if dice.below(3) == 0 { "a note".to_owned() } else { String::new() },
-        ..grant_reward(customer, 1 + i64::try_from(dice.below(400)).unwrap(), key)
+        note: if random.below(3) == 0 { "a note".to_owned() } else { String::new() },
+        ..grant_reward(customer, 1 + i64::try_from(random.below(400)).unwrap(), key)
     }
 }
 
@@ -147,10 +147,16 @@ async fn hold(service: &Service, customer: &str, points: i64, key: &str) -> Opti
     allowed(service.rewards().hold_points(request).await).map(|response| response.hold.unwrap().hold_id)
 }
 
-async fn end_hold(service: &Service, dice: &mut Dice, customer_id: String, hold_id: String, idempotency_key: String) {
+async fn end_hold(
+    service: &Service,
+    random: &mut Random,
+    customer_id: String,
+    hold_id: String,
+    idempotency_key: String,
+) {
     let program_id = SHOP.to_owned();
-    if dice.below(2) == 0 {
-        let points = i64::try_from(dice.below(30)).unwrap();
+    if random.below(2) == 0 {
+        let points = i64::try_from(random.below(30)).unwrap();
         let request = proto::CapturePointsRequest { program_id, customer_id, hold_id, points, idempotency_key };
         allowed(service.rewards().capture_points(request).await);
     } else {
@@ -159,7 +165,7 @@ async fn end_hold(service: &Service, dice: &mut Dice, customer_id: String, hold_
     }
 }
 
-async fn reverse_any(service: &Service, dice: &mut Dice, customer: &str, key: String) {
+async fn reverse_any(service: &Service, random: &mut Random, customer: &str, key: String) {
     let request = proto::ListEntriesRequest {
         program_id: SHOP.to_owned(),
         customer_id: customer.to_owned(),
@@ -167,13 +173,13 @@ async fn reverse_any(service: &Service, dice: &mut Dice, customer: &str, key: St
         ..Default::default()
     };
     let Some(page) = allowed(service.ledger().list_entries(request).await) else { return };
-    let entry = dice.one_of(&page.entries);
+    let entry = random.one_of(&page.entries);
     let request = proto::ReverseEntryRequest {
         program_id: SHOP.to_owned(),
         customer_id: customer.to_owned(),
         entry_id: entry.entry_id.clone(),
-        points: i64::try_from(dice.below(3) * 10).unwrap(),
-        clawback: i32::try_from(dice.below(4)).unwrap(),
+        points: i64::try_from(random.below(3) * 10).unwrap(),
+        clawback: i32::try_from(random.below(4)).unwrap(),
         expires_at: None,
         reason: proto::CorrectionReason::Correction.into(),
         note: String::new(),
@@ -182,9 +188,9 @@ async fn reverse_any(service: &Service, dice: &mut Dice, customer: &str, key: St
     allowed(service.rewards().reverse_entry(request).await);
 }
 
-async fn adjust(service: &Service, dice: &mut Dice, customer_id: String, idempotency_key: String) {
-    let points = 1 + i64::try_from(dice.below(50)).unwrap();
-    let change = if dice.below(2) == 0 {
+async fn adjust(service: &Service, random: &mut Random, customer_id: String, idempotency_key: String) {
+    let points = 1 + i64::try_from(random.below(50)).unwrap();
+    let change = if random.below(2) == 0 {
         adjust_points_request::Change::PointsUp(points)
     } else {
         adjust_points_request::Change::PointsDown(points)

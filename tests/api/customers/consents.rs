@@ -32,7 +32,7 @@ async fn history(service: &Service) -> Vec<proto::MarketingConsent> {
     get_all(service, "anna").await.unwrap().marketing_consent_history
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_adds_consents_and_keeps_the_earlier_ones() {
     let service = start_with_anna().await;
     let yes = consent(Email, true, "2026-01-01T00:00:00Z", "form");
@@ -45,7 +45,7 @@ async fn update_customer_adds_consents_and_keeps_the_earlier_ones() {
     assert_eq!(history(&service).await, [no, sms, yes]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_customer_answers_with_the_decision_made_last_however_late_it_was_recorded() {
     let service = start_with_anna().await;
     let later = consent(Phone, false, "2026-01-05T00:00:00Z", "call");
@@ -56,8 +56,8 @@ async fn get_customer_answers_with_the_decision_made_last_however_late_it_was_re
     assert_eq!(history(&service).await, [later, earlier]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn get_customer_answers_with_the_decision_recorded_last_of_those_made_at_one_instant() {
+#[tokio::test]
+async fn get_customer_answers_with_the_decision_recorded_last_of_one_instant() {
     let service = start_with_anna().await;
     let yes = consent(Push, true, "2026-01-05T00:00:00Z", "");
     let no = consent(Push, false, "2026-01-05T00:00:00Z", "");
@@ -69,7 +69,7 @@ async fn get_customer_answers_with_the_decision_recorded_last_of_those_made_at_o
     assert_eq!(history(&service).await, [changed, yes, no]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_does_not_record_an_equal_consent_again() {
     let service = start_with_anna().await;
     let yes = consent(Post, true, "2026-01-05T00:00:00Z", "shop");
@@ -83,7 +83,7 @@ async fn update_customer_does_not_record_an_equal_consent_again() {
     assert_eq!(history(&service).await, [elsewhere, yes]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_and_update_customer_record_equal_consents_of_one_request_once() {
     let service = start().await;
     let yes = consent(Post, true, "2026-01-05T00:00:00Z", "shop");
@@ -94,7 +94,7 @@ async fn create_and_update_customer_record_equal_consents_of_one_request_once() 
     assert_eq!(history(&service).await, [no, yes]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_refuses_a_consent_of_tomorrow_and_changes_nothing() {
     let service = start_with_anna().await;
     let today = consent(Email, true, "2026-01-15T12:00:00Z", "");
@@ -107,7 +107,7 @@ async fn update_customer_refuses_a_consent_of_tomorrow_and_changes_nothing() {
     assert_eq!(history(&service).await, [tomorrow, today]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_leaves_consents_alone_that_the_mask_does_not_name() {
     let service = start_with_anna().await;
     let yes = consent(Email, true, "2026-01-05T00:00:00Z", "");

@@ -28,10 +28,10 @@ async fn start_with_anna() -> Service {
     service
 }
 
-/// Takes one field of a customer from another.
-type Take = fn(&mut proto::Customer, proto::Customer);
+/// Copies one field of a customer to another.
+type CopyField = fn(&mut proto::Customer, proto::Customer);
 
-const PARTS: [(&str, Take); 13] = [
+const PARTS: [(&str, CopyField); 13] = [
     ("given_name", |to, from| to.given_name = from.given_name),
     ("family_name", |to, from| to.family_name = from.family_name),
     ("display_name", |to, from| to.display_name = from.display_name),
@@ -47,14 +47,14 @@ const PARTS: [(&str, Take); 13] = [
     ("attributes", |to, from| to.attributes = from.attributes),
 ];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_changes_each_part_alone() {
     let service = start_with_anna().await;
     let mut expected = get(&service, "anna").await;
     service.set_clock("2026-02-01T00:00:00Z");
-    for (path, take) in PARTS {
+    for (path, copy) in PARTS {
         let before = expected.clone();
-        take(&mut expected, dossier("anna", "bb"));
+        copy(&mut expected, dossier("anna", "bb"));
         assert_ne!(before, expected, "{path}");
         let changed = change(&service, dossier("anna", "bb"), &[path]).await.unwrap();
         assert_ne!(changed.etag, before.etag, "{path}");
@@ -65,13 +65,13 @@ async fn update_customer_changes_each_part_alone() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_clears_each_part_alone() {
     let service = start_with_anna().await;
     let mut expected = get(&service, "anna").await;
     let blank = || proto::Customer { customer_id: "anna".to_owned(), ..Default::default() };
-    for (path, take) in PARTS {
-        take(&mut expected, blank());
+    for (path, copy) in PARTS {
+        copy(&mut expected, blank());
         let changed = change(&service, blank(), &[path]).await.unwrap();
         expected.etag.clone_from(&changed.etag);
         assert_eq!(changed, expected, "{path}");
@@ -86,7 +86,7 @@ async fn update_customer_clears_each_part_alone() {
     assert_eq!(expected, rest);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_looks_only_at_what_the_mask_names() {
     let service = start_with_anna().await;
     let before = get(&service, "anna").await;
@@ -102,7 +102,7 @@ async fn update_customer_looks_only_at_what_the_mask_names() {
     assert_eq!(changed, proto::Customer { given_name: "Zoe".to_owned(), etag: changed.etag.clone(), ..before });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_writes_one_entry_for_each_change_and_none_without_one() {
     let service = start_with_anna().await;
     service.set_clock("2026-02-01T00:00:00Z");
@@ -117,7 +117,7 @@ async fn update_customer_writes_one_entry_for_each_change_and_none_without_one()
     assert!(!updated.detail_json.contains("bb"), "{}", updated.detail_json);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_with_the_current_etag_changes_and_with_an_old_one_refuses() {
     let service = start_with_anna().await;
     let guarded = |etag: &str, name: &str| {
@@ -139,7 +139,7 @@ async fn update_customer_with_the_current_etag_changes_and_with_an_old_one_refus
     assert_eq!(get(&service, "anna").await.given_name, "Eva");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_at_once_with_one_etag_changes_once() {
     let service = start_with_anna().await;
     let other = Service::start_on(service.database.clone(), service.clock.clone()).await;
@@ -158,7 +158,7 @@ async fn update_customer_at_once_with_one_etag_changes_once() {
     assert_eq!(get(&service, "anna").await, changed[0].as_ref().unwrap().clone());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_at_once_in_different_parts_loses_none() {
     let service = start_with_anna().await;
     let other = Service::start_on(service.database.clone(), service.clock.clone()).await;
@@ -168,13 +168,13 @@ async fn update_customer_at_once_in_different_parts_loses_none() {
     });
     join_all(calls).await;
     let mut expected = get(&service, "anna").await;
-    for (_, take) in PARTS {
-        take(&mut expected, dossier("anna", "bb"));
+    for (_, copy) in PARTS {
+        copy(&mut expected, dossier("anna", "bb"));
     }
     assert_eq!(get(&service, "anna").await, expected);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_repeated_leaves_the_same_dossier() {
     let service = start_with_anna().await;
     let paths = ["given_name", "marketing_consents"];
@@ -183,7 +183,7 @@ async fn update_customer_repeated_leaves_the_same_dossier() {
     assert_eq!(change(&service, dossier("anna", "bb"), &paths).await.unwrap(), first);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_refuses_an_unknown_program_or_customer() {
     let service = start_with_anna().await;
     let nobody = change(&service, dossier("nobody", "a"), &["email"]).await;
@@ -193,7 +193,7 @@ async fn update_customer_refuses_an_unknown_program_or_customer() {
     assert_refused(service.customers().update_customer(nowhere).await, Code::NotFound, "PROGRAM_NOT_FOUND");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_refuses_paths_that_name_no_changeable_field() {
     let service = start_with_anna().await;
     let before = get(&service, "anna").await;
@@ -206,7 +206,7 @@ async fn update_customer_refuses_paths_that_name_no_changeable_field() {
     assert_eq!(get(&service, "anna").await, before);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_lists_every_bad_field() {
     let service = start_with_anna().await;
     let mut bad = dossier("", "a");

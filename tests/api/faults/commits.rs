@@ -28,28 +28,28 @@ async fn assert_granted_once(service: &Service, proxy: &Proxy, faults: &[Fault])
     assert_eq!(count_grants(service).await, 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn grant_reward_is_found_again_when_the_acknowledgement_of_its_commit_is_lost() {
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;
     assert_granted_once(&service, &proxy, &[Fault::LoseAnswer]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn grant_reward_is_tried_again_when_its_commit_did_not_arrive() {
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;
     assert_granted_once(&service, &proxy, &[Fault::LoseCommit]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn grant_reward_is_written_once_when_connection_after_connection_breaks() {
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;
     assert_granted_once(&service, &proxy, &[Fault::LoseCommit, Fault::LoseAnswer, Fault::LoseAnswer]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn grant_reward_is_written_once_when_the_retry_meets_its_own_commit_under_way() {
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;
@@ -62,8 +62,8 @@ async fn grant_reward_is_written_once_when_the_retry_meets_its_own_commit_under_
     assert_eq!(service.available("anna").await, 20);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn grant_reward_that_was_written_but_answered_unavailable_is_a_replay_when_called_again() {
+#[tokio::test]
+async fn grant_reward_written_but_answered_unavailable_is_a_replay_when_repeated() {
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;
     // The commit lands; everything that would find it again does not.
@@ -78,7 +78,7 @@ async fn grant_reward_that_was_written_but_answered_unavailable_is_a_replay_when
     assert_eq!(reason(&reused), "IDEMPOTENCY_KEY_REUSED");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_converts_and_pays_once_whatever_happens_to_its_commit() {
     for fault in FAULTS {
         let (service, proxy) = start_behind_proxy().await;
@@ -99,7 +99,7 @@ async fn record_activity_converts_and_pays_once_whatever_happens_to_its_commit()
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_enrols_and_attaches_once_whatever_happens_to_its_commit() {
     for fault in FAULTS {
         let (service, proxy) = start_behind_proxy().await;
@@ -117,7 +117,7 @@ async fn create_referral_enrols_and_attaches_once_whatever_happens_to_its_commit
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_customer_enrols_once_whatever_happens_to_its_commit() {
     for fault in FAULTS {
         let (service, proxy) = start_behind_proxy().await;
@@ -133,7 +133,7 @@ async fn create_customer_enrols_once_whatever_happens_to_its_commit() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn update_customer_with_an_etag_is_written_once_whatever_happens_to_its_commit() {
     for fault in FAULTS {
         let (service, proxy) = start_behind_proxy().await;
@@ -157,7 +157,7 @@ async fn update_customer_with_an_etag_is_written_once_whatever_happens_to_its_co
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_code_says_created_whatever_happens_to_its_commit() {
     for fault in FAULTS {
         let (service, proxy) = start_behind_proxy().await;
@@ -178,7 +178,7 @@ async fn create_referral_code_says_created_whatever_happens_to_its_commit() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn convert_referral_says_that_it_was_this_call_whatever_happens_to_its_commit() {
     for fault in FAULTS {
         let (service, proxy) = start_behind_proxy().await;
@@ -194,7 +194,7 @@ async fn convert_referral_says_that_it_was_this_call_whatever_happens_to_its_com
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn apply_program_says_changed_whatever_happens_to_its_commit() {
     for fault in FAULTS {
         let (service, proxy) = start_behind_proxy().await;
@@ -209,7 +209,7 @@ async fn apply_program_says_changed_whatever_happens_to_its_commit() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn every_item_of_a_stream_lands_once_while_connections_break() {
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;

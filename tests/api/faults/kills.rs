@@ -7,8 +7,8 @@ use tonic::{Code, Status};
 use super::{count, start_behind_proxy};
 use crate::binary::Serving;
 use crate::harness::{Database, SHOP, Service, create_customer, create_referral, grant_reward, purchase, reason};
-use crate::patience::within;
 use crate::proxy::{Fault, Proxy};
+use crate::wait::within;
 
 /// Lets a service carry `call` out on this database, and kills it before it can answer.
 async fn kill_before_reply<T: Send + 'static, F>(database: &Database, call: impl FnOnce(Service) -> F)
@@ -34,8 +34,8 @@ async fn start() -> Service {
     service
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn grant_reward_is_a_replay_on_another_service_when_the_first_was_killed_before_its_reply() {
+#[tokio::test]
+async fn grant_reward_is_a_replay_after_the_first_service_was_killed() {
     let service = start().await;
     service.enrol("anna").await;
     kill_before_reply(&service.database, |doomed| async move { doomed.grant("anna", 100, "gift").await }).await;
@@ -51,8 +51,8 @@ async fn grant_reward_is_a_replay_on_another_service_when_the_first_was_killed_b
     assert_eq!(service.available("anna").await, 100);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn grant_reward_is_a_replay_while_the_service_that_wrote_it_still_waits_for_the_acknowledgement() {
+#[tokio::test]
+async fn grant_reward_is_a_replay_while_its_writer_waits_for_the_acknowledgement() {
     let (first, proxy) = start_behind_proxy().await;
     first.enrol("anna").await;
     proxy.break_commits([Fault::KeepAnswer]);
@@ -60,7 +60,8 @@ async fn grant_reward_is_a_replay_while_the_service_that_wrote_it_still_waits_fo
     let call = tokio::spawn(async move { rewards.grant_reward(grant_reward("anna", 100, "gift")).await });
     proxy.struck(1).await;
     let (database, clock) = (first.database.clone(), first.clock.clone());
-    first.kill().await;
+    // Its threads live on, so that the call waits for ever.
+    let _threads = first.kill().await;
     let second = Service::start_on(database, clock).await;
     assert!(second.grant("anna", 100, "gift").await.unwrap().replayed);
     assert!(!call.is_finished());
@@ -68,8 +69,8 @@ async fn grant_reward_is_a_replay_while_the_service_that_wrote_it_still_waits_fo
     call.abort();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn record_activity_is_a_replay_on_another_service_when_the_first_was_killed_before_its_reply() {
+#[tokio::test]
+async fn record_activity_is_a_replay_after_the_first_service_was_killed() {
     let service = start().await;
     let code = service.share_code("anna", "friends").await;
     service.refer("ben", &code).await;
@@ -85,8 +86,8 @@ async fn record_activity_is_a_replay_on_another_service_when_the_first_was_kille
     assert_eq!((service.available("ben").await, service.available("anna").await), (500, 500));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn create_referral_is_a_replay_on_another_service_when_the_first_was_killed_before_its_reply() {
+#[tokio::test]
+async fn create_referral_is_a_replay_after_the_first_service_was_killed() {
     let service = start().await;
     let code = service.share_code("anna", "friends").await;
     let request = create_referral("ben", &code);
@@ -99,8 +100,8 @@ async fn create_referral_is_a_replay_on_another_service_when_the_first_was_kille
     assert_eq!(count(&service.database, "customers").await, 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn create_customer_is_a_replay_on_another_service_when_the_first_was_killed_before_its_reply() {
+#[tokio::test]
+async fn create_customer_is_a_replay_after_the_first_service_was_killed() {
     let service = start().await;
     let request = create_customer("anna", "enrol");
     kill_before_reply(&service.database, |doomed| async move { doomed.customers().create_customer(request).await })
@@ -111,8 +112,8 @@ async fn create_customer_is_a_replay_on_another_service_when_the_first_was_kille
     assert_eq!(count(&service.database, "customers").await, 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn update_customer_with_an_etag_lands_once_when_the_service_is_killed_before_its_reply() {
+#[tokio::test]
+async fn update_customer_with_an_etag_lands_once_when_the_service_is_killed() {
     let service = start().await;
     let mut customers = service.customers();
     let created = customers.create_customer(create_customer("anna", "enrol")).await.unwrap().into_inner();

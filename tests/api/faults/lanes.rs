@@ -12,7 +12,7 @@ use tonic_types::StatusExt as _;
 use super::{count, sabotage, start_behind_proxy};
 use crate::collector::{attribute, find_server_span, find_spans, links_to, traced};
 use crate::harness::{SHOP, Service, create_customer, grant_reward, reason};
-use crate::patience::{answer_at, until, within};
+use crate::wait::{answer_at, until, within};
 
 type Granting = JoinHandle<Result<proto::GrantRewardResponse, Status>>;
 
@@ -28,7 +28,7 @@ async fn assert_granted(granting: Granting) {
     assert!(!granted.replayed);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn grant_reward_whose_deadline_passed_before_its_batch_began_is_not_carried_out() {
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;
@@ -53,7 +53,7 @@ async fn grant_reward_whose_deadline_passed_before_its_batch_began_is_not_carrie
     assert!(!key_is_unused.replayed);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn grant_reward_is_carried_out_even_if_its_caller_goes_away() {
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;
@@ -81,14 +81,14 @@ async fn grant_reward_is_carried_out_even_if_its_caller_goes_away() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_full_lane_refuses_calls_with_retry_info_and_slows_streams_down() {
     const ITEMS: usize = 512;
     const STREAMS: usize = 9;
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;
     proxy.hold_commits();
-    let mut granting = vec![begin_grant(&service, "anna", "first")];
+    let first = begin_grant(&service, "anna", "first");
     proxy.holds(1).await;
 
     // Together more than a lane takes.
@@ -103,13 +103,12 @@ async fn a_full_lane_refuses_calls_with_retry_info_and_slows_streams_down() {
         let outcomes = service.rewards().batch_grant_rewards(tokio_stream::iter(items)).await.unwrap();
         streams.push(outcomes.into_inner());
     }
+    let mut granting = Vec::new();
     let refusal = until("a refusal", async || {
-        let mut call = begin_grant(&service, "anna", &format!("call-{}", granting.len()));
-        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(50), &mut call).await {
-            return Some(answer.unwrap().unwrap_err());
-        }
-        granting.push(call);
-        None
+        granting.push(begin_grant(&service, "anna", &format!("call-{}", granting.len())));
+        // No commit comes through: a call that has ended was refused.
+        let refused = granting.iter().position(Granting::is_finished)?;
+        Some(granting.swap_remove(refused).await.unwrap().unwrap_err())
     })
     .await;
     assert_eq!(refusal.code(), Code::ResourceExhausted, "{refusal:?}");
@@ -119,9 +118,17 @@ async fn a_full_lane_refuses_calls_with_retry_info_and_slows_streams_down() {
     assert_eq!(service.available("anna").await, 0);
 
     proxy.release_commits();
-    let calls = granting.len();
+    assert_granted(first).await;
+    let mut calls = 1;
     for call in granting {
-        assert_granted(call).await;
+        match within("the grant", call).await.unwrap() {
+            Ok(granted) => {
+                assert!(!granted.replayed);
+                calls += 1;
+            }
+            // Those that were sent before the first refusal came back may be refused as well.
+            Err(status) => assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}"),
+        }
     }
     for mut outcomes in streams {
         let mut granted = BTreeSet::new();
@@ -135,7 +142,7 @@ async fn a_full_lane_refuses_calls_with_retry_info_and_slows_streams_down() {
     assert!(!service.grant("anna", 1, "afterwards").await.unwrap().replayed);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_statement_that_fails_for_one_customer_fails_no_neighbour_in_the_batch() {
     let (service, proxy) = start_behind_proxy().await;
     let neighbours: Vec<String> = (0..20).map(|number| format!("neighbour-{number}")).collect();
@@ -202,7 +209,7 @@ async fn a_statement_that_fails_for_one_customer_fails_no_neighbour_in_the_batch
     assert!(!service.grant("cursed", 1, "gift").await.unwrap().replayed);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_refused_command_fails_no_neighbour_in_the_batch() {
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;

@@ -5,8 +5,8 @@ use tonic_types::StatusExt as _;
 
 use super::start_behind_proxy;
 use crate::harness::SHOP;
-use crate::patience::{until, within};
 use crate::proxy::Fault;
+use crate::wait::{until, within};
 
 fn assert_away(status: &Status) {
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
@@ -14,8 +14,8 @@ fn assert_away(status: &Status) {
     assert!(retry.retry_delay.is_some_and(|delay| !delay.is_zero()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_are_unavailable_with_retry_info_while_the_database_is_away_and_work_again_when_it_is_back() {
+#[tokio::test]
+async fn calls_are_unavailable_with_retry_info_while_the_database_is_away() {
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;
     proxy.go_away();
@@ -35,7 +35,7 @@ async fn calls_are_unavailable_with_retry_info_while_the_database_is_away_and_wo
     assert_eq!(service.available("anna").await, 100);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_short_outage_is_waited_out() {
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;
@@ -52,7 +52,7 @@ async fn a_short_outage_is_waited_out() {
     assert_eq!(service.available("anna").await, 100);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_commit_that_the_outage_hid_is_a_replay_when_the_database_is_back() {
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;

@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::{count, sabotage};
 use crate::binary::{Serving, run, url};
 use crate::harness::{Database, Service, grant_reward};
-use crate::patience::within;
 use crate::proxy::Proxy;
+use crate::wait::within;
 
 /// A database without anything in it, in its owner's role.
 async fn create_empty_database() -> PgConnectOptions {
@@ -31,7 +31,7 @@ async fn forget_newest_migration(owner: &PgConnectOptions) {
     sqlx::raw_sql(delete).execute(&mut connection).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn many_who_migrate_one_empty_database_at_once_do_not_collide() {
     let owner = create_empty_database().await;
     let migrations = join_all((0..8).map(|_| server::migrate(&owner, SERVICE_ROLE)));
@@ -42,7 +42,7 @@ async fn many_who_migrate_one_empty_database_at_once_do_not_collide() {
     database::check_schema(&owner.clone().username(SERVICE_ROLE)).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn services_that_start_at_once_on_one_empty_database_both_serve() {
     let owner = create_empty_database().await;
     let owner_url = url(&owner);
@@ -64,7 +64,7 @@ async fn services_that_start_at_once_on_one_empty_database_both_serve() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn serve_refuses_an_old_schema_and_serves_after_migrate() {
     let owner = create_empty_database().await;
     let service = owner.clone().username(SERVICE_ROLE);
@@ -97,7 +97,7 @@ async fn serve_refuses_an_old_schema_and_serves_after_migrate() {
     assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn serve_refuses_to_listen_beyond_the_machine_unless_told_so() {
     let database = Database::create().await;
     let url = url(&database.options(SERVICE_ROLE));
@@ -108,7 +108,7 @@ async fn serve_refuses_to_listen_beyond_the_machine_unless_told_so() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn serve_answers_what_is_under_way_when_it_is_told_to_stop() {
     let database = Database::create().await;
     let proxy = Proxy::before(&database);

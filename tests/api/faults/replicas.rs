@@ -8,9 +8,9 @@ use tonic_types::StatusExt as _;
 
 use super::{count, sabotage};
 use crate::harness::{SHOP, START, Service, purchase};
-use crate::patience::within;
+use crate::wait::within;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn crossing_conversions_on_two_services_lose_nothing_and_pay_each_side_once() {
     const RING: usize = 30;
     const PURCHASES: usize = 3;
@@ -63,7 +63,7 @@ async fn crossing_conversions_on_two_services_lose_nothing_and_pay_each_side_onc
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn one_customer_is_enrolled_once_when_two_services_are_asked_at_the_same_time() {
     let first = Service::start().await;
     first.apply_shop().await;
@@ -109,7 +109,7 @@ async fn attempts(service: &Service) -> i64 {
     sqlx::query_scalar(AssertSqlSafe("SELECT last_value FROM attempts")).fetch_one(&mut connection).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_batch_that_loses_a_deadlock_or_cannot_be_serialized_is_tried_again() {
     for code in ["40P01", "40001"] {
         let service = Service::start().await;
@@ -124,7 +124,7 @@ async fn a_batch_that_loses_a_deadlock_or_cannot_be_serialized_is_tried_again() 
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_batch_that_collides_for_ever_is_given_up_without_a_trace_in_the_book() {
     let service = Service::start().await;
     service.apply_shop().await;

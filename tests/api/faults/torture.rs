@@ -18,9 +18,9 @@ use sqlx::ConnectOptions as _;
 use self::load::{Load, Worker};
 use crate::audit::Told;
 use crate::binary::{Serving, run};
-use crate::dice::Dice;
 use crate::harness::{Clients, create_customer, shop};
-use crate::patience::until;
+use crate::random::{Random, first_seed, number_from_environment};
+use crate::wait::until;
 
 /// How often something is killed unless the environment says otherwise.
 const KILLS: u64 = 22;
@@ -57,10 +57,6 @@ impl Victim {
             Self::ServiceThenPostgres | Self::PostgresThenService => 2,
         }
     }
-}
-
-fn number_from_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
 /// A service with a database of its own, in whichever incarnation.
@@ -143,12 +139,12 @@ fn children_of(parent: i32) -> Vec<i32> {
     pids.filter(is_child).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_killed_and_whenever_each_acknowledged_write_is_there_once_and_nothing_else_is() {
-    let seed = number_from_environment("GOLDBOOK_TORTURE_SEED").unwrap_or_else(Dice::any_seed);
+#[tokio::test]
+async fn whatever_is_killed_each_acknowledged_write_is_there_once() {
+    let seed = number_from_environment("GOLDBOOK_TORTURE_SEED").unwrap_or_else(first_seed);
     let wanted = number_from_environment("GOLDBOOK_TORTURE_KILLS").unwrap_or(KILLS);
     println!("GOLDBOOK_TORTURE_SEED={seed}");
-    let mut dice = Dice::of_seed(seed);
+    let mut random = Random::of_seed(seed);
     let directory = throwaway_dir().unwrap();
     let data_dir = directory.path().join("data");
     let mut deployment = Deployment::start(&data_dir).await;
@@ -161,13 +157,13 @@ async fn whatever_is_killed_and_whenever_each_acknowledged_write_is_there_once_a
     let (begun, mut kills, mut round) = (Instant::now(), 0, 0_u64);
     while kills < wanted {
         round += 1;
-        let target = load.acknowledged() + dice.below(160);
+        let target = load.acknowledged() + random.below(160);
         let running: Vec<_> = workers
             .drain(..)
             .map(|worker| tokio::spawn(worker.run(deployment.clients.clone(), load.clone())))
             .collect();
         until("the load", async || (load.acknowledged() >= target).then_some(())).await;
-        let victim = *dice.one_of(&Victim::DEALT);
+        let victim = *random.one_of(&Victim::DEALT);
         deployment.kill(victim).await;
         kills += victim.kills();
         for worker in running {

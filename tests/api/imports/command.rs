@@ -56,7 +56,7 @@ fn assert_reconciled(ended: &Ended, rows: [[&str; 2]; 4]) {
     assert!(ended.stdout.contains(check), "{}", ended.stdout);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_reconciles_the_file_and_imports_nothing_twice() {
     let shop = Shop::open().await;
     let lines = "a-1,anna,1000,,2999-01-01,,\n\
@@ -95,7 +95,7 @@ async fn import_balances_reconciles_the_file_and_imports_nothing_twice() {
     check_rules(&shop.service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_sends_nothing_of_a_file_with_a_bad_line_or_in_a_dry_run() {
     let shop = Shop::open().await;
     let count = shop.service.count_entries().await;
@@ -128,7 +128,7 @@ async fn import_balances_sends_nothing_of_a_file_with_a_bad_line_or_in_a_dry_run
     assert_eq!(shop.service.count_entries().await, count);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_refuses_what_is_no_such_file_as_wrong_usage() {
     let shop = Shop::open().await;
     let arguments = ["import", "balances", "--address", &shop.address, "--program", SHOP];
@@ -144,7 +144,7 @@ async fn import_balances_refuses_what_is_no_such_file_as_wrong_usage() {
     assert!(ended.stderr.contains("the header has no column line_id"), "{}", ended.stderr);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn import_balances_takes_thousands_of_lines() {
     let shop = Shop::open().await;
     let lines: String = (0..3_000).map(|i| format!("l-{i},c-{},{},,,,\n", i % 100, i + 1)).collect();

@@ -11,8 +11,8 @@ use tonic::{Code, Status, Streaming};
 use crate::harness::{
     SHOP, START, Service, assert_refused, at, create_customer, grant_reward, purchase, shop, sorted_bad_fields,
 };
-use crate::patience::{until, within};
 use crate::rewards::batches::grant_all;
+use crate::wait::{until, within};
 
 type Stream = Streaming<proto::ExportEntriesResponse>;
 
@@ -117,8 +117,8 @@ async fn until_nothing_runs(service: &Service) {
     until("no export runs", async || processes(service).await.is_empty().then_some(())).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn export_entries_tells_every_entry_once_by_account_and_number_as_list_entries_does() {
+#[tokio::test]
+async fn export_entries_tells_every_entry_once_as_list_entries_does() {
     let service = start_with(&["anna", "ben", "cleo"]).await;
     for (customer_id, amount) in [("cleo", "250.00"), ("anna", "20.00"), ("dan", "600.00")] {
         service.purchase(customer_id, "order-1", amount).await.unwrap();
@@ -132,7 +132,7 @@ async fn export_entries_tells_every_entry_once_by_account_and_number_as_list_ent
     assert_eq!(of_customers(entries), listed(&service, &["anna", "ben", "cleo", "dan"]).await);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_entries_tells_those_of_a_half_open_period() {
     let service = start_with(&["anna"]).await;
     for (now, key) in [("2026-01-16T12:00:00Z", "a"), ("2026-01-17T12:00:00Z", "b"), ("2026-01-18T12:00:00Z", "c")] {
@@ -153,7 +153,7 @@ async fn export_entries_tells_those_of_a_half_open_period() {
     assert_eq!(period(Some("2027-01-01T00:00:00Z"), Some("2028-01-01T00:00:00Z")).await, [] as [i64; 0]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_entries_does_not_mix_programs() {
     let service = start_with(&["anna", "ben"]).await;
     service.apply(proto::Program { program_id: "outlet".to_owned(), ..shop() }).await.unwrap();
@@ -165,7 +165,7 @@ async fn export_entries_does_not_mix_programs() {
     assert!(outlet.iter().all(|entry| entry.program_id == "outlet"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_entries_names_no_customer_who_was_forgotten() {
     let service = start_with(&["anna", "ben"]).await;
     let mut owner = service.database.connect(OWNER_ROLE).await;
@@ -176,7 +176,7 @@ async fn export_entries_names_no_customer_who_was_forgotten() {
     assert_eq!(customers, ["", "", "", "anna", "anna"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_entries_tells_thousands_in_several_messages() {
     let customers: Vec<String> = (0..20).map(|i| format!("c-{i}")).collect();
     let customers: Vec<&str> = customers.iter().map(String::as_str).collect();
@@ -191,7 +191,7 @@ async fn export_entries_tells_thousands_in_several_messages() {
     assert_eq!(of_customers(entries), listed(&service, &customers).await);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_entries_bounds_the_bytes_of_a_message() {
     let service = start_with(&["anna"]).await;
     // 70 kB each.
@@ -203,7 +203,7 @@ async fn export_entries_bounds_the_bytes_of_a_message() {
     assert_eq!(entries.len(), 203);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_entries_is_of_one_moment_while_writes_go_on() {
     let service = start_with(&["anna"]).await;
     // Each purchase that earns points is a command of two entries at least.
@@ -247,7 +247,7 @@ async fn export_entries_is_of_one_moment_while_writes_go_on() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_entries_reads_no_faster_than_the_caller_and_keeps_its_moment() {
     let service = start_with(&["anna", "ben"]).await;
     service.set_clock("2026-01-16T12:00:00Z");
@@ -266,7 +266,7 @@ async fn export_entries_reads_no_faster_than_the_caller_and_keeps_its_moment() {
     until_nothing_runs(&service).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_entries_lets_two_run_and_frees_the_place_of_who_goes_away() {
     let service = start_with(&["anna"]).await;
     add_rows(&service, 8_000, 10).await;
@@ -305,7 +305,7 @@ async fn finish_after_first(mut stream: Stream) -> (Vec<usize>, Vec<proto::Entry
     within("the rest", finish(stream)).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_entries_does_not_end_as_if_complete_when_the_database_breaks() {
     let service = start_with(&["anna"]).await;
     add_rows(&service, 8_000, 10).await;
@@ -325,7 +325,7 @@ async fn export_entries_does_not_end_as_if_complete_when_the_database_breaks() {
     assert_eq!(export(&service, of(SHOP)).await.len(), 8_003);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_entries_refuses_bad_fields_and_an_unknown_program() {
     let service = start_with(&[]).await;
     let bad = |program_id: &str, start_time, end_time| proto::ExportEntriesRequest {

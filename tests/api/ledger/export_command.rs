@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use super::export::add_rows;
 use crate::binary::{Ended, Serving, goldbook, run};
 use crate::harness::{Database, SHOP, Service, create_customer, instant, purchase};
-use crate::patience::within;
+use crate::wait::within;
 
 /// A customer whose id has all that CSV needs quotes for.
 const ANNA: &str = "anna \"the first\", of 2";
@@ -54,7 +54,7 @@ fn word(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap().to_lowercase()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_writes_csv_that_parses_back_to_every_field_of_every_entry() {
     let (_serving, service, address) = start().await;
     service.purchase(ANNA, "order-1", "250.00").await.unwrap();
@@ -107,7 +107,7 @@ async fn export_writes_csv_that_parses_back_to_every_field_of_every_entry() {
     assert_eq!((shown.stdout, shown.stderr), (text, ended.stderr));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_writes_json_lines_that_parse_back_and_are_complete() {
     let (_serving, service, address) = start().await;
     add_rows(&service, 1_000, 2).await;
@@ -136,7 +136,7 @@ async fn export_writes_json_lines_that_parse_back_and_are_complete() {
     assert_eq!(names(folder.path()), ["entries.jsonl"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_tells_a_period_and_days_begin_where_the_program_is() {
     let (_serving, service, address) = start().await;
     for (activity_id, happened_at) in [("a", "2024-03-01T04:59:59Z"), ("b", "2024-03-01T05:00:00Z")] {
@@ -165,7 +165,7 @@ fn names(folder: &Path) -> Vec<String> {
     files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_that_fails_leaves_what_was_there_and_says_so_by_its_exit_code() {
     let (_serving, _service, address) = start().await;
     let folder = tempfile::tempdir().unwrap();
@@ -194,7 +194,7 @@ async fn export_that_fails_leaves_what_was_there_and_says_so_by_its_exit_code() 
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn export_ends_quietly_when_nobody_reads_its_output_any_more() {
     let (_serving, service, address) = start().await;
     add_rows(&service, 5_000, 2).await;

@@ -6,7 +6,7 @@ use goldbook::ids::AccountId;
 use goldbook::proto;
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 use tonic::Code;
 
 use super::calls::{free, redeem_points};
@@ -15,6 +15,7 @@ use super::program_of;
 use super::steps::{Call, Deed, Scene, deed};
 use crate::book_properties::check_rules;
 use crate::harness::{Database, SHOP, START, Service, assert_refused};
+use crate::random::assert_always;
 
 const NAMES: [&str; 3] = ["anna", "ben", "carla"];
 
@@ -142,45 +143,36 @@ async fn order_of(prepared: &Prepared, count: usize) -> Vec<usize> {
 }
 
 #[test]
-fn calls_at_once_leave_what_the_same_calls_leave_one_by_one() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let config = Config { cases: 8, max_shrink_iters: 40, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new(config);
+fn random_calls_at_once_leave_what_the_same_calls_leave_one_by_one() {
     let deeds = |count| prop::collection::vec((0..NAMES.len(), deed()), count);
-    let outcome = runner.run(&(deeds(10..40), deeds(20..60)), |(past, now)| {
-        runtime.block_on(async {
-            let mut at_once = Prepared::start(&past).await;
-            let mut singly = Prepared::start(&past).await;
-            prop_assert_eq!(at_once.look().await, singly.look().await);
-            // A report that an event happened has no key by which its place could be found again; and history comes before
-            // or after what is due, depending on whether a call that was refused has let time do its part.
-            let is_left_out =
-                |deed: &Deed| matches!(deed, Deed::Vest(_) | Deed::Purchase { history_hours: Some(_), .. });
-            let now: Vec<_> = now.iter().filter(|(_, deed)| !is_left_out(deed)).collect();
-            let call = |prepared: &mut Prepared, place: usize| {
-                let (customer, deed) = now[place];
-                prepared.call(*customer, deed, &format!("call-{place}"), false)
-            };
-            let calls: Vec<Call> = (0..now.len()).filter_map(|place| call(&mut at_once, place)).collect();
-            join_all(calls.iter().map(|call| call.send(&at_once.service))).await;
-            let order = order_of(&at_once, now.len()).await;
-            let calls: Vec<Call> = order.iter().filter_map(|place| call(&mut singly, *place)).collect();
-            singly.send_singly(&calls).await;
-            // Those that were refused at once have let time do its part.
-            singly.knock().await;
-            at_once.knock().await;
-            prop_assert_eq!(at_once.look().await, singly.look().await);
-            check_rules(&at_once.service.database).await?;
-            check_rules(&singly.service.database).await
-        })
+    assert_always(8, 40, &(deeds(10..40), deeds(20..60)), async |(past, now)| {
+        let mut at_once = Prepared::start(&past).await;
+        let mut singly = Prepared::start(&past).await;
+        prop_assert_eq!(at_once.look().await, singly.look().await);
+        // A report that an event happened has no key by which its place could be found again; and history comes before
+        // or after what is due, depending on whether a call that was refused has let time do its part.
+        let is_left_out = |deed: &Deed| matches!(deed, Deed::Vest(_) | Deed::Purchase { history_hours: Some(_), .. });
+        let now: Vec<_> = now.iter().filter(|(_, deed)| !is_left_out(deed)).collect();
+        let call = |prepared: &mut Prepared, place: usize| {
+            let (customer, deed) = now[place];
+            prepared.call(*customer, deed, &format!("call-{place}"), false)
+        };
+        let calls: Vec<Call> = (0..now.len()).filter_map(|place| call(&mut at_once, place)).collect();
+        join_all(calls.iter().map(|call| call.send(&at_once.service))).await;
+        let order = order_of(&at_once, now.len()).await;
+        let calls: Vec<Call> = order.iter().filter_map(|place| call(&mut singly, *place)).collect();
+        singly.send_singly(&calls).await;
+        // Those that were refused at once have let time do its part.
+        singly.knock().await;
+        at_once.knock().await;
+        prop_assert_eq!(at_once.look().await, singly.look().await);
+        check_rules(&at_once.service.database).await?;
+        check_rules(&singly.service.database).await
     });
-    if let Err(failure) = outcome {
-        panic!("{failure}");
-    }
 }
 
 /// Grants of one stream come in its order, so that both ways are known beforehand.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_batch_of_grants_is_the_same_grants_one_by_one() -> Result<(), TestCaseError> {
     let past: Vec<(usize, Deed)> = (0..6)
         .flat_map(|place| [(place % 3, Deed::Grant { points: 90, vest: None, expire: None })])

@@ -205,15 +205,4 @@ impl Service {
             }
         }
     }
-
-    /// Anna's pending, available, held, redeemed, expired, cancelled and owed points; they are conserved.
-    pub async fn pockets(&self) -> [i64; 7] {
-        let proto::Balance { pending, available, held, redeemed, expired, cancelled, issued, owed, .. } =
-            self.balance("anna").await;
-        let pockets = [pending, available, held, redeemed, expired, cancelled];
-        let sum = |counts: &[i64]| counts.iter().map(|count| i128::from(*count)).sum::<i128>();
-        assert_eq!(sum(&[issued, owed]), sum(&pockets));
-        assert!(pockets.iter().all(|count| *count >= 0) && (owed == 0 || available == 0), "{pockets:?} {owed}");
-        [pending, available, held, redeemed, expired, cancelled, owed]
-    }
 }

@@ -7,6 +7,7 @@ use tonic::Code;
 
 use super::calls::{free, refund, start};
 use super::model::{Expire, Rules, Vest};
+use super::pockets::Pockets;
 use super::program_of;
 use crate::activities::batches::record_all;
 use crate::harness::{assert_refused, assert_tells, reason, usd};
@@ -15,34 +16,34 @@ fn expiring() -> Rules {
     Rules { expire: Expire::After("P1M", CalendarPeriod::Unspecified), ..free() }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_spend_counts_against_the_points_it_took_and_not_against_those_that_came_after_they_expired() {
+#[tokio::test]
+async fn a_spend_counts_against_the_points_it_took_and_not_against_later_ones() {
     let service = start(&expiring()).await;
     service.give(100, "old").await;
     service.spend(60, "spent").await;
     service.set_clock("2026-02-10T12:00:00Z");
     service.give(50, "new").await;
-    assert_eq!(service.pockets().await, [0, 90, 0, 60, 0, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 90, redeemed: 60, ..Pockets::NONE });
     // The rest of the old lot expires; what was spent of it stays spent, once, and the new lot is whole.
     service.set_clock("2026-02-16T05:00:00Z");
-    assert_eq!(service.pockets().await, [0, 50, 0, 60, 40, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 50, redeemed: 60, expired: 40, ..Pockets::NONE });
     let refused = service.redeem(51, "too-many").await;
     assert_refused(refused, Code::FailedPrecondition, "INSUFFICIENT_POINTS");
     service.spend(50, "all").await;
-    assert_eq!(service.pockets().await, [0, 0, 0, 110, 40, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { redeemed: 110, expired: 40, ..Pockets::NONE });
     let lots = service.lots().await;
     let told: Vec<_> = lots.iter().map(|lot| (lot.points, lot.redeemed, lot.expired)).collect();
     assert_eq!(told, [(100, 60, 40), (50, 50, 0)]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_refund_takes_back_the_points_of_its_purchase_once() {
     let service = start(&free()).await;
     service.purchase("anna", "order-1", "100.00").await.unwrap();
     service.purchase("anna", "order-2", "40.00").await.unwrap();
     let refunded = service.refund("order-1", "100.00", "refund-1").await.unwrap();
     assert_eq!((refunded.points_taken_back, refunded.points_owed, refunded.replayed), (100, 0, false));
-    assert_eq!(service.pockets().await, [0, 40, 0, 0, 0, 100, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 40, cancelled: 100, ..Pockets::NONE });
     // Told twice, or under another name, it takes nothing more.
     assert!(service.refund("order-1", "100.00", "refund-1").await.unwrap().replayed);
     let again = service.refund("order-1", "100.00", "refund-2").await;
@@ -50,11 +51,11 @@ async fn a_refund_takes_back_the_points_of_its_purchase_once() {
     let earned = service.lots().await[0].lot_id.clone();
     let by_hand = service.reverse(&earned, "by-hand").await;
     assert_refused(by_hand, Code::FailedPrecondition, "ENTRY_ALREADY_REVERSED");
-    assert_eq!(service.pockets().await, [0, 40, 0, 0, 0, 100, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 40, cancelled: 100, ..Pockets::NONE });
     assert_eq!(service.tier("anna").await.qualifying_spend, Some(usd("40.00")));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_refund_takes_back_the_points_of_a_purchase_that_enrolled_its_customer() {
     let service = start(&free()).await;
     service.purchase("ben", "order-1", "100.00").await.unwrap();
@@ -73,30 +74,30 @@ async fn a_refund_takes_back_the_points_of_a_purchase_that_enrolled_its_customer
     assert_eq!(service.available("carla").await, 70);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_refund_takes_points_that_are_spent_already_from_those_to_come() {
     let service = start(&free()).await;
     service.purchase("anna", "order-1", "100.00").await.unwrap();
     service.spend(80, "spent").await;
     let refunded = service.refund("order-1", "100.00", "refund-1").await.unwrap();
     assert_eq!((refunded.points_taken_back, refunded.points_owed), (20, 80));
-    assert_eq!(service.pockets().await, [0, 0, 0, 80, 0, 100, 80]);
+    assert_eq!(service.pockets().await, Pockets { redeemed: 80, cancelled: 100, owed: 80, ..Pockets::NONE });
     service.purchase("anna", "order-2", "50.00").await.unwrap();
-    assert_eq!(service.pockets().await, [0, 0, 0, 80, 0, 100, 30]);
+    assert_eq!(service.pockets().await, Pockets { redeemed: 80, cancelled: 100, owed: 30, ..Pockets::NONE });
     service.purchase("anna", "order-3", "50.00").await.unwrap();
-    assert_eq!(service.pockets().await, [0, 20, 0, 80, 0, 100, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 20, redeemed: 80, cancelled: 100, ..Pockets::NONE });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_refund_of_points_that_never_vested_takes_nothing_else() {
     let service = start(&Rules { vest: Vest::Event("P10D"), ..free() }).await;
     service.purchase("anna", "order-1", "100.00").await.unwrap();
     let own = service.grant_on(70, Vest::Now, Expire::Never, "own").await;
     service.set_clock("2026-03-01T12:00:00Z");
-    assert_eq!(service.pockets().await, [0, 70, 0, 0, 0, 100, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 70, cancelled: 100, ..Pockets::NONE });
     let refunded = service.refund("order-1", "100.00", "refund-1").await.unwrap();
     assert_eq!((refunded.points_taken_back, refunded.points_owed), (0, 0));
-    assert_eq!(service.pockets().await, [0, 70, 0, 0, 0, 100, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 70, cancelled: 100, ..Pockets::NONE });
     let missed = service.lots().await[0].lot_id.clone();
     assert_ne!(missed, own);
     let refused = service.reverse(&missed, "by-hand").await;
@@ -104,7 +105,7 @@ async fn a_refund_of_points_that_never_vested_takes_nothing_else() {
     assert_refused(refused, Code::FailedPrecondition, "NOTHING_TO_REVERSE");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_refund_of_points_that_expired_takes_nothing_else() {
     let service = start(&expiring()).await;
     service.purchase("anna", "order-1", "100.00").await.unwrap();
@@ -112,10 +113,10 @@ async fn a_refund_of_points_that_expired_takes_nothing_else() {
     service.give(70, "own").await;
     let refunded = service.refund("order-1", "100.00", "refund-1").await.unwrap();
     assert_eq!((refunded.points_taken_back, refunded.points_owed), (100, 0));
-    assert_eq!(service.pockets().await, [0, 70, 0, 0, 0, 100, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 70, cancelled: 100, ..Pockets::NONE });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn twenty_redemptions_of_100_points_at_once_spend_no_more_than_there_are() {
     let service = start(&free()).await;
     let other = crate::harness::Service::start_on(service.database.clone(), service.clock.clone()).await;
@@ -130,10 +131,10 @@ async fn twenty_redemptions_of_100_points_at_once_spend_no_more_than_there_are()
     for status in answers.iter().filter_map(|answer| answer.as_ref().err()) {
         assert_eq!(reason(status), "INSUFFICIENT_POINTS");
     }
-    assert_eq!(service.pockets().await, [0, 50, 0, 300, 0, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 50, redeemed: 300, ..Pockets::NONE });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_refund_and_a_reversal_go_by_the_rates_of_then_and_not_of_today() {
     let service = start(&expiring()).await;
     service.purchase("anna", "order-1", "100.00").await.unwrap();
@@ -150,14 +151,14 @@ async fn a_refund_and_a_reversal_go_by_the_rates_of_then_and_not_of_today() {
     assert_eq!((reversed.points_reversed, reversed.points_returned), (150, 150));
     let reversed = service.reverse(&earned[1], "undo-order-2").await.unwrap();
     assert_eq!(reversed.points_reversed, 100);
-    assert_eq!(service.pockets().await, [0, 50, 0, 0, 0, 150, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 50, cancelled: 150, ..Pockets::NONE });
     // What came back has the expiry it always had.
     let lots = service.lots().await;
     assert_eq!(lots[0].expires_at, Some(crate::harness::at("2026-02-16T05:00:00Z")));
     assert_eq!((lots[0].available, lots[1].available), (50, 0));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn what_is_owed_is_told_to_the_point_at_any_instant() {
     let service = start(&free()).await;
     let granted = service.give(100, "granted").await;

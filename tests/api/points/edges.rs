@@ -8,13 +8,14 @@ use tonic_types::StatusExt as _;
 
 use super::calls::{adjust_points, free, hold_points, redeem_points, reverse_entry, start};
 use super::model::{Rules, Vest};
+use super::pockets::Pockets;
 use super::program_of;
 use crate::book_properties::check_rules;
 use crate::harness::{assert_refused, reason, sorted_bad_fields, usd};
 
 const MOST: i64 = i64::MAX;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn nothing_and_less_are_refused_wherever_points_are_named() {
     let service = start(&free()).await;
     let granted = service.give(10, "a").await;
@@ -33,10 +34,10 @@ async fn nothing_and_less_are_refused_wherever_points_are_named() {
         assert_eq!(sorted_bad_fields(service.rewards().reverse_entry(reversal).await), ["points"]);
         assert_eq!(sorted_bad_fields(service.capture(&hold, points, "k").await), ["points"]);
     }
-    assert_eq!(service.pockets().await, [0, 5, 5, 0, 0, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 5, held: 5, ..Pockets::NONE });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn one_point_goes_every_way() {
     let service = start(&free()).await;
     let granted = service.give(1, "a").await;
@@ -48,16 +49,16 @@ async fn one_point_goes_every_way() {
     assert_eq!(service.capture(&hold, 1, "capture").await.unwrap().points_released, 0);
     assert_eq!(service.reverse(&granted, "undo").await.unwrap().points_owed, 1);
     assert_eq!(service.adjust(Change::PointsUp(1), "up").await.unwrap().points_repaid, 1);
-    assert_eq!(service.pockets().await, [0, 0, 0, 1, 0, 1, 0]);
+    assert_eq!(service.pockets().await, Pockets { redeemed: 1, cancelled: 1, ..Pockets::NONE });
     check_rules(&service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_most_that_can_be_counted_goes_every_way() {
     let service = start(&free()).await;
     let granted = service.give(MOST, "a").await;
     let spent = service.spend(MOST, "spend").await;
-    assert_eq!(service.pockets().await, [0, 0, 0, MOST, 0, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { redeemed: MOST, ..Pockets::NONE });
     assert_eq!(service.reverse_part(&spent, MOST, Clawback::Unspecified, "back").await.unwrap().points_returned, MOST);
     let hold = service.hold(MOST, "hold").await.unwrap().hold.unwrap().hold_id;
     let captured = service.capture(&hold, 1, "capture").await.unwrap();
@@ -67,11 +68,11 @@ async fn the_most_that_can_be_counted_goes_every_way() {
     assert_eq!(service.reverse(&down.entry_id, "up").await.unwrap().points_returned, MOST - 1);
     let undone = service.reverse_part(&granted, MOST - 1, Clawback::AllowDebt, "undo").await.unwrap();
     assert_eq!((undone.points_reversed, undone.points_owed), (MOST - 1, 0));
-    assert_eq!(service.pockets().await, [0, 0, 0, 1, 0, MOST - 1, 0]);
+    assert_eq!(service.pockets().await, Pockets { redeemed: 1, cancelled: MOST - 1, ..Pockets::NONE });
     check_rules(&service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn points_beyond_what_can_be_counted_are_refused_by_every_call_that_gives() {
     let service = start(&free()).await;
     service.give(MOST - 5, "a").await;
@@ -85,10 +86,10 @@ async fn points_beyond_what_can_be_counted_are_refused_by_every_call_that_gives(
     service.spend(MOST - 5, "spend").await;
     assert_refused(service.grant("anna", 6, "b").await, Code::FailedPrecondition, "AMOUNT_OVERFLOW");
     service.give(5, "b").await;
-    assert_eq!(service.pockets().await, [0, 5, 0, MOST - 5, 0, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 5, redeemed: MOST - 5, ..Pockets::NONE });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_debt_beyond_what_can_be_counted_is_refused_and_writes_nothing() {
     let service = start(&free()).await;
     let granted = service.give(MOST - 10, "a").await;
@@ -100,12 +101,12 @@ async fn a_debt_beyond_what_can_be_counted_is_refused_and_writes_nothing() {
     // Up to the edge it may go.
     let undone = service.reverse_part(&granted, 10, Clawback::AllowDebt, "undo").await.unwrap();
     assert_eq!(undone.points_owed, 10);
-    assert_eq!(service.pockets().await, [0, 0, 0, MOST - 10, 0, 10, 10]);
+    assert_eq!(service.pockets().await, Pockets { redeemed: MOST - 10, cancelled: 10, owed: 10, ..Pockets::NONE });
     assert_refused(service.grant("anna", 1, "b").await, Code::FailedPrecondition, "AMOUNT_OVERFLOW");
     check_rules(&service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_spend_beyond_what_there_is_tells_both_numbers() {
     let service = start(&free()).await;
     service.give(7, "a").await;
@@ -125,7 +126,7 @@ async fn a_spend_beyond_what_there_is_tells_both_numbers() {
     assert_eq!(status.get_details_error_info().unwrap().metadata["available"], "7");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn caps_of_the_most_cut_nothing_and_caps_of_one_leave_one() {
     let day = proto::CalendarPeriod::Day;
     let service = start(&Rules { per_transaction: Some(MOST), per_period: vec![(day, MOST)], ..free() }).await;
@@ -140,7 +141,7 @@ async fn caps_of_the_most_cut_nothing_and_caps_of_one_leave_one() {
     assert_refused(service.grant("anna", 1, "b").await, Code::FailedPrecondition, "EARNING_CAP_EXCEEDED");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn refunds_of_the_largest_purchase_sum_to_the_whole() {
     let service = start(&free()).await;
     service.apply(proto::Program { points_per_unit: "100".to_owned(), ..program_of(&free()) }).await.unwrap();
@@ -152,11 +153,11 @@ async fn refunds_of_the_largest_purchase_sum_to_the_whole() {
     assert_refused(excessive, Code::FailedPrecondition, "REFUND_EXCEEDS_PURCHASE");
     let rest = service.refund("order-1", "92233720368547758.06", "refund-2").await.unwrap();
     assert_eq!(rest.points_taken_back, MOST - 1);
-    assert_eq!(service.pockets().await, [0, 0, 0, 0, 0, MOST, 0]);
+    assert_eq!(service.pockets().await, Pockets { cancelled: MOST, ..Pockets::NONE });
     assert_eq!(service.tier("anna").await.qualifying_spend, Some(usd("0.00")));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_most_that_can_be_counted_vests_and_expires() {
     let service = start(&free()).await;
     let lot = service
@@ -167,10 +168,10 @@ async fn the_most_that_can_be_counted_vests_and_expires() {
             "a",
         )
         .await;
-    assert_eq!(service.pockets().await, [MOST, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { pending: MOST, ..Pockets::NONE });
     service.vest(&lot).await.unwrap();
     service.set_clock("2026-01-15T13:00:00Z");
-    assert_eq!(service.pockets().await, [0, 0, 0, 0, MOST, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { expired: MOST, ..Pockets::NONE });
     assert_eq!(service.reverse(&lot, "undo").await.unwrap().points_reversed, MOST);
-    assert_eq!(service.pockets().await, [0, 0, 0, 0, 0, MOST, 0]);
+    assert_eq!(service.pockets().await, Pockets { cancelled: MOST, ..Pockets::NONE });
 }

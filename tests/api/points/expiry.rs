@@ -6,6 +6,7 @@ use tonic::Code;
 
 use super::calls::{free, redeem_points, reverse_entry, start};
 use super::model::{Expire, Rules, Vest};
+use super::pockets::Pockets;
 use super::write_expiry;
 use crate::book_properties::check_rules;
 use crate::harness::{SHOP, Service, assert_refused, assert_tells, at, grant_reward};
@@ -21,7 +22,7 @@ async fn expiry_of(expire: Expire, granted_at: &str) -> String {
     super::read_instant(service.lots().await[0].expires_at.as_ref()).unwrap().to_string()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_month_from_the_last_of_january_ends_with_february() {
     // The end of 28 or 29 February in New York.
     for (granted_at, ends) in [
@@ -38,7 +39,7 @@ async fn a_month_from_the_last_of_january_ends_with_february() {
     assert_eq!(expiry_of(Expire::After("P1Y", DAY), "2028-02-29T12:00:00Z").await, "2029-03-01T05:00:00Z");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn an_expiry_is_rounded_to_the_end_of_a_calendar_period() {
     for (period, round_to, ends) in [
         ("P1M", CalendarPeriod::Month, "2026-03-01T05:00:00Z"),
@@ -55,7 +56,7 @@ async fn an_expiry_is_rounded_to_the_end_of_a_calendar_period() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn points_can_be_spent_until_the_instant_of_their_expiry_and_not_at_it() {
     let service = start(&free()).await;
     let end = "2026-02-01T00:00:00Z";
@@ -63,7 +64,7 @@ async fn points_can_be_spent_until_the_instant_of_their_expiry_and_not_at_it() {
     service.set_clock("2026-01-31T23:59:59.999999Z");
     service.spend(40, "early").await;
     service.set_clock(end);
-    assert_eq!(service.pockets().await, [0, 0, 0, 40, 60, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { redeemed: 40, expired: 60, ..Pockets::NONE });
     assert_refused(service.redeem(1, "late").await, Code::FailedPrecondition, "INSUFFICIENT_POINTS");
     service.set_clock("2026-04-01T00:00:00Z");
     service.give(1, "b").await;
@@ -72,7 +73,7 @@ async fn points_can_be_spent_until_the_instant_of_their_expiry_and_not_at_it() {
     assert_eq!(expired.effective_at, Some(at(end)));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn sliding_points_last_from_the_last_activity_and_a_late_report_revives_nothing() {
     let service = start(&Rules { expire: Expire::Sliding("P1M"), ..free() }).await;
     service.purchase("anna", "order-1", "50.00").await.unwrap();
@@ -88,29 +89,29 @@ async fn sliding_points_last_from_the_last_activity_and_a_late_report_revives_no
     // It happened in time, and is told too late.
     let late = crate::harness::purchase("anna", "order-3", "20.00", "2026-03-10T12:00:00Z".parse().unwrap());
     service.activities().record_activity(late).await.unwrap();
-    assert_eq!(service.pockets().await, [0, 20, 0, 0, 60, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 20, expired: 60, ..Pockets::NONE });
     assert_eq!(service.balance("anna").await.next_expiry, due(20, "2026-04-13T04:00:00Z"));
     let expired: Vec<_> = service.lots().await.iter().map(|lot| lot.expires_at).collect();
     let (first, second) = (Some(at("2026-03-11T04:00:00Z")), Some(at("2026-04-13T04:00:00Z")));
     assert_eq!(expired, [first, first, first, second]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn sliding_points_that_come_at_the_instant_of_the_end_outlive_it() {
     let service = start(&Rules { expire: Expire::Sliding("P1M"), ..free() }).await;
     service.give(10, "a").await;
     service.set_clock("2026-02-16T05:00:00Z");
     service.give(20, "b").await;
-    assert_eq!(service.pockets().await, [0, 20, 0, 0, 10, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 20, expired: 10, ..Pockets::NONE });
     service.purchase("anna", "order-1", "5.00").await.unwrap();
     let hold = service.hold(25, "hold").await.unwrap().hold.unwrap().hold_id;
     assert_eq!(service.release(&hold, "release").await.unwrap().points_released, 25);
-    assert_eq!(service.pockets().await, [0, 25, 0, 0, 10, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 25, expired: 10, ..Pockets::NONE });
     service.set_clock("2026-03-17T04:00:00Z");
-    assert_eq!(service.pockets().await, [0, 0, 0, 0, 35, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { expired: 35, ..Pockets::NONE });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn history_of_before_sliding_points_expired_is_taken_after_it() {
     let service = start(&Rules { expire: Expire::Sliding("P1M"), ..free() }).await;
     service.give(10, "a").await;
@@ -122,10 +123,10 @@ async fn history_of_before_sliding_points_expired_is_taken_after_it() {
     let told = crate::harness::purchase("anna", "order-1", "20.00", "2026-02-10T12:00:00Z".parse().unwrap());
     let told = proto::RecordActivityRequest { as_history: true, ..told };
     service.activities().record_activity(told).await.unwrap();
-    assert_eq!(service.pockets().await, [0, 30, 0, 0, 10, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 30, expired: 10, ..Pockets::NONE });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn expired_points_come_back_to_their_lot_while_the_window_is_open() {
     let rules = Rules { expire: Expire::After("PT24H", DAY), reinstate: Some(("P10D", "P1M")), ..free() };
     let service = start(&rules).await;
@@ -147,10 +148,10 @@ async fn expired_points_come_back_to_their_lot_while_the_window_is_open() {
     assert_tells(late.clone(), &format!("ended at {closed_at}"), &[("closed_at", closed_at), ("entry_id", &expired)]);
     assert_refused(late, Code::FailedPrecondition, "REINSTATEMENT_CLOSED");
     service.set_clock("2026-02-27T05:00:00Z");
-    assert_eq!(service.pockets().await, [0, 0, 0, 30, 71, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { redeemed: 30, expired: 71, ..Pockets::NONE });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_reinstatement_takes_the_expiry_that_it_is_given_if_that_lies_ahead() {
     let rules = Rules { expire: Expire::After("PT24H", DAY), reinstate: Some(("P10D", "P1M")), ..free() };
     let service = start(&rules).await;
@@ -165,9 +166,9 @@ async fn a_reinstatement_takes_the_expiry_that_it_is_given_if_that_lies_ahead() 
     let refused = service.rewards().reverse_entry(until("2026-01-17T12:00:00Z")).await;
     assert_refused(refused, Code::OutOfRange, "INSTANT_NOT_AHEAD");
     service.rewards().reverse_entry(until("2026-01-17T12:00:01Z")).await.unwrap();
-    assert_eq!(service.pockets().await, [0, 101, 0, 0, 0, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 101, ..Pockets::NONE });
     service.set_clock("2026-01-17T12:00:01Z");
-    assert_eq!(service.pockets().await, [0, 1, 0, 0, 100, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 1, expired: 100, ..Pockets::NONE });
     // Without a window, nothing comes back.
     let service = start(&Rules { reinstate: None, ..rules }).await;
     service.give(100, "a").await;
@@ -191,18 +192,18 @@ async fn start_with_3000_lots(rules: &Rules, expiry: Option<Expire>) -> Service 
     service
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_of_lots_that_are_due_are_settled_before_one_redemption() {
+#[tokio::test]
+async fn thousands_of_lots_that_are_due_expire_before_one_redemption() {
     for (rules, expiry) in
         [(free(), Some(Expire::After("P1M", DAY))), (Rules { expire: Expire::Sliding("P1M"), ..free() }, None)]
     {
         let service = start_with_3000_lots(&rules, expiry).await;
         service.set_clock("2026-06-01T12:00:00Z");
         // A read sees it before anything is written.
-        assert_eq!(service.pockets().await, [0, 1_000, 0, 0, 30_000, 0, 0]);
+        assert_eq!(service.pockets().await, Pockets { available: 1_000, expired: 30_000, ..Pockets::NONE });
         assert_eq!(service.entries("anna").await.len(), 3_003);
         service.spend(1_000, "spend").await;
-        assert_eq!(service.pockets().await, [0, 0, 0, 1_000, 30_000, 0, 0]);
+        assert_eq!(service.pockets().await, Pockets { redeemed: 1_000, expired: 30_000, ..Pockets::NONE });
         let kinds = service.kinds("anna").await;
         assert_eq!(kinds.iter().filter(|kind| **kind == EntryKind::PointsExpired).count(), 3_000);
         let refused = service.rewards().redeem_points(redeem_points("anna", 1, "more")).await;
@@ -221,7 +222,7 @@ async fn check_tail(service: &Service) {
     assert_eq!(lots, granted);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn list_lots_tells_open_lots_page_by_page_also_where_time_has_closed_some() {
     let service = start(&free()).await;
     for place in 0..30 {
@@ -250,7 +251,7 @@ async fn list_lots_tells_open_lots_page_by_page_also_where_time_has_closed_some(
     check_rules(&service.database).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn points_that_came_back_keep_the_later_date_and_all_that_is_left_comes_back() {
     let rules = Rules { expire: Expire::After("PT24H", DAY), reinstate: Some(("P10D", "P1M")), ..free() };
     let service = start(&rules).await;
@@ -265,14 +266,14 @@ async fn points_that_came_back_keep_the_later_date_and_all_that_is_left_comes_ba
     };
     service.rewards().reverse_entry(soon).await.unwrap();
     service.set_clock("2026-01-17T12:00:01Z");
-    assert_eq!(service.pockets().await, [0, 61, 0, 0, 40, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 61, expired: 40, ..Pockets::NONE });
     // The grant is taken back, and with it some of what is still expired; the rest can come back.
     service.reverse_part(&lot, 75, proto::Clawback::Unspecified, "taken").await.unwrap();
-    assert_eq!(service.pockets().await, [0, 1, 0, 0, 25, 75, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 1, expired: 25, cancelled: 75, ..Pockets::NONE });
     let too_many = service.reverse_part(&expired, 26, proto::Clawback::Unspecified, "too-many").await;
     assert_refused(too_many, Code::FailedPrecondition, "REVERSAL_EXCEEDS_ORIGINAL");
     let rest = service.reverse(&expired, "rest").await.unwrap();
     assert_eq!((rest.points_reversed, rest.points_returned), (25, 25));
-    assert_eq!(service.pockets().await, [0, 26, 0, 0, 0, 75, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 26, cancelled: 75, ..Pockets::NONE });
     assert_refused(service.reverse(&expired, "none").await, Code::FailedPrecondition, "NOTHING_TO_REVERSE");
 }

@@ -198,18 +198,26 @@ impl Purse {
     }
 
     pub fn note(&mut self, kind: EntryKind, at: Timestamp) -> i64 {
-        self.post(kind, Pocket::Unspecified, Pocket::Unspecified, 0, Vec::new(), at)
+        self.write_entry(kind, Pocket::Unspecified, Pocket::Unspecified, 0, Vec::new(), at)
     }
 
     /// Moves the points of some lots, as one entry; nothing, if there are none.
     fn shift(&mut self, kind: EntryKind, from: Pocket, to: Pocket, parts: Vec<Part>, at: Timestamp) {
         let points = parts.iter().map(|(_, points)| points).sum();
         if points > 0 {
-            self.post(kind, from, to, points, parts, at);
+            self.write_entry(kind, from, to, points, parts, at);
         }
     }
 
-    fn post(&mut self, kind: EntryKind, from: Pocket, to: Pocket, points: i64, parts: Vec<Part>, at: Timestamp) -> i64 {
+    fn write_entry(
+        &mut self,
+        kind: EntryKind,
+        from: Pocket,
+        to: Pocket,
+        points: i64,
+        parts: Vec<Part>,
+        at: Timestamp,
+    ) -> i64 {
         for (seq, points) in &parts {
             let lot = self.lot_mut(*seq);
             lot.at[from as usize] -= points;
@@ -244,7 +252,7 @@ impl Purse {
         first(&parts, points)
     }
 
-    /// What time does next: when, in which turn, to which lot or hold.
+    /// What time does next: when, of which kind, to which lot or hold.
     pub fn next_due(&self) -> Option<(Timestamp, u8, i64)> {
         let mut dues: Vec<(Timestamp, u8, i64)> = Vec::new();
         dues.extend(self.slides_to.map(|at| (at, 2, 0)));
@@ -261,10 +269,10 @@ impl Purse {
         dues.into_iter().min()
     }
 
-    pub fn settle(&mut self, clock: Timestamp) {
+    pub fn apply_dues(&mut self, clock: Timestamp) {
         let until = self.time(clock);
-        while let Some((at, turn, seq)) = self.next_due().filter(|due| due.0 <= until) {
-            match turn {
+        while let Some((at, kind, seq)) = self.next_due().filter(|due| due.0 <= until) {
+            match kind {
                 0 => self.mature(seq, at),
                 1 => {
                     self.release(seq, at);
@@ -345,7 +353,7 @@ impl Purse {
         let slides = matches!(expire, Expire::Sliding(_));
         self.lots.push(Lot { seq, points, at: [0; 9], vests, by, expire, expires, live: false, slides });
         self.lot_mut(seq).at[Pocket::Issued as usize] = points;
-        self.post(kind, Pocket::Issued, pocket, points, vec![(seq, points)], at);
+        self.write_entry(kind, Pocket::Issued, pocket, points, vec![(seq, points)], at);
         if pocket == Pocket::Available {
             self.begin(seq, expires);
             self.repay(&[(seq, points)], at);

@@ -7,18 +7,20 @@ use goldbook::proto;
 use goldbook::proto::{CalendarPeriod, Clawback, EntryKind, Pocket};
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 
 use super::calls::free;
 use super::model::{Expire, Purse, Rules, Vest, zone};
+use super::pockets::Pockets;
 use super::steps::{Answer, Call, Deed, Scene, deed, seq_of};
 use super::{program_of, read_instant};
 use crate::book_properties::check_rules;
 use crate::harness::{Database, SHOP, Service, instant};
+use crate::random::assert_always;
 
 /// One step of a random run.
 #[derive(Clone, Debug)]
-enum Step {
+pub enum Step {
     Deed(u8, Deed),
     /// The last call once more, to the other service.
     Again,
@@ -49,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Programs that differ in all that a program can say of points.
-fn programs() -> Vec<Rules> {
+pub fn programs() -> Vec<Rules> {
     let day = CalendarPeriod::Unspecified;
     vec![
         Rules { expire: Expire::After("P1M", day), reinstate: Some(("P30D", "P60D")), hold_for: "PT36H", ..free() },
@@ -120,7 +122,7 @@ impl Run {
         Self { services: [first, second], clock, customers, steps: 0, calls: 0, last: None }
     }
 
-    async fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
+    async fn play_step(&mut self, step: &Step) -> Result<(), TestCaseError> {
         self.steps += 1;
         let now = self.clock.now();
         let zoned = now.to_zoned(zone());
@@ -198,9 +200,9 @@ impl Run {
     async fn check(&self, place: usize) -> Result<(), TestCaseError> {
         let (customer, service) = (&self.customers[place], &self.services[(self.calls + place) % 2]);
         let mut purse = customer.purse.clone();
-        purse.settle(self.clock.now());
+        purse.apply_dues(self.clock.now());
         let balance = service.balance(&customer.name).await;
-        prop_assert_eq!(pockets(&balance), expected_pockets(&purse), "balance of {}", &customer.name);
+        prop_assert_eq!(balance_row(&balance), expected_balance(&purse), "balance of {}", &customer.name);
         prop_assert!(balance.owed == 0 || balance.available == 0);
         let sum = balance.pending + balance.available + balance.held + balance.redeemed;
         prop_assert_eq!(balance.issued + balance.owed, sum + balance.expired + balance.cancelled);
@@ -248,8 +250,8 @@ impl Run {
                 let request = proto::GetBalanceRequest { program_id, customer_id, as_of: Some(instant(*at)) };
                 let balance = service.rewards().get_balance(request).await.unwrap().into_inner().balance.unwrap();
                 let mut purse = purse.clone();
-                purse.settle(*at);
-                prop_assert_eq!(pockets(&balance), expected_pockets(&purse), "{} as of {}", &customer.name, at);
+                purse.apply_dues(*at);
+                prop_assert_eq!(balance_row(&balance), expected_balance(&purse), "{} as of {}", &customer.name, at);
             }
         }
         Ok(())
@@ -258,55 +260,92 @@ impl Run {
 
 type Due = Option<(i64, Option<Timestamp>)>;
 
-fn pockets(balance: &proto::Balance) -> ([i64; 8], Due, Due) {
-    let due = |due: &Option<proto::PointsDue>| due.as_ref().map(|due| (due.points, read_instant(due.due_at.as_ref())));
-    let proto::Balance { pending, available, held, redeemed, expired, cancelled, issued, owed, .. } = *balance;
-    let counts = [pending, available, held, redeemed, expired, cancelled, issued, owed];
-    (counts, due(&balance.next_vesting), due(&balance.next_expiry))
+#[derive(Debug, PartialEq)]
+struct BalanceRow {
+    pockets: Pockets,
+    issued: i64,
+    next_vesting: Due,
+    next_expiry: Due,
 }
 
-fn expected_pockets(purse: &Purse) -> ([i64; 8], Due, Due) {
+fn balance_row(balance: &proto::Balance) -> BalanceRow {
+    let due = |due: &Option<proto::PointsDue>| due.as_ref().map(|due| (due.points, read_instant(due.due_at.as_ref())));
+    BalanceRow {
+        pockets: Pockets::of(balance),
+        issued: balance.issued,
+        next_vesting: due(&balance.next_vesting),
+        next_expiry: due(&balance.next_expiry),
+    }
+}
+
+fn expected_balance(purse: &Purse) -> BalanceRow {
     let next = |pocket: Pocket, when: &dyn Fn(&super::model::Lot) -> Option<Timestamp>| {
         let lots = || purse.lots.iter().filter(|lot| lot.count(pocket) > 0);
         let first = lots().filter_map(when).min()?;
         let points = lots().filter(|lot| when(lot) == Some(first)).map(|lot| lot.count(pocket)).sum();
         Some((points, Some(first)))
     };
-    let issued = purse.lots.iter().map(|lot| lot.points).sum();
-    let [pending, available, held, redeemed, expired, cancelled] =
-        [Pocket::Pending, Pocket::Available, Pocket::Held, Pocket::Redeemed, Pocket::Expired, Pocket::Cancelled]
-            .map(|pocket| purse.sum(pocket));
-    let counts = [pending, available, held, redeemed, expired, cancelled + purse.debts, issued, purse.owed];
-    (counts, next(Pocket::Pending, &|lot| lot.vests), next(Pocket::Available, &|lot| purse.expiry(lot)))
+    BalanceRow {
+        pockets: Pockets {
+            pending: purse.sum(Pocket::Pending),
+            available: purse.sum(Pocket::Available),
+            held: purse.sum(Pocket::Held),
+            redeemed: purse.sum(Pocket::Redeemed),
+            expired: purse.sum(Pocket::Expired),
+            cancelled: purse.sum(Pocket::Cancelled) + purse.debts,
+            owed: purse.owed,
+        },
+        issued: purse.lots.iter().map(|lot| lot.points).sum(),
+        next_vesting: next(Pocket::Pending, &|lot| lot.vests),
+        next_expiry: next(Pocket::Available, &|lot| purse.expiry(lot)),
+    }
 }
 
-type LotRow = (i64, [i64; 8], [Option<Timestamp>; 3]);
+#[derive(Debug, PartialEq)]
+struct LotRow {
+    seq: i64,
+    points: i64,
+    pockets: Pockets,
+    repaid: i64,
+    vests: Option<Timestamp>,
+    vest_by: Option<Timestamp>,
+    expires: Option<Timestamp>,
+}
 
 fn lot_row(lot: &proto::Lot) -> LotRow {
     let proto::Lot { points, pending, available, held, redeemed, expired, cancelled, repaid, .. } = *lot;
-    let counts = [points, pending, available, held, redeemed, expired, cancelled, repaid];
-    let [vests, by, expires] = [&lot.vests_at, &lot.vest_by, &lot.expires_at].map(|at| read_instant(at.as_ref()));
-    let instants = [vests, by, expires];
-    (seq_of(&lot.lot_id), counts, instants)
+    LotRow {
+        seq: seq_of(&lot.lot_id),
+        points,
+        pockets: Pockets { pending, available, held, redeemed, expired, cancelled, owed: 0 },
+        repaid,
+        vests: read_instant(lot.vests_at.as_ref()),
+        vest_by: read_instant(lot.vest_by.as_ref()),
+        expires: read_instant(lot.expires_at.as_ref()),
+    }
 }
 
 fn expected_lots(purse: &Purse, open_only: bool) -> Vec<LotRow> {
     let row = |lot: &super::model::Lot| {
-        let [pending, available, held, redeemed, expired, cancelled, repaid] = [
-            Pocket::Pending,
-            Pocket::Available,
-            Pocket::Held,
-            Pocket::Redeemed,
-            Pocket::Expired,
-            Pocket::Cancelled,
-            Pocket::Owed,
-        ]
-        .map(|pocket| lot.count(pocket));
-        let counts = [lot.points, pending, available, held, redeemed, expired, cancelled, repaid];
-        let is_pending = pending > 0;
-        // Of points that slide it is not known before they are available.
-        let expires = purse.expiry(lot).filter(|_| lot.live || !lot.slides);
-        (lot.seq, counts, [lot.vests.filter(|_| is_pending), lot.by.filter(|_| is_pending), expires])
+        let is_pending = lot.count(Pocket::Pending) > 0;
+        LotRow {
+            seq: lot.seq,
+            points: lot.points,
+            pockets: Pockets {
+                pending: lot.count(Pocket::Pending),
+                available: lot.count(Pocket::Available),
+                held: lot.count(Pocket::Held),
+                redeemed: lot.count(Pocket::Redeemed),
+                expired: lot.count(Pocket::Expired),
+                cancelled: lot.count(Pocket::Cancelled),
+                owed: 0,
+            },
+            repaid: lot.count(Pocket::Owed),
+            vests: lot.vests.filter(|_| is_pending),
+            vest_by: lot.by.filter(|_| is_pending),
+            // Of points that slide it is not known before they are available.
+            expires: purse.expiry(lot).filter(|_| lot.live || !lot.slides),
+        }
     };
     purse.lots.iter().rev().filter(|lot| !open_only || lot.is_open()).map(row).collect()
 }
@@ -328,26 +367,19 @@ fn expected_entries(purse: &Purse, count: i32) -> Vec<EntryRow> {
     purse.entries.iter().rev().take(usize::try_from(count).unwrap()).map(row).collect()
 }
 
+/// Plays a run from its first step to what is to be checked at its end.
+pub async fn play(rules: &Rules, start: Timestamp, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut run = Run::start(rules, start).await;
+    for (place, step) in steps.iter().enumerate() {
+        let told = |error| TestCaseError::fail(format!("step {place}, {step:?}: {error}"));
+        run.play_step(step).await.map_err(told)?;
+    }
+    run.check_past().await?;
+    check_rules(&run.services[0].database).await
+}
+
 #[test]
 fn random_calls_answer_as_the_naive_model_and_keep_the_rules_of_the_book() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    // Failures print the steps, shrunk to the fewest that still fail.
-    let cases = std::env::var("GOLDBOOK_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(8);
-    let config = Config { cases, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new(config);
-    let run = (0..programs().len(), prop::sample::select(starts()), prop::collection::vec(step(), 1..400));
-    let outcome = runner.run(&run, |(program, start, steps)| {
-        runtime.block_on(async {
-            let mut run = Run::start(&programs()[program], start).await;
-            for (place, step) in steps.iter().enumerate() {
-                let told = |error| TestCaseError::fail(format!("step {place}, {step:?}: {error}"));
-                run.take(step).await.map_err(told)?;
-            }
-            run.check_past().await?;
-            check_rules(&run.services[0].database).await
-        })
-    });
-    if let Err(failure) = outcome {
-        panic!("{failure}");
-    }
+    let runs = (0..programs().len(), prop::sample::select(starts()), prop::collection::vec(step(), 1..400));
+    assert_always(8, 60, &runs, async |(program, start, steps)| play(&programs()[program], start, &steps).await);
 }

@@ -54,7 +54,7 @@ fn calls(service: &Service, granted: &str, holds: &[String; 2]) -> Vec<Call> {
     ]
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_repeated_call_gets_the_first_answer_and_writes_nothing_also_after_a_restart() {
     let (service, granted, holds) = start_with_holds().await;
     service.purchase("anna", "order-1", "50.00").await.unwrap();
@@ -76,7 +76,7 @@ async fn a_repeated_call_gets_the_first_answer_and_writes_nothing_also_after_a_r
     assert_eq!(service.count_entries().await, entries);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_key_used_with_another_request_is_refused() {
     let (service, granted, holds) = start_with_holds().await;
     service.redeem(5, "used").await.unwrap();
@@ -98,7 +98,7 @@ async fn a_key_used_with_another_request_is_refused() {
     assert_eq!(service.count_entries().await, entries);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_refused_call_leaves_its_key_unused() {
     let service = start(&free()).await;
     assert_refused(service.redeem(5, "k").await, Code::FailedPrecondition, "INSUFFICIENT_POINTS");
@@ -106,7 +106,7 @@ async fn a_refused_call_leaves_its_key_unused() {
     assert!(!service.redeem(5, "k").await.unwrap().replayed);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn calls_about_points_list_every_bad_field() {
     let service = start(&free()).await;
     let rewards = || service.rewards();
@@ -156,7 +156,7 @@ async fn calls_about_points_list_every_bad_field() {
     assert_eq!(sorted_bad_fields(service.activities().record_activity(bad).await), fields);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn sliding_is_the_programs_alone_and_points_taken_have_no_expiry() {
     let service = start(&free()).await;
     let sliding = Some(write_expiry(Expire::Sliding("P1M")));
@@ -172,7 +172,7 @@ async fn sliding_is_the_programs_alone_and_points_taken_have_no_expiry() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn calls_about_points_refuse_an_unknown_program_or_customer() {
     let (service, granted, holds) = start_with_holds().await;
     for (program_id, customer_id, reason) in
@@ -231,7 +231,7 @@ async fn calls_about_points_refuse_an_unknown_program_or_customer() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn lists_of_lots_refuse_bad_pages_and_lots_of_others() {
     let (service, granted, _) = start_with_holds().await;
     service.give(5, "b").await;

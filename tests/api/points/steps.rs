@@ -15,7 +15,8 @@ use crate::harness::{SHOP, Service, grant_reward, instant, purchase, reason, usd
 #[derive(Clone, Copy, Debug)]
 pub enum Part {
     One,
-    Some(u8),
+    /// In 256ths.
+    Share(u8),
     All,
     Over,
 }
@@ -25,7 +26,7 @@ impl Part {
     pub fn of(self, whole: i64) -> i64 {
         match self {
             Self::One => 1,
-            Self::Some(share) => (whole * i64::from(share) / 256).max(1),
+            Self::Share(share) => (whole * i64::from(share) / 256).max(1),
             Self::All => whole.max(1),
             Self::Over => whole + 1,
         }
@@ -50,7 +51,7 @@ pub enum Deed {
 fn part() -> impl Strategy<Value = Part> {
     prop_oneof![
         1 => Just(Part::One),
-        6 => any::<u8>().prop_map(Part::Some),
+        6 => any::<u8>().prop_map(Part::Share),
         2 => Just(Part::All),
         1 => Just(Part::Over),
     ]
@@ -198,7 +199,7 @@ impl Scene<'_> {
     /// The model as it is by now, without a trace of having looked.
     fn now(&self) -> Purse {
         let mut purse = self.purse.clone();
-        purse.settle(self.clock);
+        purse.apply_dues(self.clock);
         purse
     }
 
@@ -263,7 +264,7 @@ impl Scene<'_> {
     fn spendable(&self, part: Part) -> i64 {
         let points = part.of(self.now().sum(Pocket::Available));
         match (self.purse.rules.limits, part) {
-            (Some((_, step, _)), Part::Some(_)) => (points / step * step).max(1),
+            (Some((_, step, _)), Part::Share(_)) => (points / step * step).max(1),
             _ => points,
         }
     }

@@ -6,6 +6,7 @@ use tonic::Code;
 
 use super::calls::{free, start};
 use super::model::{Expire, Rules, Vest};
+use super::pockets::Pockets;
 use super::write_expiry;
 use crate::harness::{assert_refused, assert_tells, at, grant_reward};
 
@@ -13,13 +14,13 @@ fn of_reward(reward: &proto::Reward) -> (Option<proto::reward::Content>, i64) {
     (reward.content, reward.points_uncapped)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn points_vest_at_the_very_instant_and_not_before() {
     let service = start(&free()).await;
     let instant = "2026-02-01T00:00:00Z";
     service.grant_on(100, Vest::At(instant.parse().unwrap()), Expire::Never, "a").await;
     service.grant_on(10, Vest::After("P1M"), Expire::Never, "b").await;
-    assert_eq!(service.pockets().await, [110, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { pending: 110, ..Pockets::NONE });
     let next = service.balance("anna").await.next_vesting;
     assert_eq!(next, Some(proto::PointsDue { points: 100, due_at: Some(at(instant)) }));
     service.set_clock("2026-01-31T23:59:59.999999Z");
@@ -30,10 +31,10 @@ async fn points_vest_at_the_very_instant_and_not_before() {
     assert_eq!(next, Some(proto::PointsDue { points: 10, due_at: Some(at("2026-02-15T12:00:00Z")) }));
     // An instant that has passed is now.
     service.grant_on(5, Vest::At(instant.parse().unwrap()), Expire::Never, "c").await;
-    assert_eq!(service.pockets().await, [10, 5, 0, 100, 0, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { pending: 10, available: 5, redeemed: 100, ..Pockets::NONE });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn vest_reward_makes_points_available_once_and_says_when() {
     let service = start(&free()).await;
     let expire = Expire::After("P1M", CalendarPeriod::Unspecified);
@@ -52,7 +53,7 @@ async fn vest_reward_makes_points_available_once_and_says_when() {
     assert_eq!(service.kinds("anna").await.iter().filter(|kind| **kind == EntryKind::PointsVested).count(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn vest_reward_before_the_deadline_counts_and_at_the_deadline_is_too_late() {
     let service = start(&free()).await;
     let early = service.grant_on(10, Vest::Event("P10D"), Expire::Never, "a").await;
@@ -64,13 +65,13 @@ async fn vest_reward_before_the_deadline_counts_and_at_the_deadline_is_too_late(
     let deadline = "2026-01-25T12:00:00Z";
     assert_tells(refused.clone(), &format!("before its deadline, {deadline}"), &[("vest_by", deadline)]);
     assert_refused(refused, Code::FailedPrecondition, "REWARD_NOT_PENDING");
-    assert_eq!(service.pockets().await, [0, 10, 0, 0, 0, 7, 0]);
+    assert_eq!(service.pockets().await, Pockets { available: 10, cancelled: 7, ..Pockets::NONE });
     let missed = service.entries("anna").await.pop().unwrap();
     assert_eq!((missed.kind(), missed.effective_at), (EntryKind::VestingMissed, Some(at("2026-01-25T12:00:00Z"))));
     assert_eq!(missed.lots, [proto::LotPart { lot_id: late, points: 7 }]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn vest_reward_refuses_what_waits_for_no_event_or_is_not_there() {
     let service = start(&free()).await;
     let timed = service.grant_on(10, Vest::After("P1D"), Expire::Never, "a").await;
@@ -94,7 +95,7 @@ async fn vest_reward_refuses_what_waits_for_no_event_or_is_not_there() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn points_that_would_expire_before_they_vest_are_refused() {
     let service = start(&Rules { vest: Vest::After("P30D"), ..free() }).await;
     let expires = |instant: &str| Some(write_expiry(Expire::At(instant.parse().unwrap())));
@@ -116,10 +117,10 @@ async fn points_that_would_expire_before_they_vest_are_refused() {
     }
     let request = proto::GrantRewardRequest { expiry: expires("2026-02-14T12:00:00.000001Z"), ..request };
     service.rewards().grant_reward(request).await.unwrap();
-    assert_eq!(service.pockets().await, [5, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(service.pockets().await, Pockets { pending: 5, ..Pockets::NONE });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_cap_of_a_period_cuts_what_is_earned_and_says_so() {
     let per_period = vec![(CalendarPeriod::Day, 100), (CalendarPeriod::Month, 150)];
     let service = start(&Rules { per_period, ..free() }).await;
@@ -158,7 +159,7 @@ async fn a_cap_of_a_period_cuts_what_is_earned_and_says_so() {
     assert_eq!(service.available("anna").await, 230);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_cap_of_one_transaction_refuses_it_whole() {
     let service = start(&Rules { per_transaction: Some(100), ..free() }).await;
     assert_refused(service.grant("anna", 101, "a").await, Code::FailedPrecondition, "EARNING_CAP_EXCEEDED");

@@ -51,7 +51,7 @@ fn full() -> proto::PointsPolicy {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn apply_program_keeps_all_that_it_says_of_points() {
     let service = Service::start().await;
     let applied = service.apply(with_points(full())).await.unwrap();
@@ -62,7 +62,7 @@ async fn apply_program_keeps_all_that_it_says_of_points() {
     assert_eq!(get(&service, 1).await.unwrap(), expected);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn apply_program_that_says_the_same_of_points_changes_nothing() {
     let service = Service::start().await;
     service.apply(with_points(full())).await.unwrap();
@@ -74,7 +74,7 @@ async fn apply_program_that_says_the_same_of_points_changes_nothing() {
     assert_eq!(service.count_entries().await, 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn apply_program_keeps_every_rule_of_vesting_and_expiry() {
     let service = Service::start().await;
     let instant = Timestamp { seconds: 1_767_225_600, nanos: 1_000 };
@@ -101,7 +101,7 @@ async fn apply_program_keeps_every_rule_of_vesting_and_expiry() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn apply_program_that_says_only_defaults_of_points_is_one_that_says_nothing() {
     let service = Service::start().await;
     service.apply_shop().await;
@@ -130,7 +130,7 @@ async fn apply_program_that_says_only_defaults_of_points_is_one_that_says_nothin
     assert_eq!((tried.changed, tried.version.unwrap().program), (true, Some(with_points(expected))));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn apply_program_lists_every_bad_field_about_points() {
     let service = Service::start().await;
     let bad = proto::PointsPolicy {
@@ -176,7 +176,7 @@ async fn apply_program_lists_every_bad_field_about_points() {
     assert_eq!(sorted_bad_fields(validate(&service, program).await), expected);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn apply_program_refuses_each_rule_that_is_none() {
     let service = Service::start().await;
     let no_instant = Timestamp { seconds: 0, nanos: -1 };
@@ -204,7 +204,7 @@ async fn apply_program_refuses_each_rule_that_is_none() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn apply_program_refuses_limits_that_contradict_each_other_and_too_many_caps() {
     let service = Service::start().await;
     let limits = |minimum, step, maximum| {

@@ -28,7 +28,7 @@ async fn get(service: &Service, program_id: &str, code: &str) -> Result<proto::R
     Ok(service.referrals().get_referral_code(request).await?.into_inner().referral_code.unwrap())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_code_makes_one_code_for_each_customer_and_campaign() {
     let (service, _) = start_with_code().await;
     service.enrol("anna").await;
@@ -58,7 +58,7 @@ async fn create_referral_code_makes_one_code_for_each_customer_and_campaign() {
     assert_eq!(service.entries("anna").await.len(), 4);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_code_at_once_on_two_services_makes_one() {
     let (service, _) = start_with_code().await;
     let other = Service::start_on(service.database.clone(), service.clock.clone()).await;
@@ -79,7 +79,7 @@ async fn create_referral_code_at_once_on_two_services_makes_one() {
     assert_eq!(names, 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_code_refuses_a_campaign_that_is_unknown_or_not_active() {
     let (service, code) = start_with_code().await;
     service.enrol("anna").await;
@@ -100,8 +100,8 @@ async fn create_referral_code_refuses_a_campaign_that_is_unknown_or_not_active()
     assert_eq!(service.entries("anna").await.len(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn get_referral_code_finds_it_however_it_was_typed_and_also_after_the_campaign_ended() {
+#[tokio::test]
+async fn get_referral_code_finds_it_however_typed_and_after_the_campaign_ended() {
     let (service, code) = start_with_code().await;
     let created = create(&service, "rita", "friends").await.unwrap().referral_code.unwrap();
     for typed in [code.clone(), code.to_lowercase(), format!("  {code}\n"), format!("\t{} ", code.to_lowercase())] {
@@ -114,7 +114,7 @@ async fn get_referral_code_finds_it_however_it_was_typed_and_also_after_the_camp
     assert_eq!(get(&service, SHOP, &code).await.unwrap(), created);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_referral_code_refuses_what_no_customer_of_the_program_has() {
     let (service, code) = start_with_code().await;
     service.apply(proto::Program { program_id: "outlet".to_owned(), ..shop() }).await.unwrap();

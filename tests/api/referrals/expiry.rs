@@ -23,7 +23,7 @@ async fn start_with_referral() -> Service {
     service
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_sets_the_expiry_to_the_end_of_the_last_local_day() {
     let (service, code) = start_with_code().await;
     for (created, expiry) in [
@@ -45,7 +45,7 @@ async fn create_referral_sets_the_expiry_to_the_end_of_the_last_local_day() {
     assert!(service.purchase("none", "a", "20.00").await.unwrap().referral_converted);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn get_and_list_referrals_say_expired_before_anything_was_written() {
     let service = start_with_referral().await;
     let count = service.count_entries().await;
@@ -58,7 +58,7 @@ async fn get_and_list_referrals_say_expired_before_anything_was_written() {
     assert_eq!(service.count_entries().await, count);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn record_activity_converts_in_the_last_microsecond() {
     let service = start_with_referral().await;
     service.set_clock(LAST);
@@ -70,8 +70,8 @@ async fn record_activity_converts_in_the_last_microsecond() {
     assert!(!service.kinds("ben").await.contains(&ReferralExpired));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn record_activity_after_the_expiry_writes_it_first_at_its_due_time_and_pays_no_one() {
+#[tokio::test]
+async fn record_activity_after_the_expiry_writes_it_at_its_due_time_and_pays_no_one() {
     let service = start_with_referral().await;
     let created = service.referral("ben").await.entry_id;
     service.set_clock(LATER);
@@ -93,8 +93,8 @@ async fn record_activity_after_the_expiry_writes_it_first_at_its_due_time_and_pa
     assert_eq!(service.kinds("ben").await.iter().filter(|kind| **kind == ReferralExpired).count(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn record_activity_reported_after_the_expiry_does_not_convert_though_it_happened_before() {
+#[tokio::test]
+async fn record_activity_of_before_the_expiry_reported_after_it_does_not_convert() {
     let service = start_with_referral().await;
     service.set_clock(EXPIRY);
     let request = purchase("ben", "a", "20.00", CREATED.parse().unwrap());
@@ -104,7 +104,7 @@ async fn record_activity_reported_after_the_expiry_does_not_convert_though_it_ha
     assert_eq!(service.available("rita").await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn any_write_on_the_account_after_the_expiry_writes_it() {
     let service = start_with_referral().await;
     service.set_clock(LATER);
@@ -116,7 +116,7 @@ async fn any_write_on_the_account_after_the_expiry_writes_it() {
     assert_eq!(service.available("ben").await, 5);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn convert_referral_after_the_expiry_refuses_whatever_the_campaign() {
     let (service, friends) = start_with_code().await;
     let partners = service.share_code("olga", "partners").await;
@@ -132,8 +132,8 @@ async fn convert_referral_after_the_expiry_refuses_whatever_the_campaign() {
     assert_eq!((service.available("rita").await, service.available("olga").await), (0, 0));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn get_customer_tier_and_balance_of_the_past_stay_the_same_after_the_expiry_was_written() {
+#[tokio::test]
+async fn tier_and_balance_of_the_past_stay_the_same_after_the_expiry_was_written() {
     let service = start_with_referral().await;
     service.set_clock(LATER);
     let before = service.tier_at("ben", "2026-03-24T00:00:00Z").await.unwrap();

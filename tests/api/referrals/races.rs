@@ -49,7 +49,7 @@ async fn assert_one_won(
     assert_eq!((paid, balances[winner]), (vec![winner], 500));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_64_times_at_once_for_one_person_attaches_once() {
     let service = Service::start().await;
     service.apply_shop().await;
@@ -59,7 +59,7 @@ async fn create_referral_64_times_at_once_for_one_person_attaches_once() {
     assert_one_won(&service, &referrers, outcomes).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_64_times_at_once_on_two_services_attaches_once() {
     let service = Service::start().await;
     service.apply_shop().await;
@@ -72,7 +72,7 @@ async fn create_referral_64_times_at_once_on_two_services_attaches_once() {
     assert_one_won(&other, &referrers, outcomes).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_50_times_at_once_with_one_key_attaches_once() {
     let (service, code) = start_with_code().await;
     let other = Service::start_on(service.database.clone(), service.clock.clone()).await;
@@ -84,7 +84,7 @@ async fn create_referral_50_times_at_once_with_one_key_attaches_once() {
     assert_eq!(service.kinds("ben").await, [CustomerEnrolled, TierChanged, ReferralCreated]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_at_once_with_a_first_purchase_ends_in_one_order_or_the_other() {
     let (service, code) = start_with_code().await;
     let other = Service::start_on(service.database.clone(), service.clock.clone()).await;
@@ -103,7 +103,7 @@ async fn create_referral_at_once_with_a_first_purchase_ends_in_one_order_or_the_
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn convert_referral_and_purchases_at_once_convert_once() {
     let (service, code) = start_with_code().await;
     let other = Service::start_on(service.database.clone(), service.clock.clone()).await;
@@ -132,7 +132,7 @@ async fn convert_referral_and_purchases_at_once_convert_once() {
     assert_eq!(service.available("rita").await, 8 * 500);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn convert_referral_at_once_by_hand_converts_once() {
     let service = Service::start().await;
     service.apply_shop().await;
@@ -147,7 +147,7 @@ async fn convert_referral_at_once_by_hand_converts_once() {
     assert_eq!((service.available("ben").await, service.available("rita").await), (250, 500));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn create_referral_beside_a_refused_enrolment_still_refuses_the_unknown_referee() {
     let (service, code) = start_with_code().await;
     let count = service.count_entries().await;

@@ -36,7 +36,7 @@ pub async fn grant_all(service: &Service, grants: Vec<proto::GrantRewardRequest>
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn batch_grant_rewards_grants_the_good_items_and_answers_the_bad_as_single_calls() {
     let service = start_with_anna().await;
     let unknown = grant_reward("nobody", 5, "k-2");
@@ -67,7 +67,7 @@ async fn batch_grant_rewards_grants_the_good_items_and_answers_the_bad_as_single
     assert_eq!(granted_points(&service, "anna").await, [5, 7]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn batch_grant_rewards_names_bad_items_with_every_bad_field() {
     let service = start_with_anna().await;
     let request = proto::BatchGrantRewardsRequest { item_id: String::new(), grant: None };
@@ -83,7 +83,7 @@ async fn batch_grant_rewards_names_bad_items_with_every_bad_field() {
     assert_eq!(stream.message().await.unwrap(), None);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn batch_grant_rewards_grants_thousands_in_the_order_of_each_customer() {
     let service = start_with_anna().await;
     let customers: Vec<String> = (0..40).map(|i| format!("c-{i}")).collect();
@@ -108,7 +108,7 @@ async fn batch_grant_rewards_grants_thousands_in_the_order_of_each_customer() {
     assert_eq!(granted_points(&service, "c-0").await.len(), 100);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn batch_grant_rewards_of_nothing_ends_without_an_outcome() {
     let service = start_with_anna().await;
     assert_eq!(batch(&service, Vec::new()).await.len(), 0);

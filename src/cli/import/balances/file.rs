@@ -14,8 +14,9 @@ use jiff::tz::TimeZone;
 use super::super::lines::{Form, Header, Line, Lines, field, required};
 use super::super::refusals::Refusals;
 use crate::cli::amount::{Amount, decimals_of};
+use crate::cli::error::CliError;
+use crate::cli::instant;
 use crate::cli::instant::Unreadable;
-use crate::cli::{CliError, instant};
 
 /// How many bad lines are told one by one.
 const TOLD_LINES: usize = 20;

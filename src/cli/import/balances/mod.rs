@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use self::file::{Balance, Expiry, Opening, Setting, Survey, Vesting};
 use self::reconciliation::{Reconciliation, show_survey};
 use super::sending::{Sending, locked, reading_failed};
-use crate::cli::CliError;
 use crate::cli::client::ClientOptions;
+use crate::cli::error::CliError;
 use crate::cli::output::{grouped, print};
 
 /// What `goldbook import balances --help` says about the file.

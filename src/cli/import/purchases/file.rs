@@ -9,8 +9,9 @@ use jiff::tz::TimeZone;
 
 use super::super::lines::{Form, Header, Lines, required};
 use crate::cli::amount::Amount;
+use crate::cli::error::CliError;
+use crate::cli::instant;
 use crate::cli::instant::Unreadable;
-use crate::cli::{CliError, instant};
 
 /// What the program says that a file of purchases needs.
 #[derive(Clone, Debug)]

@@ -18,8 +18,9 @@ use self::tally::Tally;
 use super::lines;
 use super::sending::{Sending, locked};
 use crate::cli::client::ClientOptions;
+use crate::cli::error::CliError;
+use crate::cli::instant;
 use crate::cli::output::{grouped, print};
-use crate::cli::{CliError, instant};
 
 /// What `goldbook import purchases --help` says about the file.
 pub(super) const FILE_HELP: &str = "\

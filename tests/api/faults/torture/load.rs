@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use goldbook::proto;
 use tonic::{Code, Status};
 
-use crate::dice::Dice;
 use crate::harness::{Clients, SHOP, grant_reward};
+use crate::random::Random;
 
 pub const CUSTOMERS: [&str; 4] = ["anna", "ben", "carl", "dora"];
 
@@ -125,7 +125,7 @@ enum Outcome {
 /// Calls one after the other, until one is not answered.
 pub struct Worker {
     name: String,
-    dice: Dice,
+    random: Random,
     calls: u64,
     /// The last call, if it was not answered.
     pending: Option<Call>,
@@ -136,8 +136,8 @@ pub struct Worker {
 
 impl Worker {
     pub fn new(number: u64, seed: u64) -> Self {
-        let dice = Dice::of_seed(seed);
-        Self { name: format!("w{number}"), dice, calls: 0, pending: None, holds: Vec::new(), entries: Vec::new() }
+        let random = Random::of_seed(seed);
+        Self { name: format!("w{number}"), random, calls: 0, pending: None, holds: Vec::new(), entries: Vec::new() }
     }
 
     /// Calls until the service is gone.
@@ -185,9 +185,9 @@ impl Worker {
     fn next_call(&mut self) -> Call {
         self.calls += 1;
         let idempotency_key = format!("{}-{}", self.name, self.calls);
-        let (program_id, customer_id) = (SHOP.to_owned(), (*self.dice.one_of(&CUSTOMERS)).to_owned());
-        let points = 1 + i64::try_from(self.dice.below(50)).unwrap();
-        match self.dice.below(10) {
+        let (program_id, customer_id) = (SHOP.to_owned(), (*self.random.one_of(&CUSTOMERS)).to_owned());
+        let points = 1 + i64::try_from(self.random.below(50)).unwrap();
+        match self.random.below(10) {
             0..=2 => {
                 let note = String::new();
                 Call::Redeem(proto::RedeemPointsRequest { program_id, customer_id, points, note, idempotency_key })
@@ -200,12 +200,12 @@ impl Worker {
                 ..Default::default()
             }),
             4 if !self.holds.is_empty() => {
-                let place = usize::try_from(self.dice.below(self.holds.len() as u64)).unwrap();
+                let place = usize::try_from(self.random.below(self.holds.len() as u64)).unwrap();
                 let (customer_id, hold_id) = self.holds.swap_remove(place);
-                if self.dice.below(3) == 0 {
+                if self.random.below(3) == 0 {
                     Call::Release(proto::ReleasePointsRequest { program_id, customer_id, hold_id, idempotency_key })
                 } else {
-                    let points = i64::try_from(self.dice.below(2)).unwrap();
+                    let points = i64::try_from(self.random.below(2)).unwrap();
                     Call::Capture(proto::CapturePointsRequest {
                         program_id,
                         customer_id,
@@ -216,12 +216,12 @@ impl Worker {
                 }
             }
             5 if !self.entries.is_empty() => {
-                let (customer_id, entry_id) = self.dice.one_of(&self.entries).clone();
+                let (customer_id, entry_id) = self.random.one_of(&self.entries).clone();
                 Call::Reverse(proto::ReverseEntryRequest {
                     program_id,
                     customer_id,
                     entry_id,
-                    points: i64::try_from(self.dice.below(2)).unwrap(),
+                    points: i64::try_from(self.random.below(2)).unwrap(),
                     reason: proto::CorrectionReason::Correction.into(),
                     idempotency_key,
                     ..Default::default()

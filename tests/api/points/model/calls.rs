@@ -7,7 +7,7 @@ use super::{Expire, Outcome, Part, Purchase, Purse, Vest, first, last, later};
 
 impl Purse {
     pub fn grant(&mut self, points: i64, vest: Option<Vest>, expire: Option<Expire>, clock: Timestamp) -> Outcome {
-        self.settle(clock);
+        self.apply_dues(clock);
         let at = self.time(clock);
         let vest = vest.unwrap_or(self.rules.vest);
         let expire = expire.unwrap_or(self.rules.expire);
@@ -29,7 +29,7 @@ impl Purse {
     }
 
     pub fn vest_reward(&mut self, seq: i64, clock: Timestamp) -> Outcome {
-        self.settle(clock);
+        self.apply_dues(clock);
         let at = self.time(clock);
         let lot = self.lot(seq).clone();
         if lot.by.is_some() && lot.live {
@@ -53,7 +53,7 @@ impl Purse {
     }
 
     pub fn redeem(&mut self, points: i64, clock: Timestamp) -> Outcome {
-        self.settle(clock);
+        self.apply_dues(clock);
         self.check_spend(points)?;
         let parts = self.choose(points, 0);
         let at = self.time(clock);
@@ -62,7 +62,7 @@ impl Purse {
     }
 
     pub fn hold(&mut self, points: i64, lasts: Option<&str>, clock: Timestamp) -> Outcome {
-        self.settle(clock);
+        self.apply_dues(clock);
         self.check_spend(points)?;
         let at = self.time(clock);
         let parts = self.choose(points, 0);
@@ -74,7 +74,7 @@ impl Purse {
 
     /// Captures so many points of a hold, or all; `None` releases it.
     pub fn end_hold(&mut self, seq: i64, capture: Option<i64>, clock: Timestamp) -> Outcome {
-        self.settle(clock);
+        self.apply_dues(clock);
         let at = self.time(clock);
         let Some(hold) = self.holds.iter_mut().find(|hold| hold.seq == seq) else { return Err("HOLD_NOT_FOUND") };
         let held: i64 = hold.parts.iter().map(|(_, points)| points).sum();
@@ -95,7 +95,7 @@ impl Purse {
     }
 
     pub fn adjust(&mut self, points: i64, expire: Option<Expire>, clock: Timestamp) -> Outcome {
-        self.settle(clock);
+        self.apply_dues(clock);
         let at = self.time(clock);
         if points > 0 {
             let expire = expire.unwrap_or(self.rules.expire);
@@ -123,7 +123,7 @@ impl Purse {
         expires: Option<Timestamp>,
         clock: Timestamp,
     ) -> Outcome {
-        self.settle(clock);
+        self.apply_dues(clock);
         let at = self.time(clock);
         let original = self.entries[usize::try_from(seq - 1).unwrap()].clone();
         let left = original.points - original.reversed;
@@ -143,14 +143,14 @@ impl Purse {
         }
         let is_whole = points == 0;
         let points = if is_whole { left } else { points };
-        let taken = if is_up {
-            self.take_back(seq, points, clawback.unwrap_or(self.rules.clawback), at)
+        let undone = if is_up {
+            self.claw_back(seq, points, clawback.unwrap_or(self.rules.clawback), at)
         } else if original.kind == EntryKind::PointsExpired {
             self.reinstate(seq, points, is_whole, expires, at)?
         } else {
             self.give_back(seq, points, expires, at)?
         };
-        if taken[0] == 0 { Err("NOTHING_TO_REVERSE") } else { Ok(taken) }
+        if undone[0] == 0 { Err("NOTHING_TO_REVERSE") } else { Ok(undone) }
     }
 
     fn undo(&mut self, seq: i64, from: Pocket, to: Pocket, parts: Vec<Part>, at: Timestamp) {
@@ -163,30 +163,30 @@ impl Purse {
     }
 
     /// Answers how many points were undone, returned, returned as expired, and are owed now.
-    fn take_back(&mut self, seq: i64, points: i64, clawback: Clawback, at: Timestamp) -> Vec<i64> {
+    fn claw_back(&mut self, seq: i64, points: i64, clawback: Clawback, at: Timestamp) -> Vec<i64> {
         let lot = self.lot(seq).clone();
         let is_unspent_only = clawback == Clawback::UnspentOnly;
         let mut left = points;
-        let mut take = |there: i64| {
+        let mut count_off = |there: i64| {
             let taken = there.min(left);
             left -= taken;
             taken
         };
-        let pending = take(lot.count(Pocket::Pending));
-        let available = take(lot.count(Pocket::Available));
-        let expired = take(if is_unspent_only { 0 } else { lot.count(Pocket::Expired) });
+        let pending = count_off(lot.count(Pocket::Pending));
+        let available = count_off(lot.count(Pocket::Available));
+        let expired = count_off(if is_unspent_only { 0 } else { lot.count(Pocket::Expired) });
         // Points that never became available were never spent: nothing has to make up for them.
         let may_reach_others = !is_unspent_only && lot.live;
         let others =
-            take(if may_reach_others { self.sum(Pocket::Available) - lot.count(Pocket::Available) } else { 0 });
-        let owed = take(if may_reach_others && clawback == Clawback::AllowDebt { i64::MAX } else { 0 });
+            count_off(if may_reach_others { self.sum(Pocket::Available) - lot.count(Pocket::Available) } else { 0 });
+        let owed = count_off(if may_reach_others && clawback == Clawback::AllowDebt { i64::MAX } else { 0 });
         let mut parts = first(&[(seq, available)], available);
         parts.extend(self.choose(others, seq));
         self.undo(seq, Pocket::Pending, Pocket::Cancelled, first(&[(seq, pending)], pending), at);
         self.undo(seq, Pocket::Available, Pocket::Cancelled, parts, at);
         self.undo(seq, Pocket::Expired, Pocket::Cancelled, first(&[(seq, expired)], expired), at);
         if owed > 0 {
-            self.post(EntryKind::DebtIncurred, Pocket::Owed, Pocket::Cancelled, owed, Vec::new(), at);
+            self.write_entry(EntryKind::DebtIncurred, Pocket::Owed, Pocket::Cancelled, owed, Vec::new(), at);
             self.entries[usize::try_from(seq - 1).unwrap()].reversed += owed;
             self.owed += owed;
             self.debts += owed;
@@ -271,7 +271,7 @@ impl Purse {
     }
 
     pub fn purchase(&mut self, id: &str, cents: i64, clock: Timestamp) -> Outcome {
-        self.settle(clock);
+        self.apply_dues(clock);
         let at = self.time(clock);
         let points = cents / 100;
         let granted = self.cap(points, at)?;
@@ -284,7 +284,7 @@ impl Purse {
     }
 
     pub fn refund(&mut self, id: &str, cents: i64, clawback: Option<Clawback>, clock: Timestamp) -> Outcome {
-        self.settle(clock);
+        self.apply_dues(clock);
         let at = self.time(clock);
         let Some(bought) = self.purchases.get_mut(id) else { return Err("PURCHASE_UNKNOWN") };
         if cents > bought.cents - bought.refunded {
@@ -299,8 +299,8 @@ impl Purse {
         let points = self.lot(seq).points;
         let share = points * (before + cents) / paid - points * before / paid;
         let left = points - self.entries[usize::try_from(seq - 1).unwrap()].reversed;
-        let taken = self.take_back(seq, share.min(left), clawback.unwrap_or(self.rules.clawback), at);
-        Ok(vec![taken[0] - taken[3], taken[3]])
+        let undone = self.claw_back(seq, share.min(left), clawback.unwrap_or(self.rules.clawback), at);
+        Ok(vec![undone[0] - undone[3], undone[3]])
     }
 
     pub fn spend(&self) -> i64 {

@@ -1,4 +1,4 @@
-//! What every well-mannered gRPC service does, whatever it is about.
+//! What every gRPC service does, whatever it is about: reflection, compression, limits, deadlines, an orderly end.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::harness::{Database, SHOP, START, Service, bad_fields, grant_reward};
-use crate::patience::{answer_at, within};
 use crate::proxy::Proxy;
+use crate::wait::{answer_at, within};
 
 /// Asks one version of reflection for all services, and for the file of one of them.
 macro_rules! reflect {
@@ -53,14 +53,14 @@ fn assert_reflects_everything(names: &BTreeSet<String>, file: &prost_types::File
     assert!(file.service[0].method.iter().any(|method| method.name() == "GetCustomerTier"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn reflection_v1_lists_and_describes_every_service() {
     let service = Service::start().await;
     let (names, file) = reflect!(v1, service);
     assert_reflects_everything(&names, &file);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn reflection_v1alpha_lists_and_describes_every_service() {
     let service = Service::start().await;
     let (names, file) = reflect!(v1alpha, service);
@@ -72,7 +72,7 @@ fn compressing(service: &Service, encoding: CompressionEncoding) -> RewardServic
     service.rewards().send_compressed(encoding).accept_compressed(encoding)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn requests_and_answers_may_be_compressed_with_gzip_and_zstd() {
     let service = Service::start().await;
     service.apply_shop().await;
@@ -103,7 +103,7 @@ async fn requests_and_answers_may_be_compressed_with_gzip_and_zstd() {
     assert!(response.metadata().get("grpc-encoding").is_none_or(|encoding| encoding == "identity"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_message_beyond_four_mebibytes_is_refused_compressed_or_not() {
     let service = Service::start().await;
     service.apply_shop().await;
@@ -121,7 +121,7 @@ async fn a_message_beyond_four_mebibytes_is_refused_compressed_or_not() {
     assert_eq!(service.available("anna").await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_call_is_answered_at_its_deadline() {
     let database = Database::create().await;
     let proxy = Proxy::before(&database);
@@ -152,7 +152,7 @@ async fn a_call_is_answered_at_its_deadline() {
     proxy.release_commits();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_deadline_that_is_kept_changes_nothing() {
     let service = Service::start().await;
     service.apply_shop().await;
@@ -162,7 +162,7 @@ async fn a_deadline_that_is_kept_changes_nothing() {
     assert!(!service.rewards().grant_reward(request).await.unwrap().into_inner().replayed);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_service_that_stops_says_so_answers_what_is_under_way_and_takes_no_more() {
     let database = Database::create().await;
     let proxy = Proxy::before(&database);
@@ -204,7 +204,7 @@ async fn a_service_that_stops_says_so_answers_what_is_under_way_and_takes_no_mor
     assert_eq!(next.available("anna").await, 110);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_method_that_does_not_exist_is_unimplemented() {
     let service = Service::start().await;
     for path in ["/goldbook.v1.RewardService/NoSuchMethod", "/goldbook.v1.NoSuchService/GrantReward"] {

@@ -1,0 +1,341 @@
+//! What an entry can say: every kind of it, with its results. Each room has an enum of its own kinds here, since the book
+//! imports no capability, and each state matches the kinds of its own room one by one.
+
+mod activities;
+mod customers;
+mod points;
+mod programs;
+mod referrals;
+mod tiers;
+
+use std::borrow::Cow;
+
+pub use activities::ActivityDetail;
+pub use customers::CustomerDetail;
+pub use points::{EarningWindow, LotPart, LotTerms, PointsDetail};
+pub use programs::ProgramDetail;
+pub use referrals::ReferralDetail;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use strum::VariantNames as _;
+pub use tiers::TierDetail;
+
+/// What happened to an account. Holds no name, no free text and nothing that a caller chose.
+///
+/// In JSON the room does not appear: `kind` alone tells which enum the rest belongs to. Reading looks at `kind` first,
+/// and is no `Deserialize`, since trying one enum after another is slow and tells no cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Detail {
+    /// It is about the program.
+    Program(ProgramDetail),
+    /// It is about the customer.
+    Customer(CustomerDetail),
+    /// It is about something that the customer did.
+    Activity(ActivityDetail),
+    /// It is about the customer's points.
+    Points(PointsDetail),
+    /// It is about the customer's tier.
+    Tier(TierDetail),
+    /// It is about the customer's referral, or the codes that they share.
+    Referral(ReferralDetail),
+}
+
+impl Detail {
+    /// Reads a detail from text.
+    ///
+    /// # Errors
+    /// If the text is no JSON, there is no such kind, or the kind has other fields.
+    pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
+        /// The kind alone: whatever else there is, is passed over.
+        #[derive(Deserialize)]
+        struct Tag<'a> {
+            #[serde(borrow)]
+            kind: Cow<'a, str>,
+        }
+        let Tag { kind } = serde_json::from_str(json)?;
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let detail = Self::read(&kind, &mut deserializer)?;
+        deserializer.end()?;
+        Ok(detail)
+    }
+
+    /// Reads a detail from JSON that is parsed already.
+    ///
+    /// # Errors
+    /// If there is no such kind, or the kind has other fields.
+    pub fn from_value(json: &serde_json::Value) -> Result<Self, serde_json::Error> {
+        let kind = json.get("kind").and_then(serde_json::Value::as_str);
+        let kind = kind.ok_or_else(|| serde_json::Error::missing_field("kind"))?;
+        Self::read(kind, json)
+    }
+
+    /// Reads a detail of a known kind.
+    fn read<'de, D: Deserializer<'de>>(kind: &str, json: D) -> Result<Self, D::Error> {
+        if ProgramDetail::VARIANTS.contains(&kind) {
+            ProgramDetail::deserialize(json).map(Self::Program)
+        } else if CustomerDetail::VARIANTS.contains(&kind) {
+            CustomerDetail::deserialize(json).map(Self::Customer)
+        } else if ActivityDetail::VARIANTS.contains(&kind) {
+            ActivityDetail::deserialize(json).map(Self::Activity)
+        } else if PointsDetail::VARIANTS.contains(&kind) {
+            PointsDetail::deserialize(json).map(Self::Points)
+        } else if TierDetail::VARIANTS.contains(&kind) {
+            TierDetail::deserialize(json).map(Self::Tier)
+        } else if ReferralDetail::VARIANTS.contains(&kind) {
+            ReferralDetail::deserialize(json).map(Self::Referral)
+        } else {
+            Err(D::Error::custom(format_args!("there is no kind of entry `{kind}`")))
+        }
+    }
+
+    /// The kind's name in the `kind` column.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Program(detail) => detail.into(),
+            Self::Customer(detail) => detail.into(),
+            Self::Activity(detail) => detail.into(),
+            Self::Points(detail) => detail.into(),
+            Self::Tier(detail) => detail.into(),
+            Self::Referral(detail) => detail.into(),
+        }
+    }
+
+    /// What the entry says about points, if it is about points.
+    #[must_use]
+    pub const fn points(&self) -> Option<&PointsDetail> {
+        match self {
+            Self::Points(detail) => Some(detail),
+            Self::Program(_) | Self::Customer(_) | Self::Activity(_) | Self::Tier(_) | Self::Referral(_) => None,
+        }
+    }
+
+    /// The lots that the entry took points from or gave points to, and how many; not the lot that it made.
+    #[must_use]
+    pub fn lots(&self) -> &[LotPart] {
+        self.points().map_or(&[], PointsDetail::lots)
+    }
+
+    /// How many points it would have been without a cap, where one cut what was earned.
+    #[must_use]
+    pub const fn uncapped(&self) -> Option<i64> {
+        match self {
+            Self::Activity(detail) => detail.uncapped(),
+            Self::Points(detail) => detail.uncapped(),
+            Self::Program(_) | Self::Customer(_) | Self::Tier(_) | Self::Referral(_) => None,
+        }
+    }
+
+    /// Whether the entry makes a lot.
+    #[must_use]
+    pub fn makes_lot(&self) -> bool {
+        self.points().is_some_and(|detail| detail.lot_terms().is_some())
+    }
+
+    /// The detail as JSON with its fields in their declared order: the form that is hashed.
+    ///
+    /// # Errors
+    /// If serialization fails, which for these types is a defect.
+    pub fn to_canonical_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ids::{AccountId, EntryId};
+
+    /// Reads JSON in both ways, which agree.
+    fn read(json: &str) -> Result<Detail, String> {
+        let by_text = Detail::from_json(json).map_err(|error| error.to_string());
+        let by_value = Detail::from_value(&serde_json::from_str(json).unwrap());
+        assert_eq!(by_text.as_ref().ok(), by_value.as_ref().ok());
+        by_text
+    }
+
+    fn all_kinds() -> BTreeSet<&'static str> {
+        let rooms = [
+            ProgramDetail::VARIANTS,
+            CustomerDetail::VARIANTS,
+            ActivityDetail::VARIANTS,
+            PointsDetail::VARIANTS,
+            TierDetail::VARIANTS,
+            ReferralDetail::VARIANTS,
+        ];
+        let kinds: BTreeSet<&str> = rooms.concat().into_iter().collect();
+        assert_eq!(kinds.len(), rooms.concat().len(), "two kinds have one name");
+        kinds
+    }
+
+    #[test]
+    fn a_detail_reads_back_from_json_with_its_kind() {
+        let detail: Detail =
+            TierDetail::TierChanged { from: None, to: "gold".try_into().unwrap(), qualifying_spend: 50_000 }.into();
+        let json = detail.to_canonical_json().unwrap();
+        assert_eq!(json, r#"{"kind":"tier_changed","from":null,"to":"gold","qualifying_spend":50000}"#);
+        assert_eq!(read(&json).unwrap(), detail);
+    }
+
+    /// What is on the ledger stays provable: the JSON of a detail never changes under rows that exist. A new field is
+    /// optional and absent here.
+    #[test]
+    #[allow(clippy::too_many_lines, reason = "one line for each kind")]
+    fn what_was_written_by_this_version_keeps_its_form() {
+        let account_id = AccountId(Uuid::from_u128(7));
+        let id = EntryId { account_id, account_seq: 3 };
+        let at = Timestamp::UNIX_EPOCH;
+        let part = LotPart { lot: 3, points: 8 };
+        let details: &[(Detail, &str)] = &[
+            (ProgramDetail::ProgramApplied { version: 1 }.into(), r#"{"kind":"program_applied","version":1}"#),
+            (CustomerDetail::CustomerEnrolled.into(), r#"{"kind":"customer_enrolled"}"#),
+            (CustomerDetail::DossierUpdated { revision: 2 }.into(), r#"{"kind":"dossier_updated","revision":2}"#),
+            (
+                ActivityDetail::ActivityAccepted {
+                    spend: 5,
+                    happened_at: Timestamp::UNIX_EPOCH,
+                    slides_to: None,
+                    uncapped: None,
+                }
+                .into(),
+                r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z"}"#,
+            ),
+            (
+                ActivityDetail::ActivityAccepted { spend: 5, happened_at: at, slides_to: Some(at), uncapped: Some(7) }
+                    .into(),
+                r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z","slides_to":"1970-01-01T00:00:00Z","uncapped":7}"#,
+            ),
+            (
+                PointsDetail::PointsGranted { terms: LotTerms::default(), counted_in: Vec::new(), uncapped: None }
+                    .into(),
+                r#"{"kind":"points_granted"}"#,
+            ),
+            (
+                TierDetail::TierChanged {
+                    from: Some("a".try_into().unwrap()),
+                    to: "b".try_into().unwrap(),
+                    qualifying_spend: 7,
+                }
+                .into(),
+                r#"{"kind":"tier_changed","from":"a","to":"b","qualifying_spend":7}"#,
+            ),
+            (
+                ReferralDetail::ReferralCodeCreated {
+                    campaign_id: "c".try_into().unwrap(),
+                    code: "D".try_into().unwrap(),
+                }
+                .into(),
+                r#"{"kind":"referral_code_created","campaign_id":"c","code":"D"}"#,
+            ),
+            (
+                ReferralDetail::ReferralCreated {
+                    campaign_id: "c".try_into().unwrap(),
+                    referrer: account_id,
+                    expires_at: None,
+                }
+                .into(),
+                r#"{"kind":"referral_created","campaign_id":"c","referrer":"00000000-0000-0000-0000-000000000007","expires_at":null}"#,
+            ),
+            (
+                ReferralDetail::ReferralConverted { qualifying: Some(id), referrer_reward: None, referee_reward: None }
+                    .into(),
+                r#"{"kind":"referral_converted","qualifying":"00000000000000000000000000000007.3","referrer_reward":null,"referee_reward":null}"#,
+            ),
+            (ReferralDetail::ReferralExpired.into(), r#"{"kind":"referral_expired"}"#),
+            (
+                ActivityDetail::RefundAccepted { purchase: 2, spend: 5, happened_at: at, slides_to: Some(at) }.into(),
+                r#"{"kind":"refund_accepted","purchase":2,"spend":5,"happened_at":"1970-01-01T00:00:00Z","slides_to":"1970-01-01T00:00:00Z"}"#,
+            ),
+            (
+                PointsDetail::PointsGranted {
+                    terms: LotTerms {
+                        vests_at: Some(at),
+                        vest_by: Some(at),
+                        expires_at: Some(at),
+                        slides: true,
+                        expiry_rule: Some("never".to_owned()),
+                    },
+                    counted_in: vec![EarningWindow { period: "month".to_owned(), since: at }],
+                    uncapped: Some(9),
+                }
+                .into(),
+                r#"{"kind":"points_granted","terms":{"vests_at":"1970-01-01T00:00:00Z","vest_by":"1970-01-01T00:00:00Z","expires_at":"1970-01-01T00:00:00Z","slides":true,"expiry_rule":"never"},"counted_in":[{"period":"month","since":"1970-01-01T00:00:00Z"}],"uncapped":9}"#,
+            ),
+            (PointsDetail::PointsImported { terms: LotTerms::default() }.into(), r#"{"kind":"points_imported"}"#),
+            (PointsDetail::PointsVested { lot: 3, expires_at: None }.into(), r#"{"kind":"points_vested","lot":3}"#),
+            (PointsDetail::VestingMissed { lot: 3 }.into(), r#"{"kind":"vesting_missed","lot":3}"#),
+            (
+                PointsDetail::PointsExpired { lots: vec![part], hold: Some(4) }.into(),
+                r#"{"kind":"points_expired","lots":[{"lot":3,"points":8}],"hold":4}"#,
+            ),
+            (
+                PointsDetail::PointsRedeemed { lots: vec![part], hold: None }.into(),
+                r#"{"kind":"points_redeemed","lots":[{"lot":3,"points":8}]}"#,
+            ),
+            (
+                PointsDetail::PointsHeld { lots: vec![part], ends_at: at }.into(),
+                r#"{"kind":"points_held","lots":[{"lot":3,"points":8}],"ends_at":"1970-01-01T00:00:00Z"}"#,
+            ),
+            (
+                PointsDetail::PointsReleased { hold: 4, lots: vec![part] }.into(),
+                r#"{"kind":"points_released","hold":4,"lots":[{"lot":3,"points":8}]}"#,
+            ),
+            (
+                PointsDetail::PointsAdjusted { terms: Some(LotTerms::default()), lots: Vec::new() }.into(),
+                r#"{"kind":"points_adjusted","terms":{}}"#,
+            ),
+            (
+                PointsDetail::PointsAdjusted { terms: None, lots: vec![part] }.into(),
+                r#"{"kind":"points_adjusted","lots":[{"lot":3,"points":8}]}"#,
+            ),
+            (
+                PointsDetail::EntryReversed { reversed: 5, lots: vec![part], expires_at: Some(at) }.into(),
+                r#"{"kind":"entry_reversed","reversed":5,"lots":[{"lot":3,"points":8}],"expires_at":"1970-01-01T00:00:00Z"}"#,
+            ),
+            (PointsDetail::DebtIncurred { reversed: 5 }.into(), r#"{"kind":"debt_incurred","reversed":5}"#),
+            (
+                PointsDetail::DebtRepaid { lots: vec![part] }.into(),
+                r#"{"kind":"debt_repaid","lots":[{"lot":3,"points":8}]}"#,
+            ),
+            (
+                TierDetail::TierImported {
+                    from: "a".try_into().unwrap(),
+                    to: "b".try_into().unwrap(),
+                    qualifying_spend: 7,
+                }
+                .into(),
+                r#"{"kind":"tier_imported","from":"a","to":"b","qualifying_spend":7}"#,
+            ),
+        ];
+        for (detail, json) in details {
+            assert_eq!(detail.to_canonical_json().unwrap(), *json);
+            assert_eq!(read(json).unwrap(), *detail);
+            assert!(json.starts_with(&format!(r#"{{"kind":"{}""#, detail.kind())), "{json}");
+        }
+        let kept: BTreeSet<&str> = details.iter().map(|(detail, _)| detail.kind()).collect();
+        assert_eq!(kept, all_kinds());
+    }
+
+    #[test]
+    fn what_is_no_detail_is_told_by_its_cause() {
+        let refused = |json| read(json).unwrap_err();
+        assert_eq!(refused(r#"{"kind":"points_stolen","lot":3}"#), "there is no kind of entry `points_stolen`");
+        assert!(refused(r#"{"lot":3}"#).starts_with("missing field `kind`"));
+        assert!(refused(r#"{"kind":"points_vested"}"#).starts_with("missing field `lot`"));
+        assert!(refused(r#"{"kind":"points_vested","lot":3,"hold":4}"#).starts_with("unknown field `hold`"));
+        assert!(Detail::from_json(r#"{"kind":"referral_expired"} 1"#).is_err());
+    }
+
+    /// Postgres writes the fields of a JSONB by the length of their names, and so the kind anywhere.
+    #[test]
+    fn the_kind_is_found_wherever_it_stands() {
+        let detail = PointsDetail::PointsVested { lot: 3, expires_at: None }.into();
+        assert_eq!(read(r#"{"lot": 3, "kind": "points_vested"}"#), Ok(detail));
+    }
+}

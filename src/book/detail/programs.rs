@@ -1,0 +1,24 @@
+//! Entries about programs.
+
+use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantNames};
+
+use super::Detail;
+
+/// What happened to a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
+pub enum ProgramDetail {
+    /// A version of the program came into force.
+    ProgramApplied {
+        /// The version's number.
+        version: i32,
+    },
+}
+
+impl From<ProgramDetail> for Detail {
+    fn from(detail: ProgramDetail) -> Self {
+        Self::Program(detail)
+    }
+}

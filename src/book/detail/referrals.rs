@@ -1,0 +1,49 @@
+//! Entries about referrals.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantNames};
+
+use super::Detail;
+use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode};
+
+/// What happened to referral codes and referrals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
+#[allow(clippy::enum_variant_names, reason = "a kind is named as it is stored")]
+pub enum ReferralDetail {
+    /// The customer has a code to share.
+    ReferralCodeCreated {
+        /// The campaign it belongs to.
+        campaign_id: CampaignId,
+        /// The code, made by the service.
+        code: ReferralCode,
+    },
+    /// The customer was brought by another.
+    ReferralCreated {
+        /// The campaign that decides the rewards.
+        campaign_id: CampaignId,
+        /// Who brought them.
+        referrer: AccountId,
+        /// When the referral ends unless it converts first.
+        expires_at: Option<Timestamp>,
+    },
+    /// The referral reached its aim.
+    ReferralConverted {
+        /// The activity that qualified; none when it was converted by hand.
+        qualifying: Option<EntryId>,
+        /// What the referrer was granted for it.
+        referrer_reward: Option<EntryId>,
+        /// What the referee was granted for it.
+        referee_reward: Option<EntryId>,
+    },
+    /// The time to convert passed.
+    ReferralExpired,
+}
+
+impl From<ReferralDetail> for Detail {
+    fn from(detail: ReferralDetail) -> Self {
+        Self::Referral(detail)
+    }
+}

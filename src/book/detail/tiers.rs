@@ -1,0 +1,38 @@
+//! Entries about tiers.
+
+use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantNames};
+
+use super::Detail;
+use crate::ids::TierId;
+
+/// What happened to the tier that a customer holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case")]
+pub enum TierDetail {
+    /// The tier that another system had given was taken over.
+    TierImported {
+        /// The tier before.
+        from: TierId,
+        /// The tier from now on.
+        to: TierId,
+        /// Lifetime spend that was taken over, in minor units; added to what was there.
+        qualifying_spend: i64,
+    },
+    /// The customer holds another tier from now on.
+    TierChanged {
+        /// The tier before; none on joining.
+        from: Option<TierId>,
+        /// The tier from now on.
+        to: TierId,
+        /// Lifetime spend that decided, in minor units.
+        qualifying_spend: i64,
+    },
+}
+
+impl From<TierDetail> for Detail {
+    fn from(detail: TierDetail) -> Self {
+        Self::Tier(detail)
+    }
+}

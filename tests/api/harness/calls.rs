@@ -1,0 +1,132 @@
+//! Calls that many tests make, with what most leave as it is.
+
+use goldbook::embedded_postgres::OWNER_ROLE;
+use goldbook::proto;
+use tonic::Status;
+
+use super::SHOP;
+use super::requests::{at, create_customer, create_referral, grant_reward, purchase, shop};
+use super::service::Service;
+
+impl Service {
+    /// Applies [`shop`].
+    pub async fn apply_shop(&self) {
+        self.apply(shop()).await.unwrap();
+    }
+
+    pub async fn apply(&self, program: proto::Program) -> Result<proto::ApplyProgramResponse, Status> {
+        let request = proto::ApplyProgramRequest { program: Some(program), validate_only: false };
+        Ok(self.programs().apply_program(request).await?.into_inner())
+    }
+
+    /// Enrols a customer of whom nothing is known.
+    pub async fn enrol(&self, customer_id: &str) {
+        let request = create_customer(customer_id, &format!("enrol-{customer_id}"));
+        self.customers().create_customer(request).await.unwrap();
+    }
+
+    /// Enrols a customer and makes their code.
+    pub async fn share_code(&self, customer_id: &str, campaign_id: &str) -> String {
+        self.enrol(customer_id).await;
+        let request = proto::CreateReferralCodeRequest {
+            program_id: SHOP.to_owned(),
+            customer_id: customer_id.to_owned(),
+            campaign_id: campaign_id.to_owned(),
+        };
+        let response = self.referrals().create_referral_code(request).await.unwrap().into_inner();
+        response.referral_code.unwrap().code
+    }
+
+    /// Attaches and enrols a new customer.
+    pub async fn refer(&self, referee: &str, code: &str) -> proto::Referral {
+        let response = self.referrals().create_referral(create_referral(referee, code)).await.unwrap();
+        response.into_inner().referral.unwrap()
+    }
+
+    /// A purchase that happens now, by a customer who is enrolled if unknown.
+    pub async fn purchase(
+        &self,
+        customer_id: &str,
+        activity_id: &str,
+        amount: &str,
+    ) -> Result<proto::RecordActivityResponse, Status> {
+        let request = purchase(customer_id, activity_id, amount, self.clock.now());
+        Ok(self.activities().record_activity(request).await?.into_inner())
+    }
+
+    pub async fn grant(&self, customer_id: &str, points: i64, key: &str) -> Result<proto::GrantRewardResponse, Status> {
+        Ok(self.rewards().grant_reward(grant_reward(customer_id, points, key)).await?.into_inner())
+    }
+
+    pub async fn balance(&self, customer_id: &str) -> proto::Balance {
+        let request =
+            proto::GetBalanceRequest { program_id: SHOP.to_owned(), customer_id: customer_id.to_owned(), as_of: None };
+        self.rewards().get_balance(request).await.unwrap().into_inner().balance.unwrap()
+    }
+
+    pub async fn available(&self, customer_id: &str) -> i64 {
+        self.balance(customer_id).await.available
+    }
+
+    pub async fn tier(&self, customer_id: &str) -> proto::CustomerTier {
+        let request = proto::GetCustomerTierRequest {
+            program_id: SHOP.to_owned(),
+            customer_id: customer_id.to_owned(),
+            as_of: None,
+        };
+        self.tiers().get_customer_tier(request).await.unwrap().into_inner().customer_tier.unwrap()
+    }
+
+    /// Every entry of a customer, the oldest first.
+    pub async fn entries(&self, customer_id: &str) -> Vec<proto::Entry> {
+        let mut request = proto::ListEntriesRequest {
+            program_id: SHOP.to_owned(),
+            customer_id: customer_id.to_owned(),
+            page_size: 1_000,
+            ..Default::default()
+        };
+        let mut entries = Vec::new();
+        loop {
+            let page = self.ledger().list_entries(request.clone()).await.unwrap().into_inner();
+            entries.extend(page.entries);
+            if page.next_page_token.is_empty() {
+                return entries;
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// A customer's tier at an instant.
+    pub async fn tier_at(&self, customer_id: &str, as_of: &str) -> Result<proto::CustomerTier, Status> {
+        let request = proto::GetCustomerTierRequest {
+            program_id: SHOP.to_owned(),
+            customer_id: customer_id.to_owned(),
+            as_of: Some(at(as_of)),
+        };
+        Ok(self.tiers().get_customer_tier(request).await?.into_inner().customer_tier.unwrap())
+    }
+
+    /// The referral by which a customer was brought.
+    pub async fn referral(&self, referee: &str) -> proto::Referral {
+        let request =
+            proto::GetReferralRequest { program_id: SHOP.to_owned(), referee_customer_id: referee.to_owned() };
+        self.referrals().get_referral(request).await.unwrap().into_inner().referral.unwrap()
+    }
+
+    pub async fn convert(&self, referee: &str) -> Result<proto::ConvertReferralResponse, Status> {
+        let request =
+            proto::ConvertReferralRequest { program_id: SHOP.to_owned(), referee_customer_id: referee.to_owned() };
+        Ok(self.referrals().convert_referral(request).await?.into_inner())
+    }
+
+    /// The kinds of a customer's entries, the oldest first.
+    pub async fn kinds(&self, customer_id: &str) -> Vec<proto::EntryKind> {
+        self.entries(customer_id).await.iter().map(proto::Entry::kind).collect()
+    }
+
+    /// How many rows the whole ledger has.
+    pub async fn count_entries(&self) -> i64 {
+        let mut connection = self.database.connect(OWNER_ROLE).await;
+        sqlx::query_scalar("SELECT count(*) FROM ledger_entries").fetch_one(&mut connection).await.unwrap()
+    }
+}

@@ -1,0 +1,68 @@
+//! The generated clients of a service.
+
+use std::net::SocketAddr;
+
+use goldbook::proto;
+use goldbook::proto::activity_service_client::ActivityServiceClient;
+use goldbook::proto::benefit_service_client::BenefitServiceClient;
+use goldbook::proto::customer_service_client::CustomerServiceClient;
+use goldbook::proto::ledger_service_client::LedgerServiceClient;
+use goldbook::proto::program_service_client::ProgramServiceClient;
+use goldbook::proto::referral_service_client::ReferralServiceClient;
+use goldbook::proto::reward_service_client::RewardServiceClient;
+use goldbook::proto::tier_service_client::TierServiceClient;
+use tonic::transport::Channel;
+use tonic_health::pb::health_client::HealthClient;
+
+/// The clients of a service of which nothing else is known.
+#[derive(Clone)]
+pub struct Clients {
+    pub channel: Channel,
+}
+
+impl Clients {
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self { channel: Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap() }
+    }
+
+    pub fn programs(&self) -> ProgramServiceClient<Channel> {
+        ProgramServiceClient::new(self.channel.clone())
+    }
+
+    pub fn customers(&self) -> CustomerServiceClient<Channel> {
+        CustomerServiceClient::new(self.channel.clone())
+    }
+
+    pub fn activities(&self) -> ActivityServiceClient<Channel> {
+        ActivityServiceClient::new(self.channel.clone())
+    }
+
+    pub fn tiers(&self) -> TierServiceClient<Channel> {
+        TierServiceClient::new(self.channel.clone())
+    }
+
+    pub fn benefits(&self) -> BenefitServiceClient<Channel> {
+        BenefitServiceClient::new(self.channel.clone())
+    }
+
+    pub fn referrals(&self) -> ReferralServiceClient<Channel> {
+        ReferralServiceClient::new(self.channel.clone())
+    }
+
+    pub fn rewards(&self) -> RewardServiceClient<Channel> {
+        RewardServiceClient::new(self.channel.clone())
+    }
+
+    pub fn ledger(&self) -> LedgerServiceClient<Channel> {
+        LedgerServiceClient::new(self.channel.clone())
+    }
+
+    pub fn health(&self) -> HealthClient<Channel> {
+        HealthClient::new(self.channel.clone())
+    }
+
+    pub async fn apply(&self, program: proto::Program) {
+        let request = proto::ApplyProgramRequest { program: Some(program), validate_only: false };
+        self.programs().apply_program(request).await.unwrap();
+    }
+}

@@ -1,0 +1,155 @@
+//! A running service: how it starts and ends.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::time::Duration;
+
+use goldbook::clock::Clock;
+use goldbook::embedded_postgres::SERVICE_ROLE;
+use goldbook::server::{self, Settings};
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::clients::Clients;
+use super::cluster::Database;
+use crate::collector::install_tracer;
+
+/// What every test's clock shows at first.
+pub const START: &str = "2026-01-15T12:00:00Z";
+
+/// How often a service does what nobody called for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Background {
+    pub apply_dues_every: Option<Duration>,
+    pub sum_up_every: Option<Duration>,
+}
+
+/// The threads of a service. They end with it, and whatever it does in them ends there.
+pub struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> Self {
+        Self(Some(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()))
+    }
+
+    fn spawn<F: Future<Output: Send> + Send + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        self.0.as_ref().unwrap().spawn(future)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // A runtime that is dropped inside another one would have to wait.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A running service, with threads of its own beside the one thread of its test.
+pub struct Service {
+    pub database: Database,
+    pub clock: Clock,
+    clients: Clients,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<JoinHandle<()>>,
+    threads: Option<Threads>,
+}
+
+impl Deref for Service {
+    type Target = Clients;
+
+    fn deref(&self) -> &Clients {
+        &self.clients
+    }
+}
+
+impl Service {
+    /// A service on an empty database, with a clock that stands at [`START`].
+    pub async fn start() -> Self {
+        Self::start_on(Database::create().await, Clock::fixed(START.parse().unwrap())).await
+    }
+
+    /// A service on this database: another replica, or the same one after a restart.
+    pub async fn start_on(database: Database, clock: Clock) -> Self {
+        let options = database.options(SERVICE_ROLE);
+        Self::start_with(database, options, clock).await
+    }
+
+    /// A service that reaches its database by these options, such as through a proxy.
+    pub async fn start_with(database: Database, options: PgConnectOptions, clock: Clock) -> Self {
+        // Nothing happens behind a test's back; those about it say so.
+        Self::start_in(database, options, clock, Background::default()).await
+    }
+
+    /// A service on this database that does things beside the calls.
+    pub async fn start_busy(database: Database, clock: Clock, background: Background) -> Self {
+        let options = database.options(SERVICE_ROLE);
+        Self::start_in(database, options, clock, background).await
+    }
+
+    async fn start_in(database: Database, options: PgConnectOptions, clock: Clock, background: Background) -> Self {
+        install_tracer();
+        let threads = Threads::start();
+        let listener = threads.spawn(TcpListener::bind("127.0.0.1:0")).await.unwrap().unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let settings = Settings {
+            database: options,
+            lanes: 2,
+            apply_dues_every: background.apply_dues_every,
+            sum_up_every: background.sum_up_every,
+            read_connections: 4,
+            clock: clock.clone(),
+        };
+        let running = threads.spawn(async move {
+            server::run(listener, settings, async {
+                let _ = stopped.await;
+            })
+            .await
+            .unwrap();
+        });
+        let clients = Clients::connect(address).await;
+        Self { database, clock, clients, stop: Some(stop), running: Some(running), threads: Some(threads) }
+    }
+
+    /// A service in another process, by the machine's clock.
+    pub async fn at(address: SocketAddr, database: Database) -> Self {
+        let clients = Clients::connect(address).await;
+        Self { database, clock: Clock::system(), clients, stop: None, running: None, threads: None }
+    }
+
+    /// Stops in order, and returns when everything is answered.
+    pub async fn stop(mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        self.running.take().unwrap().await.unwrap();
+    }
+
+    /// Ends at once, as if killed: nothing is drained. What is under way waits as long as the threads are kept.
+    pub async fn kill(mut self) -> Threads {
+        let running = self.running.take().unwrap();
+        running.abort();
+        let _ = running.await;
+        self.threads.take().unwrap()
+    }
+
+    /// Stops, and starts again on the same database with the same clock.
+    pub async fn restart(self) -> Self {
+        let (database, clock) = (self.database.clone(), self.clock.clone());
+        self.stop().await;
+        Self::start_on(database, clock).await
+    }
+
+    /// A service's way to stop in order, for whoever looks at how it does so.
+    pub fn take_stop(&mut self) -> (oneshot::Sender<()>, JoinHandle<()>) {
+        (self.stop.take().unwrap(), self.running.take().unwrap())
+    }
+
+    /// Moves the clock.
+    pub fn set_clock(&self, now: &str) {
+        self.clock.set(now.parse().unwrap());
+    }
+}
