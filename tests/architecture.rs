@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's helper fails as the test does, by a panic")]
 
+#[path = "architecture/capability_page.rs"]
+mod capability_page;
 #[path = "architecture/client_commands.rs"]
 mod client_commands;
 #[path = "architecture/names.rs"]

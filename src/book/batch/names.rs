@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::PgConnection;
 
 use super::memory::Batch;
-use crate::book::account::{Account, AccountKind};
+use crate::book::account::Account;
+use crate::book::account_kind::AccountKind;
 use crate::book::name::{Name, NameSpace, NameUse};
 use crate::book::store;
 use crate::database::StoreError;

@@ -4,8 +4,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
-use super::Detail;
-
 /// What a customer did, by what it counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -46,11 +44,5 @@ impl ActivityDetail {
             Self::ActivityAccepted { uncapped, .. } => *uncapped,
             Self::RefundAccepted { .. } => None,
         }
-    }
-}
-
-impl From<ActivityDetail> for Detail {
-    fn from(detail: ActivityDetail) -> Self {
-        Self::Activity(detail)
     }
 }

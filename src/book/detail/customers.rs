@@ -3,8 +3,6 @@
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
-use super::Detail;
-
 /// What happened to a customer and to what is known about them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -17,10 +15,4 @@ pub enum CustomerDetail {
         /// The dossier's revision from now on.
         revision: i64,
     },
-}
-
-impl From<CustomerDetail> for Detail {
-    fn from(detail: CustomerDetail) -> Self {
-        Self::Customer(detail)
-    }
 }

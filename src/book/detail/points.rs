@@ -4,8 +4,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
-use super::Detail;
-
 /// Some points of one lot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,12 +154,6 @@ pub enum PointsDetail {
         /// Which lots they were of.
         lots: Vec<LotPart>,
     },
-}
-
-impl From<PointsDetail> for Detail {
-    fn from(detail: PointsDetail) -> Self {
-        Self::Points(detail)
-    }
 }
 
 impl PointsDetail {

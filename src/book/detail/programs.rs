@@ -3,8 +3,6 @@
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
-use super::Detail;
-
 /// What happened to a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -15,10 +13,4 @@ pub enum ProgramDetail {
         /// The version's number.
         version: i32,
     },
-}
-
-impl From<ProgramDetail> for Detail {
-    fn from(detail: ProgramDetail) -> Self {
-        Self::Program(detail)
-    }
 }

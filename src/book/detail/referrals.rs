@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
-use super::Detail;
 use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode};
 
 /// What happened to referral codes and referrals.
@@ -40,10 +39,4 @@ pub enum ReferralDetail {
     },
     /// The time to convert passed.
     ReferralExpired,
-}
-
-impl From<ReferralDetail> for Detail {
-    fn from(detail: ReferralDetail) -> Self {
-        Self::Referral(detail)
-    }
 }

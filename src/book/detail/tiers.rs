@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
-use super::Detail;
 use crate::ids::TierId;
 
 /// What happened to the tier that a customer holds.
@@ -29,10 +28,4 @@ pub enum TierDetail {
         /// Lifetime spend that decided, in minor units.
         qualifying_spend: i64,
     },
-}
-
-impl From<TierDetail> for Detail {
-    fn from(detail: TierDetail) -> Self {
-        Self::Tier(detail)
-    }
 }

@@ -4,7 +4,8 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::book::account::{Account, AccountKind, Balance};
+use crate::book::account::{Account, Balance};
+use crate::book::account_kind::AccountKind;
 use crate::database::{StoreError, Traced as _};
 use crate::error::Defect;
 use crate::ids::{AccountId, ProgramId};
