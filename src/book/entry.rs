@@ -261,7 +261,7 @@ impl ContentHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::book::{LotTerms, PointsDetail, ReferralDetail};
+    use crate::book::detail::{LotTerms, PointsDetail, ReferralDetail};
     use crate::ids::AccountId;
 
     fn entry() -> Entry {

@@ -252,11 +252,15 @@ fn give_up(job: Job, failure: &BatchFailure) {
 
 /// Logs the failure of a command, and tells its caller no more than that there was one.
 fn fail(job: Job, failure: &str) {
+    // Those that it names go by the names that callers chose, which no log repeats.
+    let accounts: Vec<String> = job.command.accounts().iter().map(|account_id| account_id.0.to_string()).collect();
+    let accounts = (!accounts.is_empty()).then(|| accounts.join(", "));
     // Outside of any span, since the trace that counts is the caller's, which is told to the caller, too.
     tracing::error!(
         failure,
         command = job.command.describe(),
         command_id = %job.command_id,
+        accounts = accounts.as_deref(),
         program_id = %job.command.program_id(),
         trace_id = %job.trace_id,
         "a command failed"
