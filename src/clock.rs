@@ -40,6 +40,7 @@ impl Clock {
 
     /// The present instant, truncated to microseconds, the ledger's precision.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => truncate_to_micros(Timestamp::now()),

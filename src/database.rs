@@ -208,6 +208,7 @@ pub enum FailureKind {
 impl FailureKind {
     /// Tells failures apart by their SQLSTATE.
     #[must_use]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "another crate's kinds, of which it may add some")]
     pub fn of(error: &sqlx::Error) -> Self {
         use sqlx::Error as E;
         match error {

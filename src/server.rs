@@ -239,6 +239,7 @@ impl Health {
     }
 
     /// Keeps health at what the database's state is.
+    #[expect(clippy::disallowed_methods, reason = "the pause between two questions")]
     async fn follow(self, mut probe: DatabaseProbe) {
         let mut was_reachable = None;
         loop {

@@ -1,5 +1,5 @@
-//! The rules of ARCHITECTURE.md that source code can break, held by reading it: where the wire, SQL, I/O and the clock
-//! may appear, and which room and which file may know which. Each rule is tried on a source that breaks it too, so that
+//! The rules of ARCHITECTURE.md that source code can break, held by reading it: where the wire, SQL and I/O may
+//! appear, and which room and which file may know which. Each rule is tried on a source that breaks it too, so that
 //! none passes on everything.
 //!
 //! The reader knows Rust's comments, strings and paths, and follows `use` trees; it does not follow renames or macros.
@@ -132,29 +132,6 @@ const IMPURE: &[&str] = &[
     "await",
 ];
 
-/// Names that tell the present, besides every path that ends in `now`.
-const PRESENT: &[&str] = &["SystemTime", "Uuid::now_v1", "Uuid::now_v6", "Uuid::now_v7"];
-const CLOCK_PLACES: &[&str] = &["clock.rs", "telemetry/*", "cli/*"];
-/// Reads of a clock that decide nothing that is stored.
-const CLOCK_EXCEPTIONS: &[Exception] = &[
-    Exception { file: "book/lane.rs", path: "Instant::now", why: "callers' deadlines, which no entry knows" },
-    Exception { file: "book/intake.rs", path: "Uuid::now_v7", why: "names a command; no time is read out of it" },
-    Exception { file: "book/batch/accept.rs", path: "Uuid::now_v7", why: "names dues; no time is read out of it" },
-    Exception { file: "liability/summing.rs", path: "Instant::now", why: "how long a summary took, to pause longer" },
-    Exception { file: "ids.rs", path: "Uuid::now_v7", why: "names an account; no time is read out of it" },
-];
-
-const SLEEPS: &[&str] = &["sleep", "sleep_until", "sleep_ms", "park_timeout"];
-/// Where a test looks again for something outside of this process, which no one announces.
-const SLEEP_EXCEPTIONS: &[Exception] = &[
-    Exception {
-        file: "crates/embedded-postgres/tests/embedded_postgres.rs",
-        path: "std::thread::sleep",
-        why: "the pause of `wait_until`, a bounded wait for other processes",
-    },
-    Exception { file: "tests/api/wait.rs", path: "sleep", why: "the pause of `wait_until`, and its time-out" },
-];
-
 /// The source of the service.
 static SOURCE: LazyLock<Vec<Source>> = LazyLock::new(|| read_folder("src", ""));
 
@@ -237,9 +214,9 @@ fn sql_is_written_in_stores_only() {
 }
 
 fn impure_files(sources: &[Source]) -> Vec<Breach> {
-    let is_impure = |named: &Named| IMPURE.iter().any(|it| named.holds(it)) || tells_the_present(named);
-    let pure = sources.iter().filter(|source| !source.is_in(IMPURE_PLACES) && !source.is_in(CLOCK_PLACES));
-    pure.flat_map(|source| source.breaches(is_impure, CLOCK_EXCEPTIONS)).collect()
+    let is_impure = |named: &Named| IMPURE.iter().any(|it| named.holds(it));
+    let pure = sources.iter().filter(|source| !source.is_in(IMPURE_PLACES));
+    pure.flat_map(|source| source.breaches(is_impure, &[])).collect()
 }
 
 #[test]
@@ -249,7 +226,6 @@ fn every_file_is_pure_but_those_of_a_few_kinds() {
         ("tiers/state.rs", "async fn decide() {}"),
         ("points/holds/commands.rs", "let x = later().await;"),
         ("points/lots/apply.rs", "use std::{collections::BTreeMap, fs};"),
-        ("book/fold.rs", "let now = jiff::Timestamp::now();"),
         ("book/decision.rs", "fn f(clock: &crate::clock::Clock) {}"),
         ("money.rs", "use tokio::time::Instant;"),
         ("a_new_room/rules.rs", "let code = rand::random_range(0..9);"),
@@ -294,35 +270,6 @@ fn files_of_sql_are_imported_by_their_own_rooms_use_cases_and_by_sql() {
         ("tiers/mod.rs", "use crate::programs::read_version;"),
     ];
     hold("rules and other rooms import no file of SQL", imports_of_sql, &SOURCE, &bad, &good);
-}
-
-/// Whatever type's `now` it is: the clock that is handed around is asked by a method.
-fn tells_the_present(named: &Named) -> bool {
-    let ends_in_now = named.segments.len() > 1 && named.segments.last().is_some_and(|last| last == "now");
-    ends_in_now || PRESENT.iter().any(|it| named.holds(it))
-}
-
-fn clock_reads(sources: &[Source]) -> Vec<Breach> {
-    let others = sources.iter().filter(|source| !source.is_in(CLOCK_PLACES));
-    others.flat_map(|source| source.breaches(tells_the_present, CLOCK_EXCEPTIONS)).collect()
-}
-
-#[test]
-fn the_present_is_asked_of_the_clock() {
-    let bad = [
-        ("tiers/mod.rs", "let now = Timestamp::now();"),
-        ("book/lane.rs", "let now = jiff::Zoned::now();"),
-        ("book/batch.rs", "use std::time::{Duration, SystemTime};"),
-        ("rewards/mod.rs", "let id = Uuid::now_v7();"),
-        ("server.rs", "let begun = Instant::now();"),
-    ];
-    let good = [
-        ("clock.rs", "Timestamp::now()"),
-        ("tiers/mod.rs", "let now = self.clock.now();"),
-        ("book/lane.rs", "let now = Instant::now();"),
-        ("cli/demo.rs", "jiff::Timestamp::now()"),
-    ];
-    hold("only clock.rs reads the system's clock", clock_reads, &SOURCE, &bad, &good);
 }
 
 fn rank_of(room: &str) -> Option<u8> {
@@ -470,25 +417,6 @@ fn imports_of_files_form_no_circle() {
     hold("imports of files form no circle", circles_of_files, &SOURCE, &[], &[]);
 }
 
-fn sleeps(sources: &[Source]) -> Vec<Breach> {
-    outside(sources, &[], SLEEPS, SLEEP_EXCEPTIONS)
-}
-
-#[test]
-fn no_test_sleeps() {
-    let bad = [
-        ("tests/api/faults.rs", "tokio::time::sleep(Duration::from_secs(1)).await;"),
-        ("tests/api/faults.rs", "use std::{thread::sleep, time::Duration};"),
-        ("telemetry/tests.rs", "tokio::time::sleep_until(later)"),
-        ("crates/embedded-postgres/tests/embedded_postgres.rs", "tokio::time::sleep(a_while)"),
-    ];
-    let good = [
-        ("tests/api/faults.rs", "// no sleep\nCommand::new(\"sleep\")"),
-        ("crates/embedded-postgres/tests/embedded_postgres.rs", "std::thread::sleep(pause)"),
-    ];
-    hold("tests wait for conditions", sleeps, &TESTS, &bad, &good);
-}
-
 fn ignored(sources: &[Source]) -> Vec<Breach> {
     let mut found = Vec::new();
     for source in sources {
@@ -518,12 +446,9 @@ fn no_test_is_ignored() {
 
 #[test]
 fn every_exception_is_still_needed() {
-    let lists = [(&SOURCE, WIRE_EXCEPTIONS), (&SOURCE, CLOCK_EXCEPTIONS), (&TESTS, SLEEP_EXCEPTIONS)];
-    for (sources, exceptions) in lists {
-        for exception in exceptions {
-            let Exception { file, path, why } = exception;
-            let is_used = |source: &Source| source.named.iter().any(|named| source.excepts(exception, named));
-            assert!(sources.iter().any(is_used), "{file} no longer names {path} ({why}): take it off the list");
-        }
+    for Exception { file, path, why } in WIRE_EXCEPTIONS {
+        let exception = Exception { file, path, why };
+        let is_used = |source: &Source| source.named.iter().any(|named| source.excepts(&exception, named));
+        assert!(SOURCE.iter().any(is_used), "{file} no longer names {path} ({why}): take it off the list");
     }
 }

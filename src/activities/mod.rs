@@ -110,7 +110,7 @@ fn into_recorded(outcome: Result<Written, Error>) -> Result<Recorded, Error> {
 
 /// Reports an activity.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in activities.proto")]
+#[expect(missing_docs, reason = "the fields are described in activities.proto")]
 pub struct RecordActivity {
     pub program_id: ProgramId,
     pub customer_id: CustomerId,

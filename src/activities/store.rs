@@ -76,7 +76,7 @@ async fn insert_activities(connection: &mut PgConnection, rows: &[ActivityRow]) 
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn list_activities(
+pub(super) async fn list_activities(
     connection: &mut PgConnection,
     account_id: AccountId,
     before: Option<i64>,

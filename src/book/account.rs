@@ -27,7 +27,7 @@ pub struct Account {
 
 /// Points by pocket. Every count is zero or more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each field is the pocket of its name, described at `Pocket`")]
+#[expect(missing_docs, reason = "each field is the pocket of its name, described at `Pocket`")]
 pub struct Balance {
     pub issued: i64,
     pub owed: i64,

@@ -270,11 +270,13 @@ fn fail(job: Job, failure: &str) {
 }
 
 /// Waits up to twice `around`, so that those who collided do not collide again.
+#[expect(clippy::disallowed_methods, reason = "the pause before a batch is tried again")]
 async fn pause(around: Duration) {
     tokio::time::sleep(around.mul_f64(rand::random_range(0.5..2.0))).await;
 }
 
 /// Takes all that wait, but for those whose deadline has passed.
+#[expect(clippy::disallowed_methods, reason = "deadlines of callers, which no entry knows")]
 fn drain_timely(waiting: &mut VecDeque<Job>) -> Vec<Job> {
     let now = Instant::now();
     let mut jobs = Vec::with_capacity(waiting.len());

@@ -54,6 +54,7 @@ impl Command for ApplyDues {
 }
 
 /// Looks for accounts with something due again and again, until it is dropped.
+#[expect(clippy::disallowed_methods, reason = "the pause between two rounds")]
 pub async fn keep_applying_dues(pool: PgPool, book: Book, clock: Clock, every: Duration) {
     let mut was_well = true;
     loop {

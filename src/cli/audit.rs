@@ -110,7 +110,7 @@ fn summarize(tally: &Tally, seconds: f64, told: u64) -> Result<(), CliError> {
     if differences > told {
         print(format_args!("… and {} more", grouped(differences - told)))?;
     }
-    #[allow(
+    #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
         clippy::cast_sign_loss,

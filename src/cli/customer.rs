@@ -132,7 +132,10 @@ fn add_dossier(facts: &mut Table, customer: &Customer) {
     let attributes: Vec<String> = customer.attributes.iter().map(|(key, value)| format!("{key} = {value}")).collect();
     let style = match customer.communication_style() {
         CommunicationStyle::Unspecified => String::new(),
-        style => words(style.as_str_name(), "COMMUNICATION_STYLE_"),
+        style @ (CommunicationStyle::Driver
+        | CommunicationStyle::Expressive
+        | CommunicationStyle::Amiable
+        | CommunicationStyle::Analytical) => words(style.as_str_name(), "COMMUNICATION_STYLE_"),
     };
     for (name, value) in [
         ("Name", customer.display_name.as_str()),

@@ -26,6 +26,7 @@ const FEW_LINES: TableStyle = TableStyle::new()
 ///
 /// # Errors
 /// [`CliError::ReaderLeft`] if the other end of the pipe is closed, where `println!` would panic.
+#[expect(clippy::wildcard_enum_match_arm, reason = "another crate's kinds, of which it may add some")]
 pub(super) fn print(text: impl fmt::Display) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| match error.kind() {

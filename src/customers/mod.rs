@@ -186,7 +186,7 @@ fn keep_dossier(
 
 /// Enrols a customer with a dossier.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in customers.proto")]
+#[expect(missing_docs, reason = "the fields are described in customers.proto")]
 pub struct CreateCustomer {
     pub program_id: ProgramId,
     pub customer_id: CustomerId,
@@ -249,7 +249,7 @@ impl Command for CreateCustomer {
 
 /// Changes parts of a dossier; naturally idempotent.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in customers.proto")]
+#[expect(missing_docs, reason = "the fields are described in customers.proto")]
 pub struct UpdateCustomer {
     pub program_id: ProgramId,
     pub customer_id: CustomerId,

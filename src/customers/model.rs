@@ -14,7 +14,7 @@ use crate::programs::model::ProgramVersion;
 /// added later changes nothing about what was said before it, and so no idempotency key's fingerprint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "the fields are described in customers.proto")]
+#[expect(missing_docs, reason = "the fields are described in customers.proto")]
 pub struct Dossier {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub given_name: String,
@@ -47,7 +47,7 @@ pub struct Dossier {
 /// A postal address, as `google.type.PostalAddress` has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "the fields are described in google/type/postal_address.proto")]
+#[expect(missing_docs, reason = "the fields are described in google/type/postal_address.proto")]
 pub struct Address {
     pub region_code: String,
     pub language_code: String,
@@ -73,7 +73,7 @@ pub struct ImportantDate {
 /// How a customer likes to be dealt with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the styles are described in customers.proto")]
+#[expect(missing_docs, reason = "the styles are described in customers.proto")]
 pub enum CommunicationStyle {
     Driver,
     Expressive,
@@ -84,7 +84,7 @@ pub enum CommunicationStyle {
 /// A way to reach a customer with marketing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the channels are described in customers.proto")]
+#[expect(missing_docs, reason = "the channels are described in customers.proto")]
 pub enum Channel {
     Email,
     Phone,
@@ -144,7 +144,7 @@ pub fn current_consents(recorded: &[Consent]) -> Vec<Consent> {
 
 /// The part of a dossier that a change touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "each names the field of the dossier")]
+#[expect(missing_docs, reason = "each names the field of the dossier")]
 pub enum Part {
     GivenName,
     FamilyName,

@@ -119,7 +119,7 @@ pub async fn read_customers(
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn read_consents(
+pub(super) async fn read_consents(
     connection: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<Vec<(AccountId, Consent)>, StoreError> {
@@ -214,7 +214,7 @@ async fn insert_consents(
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn find_account(
+pub(super) async fn find_account(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     customer_id: &CustomerId,
@@ -236,7 +236,7 @@ pub async fn find_account(
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn list_customers(
+pub(super) async fn list_customers(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     after: Option<&str>,

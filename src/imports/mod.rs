@@ -84,7 +84,7 @@ pub enum Opening {
 
 /// Takes over one opening.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in imports.proto")]
+#[expect(missing_docs, reason = "the fields are described in imports.proto")]
 pub struct ImportBalance {
     pub program_id: ProgramId,
     pub customer_id: CustomerId,

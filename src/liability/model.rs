@@ -13,7 +13,7 @@ pub const HORIZONS: [i32; 3] = [30, 90, 365];
 
 /// Points by pocket, of all customers together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each field is the pocket of its name, described at `Pocket`")]
+#[expect(missing_docs, reason = "each field is the pocket of its name, described at `Pocket`")]
 pub struct Sums {
     pub issued: i128,
     pub owed: i128,

@@ -27,6 +27,7 @@ const REST_FACTOR: u32 = 20;
 const KEPT_WHOLE: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
 
 /// Makes summaries again and again, until it is dropped. Of several services on one database, one makes them at a time.
+#[expect(clippy::disallowed_methods, reason = "the pause between two summaries, which grows with how long one takes")]
 pub async fn keep_summing_up(
     database: PgConnectOptions,
     pool: PgPool,

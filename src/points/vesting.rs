@@ -9,14 +9,14 @@ use crate::ids::{AccountId, EntryId};
 
 /// The entries of points that vest by time alone.
 #[must_use]
-pub fn vest_by_time(account: &Account, seq: i64, lot: &Lot) -> Vec<NewEntry> {
+pub(super) fn vest_by_time(account: &Account, seq: i64, lot: &Lot) -> Vec<NewEntry> {
     let cause = Cause { actor: Actor::Time, reason: EntryReason::TimeReached, policy_version: lot.policy_version };
     vest(account, seq, lot, lot.terms.expires_at, cause)
 }
 
 /// The entries of points that vest because somebody says that what they were granted for has happened.
 #[must_use]
-pub fn vest_on_event(
+pub(super) fn vest_on_event(
     account: &Account,
     seq: i64,
     lot: &Lot,
@@ -53,7 +53,7 @@ struct Cause {
 
 /// The entry that ends a lot whose event nobody reported in time.
 #[must_use]
-pub fn miss_vesting(account_id: AccountId, seq: i64, lot: &Lot) -> NewEntry {
+pub(super) fn miss_vesting(account_id: AccountId, seq: i64, lot: &Lot) -> NewEntry {
     NewEntry {
         detail: PointsDetail::VestingMissed { lot: seq }.into(),
         movement: Some(Movement { from: Pocket::Pending, to: Pocket::Cancelled, points: lot.pending }),

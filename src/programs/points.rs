@@ -154,7 +154,7 @@ impl Clawback {
 /// A period of the calendar of a program's time zone. Weeks begin on Monday.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "calendar words")]
+#[expect(missing_docs, reason = "calendar words")]
 pub enum CalendarPeriod {
     Day,
     Week,

@@ -259,7 +259,7 @@ pub async fn read_version_number_at(
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn list_versions(
+pub(super) async fn list_versions(
     connection: &mut PgConnection,
     after: Option<&str>,
     limit: i64,

@@ -124,9 +124,9 @@ mod tests {
             let mut fields = Fields::default();
             let parsed = parse_instant_to(&mut fields, "at", &prost_types::Timestamp { seconds, nanos }, last);
             assert_eq!(parsed.is_some(), fields.is_clean());
-            fields.finish().err().map(|error| match error {
-                crate::error::Error::Invalid(violations) => violations[0].description.clone(),
-                other => panic!("{other}"),
+            fields.finish().err().map(|error| {
+                let crate::error::Error::Invalid(violations) = error else { panic!("{error}") };
+                violations[0].description.clone()
             })
         };
         let named = Some("must not be after 9999-12-30T22:00:00Z".to_owned());

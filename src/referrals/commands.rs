@@ -85,7 +85,7 @@ impl Command for CreateReferralCode {
 
 /// Attaches a new customer to whoever shared a code.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in referrals.proto")]
+#[expect(missing_docs, reason = "the fields are described in referrals.proto")]
 pub struct CreateReferral {
     pub program_id: ProgramId,
     pub referee: CustomerId,

@@ -104,7 +104,7 @@ async fn read_pending_referrers(
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn read_codes(
+pub(super) async fn read_codes(
     connection: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<Vec<(AccountId, Code)>, StoreError> {
@@ -213,7 +213,7 @@ impl TryFrom<RawReferral> for Referral {
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn read_referrals(
+pub(super) async fn read_referrals(
     connection: &mut PgConnection,
     referees: &[AccountId],
 ) -> Result<Vec<Referral>, StoreError> {
@@ -315,7 +315,7 @@ async fn upsert_referrals(
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn find_code(
+pub(super) async fn find_code(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     code: &ReferralCode,
@@ -346,7 +346,10 @@ pub async fn find_code(
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn read_codes_of(connection: &mut PgConnection, account_id: AccountId) -> Result<Vec<Code>, StoreError> {
+pub(super) async fn read_codes_of(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+) -> Result<Vec<Code>, StoreError> {
     Ok(read_codes(connection, &[account_id]).await?.into_iter().map(|(_, code)| code).collect())
 }
 
@@ -354,7 +357,7 @@ pub async fn read_codes_of(connection: &mut PgConnection, account_id: AccountId)
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn list_referrals(
+pub(super) async fn list_referrals(
     connection: &mut PgConnection,
     referrer: AccountId,
     before: Option<(Timestamp, AccountId)>,

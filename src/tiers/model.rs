@@ -133,10 +133,9 @@ mod tests {
     fn lifted(held: &str, spend: i64) -> Option<TierId> {
         let policy = ProgramVersion { program: program(), version: 1, applied_at: Timestamp::UNIX_EPOCH };
         let cause = EntryId { account_id: AccountId::generate(), account_seq: 1 };
-        match lift(&policy, &tier_id(held), spend, cause)?.detail {
-            Detail::Tier(TierDetail::TierChanged { to, .. }) => Some(to),
-            other => panic!("{other:?}"),
-        }
+        let detail = lift(&policy, &tier_id(held), spend, cause)?.detail;
+        let Detail::Tier(TierDetail::TierChanged { to, .. }) = detail else { panic!("{detail:?}") };
+        Some(to)
     }
 
     #[test]

@@ -121,7 +121,7 @@ async fn upsert_standings<'a>(
 
 /// A standing as a read finds it.
 #[derive(Clone, Debug)]
-pub struct FoundStanding {
+pub(super) struct FoundStanding {
     /// The customer's account.
     pub account_id: AccountId,
     /// The standing, as it is stored.
@@ -132,7 +132,7 @@ pub struct FoundStanding {
 
 /// Reads many customers' standings in one statement.
 #[must_use]
-pub fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding> {
+pub(super) fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding> {
     Arc::new(|pool: PgPool, keys: Arc<[(ProgramId, CustomerId)]>| {
         Box::pin(async move {
             let programs: Vec<&str> = keys.iter().map(|(program_id, _)| program_id.as_str()).collect();
@@ -176,7 +176,7 @@ pub fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding> {
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn list_changes(
+pub(super) async fn list_changes(
     connection: &mut PgConnection,
     account_id: AccountId,
     before: Option<i64>,

@@ -1,7 +1,7 @@
 //! Activities: purchases, one by one. Batches and what many do at once have files of their own.
 
 mod amounts;
-pub mod batches;
+pub(crate) mod batches;
 mod concurrency;
 
 use goldbook::proto;

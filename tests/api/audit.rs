@@ -19,7 +19,7 @@ use crate::wait::until;
 
 /// What an audit told.
 #[derive(Debug, Default)]
-pub struct Told {
+pub(crate) struct Told {
     pub tally: Tally,
     pub differences: Vec<Difference>,
     pub repaired: Vec<AccountId>,
@@ -57,16 +57,16 @@ async fn audit_with(database: &Database, repair: bool) -> Told {
     told
 }
 
-pub async fn audit(database: &Database) -> Told {
+pub(crate) async fn audit(database: &Database) -> Told {
     audit_with(database, false).await
 }
 
-pub async fn repair(database: &Database) -> Told {
+pub(crate) async fn repair(database: &Database) -> Told {
     audit_with(database, true).await
 }
 
 /// Asserts that nothing differs.
-pub async fn assert_clean(database: &Database) -> Told {
+pub(crate) async fn assert_clean(database: &Database) -> Told {
     let told = audit(database).await;
     assert!(told.differences.is_empty(), "{:#?}", told.differences);
     assert_eq!((told.tally.differences, told.tally.remaining), (0, 0));

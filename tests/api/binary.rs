@@ -13,21 +13,21 @@ use tokio::process::{Child, ChildStderr, Command};
 use crate::wait::within;
 
 /// `goldbook serve`, on a port of its own.
-pub struct Serving {
+pub(crate) struct Serving {
     pub address: SocketAddr,
     child: Child,
     log: Lines<BufReader<ChildStderr>>,
 }
 
 /// How a program that ended by itself did so.
-pub struct Ended {
+pub(crate) struct Ended {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
 }
 
 /// The program with nothing from this process's environment that would change what it does.
-pub fn goldbook() -> Command {
+pub(crate) fn goldbook() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_goldbook"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
@@ -40,7 +40,7 @@ pub fn goldbook() -> Command {
 }
 
 /// Runs the program to its end.
-pub async fn run(args: &[&str]) -> Ended {
+pub(crate) async fn run(args: &[&str]) -> Ended {
     let output = within("the program", goldbook().args(args).output()).await.unwrap();
     Ended {
         status: output.status,
@@ -50,7 +50,7 @@ pub async fn run(args: &[&str]) -> Ended {
 }
 
 /// A Postgres on a Unix socket as a URL.
-pub fn url(options: &PgConnectOptions) -> String {
+pub(crate) fn url(options: &PgConnectOptions) -> String {
     let socket = options.get_socket().unwrap().to_str().unwrap().replace('/', "%2F");
     let (role, port, database) = (options.get_username(), options.get_port(), options.get_database().unwrap());
     format!("postgres://{role}@{socket}:{port}/{database}?sslmode=disable")
@@ -58,7 +58,7 @@ pub fn url(options: &PgConnectOptions) -> String {
 
 impl Serving {
     /// Starts a service on this database, and returns when it listens.
-    pub async fn start(database: &PgConnectOptions, environment: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(database: &PgConnectOptions, environment: &[(&str, &str)]) -> Self {
         let mut command = goldbook();
         command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &url(database)]);
         command.envs(environment.iter().copied());
@@ -66,7 +66,7 @@ impl Serving {
     }
 
     /// Starts a service with a database of its own in this data directory, and returns when it listens.
-    pub async fn start_in(data_dir: &Path) -> Self {
+    pub(crate) async fn start_in(data_dir: &Path) -> Self {
         let mut command = goldbook();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
         Self::launch(command).await
@@ -89,13 +89,13 @@ impl Serving {
     }
 
     /// Tells the service to stop.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id().unwrap()).unwrap();
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 
     /// Waits until the service has ended; what it logged since it began to listen, its last words as text.
-    pub async fn wait(mut self) -> (ExitStatus, Vec<serde_json::Value>) {
+    pub(crate) async fn wait(mut self) -> (ExitStatus, Vec<serde_json::Value>) {
         let rest = async {
             let mut lines = Vec::new();
             while let Some(line) = self.log.next_line().await.unwrap() {
@@ -109,7 +109,7 @@ impl Serving {
     }
 
     /// Ends the service without a warning.
-    pub async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.signal(Signal::SIGKILL);
         let (status, _) = self.wait().await;
         assert!(!status.success());

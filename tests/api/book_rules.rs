@@ -13,7 +13,7 @@ use sqlx::Row as _;
 use crate::harness::{Database, SHOP, projections};
 
 /// Rules 1 to 4 of the book, on everything that the database holds.
-pub async fn check_rules(database: &Database) -> Result<(), TestCaseError> {
+pub(crate) async fn check_rules(database: &Database) -> Result<(), TestCaseError> {
     let capabilities = goldbook::capabilities::capabilities(&Catalogue::default());
     let mut source = database.connect(SUPERUSER).await;
     let rebuilt = Database::create().await;

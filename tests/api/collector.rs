@@ -14,8 +14,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-pub use opentelemetry_proto::tonic::trace::v1::Span;
-pub use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+pub(crate) use opentelemetry_proto::tonic::trace::v1::Span;
+pub(crate) use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use crate::wait::until;
 
@@ -26,7 +26,7 @@ static RECEIVED: Mutex<VecDeque<Span>> = Mutex::new(VecDeque::new());
 const MOST_SPANS: usize = 100_000;
 
 /// The span that calls of [`traced`] have as their parent.
-pub const CALLER: [u8; 8] = 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes();
+pub(crate) const CALLER: [u8; 8] = 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes();
 
 struct Receiver;
 
@@ -65,12 +65,12 @@ fn install() -> Telemetry {
 }
 
 /// Makes sure that services of this process are traced.
-pub fn install_tracer() {
+pub(crate) fn install_tracer() {
     LazyLock::force(&TRACER);
 }
 
 /// A request that belongs to a new trace of its caller's.
-pub fn traced<T>(message: T) -> (TraceId, Request<T>) {
+pub(crate) fn traced<T>(message: T) -> (TraceId, Request<T>) {
     static TRACES: AtomicU64 = AtomicU64::new(1);
     let number = u128::from(TRACES.fetch_add(1, Ordering::Relaxed));
     let trace = TraceId(number.to_be_bytes());
@@ -81,7 +81,7 @@ pub fn traced<T>(message: T) -> (TraceId, Request<T>) {
 }
 
 /// Looks at what the collector has received until `find` finds what it looks for.
-pub async fn find_spans<T>(what: &str, find: impl Fn(&[Span]) -> Option<T>) -> T {
+pub(crate) async fn find_spans<T>(what: &str, find: impl Fn(&[Span]) -> Option<T>) -> T {
     until(what, async || {
         TRACER.flush().await;
         find(RECEIVED.lock().unwrap().make_contiguous())
@@ -90,7 +90,7 @@ pub async fn find_spans<T>(what: &str, find: impl Fn(&[Span]) -> Option<T>) -> T
 }
 
 /// The server span of a trace.
-pub async fn find_server_span(trace: TraceId) -> Span {
+pub(crate) async fn find_server_span(trace: TraceId) -> Span {
     find_spans("the server span", |spans| {
         let is_server = |span: &&Span| span.trace_id == trace.0 && span.kind() == SpanKind::Server;
         spans.iter().find(is_server).cloned()
@@ -99,12 +99,12 @@ pub async fn find_server_span(trace: TraceId) -> Span {
 }
 
 /// Whether a span links to another.
-pub fn links_to(from: &Span, to: &Span) -> bool {
+pub(crate) fn links_to(from: &Span, to: &Span) -> bool {
     from.links.iter().any(|link| link.trace_id == to.trace_id && link.span_id == to.span_id)
 }
 
 /// An attribute as text.
-pub fn attribute(span: &Span, key: &str) -> Option<String> {
+pub(crate) fn attribute(span: &Span, key: &str) -> Option<String> {
     let KeyValue { value, .. } = span.attributes.iter().find(|attribute| attribute.key == key)?;
     match value {
         Some(AnyValue { value: Some(Value::StringValue(text)) }) => Some(text.clone()),

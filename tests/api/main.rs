@@ -7,6 +7,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
     reason = "a test that cannot go on has failed"
 )]
 
@@ -15,6 +16,7 @@ mod collector;
 mod harness;
 mod proxy;
 mod random;
+#[expect(clippy::disallowed_methods, reason = "the bounds of waiting, and its pauses")]
 mod wait;
 
 mod activities;

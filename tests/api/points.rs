@@ -1,7 +1,7 @@
 //! Points: lots, vesting, expiry, holds, spends and what undoes them; at random beside a naive model, and by name.
 
 mod batches;
-pub mod calls;
+pub(crate) mod calls;
 mod complaints;
 mod concurrency;
 mod edges;

@@ -20,7 +20,7 @@ use crate::wait::within;
 
 /// What becomes of one COMMIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It never arrives: the connection is cut before it.
     LoseCommit,
     /// It is carried out, and the connection is cut before the service hears of it.
@@ -32,7 +32,7 @@ pub enum Fault {
 }
 
 /// Listens in the place of Postgres and passes everything on.
-pub struct Proxy {
+pub(crate) struct Proxy {
     directory: TempDir,
     database: PgConnectOptions,
     rules: Arc<Rules>,
@@ -52,7 +52,7 @@ struct Rules {
 
 impl Proxy {
     /// A proxy that so far changes nothing.
-    pub fn before(database: &Database) -> Self {
+    pub(crate) fn before(database: &Database) -> Self {
         let database = database.options(SERVICE_ROLE);
         let port = database.get_port();
         let socket_name = format!(".s.PGSQL.{port}");
@@ -81,42 +81,42 @@ impl Proxy {
     }
 
     /// How a service reaches its database through here.
-    pub fn options(&self) -> PgConnectOptions {
+    pub(crate) fn options(&self) -> PgConnectOptions {
         self.database.clone().socket(self.directory.path())
     }
 
     /// Breaks the next COMMITs, one fault each.
-    pub fn break_commits(&self, faults: impl IntoIterator<Item = Fault>) {
+    pub(crate) fn break_commits(&self, faults: impl IntoIterator<Item = Fault>) {
         self.rules.faults.lock().unwrap().extend(faults);
     }
 
     /// Waits until as many faults have come to pass.
-    pub async fn struck(&self, count: usize) {
+    pub(crate) async fn struck(&self, count: usize) {
         within("the fault", self.rules.struck.subscribe().wait_for(|struck| *struck >= count)).await.unwrap();
     }
 
     /// From now on COMMITs wait here.
-    pub fn hold_commits(&self) {
+    pub(crate) fn hold_commits(&self) {
         self.rules.held.send_replace(true);
     }
 
     /// Waits until as many COMMITs wait here.
-    pub async fn holds(&self, count: usize) {
+    pub(crate) async fn holds(&self, count: usize) {
         within("the COMMIT", self.rules.holding.subscribe().wait_for(|holding| *holding >= count)).await.unwrap();
     }
 
     /// Lets the waiting COMMITs go.
-    pub fn release_commits(&self) {
+    pub(crate) fn release_commits(&self) {
         self.rules.held.send_replace(false);
     }
 
     /// Cuts every connection and takes no new one.
-    pub fn go_away(&self) {
+    pub(crate) fn go_away(&self) {
         self.rules.away.send_replace(true);
     }
 
     /// Takes connections again.
-    pub fn come_back(&self) {
+    pub(crate) fn come_back(&self) {
         self.rules.away.send_replace(false);
     }
 }
@@ -197,7 +197,7 @@ impl Rules {
         }
     }
 
-    #[allow(clippy::unnecessary_wraps, reason = "ends a connection like everything else does")]
+    #[expect(clippy::unnecessary_wraps, reason = "ends a connection like everything else does")]
     fn strike(&self) -> io::Result<()> {
         self.struck.send_modify(|struck| *struck += 1);
         Ok(())

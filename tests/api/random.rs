@@ -12,10 +12,10 @@ const FIRST_SEED: u64 = 1;
 
 /// A generator of numbers that need not be good, only the same each time (xorshift64*).
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn of_seed(seed: u64) -> Self {
+    pub(crate) fn of_seed(seed: u64) -> Self {
         // Never zero, and unlike its neighbours'.
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
@@ -28,22 +28,22 @@ impl Random {
     }
 
     /// From zero up to, and not including, `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
     /// One of these.
-    pub fn one_of<'a, T>(&mut self, things: &'a [T]) -> &'a T {
+    pub(crate) fn one_of<'a, T>(&mut self, things: &'a [T]) -> &'a T {
         &things[self.below(things.len() as u64) as usize]
     }
 }
 
 /// A number that the environment may set.
-pub fn number_from_environment(name: &str) -> Option<u64> {
+pub(crate) fn number_from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
-pub fn first_seed() -> u64 {
+pub(crate) fn first_seed() -> u64 {
     number_from_environment("PROPTEST_RNG_SEED").unwrap_or(FIRST_SEED)
 }
 
@@ -53,7 +53,7 @@ fn test_path() -> String {
 }
 
 /// The cases of the test that asks, unless the environment wants another number of them.
-pub fn cases(usual: u64) -> impl Iterator<Item = Case> {
+pub(crate) fn cases(usual: u64) -> impl Iterator<Item = Case> {
     let test = test_path();
     let name = test.rsplit("::").next().unwrap();
     assert!(name.starts_with("random_"), "{test} is not run by `make explore`: its name must begin with random_");
@@ -63,7 +63,7 @@ pub fn cases(usual: u64) -> impl Iterator<Item = Case> {
 }
 
 /// One case of a test. A test that fails while it has one says how to repeat it.
-pub struct Case {
+pub(crate) struct Case {
     pub seed: u64,
 }
 
@@ -78,7 +78,7 @@ impl Drop for Case {
 
 /// Asserts that a property holds of random values. A failure prints the value after it was made as small as possible, in
 /// a form that is ready to become a test of its own.
-pub fn assert_always<S: Strategy>(
+pub(crate) fn assert_always<S: Strategy>(
     usual_cases: u64,
     max_shrink_iters: u32,
     values: &S,

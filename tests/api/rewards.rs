@@ -1,6 +1,6 @@
 //! Rewards: grants, balances, and the list of both. Batches have a file of their own.
 
-pub mod batches;
+pub(crate) mod batches;
 
 use futures_util::future::join_all;
 use goldbook::proto;

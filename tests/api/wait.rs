@@ -10,15 +10,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long anything that a test waits for may take.
-pub const BOUND: Duration = Duration::from_secs(30);
+pub(crate) const BOUND: Duration = Duration::from_secs(30);
 
 /// Waits for a future.
-pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(BOUND, future).await.unwrap_or_else(|_| panic!("{what}: not within {BOUND:?}"))
 }
 
 /// Looks again and again until there is something to see.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let give_up = Instant::now() + BOUND;
     loop {
         if let Some(seen) = look().await {
@@ -32,7 +32,7 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
 /// Awaits the service's answer to a call with a deadline. tonic's client has a timer of its own for the same deadline,
 /// and would not wait for the answer: while `deadline` passes, the call is left alone until the timer and the answer
 /// both wait for it, and the answer comes first then.
-pub async fn answer_at<T>(deadline: Duration, call: impl Future<Output = T>) -> T {
+pub(crate) async fn answer_at<T>(deadline: Duration, call: impl Future<Output = T>) -> T {
     let mut call = pin!(call);
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(wakes.clone());

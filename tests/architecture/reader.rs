@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Something that a rule forbids and this file may do all the same.
-pub struct Exception {
+pub(crate) struct Exception {
     pub file: &'static str,
     pub path: &'static str,
     pub why: &'static str,
@@ -13,7 +13,7 @@ pub struct Exception {
 
 /// A place that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Breach {
+pub(crate) struct Breach {
     pub file: String,
     pub line: usize,
     pub what: String,
@@ -31,7 +31,7 @@ impl fmt::Display for Breach {
 /// A path that a file names, `use` trees spelt out and `super` resolved: `crate::tiers::model::lift`. A macro's ends in
 /// `!`.
 #[derive(Clone, Debug)]
-pub struct Named {
+pub(crate) struct Named {
     pub line: usize,
     pub segments: Vec<String>,
     /// How many inline modules, such as `mod tests`, stand around it in its file.
@@ -40,7 +40,7 @@ pub struct Named {
 
 impl Named {
     /// Whether the path holds these segments next to each other; `crate::…` only at its beginning.
-    pub fn holds(&self, part: &str) -> bool {
+    pub(crate) fn holds(&self, part: &str) -> bool {
         let wanted: Vec<&str> = part.split("::").collect();
         if wanted.first() == Some(&"crate") {
             return self.segments.iter().map(String::as_str).take(wanted.len()).eq(wanted);
@@ -48,14 +48,14 @@ impl Named {
         self.segments.windows(wanted.len()).any(|window| window.iter().eq(&wanted))
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.segments.join("::")
     }
 }
 
 /// A file, read.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// Below `src/`, or `tests/…`.
     pub file: String,
     pub tokens: Vec<(usize, String)>,
@@ -63,7 +63,7 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn new(file: &str, text: &str) -> Self {
+    pub(crate) fn new(file: &str, text: &str) -> Self {
         let tokens = without_visibilities(tokenize(text));
         let mut reader = Reader { tokens: &tokens, depths: inline_depths(&tokens), next: 0, named: Vec::new() };
         while reader.next < tokens.len() {
@@ -78,11 +78,11 @@ impl Source {
     }
 
     /// The room or the file at the top of the source that this file belongs to.
-    pub fn room(&self) -> &str {
+    pub(crate) fn room(&self) -> &str {
         self.file.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
 
-    pub fn is_in(&self, places: &[&str]) -> bool {
+    pub(crate) fn is_in(&self, places: &[&str]) -> bool {
         places.iter().any(|place| match (place.strip_prefix("*/"), place.strip_suffix("/*")) {
             // Any file in a folder of this name.
             (Some(folder), Some(_)) => {
@@ -96,19 +96,19 @@ impl Source {
     }
 
     /// Where the file names any of these and is not excepted.
-    pub fn breaches(&self, forbidden: impl Fn(&Named) -> bool, exceptions: &[Exception]) -> Vec<Breach> {
+    pub(crate) fn breaches(&self, forbidden: impl Fn(&Named) -> bool, exceptions: &[Exception]) -> Vec<Breach> {
         let is_excepted = |named: &Named| exceptions.iter().any(|exception| self.excepts(exception, named));
         let broken = self.named.iter().filter(|named| forbidden(named) && !is_excepted(named));
         broken.map(|named| Breach { file: self.file.clone(), line: named.line, what: named.text() }).collect()
     }
 
-    pub fn excepts(&self, exception: &Exception, named: &Named) -> bool {
+    pub(crate) fn excepts(&self, exception: &Exception, named: &Named) -> bool {
         self.file == exception.file && named.holds(exception.path)
     }
 }
 
 /// The module that a file is: `programs` for `programs/mod.rs`, `programs::grpc` for `programs/grpc.rs`.
-pub fn module_of(file: &str) -> Vec<String> {
+pub(crate) fn module_of(file: &str) -> Vec<String> {
     let parts = file.trim_end_matches(".rs").split('/').filter(|part| !matches!(*part, "mod" | "lib" | "main"));
     parts.map(str::to_owned).collect()
 }
@@ -297,7 +297,7 @@ impl Reader<'_> {
     }
 }
 
-pub fn read_folder(folder: &str, prefix: &str) -> Vec<Source> {
+pub(crate) fn read_folder(folder: &str, prefix: &str) -> Vec<Source> {
     fn visit(folder: &Path, root: &Path, prefix: &str, sources: &mut Vec<Source>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

@@ -35,13 +35,13 @@ pub mod values;
 /// The generated code in the nesting that its own paths expect.
 #[allow(missing_docs, unused_qualifications, clippy::all, clippy::pedantic, clippy::restriction)]
 mod generated {
-    pub mod goldbook {
+    pub(crate) mod goldbook {
         pub mod v1 {
             tonic::include_proto!("goldbook.v1");
         }
     }
-    pub mod google {
-        pub mod r#type {
+    pub(crate) mod google {
+        pub(crate) mod r#type {
             tonic::include_proto!("google.r#type");
         }
     }

@@ -40,6 +40,8 @@
 //! # }
 //! ```
 
+#![expect(clippy::disallowed_methods, reason = "it waits for processes, which announce nothing")]
+
 mod account;
 mod binaries;
 mod error;

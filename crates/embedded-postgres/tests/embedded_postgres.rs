@@ -1,6 +1,7 @@
 //! The promises of the crate, from outside: real programs, real kills. Every promise holds for root and for an ordinary
 //! user. Where they differ, the test expects what fits who runs it.
 #![allow(clippy::unwrap_used, reason = "a test's helper fails as the test does, by a panic")]
+#![expect(clippy::disallowed_methods, reason = "it waits for processes, which announce nothing")]
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};

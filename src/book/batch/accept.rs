@@ -29,6 +29,7 @@ impl Author {
     }
 
     /// Time, at the instant of a due. The entries belong to no command, but to the trace of the one that they precede.
+    #[expect(clippy::disallowed_methods, reason = "names what a due writes; no time is read out of it")]
     pub(super) fn of_due(job: &Job, due_at: Timestamp) -> Self {
         Self { command_id: Uuid::now_v7(), trace_id: job.trace_id.0, at: due_at, key: None }
     }

@@ -208,7 +208,7 @@ mod tests {
     /// What is on the ledger stays provable: the JSON of a detail never changes under rows that exist. A new field is
     /// optional and absent here.
     #[test]
-    #[allow(clippy::too_many_lines, reason = "one line for each kind")]
+    #[expect(clippy::too_many_lines, reason = "one line for each kind")]
     fn what_was_written_by_this_version_keeps_its_form() {
         let account_id = AccountId(Uuid::from_u128(7));
         let id = EntryId { account_id, account_seq: 3 };

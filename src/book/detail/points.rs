@@ -36,7 +36,7 @@ pub struct LotTerms {
     pub expiry_rule: Option<String>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
 const fn is_false(flag: &bool) -> bool {
     !*flag
 }

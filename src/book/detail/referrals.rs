@@ -10,7 +10,6 @@ use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[strum(serialize_all = "snake_case")]
-#[allow(clippy::enum_variant_names, reason = "a kind is named as it is stored")]
 pub enum ReferralDetail {
     /// The customer has a code to share.
     ReferralCodeCreated {

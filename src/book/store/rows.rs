@@ -10,7 +10,7 @@ use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// A ledger row as Postgres returns it.
 #[derive(Debug)]
-#[allow(missing_docs, reason = "the columns are described in the migration")]
+#[expect(missing_docs, reason = "the columns are described in the migration")]
 pub struct EntryRow {
     pub account_id: Uuid,
     pub account_seq: i64,

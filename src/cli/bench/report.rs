@@ -55,7 +55,7 @@ impl Sample {
 }
 
 /// An empty histogram, which keeps three digits of every latency.
-#[allow(clippy::expect_used, reason = "the bounds are constants that the library takes")]
+#[expect(clippy::expect_used, reason = "the bounds are constants that the library takes")]
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LARGEST_MICROS, 3).expect("these bounds are valid")
 }

@@ -170,6 +170,7 @@ impl<W: Write> Rows<W> {
 }
 
 /// The failure of the writer. The library's own conversion would hide its kind.
+#[expect(clippy::wildcard_enum_match_arm, reason = "another crate's kinds, of which it may add some")]
 fn io_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,

@@ -14,7 +14,7 @@ use crate::programs::points::{Expiry, Vesting};
 
 /// Grants points by hand.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
+#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
 pub struct GrantReward {
     pub subject: Subject,
     pub points: Points,
@@ -68,7 +68,7 @@ impl Command for GrantReward {
 
 /// Says that what a reward was granted for has happened; naturally idempotent.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
+#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
 pub struct VestReward {
     pub subject: Subject,
     pub reward_id: EntryId,

@@ -96,9 +96,9 @@ mod tests {
         program.points.expiry = by_program;
         program.points.vesting = Vesting::After(Period::parse("P14D").unwrap());
         let lot = OpeningLot { points: Points::new(5).unwrap(), vesting, expiry };
-        lot.terms(&program, instant(AT)).map_err(|error| match error {
-            DecisionError::Refused(refusal) => refusal.reason,
-            other => panic!("{other:?}"),
+        lot.terms(&program, instant(AT)).map_err(|error| {
+            let DecisionError::Refused(refusal) = error else { panic!("{error:?}") };
+            refusal.reason
         })
     }
 

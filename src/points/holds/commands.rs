@@ -32,7 +32,7 @@ pub enum HoldEnd {
 
 /// Sets points aside for a spend.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
+#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
 pub struct HoldPoints {
     pub subject: Subject,
     pub points: Points,
@@ -89,7 +89,7 @@ impl Command for HoldPoints {
 
 /// Spends held points, whole or in part, or gives them back; either way the hold ends.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
+#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
 pub struct EndHold {
     pub subject: Subject,
     pub hold_id: EntryId,

@@ -8,7 +8,7 @@ use crate::book::{Defect, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms,
 
 /// The points of one grant: `points` = all the others together, none below zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the counts are the pockets of their names, described at `Pocket`")]
+#[expect(missing_docs, reason = "the counts are the pockets of their names, described at `Pocket`")]
 pub struct Lot {
     /// How many were granted.
     pub points: i64,

@@ -12,7 +12,7 @@ use crate::points::subject::{Subject, about_a_customer, ask_points, keep_note, k
 
 /// Spends points at once.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
+#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
 pub struct RedeemPoints {
     pub subject: Subject,
     pub points: Points,

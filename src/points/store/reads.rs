@@ -15,7 +15,7 @@ use crate::points::lots::Upcoming;
 
 /// A customer's balance as a read finds it.
 #[derive(Clone, Debug)]
-pub struct FoundBalance {
+pub(crate) struct FoundBalance {
     /// The customer's account.
     pub account_id: AccountId,
     /// Where its points are by what is written.
@@ -28,7 +28,7 @@ pub struct FoundBalance {
 
 /// Reads many customers' balances in one statement.
 #[must_use]
-pub fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
+pub(crate) fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
     Arc::new(|pool: PgPool, keys: Arc<[(ProgramId, CustomerId)]>| {
         Box::pin(async move {
             let programs: Vec<&str> = keys.iter().map(|(program_id, _)| program_id.as_str()).collect();
@@ -103,7 +103,7 @@ pub fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn has_lot(connection: &mut PgConnection, lot_id: EntryId) -> Result<bool, StoreError> {
+pub(crate) async fn has_lot(connection: &mut PgConnection, lot_id: EntryId) -> Result<bool, StoreError> {
     let found = sqlx::query_scalar!(
         "SELECT 1 FROM lots WHERE account_id = $1 AND lot_seq = $2",
         lot_id.account_id.0,
@@ -119,7 +119,7 @@ pub async fn has_lot(connection: &mut PgConnection, lot_id: EntryId) -> Result<b
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn list_lot_uses(
+pub(crate) async fn list_lot_uses(
     connection: &mut PgConnection,
     lot_id: EntryId,
     after: i64,
@@ -145,7 +145,10 @@ pub async fn list_lot_uses(
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn find_hold_end(connection: &mut PgConnection, hold_id: EntryId) -> Result<Option<Entry>, StoreError> {
+pub(crate) async fn find_hold_end(
+    connection: &mut PgConnection,
+    hold_id: EntryId,
+) -> Result<Option<Entry>, StoreError> {
     const PAGE: i64 = 100;
     let EntryId { account_id, account_seq } = hold_id;
     let held = read_entries(connection, &BTreeSet::from([(account_id, account_seq)])).await?.pop();

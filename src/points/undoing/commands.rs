@@ -18,7 +18,7 @@ use crate::programs::points::{Clawback, Expiry, Vesting};
 
 /// Undoes an entry, whole or in part.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
+#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
 pub struct ReverseEntry {
     pub subject: Subject,
     pub entry_id: EntryId,
@@ -74,7 +74,7 @@ impl Command for ReverseEntry {
 
 /// Changes a balance by hand.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are described in rewards.proto")]
+#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
 pub struct AdjustPoints {
     pub subject: Subject,
     pub change: Change,

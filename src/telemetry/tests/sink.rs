@@ -18,9 +18,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::super::*;
 
 /// What the process's one subscriber writes to: a collector in a thread of its own, and a page of log lines.
-pub static SINK: LazyLock<Sink> = LazyLock::new(Sink::install);
+pub(super) static SINK: LazyLock<Sink> = LazyLock::new(Sink::install);
 
-pub struct Sink {
+pub(super) struct Sink {
     telemetry: Telemetry,
 }
 
@@ -75,7 +75,7 @@ impl Sink {
     }
 
     /// The spans of a trace once there are as many.
-    pub async fn spans(&self, trace: TraceId, count: usize) -> Vec<Received> {
+    pub(super) async fn spans(&self, trace: TraceId, count: usize) -> Vec<Received> {
         let until = Instant::now() + Duration::from_secs(10);
         loop {
             self.telemetry.flush().await;
@@ -90,22 +90,22 @@ impl Sink {
 }
 
 /// The attributes of whoever sent the last spans.
-pub fn resource() -> Vec<KeyValue> {
+pub(super) fn resource() -> Vec<KeyValue> {
     RESOURCE.lock().unwrap().clone()
 }
 
 /// The log line that belongs to a trace.
-pub fn line(trace: TraceId) -> serde_json::Value {
+pub(super) fn line(trace: TraceId) -> serde_json::Value {
     let page = String::from_utf8(LINES.lock().unwrap().clone()).unwrap();
     let line = page.lines().find(|line| line.contains(&trace.to_string())).expect("a line of this trace");
     serde_json::from_str(line).unwrap()
 }
 
-pub fn attribute(span: &Received, key: &str) -> Option<String> {
+pub(super) fn attribute(span: &Received, key: &str) -> Option<String> {
     text(&span.attributes, key)
 }
 
-pub fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
+pub(super) fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     match attributes.iter().find(|attribute| attribute.key == key)?.value.clone()? {
         AnyValue { value: Some(Value::StringValue(text)) } => Some(text),
         AnyValue { value: Some(Value::IntValue(number)) } => Some(number.to_string()),

@@ -27,7 +27,7 @@ async fn batch(service: &Service, items: Vec<(String, proto::RecordActivityReque
 }
 
 /// Records everything over one stream, in its order; none may fail.
-pub async fn record_all(
+pub(crate) async fn record_all(
     service: &Service,
     activities: Vec<proto::RecordActivityRequest>,
 ) -> BTreeMap<usize, proto::RecordActivityResponse> {

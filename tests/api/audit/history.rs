@@ -35,7 +35,7 @@ fn allowed<T>(answer: Result<tonic::Response<T>, Status>) -> Option<T> {
 }
 
 /// Some customers to whom anything happens, in any order, over about two years.
-pub async fn random(seed: u64, steps: u64) -> Service {
+pub(super) async fn random(seed: u64, steps: u64) -> Service {
     let service = Service::start().await;
     service.apply(eventful_shop()).await.unwrap();
     let mut random = Random::of_seed(seed);
@@ -209,7 +209,7 @@ async fn adjust(service: &Service, random: &mut Random, customer_id: String, ide
 }
 
 /// Anna has a code, two lots, a spend and an open hold; Ben came with her code, and bought something.
-pub async fn small() -> Service {
+pub(super) async fn small() -> Service {
     let service = Service::start().await;
     service.apply_shop().await;
     let code = service.share_code("anna", "friends").await;

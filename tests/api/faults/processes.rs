@@ -17,6 +17,7 @@ use crate::proxy::Proxy;
 use crate::wait::within;
 
 /// A database without anything in it, in its owner's role.
+#[expect(clippy::disallowed_methods, reason = "names a database of its own")]
 async fn create_empty_database() -> PgConnectOptions {
     let database = Database::create().await;
     let name = format!("empty_{}", Uuid::now_v7().simple());

@@ -140,6 +140,7 @@ fn children_of(parent: i32) -> Vec<i32> {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "how long a torture runs")]
 async fn whatever_is_killed_each_acknowledged_write_is_there_once() {
     let seed = number_from_environment("GOLDBOOK_TORTURE_SEED").unwrap_or_else(first_seed);
     let wanted = number_from_environment("GOLDBOOK_TORTURE_KILLS").unwrap_or(KILLS);

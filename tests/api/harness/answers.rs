@@ -4,14 +4,14 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 /// `ErrorInfo.reason` of a refusal.
-pub fn reason(status: &Status) -> String {
+pub(crate) fn reason(status: &Status) -> String {
     let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
     assert_eq!(info.domain, "goldbook");
     info.reason
 }
 
 /// The fields that a `BadRequest` lists.
-pub fn bad_fields(status: &Status) -> Vec<String> {
+pub(crate) fn bad_fields(status: &Status) -> Vec<String> {
     assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status:?}");
     let bad_request = status.get_details_bad_request().unwrap_or_else(|| panic!("no BadRequest in {status:?}"));
     bad_request.field_violations.into_iter().map(|violation| violation.field).collect()
@@ -19,7 +19,7 @@ pub fn bad_fields(status: &Status) -> Vec<String> {
 
 /// The fields that a `BadRequest` lists, sorted.
 #[track_caller]
-pub fn sorted_bad_fields<T: std::fmt::Debug>(outcome: Result<T, Status>) -> Vec<String> {
+pub(crate) fn sorted_bad_fields<T: std::fmt::Debug>(outcome: Result<T, Status>) -> Vec<String> {
     let mut fields = bad_fields(&outcome.unwrap_err());
     fields.sort();
     fields
@@ -27,7 +27,7 @@ pub fn sorted_bad_fields<T: std::fmt::Debug>(outcome: Result<T, Status>) -> Vec<
 
 /// Asserts that a call was refused with this status code for this reason.
 #[track_caller]
-pub fn assert_refused<T: std::fmt::Debug>(outcome: Result<T, Status>, code: tonic::Code, expected: &str) {
+pub(crate) fn assert_refused<T: std::fmt::Debug>(outcome: Result<T, Status>, code: tonic::Code, expected: &str) {
     let status = outcome.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (code, expected), "{status:?}");
     // As docs/errors.md promises of all but these.
@@ -37,7 +37,7 @@ pub fn assert_refused<T: std::fmt::Debug>(outcome: Result<T, Status>, code: toni
 
 /// Asserts that a refusal says this, and has these facts in its metadata.
 #[track_caller]
-pub fn assert_tells<T: std::fmt::Debug>(outcome: Result<T, Status>, message: &str, facts: &[(&str, &str)]) {
+pub(crate) fn assert_tells<T: std::fmt::Debug>(outcome: Result<T, Status>, message: &str, facts: &[(&str, &str)]) {
     let status = outcome.unwrap_err();
     assert!(status.message().contains(message), "{status:?}");
     let metadata = status.get_details_error_info().map(|info| info.metadata).unwrap_or_default();
@@ -48,7 +48,7 @@ pub fn assert_tells<T: std::fmt::Debug>(outcome: Result<T, Status>, message: &st
 
 /// Asserts that an item's error is what a single call was refused with.
 #[track_caller]
-pub fn assert_same_error(item: &tonic_types::Status, single: &Status) {
+pub(crate) fn assert_same_error(item: &tonic_types::Status, single: &Status) {
     assert_eq!((item.code, item.message.as_str()), (single.code().into(), single.message()));
     let whole: tonic_types::Status = prost::Message::decode(single.details()).unwrap();
     assert!(!item.details.is_empty());

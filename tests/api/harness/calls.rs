@@ -10,23 +10,23 @@ use super::service::Service;
 
 impl Service {
     /// Applies [`shop`].
-    pub async fn apply_shop(&self) {
+    pub(crate) async fn apply_shop(&self) {
         self.apply(shop()).await.unwrap();
     }
 
-    pub async fn apply(&self, program: proto::Program) -> Result<proto::ApplyProgramResponse, Status> {
+    pub(crate) async fn apply(&self, program: proto::Program) -> Result<proto::ApplyProgramResponse, Status> {
         let request = proto::ApplyProgramRequest { program: Some(program), validate_only: false };
         Ok(self.programs().apply_program(request).await?.into_inner())
     }
 
     /// Enrols a customer of whom nothing is known.
-    pub async fn enrol(&self, customer_id: &str) {
+    pub(crate) async fn enrol(&self, customer_id: &str) {
         let request = create_customer(customer_id, &format!("enrol-{customer_id}"));
         self.customers().create_customer(request).await.unwrap();
     }
 
     /// Enrols a customer and makes their code.
-    pub async fn share_code(&self, customer_id: &str, campaign_id: &str) -> String {
+    pub(crate) async fn share_code(&self, customer_id: &str, campaign_id: &str) -> String {
         self.enrol(customer_id).await;
         let request = proto::CreateReferralCodeRequest {
             program_id: SHOP.to_owned(),
@@ -38,13 +38,13 @@ impl Service {
     }
 
     /// Attaches and enrols a new customer.
-    pub async fn refer(&self, referee: &str, code: &str) -> proto::Referral {
+    pub(crate) async fn refer(&self, referee: &str, code: &str) -> proto::Referral {
         let response = self.referrals().create_referral(create_referral(referee, code)).await.unwrap();
         response.into_inner().referral.unwrap()
     }
 
     /// A purchase that happens now, by a customer who is enrolled if unknown.
-    pub async fn purchase(
+    pub(crate) async fn purchase(
         &self,
         customer_id: &str,
         activity_id: &str,
@@ -54,21 +54,26 @@ impl Service {
         Ok(self.activities().record_activity(request).await?.into_inner())
     }
 
-    pub async fn grant(&self, customer_id: &str, points: i64, key: &str) -> Result<proto::GrantRewardResponse, Status> {
+    pub(crate) async fn grant(
+        &self,
+        customer_id: &str,
+        points: i64,
+        key: &str,
+    ) -> Result<proto::GrantRewardResponse, Status> {
         Ok(self.rewards().grant_reward(grant_reward(customer_id, points, key)).await?.into_inner())
     }
 
-    pub async fn balance(&self, customer_id: &str) -> proto::Balance {
+    pub(crate) async fn balance(&self, customer_id: &str) -> proto::Balance {
         let request =
             proto::GetBalanceRequest { program_id: SHOP.to_owned(), customer_id: customer_id.to_owned(), as_of: None };
         self.rewards().get_balance(request).await.unwrap().into_inner().balance.unwrap()
     }
 
-    pub async fn available(&self, customer_id: &str) -> i64 {
+    pub(crate) async fn available(&self, customer_id: &str) -> i64 {
         self.balance(customer_id).await.available
     }
 
-    pub async fn tier(&self, customer_id: &str) -> proto::CustomerTier {
+    pub(crate) async fn tier(&self, customer_id: &str) -> proto::CustomerTier {
         let request = proto::GetCustomerTierRequest {
             program_id: SHOP.to_owned(),
             customer_id: customer_id.to_owned(),
@@ -78,7 +83,7 @@ impl Service {
     }
 
     /// Every entry of a customer, the oldest first.
-    pub async fn entries(&self, customer_id: &str) -> Vec<proto::Entry> {
+    pub(crate) async fn entries(&self, customer_id: &str) -> Vec<proto::Entry> {
         let mut request = proto::ListEntriesRequest {
             program_id: SHOP.to_owned(),
             customer_id: customer_id.to_owned(),
@@ -97,7 +102,7 @@ impl Service {
     }
 
     /// A customer's tier at an instant.
-    pub async fn tier_at(&self, customer_id: &str, as_of: &str) -> Result<proto::CustomerTier, Status> {
+    pub(crate) async fn tier_at(&self, customer_id: &str, as_of: &str) -> Result<proto::CustomerTier, Status> {
         let request = proto::GetCustomerTierRequest {
             program_id: SHOP.to_owned(),
             customer_id: customer_id.to_owned(),
@@ -107,25 +112,25 @@ impl Service {
     }
 
     /// The referral by which a customer was brought.
-    pub async fn referral(&self, referee: &str) -> proto::Referral {
+    pub(crate) async fn referral(&self, referee: &str) -> proto::Referral {
         let request =
             proto::GetReferralRequest { program_id: SHOP.to_owned(), referee_customer_id: referee.to_owned() };
         self.referrals().get_referral(request).await.unwrap().into_inner().referral.unwrap()
     }
 
-    pub async fn convert(&self, referee: &str) -> Result<proto::ConvertReferralResponse, Status> {
+    pub(crate) async fn convert(&self, referee: &str) -> Result<proto::ConvertReferralResponse, Status> {
         let request =
             proto::ConvertReferralRequest { program_id: SHOP.to_owned(), referee_customer_id: referee.to_owned() };
         Ok(self.referrals().convert_referral(request).await?.into_inner())
     }
 
     /// The kinds of a customer's entries, the oldest first.
-    pub async fn kinds(&self, customer_id: &str) -> Vec<proto::EntryKind> {
+    pub(crate) async fn kinds(&self, customer_id: &str) -> Vec<proto::EntryKind> {
         self.entries(customer_id).await.iter().map(proto::Entry::kind).collect()
     }
 
     /// How many rows the whole ledger has.
-    pub async fn count_entries(&self) -> i64 {
+    pub(crate) async fn count_entries(&self) -> i64 {
         let mut connection = self.database.connect(OWNER_ROLE).await;
         sqlx::query_scalar("SELECT count(*) FROM ledger_entries").fetch_one(&mut connection).await.unwrap()
     }

@@ -16,52 +16,52 @@ use tonic_health::pb::health_client::HealthClient;
 
 /// The clients of a service of which nothing else is known.
 #[derive(Clone)]
-pub struct Clients {
+pub(crate) struct Clients {
     pub channel: Channel,
 }
 
 impl Clients {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self { channel: Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap() }
     }
 
-    pub fn programs(&self) -> ProgramServiceClient<Channel> {
+    pub(crate) fn programs(&self) -> ProgramServiceClient<Channel> {
         ProgramServiceClient::new(self.channel.clone())
     }
 
-    pub fn customers(&self) -> CustomerServiceClient<Channel> {
+    pub(crate) fn customers(&self) -> CustomerServiceClient<Channel> {
         CustomerServiceClient::new(self.channel.clone())
     }
 
-    pub fn activities(&self) -> ActivityServiceClient<Channel> {
+    pub(crate) fn activities(&self) -> ActivityServiceClient<Channel> {
         ActivityServiceClient::new(self.channel.clone())
     }
 
-    pub fn tiers(&self) -> TierServiceClient<Channel> {
+    pub(crate) fn tiers(&self) -> TierServiceClient<Channel> {
         TierServiceClient::new(self.channel.clone())
     }
 
-    pub fn benefits(&self) -> BenefitServiceClient<Channel> {
+    pub(crate) fn benefits(&self) -> BenefitServiceClient<Channel> {
         BenefitServiceClient::new(self.channel.clone())
     }
 
-    pub fn referrals(&self) -> ReferralServiceClient<Channel> {
+    pub(crate) fn referrals(&self) -> ReferralServiceClient<Channel> {
         ReferralServiceClient::new(self.channel.clone())
     }
 
-    pub fn rewards(&self) -> RewardServiceClient<Channel> {
+    pub(crate) fn rewards(&self) -> RewardServiceClient<Channel> {
         RewardServiceClient::new(self.channel.clone())
     }
 
-    pub fn ledger(&self) -> LedgerServiceClient<Channel> {
+    pub(crate) fn ledger(&self) -> LedgerServiceClient<Channel> {
         LedgerServiceClient::new(self.channel.clone())
     }
 
-    pub fn health(&self) -> HealthClient<Channel> {
+    pub(crate) fn health(&self) -> HealthClient<Channel> {
         HealthClient::new(self.channel.clone())
     }
 
-    pub async fn apply(&self, program: proto::Program) {
+    pub(crate) async fn apply(&self, program: proto::Program) {
         let request = proto::ApplyProgramRequest { program: Some(program), validate_only: false };
         self.programs().apply_program(request).await.unwrap();
     }

@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 
 /// The test process's own Postgres, with a migrated database to copy.
-pub struct Cluster {
+pub(super) struct Cluster {
     socket: PgConnectOptions,
     made: AtomicU32,
 }
@@ -57,33 +57,33 @@ impl Cluster {
 
 /// A database of the test process's Postgres, to connect to in any role.
 #[derive(Clone, Debug)]
-pub struct Database {
+pub(crate) struct Database {
     name: String,
 }
 
 impl Database {
     /// A migrated, empty database.
-    pub async fn create() -> Self {
+    pub(crate) async fn create() -> Self {
         Self { name: CLUSTER.copy_database(TEMPLATE).await }
     }
 
     /// A copy of this one, to which nobody may be connected.
-    pub async fn copy(&self) -> Self {
+    pub(crate) async fn copy(&self) -> Self {
         Self { name: CLUSTER.copy_database(&self.name).await }
     }
 
     /// What Postgres knows it by.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// How to connect in a role: `OWNER_ROLE`, `SERVICE_ROLE` or `SUPERUSER`.
-    pub fn options(&self, role: &str) -> PgConnectOptions {
+    pub(crate) fn options(&self, role: &str) -> PgConnectOptions {
         CLUSTER.socket.clone().username(role).database(&self.name)
     }
 
     /// A connection in a role.
-    pub async fn connect(&self, role: &str) -> PgConnection {
+    pub(crate) async fn connect(&self, role: &str) -> PgConnection {
         self.options(role).connect().await.unwrap()
     }
 }

@@ -5,7 +5,7 @@ use tonic::Status;
 use super::answers::{assert_refused, bad_fields};
 
 /// Reads a list to its end, page by page: each page but the last is full.
-pub async fn read_pages<T, F: Future<Output = (Vec<T>, String)>>(
+pub(crate) async fn read_pages<T, F: Future<Output = (Vec<T>, String)>>(
     page_size: usize,
     mut read: impl FnMut(String) -> F,
 ) -> Vec<T> {
@@ -26,7 +26,7 @@ pub async fn read_pages<T, F: Future<Output = (Vec<T>, String)>>(
 }
 
 /// Asserts what every list refuses: a negative size, and a token that is garbage or another list's.
-pub async fn assert_refuses_bad_pages<T: std::fmt::Debug, F: Future<Output = Result<T, Status>>>(
+pub(crate) async fn assert_refuses_bad_pages<T: std::fmt::Debug, F: Future<Output = Result<T, Status>>>(
     foreign_token: &str,
     list: impl Fn(i32, String) -> F,
 ) {

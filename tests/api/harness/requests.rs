@@ -8,7 +8,7 @@ use super::SHOP;
 
 /// A program with everything in it: 1 point per USD; member, silver from 200, gold from 500; a campaign `friends` that
 /// a first purchase of 10 or more converts within 30 days (500 and 250 points), and a manual one, `partners`.
-pub fn shop() -> proto::Program {
+pub(crate) fn shop() -> proto::Program {
     let benefit = |id: &str| proto::Benefit {
         benefit_id: id.to_owned(),
         display_name: id.to_owned(),
@@ -51,28 +51,28 @@ pub fn shop() -> proto::Program {
 }
 
 /// US dollars from a decimal.
-pub fn usd(amount: &str) -> proto::google::Money {
+pub(crate) fn usd(amount: &str) -> proto::google::Money {
     money("USD", amount)
 }
 
 /// Money from a decimal with up to nine places.
-pub fn money(currency: &str, amount: &str) -> proto::google::Money {
+pub(crate) fn money(currency: &str, amount: &str) -> proto::google::Money {
     let (units, fraction) = amount.split_once('.').unwrap_or((amount, ""));
     let nanos = format!("{fraction:0<9}").parse().unwrap();
     proto::google::Money { currency_code: currency.to_owned(), units: units.parse().unwrap(), nanos }
 }
 
 /// An instant on the wire.
-pub fn instant(at: Timestamp) -> prost_types::Timestamp {
+pub(crate) fn instant(at: Timestamp) -> prost_types::Timestamp {
     write_instant(at)
 }
 
 /// An instant on the wire, from RFC 3339.
-pub fn at(instant_text: &str) -> prost_types::Timestamp {
+pub(crate) fn at(instant_text: &str) -> prost_types::Timestamp {
     instant(instant_text.parse().unwrap())
 }
 
-pub fn create_customer(customer_id: &str, key: &str) -> proto::CreateCustomerRequest {
+pub(crate) fn create_customer(customer_id: &str, key: &str) -> proto::CreateCustomerRequest {
     proto::CreateCustomerRequest {
         program_id: SHOP.to_owned(),
         customer: Some(proto::Customer { customer_id: customer_id.to_owned(), ..Default::default() }),
@@ -80,7 +80,7 @@ pub fn create_customer(customer_id: &str, key: &str) -> proto::CreateCustomerReq
     }
 }
 
-pub fn create_referral(referee: &str, code: &str) -> proto::CreateReferralRequest {
+pub(crate) fn create_referral(referee: &str, code: &str) -> proto::CreateReferralRequest {
     proto::CreateReferralRequest {
         program_id: SHOP.to_owned(),
         referee_customer_id: referee.to_owned(),
@@ -90,7 +90,7 @@ pub fn create_referral(referee: &str, code: &str) -> proto::CreateReferralReques
     }
 }
 
-pub fn purchase(
+pub(crate) fn purchase(
     customer_id: &str,
     activity_id: &str,
     amount: &str,
@@ -108,7 +108,7 @@ pub fn purchase(
     }
 }
 
-pub fn grant_reward(customer_id: &str, points: i64, key: &str) -> proto::GrantRewardRequest {
+pub(crate) fn grant_reward(customer_id: &str, points: i64, key: &str) -> proto::GrantRewardRequest {
     proto::GrantRewardRequest {
         program_id: SHOP.to_owned(),
         customer_id: customer_id.to_owned(),

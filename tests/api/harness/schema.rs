@@ -6,18 +6,18 @@ use goldbook::embedded_postgres::SUPERUSER;
 use super::cluster::Database;
 
 /// Every table that the code declares.
-pub fn tables() -> Vec<&'static Table> {
+pub(crate) fn tables() -> Vec<&'static Table> {
     goldbook::capabilities::tables()
 }
 
 /// The tables whose rows are what the entries alone say.
-pub fn projections() -> Vec<&'static str> {
+pub(crate) fn projections() -> Vec<&'static str> {
     let is_projection = |table: &&Table| matches!(table.role, TableRole::Head | TableRole::Projection { .. });
     tables().into_iter().filter(is_projection).map(|table| table.name).collect()
 }
 
 /// The columns of every table that the schema has, but for the one in which migrations are recorded.
-pub async fn read_columns(database: &Database) -> Vec<(String, Vec<String>)> {
+pub(crate) async fn read_columns(database: &Database) -> Vec<(String, Vec<String>)> {
     let select = "SELECT table_name::text, array_agg(column_name::text ORDER BY ordinal_position)
                   FROM information_schema.columns
                   WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations'

@@ -18,17 +18,17 @@ use super::cluster::Database;
 use crate::collector::install_tracer;
 
 /// What every test's clock shows at first.
-pub const START: &str = "2026-01-15T12:00:00Z";
+pub(crate) const START: &str = "2026-01-15T12:00:00Z";
 
 /// How often a service does what nobody called for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Background {
+pub(crate) struct Background {
     pub apply_dues_every: Option<Duration>,
     pub sum_up_every: Option<Duration>,
 }
 
 /// The threads of a service. They end with it, and whatever it does in them ends there.
-pub struct Threads(Option<Runtime>);
+pub(crate) struct Threads(Option<Runtime>);
 
 impl Threads {
     fn start() -> Self {
@@ -50,7 +50,7 @@ impl Drop for Threads {
 }
 
 /// A running service, with threads of its own beside the one thread of its test.
-pub struct Service {
+pub(crate) struct Service {
     pub database: Database,
     pub clock: Clock,
     clients: Clients,
@@ -69,24 +69,24 @@ impl Deref for Service {
 
 impl Service {
     /// A service on an empty database, with a clock that stands at [`START`].
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_on(Database::create().await, Clock::fixed(START.parse().unwrap())).await
     }
 
     /// A service on this database: another replica, or the same one after a restart.
-    pub async fn start_on(database: Database, clock: Clock) -> Self {
+    pub(crate) async fn start_on(database: Database, clock: Clock) -> Self {
         let options = database.options(SERVICE_ROLE);
         Self::start_with(database, options, clock).await
     }
 
     /// A service that reaches its database by these options, such as through a proxy.
-    pub async fn start_with(database: Database, options: PgConnectOptions, clock: Clock) -> Self {
+    pub(crate) async fn start_with(database: Database, options: PgConnectOptions, clock: Clock) -> Self {
         // Nothing happens behind a test's back; those about it say so.
         Self::start_in(database, options, clock, Background::default()).await
     }
 
     /// A service on this database that does things beside the calls.
-    pub async fn start_busy(database: Database, clock: Clock, background: Background) -> Self {
+    pub(crate) async fn start_busy(database: Database, clock: Clock, background: Background) -> Self {
         let options = database.options(SERVICE_ROLE);
         Self::start_in(database, options, clock, background).await
     }
@@ -117,19 +117,19 @@ impl Service {
     }
 
     /// A service in another process, by the machine's clock.
-    pub async fn at(address: SocketAddr, database: Database) -> Self {
+    pub(crate) async fn at(address: SocketAddr, database: Database) -> Self {
         let clients = Clients::connect(address).await;
         Self { database, clock: Clock::system(), clients, stop: None, running: None, threads: None }
     }
 
     /// Stops in order, and returns when everything is answered.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         self.running.take().unwrap().await.unwrap();
     }
 
     /// Ends at once, as if killed: nothing is drained. What is under way waits as long as the threads are kept.
-    pub async fn kill(mut self) -> Threads {
+    pub(crate) async fn kill(mut self) -> Threads {
         let running = self.running.take().unwrap();
         running.abort();
         let _ = running.await;
@@ -137,19 +137,19 @@ impl Service {
     }
 
     /// Stops, and starts again on the same database with the same clock.
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         let (database, clock) = (self.database.clone(), self.clock.clone());
         self.stop().await;
         Self::start_on(database, clock).await
     }
 
     /// A service's way to stop in order, for whoever looks at how it does so.
-    pub fn take_stop(&mut self) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    pub(crate) fn take_stop(&mut self) -> (oneshot::Sender<()>, JoinHandle<()>) {
         (self.stop.take().unwrap(), self.running.take().unwrap())
     }
 
     /// Moves the clock.
-    pub fn set_clock(&self, now: &str) {
+    pub(crate) fn set_clock(&self, now: &str) {
         self.clock.set(now.parse().unwrap());
     }
 }

@@ -11,7 +11,7 @@ use super::{program_of, write_expiry, write_vesting};
 use crate::harness::{SHOP, Service, at, grant_reward, purchase, usd};
 
 /// A program that says nothing of points: available at once, for ever, without limits.
-pub fn free() -> Rules {
+pub(crate) fn free() -> Rules {
     Rules {
         vest: Vest::Now,
         expire: Expire::Never,
@@ -25,14 +25,14 @@ pub fn free() -> Rules {
 }
 
 /// A service with a program of these rules and the customer anna.
-pub async fn start(rules: &Rules) -> Service {
+pub(crate) async fn start(rules: &Rules) -> Service {
     let service = Service::start().await;
     service.apply(program_of(rules)).await.unwrap();
     service.enrol("anna").await;
     service
 }
 
-pub fn redeem_points(customer_id: &str, points: i64, key: &str) -> proto::RedeemPointsRequest {
+pub(crate) fn redeem_points(customer_id: &str, points: i64, key: &str) -> proto::RedeemPointsRequest {
     proto::RedeemPointsRequest {
         program_id: SHOP.to_owned(),
         customer_id: customer_id.to_owned(),
@@ -42,7 +42,7 @@ pub fn redeem_points(customer_id: &str, points: i64, key: &str) -> proto::Redeem
     }
 }
 
-pub fn hold_points(points: i64, end: Option<End>, key: &str) -> proto::HoldPointsRequest {
+pub(crate) fn hold_points(points: i64, end: Option<End>, key: &str) -> proto::HoldPointsRequest {
     proto::HoldPointsRequest {
         program_id: SHOP.to_owned(),
         customer_id: "anna".to_owned(),
@@ -53,7 +53,12 @@ pub fn hold_points(points: i64, end: Option<End>, key: &str) -> proto::HoldPoint
     }
 }
 
-pub fn reverse_entry(entry_id: &str, points: i64, clawback: proto::Clawback, key: &str) -> proto::ReverseEntryRequest {
+pub(crate) fn reverse_entry(
+    entry_id: &str,
+    points: i64,
+    clawback: proto::Clawback,
+    key: &str,
+) -> proto::ReverseEntryRequest {
     proto::ReverseEntryRequest {
         program_id: SHOP.to_owned(),
         customer_id: "anna".to_owned(),
@@ -67,7 +72,7 @@ pub fn reverse_entry(entry_id: &str, points: i64, clawback: proto::Clawback, key
     }
 }
 
-pub fn adjust_points(change: Change, key: &str) -> proto::AdjustPointsRequest {
+pub(crate) fn adjust_points(change: Change, key: &str) -> proto::AdjustPointsRequest {
     proto::AdjustPointsRequest {
         program_id: SHOP.to_owned(),
         customer_id: "anna".to_owned(),
@@ -80,7 +85,7 @@ pub fn adjust_points(change: Change, key: &str) -> proto::AdjustPointsRequest {
     }
 }
 
-pub fn refund(purchase_id: &str, amount: &str, service: &Service, id: &str) -> proto::RecordActivityRequest {
+pub(crate) fn refund(purchase_id: &str, amount: &str, service: &Service, id: &str) -> proto::RecordActivityRequest {
     let refund = proto::Refund {
         purchase_activity_id: purchase_id.to_owned(),
         amount: Some(usd(amount)),
@@ -95,7 +100,7 @@ pub fn refund(purchase_id: &str, amount: &str, service: &Service, id: &str) -> p
 /// Calls about anna; the key of a call names it.
 impl Service {
     /// Grants points on terms of their own, and names the lot.
-    pub async fn grant_on(&self, points: i64, vest: Vest, expire: Expire, key: &str) -> String {
+    pub(crate) async fn grant_on(&self, points: i64, vest: Vest, expire: Expire, key: &str) -> String {
         let request = proto::GrantRewardRequest {
             vesting: Some(write_vesting(vest)),
             expiry: Some(write_expiry(expire)),
@@ -105,30 +110,35 @@ impl Service {
     }
 
     /// Grants points on the program's terms, and names the lot.
-    pub async fn give(&self, points: i64, key: &str) -> String {
+    pub(crate) async fn give(&self, points: i64, key: &str) -> String {
         self.grant("anna", points, key).await.unwrap().reward.unwrap().reward_id
     }
 
-    pub async fn redeem(&self, points: i64, key: &str) -> Result<proto::RedeemPointsResponse, Status> {
+    pub(crate) async fn redeem(&self, points: i64, key: &str) -> Result<proto::RedeemPointsResponse, Status> {
         Ok(self.rewards().redeem_points(redeem_points("anna", points, key)).await?.into_inner())
     }
 
     /// Spends points, and names the spend.
-    pub async fn spend(&self, points: i64, key: &str) -> String {
+    pub(crate) async fn spend(&self, points: i64, key: &str) -> String {
         self.redeem(points, key).await.unwrap().redemption.unwrap().redemption_id
     }
 
-    pub async fn hold(&self, points: i64, key: &str) -> Result<proto::HoldPointsResponse, Status> {
+    pub(crate) async fn hold(&self, points: i64, key: &str) -> Result<proto::HoldPointsResponse, Status> {
         Ok(self.rewards().hold_points(hold_points(points, None, key)).await?.into_inner())
     }
 
     /// Holds points until an instant, and names the hold.
-    pub async fn hold_until(&self, points: i64, ends_at: &str, key: &str) -> String {
+    pub(crate) async fn hold_until(&self, points: i64, ends_at: &str, key: &str) -> String {
         let request = hold_points(points, Some(End::EndsAt(at(ends_at))), key);
         self.rewards().hold_points(request).await.unwrap().into_inner().hold.unwrap().hold_id
     }
 
-    pub async fn capture(&self, hold_id: &str, points: i64, key: &str) -> Result<proto::CapturePointsResponse, Status> {
+    pub(crate) async fn capture(
+        &self,
+        hold_id: &str,
+        points: i64,
+        key: &str,
+    ) -> Result<proto::CapturePointsResponse, Status> {
         let request = proto::CapturePointsRequest {
             program_id: SHOP.to_owned(),
             customer_id: "anna".to_owned(),
@@ -139,7 +149,7 @@ impl Service {
         Ok(self.rewards().capture_points(request).await?.into_inner())
     }
 
-    pub async fn release(&self, hold_id: &str, key: &str) -> Result<proto::ReleasePointsResponse, Status> {
+    pub(crate) async fn release(&self, hold_id: &str, key: &str) -> Result<proto::ReleasePointsResponse, Status> {
         let request = proto::ReleasePointsRequest {
             program_id: SHOP.to_owned(),
             customer_id: "anna".to_owned(),
@@ -150,11 +160,11 @@ impl Service {
     }
 
     /// Undoes what is left of an entry, by the program's clawback.
-    pub async fn reverse(&self, entry_id: &str, key: &str) -> Result<proto::ReverseEntryResponse, Status> {
+    pub(crate) async fn reverse(&self, entry_id: &str, key: &str) -> Result<proto::ReverseEntryResponse, Status> {
         self.reverse_part(entry_id, 0, proto::Clawback::Unspecified, key).await
     }
 
-    pub async fn reverse_part(
+    pub(crate) async fn reverse_part(
         &self,
         entry_id: &str,
         points: i64,
@@ -164,11 +174,11 @@ impl Service {
         Ok(self.rewards().reverse_entry(reverse_entry(entry_id, points, clawback, key)).await?.into_inner())
     }
 
-    pub async fn adjust(&self, change: Change, key: &str) -> Result<proto::AdjustPointsResponse, Status> {
+    pub(crate) async fn adjust(&self, change: Change, key: &str) -> Result<proto::AdjustPointsResponse, Status> {
         Ok(self.rewards().adjust_points(adjust_points(change, key)).await?.into_inner())
     }
 
-    pub async fn vest(&self, reward_id: &str) -> Result<proto::VestRewardResponse, Status> {
+    pub(crate) async fn vest(&self, reward_id: &str) -> Result<proto::VestRewardResponse, Status> {
         let request = proto::VestRewardRequest {
             program_id: SHOP.to_owned(),
             customer_id: "anna".to_owned(),
@@ -177,7 +187,7 @@ impl Service {
         Ok(self.rewards().vest_reward(request).await?.into_inner())
     }
 
-    pub async fn refund(
+    pub(crate) async fn refund(
         &self,
         purchase_id: &str,
         amount: &str,
@@ -187,7 +197,7 @@ impl Service {
     }
 
     /// Anna's lots, the oldest first.
-    pub async fn lots(&self) -> Vec<proto::Lot> {
+    pub(crate) async fn lots(&self) -> Vec<proto::Lot> {
         let mut request = proto::ListLotsRequest {
             program_id: SHOP.to_owned(),
             customer_id: "anna".to_owned(),

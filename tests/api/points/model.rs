@@ -10,7 +10,7 @@ use jiff::{Span, Timestamp, ToSpan as _};
 
 /// When points vest.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Vest {
+pub(crate) enum Vest {
     Now,
     At(Timestamp),
     After(&'static str),
@@ -19,7 +19,7 @@ pub enum Vest {
 
 /// When points expire.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Expire {
+pub(crate) enum Expire {
     Never,
     At(Timestamp),
     After(&'static str, CalendarPeriod),
@@ -28,7 +28,7 @@ pub enum Expire {
 
 /// What a program says of points.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub(crate) struct Rules {
     pub vest: Vest,
     pub expire: Expire,
     /// Minimum, step and maximum of a redemption.
@@ -41,11 +41,11 @@ pub struct Rules {
     pub hold_for: &'static str,
 }
 
-pub fn zone() -> TimeZone {
+pub(super) fn zone() -> TimeZone {
     TimeZone::get("America/New_York").unwrap()
 }
 
-pub fn later(at: Timestamp, period: &str) -> Timestamp {
+pub(super) fn later(at: Timestamp, period: &str) -> Timestamp {
     let span: Span = period.parse().unwrap();
     (&at.to_zoned(zone()) + span).timestamp()
 }
@@ -73,7 +73,7 @@ fn last(at: Timestamp, period: &str, round_to: CalendarPeriod) -> Timestamp {
 }
 
 impl Expire {
-    pub fn of(self, vested: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn of(self, vested: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Never => None,
             Self::At(at) => Some(at),
@@ -84,10 +84,10 @@ impl Expire {
 }
 
 /// The number of a lot, and how many of its points.
-pub type Part = (i64, i64);
+pub(super) type Part = (i64, i64);
 
 #[derive(Clone, Debug)]
-pub struct Lot {
+pub(super) struct Lot {
     pub seq: i64,
     pub points: i64,
     /// Points by pocket; those in `Owed` paid a debt.
@@ -104,17 +104,17 @@ pub struct Lot {
 }
 
 impl Lot {
-    pub const fn count(&self, pocket: Pocket) -> i64 {
+    pub(super) const fn count(&self, pocket: Pocket) -> i64 {
         self.at[pocket as usize]
     }
 
-    pub const fn is_open(&self) -> bool {
+    pub(super) const fn is_open(&self) -> bool {
         self.count(Pocket::Pending) + self.count(Pocket::Available) + self.count(Pocket::Held) > 0
     }
 }
 
 #[derive(Clone, Debug)]
-pub struct Hold {
+pub(super) struct Hold {
     pub seq: i64,
     pub ends: Timestamp,
     /// What is held; nothing once it has ended.
@@ -122,7 +122,7 @@ pub struct Hold {
 }
 
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(super) struct Entry {
     pub kind: EntryKind,
     pub from: Pocket,
     pub to: Pocket,
@@ -133,7 +133,7 @@ pub struct Entry {
 }
 
 #[derive(Clone, Debug)]
-pub struct Purchase {
+pub(super) struct Purchase {
     pub cents: i64,
     pub refunded: i64,
     /// The lot that it earned.
@@ -141,10 +141,10 @@ pub struct Purchase {
 }
 
 /// The numbers of an answer, or why there is none.
-pub type Outcome = Result<Vec<i64>, &'static str>;
+pub(super) type Outcome = Result<Vec<i64>, &'static str>;
 
 #[derive(Clone, Debug)]
-pub struct Purse {
+pub(super) struct Purse {
     pub rules: Rules,
     pub lots: Vec<Lot>,
     pub holds: Vec<Hold>,
@@ -158,7 +158,7 @@ pub struct Purse {
 }
 
 impl Purse {
-    pub fn enrolled(rules: Rules, at: Timestamp) -> Self {
+    pub(super) fn enrolled(rules: Rules, at: Timestamp) -> Self {
         let (lots, holds, entries, purchases) = Default::default();
         let mut purse = Self {
             rules,
@@ -176,11 +176,11 @@ impl Purse {
         purse
     }
 
-    pub fn sum(&self, pocket: Pocket) -> i64 {
+    pub(super) fn sum(&self, pocket: Pocket) -> i64 {
         self.lots.iter().map(|lot| lot.count(pocket)).sum()
     }
 
-    pub fn lot(&self, seq: i64) -> &Lot {
+    pub(super) fn lot(&self, seq: i64) -> &Lot {
         self.lots.iter().find(|lot| lot.seq == seq).unwrap()
     }
 
@@ -189,15 +189,15 @@ impl Purse {
     }
 
     /// The account's time: the clock's, but never back.
-    pub fn time(&self, clock: Timestamp) -> Timestamp {
+    pub(super) fn time(&self, clock: Timestamp) -> Timestamp {
         self.entries.last().map_or(clock, |entry| entry.at.max(clock))
     }
 
-    pub fn head(&self) -> i64 {
+    pub(super) fn head(&self) -> i64 {
         i64::try_from(self.entries.len()).unwrap()
     }
 
-    pub fn note(&mut self, kind: EntryKind, at: Timestamp) -> i64 {
+    pub(super) fn note(&mut self, kind: EntryKind, at: Timestamp) -> i64 {
         self.write_entry(kind, Pocket::Unspecified, Pocket::Unspecified, 0, Vec::new(), at)
     }
 
@@ -229,7 +229,7 @@ impl Purse {
         self.head()
     }
 
-    pub fn expiry(&self, lot: &Lot) -> Option<Timestamp> {
+    pub(super) fn expiry(&self, lot: &Lot) -> Option<Timestamp> {
         if lot.slides && lot.live { self.slides_to } else { lot.expires }
     }
 
@@ -253,7 +253,7 @@ impl Purse {
     }
 
     /// What time does next: when, of which kind, to which lot or hold.
-    pub fn next_due(&self) -> Option<(Timestamp, u8, i64)> {
+    pub(super) fn next_due(&self) -> Option<(Timestamp, u8, i64)> {
         let mut dues: Vec<(Timestamp, u8, i64)> = Vec::new();
         dues.extend(self.slides_to.map(|at| (at, 2, 0)));
         for hold in self.holds.iter().filter(|hold| !hold.parts.is_empty()) {
@@ -269,7 +269,7 @@ impl Purse {
         dues.into_iter().min()
     }
 
-    pub fn apply_dues(&mut self, clock: Timestamp) {
+    pub(super) fn apply_dues(&mut self, clock: Timestamp) {
         let until = self.time(clock);
         while let Some((at, kind, seq)) = self.next_due().filter(|due| due.0 <= until) {
             match kind {

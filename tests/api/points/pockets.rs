@@ -6,7 +6,7 @@ use crate::harness::Service;
 
 /// How many points are in each pocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pockets {
+pub(crate) struct Pockets {
     pub pending: i64,
     pub available: i64,
     pub held: i64,
@@ -17,9 +17,10 @@ pub struct Pockets {
 }
 
 impl Pockets {
-    pub const NONE: Self = Self { pending: 0, available: 0, held: 0, redeemed: 0, expired: 0, cancelled: 0, owed: 0 };
+    pub(crate) const NONE: Self =
+        Self { pending: 0, available: 0, held: 0, redeemed: 0, expired: 0, cancelled: 0, owed: 0 };
 
-    pub const fn of(balance: &proto::Balance) -> Self {
+    pub(crate) const fn of(balance: &proto::Balance) -> Self {
         let proto::Balance { pending, available, held, redeemed, expired, cancelled, owed, .. } = *balance;
         Self { pending, available, held, redeemed, expired, cancelled, owed }
     }
@@ -27,7 +28,7 @@ impl Pockets {
 
 impl Service {
     /// Anna's points; they are conserved.
-    pub async fn pockets(&self) -> Pockets {
+    pub(crate) async fn pockets(&self) -> Pockets {
         let balance = self.balance("anna").await;
         let pockets = Pockets::of(&balance);
         let Pockets { pending, available, held, redeemed, expired, cancelled, owed } = pockets;

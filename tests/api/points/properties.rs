@@ -20,7 +20,7 @@ use crate::random::assert_always;
 
 /// One step of a random run.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(super) enum Step {
     Deed(u8, Deed),
     /// The last call once more, to the other service.
     Again,
@@ -51,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Programs that differ in all that a program can say of points.
-pub fn programs() -> Vec<Rules> {
+pub(super) fn programs() -> Vec<Rules> {
     let day = CalendarPeriod::Unspecified;
     vec![
         Rules { expire: Expire::After("P1M", day), reinstate: Some(("P30D", "P60D")), hold_for: "PT36H", ..free() },
@@ -368,7 +368,7 @@ fn expected_entries(purse: &Purse, count: i32) -> Vec<EntryRow> {
 }
 
 /// Plays a run from its first step to what is to be checked at its end.
-pub async fn play(rules: &Rules, start: Timestamp, steps: &[Step]) -> Result<(), TestCaseError> {
+pub(super) async fn play(rules: &Rules, start: Timestamp, steps: &[Step]) -> Result<(), TestCaseError> {
     let mut run = Run::start(rules, start).await;
     for (place, step) in steps.iter().enumerate() {
         let told = |error| TestCaseError::fail(format!("step {place}, {step:?}: {error}"));

@@ -13,7 +13,7 @@ use crate::harness::{SHOP, Service, grant_reward, instant, purchase, reason, usd
 
 /// How many of the points that there are.
 #[derive(Clone, Copy, Debug)]
-pub enum Part {
+pub(super) enum Part {
     One,
     /// In 256ths.
     Share(u8),
@@ -23,7 +23,7 @@ pub enum Part {
 
 impl Part {
     /// A number from 1 on.
-    pub fn of(self, whole: i64) -> i64 {
+    pub(super) fn of(self, whole: i64) -> i64 {
         match self {
             Self::One => 1,
             Self::Share(share) => (whole * i64::from(share) / 256).max(1),
@@ -35,7 +35,7 @@ impl Part {
 
 /// A call about one customer; picks are taken modulo what there is.
 #[derive(Clone, Debug)]
-pub enum Deed {
+pub(super) enum Deed {
     Grant { points: i64, vest: Option<u8>, expire: Option<u8> },
     Vest(u8),
     Redeem(Part),
@@ -61,7 +61,7 @@ fn clawback() -> impl Strategy<Value = Option<Clawback>> {
     prop::option::of(prop::sample::select(vec![Clawback::UnspentOnly, Clawback::WithinBalance, Clawback::AllowDebt]))
 }
 
-pub fn deed() -> impl Strategy<Value = Deed> {
+pub(super) fn deed() -> impl Strategy<Value = Deed> {
     let choice = || prop::option::weighted(0.4, any::<u8>());
     let lasts = prop::option::of(prop::sample::select(vec!["PT1H", "P3D", "P40D"]));
     let cents = prop_oneof![Just(0), 1..90_000_i64, (1..50_i64).prop_map(|points| points * 100)];
@@ -83,7 +83,7 @@ pub fn deed() -> impl Strategy<Value = Deed> {
 
 /// A request of any method that writes.
 #[derive(Clone, Debug)]
-pub enum Call {
+pub(super) enum Call {
     Grant(proto::GrantRewardRequest),
     Vest(proto::VestRewardRequest),
     Redeem(proto::RedeemPointsRequest),
@@ -97,19 +97,19 @@ pub enum Call {
 
 /// What a call was answered: its numbers, whether it is a repetition, and all of it as text.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub(super) struct Answer {
     pub numbers: Vec<i64>,
     pub replayed: bool,
     pub text: String,
 }
 
-pub fn seq_of(entry_id: &str) -> i64 {
+pub(super) fn seq_of(entry_id: &str) -> i64 {
     entry_id.parse::<EntryId>().unwrap().account_seq
 }
 
 impl Call {
     /// Sends it; a refusal is told by its reason.
-    pub async fn send(&self, service: &Service) -> Result<Answer, String> {
+    pub(super) async fn send(&self, service: &Service) -> Result<Answer, String> {
         macro_rules! answer {
             ($response:expr, $reply:ident, $repeats:ident, $numbers:expr) => {{
                 let mut $reply = $response.await.map_err(|status: Status| reason(&status))?.into_inner();
@@ -162,7 +162,7 @@ impl Call {
 }
 
 /// Whom a call is about, and where they stand.
-pub struct Scene<'a> {
+pub(super) struct Scene<'a> {
     pub purse: &'a mut Purse,
     pub clock: Timestamp,
     pub account_id: AccountId,
@@ -204,7 +204,7 @@ impl Scene<'_> {
     }
 
     /// The call that a deed makes here, and what it must answer; nothing, if there is nothing to pick from.
-    pub fn play(&mut self, deed: &Deed) -> Option<(Call, Outcome)> {
+    pub(super) fn play(&mut self, deed: &Deed) -> Option<(Call, Outcome)> {
         let (program_id, customer_id, idempotency_key) = (SHOP.to_owned(), self.customer_id.clone(), self.key.clone());
         let (clock, note) = (self.clock, String::new());
         Some(match deed {

@@ -29,7 +29,7 @@ async fn batch(
 }
 
 /// Grants everything over one stream; none may fail.
-pub async fn grant_all(service: &Service, grants: Vec<proto::GrantRewardRequest>) {
+pub(crate) async fn grant_all(service: &Service, grants: Vec<proto::GrantRewardRequest>) {
     let items = grants.into_iter().enumerate().map(|(i, grant)| (i.to_string(), Some(grant)));
     for (item_id, outcome) in batch(service, items.collect()).await {
         assert!(matches!(outcome, Outcome::Granted(_)), "{item_id}: {outcome:?}");

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use crate::harness::{Clients, SHOP, grant_reward};
 use crate::random::Random;
 
-pub const CUSTOMERS: [&str; 4] = ["anna", "ben", "carl", "dora"];
+pub(super) const CUSTOMERS: [&str; 4] = ["anna", "ben", "carl", "dora"];
 
 /// A write, to be sent as often as it takes.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ impl Call {
 
 /// What was answered so far.
 #[derive(Debug, Default)]
-pub struct Load {
+pub(super) struct Load {
     count: AtomicU64,
     /// Writes that were acknowledged and have not been looked for since.
     fresh: Mutex<Vec<(Call, String)>>,
@@ -70,12 +70,12 @@ pub struct Load {
 
 impl Load {
     /// How many calls were answered, refusals included.
-    pub fn acknowledged(&self) -> u64 {
+    pub(super) fn acknowledged(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
     }
 
     /// How many were carried out.
-    pub fn written(&self) -> u64 {
+    pub(super) fn written(&self) -> u64 {
         (self.fresh.lock().unwrap().len() + self.seen.lock().unwrap().len()) as u64
     }
 
@@ -87,14 +87,14 @@ impl Load {
     }
 
     /// Whatever was acknowledged since this was last asked is there, as it was answered.
-    pub async fn assert_kept(&self, clients: &Clients) {
+    pub(super) async fn assert_kept(&self, clients: &Clients) {
         let fresh = std::mem::take(&mut *self.fresh.lock().unwrap());
         assert_replayed(clients, &fresh).await;
         self.seen.lock().unwrap().extend(fresh);
     }
 
     /// Whatever was ever acknowledged is there.
-    pub async fn assert_all_kept(&self, clients: &Clients) {
+    pub(super) async fn assert_all_kept(&self, clients: &Clients) {
         self.assert_kept(clients).await;
         let seen = self.seen.lock().unwrap().clone();
         assert_replayed(clients, &seen).await;
@@ -123,7 +123,7 @@ enum Outcome {
 }
 
 /// Calls one after the other, until one is not answered.
-pub struct Worker {
+pub(super) struct Worker {
     name: String,
     random: Random,
     calls: u64,
@@ -135,13 +135,13 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(number: u64, seed: u64) -> Self {
+    pub(super) fn new(number: u64, seed: u64) -> Self {
         let random = Random::of_seed(seed);
         Self { name: format!("w{number}"), random, calls: 0, pending: None, holds: Vec::new(), entries: Vec::new() }
     }
 
     /// Calls until the service is gone.
-    pub async fn run(mut self, clients: Clients, load: std::sync::Arc<Load>) -> Self {
+    pub(super) async fn run(mut self, clients: Clients, load: std::sync::Arc<Load>) -> Self {
         loop {
             let call = self.next_call();
             if !self.carry_out(call, &clients, &load).await {
@@ -151,7 +151,7 @@ impl Worker {
     }
 
     /// Calls again what was not answered; whether there was anything.
-    pub async fn retry(&mut self, clients: &Clients, load: &Load) -> bool {
+    pub(super) async fn retry(&mut self, clients: &Clients, load: &Load) -> bool {
         let Some(call) = self.pending.take() else { return false };
         assert!(self.carry_out(call.clone(), clients, load).await, "{call:?} is not answered by a service that runs");
         true

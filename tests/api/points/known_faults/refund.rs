@@ -6,7 +6,7 @@ use crate::points::properties::Step::{self, *};
 use crate::points::steps::Deed::*;
 use crate::points::steps::Part::*;
 
-pub const STEPS: &[Step] = &[
+pub(super) const STEPS: &[Step] = &[
     Deed(1, Purchase { cents: 1900, history_hours: None }),
     Deed(0, Grant { points: 482, vest: None, expire: None }),
     Deed(1, Refund { pick: 68, part: Share(205), clawback: None }),

@@ -6,7 +6,13 @@ use jiff::Timestamp;
 use super::{Expire, Outcome, Part, Purchase, Purse, Vest, first, last, later};
 
 impl Purse {
-    pub fn grant(&mut self, points: i64, vest: Option<Vest>, expire: Option<Expire>, clock: Timestamp) -> Outcome {
+    pub(crate) fn grant(
+        &mut self,
+        points: i64,
+        vest: Option<Vest>,
+        expire: Option<Expire>,
+        clock: Timestamp,
+    ) -> Outcome {
         self.apply_dues(clock);
         let at = self.time(clock);
         let vest = vest.unwrap_or(self.rules.vest);
@@ -28,7 +34,7 @@ impl Purse {
         Ok(vec![lot, granted, uncapped])
     }
 
-    pub fn vest_reward(&mut self, seq: i64, clock: Timestamp) -> Outcome {
+    pub(crate) fn vest_reward(&mut self, seq: i64, clock: Timestamp) -> Outcome {
         self.apply_dues(clock);
         let at = self.time(clock);
         let lot = self.lot(seq).clone();
@@ -52,7 +58,7 @@ impl Purse {
         }
     }
 
-    pub fn redeem(&mut self, points: i64, clock: Timestamp) -> Outcome {
+    pub(crate) fn redeem(&mut self, points: i64, clock: Timestamp) -> Outcome {
         self.apply_dues(clock);
         self.check_spend(points)?;
         let parts = self.choose(points, 0);
@@ -61,7 +67,7 @@ impl Purse {
         Ok(vec![self.head(), points])
     }
 
-    pub fn hold(&mut self, points: i64, lasts: Option<&str>, clock: Timestamp) -> Outcome {
+    pub(crate) fn hold(&mut self, points: i64, lasts: Option<&str>, clock: Timestamp) -> Outcome {
         self.apply_dues(clock);
         self.check_spend(points)?;
         let at = self.time(clock);
@@ -73,7 +79,7 @@ impl Purse {
     }
 
     /// Captures so many points of a hold, or all; `None` releases it.
-    pub fn end_hold(&mut self, seq: i64, capture: Option<i64>, clock: Timestamp) -> Outcome {
+    pub(crate) fn end_hold(&mut self, seq: i64, capture: Option<i64>, clock: Timestamp) -> Outcome {
         self.apply_dues(clock);
         let at = self.time(clock);
         let Some(hold) = self.holds.iter_mut().find(|hold| hold.seq == seq) else { return Err("HOLD_NOT_FOUND") };
@@ -94,7 +100,7 @@ impl Purse {
         Ok(if capture.is_some() { vec![spent, released, expired] } else { vec![released, expired] })
     }
 
-    pub fn adjust(&mut self, points: i64, expire: Option<Expire>, clock: Timestamp) -> Outcome {
+    pub(crate) fn adjust(&mut self, points: i64, expire: Option<Expire>, clock: Timestamp) -> Outcome {
         self.apply_dues(clock);
         let at = self.time(clock);
         if points > 0 {
@@ -115,7 +121,7 @@ impl Purse {
     }
 
     /// Undoes so many points of an entry; 0 is all that is left.
-    pub fn reverse(
+    pub(crate) fn reverse(
         &mut self,
         seq: i64,
         points: i64,
@@ -270,7 +276,7 @@ impl Purse {
         self.undo(seq, from, Pocket::Available, parts.to_vec(), at);
     }
 
-    pub fn purchase(&mut self, id: &str, cents: i64, clock: Timestamp) -> Outcome {
+    pub(crate) fn purchase(&mut self, id: &str, cents: i64, clock: Timestamp) -> Outcome {
         self.apply_dues(clock);
         let at = self.time(clock);
         let points = cents / 100;
@@ -283,7 +289,7 @@ impl Purse {
         Ok(vec![granted, if granted == points { 0 } else { points }])
     }
 
-    pub fn refund(&mut self, id: &str, cents: i64, clawback: Option<Clawback>, clock: Timestamp) -> Outcome {
+    pub(crate) fn refund(&mut self, id: &str, cents: i64, clawback: Option<Clawback>, clock: Timestamp) -> Outcome {
         self.apply_dues(clock);
         let at = self.time(clock);
         let Some(bought) = self.purchases.get_mut(id) else { return Err("PURCHASE_UNKNOWN") };
@@ -303,7 +309,7 @@ impl Purse {
         Ok(vec![undone[0] - undone[3], undone[3]])
     }
 
-    pub fn spend(&self) -> i64 {
+    pub(crate) fn spend(&self) -> i64 {
         self.purchases.values().map(|bought| bought.cents - bought.refunded).sum()
     }
 }
