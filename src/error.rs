@@ -26,6 +26,25 @@ pub enum Error {
     /// A defect or a failure that the caller can do nothing about.
     #[error("internal error: {0}")]
     Internal(String),
+    /// The same, where it is logged already: this says what failed, and the log says why.
+    #[error("internal error: {0}; its failure is in the log")]
+    InternalLogged(String),
+}
+
+/// An error with its causes on one line, for the log. The outer error often says no more than that something failed.
+#[must_use]
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Many errors tell their cause themselves.
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = error.source();
+    }
+    line
 }
 
 /// Something that contradicts the book's own rules: a bug or a damaged database, never the caller's doing. It names the

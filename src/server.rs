@@ -14,6 +14,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthReporter;
 
 use crate::activities::Activities;
@@ -84,47 +85,23 @@ pub async fn run(
     let capabilities = capabilities(&catalogue);
     let pool = connect_lazily(&settings.database, settings.read_connections);
     let (book, lanes) = Book::open(&settings.database, settings.lanes, &capabilities, &settings.clock);
-    let (health, health_service) = tonic_health::server::health_reporter();
-    let mut routes = routes(&settings, &book, &pool, &capabilities, catalogue);
+    let (health, health_service) = Health::new();
+    let services = routes(&settings, &book, &pool, &capabilities, catalogue);
+    let routes = add_reflection(services.add_service(health_service))?;
     let background = Background::start(&settings, &book, &pool, &capabilities);
     drop(book);
-    let descriptors = [proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
-    let all_descriptors = [
-        descriptors.as_slice(),
-        &[tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET],
-    ]
-    .concat();
-    let reflection = || {
-        descriptors.iter().fold(tonic_reflection::server::Builder::configure(), |builder, descriptors| {
-            builder.register_encoded_file_descriptor_set(descriptors)
-        })
-    };
-    routes = routes
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
     // Said before the first call can ask.
-    report(&health, ServingStatus::NotServing).await;
-    let watch = tokio::spawn(watch_database(DatabaseProbe::new(settings.database.clone()), health.clone()));
+    health.report(ServingStatus::NotServing).await;
+    let watch = tokio::spawn(health.clone().follow(DatabaseProbe::new(settings.database.clone())));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    // Set here, since the server's own settings do not reach connections of a listener that it is given: an answer
-    // must not wait for the acknowledgement of the one before.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEP_ALIVE.0));
-    let serve = Server::builder()
-        .http2_keepalive_interval(Some(KEEP_ALIVE.0))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
-        .layer(RpcLayer::new(&all_descriptors)?)
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, stopped.map(|_| ()));
-    let mut serve = Box::pin(serve);
+    let mut serve = Box::pin(serve_until(listener, routes, stopped.map(|_| ()))?);
     let outcome = tokio::select! {
         outcome = &mut serve => outcome,
         () = shutdown => {
             watch.abort();
-            report(&health, ServingStatus::NotServing).await;
-            // Ends the calls that watch it, which would otherwise never end.
-            end_watches(&health).await;
+            health.report(ServingStatus::NotServing).await;
+            health.end_watches().await;
             tracing::info!("stopping: calls under way are answered first");
             let _ = stop.send(());
             tokio::time::timeout(DRAIN_TIMEOUT, &mut serve).await.unwrap_or_else(|_| {
@@ -141,6 +118,39 @@ pub async fn run(
     }
     pool.close().await;
     Ok(outcome?)
+}
+
+/// Adds reflection, in both versions that clients ask for, of every service but itself.
+fn add_reflection(routes: Routes) -> Result<Routes, tonic_reflection::server::Error> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(routes.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?))
+}
+
+/// Serves until `stopped` is done and the calls that are under way then are answered.
+fn serve_until(
+    listener: TcpListener,
+    routes: Routes,
+    stopped: impl Future<Output = ()>,
+) -> Result<impl Future<Output = Result<(), tonic::transport::Error>>, prost::DecodeError> {
+    let every_method = RpcLayer::new(&[
+        proto::FILE_DESCRIPTOR_SET,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ])?;
+    // Set here, since the server's own settings do not reach connections of a listener that it is given. Without a
+    // delay, an answer does not wait for the acknowledgement of the one before.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEP_ALIVE.0));
+    Ok(Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE.0))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
+        .layer(every_method)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, stopped))
 }
 
 /// What goes on beside the calls, until it is dropped.
@@ -198,41 +208,52 @@ fn routes(
     services.into_routes(&MESSAGE_RULES)
 }
 
-/// The services by name, as health knows them; the empty name stands for all.
-fn health_names() -> impl Iterator<Item = &'static str> {
-    std::iter::once("").chain(proto::SERVICES.iter().copied())
-}
+/// What `grpc.health.v1` says of every service, which is the same for all.
+#[derive(Clone)]
+struct Health(HealthReporter);
 
-async fn report(health: &HealthReporter, status: ServingStatus) {
-    for service in health_names() {
-        health.set_service_status(service, status).await;
+impl Health {
+    fn new() -> (Self, HealthServer<impl tonic_health::pb::health_server::Health>) {
+        let (reporter, service) = tonic_health::server::health_reporter();
+        (Self(reporter), service)
     }
-}
 
-async fn end_watches(health: &HealthReporter) {
-    // Time for the last word to be read before the stream ends.
-    tokio::task::yield_now().await;
-    let mut health = health.clone();
-    for service in health_names() {
-        health.clear_service_status(service).await;
+    /// The services by name; the empty name stands for all.
+    fn services() -> impl Iterator<Item = &'static str> {
+        std::iter::once("").chain(proto::SERVICES.iter().copied())
     }
-}
 
-/// Keeps health at what the database's state is.
-async fn watch_database(mut probe: DatabaseProbe, health: HealthReporter) {
-    let mut was_reachable = None;
-    loop {
-        let reachable = probe.is_reachable().await;
-        if was_reachable != Some(reachable) {
-            let status = if reachable { ServingStatus::Serving } else { ServingStatus::NotServing };
-            report(&health, status).await;
-            match (was_reachable, reachable) {
-                (_, false) => tracing::warn!("the database is away"),
-                (Some(false), true) => tracing::info!("the database is back"),
-                (Some(true) | None, true) => {}
-            }
-            was_reachable = Some(reachable);
+    async fn report(&self, status: ServingStatus) {
+        for service in Self::services() {
+            self.0.set_service_status(service, status).await;
         }
-        tokio::time::sleep(HEALTH_INTERVAL).await;
+    }
+
+    /// Ends the calls that watch health, which would otherwise never end.
+    async fn end_watches(mut self) {
+        // Time for the last word to be read before the stream ends.
+        tokio::task::yield_now().await;
+        for service in Self::services() {
+            self.0.clear_service_status(service).await;
+        }
+    }
+
+    /// Keeps health at what the database's state is.
+    async fn follow(self, mut probe: DatabaseProbe) {
+        let mut was_reachable = None;
+        loop {
+            let reachable = probe.is_reachable().await;
+            if was_reachable != Some(reachable) {
+                let status = if reachable { ServingStatus::Serving } else { ServingStatus::NotServing };
+                self.report(status).await;
+                match (was_reachable, reachable) {
+                    (_, false) => tracing::warn!("the database is away"),
+                    (Some(false), true) => tracing::info!("the database is back"),
+                    (Some(true) | None, true) => {}
+                }
+                was_reachable = Some(reachable);
+            }
+            tokio::time::sleep(HEALTH_INTERVAL).await;
+        }
     }
 }

@@ -26,13 +26,19 @@ impl From<Error> for Status {
                 Self::deadline_exceeded("the deadline passed before the work began; nothing was written")
             }
             Error::Internal(failure) => {
-                let trace_id = telemetry::trace_id(&tracing::Span::current());
                 // The one place where it is logged; the caller gets the trace id and nothing else.
                 tracing::error!(%failure, "a request failed");
-                Self::internal(format!("internal error, trace {trace_id}"))
+                hide_failure()
             }
+            Error::InternalLogged(_) => hide_failure(),
         }
     }
+}
+
+/// All that a caller is told of a failure: the trace by which it is found in the log.
+fn hide_failure() -> Status {
+    let trace_id = telemetry::trace_id(&tracing::Span::current());
+    Status::internal(format!("internal error, trace {trace_id}"))
 }
 
 impl From<sqlx::Error> for Error {

@@ -1,37 +1,10 @@
 //! The head of an account: where its points are, how many entries it has, and what time will do to it next.
 
 use jiff::Timestamp;
-use strum::{EnumString, IntoStaticStr, VariantArray};
 
-use super::detail::Detail;
+use super::account_kind::AccountKind;
 use super::entry::{Entry, Movement, Pocket};
-use super::words::stored_words;
 use crate::ids::{AccountId, EntryId, ProgramId};
-
-/// Whose account it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-pub enum AccountKind {
-    /// A customer's.
-    Customer,
-    /// The program's own.
-    Program,
-}
-
-stored_words!(AccountKind);
-
-impl AccountKind {
-    /// Whose account an entry of this kind stands on.
-    #[must_use]
-    pub const fn of(detail: &Detail) -> Self {
-        match detail {
-            Detail::Program(_) => Self::Program,
-            Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) | Detail::Referral(_) => {
-                Self::Customer
-            }
-        }
-    }
-}
 
 /// An account as the book holds it while it writes: locked, or new and known to no one else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +105,12 @@ impl Account {
     #[must_use]
     pub fn time_at(&self, instant: Timestamp) -> Timestamp {
         self.effective_at.map_or(instant, |last| last.max(instant))
+    }
+
+    /// Whether time alone does something to the account by the instant that it has reached at `instant`.
+    #[must_use]
+    pub(super) fn is_due(&self, instant: Timestamp) -> bool {
+        self.next_due_at.is_some_and(|due_at| due_at <= self.time_at(instant))
     }
 
     /// Takes an entry into the head and the balance; the same when writing, when folding and when rebuilding.

@@ -24,6 +24,11 @@ pub struct CommandKey {
 
 /// One intention to write, the same whether it comes alone or among five hundred.
 pub trait Command: Send + Sync {
+    /// What operators see in the log where it fails.
+    fn describe(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
+
     /// The program it belongs to.
     fn program_id(&self) -> &ProgramId;
 
@@ -44,7 +49,7 @@ pub trait Command: Send + Sync {
     /// Tells states what it needs of that which is only loaded on demand.
     ///
     /// # Errors
-    /// [`Defect`] if the house lacks a state.
+    /// [`Defect`] if a state is missing.
     fn ask(&self, _asking: &mut Asking<'_>) -> Result<(), Defect> {
         Ok(())
     }
@@ -54,7 +59,7 @@ pub trait Command: Send + Sync {
         None
     }
 
-    /// Decides, from what is loaded alone. A decision that is halted leaves no trace.
+    /// Decides, from what is loaded alone. A decision that ends with an error leaves no trace.
     ///
     /// # Errors
     /// [`DecisionError`]: a refusal, or something the batch must see to.

@@ -60,7 +60,7 @@ impl Asking<'_> {
     /// A capability's state, to ask for rows.
     ///
     /// # Errors
-    /// [`Defect`] if the house has no such state.
+    /// [`Defect`] if no capability has such a state.
     pub fn state<S: State>(&mut self) -> Result<&mut S, Defect> {
         self.states.get_mut()
     }
@@ -79,14 +79,28 @@ pub struct Decision<'a> {
     names: &'a [NameUse],
     at: Timestamp,
     now: Timestamp,
+    decided: Decided,
+}
+
+/// What a decision wants written, once it has come to its end.
+pub(super) struct Decided {
+    /// The entries, with the ids that they get.
     pub(super) new_entries: Vec<(EntryId, NewEntry)>,
+    /// The rows of sources of record.
     pub(super) records: Vec<Record>,
-    pub(super) claimed: Vec<Name>,
+    /// The claimed names that the command wants.
+    pub(super) wanted_names: Vec<Name>,
 }
 
 impl<'a> Decision<'a> {
     pub(super) const fn new(view: View<'a>, names: &'a [NameUse], at: Timestamp, now: Timestamp) -> Self {
-        Self { view, names, at, now, new_entries: Vec::new(), records: Vec::new(), claimed: Vec::new() }
+        let decided = Decided { new_entries: Vec::new(), records: Vec::new(), wanted_names: Vec::new() };
+        Self { view, names, at, now, decided }
+    }
+
+    /// What the command has decided.
+    pub(super) fn finish(self) -> Decided {
+        self.decided
     }
 
     /// The instant the command runs at: the present, or history's.
@@ -109,8 +123,9 @@ impl<'a> Decision<'a> {
     pub fn find(&self, name: &Name) -> Result<Option<&'a Account>, DecisionError> {
         let Some(account_id) = self.view.names.get(name) else { return Ok(None) };
         let account = self.account(*account_id)?;
-        let opens = |name_use: &NameUse| matches!(name_use, NameUse::FindOrOpen(opened) if opened == name);
-        Ok(Some(account).filter(|account| account.head > 0 || self.names.iter().any(opens)))
+        let would_open = |name_use: &NameUse| matches!(name_use, NameUse::FindOrOpen(opened) if opened == name);
+        let is_shown = account.head > 0 || self.names.iter().any(would_open);
+        Ok(is_shown.then_some(account))
     }
 
     /// A locked account, as it is before this decision's own entries.
@@ -127,7 +142,7 @@ impl<'a> Decision<'a> {
     /// [`DecisionError::NotLoaded`] if the account is not locked; a refusal if it cannot count so many.
     pub fn balance(&self, account_id: AccountId) -> Result<Balance, DecisionError> {
         let mut balance = self.account(account_id)?.balance;
-        let own = self.new_entries.iter().filter(|(id, _)| id.account_id == account_id);
+        let own = self.decided.new_entries.iter().filter(|(id, _)| id.account_id == account_id);
         for movement in own.filter_map(|(_, new_entry)| new_entry.movement) {
             balance.make(movement).map_err(|_| overflow())?;
         }
@@ -137,7 +152,7 @@ impl<'a> Decision<'a> {
     /// A capability's rows.
     ///
     /// # Errors
-    /// [`DecisionError::Defect`] if the house has no such state.
+    /// [`DecisionError::Defect`] if no capability has such a state.
     pub fn state<S: State>(&self) -> Result<&'a S, DecisionError> {
         Ok(self.view.states.get()?)
     }
@@ -148,7 +163,7 @@ impl<'a> Decision<'a> {
     /// [`DecisionError::NotLoaded`] if the account is not locked.
     pub fn next_entry_id(&self, account_id: AccountId) -> Result<EntryId, DecisionError> {
         let mut id = self.account(account_id)?.next_entry_id();
-        if let Some((last, _)) = self.new_entries.iter().rev().find(|(posted, _)| posted.account_id == account_id) {
+        if let Some((last, _)) = self.decided.new_entries.iter().rev().find(|(own, _)| own.account_id == account_id) {
             id.account_seq = last.account_seq.saturating_add(1);
         }
         Ok(id)
@@ -160,13 +175,13 @@ impl<'a> Decision<'a> {
     /// [`DecisionError::NotLoaded`] if the account is not locked.
     pub fn post(&mut self, account_id: AccountId, new_entry: NewEntry) -> Result<EntryId, DecisionError> {
         let id = self.next_entry_id(account_id)?;
-        self.new_entries.push((id, new_entry));
+        self.decided.new_entries.push((id, new_entry));
         Ok(id)
     }
 
     /// Adds a row of a source of record, such as a dossier, together with the entries.
     pub fn keep<S: State>(&mut self, record: impl FnOnce(&mut S) + Send + 'static) {
-        self.records.push(Box::new(move |states| {
+        self.decided.records.push(Box::new(move |states| {
             record(states.get_mut()?);
             Ok(())
         }));
@@ -174,6 +189,6 @@ impl<'a> Decision<'a> {
 
     /// Keeps a name that the command asked to [`Claim`](NameUse::Claim); one that is not kept is free again.
     pub fn claim_name(&mut self, name: Name) {
-        self.claimed.push(name);
+        self.decided.wanted_names.push(name);
     }
 }

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::account::{Account, AccountKind};
+use super::account::Account;
+use super::account_kind::AccountKind;
 use super::entry::{Entry, NewEntry};
 use super::state::{NextDue, States};
 use crate::error::Defect;

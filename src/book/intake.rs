@@ -51,8 +51,8 @@ impl Lanes {
     pub async fn close(self) {
         self.closing.send_replace(true);
         for lane in self.running {
-            if lane.await.is_err() {
-                tracing::error!("a lane ended by a panic");
+            if let Err(error) = lane.await {
+                tracing::error!(%error, "a lane ended by a panic");
             }
         }
     }
@@ -159,7 +159,7 @@ impl Book {
             key: key.unwrap_or_else(own_key),
             command,
             command_id,
-            trace_id: telemetry::trace_id(&waiting).0,
+            trace_id: telemetry::trace_id(&waiting),
             caller: telemetry::span_context(&caller),
             waiting: Some(waiting),
             deadline,

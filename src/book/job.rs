@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::command::{Command, CommandKey, Written};
 use super::name::NameUse;
 use crate::error::Error;
-use crate::telemetry;
+use crate::telemetry::{self, TraceId};
 
 /// A command in the queue of a lane.
 pub(super) struct Job {
@@ -19,7 +19,7 @@ pub(super) struct Job {
     /// Whether the key is the caller's, or the command's own.
     pub(super) has_key: bool,
     pub(super) command_id: Uuid,
-    pub(super) trace_id: [u8; 16],
+    pub(super) trace_id: TraceId,
     /// The caller's span, to link the batch to.
     pub(super) caller: telemetry::SpanContext,
     /// Open from the call until a batch takes the command.
@@ -30,6 +30,11 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// The command as operators see it: what it is, and which.
+    pub(super) fn describe(&self) -> String {
+        format!("{} {} of program {}", self.command.describe(), self.command_id, self.command.program_id())
+    }
+
     /// Tells the caller the outcome.
     pub(super) fn answer(self, outcome: Result<Written, Error>) {
         // A caller that went away does not mind.

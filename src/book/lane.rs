@@ -1,5 +1,7 @@
 //! A lane: one task that owns one connection, takes whatever is waiting, and carries it out as one batch.
 
+mod failure;
+
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -11,12 +13,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
-use super::batch::{self, Failure, Verdict};
+use self::failure::BatchFailure;
+use super::batch;
 use super::capability::Capabilities;
 use super::job::Job;
+use super::outcome::CommandOutcome;
 use crate::clock::Clock;
-use crate::database::FailureKind;
-use crate::error::{Defect, Error};
+use crate::database::{FailureKind, StoreError};
+use crate::error::{Error, with_causes};
 use crate::telemetry;
 
 /// The most commands in one batch.
@@ -53,33 +57,10 @@ impl Lane {
         let mut waiting: VecDeque<Job> = VecDeque::new();
         loop {
             if waiting.is_empty() {
-                let job = tokio::select! {
-                    biased;
-                    job = self.queue.recv() => job,
-                    // Nothing more is taken in; what waits is still carried out.
-                    () = told_to_close(&mut self.closing) => {
-                        self.queue.close();
-                        self.queue.recv().await
-                    }
-                    Some(job) = self.background.recv() => Some(job),
-                };
-                match job {
-                    Some(job) => waiting.push_back(job),
-                    None => break,
-                }
-            }
-            while waiting.len() < MAX_BATCH
-                && let Ok(job) = self.queue.try_recv()
-            {
+                let Some(job) = self.next_job().await else { break };
                 waiting.push_back(job);
             }
-            // Some with every batch, so that time goes on under any load.
-            let most = (waiting.len() + MAX_BACKGROUND).min(MAX_BATCH);
-            while waiting.len() < most
-                && let Ok(job) = self.background.try_recv()
-            {
-                waiting.push_back(job);
-            }
+            self.take_what_waits(&mut waiting);
             let jobs = take_timely(&mut waiting);
             if !jobs.is_empty() {
                 waiting = self.carry_out(jobs).await.into();
@@ -91,93 +72,136 @@ impl Lane {
         }
     }
 
+    /// The next command, however long it takes. None once the queue is closed and empty.
+    async fn next_job(&mut self) -> Option<Job> {
+        tokio::select! {
+            biased;
+            job = self.queue.recv() => job,
+            // Nothing more is taken in; what waits is still carried out.
+            () = told_to_close(&mut self.closing) => {
+                self.queue.close();
+                self.queue.recv().await
+            }
+            Some(job) = self.background.recv() => Some(job),
+        }
+    }
+
+    /// Takes the commands that wait already, as many as a batch may have.
+    fn take_what_waits(&mut self, waiting: &mut VecDeque<Job>) {
+        while waiting.len() < MAX_BATCH
+            && let Ok(job) = self.queue.try_recv()
+        {
+            waiting.push_back(job);
+        }
+        // Some with every batch, so that time goes on under any load.
+        let most = (waiting.len() + MAX_BACKGROUND).min(MAX_BATCH);
+        while waiting.len() < most
+            && let Ok(job) = self.background.try_recv()
+        {
+            waiting.push_back(job);
+        }
+    }
+
     /// Carries out a batch, in halves where it fails for a reason that names no command; returns what must wait.
     async fn carry_out(&mut self, jobs: Vec<Job>) -> Vec<Job> {
-        let mut postponed = Vec::new();
+        let mut waiting = Vec::new();
+        // The part to carry out next stands last.
         let mut parts = vec![jobs];
         while let Some(mut jobs) = parts.pop() {
             let span = batch_span(&mut jobs);
             match self.attempt(&jobs).instrument(span.clone()).await {
-                Ok(verdicts) => {
-                    for (job, verdict) in jobs.into_iter().zip(verdicts) {
-                        match verdict {
-                            Verdict::Written(written) => job.answer(Ok(written)),
-                            Verdict::Refused(error) => job.answer(Err(error)),
-                            Verdict::Postponed => postponed.extend(postpone(job)),
-                            Verdict::DuesRemain => postponed.push(job),
-                        }
-                    }
-                }
-                Err(Outcome::Away) => {
+                Ok(outcomes) => waiting.extend(answer_all(jobs, outcomes)),
+                Err(failure) if failure.is_away() => {
+                    span.in_scope(|| tracing::warn!(failure = with_causes(&failure), "the database is away"));
                     for job in jobs {
                         job.answer(Err(Error::Unavailable));
                     }
                 }
-                Err(Outcome::Failed(failure)) if jobs.len() > 1 => {
-                    span.in_scope(|| tracing::warn!(%failure, size = jobs.len(), "a batch failed and is split"));
+                Err(failure) if jobs.len() > 1 => {
+                    span.in_scope(|| log_split(&failure, jobs.len()));
                     let second = jobs.split_off(jobs.len() / 2);
                     parts.push(second);
                     parts.push(jobs);
                 }
-                Err(Outcome::Failed(failure)) => {
+                Err(failure) => {
                     for job in jobs {
-                        job.answer(Err(failure.to_error()));
+                        give_up(job, &failure);
                     }
                 }
             }
-            if !postponed.is_empty() {
+            if !waiting.is_empty() {
                 // What waits must not be overtaken by what came after it.
-                postponed.extend(parts.drain(..).rev().flatten());
+                waiting.extend(parts.drain(..).rev().flatten());
             }
         }
-        postponed
+        waiting
     }
 
     /// Tries a batch until it is committed, or fails for good. A commit whose acknowledgement was lost is found again
     /// by the commands' keys.
-    async fn attempt(&mut self, jobs: &[Job]) -> Result<Vec<Verdict>, Outcome> {
+    async fn attempt(&mut self, jobs: &[Job]) -> Result<Vec<CommandOutcome>, BatchFailure> {
         let (mut conflicts, mut reconnects) = (0, 0);
         loop {
-            let failure = match tokio::time::timeout(BATCH_TIMEOUT, self.attempt_once(jobs)).await {
-                Ok(Ok(verdicts)) => return Ok(verdicts),
-                Ok(Err(failure)) => failure,
-                Err(_) => Failure::Database(sqlx::Error::PoolTimedOut),
+            let failure = match self.attempt_once(jobs).await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(failure) => failure,
             };
             match failure.kind() {
                 FailureKind::Conflict if conflicts < MAX_CONFLICTS => {
                     conflicts += 1;
                     pause(Duration::from_millis(1) * 2_u32.pow(conflicts)).await;
                 }
-                FailureKind::Away => {
-                    self.connection = None;
-                    if reconnects == MAX_RECONNECTS {
-                        tracing::warn!(%failure, "the database is away");
-                        return Err(Outcome::Away);
-                    }
+                FailureKind::Away if reconnects < MAX_RECONNECTS => {
+                    let failure = with_causes(&failure);
+                    tracing::warn!(failure, size = jobs.len(), "a batch is tried again on a new connection");
                     reconnects += 1;
                     pause(Duration::from_millis(20) * 4_u32.pow(reconnects)).await;
                 }
-                FailureKind::Conflict | FailureKind::Busy | FailureKind::Other => return Err(Outcome::Failed(failure)),
+                FailureKind::Conflict | FailureKind::Away | FailureKind::Busy | FailureKind::Other => {
+                    return Err(failure);
+                }
             }
         }
     }
 
-    async fn attempt_once(&mut self, jobs: &[Job]) -> Result<Vec<Verdict>, Failure> {
+    async fn attempt_once(&mut self, jobs: &[Job]) -> Result<Vec<CommandOutcome>, BatchFailure> {
+        match tokio::time::timeout(BATCH_TIMEOUT, self.attempt_unbounded(jobs)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let commands = jobs.iter().map(|job| job.command_id).collect();
+                Err(BatchFailure::BatchTimedOut { bound: BATCH_TIMEOUT, commands })
+            }
+        }
+    }
+
+    async fn attempt_unbounded(&mut self, jobs: &[Job]) -> Result<Vec<CommandOutcome>, BatchFailure> {
         // Taken out while it is used: a batch that is abandoned half way leaves no connection in an unknown state.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => tokio::time::timeout(CONNECT_TIMEOUT, self.database.connect())
-                .await
-                .map_err(|_| sqlx::Error::PoolTimedOut)??,
+            None => self.connect().await?,
         };
         let work = batch::carry_out(&mut connection, jobs, &self.capabilities, &self.clock);
         // A rule that panics must not end the lane and everyone who hashes to it.
         match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(result) => {
+            Ok(Ok(outcomes)) => {
                 self.connection = Some(connection);
-                result
+                Ok(outcomes)
             }
-            Err(_) => Err(Defect::new("a command panicked").into()),
+            Ok(Err(error)) => {
+                let failure = BatchFailure::from(error);
+                if !failure.is_away() {
+                    self.connection = Some(connection);
+                }
+                Err(failure)
+            }
+            Err(thrown) => Err(BatchFailure::of_panic(thrown.as_ref())),
+        }
+    }
+
+    async fn connect(&self) -> Result<PgConnection, BatchFailure> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.database.connect()).await {
+            Ok(connection) => Ok(connection.map_err(StoreError::from)?),
+            Err(_) => Err(BatchFailure::ConnectTimedOut { bound: CONNECT_TIMEOUT }),
         }
     }
 }
@@ -188,29 +212,57 @@ async fn told_to_close(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// Why a batch was not committed.
-enum Outcome {
-    /// The database cannot be reached.
-    Away,
-    /// It failed, and trying it again as it is would not help.
-    Failed(Failure),
+/// Tells callers the outcomes of their commands; returns the commands that must wait for the next batch.
+fn answer_all(jobs: Vec<Job>, outcomes: Vec<CommandOutcome>) -> Vec<Job> {
+    let mut waiting = Vec::new();
+    for (job, outcome) in jobs.into_iter().zip(outcomes) {
+        match outcome {
+            CommandOutcome::Written(written) => job.answer(Ok(written)),
+            CommandOutcome::Refused(refusal) => job.answer(Err(Error::Refused(refusal))),
+            CommandOutcome::Postponed => waiting.extend(postpone(job)),
+            CommandOutcome::DuesRemain => waiting.push(job),
+        }
+    }
+    waiting
 }
 
-impl Failure {
-    fn kind(&self) -> FailureKind {
-        match self {
-            Self::Database(error) => FailureKind::of(error),
-            Self::Defect(_) => FailureKind::Other,
+/// Logs that a batch failed and is split.
+fn log_split(failure: &BatchFailure, size: usize) {
+    match failure {
+        // It is logged once the command that panics is alone: then it is known which one it is.
+        BatchFailure::Panicked { .. } => {}
+        // Two halves may well succeed where the whole did not. Then nothing else tells of the failure.
+        BatchFailure::Store(_) | BatchFailure::ConnectTimedOut { .. } | BatchFailure::BatchTimedOut { .. } => {
+            tracing::warn!(failure = with_causes(failure), size, "a batch failed and is split");
         }
     }
+}
 
-    /// What the only command of a batch is told.
-    fn to_error(&self) -> Error {
-        match self.kind() {
-            FailureKind::Away | FailureKind::Conflict | FailureKind::Busy => Error::Unavailable,
-            FailureKind::Other => Error::Internal(self.to_string()),
+/// Answers a command that failed alone in its batch.
+fn give_up(job: Job, failure: &BatchFailure) {
+    match failure.kind() {
+        FailureKind::Away | FailureKind::Conflict | FailureKind::Busy => {
+            let (failure, command_id) = (with_causes(failure), job.command_id);
+            tracing::warn!(failure, %command_id, trace_id = %job.trace_id, "a command is told to come again");
+            job.answer(Err(Error::Unavailable));
         }
+        FailureKind::Other => fail(job, &with_causes(failure)),
     }
+}
+
+/// Logs the failure of a command, and tells its caller no more than that there was one.
+fn fail(job: Job, failure: &str) {
+    // Outside of any span, since the trace that counts is the caller's, which is told to the caller, too.
+    tracing::error!(
+        failure,
+        command = job.command.describe(),
+        command_id = %job.command_id,
+        program_id = %job.command.program_id(),
+        trace_id = %job.trace_id,
+        "a command failed"
+    );
+    let told = format!("{} failed", job.describe());
+    job.answer(Err(Error::InternalLogged(told)));
 }
 
 /// Waits up to twice `around`, so that those who collided do not collide again.
@@ -238,7 +290,7 @@ fn postpone(mut job: Job) -> Option<Job> {
     if job.postponements <= MAX_POSTPONEMENTS {
         return Some(job);
     }
-    job.answer(Err(Error::Internal("a command touches more and more accounts".to_owned())));
+    fail(job, "it touches more and more accounts");
     None
 }
 

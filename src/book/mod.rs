@@ -5,6 +5,7 @@
 //! it. The book knows all three by traits alone.
 
 pub mod account;
+pub mod account_kind;
 mod batch;
 pub mod capability;
 pub mod command;
@@ -17,6 +18,7 @@ mod intake;
 mod job;
 mod lane;
 pub mod name;
+mod outcome;
 pub mod projection;
 mod reading;
 mod scanned_entry;
@@ -26,7 +28,8 @@ pub mod table;
 mod words;
 mod worker;
 
-pub use account::{Account, AccountKind, Balance};
+pub use account::{Account, Balance};
+pub use account_kind::AccountKind;
 pub use capability::{Capabilities, Capability, Store};
 pub use command::{Command, CommandKey, Written};
 pub use decision::{Asking, Decision, DecisionError};

@@ -2,6 +2,7 @@
 
 pub(super) mod accounts;
 pub mod projections;
+mod rows;
 pub mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,13 +12,15 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::command::MAX_ENTRIES_PER_ACCOUNT;
-use super::detail::Detail;
-use super::entry::{Actor, Entry, EntryReason, HASH_VERSION, Key, Movement, Pocket};
+use super::entry::{Entry, HASH_VERSION};
 use super::name::Name;
 use super::table::{Table, TableRights, TableRole};
 use crate::database::{StoreError, Traced as _};
 use crate::error::Defect;
-use crate::ids::{AccountId, EntryId, ProgramId};
+use crate::ids::AccountId;
+
+pub use self::rows::{EntryRow, into_entries};
+pub(crate) use self::rows::{entry_row, select_entries};
 
 /// The tables of the book itself.
 pub(super) const TABLES: &[Table] = &[
@@ -29,90 +32,6 @@ pub(super) const TABLES: &[Table] = &[
          FROM names n LEFT JOIN accounts a ON a.account_id = n.account_id WHERE a.account_id IS NULL",
     ]),
 ];
-
-/// A ledger row as Postgres returns it.
-#[derive(Debug)]
-#[allow(missing_docs, reason = "the columns are described in the migration")]
-pub struct EntryRow {
-    pub account_id: Uuid,
-    pub account_seq: i64,
-    pub program_id: String,
-    pub from_pocket: Option<String>,
-    pub to_pocket: Option<String>,
-    pub points: Option<i64>,
-    pub detail: serde_json::Value,
-    pub command_id: Uuid,
-    pub key_hash: Option<Vec<u8>>,
-    pub fingerprint: Option<Vec<u8>>,
-    pub actor: String,
-    pub reason: String,
-    pub policy_version: i32,
-    pub causes: Vec<String>,
-    pub trace_id: Vec<u8>,
-    pub effective_at: jiff_sqlx::Timestamp,
-    pub recorded_at: jiff_sqlx::Timestamp,
-    pub content_hash: Vec<u8>,
-}
-
-impl TryFrom<EntryRow> for Entry {
-    type Error = Defect;
-
-    fn try_from(row: EntryRow) -> Result<Self, Defect> {
-        row.into_entry()
-    }
-}
-
-impl EntryRow {
-    fn into_entry(self) -> Result<Entry, Defect> {
-        let detail = Detail::from_value(&self.detail).map_err(|error| {
-            Defect::new(format!("entry {}.{}: {error}", self.account_id.simple(), self.account_seq))
-        })?;
-        self.with_detail(detail)
-    }
-
-    /// The entry, whose detail was parsed already.
-    fn with_detail(self, detail: Detail) -> Result<Entry, Defect> {
-        let damaged =
-            |what: &str| Defect::new(format!("entry {}.{}: {what}", self.account_id.simple(), self.account_seq));
-        let pocket = |word: &str| Pocket::from_stored(word).ok_or_else(|| damaged("unknown pocket"));
-        let movement = match (&self.from_pocket, &self.to_pocket, self.points) {
-            (Some(from), Some(to), Some(points)) => Some(Movement { from: pocket(from)?, to: pocket(to)?, points }),
-            _ => None,
-        };
-        let key = match (&self.key_hash, &self.fingerprint) {
-            (Some(hash), Some(fingerprint)) => Some(Key {
-                hash: hash.as_slice().try_into().map_err(|_| damaged("key length"))?,
-                fingerprint: fingerprint.as_slice().try_into().map_err(|_| damaged("fingerprint length"))?,
-            }),
-            _ => None,
-        };
-        let causes: Result<_, _> = self.causes.iter().map(|cause| cause.parse()).collect();
-        Ok(Entry {
-            id: EntryId { account_id: AccountId(self.account_id), account_seq: self.account_seq },
-            program_id: ProgramId::try_from(self.program_id.as_str()).map_err(damaged)?,
-            detail,
-            movement,
-            command_id: self.command_id,
-            key,
-            actor: Actor::from_stored(&self.actor).ok_or_else(|| damaged("unknown actor"))?,
-            reason: EntryReason::from_stored(&self.reason).ok_or_else(|| damaged("unknown reason"))?,
-            policy_version: self.policy_version,
-            causes: causes.map_err(damaged)?,
-            trace_id: self.trace_id.as_slice().try_into().map_err(|_| damaged("trace id length"))?,
-            effective_at: self.effective_at.to_jiff(),
-            recorded_at: self.recorded_at.to_jiff(),
-        })
-    }
-}
-
-/// Entries from their rows.
-///
-/// # Errors
-/// If a row is damaged.
-pub fn into_entries(rows: Vec<EntryRow>) -> Result<Vec<Entry>, StoreError> {
-    let entries: Result<Vec<Entry>, Defect> = rows.into_iter().map(Entry::try_from).collect();
-    Ok(entries?)
-}
 
 /// Names as parallel columns, for a statement over all of them.
 fn columns<'a>(names: impl Iterator<Item = &'a Name>) -> (Vec<String>, Vec<String>, Vec<String>) {
@@ -148,7 +67,7 @@ pub(super) async fn find_names(
         .collect())
 }
 
-/// Takes free names for accounts, and tells which were won. Sorted, so that two batches wait for each other in one
+/// Claims free names for accounts, and tells which were won. Sorted, so that two batches wait for each other in one
 /// order only.
 pub(super) async fn claim_names(
     connection: &mut PgConnection,
@@ -198,16 +117,12 @@ pub async fn find_keys(
 ) -> Result<Vec<Entry>, StoreError> {
     let accounts: Vec<Uuid> = keys.iter().map(|(account, _)| account.0).collect();
     let hashes: Vec<Vec<u8>> = keys.iter().map(|(_, hash)| hash.to_vec()).collect();
-    let rows = sqlx::query_as!(
-        EntryRow,
-        r#"SELECT e.account_id, e.account_seq, e.program_id, e.from_pocket, e.to_pocket, e.points, e.detail,
-                  e.command_id, e.key_hash, e.fingerprint, e.actor, e.reason, e.policy_version, e.causes,
-                  e.trace_id, e.effective_at, e.recorded_at, e.content_hash
-           FROM unnest($1::uuid[], $2::bytea[]) AS k (account_id, key_hash)
+    let rows = select_entries!(
+        "FROM unnest($1::uuid[], $2::bytea[]) AS k (account_id, key_hash)
            JOIN ledger_entries f ON f.account_id = k.account_id AND f.key_hash = k.key_hash
            JOIN ledger_entries e ON e.account_id = f.account_id AND e.command_id = f.command_id
             AND e.account_seq >= f.account_seq AND e.account_seq < f.account_seq + $3
-           ORDER BY e.account_id, e.account_seq"#,
+           ORDER BY e.account_id, e.account_seq",
         &accounts,
         &hashes,
         i64::try_from(MAX_ENTRIES_PER_ACCOUNT).unwrap_or(i64::MAX),
@@ -321,11 +236,8 @@ pub(super) async fn read_entries_until(
     account_id: AccountId,
     until: jiff::Timestamp,
 ) -> Result<Vec<Entry>, StoreError> {
-    let rows = sqlx::query_as!(
-        EntryRow,
-        "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
-                fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, content_hash
-         FROM ledger_entries WHERE account_id = $1 AND effective_at <= $2 ORDER BY account_seq",
+    let rows = select_entries!(
+        "FROM ledger_entries e WHERE account_id = $1 AND effective_at <= $2 ORDER BY account_seq",
         account_id.0,
         until.to_sqlx() as _,
     )
@@ -344,12 +256,8 @@ pub async fn read_entries(
     entries: &BTreeSet<(AccountId, i64)>,
 ) -> Result<Vec<Entry>, StoreError> {
     let (accounts, seqs): (Vec<Uuid>, Vec<i64>) = entries.iter().map(|(account_id, seq)| (account_id.0, *seq)).unzip();
-    let rows = sqlx::query_as!(
-        EntryRow,
-        "SELECT e.account_id, e.account_seq, e.program_id, e.from_pocket, e.to_pocket, e.points, e.detail,
-                e.command_id, e.key_hash, e.fingerprint, e.actor, e.reason, e.policy_version, e.causes,
-                e.trace_id, e.effective_at, e.recorded_at, e.content_hash
-         FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, account_seq)
+    let rows = select_entries!(
+        "FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, account_seq)
          JOIN ledger_entries e ON e.account_id = u.account_id AND e.account_seq = u.account_seq",
         &accounts,
         &seqs,

@@ -1,6 +1,6 @@
 //! The command line: what a person at a terminal does with Goldbook, as a server's operator or as one of its clients.
 //!
-//! [`serve`], [`migrate`] and [`audit`] are the server's side, and know the database. Everything else is a client like
+//! `serve`, `migrate` and `audit` are the server's side, and know the database. Everything else is a client like
 //! any other: it talks to a running service over gRPC and knows nothing that the protos do not say.
 
 mod amount;

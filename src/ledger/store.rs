@@ -10,7 +10,7 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
 use crate::book::Entry;
-use crate::book::store::EntryRow;
+use crate::book::store::{EntryRow, entry_row, select_entries};
 use crate::database::{StoreError, Traced as _};
 use crate::error::Defect;
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
@@ -54,12 +54,8 @@ pub async fn list_entries(
     limit: i64,
 ) -> Result<Vec<HashedEntry>, StoreError> {
     let rows = if filter.newest_first {
-        sqlx::query_as!(
-            EntryRow,
-            "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
-                    fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at,
-                    content_hash
-             FROM ledger_entries
+        select_entries!(
+            "FROM ledger_entries e
              WHERE account_id = $1 AND account_seq < $2 AND (cardinality($3::text[]) = 0 OR kind = ANY($3))
                AND ($4::timestamptz IS NULL OR effective_at >= $4) AND ($5::timestamptz IS NULL OR effective_at < $5)
              ORDER BY account_seq DESC LIMIT $6",
@@ -74,12 +70,8 @@ pub async fn list_entries(
         .traced("SELECT ledger_entries")
         .await?
     } else {
-        sqlx::query_as!(
-            EntryRow,
-            "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
-                    fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at,
-                    content_hash
-             FROM ledger_entries
+        select_entries!(
+            "FROM ledger_entries e
              WHERE account_id = $1 AND account_seq > $2 AND (cardinality($3::text[]) = 0 OR kind = ANY($3))
                AND ($4::timestamptz IS NULL OR effective_at >= $4) AND ($5::timestamptz IS NULL OR effective_at < $5)
              ORDER BY account_seq LIMIT $6",
@@ -107,11 +99,8 @@ pub async fn read_entry(
     program_id: &ProgramId,
     entry_id: EntryId,
 ) -> Result<Option<HashedEntry>, StoreError> {
-    let row = sqlx::query_as!(
-        EntryRow,
-        "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
-                fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, content_hash
-         FROM ledger_entries WHERE account_id = $1 AND account_seq = $2 AND program_id = $3",
+    let row = select_entries!(
+        "FROM ledger_entries e WHERE account_id = $1 AND account_seq = $2 AND program_id = $3",
         entry_id.account_id.0,
         entry_id.account_seq,
         program_id.as_str(),
@@ -161,13 +150,9 @@ pub fn scan_entries<'a>(
     program_id: &ProgramId,
     period: Period,
 ) -> BoxStream<'a, Result<OwnedEntry, StoreError>> {
-    let rows = sqlx::query!(
-        r#"SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
-                  fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at,
-                  content_hash,
-                  (SELECT c.customer_id FROM customers c WHERE c.account_id = ledger_entries.account_id)
-                  AS "customer_id?"
-           FROM ledger_entries
+    let rows = select_entries!(
+        with r#"(SELECT c.customer_id FROM customers c WHERE c.account_id = e.account_id) AS "customer_id?"
+           FROM ledger_entries e
            WHERE program_id = $1 AND ($2::timestamptz IS NULL OR effective_at >= $2)
              AND ($3::timestamptz IS NULL OR effective_at < $3)
            ORDER BY account_id, account_seq"#,
@@ -179,26 +164,7 @@ pub fn scan_entries<'a>(
         let customer_id = row.customer_id.map(CustomerId::try_from).transpose();
         let customer_id =
             customer_id.map_err(|error| Defect::new(format!("the customer id of account {}: {error}", row.account_id)));
-        let entry = EntryRow {
-            account_id: row.account_id,
-            account_seq: row.account_seq,
-            program_id: row.program_id,
-            from_pocket: row.from_pocket,
-            to_pocket: row.to_pocket,
-            points: row.points,
-            detail: row.detail,
-            command_id: row.command_id,
-            key_hash: row.key_hash,
-            fingerprint: row.fingerprint,
-            actor: row.actor,
-            reason: row.reason,
-            policy_version: row.policy_version,
-            causes: row.causes,
-            trace_id: row.trace_id,
-            effective_at: row.effective_at,
-            recorded_at: row.recorded_at,
-            content_hash: row.content_hash,
-        };
+        let entry: EntryRow = entry_row!(row);
         Ok((with_hash(entry)?, customer_id?))
     });
     rows.fetch(connection).map(|row| row?.map_err(|defect: Defect| StoreError::from(defect))).boxed()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
-use crate::book::store::{EntryRow, into_entries, read_entries};
+use crate::book::store::{into_entries, read_entries, select_entries};
 use crate::book::{Defect, Entry};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, EntryId};
@@ -20,12 +20,8 @@ pub(super) async fn list_grants(
     before: Option<i64>,
     limit: i64,
 ) -> Result<Vec<(Entry, String)>, StoreError> {
-    let rows = sqlx::query_as!(
-        EntryRow,
-        "SELECT e.account_id, e.account_seq, e.program_id, e.from_pocket, e.to_pocket, e.points, e.detail,
-                e.command_id, e.key_hash, e.fingerprint, e.actor, e.reason, e.policy_version, e.causes,
-                e.trace_id, e.effective_at, e.recorded_at, e.content_hash
-         FROM lots l JOIN ledger_entries e ON e.account_id = l.account_id AND e.account_seq = l.lot_seq
+    let rows = select_entries!(
+        "FROM lots l JOIN ledger_entries e ON e.account_id = l.account_id AND e.account_seq = l.lot_seq
          WHERE l.account_id = $1 AND l.lot_seq < $2 ORDER BY l.lot_seq DESC LIMIT $3",
         account_id.0,
         before.unwrap_or(i64::MAX),

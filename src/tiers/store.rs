@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::model::Standing;
 use super::state::StandingsState;
-use crate::book::store::{EntryRow, into_entries};
+use crate::book::store::{into_entries, select_entries};
 use crate::book::{Capability, Defect, Entry, Scope, States, Store, Table};
 use crate::database::{Fetch, StoreError, Traced as _};
 use crate::ids::{AccountId, CustomerId, ProgramId, TierId};
@@ -182,11 +182,8 @@ pub async fn list_changes(
     before: Option<i64>,
     limit: i64,
 ) -> Result<Vec<Entry>, StoreError> {
-    let rows = sqlx::query_as!(
-        EntryRow,
-        "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
-                fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, content_hash
-         FROM ledger_entries
+    let rows = select_entries!(
+        "FROM ledger_entries e
          WHERE account_id = $1 AND account_seq < $2
            AND (kind = 'tier_changed' OR kind = 'tier_imported' AND detail->'from' <> detail->'to')
          ORDER BY account_seq DESC LIMIT $3",

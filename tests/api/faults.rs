@@ -5,6 +5,7 @@ mod commits;
 mod kills;
 mod lanes;
 mod outages;
+mod panics;
 mod processes;
 mod replicas;
 mod torture;

@@ -11,7 +11,7 @@ use goldbook::proto::import_balances_response::Outcome;
 use goldbook::proto::opening_lot::Vesting;
 use tonic::Code;
 
-use crate::book_properties::check_rules;
+use crate::book_rules::check_rules;
 use crate::harness::{SHOP, START, Service, at, grant_reward, money, shop, usd};
 
 /// A service with the customer anna.

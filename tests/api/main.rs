@@ -21,6 +21,7 @@ mod activities;
 mod audit;
 mod benefits;
 mod book_properties;
+mod book_rules;
 mod customers;
 mod faults;
 mod health;

@@ -7,7 +7,7 @@ use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::proto;
 
 use crate::binary::{Ended, Serving, run};
-use crate::book_properties::check_rules;
+use crate::book_rules::check_rules;
 use crate::harness::{Database, Service, at};
 
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cdnow/program.toml");

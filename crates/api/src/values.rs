@@ -70,3 +70,40 @@ pub fn write_instant(instant: Timestamp) -> prost_types::Timestamp {
         nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_bounded_in_characters_and_not_in_bytes() {
+        assert_eq!(check_name(&"é".repeat(MAX_NAME_CHARS)), Ok(()));
+        for bad in ["", "a\0b", &"é".repeat(MAX_NAME_CHARS + 1)] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_slug_is_lower_case_and_does_not_begin_with_a_dash() {
+        assert_eq!(check_slug("cdnow-1"), Ok(()));
+        for bad in ["", "-a", "A", "a_b", &"a".repeat(MAX_SLUG_CHARS + 1)] {
+            assert!(check_slug(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_sum_must_be_exact_in_the_minor_unit() {
+        assert_eq!(to_minor_units(29, 330_000_000, 2), Ok(2_933));
+        assert_eq!(to_minor_units(29, 0, 0), Ok(29));
+        assert_eq!(to_minor_units(0, 1, 9), Ok(1));
+        for (units, nanos, decimals) in [(29, 331_000_000, 2), (29, 10_000_000, 0), (-1, 0, 2), (i64::MAX, 0, 2)] {
+            assert!(to_minor_units(units, nanos, decimals).is_err(), "{units} {nanos} {decimals}");
+        }
+    }
+
+    #[test]
+    fn an_instant_before_1970_has_nanos_of_zero_or_more() {
+        let instant = Timestamp::new(-1, -500_000_000).unwrap_or_default();
+        assert_eq!(write_instant(instant), prost_types::Timestamp { seconds: -2, nanos: 500_000_000 });
+    }
+}

@@ -1,53 +1,69 @@
-//! Whose the names of a batch's commands are, and who takes the free ones.
+//! Whose the names of a batch's commands are, and for whom the free ones are claimed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgConnection;
 
-use super::{Batch, Failure};
-use crate::book::account::{Account, AccountKind};
+use super::memory::Batch;
+use crate::book::account::Account;
+use crate::book::account_kind::AccountKind;
 use crate::book::name::{Name, NameSpace, NameUse};
 use crate::book::store;
+use crate::database::StoreError;
 use crate::ids::AccountId;
 
 impl Batch<'_> {
-    /// Finds out whose the names are, and takes the free ones that commands want.
-    pub(super) async fn resolve(&mut self, connection: &mut PgConnection) -> Result<(), Failure> {
-        let jobs = self.jobs;
-        let distinct: BTreeSet<&Name> = jobs.iter().flat_map(|job| &job.names).map(NameUse::name).collect();
-        self.find(connection, &distinct.into_iter().collect::<Vec<_>>()).await?;
-
-        let mut opening = BTreeMap::new();
-        for name_use in jobs.iter().flat_map(|job| &job.names) {
-            if let NameUse::FindOrOpen(name) = name_use
-                && !self.names.contains_key(name)
-            {
-                opening.entry(name.clone()).or_insert_with(AccountId::generate);
-            }
-        }
-        self.opening = self.claim(connection, &opening).await?;
-        for (name, account_id) in opening.into_iter().filter(|(name, _)| self.opening.contains(name)) {
-            let kind = if name.space == NameSpace::Program { AccountKind::Program } else { AccountKind::Customer };
-            self.accounts.insert(account_id, Account::empty(account_id, name.program_id, kind));
-            self.opened.insert(account_id);
-        }
-
-        let mut taking = BTreeMap::new();
-        for job in jobs {
-            let owner = self.scope_of(job);
-            for name_use in &job.names {
-                if let (NameUse::Claim(name), Some(owner)) = (name_use, owner)
-                    && !self.names.contains_key(name)
-                {
-                    taking.entry(name.clone()).or_insert(owner);
-                }
-            }
-        }
-        self.taking = self.claim(connection, &taking).await?;
+    /// Finds out whose the names are, and claims the free ones that commands may want.
+    pub(super) async fn find_names(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let names: BTreeSet<&Name> = self.jobs.iter().flat_map(|job| &job.names).map(NameUse::name).collect();
+        let names: Vec<&Name> = names.into_iter().collect();
+        self.find_owners(&names, connection).await?;
+        self.open_accounts(connection).await?;
+        // Only now, since the owner of a claimed name may be an account that was just opened.
+        let claims = self.names_to_claim();
+        self.claimed_names = self.claim_names(&claims, connection).await?;
         Ok(())
     }
 
-    async fn find(&mut self, connection: &mut PgConnection, names: &[&Name]) -> Result<(), Failure> {
+    /// Opens an account for each free name that a command would open one for.
+    async fn open_accounts(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let mut new_accounts = BTreeMap::new();
+        for name_use in self.jobs.iter().flat_map(|job| &job.names) {
+            if let NameUse::FindOrOpen(name) = name_use
+                && !self.names.contains_key(name)
+            {
+                new_accounts.entry(name.clone()).or_insert_with(AccountId::generate);
+            }
+        }
+        self.opened_names = self.claim_names(&new_accounts, connection).await?;
+        for (name, account_id) in new_accounts {
+            // A name that another batch won meanwhile has an account already.
+            if self.opened_names.contains(&name) {
+                let kind = kind_of_account(name.space);
+                self.accounts.insert(account_id, Account::empty(account_id, name.program_id, kind));
+                self.opened.insert(account_id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The free names that commands ask for, each with the account of the first command that does.
+    fn names_to_claim(&self) -> BTreeMap<Name, AccountId> {
+        let mut claims = BTreeMap::new();
+        for job in self.jobs {
+            let Some(owner) = self.scope_of(job) else { continue };
+            for name_use in &job.names {
+                if let NameUse::Claim(name) = name_use
+                    && !self.names.contains_key(name)
+                {
+                    claims.entry(name.clone()).or_insert(owner);
+                }
+            }
+        }
+        claims
+    }
+
+    async fn find_owners(&mut self, names: &[&Name], connection: &mut PgConnection) -> Result<(), StoreError> {
         for (place, account_id) in store::find_names(connection, names).await? {
             if let Some(name) = names.get(place) {
                 self.names.insert((*name).clone(), account_id);
@@ -56,31 +72,39 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Takes free names; those that someone else took meanwhile are found again, with their owner.
-    async fn claim(
+    /// Claims free names for accounts: the names that were won. Those that another batch won meanwhile are found again,
+    /// with their owner.
+    async fn claim_names(
         &mut self,
-        connection: &mut PgConnection,
         claims: &BTreeMap<Name, AccountId>,
-    ) -> Result<BTreeSet<Name>, Failure> {
-        let mut taken = BTreeSet::new();
+        connection: &mut PgConnection,
+    ) -> Result<BTreeSet<Name>, StoreError> {
         if claims.is_empty() {
-            return Ok(taken);
+            return Ok(BTreeSet::new());
         }
-        let won: BTreeSet<(String, String, String)> =
+        let rows: BTreeSet<(String, String, String)> =
             store::claim_names(connection, claims).await?.into_iter().collect();
-        let mut lost = Vec::new();
+        let (mut won, mut lost) = (BTreeSet::new(), Vec::new());
         for (name, account_id) in claims {
-            let key = (name.program_id.as_str().to_owned(), name.space.as_str().to_owned(), name.name.clone());
-            if won.contains(&key) {
+            let row = (name.program_id.as_str().to_owned(), name.space.as_str().to_owned(), name.name.clone());
+            if rows.contains(&row) {
                 self.names.insert(name.clone(), *account_id);
-                taken.insert(name.clone());
+                won.insert(name.clone());
             } else {
                 lost.push(name);
             }
         }
         if !lost.is_empty() {
-            self.find(connection, &lost).await?;
+            self.find_owners(&lost, connection).await?;
         }
-        Ok(taken)
+        Ok(won)
+    }
+}
+
+/// What kind of account is opened for a name.
+const fn kind_of_account(space: NameSpace) -> AccountKind {
+    match space {
+        NameSpace::Program => AccountKind::Program,
+        NameSpace::Customer | NameSpace::ReferralCode => AccountKind::Customer,
     }
 }

@@ -4,7 +4,8 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::book::account::{Account, AccountKind, Balance};
+use crate::book::account::{Account, Balance};
+use crate::book::account_kind::AccountKind;
 use crate::database::{StoreError, Traced as _};
 use crate::error::Defect;
 use crate::ids::{AccountId, ProgramId};
@@ -53,6 +54,19 @@ impl TryFrom<AccountRow> for Account {
     }
 }
 
+/// A checked statement that reads accounts as [`AccountRow`]s: the condition and order, then the arguments.
+macro_rules! select_accounts {
+    ($rest:literal $($arguments:tt)*) => {
+        sqlx::query_as!(
+            $crate::book::store::accounts::AccountRow,
+            "SELECT account_id, program_id, kind, head, effective_at, next_due_at,
+                    issued, owed, pending, available, held, redeemed, expired, cancelled
+             FROM accounts " + $rest $($arguments)*
+        )
+    };
+}
+pub(super) use select_accounts;
+
 fn into_accounts(rows: Vec<AccountRow>) -> Result<Vec<Account>, StoreError> {
     let accounts: Result<Vec<Account>, Defect> = rows.into_iter().map(Account::try_from).collect();
     Ok(accounts?)
@@ -64,16 +78,10 @@ pub(in crate::book) async fn lock_accounts(
     accounts: &[AccountId],
 ) -> Result<Vec<Account>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query_as!(
-        AccountRow,
-        "SELECT account_id, program_id, kind, head, effective_at, next_due_at,
-                issued, owed, pending, available, held, redeemed, expired, cancelled
-         FROM accounts WHERE account_id = ANY($1) ORDER BY kind, account_id FOR UPDATE",
-        &ids,
-    )
-    .fetch_all(connection)
-    .traced("SELECT accounts")
-    .await?;
+    let rows = select_accounts!("WHERE account_id = ANY($1) ORDER BY kind, account_id FOR UPDATE", &ids,)
+        .fetch_all(connection)
+        .traced("SELECT accounts")
+        .await?;
     into_accounts(rows)
 }
 
@@ -83,16 +91,10 @@ pub(in crate::book) async fn read_accounts(
     accounts: &[AccountId],
 ) -> Result<Vec<Account>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query_as!(
-        AccountRow,
-        "SELECT account_id, program_id, kind, head, effective_at, next_due_at,
-                issued, owed, pending, available, held, redeemed, expired, cancelled
-         FROM accounts WHERE account_id = ANY($1) ORDER BY account_id",
-        &ids,
-    )
-    .fetch_all(connection)
-    .traced("SELECT accounts")
-    .await?;
+    let rows = select_accounts!("WHERE account_id = ANY($1) ORDER BY account_id", &ids,)
+        .fetch_all(connection)
+        .traced("SELECT accounts")
+        .await?;
     into_accounts(rows)
 }
 
@@ -128,33 +130,44 @@ impl<'a> FromIterator<&'a Account> for AccountColumns {
     }
 }
 
+/// A checked statement that writes accounts: its rows, the columns that say which, and the text. The columns that change
+/// follow as parameters, in their order in the schema.
+macro_rules! write_accounts {
+    ($rows:ident, [$($which:tt)*], $text:literal $(,)?) => {{
+        let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &$rows.pockets;
+        sqlx::query!(
+            $text,
+            $($which)*,
+            &$rows.head,
+            &$rows.effective_at as _,
+            &$rows.next_due_at as _,
+            issued,
+            owed,
+            pending,
+            available,
+            held,
+            redeemed,
+            expired,
+            cancelled,
+        )
+    }};
+}
+pub(super) use write_accounts;
+
 /// Adds accounts that were opened in this batch.
-pub(in crate::book) async fn insert_accounts<'a>(
+pub(in crate::book) async fn insert_accounts(
     connection: &mut PgConnection,
-    accounts: impl Iterator<Item = &'a Account>,
+    accounts: &[&Account],
 ) -> Result<(), sqlx::Error> {
-    let rows = AccountColumns::from_iter(accounts);
-    let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &rows.pockets;
-    sqlx::query!(
+    let rows = AccountColumns::from_iter(accounts.iter().copied());
+    write_accounts!(
+        rows,
+        [&rows.account_id, &rows.program_id, &rows.kind as _],
         "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
              available, held, redeemed, expired, cancelled)
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::timestamptz[],
              $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
              $14::bigint[])",
-        &rows.account_id,
-        &rows.program_id,
-        &rows.kind as _,
-        &rows.head,
-        &rows.effective_at as _,
-        &rows.next_due_at as _,
-        issued,
-        owed,
-        pending,
-        available,
-        held,
-        redeemed,
-        expired,
-        cancelled,
     )
     .execute(connection)
     .traced("INSERT accounts")
@@ -163,13 +176,14 @@ pub(in crate::book) async fn insert_accounts<'a>(
 }
 
 /// Writes the heads of locked accounts.
-pub(in crate::book) async fn update_accounts<'a>(
+pub(in crate::book) async fn update_accounts(
     connection: &mut PgConnection,
-    accounts: impl Iterator<Item = &'a Account>,
+    accounts: &[&Account],
 ) -> Result<(), sqlx::Error> {
-    let rows = AccountColumns::from_iter(accounts);
-    let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &rows.pockets;
-    sqlx::query!(
+    let rows = AccountColumns::from_iter(accounts.iter().copied());
+    write_accounts!(
+        rows,
+        [&rows.account_id],
         "UPDATE accounts a SET head = u.head, effective_at = u.effective_at, next_due_at = u.next_due_at,
              issued = u.issued, owed = u.owed, pending = u.pending, available = u.available, held = u.held,
              redeemed = u.redeemed, expired = u.expired, cancelled = u.cancelled
@@ -178,18 +192,6 @@ pub(in crate::book) async fn update_accounts<'a>(
          AS u (account_id, head, effective_at, next_due_at, issued, owed, pending, available, held, redeemed, expired,
              cancelled)
          WHERE a.account_id = u.account_id",
-        &rows.account_id,
-        &rows.head,
-        &rows.effective_at as _,
-        &rows.next_due_at as _,
-        issued,
-        owed,
-        pending,
-        available,
-        held,
-        redeemed,
-        expired,
-        cancelled,
     )
     .execute(connection)
     .traced("UPDATE accounts")

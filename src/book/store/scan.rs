@@ -5,79 +5,30 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::EntryRow;
-use super::accounts::{AccountColumns, AccountRow};
+use super::accounts::{AccountColumns, select_accounts, write_accounts};
+use super::rows::{EntryRow, select_entries};
 use crate::book::account::Account;
-use crate::book::detail::Detail;
+use crate::book::entry::Entry;
 use crate::book::scanned_entry::ScannedEntry;
 use crate::database::Traced as _;
 use crate::error::Defect;
 use crate::ids::{AccountId, EntryId};
 
-/// A ledger row as Postgres returns it to a scan.
-struct ScanRow {
-    account_id: Uuid,
-    account_seq: i64,
-    program_id: String,
-    kind: String,
-    from_pocket: Option<String>,
-    to_pocket: Option<String>,
-    points: Option<i64>,
-    /// As text: it is parsed once, and one that cannot be is known to be one.
-    detail: String,
-    command_id: Uuid,
-    key_hash: Option<Vec<u8>>,
-    fingerprint: Option<Vec<u8>>,
-    actor: String,
-    reason: String,
-    policy_version: i32,
-    causes: Vec<String>,
-    trace_id: Vec<u8>,
-    effective_at: jiff_sqlx::Timestamp,
-    recorded_at: jiff_sqlx::Timestamp,
-    hash_version: i16,
-    content_hash: Vec<u8>,
-}
-
-impl From<ScanRow> for ScannedEntry {
-    fn from(row: ScanRow) -> Self {
-        let id = EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq };
-        let columns = EntryRow {
-            account_id: row.account_id,
-            account_seq: row.account_seq,
-            program_id: row.program_id,
-            from_pocket: row.from_pocket,
-            to_pocket: row.to_pocket,
-            points: row.points,
-            detail: serde_json::Value::Null,
-            command_id: row.command_id,
-            key_hash: row.key_hash,
-            fingerprint: row.fingerprint,
-            actor: row.actor,
-            reason: row.reason,
-            policy_version: row.policy_version,
-            causes: row.causes,
-            trace_id: row.trace_id,
-            effective_at: row.effective_at,
-            recorded_at: row.recorded_at,
-            content_hash: Vec::new(),
-        };
-        let entry = Detail::from_json(&row.detail)
-            .map_err(|error| Defect::new(format!("entry {id}: {error}")))
-            .and_then(|detail| columns.with_detail(detail));
-        Self { id, kind: row.kind, hash_version: row.hash_version, content_hash: row.content_hash, entry }
+impl From<EntryRow> for ScannedEntry {
+    fn from(mut row: EntryRow) -> Self {
+        Self {
+            id: EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq },
+            kind: std::mem::take(&mut row.kind),
+            hash_version: row.hash_version,
+            content_hash: std::mem::take(&mut row.content_hash),
+            entry: Entry::try_from(row),
+        }
     }
 }
 
 /// The whole ledger by account and number. Rows are read as they are taken.
 pub fn scan_entries(connection: &mut PgConnection) -> BoxStream<'_, Result<ScannedEntry, sqlx::Error>> {
-    let rows = sqlx::query_as!(
-        ScanRow,
-        r#"SELECT account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail::text AS "detail!",
-                  command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at,
-                  recorded_at, hash_version, content_hash
-           FROM ledger_entries ORDER BY account_id, account_seq"#,
-    );
+    let rows = select_entries!("FROM ledger_entries e ORDER BY account_id, account_seq",);
     rows.fetch(connection).map_ok(ScannedEntry::from).boxed()
 }
 
@@ -86,14 +37,7 @@ pub fn scan_entries_of(
     connection: &mut PgConnection,
     account_id: AccountId,
 ) -> BoxStream<'_, Result<ScannedEntry, sqlx::Error>> {
-    let rows = sqlx::query_as!(
-        ScanRow,
-        r#"SELECT account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail::text AS "detail!",
-                  command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at,
-                  recorded_at, hash_version, content_hash
-           FROM ledger_entries WHERE account_id = $1 ORDER BY account_seq"#,
-        account_id.0,
-    );
+    let rows = select_entries!("FROM ledger_entries e WHERE account_id = $1 ORDER BY account_seq", account_id.0,);
     rows.fetch(connection).map_ok(ScannedEntry::from).boxed()
 }
 
@@ -106,17 +50,10 @@ pub async fn scan_accounts(
     after: AccountId,
     limit: i64,
 ) -> Result<Vec<(AccountId, Result<Account, Defect>)>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        AccountRow,
-        "SELECT account_id, program_id, kind, head, effective_at, next_due_at,
-                issued, owed, pending, available, held, redeemed, expired, cancelled
-         FROM accounts WHERE account_id > $1 ORDER BY account_id LIMIT $2",
-        after.0,
-        limit,
-    )
-    .fetch_all(connection)
-    .traced("SELECT accounts")
-    .await?;
+    let rows = select_accounts!("WHERE account_id > $1 ORDER BY account_id LIMIT $2", after.0, limit,)
+        .fetch_all(connection)
+        .traced("SELECT accounts")
+        .await?;
     Ok(rows.into_iter().map(|row| (AccountId(row.account_id), Account::try_from(row))).collect())
 }
 
@@ -149,8 +86,9 @@ pub async fn lock_account(connection: &mut PgConnection, account_id: AccountId) 
 /// If the statement fails.
 pub async fn restore_account(connection: &mut PgConnection, account: &Account) -> Result<(), sqlx::Error> {
     let rows = AccountColumns::from_iter([account]);
-    let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &rows.pockets;
-    sqlx::query!(
+    write_accounts!(
+        rows,
+        [&rows.account_id, &rows.program_id, &rows.kind as _],
         "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
              available, held, redeemed, expired, cancelled)
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::timestamptz[],
@@ -161,20 +99,6 @@ pub async fn restore_account(connection: &mut PgConnection, account: &Account) -
              issued = excluded.issued, owed = excluded.owed, pending = excluded.pending,
              available = excluded.available, held = excluded.held, redeemed = excluded.redeemed,
              expired = excluded.expired, cancelled = excluded.cancelled",
-        &rows.account_id,
-        &rows.program_id,
-        &rows.kind as _,
-        &rows.head,
-        &rows.effective_at as _,
-        &rows.next_due_at as _,
-        issued,
-        owed,
-        pending,
-        available,
-        held,
-        redeemed,
-        expired,
-        cancelled,
     )
     .execute(connection)
     .traced("INSERT accounts")

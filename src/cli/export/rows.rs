@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::super::instant;
 
-/// The form of the rows.
+/// How the rows of an export are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// Comma-separated values with a header, as RFC 4180 has them.

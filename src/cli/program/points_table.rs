@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::CliError;
+
 use super::super::instant;
 use super::text::{decimal_text, instant_text};
 

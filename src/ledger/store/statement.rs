@@ -6,7 +6,7 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
 use super::Period;
-use crate::book::store::{EntryRow, into_entries};
+use crate::book::store::{into_entries, select_entries};
 use crate::book::{Entry, Pocket};
 use crate::database::{StoreError, Traced as _};
 use crate::error::Defect;
@@ -108,11 +108,8 @@ pub(in crate::ledger) async fn list_moves(
     range: EntryRange,
     limit: i64,
 ) -> Result<Vec<Entry>, StoreError> {
-    let rows = sqlx::query_as!(
-        EntryRow,
-        "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
-                fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, content_hash
-         FROM ledger_entries
+    let rows = select_entries!(
+        "FROM ledger_entries e
          WHERE account_id = $1 AND account_seq BETWEEN $2 AND $3 AND points IS NOT NULL
          ORDER BY account_seq LIMIT $4",
         account_id.0,

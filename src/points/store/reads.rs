@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
 pub(in crate::points) use super::rows::list_lots;
-use crate::book::store::{EntryRow, into_entries, read_entries};
+use crate::book::store::{into_entries, read_entries, select_entries};
 use crate::book::{Balance, Entry, PointsDetail};
 use crate::database::{Fetch, StoreError, Traced as _};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
@@ -125,11 +125,8 @@ pub async fn list_lot_uses(
     after: i64,
     limit: i64,
 ) -> Result<Vec<Entry>, StoreError> {
-    let rows = sqlx::query_as!(
-        EntryRow,
-        "SELECT account_id, account_seq, program_id, from_pocket, to_pocket, points, detail, command_id, key_hash,
-                fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, content_hash
-         FROM ledger_entries
+    let rows = select_entries!(
+        "FROM ledger_entries e
          WHERE account_id = $1 AND account_seq >= $2 AND account_seq > $3
            AND (account_seq = $2 OR detail->'lot' = to_jsonb($2) OR detail->'lots' @> jsonb_build_array(jsonb_build_object('lot', $2)))
          ORDER BY account_seq LIMIT $4",

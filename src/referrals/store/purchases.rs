@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::book::store::{EntryRow, into_entries};
+use crate::book::store::{into_entries, select_entries};
 use crate::book::{Entry, Scope, States, Store};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::AccountId;
@@ -33,12 +33,8 @@ async fn read_purchases_of_pending(
     accounts: &[AccountId],
 ) -> Result<Vec<Entry>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query_as!(
-        EntryRow,
-        "SELECT e.account_id, e.account_seq, e.program_id, e.from_pocket, e.to_pocket, e.points, e.detail,
-                e.command_id, e.key_hash, e.fingerprint, e.actor, e.reason, e.policy_version, e.causes,
-                e.trace_id, e.effective_at, e.recorded_at, e.content_hash
-         FROM referrals r
+    let rows = select_entries!(
+        "FROM referrals r
          JOIN ledger_entries e ON e.account_id = r.account_id AND e.account_seq > r.created_seq
           AND e.kind = 'activity_accepted'
          WHERE r.account_id = ANY($1) AND r.state = 'pending' ORDER BY e.account_id, e.account_seq",

@@ -6,7 +6,7 @@ use goldbook::embedded_postgres::SERVICE_ROLE;
 use tempfile::NamedTempFile;
 
 use crate::binary::{Ended, Serving, run};
-use crate::book_properties::check_rules;
+use crate::book_rules::check_rules;
 use crate::harness::{Database, SHOP, Service};
 
 const HEADER: &str = "line_id,customer_id,points,vests_at,expires_at,tier_id,qualifying_spend\n";

@@ -13,7 +13,7 @@ use super::calls::{free, redeem_points};
 use super::model::{Expire, Purse, Rules, Vest};
 use super::program_of;
 use super::steps::{Call, Deed, Scene, deed};
-use crate::book_properties::check_rules;
+use crate::book_rules::check_rules;
 use crate::harness::{Database, SHOP, START, Service, assert_refused};
 use crate::random::assert_always;
 

@@ -6,7 +6,7 @@ use goldbook::proto;
 use super::calls::{free, start};
 use super::model::Rules;
 use super::pockets::Pockets;
-use crate::book_properties::check_rules;
+use crate::book_rules::check_rules;
 use crate::harness::{Service, reason};
 
 /// Two services on one database, with anna.

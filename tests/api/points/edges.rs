@@ -10,7 +10,7 @@ use super::calls::{adjust_points, free, hold_points, redeem_points, reverse_entr
 use super::model::{Rules, Vest};
 use super::pockets::Pockets;
 use super::program_of;
-use crate::book_properties::check_rules;
+use crate::book_rules::check_rules;
 use crate::harness::{assert_refused, reason, sorted_bad_fields, usd};
 
 const MOST: i64 = i64::MAX;

@@ -8,7 +8,7 @@ use super::calls::{free, redeem_points, reverse_entry, start};
 use super::model::{Expire, Rules, Vest};
 use super::pockets::Pockets;
 use super::write_expiry;
-use crate::book_properties::check_rules;
+use crate::book_rules::check_rules;
 use crate::harness::{SHOP, Service, assert_refused, assert_tells, at, grant_reward};
 use crate::rewards::batches::grant_all;
 

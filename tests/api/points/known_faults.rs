@@ -13,7 +13,7 @@ use super::properties::{play, programs};
 #[tokio::test]
 async fn known_fault_a_refund_takes_points_from_the_younger_of_two_lots() {
     let start = "2024-01-30T22:00:00Z".parse().unwrap();
-    let played = play(&programs()[2], start, &refund::steps()).await;
+    let played = play(&programs()[2], start, refund::STEPS).await;
     let failure = played.expect_err("the fault is mended: expect the run to pass").to_string();
     assert!(failure.contains("step 278, Deed(1, Refund { pick: 16, part: Share(113)"), "{failure}");
     assert!(failure.contains("lots of ben"), "{failure}");

@@ -14,7 +14,7 @@ use super::model::{Expire, Purse, Rules, Vest, zone};
 use super::pockets::Pockets;
 use super::steps::{Answer, Call, Deed, Scene, deed, seq_of};
 use super::{program_of, read_instant};
-use crate::book_properties::check_rules;
+use crate::book_rules::check_rules;
 use crate::harness::{Database, SHOP, Service, instant};
 use crate::random::assert_always;
 

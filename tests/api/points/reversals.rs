@@ -9,7 +9,7 @@ use tonic_types::StatusExt as _;
 use super::calls::{free, start};
 use super::model::{Expire, Rules, Vest};
 use super::pockets::Pockets;
-use crate::book_properties::check_rules;
+use crate::book_rules::check_rules;
 use crate::harness::{SHOP, Service, assert_refused, assert_tells, reason, usd};
 
 /// What a reversal says: undone, returned, returned as expired, owed.

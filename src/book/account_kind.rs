@@ -1,0 +1,31 @@
+//! The kinds of accounts.
+
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+use super::detail::Detail;
+use super::words::stored_words;
+
+/// Whose account it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum AccountKind {
+    /// A customer's.
+    Customer,
+    /// The program's own.
+    Program,
+}
+
+stored_words!(AccountKind);
+
+impl AccountKind {
+    /// Whose account an entry of this kind stands on.
+    #[must_use]
+    pub const fn of(detail: &Detail) -> Self {
+        match detail {
+            Detail::Program(_) => Self::Program,
+            Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) | Detail::Referral(_) => {
+                Self::Customer
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Taking new entries into memory: into heads, states, and the list of what is written.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::memory::Batch;
+use crate::book::account::Account;
+use crate::book::decision::{DecisionError, overflow};
+use crate::book::entry::{Entry, Key, NewEntry};
+use crate::book::job::Job;
+use crate::ids::{AccountId, EntryId};
+
+/// On whose behalf entries are accepted.
+pub(super) struct Author {
+    command_id: Uuid,
+    trace_id: [u8; 16],
+    at: Timestamp,
+    /// The key of the command, and the account whose first entry carries it.
+    key: Option<(AccountId, Key)>,
+}
+
+impl Author {
+    /// A command that runs at an instant.
+    pub(super) fn of_command(job: &Job, scope: Option<AccountId>, at: Timestamp) -> Self {
+        let key = scope.map(|scope| (scope, job.key.key));
+        Self { command_id: job.command_id, trace_id: job.trace_id.0, at, key }
+    }
+
+    /// Time, at the instant of a due. The entries belong to no command, but to the trace of the one that they precede.
+    pub(super) fn of_due(job: &Job, due_at: Timestamp) -> Self {
+        Self { command_id: Uuid::now_v7(), trace_id: job.trace_id.0, at: due_at, key: None }
+    }
+
+    /// The key, if this is the first entry on the account that it belongs to.
+    fn take_key(&mut self, account_id: AccountId) -> Option<Key> {
+        let (_, key) = self.key.take_if(|(scope, _)| *scope == account_id)?;
+        Some(key)
+    }
+}
+
+impl Batch<'_> {
+    /// Takes new entries into memory, all or none.
+    pub(super) fn accept(
+        &mut self,
+        new_entries: Vec<(EntryId, NewEntry)>,
+        mut author: Author,
+    ) -> Result<Vec<Entry>, DecisionError> {
+        // Heads are copied, so that a refusal half way leaves no trace.
+        let mut heads = self.copy_heads(&new_entries)?;
+        let mut entries = Vec::with_capacity(new_entries.len());
+        for (id, new_entry) in new_entries {
+            let Some(head) = heads.get_mut(&id.account_id) else { return Err(DecisionError::NotLoaded) };
+            let entry = Entry {
+                id,
+                program_id: head.program_id.clone(),
+                detail: new_entry.detail,
+                movement: new_entry.movement,
+                command_id: author.command_id,
+                key: author.take_key(id.account_id),
+                actor: new_entry.actor,
+                reason: new_entry.reason,
+                policy_version: new_entry.policy_version,
+                causes: new_entry.causes,
+                trace_id: author.trace_id,
+                effective_at: head.time_at(author.at),
+                recorded_at: self.now,
+            };
+            head.apply(&entry).map_err(|_| overflow())?;
+            entries.push(entry);
+        }
+        for entry in &entries {
+            self.states.apply(entry)?;
+        }
+        self.replace_heads(heads);
+        self.entries.extend(entries.iter().cloned());
+        Ok(entries)
+    }
+
+    fn copy_heads(&self, new_entries: &[(EntryId, NewEntry)]) -> Result<BTreeMap<AccountId, Account>, DecisionError> {
+        let mut heads = BTreeMap::new();
+        for (id, _) in new_entries {
+            let Some(account) = self.accounts.get(&id.account_id) else { return Err(DecisionError::NotLoaded) };
+            heads.entry(id.account_id).or_insert_with(|| account.clone());
+        }
+        Ok(heads)
+    }
+
+    fn replace_heads(&mut self, heads: BTreeMap<AccountId, Account>) {
+        for (account_id, mut head) in heads {
+            // States may not have loaded all that is due: the head's own instant stays where it is earlier.
+            let due_at = self.states.next_due(account_id);
+            head.next_due_at = head.next_due_at.into_iter().chain(due_at).min();
+            self.accounts.insert(account_id, head);
+            self.changed.insert(account_id);
+        }
+    }
+}

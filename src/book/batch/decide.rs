@@ -1,0 +1,117 @@
+//! The phase that decides: each command in order, against what is in memory. It is pure.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::accept::Author;
+use super::memory::Batch;
+use crate::book::command::{CommandKey, MAX_ENTRIES_PER_ACCOUNT, Written};
+use crate::book::decision::{Decided, Decision, DecisionError, View};
+use crate::book::entry::Entry;
+use crate::book::job::Job;
+use crate::book::name::{Name, NameUse};
+use crate::book::outcome::CommandOutcome;
+use crate::error::{Defect, Reason, Refusal};
+use crate::ids::AccountId;
+
+impl Batch<'_> {
+    /// Decides every command in order. One that shares a name with a command that must wait waits, too: so their order
+    /// is kept.
+    pub(super) fn decide_all(&mut self) -> Result<Vec<CommandOutcome>, Defect> {
+        let mut outcomes = Vec::with_capacity(self.jobs.len());
+        let mut waiting_names: BTreeSet<&Name> = BTreeSet::new();
+        for job in self.jobs {
+            let must_follow = job.names.iter().any(|name_use| waiting_names.contains(name_use.name()));
+            let outcome = if must_follow { CommandOutcome::Postponed } else { self.decide_job(job)? };
+            if outcome.must_wait() {
+                waiting_names.extend(job.names.iter().map(NameUse::name));
+            }
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    }
+
+    fn decide_job(&mut self, job: &Job) -> Result<CommandOutcome, Defect> {
+        match self.decide(job) {
+            Ok(written) => Ok(CommandOutcome::Written(written)),
+            Err(DecisionError::Refused(refusal)) => Ok(CommandOutcome::Refused(refusal)),
+            Err(DecisionError::NotLoaded) => Ok(CommandOutcome::Postponed),
+            Err(DecisionError::DuesRemain) => Ok(CommandOutcome::DuesRemain),
+            Err(DecisionError::Defect(defect)) => Err(defect),
+        }
+    }
+
+    /// Answers a command whose key was used. Decides any other, once what is due is applied, and takes what it decides
+    /// into memory.
+    fn decide(&mut self, job: &Job) -> Result<Written, DecisionError> {
+        let scope = self.scope_of(job);
+        if let Some(scope) = scope
+            && let Some(earlier) = self.entries_by_key.get(&(scope, job.key.key.hash))
+        {
+            return Ok(replay(job, earlier)?);
+        }
+        let at = self.instant_of(job);
+        self.apply_dues(&self.accounts_of(job), job, at)?;
+        let decided = self.decide_after_dues(job, at)?;
+        let accepted = self.accept(decided.new_entries, Author::of_command(job, scope, at))?;
+        for record in decided.records {
+            record(&mut self.states)?;
+        }
+        self.wanted_names.extend(decided.wanted_names);
+        let Some(scope) = scope else { return answer(job, Vec::new()) };
+        let entries: Vec<Entry> = accepted.into_iter().filter(|entry| entry.id.account_id == scope).collect();
+        if !entries.is_empty() {
+            self.entries_by_key.insert((scope, job.key.key.hash), entries.clone());
+        }
+        answer(job, entries)
+    }
+
+    /// Decides as often as it takes until what the decision touches has no dues: it may touch an account that nobody
+    /// foresaw, and what is due there comes first, too.
+    fn decide_after_dues(&mut self, job: &Job, at: Timestamp) -> Result<Decided, DecisionError> {
+        loop {
+            let view = View { names: &self.names, accounts: &self.accounts, states: &self.states };
+            let mut decision = Decision::new(view, &job.names, at, self.now);
+            job.command.decide(&mut decision)?;
+            let decided = decision.finish();
+            let touched: BTreeSet<AccountId> = decided.new_entries.iter().map(|(id, _)| id.account_id).collect();
+            if !touched.iter().any(|account_id| self.is_due(*account_id, at)) {
+                return Ok(decided);
+            }
+            self.apply_dues(&touched, job, at)?;
+        }
+    }
+}
+
+/// The answer to a command by the entries that it wrote on its scope: a repetition must find them again.
+fn answer(job: &Job, entries: Vec<Entry>) -> Result<Written, DecisionError> {
+    let is_lost = job.has_key && entries.is_empty();
+    if is_lost || entries.len() > MAX_ENTRIES_PER_ACCOUNT {
+        let (what, count) = (job.describe(), entries.len());
+        let most = MAX_ENTRIES_PER_ACCOUNT;
+        return Err(Defect::new(format!("{what} wrote {count} entries on its scope, and may write 1 to {most}")).into());
+    }
+    Ok(Written { entries, replayed: false })
+}
+
+/// Answers a command whose key was used before: the same way, or not at all.
+fn replay(job: &Job, earlier: &[Entry]) -> Result<Written, Refusal> {
+    let CommandKey { key, reused } = job.key;
+    let first = earlier.first();
+    if first.and_then(|entry| entry.key).is_some_and(|used| used.fingerprint == key.fingerprint) {
+        // Its own earlier attempt, committed although the acknowledgement was lost, is no replay.
+        let replayed = first.is_none_or(|entry| entry.command_id != job.command_id);
+        return Ok(Written { entries: earlier.to_vec(), replayed });
+    }
+    let message = if reused == Reason::ActivityIdReused {
+        "this activity id was used for an activity with other content"
+    } else {
+        "this idempotency key was used for another request"
+    };
+    let refusal = Refusal::new(reused, message);
+    Err(match first {
+        Some(entry) => refusal.with("entry_id", entry.id),
+        None => refusal,
+    })
+}

@@ -1,0 +1,116 @@
+//! The phases that lock and read: related accounts, locks, keys, states.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use sqlx::PgConnection;
+
+use super::memory::Batch;
+use crate::book::capability::Capabilities;
+use crate::book::decision::Asking;
+use crate::book::state::{Depth, Scope};
+use crate::book::store;
+use crate::database::StoreError;
+use crate::error::Defect;
+use crate::ids::{AccountId, ProgramId};
+
+impl Batch<'_> {
+    /// Asks the capabilities which accounts the commands may touch beyond those that they name.
+    pub(super) async fn find_related_accounts(
+        &mut self,
+        capabilities: &Capabilities,
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
+        self.related = capabilities.find_related(connection, &self.wanted_states(), &self.named_accounts()).await?;
+        Ok(())
+    }
+
+    /// The accounts of all names, without the new ones. One that has several names is listed as often.
+    fn named_accounts(&self) -> Vec<AccountId> {
+        self.names.values().filter(|account_id| !self.opened.contains(account_id)).copied().collect()
+    }
+
+    /// Locks every account that the commands may touch, in one statement.
+    pub(super) async fn lock_accounts(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let mut to_lock: BTreeSet<AccountId> = self.named_accounts().into_iter().collect();
+        to_lock.extend(self.jobs.iter().flat_map(|job| job.command.accounts()));
+        to_lock.extend(self.related.iter().map(|(_, related)| *related));
+        let account_ids: Vec<AccountId> = to_lock.iter().copied().collect();
+        for account in store::accounts::lock_accounts(connection, &account_ids).await? {
+            to_lock.remove(&account.account_id);
+            self.accounts.insert(account.account_id, account);
+        }
+        if !to_lock.is_empty() {
+            let missing: Vec<String> = to_lock.iter().map(|account_id| account_id.0.to_string()).collect();
+            let missing = missing.join(", ");
+            return Err(Defect::new(format!("names or commands lead to accounts that do not exist: {missing}")).into());
+        }
+        Ok(())
+    }
+
+    /// Reads the entries of commands whose keys were used before.
+    pub(super) async fn load_keys(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        // Each key once, however many commands carry it: its entries are read as often as it is asked for.
+        let mut keys: BTreeSet<(AccountId, [u8; 32])> = BTreeSet::new();
+        for job in self.jobs {
+            if let Some(scope) = self.scope_of(job)
+                && !self.opened.contains(&scope)
+            {
+                keys.insert((scope, job.key.key.hash));
+            }
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<(AccountId, [u8; 32])> = keys.into_iter().collect();
+        // The first entry of each command carries its key; the others follow.
+        let mut current = None;
+        for entry in store::find_keys(connection, &keys).await? {
+            if let Some(key) = entry.key {
+                current = Some((entry.id.account_id, key.hash));
+            }
+            if let Some(current) = current {
+                self.entries_by_key.entry(current).or_default().push(entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what the commands ask for, and what is due.
+    pub(super) async fn load_states(
+        &mut self,
+        capabilities: &Capabilities,
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
+        let latest = self.find_dues();
+        for job in self.jobs {
+            job.command.ask(&mut Asking { names: &self.names, states: &mut self.states })?;
+        }
+        let programs: BTreeSet<ProgramId> = self.jobs.iter().map(|job| job.command.program_id().clone()).collect();
+        let scope = Scope {
+            accounts: self.locked_accounts(),
+            programs: programs.into_iter().collect(),
+            due: self.accounts_with_dues.iter().copied().collect(),
+            latest,
+            depth: Depth::Asked,
+        };
+        // Any state may have what is due. So with dues all are loaded.
+        let wanted = self.wanted_states();
+        let wanted = if self.accounts_with_dues.is_empty() { Some(&wanted) } else { None };
+        capabilities.load(&mut self.states, wanted, &scope, connection).await
+    }
+
+    /// Notes the accounts with dues; returns the latest instant up to which dues are applied.
+    fn find_dues(&mut self) -> Timestamp {
+        let last_command_at = self.jobs.iter().map(|job| self.instant_of(job)).max().unwrap_or(self.now);
+        let mut latest = last_command_at;
+        for account in self.accounts.values() {
+            if account.is_due(last_command_at) {
+                self.accounts_with_dues.insert(account.account_id);
+                // An account that has reached a later instant stays there, even for a command that tells of the past.
+                latest = latest.max(account.time_at(last_command_at));
+            }
+        }
+        latest
+    }
+}

@@ -1,0 +1,110 @@
+//! What a batch holds in memory: what it has loaded, and what it has decided so far.
+
+use std::any::TypeId;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+use crate::book::account::Account;
+use crate::book::entry::Entry;
+use crate::book::job::Job;
+use crate::book::name::{Name, NameUse};
+use crate::book::state::States;
+use crate::ids::AccountId;
+
+/// Everything that a batch has loaded and decided.
+pub(super) struct Batch<'a> {
+    pub(super) jobs: &'a [Job],
+    /// The present: read when the transaction began, and again once the locks were held.
+    pub(super) now: Timestamp,
+    /// Whose each name is. A name that belongs to nobody is left out.
+    pub(super) names: BTreeMap<Name, AccountId>,
+    /// The names that this batch claimed for new accounts. They are given back where no entry is put on the account.
+    pub(super) opened_names: BTreeSet<Name>,
+    /// The names that this batch claimed because a command may want them. They are given back unless it does.
+    pub(super) claimed_names: BTreeSet<Name>,
+    /// The names that decisions want.
+    pub(super) wanted_names: BTreeSet<Name>,
+    /// The accounts that are locked, and the new ones.
+    pub(super) accounts: BTreeMap<AccountId, Account>,
+    /// The new ones among the accounts.
+    pub(super) opened: BTreeSet<AccountId>,
+    /// The accounts whose head must be written.
+    pub(super) changed: BTreeSet<AccountId>,
+    /// Pairs of an account that commands name and one that they may touch because of it.
+    pub(super) related: Vec<(AccountId, AccountId)>,
+    /// The accounts that had something due when states were loaded. What is due was read for these alone.
+    pub(super) accounts_with_dues: BTreeSet<AccountId>,
+    pub(super) states: States,
+    /// What commands wrote, in this batch or before, by the account of their scope and the hash of their key.
+    pub(super) entries_by_key: HashMap<(AccountId, [u8; 32]), Vec<Entry>>,
+    /// The entries to write, in order.
+    pub(super) entries: Vec<Entry>,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(jobs: &'a [Job], states: States, now: Timestamp) -> Self {
+        Self {
+            jobs,
+            now,
+            names: BTreeMap::new(),
+            opened_names: BTreeSet::new(),
+            claimed_names: BTreeSet::new(),
+            wanted_names: BTreeSet::new(),
+            accounts: BTreeMap::new(),
+            opened: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            related: Vec::new(),
+            accounts_with_dues: BTreeSet::new(),
+            states,
+            entries_by_key: HashMap::new(),
+            entries: Vec::new(),
+        }
+    }
+
+    /// The states that commands of this batch read or change.
+    pub(super) fn wanted_states(&self) -> BTreeSet<TypeId> {
+        self.jobs.iter().flat_map(|job| job.command.states()).collect()
+    }
+
+    /// The accounts that are locked: all but the new ones. Sorted.
+    pub(super) fn locked_accounts(&self) -> Vec<AccountId> {
+        self.accounts.keys().filter(|account_id| !self.opened.contains(account_id)).copied().collect()
+    }
+
+    /// The account of the command's first name, which its idempotency key belongs to.
+    pub(super) fn scope_of(&self, job: &Job) -> Option<AccountId> {
+        let first = job.names.first()?;
+        self.names.get(first.name()).copied()
+    }
+
+    /// The instant that a command runs at: history's, if it is past, or the present.
+    pub(super) fn instant_of(&self, job: &Job) -> Timestamp {
+        job.command.history_at().map_or(self.now, |history_at| history_at.min(self.now))
+    }
+
+    /// The accounts that a command names, those related to them, and those that it touches without a name.
+    pub(super) fn accounts_of(&self, job: &Job) -> BTreeSet<AccountId> {
+        let named: BTreeSet<AccountId> =
+            job.names.iter().map(NameUse::name).filter_map(|name| self.names.get(name).copied()).collect();
+        let mut accounts = named.clone();
+        for (from, related) in &self.related {
+            if named.contains(from) {
+                accounts.insert(*related);
+            }
+        }
+        accounts.extend(job.command.accounts());
+        accounts
+    }
+
+    /// Whether time alone does something to an account by the instant that it has reached at `at`.
+    pub(super) fn is_due(&self, account_id: AccountId, at: Timestamp) -> bool {
+        self.accounts.get(&account_id).is_some_and(|account| account.is_due(at))
+    }
+
+    /// Whether the account that a name belongs to has entries.
+    pub(super) fn has_entries(&self, name: &Name) -> bool {
+        let Some(account_id) = self.names.get(name) else { return false };
+        self.accounts.get(account_id).is_some_and(|account| account.head > 0)
+    }
+}

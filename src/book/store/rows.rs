@@ -1,0 +1,120 @@
+//! Ledger rows as Postgres returns them, and entries from them.
+
+use uuid::Uuid;
+
+use crate::book::detail::Detail;
+use crate::book::entry::{Actor, Entry, EntryReason, Key, Movement, Pocket};
+use crate::database::StoreError;
+use crate::error::Defect;
+use crate::ids::{AccountId, EntryId, ProgramId};
+
+/// A ledger row as Postgres returns it.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the columns are described in the migration")]
+pub struct EntryRow {
+    pub account_id: Uuid,
+    pub account_seq: i64,
+    pub program_id: String,
+    pub kind: String,
+    pub from_pocket: Option<String>,
+    pub to_pocket: Option<String>,
+    pub points: Option<i64>,
+    /// As text: it is parsed once, and one that cannot be is known to be one.
+    pub detail: String,
+    pub command_id: Uuid,
+    pub key_hash: Option<Vec<u8>>,
+    pub fingerprint: Option<Vec<u8>>,
+    pub actor: String,
+    pub reason: String,
+    pub policy_version: i32,
+    pub causes: Vec<String>,
+    pub trace_id: Vec<u8>,
+    pub effective_at: jiff_sqlx::Timestamp,
+    pub recorded_at: jiff_sqlx::Timestamp,
+    pub hash_version: i16,
+    pub content_hash: Vec<u8>,
+}
+
+/// A checked statement that reads whole rows of `ledger_entries e` as [`EntryRow`]s: all that follows the columns, then
+/// the arguments. After `with` come further columns first; its rows are records, which [`entry_row`] takes apart.
+macro_rules! select_entries {
+    (with $rest:literal $($arguments:tt)*) => {
+        $crate::book::store::select_entries!(@ query () ", " $rest $($arguments)*)
+    };
+    ($rest:literal $($arguments:tt)*) => {
+        $crate::book::store::select_entries!(@ query_as ($crate::book::store::EntryRow,) " " $rest $($arguments)*)
+    };
+    (@ $query:ident ($($row:tt)*) $joint:literal $rest:literal $($arguments:tt)*) => {
+        sqlx::$query!(
+            $($row)*
+            r#"SELECT e.account_id, e.account_seq, e.program_id, e.kind, e.from_pocket, e.to_pocket, e.points,
+                      e.detail::text AS "detail!", e.command_id, e.key_hash, e.fingerprint, e.actor, e.reason,
+                      e.policy_version, e.causes, e.trace_id, e.effective_at, e.recorded_at, e.hash_version,
+                      e.content_hash"# + $joint + $rest
+            $($arguments)*
+        )
+    };
+}
+
+/// The [`EntryRow`] in a record that has more columns.
+macro_rules! entry_row {
+    ($record:ident) => {
+        $crate::book::store::entry_row!($record:
+            account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail, command_id, key_hash,
+            fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, hash_version,
+            content_hash)
+    };
+    ($record:ident: $($column:ident),*) => {
+        $crate::book::store::EntryRow { $($column: $record.$column,)* }
+    };
+}
+
+pub(crate) use {entry_row, select_entries};
+
+impl TryFrom<EntryRow> for Entry {
+    type Error = Defect;
+
+    fn try_from(row: EntryRow) -> Result<Self, Defect> {
+        let id = EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq };
+        let damaged = |what: &str| Defect::new(format!("entry {id}: {what}"));
+        let causes: Result<Vec<EntryId>, _> = row.causes.iter().map(|cause| cause.parse()).collect();
+        Ok(Self {
+            id,
+            program_id: ProgramId::try_from(row.program_id.as_str()).map_err(damaged)?,
+            detail: Detail::from_json(&row.detail).map_err(|error| damaged(&error.to_string()))?,
+            movement: movement_of(&row, damaged)?,
+            command_id: row.command_id,
+            key: key_of(&row, damaged)?,
+            actor: Actor::from_stored(&row.actor).ok_or_else(|| damaged("unknown actor"))?,
+            reason: EntryReason::from_stored(&row.reason).ok_or_else(|| damaged("unknown reason"))?,
+            policy_version: row.policy_version,
+            causes: causes.map_err(damaged)?,
+            trace_id: row.trace_id.as_slice().try_into().map_err(|_| damaged("trace id length"))?,
+            effective_at: row.effective_at.to_jiff(),
+            recorded_at: row.recorded_at.to_jiff(),
+        })
+    }
+}
+
+fn movement_of(row: &EntryRow, damaged: impl Fn(&str) -> Defect) -> Result<Option<Movement>, Defect> {
+    let (Some(from), Some(to), Some(points)) = (&row.from_pocket, &row.to_pocket, row.points) else { return Ok(None) };
+    let pocket = |word: &str| Pocket::from_stored(word).ok_or_else(|| damaged("unknown pocket"));
+    Ok(Some(Movement { from: pocket(from)?, to: pocket(to)?, points }))
+}
+
+fn key_of(row: &EntryRow, damaged: impl Fn(&str) -> Defect) -> Result<Option<Key>, Defect> {
+    let (Some(hash), Some(fingerprint)) = (&row.key_hash, &row.fingerprint) else { return Ok(None) };
+    Ok(Some(Key {
+        hash: hash.as_slice().try_into().map_err(|_| damaged("key length"))?,
+        fingerprint: fingerprint.as_slice().try_into().map_err(|_| damaged("fingerprint length"))?,
+    }))
+}
+
+/// Entries from their rows.
+///
+/// # Errors
+/// If a row is damaged.
+pub fn into_entries(rows: Vec<EntryRow>) -> Result<Vec<Entry>, StoreError> {
+    let entries: Result<Vec<Entry>, Defect> = rows.into_iter().map(Entry::try_from).collect();
+    Ok(entries?)
+}

@@ -1,0 +1,131 @@
+//! A rule that panics.
+
+use std::any::TypeId;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::join3;
+use goldbook::book::{Book, Capabilities, Command, CommandKey, Decision, DecisionError, NameUse, Written};
+use goldbook::clock::Clock;
+use goldbook::embedded_postgres::SERVICE_ROLE;
+use goldbook::error::Error;
+use goldbook::ids::ProgramId;
+use goldbook::telemetry;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tonic::{Code, Status};
+use tracing::Instrument as _;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::harness::{Database, SHOP, START};
+
+/// A command without names, which writes nothing.
+struct Empty {
+    program_id: ProgramId,
+    panics: bool,
+}
+
+impl Empty {
+    fn new(panics: bool) -> Self {
+        Self { program_id: SHOP.try_into().unwrap(), panics }
+    }
+}
+
+impl Command for Empty {
+    fn program_id(&self) -> &ProgramId {
+        &self.program_id
+    }
+
+    fn names(&self) -> Vec<NameUse> {
+        Vec::new()
+    }
+
+    fn key(&self) -> Option<CommandKey> {
+        None
+    }
+
+    fn states(&self) -> Vec<TypeId> {
+        Vec::new()
+    }
+
+    fn decide(&self, _decision: &mut Decision<'_>) -> Result<(), DecisionError> {
+        assert!(!self.panics, "seven is not even");
+        Ok(())
+    }
+}
+
+/// What log lines are written on.
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Page {
+    /// Has this thread write its log here, with spans that have trace ids.
+    fn catch_log(&self) -> DefaultGuard {
+        let (page, tracer) = (self.clone(), SdkTracerProvider::default().tracer("test"));
+        let lines = tracing_subscriber::fmt::layer().json().with_writer(move || page.clone());
+        tracing_subscriber::registry()
+            .with(tracing_opentelemetry::layer().with_tracer(tracer))
+            .with(lines)
+            .set_default()
+    }
+
+    /// The lines that say this.
+    fn lines_with(&self, text: &str) -> Vec<serde_json::Value> {
+        let page = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        page.lines().filter(|line| line.contains(text)).map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+// On one thread, so that its log is all there is, and all three commands wait before the lane takes them.
+#[tokio::test]
+async fn a_rule_that_panics_fails_its_own_command_and_is_logged_once() {
+    let page = Page::default();
+    let _guard = page.catch_log();
+    let database = Database::create().await;
+    let clock = Clock::fixed(START.parse().unwrap());
+    let (book, lanes) = Book::open(&database.options(SERVICE_ROLE), 1, &Capabilities::new(Vec::new()), &clock);
+
+    let caller = tracing::info_span!("caller");
+    let trace_id = telemetry::trace_id(&caller);
+    assert_ne!(trace_id, telemetry::TraceId::default());
+    let panicking = book.submit(Empty::new(true), None).instrument(caller.clone());
+    let (first, second) = (book.submit(Empty::new(false), None), book.submit(Empty::new(false), None));
+    let (first, failed, second) = join3(first, panicking, second).await;
+    for neighbour in [first, second] {
+        assert_eq!(neighbour.unwrap(), Written { entries: Vec::new(), replayed: false });
+    }
+
+    let error = failed.unwrap_err();
+    assert!(matches!(error, Error::InternalLogged(_)), "{error:?}");
+    let status = caller.in_scope(|| Status::from(error));
+    assert_eq!(status.code(), Code::Internal);
+    assert_eq!(status.message(), format!("internal error, trace {trace_id}"));
+
+    let lines = page.lines_with("seven is not even");
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    let field = |name: &str| line["fields"][name].as_str().unwrap_or_else(|| panic!("no {name} in {line}"));
+    assert_eq!(line["level"], "ERROR");
+    assert_eq!(field("message"), "a command failed");
+    assert_eq!(field("failure"), "a panic: seven is not even");
+    assert!(field("command").ends_with("panics::Empty"), "{line}");
+    assert_eq!(field("program_id"), SHOP);
+    assert_eq!(field("trace_id"), trace_id.to_string());
+    assert_eq!(field("command_id").len(), 36);
+    assert_eq!(page.lines_with("a request failed").len(), 0);
+    // The lane lives on.
+    book.submit(Empty::new(false), None).await.unwrap();
+    drop(book);
+    lanes.close().await;
+}
