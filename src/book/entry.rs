@@ -1,4 +1,4 @@
-//! The immutable row of the ledger: what happened to one account, why, when, and the hash that seals it.
+//! The immutable row of the ledger: what happened to one account, why, when, and the hash over all of it.
 
 use jiff::Timestamp;
 use ring::digest::{Context, SHA256};
@@ -261,7 +261,7 @@ impl ContentHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::book::{LotTerms, PointsDetail, ReferralDetail};
+    use crate::book::detail::{LotTerms, PointsDetail, ReferralDetail};
     use crate::ids::AccountId;
 
     fn entry() -> Entry {

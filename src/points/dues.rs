@@ -42,7 +42,7 @@ impl Lots {
     }
 }
 
-/// The entry that takes what time takes of a lot.
+/// The entry by which what is left of a lot expires.
 fn expire(account_id: AccountId, seq: i64, lot: &Lot) -> NewEntry {
     NewEntry {
         detail: PointsDetail::PointsExpired { lots: vec![LotPart { lot: seq, points: lot.available }], hold: None }
