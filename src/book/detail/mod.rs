@@ -75,7 +75,7 @@ impl Detail {
         } else if ReferralDetail::VARIANTS.contains(&kind) {
             ReferralDetail::deserialize(json).map(Self::Referral)
         } else {
-            Err(D::Error::custom(format_args!("there is no kind of entry `{kind}`")))
+            Err(D::Error::custom(format_args!("unknown variant `{kind}`: no entry has this kind")))
         }
     }
 
@@ -347,7 +347,10 @@ mod tests {
     #[test]
     fn what_is_no_detail_is_told_by_its_cause() {
         let refused = |json| read(json).unwrap_err();
-        assert_eq!(refused(r#"{"kind":"points_stolen","lot":3}"#), "there is no kind of entry `points_stolen`");
+        assert_eq!(
+            refused(r#"{"kind":"points_stolen","lot":3}"#),
+            "unknown variant `points_stolen`: no entry has this kind"
+        );
         assert!(refused(r#"{"lot":3}"#).starts_with("missing field `kind`"));
         assert!(refused(r#"{"kind":"points_vested"}"#).starts_with("missing field `lot`"));
         assert!(refused(r#"{"kind":"points_vested","lot":3,"hold":4}"#).starts_with("unknown field `hold`"));
