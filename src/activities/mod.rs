@@ -1,5 +1,5 @@
-//! Activities: what customers did, as the business reports it. Stands on top of the other rooms, since a purchase can
-//! earn, lift a tier and convert a referral.
+//! Activities: what customers did, as the business reports it. A purchase can earn, lift a tier and convert a referral,
+//! so the room stands on top of the others.
 
 pub mod grpc;
 pub mod model;
@@ -221,7 +221,7 @@ fn purchase_key(refund: &Refund) -> [u8; 32] {
     key_hash(&refund.purchase)
 }
 
-/// What a customer who joins in this very command stands at; its entries are not on the state yet.
+/// The standing of a customer who joins in this very command, whose entries no state has yet.
 fn first_standing(policy: &ProgramVersion) -> Option<Standing> {
     let first = policy.program.tiers.first()?;
     Some(Standing {

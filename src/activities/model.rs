@@ -1,4 +1,4 @@
-//! What a purchase brings about: points, a higher tier, a converted referral, all in one decision. And what a refund
+//! What a purchase brings about: points, a higher tier, a converted referral, all in one decision; and what a refund
 //! takes back of it.
 
 use jiff::Timestamp;
@@ -148,8 +148,8 @@ fn slide(
     })
 }
 
-/// Posts a refund, and takes back in proportion what its purchase granted; the entries of the purchase's command are
-/// `purchase`. Returns the entry that accepted it, and the purchase's.
+/// Posts a refund, and takes back in proportion what its purchase granted. `purchase` are the entries of the purchase's
+/// command. Returns the entry that accepted the refund, and the one that accepted the purchase.
 ///
 /// # Errors
 /// A refusal if more would be refunded than was paid; [`DecisionError::NotLoaded`] if the lots were not read.
@@ -164,7 +164,7 @@ pub fn accept_refund(
         let message = format!("the customer has no purchase {} yet", refund.purchase);
         Refusal::new(Reason::PurchaseUnknown, message).with("activity_id", &refund.purchase)
     };
-    // Behind what enrolled the customer, if the purchase did.
+    // It need not be the first: a purchase may enrol the customer before it.
     let accepted = purchase.iter().find_map(|entry| match entry.detail {
         Detail::Activity(ActivityDetail::ActivityAccepted { spend, .. }) => Some((entry, spend)),
         Detail::Activity(ActivityDetail::RefundAccepted { .. })

@@ -22,7 +22,7 @@ pub struct ActivityRow {
     pub recorded_at: Timestamp,
 }
 
-/// The activities that a batch accepted: a source of record, only ever added to.
+/// The activities that a batch accepted. They are a source of record, to which rows are only added.
 #[derive(Default)]
 pub struct ActivitiesState(pub(super) Vec<ActivityRow>);
 
@@ -34,7 +34,7 @@ impl ActivitiesState {
 }
 
 impl State for ActivitiesState {
-    /// Nothing: an activity is a source of record, and the ledger tells only what it counts for.
+    /// Does nothing: an activity is a source of record, and the ledger tells only what it counts for.
     fn apply(&mut self, _entry: &Entry) -> Result<(), Defect> {
         Ok(())
     }

@@ -23,7 +23,7 @@ struct ActivitiesStore;
 
 #[async_trait]
 impl Store for ActivitiesStore {
-    /// Nothing: the ledger tells whether an activity is known already, since its id is its key.
+    /// Loads nothing. An activity's id is its key, so the ledger tells whether it is known.
     async fn load(
         &self,
         _states: &mut States,

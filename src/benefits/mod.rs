@@ -23,8 +23,8 @@ impl Benefits {
         Self { tiers }
     }
 
-    /// A page of what a customer is entitled to, in the order of the program document, with the standing it follows
-    /// from.
+    /// A page of what a customer is entitled to, in the order of the program's document. It comes with the standing
+    /// that entitles them.
     ///
     /// # Errors
     /// If the customer is unknown (then), the instant lies ahead, or the page token is bad.

@@ -34,7 +34,7 @@ pub struct Customers {
 /// A dossier with everything recorded about contact.
 #[derive(Clone, Debug)]
 pub struct Customer {
-    /// The dossier.
+    /// The dossier, as it is stored.
     pub row: CustomerRow,
     /// Every consent, in the order recorded.
     pub consents: Vec<Consent>,
@@ -61,7 +61,7 @@ impl Customers {
         Ok((answer.into_customer(&written.entries)?, written.replayed))
     }
 
-    /// One customer.
+    /// Finds one customer by the business's own id.
     ///
     /// # Errors
     /// If the program or the customer is unknown.
@@ -294,7 +294,7 @@ impl Command for UpdateCustomer {
             Vec::new()
         };
         let mut changed = row.clone();
-        changed.dossier.take_parts(&self.dossier, &self.parts);
+        changed.dossier.replace_parts(&self.dossier, &self.parts);
         if changed.dossier == row.dossier && new_consents.is_empty() {
             return Ok(());
         }
@@ -314,7 +314,7 @@ impl Command for UpdateCustomer {
     }
 }
 
-/// A customer cannot have decided tomorrow.
+/// Refuses a consent that is dated after the present.
 fn refuse_future_consents(consents: &[Consent], now: jiff::Timestamp) -> Result<(), Refusal> {
     match consents.iter().find(|consent| crate::clock::is_in_future(consent.decided_at, now)) {
         Some(consent) => Err(Refusal::new(Reason::InstantInFuture, "a consent was decided in the future")

@@ -13,11 +13,11 @@ use crate::ids::{AccountId, CustomerId, ProgramId};
 pub struct CustomerRow {
     /// The account on the ledger.
     pub account_id: AccountId,
-    /// The program.
+    /// The program that the customer belongs to.
     pub program_id: ProgramId,
     /// The business's own name of the customer.
     pub customer_id: CustomerId,
-    /// Who they are.
+    /// Who they are and how to reach them.
     pub dossier: Dossier,
     /// Counts changes; the etag.
     pub revision: i64,
@@ -37,7 +37,7 @@ pub struct CustomersState {
 }
 
 impl CustomersState {
-    /// A loaded dossier.
+    /// An account's dossier, if it was loaded and has one.
     #[must_use]
     pub fn get(&self, account_id: AccountId) -> Option<&CustomerRow> {
         self.rows.get(&account_id)

@@ -1,5 +1,5 @@
-//! Imports: what customers bring along from the loyalty system that Goldbook replaces. Stands above rewards and tiers,
-//! since an opening is one of either.
+//! Imports: what customers bring along from the loyalty system that Goldbook replaces. An opening is a lot or a tier,
+//! so the room stands above points and tiers.
 
 pub mod grpc;
 
@@ -18,7 +18,7 @@ use crate::points::grants::opening::OpeningLot;
 use crate::points::state::PointsState;
 use crate::programs::current_policy;
 use crate::programs::state::ProgramsState;
-use crate::tiers::model::{OpeningTier, take_over};
+use crate::tiers::model::{OpeningTier, import_tier};
 use crate::tiers::state::StandingsState;
 
 /// The use cases of imports.
@@ -76,9 +76,9 @@ fn into_imported(outcome: Result<Written, Error>) -> Result<Imported, Error> {
 /// What a customer brings along.
 #[derive(Clone, Debug)]
 pub enum Opening {
-    /// Points.
+    /// Points, as a lot of their own.
     Lot(OpeningLot),
-    /// A standing.
+    /// A tier, with the spend that led to it.
     Tier(OpeningTier),
 }
 
@@ -116,7 +116,8 @@ impl Command for ImportBalance {
                 serde_json::to_vec(&("opening_tier", tier_id.as_str(), spend))
             }
         };
-        // A space of its own: another system counted its lines without a thought of keys that callers chose since.
+        // The keys of imports have a space of their own. Another system may have used the same text for its lines as a
+        // caller uses for a key.
         let key = Key::new("import", self.key.as_str(), &[&content.unwrap_or_default()]);
         Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
     }
@@ -141,9 +142,9 @@ impl Command for ImportBalance {
                 lot.open(decision, &policy, account_id)?;
             }
             Opening::Tier(tier) => {
-                // Who joins in this very command is not on the state yet.
+                // The state does not have a customer who joins in this very command.
                 let standing = decision.state::<StandingsState>()?.get(account_id);
-                let new_entry = take_over(&policy, standing, tier)?;
+                let new_entry = import_tier(&policy, standing, tier)?;
                 decision.post(account_id, new_entry)?;
             }
         }

@@ -1,7 +1,8 @@
 //! Liability: what a program owes its customers in points, for finance.
 //!
-//! The answer comes from summaries that are made from time to time, each from one snapshot, and never from a scan when
-//! somebody asks. A summary says the instant it is of: everything that took effect by then is in it, and nothing later.
+//! The answer comes from summaries. They are made from time to time, each from one snapshot, so that nobody who asks
+//! waits for a scan. Each summary says which instant it is for. Everything that took effect by then is in it, and
+//! nothing later.
 
 pub mod grpc;
 pub mod model;

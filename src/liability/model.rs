@@ -49,7 +49,7 @@ impl Sums {
 /// What a program's customers had at an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// The instant.
+    /// The instant that the sums are for.
     pub taken_at: Timestamp,
     /// Where their points were.
     pub sums: Sums,
@@ -90,8 +90,8 @@ pub struct Revenue {
     pub period: i64,
 }
 
-/// Revenue by the points redeemed so far: allocated × redeemed ÷ expected, rounded half to even, and never more than was
-/// allocated.
+/// Revenue by the points redeemed so far: allocated × redeemed ÷ expected, rounded half to even. It is never more than
+/// what was allocated.
 #[must_use]
 pub fn revenue_of(question: &RevenueQuestion, redeemed: i128) -> Revenue {
     let allocated = i128::from(question.allocated.minor);

@@ -21,7 +21,7 @@ pub const TABLES: &[Table] = &[Table {
 /// How long the writers of all accounts may keep a summary waiting, and how long those behind it wait with it.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 
-/// Waits until no batch is under way and lets none begin, until the transaction ends.
+/// Waits until no batch is under way. Then none can begin until the transaction ends.
 pub(super) async fn lock_all_accounts(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
     let mut transaction = connection.begin().traced("BEGIN").await?;
     sqlx::query(LOCK_TIMEOUT).execute(&mut *transaction).traced("SET").await?;
@@ -29,8 +29,8 @@ pub(super) async fn lock_all_accounts(connection: &mut PgConnection) -> Result<T
     Ok(transaction)
 }
 
-/// Takes the snapshot of a transaction that has begun: it is taken by the first statement.
-pub(super) async fn take_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Starts the snapshot of a transaction that has begun. Postgres takes it with the first statement, so this is one.
+pub(super) async fn start_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT 1").execute(connection).traced("SELECT").await?;
     Ok(())
 }

@@ -20,10 +20,10 @@ use crate::programs::read_version;
 
 /// How many accounts with something due have their dues applied in memory at a time.
 const PAGE: i64 = 256;
-/// How much longer than the last summary took the next one is waited for, so that a large database is not busy with
-/// them.
-const PATIENCE: u32 = 20;
-/// How long every summary is kept before only each day's last one is.
+/// The pause before the next summary is so many times as long as the last one took. So a large database is not always
+/// busy with summaries.
+const REST_FACTOR: u32 = 20;
+/// How long every summary is kept. Of older ones, only the last of each day is.
 const KEPT_WHOLE: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
 
 /// Makes summaries again and again, until it is dropped. Of several services on one database, one makes them at a time.
@@ -45,7 +45,7 @@ pub async fn keep_summing_up(
             _ => {}
         }
         was_well = outcome.is_ok();
-        tokio::time::sleep(every.max(begun.elapsed() * PATIENCE)).await;
+        tokio::time::sleep(every.max(begun.elapsed() * REST_FACTOR)).await;
     }
 }
 
@@ -67,9 +67,9 @@ async fn sum_up_if_old(
 
 /// Sums up every program as of now, and says what instant that is.
 ///
-/// Writers are kept waiting for a moment: while all accounts are locked nothing is under way, so that what took effect
-/// before the instant is committed, and what comes later takes effect later. The sums are then taken from the snapshot of
-/// that moment, while writers go on. What is due but was not written yet is done in memory.
+/// Writers wait for a moment. While all accounts are locked, no batch is under way: what took effect before the instant
+/// is committed, and what is written afterwards takes effect later. The sums are then taken from the snapshot of that
+/// moment, while writers go on. What is due but was not written yet is done in memory.
 ///
 /// # Errors
 /// If the database cannot be read, or writers do not pause for long.
@@ -82,7 +82,7 @@ pub async fn sum_up(
     let mut snapshot = begin_snapshot(&mut reader).await?;
     let locked = store::lock_all_accounts(&mut gate).await?;
     let at = clock.now();
-    store::take_snapshot(&mut snapshot).await?;
+    store::start_snapshot(&mut snapshot).await?;
     locked.rollback().await?;
     let mut summaries = Vec::new();
     for program_id in store::list_programs(&mut snapshot).await? {

@@ -5,13 +5,13 @@
 pub struct Points(i64);
 
 impl Points {
-    /// Points, if there are any.
+    /// So many points; none for a number that is not above zero.
     #[must_use]
     pub const fn new(points: i64) -> Option<Self> {
         if points > 0 { Some(Self(points)) } else { None }
     }
 
-    /// How many.
+    /// How many there are, as a number.
     #[must_use]
     pub const fn get(self) -> i64 {
         self.0

@@ -1,5 +1,5 @@
 //! Lots, holds and what goes with them: where each grant's points are, what time will do to them, and which of them a
-//! spend takes. A function of the entries alone, without I/O.
+//! spend takes. All of it is a function of the entries alone.
 
 mod apply;
 mod lot;
@@ -17,7 +17,7 @@ pub use lot::{Earning, Hold, Lot};
 /// Which lots come first when points are spent: those that expire first, then the oldest.
 pub type SpendKey = (Timestamp, i64);
 
-/// What of an account's rows was not read.
+/// Which of an account's rows were not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The first due that was not read.
@@ -43,7 +43,7 @@ pub struct Upcoming {
 /// Why a spend cannot take its points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
-    /// There are not so many.
+    /// The account does not have so many.
     Points,
     /// They were not read.
     Unread,
@@ -97,13 +97,13 @@ impl Lots {
         self.holds.insert(key, hold);
     }
 
-    /// A lot.
+    /// A lot that was read, by the number of its entry.
     #[must_use]
     pub fn lot(&self, account_id: AccountId, lot: i64) -> Option<&Lot> {
         self.lots.get(&(account_id, lot))
     }
 
-    /// A hold.
+    /// A hold that was read, by the number of its entry.
     #[must_use]
     pub fn hold(&self, account_id: AccountId, hold: i64) -> Option<&Hold> {
         self.holds.get(&(account_id, hold))

@@ -50,11 +50,11 @@ pub struct PointsService {
 /// Where a customer's points are at an instant, and what time will do to them.
 #[derive(Clone, Copy, Debug)]
 pub struct BalanceAt {
-    /// By pocket.
+    /// How many points are in each pocket.
     pub balance: Balance,
     /// What vests and what expires next.
     pub upcoming: Upcoming,
-    /// The instant.
+    /// The instant that the answer is for.
     pub as_of: Timestamp,
 }
 
@@ -157,7 +157,7 @@ impl PointsService {
         let folded = read_with_dues(&mut connection, account_id, self.clock.now(), &self.capabilities).await?;
         let folded = folded.ok_or_else(|| customer_not_found(&subject.customer_id))?;
         let due = folded.states.get::<PointsState>()?.lots();
-        // As written, some may be open that are not any more: so many more are read.
+        // A due may have closed lots that are still open as written. So many more are read.
         let closed = due.lots_of(account_id).filter(|(_, lot)| open_only && !lot.is_open()).count();
         let limit = page.limit().saturating_add(i64::try_from(closed).unwrap_or(i64::MAX));
         let lots = store::list_lots(&mut connection, account_id, open_only, before, limit).await?;

@@ -6,7 +6,7 @@ use super::lots::{Earning, Hold, Lot, Lots};
 use crate::book::{Account, Cell, Defect, Due, Entry, NewEntry, Row, State};
 use crate::ids::{AccountId, EntryId};
 
-/// What commands need of that which is only loaded on demand.
+/// What commands ask for, of that which is only loaded if a command asks.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     /// Points that shall be spent, by account.
@@ -32,9 +32,9 @@ pub struct PointsState {
 /// What a caller wrote beside an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Note {
-    /// Anything.
+    /// The text, which may be anything.
     pub text: String,
-    /// Who did it.
+    /// Who made the entry, as the caller says.
     pub author: String,
 }
 

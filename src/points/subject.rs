@@ -13,9 +13,9 @@ use crate::programs::model::ProgramVersion;
 /// Whom a command is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// The program.
+    /// The program of the customer.
     pub program_id: ProgramId,
-    /// The customer.
+    /// The customer, by the business's own id.
     pub customer_id: CustomerId,
 }
 
@@ -41,7 +41,7 @@ impl Subject {
     }
 }
 
-/// What all commands about one customer say of themselves in the same way.
+/// The methods that all commands about one customer have in common.
 macro_rules! about_a_customer {
     () => {
         fn program_id(&self) -> &crate::ids::ProgramId {

@@ -31,7 +31,7 @@ pub struct Program {
     pub points: PointsPolicy,
     /// Levels of standing, lowest first; the first begins at zero.
     pub tiers: Vec<Tier>,
-    /// Referral offers.
+    /// What referrals bring, offer by offer.
     pub campaigns: Vec<Campaign>,
 }
 
@@ -62,7 +62,7 @@ pub struct Tier {
     pub tier_id: TierId,
     /// What people call it.
     pub display_name: String,
-    /// Reached at this lifetime spend or more.
+    /// A customer gets it at this lifetime spend or more.
     pub threshold: i64,
     /// What it entitles to.
     pub benefits: Vec<Benefit>,
@@ -76,11 +76,11 @@ pub struct Benefit {
     pub benefit_id: BenefitId,
     /// What people call it.
     pub display_name: String,
-    /// What it is.
+    /// What it is, in a sentence for people.
     pub description: String,
 }
 
-/// A referral offer.
+/// An offer to customers who bring others: what both sides get, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Campaign {
@@ -110,14 +110,14 @@ pub struct Campaign {
 pub enum Conversion {
     /// The referee's first qualifying purchase.
     FirstPurchase,
-    /// Somebody, by hand.
+    /// Somebody says so, by hand.
     Manual,
 }
 
 /// A program as one of its versions has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramVersion {
-    /// The document.
+    /// What the document says.
     pub program: Program,
     /// 1, 2, 3 …
     pub version: i32,
@@ -135,7 +135,7 @@ impl Program {
     /// Refuses an amount that is not in the program's currency.
     ///
     /// # Errors
-    /// The refusal.
+    /// A refusal that names both currencies, if they differ.
     pub fn require_currency(&self, amount: Money) -> Result<(), Refusal> {
         let (given, expected) = (amount.currency.code(), self.currency.code());
         if given == expected {
@@ -158,7 +158,7 @@ impl Program {
     }
 }
 
-/// Whatever is unsound across the tiers of a document.
+/// Notes what is unsound across the tiers of a document.
 #[must_use]
 pub fn find_tier_faults(tiers: &[Tier]) -> Vec<Violation> {
     let mut faults = Vec::new();
@@ -188,7 +188,7 @@ pub fn find_tier_faults(tiers: &[Tier]) -> Vec<Violation> {
     faults
 }
 
-/// Whatever is unsound across the campaigns of a document.
+/// Notes what is unsound across the campaigns of a document.
 #[must_use]
 pub fn find_campaign_faults(campaigns: &[Campaign]) -> Vec<Violation> {
     let mut faults = Vec::new();

@@ -10,7 +10,7 @@ use crate::money::Rate;
 
 pub mod grpc;
 
-/// What a program says of points. Everything absent leaves points free: available at once, never expiring, without
+/// What a program says of points. Where it says nothing, points are available at once, never expire, and have no
 /// limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -27,7 +27,7 @@ pub struct PointsPolicy {
     pub reinstatement: Option<Reinstatement>,
     /// What a reversal takes where the points are spent.
     pub clawback: Clawback,
-    /// How long a hold lasts that does not say so itself; [`DEFAULT_HOLD`], if absent.
+    /// How long a hold lasts if the request does not say; [`DEFAULT_HOLD`], if absent.
     pub hold_for: Option<Period>,
     /// What one point is worth in major units of the program's currency; unknown, if absent.
     pub point_value: Option<Rate>,
@@ -52,7 +52,7 @@ pub use goldbook_api::values::DEFAULT_HOLD;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Vesting {
-    /// At once.
+    /// As soon as they are granted.
     #[default]
     Immediate,
     /// At an instant.
@@ -67,14 +67,14 @@ pub enum Vesting {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expiry {
-    /// Never.
+    /// They do not expire.
     #[default]
     Never,
     /// At an instant.
     At(Timestamp),
     /// A period after they vested, at the end of that day, month, quarter or year.
     After {
-        /// How long.
+        /// How long after they vested.
         period: Period,
         /// To the end of which calendar period the instant is moved; none for the end of its day.
         round_to: Option<CalendarPeriod>,

@@ -14,7 +14,7 @@ use crate::ids::{AccountId, ProgramId};
 pub struct Current {
     /// The program's own account.
     pub account_id: AccountId,
-    /// The version.
+    /// The version, with the whole document.
     pub policy: Arc<ProgramVersion>,
 }
 

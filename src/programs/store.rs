@@ -28,7 +28,7 @@ impl Catalogue {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
-    /// The versions named, in their order; those that do not exist are left out.
+    /// The named versions, in the order in which they are named. Those that do not exist are left out.
     ///
     /// # Errors
     /// If the database cannot be read.

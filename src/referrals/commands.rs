@@ -95,7 +95,7 @@ pub struct CreateReferral {
 }
 
 impl CreateReferral {
-    /// The campaign that the code still opens.
+    /// The code's campaign, if it still runs.
     fn require_campaign<'a>(
         &self,
         policy: &'a ProgramVersion,

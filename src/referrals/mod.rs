@@ -37,11 +37,11 @@ pub struct Referrals {
 /// A code with the names that callers know.
 #[derive(Clone, Debug)]
 pub struct NamedCode {
-    /// Whose it is.
+    /// The customer who shares it.
     pub customer_id: CustomerId,
     /// The entry that made it.
     pub entry_id: EntryId,
-    /// The code.
+    /// The code and its campaign.
     pub code: Code,
     /// When it can no longer be used.
     pub expires_at: Option<Timestamp>,
@@ -50,7 +50,7 @@ pub struct NamedCode {
 /// A referral with the names that callers know.
 #[derive(Clone, Debug)]
 pub struct NamedReferral {
-    /// The referral.
+    /// The referral, by accounts.
     pub referral: Referral,
     /// Who was brought; none if they were forgotten.
     pub referee: Option<CustomerId>,
@@ -96,7 +96,7 @@ impl Referrals {
         Ok((named, !entries.is_empty()))
     }
 
-    /// Whose a code is.
+    /// Finds a code and the customer who shares it.
     ///
     /// # Errors
     /// If the program or the code is unknown.
@@ -147,7 +147,7 @@ impl Referrals {
         Ok((named, replayed))
     }
 
-    /// How a customer was brought.
+    /// Finds the referral by which a customer was brought.
     ///
     /// # Errors
     /// If the program or the customer is unknown, or the customer was never referred.

@@ -19,7 +19,7 @@ pub const CODE_ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 pub struct Code {
     /// The campaign it belongs to.
     pub campaign_id: CampaignId,
-    /// The code.
+    /// The text of the code.
     pub code: ReferralCode,
     /// The number of the entry that made it.
     pub account_seq: i64,
@@ -38,7 +38,7 @@ pub struct Referral {
     pub campaign_id: CampaignId,
     /// The program version that decided the present state.
     pub policy_version: i32,
-    /// Where it stands.
+    /// Whether it waits, has converted or has ended.
     pub state: ReferralState,
     /// The number of the entry that created it, on the referee's account.
     pub created_seq: i64,
@@ -53,11 +53,11 @@ pub struct Referral {
 pub enum ReferralState {
     /// Waiting for what converts it.
     Pending,
-    /// Converted.
+    /// It has converted.
     Converted {
         /// The entry's number on the referee's account.
         seq: i64,
-        /// When.
+        /// When it converted.
         at: Timestamp,
         /// The activity that qualified; none when converted by hand.
         qualifying: Option<EntryId>,
@@ -66,11 +66,11 @@ pub enum ReferralState {
         /// What the referee was granted.
         referee_reward: Option<EntryId>,
     },
-    /// Its time passed.
+    /// It has ended, since its time passed.
     Expired {
         /// The entry's number on the referee's account; none while the passing is not written yet.
         seq: Option<i64>,
-        /// When.
+        /// When it ended.
         at: Timestamp,
     },
 }
@@ -94,8 +94,8 @@ pub const fn qualifies(campaign: &Campaign, amount: i64) -> bool {
     amount > 0 && amount >= campaign.minimum_purchase
 }
 
-/// Whether a purchase falls into a referral's window: not before the local day the code was used, since the code may be
-/// entered at the till just after paying, and before the referral's end.
+/// Whether a purchase falls into a referral's window. The window begins with the local day on which the code was used,
+/// since customers may enter it at the till just after paying. It ends with the referral.
 #[must_use]
 pub fn is_in_window(program: &Program, referral: &Referral, happened_at: Timestamp) -> bool {
     let local_day = |instant: Timestamp| instant.to_zoned(program.time_zone.0.clone()).date();
@@ -161,7 +161,7 @@ pub fn convert(
     Ok(())
 }
 
-/// A code of random characters: enough of them that a guess finds nothing and a collision is no plan.
+/// A code of random characters: so many that nobody guesses one, and that two are hardly ever the same.
 pub fn make_code(mut random_index: impl FnMut(usize) -> usize) -> String {
     (0..CODE_LENGTH)
         .filter_map(|_| CODE_ALPHABET.get(random_index(CODE_ALPHABET.len())))

@@ -99,7 +99,7 @@ impl State for ReferralsState {
 
     fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
         let referral = self.referrals.get(&account_id).map(referral_row);
-        // Accounts are few on a state that is compared, and codes few on an account.
+        // A state that is compared has few accounts, and an account has few codes.
         let codes = self.codes.iter().filter(move |((owner, _), _)| *owner == account_id);
         Box::new(referral.into_iter().chain(codes.map(|(_, code)| code_row(code))))
     }

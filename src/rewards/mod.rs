@@ -1,4 +1,4 @@
-//! Rewards: what was granted to whom, and the life of a reward. Points, for now.
+//! Rewards: what was granted to whom, and the life of a reward. For now, every reward is points.
 
 pub mod grpc;
 mod store;
@@ -34,8 +34,8 @@ pub struct Reward {
 }
 
 impl Rewards {
-    /// Rewards written through `book` and read from `pool`. `points` are what the interface's service of rewards is
-    /// asked about besides.
+    /// Rewards written through `book` and read from `pool`. `points` answers what the service of rewards is asked about
+    /// points.
     #[must_use]
     pub const fn new(book: Book, pool: PgPool, points: PointsService) -> Self {
         Self { book, pool, points }

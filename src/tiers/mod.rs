@@ -39,7 +39,7 @@ pub struct Tiers {
 /// A customer's standing, with the policy that explains it.
 #[derive(Clone, Debug)]
 pub struct CustomerTier {
-    /// The standing.
+    /// The tier held, with the progress to the next.
     pub standing: Standing,
     /// The entry that changed the tier.
     pub changed: EntryId,
@@ -49,7 +49,7 @@ pub struct CustomerTier {
     pub policy: Arc<ProgramVersion>,
     /// The tier held: as the version in force has it, or else as the version that decided had it.
     pub tier: Tier,
-    /// When this is the answer.
+    /// The instant that the answer is for.
     pub as_of: Timestamp,
 }
 

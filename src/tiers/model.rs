@@ -11,9 +11,9 @@ use crate::programs::model::{Program, ProgramVersion, Tier};
 /// The tier a customer holds now, since when, under which policy version and why; and the progress to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The tier held.
+    /// The tier that the customer holds.
     pub tier_id: TierId,
-    /// Since when.
+    /// Since when the customer has held it.
     pub since: Timestamp,
     /// The program version that decided.
     pub policy_version: i32,
@@ -27,25 +27,25 @@ pub struct Standing {
     pub purchases: i64,
 }
 
-/// The highest tier whose threshold a lifetime spend reaches.
+/// The highest tier whose threshold is no more than a lifetime spend.
 #[must_use]
 pub fn tier_for(program: &Program, qualifying_spend: i64) -> Option<&Tier> {
     program.tiers.iter().rev().find(|tier| qualifying_spend >= tier.threshold)
 }
 
-/// The tier above the one held, and how much more must be spent to reach it: zero if a new policy lowered its threshold
-/// below what was spent already, until the next purchase moves the customer up.
+/// The tier above the one held, and how much more must be spent for it. That is zero if a new policy lowered its
+/// threshold below what was spent already: then the next purchase moves the customer up.
 #[must_use]
 pub fn next_tier<'a>(program: &'a Program, held: &TierId, qualifying_spend: i64) -> Option<(&'a Tier, i64)> {
     let above = match program.tiers.iter().position(|tier| tier.tier_id == *held) {
         Some(rank) => program.tiers.get(rank + 1..)?.first(),
-        // A tier that the program has no more: whatever the spend does not reach yet is next.
+        // The program has the tier no more. The next one is the first whose threshold is above the spend.
         None => program.tiers.iter().find(|tier| tier.threshold > qualifying_spend),
     }?;
     Some((above, above.threshold.saturating_sub(qualifying_spend).max(0)))
 }
 
-/// A tier's place in its program; none, below all others, if the program has it no more.
+/// A tier's place in its program. None, which is below all others, if the program has it no more.
 fn rank_of(program: &Program, tier_id: &TierId) -> Option<usize> {
     program.tiers.iter().position(|tier| tier.tier_id == *tier_id)
 }
@@ -72,18 +72,18 @@ pub fn lift(policy: &ProgramVersion, held: &TierId, qualifying_spend: i64, cause
 /// The standing that a customer brings along from another system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpeningTier {
-    /// The tier.
+    /// The tier that the other system gave.
     pub tier_id: TierId,
     /// Lifetime spend, added to what the customer has.
     pub qualifying_spend: Option<Money>,
 }
 
 /// Takes over a standing: the customer holds the highest of the tier they held, the one they bring, and the one that
-/// their spend then reaches. `standing` is what they stand at, unless they join just now.
+/// their spend then lifts them to. `standing` is what they stand at, unless they join just now.
 ///
 /// # Errors
 /// A refusal if the program has no such tier, or counts in another currency, or the spend is more than can be counted.
-pub fn take_over(
+pub fn import_tier(
     policy: &ProgramVersion,
     standing: Option<&Standing>,
     opening: &OpeningTier,
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(missing("bronze", 30_000), Some(("gold".to_owned(), 20_000)));
     }
 
-    fn taken_over(held: Option<(&str, i64)>, brought: &str, spend: i64) -> Result<(String, String), Reason> {
+    fn tier_after_import(held: Option<(&str, i64)>, brought: &str, spend: i64) -> Result<(String, String), Reason> {
         let policy = ProgramVersion { program: program(), version: 1, applied_at: Timestamp::UNIX_EPOCH };
         let standing = held.map(|(held, qualifying_spend)| Standing {
             tier_id: tier_id(held),
@@ -181,7 +181,7 @@ mod tests {
         });
         let qualifying_spend = Some(policy.program.money(spend)).filter(|spend| spend.minor > 0);
         let opening = OpeningTier { tier_id: tier_id(brought), qualifying_spend };
-        match take_over(&policy, standing.as_ref(), &opening) {
+        match import_tier(&policy, standing.as_ref(), &opening) {
             Ok(NewEntry { detail: Detail::Tier(TierDetail::TierImported { from, to, qualifying_spend }), .. }) => {
                 assert_eq!(qualifying_spend, spend);
                 Ok((from.to_string(), to.to_string()))
@@ -194,14 +194,14 @@ mod tests {
     #[test]
     fn the_highest_of_what_is_held_brought_and_reached_is_held() {
         let moved = |from: &str, to: &str| Ok((from.to_owned(), to.to_owned()));
-        assert_eq!(taken_over(None, "silver", 0), moved("member", "silver"));
-        assert_eq!(taken_over(None, "member", 0), moved("member", "member"));
-        assert_eq!(taken_over(Some(("gold", 60_000)), "silver", 5), moved("gold", "gold"));
-        assert_eq!(taken_over(Some(("member", 10_000)), "member", 10_000), moved("member", "silver"));
-        assert_eq!(taken_over(Some(("silver", 10_000)), "silver", 40_000), moved("silver", "gold"));
-        assert_eq!(taken_over(Some(("bronze", 0)), "member", 0), moved("bronze", "member"));
-        assert_eq!(taken_over(None, "bronze", 0), Err(Reason::TierNotFound));
-        assert_eq!(taken_over(Some(("member", i64::MAX)), "silver", 1), Err(Reason::AmountOverflow));
+        assert_eq!(tier_after_import(None, "silver", 0), moved("member", "silver"));
+        assert_eq!(tier_after_import(None, "member", 0), moved("member", "member"));
+        assert_eq!(tier_after_import(Some(("gold", 60_000)), "silver", 5), moved("gold", "gold"));
+        assert_eq!(tier_after_import(Some(("member", 10_000)), "member", 10_000), moved("member", "silver"));
+        assert_eq!(tier_after_import(Some(("silver", 10_000)), "silver", 40_000), moved("silver", "gold"));
+        assert_eq!(tier_after_import(Some(("bronze", 0)), "member", 0), moved("bronze", "member"));
+        assert_eq!(tier_after_import(None, "bronze", 0), Err(Reason::TierNotFound));
+        assert_eq!(tier_after_import(Some(("member", i64::MAX)), "silver", 1), Err(Reason::AmountOverflow));
     }
 
     proptest! {

@@ -124,7 +124,7 @@ async fn upsert_standings<'a>(
 pub struct FoundStanding {
     /// The customer's account.
     pub account_id: AccountId,
-    /// The standing.
+    /// The standing, as it is stored.
     pub standing: Standing,
     /// The program version in force.
     pub current_version: i32,

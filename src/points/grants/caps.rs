@@ -12,7 +12,7 @@ use crate::programs::points::{CalendarPeriod, PeriodCap};
 /// What the program's caps on earning leave of a grant.
 #[derive(Clone, Debug)]
 pub struct Capped {
-    /// How many points; none, if a period's cap is reached.
+    /// How many points; zero, if a period's cap leaves none.
     pub points: i64,
     /// The capped periods that they count in.
     pub counted_in: Vec<EarningWindow>,
@@ -20,17 +20,17 @@ pub struct Capped {
     pub reached: Option<ReachedCap>,
 }
 
-/// A period's cap that is reached.
+/// A cap of which a period has nothing left.
 #[derive(Clone, Copy, Debug)]
 pub struct ReachedCap {
-    /// The cap.
+    /// The cap of the program.
     pub cap: PeriodCap,
     /// When its period ends.
     pub ends_at: Timestamp,
 }
 
 impl ReachedCap {
-    /// The refusal of a grant of which it leaves nothing.
+    /// The refusal of a grant of which the cap leaves nothing.
     #[must_use]
     pub fn refuse(self, points: i64) -> Refusal {
         let Self { cap: PeriodCap { period, points: most }, ends_at } = self;

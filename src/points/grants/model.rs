@@ -24,9 +24,9 @@ pub struct Grant {
     pub expiry: Option<Expiry>,
     /// What the program's caps on earning leave of it, if they apply.
     pub capped: Option<Capped>,
-    /// On whose behalf.
+    /// On whose behalf they are granted.
     pub actor: Actor,
-    /// Why.
+    /// Why they are granted.
     pub reason: EntryReason,
     /// The entries that caused it.
     pub causes: Vec<EntryId>,
@@ -123,7 +123,8 @@ pub fn terms_of(vesting: &Vesting, expiry: &Expiry, at: Timestamp, program: &Pro
     Ok(LotTerms { vests_at, vest_by: None, expires_at, slides, expiry_rule: None })
 }
 
-/// The terms of points that wait until an instant for what they are granted for; their expiry is told when it happens.
+/// The terms of points that wait, until an instant, for what they are granted for. Their expiry is known once it
+/// happens.
 ///
 /// # Errors
 /// [`Defect`] if the rule cannot be written down.

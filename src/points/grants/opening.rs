@@ -12,7 +12,7 @@ use crate::programs::points::{Expiry, Vesting};
 /// Points that a customer brings along.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct OpeningLot {
-    /// How many.
+    /// How many points they are.
     pub points: Points,
     /// When they vest.
     pub vesting: OpeningVesting,
@@ -20,11 +20,11 @@ pub struct OpeningLot {
     pub expiry: Option<Expiry>,
 }
 
-/// When points that a customer brings along become available. A program's rule counts from its own grants; what began
-/// elsewhere has its instants already.
+/// When points that a customer brings along become available. A program's rule counts from its own grants. Points that
+/// began elsewhere have their instants already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum OpeningVesting {
-    /// At once.
+    /// As soon as they are taken over.
     AtOnce,
     /// At an instant; at once, if it has passed.
     At(Timestamp),

@@ -8,8 +8,8 @@ use crate::points::debts::repay;
 use crate::points::lots::parts::sum;
 use crate::points::lots::{Hold, Lots};
 
-/// The entries that give held points back at an instant, by time: what expired meanwhile expires, the rest is available
-/// again and pays what is owed.
+/// The entries by which time gives held points back at an instant. What expired meanwhile expires. The rest is
+/// available again, and pays what is owed.
 #[must_use]
 pub fn release(lots: &Lots, account: &Account, at: Timestamp, seq: i64, hold: &Hold) -> Vec<NewEntry> {
     let given = GiveBack {
@@ -25,9 +25,9 @@ pub fn release(lots: &Lots, account: &Account, at: Timestamp, seq: i64, hold: &H
 /// How held points are given back.
 #[derive(Clone, Copy, Debug)]
 pub struct GiveBack {
-    /// On whose behalf.
+    /// On whose behalf they are given back.
     pub actor: Actor,
-    /// Why.
+    /// Why they are given back.
     pub reason: EntryReason,
     /// The program version that decides.
     pub policy_version: i32,

@@ -172,7 +172,7 @@ fn accounts_whose_sliding_lots_are_read(state: &PointsState, scope: &Scope) -> V
     scope.due.iter().copied().filter(is_read).collect()
 }
 
-/// Notes of which accounts nothing more is there than what was read.
+/// Notes the accounts of which everything was read.
 fn note_what_is_whole(
     state: &mut PointsState,
     read: &BTreeMap<AccountId, ReadLots>,

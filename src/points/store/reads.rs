@@ -16,7 +16,7 @@ use crate::points::lots::Upcoming;
 /// A customer's balance as a read finds it.
 #[derive(Clone, Debug)]
 pub struct FoundBalance {
-    /// The account.
+    /// The customer's account.
     pub account_id: AccountId,
     /// Where its points are by what is written.
     pub balance: Balance,
@@ -150,7 +150,7 @@ pub async fn find_hold_end(connection: &mut PgConnection, hold_id: EntryId) -> R
     let EntryId { account_id, account_seq } = hold_id;
     let held = read_entries(connection, &BTreeSet::from([(account_id, account_seq)])).await?.pop();
     let Some(part) = held.and_then(|held| held.detail.lots().first().copied()) else { return Ok(None) };
-    // Every lot of a hold is in an entry that ends it, and the first of them is in the first.
+    // The first lot of a hold is in the first entry that ends the hold.
     let lot_id = EntryId { account_id, account_seq: part.lot };
     let is_end = |entry: &Entry| entry.detail.points().and_then(PointsDetail::ended_hold) == Some(account_seq);
     let mut after = account_seq;

@@ -1,4 +1,4 @@
-//! The statements that write lots and what goes with them, a row each in one statement a table.
+//! The statements that write lots and what goes with them: one statement for each table.
 
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;

@@ -88,7 +88,7 @@ pub struct AdjustPoints {
 pub enum Change {
     /// Up, as a new lot that expires by its own rule or the program's.
     Up(Points, Option<Expiry>),
-    /// Down.
+    /// Down, from the lots that a spend would take.
     Down(Points),
 }
 

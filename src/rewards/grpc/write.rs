@@ -1,4 +1,4 @@
-//! Answers about points: to the wire.
+//! Writes answers about rewards and points.
 
 use jiff::Timestamp;
 
