@@ -1,18 +1,17 @@
 //! One batch on one connection, in one transaction. Nothing here knows what any command is about.
 //!
-//! The phases, in order, between `BEGIN` and `COMMIT`. A batch has at most 256 commands, and a statement is sent once for
-//! all of them.
+//! The phases, in order, between `BEGIN` and `COMMIT`. A batch has at most 256 commands, and a statement is sent once
+//! for all of them.
 //!
-//! | Phase         | What it does                                        | Statements, at most      | Bound                      |
-//! | ------------- | --------------------------------------------------- | ------------------------ | -------------------------- |
-//! | find names    | tells whose the names are, claims the free ones     | 5 on `names`             | the commands' names        |
-//! | find accounts | asks which related accounts commands may touch      | 1 of each capability     | set by the capability      |
-//! | lock accounts | locks them in one order, then reads the clock       | 1 on `accounts`          | what was found             |
-//! | load keys     | reads what was written with the commands' keys      | 1 on `ledger_entries`    | 32 entries of a key        |
-//! | load states   | reads what commands ask for, and what is due        | a few of each capability | set by the capability      |
-//! | decide        | of each command: applies dues, decides, accepts     | none                     | 32 entries on its scope    |
-//! | write         | gives names back; writes entries, heads and states  | 4, and 1 of each state's | what was decided           |
-//! |               |                                                     | changed tables           |                            |
+//! | Phase         | What it does                                 | Statements, at most            | Bound                   |
+//! | ------------- | -------------------------------------------- | ------------------------------ | ----------------------- |
+//! | find names    | whose the names are; claims the free ones    | 5 on `names`                   | the commands' names     |
+//! | find accounts | asks which related ones commands may touch   | 1 of each capability           | set by the capability   |
+//! | lock accounts | all in one order; then reads the clock       | 1 on `accounts`                | what was found          |
+//! | load keys     | what was written with the commands' keys     | 1 on `ledger_entries`          | 32 entries of a key     |
+//! | load states   | what commands ask for, and what is due       | a few of each capability       | set by the capability   |
+//! | decide        | each command: applies dues, decides, accepts | none                           | 32 entries on its scope |
+//! | write         | returns names; entries, heads, states' rows  | 4, and 1 of each changed table | what was decided        |
 //!
 //! The first statement and the lock are always sent. Of the others, one that has nothing to do is not. Where a phase
 //! fails, the batch is rolled back as a whole, and the lane decides what follows.

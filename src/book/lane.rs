@@ -229,7 +229,7 @@ fn answer_all(jobs: Vec<Job>, outcomes: Vec<CommandOutcome>) -> Vec<Job> {
 /// Logs that a batch failed and is split.
 fn log_split(failure: &BatchFailure, size: usize) {
     match failure {
-        // It is logged once the command that panics is alone: then it is known which one it is.
+        // It comes again. It is logged when the command that panics is alone, since only then is it known which one.
         BatchFailure::Panicked { .. } => {}
         // Two halves may well succeed where the whole did not. Then nothing else tells of the failure.
         BatchFailure::Store(_) | BatchFailure::ConnectTimedOut { .. } | BatchFailure::BatchTimedOut { .. } => {

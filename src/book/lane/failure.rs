@@ -6,6 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::database::{FailureKind, StoreError};
+use crate::telemetry;
 
 /// Why a batch was not committed.
 #[derive(Debug, thiserror::Error)]
@@ -36,16 +37,9 @@ pub(super) enum BatchFailure {
 }
 
 impl BatchFailure {
-    /// A panic by what it threw.
+    /// A panic that was caught, by what it threw.
     pub(super) fn of_panic(thrown: &(dyn Any + Send)) -> Self {
-        let message = if let Some(message) = thrown.downcast_ref::<&str>() {
-            (*message).to_owned()
-        } else if let Some(message) = thrown.downcast_ref::<String>() {
-            message.clone()
-        } else {
-            "it had no message".to_owned()
-        };
-        Self::Panicked { message }
+        Self::Panicked { message: telemetry::message_of(thrown).to_owned() }
     }
 
     /// What can be done about it.
@@ -93,11 +87,8 @@ mod tests {
 
     #[test]
     fn a_panic_keeps_its_message() {
-        let texts: [(&(dyn Any + Send), &str); 3] = [
-            (&"plain", "a panic: plain"),
-            (&"formatted".to_owned(), "a panic: formatted"),
-            (&7, "a panic: it had no message"),
-        ];
+        let texts: [(&(dyn Any + Send), &str); 3] =
+            [(&"plain", "a panic: plain"), (&"formatted".to_owned(), "a panic: formatted"), (&7, "a panic: ")];
         for (thrown, text) in texts {
             let failure = BatchFailure::of_panic(thrown);
             assert_eq!(failure.to_string(), text);

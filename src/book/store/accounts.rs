@@ -130,8 +130,8 @@ impl<'a> FromIterator<&'a Account> for AccountColumns {
     }
 }
 
-/// A checked statement that writes accounts: its rows, the columns that say which, and the text. The columns that change
-/// follow as parameters, in their order in the schema.
+/// A checked statement that writes accounts: its rows, the columns that say which, and the text. The columns that
+/// change follow as parameters, in their order in the schema.
 macro_rules! write_accounts {
     ($rows:ident, [$($which:tt)*], $text:literal $(,)?) => {{
         let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &$rows.pockets;

@@ -35,8 +35,8 @@ pub struct EntryRow {
     pub content_hash: Vec<u8>,
 }
 
-/// A checked statement that reads whole rows of `ledger_entries e` as [`EntryRow`]s: all that follows the columns, then
-/// the arguments. After `with` come further columns first; its rows are records, which [`entry_row`] takes apart.
+/// A checked statement that reads whole rows of `ledger_entries e` as [`EntryRow`]s: all that follows the columns,
+/// then the arguments. After `with` come further columns first; its rows are records, which [`entry_row`] takes apart.
 macro_rules! select_entries {
     (with $rest:literal $($arguments:tt)*) => {
         $crate::book::store::rows::select_entries!(@ query () ", " $rest $($arguments)*)
