@@ -101,6 +101,7 @@ const IMPURE_PLACES: &[&str] = &[
     "book/intake.rs",
     "book/job.rs",
     "book/lane.rs",
+    "book/lane/*",
     "book/batch.rs",
     "book/batch/*",
     "book/capability.rs",

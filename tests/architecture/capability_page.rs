@@ -12,9 +12,11 @@ use crate::reader::module_of;
 
 const PAGE: &str = "docs/adding-a-capability.md";
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
+const THIS: &str = "tests/architecture/capability_page.rs";
 const LIST: &str = "src/capabilities.rs";
 const DETAILS: &str = "src/book/detail/mod.rs";
 const DAMAGES: &str = "tests/api/audit/damages.rs";
+const OPERATIONS: &str = "docs/operations.md";
 const CHANGELOG: &str = "CHANGELOG.md";
 /// The capability of the page, which does not exist.
 const EXAMPLE: &str = "badges";
@@ -151,36 +153,73 @@ fn expand(path: &str) -> Vec<String> {
     choices.split(',').flat_map(|choice| expand(&format!("{begin}{choice}{end}"))).collect()
 }
 
+/// The pages that tell how things are. Decisions are left out: they tell how things were.
+fn pages(tree: &Tree) -> impl Iterator<Item = &str> {
+    let pages = tree.below("", ".md").map(|(path, _)| path);
+    pages.filter(|path| !path.contains('/') || path.starts_with("docs/") && path.matches('/').count() == 1)
+}
+
+/// Whether a page means a file of the repository by this. Two pages mean one by anything that looks like a path.
+fn is_meant(page: &str, span: &str) -> bool {
+    let folders = ["src/", "tests/", "crates/", "docs/", "migrations/", "proto/", "scripts/", "examples/"];
+    is_path(span) && ([PAGE, ARCHITECTURE].contains(&page) || folders.iter().any(|folder| span.starts_with(folder)))
+}
+
 fn missing_paths(tree: &Tree) -> Vec<String> {
     let mut missing = Vec::new();
-    for page in [PAGE, ARCHITECTURE] {
-        let paths = spans(tree.text(page)).into_iter().filter(|span| is_path(span));
+    for page in pages(tree) {
+        let paths = spans(tree.text(page)).into_iter().filter(|span| is_meant(page, span));
         for path in paths.flat_map(|span| expand(&span)).filter(|path| !path.contains(EXAMPLE)) {
             // A name alone is one that several files have.
-            let is_name_of_a_file =
-                || !path.contains('/') && tree.0.keys().any(|file| file.ends_with(&format!("/{path}")));
-            if !tree.has(&path) && !is_name_of_a_file() {
+            let is_name = || !path.contains('/') && tree.0.keys().any(|file| file.ends_with(&format!("/{path}")));
+            if !tree.has(&path) && !is_name() {
                 missing.push(format!("{page} names {path}, which is not there"));
             }
         }
         for (name, path) in names_in_files(tree.text(page)) {
-            if is_path(&path) && !path.contains(EXAMPLE) && !tree.text(&path).contains(&name) {
+            if is_meant(page, &path) && !path.contains(EXAMPLE) && !tree.text(&path).contains(&name) {
                 missing.push(format!("{page} says that `{name}` is in {path}, and it is not"));
             }
         }
-        for target in tree.text(page).split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(to, _)| to) {
+    }
+    // The page names the tests of this file without it.
+    let tests = spans(tree.text(PAGE)).into_iter().filter(|span| span.starts_with("every_") && span.len() > 6);
+    let this = tree.text(THIS);
+    missing
+        .extend(tests.filter(|test| !this.contains(&format!("\nfn {test}()"))).map(|test| format!("no test {test}")));
+    missing
+}
+
+fn broken_links(tree: &Tree) -> Vec<String> {
+    let mut broken = Vec::new();
+    for page in tree.below("", ".md").map(|(path, _)| path) {
+        let targets = tree.text(page).split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(to, _)| to);
+        for target in targets.filter(|target| !target.contains("://")) {
             let target = target.split('#').next().unwrap_or_default();
-            let path = match (page.rsplit_once('/'), target.strip_prefix("../")) {
-                (Some(_), Some(above)) => above.to_owned(),
-                (Some((folder, _)), None) => format!("{folder}/{target}"),
-                (None, _) => target.to_owned(),
-            };
-            if !target.is_empty() && !target.contains("://") && !tree.has(&path) {
-                missing.push(format!("{page} links to {target}, which is not there"));
+            let mut path: Vec<&str> = page.split('/').collect();
+            path.pop();
+            for part in target.split('/') {
+                match part {
+                    ".." => drop(path.pop()),
+                    part => path.push(part),
+                }
+            }
+            if !target.is_empty() && !tree.has(&path.join("/")) {
+                broken.push(format!("{page} links to {target}, which is not there"));
             }
         }
     }
-    missing
+    broken
+}
+
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    let tree = || TREE.clone();
+    let wrong = [
+        tree().replaced(PAGE, "(../ARCHITECTURE.md)", "(../MAP.md)"),
+        tree().replaced(ARCHITECTURE, "(docs/decisions/README.md)", "(docs/decided/README.md)"),
+    ];
+    hold(broken_links, &wrong);
 }
 
 #[test]
@@ -191,8 +230,9 @@ fn every_path_and_name_on_the_pages_exists() {
         tree().replaced(PAGE, "`src/lib.rs`", "`src/moved.rs`"),
         tree().replaced("src/status.rs", "code_of", "status_of"),
         tree().replaced("src/book/state.rs", "trait State", "trait Shape"),
-        tree().replaced(PAGE, "(../ARCHITECTURE.md)", "(../MAP.md)"),
         tree().replaced(ARCHITECTURE, "`src/capabilities.rs`", "`src/{capabilities,gone}.rs`"),
+        tree().replaced(PAGE, "`every_rpc_is_in_the_changelog`", "`every_rpc_is_told`"),
+        tree().replaced("docs/README.md", "# ", "`src/gone.rs` "),
     ];
     hold(missing_paths, &wrong);
 }
@@ -205,7 +245,7 @@ fn incomplete_steps(tree: &Tree) -> Vec<String> {
         if !title.starts_with(&format!("{}. ", i + 1)) {
             wrong.push(format!("step {title} is not number {}", i + 1));
         }
-        if !step.contains("\n- Forgotten: ") || !spans(step).iter().any(|span| is_path(span)) {
+        if !step.contains("\n**Forgotten:** ") || !spans(step).iter().any(|span| is_path(span)) {
             wrong.push(format!("step {title} does not say what to do where, or what happens without it"));
         }
     }
@@ -215,7 +255,7 @@ fn incomplete_steps(tree: &Tree) -> Vec<String> {
 #[test]
 fn every_step_names_files_and_what_happens_without_it() {
     let tree = || TREE.clone();
-    let wrong = [tree().replaced(PAGE, "## 3. ", "## 4. "), tree().replaced(PAGE, "- Forgotten: ", "- ")];
+    let wrong = [tree().replaced(PAGE, "## 3. ", "## 4. "), tree().replaced(PAGE, "**Forgotten:** ", "")];
     hold(incomplete_steps, &wrong);
 }
 
@@ -309,6 +349,22 @@ fn every_table_is_declared_once() {
         tree().with("src/made_up/store.rs", "Table::projection(\"standings\", \"'standing'\")"),
     ];
     hold(badly_declared_tables, &wrong);
+}
+
+fn untold_tables(tree: &Tree) -> Vec<String> {
+    let told = spans(tree.text(OPERATIONS));
+    let untold = tree.declared().into_iter().filter(|(name, _)| !told.iter().any(|span| span == name));
+    untold.map(|(name, _)| format!("{OPERATIONS} does not tell what the service may do with {name}")).collect()
+}
+
+#[test]
+fn every_table_is_told_to_operators() {
+    let tree = || TREE.clone();
+    let wrong = [
+        tree().replaced(OPERATIONS, "`standings`", "standings"),
+        tree().with("src/made_up/store.rs", "Table::source(\"others\", TableRights::Append)"),
+    ];
+    hold(untold_tables, &wrong);
 }
 
 /// What a room keeps is compared in an audit by its rows; a due that is told is decided.
