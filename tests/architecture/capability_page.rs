@@ -15,6 +15,7 @@ const ARCHITECTURE: &str = "ARCHITECTURE.md";
 const THIS: &str = "tests/architecture/capability_page.rs";
 const LIST: &str = "src/capabilities.rs";
 const DETAILS: &str = "src/book/detail/mod.rs";
+const LEDGER_PROTO: &str = "proto/goldbook/v1/ledger.proto";
 const DAMAGES: &str = "tests/api/audit/damages.rs";
 const OPERATIONS: &str = "docs/operations.md";
 const CHANGELOG: &str = "CHANGELOG.md";
@@ -447,6 +448,59 @@ fn every_enum_of_details_is_read_and_pinned() {
         tree().replaced(DETAILS, "pub enum Detail {", "pub enum Detail {\n    MadeUp(MadeUpDetail),"),
     ];
     hold(unread_details, &wrong);
+}
+
+/// The kinds that the enums of details have, in the words of the wire.
+fn kinds(tree: &Tree) -> Vec<String> {
+    let mut kinds = Vec::new();
+    for (_, text) in tree.below("src/book/detail/", ".rs").filter(|(path, _)| *path != DETAILS) {
+        let body = text.split_once("Detail {\n").and_then(|(_, rest)| rest.split_once("\n}"));
+        let lines = body.map(|(body, _)| body).unwrap_or_default().lines();
+        let variants = lines.filter_map(|line| line.strip_prefix("    ")?.strip_suffix([',', '{']));
+        for variant in variants.map(str::trim).filter(|variant| variant.starts_with(char::is_uppercase)) {
+            let mut name = "ENTRY_KIND".to_owned();
+            for letter in variant.chars() {
+                if letter.is_uppercase() {
+                    name.push('_');
+                }
+                name.push(letter.to_ascii_uppercase());
+            }
+            kinds.push(name);
+        }
+    }
+    kinds.sort_unstable();
+    kinds
+}
+
+/// A kind is stored by its name on the wire, by which callers ask for entries of a kind. No compiler checks that.
+fn kinds_with_two_names(tree: &Tree) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let words = tree.text(LEDGER_PROTO).split_whitespace().filter(|word| word.starts_with("ENTRY_KIND_"));
+    let mut on_the_wire: Vec<&str> = words.filter(|word| *word != "ENTRY_KIND_UNSPECIFIED").collect();
+    on_the_wire.sort_unstable();
+    let stored = kinds(tree);
+    if stored != on_the_wire || stored.is_empty() {
+        wrong.push(format!("{LEDGER_PROTO} has {on_the_wire:?}, and src/book/detail/ has {stored:?}"));
+    }
+    for line in tree.text("src/book/grpc.rs").lines() {
+        if let Some((detail, kind)) = line.split_once(" => proto::EntryKind::")
+            && !detail.split(' ').any(|word| word.ends_with(&format!("Detail::{}", kind.trim_end_matches(','))))
+        {
+            wrong.push(format!("src/book/grpc.rs gives a kind another name:{line}"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_kind_has_one_name() {
+    let tree = || TREE.clone();
+    let wrong = [
+        tree().replaced(LEDGER_PROTO, "ENTRY_KIND_TIER_CHANGED", "ENTRY_KIND_TIER_MOVED"),
+        tree().replaced("src/book/detail/tiers.rs", "    TierChanged {", "    TierMoved {"),
+        tree().replaced("src/book/grpc.rs", "proto::EntryKind::TierChanged", "proto::EntryKind::TierImported"),
+    ];
+    hold(kinds_with_two_names, &wrong);
 }
 
 /// Files of a crate that no file declares as its module: Rust does not compile them, and says nothing.
