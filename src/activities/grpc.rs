@@ -89,7 +89,7 @@ impl Batch<proto::BatchRecordActivitiesRequest> for Activities {
 
 fn parse_record(request: proto::RecordActivityRequest, mut fields: Fields) -> Result<RecordActivity, Error> {
     let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
-    let activity_id = fields.take("activity_id", ActivityId::try_from(request.activity_id));
+    let activity_id = fields.check("activity_id", ActivityId::try_from(request.activity_id));
     let happened_at = parse_instant(&mut fields, "happened_at", request.happened_at.as_ref());
     let activity = match request.activity {
         Some(record_activity_request::Activity::Purchase(purchase)) => {
@@ -101,7 +101,7 @@ fn parse_record(request: proto::RecordActivityRequest, mut fields: Fields) -> Re
                 Activity::Refund(Refund { purchase, amount, clawback, happened_at })
             })
         }
-        None => fields.take("activity", Err("must be set: a purchase or a refund")),
+        None => fields.check("activity", Err("must be set: a purchase or a refund")),
     };
     let ((program_id, customer_id), (activity_id, activity)) =
         fields.finish_with(customer.zip(activity_id.zip(activity)))?;
@@ -111,7 +111,7 @@ fn parse_record(request: proto::RecordActivityRequest, mut fields: Fields) -> Re
 
 fn parse_refund(fields: &mut Fields, refund: proto::Refund) -> Option<(ActivityId, Money, Option<Clawback>)> {
     let clawback = parse_optional_clawback(fields, "refund.clawback", refund.clawback);
-    let purchase = fields.take("refund.purchase_activity_id", ActivityId::try_from(refund.purchase_activity_id));
+    let purchase = fields.check("refund.purchase_activity_id", ActivityId::try_from(refund.purchase_activity_id));
     let amount = parse_money(fields, "refund.amount", refund.amount.as_ref());
     if amount.is_some_and(|amount| amount.minor == 0) {
         fields.refuse("refund.amount", "must be above zero");

@@ -1,21 +1,21 @@
 //! One batch on one connection, in one transaction. Nothing here knows what any command is about.
 //!
-//! The phases, in order. A batch has at most 256 commands, and each statement is sent once for all of them.
+//! The phases, in order, between `BEGIN` and `COMMIT`. A batch has at most 256 commands, and a statement is sent once for
+//! all of them.
 //!
-//! | Phase             | What it does                                                | Statements, at most                | Bound                                                  |
-//! | ----------------- | ----------------------------------------------------------- | ---------------------------------- | ------------------------------------------------------ |
-//! | begin             | opens the transaction                                       | `BEGIN`                            | 1                                                      |
-//! | find names        | tells whose the commands' names are; claims free ones       | `SELECT names`, then twice `INSERT names` and, for the names that others won, `SELECT names` | 5; the names of the commands |
-//! | find accounts     | asks capabilities which related accounts commands may touch | one of each wanted capability      | what each capability bounds                            |
-//! | lock accounts     | locks all of them in one order; then reads the clock        | `SELECT accounts … FOR UPDATE`     | 1; the accounts found so far                           |
-//! | load keys         | reads what commands with these keys wrote before            | `SELECT ledger_entries`            | 1; 32 entries of each key                              |
-//! | load states       | reads what commands asked for, and what is due              | a few of each wanted capability    | what was asked for; of each account, the dues that one batch applies |
-//! | decide            | of each command in order: applies dues, decides, accepts    | none                               | memory alone                                           |
-//! | write             | writes what changed                                         | `DELETE names`, `INSERT ledger_entries`, `INSERT accounts`, `UPDATE accounts`, one for each changed table of a capability | 4, and the changed tables |
-//! | commit            | makes all of it true at once                                | `COMMIT`                           | 1                                                      |
+//! | Phase         | What it does                                        | Statements, at most      | Bound                      |
+//! | ------------- | --------------------------------------------------- | ------------------------ | -------------------------- |
+//! | find names    | tells whose the names are, claims the free ones     | 5 on `names`             | the commands' names        |
+//! | find accounts | asks which related accounts commands may touch      | 1 of each capability     | set by the capability      |
+//! | lock accounts | locks them in one order, then reads the clock       | 1 on `accounts`          | what was found             |
+//! | load keys     | reads what was written with the commands' keys      | 1 on `ledger_entries`    | 32 entries of a key        |
+//! | load states   | reads what commands ask for, and what is due        | a few of each capability | set by the capability      |
+//! | decide        | of each command: applies dues, decides, accepts     | none                     | 32 entries on its scope    |
+//! | write         | gives names back; writes entries, heads and states  | 4, and 1 of each state's | what was decided           |
+//! |               |                                                     | changed tables           |                            |
 //!
-//! Where a phase fails, the whole batch is rolled back, and the lane sees to it. A statement with nothing to do is not
-//! sent, but for the first `SELECT names` and the lock.
+//! The first statement and the lock are always sent. Of the others, one that has nothing to do is not. Where a phase
+//! fails, the batch is rolled back as a whole, and the lane decides what follows.
 
 mod accept;
 mod decide;

@@ -1,9 +1,9 @@
 //! What entries are about, on the wire.
 
-use super::{
-    ActivityDetail, CustomerDetail, Detail, Entry, EntryReason, LotPart, Movement, Pocket, PointsDetail, ProgramDetail,
-    ReferralDetail, TierDetail,
+use super::detail::{
+    ActivityDetail, CustomerDetail, Detail, LotPart, PointsDetail, ProgramDetail, ReferralDetail, TierDetail,
 };
+use super::entry::{Entry, EntryReason, Movement, Pocket};
 use crate::ids::{AccountId, EntryId};
 use crate::proto;
 

@@ -19,12 +19,16 @@ use super::name::NameUse;
 use crate::clock::Clock;
 use crate::database::by_key;
 use crate::error::{Error, Reason};
+use crate::ids::AccountId;
 use crate::telemetry;
 
 /// How many commands may wait in one lane before callers are turned away.
 const QUEUE_LENGTH: usize = 4_096;
 /// How long a statement of a batch waits for a lock that someone else holds.
 const LOCK_TIMEOUT: &str = "5s";
+
+/// Where the outcome of a command will be told.
+type Reply = oneshot::Receiver<Result<Written, Error>>;
 
 /// Takes commands and hands them to the lanes. Cheap to clone.
 #[derive(Clone)]
@@ -129,34 +133,23 @@ impl Book {
         receive(reply).await
     }
 
-    #[allow(clippy::type_complexity, reason = "used three times, right here")]
+    /// The command with all that its lane must know, and where its outcome will be told.
     fn prepare(
         &self,
         command: Box<dyn Command>,
         deadline: Option<Instant>,
-    ) -> Result<(&LaneEntrance, Job, oneshot::Receiver<Result<Written, Error>>), Error> {
+    ) -> Result<(&LaneEntrance, Job, Reply), Error> {
         let caller = Span::current();
         let waiting = tracing::info_span!("book.wait");
         let names = command.names();
-        let mut hasher = DefaultHasher::new();
-        names.first().map(NameUse::name).hash(&mut hasher);
-        command.accounts().first().hash(&mut hasher);
-        let count = u64::try_from(self.lanes.len()).unwrap_or(1);
-        let place = usize::try_from(hasher.finish() % count.max(1)).unwrap_or(0);
-        let lane = self.lanes.get(place).ok_or(Error::Unavailable)?;
+        let lane = self.lane_of(&names, &command.accounts())?;
         let (sender, reply) = oneshot::channel();
         let command_id = Uuid::now_v7();
-        // A command without a key of its own is known by its id: only to itself, when it is tried again after a commit
-        // whose acknowledgement was lost.
-        let own_key = || {
-            let key = Key::new("command", &command_id.to_string(), &[]);
-            CommandKey { key, reused: Reason::IdempotencyKeyReused }
-        };
         let key = command.key();
         let job = Job {
             names,
             has_key: key.is_some(),
-            key: key.unwrap_or_else(own_key),
+            key: key.unwrap_or_else(|| own_key(command_id)),
             command,
             command_id,
             trace_id: telemetry::trace_id(&waiting),
@@ -168,8 +161,25 @@ impl Book {
         };
         Ok((lane, job, reply))
     }
+
+    /// The lane of a command: always the same for the same first name and account.
+    fn lane_of(&self, names: &[NameUse], accounts: &[AccountId]) -> Result<&LaneEntrance, Error> {
+        let mut hasher = DefaultHasher::new();
+        names.first().map(NameUse::name).hash(&mut hasher);
+        accounts.first().hash(&mut hasher);
+        let count = u64::try_from(self.lanes.len()).unwrap_or(1);
+        let place = usize::try_from(hasher.finish() % count.max(1)).unwrap_or(0);
+        self.lanes.get(place).ok_or(Error::Unavailable)
+    }
 }
 
-async fn receive(reply: oneshot::Receiver<Result<Written, Error>>) -> Result<Written, Error> {
+/// The key of a command without one: only the command itself knows it, and is found by it when it is tried again after
+/// a commit whose acknowledgement was lost.
+fn own_key(command_id: Uuid) -> CommandKey {
+    let key = Key::new("command", &command_id.to_string(), &[]);
+    CommandKey { key, reused: Reason::IdempotencyKeyReused }
+}
+
+async fn receive(reply: Reply) -> Result<Written, Error> {
     reply.await.unwrap_or(Err(Error::Unavailable))
 }

@@ -60,8 +60,8 @@ impl Lane {
                 let Some(job) = self.next_job().await else { break };
                 waiting.push_back(job);
             }
-            self.take_what_waits(&mut waiting);
-            let jobs = take_timely(&mut waiting);
+            self.receive_what_waits(&mut waiting);
+            let jobs = drain_timely(&mut waiting);
             if !jobs.is_empty() {
                 waiting = self.carry_out(jobs).await.into();
             }
@@ -87,7 +87,7 @@ impl Lane {
     }
 
     /// Takes the commands that wait already, as many as a batch may have.
-    fn take_what_waits(&mut self, waiting: &mut VecDeque<Job>) {
+    fn receive_what_waits(&mut self, waiting: &mut VecDeque<Job>) {
         while waiting.len() < MAX_BATCH
             && let Ok(job) = self.queue.try_recv()
         {
@@ -252,11 +252,15 @@ fn give_up(job: Job, failure: &BatchFailure) {
 
 /// Logs the failure of a command, and tells its caller no more than that there was one.
 fn fail(job: Job, failure: &str) {
+    // Those that it names go by the names that callers chose, which no log repeats.
+    let accounts: Vec<String> = job.command.accounts().iter().map(|account_id| account_id.0.to_string()).collect();
+    let accounts = (!accounts.is_empty()).then(|| accounts.join(", "));
     // Outside of any span, since the trace that counts is the caller's, which is told to the caller, too.
     tracing::error!(
         failure,
         command = job.command.describe(),
         command_id = %job.command_id,
+        accounts = accounts.as_deref(),
         program_id = %job.command.program_id(),
         trace_id = %job.trace_id,
         "a command failed"
@@ -271,7 +275,7 @@ async fn pause(around: Duration) {
 }
 
 /// Takes all that wait, but for those whose deadline has passed.
-fn take_timely(waiting: &mut VecDeque<Job>) -> Vec<Job> {
+fn drain_timely(waiting: &mut VecDeque<Job>) -> Vec<Job> {
     let now = Instant::now();
     let mut jobs = Vec::with_capacity(waiting.len());
     for job in waiting.drain(..) {

@@ -1,11 +1,12 @@
 //! A name that is unique beyond an account, and what commands do with it.
 
-use strum::IntoStaticStr;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
+use super::words::stored_words;
 use crate::ids::{CustomerId, ProgramId, ReferralCode};
 
 /// What kind of name it is. Names of different kinds do not collide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, EnumString, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum NameSpace {
     /// A program's own name.
@@ -16,13 +17,7 @@ pub enum NameSpace {
     ReferralCode,
 }
 
-impl NameSpace {
-    /// The space as stored.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
+stored_words!(NameSpace);
 
 /// A name that is unique beyond an account, and belongs to exactly one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,7 +2,7 @@
 
 pub(super) mod accounts;
 pub mod projections;
-mod rows;
+pub mod rows;
 pub mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -23,3 +23,55 @@ macro_rules! stored_words {
 }
 
 pub(crate) use stored_words;
+
+#[cfg(test)]
+mod tests {
+    use crate::book::{AccountKind, Actor, EntryReason, NameSpace, Pocket};
+
+    /// Variants may change their names. The words that rows hold must stay.
+    #[test]
+    fn stored_words_stay_as_they_are() {
+        let pockets = ["issued", "owed", "pending", "available", "held", "redeemed", "expired", "cancelled"];
+        assert!(Pocket::ALL.iter().map(|pocket| pocket.as_str()).eq(pockets));
+        assert!(Actor::ALL.iter().map(|actor| actor.as_str()).eq(["caller", "rule", "time"]));
+        assert!(AccountKind::ALL.iter().map(|kind| kind.as_str()).eq(["customer", "program"]));
+        assert!(NameSpace::ALL.iter().map(|space| space.as_str()).eq(["program", "customer", "referral_code"]));
+        let reasons = [
+            "program_applied",
+            "enrolment",
+            "dossier_update",
+            "purchase",
+            "threshold_reached",
+            "code_requested",
+            "referral",
+            "manual_conversion",
+            "referral_referrer",
+            "referral_referee",
+            "referral_window_passed",
+            "time_reached",
+            "event_happened",
+            "event_missed",
+            "redemption",
+            "hold",
+            "refund",
+            "debt_repayment",
+            "migration",
+            "fraud",
+            "customer_request",
+            "goodwill",
+            "promotion",
+            "correction",
+            "other",
+        ];
+        assert!(EntryReason::ALL.iter().map(|reason| reason.as_str()).eq(reasons));
+    }
+
+    #[test]
+    fn stored_words_read_back() {
+        assert!(Pocket::ALL.iter().all(|pocket| Pocket::from_stored(pocket.as_str()) == Some(*pocket)));
+        assert!(Actor::ALL.iter().all(|actor| Actor::from_stored(actor.as_str()) == Some(*actor)));
+        assert!(AccountKind::ALL.iter().all(|kind| AccountKind::from_stored(kind.as_str()) == Some(*kind)));
+        assert!(EntryReason::ALL.iter().all(|reason| EntryReason::from_stored(reason.as_str()) == Some(*reason)));
+        assert_eq!(Pocket::from_stored("Issued"), None);
+    }
+}

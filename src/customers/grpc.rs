@@ -82,7 +82,7 @@ impl proto::customer_service_server::CustomerService for Customers {
         let mut fields = Fields::default();
         let filters = ["customers", &request.program_id];
         let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
         let program_id = fields.finish_with(program_id)?;
         telemetry::record_program(program_id.as_str());
         let (customers, next_page_token) = self.list_customers(&program_id, &page).await?;
@@ -93,13 +93,13 @@ impl proto::customer_service_server::CustomerService for Customers {
 
 fn parse_create(request: proto::CreateCustomerRequest) -> Result<CreateCustomer, Error> {
     let mut fields = Fields::default();
-    let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-    let key = fields.take("idempotency_key", IdempotencyKey::try_from(request.idempotency_key));
+    let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
+    let key = fields.check("idempotency_key", IdempotencyKey::try_from(request.idempotency_key));
     let Some(customer) = request.customer else {
         fields.refuse("customer", "must be set");
         return Err(fields.into_error());
     };
-    let customer_id = fields.take("customer.customer_id", CustomerId::try_from(customer.customer_id.as_str()));
+    let customer_id = fields.check("customer.customer_id", CustomerId::try_from(customer.customer_id.as_str()));
     let consents = parse_consents(&mut fields, &customer.marketing_consents);
     let dossier = parse_dossier(&mut fields, customer);
     let (program_id, (customer_id, key)) = fields.finish_with(program_id.zip(customer_id.zip(key)))?;
@@ -108,7 +108,7 @@ fn parse_create(request: proto::CreateCustomerRequest) -> Result<CreateCustomer,
 
 fn parse_update(request: proto::UpdateCustomerRequest) -> Result<UpdateCustomer, Error> {
     let mut fields = Fields::default();
-    let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+    let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
     let mut parts = Vec::new();
     let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
     if paths.is_empty() || paths.len() > Part::ALL.len() {
@@ -124,10 +124,10 @@ fn parse_update(request: proto::UpdateCustomerRequest) -> Result<UpdateCustomer,
         fields.refuse("customer", "must be set");
         return Err(fields.into_error());
     };
-    let customer_id = fields.take("customer.customer_id", CustomerId::try_from(customer.customer_id.as_str()));
+    let customer_id = fields.check("customer.customer_id", CustomerId::try_from(customer.customer_id.as_str()));
     let revision = match customer.etag.as_str() {
         "" => None,
-        etag => fields.take("customer.etag", etag.parse().map_err(|_| "must be an etag as returned by the service")),
+        etag => fields.check("customer.etag", etag.parse().map_err(|_| "must be an etag as returned by the service")),
     };
     let customer = keep_parts(customer, &parts);
     let consents = parse_consents(&mut fields, &customer.marketing_consents);
@@ -223,7 +223,7 @@ fn parse_important_dates(fields: &mut Fields, dates: Vec<proto::ImportantDate>) 
         }
         let date = match important.date {
             Some(date) => parse_date(fields, &format!("{path}.date"), date),
-            None => fields.take(format!("{path}.date"), Err("must be set")),
+            None => fields.check(format!("{path}.date"), Err("must be set")),
         };
         if let (Some(label), Some(date)) = (label, date) {
             parsed.push(ImportantDate { label, date });
@@ -319,7 +319,7 @@ fn parse_consents(fields: &mut Fields, consents: &[proto::MarketingConsent]) -> 
             proto::MarketingChannel::Post => Some(Channel::Post),
             proto::MarketingChannel::Push => Some(Channel::Push),
             proto::MarketingChannel::Unspecified => {
-                fields.take(format!("{path}.channel"), Err("must be one of the named values"))
+                fields.check(format!("{path}.channel"), Err("must be one of the named values"))
             }
         };
         let decided_at = parse_instant(fields, &format!("{path}.decided_at"), consent.decided_at.as_ref());

@@ -294,7 +294,7 @@ impl Command for UpdateCustomer {
             Vec::new()
         };
         let mut changed = row.clone();
-        changed.dossier.take_parts(&self.dossier, &self.parts);
+        changed.dossier.replace_parts(&self.dossier, &self.parts);
         if changed.dossier == row.dossier && new_consents.is_empty() {
             return Ok(());
         }

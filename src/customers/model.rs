@@ -184,7 +184,7 @@ impl Part {
 
 impl Dossier {
     /// Takes the named parts from another dossier. Consents are rows of their own and not touched here.
-    pub fn take_parts(&mut self, from: &Self, parts: &[Part]) {
+    pub fn replace_parts(&mut self, from: &Self, parts: &[Part]) {
         let from = from.clone();
         for part in parts {
             match part {
@@ -273,7 +273,7 @@ mod tests {
         let as_fields = |dossier: &Dossier| serde_json::to_value(dossier).unwrap().as_object().unwrap().clone();
         for (path, part) in Part::ALL {
             let mut changed = Dossier::default();
-            changed.take_parts(&full, &[*part]);
+            changed.replace_parts(&full, &[*part]);
             let differing: Vec<String> = as_fields(&changed).into_iter().map(|(field, _)| field).collect();
             let expected: &[&str] = if *part == Part::MarketingConsents { &[] } else { &[path] };
             assert_eq!(differing, expected);

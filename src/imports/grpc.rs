@@ -58,18 +58,18 @@ impl Batch<proto::ImportBalancesRequest> for Imports {
 
 fn parse_import(item: proto::ImportBalancesRequest, mut fields: Fields) -> Result<ImportBalance, Error> {
     let customer = parse_customer(&mut fields, item.program_id, item.customer_id);
-    let key = fields.take("idempotency_key", IdempotencyKey::try_from(item.idempotency_key));
+    let key = fields.check("idempotency_key", IdempotencyKey::try_from(item.idempotency_key));
     let opening = match item.opening {
         Some(wire::Opening::Lot(lot)) => parse_lot(&mut fields, &lot).map(Opening::Lot),
         Some(wire::Opening::Tier(tier)) => parse_tier(&mut fields, tier).map(Opening::Tier),
-        None => fields.take("opening", Err("must be set: a lot or a tier")),
+        None => fields.check("opening", Err("must be set: a lot or a tier")),
     };
     let ((program_id, customer_id), (opening, key)) = fields.finish_with(customer.zip(opening.zip(key)))?;
     Ok(ImportBalance { program_id, customer_id, enrol: item.enrol, opening, key })
 }
 
 fn parse_lot(fields: &mut Fields, lot: &proto::OpeningLot) -> Option<OpeningLot> {
-    let points = fields.take("lot.points", Points::new(lot.points).ok_or("must be above zero"));
+    let points = fields.check("lot.points", Points::new(lot.points).ok_or("must be above zero"));
     let vesting = match &lot.vesting {
         None => Some(OpeningVesting::AtOnce),
         Some(opening_lot::Vesting::VestsAt(at)) => {
@@ -85,7 +85,7 @@ fn parse_lot(fields: &mut Fields, lot: &proto::OpeningLot) -> Option<OpeningLot>
 }
 
 fn parse_tier(fields: &mut Fields, tier: proto::OpeningTier) -> Option<OpeningTier> {
-    let tier_id = fields.take("tier.tier_id", TierId::try_from(tier.tier_id));
+    let tier_id = fields.check("tier.tier_id", TierId::try_from(tier.tier_id));
     let spend = tier.qualifying_spend.as_ref();
     let qualifying_spend = spend.and_then(|spend| parse_money(fields, "tier.qualifying_spend", Some(spend)));
     Some(OpeningTier { tier_id: tier_id?, qualifying_spend })

@@ -18,7 +18,7 @@ use crate::points::grants::opening::OpeningLot;
 use crate::points::state::PointsState;
 use crate::programs::current_policy;
 use crate::programs::state::ProgramsState;
-use crate::tiers::model::{OpeningTier, take_over};
+use crate::tiers::model::{OpeningTier, import_tier};
 use crate::tiers::state::StandingsState;
 
 /// The use cases of imports.
@@ -144,7 +144,7 @@ impl Command for ImportBalance {
             Opening::Tier(tier) => {
                 // The state does not have a customer who joins in this very command.
                 let standing = decision.state::<StandingsState>()?.get(account_id);
-                let new_entry = take_over(&policy, standing, tier)?;
+                let new_entry = import_tier(&policy, standing, tier)?;
                 decision.post(account_id, new_entry)?;
             }
         }

@@ -49,8 +49,8 @@ impl proto::ledger_service_server::LedgerService for Ledger {
     ) -> Result<Response<proto::GetEntryResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let entry_id = fields.take("entry_id", request.entry_id.parse::<EntryId>());
+        let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
+        let entry_id = fields.check("entry_id", request.entry_id.parse::<EntryId>());
         let (program_id, entry_id) = fields.finish_with(program_id.zip(entry_id))?;
         telemetry::record_program(program_id.as_str());
         let (entry, customer_id) = self.get_entry(&program_id, entry_id).await?;
@@ -66,7 +66,7 @@ impl proto::ledger_service_server::LedgerService for Ledger {
     ) -> Result<Response<Self::ExportEntriesStream>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
         let period = parse_period(
             &mut fields,
             ("start_time", request.start_time.as_ref()),

@@ -20,7 +20,7 @@ impl proto::liability_service_server::LiabilityService for Liability {
     ) -> Result<Response<proto::GetLiabilityResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
         let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
         let question = request.revenue.and_then(|question| parse_question(&mut fields, &question));
         let program_id = fields.finish_with(program_id)?;

@@ -29,8 +29,8 @@ pub(super) async fn lock_all_accounts(connection: &mut PgConnection) -> Result<T
     Ok(transaction)
 }
 
-/// Takes the snapshot of a transaction that has begun. Postgres takes it with the first statement, so this is one.
-pub(super) async fn take_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Starts the snapshot of a transaction that has begun. Postgres takes it with the first statement, so this is one.
+pub(super) async fn start_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT 1").execute(connection).traced("SELECT").await?;
     Ok(())
 }

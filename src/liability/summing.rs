@@ -22,7 +22,7 @@ use crate::programs::read_version;
 const PAGE: i64 = 256;
 /// The pause before the next summary is so many times as long as the last one took. So a large database is not always
 /// busy with summaries.
-const PATIENCE: u32 = 20;
+const REST_FACTOR: u32 = 20;
 /// How long every summary is kept. Of older ones, only the last of each day is.
 const KEPT_WHOLE: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
 
@@ -45,7 +45,7 @@ pub async fn keep_summing_up(
             _ => {}
         }
         was_well = outcome.is_ok();
-        tokio::time::sleep(every.max(begun.elapsed() * PATIENCE)).await;
+        tokio::time::sleep(every.max(begun.elapsed() * REST_FACTOR)).await;
     }
 }
 
@@ -82,7 +82,7 @@ pub async fn sum_up(
     let mut snapshot = begin_snapshot(&mut reader).await?;
     let locked = store::lock_all_accounts(&mut gate).await?;
     let at = clock.now();
-    store::take_snapshot(&mut snapshot).await?;
+    store::start_snapshot(&mut snapshot).await?;
     locked.rollback().await?;
     let mut summaries = Vec::new();
     for program_id in store::list_programs(&mut snapshot).await? {

@@ -12,21 +12,33 @@ impl Lots {
     pub fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry> {
         let account_id = account.account_id;
         let own = self.dues.range((account_id, due, 0)..=(account_id, due, i64::MAX)).next().map(|(.., seq)| *seq);
-        if due.kind == DueKind::ReleaseHold {
-            let hold = own.and_then(|seq| Some((seq, self.hold(account_id, seq)?)));
-            return hold.map_or_else(Vec::new, |(seq, hold)| release(self, account, due.at, seq, hold));
-        }
-        let slides_to = self.earnings.get(&account_id).and_then(|earning| earning.slides_to);
-        let sliding = self.sliding.range((account_id, 0)..=(account_id, i64::MAX)).next();
-        let sliding = sliding.filter(|_| slides_to == Some(due.at) && due.kind == DueKind::Expire).map(|(_, seq)| *seq);
-        // The oldest lot first, whichever way it came to its end.
-        let seq = own.into_iter().chain(sliding).min();
-        let Some((seq, lot)) = seq.and_then(|seq| Some((seq, self.lot(account_id, seq)?))) else { return Vec::new() };
         match due.kind {
-            DueKind::Vest if lot.terms.vests_at.is_some() => vest_by_time(account, seq, lot),
-            DueKind::Vest => vec![miss_vesting(account_id, seq, lot)],
-            DueKind::ReleaseHold | DueKind::Expire | DueKind::EndReferral => vec![expire(account_id, seq, lot)],
+            DueKind::ReleaseHold => {
+                let hold = own.and_then(|seq| Some((seq, self.hold(account_id, seq)?)));
+                hold.map_or_else(Vec::new, |(seq, hold)| release(self, account, due.at, seq, hold))
+            }
+            DueKind::Vest => match self.numbered_lot(account_id, own) {
+                Some((seq, lot)) if lot.terms.vests_at.is_some() => vest_by_time(account, seq, lot),
+                Some((seq, lot)) => vec![miss_vesting(account_id, seq, lot)],
+                None => Vec::new(),
+            },
+            DueKind::Expire => {
+                let slides_to = self.earnings.get(&account_id).and_then(|earning| earning.slides_to);
+                let sliding = self.sliding.range((account_id, 0)..=(account_id, i64::MAX)).next();
+                let sliding = sliding.filter(|_| slides_to == Some(due.at)).map(|(_, seq)| *seq);
+                // The oldest lot first, whichever way it came to its end.
+                let oldest = own.into_iter().chain(sliding).min();
+                let lot = self.numbered_lot(account_id, oldest);
+                lot.map(|(seq, lot)| expire(account_id, seq, lot)).into_iter().collect()
+            }
+            // No lot has such a due.
+            DueKind::EndReferral => Vec::new(),
         }
+    }
+
+    fn numbered_lot(&self, account_id: AccountId, seq: Option<i64>) -> Option<(i64, &Lot)> {
+        let seq = seq?;
+        Some((seq, self.lot(account_id, seq)?))
     }
 }
 

@@ -55,7 +55,7 @@ impl proto::program_service_server::ProgramService for Programs {
     ) -> Result<Response<proto::GetProgramResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
+        let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
         if request.version < 0 {
             fields.refuse("version", "must be zero or more; zero means the version in force");
         }
@@ -86,11 +86,11 @@ fn parse_program(program: Option<proto::Program>) -> Result<Program, Error> {
         fields.refuse("program", "must be set");
         return Err(fields.into_error());
     };
-    let program_id = fields.take("program.program_id", ProgramId::try_from(program.program_id));
+    let program_id = fields.check("program.program_id", ProgramId::try_from(program.program_id));
     let display_name = parse_display_name(&mut fields, "program.display_name", &program.display_name);
-    let currency = fields.take("program.currency_code", Currency::parse(&program.currency_code));
+    let currency = fields.check("program.currency_code", Currency::parse(&program.currency_code));
     let time_zone = parse_time_zone(&mut fields, &program.time_zone);
-    let points_per_unit = fields.take("program.points_per_unit", Rate::parse(&program.points_per_unit));
+    let points_per_unit = fields.check("program.points_per_unit", Rate::parse(&program.points_per_unit));
     let points = parse_points_policy(&mut fields, "program.points", program.points.as_ref());
     let mut bound = |field: &str, count: usize, max: usize| {
         if count > max {
@@ -147,11 +147,11 @@ fn parse_display_name(fields: &mut Fields, path: &str, name: &str) -> Option<Str
 fn parse_time_zone(fields: &mut Fields, name: &str) -> Option<Zone> {
     // A zone without an IANA name, such as a fixed offset, would not read back.
     let zone = TimeZone::get(name).ok().filter(|zone| zone.iana_name().is_some()).map(Zone);
-    fields.take("program.time_zone", zone.ok_or("must be an IANA time zone, such as Europe/Berlin"))
+    fields.check("program.time_zone", zone.ok_or("must be an IANA time zone, such as Europe/Berlin"))
 }
 
 fn parse_tier(fields: &mut Fields, path: &str, tier: proto::Tier, currency: Option<Currency>) -> Option<Tier> {
-    let tier_id = fields.take(format!("{path}.tier_id"), TierId::try_from(tier.tier_id));
+    let tier_id = fields.check(format!("{path}.tier_id"), TierId::try_from(tier.tier_id));
     let display_name = parse_display_name(fields, &format!("{path}.display_name"), &tier.display_name);
     let threshold = parse_amount(fields, &format!("{path}.threshold"), tier.threshold.as_ref(), currency);
     if tier.benefits.len() > MAX_BENEFITS {
@@ -173,7 +173,7 @@ fn parse_tier(fields: &mut Fields, path: &str, tier: proto::Tier, currency: Opti
 }
 
 fn parse_benefit(fields: &mut Fields, path: &str, benefit: proto::Benefit) -> Option<Benefit> {
-    let benefit_id = fields.take(format!("{path}.benefit_id"), BenefitId::try_from(benefit.benefit_id));
+    let benefit_id = fields.check(format!("{path}.benefit_id"), BenefitId::try_from(benefit.benefit_id));
     let display_name = parse_display_name(fields, &format!("{path}.display_name"), &benefit.display_name);
     let description = parse_text(fields, &format!("{path}.description"), &benefit.description, MAX_DESCRIPTION);
     Some(Benefit { benefit_id: benefit_id?, display_name: display_name?, description: description? })
@@ -193,7 +193,7 @@ fn parse_campaign(
             None
         }
     };
-    let campaign_id = fields.take(format!("{path}.campaign_id"), CampaignId::try_from(campaign.campaign_id));
+    let campaign_id = fields.check(format!("{path}.campaign_id"), CampaignId::try_from(campaign.campaign_id));
     let display_name = parse_display_name(fields, &format!("{path}.display_name"), &campaign.display_name);
     let starts_at = parse_optional_instant(fields, &format!("{path}.starts_at"), campaign.starts_at.as_ref());
     let ends_at = parse_optional_instant(fields, &format!("{path}.ends_at"), campaign.ends_at.as_ref());

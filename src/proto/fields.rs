@@ -38,7 +38,7 @@ pub fn parse_instant_to(
     }
     // The last of the valid ones are more than can be held here.
     let parsed = Timestamp::new(instant.seconds, instant.nanos - instant.nanos % 1_000).ok();
-    fields.take(field, parsed.filter(|instant| *instant <= last).ok_or_else(|| format!("must not be after {last}")))
+    fields.check(field, parsed.filter(|instant| *instant <= last).ok_or_else(|| format!("must not be after {last}")))
 }
 
 /// Parses an instant that must be there.
@@ -55,8 +55,8 @@ pub fn parse_money(fields: &mut Fields, field: &str, money: Option<&google::Mone
         fields.refuse(field, "must be set");
         return None;
     };
-    let currency = fields.take(format!("{field}.currency_code"), Currency::parse(&money.currency_code))?;
-    fields.take(field, Money::parse(currency, money.units, money.nanos))
+    let currency = fields.check(format!("{field}.currency_code"), Currency::parse(&money.currency_code))?;
+    fields.check(field, Money::parse(currency, money.units, money.nanos))
 }
 
 /// A sum of money on the wire.
@@ -82,7 +82,7 @@ pub fn write_signed_money(currency: Currency, minor: i64) -> google::Money {
 pub fn parse_text(fields: &mut Fields, field: &str, text: &str, max: usize) -> Option<String> {
     let is_good = text.chars().count() <= max && !text.chars().any(char::is_control);
     let expected = format!("must be at most {max} characters without control characters");
-    fields.take(field, if is_good { Ok(text.to_owned()) } else { Err(expected) })
+    fields.check(field, if is_good { Ok(text.to_owned()) } else { Err(expected) })
 }
 
 /// Parses a date with a month and a day.
@@ -98,7 +98,7 @@ pub fn parse_date(fields: &mut Fields, field: &str, date: google::Date) -> Optio
         month: civil.month(),
         day: civil.day(),
     });
-    fields.take(field, partial.ok_or("must be a date of the calendar with month and day; the year may be 0"))
+    fields.check(field, partial.ok_or("must be a date of the calendar with month and day; the year may be 0"))
 }
 
 /// A date on the wire.

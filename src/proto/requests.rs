@@ -11,8 +11,8 @@ pub(crate) fn parse_customer(
     program_id: impl Into<String>,
     customer_id: impl Into<String>,
 ) -> Option<(ProgramId, CustomerId)> {
-    let program_id = fields.take("program_id", ProgramId::try_from(program_id.into()));
-    let customer_id = fields.take("customer_id", CustomerId::try_from(customer_id.into()));
+    let program_id = fields.check("program_id", ProgramId::try_from(program_id.into()));
+    let customer_id = fields.check("customer_id", CustomerId::try_from(customer_id.into()));
     program_id.zip(customer_id)
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn parse_customer_list(
     let Scope { program_id, customer_id, customer_field, page_size, page_token } = request.scope();
     let filters = [&[list, program_id, customer_id], filters].concat();
     let page = PageRequest::parse(fields, page_size, page_token, &filters)?;
-    let program_id = fields.take("program_id", ProgramId::try_from(program_id));
-    let customer_id = fields.take(customer_field, CustomerId::try_from(customer_id));
+    let program_id = fields.check("program_id", ProgramId::try_from(program_id));
+    let customer_id = fields.check(customer_field, CustomerId::try_from(customer_id));
     Ok((program_id.zip(customer_id), page))
 }

@@ -88,7 +88,7 @@ where
     let item_id = Service::item_id(&item).to_owned();
     let mut fields = Fields::default();
     // The bounds are those of any name that a caller chooses.
-    fields.take("item_id", IdempotencyKey::try_from(item_id.as_str()));
+    fields.check("item_id", IdempotencyKey::try_from(item_id.as_str()));
     match service.queue(item, fields).await {
         Ok(outcome) => outcome.map(|outcome| Service::answer(item_id, outcome.map_err(to_rpc_status))).boxed(),
         Err(error) => ready(Service::answer(item_id, Err(to_rpc_status(error)))).boxed(),

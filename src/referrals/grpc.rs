@@ -21,7 +21,7 @@ impl proto::referral_service_server::ReferralService for Referrals {
         let request = request.into_inner();
         let mut fields = Fields::default();
         let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
-        let campaign_id = fields.take("campaign_id", CampaignId::try_from(request.campaign_id));
+        let campaign_id = fields.check("campaign_id", CampaignId::try_from(request.campaign_id));
         let ((program_id, customer_id), campaign_id) = fields.finish_with(customer.zip(campaign_id))?;
         telemetry::record_program(program_id.as_str());
         let (code, created) = self.create_referral_code(program_id.clone(), customer_id, campaign_id, deadline).await?;
@@ -35,8 +35,8 @@ impl proto::referral_service_server::ReferralService for Referrals {
     ) -> Result<Response<proto::GetReferralCodeResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let code = fields.take("code", ReferralCode::parse(&request.code));
+        let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
+        let code = fields.check("code", ReferralCode::parse(&request.code));
         let (program_id, code) = fields.finish_with(program_id.zip(code))?;
         telemetry::record_program(program_id.as_str());
         let code = self.get_referral_code(&program_id, &code).await?;
@@ -51,10 +51,10 @@ impl proto::referral_service_server::ReferralService for Referrals {
         let deadline = deadline_of(&request);
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let program_id = fields.take("program_id", ProgramId::try_from(request.program_id));
-        let referee = fields.take("referee_customer_id", CustomerId::try_from(request.referee_customer_id));
-        let code = fields.take("code", ReferralCode::parse(&request.code));
-        let key = fields.take("idempotency_key", IdempotencyKey::try_from(request.idempotency_key));
+        let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
+        let referee = fields.check("referee_customer_id", CustomerId::try_from(request.referee_customer_id));
+        let code = fields.check("code", ReferralCode::parse(&request.code));
+        let key = fields.check("idempotency_key", IdempotencyKey::try_from(request.idempotency_key));
         let ((program_id, referee), (code, key)) = fields.finish_with(program_id.zip(referee).zip(code.zip(key)))?;
         telemetry::record_program(program_id.as_str());
         let create = CreateReferral { program_id: program_id.clone(), referee, code, enrol: request.enrol, key };
@@ -103,8 +103,8 @@ impl proto::referral_service_server::ReferralService for Referrals {
 
 fn parse_referee(program_id: String, referee: String) -> Result<(ProgramId, CustomerId), Status> {
     let mut fields = Fields::default();
-    let program_id = fields.take("program_id", ProgramId::try_from(program_id));
-    let referee = fields.take("referee_customer_id", CustomerId::try_from(referee));
+    let program_id = fields.check("program_id", ProgramId::try_from(program_id));
+    let referee = fields.check("referee_customer_id", CustomerId::try_from(referee));
     let (program_id, referee) = fields.finish_with(program_id.zip(referee))?;
     telemetry::record_program(program_id.as_str());
     Ok((program_id, referee))

@@ -83,7 +83,7 @@ pub struct OpeningTier {
 ///
 /// # Errors
 /// A refusal if the program has no such tier, or counts in another currency, or the spend is more than can be counted.
-pub fn take_over(
+pub fn import_tier(
     policy: &ProgramVersion,
     standing: Option<&Standing>,
     opening: &OpeningTier,
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(missing("bronze", 30_000), Some(("gold".to_owned(), 20_000)));
     }
 
-    fn taken_over(held: Option<(&str, i64)>, brought: &str, spend: i64) -> Result<(String, String), Reason> {
+    fn tier_after_import(held: Option<(&str, i64)>, brought: &str, spend: i64) -> Result<(String, String), Reason> {
         let policy = ProgramVersion { program: program(), version: 1, applied_at: Timestamp::UNIX_EPOCH };
         let standing = held.map(|(held, qualifying_spend)| Standing {
             tier_id: tier_id(held),
@@ -181,7 +181,7 @@ mod tests {
         });
         let qualifying_spend = Some(policy.program.money(spend)).filter(|spend| spend.minor > 0);
         let opening = OpeningTier { tier_id: tier_id(brought), qualifying_spend };
-        match take_over(&policy, standing.as_ref(), &opening) {
+        match import_tier(&policy, standing.as_ref(), &opening) {
             Ok(NewEntry { detail: Detail::Tier(TierDetail::TierImported { from, to, qualifying_spend }), .. }) => {
                 assert_eq!(qualifying_spend, spend);
                 Ok((from.to_string(), to.to_string()))
@@ -194,14 +194,14 @@ mod tests {
     #[test]
     fn the_highest_of_what_is_held_brought_and_reached_is_held() {
         let moved = |from: &str, to: &str| Ok((from.to_owned(), to.to_owned()));
-        assert_eq!(taken_over(None, "silver", 0), moved("member", "silver"));
-        assert_eq!(taken_over(None, "member", 0), moved("member", "member"));
-        assert_eq!(taken_over(Some(("gold", 60_000)), "silver", 5), moved("gold", "gold"));
-        assert_eq!(taken_over(Some(("member", 10_000)), "member", 10_000), moved("member", "silver"));
-        assert_eq!(taken_over(Some(("silver", 10_000)), "silver", 40_000), moved("silver", "gold"));
-        assert_eq!(taken_over(Some(("bronze", 0)), "member", 0), moved("bronze", "member"));
-        assert_eq!(taken_over(None, "bronze", 0), Err(Reason::TierNotFound));
-        assert_eq!(taken_over(Some(("member", i64::MAX)), "silver", 1), Err(Reason::AmountOverflow));
+        assert_eq!(tier_after_import(None, "silver", 0), moved("member", "silver"));
+        assert_eq!(tier_after_import(None, "member", 0), moved("member", "member"));
+        assert_eq!(tier_after_import(Some(("gold", 60_000)), "silver", 5), moved("gold", "gold"));
+        assert_eq!(tier_after_import(Some(("member", 10_000)), "member", 10_000), moved("member", "silver"));
+        assert_eq!(tier_after_import(Some(("silver", 10_000)), "silver", 40_000), moved("silver", "gold"));
+        assert_eq!(tier_after_import(Some(("bronze", 0)), "member", 0), moved("bronze", "member"));
+        assert_eq!(tier_after_import(None, "bronze", 0), Err(Reason::TierNotFound));
+        assert_eq!(tier_after_import(Some(("member", i64::MAX)), "silver", 1), Err(Reason::AmountOverflow));
     }
 
     proptest! {

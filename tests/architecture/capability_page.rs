@@ -352,6 +352,54 @@ fn every_table_is_declared_once() {
     hold(badly_declared_tables, &wrong);
 }
 
+/// The body of an enum in a file.
+fn enum_in<'a>(tree: &'a Tree, path: &str, name: &str) -> Option<&'a str> {
+    let (_, rest) = tree.text(path).split_once(&format!("enum {name} {{"))?;
+    Some(rest.split_once("\n}")?.0)
+}
+
+/// The tables of outcomes name types where they are, and every way in which a command of a batch can end.
+fn untrue_outcomes(tree: &Tree) -> Vec<String> {
+    let section = tree.text(ARCHITECTURE).split("\n## ").find(|section| section.starts_with("The outcomes"));
+    let rows = section.unwrap_or_default().lines().filter(|line| line.starts_with("| `"));
+    let mut wrong = Vec::new();
+    let mut bodies = BTreeMap::new();
+    for row in rows {
+        let cells = spans(row);
+        let (name, path) = (&cells[0], &cells[cells.len() - 1]);
+        match enum_in(tree, path, name) {
+            Some(body) => drop(bodies.insert(name.clone(), body)),
+            None => wrong.push(format!("{ARCHITECTURE} says that {name} is an enum in {path}")),
+        }
+    }
+    let named = spans(section.unwrap_or_default());
+    for (name, variant) in named.iter().filter_map(|span| span.split_once("::")) {
+        if !bodies.get(name).is_some_and(|body| body.contains(&format!("\n    {variant}"))) {
+            wrong.push(format!("{ARCHITECTURE} names {name}::{variant}, which is not there"));
+        }
+    }
+    let lines = bodies.get("CommandOutcome").copied().unwrap_or_default().lines();
+    let variants =
+        lines.filter_map(|line| line.strip_prefix("    ").filter(|line| line.starts_with(char::is_uppercase)));
+    let variants = variants.filter_map(|line| line.split(['(', ',']).next());
+    let untold = variants.filter(|variant| !named.contains(&format!("CommandOutcome::{variant}")));
+    wrong.extend(untold.map(|variant| format!("{ARCHITECTURE} does not tell of CommandOutcome::{variant}")));
+    wrong
+}
+
+#[test]
+fn every_outcome_of_a_command_is_told() {
+    let tree = || TREE.clone();
+    let outcomes = "src/book/outcome.rs";
+    let wrong = [
+        tree().replaced(outcomes, "    DuesRemain,", "    DuesRemain,\n    Merged(Written),"),
+        tree().replaced(outcomes, "    DuesRemain,", "    DuesLeft,"),
+        tree().replaced("src/error.rs", "    Overloaded,", "    Full,"),
+        tree().replaced("src/book/state.rs", "enum NextDue {", "enum Next {"),
+    ];
+    hold(untrue_outcomes, &wrong);
+}
+
 fn untold_tables(tree: &Tree) -> Vec<String> {
     let told = spans(tree.text(OPERATIONS));
     let untold = tree.declared().into_iter().filter(|(name, _)| !told.iter().any(|span| span == name));

@@ -39,10 +39,10 @@ pub struct EntryRow {
 /// the arguments. After `with` come further columns first; its rows are records, which [`entry_row`] takes apart.
 macro_rules! select_entries {
     (with $rest:literal $($arguments:tt)*) => {
-        $crate::book::store::select_entries!(@ query () ", " $rest $($arguments)*)
+        $crate::book::store::rows::select_entries!(@ query () ", " $rest $($arguments)*)
     };
     ($rest:literal $($arguments:tt)*) => {
-        $crate::book::store::select_entries!(@ query_as ($crate::book::store::EntryRow,) " " $rest $($arguments)*)
+        $crate::book::store::rows::select_entries!(@ query_as ($crate::book::store::rows::EntryRow,) " " $rest $($arguments)*)
     };
     (@ $query:ident ($($row:tt)*) $joint:literal $rest:literal $($arguments:tt)*) => {
         sqlx::$query!(
@@ -59,13 +59,13 @@ macro_rules! select_entries {
 /// The [`EntryRow`] in a record that has more columns.
 macro_rules! entry_row {
     ($record:ident) => {
-        $crate::book::store::entry_row!($record:
+        $crate::book::store::rows::entry_row!($record:
             account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail, command_id, key_hash,
             fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, hash_version,
             content_hash)
     };
     ($record:ident: $($column:ident),*) => {
-        $crate::book::store::EntryRow { $($column: $record.$column,)* }
+        $crate::book::store::rows::EntryRow { $($column: $record.$column,)* }
     };
 }
 

@@ -107,7 +107,7 @@ impl Lots {
     /// Moves parts out of a hold.
     fn end_hold(&mut self, entry: &Entry, parts: &[LotPart], hold: i64) -> Option<()> {
         self.shift_parts(entry, parts)?;
-        self.take_from_hold((entry.id.account_id, hold), parts)
+        self.remove_from_hold((entry.id.account_id, hold), parts)
     }
 
     /// Takes parts that expired while they were available.
@@ -143,10 +143,10 @@ impl Lots {
         Some(())
     }
 
-    /// Takes parts out of a hold, which ends once nothing is left.
-    fn take_from_hold(&mut self, key: (AccountId, i64), parts: &[LotPart]) -> Option<()> {
+    /// Removes parts from a hold, which ends once nothing is left.
+    fn remove_from_hold(&mut self, key: (AccountId, i64), parts: &[LotPart]) -> Option<()> {
         let held = self.holds.get_mut(&key)?;
-        held.take(parts)?;
+        held.remove_parts(parts)?;
         if held.parts.is_empty() {
             self.dues.remove(&(key.0, Due { at: held.ends_at, kind: DueKind::ReleaseHold }, key.1));
         }

@@ -107,8 +107,8 @@ impl Hold {
         self.parts.iter().map(|part| part.points).sum()
     }
 
-    /// Takes parts out, as they were captured, released or expired.
-    pub(super) fn take(&mut self, parts: &[LotPart]) -> Option<()> {
+    /// Removes parts, as they were captured, released or expired.
+    pub(super) fn remove_parts(&mut self, parts: &[LotPart]) -> Option<()> {
         for part in parts {
             let held = self.parts.iter_mut().find(|held| held.lot == part.lot)?;
             held.points = held.points.checked_sub(part.points).filter(|left| *left >= 0)?;

@@ -24,9 +24,9 @@ pub struct Reversal {
     pub clawback: Clawback,
     /// When expired points that come back expire again; by the program, if absent.
     pub expires_at: Option<Timestamp>,
-    /// On whose behalf it is undone.
+    /// On whose behalf.
     pub actor: Actor,
-    /// Why it is undone.
+    /// Why.
     pub reason: EntryReason,
     /// What caused it, besides the entry itself.
     pub causes: Vec<EntryId>,
@@ -34,7 +34,7 @@ pub struct Reversal {
 
 /// What undoing an entry does to its points, by the entry's kind.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Undoing {
+enum ReversalKind {
     /// The lot that the entry made is cancelled, as far as the clawback goes.
     TakeBack,
     /// The points return from this pocket to the lots that they were of.
@@ -43,7 +43,7 @@ enum Undoing {
     Reinstate,
 }
 
-impl Undoing {
+impl ReversalKind {
     /// How an entry with this detail is undone; none if it cannot be.
     const fn of(detail: &Detail) -> Option<Self> {
         match detail {
@@ -73,9 +73,9 @@ impl Undoing {
 ///
 /// # Errors
 /// A refusal if nothing is left, or the entry cannot be undone at all.
-fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<(Undoing, i64), DecisionError> {
+fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<(ReversalKind, i64), DecisionError> {
     let refuse = |reason, message: String| Err(Refusal::new(reason, message).with("entry_id", original.id).into());
-    let (Some(undoing), Some(movement)) = (Undoing::of(&original.detail), original.movement) else {
+    let (Some(kind), Some(movement)) = (ReversalKind::of(&original.detail), original.movement) else {
         let kind = original.detail.kind();
         return refuse(Reason::EntryNotReversible, format!("an entry of kind {kind} cannot be reversed"));
     };
@@ -84,7 +84,7 @@ fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<(Undoing, i64), 
     if left <= 0 {
         return refuse(Reason::EntryAlreadyReversed, "the entry was reversed whole before".to_owned());
     }
-    Ok((undoing, left))
+    Ok((kind, left))
 }
 
 /// Undoes an entry, whole or in part.
@@ -98,21 +98,21 @@ pub fn reverse(
     original: &Entry,
     reversal: &Reversal,
 ) -> Result<(), DecisionError> {
-    let (undoing, left) = left_of(decision, original)?;
+    let (kind, left) = left_of(decision, original)?;
     let points = reversal.points.unwrap_or(left);
     if points > left {
         let message = format!("{points} points are more than the {left} that are left to reverse");
         let refusal = Refusal::new(Reason::ReversalExceedsOriginal, message).with("entry_id", original.id);
         return Err(refusal.with("requested", points).with("left", left).into());
     }
-    let work = Work { policy, account, original, reversal };
-    let taken = match undoing {
-        Undoing::TakeBack => work.take_back(decision, points)?,
-        Undoing::GiveBack(from) => work.give_back(decision, from, points)?,
-        Undoing::Reinstate => work.reinstate(decision, points)?,
+    let undoing = Undoing { policy, account, original, reversal };
+    let taken = match kind {
+        ReversalKind::TakeBack => undoing.take_back(decision, points)?,
+        ReversalKind::GiveBack(from) => undoing.give_back(decision, from, points)?,
+        ReversalKind::Reinstate => undoing.reinstate(decision, points)?,
     };
     if taken == 0 {
-        let message = work.why_nothing(decision, undoing)?;
+        let message = undoing.why_nothing(decision, kind)?;
         return Err(Refusal::new(Reason::NothingToReverse, message).with("entry_id", original.id).into());
     }
     Ok(())
@@ -130,7 +130,7 @@ pub fn take_back(
     reversal: &Reversal,
     points: i64,
 ) -> Result<i64, DecisionError> {
-    Work { policy, account, original, reversal }.take_back(decision, points)
+    Undoing { policy, account, original, reversal }.take_back(decision, points)
 }
 
 /// How many points of a grant are taken back from where.
@@ -148,14 +148,15 @@ struct Sources {
     in_all: i64,
 }
 
-struct Work<'a> {
+/// An entry that is being undone.
+struct Undoing<'a> {
     policy: &'a ProgramVersion,
     account: &'a Account,
     original: &'a Entry,
     reversal: &'a Reversal,
 }
 
-impl Work<'_> {
+impl Undoing<'_> {
     fn lot<'d>(&self, decision: &Decision<'d>, lot: i64) -> Result<&'d Lot, DecisionError> {
         let lots = decision.state::<PointsState>()?.lots();
         lots.lot(self.account.account_id, lot).ok_or(DecisionError::NotLoaded)
@@ -221,8 +222,8 @@ impl Work<'_> {
     }
 
     /// Why nothing could be undone.
-    fn why_nothing(&self, decision: &Decision<'_>, undoing: Undoing) -> Result<&'static str, DecisionError> {
-        if undoing == Undoing::Reinstate {
+    fn why_nothing(&self, decision: &Decision<'_>, kind: ReversalKind) -> Result<&'static str, DecisionError> {
+        if kind == ReversalKind::Reinstate {
             return Ok("none of these points are expired any more: a reversal of their grant has cancelled them");
         }
         if self.lot(decision, self.original.id.account_seq)?.live_since.is_none() {
@@ -234,7 +235,7 @@ impl Work<'_> {
             Clawback::UnspentOnly => {
                 "none of the grant's own points are pending or available, and the clawback UNSPENT_ONLY takes no others"
             }
-            // Where a debt is allowed, points that became available can always be taken.
+            // Allowed a debt, there is always something to take of points that became available.
             Clawback::WithinBalance | Clawback::AllowDebt => {
                 "none of the grant's own points are left, and the customer has no others available"
             }

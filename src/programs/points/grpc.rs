@@ -109,7 +109,7 @@ pub fn parse_own_expiry(fields: &mut Fields, path: &str, rule: Option<&proto::Ex
 
 /// Parses a period that must be there, such as `P90D`.
 pub fn parse_period(fields: &mut Fields, path: &str, period: &str) -> Option<Period> {
-    fields.take(path, Period::parse(period))
+    fields.check(path, Period::parse(period))
 }
 
 /// An instant that the book can count with.
@@ -214,9 +214,9 @@ fn parse_clawback(fields: &mut Fields, path: &str, clawback: i32) -> Option<Claw
 }
 
 fn parse_point_value(fields: &mut Fields, path: &str, value: &str) -> Option<Rate> {
-    let rate = fields.take(path, Rate::parse(value))?;
+    let rate = fields.check(path, Rate::parse(value))?;
     fields
-        .take(path, if rate.is_zero() { Err("must be above zero; leave it out if it is not known") } else { Ok(rate) })
+        .check(path, if rate.is_zero() { Err("must be above zero; leave it out if it is not known") } else { Ok(rate) })
 }
 
 /// A points policy on the wire; none for the default. What is the default in it is left out, but for the clawback.

@@ -25,15 +25,15 @@ pub(super) fn parse_subject(fields: &mut Fields, program_id: String, customer_id
 }
 
 pub(super) fn parse_key(fields: &mut Fields, key: String) -> Option<IdempotencyKey> {
-    fields.take("idempotency_key", IdempotencyKey::try_from(key))
+    fields.check("idempotency_key", IdempotencyKey::try_from(key))
 }
 
 pub(super) fn parse_entry_id(fields: &mut Fields, field: &str, id: &str) -> Option<EntryId> {
-    fields.take(field, id.parse())
+    fields.check(field, id.parse())
 }
 
 pub(super) fn parse_points(fields: &mut Fields, field: &str, points: i64) -> Option<Points> {
-    fields.take(field, Points::new(points).ok_or("must be above zero"))
+    fields.check(field, Points::new(points).ok_or("must be above zero"))
 }
 
 /// A number of points, where zero stands for all there are.
@@ -59,7 +59,7 @@ pub(super) fn parse_correction_reason(fields: &mut Fields, reason: proto::Correc
         proto::CorrectionReason::Fraud => Some(EntryReason::Fraud),
         proto::CorrectionReason::CustomerRequest => Some(EntryReason::CustomerRequest),
         proto::CorrectionReason::Other => Some(EntryReason::Other),
-        proto::CorrectionReason::Unspecified => fields.take("reason", Err("must be one of the named values")),
+        proto::CorrectionReason::Unspecified => fields.check("reason", Err("must be one of the named values")),
     }
 }
 
@@ -74,12 +74,12 @@ pub(super) fn parse_grant(request: proto::GrantRewardRequest, mut fields: Fields
         | proto::GrantReason::ReferralReferrer
         | proto::GrantReason::ReferralReferee
         | proto::GrantReason::Migration => {
-            fields.take("reason", Err("must be one of GOODWILL, PROMOTION, CORRECTION and OTHER"))
+            fields.check("reason", Err("must be one of GOODWILL, PROMOTION, CORRECTION and OTHER"))
         }
     };
     let points = match request.content {
         Some(grant_reward_request::Content::Points(points)) => parse_points(&mut fields, "points", points),
-        None => fields.take("points", Err("must be set")),
+        None => fields.check("points", Err("must be set")),
     };
     let vesting = request.vesting.and_then(|rule| parse_vesting(&mut fields, "vesting", Some(&rule)));
     let expiry = parse_own_expiry(&mut fields, "expiry", request.expiry.as_ref());
@@ -193,11 +193,11 @@ pub(super) fn parse_adjust(request: proto::AdjustPointsRequest) -> Result<Adjust
             }
             parse_points(&mut fields, "points_down", points).map(Change::Down)
         }
-        None => fields.take("change", Err("must be set: points_up or points_down")),
+        None => fields.check("change", Err("must be set: points_up or points_down")),
     };
     let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
     // The bounds are those of any name that a caller chooses.
-    let author = fields.take("author", IdempotencyKey::try_from(request.author));
+    let author = fields.check("author", IdempotencyKey::try_from(request.author));
     let text = parse_note(&mut fields, request.note);
     let key = parse_key(&mut fields, request.idempotency_key);
     let parsed = || {
