@@ -12,8 +12,12 @@ mod capability_page;
 mod client_commands;
 #[path = "architecture/names.rs"]
 mod names;
+#[path = "architecture/pages.rs"]
+mod pages;
 #[path = "architecture/reader.rs"]
 mod reader;
+#[path = "architecture/tree.rs"]
+mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

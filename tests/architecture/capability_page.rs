@@ -1,201 +1,17 @@
-//! `docs/adding-a-capability.md` and `ARCHITECTURE.md` say what the code is. Every path and every name in them exists,
-//! every capability has the files and the declarations that the steps ask for, and what a step calls an error is one.
-//! Each check is tried on a repository in which something was forgotten.
+//! `docs/adding-a-capability.md` says how to add a capability. Every capability has the files and the declarations that
+//! its steps ask for, and what a step calls an error is one. Each check is tried on a repository in which something was
+//! forgotten.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
-use std::sync::LazyLock;
+use std::collections::BTreeSet;
 
-use crate::RANKS;
+use crate::pages::{EXAMPLE, PAGE};
 use crate::reader::module_of;
+use crate::tree::{TREE, Tree, hold, is_path, spans};
 
-const PAGE: &str = "docs/adding-a-capability.md";
-const ARCHITECTURE: &str = "ARCHITECTURE.md";
 const LIST: &str = "src/capabilities.rs";
 const DETAILS: &str = "src/book/detail/mod.rs";
+const LEDGER_PROTO: &str = "proto/goldbook/v1/ledger.proto";
 const DAMAGES: &str = "tests/api/audit/damages.rs";
-const CHANGELOG: &str = "CHANGELOG.md";
-/// The capability of the page, which does not exist.
-const EXAMPLE: &str = "badges";
-
-/// The files of the repository by their paths from its root, with their texts.
-#[derive(Clone)]
-struct Tree(BTreeMap<String, String>);
-
-static TREE: LazyLock<Tree> = LazyLock::new(|| {
-    fn visit(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            let name = entry.file_name().into_string().unwrap();
-            let path = format!("{prefix}{name}");
-            if matches!(path.as_str(), "target" | ".git" | ".goldbook" | ".sqlx") {
-                continue;
-            }
-            if entry.path().is_dir() {
-                visit(&entry.path(), &format!("{path}/"), files);
-            } else {
-                files.insert(path, fs::read_to_string(entry.path()).unwrap_or_default());
-            }
-        }
-    }
-    let mut files = BTreeMap::new();
-    visit(Path::new(env!("CARGO_MANIFEST_DIR")), "", &mut files);
-    Tree(files)
-});
-
-impl Tree {
-    fn text(&self, path: &str) -> &str {
-        self.0.get(path).map_or("", String::as_str)
-    }
-
-    /// The files below a folder with this ending.
-    fn below<'a>(&'a self, folder: &'a str, ending: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let files = self.0.iter().map(|(path, text)| (path.as_str(), text.as_str()));
-        files.filter(move |(path, _)| path.starts_with(folder) && path.ends_with(ending))
-    }
-
-    /// Whether there is such a file or folder. A `*` stands for a part of a name.
-    fn has(&self, path: &str) -> bool {
-        let wanted: Vec<&str> = path.trim_end_matches('/').split('/').collect();
-        self.0.keys().any(|file| {
-            let parts: Vec<&str> = file.split('/').collect();
-            parts.len() >= wanted.len() && wanted.iter().zip(&parts).all(|(wanted, part)| fits(wanted, part))
-        })
-    }
-
-    fn with(mut self, path: &str, text: &str) -> Self {
-        self.0.insert(path.to_owned(), text.to_owned());
-        self
-    }
-
-    fn without(mut self, path: &str) -> Self {
-        assert!(self.0.remove(path).is_some(), "there is no {path}");
-        self
-    }
-
-    fn replaced(mut self, path: &str, from: &str, to: &str) -> Self {
-        let text = self.0.get_mut(path).unwrap();
-        assert!(text.contains(from), "{path} has no {from}");
-        *text = text.replace(from, to);
-        self
-    }
-
-    /// The rooms of the list of capabilities, each with the function that it declares one by.
-    fn listed(&self) -> Vec<(&str, &str)> {
-        let lines = self.text(LIST).lines().map(str::trim).filter(|line| line.ends_with("),"));
-        lines.filter_map(|line| line.split_once('(')?.0.split_once("::")).collect()
-    }
-
-    fn rooms(&self) -> BTreeSet<&str> {
-        self.listed().into_iter().map(|(room, _)| room).collect()
-    }
-
-    /// The tables that stores declare, each with whether it is a projection.
-    fn declared(&self) -> Vec<(&str, bool)> {
-        let stores = self.below("src/", "/store.rs").flat_map(|(_, text)| text.split("Table").skip(1));
-        let declared = stores.filter_map(|rest| {
-            let is_projection = rest.starts_with("::projection(");
-            let begins = ["::projection(", "::source(", " {"];
-            let rest = begins.iter().find_map(|begin| rest.strip_prefix(begin))?.trim_start();
-            let name = rest.trim_start_matches("name:").trim_start().strip_prefix('"')?.split_once('"')?.0;
-            Some((name, is_projection))
-        });
-        declared.collect()
-    }
-}
-
-fn fits(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        Some((begin, end)) => name.len() >= begin.len() + end.len() && name.starts_with(begin) && name.ends_with(end),
-        None => pattern == name,
-    }
-}
-
-/// A check: what it finds wrong in a repository.
-type Check = fn(&Tree) -> Vec<String>;
-
-/// The check finds nothing wrong in the repository, and something in each of the `wrong` ones.
-fn hold(check: Check, wrong: &[Tree]) {
-    for (i, tree) in wrong.iter().enumerate() {
-        assert!(!check(tree).is_empty(), "the check would miss wrong repository {i}");
-    }
-    let found = check(&TREE);
-    assert!(found.is_empty(), "\n{}", found.join("\n"));
-}
-
-/// What stands between backticks on a page.
-fn spans(page: &str) -> Vec<String> {
-    let text = page.split_whitespace().collect::<Vec<_>>().join(" ");
-    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-}
-
-/// Pairs of a name and the file that it stands in: two spans with nothing between them but `in`.
-fn names_in_files(page: &str) -> Vec<(String, String)> {
-    let text = page.split_whitespace().collect::<Vec<_>>().join(" ");
-    let parts: Vec<&str> = text.split('`').collect();
-    let found = parts.windows(3).enumerate().filter(|(i, window)| i % 2 == 1 && window[1] == " in ");
-    found.map(|(_, window)| (window[0].to_owned(), window[2].to_owned())).collect()
-}
-
-fn is_path(span: &str) -> bool {
-    let endings = [".rs", ".md", ".sql", ".proto", ".toml", ".sh"];
-    let is_plain = span.chars().all(|c| c.is_ascii_alphanumeric() || "_./-*{},<>".contains(c));
-    is_plain && (span.contains('/') || endings.iter().any(|ending| span.ends_with(ending)))
-}
-
-/// The paths that `a/{b,c}.rs` stands for.
-fn expand(path: &str) -> Vec<String> {
-    let Some((begin, rest)) = path.split_once('{') else { return vec![path.to_owned()] };
-    let (choices, end) = rest.split_once('}').unwrap();
-    choices.split(',').flat_map(|choice| expand(&format!("{begin}{choice}{end}"))).collect()
-}
-
-fn missing_paths(tree: &Tree) -> Vec<String> {
-    let mut missing = Vec::new();
-    for page in [PAGE, ARCHITECTURE] {
-        let paths = spans(tree.text(page)).into_iter().filter(|span| is_path(span));
-        for path in paths.flat_map(|span| expand(&span)).filter(|path| !path.contains(EXAMPLE)) {
-            // A name alone is one that several files have.
-            let is_name_of_a_file =
-                || !path.contains('/') && tree.0.keys().any(|file| file.ends_with(&format!("/{path}")));
-            if !tree.has(&path) && !is_name_of_a_file() {
-                missing.push(format!("{page} names {path}, which is not there"));
-            }
-        }
-        for (name, path) in names_in_files(tree.text(page)) {
-            if is_path(&path) && !path.contains(EXAMPLE) && !tree.text(&path).contains(&name) {
-                missing.push(format!("{page} says that `{name}` is in {path}, and it is not"));
-            }
-        }
-        for target in tree.text(page).split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(to, _)| to) {
-            let target = target.split('#').next().unwrap_or_default();
-            let path = match (page.rsplit_once('/'), target.strip_prefix("../")) {
-                (Some(_), Some(above)) => above.to_owned(),
-                (Some((folder, _)), None) => format!("{folder}/{target}"),
-                (None, _) => target.to_owned(),
-            };
-            if !target.is_empty() && !target.contains("://") && !tree.has(&path) {
-                missing.push(format!("{page} links to {target}, which is not there"));
-            }
-        }
-    }
-    missing
-}
-
-#[test]
-fn every_path_and_name_on_the_pages_exists() {
-    let tree = || TREE.clone();
-    let wrong = [
-        tree().without("src/book/table.rs").without("tests/api/main.rs").without(LIST),
-        tree().replaced(PAGE, "`src/lib.rs`", "`src/moved.rs`"),
-        tree().replaced("src/status.rs", "code_of", "status_of"),
-        tree().replaced("src/book/state.rs", "trait State", "trait Shape"),
-        tree().replaced(PAGE, "(../ARCHITECTURE.md)", "(../MAP.md)"),
-        tree().replaced(ARCHITECTURE, "`src/capabilities.rs`", "`src/{capabilities,gone}.rs`"),
-    ];
-    hold(missing_paths, &wrong);
-}
 
 /// Steps are numbered without a gap; each says what happens to whoever forgets it, and names a file.
 fn incomplete_steps(tree: &Tree) -> Vec<String> {
@@ -205,7 +21,7 @@ fn incomplete_steps(tree: &Tree) -> Vec<String> {
         if !title.starts_with(&format!("{}. ", i + 1)) {
             wrong.push(format!("step {title} is not number {}", i + 1));
         }
-        if !step.contains("\n- Forgotten: ") || !spans(step).iter().any(|span| is_path(span)) {
+        if !step.contains("\n**Forgotten:** ") || !spans(step).iter().any(|span| is_path(span)) {
             wrong.push(format!("step {title} does not say what to do where, or what happens without it"));
         }
     }
@@ -215,7 +31,7 @@ fn incomplete_steps(tree: &Tree) -> Vec<String> {
 #[test]
 fn every_step_names_files_and_what_happens_without_it() {
     let tree = || TREE.clone();
-    let wrong = [tree().replaced(PAGE, "## 3. ", "## 4. "), tree().replaced(PAGE, "- Forgotten: ", "- ")];
+    let wrong = [tree().replaced(PAGE, "## 3. ", "## 4. "), tree().replaced(PAGE, "**Forgotten:** ", "")];
     hold(incomplete_steps, &wrong);
 }
 
@@ -393,6 +209,59 @@ fn every_enum_of_details_is_read_and_pinned() {
     hold(unread_details, &wrong);
 }
 
+/// The kinds that the enums of details have, in the words of the wire.
+fn kinds(tree: &Tree) -> Vec<String> {
+    let mut kinds = Vec::new();
+    for (_, text) in tree.below("src/book/detail/", ".rs").filter(|(path, _)| *path != DETAILS) {
+        let body = text.split_once("Detail {\n").and_then(|(_, rest)| rest.split_once("\n}"));
+        let lines = body.map(|(body, _)| body).unwrap_or_default().lines();
+        let variants = lines.filter_map(|line| line.strip_prefix("    ")?.strip_suffix([',', '{']));
+        for variant in variants.map(str::trim).filter(|variant| variant.starts_with(char::is_uppercase)) {
+            let mut name = "ENTRY_KIND".to_owned();
+            for letter in variant.chars() {
+                if letter.is_uppercase() {
+                    name.push('_');
+                }
+                name.push(letter.to_ascii_uppercase());
+            }
+            kinds.push(name);
+        }
+    }
+    kinds.sort_unstable();
+    kinds
+}
+
+/// A kind is stored by its name on the wire, by which callers ask for entries of a kind. No compiler checks that.
+fn kinds_with_two_names(tree: &Tree) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let words = tree.text(LEDGER_PROTO).split_whitespace().filter(|word| word.starts_with("ENTRY_KIND_"));
+    let mut on_the_wire: Vec<&str> = words.filter(|word| *word != "ENTRY_KIND_UNSPECIFIED").collect();
+    on_the_wire.sort_unstable();
+    let stored = kinds(tree);
+    if stored != on_the_wire || stored.is_empty() {
+        wrong.push(format!("{LEDGER_PROTO} has {on_the_wire:?}, and src/book/detail/ has {stored:?}"));
+    }
+    for line in tree.text("src/book/grpc.rs").lines() {
+        if let Some((detail, kind)) = line.split_once(" => proto::EntryKind::")
+            && !detail.split(' ').any(|word| word.ends_with(&format!("Detail::{}", kind.trim_end_matches(','))))
+        {
+            wrong.push(format!("src/book/grpc.rs gives a kind another name:{line}"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_kind_has_one_name() {
+    let tree = || TREE.clone();
+    let wrong = [
+        tree().replaced(LEDGER_PROTO, "ENTRY_KIND_TIER_CHANGED", "ENTRY_KIND_TIER_MOVED"),
+        tree().replaced("src/book/detail/tiers.rs", "    TierChanged {", "    TierMoved {"),
+        tree().replaced("src/book/grpc.rs", "proto::EntryKind::TierChanged", "proto::EntryKind::TierImported"),
+    ];
+    hold(kinds_with_two_names, &wrong);
+}
+
 /// Files of a crate that no file declares as its module: Rust does not compile them, and says nothing.
 fn stray_files(tree: &Tree, folder: &str, roots: &[&str]) -> Vec<String> {
     let mut modules = BTreeSet::new();
@@ -439,48 +308,4 @@ fn every_file_of_the_tests_is_a_module() {
     let tree = || TREE.clone();
     let wrong = [tree().with("tests/api/made_up.rs", ""), tree().replaced("tests/api/main.rs", "mod tiers;", "")];
     hold(stray_tests, &wrong);
-}
-
-/// Every folder of the source has its row on the map, and every rank its room.
-fn rooms_without_a_row(tree: &Tree) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let rows: Vec<&str> = tree.text(ARCHITECTURE).lines().filter(|line| line.starts_with("| ")).collect();
-    for (path, _) in tree.below("src/", "/mod.rs") {
-        let folder = path.trim_end_matches("mod.rs");
-        if folder.split('/').count() == 3 && !rows.iter().any(|row| row.contains(&format!("`{folder}`"))) {
-            wrong.push(format!("{ARCHITECTURE} has no row for {folder}"));
-        }
-    }
-    let gone = RANKS.iter().filter(|(room, _)| !tree.has(&format!("src/{room}/mod.rs")));
-    wrong.extend(gone.map(|(room, _)| format!("there is no room {room}, and it has a rank")));
-    wrong
-}
-
-#[test]
-fn every_room_has_its_row() {
-    let tree = || TREE.clone();
-    let wrong = [tree().with("src/made_up/mod.rs", ""), tree().without("src/tiers/mod.rs")];
-    hold(rooms_without_a_row, &wrong);
-}
-
-fn unannounced_rpcs(tree: &Tree) -> Vec<String> {
-    let changelog = spans(tree.text(CHANGELOG));
-    let rpcs = tree.below("proto/goldbook/", ".proto").flat_map(|(_, text)| text.split("\n  rpc ").skip(1));
-    let rpcs: Vec<&str> = rpcs.filter_map(|rest| rest.split_once('(')).map(|(name, _)| name).collect();
-    let missing = rpcs.iter().filter(|rpc| !changelog.iter().any(|span| span == *rpc));
-    let mut wrong: Vec<String> = missing.map(|rpc| format!("{CHANGELOG} does not name {rpc}")).collect();
-    if rpcs.is_empty() {
-        wrong.push("the protos have no methods".to_owned());
-    }
-    wrong
-}
-
-#[test]
-fn every_rpc_is_in_the_changelog() {
-    let tree = || TREE.clone();
-    let wrong = [
-        tree().with("proto/goldbook/v1/made_up.proto", "service MadeUpService {\n  rpc MakeUp(A) returns (B);\n}"),
-        tree().replaced(CHANGELOG, "`ListTierChanges`", "changes"),
-    ];
-    hold(unannounced_rpcs, &wrong);
 }
