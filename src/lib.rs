@@ -14,18 +14,18 @@
 //! - [`audit`]: whether all of it is as the entries say
 //! - [`capabilities`]: what the book keeps for whom; [`server`]: the service put together; [`cli`]: the program around it
 
-pub mod activities;
+pub(crate) mod activities;
 pub mod audit;
-pub mod benefits;
-pub mod customers;
-pub mod imports;
+pub(crate) mod benefits;
+pub(crate) mod customers;
+pub(crate) mod imports;
 pub mod ledger;
-pub mod liability;
-pub mod points;
+pub(crate) mod liability;
+pub(crate) mod points;
 pub mod programs;
-pub mod referrals;
-pub mod rewards;
-pub mod tiers;
+pub(crate) mod referrals;
+pub(crate) mod rewards;
+pub(crate) mod tiers;
 
 pub mod book;
 pub mod capabilities;
@@ -39,9 +39,9 @@ pub mod database;
 pub mod embedded_postgres;
 pub mod error;
 pub mod ids;
-pub mod money;
-pub mod paging;
+pub(crate) mod money;
+pub(crate) mod paging;
 pub mod proto;
-pub mod status;
+pub(crate) mod status;
 #[expect(clippy::disallowed_methods, reason = "deadlines and warnings, which no entry knows")]
 pub mod telemetry;

@@ -1,5 +1,6 @@
 //! A decision under way: what a command may look at, and what it wants written. It is pure.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -71,6 +72,8 @@ pub struct View<'a> {
     pub(super) names: &'a BTreeMap<Name, AccountId>,
     pub(super) accounts: &'a BTreeMap<AccountId, Account>,
     pub(super) states: &'a States,
+    /// Which of the states the command asked for. What is in others depends on the rest of the batch.
+    pub(super) wanted_states: &'a [TypeId],
 }
 
 /// A decision under way: it looks at what is loaded and collects what shall be written.
@@ -152,8 +155,13 @@ impl<'a> Decision<'a> {
     /// A capability's rows.
     ///
     /// # Errors
-    /// [`DecisionError::Defect`] if no capability has such a state.
+    /// [`DecisionError::Defect`] if no capability has such a state, or the command did not ask for it: then it may be
+    /// loaded or not.
     pub fn state<S: State>(&self) -> Result<&'a S, DecisionError> {
+        if !self.view.wanted_states.contains(&TypeId::of::<S>()) {
+            let state = std::any::type_name::<S>();
+            return Err(Defect::new(format!("a command reads {state}, and its `states` do not name it")).into());
+        }
         Ok(self.view.states.get()?)
     }
 

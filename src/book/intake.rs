@@ -149,6 +149,7 @@ impl Book {
         let key = command.key();
         let job = Job {
             names,
+            states: command.states(),
             has_key: key.is_some(),
             key: key.unwrap_or_else(|| own_key(command_id)),
             command,

@@ -1,5 +1,7 @@
 //! A command in the queue of a lane, with everything that is known of it before it is carried out.
 
+use std::any::TypeId;
+
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::Span;
@@ -15,6 +17,7 @@ pub(super) struct Job {
     pub(super) command: Box<dyn Command>,
     /// What the command says of itself, asked once.
     pub(super) names: Vec<NameUse>,
+    pub(super) states: Vec<TypeId>,
     pub(super) key: CommandKey,
     /// Whether the key is the caller's, or the command's own.
     pub(super) has_key: bool,

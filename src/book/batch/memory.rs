@@ -64,7 +64,7 @@ impl<'a> Batch<'a> {
 
     /// The states that commands of this batch read or change.
     pub(super) fn wanted_states(&self) -> BTreeSet<TypeId> {
-        self.jobs.iter().flat_map(|job| job.command.states()).collect()
+        self.jobs.iter().flat_map(|job| &job.states).copied().collect()
     }
 
     /// The accounts that are locked: all but the new ones. Sorted.

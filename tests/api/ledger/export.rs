@@ -93,7 +93,7 @@ async fn processes(service: &Service) -> Vec<(String, Option<String>)> {
     let mut superuser = service.database.connect(SUPERUSER).await;
     sqlx::query_as(
         "SELECT state, wait_event FROM pg_stat_activity WHERE datname = current_database() AND usename = $1
-           AND query LIKE 'SELECT account_id, account_seq%' AND query LIKE '%ORDER BY account_id, account_seq'",
+           AND query LIKE 'SELECT e.account_id, e.account_seq%' AND query LIKE '%ORDER BY account_id, account_seq'",
     )
     .bind(SERVICE_ROLE)
     .fetch_all(&mut superuser)
