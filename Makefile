@@ -42,7 +42,7 @@ lint: ## Check format, lints, documentation and protos
 	scripts/install-tools.sh rustfmt clippy buf
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	$(tools) buf lint
 
 .PHONY: deny

@@ -166,7 +166,7 @@ impl From<Rate> for String {
 
 /// A quotient of numbers of zero or more, rounded half to even.
 #[must_use]
-pub const fn divide_half_even(dividend: i128, divisor: i128) -> i128 {
+pub(crate) const fn divide_half_even(dividend: i128, divisor: i128) -> i128 {
     let (quotient, rest) = (dividend / divisor, dividend % divisor);
     let is_up = rest > divisor - rest || (rest == divisor - rest && quotient % 2 == 1);
     if is_up { quotient + 1 } else { quotient }

@@ -10,7 +10,7 @@ use crate::error::{Error, Reason, Refusal, Violation};
 use crate::telemetry;
 
 /// `ErrorInfo.domain` of every refusal.
-pub const ERROR_DOMAIN: &str = "goldbook";
+pub(crate) const ERROR_DOMAIN: &str = "goldbook";
 /// When to try again where something passes by itself.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
@@ -61,7 +61,7 @@ impl From<StoreError> for Error {
 
 /// The outcome of one item of a batch: the status that a single call would have ended with.
 #[must_use]
-pub fn to_rpc_status(error: Error) -> tonic_types::Status {
+pub(crate) fn to_rpc_status(error: Error) -> tonic_types::Status {
     let status = Status::from(error);
     // The details of a status are this very message, encoded; one without details is just its code.
     prost::Message::decode(status.details()).ok().filter(|decoded: &tonic_types::Status| decoded.code != 0).unwrap_or(
@@ -116,7 +116,7 @@ fn refuse(refusal: Refusal) -> Status {
 
 /// The status code of each reason. No wildcard: a new reason does not compile until it has one.
 #[must_use]
-pub const fn code_of(reason: Reason) -> Code {
+pub(crate) const fn code_of(reason: Reason) -> Code {
     match reason {
         Reason::ProgramNotFound
         | Reason::CustomerNotFound

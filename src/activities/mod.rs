@@ -1,9 +1,9 @@
 //! Activities: what customers did, as the business reports it. A purchase can earn, lift a tier and convert a referral,
 //! so the room stands on top of the others.
 
-pub mod grpc;
-pub mod model;
-pub mod state;
+pub(crate) mod grpc;
+pub(crate) mod model;
+pub(crate) mod state;
 mod store;
 
 use std::any::TypeId;
@@ -32,18 +32,18 @@ use crate::tiers::state::StandingsState;
 use model::{Activity, Refund, accept, accept_refund, check};
 use state::{ActivitiesState, ActivityRow};
 
-pub use store::capability;
+pub(crate) use store::capability;
 
 /// The use cases of activities.
 #[derive(Clone)]
-pub struct Activities {
+pub(crate) struct Activities {
     book: Book,
     pool: PgPool,
 }
 
 /// An accepted activity with what it brought about, as its entries tell it.
 #[derive(Clone, Debug)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     /// The entry that accepted it.
     pub accepted: Entry,
     /// Everything that its command wrote on the customer's account, in order.
@@ -55,7 +55,7 @@ pub struct Recorded {
 impl Activities {
     /// Activities written through `book` and read from `pool`.
     #[must_use]
-    pub const fn new(book: Book, pool: PgPool) -> Self {
+    pub(crate) const fn new(book: Book, pool: PgPool) -> Self {
         Self { book, pool }
     }
 
@@ -63,7 +63,11 @@ impl Activities {
     ///
     /// # Errors
     /// Every refusal that `activities.proto` lists.
-    pub async fn record_activity(&self, record: RecordActivity, deadline: Option<Instant>) -> Result<Recorded, Error> {
+    pub(crate) async fn record_activity(
+        &self,
+        record: RecordActivity,
+        deadline: Option<Instant>,
+    ) -> Result<Recorded, Error> {
         into_recorded(self.book.submit(record, deadline).await)
     }
 
@@ -71,7 +75,7 @@ impl Activities {
     ///
     /// # Errors
     /// If the book is closing.
-    pub async fn enqueue_activity(
+    pub(crate) async fn enqueue_activity(
         &self,
         record: RecordActivity,
     ) -> Result<BoxFuture<'static, Result<Recorded, Error>>, Error> {
@@ -83,7 +87,7 @@ impl Activities {
     ///
     /// # Errors
     /// If the program or the customer is unknown, or the page token is bad.
-    pub async fn list_activities(
+    pub(crate) async fn list_activities(
         &self,
         program_id: &ProgramId,
         customer_id: &CustomerId,
@@ -108,10 +112,9 @@ fn into_recorded(outcome: Result<Written, Error>) -> Result<Recorded, Error> {
     Ok(Recorded { accepted, entries, replayed })
 }
 
-/// Reports an activity.
+/// Reports an activity. The fields are described in activities.proto.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are described in activities.proto")]
-pub struct RecordActivity {
+pub(crate) struct RecordActivity {
     pub program_id: ProgramId,
     pub customer_id: CustomerId,
     pub activity_id: ActivityId,
@@ -212,7 +215,7 @@ impl Command for RecordActivity {
 
 /// The key that an activity is accepted under, hashed.
 #[must_use]
-pub fn key_hash(activity_id: &ActivityId) -> [u8; 32] {
+pub(crate) fn key_hash(activity_id: &ActivityId) -> [u8; 32] {
     Key::new("activity", activity_id.as_str(), &[]).hash
 }
 

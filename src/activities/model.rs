@@ -23,7 +23,7 @@ use crate::tiers::state::StandingsState;
 
 /// An accepted purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Purchase {
+pub(crate) struct Purchase {
     /// What was spent; may be zero.
     pub amount: Money,
     /// When the customer bought.
@@ -32,7 +32,7 @@ pub struct Purchase {
 
 /// A refund to be accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refund {
+pub(crate) struct Refund {
     /// The business's own name of the purchase.
     pub purchase: ActivityId,
     /// What was given back, above zero.
@@ -45,7 +45,7 @@ pub struct Refund {
 
 /// Something that a customer did, as it was reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Activity {
+pub(crate) enum Activity {
     /// They bought something.
     Purchase(Purchase),
     /// They gave something back.
@@ -55,7 +55,7 @@ pub enum Activity {
 impl Activity {
     /// When it happened.
     #[must_use]
-    pub const fn happened_at(&self) -> Timestamp {
+    pub(crate) const fn happened_at(&self) -> Timestamp {
         match self {
             Self::Purchase(purchase) => purchase.happened_at,
             Self::Refund(refund) => refund.happened_at,
@@ -64,7 +64,7 @@ impl Activity {
 
     /// What was paid or given back.
     #[must_use]
-    pub const fn amount(&self) -> Money {
+    pub(crate) const fn amount(&self) -> Money {
         match self {
             Self::Purchase(purchase) => purchase.amount,
             Self::Refund(refund) => refund.amount,
@@ -76,7 +76,7 @@ impl Activity {
 ///
 /// # Errors
 /// A refusal if it is in another currency or lies in the future.
-pub fn check(activity: &Activity, policy: &ProgramVersion, now: Timestamp) -> Result<(), Refusal> {
+pub(crate) fn check(activity: &Activity, policy: &ProgramVersion, now: Timestamp) -> Result<(), Refusal> {
     policy.program.require_currency(activity.amount())?;
     let happened_at = activity.happened_at();
     if crate::clock::is_in_future(happened_at, now) {
@@ -92,7 +92,7 @@ pub fn check(activity: &Activity, policy: &ProgramVersion, now: Timestamp) -> Re
 ///
 /// # Errors
 /// A refusal if points or spend would overflow; [`DecisionError::NotLoaded`] if a referrer to pay is not locked.
-pub fn accept(
+pub(crate) fn accept(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     account_id: AccountId,
@@ -153,7 +153,7 @@ fn slide(
 ///
 /// # Errors
 /// A refusal if more would be refunded than was paid; [`DecisionError::NotLoaded`] if the lots were not read.
-pub fn accept_refund(
+pub(crate) fn accept_refund(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     account: &Account,

@@ -7,7 +7,7 @@ use crate::ids::{ActivityId, EntryId};
 
 /// An activity as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActivityRow {
+pub(crate) struct ActivityRow {
     /// The entry that accepted it.
     pub entry_id: EntryId,
     /// The business's own name of it.
@@ -24,11 +24,11 @@ pub struct ActivityRow {
 
 /// The activities that a batch accepted. They are a source of record, to which rows are only added.
 #[derive(Default)]
-pub struct ActivitiesState(pub(super) Vec<ActivityRow>);
+pub(crate) struct ActivitiesState(pub(super) Vec<ActivityRow>);
 
 impl ActivitiesState {
     /// Adds an accepted activity.
-    pub fn add(&mut self, row: ActivityRow) {
+    pub(crate) fn add(&mut self, row: ActivityRow) {
         self.0.push(row);
     }
 }

@@ -15,7 +15,7 @@ const TABLES: &[Table] = &[Table::source("activities", TableRights::Append)];
 
 /// The room as the book knows it.
 #[must_use]
-pub fn capability() -> Capability {
+pub(crate) fn capability() -> Capability {
     Capability::new(ActivitiesState::default, ActivitiesStore, TABLES)
 }
 

@@ -1,6 +1,6 @@
 //! Benefits: what a customer's standing entitles them to.
 
-pub mod grpc;
+pub(crate) mod grpc;
 
 use jiff::Timestamp;
 
@@ -12,14 +12,14 @@ use crate::tiers::{CustomerTier, Tiers};
 
 /// The use cases of benefits.
 #[derive(Clone)]
-pub struct Benefits {
+pub(crate) struct Benefits {
     tiers: Tiers,
 }
 
 impl Benefits {
     /// Benefits that follow from `tiers`.
     #[must_use]
-    pub const fn new(tiers: Tiers) -> Self {
+    pub(crate) const fn new(tiers: Tiers) -> Self {
         Self { tiers }
     }
 
@@ -28,7 +28,7 @@ impl Benefits {
     ///
     /// # Errors
     /// If the customer is unknown (then), the instant lies ahead, or the page token is bad.
-    pub async fn list_customer_benefits(
+    pub(crate) async fn list_customer_benefits(
         &self,
         program_id: &ProgramId,
         customer_id: &CustomerId,

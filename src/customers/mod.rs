@@ -1,8 +1,8 @@
 //! The dossier: who customers are, how to reach them, what matters to them.
 
-pub mod grpc;
-pub mod model;
-pub mod state;
+pub(crate) mod grpc;
+pub(crate) mod model;
+pub(crate) mod state;
 mod store;
 
 use std::any::TypeId;
@@ -22,18 +22,18 @@ use crate::programs::{current_policy, program_not_found};
 use model::{Consent, Dossier, Part, enrol};
 use state::{CustomerRow, CustomersState};
 
-pub use store::{capability, read_customers};
+pub(crate) use store::{capability, read_customers};
 
 /// The use cases of customers.
 #[derive(Clone)]
-pub struct Customers {
+pub(crate) struct Customers {
     book: Book,
     pool: PgPool,
 }
 
 /// A dossier with everything recorded about contact.
 #[derive(Clone, Debug)]
-pub struct Customer {
+pub(crate) struct Customer {
     /// The dossier, as it is stored.
     pub row: CustomerRow,
     /// Every consent, in the order recorded.
@@ -43,7 +43,7 @@ pub struct Customer {
 impl Customers {
     /// Customers written through `book` and read from `pool`.
     #[must_use]
-    pub const fn new(book: Book, pool: PgPool) -> Self {
+    pub(crate) const fn new(book: Book, pool: PgPool) -> Self {
         Self { book, pool }
     }
 
@@ -51,7 +51,7 @@ impl Customers {
     ///
     /// # Errors
     /// If the program is unknown, the customer exists, or the key was used for something else.
-    pub async fn create_customer(
+    pub(crate) async fn create_customer(
         &self,
         create: CreateCustomer,
         deadline: Option<Instant>,
@@ -65,7 +65,11 @@ impl Customers {
     ///
     /// # Errors
     /// If the program or the customer is unknown.
-    pub async fn get_customer(&self, program_id: &ProgramId, customer_id: &CustomerId) -> Result<Customer, Error> {
+    pub(crate) async fn get_customer(
+        &self,
+        program_id: &ProgramId,
+        customer_id: &CustomerId,
+    ) -> Result<Customer, Error> {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let row = read_customers(&mut connection, &[account_id]).await?.pop();
@@ -78,7 +82,11 @@ impl Customers {
     ///
     /// # Errors
     /// If the customer is unknown, or the dossier changed since the etag was read.
-    pub async fn update_customer(&self, update: UpdateCustomer, deadline: Option<Instant>) -> Result<Customer, Error> {
+    pub(crate) async fn update_customer(
+        &self,
+        update: UpdateCustomer,
+        deadline: Option<Instant>,
+    ) -> Result<Customer, Error> {
         let (program_id, customer_id) = (update.program_id.clone(), update.customer_id.clone());
         self.book.submit(update, deadline).await?;
         self.get_customer(&program_id, &customer_id).await
@@ -88,7 +96,7 @@ impl Customers {
     ///
     /// # Errors
     /// If the program is unknown.
-    pub async fn list_customers(
+    pub(crate) async fn list_customers(
         &self,
         program_id: &ProgramId,
         page: &PageRequest,
@@ -117,7 +125,7 @@ impl Customers {
 
 /// The refusal for a customer that does not exist.
 #[must_use]
-pub fn customer_not_found(customer_id: &CustomerId) -> Refusal {
+pub(crate) fn customer_not_found(customer_id: &CustomerId) -> Refusal {
     Refusal::new(Reason::CustomerNotFound, format!("there is no customer {customer_id}"))
         .with("customer_id", customer_id)
 }
@@ -126,7 +134,7 @@ pub fn customer_not_found(customer_id: &CustomerId) -> Refusal {
 ///
 /// # Errors
 /// If the program or the customer is unknown.
-pub async fn find_account(
+pub(crate) async fn find_account(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     customer_id: &CustomerId,
@@ -140,7 +148,7 @@ pub async fn find_account(
 ///
 /// # Errors
 /// A refusal if the customer does not exist.
-pub fn require_customer<'a>(
+pub(crate) fn require_customer<'a>(
     decision: &Decision<'a>,
     program_id: &ProgramId,
     customer_id: &CustomerId,
@@ -153,7 +161,7 @@ pub fn require_customer<'a>(
 ///
 /// # Errors
 /// [`DecisionError`] as [`enrol`].
-pub fn enrol_by_name(
+pub(crate) fn enrol_by_name(
     decision: &mut Decision<'_>,
     policy: &crate::programs::model::ProgramVersion,
     account: &Account,
@@ -184,10 +192,9 @@ fn keep_dossier(
     decision.keep(move |state: &mut CustomersState| state.put(row, consents));
 }
 
-/// Enrols a customer with a dossier.
+/// Enrols a customer with a dossier. The fields are described in customers.proto.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are described in customers.proto")]
-pub struct CreateCustomer {
+pub(crate) struct CreateCustomer {
     pub program_id: ProgramId,
     pub customer_id: CustomerId,
     pub dossier: Dossier,
@@ -247,10 +254,9 @@ impl Command for CreateCustomer {
     }
 }
 
-/// Changes parts of a dossier; naturally idempotent.
+/// Changes parts of a dossier; naturally idempotent. The fields are described in customers.proto.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are described in customers.proto")]
-pub struct UpdateCustomer {
+pub(crate) struct UpdateCustomer {
     pub program_id: ProgramId,
     pub customer_id: CustomerId,
     pub dossier: Dossier,

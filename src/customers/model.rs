@@ -12,10 +12,10 @@ use crate::programs::model::ProgramVersion;
 
 /// Who a customer is and how to reach them. Whatever is unknown is empty, and left out of the JSON: a field that is
 /// added later changes nothing about what was said before it, and so no idempotency key's fingerprint.
+/// The fields are described in customers.proto.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(missing_docs, reason = "the fields are described in customers.proto")]
-pub struct Dossier {
+pub(crate) struct Dossier {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub given_name: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -45,10 +45,10 @@ pub struct Dossier {
 }
 
 /// A postal address, as `google.type.PostalAddress` has it.
+/// The fields are described in google/type/postal_address.proto.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(missing_docs, reason = "the fields are described in google/type/postal_address.proto")]
-pub struct Address {
+pub(crate) struct Address {
     pub region_code: String,
     pub language_code: String,
     pub postal_code: String,
@@ -63,29 +63,27 @@ pub struct Address {
 
 /// A day that matters to the customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImportantDate {
+pub(crate) struct ImportantDate {
     /// What the day is.
     pub label: String,
     /// The date, of which the year may be unknown.
     pub date: PartialDate,
 }
 
-/// How a customer likes to be dealt with.
+/// How a customer likes to be dealt with. The styles are described in customers.proto.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the styles are described in customers.proto")]
-pub enum CommunicationStyle {
+pub(crate) enum CommunicationStyle {
     Driver,
     Expressive,
     Amiable,
     Analytical,
 }
 
-/// A way to reach a customer with marketing.
+/// A way to reach a customer with marketing. The channels are described in customers.proto.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the channels are described in customers.proto")]
-pub enum Channel {
+pub(crate) enum Channel {
     Email,
     Phone,
     Sms,
@@ -95,11 +93,11 @@ pub enum Channel {
 
 impl Channel {
     /// Every channel that there is.
-    pub const ALL: &'static [Self] = &[Self::Email, Self::Phone, Self::Sms, Self::Post, Self::Push];
+    pub(crate) const ALL: &'static [Self] = &[Self::Email, Self::Phone, Self::Sms, Self::Post, Self::Push];
 
     /// The channel as stored.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
             Self::Phone => "phone",
@@ -111,14 +109,14 @@ impl Channel {
 
     /// The reverse of [`as_str`](Self::as_str).
     #[must_use]
-    pub fn from_stored(word: &str) -> Option<Self> {
+    pub(crate) fn from_stored(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|channel| channel.as_str() == word)
     }
 }
 
 /// One decision of a customer about being contacted: a dated fact, never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Consent {
+pub(crate) struct Consent {
     /// The channel it is about.
     pub channel: Channel,
     /// Whether the customer may be contacted.
@@ -131,7 +129,7 @@ pub struct Consent {
 
 /// The decision that holds for each channel: the latest decided, and of those the latest recorded.
 #[must_use]
-pub fn current_consents(recorded: &[Consent]) -> Vec<Consent> {
+pub(crate) fn current_consents(recorded: &[Consent]) -> Vec<Consent> {
     let mut current: BTreeMap<Channel, &Consent> = BTreeMap::new();
     for consent in recorded {
         let holder = current.entry(consent.channel).or_insert(consent);
@@ -142,10 +140,9 @@ pub fn current_consents(recorded: &[Consent]) -> Vec<Consent> {
     current.into_values().cloned().collect()
 }
 
-/// The part of a dossier that a change touches.
+/// The part of a dossier that a change touches. Each names the field of the dossier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each names the field of the dossier")]
-pub enum Part {
+pub(crate) enum Part {
     GivenName,
     FamilyName,
     DisplayName,
@@ -164,7 +161,7 @@ pub enum Part {
 
 impl Part {
     /// Every part with its path in an update mask.
-    pub const ALL: &'static [(&'static str, Self)] = &[
+    pub(crate) const ALL: &'static [(&'static str, Self)] = &[
         ("given_name", Self::GivenName),
         ("family_name", Self::FamilyName),
         ("display_name", Self::DisplayName),
@@ -184,7 +181,7 @@ impl Part {
 
 impl Dossier {
     /// Takes the named parts from another dossier. Consents are rows of their own and not touched here.
-    pub fn replace_parts(&mut self, from: &Self, parts: &[Part]) {
+    pub(crate) fn replace_parts(&mut self, from: &Self, parts: &[Part]) {
         let from = from.clone();
         for part in parts {
             match part {
@@ -213,7 +210,7 @@ impl Dossier {
 ///
 /// # Errors
 /// [`DecisionError`] if the account is not locked, or the program has no tiers.
-pub fn enrol(
+pub(crate) fn enrol(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     account: &Account,

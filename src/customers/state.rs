@@ -10,7 +10,7 @@ use crate::ids::{AccountId, CustomerId, ProgramId};
 
 /// A customer's dossier as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CustomerRow {
+pub(crate) struct CustomerRow {
     /// The account on the ledger.
     pub account_id: AccountId,
     /// The program that the customer belongs to.
@@ -29,7 +29,7 @@ pub struct CustomerRow {
 
 /// Dossiers and consents of a batch: sources of record, which no entry changes.
 #[derive(Default)]
-pub struct CustomersState {
+pub(crate) struct CustomersState {
     pub(super) rows: BTreeMap<AccountId, CustomerRow>,
     pub(super) consents: BTreeMap<AccountId, Vec<Consent>>,
     pub(super) changed: BTreeSet<AccountId>,
@@ -39,18 +39,18 @@ pub struct CustomersState {
 impl CustomersState {
     /// An account's dossier, if it was loaded and has one.
     #[must_use]
-    pub fn get(&self, account_id: AccountId) -> Option<&CustomerRow> {
+    pub(crate) fn get(&self, account_id: AccountId) -> Option<&CustomerRow> {
         self.rows.get(&account_id)
     }
 
     /// The consents recorded for an account, in the order they were recorded.
     #[must_use]
-    pub fn consents(&self, account_id: AccountId) -> &[Consent] {
+    pub(crate) fn consents(&self, account_id: AccountId) -> &[Consent] {
         self.consents.get(&account_id).map_or(&[], Vec::as_slice)
     }
 
     /// Keeps a new or changed dossier, with the consents that this revision adds.
-    pub fn put(&mut self, row: CustomerRow, consents: Vec<Consent>) {
+    pub(crate) fn put(&mut self, row: CustomerRow, consents: Vec<Consent>) {
         let account_id = row.account_id;
         for consent in consents {
             self.consents.entry(account_id).or_default().push(consent.clone());

@@ -32,7 +32,7 @@ const TABLES: &[Table] = &[
 
 /// The room as the book knows it.
 #[must_use]
-pub fn capability() -> Capability {
+pub(crate) fn capability() -> Capability {
     Capability::new(CustomersState::default, CustomersStore, TABLES)
 }
 
@@ -97,7 +97,7 @@ impl TryFrom<RawCustomer> for CustomerRow {
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn read_customers(
+pub(crate) async fn read_customers(
     connection: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<Vec<CustomerRow>, StoreError> {

@@ -1,7 +1,7 @@
 //! Imports: what customers bring along from the loyalty system that Goldbook replaces. An opening is a lot or a tier,
 //! so the room stands above points and tiers.
 
-pub mod grpc;
+pub(crate) mod grpc;
 
 use std::any::TypeId;
 
@@ -23,13 +23,13 @@ use crate::tiers::state::StandingsState;
 
 /// The use cases of imports.
 #[derive(Clone)]
-pub struct Imports {
+pub(crate) struct Imports {
     book: Book,
 }
 
 /// An opening that is in the book, as its entries tell it.
 #[derive(Clone, Debug)]
-pub struct Imported {
+pub(crate) struct Imported {
     /// The entry of the opening itself.
     pub entry: Entry,
     /// How many of its points paid a debt at once.
@@ -41,7 +41,7 @@ pub struct Imported {
 impl Imports {
     /// Imports written through `book`.
     #[must_use]
-    pub const fn new(book: Book) -> Self {
+    pub(crate) const fn new(book: Book) -> Self {
         Self { book }
     }
 
@@ -49,7 +49,7 @@ impl Imports {
     ///
     /// # Errors
     /// If the book is closing.
-    pub async fn enqueue_balance(
+    pub(crate) async fn enqueue_balance(
         &self,
         import: ImportBalance,
     ) -> Result<BoxFuture<'static, Result<Imported, Error>>, Error> {
@@ -75,17 +75,16 @@ fn into_imported(outcome: Result<Written, Error>) -> Result<Imported, Error> {
 
 /// What a customer brings along.
 #[derive(Clone, Debug)]
-pub enum Opening {
+pub(crate) enum Opening {
     /// Points, as a lot of their own.
     Lot(OpeningLot),
     /// A tier, with the spend that led to it.
     Tier(OpeningTier),
 }
 
-/// Takes over one opening.
+/// Takes over one opening. The fields are described in imports.proto.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are described in imports.proto")]
-pub struct ImportBalance {
+pub(crate) struct ImportBalance {
     pub program_id: ProgramId,
     pub customer_id: CustomerId,
     pub enrol: bool,

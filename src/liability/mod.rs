@@ -4,15 +4,15 @@
 //! waits for a scan. Each summary says which instant it is for. Everything that took effect by then is in it, and
 //! nothing later.
 
-pub mod grpc;
-pub mod model;
+pub(crate) mod grpc;
+pub(crate) mod model;
 mod store;
 mod summing;
 
 use jiff::Timestamp;
 use sqlx::PgPool;
 
-pub use summing::{keep_summing_up, sum_up};
+pub(crate) use summing::keep_summing_up;
 
 use crate::clock::{Clock, refuse_future};
 use crate::error::{Error, Reason, Refusal};
@@ -22,11 +22,11 @@ use crate::programs::program_not_found;
 use crate::programs::{read_version, read_version_number_at};
 use model::Summary;
 
-pub use store::TABLES;
+pub(crate) use store::TABLES;
 
 /// The use cases of liability.
 #[derive(Clone)]
-pub struct Liability {
+pub(crate) struct Liability {
     pool: PgPool,
     clock: Clock,
 }
@@ -34,7 +34,7 @@ pub struct Liability {
 impl Liability {
     /// Liability read from `pool`.
     #[must_use]
-    pub const fn new(pool: PgPool, clock: Clock) -> Self {
+    pub(crate) const fn new(pool: PgPool, clock: Clock) -> Self {
         Self { pool, clock }
     }
 
@@ -42,7 +42,7 @@ impl Liability {
     ///
     /// # Errors
     /// If the program is unknown, there is no such summary, or the instant lies ahead.
-    pub async fn get_liability(
+    pub(crate) async fn get_liability(
         &self,
         program_id: &ProgramId,
         as_of: Option<Timestamp>,

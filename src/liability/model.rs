@@ -9,12 +9,11 @@ use crate::money::{Money, Rate, divide_half_even};
 use crate::programs::model::Program;
 
 /// Within how many days points count as expiring soon.
-pub const HORIZONS: [i32; 3] = [30, 90, 365];
+pub(crate) const HORIZONS: [i32; 3] = [30, 90, 365];
 
-/// Points by pocket, of all customers together.
+/// Points by pocket, of all customers together. Each field is the pocket of its name, described at `Pocket`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each field is the pocket of its name, described at `Pocket`")]
-pub struct Sums {
+pub(crate) struct Sums {
     pub issued: i128,
     pub owed: i128,
     pub pending: i128,
@@ -41,14 +40,14 @@ impl AddAssign<Balance> for Sums {
 impl Sums {
     /// Points that customers may still spend.
     #[must_use]
-    pub const fn outstanding(&self) -> i128 {
+    pub(crate) const fn outstanding(&self) -> i128 {
         self.pending + self.available + self.held
     }
 }
 
 /// What a program's customers had at an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// The instant that the sums are for.
     pub taken_at: Timestamp,
     /// Where their points were.
@@ -59,20 +58,20 @@ pub struct Summary {
 
 /// The ends of the [`HORIZONS`], by the program's calendar.
 #[must_use]
-pub fn horizons_of(program: &Program, at: Timestamp) -> [Timestamp; 3] {
+pub(crate) fn horizons_of(program: &Program, at: Timestamp) -> [Timestamp; 3] {
     let zoned = at.to_zoned(program.time_zone.0.clone());
     HORIZONS.map(|days| zoned.checked_add(days.days()).map_or(Timestamp::MAX, |end| end.timestamp()))
 }
 
 /// What points are worth, in minor units, rounded half to even.
 #[must_use]
-pub fn worth_of(points: i128, value: Rate, program: &Program) -> Option<i128> {
+pub(crate) fn worth_of(points: i128, value: Rate, program: &Program) -> Option<i128> {
     value.times(points, program.currency)
 }
 
 /// What is asked about revenue under IFRS 15 and ASC 606.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RevenueQuestion {
+pub(crate) struct RevenueQuestion {
     /// The part of the transaction price that is allocated to the points.
     pub allocated: Money,
     /// How many points are expected to be redeemed in total; above zero.
@@ -83,7 +82,7 @@ pub struct RevenueQuestion {
 
 /// Revenue in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Revenue {
+pub(crate) struct Revenue {
     /// To be recognized in all by now.
     pub cumulative: i64,
     /// Of that, in this period; below zero where estimates have changed.
@@ -93,7 +92,7 @@ pub struct Revenue {
 /// Revenue by the points redeemed so far: allocated × redeemed ÷ expected, rounded half to even. It is never more than
 /// what was allocated.
 #[must_use]
-pub fn revenue_of(question: &RevenueQuestion, redeemed: i128) -> Revenue {
+pub(crate) fn revenue_of(question: &RevenueQuestion, redeemed: i128) -> Revenue {
     let allocated = i128::from(question.allocated.minor);
     let expected = i128::from(question.expected_redeemed.max(1));
     let cumulative = if redeemed >= expected { allocated } else { divide_half_even(allocated * redeemed, expected) };

@@ -11,7 +11,7 @@ use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, ProgramId};
 
 /// The tables of liability.
-pub const TABLES: &[Table] = &[Table {
+pub(crate) const TABLES: &[Table] = &[Table {
     name: "liability_summaries",
     role: TableRole::Report,
     rights: TableRights::AppendAndRemove,

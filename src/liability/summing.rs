@@ -28,7 +28,7 @@ const KEPT_WHOLE: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
 
 /// Makes summaries again and again, until it is dropped. Of several services on one database, one makes them at a time.
 #[expect(clippy::disallowed_methods, reason = "the pause between two summaries, which grows with how long one takes")]
-pub async fn keep_summing_up(
+pub(crate) async fn keep_summing_up(
     database: PgConnectOptions,
     pool: PgPool,
     capabilities: Capabilities,
@@ -74,7 +74,7 @@ async fn sum_up_if_old(
 ///
 /// # Errors
 /// If the database cannot be read, or writers do not pause for long.
-pub async fn sum_up(
+pub(crate) async fn sum_up(
     database: &PgConnectOptions,
     capabilities: &Capabilities,
     clock: &Clock,

@@ -2,18 +2,18 @@
 
 /// Points above zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-pub struct Points(i64);
+pub(crate) struct Points(i64);
 
 impl Points {
     /// So many points; none for a number that is not above zero.
     #[must_use]
-    pub const fn new(points: i64) -> Option<Self> {
+    pub(crate) const fn new(points: i64) -> Option<Self> {
         if points > 0 { Some(Self(points)) } else { None }
     }
 
     /// How many there are, as a number.
     #[must_use]
-    pub const fn get(self) -> i64 {
+    pub(crate) const fn get(self) -> i64 {
         self.0
     }
 }

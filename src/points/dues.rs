@@ -9,7 +9,7 @@ use crate::ids::{AccountId, EntryId};
 impl Lots {
     /// What a due writes; nothing if it was not read.
     #[must_use]
-    pub fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry> {
+    pub(crate) fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry> {
         let account_id = account.account_id;
         let own = self.dues.range((account_id, due, 0)..=(account_id, due, i64::MAX)).next().map(|(.., seq)| *seq);
         match due.kind {

@@ -3,7 +3,7 @@
 
 mod apply;
 mod lot;
-pub mod parts;
+pub(crate) mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +12,14 @@ use jiff::Timestamp;
 use crate::book::{Account, Due, DueKind, LotPart};
 use crate::ids::AccountId;
 
-pub use lot::{Earning, Hold, Lot};
+pub(crate) use lot::{Earning, Hold, Lot};
 
 /// Which lots come first when points are spent: those that expire first, then the oldest.
-pub type SpendKey = (Timestamp, i64);
+pub(crate) type SpendKey = (Timestamp, i64);
 
 /// Which of an account's rows were not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
+pub(crate) struct Gap {
     /// The first due that was not read.
     pub due: Option<Due>,
     /// Lots after this one in spending order were not read; none at all if absent.
@@ -29,11 +29,11 @@ pub struct Gap {
 }
 
 /// Rows by the account and the number of the entry that made them.
-pub type ByEntry<T> = BTreeMap<(AccountId, i64), T>;
+pub(crate) type ByEntry<T> = BTreeMap<(AccountId, i64), T>;
 
 /// What time will do to points that are pending or available, first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Upcoming {
+pub(crate) struct Upcoming {
     /// When pending points become available, and how many.
     pub vesting: Option<(Timestamp, i64)>,
     /// When available points expire, and how many.
@@ -42,7 +42,7 @@ pub struct Upcoming {
 
 /// Why a spend cannot take its points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shortage {
+pub(crate) enum Shortage {
     /// The account does not have so many.
     Points,
     /// They were not read.
@@ -51,7 +51,7 @@ pub enum Shortage {
 
 /// Lots and what goes with them, of several accounts; those without a gap are known whole.
 #[derive(Clone, Debug, Default)]
-pub struct Lots {
+pub(crate) struct Lots {
     pub(super) lots: ByEntry<Lot>,
     pub(super) holds: ByEntry<Hold>,
     pub(super) earnings: BTreeMap<AccountId, Earning>,
@@ -99,36 +99,36 @@ impl Lots {
 
     /// A lot that was read, by the number of its entry.
     #[must_use]
-    pub fn lot(&self, account_id: AccountId, lot: i64) -> Option<&Lot> {
+    pub(crate) fn lot(&self, account_id: AccountId, lot: i64) -> Option<&Lot> {
         self.lots.get(&(account_id, lot))
     }
 
     /// A hold that was read, by the number of its entry.
     #[must_use]
-    pub fn hold(&self, account_id: AccountId, hold: i64) -> Option<&Hold> {
+    pub(crate) fn hold(&self, account_id: AccountId, hold: i64) -> Option<&Hold> {
         self.holds.get(&(account_id, hold))
     }
 
     /// What concerns all lots of an account together.
     #[must_use]
-    pub fn earning(&self, account_id: AccountId) -> Option<&Earning> {
+    pub(crate) fn earning(&self, account_id: AccountId) -> Option<&Earning> {
         self.earnings.get(&account_id)
     }
 
     /// How much of an entry has been undone.
     #[must_use]
-    pub fn reversed(&self, account_id: AccountId, entry: i64) -> i64 {
+    pub(crate) fn reversed(&self, account_id: AccountId, entry: i64) -> i64 {
         self.reversals.get(&(account_id, entry)).copied().unwrap_or(0)
     }
 
     /// Every lot of an account that was read.
-    pub fn lots_of(&self, account_id: AccountId) -> impl Iterator<Item = (i64, &Lot)> {
+    pub(crate) fn lots_of(&self, account_id: AccountId) -> impl Iterator<Item = (i64, &Lot)> {
         self.lots.range((account_id, 0)..=(account_id, i64::MAX)).map(|((_, seq), lot)| (*seq, lot))
     }
 
     /// When a lot's points expire or have expired; none for ever, or while they have not vested.
     #[must_use]
-    pub fn expiry_of(&self, account_id: AccountId, lot: &Lot) -> Option<Timestamp> {
+    pub(crate) fn expiry_of(&self, account_id: AccountId, lot: &Lot) -> Option<Timestamp> {
         if !lot.terms.slides {
             return lot.terms.expires_at;
         }
@@ -140,7 +140,7 @@ impl Lots {
 
     /// Whether a lot's points have expired by an instant.
     #[must_use]
-    pub fn is_expired(&self, account_id: AccountId, lot: &Lot, at: Timestamp) -> bool {
+    pub(crate) fn is_expired(&self, account_id: AccountId, lot: &Lot, at: Timestamp) -> bool {
         lot.live_since.is_some() && self.expiry_of(account_id, lot).is_some_and(|expiry| expiry <= at)
     }
 
@@ -152,7 +152,7 @@ impl Lots {
     ///
     /// # Errors
     /// [`Shortage`] if there are too few, or it is not known which come first.
-    pub fn choose(&self, account: &Account, points: i64) -> Result<Vec<LotPart>, Shortage> {
+    pub(crate) fn choose(&self, account: &Account, points: i64) -> Result<Vec<LotPart>, Shortage> {
         self.choose_among(account, points, account.balance.available, |_| true)
     }
 
@@ -160,7 +160,7 @@ impl Lots {
     ///
     /// # Errors
     /// [`Shortage`] if there are too few, or it is not known which come first.
-    pub fn choose_among(
+    pub(crate) fn choose_among(
         &self,
         account: &Account,
         points: i64,
@@ -198,7 +198,7 @@ impl Lots {
 
     /// Which points vest and which expire next, and when, as far as their lots were read.
     #[must_use]
-    pub fn upcoming(&self, account_id: AccountId) -> Upcoming {
+    pub(crate) fn upcoming(&self, account_id: AccountId) -> Upcoming {
         let mut upcoming = Upcoming::default();
         let mut note = |is_vesting: bool, at: Timestamp, points: i64| {
             let slot = if is_vesting { &mut upcoming.vesting } else { &mut upcoming.expiring };
@@ -221,7 +221,7 @@ impl Lots {
 
     /// What time alone will do next to an account.
     #[must_use]
-    pub fn next_due(&self, account_id: AccountId) -> Option<Due> {
+    pub(crate) fn next_due(&self, account_id: AccountId) -> Option<Due> {
         let first = (account_id, Due { at: Timestamp::MIN, kind: DueKind::Vest }, 0);
         let own = self.dues.range(first..).next().filter(|(owner, ..)| *owner == account_id).map(|(_, due, _)| *due);
         let gap = self.gaps.get(&account_id);

@@ -3,17 +3,17 @@
 //! The room is cut by use: grants, holds, spending and undoing, each with its rules (`model.rs`) and its commands. All
 //! of them move points of the same lots.
 
-pub mod amount;
+pub(crate) mod amount;
 mod debts;
 mod dues;
-pub mod grants;
-pub mod holds;
-pub mod lots;
-pub mod spending;
-pub mod state;
+pub(crate) mod grants;
+pub(crate) mod holds;
+pub(crate) mod lots;
+pub(crate) mod spending;
+pub(crate) mod state;
 mod store;
-pub mod subject;
-pub mod undoing;
+pub(crate) mod subject;
+pub(crate) mod undoing;
 mod vesting;
 
 use jiff::Timestamp;
@@ -35,11 +35,11 @@ use state::PointsState;
 use store::FoundBalance;
 use subject::Subject;
 
-pub use store::capability;
+pub(crate) use store::capability;
 
 /// The use cases of points.
 #[derive(Clone)]
-pub struct PointsService {
+pub(crate) struct PointsService {
     book: Book,
     pool: PgPool,
     clock: Clock,
@@ -49,7 +49,7 @@ pub struct PointsService {
 
 /// Where a customer's points are at an instant, and what time will do to them.
 #[derive(Clone, Copy, Debug)]
-pub struct BalanceAt {
+pub(crate) struct BalanceAt {
     /// How many points are in each pocket.
     pub balance: Balance,
     /// What vests and what expires next.
@@ -69,7 +69,7 @@ impl BalanceAt {
 impl PointsService {
     /// Points written through `book` and read from `pool`; balances of now from `lookups`, many at once.
     #[must_use]
-    pub fn new(book: Book, pool: PgPool, lookups: &PgPool, clock: Clock, capabilities: Capabilities) -> Self {
+    pub(crate) fn new(book: Book, pool: PgPool, lookups: &PgPool, clock: Clock, capabilities: Capabilities) -> Self {
         let balances = BatchReader::open(lookups, &store::fetch_balances());
         Self { book, pool, clock, capabilities, balances }
     }
@@ -78,7 +78,7 @@ impl PointsService {
     ///
     /// # Errors
     /// The command's refusal, or that it could not be carried out.
-    pub async fn carry_out(
+    pub(crate) async fn carry_out(
         &self,
         command: impl Command + 'static,
         deadline: Option<Instant>,
@@ -90,7 +90,7 @@ impl PointsService {
     ///
     /// # Errors
     /// As [`carry_out`](Self::carry_out); of a hold that has ended, how and when it did.
-    pub async fn end_hold(&self, ending: EndHold, deadline: Option<Instant>) -> Result<Written, Error> {
+    pub(crate) async fn end_hold(&self, ending: EndHold, deadline: Option<Instant>) -> Result<Written, Error> {
         let hold_id = ending.hold_id;
         match self.book.submit(ending, deadline).await {
             Err(Error::Refused(refusal)) if refusal.reason == Reason::HoldEnded => {
@@ -111,7 +111,7 @@ impl PointsService {
     ///
     /// # Errors
     /// If the customer is unknown (then), or the instant lies ahead.
-    pub async fn get_balance(
+    pub(crate) async fn get_balance(
         &self,
         program_id: &ProgramId,
         customer_id: &CustomerId,
@@ -145,7 +145,7 @@ impl PointsService {
     ///
     /// # Errors
     /// If the program or the customer is unknown, or the page token is bad.
-    pub async fn list_lots(
+    pub(crate) async fn list_lots(
         &self,
         subject: &Subject,
         open_only: bool,
@@ -176,7 +176,7 @@ impl PointsService {
     ///
     /// # Errors
     /// If the program, the customer or the lot is unknown, or the page token is bad.
-    pub async fn list_lot_uses(
+    pub(crate) async fn list_lot_uses(
         &self,
         subject: &Subject,
         lot_id: EntryId,

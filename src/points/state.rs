@@ -19,7 +19,7 @@ pub(super) struct Asked {
 
 /// The lots of a batch, and what callers wrote beside their entries.
 #[derive(Default)]
-pub struct PointsState {
+pub(crate) struct PointsState {
     pub(super) asked: Asked,
     pub(super) lots: Lots,
     /// Entries that were asked for.
@@ -31,7 +31,7 @@ pub struct PointsState {
 
 /// What a caller wrote beside an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Note {
+pub(crate) struct Note {
     /// The text, which may be anything.
     pub text: String,
     /// Who made the entry, as the caller says.
@@ -41,45 +41,45 @@ pub struct Note {
 impl PointsState {
     /// The lots, and what goes with them.
     #[must_use]
-    pub const fn lots(&self) -> &Lots {
+    pub(crate) const fn lots(&self) -> &Lots {
         &self.lots
     }
 
     /// An entry that was [asked for](Self::ask_entry).
     #[must_use]
-    pub fn entry(&self, entry_id: EntryId) -> Option<&Entry> {
+    pub(crate) fn entry(&self, entry_id: EntryId) -> Option<&Entry> {
         self.entries.get(&entry_id)
     }
 
     /// The entries of the command whose key was [asked for](Self::ask_command).
     #[must_use]
-    pub fn command(&self, account_id: AccountId, key_hash: [u8; 32]) -> Option<&[Entry]> {
+    pub(crate) fn command(&self, account_id: AccountId, key_hash: [u8; 32]) -> Option<&[Entry]> {
         self.commands.get(&(account_id, key_hash)).map(Vec::as_slice)
     }
 
     /// Asks for the lots that a spend of so many points takes; of several spends, for all of them.
-    pub fn ask_points(&mut self, account_id: AccountId, points: i64) {
+    pub(crate) fn ask_points(&mut self, account_id: AccountId, points: i64) {
         let asked = self.asked.points.entry(account_id).or_insert(0);
         *asked = asked.saturating_add(points);
     }
 
     /// Asks for a hold and its lots.
-    pub fn ask_hold(&mut self, account_id: AccountId, hold: i64) {
+    pub(crate) fn ask_hold(&mut self, account_id: AccountId, hold: i64) {
         self.asked.holds.insert((account_id, hold));
     }
 
     /// Asks for an entry, how much of it has been undone, and the lots that it is about.
-    pub fn ask_entry(&mut self, entry_id: EntryId) {
+    pub(crate) fn ask_entry(&mut self, entry_id: EntryId) {
         self.asked.entries.insert((entry_id.account_id, entry_id.account_seq));
     }
 
     /// Asks for the entries of an earlier command by its key, as [`ask_entry`](Self::ask_entry) does for one.
-    pub fn ask_command(&mut self, account_id: AccountId, key_hash: [u8; 32]) {
+    pub(crate) fn ask_command(&mut self, account_id: AccountId, key_hash: [u8; 32]) {
         self.asked.keys.insert((account_id, key_hash));
     }
 
     /// Keeps a note beside an entry, where it can be erased.
-    pub fn add_note(&mut self, entry_id: EntryId, note: Note) {
+    pub(crate) fn add_note(&mut self, entry_id: EntryId, note: Note) {
         if note != Note::default() {
             self.notes.push((entry_id, note));
         }

@@ -31,7 +31,7 @@ const TABLES: &[Table] = &[
 
 /// The room as the book knows it. Its state is loaded behind that of programs.
 #[must_use]
-pub fn capability() -> Capability {
+pub(crate) fn capability() -> Capability {
     Capability::new(PointsState::default, PointsStore, TABLES)
 }
 

@@ -12,7 +12,7 @@ use crate::programs::model::ProgramVersion;
 
 /// Whom a command is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// The program of the customer.
     pub program_id: ProgramId,
     /// The customer, by the business's own id.

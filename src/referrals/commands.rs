@@ -83,10 +83,9 @@ impl Command for CreateReferralCode {
     }
 }
 
-/// Attaches a new customer to whoever shared a code.
+/// Attaches a new customer to whoever shared a code. The fields are described in referrals.proto.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are described in referrals.proto")]
-pub struct CreateReferral {
+pub(crate) struct CreateReferral {
     pub program_id: ProgramId,
     pub referee: CustomerId,
     pub code: ReferralCode,

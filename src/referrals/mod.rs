@@ -1,10 +1,10 @@
 //! Referrals: who brought whom, by which code, and what came of it.
 
 mod commands;
-pub mod grpc;
-pub mod model;
-pub mod purchases;
-pub mod state;
+pub(crate) mod grpc;
+pub(crate) mod model;
+pub(crate) mod purchases;
+pub(crate) mod state;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,12 +23,12 @@ use crate::programs::{program_not_found, read_version};
 use commands::{ConvertReferral, CreateReferralCode};
 use model::{Code, Referral, ReferralState, code_not_found, make_code, referral_not_found};
 
-pub use commands::CreateReferral;
-pub use store::{capability, purchases_capability};
+pub(crate) use commands::CreateReferral;
+pub(crate) use store::{capability, purchases_capability};
 
 /// The use cases of referrals.
 #[derive(Clone)]
-pub struct Referrals {
+pub(crate) struct Referrals {
     book: Book,
     pool: PgPool,
     clock: Clock,
@@ -36,7 +36,7 @@ pub struct Referrals {
 
 /// A code with the names that callers know.
 #[derive(Clone, Debug)]
-pub struct NamedCode {
+pub(crate) struct NamedCode {
     /// The customer who shares it.
     pub customer_id: CustomerId,
     /// The entry that made it.
@@ -49,7 +49,7 @@ pub struct NamedCode {
 
 /// A referral with the names that callers know.
 #[derive(Clone, Debug)]
-pub struct NamedReferral {
+pub(crate) struct NamedReferral {
     /// The referral, by accounts.
     pub referral: Referral,
     /// Who was brought; none if they were forgotten.
@@ -63,7 +63,7 @@ pub struct NamedReferral {
 impl Referrals {
     /// Referrals written through `book` and read from `pool`.
     #[must_use]
-    pub const fn new(book: Book, pool: PgPool, clock: Clock) -> Self {
+    pub(crate) const fn new(book: Book, pool: PgPool, clock: Clock) -> Self {
         Self { book, pool, clock }
     }
 
@@ -71,7 +71,7 @@ impl Referrals {
     ///
     /// # Errors
     /// If the program, the customer or the campaign is unknown, or the campaign does not run.
-    pub async fn create_referral_code(
+    pub(crate) async fn create_referral_code(
         &self,
         program_id: ProgramId,
         customer_id: CustomerId,
@@ -100,7 +100,11 @@ impl Referrals {
     ///
     /// # Errors
     /// If the program or the code is unknown.
-    pub async fn get_referral_code(&self, program_id: &ProgramId, code: &ReferralCode) -> Result<NamedCode, Error> {
+    pub(crate) async fn get_referral_code(
+        &self,
+        program_id: &ProgramId,
+        code: &ReferralCode,
+    ) -> Result<NamedCode, Error> {
         let mut connection = self.pool.acquire().await?;
         let Some((account_id, found)) = store::find_code(&mut connection, program_id, code).await? else {
             let version = read_version(&mut connection, program_id, None).await?;
@@ -114,7 +118,7 @@ impl Referrals {
     ///
     /// # Errors
     /// Every refusal that `referrals.proto` lists.
-    pub async fn create_referral(
+    pub(crate) async fn create_referral(
         &self,
         create: CreateReferral,
         deadline: Option<Instant>,
@@ -151,20 +155,24 @@ impl Referrals {
     ///
     /// # Errors
     /// If the program or the customer is unknown, or the customer was never referred.
-    pub async fn get_referral(&self, program_id: &ProgramId, referee: &CustomerId) -> Result<NamedReferral, Error> {
+    pub(crate) async fn get_referral(
+        &self,
+        program_id: &ProgramId,
+        referee: &CustomerId,
+    ) -> Result<NamedReferral, Error> {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, referee).await?;
         let referral = store::read_referrals(&mut connection, &[account_id]).await?.pop();
         drop(connection);
         let referral = referral.ok_or_else(|| referral_not_found(referee))?;
-        self.name_one(referral.as_of(self.clock.now())).await
+        self.name_one(referral.at_instant(self.clock.now())).await
     }
 
     /// A page of the referrals that a customer made, the newest first.
     ///
     /// # Errors
     /// If the program or the customer is unknown, or the page token is bad.
-    pub async fn list_referrals(
+    pub(crate) async fn list_referrals(
         &self,
         program_id: &ProgramId,
         referrer: &CustomerId,
@@ -177,7 +185,7 @@ impl Referrals {
         let (referrals, next_page_token) =
             page.cut(referrals, |referral| format!("{}.{}", referral.created_at.as_microsecond(), referral.referee.0));
         let now = self.clock.now();
-        let referrals_as_of = referrals.into_iter().map(|referral| referral.as_of(now)).collect();
+        let referrals_as_of = referrals.into_iter().map(|referral| referral.at_instant(now)).collect();
         Ok((name_referrals(&mut connection, referrals_as_of).await?, next_page_token))
     }
 
@@ -185,7 +193,7 @@ impl Referrals {
     ///
     /// # Errors
     /// If there is no referral, its time passed, its campaign is gone, or nothing qualifies.
-    pub async fn convert_referral(
+    pub(crate) async fn convert_referral(
         &self,
         program_id: ProgramId,
         referee: CustomerId,

@@ -10,13 +10,13 @@ use crate::points::grants::model::{Grant, grant};
 use crate::programs::model::{Campaign, Program, ProgramVersion};
 
 /// How long the codes are that the service makes.
-pub const CODE_LENGTH: usize = 10;
+pub(crate) const CODE_LENGTH: usize = 10;
 /// Letters and digits that people do not mistake for each other.
-pub const CODE_ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+pub(crate) const CODE_ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// What a customer shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Code {
+pub(crate) struct Code {
     /// The campaign it belongs to.
     pub campaign_id: CampaignId,
     /// The text of the code.
@@ -29,7 +29,7 @@ pub struct Code {
 
 /// One attempt to bring one new customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Referral {
+pub(crate) struct Referral {
     /// Who was brought.
     pub referee: AccountId,
     /// Who brought them.
@@ -50,7 +50,7 @@ pub struct Referral {
 
 /// Where a referral stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReferralState {
+pub(crate) enum ReferralState {
     /// Waiting for what converts it.
     Pending,
     /// It has converted.
@@ -78,7 +78,7 @@ pub enum ReferralState {
 impl Referral {
     /// The referral as it is at an instant, whether or not its end has been written yet.
     #[must_use]
-    pub fn as_of(mut self, at: Timestamp) -> Self {
+    pub(crate) fn at_instant(mut self, at: Timestamp) -> Self {
         if let (ReferralState::Pending, Some(expires_at)) = (&self.state, self.expires_at)
             && expires_at <= at
         {
@@ -90,14 +90,14 @@ impl Referral {
 
 /// Whether a purchase of `amount` qualifies in a campaign.
 #[must_use]
-pub const fn qualifies(campaign: &Campaign, amount: i64) -> bool {
+pub(crate) const fn qualifies(campaign: &Campaign, amount: i64) -> bool {
     amount > 0 && amount >= campaign.minimum_purchase
 }
 
 /// Whether a purchase falls into a referral's window. The window begins with the local day on which the code was used,
 /// since customers may enter it at the till just after paying. It ends with the referral.
 #[must_use]
-pub fn is_in_window(program: &Program, referral: &Referral, happened_at: Timestamp) -> bool {
+pub(crate) fn is_in_window(program: &Program, referral: &Referral, happened_at: Timestamp) -> bool {
     let local_day = |instant: Timestamp| instant.to_zoned(program.time_zone.0.clone()).date();
     local_day(happened_at) >= local_day(referral.created_at)
         && referral.expires_at.is_none_or(|expires_at| happened_at < expires_at)
@@ -105,7 +105,7 @@ pub fn is_in_window(program: &Program, referral: &Referral, happened_at: Timesta
 
 /// The entry of a referral whose time has passed.
 #[must_use]
-pub fn expire(referral: &Referral) -> NewEntry {
+pub(crate) fn expire(referral: &Referral) -> NewEntry {
     NewEntry {
         detail: ReferralDetail::ReferralExpired.into(),
         movement: None,
@@ -120,7 +120,7 @@ pub fn expire(referral: &Referral) -> NewEntry {
 ///
 /// # Errors
 /// [`DecisionError::NotLoaded`] if the referrer's account is not locked.
-pub fn convert(
+pub(crate) fn convert(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     campaign: &Campaign,
@@ -162,7 +162,7 @@ pub fn convert(
 }
 
 /// A code of random characters: so many that nobody guesses one, and that two are hardly ever the same.
-pub fn make_code(mut random_index: impl FnMut(usize) -> usize) -> String {
+pub(crate) fn make_code(mut random_index: impl FnMut(usize) -> usize) -> String {
     (0..CODE_LENGTH)
         .filter_map(|_| CODE_ALPHABET.get(random_index(CODE_ALPHABET.len())))
         .map(|byte| char::from(*byte))
@@ -221,9 +221,9 @@ mod tests {
     fn a_referral_whose_time_passed_reads_as_expired_before_it_is_written() {
         let expires_at: Timestamp = "2026-03-10T00:00:00Z".parse().unwrap();
         let open = referral(Some("2026-03-10T00:00:00Z"));
-        assert_eq!(open.clone().as_of("2026-03-09T23:59:59Z".parse().unwrap()).state, ReferralState::Pending);
-        assert_eq!(open.as_of(expires_at).state, ReferralState::Expired { seq: None, at: expires_at });
-        assert_eq!(referral(None).as_of(Timestamp::MAX).state, ReferralState::Pending);
+        assert_eq!(open.clone().at_instant("2026-03-09T23:59:59Z".parse().unwrap()).state, ReferralState::Pending);
+        assert_eq!(open.at_instant(expires_at).state, ReferralState::Expired { seq: None, at: expires_at });
+        assert_eq!(referral(None).at_instant(Timestamp::MAX).state, ReferralState::Pending);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::ids::{AccountId, EntryId};
 
 /// A purchase as the ledger tells it.
 #[derive(Clone, Copy, Debug)]
-pub struct Purchase {
+pub(crate) struct Purchase {
     /// The entry that accepted it.
     pub id: EntryId,
     /// Money spent, in minor units.
@@ -20,12 +20,12 @@ pub struct Purchase {
 
 /// The purchases of accounts since they were referred, in the order they were accepted: only for converting by hand.
 #[derive(Default)]
-pub struct PurchasesState(BTreeMap<AccountId, Vec<Purchase>>);
+pub(crate) struct PurchasesState(BTreeMap<AccountId, Vec<Purchase>>);
 
 impl PurchasesState {
     /// An account's purchases, in the order they were accepted.
     #[must_use]
-    pub fn purchases(&self, account_id: AccountId) -> &[Purchase] {
+    pub(crate) fn purchases(&self, account_id: AccountId) -> &[Purchase] {
         self.0.get(&account_id).map_or(&[], Vec::as_slice)
     }
 

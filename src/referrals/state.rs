@@ -8,7 +8,7 @@ use crate::ids::{AccountId, CampaignId, ReferralCode};
 
 /// The codes and referrals of a batch.
 #[derive(Default)]
-pub struct ReferralsState {
+pub(crate) struct ReferralsState {
     pub(super) codes: BTreeMap<(AccountId, CampaignId), Code>,
     pub(super) new_codes: BTreeSet<(AccountId, CampaignId)>,
     pub(super) referrals: BTreeMap<AccountId, Referral>,
@@ -18,19 +18,19 @@ pub struct ReferralsState {
 impl ReferralsState {
     /// The code that a customer shares in a campaign.
     #[must_use]
-    pub fn code(&self, account_id: AccountId, campaign_id: &CampaignId) -> Option<&Code> {
+    pub(crate) fn code(&self, account_id: AccountId, campaign_id: &CampaignId) -> Option<&Code> {
         self.codes.get(&(account_id, campaign_id.clone()))
     }
 
     /// A customer's code by its text.
     #[must_use]
-    pub fn find_code(&self, account_id: AccountId, code: &ReferralCode) -> Option<&Code> {
+    pub(crate) fn find_code(&self, account_id: AccountId, code: &ReferralCode) -> Option<&Code> {
         self.codes.iter().find(|((owner, _), found)| *owner == account_id && found.code == *code).map(|(_, code)| code)
     }
 
     /// How a customer was brought, if they were.
     #[must_use]
-    pub fn referral(&self, referee: AccountId) -> Option<&Referral> {
+    pub(crate) fn referral(&self, referee: AccountId) -> Option<&Referral> {
         self.referrals.get(&referee)
     }
 

@@ -33,13 +33,13 @@ const TABLES: &[Table] = &[
 
 /// The room as the book knows it.
 #[must_use]
-pub fn capability() -> Capability {
+pub(crate) fn capability() -> Capability {
     Capability::new(ReferralsState::default, ReferralsStore, TABLES)
 }
 
 /// The purchases that a conversion by hand looks at, as the book knows them.
 #[must_use]
-pub fn purchases_capability() -> Capability {
+pub(crate) fn purchases_capability() -> Capability {
     Capability::new(PurchasesState::default, purchases::PurchasesStore, &[])
 }
 

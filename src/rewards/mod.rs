@@ -1,6 +1,6 @@
 //! Rewards: what was granted to whom, and the life of a reward. For now, every reward is points.
 
-pub mod grpc;
+pub(crate) mod grpc;
 mod store;
 
 use futures_util::future::BoxFuture;
@@ -18,7 +18,7 @@ use crate::points::grants::commands::{GrantReward, VestReward};
 
 /// The use cases of rewards.
 #[derive(Clone)]
-pub struct Rewards {
+pub(crate) struct Rewards {
     book: Book,
     pool: PgPool,
     points: PointsService,
@@ -26,7 +26,7 @@ pub struct Rewards {
 
 /// A grant as its entry tells it.
 #[derive(Clone, Debug)]
-pub struct Reward {
+pub(crate) struct Reward {
     /// The entry that granted it.
     pub entry: Entry,
     /// What the caller wrote beside it; may be empty.
@@ -37,7 +37,7 @@ impl Rewards {
     /// Rewards written through `book` and read from `pool`. `points` answers what the service of rewards is asked about
     /// points.
     #[must_use]
-    pub const fn new(book: Book, pool: PgPool, points: PointsService) -> Self {
+    pub(crate) const fn new(book: Book, pool: PgPool, points: PointsService) -> Self {
         Self { book, pool, points }
     }
 
@@ -45,7 +45,11 @@ impl Rewards {
     ///
     /// # Errors
     /// If the program or the customer is unknown, the key was used for something else, or the balance would overflow.
-    pub async fn grant_reward(&self, grant: GrantReward, deadline: Option<Instant>) -> Result<(Reward, bool), Error> {
+    pub(crate) async fn grant_reward(
+        &self,
+        grant: GrantReward,
+        deadline: Option<Instant>,
+    ) -> Result<(Reward, bool), Error> {
         let note = grant.note.clone();
         into_reward(self.book.submit(grant, deadline).await, note)
     }
@@ -54,7 +58,7 @@ impl Rewards {
     ///
     /// # Errors
     /// If the book is closing.
-    pub async fn enqueue_grant(
+    pub(crate) async fn enqueue_grant(
         &self,
         grant: GrantReward,
     ) -> Result<BoxFuture<'static, Result<(Reward, bool), Error>>, Error> {
@@ -68,7 +72,7 @@ impl Rewards {
     ///
     /// # Errors
     /// If there is no such reward, or its points do not wait for an event.
-    pub async fn vest_reward(
+    pub(crate) async fn vest_reward(
         &self,
         vest: VestReward,
         deadline: Option<Instant>,
@@ -84,7 +88,7 @@ impl Rewards {
     ///
     /// # Errors
     /// If the program or the customer is unknown, or the page token is bad.
-    pub async fn list_rewards(
+    pub(crate) async fn list_rewards(
         &self,
         program_id: &ProgramId,
         customer_id: &CustomerId,

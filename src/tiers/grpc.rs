@@ -72,7 +72,7 @@ fn write_customer_tier(customer_tier: &CustomerTier, customer_id: CustomerId) ->
 
 /// A change of tier on the wire; nothing for any other entry.
 #[must_use]
-pub fn write_tier_change(entry: &Entry) -> Option<proto::TierChange> {
+pub(crate) fn write_tier_change(entry: &Entry) -> Option<proto::TierChange> {
     let (from, to) = match &entry.detail {
         Detail::Tier(TierDetail::TierChanged { from, to, .. }) => (from.as_ref(), to),
         Detail::Tier(TierDetail::TierImported { from, to, .. }) if from != to => (Some(from), to),

@@ -1,8 +1,8 @@
 //! Tiers: the standing of each customer, told with its reasons.
 
-pub mod grpc;
-pub mod model;
-pub mod state;
+pub(crate) mod grpc;
+pub(crate) mod model;
+pub(crate) mod state;
 mod store;
 
 use std::sync::Arc;
@@ -24,11 +24,11 @@ use model::Standing;
 use state::StandingsState;
 use store::FoundStanding;
 
-pub use store::capability;
+pub(crate) use store::capability;
 
 /// The use cases of tiers.
 #[derive(Clone)]
-pub struct Tiers {
+pub(crate) struct Tiers {
     pool: PgPool,
     clock: Clock,
     capabilities: Capabilities,
@@ -38,7 +38,7 @@ pub struct Tiers {
 
 /// A customer's standing, with the policy that explains it.
 #[derive(Clone, Debug)]
-pub struct CustomerTier {
+pub(crate) struct CustomerTier {
     /// The tier held, with the progress to the next.
     pub standing: Standing,
     /// The entry that changed the tier.
@@ -56,7 +56,13 @@ pub struct CustomerTier {
 impl Tiers {
     /// Tiers read from `pool`, and those of now from `lookups`, many at once.
     #[must_use]
-    pub fn new(pool: PgPool, lookups: &PgPool, clock: Clock, capabilities: Capabilities, catalogue: Catalogue) -> Self {
+    pub(crate) fn new(
+        pool: PgPool,
+        lookups: &PgPool,
+        clock: Clock,
+        capabilities: Capabilities,
+        catalogue: Catalogue,
+    ) -> Self {
         let standings = BatchReader::open(lookups, &store::fetch_standings());
         Self { pool, clock, capabilities, catalogue, standings }
     }
@@ -65,7 +71,7 @@ impl Tiers {
     ///
     /// # Errors
     /// If the customer is unknown (then), or the instant lies ahead.
-    pub async fn get_customer_tier(
+    pub(crate) async fn get_customer_tier(
         &self,
         program_id: &ProgramId,
         customer_id: &CustomerId,
@@ -133,7 +139,7 @@ impl Tiers {
     ///
     /// # Errors
     /// If the program or the customer is unknown, or the page token is bad.
-    pub async fn list_tier_changes(
+    pub(crate) async fn list_tier_changes(
         &self,
         program_id: &ProgramId,
         customer_id: &CustomerId,

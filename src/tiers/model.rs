@@ -10,7 +10,7 @@ use crate::programs::model::{Program, ProgramVersion, Tier};
 
 /// The tier a customer holds now, since when, under which policy version and why; and the progress to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// The tier that the customer holds.
     pub tier_id: TierId,
     /// Since when the customer has held it.
@@ -29,14 +29,14 @@ pub struct Standing {
 
 /// The highest tier whose threshold is no more than a lifetime spend.
 #[must_use]
-pub fn tier_for(program: &Program, qualifying_spend: i64) -> Option<&Tier> {
+pub(crate) fn tier_for(program: &Program, qualifying_spend: i64) -> Option<&Tier> {
     program.tiers.iter().rev().find(|tier| qualifying_spend >= tier.threshold)
 }
 
 /// The tier above the one held, and how much more must be spent for it. That is zero if a new policy lowered its
 /// threshold below what was spent already: then the next purchase moves the customer up.
 #[must_use]
-pub fn next_tier<'a>(program: &'a Program, held: &TierId, qualifying_spend: i64) -> Option<(&'a Tier, i64)> {
+pub(crate) fn next_tier<'a>(program: &'a Program, held: &TierId, qualifying_spend: i64) -> Option<(&'a Tier, i64)> {
     let above = match program.tiers.iter().position(|tier| tier.tier_id == *held) {
         Some(rank) => program.tiers.get(rank + 1..)?.first(),
         // The program has the tier no more. The next one is the first whose threshold is above the spend.
@@ -52,7 +52,7 @@ fn rank_of(program: &Program, tier_id: &TierId) -> Option<usize> {
 
 /// The change of tier that a lifetime spend brings, if it brings one. Lifetime spend only ever lifts.
 #[must_use]
-pub fn lift(policy: &ProgramVersion, held: &TierId, qualifying_spend: i64, cause: EntryId) -> Option<NewEntry> {
+pub(crate) fn lift(policy: &ProgramVersion, held: &TierId, qualifying_spend: i64, cause: EntryId) -> Option<NewEntry> {
     let program = &policy.program;
     let reached = tier_for(program, qualifying_spend)?;
     if rank_of(program, &reached.tier_id) <= rank_of(program, held) {
@@ -71,7 +71,7 @@ pub fn lift(policy: &ProgramVersion, held: &TierId, qualifying_spend: i64, cause
 
 /// The standing that a customer brings along from another system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpeningTier {
+pub(crate) struct OpeningTier {
     /// The tier that the other system gave.
     pub tier_id: TierId,
     /// Lifetime spend, added to what the customer has.
@@ -83,7 +83,7 @@ pub struct OpeningTier {
 ///
 /// # Errors
 /// A refusal if the program has no such tier, or counts in another currency, or the spend is more than can be counted.
-pub fn import_tier(
+pub(crate) fn import_tier(
     policy: &ProgramVersion,
     standing: Option<&Standing>,
     opening: &OpeningTier,

@@ -8,7 +8,7 @@ use crate::ids::{AccountId, TierId};
 
 /// The standings of a batch.
 #[derive(Default)]
-pub struct StandingsState {
+pub(crate) struct StandingsState {
     pub(super) rows: BTreeMap<AccountId, Standing>,
     pub(super) changed: BTreeSet<AccountId>,
 }
@@ -16,7 +16,7 @@ pub struct StandingsState {
 impl StandingsState {
     /// A customer's standing.
     #[must_use]
-    pub fn get(&self, account_id: AccountId) -> Option<&Standing> {
+    pub(crate) fn get(&self, account_id: AccountId) -> Option<&Standing> {
         self.rows.get(&account_id)
     }
 

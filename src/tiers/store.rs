@@ -20,7 +20,7 @@ const TABLES: &[Table] = &[Table::projection("standings", "'standing'")];
 
 /// The room as the book knows it.
 #[must_use]
-pub fn capability() -> Capability {
+pub(crate) fn capability() -> Capability {
     Capability::new(StandingsState::default, StandingsStore, TABLES)
 }
 

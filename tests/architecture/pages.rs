@@ -7,8 +7,8 @@ use crate::RANKS;
 use crate::tree::{TREE, Tree, hold, is_path, spans};
 
 /// The capability that the page adds. It does not exist, so its files are not there.
-pub const EXAMPLE: &str = "badges";
-pub const PAGE: &str = "docs/adding-a-capability.md";
+pub(crate) const EXAMPLE: &str = "badges";
+pub(crate) const PAGE: &str = "docs/adding-a-capability.md";
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 const OPERATIONS: &str = "docs/operations.md";
 const CHANGELOG: &str = "CHANGELOG.md";

@@ -9,9 +9,9 @@ const LIST: &str = "src/capabilities.rs";
 
 /// The files of the repository by their paths from its root, with their texts.
 #[derive(Clone)]
-pub struct Tree(pub BTreeMap<String, String>);
+pub(crate) struct Tree(pub BTreeMap<String, String>);
 
-pub static TREE: LazyLock<Tree> = LazyLock::new(|| {
+pub(crate) static TREE: LazyLock<Tree> = LazyLock::new(|| {
     fn visit(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();
@@ -33,18 +33,18 @@ pub static TREE: LazyLock<Tree> = LazyLock::new(|| {
 });
 
 impl Tree {
-    pub fn text(&self, path: &str) -> &str {
+    pub(crate) fn text(&self, path: &str) -> &str {
         self.0.get(path).map_or("", String::as_str)
     }
 
     /// The files below a folder with this ending.
-    pub fn below<'a>(&'a self, folder: &'a str, ending: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub(crate) fn below<'a>(&'a self, folder: &'a str, ending: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         let files = self.0.iter().map(|(path, text)| (path.as_str(), text.as_str()));
         files.filter(move |(path, _)| path.starts_with(folder) && path.ends_with(ending))
     }
 
     /// Whether there is such a file or folder. A `*` stands for a part of a name.
-    pub fn has(&self, path: &str) -> bool {
+    pub(crate) fn has(&self, path: &str) -> bool {
         let wanted: Vec<&str> = path.trim_end_matches('/').split('/').collect();
         self.0.keys().any(|file| {
             let parts: Vec<&str> = file.split('/').collect();
@@ -52,17 +52,17 @@ impl Tree {
         })
     }
 
-    pub fn with(mut self, path: &str, text: &str) -> Self {
+    pub(crate) fn with(mut self, path: &str, text: &str) -> Self {
         self.0.insert(path.to_owned(), text.to_owned());
         self
     }
 
-    pub fn without(mut self, path: &str) -> Self {
+    pub(crate) fn without(mut self, path: &str) -> Self {
         assert!(self.0.remove(path).is_some(), "there is no {path}");
         self
     }
 
-    pub fn replaced(mut self, path: &str, from: &str, to: &str) -> Self {
+    pub(crate) fn replaced(mut self, path: &str, from: &str, to: &str) -> Self {
         let text = self.0.get_mut(path).unwrap();
         assert!(text.contains(from), "{path} has no {from}");
         *text = text.replace(from, to);
@@ -70,17 +70,17 @@ impl Tree {
     }
 
     /// The rooms of the list of capabilities, each with the function that it declares one by.
-    pub fn listed(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn listed(&self) -> Vec<(&str, &str)> {
         let lines = self.text(LIST).lines().map(str::trim).filter(|line| line.ends_with("),"));
         lines.filter_map(|line| line.split_once('(')?.0.split_once("::")).collect()
     }
 
-    pub fn rooms(&self) -> BTreeSet<&str> {
+    pub(crate) fn rooms(&self) -> BTreeSet<&str> {
         self.listed().into_iter().map(|(room, _)| room).collect()
     }
 
     /// The tables that stores declare, each with whether it is a projection.
-    pub fn declared(&self) -> Vec<(&str, bool)> {
+    pub(crate) fn declared(&self) -> Vec<(&str, bool)> {
         let stores = self.below("src/", "/store.rs").flat_map(|(_, text)| text.split("Table").skip(1));
         let declared = stores.filter_map(|rest| {
             let is_projection = rest.starts_with("::projection(");
@@ -93,7 +93,7 @@ impl Tree {
     }
 }
 
-pub fn fits(pattern: &str, name: &str) -> bool {
+pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         Some((begin, end)) => name.len() >= begin.len() + end.len() && name.starts_with(begin) && name.ends_with(end),
         None => pattern == name,
@@ -101,10 +101,10 @@ pub fn fits(pattern: &str, name: &str) -> bool {
 }
 
 /// A check: what it finds wrong in a repository.
-pub type Check = fn(&Tree) -> Vec<String>;
+pub(crate) type Check = fn(&Tree) -> Vec<String>;
 
 /// The check finds nothing wrong in the repository, and something in each of the `wrong` ones.
-pub fn hold(check: Check, wrong: &[Tree]) {
+pub(crate) fn hold(check: Check, wrong: &[Tree]) {
     for (i, tree) in wrong.iter().enumerate() {
         assert!(!check(tree).is_empty(), "the check would miss wrong repository {i}");
     }
@@ -113,12 +113,12 @@ pub fn hold(check: Check, wrong: &[Tree]) {
 }
 
 /// What stands between backticks on a page.
-pub fn spans(page: &str) -> Vec<String> {
+pub(crate) fn spans(page: &str) -> Vec<String> {
     let text = page.split_whitespace().collect::<Vec<_>>().join(" ");
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-pub fn is_path(span: &str) -> bool {
+pub(crate) fn is_path(span: &str) -> bool {
     let endings = [".rs", ".md", ".sql", ".proto", ".toml", ".sh"];
     let is_plain = span.chars().all(|c| c.is_ascii_alphanumeric() || "_./-*{},<>".contains(c));
     is_plain && (span.contains('/') || endings.iter().any(|ending| span.ends_with(ending)))

@@ -71,12 +71,8 @@ impl Batch<'_> {
     /// foresaw, and what is due there comes first, too.
     fn decide_after_dues(&mut self, job: &Job, at: Timestamp) -> Result<Decided, DecisionError> {
         loop {
-            let view = View {
-                names: &self.names,
-                accounts: &self.accounts,
-                states: &self.states,
-                wanted_states: &job.states,
-            };
+            let view =
+                View { names: &self.names, accounts: &self.accounts, states: &self.states, wanted_states: &job.states };
             let mut decision = Decision::new(view, &job.names, at, self.now);
             job.command.decide(&mut decision)?;
             let decided = decision.finish();

@@ -11,7 +11,7 @@ use crate::programs::points::{CalendarPeriod, PeriodCap};
 
 /// What the program's caps on earning leave of a grant.
 #[derive(Clone, Debug)]
-pub struct Capped {
+pub(crate) struct Capped {
     /// How many points; zero, if a period's cap leaves none.
     pub points: i64,
     /// The capped periods that they count in.
@@ -22,7 +22,7 @@ pub struct Capped {
 
 /// A cap of which a period has nothing left.
 #[derive(Clone, Copy, Debug)]
-pub struct ReachedCap {
+pub(crate) struct ReachedCap {
     /// The cap of the program.
     pub cap: PeriodCap,
     /// When its period ends.
@@ -32,7 +32,7 @@ pub struct ReachedCap {
 impl ReachedCap {
     /// The refusal of a grant of which the cap leaves nothing.
     #[must_use]
-    pub fn refuse(self, points: i64) -> Refusal {
+    pub(crate) fn refuse(self, points: i64) -> Refusal {
         let Self { cap: PeriodCap { period, points: most }, ends_at } = self;
         let period = period.as_str();
         let message = format!("the cap of {most} points a {period} is reached, and leaves nothing before {ends_at}");
@@ -45,7 +45,7 @@ impl ReachedCap {
 ///
 /// # Errors
 /// A refusal if it is more than one transaction may bring; [`DecisionError::NotLoaded`] if the account is not locked.
-pub fn cap(
+pub(crate) fn cap(
     decision: &Decision<'_>,
     policy: &ProgramVersion,
     account_id: AccountId,

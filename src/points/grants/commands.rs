@@ -12,10 +12,9 @@ use crate::points::subject::{Subject, about_a_customer, keep_note, key_of};
 use crate::points::vesting::vest_on_event;
 use crate::programs::points::{Expiry, Vesting};
 
-/// Grants points by hand.
+/// Grants points by hand. The fields are described in rewards.proto.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
-pub struct GrantReward {
+pub(crate) struct GrantReward {
     pub subject: Subject,
     pub points: Points,
     pub vesting: Option<Vesting>,
@@ -67,9 +66,9 @@ impl Command for GrantReward {
 }
 
 /// Says that what a reward was granted for has happened; naturally idempotent.
+/// The fields are described in rewards.proto.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
-pub struct VestReward {
+pub(crate) struct VestReward {
     pub subject: Subject,
     pub reward_id: EntryId,
 }

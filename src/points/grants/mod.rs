@@ -1,6 +1,6 @@
 //! Granting points: by hand, by a rule, or because another system had granted them.
 
-pub mod caps;
-pub mod commands;
-pub mod model;
-pub mod opening;
+pub(crate) mod caps;
+pub(crate) mod commands;
+pub(crate) mod model;
+pub(crate) mod opening;

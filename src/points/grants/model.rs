@@ -15,7 +15,7 @@ use crate::programs::points::{Expiry, Vesting};
 
 /// A grant to be made.
 #[derive(Clone, Debug)]
-pub struct Grant {
+pub(crate) struct Grant {
     /// How many points.
     pub points: Points,
     /// When they vest; by the program, if absent.
@@ -35,7 +35,7 @@ pub struct Grant {
 impl Grant {
     /// A grant by a rule of the program, on the program's terms.
     #[must_use]
-    pub const fn by_rule(points: Points, reason: EntryReason, causes: Vec<EntryId>) -> Self {
+    pub(crate) const fn by_rule(points: Points, reason: EntryReason, causes: Vec<EntryId>) -> Self {
         Self { points, vesting: None, expiry: None, capped: None, actor: Actor::Rule, reason, causes }
     }
 }
@@ -44,7 +44,7 @@ impl Grant {
 ///
 /// # Errors
 /// [`DecisionError::NotLoaded`] if the account is not locked.
-pub fn grant(
+pub(crate) fn grant(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     account_id: AccountId,
@@ -82,7 +82,7 @@ pub fn grant(
 ///
 /// # Errors
 /// [`DecisionError::NotLoaded`] if the account is not locked.
-pub fn open_lot(
+pub(crate) fn open_lot(
     decision: &mut Decision<'_>,
     account_id: AccountId,
     new_entry: NewEntry,
@@ -102,7 +102,7 @@ pub fn open_lot(
 
 /// Where the points of new terms are at first.
 #[must_use]
-pub const fn pocket_of(terms: &LotTerms) -> Pocket {
+pub(crate) const fn pocket_of(terms: &LotTerms) -> Pocket {
     if terms.vests_at.is_none() && terms.vest_by.is_none() { Pocket::Available } else { Pocket::Pending }
 }
 
@@ -110,7 +110,12 @@ pub const fn pocket_of(terms: &LotTerms) -> Pocket {
 ///
 /// # Errors
 /// [`Defect`] if a rule cannot be written down.
-pub fn terms_of(vesting: &Vesting, expiry: &Expiry, at: Timestamp, program: &Program) -> Result<LotTerms, Defect> {
+pub(crate) fn terms_of(
+    vesting: &Vesting,
+    expiry: &Expiry,
+    at: Timestamp,
+    program: &Program,
+) -> Result<LotTerms, Defect> {
     let time_zone = &program.time_zone.0;
     let slides = matches!(expiry, Expiry::Sliding(_));
     let vests_at = match vesting {
@@ -128,7 +133,7 @@ pub fn terms_of(vesting: &Vesting, expiry: &Expiry, at: Timestamp, program: &Pro
 ///
 /// # Errors
 /// [`Defect`] if the rule cannot be written down.
-pub fn terms_on_event(vest_by: Timestamp, expiry: &Expiry) -> Result<LotTerms, Defect> {
+pub(crate) fn terms_on_event(vest_by: Timestamp, expiry: &Expiry) -> Result<LotTerms, Defect> {
     let rule = serde_json::to_string(expiry).map_err(|error| Defect::new(error.to_string()))?;
     let slides = matches!(expiry, Expiry::Sliding(_));
     Ok(LotTerms { vests_at: None, vest_by: Some(vest_by), expires_at: None, slides, expiry_rule: Some(rule) })
@@ -138,7 +143,7 @@ pub fn terms_on_event(vest_by: Timestamp, expiry: &Expiry) -> Result<LotTerms, D
 ///
 /// # Errors
 /// A refusal that names the field.
-pub fn require_ahead(field: &'static str, instant: Timestamp, after: Timestamp) -> Result<(), Refusal> {
+pub(crate) fn require_ahead(field: &'static str, instant: Timestamp, after: Timestamp) -> Result<(), Refusal> {
     if instant > after {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use crate::programs::points::{Expiry, Vesting};
 
 /// Points that a customer brings along.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct OpeningLot {
+pub(crate) struct OpeningLot {
     /// How many points they are.
     pub points: Points,
     /// When they vest.
@@ -23,7 +23,7 @@ pub struct OpeningLot {
 /// When points that a customer brings along become available. A program's rule counts from its own grants. Points that
 /// began elsewhere have their instants already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub enum OpeningVesting {
+pub(crate) enum OpeningVesting {
     /// As soon as they are taken over.
     AtOnce,
     /// At an instant; at once, if it has passed.
@@ -58,7 +58,7 @@ impl OpeningLot {
     ///
     /// # Errors
     /// A refusal if its points expired already; [`DecisionError::NotLoaded`] if the account is not locked.
-    pub fn open(
+    pub(crate) fn open(
         &self,
         decision: &mut Decision<'_>,
         policy: &ProgramVersion,

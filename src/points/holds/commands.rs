@@ -21,7 +21,7 @@ use crate::programs::points::{DEFAULT_HOLD, Period};
 
 /// When a hold ends by itself.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub enum HoldEnd {
+pub(crate) enum HoldEnd {
     /// As the program says.
     ByProgram,
     /// A period after it was made.
@@ -30,10 +30,9 @@ pub enum HoldEnd {
     At(Timestamp),
 }
 
-/// Sets points aside for a spend.
+/// Sets points aside for a spend. The fields are described in rewards.proto.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
-pub struct HoldPoints {
+pub(crate) struct HoldPoints {
     pub subject: Subject,
     pub points: Points,
     pub ends: HoldEnd,
@@ -88,9 +87,9 @@ impl Command for HoldPoints {
 }
 
 /// Spends held points, whole or in part, or gives them back; either way the hold ends.
+/// The fields are described in rewards.proto.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
-pub struct EndHold {
+pub(crate) struct EndHold {
     pub subject: Subject,
     pub hold_id: EntryId,
     pub ending: Ending,
@@ -99,7 +98,7 @@ pub struct EndHold {
 
 /// How a hold is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// These points are spent, all if absent; the rest returns.
     Capture(Option<i64>),
     /// All of it returns.

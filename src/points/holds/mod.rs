@@ -1,4 +1,4 @@
 //! Holding points for a spend that is under way.
 
-pub mod commands;
-pub mod model;
+pub(crate) mod commands;
+pub(crate) mod model;

@@ -11,7 +11,7 @@ use crate::points::lots::{Hold, Lots};
 /// The entries by which time gives held points back at an instant. What expired meanwhile expires. The rest is
 /// available again, and pays what is owed.
 #[must_use]
-pub fn release(lots: &Lots, account: &Account, at: Timestamp, seq: i64, hold: &Hold) -> Vec<NewEntry> {
+pub(crate) fn release(lots: &Lots, account: &Account, at: Timestamp, seq: i64, hold: &Hold) -> Vec<NewEntry> {
     let given = GiveBack {
         actor: Actor::Time,
         reason: EntryReason::TimeReached,
@@ -24,7 +24,7 @@ pub fn release(lots: &Lots, account: &Account, at: Timestamp, seq: i64, hold: &H
 
 /// How held points are given back.
 #[derive(Clone, Copy, Debug)]
-pub struct GiveBack {
+pub(crate) struct GiveBack {
     /// On whose behalf they are given back.
     pub actor: Actor,
     /// Why they are given back.
@@ -40,7 +40,7 @@ pub struct GiveBack {
 impl GiveBack {
     /// The entries that give `parts` of a hold back at an instant.
     #[must_use]
-    pub fn new_entries(
+    pub(crate) fn new_entries(
         &self,
         lots: &Lots,
         account_id: AccountId,

@@ -13,7 +13,7 @@ impl Lots {
     ///
     /// # Errors
     /// [`Defect`] if the entry contradicts them.
-    pub fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
         match &entry.detail {
             Detail::Points(detail) => self.apply_points(entry, detail),
             Detail::Activity(detail) => self.apply_activity(entry, detail).ok_or_else(|| contradiction(entry)),

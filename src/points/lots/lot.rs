@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use crate::book::{Defect, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, Movement, Pocket};
 
 /// The points of one grant: `points` = all the others together, none below zero.
+/// The counts are the pockets of their names, described at `Pocket`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the counts are the pockets of their names, described at `Pocket`")]
-pub struct Lot {
+pub(crate) struct Lot {
     /// How many were granted.
     pub points: i64,
     pub pending: i64,
@@ -72,13 +72,13 @@ impl Lot {
 
     /// Whether points of it are pending, available or held.
     #[must_use]
-    pub const fn is_open(&self) -> bool {
+    pub(crate) const fn is_open(&self) -> bool {
         self.pending > 0 || self.available > 0 || self.held > 0
     }
 
     /// What time will do to the lot by its own terms.
     #[must_use]
-    pub fn due(&self) -> Option<Due> {
+    pub(crate) fn due(&self) -> Option<Due> {
         if self.pending > 0 {
             return self.terms.vests_at.or(self.terms.vest_by).map(|at| Due { at, kind: DueKind::Vest });
         }
@@ -89,7 +89,7 @@ impl Lot {
 
 /// Points set aside for a spend.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hold {
+pub(crate) struct Hold {
     /// How many there were.
     pub points: i64,
     /// The program version it was made under.
@@ -103,7 +103,7 @@ pub struct Hold {
 impl Hold {
     /// How many are still held.
     #[must_use]
-    pub fn remaining(&self) -> i64 {
+    pub(crate) fn remaining(&self) -> i64 {
         self.parts.iter().map(|part| part.points).sum()
     }
 
@@ -120,7 +120,7 @@ impl Hold {
 
 /// What concerns all lots of an account together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Earning {
+pub(crate) struct Earning {
     /// Until when its sliding points last.
     pub slides_to: Option<Timestamp>,
     /// When they expired all together, each time.

@@ -4,7 +4,7 @@ use crate::book::LotPart;
 
 /// The first `points` of some parts, or all of them.
 #[must_use]
-pub fn first_points(parts: &[LotPart], points: i64) -> Vec<LotPart> {
+pub(crate) fn first_points(parts: &[LotPart], points: i64) -> Vec<LotPart> {
     let mut left = points;
     let mut first = Vec::new();
     for part in parts {
@@ -20,13 +20,13 @@ pub fn first_points(parts: &[LotPart], points: i64) -> Vec<LotPart> {
 
 /// How many points some parts are together; they are of one account and cannot overflow.
 #[must_use]
-pub fn sum(parts: &[LotPart]) -> i64 {
+pub(crate) fn sum(parts: &[LotPart]) -> i64 {
     parts.iter().fold(0, |sum, part| sum.saturating_add(part.points))
 }
 
 /// What is left of some parts without the first of them.
 #[must_use]
-pub fn without(parts: &[LotPart], first: &[LotPart]) -> Vec<LotPart> {
+pub(crate) fn without(parts: &[LotPart], first: &[LotPart]) -> Vec<LotPart> {
     let taken = |lot| first.iter().find(|part| part.lot == lot).map_or(0, |part| part.points);
     let left = parts.iter().map(|part| LotPart { lot: part.lot, points: part.points - taken(part.lot) });
     left.filter(|part| part.points > 0).collect()
@@ -34,7 +34,7 @@ pub fn without(parts: &[LotPart], first: &[LotPart]) -> Vec<LotPart> {
 
 /// `points` of some parts, counted from their end, after the `skipped` ones that were given back before.
 #[must_use]
-pub fn slice_from_end(parts: &[LotPart], skipped: i64, points: i64) -> Vec<LotPart> {
+pub(crate) fn slice_from_end(parts: &[LotPart], skipped: i64, points: i64) -> Vec<LotPart> {
     let (mut skip, mut left) = (skipped, points);
     let mut slice = Vec::new();
     for part in parts.iter().rev() {

@@ -10,10 +10,9 @@ use crate::points::amount::Points;
 use crate::points::state::Note;
 use crate::points::subject::{Subject, about_a_customer, ask_points, keep_note, key_of};
 
-/// Spends points at once.
+/// Spends points at once. The fields are described in rewards.proto.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
-pub struct RedeemPoints {
+pub(crate) struct RedeemPoints {
     pub subject: Subject,
     pub points: Points,
     pub note: String,

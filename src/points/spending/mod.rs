@@ -1,4 +1,4 @@
 //! Spending points at once, and the choice of lots for every spend.
 
-pub mod commands;
-pub mod model;
+pub(crate) mod commands;
+pub(crate) mod model;

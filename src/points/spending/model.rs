@@ -10,7 +10,11 @@ use crate::programs::points::RedemptionLimits;
 ///
 /// # Errors
 /// A refusal if too few points are available; [`DecisionError::NotLoaded`] if not enough of the lots were read.
-pub fn choose_lots(decision: &Decision<'_>, account: &Account, points: i64) -> Result<Vec<LotPart>, DecisionError> {
+pub(crate) fn choose_lots(
+    decision: &Decision<'_>,
+    account: &Account,
+    points: i64,
+) -> Result<Vec<LotPart>, DecisionError> {
     decision.state::<PointsState>()?.lots().choose(account, points).map_err(|shortage| match shortage {
         Shortage::Points => insufficient(points, account.balance.available).into(),
         Shortage::Unread => DecisionError::NotLoaded,
@@ -26,7 +30,7 @@ fn insufficient(requested: i64, available: i64) -> Refusal {
 ///
 /// # Errors
 /// A refusal if it is below the minimum, above the maximum, or not in steps.
-pub fn check_limits(limits: &RedemptionLimits, points: i64) -> Result<(), Refusal> {
+pub(crate) fn check_limits(limits: &RedemptionLimits, points: i64) -> Result<(), Refusal> {
     let is_within = limits.minimum.is_none_or(|minimum| points >= minimum)
         && limits.maximum.is_none_or(|maximum| points <= maximum)
         && limits.step.is_none_or(|step| step > 0 && points % step == 0);

@@ -16,10 +16,9 @@ use crate::points::state::{Note, PointsState};
 use crate::points::subject::{Subject, about_a_customer, ask_points, keep_note, key_of};
 use crate::programs::points::{Clawback, Expiry, Vesting};
 
-/// Undoes an entry, whole or in part.
+/// Undoes an entry, whole or in part. The fields are described in rewards.proto.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
-pub struct ReverseEntry {
+pub(crate) struct ReverseEntry {
     pub subject: Subject,
     pub entry_id: EntryId,
     pub points: Option<Points>,
@@ -72,10 +71,9 @@ impl Command for ReverseEntry {
     }
 }
 
-/// Changes a balance by hand.
+/// Changes a balance by hand. The fields are described in rewards.proto.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are described in rewards.proto")]
-pub struct AdjustPoints {
+pub(crate) struct AdjustPoints {
     pub subject: Subject,
     pub change: Change,
     pub reason: EntryReason,
@@ -85,7 +83,7 @@ pub struct AdjustPoints {
 
 /// Which way a balance is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// Up, as a new lot that expires by its own rule or the program's.
     Up(Points, Option<Expiry>),
     /// Down, from the lots that a spend would take.

@@ -1,4 +1,4 @@
 //! Undoing entries that moved points, and changing a balance by hand.
 
-pub mod commands;
-pub mod model;
+pub(crate) mod commands;
+pub(crate) mod model;

@@ -17,7 +17,7 @@ use crate::programs::points::Clawback;
 
 /// How an entry is undone.
 #[derive(Clone, Debug)]
-pub struct Reversal {
+pub(crate) struct Reversal {
     /// How many of its points; what is left, if absent.
     pub points: Option<i64>,
     /// What is taken where a grant's points are spent.
@@ -91,7 +91,7 @@ fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<(ReversalKind, i
 ///
 /// # Errors
 /// A refusal if it cannot be undone, or not so far; [`DecisionError::NotLoaded`] if the lots were not read.
-pub fn reverse(
+pub(crate) fn reverse(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     account: &Account,
@@ -122,7 +122,7 @@ pub fn reverse(
 ///
 /// # Errors
 /// [`DecisionError::NotLoaded`] if the lots were not read.
-pub fn take_back(
+pub(crate) fn take_back(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     account: &Account,
@@ -365,7 +365,7 @@ impl Undoing<'_> {
 /// How many points of a grant a refund takes back in all, once so much of the purchase is refunded: its proportion,
 /// rounded down, so that the refunds of the whole take the whole.
 #[must_use]
-pub fn share_of(points: i64, refunded: i64, amount: i64) -> i64 {
+pub(crate) fn share_of(points: i64, refunded: i64, amount: i64) -> i64 {
     if refunded >= amount {
         return points;
     }
