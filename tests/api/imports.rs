@@ -1,6 +1,9 @@
-//! Imports: opening lots and opening tiers. The program's own command has a file of its own.
+//! Imports of opening balances: what holds for lots and tiers alike. Lots, tiers and the program's own command have
+//! files of their own.
 
 mod command;
+mod lots;
+mod tiers;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +15,7 @@ use goldbook::proto::opening_lot::Vesting;
 use tonic::Code;
 
 use crate::book_rules::check_rules;
-use crate::harness::{SHOP, START, Service, at, grant_reward, money, shop, usd};
+use crate::harness::{SHOP, START, Service, at, money, usd};
 
 /// A service with the customer anna.
 async fn start_with_anna() -> Service {
@@ -22,25 +25,8 @@ async fn start_with_anna() -> Service {
     service
 }
 
-/// A service with anna, where points last a year after the day on which they vest.
-async fn start_with_expiry() -> Service {
-    let service = Service::start().await;
-    service.apply(proto::Program { points: Some(policy(after("P1Y"))), ..shop() }).await.unwrap();
-    service.enrol("anna").await;
-    service
-}
-
-fn policy(expiry: proto::ExpiryRule) -> proto::PointsPolicy {
-    proto::PointsPolicy { expiry: Some(expiry), ..Default::default() }
-}
-
 fn rule(rule: proto::expiry_rule::Rule) -> proto::ExpiryRule {
     proto::ExpiryRule { rule: Some(rule) }
-}
-
-fn after(period: &str) -> proto::ExpiryRule {
-    let after = proto::expiry_rule::After { period: period.to_owned(), round_to: 0 };
-    rule(proto::expiry_rule::Rule::After(after))
 }
 
 fn until(instant: &str) -> Option<proto::ExpiryRule> {
@@ -113,172 +99,6 @@ fn refused(outcome: &Outcome) -> (Code, String) {
 
 async fn import_refused(service: &Service, item: proto::ImportBalancesRequest) -> (Code, String) {
     refused(import(service, vec![item]).await.values().next().unwrap())
-}
-
-async fn lots(service: &Service, customer_id: &str) -> Vec<proto::Lot> {
-    let request = proto::ListLotsRequest {
-        program_id: SHOP.to_owned(),
-        customer_id: customer_id.to_owned(),
-        page_size: 1_000,
-        ..Default::default()
-    };
-    service.rewards().list_lots(request).await.unwrap().into_inner().lots
-}
-
-async fn redeem(service: &Service, points: i64, key: &str) -> proto::Redemption {
-    let request = proto::RedeemPointsRequest {
-        program_id: SHOP.to_owned(),
-        customer_id: "anna".to_owned(),
-        points,
-        note: String::new(),
-        idempotency_key: key.to_owned(),
-    };
-    service.rewards().redeem_points(request).await.unwrap().into_inner().redemption.unwrap()
-}
-
-/// Available, pending, expired, cancelled and issued.
-async fn pockets(service: &Service) -> [i64; 5] {
-    let balance = service.balance("anna").await;
-    [balance.available, balance.pending, balance.expired, balance.cancelled, balance.issued]
-}
-
-#[tokio::test]
-async fn import_balances_opens_a_lot_that_is_issued_by_an_entry_of_its_own_kind() {
-    let service = start_with_anna().await;
-    let imported = import_one(&service, open("anna", "old-1", lot(120))).await;
-    let entry = service.entries("anna").await.pop().unwrap();
-    let expected =
-        proto::ImportedOpening { entry_id: entry.entry_id.clone(), points: 120, ..proto::ImportedOpening::default() };
-    assert_eq!(imported, expected);
-    assert_eq!((entry.kind(), entry.reason()), (EntryKind::PointsImported, proto::EntryReason::Migration));
-    assert_eq!(entry.detail_json, r#"{"kind":"points_imported"}"#);
-    assert_eq!(entry.effective_at, Some(at(START)));
-    assert_eq!(pockets(&service).await, [120, 0, 0, 0, 120]);
-    assert_eq!(lots(&service, "anna").await[0].lot_id, entry.entry_id);
-    check_rules(&service.database).await.unwrap();
-}
-
-#[tokio::test]
-async fn import_balances_opens_lots_that_vest_expire_and_are_spent_as_granted_ones() {
-    let service = start_with_anna().await;
-    let grant = proto::GrantRewardRequest { expiry: until("2026-03-01T00:00:00Z"), ..grant_reward("anna", 7, "g") };
-    service.rewards().grant_reward(grant).await.unwrap();
-    let late = proto::OpeningLot { expiry: until("2026-04-01T00:00:00Z"), ..lot(10) };
-    let early = proto::OpeningLot { expiry: until("2026-02-01T00:00:00Z"), ..lot(20) };
-    let passed = proto::OpeningLot { vesting: Some(Vesting::VestsAt(at("2020-01-01T00:00:00Z"))), ..lot(1) };
-    let pending = proto::OpeningLot {
-        vesting: Some(Vesting::VestsAt(at("2026-01-20T00:00:00Z"))),
-        expiry: until("2026-01-25T00:00:00Z"),
-        ..lot(40)
-    };
-    let items = [("late", late), ("early", early), ("passed", passed), ("pending", pending)];
-    let items = items.map(|(key, lot)| open("anna", key, lot));
-    let outcomes = import(&service, items.to_vec()).await;
-    let lot_id = |key: &str| match &outcomes[key] {
-        Outcome::Imported(imported) => imported.entry_id.clone(),
-        Outcome::Error(error) => panic!("{error:?}"),
-    };
-    assert_eq!(pockets(&service).await, [38, 40, 0, 0, 78]);
-    // Those that expire first are spent first, wherever they come from.
-    let spent = redeem(&service, 29, "r-1").await;
-    let parts: Vec<(String, i64)> = spent.lots.iter().map(|part| (part.lot_id.clone(), part.points)).collect();
-    assert_eq!((parts.len(), &parts[0], &parts[2]), (3, &(lot_id("early"), 20), &(lot_id("late"), 2)));
-
-    service.set_clock("2026-01-20T00:00:00Z");
-    assert_eq!(pockets(&service).await, [49, 0, 0, 0, 78]);
-    let spent = redeem(&service, 5, "r-2").await;
-    assert_eq!(spent.lots, [proto::LotPart { lot_id: lot_id("pending"), points: 5 }]);
-    service.set_clock("2026-01-25T00:00:00Z");
-    assert_eq!(pockets(&service).await, [9, 0, 35, 0, 78]);
-    service.set_clock("2030-01-01T00:00:00Z");
-    assert_eq!(pockets(&service).await, [1, 0, 43, 0, 78]);
-    service.grant("anna", 1, "wakes").await.unwrap();
-    check_rules(&service.database).await.unwrap();
-}
-
-#[tokio::test]
-async fn import_balances_opens_lots_that_wait_for_their_event() {
-    let service = start_with_expiry().await;
-    let waiting = |points, expiry| proto::OpeningLot {
-        vesting: Some(Vesting::VestBy(at("2026-02-01T00:00:00Z"))),
-        expiry,
-        ..lot(points)
-    };
-    let happens = import_one(&service, open("anna", "a", waiting(5, Some(after("P1M"))))).await;
-    let by_program = import_one(&service, open("anna", "b", waiting(6, None))).await;
-    import_one(&service, open("anna", "c", waiting(7, until("2026-12-01T00:00:00Z")))).await;
-    assert_eq!(pockets(&service).await, [0, 18, 0, 0, 18]);
-    service.set_clock("2026-01-31T12:00:00Z");
-    for (reward_id, expires_at) in
-        [(happens.entry_id, "2026-03-01T05:00:00Z"), (by_program.entry_id, "2027-02-01T05:00:00Z")]
-    {
-        let request = proto::VestRewardRequest {
-            program_id: SHOP.to_owned(),
-            customer_id: "anna".to_owned(),
-            reward_id: reward_id.clone(),
-        };
-        let vested = service.rewards().vest_reward(request).await.unwrap().into_inner();
-        let reward = vested.reward.unwrap();
-        assert_eq!(
-            (reward.reason(), reward.vest_by),
-            (proto::GrantReason::Migration, Some(at("2026-02-01T00:00:00Z")))
-        );
-        let lot = lots(&service, "anna").await.into_iter().find(|lot| lot.lot_id == reward_id).unwrap();
-        assert_eq!(lot.expires_at, Some(at(expires_at)));
-    }
-    service.set_clock("2026-02-01T00:00:00Z");
-    assert_eq!(pockets(&service).await, [11, 0, 0, 7, 18]);
-    check_rules(&service.database).await.unwrap();
-}
-
-#[tokio::test]
-async fn import_balances_takes_the_programs_expiry_but_not_its_vesting_or_caps() {
-    let service = Service::start().await;
-    let vesting = proto::VestingRule { rule: Some(proto::vesting_rule::Rule::After("P14D".to_owned())) };
-    let cap = proto::PeriodCap { period: proto::CalendarPeriod::Day.into(), points: 3 };
-    let earning = proto::EarningLimits { per_transaction: Some(2), per_period: vec![cap] };
-    let sliding = rule(proto::expiry_rule::Rule::Sliding("P1Y".to_owned()));
-    let points = proto::PointsPolicy { vesting: Some(vesting), earning: Some(earning), ..policy(sliding) };
-    service.apply(proto::Program { points: Some(points), ..shop() }).await.unwrap();
-    service.enrol("anna").await;
-    import_one(&service, open("anna", "slides", lot(500))).await;
-    let never = proto::OpeningLot { expiry: Some(rule(proto::expiry_rule::Rule::Never(()))), ..lot(50) };
-    import_one(&service, open("anna", "stays", never)).await;
-    assert_eq!(pockets(&service).await, [550, 0, 0, 0, 550]);
-    assert_eq!(service.balance("anna").await.next_expiry.unwrap().due_at, Some(at("2027-01-16T05:00:00Z")));
-    // An activity moves what slides.
-    service.set_clock("2026-07-15T12:00:00Z");
-    service.purchase("anna", "p", "1.00").await.unwrap();
-    service.set_clock("2027-01-16T05:00:00Z");
-    assert_eq!(pockets(&service).await, [551, 0, 0, 0, 551]);
-    service.set_clock("2027-07-16T04:00:00Z");
-    assert_eq!(pockets(&service).await, [50, 0, 501, 0, 551]);
-    service.grant("anna", 1, "wakes").await.unwrap();
-    check_rules(&service.database).await.unwrap();
-}
-
-#[tokio::test]
-async fn import_balances_pays_what_the_customer_owes() {
-    let service = start_with_anna().await;
-    let granted = service.grant("anna", 100, "g").await.unwrap().reward.unwrap();
-    redeem(&service, 80, "r").await;
-    let reverse = proto::ReverseEntryRequest {
-        program_id: SHOP.to_owned(),
-        customer_id: "anna".to_owned(),
-        entry_id: granted.reward_id,
-        reason: proto::CorrectionReason::Fraud.into(),
-        idempotency_key: "rev".to_owned(),
-        ..Default::default()
-    };
-    service.rewards().reverse_entry(reverse).await.unwrap();
-    assert_eq!(service.balance("anna").await.owed, 80);
-    let imported = import_one(&service, open("anna", "a", lot(200))).await;
-    assert_eq!((imported.points, imported.points_repaid), (200, 80));
-    let again = import_one(&service, open("anna", "a", lot(200))).await;
-    assert_eq!(again, proto::ImportedOpening { replayed: true, ..imported });
-    let balance = service.balance("anna").await;
-    assert_eq!((balance.owed, balance.available), (0, 120));
-    check_rules(&service.database).await.unwrap();
 }
 
 #[tokio::test]
@@ -375,68 +195,6 @@ async fn import_balances_names_every_bad_field_of_an_item() {
 }
 
 #[tokio::test]
-async fn import_balances_gives_a_tier_that_tells_itself_as_its_beginning() {
-    let service = start_with_anna().await;
-    service.set_clock("2026-01-16T12:00:00Z");
-    let imported = import_one(&service, tier("anna", "t", "silver", Some("50.00"))).await;
-    let expected = proto::ImportedOpening {
-        entry_id: imported.entry_id.clone(),
-        tier_id: "silver".to_owned(),
-        ..proto::ImportedOpening::default()
-    };
-    assert_eq!(imported, expected);
-    let held = service.tier("anna").await;
-    assert_eq!(
-        (held.tier_id.as_str(), held.since, held.entry_id.as_str()),
-        ("silver", Some(at("2026-01-16T12:00:00Z")), imported.entry_id.as_str())
-    );
-    assert_eq!((held.qualifying_spend, held.cause_entry_ids.len()), (Some(usd("50.00")), 0));
-    assert_eq!(held.next.unwrap().missing, Some(usd("450.00")));
-    assert_eq!(service.tier_at("anna", START).await.unwrap().tier_id, "member");
-    assert_eq!(service.entries("anna").await.pop().unwrap().kind(), EntryKind::TierImported);
-
-    // The spend counts towards the next tier.
-    let bought = service.purchase("anna", "p", "450.00").await.unwrap();
-    assert_eq!(bought.tier_change.unwrap().to_tier_id, "gold");
-    let changes = tier_changes(&service).await;
-    let moves: Vec<(&str, &str)> =
-        changes.iter().map(|change| (change.from_tier_id.as_str(), change.to_tier_id.as_str())).collect();
-    assert_eq!(moves, [("silver", "gold"), ("member", "silver"), ("", "member")]);
-    assert_eq!((changes[1].entry_id.as_str(), changes[1].cause_entry_ids.len()), (imported.entry_id.as_str(), 0));
-    check_rules(&service.database).await.unwrap();
-}
-
-async fn tier_changes(service: &Service) -> Vec<proto::TierChange> {
-    let request = proto::ListTierChangesRequest {
-        program_id: SHOP.to_owned(),
-        customer_id: "anna".to_owned(),
-        ..Default::default()
-    };
-    service.tiers().list_tier_changes(request).await.unwrap().into_inner().tier_changes
-}
-
-#[tokio::test]
-async fn import_balances_gives_the_highest_of_what_is_held_brought_and_reached() {
-    let service = start_with_anna().await;
-    // Brought below what the spend reaches.
-    let imported = import_one(&service, tier("anna", "a", "member", Some("200.00"))).await;
-    assert_eq!(imported.tier_id, "silver");
-    // Brought below what is held: the spend counts all the same.
-    let imported = import_one(&service, tier("anna", "b", "member", Some("299.99"))).await;
-    assert_eq!(imported.tier_id, "silver");
-    assert_eq!(service.tier("anna").await.qualifying_spend, Some(usd("499.99")));
-    // One that changed nothing is no change.
-    assert_eq!(tier_changes(&service).await.len(), 2);
-    let since = service.tier("anna").await.entry_id;
-    assert_ne!(since, imported.entry_id);
-    let imported = import_one(&service, tier("anna", "c", "silver", Some("0.01"))).await;
-    assert_eq!(imported.tier_id, "gold");
-    let overflow = tier("anna", "d", "gold", Some("92233720368547758.07"));
-    assert_eq!(import_refused(&service, overflow).await, (Code::FailedPrecondition, "AMOUNT_OVERFLOW".to_owned()));
-    check_rules(&service.database).await.unwrap();
-}
-
-#[tokio::test]
 async fn import_balances_enrols_whom_it_is_told_to() {
     let service = start_with_anna().await;
     let enrol = |item: proto::ImportBalancesRequest| proto::ImportBalancesRequest { enrol: true, ..item };
@@ -461,31 +219,6 @@ async fn import_balances_enrols_whom_it_is_told_to() {
     assert_eq!(service.customers().get_customer(request).await.unwrap_err().code(), Code::NotFound);
     let replayed = import_one(&service, enrol(tier("ben", "ben-t", "gold", None))).await;
     assert_eq!((replayed.replayed, replayed.tier_id.as_str()), (true, "gold"));
-    check_rules(&service.database).await.unwrap();
-}
-
-#[tokio::test]
-async fn import_balances_opens_lots_that_can_be_reversed_and_are_told_as_rewards() {
-    let service = start_with_anna().await;
-    let expiring = proto::OpeningLot { expiry: until("2026-02-01T00:00:00Z"), ..lot(10) };
-    let imported = import_one(&service, open("anna", "a", expiring)).await;
-    let request =
-        proto::ListRewardsRequest { program_id: SHOP.to_owned(), customer_id: "anna".to_owned(), ..Default::default() };
-    let rewards = service.rewards().list_rewards(request).await.unwrap().into_inner().rewards;
-    assert_eq!(rewards.len(), 1);
-    assert_eq!((rewards[0].reason(), &rewards[0].reward_id), (proto::GrantReason::Migration, &imported.entry_id));
-    assert_eq!(rewards[0].expires_at, Some(at("2026-02-01T00:00:00Z")));
-    let reverse = proto::ReverseEntryRequest {
-        program_id: SHOP.to_owned(),
-        customer_id: "anna".to_owned(),
-        entry_id: imported.entry_id,
-        points: 4,
-        reason: proto::CorrectionReason::Correction.into(),
-        idempotency_key: "rev".to_owned(),
-        ..Default::default()
-    };
-    service.rewards().reverse_entry(reverse).await.unwrap();
-    assert_eq!(pockets(&service).await, [6, 0, 0, 4, 10]);
     check_rules(&service.database).await.unwrap();
 }
 

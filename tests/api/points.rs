@@ -9,7 +9,7 @@ mod expiry;
 mod holds;
 mod known_faults;
 mod model;
-mod pockets;
+pub(crate) mod pockets;
 mod properties;
 mod requests;
 mod reversals;
