@@ -51,6 +51,8 @@ pub(crate) fn slice_from_end(parts: &[LotPart], skipped: i64, points: i64) -> Ve
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -61,5 +63,39 @@ mod tests {
         assert_eq!(first_points(&parts, 5), [part(1, 5)]);
         assert_eq!(first_points(&parts, 6), [part(1, 5), part(2, 1)]);
         assert_eq!(first_points(&parts, i64::MAX), parts);
+    }
+
+    #[test]
+    fn points_come_back_from_the_end_behind_those_that_came_back_before() {
+        let part = |lot, points| LotPart { lot, points };
+        let parts = [part(1, 5), part(2, 7), part(3, 2)];
+        assert_eq!(slice_from_end(&parts, 0, 3), [part(3, 2), part(2, 1)]);
+        assert_eq!(slice_from_end(&parts, 3, 8), [part(2, 6), part(1, 2)]);
+        assert_eq!(slice_from_end(&parts, 11, 3), [part(1, 3)]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_back_piece_by_piece_is_what_comes_back_at_once(
+            parts in prop::collection::vec(1..50_i64, 1..6), pieces in prop::collection::vec(1..40_i64, 1..8)
+        ) {
+            let parts: Vec<LotPart> =
+                parts.into_iter().zip(1..).map(|(points, lot)| LotPart { lot, points }).collect();
+            let (all, mut reversed) = (sum(&parts), 0);
+            let mut back = vec![0_i64; parts.len() + 1];
+            for piece in pieces {
+                let piece = piece.min(all - reversed);
+                let slice = slice_from_end(&parts, reversed, piece);
+                prop_assert_eq!(sum(&slice), piece);
+                for part in slice {
+                    back[usize::try_from(part.lot).unwrap()] += part.points;
+                }
+                reversed += piece;
+            }
+            for part in slice_from_end(&parts, 0, reversed) {
+                back[usize::try_from(part.lot).unwrap()] -= part.points;
+            }
+            prop_assert!(back.iter().all(|left| *left == 0));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::kind::ReversalKind;
 use crate::book::{
     Account, Actor, Decision, DecisionError, Defect, Detail, Entry, EntryReason, LotPart, Movement, NewEntry, Pocket,
     PointsDetail,
@@ -30,43 +31,6 @@ pub(crate) struct Reversal {
     pub reason: EntryReason,
     /// What caused it, besides the entry itself.
     pub causes: Vec<EntryId>,
-}
-
-/// What undoing an entry does to its points, by the entry's kind.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ReversalKind {
-    /// The lot that the entry made is cancelled, as far as the clawback goes.
-    TakeBack,
-    /// The points return from this pocket to the lots that they were of.
-    GiveBack(Pocket),
-    /// The points return from their expiry, while the program allows it.
-    Reinstate,
-}
-
-impl ReversalKind {
-    /// How an entry with this detail is undone; none if it cannot be.
-    const fn of(detail: &Detail) -> Option<Self> {
-        match detail {
-            Detail::Points(detail) => match detail {
-                PointsDetail::PointsGranted { .. }
-                | PointsDetail::PointsImported { .. }
-                | PointsDetail::PointsAdjusted { terms: Some(_), .. } => Some(Self::TakeBack),
-                PointsDetail::PointsAdjusted { terms: None, .. } => Some(Self::GiveBack(Pocket::Cancelled)),
-                PointsDetail::PointsRedeemed { .. } => Some(Self::GiveBack(Pocket::Redeemed)),
-                PointsDetail::PointsExpired { .. } => Some(Self::Reinstate),
-                PointsDetail::PointsVested { .. }
-                | PointsDetail::VestingMissed { .. }
-                | PointsDetail::PointsHeld { .. }
-                | PointsDetail::PointsReleased { .. }
-                | PointsDetail::EntryReversed { .. }
-                | PointsDetail::DebtIncurred { .. }
-                | PointsDetail::DebtRepaid { .. } => None,
-            },
-            Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Tier(_) | Detail::Referral(_) => {
-                None
-            }
-        }
-    }
 }
 
 /// How an entry is undone, and how many of its points have not been yet.
@@ -379,15 +343,6 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn points_come_back_from_the_end_behind_those_that_came_back_before() {
-        let part = |lot, points| LotPart { lot, points };
-        let parts = [part(1, 5), part(2, 7), part(3, 2)];
-        assert_eq!(slice_from_end(&parts, 0, 3), [part(3, 2), part(2, 1)]);
-        assert_eq!(slice_from_end(&parts, 3, 8), [part(2, 6), part(1, 2)]);
-        assert_eq!(slice_from_end(&parts, 11, 3), [part(1, 3)]);
-    }
-
     proptest! {
         #[test]
         fn refunds_of_the_whole_take_the_whole_however_they_are_cut(
@@ -405,29 +360,6 @@ mod tests {
                 taken += now - before;
             }
             prop_assert_eq!(taken, points);
-        }
-
-        #[test]
-        fn what_comes_back_piece_by_piece_is_what_comes_back_at_once(
-            parts in prop::collection::vec(1..50_i64, 1..6), pieces in prop::collection::vec(1..40_i64, 1..8)
-        ) {
-            let parts: Vec<LotPart> =
-                parts.into_iter().zip(1..).map(|(points, lot)| LotPart { lot, points }).collect();
-            let (all, mut reversed) = (sum(&parts), 0);
-            let mut back = vec![0_i64; parts.len() + 1];
-            for piece in pieces {
-                let piece = piece.min(all - reversed);
-                let slice = slice_from_end(&parts, reversed, piece);
-                prop_assert_eq!(sum(&slice), piece);
-                for part in slice {
-                    back[usize::try_from(part.lot).unwrap()] += part.points;
-                }
-                reversed += piece;
-            }
-            for part in slice_from_end(&parts, 0, reversed) {
-                back[usize::try_from(part.lot).unwrap()] -= part.points;
-            }
-            prop_assert!(back.iter().all(|left| *left == 0));
         }
     }
 }
