@@ -52,6 +52,23 @@ struct LotRow {
     expiry_rule: Option<String>,
 }
 
+/// A checked statement that reads [`LotRow`]s: why the lots are read, what the columns are of and all that follows it,
+/// then the arguments.
+macro_rules! select_lots {
+    ($read_for:literal, $from:literal $($arguments:tt)*) => {
+        sqlx::query_as!(
+            LotRow,
+            "SELECT " + $read_for + r#" AS "read_for!: ReadFor", account_id AS "account_id!", lot_seq AS "lot_seq!",
+                      points AS "points!", pending AS "pending!", available AS "available!", held AS "held!",
+                      redeemed AS "redeemed!", expired AS "expired!", cancelled AS "cancelled!", repaid AS "repaid!",
+                      policy_version AS "policy_version!", live_since, vests_at, vest_by, expires_at,
+                      slides AS "slides!", expiry_rule
+               FROM "# + $from
+            $($arguments)*
+        )
+    };
+}
+
 impl From<LotRow> for FoundLot {
     fn from(row: LotRow) -> Self {
         let lot = Lot {
@@ -110,14 +127,9 @@ pub(super) async fn read_lots(
     let (asked_accounts, asked_lots) = columns(request.asked);
     let (spenders, spends): (Vec<Uuid>, Vec<i64>) =
         request.spends.iter().map(|(account_id, points)| (account_id.0, *points)).unzip();
-    let rows = sqlx::query_as!(
-        LotRow,
-        r#"SELECT read_for AS "read_for!: ReadFor", account_id AS "account_id!", lot_seq AS "lot_seq!",
-                  points AS "points!", pending AS "pending!", available AS "available!", held AS "held!",
-                  redeemed AS "redeemed!", expired AS "expired!", cancelled AS "cancelled!", repaid AS "repaid!",
-                  policy_version AS "policy_version!", live_since, vests_at, vest_by, expires_at, slides AS "slides!",
-                  expiry_rule
-           FROM (
+    let rows = select_lots!(
+        "read_for",
+        "(
                SELECT 'asked' AS read_for, l.*
                FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, lot_seq)
                JOIN lots l ON l.account_id = u.account_id AND l.lot_seq = u.lot_seq
@@ -148,7 +160,7 @@ pub(super) async fn read_lots(
                    WHERE a.account_id = u.account_id AND a.available > 0
                ) l
                WHERE l.available_before < u.points
-           ) found"#,
+           ) found",
         &asked_accounts,
         &asked_lots,
         &ids(&scope.due),
@@ -164,16 +176,10 @@ pub(super) async fn read_lots(
 }
 
 async fn read_all_lots(connection: &mut PgConnection, accounts: &[AccountId]) -> Result<Vec<FoundLot>, StoreError> {
-    let rows = sqlx::query_as!(
-        LotRow,
-        r#"SELECT 'asked' AS "read_for!: ReadFor", account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled,
-                  repaid, policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule
-           FROM lots WHERE account_id = ANY($1)"#,
-        &ids(accounts),
-    )
-    .fetch_all(connection)
-    .traced("SELECT lots")
-    .await?;
+    let rows = select_lots!("'asked'", "lots WHERE account_id = ANY($1)", &ids(accounts),)
+        .fetch_all(connection)
+        .traced("SELECT lots")
+        .await?;
     Ok(rows.into_iter().map(FoundLot::from).collect())
 }
 
@@ -185,12 +191,10 @@ pub(in crate::points) async fn list_lots(
     before: i64,
     limit: i64,
 ) -> Result<Vec<(i64, Lot)>, StoreError> {
-    let rows = sqlx::query_as!(
-        LotRow,
-        r#"SELECT 'asked' AS "read_for!: ReadFor", account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled,
-                  repaid, policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule
-           FROM lots WHERE account_id = $1 AND lot_seq < $2 AND (NOT $3 OR pending + available + held > 0)
-           ORDER BY lot_seq DESC LIMIT $4"#,
+    let rows = select_lots!(
+        "'asked'",
+        "lots WHERE account_id = $1 AND lot_seq < $2 AND (NOT $3 OR pending + available + held > 0)
+         ORDER BY lot_seq DESC LIMIT $4",
         account_id.0,
         before,
         open_only,
