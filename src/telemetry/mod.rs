@@ -7,6 +7,7 @@
 mod deadline;
 mod error;
 mod export;
+mod headers;
 mod logs;
 mod panics;
 mod rpc;

@@ -4,17 +4,16 @@
 //! Names follow the OpenTelemetry conventions for gRPC, v1.44. The peer's address is left out: it belongs to a person.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
-use opentelemetry::trace::{SpanContext, Status as SpanStatus, TraceContextExt as _, get_active_span};
-use opentelemetry::{Context, ContextGuard, KeyValue, StringValue};
+use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry::trace::{Status as SpanStatus, TraceContextExt as _, get_active_span};
+use opentelemetry::{Context, ContextGuard, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use pin_project_lite::pin_project;
 use prost::Message as _;
@@ -27,12 +26,12 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 pub use super::deadline::Deadline;
 use super::deadline::Timer;
+use super::headers::{
+    Metadata, TRACEPARENT, code_name, code_of, is_our_fault, original_method, server_address, traceparent, trailers,
+};
 
 /// In v1.44 and before; the next release of the conventions calls it `rpc.status_code`.
 const STATUS_CODE: &str = "rpc.response.status_code";
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// The longest name of an unknown method that a span shows.
-const MAX_ORIGINAL_METHOD: usize = 128;
 
 /// Notes on the current RPC's span which program the request is about. Does nothing outside an RPC's own task.
 pub fn record_program(program_id: &str) {
@@ -323,90 +322,7 @@ impl<B: Body> Body for RpcBody<B> {
     }
 }
 
-/// The end of a stream that is cut off.
-fn trailers(code: Code, message: &str) -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(2);
-    // It only fails for what cannot be in a header, which no message of ours has.
-    let _ = Status::new(code, message).add_header(&mut trailers);
-    trailers
-}
-
 /// What a caller is told of a panic: as of any other defect, no more than where to look for it.
 fn defect_message(call: &Context) -> String {
     format!("internal error, trace {}", call.span().span_context().trace_id())
-}
-
-/// gRPC metadata as the propagator reads it.
-struct Metadata<'a>(&'a HeaderMap);
-
-impl Extractor for Metadata<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(HeaderName::as_str).collect()
-    }
-}
-
-/// A span's identity as W3C writes it.
-fn traceparent(span: &SpanContext) -> Option<HeaderValue> {
-    let mut text = [0; 55];
-    let flags = u8::from(span.is_sampled());
-    write!(text.as_mut_slice(), "00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()).ok()?;
-    HeaderValue::from_bytes(&text).ok().filter(|_| span.is_valid())
-}
-
-/// The host and port that the caller asked for.
-fn server_address(authority: &http::uri::Authority) -> impl Iterator<Item = KeyValue> + use<> {
-    let host = StringValue::from(authority.host().to_owned());
-    let port = authority.port_u16().map(|port| KeyValue::new("server.port", i64::from(port)));
-    std::iter::once(KeyValue::new("server.address", host)).chain(port)
-}
-
-/// What an unknown method was called, if it could be a method's name at all: the caller may have put anything there.
-fn original_method(path: &str) -> Option<KeyValue> {
-    let method = path.strip_prefix('/')?;
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'/');
-    let shown = method.len() <= MAX_ORIGINAL_METHOD && method.bytes().all(is_name);
-    shown.then(|| KeyValue::new("rpc.method_original", method.to_owned()))
-}
-
-fn code_of(headers: &HeaderMap) -> Option<Code> {
-    headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()))
-}
-
-/// Which outcomes count as errors of the server; the others are answers that a caller asked for.
-fn is_our_fault(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unknown
-            | Code::DeadlineExceeded
-            | Code::Unimplemented
-            | Code::Internal
-            | Code::Unavailable
-            | Code::DataLoss
-    )
-}
-
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }

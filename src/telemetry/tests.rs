@@ -1,12 +1,13 @@
 //! Real RPCs over loopback, real spans received over OTLP.
 
+mod collector;
 mod sink;
 
-use std::io;
 use std::pin::Pin;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt as _, stream};
@@ -116,9 +117,16 @@ async fn serve_channel(hurried: bool) -> Channel {
     Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
 
+/// A new trace of a caller's: the process has one collector, so no two tests may have the same.
+fn new_trace() -> TraceId {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    TraceId(u128::from(number).to_be_bytes())
+}
+
 /// A request that belongs to a new trace of the caller's.
 fn traced(service: &str, sampled: bool) -> (TraceId, Request<HealthCheckRequest>) {
-    let trace = TraceId(rand::random());
+    let trace = new_trace();
     let mut request = Request::new(HealthCheckRequest { service: service.to_owned() });
     let traceparent = format!("00-{trace}-00f067aa0ba902b7-0{}", u8::from(sampled));
     request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
@@ -230,7 +238,7 @@ async fn a_panic_is_answered_as_a_defect_and_logged_with_its_message_and_trace()
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_deadline_that_passes_is_answered_as_such_and_never_as_cancelled() {
     let client = serve(true).await;
     let calls = (0..64).map(|_| {
@@ -304,7 +312,7 @@ async fn a_caller_that_goes_away_leaves_a_cancelled_span() {
 async fn a_method_that_does_not_exist_gets_no_name_of_its_own() {
     let mut other = TraceServiceClient::new(serve_channel(false).await);
     let mut request = Request::new(ExportTraceServiceRequest::default());
-    let trace = TraceId(rand::random());
+    let trace = new_trace();
     request.metadata_mut().insert("traceparent", format!("00-{trace}-00f067aa0ba902b7-01").parse().unwrap());
     assert_eq!(other.export(request).await.unwrap_err().code(), Code::Unimplemented);
     let spans = SINK.spans(trace, 1).await;
@@ -324,78 +332,4 @@ async fn an_unsampled_callers_trace_is_kept_but_not_exported() {
     client.check(request).await.unwrap();
     SINK.spans(sampled, 2).await;
     assert!(SINK.spans(unsampled, 0).await.is_empty());
-}
-
-#[test]
-fn without_a_collector_spans_have_ids_and_statements_are_not_traced() {
-    let (provider, counters) = export::tracer_provider("1", &Collector::Off).unwrap();
-    assert!(counters.is_none());
-    let logs = Logs { filter: "off".to_owned(), format: LogFormat::Plain };
-    tracing::subscriber::with_default(subscriber(&provider, false, &logs, io::sink).unwrap(), || {
-        let root = tracing::info_span!("root");
-        let child = root.in_scope(|| tracing::info_span!("child"));
-        assert_ne!(trace_id(&root), TraceId::default());
-        assert_eq!(trace_id(&root), trace_id(&child));
-        assert_ne!(span_context(&root).span_id(), span_context(&child).span_id());
-        for unseen in [statement("SELECT 1"), tracing::info_span!(target: "h2", "frame")] {
-            assert_eq!(trace_id(&unseen), TraceId::default());
-        }
-    });
-}
-
-#[tokio::test]
-async fn a_hanging_collector_costs_spans_and_nothing_else() {
-    // It accepts connections into its backlog and never answers.
-    let hanging = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let collector = Collector::At(format!("http://{}", hanging.local_addr().unwrap()));
-    let (provider, counters) = export::tracer_provider("1", &collector).unwrap();
-    let logs = Logs { filter: "off".to_owned(), format: LogFormat::Plain };
-    let subscriber = subscriber(&provider, true, &logs, io::sink).unwrap();
-    tracing::subscriber::with_default(subscriber, || {
-        for _ in 0..20_000 {
-            drop(tracing::info_span!("work"));
-        }
-    });
-    let telemetry = Telemetry { provider, counters };
-    assert_eq!(telemetry.spans_dropped(), 20_000 - 16_384);
-    assert_eq!(telemetry.spans_exported(), 0);
-    let begin = Instant::now();
-    telemetry.shutdown_within(Duration::from_millis(100)).await;
-    assert!(begin.elapsed() < Duration::from_secs(5));
-}
-
-#[tokio::test]
-async fn an_absent_collector_is_counted() {
-    let absent = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    };
-    let (provider, counters) = export::tracer_provider("1", &Collector::At(format!("http://{absent}"))).unwrap();
-    let logs = Logs { filter: "off".to_owned(), format: LogFormat::Plain };
-    tracing::subscriber::with_default(subscriber(&provider, true, &logs, io::sink).unwrap(), || {
-        drop(tracing::info_span!("work"));
-    });
-    let telemetry = Telemetry { provider, counters };
-    telemetry.flush().await;
-    assert_eq!((telemetry.spans_exported(), telemetry.spans_dropped()), (0, 1));
-}
-
-#[test]
-fn the_standard_variables_switch_export_on_and_off() {
-    let with = |set: &'static [(&str, &str)]| {
-        Collector::from_variables(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
-    };
-    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317");
-    assert_eq!(with(&[]), Collector::Off);
-    assert_eq!(with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]), Collector::Off);
-    assert_eq!(
-        Collector::from_variables(|name| (name == endpoint.0).then(|| endpoint.1.to_owned())),
-        Collector::Environment
-    );
-    assert_eq!(with(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector:4317")]), Collector::Environment);
-    assert_eq!(with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1"), ("OTEL_SDK_DISABLED", "TRUE")]), Collector::Off);
-    assert_eq!(
-        with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1"), ("OTEL_TRACES_EXPORTER", "none")]),
-        Collector::Off
-    );
 }
