@@ -3,17 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test's helper fails as the test does, by a panic")]
 #![expect(clippy::disallowed_methods, reason = "it waits for processes, which announce nothing")]
 
+#[path = "embedded_postgres/processes.rs"]
+mod processes;
+
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use embedded_postgres::{Application, EmbeddedPostgres, Options, SUPERUSER, StartError, find_bin_dir, throwaway_dir};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid, chown};
+use nix::unistd::{Pid, Uid};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
@@ -62,35 +62,6 @@ fn closed_dir() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
     directory
-}
-
-/// Waits, bounded, until the condition holds.
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// A living process that is no Postgres but runs as the same user, so that Postgres cannot tell by its number.
-struct Stranger(Child);
-
-impl Stranger {
-    fn of_the_owner_of(cluster: &Path) -> Self {
-        let mut command = Command::new("sleep");
-        if Uid::effective().is_root() {
-            command.uid(fs::metadata(cluster).unwrap().uid());
-        }
-        Self(command.arg("600").current_dir("/").spawn().unwrap())
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
 }
 
 #[tokio::test]
@@ -147,102 +118,6 @@ async fn start_without_throwaway_is_the_same_with_waiting_for_the_disk() {
     postgres.stop().await.unwrap();
     let postgres = EmbeddedPostgres::start(options()).await.unwrap();
     assert_row_is_kept(&postgres).await;
-    postgres.stop().await.unwrap();
-}
-
-#[tokio::test]
-async fn start_recovers_what_was_committed_before_postgres_was_killed() {
-    let directory = throwaway_dir().unwrap();
-    let mut postgres = EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap();
-    write_row(&postgres).await;
-    // A session that is busy notices the postmaster's death late, and keeps its shared memory until then.
-    let options = postgres.connect_options(OWNER_ROLE, DATABASE);
-    let busy = tokio::spawn(async move {
-        let mut connection = PgConnection::connect_with(&options).await.unwrap();
-        sqlx::query("SELECT count(*) FROM generate_series(1, 20000000)").execute(&mut connection).await
-    });
-    kill(pid_of(&postgres), Signal::SIGKILL).unwrap();
-    assert!(postgres.wait().await.is_some_and(|status| !status.success()));
-    assert_eq!(postgres.process_id(), None);
-    postgres.stop().await.unwrap();
-
-    let postgres = EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap();
-    assert_row_is_kept(&postgres).await;
-    postgres.stop().await.unwrap();
-    busy.abort();
-}
-
-#[tokio::test]
-async fn postmaster_pid_of_a_stranger_prevents_no_start_and_harms_no_stranger() {
-    let directory = throwaway_dir().unwrap();
-    let cluster = directory.path().join("postgres");
-    let pid_file = cluster.join("postmaster.pid");
-    let postgres = EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap();
-    write_row(&postgres).await;
-    let of_the_living = fs::read_to_string(&pid_file).unwrap();
-    let (_, rest) = of_the_living.split_once('\n').unwrap();
-    postgres.stop().await.unwrap();
-
-    let mut stranger = Stranger::of_the_owner_of(&cluster);
-    for content in [format!("{}\n{rest}", stranger.0.id()), String::new(), "no number\n".to_owned()] {
-        let owner = fs::metadata(&cluster).unwrap();
-        let socket_lock = directory.path().join("socket/.s.PGSQL.5432.lock");
-        for file in [&pid_file, &socket_lock] {
-            fs::write(file, &content).unwrap();
-            fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
-            chown(file, Some(owner.uid().into()), Some(owner.gid().into())).unwrap();
-        }
-        let postgres = EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap();
-        assert_row_is_kept(&postgres).await;
-        postgres.stop().await.unwrap();
-    }
-    assert!(stranger.0.try_wait().unwrap().is_none(), "the stranger was ended");
-}
-
-/// Where the other process of the next test finds its data directory.
-const DATA_DIR_OF_THE_KILLED: &str = "TEST_DATA_DIR_OF_THE_KILLED";
-
-#[tokio::test]
-async fn server_that_outlived_its_killed_service_is_stopped_first() {
-    // This test runs itself as the service that is to be killed.
-    if let Some(data_dir) = std::env::var_os(DATA_DIR_OF_THE_KILLED) {
-        let options = Options { throwaway: false, ..throwaway(Path::new(&data_dir)) };
-        let mut postgres = EmbeddedPostgres::start(options).await.unwrap();
-        write_row(&postgres).await;
-        println!("\npostmaster {}", postgres.process_id().unwrap());
-        postgres.wait().await;
-        return;
-    }
-    let directory = throwaway_dir().unwrap();
-    let mut service = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "server_that_outlived_its_killed_service_is_stopped_first", "--nocapture"])
-        .env(DATA_DIR_OF_THE_KILLED, directory.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(service.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let orphan = lines.find_map(|line| line.strip_prefix("postmaster ")?.parse().ok()).unwrap();
-    let orphan = Pid::from_raw(orphan);
-    service.kill().unwrap();
-    service.wait().unwrap();
-    assert_eq!(kill(orphan, None), Ok(()), "the postmaster was to outlive its service");
-
-    let postgres = EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap();
-    assert_ne!(pid_of(&postgres), orphan);
-    assert_row_is_kept(&postgres).await;
-    let log = fs::read_to_string(directory.path().join("postgres.log")).unwrap();
-    assert!(log.contains("received fast shutdown request"), "stopped otherwise than in order: {log}");
-    postgres.stop().await.unwrap();
-}
-
-#[tokio::test]
-async fn second_service_in_the_same_directory_is_refused_and_told_by_whom() {
-    let directory = throwaway_dir().unwrap();
-    let postgres = EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap();
-    let refusal = EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap_err();
-    assert!(matches!(refusal, StartError::InUse { .. }), "{refusal}");
-    assert!(refusal.to_string().contains(&format!("process {}", std::process::id())), "{refusal}");
-    write_row(&postgres).await;
     postgres.stop().await.unwrap();
 }
 
@@ -314,14 +189,6 @@ async fn throwaway_in_a_directory_closed_to_the_servers_user_is_refused() {
 }
 
 #[tokio::test]
-async fn throwaway_that_is_never_stopped_is_cleared_away() {
-    let directory = throwaway_dir().unwrap().keep();
-    let postgres = EmbeddedPostgres::start(throwaway(&directory)).await.unwrap();
-    drop(postgres);
-    wait_until("the directory is gone", || !directory.exists());
-}
-
-#[tokio::test]
 async fn start_after_a_kill_in_the_middle_of_the_first_start_completes_it() {
     let directory = throwaway_dir().unwrap();
     fs::create_dir_all(directory.path().join("postgres.initdb-1/base")).unwrap();
@@ -337,23 +204,6 @@ async fn start_after_a_kill_in_the_middle_of_the_first_start_completes_it() {
     let postgres = EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap();
     write_row(&postgres).await;
     query(&postgres, SERVICE_ROLE, "SELECT 'reached'").await.unwrap();
-    postgres.stop().await.unwrap();
-}
-
-#[tokio::test]
-async fn server_is_in_a_process_group_of_its_own() {
-    let directory = throwaway_dir().unwrap();
-    let postgres = EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap();
-    let pid = pid_of(&postgres).to_string();
-    let group = match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        // After the program's name in parentheses: state, parent, group.
-        Ok(stat) => stat.rsplit_once(')').unwrap().1.split_whitespace().nth(2).map(str::to_owned),
-        Err(_) => {
-            let ps = Command::new("ps").args(["-o", "pgid=", "-p", &pid]).output().unwrap();
-            Some(String::from_utf8(ps.stdout).unwrap().trim().to_owned())
-        }
-    };
-    assert_eq!(group, Some(pid));
     postgres.stop().await.unwrap();
 }
 
