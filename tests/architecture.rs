@@ -10,6 +10,8 @@
 mod capability_page;
 #[path = "architecture/client_commands.rs"]
 mod client_commands;
+#[path = "architecture/commands.rs"]
+mod commands;
 #[path = "architecture/names.rs"]
 mod names;
 #[path = "architecture/pages.rs"]
