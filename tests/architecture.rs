@@ -12,6 +12,8 @@ mod capability_page;
 mod circles;
 #[path = "architecture/client_commands.rs"]
 mod client_commands;
+#[path = "architecture/commands.rs"]
+mod commands;
 #[path = "architecture/names.rs"]
 mod names;
 #[path = "architecture/pages.rs"]
@@ -20,13 +22,15 @@ mod pages;
 mod places;
 #[path = "architecture/reader.rs"]
 mod reader;
+#[path = "architecture/sql.rs"]
+mod sql;
 #[path = "architecture/tree.rs"]
 mod tree;
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use reader::{Breach, Named, Source, read_folder};
+use reader::{Breach, Exception, Named, Source, read_folder};
 
 /// A room's rank: it may import rooms of a lower rank, and none of its own. `ledger` reads what all others wrote, and
 /// `audit` tells whether it is right.
@@ -72,6 +76,11 @@ fn hold(promise: &str, rule: Rule, sources: &[Source], bad: &[(&str, &str)], goo
     let breaches: BTreeSet<Breach> = rule(sources).into_iter().collect();
     let list: Vec<String> = breaches.iter().map(|breach| format!("  {breach}")).collect();
     assert!(list.is_empty(), "{promise}, but for\n{}", list.join("\n"));
+}
+
+fn outside(sources: &[Source], places: &[&str], forbidden: &[&str], exceptions: &[Exception]) -> Vec<Breach> {
+    let others = sources.iter().filter(|source| !source.is_in(places));
+    others.flat_map(|source| source.breaches(|named| forbidden.iter().any(|it| named.holds(it)), exceptions)).collect()
 }
 
 fn rank_of(room: &str) -> Option<u8> {
