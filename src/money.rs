@@ -64,9 +64,9 @@ impl From<Currency> for String {
 /// A sum of zero or more, in minor units of its currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Money {
-    /// The currency.
+    /// The currency, which says how large a minor unit is.
     pub currency: Currency,
-    /// Minor units, zero or more.
+    /// How many minor units; zero or more.
     pub minor: i64,
 }
 

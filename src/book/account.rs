@@ -113,7 +113,7 @@ impl Account {
         self.next_due_at.is_some_and(|due_at| due_at <= self.time_at(instant))
     }
 
-    /// Takes an entry into the head and the balance; the same when writing, when folding and when rebuilding.
+    /// Applies an entry to the head and the balance; the same when writing, when folding and when rebuilding.
     ///
     /// # Errors
     /// [`ImpossibleMove`]; the account must then be thrown away.

@@ -29,9 +29,9 @@ pub struct Entry {
     pub command_id: Uuid,
     /// The command's idempotency key, on its first entry only.
     pub key: Option<Key>,
-    /// On whose behalf.
+    /// On whose behalf it was written.
     pub actor: Actor,
-    /// Why, from a closed list.
+    /// Why it was written, from a closed list.
     pub reason: EntryReason,
     /// The program version that decided.
     pub policy_version: i32,
@@ -48,13 +48,13 @@ pub struct Entry {
 /// What a decision puts on the ledger, before the book gives it its place there.
 #[derive(Clone, Debug)]
 pub struct NewEntry {
-    /// What happened.
+    /// What happened, with its results.
     pub detail: Detail,
-    /// The points that move.
+    /// The points that move, if any do.
     pub movement: Option<Movement>,
-    /// On whose behalf.
+    /// On whose behalf it is written.
     pub actor: Actor,
-    /// Why.
+    /// Why it is written, from a closed list.
     pub reason: EntryReason,
     /// The program version that decided.
     pub policy_version: i32,
@@ -76,11 +76,11 @@ pub enum Pocket {
     Available,
     /// Set aside for a spend that is under way.
     Held,
-    /// Spent.
+    /// Points that were spent.
     Redeemed,
-    /// Lost by time.
+    /// Points that expired before they were spent.
     Expired,
-    /// Taken back.
+    /// Points that a reversal, a refund or a missed event took back.
     Cancelled,
 }
 
@@ -94,7 +94,7 @@ pub enum Actor {
     Caller,
     /// A rule of the program, as a consequence of something else.
     Rule,
-    /// Time alone.
+    /// Time alone: something fell due.
     Time,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Ledger;
-use super::store::Period;
+use super::store::TimeRange;
 use super::store::statement::{
     EntryRange, Flow, find_entries_in, list_moves, read_activity_ids, read_notes, sum_flows,
 };
@@ -51,11 +51,11 @@ impl Ledger {
         &self,
         program_id: &ProgramId,
         customer_id: &CustomerId,
-        period: Period,
+        range: TimeRange,
         page: &PageRequest,
     ) -> Result<Statement, Error> {
         let now = self.clock.now();
-        if let Some(until) = period.until {
+        if let Some(until) = range.until {
             refuse_future_in("end_time", until, now)?;
         }
         let cursor = page.after.as_deref().map(parse_cursor).transpose()?;
@@ -67,8 +67,8 @@ impl Ledger {
         if accounts.is_empty() {
             return Err(customer_not_found(customer_id).into());
         }
-        let written = find_entries_in(&mut snapshot, account_id, period).await?;
-        let due = DueEntries::of(due, period);
+        let written = find_entries_in(&mut snapshot, account_id, range).await?;
+        let due = DueEntries::of(due, range);
 
         // The first page fixes where the statement ends. The cursor tells it to the pages after.
         let (after, last) = match cursor {
@@ -107,12 +107,12 @@ struct DueEntries {
 }
 
 impl DueEntries {
-    fn of(due: Vec<Entry>, period: Period) -> Self {
+    fn of(due: Vec<Entry>, range: TimeRange) -> Self {
         let (mut before, mut within) = (Vec::new(), Vec::new());
         for entry in due {
-            if period.from.is_some_and(|from| entry.effective_at < from) {
+            if range.from.is_some_and(|from| entry.effective_at < from) {
                 before.push(entry);
-            } else if period.until.is_none_or(|until| entry.effective_at < until) {
+            } else if range.until.is_none_or(|until| entry.effective_at < until) {
                 within.push(entry);
             }
         }

@@ -24,8 +24,8 @@ pub struct LotTerms {
     /// Until when what they are granted for must happen; pending until then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vest_by: Option<Timestamp>,
-    /// When they expire; of points that slide, when they do unless an activity moves it. Not known yet while they wait
-    /// for an event.
+    /// When they expire. For sliding points: their date if no activity moves it. Not known yet while they wait for an
+    /// event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// Whether they expire together with all others that do, a period after the last activity.
@@ -84,7 +84,7 @@ pub enum PointsDetail {
     },
     /// A lot's pending points became available.
     PointsVested {
-        /// The lot.
+        /// The number of the entry that made the lot.
         lot: i64,
         /// When they expire.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,7 +92,7 @@ pub enum PointsDetail {
     },
     /// What a lot was granted for did not happen in time: its pending points are gone.
     VestingMissed {
-        /// The lot.
+        /// The number of the entry that made the lot.
         lot: i64,
     },
     /// Time took points.
@@ -120,7 +120,7 @@ pub enum PointsDetail {
     },
     /// Held points came back.
     PointsReleased {
-        /// The hold.
+        /// The number of the entry that made the hold.
         hold: i64,
         /// Which lots they are of.
         lots: Vec<LotPart>,

@@ -118,12 +118,12 @@ impl Command for VestReward {
         if lot.live_since.is_some() && lot.terms.vest_by.is_some() {
             return Ok(());
         }
-        let Some(rule) = lot.terms.expiry_rule.as_ref().filter(|_| lot.terms.vest_by.is_some() && lot.pending > 0)
+        let Some(rule_text) = lot.terms.expiry_rule.as_ref().filter(|_| lot.terms.vest_by.is_some() && lot.pending > 0)
         else {
             let reversed = decision.state::<PointsState>()?.lots().reversed(account.account_id, seq);
             return Err(self.not_pending(lot, reversed).into());
         };
-        let rule: Expiry = serde_json::from_str(rule).map_err(|error| Defect::new(error.to_string()))?;
+        let rule: Expiry = serde_json::from_str(rule_text).map_err(|error| Defect::new(error.to_string()))?;
         let expires_at = rule.of(account.time_at(decision.at()), &policy.program.time_zone.0);
         for new_entry in vest_on_event(account, seq, lot, expires_at, policy.version) {
             decision.post(account.account_id, new_entry)?;

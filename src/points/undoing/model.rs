@@ -24,9 +24,9 @@ pub(crate) struct Reversal {
     pub clawback: Clawback,
     /// When expired points that come back expire again; by the program, if absent.
     pub expires_at: Option<Timestamp>,
-    /// On whose behalf.
+    /// On whose behalf it is undone.
     pub actor: Actor,
-    /// Why.
+    /// Why it is undone, from a closed list.
     pub reason: EntryReason,
     /// What caused it, besides the entry itself.
     pub causes: Vec<EntryId>,
@@ -199,8 +199,8 @@ impl Undoing<'_> {
                 Ok(parts) => available.extend(parts),
                 Err(Shortage::Unread) => return Err(DecisionError::NotLoaded),
                 Err(Shortage::Points) => {
-                    let account_id = self.account.account_id.0;
-                    let what = format!("account {account_id}: its lots have fewer points available than its balance");
+                    let account = self.account.account_id.0;
+                    let what = format!("account {account}: its lots have fewer points available than its balance");
                     return Err(Defect::new(what).into());
                 }
             }
@@ -235,7 +235,7 @@ impl Undoing<'_> {
             Clawback::UnspentOnly => {
                 "none of the grant's own points are pending or available, and the clawback UNSPENT_ONLY takes no others"
             }
-            // Allowed a debt, there is always something to take of points that became available.
+            // If a debt is allowed, something can always be taken of points that became available.
             Clawback::WithinBalance | Clawback::AllowDebt => {
                 "none of the grant's own points are left, and the customer has no others available"
             }
@@ -294,26 +294,26 @@ impl Undoing<'_> {
         // A reversal of the grant may have cancelled what expired: all that is left is what is still there.
         let mut there = Vec::with_capacity(parts.len());
         for part in parts {
-            let points = self.lot(decision, part.lot)?.expired.min(part.points);
-            if points < part.points && self.reversal.points.is_some() {
-                let message = format!("only {points} of these points are still expired");
+            let left = self.lot(decision, part.lot)?.expired.min(part.points);
+            if left < part.points && self.reversal.points.is_some() {
+                let message = format!("only {left} of these points are still expired");
                 let refusal = Refusal::new(Reason::ReversalExceedsOriginal, message);
-                return Err(refusal.with("entry_id", self.original.id).with("left", points).into());
+                return Err(refusal.with("entry_id", self.original.id).with("left", left).into());
             }
-            there.extend((points > 0).then_some(LotPart { points, ..part }));
+            there.extend((left > 0).then_some(LotPart { points: left, ..part }));
         }
-        let points = sum(&there);
+        let reinstated = sum(&there);
         let expires_at = self.new_expiry(at)?;
         self.post(decision, Pocket::Expired, Pocket::Available, there, Some(expires_at))?;
-        Ok(points)
+        Ok(reinstated)
     }
 
     /// When points that come back from their expiry expire again.
     fn new_expiry(&self, at: Timestamp) -> Result<Timestamp, DecisionError> {
         let program = &self.policy.program;
         let by_rule = || program.points.reinstatement.as_ref().map(|rule| rule.expiry_of(at, &program.time_zone.0));
-        let expires_at = self.reversal.expires_at.or_else(by_rule);
-        let expires_at = expires_at.ok_or_else(|| Defect::new("nothing says when reinstated points expire"))?;
+        let stated = self.reversal.expires_at.or_else(by_rule);
+        let expires_at = stated.ok_or_else(|| Defect::new("nothing says when reinstated points expire"))?;
         if expires_at <= at {
             let refusal = Refusal::new(Reason::InstantNotAhead, "expires_at must lie ahead");
             return Err(refusal.with("expires_at", expires_at).with("now", at).into());
