@@ -28,7 +28,7 @@ impl Currency {
             .ok_or("must be the three-letter ISO 4217 code of a currency, such as EUR")
     }
 
-    /// The three-letter code.
+    /// The code of ISO 4217: three letters in upper case.
     #[must_use]
     pub fn code(self) -> &'static str {
         self.0.code()

@@ -45,7 +45,7 @@ pub(super) struct Mentions {
 }
 
 impl Mentions {
-    /// Forgets everything.
+    /// Forgets what was collected, so that the next entries begin anew.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }

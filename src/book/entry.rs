@@ -24,7 +24,7 @@ pub struct Entry {
     /// What happened; carries results, so that applying it evaluates no policy again.
     pub detail: Detail,
     /// The points that moved, if any did.
-    pub movement: Option<Movement>,
+    pub movement: Option<PocketMove>,
     /// The command that wrote it; all entries of one command share it.
     pub command_id: Uuid,
     /// The command's idempotency key, on its first entry only.
@@ -51,7 +51,7 @@ pub struct NewEntry {
     /// What happened, with its results.
     pub detail: Detail,
     /// The points that move, if any do.
-    pub movement: Option<Movement>,
+    pub movement: Option<PocketMove>,
     /// On whose behalf it is written.
     pub actor: Actor,
     /// Why it is written, from a closed list.
@@ -160,7 +160,7 @@ stored_words!(EntryReason);
 
 /// A move of points from one pocket to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Movement {
+pub struct PocketMove {
     /// The pocket they left.
     pub from: Pocket,
     /// The pocket they entered.
@@ -270,7 +270,7 @@ mod tests {
             program_id: "shop".try_into().unwrap(),
             detail: PointsDetail::PointsGranted { terms: LotTerms::default(), counted_in: Vec::new(), uncapped: None }
                 .into(),
-            movement: Some(Movement { from: Pocket::Issued, to: Pocket::Available, points: 100 }),
+            movement: Some(PocketMove { from: Pocket::Issued, to: Pocket::Available, points: 100 }),
             command_id: Uuid::from_u128(9),
             key: Some(Key::new("key", "k-1", &[b"100"])),
             actor: Actor::Caller,

@@ -43,7 +43,7 @@ pub enum Depth {
 pub struct Due {
     /// The instant at which it falls due.
     pub at: Timestamp,
-    /// What it does.
+    /// What it does to the account.
     pub kind: DueKind,
 }
 
@@ -56,7 +56,7 @@ pub enum DueKind {
     ReleaseHold,
     /// Available points reach their expiry.
     Expire,
-    /// A referral ends.
+    /// A referral that has not converted ends.
     EndReferral,
 }
 

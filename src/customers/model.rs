@@ -83,7 +83,7 @@ pub(crate) enum CommunicationStyle {
 /// A way to reach a customer with marketing. The channels are described in customers.proto.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Channel {
+pub(crate) enum MarketingChannel {
     Email,
     Phone,
     Sms,
@@ -91,7 +91,7 @@ pub(crate) enum Channel {
     Push,
 }
 
-impl Channel {
+impl MarketingChannel {
     /// Every channel that there is.
     pub(crate) const ALL: &'static [Self] = &[Self::Email, Self::Phone, Self::Sms, Self::Post, Self::Push];
 
@@ -118,7 +118,7 @@ impl Channel {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Consent {
     /// The channel it is about.
-    pub channel: Channel,
+    pub channel: MarketingChannel,
     /// Whether the customer may be contacted.
     pub granted: bool,
     /// When the customer decided.
@@ -130,7 +130,7 @@ pub(crate) struct Consent {
 /// The decision that holds for each channel: the latest decided, and of those the latest recorded.
 #[must_use]
 pub(crate) fn current_consents(recorded: &[Consent]) -> Vec<Consent> {
-    let mut current: BTreeMap<Channel, &Consent> = BTreeMap::new();
+    let mut current: BTreeMap<MarketingChannel, &Consent> = BTreeMap::new();
     for consent in recorded {
         let holder = current.entry(consent.channel).or_insert(consent);
         if consent.decided_at >= holder.decided_at {
@@ -240,7 +240,7 @@ mod tests {
 
     fn consent(granted: bool, decided_at: i64) -> Consent {
         let decided_at = Timestamp::from_second(decided_at).unwrap();
-        Consent { channel: Channel::Email, granted, decided_at, source: String::new() }
+        Consent { channel: MarketingChannel::Email, granted, decided_at, source: String::new() }
     }
 
     #[test]

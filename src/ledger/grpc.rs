@@ -6,7 +6,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::Ledger;
-use super::statement::Line;
+use super::statement::StatementLine;
 use super::store::{EntryFilter, HashedEntry, OwnedEntry, TimeRange};
 use crate::book::grpc::{write_kind, write_lots, write_move, write_reason};
 use crate::book::{Actor, Balance};
@@ -199,8 +199,8 @@ const fn write_pockets(balance: &Balance) -> proto::PocketBalances {
     proto::PocketBalances { issued, owed, pending, available, held, redeemed, expired, cancelled }
 }
 
-fn write_line(line: Line) -> proto::StatementLine {
-    let Line { entry, is_written, activity_id, note, author } = line;
+fn write_line(line: StatementLine) -> proto::StatementLine {
+    let StatementLine { entry, is_written, activity_id, note, author } = line;
     proto::StatementLine {
         entry_id: entry.id.to_string(),
         kind: write_kind(&entry.detail).into(),

@@ -22,14 +22,14 @@ pub struct Statement {
     /// Where the points were at its end.
     pub closing: Balance,
     /// The moves of this page.
-    pub lines: Vec<Line>,
+    pub lines: Vec<StatementLine>,
     /// Leads to the next page; empty on the last.
     pub next_page_token: String,
 }
 
 /// A move of points, with what is known about it beside the ledger.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct StatementLine {
     /// The entry that moved the points.
     pub entry: Entry,
     /// Whether the entry is written. If not, it is due.
@@ -160,7 +160,7 @@ async fn describe(
     account_id: AccountId,
     entries: Vec<Entry>,
     written_count: usize,
-) -> Result<Vec<Line>, Error> {
+) -> Result<Vec<StatementLine>, Error> {
     let own_causes = |entry: &Entry| -> Vec<i64> {
         let own = entry.causes.iter().filter(|cause| cause.account_id == account_id);
         own.map(|cause| cause.account_seq).collect()
@@ -174,7 +174,7 @@ async fn describe(
         // The last cause is the nearest: for points that a refund takes back, it is the refund.
         let activity_id = own_causes(&entry).iter().rev().find_map(|cause| activities.get(cause).cloned());
         let (note, author) = notes.remove(&entry.id.account_seq).unwrap_or_default();
-        lines.push(Line { activity_id, note, author, is_written: place < written_count, entry });
+        lines.push(StatementLine { activity_id, note, author, is_written: place < written_count, entry });
     }
     Ok(lines)
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::debts::repay;
 use super::lots::Lot;
-use crate::book::{Account, Actor, EntryReason, LotPart, Movement, NewEntry, Pocket, PointsDetail};
+use crate::book::{Account, Actor, EntryReason, LotPart, NewEntry, Pocket, PocketMove, PointsDetail};
 use crate::ids::{AccountId, EntryId};
 
 /// The entries of points that vest by time alone.
@@ -39,7 +39,7 @@ fn vest(
     let Attribution { actor, reason, policy_version } = attribution;
     let vested = NewEntry {
         detail: PointsDetail::PointsVested { lot: seq, expires_at }.into(),
-        movement: Some(Movement { from: Pocket::Pending, to: Pocket::Available, points: lot.pending }),
+        movement: Some(PocketMove { from: Pocket::Pending, to: Pocket::Available, points: lot.pending }),
         actor,
         reason,
         policy_version,
@@ -63,7 +63,7 @@ struct Attribution {
 pub(super) fn miss_vesting(account_id: AccountId, seq: i64, lot: &Lot) -> NewEntry {
     NewEntry {
         detail: PointsDetail::VestingMissed { lot: seq }.into(),
-        movement: Some(Movement { from: Pocket::Pending, to: Pocket::Cancelled, points: lot.pending }),
+        movement: Some(PocketMove { from: Pocket::Pending, to: Pocket::Cancelled, points: lot.pending }),
         actor: Actor::Time,
         reason: EntryReason::EventMissed,
         policy_version: lot.policy_version,

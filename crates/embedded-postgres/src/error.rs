@@ -103,7 +103,7 @@ pub enum StartError {
     /// Postgres ended before it took connections.
     #[error("Postgres ended while starting ({status}): {last_words}; its log is {}", .log.display())]
     Ended {
-        /// Its exit status.
+        /// How the process ended, as the system words it.
         status: String,
         /// The end of its log.
         last_words: String,

@@ -55,7 +55,7 @@ impl LotTerms {
 pub struct EarningWindow {
     /// Its kind, in the words of the program's document.
     pub period: String,
-    /// When it began.
+    /// The first instant of the period.
     pub since: Timestamp,
 }
 
@@ -86,7 +86,7 @@ pub enum PointsDetail {
     PointsVested {
         /// The number of the entry that made the lot.
         lot: i64,
-        /// When they expire.
+        /// When the points expire. Absent if never.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
     },
@@ -95,7 +95,7 @@ pub enum PointsDetail {
         /// The number of the entry that made the lot.
         lot: i64,
     },
-    /// Time took points.
+    /// Points reached their expiry: they were available, or came back from a hold too late.
     PointsExpired {
         /// Which lots they were of.
         lots: Vec<LotPart>,
@@ -103,7 +103,7 @@ pub enum PointsDetail {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hold: Option<i64>,
     },
-    /// Points were spent.
+    /// Points were spent, at once or out of a hold.
     PointsRedeemed {
         /// Which lots they were of.
         lots: Vec<LotPart>,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Hold, Lot, Lots};
 use crate::book::{
-    ActivityDetail, Defect, Detail, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, Movement, PointsDetail,
+    ActivityDetail, Defect, Detail, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, PocketMove, PointsDetail,
 };
 use crate::ids::AccountId;
 
@@ -173,7 +173,7 @@ impl Lots {
         let Some(whole) = entry.movement.filter(|_| !parts.is_empty()) else { return Some(()) };
         let sum = parts.iter().try_fold(0_i64, |sum, part| sum.checked_add(part.points))?;
         for part in parts {
-            let moved = Movement { points: part.points, ..whole };
+            let moved = PocketMove { points: part.points, ..whole };
             self.change((entry.id.account_id, part.lot), |lot| lot.shift(moved))?;
         }
         (sum == whole.points).then_some(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::book::{Defect, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, Movement, Pocket};
+use crate::book::{Defect, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, Pocket, PocketMove};
 
 /// The points of one grant: `points` = all the others together, none below zero.
 /// The counts are the pockets of their names, described at `Pocket`.
@@ -62,7 +62,7 @@ impl Lot {
     }
 
     /// Moves points from one pocket to another; none if they are not there.
-    pub(super) fn shift(&mut self, movement: Movement) -> Option<()> {
+    pub(super) fn shift(&mut self, movement: PocketMove) -> Option<()> {
         let from = self.pocket(movement.from)?;
         *from = from.checked_sub(movement.points).filter(|left| *left >= 0)?;
         let to = self.pocket(movement.to)?;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::book::{
-    Account, Actor, Decision, DecisionError, Defect, Detail, Entry, EntryReason, LotPart, Movement, NewEntry, Pocket,
+    Account, Actor, Decision, DecisionError, Defect, Detail, Entry, EntryReason, LotPart, NewEntry, Pocket, PocketMove,
     PointsDetail,
 };
 use crate::error::{Reason, Refusal};
@@ -214,7 +214,7 @@ impl Undoing<'_> {
             self.post(decision, from, Pocket::Cancelled, parts, None)?;
         }
         if sources.debt > 0 {
-            let movement = Movement { from: Pocket::Owed, to: Pocket::Cancelled, points: sources.debt };
+            let movement = PocketMove { from: Pocket::Owed, to: Pocket::Cancelled, points: sources.debt };
             let new_entry = self.describe(PointsDetail::DebtIncurred { reversed: seq }.into(), movement);
             decision.post(self.account.account_id, new_entry)?;
         }
@@ -335,7 +335,7 @@ impl Undoing<'_> {
         }
         let account_id = self.account.account_id;
         let owed = decision.balance(account_id)?.owed;
-        let movement = Movement { from, to, points: sum(&lots) };
+        let movement = PocketMove { from, to, points: sum(&lots) };
         let reversed = self.original.id.account_seq;
         let new_entry =
             self.describe(PointsDetail::EntryReversed { reversed, lots: lots.clone(), expires_at }.into(), movement);
@@ -348,7 +348,7 @@ impl Undoing<'_> {
         Ok(())
     }
 
-    fn describe(&self, detail: Detail, movement: Movement) -> NewEntry {
+    fn describe(&self, detail: Detail, movement: PocketMove) -> NewEntry {
         let mut causes = vec![self.original.id];
         causes.extend(&self.reversal.causes);
         NewEntry {
