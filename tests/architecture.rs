@@ -320,7 +320,7 @@ fn imports_of_rooms_form_no_circle() {
     hold("imports form no circle", circles_of_rooms, &SOURCE, &[], &[("a.rs", "use crate::b;")]);
 }
 
-/// Circles of files. Tests beside the code are left out.
+/// Circles of files. Tests beside the code are left out, and so is the command line, which is a tree of commands.
 fn circles_of_files(sources: &[Source]) -> Vec<Breach> {
     let modules: BTreeMap<Vec<String>, String> =
         sources.iter().map(|source| (module_of(&source.file), source.file.clone())).collect();

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use tonic::{Request, Response, Status};
 
-use super::model::{
-    Address, CommunicationStyle, Consent, Dossier, ImportantDate, MarketingChannel, Part, current_consents,
-};
+use super::model::{Address, Channel, CommunicationStyle, Consent, Dossier, ImportantDate, Part, current_consents};
 use super::{CreateCustomer, Customer, Customers, UpdateCustomer};
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, IdempotencyKey, ProgramId};
@@ -315,11 +313,11 @@ fn parse_consents(fields: &mut Fields, consents: &[proto::MarketingConsent]) -> 
     for (i, consent) in consents.iter().take(MAX_CONSENTS).enumerate() {
         let path = format!("customer.marketing_consents[{i}]");
         let channel = match consent.channel() {
-            proto::MarketingChannel::Email => Some(MarketingChannel::Email),
-            proto::MarketingChannel::Phone => Some(MarketingChannel::Phone),
-            proto::MarketingChannel::Sms => Some(MarketingChannel::Sms),
-            proto::MarketingChannel::Post => Some(MarketingChannel::Post),
-            proto::MarketingChannel::Push => Some(MarketingChannel::Push),
+            proto::MarketingChannel::Email => Some(Channel::Email),
+            proto::MarketingChannel::Phone => Some(Channel::Phone),
+            proto::MarketingChannel::Sms => Some(Channel::Sms),
+            proto::MarketingChannel::Post => Some(Channel::Post),
+            proto::MarketingChannel::Push => Some(Channel::Push),
             proto::MarketingChannel::Unspecified => {
                 fields.check(format!("{path}.channel"), Err("must be one of the named values"))
             }
@@ -409,11 +407,11 @@ fn write_address(address: Address) -> google::PostalAddress {
 
 fn write_consent(consent: &Consent) -> proto::MarketingConsent {
     let channel = match consent.channel {
-        MarketingChannel::Email => proto::MarketingChannel::Email,
-        MarketingChannel::Phone => proto::MarketingChannel::Phone,
-        MarketingChannel::Sms => proto::MarketingChannel::Sms,
-        MarketingChannel::Post => proto::MarketingChannel::Post,
-        MarketingChannel::Push => proto::MarketingChannel::Push,
+        Channel::Email => proto::MarketingChannel::Email,
+        Channel::Phone => proto::MarketingChannel::Phone,
+        Channel::Sms => proto::MarketingChannel::Sms,
+        Channel::Post => proto::MarketingChannel::Post,
+        Channel::Push => proto::MarketingChannel::Push,
     };
     proto::MarketingConsent {
         channel: channel.into(),

@@ -84,7 +84,7 @@ pub(crate) enum CommunicationStyle {
 /// A way to reach a customer with marketing. The channels are described in customers.proto.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum MarketingChannel {
+pub(crate) enum Channel {
     Email,
     Phone,
     Sms,
@@ -92,7 +92,7 @@ pub(crate) enum MarketingChannel {
     Push,
 }
 
-impl MarketingChannel {
+impl Channel {
     /// Every channel that there is.
     pub(crate) const ALL: &'static [Self] = &[Self::Email, Self::Phone, Self::Sms, Self::Post, Self::Push];
 
@@ -119,7 +119,7 @@ impl MarketingChannel {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Consent {
     /// The channel it is about.
-    pub channel: MarketingChannel,
+    pub channel: Channel,
     /// Whether the customer may be contacted.
     pub granted: bool,
     /// When the customer decided.
@@ -131,7 +131,7 @@ pub(crate) struct Consent {
 /// The decision that holds for each channel: the latest decided, and of those the latest recorded.
 #[must_use]
 pub(crate) fn current_consents(recorded: &[Consent]) -> Vec<Consent> {
-    let mut current: BTreeMap<MarketingChannel, &Consent> = BTreeMap::new();
+    let mut current: BTreeMap<Channel, &Consent> = BTreeMap::new();
     for consent in recorded {
         let holder = current.entry(consent.channel).or_insert(consent);
         if consent.decided_at >= holder.decided_at {
@@ -248,7 +248,7 @@ mod tests {
 
     fn consent(granted: bool, decided_at: i64) -> Consent {
         let decided_at = Timestamp::from_second(decided_at).unwrap();
-        Consent { channel: MarketingChannel::Email, granted, decided_at, source: String::new() }
+        Consent { channel: Channel::Email, granted, decided_at, source: String::new() }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::model::{Consent, MarketingChannel};
+use super::model::{Channel, Consent};
 use super::state::{CustomerRow, CustomersState};
 use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
 use crate::database::{StoreError, Traced as _};
@@ -134,7 +134,7 @@ pub(super) async fn read_consents(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let channel = MarketingChannel::from_stored(&row.channel).ok_or_else(|| {
+            let channel = Channel::from_stored(&row.channel).ok_or_else(|| {
                 Defect::new(format!("a consent of account {}: unknown channel {:?}", row.account_id, row.channel))
             })?;
             let decided_at = row.decided_at.to_jiff();
