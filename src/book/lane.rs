@@ -232,7 +232,7 @@ fn log_split(failure: &BatchFailure, size: usize) {
         // The command will panic again when it is retried. It is logged once it is alone in its batch, since only then
         // is it known which command panics.
         BatchFailure::Panicked { .. } => {}
-        // Two halves may succeed where the whole did not, and then nothing else is logged.
+        // Two halves may well succeed where the whole did not. Then nothing else tells of the failure.
         BatchFailure::Store(_) | BatchFailure::ConnectTimedOut { .. } | BatchFailure::BatchTimedOut { .. } => {
             tracing::warn!(failure = with_causes(failure), size, "a batch failed and is split");
         }

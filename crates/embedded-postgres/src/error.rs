@@ -113,7 +113,7 @@ pub enum StartError {
     /// Postgres took no connection in time.
     #[error("Postgres did not answer in time: {source}; its log is {}", .log.display())]
     NoAnswer {
-        /// How the last attempt to connect failed.
+        /// The last refusal.
         source: sqlx::Error,
         /// Where the log is.
         log: PathBuf,

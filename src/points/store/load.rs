@@ -15,7 +15,7 @@ use crate::database::StoreError;
 use crate::ids::AccountId;
 use crate::points::lots::Gap;
 use crate::points::state::PointsState;
-use crate::programs::points::ExpiryRule;
+use crate::programs::points::Expiry;
 use crate::programs::state::ProgramsState;
 
 /// How many dues of an account one batch applies, of each kind.
@@ -52,7 +52,7 @@ pub(super) fn keeps_earnings(scope: &Scope, programs: Option<&ProgramsState>) ->
     let Some(programs) = programs else { return false };
     scope.programs.iter().filter_map(|program_id| programs.current(program_id)).any(|current| {
         let points = &current.policy.program.points;
-        matches!(points.expiry, ExpiryRule::Sliding(_)) || !points.earning.per_period.is_empty()
+        matches!(points.expiry, Expiry::Sliding(_)) || !points.earning.per_period.is_empty()
     })
 }
 

@@ -312,8 +312,8 @@ impl Undoing<'_> {
     fn new_expiry(&self, at: Timestamp) -> Result<Timestamp, DecisionError> {
         let program = &self.policy.program;
         let by_rule = || program.points.reinstatement.as_ref().map(|rule| rule.expiry_of(at, &program.time_zone.0));
-        let stated = self.reversal.expires_at.or_else(by_rule);
-        let expires_at = stated.ok_or_else(|| Defect::new("nothing says when reinstated points expire"))?;
+        let expires_at = self.reversal.expires_at.or_else(by_rule);
+        let expires_at = expires_at.ok_or_else(|| Defect::new("nothing says when reinstated points expire"))?;
         if expires_at <= at {
             let refusal = Refusal::new(Reason::InstantNotAhead, "expires_at must lie ahead");
             return Err(refusal.with("expires_at", expires_at).with("now", at).into());
