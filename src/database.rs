@@ -79,8 +79,9 @@ fn pool_options(connections: u32) -> PgPoolOptions {
     PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
 }
 
-/// Connections on which every statement is planned as lookups by key, which all statements of the service but those of
-/// exports are: right after a bulk load, when the planner knows nothing of the tables yet, it would read them whole.
+/// Connections on which every statement is planned as lookups by key. All statements of the service are such lookups,
+/// except those of exports. Without this, the planner would read whole tables right after a bulk load, since it knows
+/// nothing of them yet.
 #[must_use]
 pub fn by_key(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().options([
@@ -201,7 +202,7 @@ pub enum FailureKind {
     Busy,
     /// The database is gone, going, full, or not the one to write to: try again on a new connection, later.
     Away,
-    /// A defect.
+    /// Anything else, which is a defect: trying again does not help.
     Other,
 }
 

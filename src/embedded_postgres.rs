@@ -14,7 +14,7 @@ pub use ::embedded_postgres::{
 pub const OWNER_ROLE: &str = "goldbook_owner";
 /// What the service works as; what it may do is granted by the migrations.
 pub const SERVICE_ROLE: &str = "goldbook_service";
-/// Goldbook's database.
+/// The name of the database that holds Goldbook's tables.
 pub const DATABASE: &str = "goldbook";
 
 /// Goldbook, as its Postgres knows it.

@@ -79,7 +79,7 @@ pub struct Violation {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// The stable reason.
+    /// Why the request was refused, by a name that never changes.
     pub reason: Reason,
     /// The same for people.
     pub message: String,

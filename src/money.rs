@@ -28,7 +28,7 @@ impl Currency {
             .ok_or("must be the three-letter ISO 4217 code of a currency, such as EUR")
     }
 
-    /// The three-letter code.
+    /// The code of ISO 4217: three letters in upper case.
     #[must_use]
     pub fn code(self) -> &'static str {
         self.0.code()
@@ -64,9 +64,9 @@ impl From<Currency> for String {
 /// A sum of zero or more, in minor units of its currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Money {
-    /// The currency.
+    /// The currency, which says how large a minor unit is.
     pub currency: Currency,
-    /// Minor units, zero or more.
+    /// How many minor units; zero or more.
     pub minor: i64,
 }
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::notes::{Accepted, StoredActivity};
+use super::mentions::{Accepted, StoredActivity};
 use crate::activities::commands::key_hash;
 use crate::book::{Account, Cell, Row, States};
 use crate::ids::{AccountId, ActivityId};

@@ -6,8 +6,8 @@
 
 mod chunk;
 mod compare;
+mod mentions;
 pub mod model;
-mod notes;
 mod repair;
 mod report;
 mod store;
@@ -33,8 +33,8 @@ use crate::ids::{AccountId, EntryId};
 use crate::programs::model::Program;
 use chunk::Chunk;
 use compare::compare_activity;
+use mentions::{Accepted, Mentions};
 use model::{Check, Difference, DifferenceKind};
-use notes::{Accepted, Notes};
 use repair::Repairer;
 use report::Report;
 use store::{projections, scan};
@@ -129,7 +129,7 @@ impl Audit<'_> {
         let end = EntryId { account_id: chunk.up_to, account_seq: i64::MAX };
         let mut checks = ChunkChecks { chunk: &chunk, waiting: known, open: None, differing: Vec::new() };
         while after < end {
-            let mut notes = Notes::default();
+            let mut mentions = Mentions::default();
             let mut count = 0;
             let mut last = end;
             while count < PAGE
@@ -139,10 +139,10 @@ impl Audit<'_> {
                 count += 1;
                 last = row.id;
                 let check = checks.move_to(row.id.account_id, &mut self.report);
-                check.check_entry(row, &mut notes, &mut |difference| self.report.tell(&difference));
+                check.check_entry(row, &mut mentions, &mut |difference| self.report.tell(&difference));
             }
             let up_to = if count < PAGE { end } else { last };
-            self.look_up(notes, after, up_to, &dossiers).await?;
+            self.look_up(mentions, after, up_to, &dossiers).await?;
             self.report.tally.entries += count;
             self.report.listener.read(self.report.tally.entries);
             let differing = std::mem::take(&mut checks.differing);
@@ -156,12 +156,12 @@ impl Audit<'_> {
     /// Looks up what a page of entries names.
     async fn look_up(
         &mut self,
-        notes: Notes,
+        mentions: Mentions,
         after: EntryId,
         up_to: EntryId,
         dossiers: &BTreeSet<AccountId>,
     ) -> Result<(), StoreError> {
-        let Notes { references, accepted, versions, crowded } = notes;
+        let Mentions { references, accepted, versions, crowded } = mentions;
         self.compare_activities(&accepted, after, up_to, dossiers).await?;
         if !references.is_empty() {
             let named = references.iter().map(|(named, _)| *named);

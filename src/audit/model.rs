@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::compare::{compare_heads, compare_rows};
-use super::notes::{Accepted, Notes};
+use super::mentions::{Accepted, Mentions};
 use crate::book::entry::HASH_VERSION;
 use crate::book::{
     Account, AccountKind, ActivityDetail, Detail, Entry, ProgramDetail, ReferralDetail, ScannedEntry, States,
@@ -102,8 +102,8 @@ impl Check {
         self.tell_damage(found, what);
     }
 
-    /// Checks the account's next entry and applies it. What must be looked up elsewhere is added to `notes`.
-    pub(super) fn check_entry(&mut self, row: ScannedEntry, notes: &mut Notes, found: &mut Found<'_>) {
+    /// Checks the account's next entry and applies it. What must be looked up elsewhere is added to `mentions`.
+    pub(super) fn check_entry(&mut self, row: ScannedEntry, mentions: &mut Mentions, found: &mut Found<'_>) {
         let id = row.id;
         if id.account_seq != self.last_seq.saturating_add(1) {
             self.tell_missing(found, self.last_seq.saturating_add(1), id.account_seq.saturating_sub(1));
@@ -123,8 +123,8 @@ impl Check {
         }
         self.check_hash(&entry, row.hash_version, &row.content_hash, found);
         self.check_program_and_time(&entry, found);
-        self.check_key(&entry, notes, found);
-        self.note_references(&entry, notes, found);
+        self.check_key(&entry, mentions, found);
+        self.note_references(&entry, mentions, found);
         if self.can_apply {
             self.apply(&entry, found);
         }
@@ -165,7 +165,7 @@ impl Check {
     }
 
     /// A key stands on the first entry of its command, and is used once.
-    fn check_key(&mut self, entry: &Entry, notes: &mut Notes, found: &mut Found<'_>) {
+    fn check_key(&mut self, entry: &Entry, mentions: &mut Mentions, found: &mut Found<'_>) {
         let id = entry.id;
         let is_first = self.command.is_none_or(|(command_id, _)| command_id != entry.command_id);
         let key = entry.key.map(|key| key.hash);
@@ -180,24 +180,24 @@ impl Check {
                 self.tell_damage(found, format!("entry {id}: its idempotency key was used before"));
             }
             if self.keys.len() == MAX_KEYS {
-                notes.crowded.push(self.account_id);
+                mentions.crowded.push(self.account_id);
             }
         }
     }
 
     /// Notes what the entry says of rows elsewhere. What it says of earlier entries of its own account is checked here.
-    fn note_references(&mut self, entry: &Entry, notes: &mut Notes, found: &mut Found<'_>) {
+    fn note_references(&mut self, entry: &Entry, mentions: &mut Mentions, found: &mut Found<'_>) {
         let id = entry.id;
         for cause in &entry.causes {
             if cause.account_id != self.account_id {
-                notes.references.push((*cause, id));
+                mentions.references.push((*cause, id));
             } else if cause.account_seq >= id.account_seq {
                 self.tell_damage(found, format!("entry {id}: its cause {cause} does not stand before it"));
             }
         }
         let mut accept = |purchase, amount, happened_at| {
             let key_hash = self.command.and_then(|(_, key)| key);
-            notes.accepted.push(Accepted {
+            mentions.accepted.push(Accepted {
                 id,
                 purchase,
                 amount,
@@ -208,7 +208,7 @@ impl Check {
         };
         match &entry.detail {
             Detail::Program(ProgramDetail::ProgramApplied { version }) => {
-                notes.versions.push((id, entry.program_id.clone(), *version));
+                mentions.versions.push((id, entry.program_id.clone(), *version));
             }
             Detail::Activity(ActivityDetail::ActivityAccepted { spend, happened_at, .. }) => {
                 accept(None, *spend, *happened_at);
@@ -217,11 +217,11 @@ impl Check {
                 accept(Some(*purchase), *spend, *happened_at);
             }
             Detail::Referral(ReferralDetail::ReferralCreated { referrer, .. }) => {
-                notes.references.push((EntryId { account_id: *referrer, account_seq: 1 }, id));
+                mentions.references.push((EntryId { account_id: *referrer, account_seq: 1 }, id));
             }
             Detail::Referral(ReferralDetail::ReferralConverted { qualifying, referrer_reward, referee_reward }) => {
                 let named = [qualifying, referrer_reward, referee_reward].into_iter().flatten();
-                notes.references.extend(named.map(|named| (*named, id)));
+                mentions.references.extend(named.map(|named| (*named, id)));
             }
             // These name entries of their own account alone. Applying them looks those up.
             Detail::Referral(ReferralDetail::ReferralCodeCreated { .. } | ReferralDetail::ReferralExpired)

@@ -4,8 +4,8 @@ use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
+use super::mentions::Mentions;
 use super::model::Check;
-use super::notes::Notes;
 use super::store::{AuditError, scan};
 use crate::book::Capabilities;
 use crate::database::{StoreError, Traced as _, by_key, connect_alone};
@@ -37,11 +37,11 @@ impl Repairer {
         let head = scan::lock_account(&mut transaction, account_id).await?.unwrap_or(0);
         let mut check = Check::new(account_id, self.capabilities.new_projections());
         // The audit looks up what entries name elsewhere; a repair does not.
-        let mut notes = Notes::default();
+        let mut mentions = Mentions::default();
         let mut rows = scan::scan_entries_of(&mut transaction, account_id);
         while let Some(row) = rows.try_next().await? {
-            check.check_entry(row, &mut notes, &mut |_| {});
-            notes.clear();
+            check.check_entry(row, &mut mentions, &mut |_| {});
+            mentions.clear();
         }
         drop(rows);
         let folded = check.into_folded().filter(|(account, _)| {

@@ -13,7 +13,7 @@ pub trait Listener: Send {
     /// So many entries have been read.
     fn read(&mut self, _entries: u64) {}
 
-    /// Something differs.
+    /// Rows do not say what the entries say.
     fn found(&mut self, difference: &Difference);
 
     /// An account's rows were built anew.

@@ -5,7 +5,7 @@ use futures_util::stream::BoxStream;
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-use super::notes::StoredActivity;
+use super::mentions::StoredActivity;
 pub(super) use crate::book::store::{projections, scan};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, EntryId, ProgramId};

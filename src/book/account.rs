@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::account_kind::AccountKind;
-use super::entry::{Entry, Movement, Pocket};
+use super::entry::{Entry, Pocket, PocketMove};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// An account as the book holds it while it writes: locked, or new and known to no one else.
@@ -13,7 +13,7 @@ pub struct Account {
     pub account_id: AccountId,
     /// The program it belongs to.
     pub program_id: ProgramId,
-    /// Whose it is.
+    /// Whether it is a customer's account or the program's own.
     pub kind: AccountKind,
     /// The number of its last entry; 0 for an account that has none yet.
     pub head: i64,
@@ -62,8 +62,8 @@ impl Balance {
     ///
     /// # Errors
     /// [`ImpossibleMove`]; the balance must then be thrown away.
-    pub fn make(&mut self, movement: Movement) -> Result<(), ImpossibleMove> {
-        let Movement { from, to, points } = movement;
+    pub fn make(&mut self, movement: PocketMove) -> Result<(), ImpossibleMove> {
+        let PocketMove { from, to, points } = movement;
         let is_source = |pocket| matches!(pocket, Pocket::Issued | Pocket::Owed);
         let change = |slot: &mut i64, up: bool, pocket| {
             let changed = if up { slot.checked_add(points) } else { slot.checked_sub(points) };
@@ -113,7 +113,7 @@ impl Account {
         self.next_due_at.is_some_and(|due_at| due_at <= self.time_at(instant))
     }
 
-    /// Takes an entry into the head and the balance; the same when writing, when folding and when rebuilding.
+    /// Applies an entry to the head and the balance; the same when writing, when folding and when rebuilding.
     ///
     /// # Errors
     /// [`ImpossibleMove`]; the account must then be thrown away.
@@ -133,8 +133,8 @@ mod tests {
 
     use super::*;
 
-    fn movement(from: Pocket, to: Pocket, points: i64) -> Movement {
-        Movement { from, to, points }
+    fn movement(from: Pocket, to: Pocket, points: i64) -> PocketMove {
+        PocketMove { from, to, points }
     }
 
     #[test]

@@ -9,9 +9,9 @@ use super::words::stored_words;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum AccountKind {
-    /// A customer's.
+    /// The account of one customer of a program.
     Customer,
-    /// The program's own.
+    /// The program's own account, which tells of its versions.
     Program,
 }
 

@@ -13,8 +13,8 @@
 //! | decide        | each command: applies dues, decides, accepts | none                           | 32 entries on its scope |
 //! | write         | returns names; entries, heads, states' rows  | 4, and 1 of each changed table | what was decided        |
 //!
-//! The first statement and the lock are always sent. Of the others, one that has nothing to do is not. Where a phase
-//! fails, the batch is rolled back as a whole, and the lane decides what follows.
+//! The first statement and the lock are always sent. Any other phase that has nothing to do sends no statement. If a
+//! phase fails, the batch is rolled back as a whole, and the lane decides what follows.
 
 mod accept;
 mod decide;
@@ -69,8 +69,8 @@ async fn run_phases(
     batch.find_related_accounts(capabilities, connection).await?;
     batch.lock_accounts(connection).await?;
     // The clock is read only now, when all locks are held. Every batch holds at least its lock on the table of accounts
-    // from here to its commit. So whoever gets a lock on the whole table knows: what was decided at an earlier instant
-    // is committed, and what is decided from then on is later.
+    // from here to its commit. A lock on the whole table therefore separates earlier instants, which are committed,
+    // from later ones.
     batch.now = clock.now();
     // Every statement from here on sees what the transactions wrote that the locks waited for.
     batch.load_keys(connection).await?;

@@ -137,8 +137,7 @@ impl Capabilities {
         self.load(states, None, &scope, connection).await
     }
 
-    /// Writes what changed in every state. A state that was not loaded has changed rows only where an entry makes rows
-    /// without reading any.
+    /// Writes what changed in every state. An unloaded state can change only if an entry creates its rows.
     ///
     /// # Errors
     /// If a statement fails, or a row cannot be written down.

@@ -46,7 +46,7 @@ pub trait Command: Send + Sync {
         Vec::new()
     }
 
-    /// Tells states what it needs of that which is only loaded on demand.
+    /// Asks states for rows that are loaded only on request.
     ///
     /// # Errors
     /// [`Defect`] if a state is missing.

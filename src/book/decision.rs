@@ -21,7 +21,7 @@ pub enum DecisionError {
     NotLoaded,
     /// More is due than one batch applies; it waits for the next.
     DuesRemain,
-    /// A bug.
+    /// A bug or a damaged database, never the caller's doing.
     Defect(Defect),
 }
 
@@ -118,8 +118,8 @@ impl<'a> Decision<'a> {
         self.now
     }
 
-    /// The account a name belongs to. One without entries is shown only to a command that would open it: its
-    /// neighbours in the batch do not see what may never be.
+    /// The account a name belongs to. An account without entries is shown only to a command that would open it. Other
+    /// commands of the batch do not see it, since it may never be written.
     ///
     /// # Errors
     /// [`DecisionError::NotLoaded`] if it belongs to an account that is not locked.

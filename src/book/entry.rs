@@ -24,14 +24,14 @@ pub struct Entry {
     /// What happened; carries results, so that applying it evaluates no policy again.
     pub detail: Detail,
     /// The points that moved, if any did.
-    pub movement: Option<Movement>,
+    pub movement: Option<PocketMove>,
     /// The command that wrote it; all entries of one command share it.
     pub command_id: Uuid,
     /// The command's idempotency key, on its first entry only.
     pub key: Option<Key>,
-    /// On whose behalf.
+    /// On whose behalf it was written.
     pub actor: Actor,
-    /// Why, from a closed list.
+    /// Why it was written, from a closed list.
     pub reason: EntryReason,
     /// The program version that decided.
     pub policy_version: i32,
@@ -48,13 +48,13 @@ pub struct Entry {
 /// What a decision puts on the ledger, before the book gives it its place there.
 #[derive(Clone, Debug)]
 pub struct NewEntry {
-    /// What happened.
+    /// What happened, with its results.
     pub detail: Detail,
-    /// The points that move.
-    pub movement: Option<Movement>,
-    /// On whose behalf.
+    /// The points that move, if any do.
+    pub movement: Option<PocketMove>,
+    /// On whose behalf it is written.
     pub actor: Actor,
-    /// Why.
+    /// Why it is written, from a closed list.
     pub reason: EntryReason,
     /// The program version that decided.
     pub policy_version: i32,
@@ -76,11 +76,11 @@ pub enum Pocket {
     Available,
     /// Set aside for a spend that is under way.
     Held,
-    /// Spent.
+    /// Points that were spent.
     Redeemed,
-    /// Lost by time.
+    /// Points that expired before they were spent.
     Expired,
-    /// Taken back.
+    /// Points that a reversal, a refund or a missed event took back.
     Cancelled,
 }
 
@@ -94,7 +94,7 @@ pub enum Actor {
     Caller,
     /// A rule of the program, as a consequence of something else.
     Rule,
-    /// Time alone.
+    /// Time alone: something fell due.
     Time,
 }
 
@@ -160,7 +160,7 @@ stored_words!(EntryReason);
 
 /// A move of points from one pocket to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Movement {
+pub struct PocketMove {
     /// The pocket they left.
     pub from: Pocket,
     /// The pocket they entered.
@@ -270,7 +270,7 @@ mod tests {
             program_id: "shop".try_into().unwrap(),
             detail: PointsDetail::PointsGranted { terms: LotTerms::default(), counted_in: Vec::new(), uncapped: None }
                 .into(),
-            movement: Some(Movement { from: Pocket::Issued, to: Pocket::Available, points: 100 }),
+            movement: Some(PocketMove { from: Pocket::Issued, to: Pocket::Available, points: 100 }),
             command_id: Uuid::from_u128(9),
             key: Some(Key::new("key", "k-1", &[b"100"])),
             actor: Actor::Caller,

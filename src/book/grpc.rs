@@ -3,13 +3,13 @@
 use super::detail::{
     ActivityDetail, CustomerDetail, Detail, LotPart, PointsDetail, ProgramDetail, ReferralDetail, TierDetail,
 };
-use super::entry::{Entry, EntryReason, Movement, Pocket};
+use super::entry::{Entry, EntryReason, Pocket, PocketMove};
 use crate::ids::{AccountId, EntryId};
 use crate::proto;
 
 /// A move on the wire.
 #[must_use]
-pub fn write_move(movement: Movement) -> proto::PocketMove {
+pub fn write_move(movement: PocketMove) -> proto::PocketMove {
     proto::PocketMove {
         from: write_pocket(movement.from).into(),
         to: write_pocket(movement.to).into(),

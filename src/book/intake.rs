@@ -72,7 +72,7 @@ impl Book {
         clock: &Clock,
     ) -> (Self, Lanes) {
         // A command waits for a lock no longer than this; then it is told to come again, and its neighbours go on.
-        // And what is read after a lock must be what the lock waited for, whatever the database's default is.
+        // Statements after a lock must see what was committed while it waited, so the isolation is set here.
         let isolation = ("default_transaction_isolation", "read committed");
         let database = by_key(database).options([("lock_timeout", LOCK_TIMEOUT), isolation]);
         let (close, closing) = watch::channel(false);
@@ -175,8 +175,7 @@ impl Book {
     }
 }
 
-/// The key of a command without one: only the command itself knows it, and is found by it when it is tried again after
-/// a commit whose acknowledgement was lost.
+/// A key made for this command alone. It finds the command's entries after a lost acknowledgement.
 fn own_key(command_id: Uuid) -> CommandKey {
     let key = Key::new("command", &command_id.to_string(), &[]);
     CommandKey { key, reused: Reason::IdempotencyKeyReused }

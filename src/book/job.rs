@@ -40,7 +40,7 @@ impl Job {
 
     /// Tells the caller the outcome.
     pub(super) fn answer(self, outcome: Result<Written, Error>) {
-        // A caller that went away does not mind.
+        // The caller may have gone. Then nobody needs the answer.
         let _ = self.reply.send(outcome);
     }
 }

@@ -67,7 +67,7 @@ impl Lane {
             }
         }
         if let Some(connection) = self.connection.take() {
-            // Whether the goodbye arrives does not matter any more.
+            // Nothing is written any more: an error while closing changes nothing.
             let _ = connection.close().await;
         }
     }
@@ -152,8 +152,8 @@ impl Lane {
                     pause(Duration::from_millis(1) * 2_u32.pow(conflicts)).await;
                 }
                 FailureKind::Away if reconnects < MAX_RECONNECTS => {
-                    let failure = with_causes(&failure);
-                    tracing::warn!(failure, size = jobs.len(), "a batch is tried again on a new connection");
+                    let told = with_causes(&failure);
+                    tracing::warn!(failure = told, size = jobs.len(), "a batch is tried again on a new connection");
                     reconnects += 1;
                     pause(Duration::from_millis(20) * 4_u32.pow(reconnects)).await;
                 }
@@ -208,7 +208,7 @@ impl Lane {
 
 /// Done when the book is closed.
 async fn told_to_close(closing: &mut watch::Receiver<bool>) {
-    // Also where whoever could close it is gone.
+    // An error means that the sender was dropped, which closes the book too.
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
@@ -229,7 +229,8 @@ fn answer_all(jobs: Vec<Job>, outcomes: Vec<CommandOutcome>) -> Vec<Job> {
 /// Logs that a batch failed and is split.
 fn log_split(failure: &BatchFailure, size: usize) {
     match failure {
-        // It comes again. It is logged when the command that panics is alone, since only then is it known which one.
+        // The command will panic again when it is retried. It is logged once it is alone in its batch, since only then
+        // is it known which command panics.
         BatchFailure::Panicked { .. } => {}
         // Two halves may well succeed where the whole did not. Then nothing else tells of the failure.
         BatchFailure::Store(_) | BatchFailure::ConnectTimedOut { .. } | BatchFailure::BatchTimedOut { .. } => {
@@ -252,7 +253,7 @@ fn give_up(job: Job, failure: &BatchFailure) {
 
 /// Logs the failure of a command, and tells its caller no more than that there was one.
 fn fail(job: Job, failure: &str) {
-    // Those that it names go by the names that callers chose, which no log repeats.
+    // Names come from callers and may tell of a person, so only account ids are logged.
     let accounts: Vec<String> = job.command.accounts().iter().map(|account_id| account_id.0.to_string()).collect();
     let accounts = (!accounts.is_empty()).then(|| accounts.join(", "));
     // Outside of any span, since the trace that counts is the caller's, which is told to the caller, too.

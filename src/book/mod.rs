@@ -37,7 +37,7 @@ pub use detail::{
     ActivityDetail, CustomerDetail, Detail, EarningWindow, LotPart, LotTerms, PointsDetail, ProgramDetail,
     ReferralDetail, TierDetail,
 };
-pub use entry::{Actor, Entry, EntryReason, Key, Movement, NewEntry, Pocket};
+pub use entry::{Actor, Entry, EntryReason, Key, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;
 pub use intake::{Book, Lanes};
 pub use name::{Name, NameSpace, NameUse};

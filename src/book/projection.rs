@@ -21,13 +21,13 @@ pub struct Row<'a> {
 /// A value in a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cell<'a> {
-    /// None.
+    /// No value: NULL in the database.
     Absent,
     /// A count or a number.
     Number(i64),
-    /// Yes or no.
+    /// A column that is true or false.
     Flag(bool),
-    /// When.
+    /// An instant, to the microsecond.
     Instant(Timestamp),
     /// Anything else, as text.
     Text(Cow<'a, str>),

@@ -34,16 +34,16 @@ pub enum Depth {
     Asked,
     /// What the commands asked for, and all dues.
     Due,
-    /// Everything.
+    /// Every row of the accounts, however many there are.
     Whole,
 }
 
 /// Something that time alone will do to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Due {
-    /// When.
+    /// The instant at which it falls due.
     pub at: Timestamp,
-    /// What it does.
+    /// What it does to the account.
     pub kind: DueKind,
 }
 
@@ -54,9 +54,9 @@ pub enum DueKind {
     Vest,
     /// Held points come back.
     ReleaseHold,
-    /// Points expire.
+    /// Available points reach their expiry.
     Expire,
-    /// A referral ends.
+    /// A referral that has not converted ends.
     EndReferral,
 }
 

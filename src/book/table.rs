@@ -37,11 +37,11 @@ pub enum TableRole {
 /// What the service may do with the rows of a table, besides reading them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableRights {
-    /// Add rows.
+    /// It may add rows, and neither change nor remove them.
     Append,
-    /// Add and change rows.
+    /// It may add and change rows.
     AppendAndChange,
-    /// Add rows, and remove them again.
+    /// It may add rows, and remove them again.
     AppendAndRemove,
 }
 

@@ -29,7 +29,7 @@ pub(super) const LARGEST_PAGE: i32 = 1_000;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ClientOptions {
-    /// The running service.
+    /// The address of the running service.
     #[arg(long, value_name = "URL", env = "GOLDBOOK_ADDRESS", default_value = "http://127.0.0.1:50051")]
     pub(crate) address: String,
 }

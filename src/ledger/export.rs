@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
-use super::store::{OwnedEntry, Period, begin_snapshot, count_entries, scan_entries};
+use super::store::{OwnedEntry, TimeRange, begin_snapshot, count_entries, scan_entries};
 use crate::clock::Clock;
 use crate::database::{StoreError, Traced as _, by_scan, connect_alone};
 use crate::error::Error;
@@ -53,7 +53,7 @@ impl Exports {
         Self { database: by_scan(database), clock, slots: Arc::new(Semaphore::new(MAX_EXPORTS)) }
     }
 
-    pub(super) async fn begin(&self, program_id: ProgramId, period: Period) -> Result<Export, Error> {
+    pub(super) async fn begin(&self, program_id: ProgramId, range: TimeRange) -> Result<Export, Error> {
         let slot = self.slots.clone().try_acquire_owned().map_err(|_| crowded())?;
         // This connection is not from a pool. If the export is given up, it is closed; one of a pool would have to read
         // all its rows first.
@@ -62,8 +62,8 @@ impl Exports {
         let as_of = self.clock.now();
         begin_snapshot(&mut connection).await?;
         read_version(&mut connection, &program_id, None).await?.ok_or_else(|| program_not_found(&program_id))?;
-        let entries_total = count_entries(&mut connection, &program_id, period).await?;
-        let reading = Reading { connection, program_id, period, _slot: slot };
+        let entries_total = count_entries(&mut connection, &program_id, range).await?;
+        let reading = Reading { connection, program_id, range, _slot: slot };
         Ok(Export { entries_total, as_of, entries: reading.start() })
     }
 }
@@ -81,7 +81,7 @@ fn stalled() -> Error {
 struct Reading {
     connection: PgConnection,
     program_id: ProgramId,
-    period: Period,
+    range: TimeRange,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -126,7 +126,7 @@ impl Reading {
     }
 
     async fn send_all(&mut self, entries: &mpsc::Sender<OwnedEntry>) -> Result<End, StoreError> {
-        let mut rows = scan_entries(&mut self.connection, &self.program_id, self.period);
+        let mut rows = scan_entries(&mut self.connection, &self.program_id, self.range);
         while let Some(entry) = rows.try_next().await? {
             match entries.send_timeout(entry, STALL_LIMIT).await {
                 Ok(()) => {}

@@ -6,8 +6,8 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::Ledger;
-use super::statement::Line;
-use super::store::{EntryFilter, HashedEntry, OwnedEntry, Period};
+use super::statement::StatementLine;
+use super::store::{EntryFilter, HashedEntry, OwnedEntry, TimeRange};
 use crate::book::grpc::{write_kind, write_lots, write_move, write_reason};
 use crate::book::{Actor, Balance};
 use crate::error::{Error, Fields};
@@ -67,14 +67,14 @@ impl proto::ledger_service_server::LedgerService for Ledger {
         let request = request.into_inner();
         let mut fields = Fields::default();
         let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
-        let period = parse_period(
+        let range = parse_time_range(
             &mut fields,
             ("start_time", request.start_time.as_ref()),
             ("end_time", request.end_time.as_ref()),
         );
         let program_id = fields.finish_with(program_id)?;
         telemetry::record_program(program_id.as_str());
-        let export = self.export_entries(program_id, period).await?;
+        let export = self.export_entries(program_id, range).await?;
         let first = proto::ExportEntriesResponse {
             entries_total: export.entries_total,
             as_of: Some(write_instant(export.as_of)),
@@ -89,16 +89,16 @@ impl proto::ledger_service_server::LedgerService for Ledger {
     ) -> Result<Response<proto::GetStatementResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let period = parse_period(
+        let range = parse_time_range(
             &mut fields,
             ("start_time", request.start_time.as_ref()),
             ("end_time", request.end_time.as_ref()),
         );
-        let described = format!("{:?} {:?}", period.from, period.until);
+        let described = format!("{:?} {:?}", range.from, range.until);
         let (customer, page) = parse_customer_list(&mut fields, &request, "statement", &[&described])?;
         let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
-        let statement = self.get_statement(&program_id, &customer_id, period, &page).await?;
+        let statement = self.get_statement(&program_id, &customer_id, range, &page).await?;
         Ok(Response::new(proto::GetStatementResponse {
             opening: Some(write_pockets(&statement.opening)),
             closing: Some(write_pockets(&statement.closing)),
@@ -130,8 +130,8 @@ fn write_chunks(
 /// An instant of a request, with the name of its field.
 type Bound<'a> = (&'static str, Option<&'a prost_types::Timestamp>);
 
-/// Parses a period, whose end must be later than its beginning.
-fn parse_period(fields: &mut Fields, begin: Bound<'_>, end: Bound<'_>) -> Period {
+/// Parses a range of instants, whose end must be later than its beginning.
+fn parse_time_range(fields: &mut Fields, begin: Bound<'_>, end: Bound<'_>) -> TimeRange {
     let from = parse_optional_instant(fields, begin.0, begin.1);
     let until = parse_optional_instant(fields, end.0, end.1);
     if let (Some(from), Some(until)) = (from, until)
@@ -139,7 +139,7 @@ fn parse_period(fields: &mut Fields, begin: Bound<'_>, end: Bound<'_>) -> Period
     {
         fields.refuse(end.0, format!("must be later than {}", begin.0));
     }
-    Period { from, until }
+    TimeRange { from, until }
 }
 
 fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> EntryFilter {
@@ -155,7 +155,7 @@ fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> Ent
             None => fields.refuse(format!("kinds[{i}]"), "must be one of the named values"),
         }
     }
-    let Period { from, until } = parse_period(
+    let TimeRange { from, until } = parse_time_range(
         fields,
         ("effective_from", request.effective_from.as_ref()),
         ("effective_until", request.effective_until.as_ref()),
@@ -199,8 +199,8 @@ const fn write_pockets(balance: &Balance) -> proto::PocketBalances {
     proto::PocketBalances { issued, owed, pending, available, held, redeemed, expired, cancelled }
 }
 
-fn write_line(line: Line) -> proto::StatementLine {
-    let Line { entry, is_written, activity_id, note, author } = line;
+fn write_line(line: StatementLine) -> proto::StatementLine {
+    let StatementLine { entry, is_written, activity_id, note, author } = line;
     proto::StatementLine {
         entry_id: entry.id.to_string(),
         kind: write_kind(&entry.detail).into(),

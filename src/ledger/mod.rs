@@ -19,7 +19,7 @@ use crate::programs::model::program_not_found;
 use crate::programs::read_version;
 pub use export::Export;
 use export::Exports;
-use store::{EntryFilter, HashedEntry, OwnedEntry, Period};
+use store::{EntryFilter, HashedEntry, OwnedEntry, TimeRange};
 
 /// The use cases of the ledger.
 #[derive(Clone)]
@@ -75,7 +75,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If the program is unknown, or too many exports are running.
-    pub async fn export_entries(&self, program_id: ProgramId, period: Period) -> Result<Export, Error> {
-        self.exports.begin(program_id, period).await
+    pub async fn export_entries(&self, program_id: ProgramId, range: TimeRange) -> Result<Export, Error> {
+        self.exports.begin(program_id, range).await
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Ledger;
-use super::store::Period;
+use super::store::TimeRange;
 use super::store::statement::{
     EntryRange, Flow, find_entries_in, list_moves, read_activity_ids, read_notes, sum_flows,
 };
@@ -23,14 +23,14 @@ pub struct Statement {
     /// Where the points were at its end.
     pub closing: Balance,
     /// The moves of this page.
-    pub lines: Vec<Line>,
+    pub lines: Vec<StatementLine>,
     /// Leads to the next page; empty on the last.
     pub next_page_token: String,
 }
 
 /// A move of points, with what is known about it beside the ledger.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct StatementLine {
     /// The entry that moved the points.
     pub entry: Entry,
     /// Whether the entry is written. If not, it is due.
@@ -52,11 +52,11 @@ impl Ledger {
         &self,
         program_id: &ProgramId,
         customer_id: &CustomerId,
-        period: Period,
+        range: TimeRange,
         page: &PageRequest,
     ) -> Result<Statement, Error> {
         let now = self.clock.now();
-        if let Some(until) = period.until {
+        if let Some(until) = range.until {
             refuse_future_in("end_time", until, now)?;
         }
         let cursor = page.after.as_deref().map(parse_cursor).transpose()?;
@@ -68,8 +68,8 @@ impl Ledger {
         if accounts.is_empty() {
             return Err(customer_not_found(customer_id).into());
         }
-        let written = find_entries_in(&mut snapshot, account_id, period).await?;
-        let due = DueEntries::of(due, period);
+        let written = find_entries_in(&mut snapshot, account_id, range).await?;
+        let due = DueEntries::of(due, range);
 
         // The first page fixes where the statement ends. The cursor tells it to the pages after.
         let (after, last) = match cursor {
@@ -108,12 +108,12 @@ struct DueEntries {
 }
 
 impl DueEntries {
-    fn of(due: Vec<Entry>, period: Period) -> Self {
+    fn of(due: Vec<Entry>, range: TimeRange) -> Self {
         let (mut before, mut within) = (Vec::new(), Vec::new());
         for entry in due {
-            if period.from.is_some_and(|from| entry.effective_at < from) {
+            if range.from.is_some_and(|from| entry.effective_at < from) {
                 before.push(entry);
-            } else if period.until.is_none_or(|until| entry.effective_at < until) {
+            } else if range.until.is_none_or(|until| entry.effective_at < until) {
                 within.push(entry);
             }
         }
@@ -161,7 +161,7 @@ async fn describe(
     account_id: AccountId,
     entries: Vec<Entry>,
     written_count: usize,
-) -> Result<Vec<Line>, Error> {
+) -> Result<Vec<StatementLine>, Error> {
     let own_causes = |entry: &Entry| -> Vec<i64> {
         let own = entry.causes.iter().filter(|cause| cause.account_id == account_id);
         own.map(|cause| cause.account_seq).collect()
@@ -175,7 +175,7 @@ async fn describe(
         // The last cause is the nearest: for points that a refund takes back, it is the refund.
         let activity_id = own_causes(&entry).iter().rev().find_map(|cause| activities.get(cause).cloned());
         let (note, author) = notes.remove(&entry.id.account_seq).unwrap_or_default();
-        lines.push(Line { activity_id, note, author, is_written: place < written_count, entry });
+        lines.push(StatementLine { activity_id, note, author, is_written: place < written_count, entry });
     }
     Ok(lines)
 }

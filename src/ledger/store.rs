@@ -33,9 +33,9 @@ pub type HashedEntry = (Entry, Vec<u8>);
 /// An entry and its customer. There is no customer for the program's own account, nor for one who was forgotten.
 pub type OwnedEntry = (HashedEntry, Option<CustomerId>);
 
-/// A period of time. Its first instant belongs to it, its last does not.
+/// A range of instants. Its first instant belongs to it, its last does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Period {
+pub struct TimeRange {
     /// When it begins. Absent: before every entry.
     pub from: Option<Timestamp>,
     /// When it ends. Absent: after every entry.
@@ -128,15 +128,15 @@ pub async fn begin_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::E
 pub async fn count_entries(
     connection: &mut PgConnection,
     program_id: &ProgramId,
-    period: Period,
+    range: TimeRange,
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM ledger_entries
          WHERE program_id = $1 AND ($2::timestamptz IS NULL OR effective_at >= $2)
            AND ($3::timestamptz IS NULL OR effective_at < $3)"#,
         program_id.as_str(),
-        period.from.map(|instant| instant.to_sqlx()) as _,
-        period.until.map(|instant| instant.to_sqlx()) as _,
+        range.from.map(|instant| instant.to_sqlx()) as _,
+        range.until.map(|instant| instant.to_sqlx()) as _,
     )
     .fetch_one(connection)
     .traced("SELECT ledger_entries")
@@ -148,7 +148,7 @@ pub async fn count_entries(
 pub fn scan_entries<'a>(
     connection: &'a mut PgConnection,
     program_id: &ProgramId,
-    period: Period,
+    range: TimeRange,
 ) -> BoxStream<'a, Result<OwnedEntry, StoreError>> {
     let rows = select_entries!(
         with r#"(SELECT c.customer_id FROM customers c WHERE c.account_id = e.account_id) AS "customer_id?"
@@ -157,8 +157,8 @@ pub fn scan_entries<'a>(
              AND ($3::timestamptz IS NULL OR effective_at < $3)
            ORDER BY account_id, account_seq"#,
         program_id.as_str(),
-        period.from.map(|instant| instant.to_sqlx()) as _,
-        period.until.map(|instant| instant.to_sqlx()) as _,
+        range.from.map(|instant| instant.to_sqlx()) as _,
+        range.until.map(|instant| instant.to_sqlx()) as _,
     );
     let rows = rows.map(|row| {
         let customer_id = row.customer_id.map(CustomerId::try_from).transpose();

@@ -37,17 +37,18 @@ impl Liability {
         Self { pool, clock }
     }
 
-    /// The newest summary of a program that is no later than `as_of`, and the program version of that time.
+    /// The newest summary of a program that is no later than the asked instant, or than now if none is asked, and the
+    /// program version of that time.
     ///
     /// # Errors
     /// If the program is unknown, there is no such summary, or the instant lies ahead.
     pub(crate) async fn get_liability(
         &self,
         program_id: &ProgramId,
-        as_of: Option<Timestamp>,
+        asked_instant: Option<Timestamp>,
     ) -> Result<(Summary, ProgramVersion), Error> {
         let now = self.clock.now();
-        let as_of = as_of.unwrap_or(now);
+        let as_of = asked_instant.unwrap_or(now);
         refuse_future(as_of, now)?;
         let mut connection = self.pool.acquire().await?;
         let Some(summary) = store::read_summary(&mut connection, program_id, as_of).await? else {

@@ -98,7 +98,7 @@ pub(crate) async fn sum_up(
         store::insert_summary(&mut gate, &program_id, &summary).await?;
         store::thin_out(&mut gate, &program_id, &time_zone, at.saturating_sub(KEPT_WHOLE).unwrap_or(at)).await?;
     }
-    // Whether the goodbyes arrive does not matter any more.
+    // The summaries are written: an error while closing changes nothing.
     let _ = tokio::join!(gate.close(), reader.close());
     Ok(at)
 }

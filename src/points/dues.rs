@@ -3,7 +3,7 @@
 use super::holds::model::release;
 use super::lots::{Lot, Lots};
 use super::vesting::{miss_vesting, vest_by_time};
-use crate::book::{Account, Actor, Due, DueKind, EntryReason, LotPart, Movement, NewEntry, Pocket, PointsDetail};
+use crate::book::{Account, Actor, Due, DueKind, EntryReason, LotPart, NewEntry, Pocket, PocketMove, PointsDetail};
 use crate::ids::{AccountId, EntryId};
 
 impl Lots {
@@ -47,7 +47,7 @@ fn expire(account_id: AccountId, seq: i64, lot: &Lot) -> NewEntry {
     NewEntry {
         detail: PointsDetail::PointsExpired { lots: vec![LotPart { lot: seq, points: lot.available }], hold: None }
             .into(),
-        movement: Some(Movement { from: Pocket::Available, to: Pocket::Expired, points: lot.available }),
+        movement: Some(PocketMove { from: Pocket::Available, to: Pocket::Expired, points: lot.available }),
         actor: Actor::Time,
         reason: EntryReason::TimeReached,
         policy_version: lot.policy_version,

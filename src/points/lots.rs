@@ -133,8 +133,8 @@ impl Lots {
             return lot.terms.expires_at;
         }
         let (since, earning) = (lot.live_since?, self.earnings.get(&account_id)?);
-        // Points that were there when all expired have expired with them, even if they were held or spent then. Those
-        // that came at that very instant came after it.
+        // A lot that slid at a lapse has expired with it, even if its points were held or spent then. A lot that began
+        // at that instant has not.
         earning.lapses.iter().copied().find(|lapse| since < *lapse).or(earning.slides_to)
     }
 

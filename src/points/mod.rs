@@ -95,7 +95,7 @@ impl PointsService {
         let hold_id = ending.hold_id;
         match self.book.submit(ending, deadline).await {
             Err(Error::Refused(refusal)) if refusal.reason == Reason::HoldEnded => {
-                // Only its entries tell. Where they cannot be read just now, the refusal is as true without.
+                // The entries say how the hold ended. If they cannot be read, the refusal leaves that out.
                 let end = self.read_hold_end(hold_id).await.ok().flatten();
                 Err(end.map_or(refusal, |end| hold_ended(hold_id, &end)).into())
             }
@@ -158,7 +158,7 @@ impl PointsService {
         let folded = read_with_dues(&mut connection, account_id, self.clock.now(), &self.capabilities).await?;
         let folded = folded.ok_or_else(|| customer_not_found(&subject.customer_id))?;
         let due = folded.states.get::<PointsState>()?.lots();
-        // A due may have closed lots that are still open as written. So many more are read.
+        // A due may have closed lots that are still open as written. That many additional lots are read.
         let closed = due.lots_of(account_id).filter(|(_, lot)| open_only && !lot.is_open()).count();
         let limit = page.limit().saturating_add(i64::try_from(closed).unwrap_or(i64::MAX));
         let lots = store::list_lots(&mut connection, account_id, open_only, before, limit).await?;

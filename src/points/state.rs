@@ -6,7 +6,7 @@ use super::lots::{Earning, Hold, Lot, Lots};
 use crate::book::{Account, Cell, Defect, Due, Entry, NewEntry, Row, State};
 use crate::ids::{AccountId, EntryId};
 
-/// What commands ask for, of that which is only loaded if a command asks.
+/// What commands ask for. These rows are loaded only on request.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     /// Points that shall be spent, by account.

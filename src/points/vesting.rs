@@ -4,14 +4,15 @@ use jiff::Timestamp;
 
 use super::debts::repay;
 use super::lots::Lot;
-use crate::book::{Account, Actor, EntryReason, LotPart, Movement, NewEntry, Pocket, PointsDetail};
+use crate::book::{Account, Actor, EntryReason, LotPart, NewEntry, Pocket, PocketMove, PointsDetail};
 use crate::ids::{AccountId, EntryId};
 
 /// The entries of points that vest by time alone.
 #[must_use]
 pub(super) fn vest_by_time(account: &Account, seq: i64, lot: &Lot) -> Vec<NewEntry> {
-    let cause = Cause { actor: Actor::Time, reason: EntryReason::TimeReached, policy_version: lot.policy_version };
-    vest(account, seq, lot, lot.terms.expires_at, cause)
+    let attribution =
+        Attribution { actor: Actor::Time, reason: EntryReason::TimeReached, policy_version: lot.policy_version };
+    vest(account, seq, lot, lot.terms.expires_at, attribution)
 }
 
 /// The entries of points that vest because somebody says that what they were granted for has happened.
@@ -23,16 +24,22 @@ pub(super) fn vest_on_event(
     expires_at: Option<Timestamp>,
     policy_version: i32,
 ) -> Vec<NewEntry> {
-    let cause = Cause { actor: Actor::Caller, reason: EntryReason::EventHappened, policy_version };
-    vest(account, seq, lot, expires_at, cause)
+    let attribution = Attribution { actor: Actor::Caller, reason: EntryReason::EventHappened, policy_version };
+    vest(account, seq, lot, expires_at, attribution)
 }
 
 /// The entry that makes a lot's pending points available, first on its account, and what they pay of a debt.
-fn vest(account: &Account, seq: i64, lot: &Lot, expires_at: Option<Timestamp>, cause: Cause) -> Vec<NewEntry> {
-    let Cause { actor, reason, policy_version } = cause;
+fn vest(
+    account: &Account,
+    seq: i64,
+    lot: &Lot,
+    expires_at: Option<Timestamp>,
+    attribution: Attribution,
+) -> Vec<NewEntry> {
+    let Attribution { actor, reason, policy_version } = attribution;
     let vested = NewEntry {
         detail: PointsDetail::PointsVested { lot: seq, expires_at }.into(),
-        movement: Some(Movement { from: Pocket::Pending, to: Pocket::Available, points: lot.pending }),
+        movement: Some(PocketMove { from: Pocket::Pending, to: Pocket::Available, points: lot.pending }),
         actor,
         reason,
         policy_version,
@@ -45,7 +52,7 @@ fn vest(account: &Account, seq: i64, lot: &Lot, expires_at: Option<Timestamp>, c
 
 /// On whose behalf something is done, why, and the program version that decides.
 #[derive(Clone, Copy, Debug)]
-struct Cause {
+struct Attribution {
     actor: Actor,
     reason: EntryReason,
     policy_version: i32,
@@ -56,7 +63,7 @@ struct Cause {
 pub(super) fn miss_vesting(account_id: AccountId, seq: i64, lot: &Lot) -> NewEntry {
     NewEntry {
         detail: PointsDetail::VestingMissed { lot: seq }.into(),
-        movement: Some(Movement { from: Pocket::Pending, to: Pocket::Cancelled, points: lot.pending }),
+        movement: Some(PocketMove { from: Pocket::Pending, to: Pocket::Cancelled, points: lot.pending }),
         actor: Actor::Time,
         reason: EntryReason::EventMissed,
         policy_version: lot.policy_version,

@@ -19,11 +19,11 @@ pub(crate) fn parse_customer(
 /// A request for a page of a list about one customer.
 pub(crate) trait CustomerList {
     /// The fields that all such requests have.
-    fn scope(&self) -> Scope<'_>;
+    fn common_fields(&self) -> CommonFields<'_>;
 }
 
 /// The fields that all requests for a page of a list about one customer have.
-pub(crate) struct Scope<'a> {
+pub(crate) struct CommonFields<'a> {
     program_id: &'a str,
     customer_id: &'a str,
     /// What the field of the customer is called.
@@ -36,8 +36,8 @@ pub(crate) struct Scope<'a> {
 macro_rules! customer_lists {
     ($($request:ident by $customer_id:ident,)*) => {$(
         impl CustomerList for proto::$request {
-            fn scope(&self) -> Scope<'_> {
-                Scope {
+            fn common_fields(&self) -> CommonFields<'_> {
+                CommonFields {
                     program_id: &self.program_id,
                     customer_id: &self.$customer_id,
                     customer_field: stringify!($customer_id),
@@ -72,7 +72,7 @@ pub(crate) fn parse_customer_list(
     list: &str,
     filters: &[&str],
 ) -> Result<(Option<(ProgramId, CustomerId)>, PageRequest), Error> {
-    let Scope { program_id, customer_id, customer_field, page_size, page_token } = request.scope();
+    let CommonFields { program_id, customer_id, customer_field, page_size, page_token } = request.common_fields();
     let filters = [&[list, program_id, customer_id], filters].concat();
     let page = PageRequest::parse(fields, page_size, page_token, &filters)?;
     let program_id = fields.check("program_id", ProgramId::try_from(program_id));

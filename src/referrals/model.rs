@@ -30,9 +30,9 @@ pub(crate) struct Code {
 /// One attempt to bring one new customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Referral {
-    /// Who was brought.
+    /// The account of the customer who was brought.
     pub referee: AccountId,
-    /// Who brought them.
+    /// The account of the customer who brought them.
     pub referrer: AccountId,
     /// The campaign it belongs to.
     pub campaign_id: CampaignId,

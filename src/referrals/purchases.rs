@@ -9,7 +9,7 @@ use crate::ids::{AccountId, EntryId};
 
 /// A purchase as the ledger tells it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Purchase {
+pub(crate) struct RefereePurchase {
     /// The entry that accepted it.
     pub id: EntryId,
     /// Money spent, in minor units.
@@ -20,12 +20,12 @@ pub(crate) struct Purchase {
 
 /// The purchases of accounts since they were referred, in the order they were accepted: only for converting by hand.
 #[derive(Default)]
-pub(crate) struct PurchasesState(BTreeMap<AccountId, Vec<Purchase>>);
+pub(crate) struct PurchasesState(BTreeMap<AccountId, Vec<RefereePurchase>>);
 
 impl PurchasesState {
     /// An account's purchases, in the order they were accepted.
     #[must_use]
-    pub(crate) fn purchases(&self, account_id: AccountId) -> &[Purchase] {
+    pub(crate) fn purchases(&self, account_id: AccountId) -> &[RefereePurchase] {
         self.0.get(&account_id).map_or(&[], Vec::as_slice)
     }
 
@@ -33,7 +33,7 @@ impl PurchasesState {
     pub(super) fn add(&mut self, entry: &Entry) {
         match entry.detail {
             Detail::Activity(ActivityDetail::ActivityAccepted { spend, happened_at, .. }) => {
-                let purchase = Purchase { id: entry.id, spend, happened_at };
+                let purchase = RefereePurchase { id: entry.id, spend, happened_at };
                 self.0.entry(entry.id.account_id).or_default().push(purchase);
             }
             // A refund takes no purchase off the list.

@@ -40,7 +40,7 @@ pub enum LogFormat {
 pub struct Logs {
     /// Directives as in `RUST_LOG`, by target and level: `info`, `goldbook=debug,sqlx=warn`.
     pub filter: String,
-    /// How lines look.
+    /// Whether lines are for people or for programs.
     pub format: LogFormat,
 }
 

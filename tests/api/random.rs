@@ -1,4 +1,4 @@
-//! Random runs that can be repeated: every test that chooses at random has its choices from here.
+//! Random runs that can be repeated: every test of the interface that chooses at random has its choices from here.
 //!
 //! A case is one seed, and all of its choices follow from the seed. The first case has `PROPTEST_RNG_SEED`, which
 //! `.cargo/config.toml` sets, and each further case has the next number. `make explore` sets other seeds; it runs the

@@ -186,7 +186,7 @@ async fn a_service_that_stops_says_so_answers_what_is_under_way_and_takes_no_mor
     };
     let mut stream = service.rewards().batch_grant_rewards(tokio_stream::iter([item])).await.unwrap().into_inner();
 
-    let (stop, running) = service.take_stop();
+    let (stop, running) = service.split_off_stop();
     stop.send(()).unwrap();
     assert_eq!(within("health", health.message()).await.unwrap().unwrap().status(), ServingStatus::NotServing);
     drop(health);

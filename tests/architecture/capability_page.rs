@@ -70,7 +70,7 @@ fn every_capability_has_the_files_of_the_page() {
     let wrong = [
         tree().without("src/tiers/state.rs"),
         tree().without("tests/api/tiers.rs"),
-        tree().replaced(PAGE, "src/badges/state.rs", "src/badges/shelf.rs"),
+        tree().replaced(PAGE, "src/badges/state.rs", "src/badges/cupboard.rs"),
         tree().replaced(LIST, "tiers::capability(),", "tiers::capability(),\n        made_up::capability(),"),
     ];
     hold(missing_files, &wrong);

@@ -18,7 +18,7 @@ pub enum StartError {
         .bin_dir.display()
     )]
     UnusableBinaries {
-        /// The folder.
+        /// The folder that was asked for.
         bin_dir: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -30,7 +30,7 @@ pub enum StartError {
         .cluster.display()
     )]
     OtherVersion {
-        /// The cluster.
+        /// The data directory of the cluster.
         cluster: PathBuf,
         /// The major version that made it.
         major: u32,
@@ -38,7 +38,7 @@ pub enum StartError {
     /// Another program works in this data directory.
     #[error("{} is in use by another program{holder}: stop that one, or choose another data directory", .directory.display())]
     InUse {
-        /// The directory.
+        /// The data directory that both want.
         directory: PathBuf,
         /// Its process id in brackets, as the message shows it; empty when unknown.
         holder: String,
@@ -56,9 +56,9 @@ pub enum StartError {
         .directory.display()
     )]
     Unreachable {
-        /// The user.
+        /// The name of the user who runs Postgres.
         account: String,
-        /// The directory.
+        /// The directory that the user cannot enter.
         directory: PathBuf,
     },
     /// The cluster belongs to someone else.
@@ -68,9 +68,9 @@ pub enum StartError {
         .cluster.display()
     )]
     OtherOwner {
-        /// The cluster.
+        /// The data directory of the cluster.
         cluster: PathBuf,
-        /// Its owner's name.
+        /// The name of the user who owns it.
         owner: String,
     },
     /// Something else stands where the cluster belongs.
@@ -81,20 +81,20 @@ pub enum StartError {
     File {
         /// What was tried, as a verb.
         action: &'static str,
-        /// On what.
+        /// The file or directory that it was tried on.
         path: PathBuf,
-        /// Why it failed.
+        /// What the system answered.
         source: io::Error,
     },
     /// A program could not be run.
     #[error("cannot run {}: {source}; check that PostgreSQL is installed completely", .program.display())]
     Run {
-        /// The program.
+        /// The path of the program.
         program: PathBuf,
-        /// Why it failed.
+        /// What the system answered.
         source: io::Error,
     },
-    /// `initdb` failed.
+    /// `initdb` failed, with what it wrote last.
     #[error("initdb could not make a database: {0}")]
     Initdb(String),
     /// A Postgres that an earlier run left behind does not stop.
@@ -103,7 +103,7 @@ pub enum StartError {
     /// Postgres ended before it took connections.
     #[error("Postgres ended while starting ({status}): {last_words}; its log is {}", .log.display())]
     Ended {
-        /// Its exit status.
+        /// How the process ended, as the system words it.
         status: String,
         /// The end of its log.
         last_words: String,

@@ -92,7 +92,7 @@ pub struct Application {
     /// A short name that can be part of a file's: the cluster, connections and directories outside of the data
     /// directory have it.
     pub name: &'static str,
-    /// The application's database.
+    /// The name of the database that is made for the application.
     pub database: &'static str,
     /// Owns the database. It can log in, and is no superuser.
     pub owner_role: &'static str,

@@ -40,7 +40,7 @@ impl Reaper {
         let program = Path::new("/bin/sh");
         let mut shell = Command::new(program);
         shell.args(["-c", SCRIPT, "sh", &postmaster.to_string()]).arg(&place.data_dir).arg(&place.socket_dir);
-        // In a group of its own no Ctrl-C reaches it. That is when it is needed.
+        // It has its own process group, so that Ctrl-C does not end it before it has cleaned up.
         shell.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         shell.spawn().map(Self).map_err(|source| StartError::Run { program: program.to_path_buf(), source })
     }

@@ -1,4 +1,4 @@
-//! Taking new entries into memory: into heads, states, and the list of what is written.
+//! Accepting new entries: they are applied to heads and states, and join the list of what is written.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::book::job::Job;
 use crate::ids::{AccountId, EntryId};
 
 /// On whose behalf entries are accepted.
-pub(super) struct Author {
+pub(super) struct Origin {
     command_id: Uuid,
     trace_id: [u8; 16],
     at: Timestamp,
@@ -21,7 +21,7 @@ pub(super) struct Author {
     key: Option<(AccountId, Key)>,
 }
 
-impl Author {
+impl Origin {
     /// A command that runs at an instant.
     pub(super) fn of_command(job: &Job, scope: Option<AccountId>, at: Timestamp) -> Self {
         let key = scope.map(|scope| (scope, job.key.key));
@@ -35,18 +35,18 @@ impl Author {
     }
 
     /// The key, if this is the first entry on the account that it belongs to.
-    fn take_key(&mut self, account_id: AccountId) -> Option<Key> {
+    fn hand_over_key(&mut self, account_id: AccountId) -> Option<Key> {
         let (_, key) = self.key.take_if(|(scope, _)| *scope == account_id)?;
         Some(key)
     }
 }
 
 impl Batch<'_> {
-    /// Takes new entries into memory, all or none.
+    /// Applies new entries to heads and states, all or none, and lists them to be written.
     pub(super) fn accept(
         &mut self,
         new_entries: Vec<(EntryId, NewEntry)>,
-        mut author: Author,
+        mut origin: Origin,
     ) -> Result<Vec<Entry>, DecisionError> {
         // Heads are copied, so that a refusal half way leaves no trace.
         let mut heads = self.copy_heads(&new_entries)?;
@@ -58,14 +58,14 @@ impl Batch<'_> {
                 program_id: head.program_id.clone(),
                 detail: new_entry.detail,
                 movement: new_entry.movement,
-                command_id: author.command_id,
-                key: author.take_key(id.account_id),
+                command_id: origin.command_id,
+                key: origin.hand_over_key(id.account_id),
                 actor: new_entry.actor,
                 reason: new_entry.reason,
                 policy_version: new_entry.policy_version,
                 causes: new_entry.causes,
-                trace_id: author.trace_id,
-                effective_at: head.time_at(author.at),
+                trace_id: origin.trace_id,
+                effective_at: head.time_at(origin.at),
                 recorded_at: self.now,
             };
             head.apply(&entry).map_err(|_| overflow())?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::accept::Author;
+use super::accept::Origin;
 use super::memory::Batch;
 use crate::book::command::{CommandKey, MAX_ENTRIES_PER_ACCOUNT, Written};
 use crate::book::decision::{Decided, Decision, DecisionError, View};
@@ -42,8 +42,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Answers a command whose key was used. Decides any other, once what is due is applied, and takes what it decides
-    /// into memory.
+    /// Answers a command whose key was used. Otherwise applies dues, decides, and accepts the new entries.
     fn decide(&mut self, job: &Job) -> Result<Written, DecisionError> {
         let scope = self.scope_of(job);
         if let Some(scope) = scope
@@ -54,7 +53,7 @@ impl Batch<'_> {
         let at = self.instant_of(job);
         self.apply_dues(&self.accounts_of(job), job, at)?;
         let decided = self.decide_after_dues(job, at)?;
-        let accepted = self.accept(decided.new_entries, Author::of_command(job, scope, at))?;
+        let accepted = self.accept(decided.new_entries, Origin::of_command(job, scope, at))?;
         for record in decided.records {
             record(&mut self.states)?;
         }
@@ -67,8 +66,8 @@ impl Batch<'_> {
         answer(job, entries)
     }
 
-    /// Decides as often as it takes until what the decision touches has no dues: it may touch an account that nobody
-    /// foresaw, and what is due there comes first, too.
+    /// Decides a command. Where only the decision named an account with dues, those are applied and the command is
+    /// decided again. Ends when no touched account has dues.
     fn decide_after_dues(&mut self, job: &Job, at: Timestamp) -> Result<Decided, DecisionError> {
         loop {
             let view =
@@ -101,7 +100,7 @@ fn replay(job: &Job, earlier: &[Entry]) -> Result<Written, Refusal> {
     let CommandKey { key, reused } = job.key;
     let first = earlier.first();
     if first.and_then(|entry| entry.key).is_some_and(|used| used.fingerprint == key.fingerprint) {
-        // Its own earlier attempt, committed although the acknowledgement was lost, is no replay.
+        // If this command's first attempt was committed and its acknowledgement lost, its answer is not a replay.
         let replayed = first.is_none_or(|entry| entry.command_id != job.command_id);
         return Ok(Written { entries: earlier.to_vec(), replayed });
     }

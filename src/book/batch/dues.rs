@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::accept::Author;
+use super::accept::Origin;
 use super::memory::Batch;
 use crate::book::account::Account;
 use crate::book::decision::DecisionError;
@@ -40,13 +40,13 @@ impl Batch<'_> {
         match self.states.decide_next_due(account, until) {
             NextDue::Entries(due_at, new_entries) => {
                 let new_entries = give_ids(account, new_entries);
-                self.accept(new_entries, Author::of_due(job, due_at))?;
+                self.accept(new_entries, Origin::of_due(job, due_at))?;
             }
             // The first of the dues are always read: so each batch applies some of them.
             NextDue::NotLoaded if self.changed.contains(&account_id) => return Err(DecisionError::DuesRemain),
             NextDue::NotLoaded => {
-                let account_id = account_id.0;
-                return Err(Defect::new(format!("account {account_id}: what is due by {until} was not read")).into());
+                let account = account_id.0;
+                return Err(Defect::new(format!("account {account}: what is due by {until} was not read")).into());
             }
             // The head told a due too early.
             NextDue::Nothing => {}

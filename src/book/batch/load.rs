@@ -41,8 +41,8 @@ impl Batch<'_> {
             self.accounts.insert(account.account_id, account);
         }
         if !to_lock.is_empty() {
-            let missing: Vec<String> = to_lock.iter().map(|account_id| account_id.0.to_string()).collect();
-            let missing = missing.join(", ");
+            let ids: Vec<String> = to_lock.iter().map(|account_id| account_id.0.to_string()).collect();
+            let missing = ids.join(", ");
             return Err(Defect::new(format!("names or commands lead to accounts that do not exist: {missing}")).into());
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Whose the names of a batch's commands are, and for whom the free ones are claimed.
+//! Finds the accounts of the commands' names, and claims free names.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -24,8 +24,8 @@ pub struct LotTerms {
     /// Until when what they are granted for must happen; pending until then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vest_by: Option<Timestamp>,
-    /// When they expire; of points that slide, when they do unless an activity moves it. Not known yet while they wait
-    /// for an event.
+    /// When they expire. For sliding points: their date if no activity moves it. Not known yet while they wait for an
+    /// event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// Whether they expire together with all others that do, a period after the last activity.
@@ -55,7 +55,7 @@ impl LotTerms {
 pub struct EarningWindow {
     /// Its kind, in the words of the program's document.
     pub period: String,
-    /// When it began.
+    /// The first instant of the period.
     pub since: Timestamp,
 }
 
@@ -84,18 +84,18 @@ pub enum PointsDetail {
     },
     /// A lot's pending points became available.
     PointsVested {
-        /// The lot.
+        /// The number of the entry that made the lot.
         lot: i64,
-        /// When they expire.
+        /// When the points expire. Absent if never.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
     },
     /// What a lot was granted for did not happen in time: its pending points are gone.
     VestingMissed {
-        /// The lot.
+        /// The number of the entry that made the lot.
         lot: i64,
     },
-    /// Time took points.
+    /// Points reached their expiry: they were available, or came back from a hold too late.
     PointsExpired {
         /// Which lots they were of.
         lots: Vec<LotPart>,
@@ -103,7 +103,7 @@ pub enum PointsDetail {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hold: Option<i64>,
     },
-    /// Points were spent.
+    /// Points were spent, at once or out of a hold.
     PointsRedeemed {
         /// Which lots they were of.
         lots: Vec<LotPart>,
@@ -120,7 +120,7 @@ pub enum PointsDetail {
     },
     /// Held points came back.
     PointsReleased {
-        /// The hold.
+        /// The number of the entry that made the hold.
         hold: i64,
         /// Which lots they are of.
         lots: Vec<LotPart>,

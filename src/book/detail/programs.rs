@@ -10,7 +10,7 @@ use strum::{IntoStaticStr, VariantNames};
 pub enum ProgramDetail {
     /// A version of the program came into force.
     ProgramApplied {
-        /// The version's number.
+        /// The number of the version, from 1 without a gap.
         version: i32,
     },
 }

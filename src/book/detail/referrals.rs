@@ -22,7 +22,7 @@ pub enum ReferralDetail {
     ReferralCreated {
         /// The campaign that decides the rewards.
         campaign_id: CampaignId,
-        /// Who brought them.
+        /// The account of the customer who brought them.
         referrer: AccountId,
         /// When the referral ends unless it converts first.
         expires_at: Option<Timestamp>,

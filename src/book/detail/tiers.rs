@@ -12,7 +12,7 @@ use crate::ids::TierId;
 pub enum TierDetail {
     /// The tier that another system had given was taken over.
     TierImported {
-        /// The tier before.
+        /// The tier that the customer held until then.
         from: TierId,
         /// The tier from now on.
         to: TierId,

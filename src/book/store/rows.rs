@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::book::detail::Detail;
-use crate::book::entry::{Actor, Entry, EntryReason, Key, Movement, Pocket};
+use crate::book::entry::{Actor, Entry, EntryReason, Key, Pocket, PocketMove};
 use crate::database::StoreError;
 use crate::error::Defect;
 use crate::ids::{AccountId, EntryId, ProgramId};
@@ -96,10 +96,10 @@ impl TryFrom<EntryRow> for Entry {
     }
 }
 
-fn movement_of(row: &EntryRow, damaged: impl Fn(&str) -> Defect) -> Result<Option<Movement>, Defect> {
+fn movement_of(row: &EntryRow, damaged: impl Fn(&str) -> Defect) -> Result<Option<PocketMove>, Defect> {
     let (Some(from), Some(to), Some(points)) = (&row.from_pocket, &row.to_pocket, row.points) else { return Ok(None) };
     let pocket = |word: &str| Pocket::from_stored(word).ok_or_else(|| damaged("unknown pocket"));
-    Ok(Some(Movement { from: pocket(from)?, to: pocket(to)?, points }))
+    Ok(Some(PocketMove { from: pocket(from)?, to: pocket(to)?, points }))
 }
 
 fn key_of(row: &EntryRow, damaged: impl Fn(&str) -> Defect) -> Result<Option<Key>, Defect> {

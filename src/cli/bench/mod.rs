@@ -99,13 +99,13 @@ pub(crate) struct BenchArgs {
 /// A method of the service to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Method {
-    /// RewardService.GrantReward
+    /// Grants of points: RewardService.GrantReward
     Grant,
-    /// TierService.GetCustomerTier
+    /// Reads of a standing: TierService.GetCustomerTier
     Tier,
-    /// RewardService.RedeemPoints
+    /// Spends of points: RewardService.RedeemPoints
     Redeem,
-    /// ActivityService.RecordActivity
+    /// Purchases: ActivityService.RecordActivity
     Purchase,
 }
 

@@ -65,7 +65,7 @@ Exit status: 0 if every entry was written, 1 if not, 2 wrong usage.";
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct ExportArgs {
-    /// The program.
+    /// The id of the program whose entries are written.
     #[arg(long = "program", value_name = "ID")]
     program_id: String,
     /// Only what took effect at this instant or later: 1997-01-18T15:30:00-05:00, or the beginning of a day in the

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
-use super::Period;
+use super::TimeRange;
 use crate::book::store::{into_entries, select_entries};
 use crate::book::{Entry, Pocket};
 use crate::database::{StoreError, Traced as _};
@@ -54,15 +54,15 @@ impl Flow {
 pub(in crate::ledger) async fn find_entries_in(
     connection: &mut PgConnection,
     account_id: AccountId,
-    period: Period,
+    range: TimeRange,
 ) -> Result<EntryRange, sqlx::Error> {
     let row = sqlx::query!(
         r#"SELECT count(*) FILTER (WHERE $2::timestamptz IS NOT NULL AND effective_at < $2) AS "before!",
                   count(*) FILTER (WHERE $3::timestamptz IS NULL OR effective_at < $3) AS "until!"
            FROM ledger_entries WHERE account_id = $1"#,
         account_id.0,
-        period.from.map(|from| from.to_sqlx()) as _,
-        period.until.map(|until| until.to_sqlx()) as _,
+        range.from.map(|from| from.to_sqlx()) as _,
+        range.until.map(|until| until.to_sqlx()) as _,
     )
     .fetch_one(connection)
     .traced("SELECT ledger_entries")

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::caps::Capped;
 use crate::book::{
-    Actor, Decision, DecisionError, Defect, EntryReason, LotPart, LotTerms, Movement, NewEntry, Pocket, PointsDetail,
+    Actor, Decision, DecisionError, Defect, EntryReason, LotPart, LotTerms, NewEntry, Pocket, PocketMove, PointsDetail,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, EntryId};
@@ -69,7 +69,7 @@ pub(crate) fn grant(
     .into();
     let new_entry = NewEntry {
         detail,
-        movement: Some(Movement { from: Pocket::Issued, to: pocket_of(&terms), points }),
+        movement: Some(PocketMove { from: Pocket::Issued, to: pocket_of(&terms), points }),
         actor: grant.actor,
         reason: grant.reason,
         policy_version: policy.version,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::model::{open_lot, pocket_of, require_ahead, terms_of, terms_on_event};
-use crate::book::{Actor, Decision, DecisionError, EntryReason, LotTerms, Movement, NewEntry, Pocket, PointsDetail};
+use crate::book::{Actor, Decision, DecisionError, EntryReason, LotTerms, NewEntry, Pocket, PocketMove, PointsDetail};
 use crate::ids::{AccountId, EntryId};
 use crate::points::amount::Points;
 use crate::programs::model::{Program, ProgramVersion};
@@ -14,7 +14,7 @@ use crate::programs::points::{Expiry, Vesting};
 pub(crate) struct OpeningLot {
     /// How many points they are.
     pub points: Points,
-    /// When they vest.
+    /// When the points become available.
     pub vesting: OpeningVesting,
     /// When they expire; by the program, if absent.
     pub expiry: Option<Expiry>,
@@ -68,7 +68,7 @@ impl OpeningLot {
         let terms = self.terms(&policy.program, at)?;
         let new_entry = NewEntry {
             detail: PointsDetail::PointsImported { terms: terms.clone() }.into(),
-            movement: Some(Movement { from: Pocket::Issued, to: pocket_of(&terms), points: self.points.get() }),
+            movement: Some(PocketMove { from: Pocket::Issued, to: pocket_of(&terms), points: self.points.get() }),
             actor: Actor::Caller,
             reason: EntryReason::Migration,
             policy_version: policy.version,

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::model::GiveBack;
 use crate::book::{
-    Account, Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, LotPart, Movement,
-    NewEntry, Pocket, PointsDetail,
+    Account, Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, LotPart, NewEntry,
+    Pocket, PocketMove, PointsDetail,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{EntryId, IdempotencyKey};
@@ -74,7 +74,7 @@ impl Command for HoldPoints {
         let lots = choose_lots(decision, account, points)?;
         let new_entry = NewEntry {
             detail: PointsDetail::PointsHeld { lots, ends_at }.into(),
-            movement: Some(Movement { from: Pocket::Available, to: Pocket::Held, points }),
+            movement: Some(PocketMove { from: Pocket::Available, to: Pocket::Held, points }),
             actor: Actor::Caller,
             reason: EntryReason::Hold,
             policy_version: policy.version,
@@ -132,7 +132,7 @@ impl EndHold {
         let points = sum(&lots);
         let new_entry = NewEntry {
             detail: PointsDetail::PointsRedeemed { lots, hold: Some(self.hold_id.account_seq) }.into(),
-            movement: Some(Movement { from: Pocket::Held, to: Pocket::Redeemed, points }),
+            movement: Some(PocketMove { from: Pocket::Held, to: Pocket::Redeemed, points }),
             actor: Actor::Caller,
             reason: EntryReason::Redemption,
             policy_version: policy.version,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::book::{Account, Actor, EntryReason, LotPart, Movement, NewEntry, Pocket, PointsDetail};
+use crate::book::{Account, Actor, EntryReason, LotPart, NewEntry, Pocket, PocketMove, PointsDetail};
 use crate::ids::{AccountId, EntryId};
 use crate::points::debts::repay;
 use crate::points::lots::parts::sum;
@@ -53,7 +53,7 @@ impl GiveBack {
         let (expired, live): (Vec<LotPart>, Vec<LotPart>) = parts.iter().partition(|part| is_expired(part));
         let new_entry = |detail, to, points| NewEntry {
             detail,
-            movement: Some(Movement { from: Pocket::Held, to, points }),
+            movement: Some(PocketMove { from: Pocket::Held, to, points }),
             actor: self.actor,
             reason: self.reason,
             policy_version: self.policy_version,

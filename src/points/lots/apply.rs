@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use super::{Hold, Lot, Lots};
 use crate::book::{
-    ActivityDetail, Defect, Detail, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, Movement, PointsDetail,
+    ActivityDetail, Defect, Detail, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, PocketMove, PointsDetail,
 };
 use crate::ids::AccountId;
 
 impl Lots {
-    /// Takes an entry into the rows.
+    /// Applies an entry to the rows of its account.
     ///
     /// # Errors
     /// [`Defect`] if the entry contradicts them.
@@ -110,7 +110,7 @@ impl Lots {
         self.remove_from_hold((entry.id.account_id, hold), parts)
     }
 
-    /// Takes parts that expired while they were available.
+    /// Moves available parts to the expired ones.
     fn expire(&mut self, entry: &Entry, parts: &[LotPart]) -> Option<()> {
         self.shift_parts(entry, parts)?;
         self.end_sliding(entry.id.account_id, parts)
@@ -123,7 +123,7 @@ impl Lots {
         self.shift_parts(entry, parts)
     }
 
-    /// Counts what a reversal took more than there was as undone too.
+    /// Counts the debt of a reversal as undone, too.
     fn incur_debt(&mut self, entry: &Entry, reversed: i64) -> Option<()> {
         self.reverse(entry.id.account_id, reversed, entry.movement?.points)
     }
@@ -170,13 +170,13 @@ impl Lots {
 
     /// Moves each part of an entry as the whole is moved.
     fn shift_parts(&mut self, entry: &Entry, parts: &[LotPart]) -> Option<()> {
-        let Some(movement) = entry.movement.filter(|_| !parts.is_empty()) else { return Some(()) };
+        let Some(whole) = entry.movement.filter(|_| !parts.is_empty()) else { return Some(()) };
         let sum = parts.iter().try_fold(0_i64, |sum, part| sum.checked_add(part.points))?;
         for part in parts {
-            let movement = Movement { points: part.points, ..movement };
-            self.change((entry.id.account_id, part.lot), |lot| lot.shift(movement))?;
+            let moved = PocketMove { points: part.points, ..whole };
+            self.change((entry.id.account_id, part.lot), |lot| lot.shift(moved))?;
         }
-        (sum == movement.points).then_some(())
+        (sum == whole.points).then_some(())
     }
 
     fn change(&mut self, key: (AccountId, i64), change: impl FnOnce(&mut Lot) -> Option<()>) -> Option<()> {

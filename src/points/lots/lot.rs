@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::book::{Defect, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, Movement, Pocket};
+use crate::book::{Defect, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, Pocket, PocketMove};
 
 /// The points of one grant: `points` = all the others together, none below zero.
 /// The counts are the pockets of their names, described at `Pocket`.
@@ -62,7 +62,7 @@ impl Lot {
     }
 
     /// Moves points from one pocket to another; none if they are not there.
-    pub(super) fn shift(&mut self, movement: Movement) -> Option<()> {
+    pub(super) fn shift(&mut self, movement: PocketMove) -> Option<()> {
         let from = self.pocket(movement.from)?;
         *from = from.checked_sub(movement.points).filter(|left| *left >= 0)?;
         let to = self.pocket(movement.to)?;
@@ -135,8 +135,8 @@ impl Earning {
         self.slides_to = Some(self.slides_to.map_or(to, |known| known.max(to)));
     }
 
-    /// Begins to slide for points that become available now, unless others do already. Those that vest by time at the
-    /// very end of the others end with them; those of a command come after that end.
+    /// Begins to slide for points that become available now, unless others slide already. At the instant when the
+    /// others expire, points that vest by time expire with them. Points of a command do not.
     pub(super) fn begin(&mut self, at: Timestamp, to: Timestamp, is_by_time: bool) {
         if self.slides_to.is_none_or(|passed| passed < at || (passed == at && !is_by_time)) {
             self.slide(at, to);

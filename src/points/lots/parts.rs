@@ -38,9 +38,9 @@ pub(crate) fn slice_from_end(parts: &[LotPart], skipped: i64, points: i64) -> Ve
     let (mut skip, mut left) = (skipped, points);
     let mut slice = Vec::new();
     for part in parts.iter().rev() {
-        let skipped = part.points.min(skip);
-        skip -= skipped;
-        let taken = (part.points - skipped).min(left);
+        let passed = part.points.min(skip);
+        skip -= passed;
+        let taken = (part.points - passed).min(left);
         left -= taken;
         if taken > 0 {
             slice.push(LotPart { lot: part.lot, points: taken });

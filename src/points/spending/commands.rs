@@ -2,7 +2,7 @@
 
 use super::model::{check_limits, choose_lots};
 use crate::book::{
-    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Movement, NewEntry, Pocket,
+    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, NewEntry, Pocket, PocketMove,
     PointsDetail,
 };
 use crate::ids::IdempotencyKey;
@@ -37,7 +37,7 @@ impl Command for RedeemPoints {
         let lots = choose_lots(decision, account, points)?;
         let new_entry = NewEntry {
             detail: PointsDetail::PointsRedeemed { lots, hold: None }.into(),
-            movement: Some(Movement { from: Pocket::Available, to: Pocket::Redeemed, points }),
+            movement: Some(PocketMove { from: Pocket::Available, to: Pocket::Redeemed, points }),
             actor: Actor::Caller,
             reason: EntryReason::Redemption,
             policy_version: policy.version,

@@ -37,12 +37,13 @@ pub(crate) fn check_limits(limits: &RedemptionLimits, points: i64) -> Result<(),
     if is_within {
         return Ok(());
     }
-    let limits = [
+    let named_limits = [
         ("minimum", "at least", limits.minimum),
         ("maximum", "at most", limits.maximum),
         ("step", "only multiples of", limits.step),
     ];
-    let said: Vec<_> = limits.into_iter().filter_map(|(name, words, limit)| Some((name, words, limit?))).collect();
+    let said: Vec<_> =
+        named_limits.into_iter().filter_map(|(name, words, limit)| Some((name, words, limit?))).collect();
     let allowed: Vec<String> = said.iter().map(|(_, words, limit)| format!("{words} {limit}")).collect();
     let message = format!("{points} points cannot be spent at once: the program allows {}", allowed.join(", "));
     let refusal = Refusal::new(Reason::RedemptionOutsideLimits, message).with("requested", points);

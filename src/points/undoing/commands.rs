@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::model::{Reversal, reverse};
 use crate::book::{
-    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Movement, NewEntry, Pocket,
+    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, NewEntry, Pocket, PocketMove,
     PointsDetail,
 };
 use crate::error::{Reason, Refusal};
@@ -113,7 +113,7 @@ impl Command for AdjustPoints {
         let at = account.time_at(decision.at());
         let describe = |detail, from, to, points| NewEntry {
             detail,
-            movement: Some(Movement { from, to, points }),
+            movement: Some(PocketMove { from, to, points }),
             actor: Actor::Caller,
             reason: self.reason,
             policy_version: policy.version,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::kind::ReversalKind;
 use crate::book::{
-    Account, Actor, Decision, DecisionError, Defect, Detail, Entry, EntryReason, LotPart, Movement, NewEntry, Pocket,
+    Account, Actor, Decision, DecisionError, Defect, Detail, Entry, EntryReason, LotPart, NewEntry, Pocket, PocketMove,
     PointsDetail,
 };
 use crate::error::{Reason, Refusal};
@@ -25,9 +25,9 @@ pub(crate) struct Reversal {
     pub clawback: Clawback,
     /// When expired points that come back expire again; by the program, if absent.
     pub expires_at: Option<Timestamp>,
-    /// On whose behalf.
+    /// On whose behalf it is undone.
     pub actor: Actor,
-    /// Why.
+    /// Why it is undone, from a closed list.
     pub reason: EntryReason,
     /// What caused it, besides the entry itself.
     pub causes: Vec<EntryId>,
@@ -163,8 +163,8 @@ impl Undoing<'_> {
                 Ok(parts) => available.extend(parts),
                 Err(Shortage::Unread) => return Err(DecisionError::NotLoaded),
                 Err(Shortage::Points) => {
-                    let account_id = self.account.account_id.0;
-                    let what = format!("account {account_id}: its lots have fewer points available than its balance");
+                    let account = self.account.account_id.0;
+                    let what = format!("account {account}: its lots have fewer points available than its balance");
                     return Err(Defect::new(what).into());
                 }
             }
@@ -178,7 +178,7 @@ impl Undoing<'_> {
             self.post(decision, from, Pocket::Cancelled, parts, None)?;
         }
         if sources.debt > 0 {
-            let movement = Movement { from: Pocket::Owed, to: Pocket::Cancelled, points: sources.debt };
+            let movement = PocketMove { from: Pocket::Owed, to: Pocket::Cancelled, points: sources.debt };
             let new_entry = self.describe(PointsDetail::DebtIncurred { reversed: seq }.into(), movement);
             decision.post(self.account.account_id, new_entry)?;
         }
@@ -199,7 +199,7 @@ impl Undoing<'_> {
             Clawback::UnspentOnly => {
                 "none of the grant's own points are pending or available, and the clawback UNSPENT_ONLY takes no others"
             }
-            // Allowed a debt, there is always something to take of points that became available.
+            // If a debt is allowed, something can always be taken of points that became available.
             Clawback::WithinBalance | Clawback::AllowDebt => {
                 "none of the grant's own points are left, and the customer has no others available"
             }
@@ -258,18 +258,18 @@ impl Undoing<'_> {
         // A reversal of the grant may have cancelled what expired: all that is left is what is still there.
         let mut there = Vec::with_capacity(parts.len());
         for part in parts {
-            let points = self.lot(decision, part.lot)?.expired.min(part.points);
-            if points < part.points && self.reversal.points.is_some() {
-                let message = format!("only {points} of these points are still expired");
+            let left = self.lot(decision, part.lot)?.expired.min(part.points);
+            if left < part.points && self.reversal.points.is_some() {
+                let message = format!("only {left} of these points are still expired");
                 let refusal = Refusal::new(Reason::ReversalExceedsOriginal, message);
-                return Err(refusal.with("entry_id", self.original.id).with("left", points).into());
+                return Err(refusal.with("entry_id", self.original.id).with("left", left).into());
             }
-            there.extend((points > 0).then_some(LotPart { points, ..part }));
+            there.extend((left > 0).then_some(LotPart { points: left, ..part }));
         }
-        let points = sum(&there);
+        let reinstated = sum(&there);
         let expires_at = self.new_expiry(at)?;
         self.post(decision, Pocket::Expired, Pocket::Available, there, Some(expires_at))?;
-        Ok(points)
+        Ok(reinstated)
     }
 
     /// When points that come back from their expiry expire again.
@@ -299,7 +299,7 @@ impl Undoing<'_> {
         }
         let account_id = self.account.account_id;
         let owed = decision.balance(account_id)?.owed;
-        let movement = Movement { from, to, points: sum(&lots) };
+        let movement = PocketMove { from, to, points: sum(&lots) };
         let reversed = self.original.id.account_seq;
         let new_entry =
             self.describe(PointsDetail::EntryReversed { reversed, lots: lots.clone(), expires_at }.into(), movement);
@@ -312,7 +312,7 @@ impl Undoing<'_> {
         Ok(())
     }
 
-    fn describe(&self, detail: Detail, movement: Movement) -> NewEntry {
+    fn describe(&self, detail: Detail, movement: PocketMove) -> NewEntry {
         let mut causes = vec![self.original.id];
         causes.extend(&self.reversal.causes);
         NewEntry {

@@ -70,7 +70,7 @@ pub fn parse_vesting(fields: &mut Fields, path: &str, rule: Option<&proto::Vesti
     }
 }
 
-/// Parses when points expire; never, if absent. Whether [`Expiry::Sliding`] may be said here is the caller's to check.
+/// Parses when points expire; never, if absent. The caller checks whether [`Expiry::Sliding`] may be said here.
 pub fn parse_expiry(fields: &mut Fields, path: &str, rule: Option<&proto::ExpiryRule>) -> Option<Expiry> {
     let Some(rule) = rule else { return Some(Expiry::default()) };
     parse_expiry_of(fields, path, rule, "must be one of never, at, after and sliding")

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::book::grpc::{write_kind, write_move, write_parts};
-use crate::book::{Detail, Entry, EntryReason, Movement, Pocket, PointsDetail};
+use crate::book::{Detail, Entry, EntryReason, Pocket, PocketMove, PointsDetail};
 use crate::ids::{CustomerId, EntryId};
 use crate::points::lots::Lot;
 use crate::proto;
@@ -146,7 +146,7 @@ pub(super) fn write_lot_use(entry: &Entry, lot_id: EntryId) -> proto::LotUse {
     let part = entry.detail.lots().iter().find(|part| part.lot == lot_id.account_seq);
     let movement = entry
         .movement
-        .map(|movement| Movement { points: part.map_or(movement.points, |part| part.points), ..movement });
+        .map(|movement| PocketMove { points: part.map_or(movement.points, |part| part.points), ..movement });
     proto::LotUse {
         entry_id: entry.id.to_string(),
         kind: write_kind(&entry.detail).into(),

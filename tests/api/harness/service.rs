@@ -144,7 +144,7 @@ impl Service {
     }
 
     /// A service's way to stop in order, for whoever looks at how it does so.
-    pub(crate) fn take_stop(&mut self) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    pub(crate) fn split_off_stop(&mut self) -> (oneshot::Sender<()>, JoinHandle<()>) {
         (self.stop.take().unwrap(), self.running.take().unwrap())
     }
 

@@ -33,7 +33,7 @@ pub(super) struct StoredActivity {
 
 /// What entries say of other rows, collected so that it is looked up for many entries at once.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(super) struct Mentions {
     /// Entries that other entries name: first the named one, then the one that names it.
     pub(super) references: Vec<(EntryId, EntryId)>,
     /// Activities that were accepted.
@@ -44,8 +44,8 @@ pub(super) struct Notes {
     pub(super) crowded: Vec<AccountId>,
 }
 
-impl Notes {
-    /// Forgets everything.
+impl Mentions {
+    /// Forgets what was collected, so that the next entries begin anew.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
