@@ -205,7 +205,9 @@ pub(crate) struct CreateCustomer {
 impl CreateCustomer {
     /// The customer as this command made them, from its entries.
     fn into_customer(self, entries: &[Entry]) -> Result<Customer, Error> {
-        let first = entries.first().ok_or_else(|| Error::Internal("an enrolment wrote no entry".to_owned()))?;
+        let first = entries
+            .first()
+            .ok_or_else(|| Error::Internal(format!("program {}: an enrolment wrote no entry", self.program_id)))?;
         let row = CustomerRow {
             account_id: first.id.account_id,
             program_id: self.program_id,
@@ -229,8 +231,8 @@ impl Command for CreateCustomer {
     }
 
     fn key(&self) -> Option<CommandKey> {
-        let content = serde_json::to_vec(&("create_customer", &self.dossier, &self.consents)).unwrap_or_default();
-        let key = Key::new("key", self.key.as_str(), &[&content]);
+        let content = ("create_customer", &self.dossier, &self.consents);
+        let key = Key::of_content("key", self.key.as_str(), &content);
         Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
     }
 

@@ -53,12 +53,13 @@ impl Imports {
         &self,
         import: ImportBalance,
     ) -> Result<BoxFuture<'static, Result<Imported, Error>>, Error> {
+        let program_id = import.program_id.clone();
         let outcome = self.book.enqueue(import).await?;
-        Ok(Box::pin(async move { into_imported(outcome.await) }))
+        Ok(Box::pin(async move { into_imported(outcome.await, &program_id) }))
     }
 }
 
-fn into_imported(outcome: Result<Written, Error>) -> Result<Imported, Error> {
+fn into_imported(outcome: Result<Written, Error>, program_id: &ProgramId) -> Result<Imported, Error> {
     let Written { entries, replayed } = outcome?;
     let paid = entries.iter().filter_map(|entry| entry.movement).filter(|movement| movement.to == Pocket::Owed);
     let repaid = paid.map(|movement| movement.points).sum();
@@ -69,7 +70,8 @@ fn into_imported(outcome: Result<Written, Error>) -> Result<Imported, Error> {
         )
     };
     let entry = entries.into_iter().find(is_opening);
-    let entry = entry.ok_or_else(|| Error::Internal("an import wrote no entry".to_owned()))?;
+    let entry =
+        entry.ok_or_else(|| Error::Internal(format!("program {program_id}: an import wrote no entry of its own")))?;
     Ok(Imported { entry, repaid, replayed })
 }
 
@@ -108,16 +110,16 @@ impl Command for ImportBalance {
     }
 
     fn key(&self) -> Option<CommandKey> {
-        let content = match &self.opening {
-            Opening::Lot(lot) => serde_json::to_vec(&("opening_lot", lot)),
-            Opening::Tier(OpeningTier { tier_id, qualifying_spend }) => {
-                let spend = qualifying_spend.map(|spend| (spend.currency.code(), spend.minor));
-                serde_json::to_vec(&("opening_tier", tier_id.as_str(), spend))
-            }
-        };
         // The keys of imports have a space of their own. Another system may have used the same text for its lines as a
         // caller uses for a key.
-        let key = Key::new("import", self.key.as_str(), &[&content.unwrap_or_default()]);
+        let (space, key) = ("import", self.key.as_str());
+        let key = match &self.opening {
+            Opening::Lot(lot) => Key::of_content(space, key, &("opening_lot", lot)),
+            Opening::Tier(OpeningTier { tier_id, qualifying_spend }) => {
+                let spend = qualifying_spend.map(|spend| (spend.currency.code(), spend.minor));
+                Key::of_content(space, key, &("opening_tier", tier_id.as_str(), spend))
+            }
+        };
         Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
     }
 
