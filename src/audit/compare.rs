@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::notes::{Accepted, StoredActivity};
-use crate::activities;
+use crate::activities::commands::key_hash;
 use crate::book::{Account, Cell, Row, States};
 use crate::ids::{AccountId, ActivityId};
 
@@ -130,7 +130,7 @@ pub(super) fn compare_activity(entry: &Accepted, row: &StoredActivity, mut tell:
     compare("happened_at", entry.happened_at.to_string(), row.happened_at.to_string());
     compare("recorded_at", entry.recorded_at.to_string(), row.recorded_at.to_string());
     // The ledger knows an activity's id by its hash alone.
-    let hash = ActivityId::try_from(row.activity_id.as_str()).ok().map(|id| activities::key_hash(&id));
+    let hash = ActivityId::try_from(row.activity_id.as_str()).ok().map(|id| key_hash(&id));
     if hash.is_none() || hash != entry.key_hash {
         tell(format!("activity of entry {id}: its id is not the one that was accepted"));
     }

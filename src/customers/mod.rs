@@ -1,28 +1,26 @@
 //! The dossier: who customers are, how to reach them, what matters to them.
 
+pub(crate) mod commands;
 pub(crate) mod grpc;
 pub(crate) mod model;
 pub(crate) mod state;
 mod store;
 
-use std::any::TypeId;
-
 use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
-use crate::book::{
-    Account, Actor, Book, Command, CommandKey, CustomerDetail, Decision, DecisionError, Entry, EntryReason, Key, Name,
-    NameUse, NewEntry,
-};
-use crate::error::{Error, Reason, Refusal};
-use crate::ids::{AccountId, CustomerId, IdempotencyKey, ProgramId};
+use crate::book::{Book, Entry};
+use crate::database::StoreError;
+use crate::error::Error;
+use crate::ids::{AccountId, CustomerId, ProgramId};
 use crate::paging::PageRequest;
-use crate::programs::state::ProgramsState;
-use crate::programs::{current_policy, program_not_found};
-use model::{Consent, Dossier, Part, enrol};
-use state::{CustomerRow, CustomersState};
+use crate::programs::model::program_not_found;
+use crate::programs::read_version;
+use model::{Consent, customer_not_found};
+use state::CustomerRow;
 
-pub(crate) use store::{capability, read_customers};
+pub(crate) use commands::{CreateCustomer, UpdateCustomer};
+pub(crate) use store::capability;
 
 /// The use cases of customers.
 #[derive(Clone)]
@@ -72,7 +70,7 @@ impl Customers {
     ) -> Result<Customer, Error> {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
-        let row = read_customers(&mut connection, &[account_id]).await?.pop();
+        let row = store::read_customers(&mut connection, &[account_id]).await?.pop();
         let row = row.ok_or_else(|| customer_not_found(customer_id))?;
         let consents = store::read_consents(&mut connection, &[account_id]).await?;
         Ok(Customer { row, consents: consents.into_iter().map(|(_, consent)| consent).collect() })
@@ -104,7 +102,7 @@ impl Customers {
         let mut connection = self.pool.acquire().await?;
         let rows = store::list_customers(&mut connection, program_id, page.after.as_deref(), page.limit()).await?;
         if rows.is_empty() {
-            let exists = crate::programs::read_version(&mut connection, program_id, None).await?.is_some();
+            let exists = read_version(&mut connection, program_id, None).await?.is_some();
             if !exists {
                 return Err(program_not_found(program_id).into());
             }
@@ -123,13 +121,6 @@ impl Customers {
     }
 }
 
-/// The refusal for a customer that does not exist.
-#[must_use]
-pub(crate) fn customer_not_found(customer_id: &CustomerId) -> Refusal {
-    Refusal::new(Reason::CustomerNotFound, format!("there is no customer {customer_id}"))
-        .with("customer_id", customer_id)
-}
-
 /// The account of a customer, for reads.
 ///
 /// # Errors
@@ -144,62 +135,15 @@ pub(crate) async fn find_account(
     Ok(account_id.ok_or_else(|| customer_not_found(customer_id))?)
 }
 
-/// The locked account of a customer who exists, for decisions.
+/// The dossiers of accounts. Accounts that are no customer's are left out.
 ///
 /// # Errors
-/// A refusal if the customer does not exist.
-pub(crate) fn require_customer<'a>(
-    decision: &Decision<'a>,
-    program_id: &ProgramId,
-    customer_id: &CustomerId,
-) -> Result<&'a Account, DecisionError> {
-    let account = decision.find(&Name::customer(program_id, customer_id))?;
-    Ok(account.ok_or_else(|| customer_not_found(customer_id))?)
-}
-
-/// Enrols a customer of whom nothing but the name is known yet.
-///
-/// # Errors
-/// [`DecisionError`] as [`enrol`].
-pub(crate) fn enrol_by_name(
-    decision: &mut Decision<'_>,
-    policy: &crate::programs::model::ProgramVersion,
-    account: &Account,
-    customer_id: &CustomerId,
-) -> Result<(), DecisionError> {
-    enrol(decision, policy, account)?;
-    keep_dossier(decision, account, customer_id, Dossier::default(), Vec::new());
-    Ok(())
-}
-
-fn keep_dossier(
-    decision: &mut Decision<'_>,
-    account: &Account,
-    customer_id: &CustomerId,
-    dossier: Dossier,
-    consents: Vec<Consent>,
-) {
-    let created_at = account.time_at(decision.at());
-    let row = CustomerRow {
-        account_id: account.account_id,
-        program_id: account.program_id.clone(),
-        customer_id: customer_id.clone(),
-        dossier,
-        revision: 1,
-        created_at,
-        updated_at: created_at,
-    };
-    decision.keep(move |state: &mut CustomersState| state.put(row, consents));
-}
-
-/// Enrols a customer with a dossier. The fields are described in customers.proto.
-#[derive(Clone, Debug)]
-pub(crate) struct CreateCustomer {
-    pub program_id: ProgramId,
-    pub customer_id: CustomerId,
-    pub dossier: Dossier,
-    pub consents: Vec<Consent>,
-    pub key: IdempotencyKey,
+/// If the database cannot be read.
+pub(crate) async fn read_customers(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<Vec<CustomerRow>, StoreError> {
+    store::read_customers(connection, accounts).await
 }
 
 impl CreateCustomer {
@@ -218,115 +162,5 @@ impl CreateCustomer {
             updated_at: first.effective_at,
         };
         Ok(Customer { row, consents: self.consents })
-    }
-}
-
-impl Command for CreateCustomer {
-    fn program_id(&self) -> &ProgramId {
-        &self.program_id
-    }
-
-    fn names(&self) -> Vec<NameUse> {
-        vec![NameUse::FindOrOpen(Name::customer(&self.program_id, &self.customer_id))]
-    }
-
-    fn key(&self) -> Option<CommandKey> {
-        let content = ("create_customer", &self.dossier, &self.consents);
-        let key = Key::of_content("key", self.key.as_str(), &content);
-        Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
-    }
-
-    fn states(&self) -> Vec<TypeId> {
-        vec![TypeId::of::<ProgramsState>()]
-    }
-
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
-        let policy = current_policy(decision, &self.program_id)?;
-        let account =
-            decision.find(&Name::customer(&self.program_id, &self.customer_id))?.ok_or(DecisionError::NotLoaded)?;
-        if account.head > 0 {
-            let message = format!("customer {} exists already", self.customer_id);
-            let refusal = Refusal::new(Reason::CustomerAlreadyExists, message);
-            return Err(refusal.with("customer_id", &self.customer_id).into());
-        }
-        refuse_future_consents(&self.consents, decision.now())?;
-        enrol(decision, &policy, account)?;
-        keep_dossier(decision, account, &self.customer_id, self.dossier.clone(), self.consents.clone());
-        Ok(())
-    }
-}
-
-/// Changes parts of a dossier; naturally idempotent. The fields are described in customers.proto.
-#[derive(Clone, Debug)]
-pub(crate) struct UpdateCustomer {
-    pub program_id: ProgramId,
-    pub customer_id: CustomerId,
-    pub dossier: Dossier,
-    pub consents: Vec<Consent>,
-    pub parts: Vec<Part>,
-    /// The revision that the caller read, if it insists on it.
-    pub revision: Option<i64>,
-}
-
-impl Command for UpdateCustomer {
-    fn program_id(&self) -> &ProgramId {
-        &self.program_id
-    }
-
-    fn names(&self) -> Vec<NameUse> {
-        vec![NameUse::Find(Name::customer(&self.program_id, &self.customer_id))]
-    }
-
-    fn key(&self) -> Option<CommandKey> {
-        None
-    }
-
-    fn states(&self) -> Vec<TypeId> {
-        vec![TypeId::of::<ProgramsState>(), TypeId::of::<CustomersState>()]
-    }
-
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
-        let policy = current_policy(decision, &self.program_id)?;
-        let account = require_customer(decision, &self.program_id, &self.customer_id)?;
-        let state: &CustomersState = decision.state()?;
-        let row = state.get(account.account_id).ok_or_else(|| customer_not_found(&self.customer_id))?;
-        if self.revision.is_some_and(|revision| revision != row.revision) {
-            let refusal = Refusal::new(Reason::EtagMismatch, "the dossier changed since its etag was read");
-            return Err(refusal.with("etag", row.revision).into());
-        }
-        refuse_future_consents(&self.consents, decision.now())?;
-        let recorded = state.consents(account.account_id);
-        let new_consents: Vec<Consent> = if self.parts.contains(&Part::MarketingConsents) {
-            self.consents.iter().filter(|consent| !recorded.contains(consent)).cloned().collect()
-        } else {
-            Vec::new()
-        };
-        let mut changed = row.clone();
-        changed.dossier.replace_parts(&self.dossier, &self.parts);
-        if changed.dossier == row.dossier && new_consents.is_empty() {
-            return Ok(());
-        }
-        changed.revision = row.revision.saturating_add(1);
-        changed.updated_at = decision.at().max(row.updated_at);
-        let new_entry = NewEntry {
-            detail: CustomerDetail::DossierUpdated { revision: changed.revision }.into(),
-            movement: None,
-            actor: Actor::Caller,
-            reason: EntryReason::DossierUpdate,
-            policy_version: policy.version,
-            causes: Vec::new(),
-        };
-        decision.post(account.account_id, new_entry)?;
-        decision.keep(move |state: &mut CustomersState| state.put(changed, new_consents));
-        Ok(())
-    }
-}
-
-/// Refuses a consent that is dated after the present.
-fn refuse_future_consents(consents: &[Consent], now: jiff::Timestamp) -> Result<(), Refusal> {
-    match consents.iter().find(|consent| crate::clock::is_in_future(consent.decided_at, now)) {
-        Some(consent) => Err(Refusal::new(Reason::InstantInFuture, "a consent was decided in the future")
-            .with("decided_at", consent.decided_at)),
-        None => Ok(()),
     }
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::book::{Account, Actor, CustomerDetail, Decision, DecisionError, EntryReason, NewEntry, TierDetail};
 use crate::clock::PartialDate;
-use crate::ids::{EntryId, TierId};
+use crate::error::{Reason, Refusal};
+use crate::ids::{CustomerId, EntryId, TierId};
 use crate::programs::model::ProgramVersion;
 
 /// Who a customer is and how to reach them. Whatever is unknown is empty, and left out of the JSON: a field that is
@@ -202,6 +203,13 @@ impl Dossier {
             }
         }
     }
+}
+
+/// The refusal for a customer that does not exist.
+#[must_use]
+pub(crate) fn customer_not_found(customer_id: &CustomerId) -> Refusal {
+    Refusal::new(Reason::CustomerNotFound, format!("there is no customer {customer_id}"))
+        .with("customer_id", customer_id)
 }
 
 /// What joining a program puts on the ledger: the customer is there, and holds the first tier.

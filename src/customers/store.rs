@@ -97,7 +97,7 @@ impl TryFrom<RawCustomer> for CustomerRow {
 ///
 /// # Errors
 /// If the database cannot be read.
-pub(crate) async fn read_customers(
+pub(super) async fn read_customers(
     connection: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<Vec<CustomerRow>, StoreError> {

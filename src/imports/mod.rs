@@ -1,25 +1,16 @@
 //! Imports: what customers bring along from the loyalty system that Goldbook replaces. An opening is a lot or a tier,
 //! so the room stands above points and tiers.
 
+mod commands;
 pub(crate) mod grpc;
-
-use std::any::TypeId;
 
 use futures_util::future::BoxFuture;
 
-use crate::book::{
-    Book, Command, CommandKey, Decision, DecisionError, Detail, Entry, Key, Name, NameUse, Pocket, PointsDetail,
-    TierDetail, Written,
-};
-use crate::customers::{customer_not_found, enrol_by_name};
-use crate::error::{Error, Reason};
-use crate::ids::{CustomerId, IdempotencyKey, ProgramId};
-use crate::points::grants::opening::OpeningLot;
-use crate::points::state::PointsState;
-use crate::programs::current_policy;
-use crate::programs::state::ProgramsState;
-use crate::tiers::model::{OpeningTier, import_tier};
-use crate::tiers::state::StandingsState;
+use crate::book::{Book, Detail, Entry, Pocket, PointsDetail, TierDetail, Written};
+use crate::error::Error;
+use crate::ids::ProgramId;
+
+pub(crate) use commands::{ImportBalance, Opening};
 
 /// The use cases of imports.
 #[derive(Clone)]
@@ -73,82 +64,4 @@ fn into_imported(outcome: Result<Written, Error>, program_id: &ProgramId) -> Res
     let entry =
         entry.ok_or_else(|| Error::Internal(format!("program {program_id}: an import wrote no entry of its own")))?;
     Ok(Imported { entry, repaid, replayed })
-}
-
-/// What a customer brings along.
-#[derive(Clone, Debug)]
-pub(crate) enum Opening {
-    /// Points, as a lot of their own.
-    Lot(OpeningLot),
-    /// A tier, with the spend that led to it.
-    Tier(OpeningTier),
-}
-
-/// Takes over one opening. The fields are described in imports.proto.
-#[derive(Clone, Debug)]
-pub(crate) struct ImportBalance {
-    pub program_id: ProgramId,
-    pub customer_id: CustomerId,
-    pub enrol: bool,
-    pub opening: Opening,
-    pub key: IdempotencyKey,
-}
-
-impl ImportBalance {
-    fn name(&self) -> Name {
-        Name::customer(&self.program_id, &self.customer_id)
-    }
-}
-
-impl Command for ImportBalance {
-    fn program_id(&self) -> &ProgramId {
-        &self.program_id
-    }
-
-    fn names(&self) -> Vec<NameUse> {
-        vec![if self.enrol { NameUse::FindOrOpen(self.name()) } else { NameUse::Find(self.name()) }]
-    }
-
-    fn key(&self) -> Option<CommandKey> {
-        // The keys of imports have a space of their own. Another system may have used the same text for its lines as a
-        // caller uses for a key.
-        let (space, key) = ("import", self.key.as_str());
-        let key = match &self.opening {
-            Opening::Lot(lot) => Key::of_content(space, key, &("opening_lot", lot)),
-            Opening::Tier(OpeningTier { tier_id, qualifying_spend }) => {
-                let spend = qualifying_spend.map(|spend| (spend.currency.code(), spend.minor));
-                Key::of_content(space, key, &("opening_tier", tier_id.as_str(), spend))
-            }
-        };
-        Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
-    }
-
-    fn states(&self) -> Vec<TypeId> {
-        let own = match self.opening {
-            Opening::Lot(_) => TypeId::of::<PointsState>(),
-            Opening::Tier(_) => TypeId::of::<StandingsState>(),
-        };
-        vec![TypeId::of::<ProgramsState>(), own]
-    }
-
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
-        let policy = current_policy(decision, &self.program_id)?;
-        let account = decision.find(&self.name())?.ok_or_else(|| customer_not_found(&self.customer_id))?;
-        let account_id = account.account_id;
-        if account.head == 0 {
-            enrol_by_name(decision, &policy, account, &self.customer_id)?;
-        }
-        match &self.opening {
-            Opening::Lot(lot) => {
-                lot.open(decision, &policy, account_id)?;
-            }
-            Opening::Tier(tier) => {
-                // The state does not have a customer who joins in this very command.
-                let standing = decision.state::<StandingsState>()?.get(account_id);
-                let new_entry = import_tier(&policy, standing, tier)?;
-                decision.post(account_id, new_entry)?;
-            }
-        }
-        Ok(())
-    }
 }

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::database::{StoreError, Traced as _, by_scan, connect_alone};
 use crate::error::Error;
 use crate::ids::ProgramId;
-use crate::programs::program_not_found;
+use crate::programs::model::program_not_found;
 use crate::programs::read_version;
 use crate::telemetry;
 

@@ -15,7 +15,7 @@ use crate::customers::read_customers;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
-use crate::programs::program_not_found;
+use crate::programs::model::program_not_found;
 use crate::programs::read_version;
 pub use export::Export;
 use export::Exports;

@@ -9,7 +9,8 @@ use super::store::statement::{
 };
 use crate::book::{Balance, Depth, Entry, apply_dues_in_memory, begin_snapshot};
 use crate::clock::refuse_future_in;
-use crate::customers::{customer_not_found, find_account};
+use crate::customers::find_account;
+use crate::customers::model::customer_not_found;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, ActivityId, CustomerId, ProgramId};
 use crate::paging::PageRequest;

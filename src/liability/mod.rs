@@ -17,8 +17,7 @@ pub(crate) use summing::keep_summing_up;
 use crate::clock::{Clock, refuse_future};
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::ProgramId;
-use crate::programs::model::ProgramVersion;
-use crate::programs::program_not_found;
+use crate::programs::model::{ProgramVersion, program_not_found};
 use crate::programs::{read_version, read_version_number_at};
 use model::Summary;
 

@@ -24,7 +24,8 @@ use crate::book::{
     Actor, Balance, Book, Capabilities, Command, Detail, Entry, Folded, PointsDetail, Written, fold, read_with_dues,
 };
 use crate::clock::{Clock, refuse_future};
-use crate::customers::{customer_not_found, find_account};
+use crate::customers::find_account;
+use crate::customers::model::customer_not_found;
 use crate::database::BatchReader;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{CustomerId, EntryId, ProgramId};

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::state::{Note, PointsState};
 use crate::book::{Account, Asking, CommandKey, Decision, DecisionError, Defect, Key, Name};
-use crate::customers::require_customer;
+use crate::customers::commands::require_customer;
 use crate::error::Reason;
 use crate::ids::{AccountId, CustomerId, EntryId, IdempotencyKey, ProgramId};
-use crate::programs::current_policy;
+use crate::programs::commands::current_policy;
 use crate::programs::model::ProgramVersion;
 
 /// Whom a command is about.

@@ -1,29 +1,26 @@
 //! A program and its versioned policies: everything else belongs to exactly one program.
 
+pub(crate) mod commands;
 pub mod grpc;
 pub mod model;
 pub mod points;
 pub mod state;
 mod store;
 
-use std::any::TypeId;
-use std::sync::Arc;
-
-use sqlx::PgPool;
+use jiff::Timestamp;
+use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
-use crate::book::{
-    Actor, Book, Command, CommandKey, Decision, DecisionError, Detail, EntryReason, Name, NameUse, NewEntry,
-    ProgramDetail,
-};
+use crate::book::{Book, Detail, ProgramDetail};
 use crate::clock::Clock;
-use crate::error::{Error, Reason, Refusal};
+use crate::database::StoreError;
+use crate::error::Error;
 use crate::ids::ProgramId;
 use crate::paging::PageRequest;
-use model::{Program, ProgramVersion};
-use state::{Current, ProgramsState};
+use commands::ApplyProgram;
+use model::{Program, ProgramVersion, check_immutable, program_not_found};
 
-pub use store::{Catalogue, capability, read_version, read_version_number_at};
+pub use store::{Catalogue, capability};
 
 /// The use cases of programs.
 #[derive(Clone)]
@@ -113,84 +110,26 @@ impl Programs {
     }
 }
 
-/// The refusal for a program that does not exist.
-#[must_use]
-pub fn program_not_found(program_id: &ProgramId) -> Refusal {
-    Refusal::new(Reason::ProgramNotFound, format!("there is no program {program_id}")).with("program_id", program_id)
-}
-
-/// The version of its program that is in force as a command decides.
+/// One version of a program, or the one in force.
 ///
 /// # Errors
-/// A refusal if the program does not exist.
-pub fn current_policy(decision: &Decision<'_>, program_id: &ProgramId) -> Result<Arc<ProgramVersion>, DecisionError> {
-    let current = decision.state::<ProgramsState>()?.current(program_id);
-    Ok(current.ok_or_else(|| program_not_found(program_id))?.policy.clone())
+/// If the database cannot be read.
+pub(crate) async fn read_version(
+    connection: &mut PgConnection,
+    program_id: &ProgramId,
+    version: Option<i32>,
+) -> Result<Option<ProgramVersion>, StoreError> {
+    store::read_version(connection, program_id, version).await
 }
 
-/// Amounts and calendars on the ledger would change their meaning.
-fn check_immutable(current: &Program, new: &Program) -> Result<(), Refusal> {
-    let refuse = |field: &str, is: String| {
-        Refusal::new(Reason::ProgramFieldImmutable, format!("the {field} of a program cannot change; it is {is}"))
-            .with("field", field)
-            .with("current", is)
-    };
-    if current.currency != new.currency {
-        return Err(refuse("currency_code", current.currency.code().to_owned()));
-    }
-    if current.time_zone != new.time_zone {
-        return Err(refuse("time_zone", current.time_zone.to_string()));
-    }
-    Ok(())
-}
-
-/// Puts a program document in force.
-struct ApplyProgram {
-    program: Program,
-}
-
-impl Command for ApplyProgram {
-    fn program_id(&self) -> &ProgramId {
-        &self.program.program_id
-    }
-
-    fn names(&self) -> Vec<NameUse> {
-        vec![NameUse::FindOrOpen(Name::program(&self.program.program_id))]
-    }
-
-    fn key(&self) -> Option<CommandKey> {
-        // Applying the same document twice is naturally idempotent.
-        None
-    }
-
-    fn states(&self) -> Vec<TypeId> {
-        vec![TypeId::of::<ProgramsState>()]
-    }
-
-    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
-        let account = decision.find(&Name::program(&self.program.program_id))?.ok_or(DecisionError::NotLoaded)?;
-        let current = decision.state::<ProgramsState>()?.current(&self.program.program_id);
-        let version = match current {
-            Some(Current { policy, .. }) if policy.program == self.program => return Ok(()),
-            Some(Current { policy, .. }) => {
-                check_immutable(&policy.program, &self.program)?;
-                policy.version.saturating_add(1)
-            }
-            None => 1,
-        };
-        let account_id = account.account_id;
-        let new_entry = NewEntry {
-            detail: ProgramDetail::ProgramApplied { version }.into(),
-            movement: None,
-            actor: Actor::Caller,
-            reason: EntryReason::ProgramApplied,
-            policy_version: version,
-            causes: Vec::new(),
-        };
-        decision.post(account_id, new_entry)?;
-        let applied_at = account.time_at(decision.at());
-        let version = ProgramVersion { program: self.program.clone(), version, applied_at };
-        decision.keep(move |state: &mut ProgramsState| state.add_version(account_id, version));
-        Ok(())
-    }
+/// The number of the version that was in force at an instant; before the first was applied, the first.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_version_number_at(
+    connection: &mut PgConnection,
+    program_id: &ProgramId,
+    at: Timestamp,
+) -> Result<Option<i32>, StoreError> {
+    store::read_version_number_at(connection, program_id, at).await
 }

@@ -235,6 +235,28 @@ impl Campaign {
     }
 }
 
+/// The refusal for a program that does not exist.
+#[must_use]
+pub(crate) fn program_not_found(program_id: &ProgramId) -> Refusal {
+    Refusal::new(Reason::ProgramNotFound, format!("there is no program {program_id}")).with("program_id", program_id)
+}
+
+/// Amounts and calendars on the ledger would change their meaning.
+pub(super) fn check_immutable(current: &Program, new: &Program) -> Result<(), Refusal> {
+    let refuse = |field: &str, is: String| {
+        Refusal::new(Reason::ProgramFieldImmutable, format!("the {field} of a program cannot change; it is {is}"))
+            .with("field", field)
+            .with("current", is)
+    };
+    if current.currency != new.currency {
+        return Err(refuse("currency_code", current.currency.code().to_owned()));
+    }
+    if current.time_zone != new.time_zone {
+        return Err(refuse("time_zone", current.time_zone.to_string()));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

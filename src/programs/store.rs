@@ -216,7 +216,7 @@ async fn upsert_programs(
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn read_version(
+pub(super) async fn read_version(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     version: Option<i32>,
@@ -238,7 +238,7 @@ pub async fn read_version(
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn read_version_number_at(
+pub(super) async fn read_version_number_at(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     at: Timestamp,

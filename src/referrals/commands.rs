@@ -6,11 +6,12 @@ use crate::book::{
     Actor, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Key, Name, NameUse, NewEntry,
     ReferralDetail,
 };
-use crate::customers::{customer_not_found, enrol_by_name, require_customer};
+use crate::customers::commands::{enrol_by_name, require_customer};
+use crate::customers::model::customer_not_found;
 use crate::error::{Reason, Refusal};
 use crate::ids::{CampaignId, CustomerId, IdempotencyKey, ProgramId, ReferralCode};
 use crate::points::state::PointsState;
-use crate::programs::current_policy;
+use crate::programs::commands::current_policy;
 use crate::programs::model::{Campaign, Conversion, ProgramVersion};
 use crate::programs::state::ProgramsState;
 use crate::tiers::state::StandingsState;

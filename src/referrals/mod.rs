@@ -15,11 +15,13 @@ use tokio::time::Instant;
 
 use crate::book::{Book, Detail, ReferralDetail, Written};
 use crate::clock::Clock;
-use crate::customers::{customer_not_found, find_account, read_customers};
+use crate::customers::model::customer_not_found;
+use crate::customers::{find_account, read_customers};
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, CampaignId, CustomerId, EntryId, ProgramId, ReferralCode};
 use crate::paging::PageRequest;
-use crate::programs::{program_not_found, read_version};
+use crate::programs::model::program_not_found;
+use crate::programs::read_version;
 use commands::{ConvertReferral, CreateReferralCode};
 use model::{Code, Referral, ReferralState, code_not_found, make_code, referral_not_found};
 

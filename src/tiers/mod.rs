@@ -12,13 +12,13 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::book::{Capabilities, Entry, fold};
 use crate::clock::{Clock, refuse_future};
-use crate::customers::{customer_not_found, find_account};
+use crate::customers::find_account;
+use crate::customers::model::customer_not_found;
 use crate::database::BatchReader;
 use crate::error::Error;
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
-use crate::programs::model::{ProgramVersion, Tier};
-use crate::programs::program_not_found;
+use crate::programs::model::{ProgramVersion, Tier, program_not_found};
 use crate::programs::{Catalogue, read_version_number_at};
 use model::Standing;
 use state::StandingsState;

@@ -1,0 +1,148 @@
+//! The command of activities: accepting what a customer did, with all that follows from it.
+
+use std::any::TypeId;
+
+use jiff::Timestamp;
+
+use super::model::{Activity, Refund, accept, accept_refund, check};
+use super::state::{ActivitiesState, ActivityRow};
+use crate::book::{Asking, Command, CommandKey, Decision, DecisionError, Defect, Key, Name, NameUse};
+use crate::customers::commands::enrol_by_name;
+use crate::customers::model::customer_not_found;
+use crate::error::Reason;
+use crate::ids::{ActivityId, CustomerId, ProgramId};
+use crate::money::Money;
+use crate::points::state::PointsState;
+use crate::programs::commands::current_policy;
+use crate::programs::model::ProgramVersion;
+use crate::programs::points::Clawback;
+use crate::programs::state::ProgramsState;
+use crate::referrals::state::ReferralsState;
+use crate::tiers::model::Standing;
+use crate::tiers::state::StandingsState;
+
+/// Reports an activity. The fields are described in activities.proto.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordActivity {
+    pub program_id: ProgramId,
+    pub customer_id: CustomerId,
+    pub activity_id: ActivityId,
+    pub activity: Activity,
+    pub enrol: bool,
+    pub as_history: bool,
+}
+
+impl Command for RecordActivity {
+    fn program_id(&self) -> &ProgramId {
+        &self.program_id
+    }
+
+    fn names(&self) -> Vec<NameUse> {
+        let customer = Name::customer(&self.program_id, &self.customer_id);
+        vec![if self.enrol { NameUse::FindOrOpen(customer) } else { NameUse::Find(customer) }]
+    }
+
+    fn key(&self) -> Option<CommandKey> {
+        let happened_at = self.activity.happened_at().as_microsecond().to_be_bytes();
+        let money = |amount: Money| (amount.currency.code().as_bytes(), amount.minor.to_be_bytes());
+        let key = |content: &[&[u8]]| Key::new("activity", self.activity_id.as_str(), content);
+        let key = match &self.activity {
+            Activity::Purchase(purchase) => {
+                let (currency, minor) = money(purchase.amount);
+                key(&[b"purchase", currency, &minor, &happened_at])
+            }
+            Activity::Refund(refund) => {
+                let (currency, minor) = money(refund.amount);
+                let clawback = refund.clawback.map(Clawback::as_str).unwrap_or_default();
+                let purchase = refund.purchase.as_str().as_bytes();
+                key(&[b"refund", purchase, currency, &minor, clawback.as_bytes(), &happened_at])
+            }
+        };
+        Some(CommandKey { key, reused: Reason::ActivityIdReused })
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        let account_id = asking.find(&Name::customer(&self.program_id, &self.customer_id));
+        if let (Activity::Refund(refund), Some(account_id)) = (&self.activity, account_id) {
+            let state = asking.state::<PointsState>()?;
+            state.ask_command(account_id, purchase_key(refund));
+            // What the purchase earned is not known before it is read; other lots may have to make up for it.
+            state.ask_points(account_id, i64::MAX);
+        }
+        Ok(())
+    }
+
+    fn states(&self) -> Vec<TypeId> {
+        vec![
+            TypeId::of::<ProgramsState>(),
+            TypeId::of::<StandingsState>(),
+            TypeId::of::<ReferralsState>(),
+            TypeId::of::<PointsState>(),
+            TypeId::of::<ActivitiesState>(),
+        ]
+    }
+
+    fn history_at(&self) -> Option<Timestamp> {
+        self.as_history.then_some(self.activity.happened_at())
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
+        let policy = current_policy(decision, &self.program_id)?;
+        let account = decision.find(&Name::customer(&self.program_id, &self.customer_id))?;
+        let account = account.ok_or_else(|| customer_not_found(&self.customer_id))?;
+        check(&self.activity, &policy, decision.now())?;
+        let (entry_id, purchase) = match &self.activity {
+            Activity::Purchase(purchase) => {
+                let enrolled = if account.head == 0 {
+                    enrol_by_name(decision, &policy, account, &self.customer_id)?;
+                    first_standing(&policy)
+                } else {
+                    None
+                };
+                let entry_id = accept(decision, &policy, account.account_id, purchase, enrolled)?;
+                (entry_id, None)
+            }
+            Activity::Refund(refund) => {
+                let state: &PointsState = decision.state()?;
+                let bought = state.command(account.account_id, purchase_key(refund)).unwrap_or_default();
+                let (entry_id, bought) = accept_refund(decision, &policy, account, bought, refund)?;
+                (entry_id, Some((bought, refund.purchase.clone())))
+            }
+        };
+        let row = ActivityRow {
+            entry_id,
+            activity_id: self.activity_id.clone(),
+            purchase,
+            amount: self.activity.amount().minor,
+            happened_at: self.activity.happened_at(),
+            recorded_at: decision.now(),
+        };
+        decision.keep(move |state: &mut ActivitiesState| state.add(row));
+        Ok(())
+    }
+}
+
+/// The key that an activity is accepted under, hashed.
+#[must_use]
+pub(crate) fn key_hash(activity_id: &ActivityId) -> [u8; 32] {
+    Key::new("activity", activity_id.as_str(), &[]).hash
+}
+
+/// The key that a refund's purchase was accepted under.
+fn purchase_key(refund: &Refund) -> [u8; 32] {
+    key_hash(&refund.purchase)
+}
+
+/// The standing of a customer who joins in this very command, whose entries no state has yet.
+fn first_standing(policy: &ProgramVersion) -> Option<Standing> {
+    let first = policy.program.tiers.first()?;
+    Some(Standing {
+        tier_id: first.tier_id.clone(),
+        since: policy.applied_at,
+        policy_version: policy.version,
+        changed_seq: 0,
+        cause_seq: 0,
+        qualifying_spend: 0,
+        purchases: 0,
+    })
+}

@@ -1,0 +1,74 @@
+//! The command of programs, and what the commands of all rooms ask of one.
+
+use std::any::TypeId;
+use std::sync::Arc;
+
+use super::model::{Program, ProgramVersion, check_immutable, program_not_found};
+use super::state::{Current, ProgramsState};
+use crate::book::{
+    Actor, Command, CommandKey, Decision, DecisionError, EntryReason, Name, NameUse, NewEntry, ProgramDetail,
+};
+use crate::ids::ProgramId;
+
+/// The version of its program that is in force as a command decides.
+///
+/// # Errors
+/// A refusal if the program does not exist.
+pub(crate) fn current_policy(
+    decision: &Decision<'_>,
+    program_id: &ProgramId,
+) -> Result<Arc<ProgramVersion>, DecisionError> {
+    let current = decision.state::<ProgramsState>()?.current(program_id);
+    Ok(current.ok_or_else(|| program_not_found(program_id))?.policy.clone())
+}
+
+/// Puts a program document in force.
+pub(super) struct ApplyProgram {
+    pub(super) program: Program,
+}
+
+impl Command for ApplyProgram {
+    fn program_id(&self) -> &ProgramId {
+        &self.program.program_id
+    }
+
+    fn names(&self) -> Vec<NameUse> {
+        vec![NameUse::FindOrOpen(Name::program(&self.program.program_id))]
+    }
+
+    fn key(&self) -> Option<CommandKey> {
+        // Applying the same document twice is naturally idempotent.
+        None
+    }
+
+    fn states(&self) -> Vec<TypeId> {
+        vec![TypeId::of::<ProgramsState>()]
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
+        let account = decision.find(&Name::program(&self.program.program_id))?.ok_or(DecisionError::NotLoaded)?;
+        let current = decision.state::<ProgramsState>()?.current(&self.program.program_id);
+        let version = match current {
+            Some(Current { policy, .. }) if policy.program == self.program => return Ok(()),
+            Some(Current { policy, .. }) => {
+                check_immutable(&policy.program, &self.program)?;
+                policy.version.saturating_add(1)
+            }
+            None => 1,
+        };
+        let account_id = account.account_id;
+        let new_entry = NewEntry {
+            detail: ProgramDetail::ProgramApplied { version }.into(),
+            movement: None,
+            actor: Actor::Caller,
+            reason: EntryReason::ProgramApplied,
+            policy_version: version,
+            causes: Vec::new(),
+        };
+        decision.post(account_id, new_entry)?;
+        let applied_at = account.time_at(decision.at());
+        let version = ProgramVersion { program: self.program.clone(), version, applied_at };
+        decision.keep(move |state: &mut ProgramsState| state.add_version(account_id, version));
+        Ok(())
+    }
+}
