@@ -57,9 +57,26 @@ pub enum StoreError {
     /// The database is away, or refuses.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    /// No connection was made in time.
+    #[error("no connection to the database was made within {bound:?}")]
+    ConnectTimedOut {
+        /// How long it may take.
+        bound: Duration,
+    },
     /// A row contradicts the rules of the book, as stored or as it would be stored.
     #[error(transparent)]
     Defect(#[from] Defect),
+}
+
+impl StoreError {
+    /// What can be done about it.
+    pub(crate) fn kind(&self) -> FailureKind {
+        match self {
+            Self::Database(error) => FailureKind::of(error),
+            Self::ConnectTimedOut { .. } => FailureKind::Away,
+            Self::Defect(_) => FailureKind::Other,
+        }
+    }
 }
 
 /// A pool for reads; connections are made when they are needed, and asked whether they live before they are used.
@@ -109,8 +126,11 @@ pub fn by_scan(options: &PgConnectOptions) -> PgConnectOptions {
 ///
 /// # Errors
 /// If the database is away.
-pub async fn connect_alone(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+pub async fn connect_alone(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    match tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await {
+        Ok(connection) => Ok(connection?),
+        Err(_) => Err(StoreError::ConnectTimedOut { bound: ACQUIRE_TIMEOUT }),
+    }
 }
 
 /// Brings the schema up to date as its owner, and gives the service's role its privileges: `grants` are pairs of
@@ -246,7 +266,7 @@ impl StatementError for StoreError {
     fn sql_state(&self) -> Option<String> {
         match self {
             Self::Database(error) => error.sql_state(),
-            Self::Defect(_) => None,
+            Self::ConnectTimedOut { .. } | Self::Defect(_) => None,
         }
     }
 }
@@ -367,7 +387,10 @@ async fn fetch_surely<K, V>(pool: &PgPool, fetch: &Fetch<K, V>, keys: &Arc<[K]>)
             Ok(Err(panic)) => {
                 return Err(Error::Internal(format!("a read panicked: {}", telemetry::message_of(&*panic))));
             }
-            Err(_) => return Err(Error::Unavailable),
+            Err(_) => {
+                tracing::warn!(keys = keys.len(), "a read did not end within {FETCH_TIMEOUT:?}");
+                return Err(Error::Unavailable);
+            }
         }
     }
 }

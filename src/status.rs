@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::database::{FailureKind, StoreError};
-use crate::error::{Error, Reason, Refusal, Violation};
+use crate::error::{Error, Reason, Refusal, Violation, with_causes};
 use crate::telemetry;
 
 /// `ErrorInfo.domain` of every refusal.
@@ -43,18 +43,19 @@ fn hide_failure() -> Status {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        match FailureKind::of(&error) {
-            FailureKind::Conflict | FailureKind::Busy | FailureKind::Away => Self::Unavailable,
-            FailureKind::Other => Self::Internal(error.to_string()),
-        }
+        StoreError::from(error).into()
     }
 }
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Database(error) => error.into(),
-            StoreError::Defect(defect) => defect.into(),
+        match error.kind() {
+            kind @ (FailureKind::Conflict | FailureKind::Busy | FailureKind::Away) => {
+                // The caller is told to come again, and not why. So this is the one place where the cause is logged.
+                tracing::warn!(failure = with_causes(&error), ?kind, "a call cannot use the database");
+                Self::Unavailable
+            }
+            FailureKind::Other => Self::Internal(with_causes(&error)),
         }
     }
 }

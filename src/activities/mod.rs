@@ -58,7 +58,8 @@ impl Activities {
         record: RecordActivity,
         deadline: Option<Instant>,
     ) -> Result<Recorded, Error> {
-        into_recorded(self.book.submit(record, deadline).await)
+        let program_id = record.program_id.clone();
+        into_recorded(self.book.submit(record, deadline).await, &program_id)
     }
 
     /// Queues one activity of a stream; the future is its outcome.
@@ -69,8 +70,9 @@ impl Activities {
         &self,
         record: RecordActivity,
     ) -> Result<BoxFuture<'static, Result<Recorded, Error>>, Error> {
+        let program_id = record.program_id.clone();
         let outcome = self.book.enqueue(record).await?;
-        Ok(Box::pin(async move { into_recorded(outcome.await) }))
+        Ok(Box::pin(async move { into_recorded(outcome.await, &program_id) }))
     }
 
     /// A page of a customer's activities, the newest accepted first, with the currency they are counted in.
@@ -94,10 +96,11 @@ impl Activities {
     }
 }
 
-fn into_recorded(outcome: Result<Written, Error>) -> Result<Recorded, Error> {
+fn into_recorded(outcome: Result<Written, Error>, program_id: &ProgramId) -> Result<Recorded, Error> {
     let Written { entries, replayed } = outcome?;
     let is_activity = |entry: &&Entry| matches!(entry.detail, Detail::Activity(_));
     let accepted = entries.iter().find(is_activity).cloned();
-    let accepted = accepted.ok_or_else(|| Error::Internal("an activity wrote no entry".to_owned()))?;
+    let accepted = accepted
+        .ok_or_else(|| Error::Internal(format!("program {program_id}: an activity wrote no entry of its own")))?;
     Ok(Recorded { accepted, entries, replayed })
 }

@@ -101,7 +101,8 @@ pub(crate) fn accept(
 ) -> Result<EntryId, DecisionError> {
     let overflow = || Refusal::new(Reason::AmountOverflow, "the purchase is more than the book can count");
     let standing = decision.state::<StandingsState>()?.get(account_id).cloned().or(enrolled);
-    let standing = standing.ok_or_else(|| crate::book::Defect::new("a customer has no standing"))?;
+    let standing = standing
+        .ok_or_else(|| crate::book::Defect::new(format!("the customer of account {} has no standing", account_id.0)))?;
     let spend = purchase.amount.minor;
     let points = policy.program.points_per_unit.points_for(purchase.amount).ok_or_else(overflow)?;
     let qualifying_spend = standing.qualifying_spend.checked_add(spend).ok_or_else(overflow)?;

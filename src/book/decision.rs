@@ -49,6 +49,17 @@ pub(super) type Record = Box<dyn FnOnce(&mut States) -> Result<(), Defect> + Sen
 pub struct Asking<'a> {
     pub(super) names: &'a BTreeMap<Name, AccountId>,
     pub(super) states: &'a mut States,
+    /// The states that the command listed.
+    pub(super) wanted_states: &'a [TypeId],
+}
+
+/// Refuses a state that the command did not list: whether it is loaded depends on the rest of the batch.
+fn require_listed<S: State>(wanted_states: &[TypeId]) -> Result<(), Defect> {
+    if wanted_states.contains(&TypeId::of::<S>()) {
+        return Ok(());
+    }
+    let state = std::any::type_name::<S>();
+    Err(Defect::new(format!("a command reads {state}, and its `states` do not name it")))
 }
 
 impl Asking<'_> {
@@ -61,8 +72,9 @@ impl Asking<'_> {
     /// A capability's state, to ask for rows.
     ///
     /// # Errors
-    /// [`Defect`] if no capability has such a state.
+    /// [`Defect`] if no capability has such a state, or the command did not list it.
     pub fn state<S: State>(&mut self) -> Result<&mut S, Defect> {
+        require_listed::<S>(self.wanted_states)?;
         self.states.get_mut()
     }
 }
@@ -158,10 +170,7 @@ impl<'a> Decision<'a> {
     /// [`DecisionError::Defect`] if no capability has such a state, or the command did not ask for it: then it may be
     /// loaded or not.
     pub fn state<S: State>(&self) -> Result<&'a S, DecisionError> {
-        if !self.view.wanted_states.contains(&TypeId::of::<S>()) {
-            let state = std::any::type_name::<S>();
-            return Err(Defect::new(format!("a command reads {state}, and its `states` do not name it")).into());
-        }
+        require_listed::<S>(self.view.wanted_states)?;
         Ok(self.view.states.get()?)
     }
 

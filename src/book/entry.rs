@@ -1,5 +1,7 @@
 //! The immutable row of the ledger: what happened to one account, why, when, and the hash over all of it.
 
+use std::fmt::Debug;
+
 use jiff::Timestamp;
 use ring::digest::{Context, SHA256};
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -190,6 +192,14 @@ impl Key {
             fingerprint.part(part);
         }
         Self { hash: hash.finish(), fingerprint: fingerprint.finish() }
+    }
+
+    /// Hashes a key within its `space` and the content of its command, serialized as one part. Content that cannot be
+    /// serialized is hashed as its `Debug` text: so two commands never have one fingerprint, whatever their content is.
+    #[must_use]
+    pub(crate) fn of_content(space: &str, key: &str, content: &(impl serde::Serialize + Debug)) -> Self {
+        let part = serde_json::to_vec(content).unwrap_or_else(|_| format!("{content:?}").into_bytes());
+        Self::new(space, key, &[&part])
     }
 }
 

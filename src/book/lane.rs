@@ -112,7 +112,7 @@ impl Lane {
             match self.attempt(&jobs).instrument(span.clone()).await {
                 Ok(outcomes) => waiting.extend(answer_all(jobs, outcomes)),
                 Err(failure) if failure.is_away() => {
-                    span.in_scope(|| tracing::warn!(failure = with_causes(&failure), "the database is away"));
+                    span.in_scope(|| log_away(&failure));
                     for job in jobs {
                         job.answer(Err(Error::Unavailable));
                     }
@@ -201,7 +201,7 @@ impl Lane {
     async fn connect(&self) -> Result<PgConnection, BatchFailure> {
         match tokio::time::timeout(CONNECT_TIMEOUT, self.database.connect()).await {
             Ok(connection) => Ok(connection.map_err(StoreError::from)?),
-            Err(_) => Err(BatchFailure::ConnectTimedOut { bound: CONNECT_TIMEOUT }),
+            Err(_) => Err(StoreError::ConnectTimedOut { bound: CONNECT_TIMEOUT }.into()),
         }
     }
 }
@@ -226,6 +226,17 @@ fn answer_all(jobs: Vec<Job>, outcomes: Vec<CommandOutcome>) -> Vec<Job> {
     waiting
 }
 
+/// Logs why the callers of a batch are told that the database is away.
+fn log_away(failure: &BatchFailure) {
+    let told = with_causes(failure);
+    match failure {
+        BatchFailure::BatchTimedOut { .. } => tracing::warn!(failure = told, "a batch timed out"),
+        BatchFailure::Store(_) | BatchFailure::Panicked { .. } => {
+            tracing::warn!(failure = told, "the database is away");
+        }
+    }
+}
+
 /// Logs that a batch failed and is split.
 fn log_split(failure: &BatchFailure, size: usize) {
     match failure {
@@ -233,7 +244,7 @@ fn log_split(failure: &BatchFailure, size: usize) {
         // is it known which command panics.
         BatchFailure::Panicked { .. } => {}
         // Two halves may well succeed where the whole did not. Then nothing else tells of the failure.
-        BatchFailure::Store(_) | BatchFailure::ConnectTimedOut { .. } | BatchFailure::BatchTimedOut { .. } => {
+        BatchFailure::Store(_) | BatchFailure::BatchTimedOut { .. } => {
             tracing::warn!(failure = with_causes(failure), size, "a batch failed and is split");
         }
     }
@@ -297,7 +308,9 @@ fn postpone(mut job: Job) -> Option<Job> {
     if job.postponements <= MAX_POSTPONEMENTS {
         return Some(job);
     }
-    fail(job, "it touches more and more accounts");
+    let why = "each time, it or one that it must not overtake needed more than its batch had locked, read or applied";
+    let failure = format!("{} was put off {MAX_POSTPONEMENTS} times: {why}", job.describe());
+    fail(job, &failure);
     None
 }
 

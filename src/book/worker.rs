@@ -15,7 +15,8 @@ use super::intake::Book;
 use super::name::NameUse;
 use super::store;
 use crate::clock::Clock;
-use crate::error::Error;
+use crate::database::StoreError;
+use crate::error::{Error, with_causes};
 use crate::ids::{AccountId, ProgramId};
 
 /// How many accounts are looked up at a time.
@@ -53,6 +54,17 @@ impl Command for ApplyDues {
     }
 }
 
+/// Why not all dues were applied.
+#[derive(Debug, thiserror::Error)]
+pub enum DuesError {
+    /// The accounts with dues could not be read.
+    #[error(transparent)]
+    Read(#[from] StoreError),
+    /// The dues of an account could not be applied.
+    #[error(transparent)]
+    Command(Error),
+}
+
 /// Looks for accounts with something due again and again, until it is dropped.
 #[expect(clippy::disallowed_methods, reason = "the pause between two rounds")]
 pub async fn keep_applying_dues(pool: PgPool, book: Book, clock: Clock, every: Duration) {
@@ -62,7 +74,9 @@ pub async fn keep_applying_dues(pool: PgPool, book: Book, clock: Clock, every: D
         let outcome = apply_all_dues(&pool, &book, clock.now()).instrument(span).await;
         match &outcome {
             Ok(()) if !was_well => tracing::info!("dues are applied again"),
-            Err(error) if was_well => tracing::warn!(%error, "dues cannot be applied; trying again"),
+            Err(error) if was_well => {
+                tracing::warn!(error = with_causes(error), "dues cannot be applied; trying again");
+            }
             _ => {}
         }
         was_well = outcome.is_ok();
@@ -74,10 +88,12 @@ pub async fn keep_applying_dues(pool: PgPool, book: Book, clock: Clock, every: D
 ///
 /// # Errors
 /// If the database cannot be read, or the dues of an account could not be applied; those of all others were.
-pub async fn apply_all_dues(pool: &PgPool, book: &Book, until: Timestamp) -> Result<(), Error> {
+pub async fn apply_all_dues(pool: &PgPool, book: &Book, until: Timestamp) -> Result<(), DuesError> {
     let (mut after, mut failed) = (None, None);
     loop {
-        let due = store::accounts::find_due(&mut *pool.acquire().await?, until, after, PAGE).await?;
+        let mut connection = pool.acquire().await.map_err(StoreError::from)?;
+        let due = store::accounts::find_due(&mut connection, until, after, PAGE).await?;
+        drop(connection);
         after = due.last().map(|(account_id, _, due_at)| (*due_at, *account_id));
         let commands = due
             .into_iter()
@@ -87,7 +103,7 @@ pub async fn apply_all_dues(pool: &PgPool, book: &Book, until: Timestamp) -> Res
             failed = outcome.err().or(failed);
         }
         if after.is_none() {
-            return failed.map_or(Ok(()), Err);
+            return failed.map_or(Ok(()), |error| Err(DuesError::Command(error)));
         }
     }
 }

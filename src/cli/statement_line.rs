@@ -76,18 +76,36 @@ const fn describe_grant(reason: EntryReason) -> &'static str {
 fn describe_adjustment(movement: Option<&PocketMove>) -> &'static str {
     match movement.map(PocketMove::from) {
         Some(Pocket::Issued) => "Points added by hand",
-        _ => "Points taken by hand",
+        None
+        | Some(
+            Pocket::Unspecified
+            | Pocket::Owed
+            | Pocket::Pending
+            | Pocket::Available
+            | Pocket::Held
+            | Pocket::Redeemed
+            | Pocket::Expired
+            | Pocket::Cancelled,
+        ) => "Points taken by hand",
     }
 }
 
 fn describe_reversal(movement: Option<&PocketMove>) -> &'static str {
-    match movement.map(|movement| (movement.from(), movement.to())) {
-        Some((Pocket::Redeemed, Pocket::Expired)) => "Redemption undone: the points had expired meanwhile",
-        Some((Pocket::Redeemed, _)) => "Points returned: a redemption was undone",
-        Some((Pocket::Expired, Pocket::Available)) => "Expired points reinstated",
-        Some((Pocket::Cancelled, Pocket::Expired)) => "Points taken by hand given back: they had expired meanwhile",
-        Some((Pocket::Cancelled, _)) => "Points taken by hand given back",
-        _ => "Points taken back: a grant was undone",
+    let Some(movement) = movement else { return "Points taken back: a grant was undone" };
+    let had_expired = movement.to() == Pocket::Expired;
+    match movement.from() {
+        Pocket::Redeemed if had_expired => "Redemption undone: the points had expired meanwhile",
+        Pocket::Redeemed => "Points returned: a redemption was undone",
+        Pocket::Expired if movement.to() == Pocket::Available => "Expired points reinstated",
+        Pocket::Cancelled if had_expired => "Points taken by hand given back: they had expired meanwhile",
+        Pocket::Cancelled => "Points taken by hand given back",
+        Pocket::Unspecified
+        | Pocket::Issued
+        | Pocket::Owed
+        | Pocket::Pending
+        | Pocket::Available
+        | Pocket::Held
+        | Pocket::Expired => "Points taken back: a grant was undone",
     }
 }
 

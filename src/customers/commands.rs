@@ -85,8 +85,8 @@ impl Command for CreateCustomer {
     }
 
     fn key(&self) -> Option<CommandKey> {
-        let content = serde_json::to_vec(&("create_customer", &self.dossier, &self.consents)).unwrap_or_default();
-        let key = Key::new("key", self.key.as_str(), &[&content]);
+        let content = ("create_customer", &self.dossier, &self.consents);
+        let key = Key::of_content("key", self.key.as_str(), &content);
         Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
     }
 

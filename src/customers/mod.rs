@@ -149,7 +149,9 @@ pub(crate) async fn read_customers(
 impl CreateCustomer {
     /// The customer as this command made them, from its entries.
     fn into_customer(self, entries: &[Entry]) -> Result<Customer, Error> {
-        let first = entries.first().ok_or_else(|| Error::Internal("an enrolment wrote no entry".to_owned()))?;
+        let first = entries
+            .first()
+            .ok_or_else(|| Error::Internal(format!("program {}: an enrolment wrote no entry", self.program_id)))?;
         let row = CustomerRow {
             account_id: first.id.account_id,
             program_id: self.program_id,

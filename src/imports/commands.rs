@@ -49,16 +49,16 @@ impl Command for ImportBalance {
     }
 
     fn key(&self) -> Option<CommandKey> {
-        let content = match &self.opening {
-            Opening::Lot(lot) => serde_json::to_vec(&("opening_lot", lot)),
-            Opening::Tier(OpeningTier { tier_id, qualifying_spend }) => {
-                let spend = qualifying_spend.map(|spend| (spend.currency.code(), spend.minor));
-                serde_json::to_vec(&("opening_tier", tier_id.as_str(), spend))
-            }
-        };
         // The keys of imports have a space of their own. Another system may have used the same text for its lines as a
         // caller uses for a key.
-        let key = Key::new("import", self.key.as_str(), &[&content.unwrap_or_default()]);
+        let (space, key) = ("import", self.key.as_str());
+        let key = match &self.opening {
+            Opening::Lot(lot) => Key::of_content(space, key, &("opening_lot", lot)),
+            Opening::Tier(OpeningTier { tier_id, qualifying_spend }) => {
+                let spend = qualifying_spend.map(|spend| (spend.currency.code(), spend.minor));
+                Key::of_content(space, key, &("opening_tier", tier_id.as_str(), spend))
+            }
+        };
         Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
     }
 

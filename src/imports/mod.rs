@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 
 use crate::book::{Book, Detail, Entry, Pocket, PointsDetail, TierDetail, Written};
 use crate::error::Error;
+use crate::ids::ProgramId;
 
 pub(crate) use commands::{ImportBalance, Opening};
 
@@ -43,12 +44,13 @@ impl Imports {
         &self,
         import: ImportBalance,
     ) -> Result<BoxFuture<'static, Result<Imported, Error>>, Error> {
+        let program_id = import.program_id.clone();
         let outcome = self.book.enqueue(import).await?;
-        Ok(Box::pin(async move { into_imported(outcome.await) }))
+        Ok(Box::pin(async move { into_imported(outcome.await, &program_id) }))
     }
 }
 
-fn into_imported(outcome: Result<Written, Error>) -> Result<Imported, Error> {
+fn into_imported(outcome: Result<Written, Error>, program_id: &ProgramId) -> Result<Imported, Error> {
     let Written { entries, replayed } = outcome?;
     let paid = entries.iter().filter_map(|entry| entry.movement).filter(|movement| movement.to == Pocket::Owed);
     let repaid = paid.map(|movement| movement.points).sum();
@@ -59,6 +61,7 @@ fn into_imported(outcome: Result<Written, Error>) -> Result<Imported, Error> {
         )
     };
     let entry = entries.into_iter().find(is_opening);
-    let entry = entry.ok_or_else(|| Error::Internal("an import wrote no entry".to_owned()))?;
+    let entry =
+        entry.ok_or_else(|| Error::Internal(format!("program {program_id}: an import wrote no entry of its own")))?;
     Ok(Imported { entry, repaid, replayed })
 }

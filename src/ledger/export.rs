@@ -1,5 +1,6 @@
 //! Exports: all entries of a program from one snapshot, read no faster than the caller receives them.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,6 +99,7 @@ impl Reading {
     /// Reads in a task of its own, so that the time limit also runs while the caller asks for nothing.
     fn start(mut self) -> BoxStream<'static, Result<OwnedEntry, Error>> {
         let (entries, taken) = mpsc::channel(ENTRIES_AHEAD);
+        let program_id = self.program_id.clone();
         let work = async move {
             let outcome = tokio::select! {
                 // The caller may also leave while the database still sorts and there is nothing to send.
@@ -112,15 +114,19 @@ impl Reading {
         };
         let work = tokio::spawn(work.in_current_span());
         // A stream that only ended would look complete. So the task's outcome comes last.
-        let end = stream::once(work).filter_map(async |ended| match ended {
-            Ok(Ok(End::Complete | End::Left)) => None,
-            Ok(Ok(End::Stalled)) => Some(Err(stalled())),
-            Ok(Err(error)) => Some(Err(error.into())),
-            // Aborted, as when the runtime shuts down, or panicked.
-            Err(ended) => Some(Err(Error::Internal(match ended.try_into_panic() {
-                Ok(panic) => format!("an export panicked: {}", telemetry::message_of(&*panic)),
-                Err(aborted) => format!("an export was cut off: {aborted}"),
-            }))),
+        let end = stream::once(work).filter_map(move |ended| {
+            ready(match ended {
+                Ok(Ok(End::Complete | End::Left)) => None,
+                Ok(Ok(End::Stalled)) => Some(Err(stalled())),
+                Ok(Err(error)) => Some(Err(error.into())),
+                // Aborted, as when the runtime shuts down, or panicked.
+                Err(ended) => Some(Err(Error::Internal(match ended.try_into_panic() {
+                    Ok(panic) => {
+                        format!("an export of program {program_id} panicked: {}", telemetry::message_of(&*panic))
+                    }
+                    Err(aborted) => format!("an export of program {program_id} was cut off: {aborted}"),
+                }))),
+            })
         });
         ReceiverStream::new(taken).map(Ok).chain(end).boxed()
     }

@@ -82,11 +82,11 @@ impl Ledger {
         let before = EntryRange { first: 1, last: written.first - 1 };
         let mut flows = sum_flows(&mut snapshot, account_id, before).await?;
         flows.extend(due.before.iter().filter_map(Flow::of));
-        let opening = balance_of(&flows)?;
+        let opening = balance_of(account_id, &flows)?;
         let within = EntryRange { first: written.first, last: last_written };
         flows.extend(sum_flows(&mut snapshot, account_id, within).await?);
         flows.extend(due_within.iter().filter_map(Flow::of));
-        let closing = balance_of(&flows)?;
+        let closing = balance_of(account_id, &flows)?;
 
         // What is due comes after all that is written.
         let left = EntryRange { first: after + 1, last: last_written };
@@ -133,13 +133,14 @@ fn parse_cursor(cursor: &str) -> Result<(i64, i64), Error> {
     parsed.ok_or_else(|| invalid().into())
 }
 
-/// Adds up moves between pockets.
-fn balance_of(flows: &[Flow]) -> Result<Balance, Error> {
+/// Adds up moves between the pockets of an account.
+fn balance_of(account_id: AccountId, flows: &[Flow]) -> Result<Balance, Error> {
     let mut sums = [0_i128; 8];
     for flow in flows {
         flow.add_to(&mut sums);
     }
-    let damaged = || Error::Internal("the entries of a statement contradict each other".to_owned());
+    let damaged =
+        || Error::Internal(format!("account {}: the entries of a statement contradict each other", account_id.0));
     let count = |sum: i128| i64::try_from(sum).ok().filter(|count| *count >= 0).ok_or_else(damaged);
     let [issued, owed, pending, available, held, redeemed, expired, cancelled] = sums;
     Ok(Balance {

@@ -36,9 +36,10 @@ pub(super) async fn start_snapshot(connection: &mut PgConnection) -> Result<(), 
 }
 
 /// A sum that Postgres tells as text, since it may pass what a `bigint` counts.
-fn parse(sum: Option<String>) -> Result<i128, Defect> {
+fn parse(program_id: &ProgramId, sum: Option<String>) -> Result<i128, Defect> {
     let Some(sum) = sum else { return Ok(0) };
-    sum.parse().map_err(|error| Defect::new(format!("the sum {sum:?} of liability: {error}")))
+    sum.parse()
+        .map_err(|error| Defect::new(format!("the sum {sum:?} of the liability of program {program_id}: {error}")))
 }
 
 /// Sums up a program's customers on whose accounts nothing is due by an instant.
@@ -60,14 +61,14 @@ pub(super) async fn sum_accounts(
     .traced("SELECT accounts")
     .await?;
     Ok(Sums {
-        issued: parse(row.issued)?,
-        owed: parse(row.owed)?,
-        pending: parse(row.pending)?,
-        available: parse(row.available)?,
-        held: parse(row.held)?,
-        redeemed: parse(row.redeemed)?,
-        expired: parse(row.expired)?,
-        cancelled: parse(row.cancelled)?,
+        issued: parse(program_id, row.issued)?,
+        owed: parse(program_id, row.owed)?,
+        pending: parse(program_id, row.pending)?,
+        available: parse(program_id, row.available)?,
+        held: parse(program_id, row.held)?,
+        redeemed: parse(program_id, row.redeemed)?,
+        expired: parse(program_id, row.expired)?,
+        cancelled: parse(program_id, row.cancelled)?,
     })
 }
 
@@ -104,7 +105,7 @@ pub(super) async fn sum_expiring(
     .fetch_one(connection)
     .traced("SELECT lots")
     .await?;
-    Ok([parse(row.first)?, parse(row.second)?, parse(row.third)?])
+    Ok([parse(program_id, row.first)?, parse(program_id, row.second)?, parse(program_id, row.third)?])
 }
 
 /// A page of a program's customers on whose accounts something is due by an instant.
@@ -226,16 +227,20 @@ pub(super) async fn read_summary(
     Ok(Some(Summary {
         taken_at: row.taken_at.to_jiff(),
         sums: Sums {
-            issued: parse(row.issued)?,
-            owed: parse(row.owed)?,
-            pending: parse(row.pending)?,
-            available: parse(row.available)?,
-            held: parse(row.held)?,
-            redeemed: parse(row.redeemed)?,
-            expired: parse(row.expired)?,
-            cancelled: parse(row.cancelled)?,
+            issued: parse(program_id, row.issued)?,
+            owed: parse(program_id, row.owed)?,
+            pending: parse(program_id, row.pending)?,
+            available: parse(program_id, row.available)?,
+            held: parse(program_id, row.held)?,
+            redeemed: parse(program_id, row.redeemed)?,
+            expired: parse(program_id, row.expired)?,
+            cancelled: parse(program_id, row.cancelled)?,
         },
-        expiring: [parse(row.expiring_30)?, parse(row.expiring_90)?, parse(row.expiring_365)?],
+        expiring: [
+            parse(program_id, row.expiring_30)?,
+            parse(program_id, row.expiring_90)?,
+            parse(program_id, row.expiring_365)?,
+        ],
     }))
 }
 

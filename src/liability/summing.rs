@@ -13,6 +13,7 @@ use super::store;
 use crate::book::{Capabilities, Defect, Depth, apply_dues_in_memory, begin_snapshot};
 use crate::clock::Clock;
 use crate::database::{StoreError, connect_alone};
+use crate::error::with_causes;
 use crate::ids::ProgramId;
 use crate::points::state::PointsState;
 use crate::programs::model::Program;
@@ -42,7 +43,9 @@ pub(crate) async fn keep_summing_up(
         let outcome = sum_up_if_old(&database, &pool, &capabilities, &clock, every).instrument(span).await;
         match &outcome {
             Ok(()) if !was_well => tracing::info!("liability is summed up again"),
-            Err(error) if was_well => tracing::warn!(%error, "liability cannot be summed up; trying on"),
+            Err(error) if was_well => {
+                tracing::warn!(error = with_causes(error), "liability cannot be summed up; trying on");
+            }
             _ => {}
         }
         was_well = outcome.is_ok();

@@ -1,5 +1,6 @@
 //! What all commands about one customer's points share.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::state::{Note, PointsState};
@@ -63,9 +64,8 @@ macro_rules! about_a_customer {
 pub(super) use about_a_customer;
 
 /// A caller's key, over the whole content of a command.
-pub(super) fn key_of(key: &IdempotencyKey, content: &impl serde::Serialize) -> CommandKey {
-    let content = serde_json::to_vec(content).unwrap_or_default();
-    CommandKey { key: Key::new("key", key.as_str(), &[&content]), reused: Reason::IdempotencyKeyReused }
+pub(super) fn key_of(key: &IdempotencyKey, content: &(impl serde::Serialize + Debug)) -> CommandKey {
+    CommandKey { key: Key::of_content("key", key.as_str(), content), reused: Reason::IdempotencyKeyReused }
 }
 
 /// Keeps a note beside an entry, where there is one.

@@ -64,7 +64,10 @@ impl Command for CreateReferralCode {
         }
         let name = Name::referral_code(&self.program_id, &self.code);
         if decision.find(&name)?.is_none_or(|owner| owner.account_id != account.account_id) {
-            return Err(Defect::new("a random referral code was taken already").into());
+            let (program_id, account_id) = (&self.program_id, account.account_id.0);
+            let what =
+                format!("program {program_id}: a random referral code for account {account_id} was taken already");
+            return Err(Defect::new(what).into());
         }
         let new_entry = NewEntry {
             detail: ReferralDetail::ReferralCodeCreated {

@@ -81,7 +81,8 @@ impl Referrals {
         deadline: Option<Instant>,
     ) -> Result<(NamedCode, bool), Error> {
         let code = ReferralCode::parse(&make_code(|len| rand::random_range(0..len)));
-        let code = code.map_err(|error| Error::Internal(error.to_owned()))?;
+        let code =
+            code.map_err(|error| Error::Internal(format!("a random referral code of program {program_id}: {error}")))?;
         let command = CreateReferralCode {
             program_id: program_id.clone(),
             customer_id: customer_id.clone(),
@@ -93,7 +94,9 @@ impl Referrals {
         let account_id = find_account(&mut connection, &program_id, &customer_id).await?;
         let codes = store::read_codes_of(&mut connection, account_id).await?;
         let code = codes.into_iter().find(|code| code.campaign_id == campaign_id);
-        let code = code.ok_or_else(|| Error::Internal("a code that was just made is missing".to_owned()))?;
+        let code = code.ok_or_else(|| {
+            Error::Internal(format!("account {} of program {program_id} lacks a code that was just made", account_id.0))
+        })?;
         let named = name_code(&mut connection, &program_id, account_id, code).await?;
         Ok((named, !entries.is_empty()))
     }
@@ -125,6 +128,7 @@ impl Referrals {
         create: CreateReferral,
         deadline: Option<Instant>,
     ) -> Result<(NamedReferral, bool), Error> {
+        let program_id = create.program_id.clone();
         let Written { entries, replayed } = self.book.submit(create, deadline).await?;
         let created = entries.into_iter().find_map(|entry| match entry.detail {
             Detail::Referral(ReferralDetail::ReferralCreated { campaign_id, referrer, expires_at }) => Some(Referral {
@@ -148,7 +152,9 @@ impl Referrals {
             | Detail::Points(_)
             | Detail::Tier(_) => None,
         });
-        let created = created.ok_or_else(|| Error::Internal("a referral wrote no entry".to_owned()))?;
+        let created = created.ok_or_else(|| {
+            Error::Internal(format!("program {program_id}: a new referral wrote no entry of its own"))
+        })?;
         let named = self.name_one(created).await?;
         Ok((named, replayed))
     }
@@ -208,9 +214,10 @@ impl Referrals {
     }
 
     async fn name_one(&self, referral: Referral) -> Result<NamedReferral, Error> {
+        let referee = referral.referee.0;
         let mut connection = self.pool.acquire().await?;
         let named = name_referrals(&mut connection, vec![referral]).await?.pop();
-        named.ok_or_else(|| Error::Internal("a referral lost its names".to_owned()))
+        named.ok_or_else(|| Error::Internal(format!("the referral of account {referee} has no names")))
     }
 }
 

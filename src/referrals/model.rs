@@ -1,6 +1,7 @@
 //! Who may bring whom, what makes a referral convert, and what both sides get for it.
 
 use jiff::Timestamp;
+use strum::{EnumDiscriminants, EnumString, IntoStaticStr};
 
 use crate::book::{Actor, Decision, DecisionError, EntryReason, NewEntry, ReferralDetail};
 use crate::error::{Reason, Refusal};
@@ -48,8 +49,10 @@ pub(crate) struct Referral {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Where a referral stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a referral stands. Its word as stored is a [`StateWord`].
+#[derive(Clone, Debug, PartialEq, Eq, EnumDiscriminants)]
+#[strum_discriminants(name(StateWord), vis(pub(crate)), doc = "The word of a referral's state, as stored.")]
+#[strum_discriminants(derive(EnumString, IntoStaticStr), strum(serialize_all = "snake_case"))]
 pub(crate) enum ReferralState {
     /// Waiting for what converts it.
     Pending,
@@ -73,6 +76,14 @@ pub(crate) enum ReferralState {
         /// When it ended.
         at: Timestamp,
     },
+}
+
+impl ReferralState {
+    /// The word as stored.
+    #[must_use]
+    pub(crate) fn word(&self) -> &'static str {
+        StateWord::from(self).into()
+    }
 }
 
 impl Referral {
@@ -185,6 +196,19 @@ pub(super) fn referral_not_found(referee: &CustomerId) -> Refusal {
 mod tests {
     use super::*;
     use crate::programs::model::tests::program;
+
+    /// Variants may change their names. The words that rows hold must stay.
+    #[test]
+    fn the_words_of_states_stay_as_they_are() {
+        let at: Timestamp = "2026-03-01T12:00:00-05:00".parse().unwrap();
+        let converted =
+            ReferralState::Converted { seq: 1, at, qualifying: None, referrer_reward: None, referee_reward: None };
+        let states = [ReferralState::Pending, converted, ReferralState::Expired { seq: None, at }];
+        assert_eq!(states.each_ref().map(ReferralState::word), ["pending", "converted", "expired"]);
+        for state in &states {
+            assert_eq!(state.word().parse(), Ok(StateWord::from(state)));
+        }
+    }
 
     fn referral(expires_at: Option<&str>) -> Referral {
         Referral {

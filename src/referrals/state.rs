@@ -118,12 +118,12 @@ fn code_row(code: &Code) -> Row<'_> {
 }
 
 fn referral_row(referral: &Referral) -> Row<'_> {
-    let (state, ended_seq, ended_at, entries) = match referral.state {
-        ReferralState::Pending => ("pending", None, None, [None; 3]),
+    let (ended_seq, ended_at, entries) = match referral.state {
+        ReferralState::Pending => (None, None, [None; 3]),
         ReferralState::Converted { seq, at, qualifying, referrer_reward, referee_reward } => {
-            ("converted", Some(seq), Some(at), [qualifying, referrer_reward, referee_reward])
+            (Some(seq), Some(at), [qualifying, referrer_reward, referee_reward])
         }
-        ReferralState::Expired { seq, at } => ("expired", seq, Some(at), [None; 3]),
+        ReferralState::Expired { seq, at } => (seq, Some(at), [None; 3]),
     };
     let [qualifying, referrer_reward, referee_reward] = entries.map(|id| id.map(|id| id.account_seq));
     Row {
@@ -133,7 +133,7 @@ fn referral_row(referral: &Referral) -> Row<'_> {
             ("referrer_account_id", Cell::text(referral.referrer.0)),
             ("campaign_id", Cell::word(referral.campaign_id.as_str())),
             ("policy_version", referral.policy_version.into()),
-            ("state", Cell::word(state)),
+            ("state", Cell::word(referral.state.word())),
             ("created_seq", referral.created_seq.into()),
             ("created_at", referral.created_at.into()),
             ("expires_at", referral.expires_at.into()),

@@ -8,7 +8,7 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::model::{Code, Referral, ReferralState};
+use super::model::{Code, Referral, ReferralState, StateWord};
 use super::purchases::PurchasesState;
 use super::state::ReferralsState;
 use crate::book::{Capability, Defect, Scope, States, Store, Table};
@@ -184,17 +184,23 @@ impl TryFrom<RawReferral> for Referral {
     fn try_from(raw: RawReferral) -> Result<Self, Defect> {
         let (referee, referrer) = (AccountId(raw.account_id), AccountId(raw.referrer_account_id));
         let entry_on = |account_id| move |account_seq| EntryId { account_id, account_seq };
-        let state = match (raw.state.as_str(), raw.ended_seq, raw.ended_at) {
-            ("pending", None, None) => ReferralState::Pending,
-            ("converted", Some(seq), Some(at)) => ReferralState::Converted {
+        let damaged = || Defect::new(format!("the referral of account {} is damaged", raw.account_id));
+        let word: StateWord = raw.state.parse().map_err(|_| damaged())?;
+        let state = match (word, raw.ended_seq, raw.ended_at) {
+            (StateWord::Pending, None, None) => ReferralState::Pending,
+            (StateWord::Converted, Some(seq), Some(at)) => ReferralState::Converted {
                 seq,
                 at: at.to_jiff(),
                 qualifying: raw.qualifying_seq.map(entry_on(referee)),
                 referrer_reward: raw.referrer_reward_seq.map(entry_on(referrer)),
                 referee_reward: raw.referee_reward_seq.map(entry_on(referee)),
             },
-            ("expired", seq, Some(at)) => ReferralState::Expired { seq, at: at.to_jiff() },
-            _ => return Err(Defect::new(format!("the referral of account {} is damaged", raw.account_id))),
+            (StateWord::Expired, seq, Some(at)) => ReferralState::Expired { seq, at: at.to_jiff() },
+            (StateWord::Pending, Some(_), _)
+            | (StateWord::Pending, _, Some(_))
+            | (StateWord::Converted, None, _)
+            | (StateWord::Converted, _, None)
+            | (StateWord::Expired, _, None) => return Err(damaged()),
         };
         Ok(Self {
             referee,
@@ -253,18 +259,18 @@ struct ReferralColumns {
 impl ReferralColumns {
     fn push(&mut self, referral: &Referral) {
         let seq_of = |id: EntryId| id.account_seq;
-        let (state, ended_seq, ended_at, qualifying, referrer_reward, referee_reward) = match &referral.state {
-            ReferralState::Pending => ("pending", None, None, None, None, None),
+        let (ended_seq, ended_at, qualifying, referrer_reward, referee_reward) = match &referral.state {
+            ReferralState::Pending => (None, None, None, None, None),
             ReferralState::Converted { seq, at, qualifying, referrer_reward, referee_reward } => {
-                ("converted", Some(*seq), Some(*at), *qualifying, *referrer_reward, *referee_reward)
+                (Some(*seq), Some(*at), *qualifying, *referrer_reward, *referee_reward)
             }
-            ReferralState::Expired { seq, at } => ("expired", *seq, Some(*at), None, None, None),
+            ReferralState::Expired { seq, at } => (*seq, Some(*at), None, None, None),
         };
         self.account_id.push(referral.referee.0);
         self.referrer_account_id.push(referral.referrer.0);
         self.campaign_id.push(referral.campaign_id.to_string());
         self.policy_version.push(referral.policy_version);
-        self.state.push(state);
+        self.state.push(referral.state.word());
         self.created_seq.push(referral.created_seq);
         self.created_at.push(referral.created_at.to_sqlx());
         self.expires_at.push(referral.expires_at.map(|instant| instant.to_sqlx()));

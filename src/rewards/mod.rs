@@ -50,8 +50,8 @@ impl Rewards {
         grant: GrantReward,
         deadline: Option<Instant>,
     ) -> Result<(Reward, bool), Error> {
-        let note = grant.note.clone();
-        into_reward(self.book.submit(grant, deadline).await, note)
+        let (program_id, note) = (grant.subject.program_id.clone(), grant.note.clone());
+        into_reward(self.book.submit(grant, deadline).await, &program_id, note)
     }
 
     /// Queues one grant of a stream; the future is its outcome.
@@ -62,9 +62,9 @@ impl Rewards {
         &self,
         grant: GrantReward,
     ) -> Result<BoxFuture<'static, Result<(Reward, bool), Error>>, Error> {
-        let note = grant.note.clone();
+        let (program_id, note) = (grant.subject.program_id.clone(), grant.note.clone());
         let outcome = self.book.enqueue(grant).await?;
-        Ok(Box::pin(async move { into_reward(outcome.await, note) }))
+        Ok(Box::pin(async move { into_reward(outcome.await, &program_id, note) }))
     }
 
     /// Makes a reward's points available, since what it was granted for has happened. Returns the reward, when its
@@ -103,14 +103,10 @@ impl Rewards {
     }
 }
 
-fn into_reward(outcome: Result<Written, Error>, note: String) -> Result<(Reward, bool), Error> {
+fn into_reward(outcome: Result<Written, Error>, program_id: &ProgramId, note: String) -> Result<(Reward, bool), Error> {
     let Written { entries, replayed } = outcome?;
-    let entry = first_entry(entries)?;
-    Ok((Reward { entry, note }, replayed))
-}
-
-/// The entry that a command is known by.
-fn first_entry(entries: Vec<Entry>) -> Result<Entry, Error> {
+    // The grant is known by its first entry.
     let entry = entries.into_iter().next();
-    entry.ok_or_else(|| Error::Internal("a command wrote no entry".to_owned()))
+    let entry = entry.ok_or_else(|| Error::Internal(format!("program {program_id}: a grant wrote no entry")))?;
+    Ok((Reward { entry, note }, replayed))
 }

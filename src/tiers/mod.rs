@@ -111,7 +111,7 @@ impl Tiers {
         let Some(folded) = fold(&mut connection, account_id, as_of, self.capabilities.new_states()).await? else {
             return Ok(None);
         };
-        let state: &StandingsState = folded.states.get().map_err(|defect| Error::Internal(defect.to_string()))?;
+        let state: &StandingsState = folded.states.get()?;
         let current_version = read_version_number_at(&mut connection, program_id, as_of).await?;
         let current_version = current_version.ok_or_else(|| program_not_found(program_id))?;
         let standing = state.get(account_id).cloned();
@@ -121,7 +121,10 @@ impl Tiers {
     async fn tier_when_decided(&self, program_id: &ProgramId, standing: &Standing) -> Result<Tier, Error> {
         let decided = self.version(program_id, standing.policy_version).await?;
         let tier = decided.program.tier(&standing.tier_id).cloned();
-        tier.ok_or_else(|| Error::Internal(format!("version {} has no such tier", standing.policy_version)))
+        tier.ok_or_else(|| {
+            let version = standing.policy_version;
+            Error::Internal(format!("version {version} of program {program_id} lacks the tier that it gave"))
+        })
     }
 
     async fn version(&self, program_id: &ProgramId, version: i32) -> Result<Arc<ProgramVersion>, Error> {

@@ -102,7 +102,8 @@ pub(crate) fn import_tier(
     let spent = spent
         .ok_or_else(|| Refusal::new(Reason::AmountOverflow, "the lifetime spend is more than the book can count"))?;
     let first = program.tiers.first().map(|tier| &tier.tier_id);
-    let held = standing.map(|standing| &standing.tier_id).or(first).ok_or_else(|| Defect::new("no tiers"))?;
+    let held = standing.map(|standing| &standing.tier_id).or(first);
+    let held = held.ok_or_else(|| Defect::new(format!("program {} has no tiers", program.program_id)))?;
     let reached = tier_for(program, spent).map(|tier| &tier.tier_id);
     let highest = [Some(brought), reached].into_iter().flatten().fold(held, |highest, tier_id| {
         if rank_of(program, tier_id) > rank_of(program, highest) { tier_id } else { highest }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why [`start`](super::EmbeddedPostgres::start) did not start a Postgres.
 #[derive(Debug, thiserror::Error)]
@@ -113,8 +114,8 @@ pub enum StartError {
     /// Postgres took no connection in time.
     #[error("Postgres did not answer in time: {source}; its log is {}", .log.display())]
     NoAnswer {
-        /// The last refusal.
-        source: sqlx::Error,
+        /// Why the last attempt to connect failed.
+        source: ConnectError,
         /// Where the log is.
         log: PathBuf,
     },
@@ -139,6 +140,20 @@ impl StartError {
         let path = path.to_path_buf();
         move |source| Self::File { action, path, source }
     }
+}
+
+/// Why an attempt to connect failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Postgres refused, or could not be reached.
+    #[error(transparent)]
+    Refused(#[from] sqlx::Error),
+    /// The attempt was not answered.
+    #[error("the last attempt to connect was not answered within {bound:?}")]
+    TimedOut {
+        /// How long an attempt may take.
+        bound: Duration,
+    },
 }
 
 /// Why [`stop`](super::EmbeddedPostgres::stop) could not stop Postgres.

@@ -61,7 +61,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::time::{sleep, timeout};
 
 pub use self::binaries::find_bin_dir;
-pub use self::error::{StartError, StopError};
+pub use self::error::{ConnectError, StartError, StopError};
 use self::place::Place;
 pub use self::place::throwaway_dir;
 use self::server::Server;
@@ -243,11 +243,11 @@ impl EmbeddedPostgres {
                     let _ = connection.close().await;
                     return Ok(());
                 }
-                Ok(Err(error)) => error,
-                Err(_) => sqlx::Error::Io(io::ErrorKind::TimedOut.into()),
+                Ok(Err(error)) => ConnectError::Refused(error),
+                Err(_) => ConnectError::TimedOut { bound: LONGEST_ATTEMPT },
             };
             let mut hopeless = false;
-            if let sqlx::Error::Database(answer) = &refusal {
+            if let ConnectError::Refused(sqlx::Error::Database(answer)) = &refusal {
                 // cannot_connect_now: it starts or recovers. Any other answer will not change by waiting.
                 hopeless = answer.code().as_deref() != Some("57P03");
                 heard = Instant::now();

@@ -84,7 +84,8 @@ impl Batch<'_> {
     ) -> Result<(), StoreError> {
         let latest = self.find_dues();
         for job in self.jobs {
-            job.command.ask(&mut Asking { names: &self.names, states: &mut self.states })?;
+            let wanted_states = &job.states;
+            job.command.ask(&mut Asking { names: &self.names, states: &mut self.states, wanted_states })?;
         }
         let programs: BTreeSet<ProgramId> = self.jobs.iter().map(|job| job.command.program_id().clone()).collect();
         let scope = Scope {

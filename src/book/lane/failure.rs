@@ -14,12 +14,6 @@ pub(super) enum BatchFailure {
     /// A statement failed, or the rules of the book are broken.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No connection was made in time.
-    #[error("no connection to the database was made within {bound:?}")]
-    ConnectTimedOut {
-        /// How long it may take.
-        bound: Duration,
-    },
     /// The batch did not end in time. Whether it was committed is not known.
     #[error("a batch of {} commands did not end within {bound:?}: {}", commands.len(), list(commands))]
     BatchTimedOut {
@@ -45,9 +39,9 @@ impl BatchFailure {
     /// What can be done about it.
     pub(super) fn kind(&self) -> FailureKind {
         match self {
-            Self::Store(StoreError::Database(error)) => FailureKind::of(error),
-            Self::ConnectTimedOut { .. } | Self::BatchTimedOut { .. } => FailureKind::Away,
-            Self::Store(StoreError::Defect(_)) | Self::Panicked { .. } => FailureKind::Other,
+            Self::Store(error) => error.kind(),
+            Self::BatchTimedOut { .. } => FailureKind::Away,
+            Self::Panicked { .. } => FailureKind::Other,
         }
     }
 
@@ -80,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_was_not_made_in_time_says_so() {
-        let failure = BatchFailure::ConnectTimedOut { bound: Duration::from_secs(2) };
+        let failure = BatchFailure::from(StoreError::ConnectTimedOut { bound: Duration::from_secs(2) });
         assert_eq!(failure.to_string(), "no connection to the database was made within 2s");
         assert!(failure.is_away());
     }

@@ -89,7 +89,11 @@ pub(in crate::ledger) async fn sum_flows(
     .fetch_all(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    let damaged = || Defect::new(format!("an entry of account {} moves points between unknown pockets", account_id.0));
+    let damaged = || {
+        let EntryRange { first, last } = range;
+        let what = "one moves points between unknown pockets, or too many";
+        Defect::new(format!("entries {first} to {last} of account {}: {what}", account_id.0))
+    };
     rows.into_iter()
         .map(|row| {
             Ok(Flow {

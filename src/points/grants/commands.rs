@@ -59,7 +59,10 @@ impl Command for GrantReward {
             causes: Vec::new(),
         };
         let entry_id = grant(decision, &policy, account.account_id, spec)?;
-        let entry_id = entry_id.ok_or_else(|| Defect::new("nothing is left of a grant that no cap reached"))?;
+        let entry_id = entry_id.ok_or_else(|| {
+            let account_id = account.account_id.0;
+            Defect::new(format!("account {account_id}: nothing is left of a grant that no cap reached"))
+        })?;
         keep_note(decision, entry_id, &Note { text: self.note.clone(), author: String::new() });
         Ok(())
     }
@@ -123,7 +126,8 @@ impl Command for VestReward {
             let reversed = decision.state::<PointsState>()?.lots().reversed(account.account_id, seq);
             return Err(self.not_pending(lot, reversed).into());
         };
-        let rule: Expiry = serde_json::from_str(rule).map_err(|error| Defect::new(error.to_string()))?;
+        let rule: Expiry = serde_json::from_str(rule)
+            .map_err(|error| Defect::new(format!("the expiry rule of the lot of entry {}: {error}", self.reward_id)))?;
         let expires_at = rule.of(account.time_at(decision.at()), &policy.program.time_zone.0);
         for new_entry in vest_on_event(account, seq, lot, expires_at, policy.version) {
             decision.post(account.account_id, new_entry)?;

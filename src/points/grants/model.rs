@@ -122,7 +122,7 @@ pub(crate) fn terms_of(
         Vesting::Immediate => None,
         Vesting::At(instant) => Some(*instant).filter(|instant| *instant > at),
         Vesting::After(period) => Some(period.after(at, time_zone)),
-        Vesting::OnEvent(period) => return terms_on_event(period.after(at, time_zone), expiry),
+        Vesting::OnEvent(period) => return terms_on_event(period.after(at, time_zone), expiry, program),
     };
     let expires_at = expiry.of(vests_at.unwrap_or(at), time_zone);
     Ok(LotTerms { vests_at, vest_by: None, expires_at, slides, expiry_rule: None })
@@ -133,8 +133,10 @@ pub(crate) fn terms_of(
 ///
 /// # Errors
 /// [`Defect`] if the rule cannot be written down.
-pub(crate) fn terms_on_event(vest_by: Timestamp, expiry: &Expiry) -> Result<LotTerms, Defect> {
-    let rule = serde_json::to_string(expiry).map_err(|error| Defect::new(error.to_string()))?;
+pub(crate) fn terms_on_event(vest_by: Timestamp, expiry: &Expiry, program: &Program) -> Result<LotTerms, Defect> {
+    let rule = serde_json::to_string(expiry).map_err(|error| {
+        Defect::new(format!("program {}: an expiry rule cannot be written down: {error}", program.program_id))
+    })?;
     let slides = matches!(expiry, Expiry::Sliding(_));
     Ok(LotTerms { vests_at: None, vest_by: Some(vest_by), expires_at: None, slides, expiry_rule: Some(rule) })
 }

@@ -44,7 +44,7 @@ impl OpeningLot {
                 if let Expiry::At(expires_at) = expiry {
                     require_ahead("expires_at", *expires_at, at)?;
                 }
-                return Ok(terms_on_event(vest_by, expiry)?);
+                return Ok(terms_on_event(vest_by, expiry, program)?);
             }
         };
         let terms = terms_of(&vesting, expiry, at, program)?;

@@ -50,7 +50,12 @@ impl HoldPoints {
                 Ok(*instant)
             }
             (HoldEnd::After(period), _) | (HoldEnd::ByProgram, Some(period)) => Ok(after(period)),
-            (HoldEnd::ByProgram, None) => Ok(after(&Period::parse(DEFAULT_HOLD).map_err(Defect::new)?)),
+            (HoldEnd::ByProgram, None) => {
+                let period = Period::parse(DEFAULT_HOLD).map_err(|error| {
+                    Defect::new(format!("program {}: the default hold {DEFAULT_HOLD}: {error}", program.program_id))
+                })?;
+                Ok(after(&period))
+            }
         }
     }
 }

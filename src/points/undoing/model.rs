@@ -277,7 +277,10 @@ impl Undoing<'_> {
         let program = &self.policy.program;
         let by_rule = || program.points.reinstatement.as_ref().map(|rule| rule.expiry_of(at, &program.time_zone.0));
         let expires_at = self.reversal.expires_at.or_else(by_rule);
-        let expires_at = expires_at.ok_or_else(|| Defect::new("nothing says when reinstated points expire"))?;
+        let expires_at = expires_at.ok_or_else(|| {
+            let original = self.original.id;
+            Defect::new(format!("nothing says when points expire that a reversal of entry {original} brings back"))
+        })?;
         if expires_at <= at {
             let refusal = Refusal::new(Reason::InstantNotAhead, "expires_at must lie ahead");
             return Err(refusal.with("expires_at", expires_at).with("now", at).into());

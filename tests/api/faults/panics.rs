@@ -1,18 +1,24 @@
-//! A rule that panics.
+//! A rule that panics, and one that reads a state without its place in `states`.
 
 use std::any::TypeId;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use futures_util::future::join3;
-use goldbook::book::{Book, Capabilities, Command, CommandKey, Decision, DecisionError, NameUse, Written};
+use async_trait::async_trait;
+use futures_util::future::{join, join3};
+use goldbook::book::{
+    Asking, Book, Capabilities, Capability, Command, CommandKey, Decision, DecisionError, Defect, Entry, NameUse,
+    Scope, State, States, Store, Written,
+};
 use goldbook::clock::Clock;
+use goldbook::database::StoreError;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::error::Error;
 use goldbook::ids::ProgramId;
 use goldbook::telemetry;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use sqlx::PgConnection;
 use tonic::{Code, Status};
 use tracing::Instrument as _;
 use tracing::subscriber::DefaultGuard;
@@ -53,6 +59,74 @@ impl Command for Empty {
     fn decide(&self, _decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         assert!(!self.panics, "seven is not even");
         Ok(())
+    }
+}
+
+/// A state without rows, which is its own store.
+struct Blank;
+
+impl State for Blank {
+    fn apply(&mut self, _entry: &Entry) -> Result<(), Defect> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Blank {
+    async fn load(&self, _: &mut States, _: &Scope, _: &mut PgConnection) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn write(&self, _: &States, _: &mut PgConnection) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// When a command looks at a state.
+#[derive(Clone, Copy, Debug)]
+enum Look {
+    /// When it asks for rows.
+    Asking,
+    /// When it decides.
+    Deciding,
+}
+
+/// A command that looks at [`Blank`], and lists it or does not.
+struct Reader {
+    program_id: ProgramId,
+    look: Look,
+    lists: bool,
+}
+
+impl Command for Reader {
+    fn program_id(&self) -> &ProgramId {
+        &self.program_id
+    }
+
+    fn names(&self) -> Vec<NameUse> {
+        Vec::new()
+    }
+
+    fn key(&self) -> Option<CommandKey> {
+        None
+    }
+
+    fn states(&self) -> Vec<TypeId> {
+        self.lists.then_some(TypeId::of::<Blank>()).into_iter().collect()
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        match self.look {
+            Look::Asking => asking.state::<Blank>().map(drop),
+            Look::Deciding => Ok(()),
+        }
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
+        match self.look {
+            Look::Asking => Ok(()),
+            Look::Deciding => decision.state::<Blank>().map(drop),
+        }
     }
 }
 
@@ -126,6 +200,37 @@ async fn a_rule_that_panics_fails_its_own_command_and_is_logged_once() {
     assert_eq!(page.lines_with("a request failed").len(), 0);
     // The lane lives on.
     book.submit(Empty::new(false), None).await.unwrap();
+    drop(book);
+    lanes.close().await;
+}
+
+// On one thread, as above.
+#[tokio::test]
+async fn a_command_that_reads_a_state_that_it_does_not_list_fails_and_is_logged() {
+    let database = Database::create().await;
+    let clock = Clock::fixed(START.parse().unwrap());
+    let capabilities = Capabilities::new(vec![Capability::new(|| Blank, Blank, &[])]);
+    let (book, lanes) = Book::open(&database.options(SERVICE_ROLE), 1, &capabilities, &clock);
+    for look in [Look::Asking, Look::Deciding] {
+        let page = Page::default();
+        let _guard = page.catch_log();
+        let reader = |lists| Reader { program_id: SHOP.try_into().unwrap(), look, lists };
+        // Its neighbour in the batch has the state loaded.
+        let (listed, unlisted) = join(book.submit(reader(true), None), book.submit(reader(false), None)).await;
+        assert_eq!(listed.unwrap(), Written { entries: Vec::new(), replayed: false });
+        let error = unlisted.unwrap_err();
+        assert!(matches!(error, Error::InternalLogged(_)), "{look:?}: {error:?}");
+        assert_eq!(Status::from(error).code(), Code::Internal);
+
+        let lines = page.lines_with("a command failed");
+        let [line] = lines.as_slice() else { panic!("{look:?}: {lines:?}") };
+        let field = |name: &str| line["fields"][name].as_str().unwrap_or_else(|| panic!("no {name} in {line}"));
+        assert_eq!(line["level"], "ERROR");
+        assert!(field("failure").ends_with("panics::Blank, and its `states` do not name it"), "{line}");
+        assert!(field("command").ends_with("panics::Reader"), "{line}");
+        assert_eq!(field("program_id"), SHOP);
+        assert_eq!(field("command_id").len(), 36);
+    }
     drop(book);
     lanes.close().await;
 }
