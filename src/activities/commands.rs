@@ -6,10 +6,9 @@ use jiff::Timestamp;
 
 use super::model::{Activity, Refund, accept, accept_refund, check};
 use super::state::{ActivitiesState, ActivityRow};
-use crate::book::{Asking, Command, CommandKey, Decision, DecisionError, Defect, Key, Name, NameUse};
+use crate::book::{Asking, Command, CommandKey, Decision, DecisionError, Defect, Key, KeyKind, Name, NameUse};
 use crate::customers::commands::enrol_by_name;
 use crate::customers::model::customer_not_found;
-use crate::error::Reason;
 use crate::ids::{ActivityId, CustomerId, ProgramId};
 use crate::money::Money;
 use crate::points::state::PointsState;
@@ -58,7 +57,7 @@ impl Command for RecordActivity {
                 key(&[b"refund", purchase, currency, &minor, clawback.as_bytes(), &happened_at])
             }
         };
-        Some(CommandKey { key, reused: Reason::ActivityIdReused })
+        Some(CommandKey { key, kind: KeyKind::ActivityId })
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {

@@ -71,8 +71,7 @@ impl Activities {
         record: RecordActivity,
     ) -> Result<BoxFuture<'static, Result<Recorded, Error>>, Error> {
         let program_id = record.program_id.clone();
-        let outcome = self.book.enqueue(record).await?;
-        Ok(Box::pin(async move { into_recorded(outcome.await, &program_id) }))
+        self.book.enqueue(record, move |outcome| into_recorded(outcome, &program_id)).await
     }
 
     /// A page of a customer's activities, the newest accepted first, with the currency they are counted in.

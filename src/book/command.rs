@@ -7,19 +7,42 @@ use jiff::Timestamp;
 use super::decision::{Asking, Decision, DecisionError};
 use super::entry::{Entry, Key};
 use super::name::NameUse;
-use crate::error::{Defect, Reason};
+use crate::error::{Defect, Reason, Refusal};
 use crate::ids::{AccountId, ProgramId};
 
 /// The most entries that one command may write to one account: a replay reads back this many.
 pub const MAX_ENTRIES_PER_ACCOUNT: usize = 32;
 
-/// The idempotency key of a command, and what its reuse with other content is called.
+/// What a command is known by, hashed together with its content.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandKey {
     /// The key and the command's content, hashed.
     pub key: Key,
-    /// The refusal's reason when the key was used for something else.
-    pub reused: Reason,
+    /// What the key is to the caller.
+    pub kind: KeyKind,
+}
+
+/// What the key of a command is to the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// An idempotency key, or the id of a command that needs none.
+    Idempotency,
+    /// The business's own name of an activity.
+    ActivityId,
+}
+
+impl KeyKind {
+    /// The refusal of a command whose key was used with other content.
+    pub(super) fn refuse_reuse(self) -> Refusal {
+        match self {
+            Self::Idempotency => {
+                Refusal::new(Reason::IdempotencyKeyReused, "this idempotency key was used for another request")
+            }
+            Self::ActivityId => {
+                Refusal::new(Reason::ActivityIdReused, "this activity id was used for an activity with other content")
+            }
+        }
+    }
 }
 
 /// One intention to write, the same whether it comes alone or among five hundred.

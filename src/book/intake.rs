@@ -11,14 +11,14 @@ use tracing::Span;
 use uuid::Uuid;
 
 use super::capability::Capabilities;
-use super::command::{Command, CommandKey, Written};
+use super::command::{Command, CommandKey, KeyKind, Written};
 use super::entry::Key;
 use super::job::Job;
 use super::lane::Lane;
 use super::name::NameUse;
 use crate::clock::Clock;
 use crate::database::by_key;
-use crate::error::{Error, Reason};
+use crate::error::Error;
 use crate::ids::AccountId;
 use crate::telemetry;
 
@@ -109,18 +109,19 @@ impl Book {
         receive(reply).await
     }
 
-    /// Queues one command of a stream: waits for a place in the lane, then returns the future of its outcome, so that
-    /// a stream keeps its order and the slowest part sets the pace.
+    /// Queues one command of a stream: waits for a place in the lane, then returns the future of what `read` makes of
+    /// its outcome. So a stream keeps its order, and the slowest part sets the pace.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the book is closing.
-    pub async fn enqueue(
+    pub async fn enqueue<T>(
         &self,
         command: impl Command + 'static,
-    ) -> Result<BoxFuture<'static, Result<Written, Error>>, Error> {
+        read: impl FnOnce(Result<Written, Error>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<BoxFuture<'static, Result<T, Error>>, Error> {
         let (lane, job, reply) = self.prepare(Box::new(command), None)?;
         lane.queue.send(job).await.map_err(|_| Error::Unavailable)?;
-        Ok(Box::pin(receive(reply)))
+        Ok(Box::pin(async move { read(receive(reply).await) }))
     }
 
     /// Carries out a command once nobody else waits, or a few of them with every batch.
@@ -178,7 +179,7 @@ impl Book {
 /// A key made for this command alone. It finds the command's entries after a lost acknowledgement.
 fn own_key(command_id: Uuid) -> CommandKey {
     let key = Key::new("command", &command_id.to_string(), &[]);
-    CommandKey { key, reused: Reason::IdempotencyKeyReused }
+    CommandKey { key, kind: KeyKind::Idempotency }
 }
 
 async fn receive(reply: Reply) -> Result<Written, Error> {

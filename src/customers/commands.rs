@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::model::{Consent, Dossier, Part, customer_not_found, enrol};
 use super::state::{CustomerRow, CustomersState};
 use crate::book::{
-    Account, Actor, Command, CommandKey, CustomerDetail, Decision, DecisionError, EntryReason, Key, Name, NameUse,
-    NewEntry,
+    Account, Actor, Command, CommandKey, CustomerDetail, Decision, DecisionError, EntryReason, Key, KeyKind, Name,
+    NameUse, NewEntry,
 };
 use crate::clock::is_in_future;
 use crate::error::{Reason, Refusal};
@@ -87,7 +87,7 @@ impl Command for CreateCustomer {
     fn key(&self) -> Option<CommandKey> {
         let content = ("create_customer", &self.dossier, &self.consents);
         let key = Key::of_content("key", self.key.as_str(), &content);
-        Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
+        Some(CommandKey { key, kind: KeyKind::Idempotency })
     }
 
     fn states(&self) -> Vec<TypeId> {

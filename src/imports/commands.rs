@@ -2,10 +2,9 @@
 
 use std::any::TypeId;
 
-use crate::book::{Command, CommandKey, Decision, DecisionError, Key, Name, NameUse};
+use crate::book::{Command, CommandKey, Decision, DecisionError, Key, KeyKind, Name, NameUse};
 use crate::customers::commands::enrol_by_name;
 use crate::customers::model::customer_not_found;
-use crate::error::Reason;
 use crate::ids::{CustomerId, IdempotencyKey, ProgramId};
 use crate::points::grants::opening::OpeningLot;
 use crate::points::state::PointsState;
@@ -59,7 +58,7 @@ impl Command for ImportBalance {
                 Key::of_content(space, key, &("opening_tier", tier_id.as_str(), spend))
             }
         };
-        Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
+        Some(CommandKey { key, kind: KeyKind::Idempotency })
     }
 
     fn states(&self) -> Vec<TypeId> {

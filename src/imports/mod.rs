@@ -45,8 +45,7 @@ impl Imports {
         import: ImportBalance,
     ) -> Result<BoxFuture<'static, Result<Imported, Error>>, Error> {
         let program_id = import.program_id.clone();
-        let outcome = self.book.enqueue(import).await?;
-        Ok(Box::pin(async move { into_imported(outcome.await, &program_id) }))
+        self.book.enqueue(import, move |outcome| into_imported(outcome, &program_id)).await
     }
 }
 

@@ -4,9 +4,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::state::{Note, PointsState};
-use crate::book::{Account, Asking, CommandKey, Decision, DecisionError, Defect, Key, Name};
+use crate::book::{Account, Asking, CommandKey, Decision, DecisionError, Defect, Key, KeyKind, Name};
 use crate::customers::commands::require_customer;
-use crate::error::Reason;
 use crate::ids::{AccountId, CustomerId, EntryId, IdempotencyKey, ProgramId};
 use crate::programs::commands::current_policy;
 use crate::programs::model::ProgramVersion;
@@ -65,7 +64,7 @@ pub(super) use about_a_customer;
 
 /// A caller's key, over the whole content of a command.
 pub(super) fn key_of(key: &IdempotencyKey, content: &(impl serde::Serialize + Debug)) -> CommandKey {
-    CommandKey { key: Key::of_content("key", key.as_str(), content), reused: Reason::IdempotencyKeyReused }
+    CommandKey { key: Key::of_content("key", key.as_str(), content), kind: KeyKind::Idempotency }
 }
 
 /// Keeps a note beside an entry, where there is one.

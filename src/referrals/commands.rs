@@ -3,7 +3,7 @@
 use std::any::TypeId;
 
 use crate::book::{
-    Actor, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Key, Name, NameUse, NewEntry,
+    Actor, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Key, KeyKind, Name, NameUse, NewEntry,
     ReferralDetail,
 };
 use crate::customers::commands::{enrol_by_name, require_customer};
@@ -131,7 +131,7 @@ impl Command for CreateReferral {
     fn key(&self) -> Option<CommandKey> {
         let content: [&[u8]; 3] = [b"create_referral", self.code.as_str().as_bytes(), &[u8::from(self.enrol)]];
         let key = Key::new("key", self.key.as_str(), &content);
-        Some(CommandKey { key, reused: Reason::IdempotencyKeyReused })
+        Some(CommandKey { key, kind: KeyKind::Idempotency })
     }
 
     fn states(&self) -> Vec<TypeId> {

@@ -63,8 +63,7 @@ impl Rewards {
         grant: GrantReward,
     ) -> Result<BoxFuture<'static, Result<(Reward, bool), Error>>, Error> {
         let (program_id, note) = (grant.subject.program_id.clone(), grant.note.clone());
-        let outcome = self.book.enqueue(grant).await?;
-        Ok(Box::pin(async move { into_reward(outcome.await, &program_id, note) }))
+        self.book.enqueue(grant, move |outcome| into_reward(outcome, &program_id, note)).await
     }
 
     /// Makes a reward's points available, since what it was granted for has happened. Returns the reward, when its

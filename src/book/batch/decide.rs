@@ -12,7 +12,7 @@ use crate::book::entry::Entry;
 use crate::book::job::Job;
 use crate::book::name::{Name, NameUse};
 use crate::book::outcome::CommandOutcome;
-use crate::error::{Defect, Reason, Refusal};
+use crate::error::{Defect, Refusal};
 use crate::ids::AccountId;
 
 impl Batch<'_> {
@@ -97,19 +97,14 @@ fn answer(job: &Job, entries: Vec<Entry>) -> Result<Written, DecisionError> {
 
 /// Answers a command whose key was used before: the same way, or not at all.
 fn replay(job: &Job, earlier: &[Entry]) -> Result<Written, Refusal> {
-    let CommandKey { key, reused } = job.key;
+    let CommandKey { key, kind } = job.key;
     let first = earlier.first();
     if first.and_then(|entry| entry.key).is_some_and(|used| used.fingerprint == key.fingerprint) {
         // If this command's first attempt was committed and its acknowledgement lost, its answer is not a replay.
         let replayed = first.is_none_or(|entry| entry.command_id != job.command_id);
         return Ok(Written { entries: earlier.to_vec(), replayed });
     }
-    let message = if reused == Reason::ActivityIdReused {
-        "this activity id was used for an activity with other content"
-    } else {
-        "this idempotency key was used for another request"
-    };
-    let refusal = Refusal::new(reused, message);
+    let refusal = kind.refuse_reuse();
     Err(match first {
         Some(entry) => refusal.with("entry_id", entry.id),
         None => refusal,
