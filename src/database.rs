@@ -1,36 +1,27 @@
 //! Reaching Postgres: the pool for reads, the migrations, the privileges of the service's role, and reads that come
 //! together in one statement.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+mod error;
+mod lookups;
+mod traced;
+
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
-use tokio::sync::{Mutex, mpsc, oneshot};
-use tracing::{Instrument as _, Span};
 
-use crate::error::{Defect, Error};
-use crate::telemetry;
+pub use error::{FailureKind, StoreError};
+pub use lookups::{BatchReader, Fetch};
+pub use traced::{StatementError, Traced};
+
+use lookups::LOOKUP_CONNECTIONS;
 
 /// The schema, embedded in the program.
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// How long a statement that answers lookups may take before the database counts as away.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The most lookups that one statement answers.
-const MAX_LOOKUPS: usize = 256;
-/// How many statements of lookups run at a time, for each kind of lookup: few, so that many lookups share one.
-const LOOKUP_WORKERS: usize = 2;
-/// How many connections the lookups share.
-const LOOKUP_CONNECTIONS: u32 = 4;
-/// How many lookups may wait.
-const QUEUE_LENGTH: usize = 8_192;
 
 /// The schema cannot be used as it is.
 #[derive(Debug, thiserror::Error)]
@@ -49,34 +40,6 @@ pub enum SchemaError {
         /// The newest migration of this program.
         needed: i64,
     },
-}
-
-/// Why rows could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database is away, or refuses.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    /// No connection was made in time.
-    #[error("no connection to the database was made within {bound:?}")]
-    ConnectTimedOut {
-        /// How long it may take.
-        bound: Duration,
-    },
-    /// A row contradicts the rules of the book, as stored or as it would be stored.
-    #[error(transparent)]
-    Defect(#[from] Defect),
-}
-
-impl StoreError {
-    /// What can be done about it.
-    pub(crate) fn kind(&self) -> FailureKind {
-        match self {
-            Self::Database(error) => FailureKind::of(error),
-            Self::ConnectTimedOut { .. } => FailureKind::Away,
-            Self::Defect(_) => FailureKind::Other,
-        }
-    }
 }
 
 /// A pool for reads; connections are made when they are needed, and asked whether they live before they are used.
@@ -211,191 +174,4 @@ impl DatabaseProbe {
         self.connection = Some(connection);
         Ok(())
     }
-}
-
-/// What can be done about a failed statement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureKind {
-    /// Two transactions were in each other's way: try again.
-    Conflict,
-    /// Someone else holds a lock for long, or cancelled the statement: let the caller try again.
-    Busy,
-    /// The database is gone, going, full, or not the one to write to: try again on a new connection, later.
-    Away,
-    /// Anything else, which is a defect: trying again does not help.
-    Other,
-}
-
-impl FailureKind {
-    /// Tells failures apart by their SQLSTATE.
-    #[must_use]
-    #[expect(clippy::wildcard_enum_match_arm, reason = "another crate's kinds, of which it may add some")]
-    pub fn of(error: &sqlx::Error) -> Self {
-        use sqlx::Error as E;
-        match error {
-            E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed => Self::Away,
-            E::Database(error) => match error.code().as_deref() {
-                // Serialization failure, deadlock.
-                Some("40001" | "40P01") => Self::Conflict,
-                // Lock timeout, cancelled.
-                Some("55P03" | "57014") => Self::Busy,
-                // Read-only: a standby, after a failover. Shutting down, crashed, starting up.
-                Some("25006" | "57P01" | "57P02" | "57P03" | "57P05") => Self::Away,
-                // Connection exceptions; out of disk, memory or connections.
-                Some(code) if code.starts_with("08") || code.starts_with("53") => Self::Away,
-                _ => Self::Other,
-            },
-            _ => Self::Other,
-        }
-    }
-}
-
-/// A failure of which a trace shows the SQLSTATE.
-pub trait StatementError {
-    /// The SQLSTATE, if Postgres told one.
-    fn sql_state(&self) -> Option<String>;
-}
-
-impl StatementError for sqlx::Error {
-    fn sql_state(&self) -> Option<String> {
-        Some(self.as_database_error()?.code()?.into_owned())
-    }
-}
-
-impl StatementError for StoreError {
-    fn sql_state(&self) -> Option<String> {
-        match self {
-            Self::Database(error) => error.sql_state(),
-            Self::ConnectTimedOut { .. } | Self::Defect(_) => None,
-        }
-    }
-}
-
-/// A statement that shows in the trace.
-pub trait Traced<T, E: StatementError>: Future<Output = Result<T, E>> + Sized + Send {
-    /// Runs the statement in a client span, named by its verb and table; a failure shows in the span.
-    fn traced(self, summary: &'static str) -> impl Future<Output = Result<T, E>> + Send {
-        let span = telemetry::statement(summary);
-        let failed = span.clone();
-        async move {
-            self.await.inspect_err(|error| {
-                telemetry::fail_statement(&failed, error.sql_state().as_deref().unwrap_or("_OTHER"));
-            })
-        }
-        .instrument(span)
-    }
-}
-
-impl<T, E: StatementError, F: Future<Output = Result<T, E>> + Send> Traced<T, E> for F {}
-
-/// Answers many lookups at once: finds each key's value, in the order of the keys.
-pub type Fetch<K, V> =
-    Arc<dyn Fn(PgPool, Arc<[K]>) -> BoxFuture<'static, Result<Vec<Option<V>>, StoreError>> + Send + Sync>;
-
-struct Lookup<K, V> {
-    key: K,
-    /// The caller's span and its identity, to link to the statement's batch and back.
-    span: Span,
-    caller: telemetry::SpanContext,
-    reply: oneshot::Sender<Result<Option<V>, Error>>,
-}
-
-/// Lookups that come together in one statement. A lookup is answered by a statement that began after it was asked, so
-/// whoever reads after a write sees it.
-#[derive(Clone)]
-pub struct BatchReader<K, V> {
-    queue: mpsc::Sender<Lookup<K, V>>,
-}
-
-impl<K: Send + Sync + 'static, V: Send + 'static> BatchReader<K, V> {
-    /// Starts a few tasks, each of which takes whatever waits.
-    #[must_use]
-    pub fn open(pool: &PgPool, fetch: &Fetch<K, V>) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE_LENGTH);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..LOOKUP_WORKERS {
-            tokio::spawn(answer_lookups(pool.clone(), waiting.clone(), fetch.clone()));
-        }
-        Self { queue }
-    }
-
-    /// Finds the value of a key.
-    ///
-    /// # Errors
-    /// If too many wait, or the database fails.
-    pub async fn find(&self, key: K) -> Result<Option<V>, Error> {
-        let (reply, answer) = oneshot::channel();
-        let span = Span::current();
-        let caller = telemetry::span_context(&span);
-        let lookup = Lookup { key, span, caller, reply };
-        self.queue.try_send(lookup).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
-        })?;
-        answer.await.unwrap_or(Err(Error::Unavailable))
-    }
-}
-
-async fn answer_lookups<K: Send + Sync + 'static, V: Send + 'static>(
-    pool: PgPool,
-    waiting: Arc<Mutex<mpsc::Receiver<Lookup<K, V>>>>,
-    fetch: Fetch<K, V>,
-) {
-    loop {
-        let mut lookups = Vec::new();
-        if waiting.lock().await.recv_many(&mut lookups, MAX_LOOKUPS).await == 0 {
-            return;
-        }
-        let span = tracing::info_span!(parent: None, "read.batch", size = lookups.len());
-        let mut keys = Vec::with_capacity(lookups.len());
-        let mut replies = Vec::with_capacity(lookups.len());
-        let batch = telemetry::span_context(&span);
-        for Lookup { key, span: asking, caller, reply } in lookups {
-            telemetry::link(&span, &caller);
-            if caller.is_sampled() {
-                telemetry::link(&asking, &batch);
-            }
-            keys.push(key);
-            replies.push(reply);
-        }
-        match fetch_surely(&pool, &fetch, &keys.into()).instrument(span).await {
-            Ok(values) => {
-                for (reply, value) in replies.into_iter().zip(values) {
-                    let _ = reply.send(Ok(value));
-                }
-            }
-            Err(error) => {
-                for reply in replies {
-                    let _ = reply.send(Err(error.clone()));
-                }
-            }
-        }
-    }
-}
-
-/// Asks as often as there may be dead connections in the pool. A statement that hangs or panics ends like one that
-/// failed, so that the worker goes on.
-async fn fetch_surely<K, V>(pool: &PgPool, fetch: &Fetch<K, V>, keys: &Arc<[K]>) -> Result<Vec<Option<V>>, Error> {
-    let mut dead_connections = 0;
-    loop {
-        let work = AssertUnwindSafe(fetch(pool.clone(), keys.clone())).catch_unwind();
-        match tokio::time::timeout(FETCH_TIMEOUT, work).await {
-            Ok(Ok(Err(StoreError::Database(error)))) if was_dead(&error) && dead_connections < LOOKUP_CONNECTIONS => {
-                dead_connections += 1
-            }
-            Ok(Ok(outcome)) => return outcome.map_err(Error::from),
-            Ok(Err(panic)) => {
-                return Err(Error::Internal(format!("a read panicked: {}", telemetry::message_of(&*panic))));
-            }
-            Err(_) => {
-                tracing::warn!(keys = keys.len(), "a read did not end within {FETCH_TIMEOUT:?}");
-                return Err(Error::Unavailable);
-            }
-        }
-    }
-}
-
-/// Whether a connection turned out to be dead, and not the whole database.
-fn was_dead(error: &sqlx::Error) -> bool {
-    FailureKind::of(error) == FailureKind::Away && !matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
 }

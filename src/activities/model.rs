@@ -15,7 +15,7 @@ use crate::points::grants::model::{Grant, grant};
 use crate::points::state::PointsState;
 use crate::points::undoing::model::{Reversal, share_of, take_back};
 use crate::programs::model::{Conversion, ProgramVersion};
-use crate::programs::points::{Clawback, Expiry};
+use crate::programs::points::{Clawback, ExpiryRule};
 use crate::referrals::model::{ReferralState, convert, is_in_window, qualifies};
 use crate::referrals::state::ReferralsState;
 use crate::tiers::model::{Standing, lift};
@@ -144,8 +144,8 @@ fn slide(
     let points = &policy.program.points;
     let at = decision.account(account_id)?.time_at(decision.at());
     Ok(match points.expiry {
-        Expiry::Sliding(_) => points.expiry.of(at, &policy.program.time_zone.0),
-        Expiry::Never | Expiry::At(_) | Expiry::After { .. } => None,
+        ExpiryRule::Sliding(_) => points.expiry.of(at, &policy.program.time_zone.0),
+        ExpiryRule::Never | ExpiryRule::At(_) | ExpiryRule::After { .. } => None,
     })
 }
 

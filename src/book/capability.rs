@@ -118,6 +118,7 @@ impl Capabilities {
             let is_wanted = wanted.is_none_or(|wanted| wanted.contains(&capability.state));
             if is_wanted && states.contain(capability.state) {
                 capability.store.load(states, scope, connection).await?;
+                states.note_loaded(capability.state);
             }
         }
         Ok(())

@@ -64,6 +64,38 @@ pub struct NewEntry {
     pub causes: Vec<EntryId>,
 }
 
+/// The place of an entry on the ledger: all of it that the decision does not say.
+pub(super) struct Place {
+    pub(super) id: EntryId,
+    pub(super) program_id: ProgramId,
+    pub(super) command_id: Uuid,
+    pub(super) key: Option<Key>,
+    pub(super) trace_id: [u8; 16],
+    pub(super) effective_at: Timestamp,
+    pub(super) recorded_at: Timestamp,
+}
+
+impl NewEntry {
+    /// The entry at its place.
+    pub(super) fn at(self, place: Place) -> Entry {
+        Entry {
+            id: place.id,
+            program_id: place.program_id,
+            detail: self.detail,
+            movement: self.movement,
+            command_id: place.command_id,
+            key: place.key,
+            actor: self.actor,
+            reason: self.reason,
+            policy_version: self.policy_version,
+            causes: self.causes,
+            trace_id: place.trace_id,
+            effective_at: place.effective_at,
+            recorded_at: place.recorded_at,
+        }
+    }
+}
+
 /// Where points are, where they came from, or where they went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, EnumString, VariantArray)]
 #[strum(serialize_all = "snake_case")]

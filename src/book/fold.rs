@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::account::Account;
 use super::account_kind::AccountKind;
-use super::entry::{Entry, NewEntry};
+use super::entry::{Entry, NewEntry, Place};
 use super::state::{NextDue, States};
 use crate::error::Defect;
 
@@ -62,21 +62,15 @@ impl Folded {
 
     fn apply_new_entry(&mut self, due_at: Timestamp, new_entry: NewEntry) -> Result<(), Defect> {
         let effective_at = self.account.time_at(due_at);
-        let entry = Entry {
+        let entry = new_entry.at(Place {
             id: self.account.next_entry_id(),
             program_id: self.account.program_id.clone(),
-            detail: new_entry.detail,
-            movement: new_entry.movement,
             command_id: Uuid::nil(),
             key: None,
-            actor: new_entry.actor,
-            reason: new_entry.reason,
-            policy_version: new_entry.policy_version,
-            causes: new_entry.causes,
             trace_id: [0; 16],
             effective_at,
             recorded_at: effective_at,
-        };
+        });
         self.account.apply(&entry).map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
         self.states.apply(&entry)?;
         self.applied_dues.push(entry);

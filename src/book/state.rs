@@ -2,6 +2,7 @@
 //! read and written by a [`Store`](super::capability::Store).
 
 use std::any::{Any, TypeId};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
@@ -99,11 +100,15 @@ pub trait State: Any + Send + Sync {
 }
 
 /// The states of capabilities, in the capabilities' order.
-pub struct States(Vec<Box<dyn State>>);
+pub struct States {
+    states: Vec<Box<dyn State>>,
+    /// Those whose stored rows were read.
+    loaded: BTreeSet<TypeId>,
+}
 
 impl FromIterator<Box<dyn State>> for States {
     fn from_iter<I: IntoIterator<Item = Box<dyn State>>>(states: I) -> Self {
-        Self(states.into_iter().collect())
+        Self { states: states.into_iter().collect(), loaded: BTreeSet::new() }
     }
 }
 
@@ -113,7 +118,7 @@ impl States {
     /// # Errors
     /// [`Defect`] if no capability has such a state.
     pub fn get<S: State>(&self) -> Result<&S, Defect> {
-        let found = self.0.iter().find_map(|state| (state.as_ref() as &dyn Any).downcast_ref());
+        let found = self.states.iter().find_map(|state| (state.as_ref() as &dyn Any).downcast_ref());
         found.ok_or_else(|| missing::<S>())
     }
 
@@ -122,13 +127,29 @@ impl States {
     /// # Errors
     /// [`Defect`] if no capability has such a state.
     pub fn get_mut<S: State>(&mut self) -> Result<&mut S, Defect> {
-        let found = self.0.iter_mut().find_map(|state| (state.as_mut() as &mut dyn Any).downcast_mut());
+        let found = self.states.iter_mut().find_map(|state| (state.as_mut() as &mut dyn Any).downcast_mut());
         found.ok_or_else(|| missing::<S>())
+    }
+
+    /// A state that another capability's store reads while it loads its own.
+    ///
+    /// # Errors
+    /// [`Defect`] if it is not loaded: its capability stands behind the one that reads it, or no command asked for it.
+    pub(crate) fn get_loaded<S: State>(&self) -> Result<&S, Defect> {
+        if self.loaded.contains(&TypeId::of::<S>()) {
+            return self.get();
+        }
+        Err(Defect::new(format!("{} is read before it is loaded", std::any::type_name::<S>())))
+    }
+
+    /// Notes that the stored rows of a state were read.
+    pub(super) fn note_loaded(&mut self, state: TypeId) {
+        self.loaded.insert(state);
     }
 
     /// Whether a state of this type is among them.
     pub(super) fn contain(&self, state: TypeId) -> bool {
-        self.0.iter().any(|own| (own.as_ref() as &dyn Any).type_id() == state)
+        self.states.iter().any(|own| (own.as_ref() as &dyn Any).type_id() == state)
     }
 
     /// Applies an entry to every state.
@@ -136,19 +157,19 @@ impl States {
     /// # Errors
     /// [`Defect`] of the first state that the entry contradicts.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
-        self.0.iter_mut().try_for_each(|state| state.apply(entry))
+        self.states.iter_mut().try_for_each(|state| state.apply(entry))
     }
 
     /// The earliest due of an account.
     #[must_use]
     pub fn next_due(&self, account_id: AccountId) -> Option<Timestamp> {
-        self.0.iter().filter_map(|state| state.next_due(account_id)).min().map(|due| due.at)
+        self.states.iter().filter_map(|state| state.next_due(account_id)).min().map(|due| due.at)
     }
 
     /// What time does first to the account, by `until`.
     #[must_use]
     pub fn decide_next_due(&self, account: &Account, until: Timestamp) -> NextDue {
-        let dues = self.0.iter().filter_map(|state| Some((state.next_due(account.account_id)?, state)));
+        let dues = self.states.iter().filter_map(|state| Some((state.next_due(account.account_id)?, state)));
         let Some((due, state)) = dues.min_by_key(|(due, _)| *due) else { return NextDue::Nothing };
         if due.at > until {
             return NextDue::Nothing;
@@ -159,10 +180,33 @@ impl States {
 
     /// An account's projected rows, state by state.
     pub fn rows(&self, account_id: AccountId) -> impl Iterator<Item = Box<dyn Iterator<Item = Row<'_>> + Send + '_>> {
-        self.0.iter().map(move |state| state.rows(account_id))
+        self.states.iter().map(move |state| state.rows(account_id))
     }
 }
 
 fn missing<S>() -> Defect {
     Defect::new(format!("no capability has a {}", std::any::type_name::<S>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Badges;
+
+    impl State for Badges {
+        fn apply(&mut self, _entry: &Entry) -> Result<(), Defect> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_read_before_it_is_loaded_is_a_defect() {
+        let mut states: States = [Box::new(Badges) as Box<dyn State>].into_iter().collect();
+        assert!(states.get::<Badges>().is_ok());
+        let defect = states.get_loaded::<Badges>().err().map(|defect| defect.to_string());
+        assert!(defect.is_some_and(|text| text.ends_with("Badges is read before it is loaded")));
+        states.note_loaded(TypeId::of::<Badges>());
+        assert!(states.get_loaded::<Badges>().is_ok());
+    }
 }

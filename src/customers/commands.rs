@@ -4,7 +4,7 @@ use std::any::TypeId;
 
 use jiff::Timestamp;
 
-use super::model::{Consent, Dossier, Part, customer_not_found, enrol};
+use super::model::{Dossier, MarketingConsent, Part, customer_not_found, enrol};
 use super::state::{CustomerRow, CustomersState};
 use crate::book::{
     Account, Actor, Command, CommandKey, CustomerDetail, Decision, DecisionError, EntryReason, Key, KeyKind, Name,
@@ -50,7 +50,7 @@ fn keep_dossier(
     account: &Account,
     customer_id: &CustomerId,
     dossier: Dossier,
-    consents: Vec<Consent>,
+    consents: Vec<MarketingConsent>,
 ) {
     let created_at = account.time_at(decision.at());
     let row = CustomerRow {
@@ -71,7 +71,7 @@ pub(crate) struct CreateCustomer {
     pub program_id: ProgramId,
     pub customer_id: CustomerId,
     pub dossier: Dossier,
-    pub consents: Vec<Consent>,
+    pub consents: Vec<MarketingConsent>,
     pub key: IdempotencyKey,
 }
 
@@ -116,7 +116,7 @@ pub(crate) struct UpdateCustomer {
     pub program_id: ProgramId,
     pub customer_id: CustomerId,
     pub dossier: Dossier,
-    pub consents: Vec<Consent>,
+    pub consents: Vec<MarketingConsent>,
     pub parts: Vec<Part>,
     /// The revision that the caller read, if it insists on it.
     pub revision: Option<i64>,
@@ -150,7 +150,7 @@ impl Command for UpdateCustomer {
         }
         refuse_future_consents(&self.consents, decision.now())?;
         let recorded = state.consents(account.account_id);
-        let new_consents: Vec<Consent> = if self.parts.contains(&Part::MarketingConsents) {
+        let new_consents: Vec<MarketingConsent> = if self.parts.contains(&Part::MarketingConsents) {
             self.consents.iter().filter(|consent| !recorded.contains(consent)).cloned().collect()
         } else {
             Vec::new()
@@ -177,7 +177,7 @@ impl Command for UpdateCustomer {
 }
 
 /// Refuses a consent that is dated after the present.
-fn refuse_future_consents(consents: &[Consent], now: Timestamp) -> Result<(), Refusal> {
+fn refuse_future_consents(consents: &[MarketingConsent], now: Timestamp) -> Result<(), Refusal> {
     match consents.iter().find(|consent| is_in_future(consent.decided_at, now)) {
         Some(consent) => Err(Refusal::new(Reason::InstantInFuture, "a consent was decided in the future")
             .with("decided_at", consent.decided_at)),

@@ -16,7 +16,7 @@ use crate::ids::{AccountId, CustomerId, ProgramId};
 use crate::paging::PageRequest;
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
-use model::{Consent, customer_not_found};
+use model::{MarketingConsent, customer_not_found};
 use state::CustomerRow;
 
 pub(crate) use commands::{CreateCustomer, UpdateCustomer};
@@ -35,7 +35,7 @@ pub(crate) struct Customer {
     /// The dossier, as it is stored.
     pub row: CustomerRow,
     /// Every consent, in the order recorded.
-    pub consents: Vec<Consent>,
+    pub consents: Vec<MarketingConsent>,
 }
 
 impl Customers {
@@ -109,7 +109,7 @@ impl Customers {
         }
         let (rows, next_page_token) = page.cut(rows, |row| row.customer_id.to_string());
         let accounts: Vec<AccountId> = rows.iter().map(|row| row.account_id).collect();
-        let mut consents = std::collections::BTreeMap::<AccountId, Vec<Consent>>::new();
+        let mut consents = std::collections::BTreeMap::<AccountId, Vec<MarketingConsent>>::new();
         for (account_id, consent) in store::read_consents(&mut connection, &accounts).await? {
             consents.entry(account_id).or_default().push(consent);
         }

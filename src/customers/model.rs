@@ -84,7 +84,7 @@ pub(crate) enum CommunicationStyle {
 /// A way to reach a customer with marketing. The channels are described in customers.proto.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Channel {
+pub(crate) enum MarketingChannel {
     Email,
     Phone,
     Sms,
@@ -92,7 +92,7 @@ pub(crate) enum Channel {
     Push,
 }
 
-impl Channel {
+impl MarketingChannel {
     /// Every channel that there is.
     pub(crate) const ALL: &'static [Self] = &[Self::Email, Self::Phone, Self::Sms, Self::Post, Self::Push];
 
@@ -117,9 +117,9 @@ impl Channel {
 
 /// One decision of a customer about being contacted: a dated fact, never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Consent {
+pub(crate) struct MarketingConsent {
     /// The channel it is about.
-    pub channel: Channel,
+    pub channel: MarketingChannel,
     /// Whether the customer may be contacted.
     pub granted: bool,
     /// When the customer decided.
@@ -130,8 +130,8 @@ pub(crate) struct Consent {
 
 /// The decision that holds for each channel: the latest decided, and of those the latest recorded.
 #[must_use]
-pub(crate) fn current_consents(recorded: &[Consent]) -> Vec<Consent> {
-    let mut current: BTreeMap<Channel, &Consent> = BTreeMap::new();
+pub(crate) fn current_consents(recorded: &[MarketingConsent]) -> Vec<MarketingConsent> {
+    let mut current: BTreeMap<MarketingChannel, &MarketingConsent> = BTreeMap::new();
     for consent in recorded {
         let holder = current.entry(consent.channel).or_insert(consent);
         if consent.decided_at >= holder.decided_at {
@@ -246,9 +246,9 @@ pub(crate) fn enrol(
 mod tests {
     use super::*;
 
-    fn consent(granted: bool, decided_at: i64) -> Consent {
+    fn consent(granted: bool, decided_at: i64) -> MarketingConsent {
         let decided_at = Timestamp::from_second(decided_at).unwrap();
-        Consent { channel: Channel::Email, granted, decided_at, source: String::new() }
+        MarketingConsent { channel: MarketingChannel::Email, granted, decided_at, source: String::new() }
     }
 
     #[test]

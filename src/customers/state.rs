@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::model::{Consent, Dossier};
+use super::model::{Dossier, MarketingConsent};
 use crate::book::{Defect, Entry, State};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 
@@ -31,9 +31,9 @@ pub(crate) struct CustomerRow {
 #[derive(Default)]
 pub(crate) struct CustomersState {
     pub(super) rows: BTreeMap<AccountId, CustomerRow>,
-    pub(super) consents: BTreeMap<AccountId, Vec<Consent>>,
+    pub(super) consents: BTreeMap<AccountId, Vec<MarketingConsent>>,
     pub(super) changed: BTreeSet<AccountId>,
-    pub(super) new_consents: Vec<(AccountId, i64, Consent)>,
+    pub(super) new_consents: Vec<(AccountId, i64, MarketingConsent)>,
 }
 
 impl CustomersState {
@@ -45,12 +45,12 @@ impl CustomersState {
 
     /// The consents recorded for an account, in the order they were recorded.
     #[must_use]
-    pub(crate) fn consents(&self, account_id: AccountId) -> &[Consent] {
+    pub(crate) fn consents(&self, account_id: AccountId) -> &[MarketingConsent] {
         self.consents.get(&account_id).map_or(&[], Vec::as_slice)
     }
 
     /// Keeps a new or changed dossier, with the consents that this revision adds.
-    pub(crate) fn put(&mut self, row: CustomerRow, consents: Vec<Consent>) {
+    pub(crate) fn put(&mut self, row: CustomerRow, consents: Vec<MarketingConsent>) {
         let account_id = row.account_id;
         for consent in consents {
             self.consents.entry(account_id).or_default().push(consent.clone());

@@ -5,7 +5,7 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::model::{Channel, Consent};
+use super::model::{MarketingChannel, MarketingConsent};
 use super::state::{CustomerRow, CustomersState};
 use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
 use crate::database::{StoreError, Traced as _};
@@ -122,7 +122,7 @@ pub(super) async fn read_customers(
 pub(super) async fn read_consents(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<Vec<(AccountId, Consent)>, StoreError> {
+) -> Result<Vec<(AccountId, MarketingConsent)>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = sqlx::query!(
         "SELECT account_id, channel, granted, source, decided_at FROM marketing_consents
@@ -134,11 +134,14 @@ pub(super) async fn read_consents(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let channel = Channel::from_stored(&row.channel).ok_or_else(|| {
+            let channel = MarketingChannel::from_stored(&row.channel).ok_or_else(|| {
                 Defect::new(format!("a consent of account {}: unknown channel {:?}", row.account_id, row.channel))
             })?;
             let decided_at = row.decided_at.to_jiff();
-            Ok((AccountId(row.account_id), Consent { channel, granted: row.granted, decided_at, source: row.source }))
+            Ok((
+                AccountId(row.account_id),
+                MarketingConsent { channel, granted: row.granted, decided_at, source: row.source },
+            ))
         })
         .collect()
 }
@@ -183,7 +186,7 @@ async fn upsert_customers(
 
 async fn insert_consents(
     connection: &mut PgConnection,
-    consents: &[(AccountId, i64, Consent)],
+    consents: &[(AccountId, i64, MarketingConsent)],
 ) -> Result<(), StoreError> {
     let accounts: Vec<Uuid> = consents.iter().map(|(account, ..)| account.0).collect();
     let revisions: Vec<i64> = consents.iter().map(|(_, revision, _)| *revision).collect();

@@ -11,7 +11,6 @@ use sqlx::PgConnection;
 use super::state::PointsState;
 use crate::book::{Capability, Scope, States, Store, Table, TableRights};
 use crate::database::StoreError;
-use crate::programs::state::ProgramsState;
 
 pub(super) use reads::{FoundBalance, fetch_balances, find_hold_end, has_lot, list_lot_uses, list_lots};
 
@@ -43,7 +42,7 @@ impl Store for PointsStore {
         if scope.accounts.is_empty() {
             return Ok(());
         }
-        let keeps_earnings = load::keeps_earnings(scope, states.get::<ProgramsState>().ok());
+        let keeps_earnings = load::keeps_earnings(scope, states.get_loaded()?);
         load::load(states.get_mut()?, keeps_earnings, scope, connection).await
     }
 

@@ -16,9 +16,9 @@ pub mod grpc;
 #[serde(deny_unknown_fields, default)]
 pub struct PointsPolicy {
     /// When granted points become available, unless a grant says otherwise.
-    pub vesting: Vesting,
+    pub vesting: VestingRule,
     /// When points expire, unless a grant says otherwise.
-    pub expiry: Expiry,
+    pub expiry: ExpiryRule,
     /// How many points one redemption may take.
     pub redemption: RedemptionLimits,
     /// How many points a customer may earn.
@@ -51,7 +51,7 @@ pub use goldbook_api::values::DEFAULT_HOLD;
 /// When granted points become available.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Vesting {
+pub enum VestingRule {
     /// As soon as they are granted.
     #[default]
     Immediate,
@@ -66,7 +66,7 @@ pub enum Vesting {
 /// When points expire.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Expiry {
+pub enum ExpiryRule {
     /// They do not expire.
     #[default]
     Never,
@@ -307,7 +307,7 @@ fn midnight(day: Date, time_zone: &TimeZone) -> Option<Timestamp> {
     }
 }
 
-impl Expiry {
+impl ExpiryRule {
     /// The instant that was given, where it is given as one.
     #[must_use]
     pub const fn given_instant(&self) -> Option<Timestamp> {

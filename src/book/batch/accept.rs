@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::memory::Batch;
 use crate::book::account::Account;
 use crate::book::decision::{DecisionError, overflow};
-use crate::book::entry::{Entry, Key, NewEntry};
+use crate::book::entry::{Entry, Key, NewEntry, Place};
 use crate::book::job::Job;
 use crate::ids::{AccountId, EntryId};
 
@@ -53,21 +53,15 @@ impl Batch<'_> {
         let mut entries = Vec::with_capacity(new_entries.len());
         for (id, new_entry) in new_entries {
             let Some(head) = heads.get_mut(&id.account_id) else { return Err(DecisionError::NotLoaded) };
-            let entry = Entry {
+            let entry = new_entry.at(Place {
                 id,
                 program_id: head.program_id.clone(),
-                detail: new_entry.detail,
-                movement: new_entry.movement,
                 command_id: origin.command_id,
                 key: origin.hand_over_key(id.account_id),
-                actor: new_entry.actor,
-                reason: new_entry.reason,
-                policy_version: new_entry.policy_version,
-                causes: new_entry.causes,
                 trace_id: origin.trace_id,
                 effective_at: head.time_at(origin.at),
                 recorded_at: self.now,
-            };
+            });
             head.apply(&entry).map_err(|_| overflow())?;
             entries.push(entry);
         }

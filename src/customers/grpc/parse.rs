@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::customers::model::{Address, Channel, CommunicationStyle, Consent, Dossier, ImportantDate, Part};
+use crate::customers::model::{
+    Address, CommunicationStyle, Dossier, ImportantDate, MarketingChannel, MarketingConsent, Part,
+};
 use crate::customers::{CreateCustomer, UpdateCustomer};
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, IdempotencyKey, ProgramId};
@@ -238,7 +240,7 @@ fn parse_address(fields: &mut Fields, address: google::PostalAddress) -> Address
     }
 }
 
-fn parse_consents(fields: &mut Fields, consents: &[proto::MarketingConsent]) -> Vec<Consent> {
+fn parse_consents(fields: &mut Fields, consents: &[proto::MarketingConsent]) -> Vec<MarketingConsent> {
     if consents.len() > MAX_CONSENTS {
         fields.refuse("customer.marketing_consents", format!("must have at most {MAX_CONSENTS} items"));
     }
@@ -246,11 +248,11 @@ fn parse_consents(fields: &mut Fields, consents: &[proto::MarketingConsent]) -> 
     for (i, consent) in consents.iter().take(MAX_CONSENTS).enumerate() {
         let path = format!("customer.marketing_consents[{i}]");
         let channel = match consent.channel() {
-            proto::MarketingChannel::Email => Some(Channel::Email),
-            proto::MarketingChannel::Phone => Some(Channel::Phone),
-            proto::MarketingChannel::Sms => Some(Channel::Sms),
-            proto::MarketingChannel::Post => Some(Channel::Post),
-            proto::MarketingChannel::Push => Some(Channel::Push),
+            proto::MarketingChannel::Email => Some(MarketingChannel::Email),
+            proto::MarketingChannel::Phone => Some(MarketingChannel::Phone),
+            proto::MarketingChannel::Sms => Some(MarketingChannel::Sms),
+            proto::MarketingChannel::Post => Some(MarketingChannel::Post),
+            proto::MarketingChannel::Push => Some(MarketingChannel::Push),
             proto::MarketingChannel::Unspecified => {
                 fields.check(format!("{path}.channel"), Err("must be one of the named values"))
             }
@@ -258,7 +260,7 @@ fn parse_consents(fields: &mut Fields, consents: &[proto::MarketingConsent]) -> 
         let decided_at = parse_instant(fields, &format!("{path}.decided_at"), consent.decided_at.as_ref());
         let source = parse_text(fields, &format!("{path}.source"), &consent.source, MAX_NAME);
         if let (Some(channel), Some(decided_at), Some(source)) = (channel, decided_at, source) {
-            let consent = Consent { channel, granted: consent.granted, decided_at, source };
+            let consent = MarketingConsent { channel, granted: consent.granted, decided_at, source };
             // An equal row says nothing more.
             if !parsed.contains(&consent) {
                 parsed.push(consent);

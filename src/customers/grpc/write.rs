@@ -1,7 +1,7 @@
 //! A customer as callers see them.
 
 use crate::customers::Customer;
-use crate::customers::model::{Address, Channel, CommunicationStyle, Consent, current_consents};
+use crate::customers::model::{Address, CommunicationStyle, MarketingChannel, MarketingConsent, current_consents};
 use crate::proto;
 use crate::proto::fields::{write_date, write_instant};
 use crate::proto::google;
@@ -58,13 +58,13 @@ fn write_address(address: Address) -> google::PostalAddress {
     }
 }
 
-pub(super) fn write_consent(consent: &Consent) -> proto::MarketingConsent {
+pub(super) fn write_consent(consent: &MarketingConsent) -> proto::MarketingConsent {
     let channel = match consent.channel {
-        Channel::Email => proto::MarketingChannel::Email,
-        Channel::Phone => proto::MarketingChannel::Phone,
-        Channel::Sms => proto::MarketingChannel::Sms,
-        Channel::Post => proto::MarketingChannel::Post,
-        Channel::Push => proto::MarketingChannel::Push,
+        MarketingChannel::Email => proto::MarketingChannel::Email,
+        MarketingChannel::Phone => proto::MarketingChannel::Phone,
+        MarketingChannel::Sms => proto::MarketingChannel::Sms,
+        MarketingChannel::Post => proto::MarketingChannel::Post,
+        MarketingChannel::Push => proto::MarketingChannel::Push,
     };
     proto::MarketingConsent {
         channel: channel.into(),

@@ -10,15 +10,15 @@ use crate::points::lots::Lot;
 use crate::points::state::{Note, PointsState};
 use crate::points::subject::{Subject, about_a_customer, keep_note, key_of};
 use crate::points::vesting::vest_on_event;
-use crate::programs::points::{Expiry, Vesting};
+use crate::programs::points::{ExpiryRule, VestingRule};
 
 /// Grants points by hand. The fields are described in rewards.proto.
 #[derive(Clone, Debug)]
 pub(crate) struct GrantReward {
     pub subject: Subject,
     pub points: Points,
-    pub vesting: Option<Vesting>,
-    pub expiry: Option<Expiry>,
+    pub vesting: Option<VestingRule>,
+    pub expiry: Option<ExpiryRule>,
     pub reason: EntryReason,
     pub note: String,
     pub key: IdempotencyKey,
@@ -36,12 +36,12 @@ impl Command for GrantReward {
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let (policy, account) = self.subject.begin(decision)?;
         let at = account.time_at(decision.at());
-        if let Some(expires_at) = self.expiry.as_ref().and_then(Expiry::given_instant) {
+        if let Some(expires_at) = self.expiry.as_ref().and_then(ExpiryRule::given_instant) {
             let vesting = self.vesting.as_ref().unwrap_or(&policy.program.points.vesting);
             let vests_at = match vesting {
-                Vesting::At(instant) => (*instant).max(at),
-                Vesting::After(period) => period.after(at, &policy.program.time_zone.0),
-                Vesting::Immediate | Vesting::OnEvent(_) => at,
+                VestingRule::At(instant) => (*instant).max(at),
+                VestingRule::After(period) => period.after(at, &policy.program.time_zone.0),
+                VestingRule::Immediate | VestingRule::OnEvent(_) => at,
             };
             require_ahead("expires_at", expires_at, vests_at)?;
         }
@@ -126,7 +126,7 @@ impl Command for VestReward {
             let reversed = decision.state::<PointsState>()?.lots().reversed(account.account_id, seq);
             return Err(self.not_pending(lot, reversed).into());
         };
-        let rule: Expiry = serde_json::from_str(rule)
+        let rule: ExpiryRule = serde_json::from_str(rule)
             .map_err(|error| Defect::new(format!("the expiry rule of the lot of entry {}: {error}", self.reward_id)))?;
         let expires_at = rule.of(account.time_at(decision.at()), &policy.program.time_zone.0);
         for new_entry in vest_on_event(account, seq, lot, expires_at, policy.version) {

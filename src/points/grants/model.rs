@@ -11,7 +11,7 @@ use crate::ids::{AccountId, EntryId};
 use crate::points::amount::Points;
 use crate::points::debts::repay;
 use crate::programs::model::{Program, ProgramVersion};
-use crate::programs::points::{Expiry, Vesting};
+use crate::programs::points::{ExpiryRule, VestingRule};
 
 /// A grant to be made.
 #[derive(Clone, Debug)]
@@ -19,9 +19,9 @@ pub(crate) struct Grant {
     /// How many points.
     pub points: Points,
     /// When they vest; by the program, if absent.
-    pub vesting: Option<Vesting>,
+    pub vesting: Option<VestingRule>,
     /// When they expire; by the program, if absent.
-    pub expiry: Option<Expiry>,
+    pub expiry: Option<ExpiryRule>,
     /// What the program's caps on earning leave of it, if they apply.
     pub capped: Option<Capped>,
     /// On whose behalf they are granted.
@@ -111,18 +111,18 @@ pub(crate) const fn pocket_of(terms: &LotTerms) -> Pocket {
 /// # Errors
 /// [`Defect`] if a rule cannot be written down.
 pub(crate) fn terms_of(
-    vesting: &Vesting,
-    expiry: &Expiry,
+    vesting: &VestingRule,
+    expiry: &ExpiryRule,
     at: Timestamp,
     program: &Program,
 ) -> Result<LotTerms, Defect> {
     let time_zone = &program.time_zone.0;
-    let slides = matches!(expiry, Expiry::Sliding(_));
+    let slides = matches!(expiry, ExpiryRule::Sliding(_));
     let vests_at = match vesting {
-        Vesting::Immediate => None,
-        Vesting::At(instant) => Some(*instant).filter(|instant| *instant > at),
-        Vesting::After(period) => Some(period.after(at, time_zone)),
-        Vesting::OnEvent(period) => return terms_on_event(period.after(at, time_zone), expiry, program),
+        VestingRule::Immediate => None,
+        VestingRule::At(instant) => Some(*instant).filter(|instant| *instant > at),
+        VestingRule::After(period) => Some(period.after(at, time_zone)),
+        VestingRule::OnEvent(period) => return terms_on_event(period.after(at, time_zone), expiry, program),
     };
     let expires_at = expiry.of(vests_at.unwrap_or(at), time_zone);
     Ok(LotTerms { vests_at, vest_by: None, expires_at, slides, expiry_rule: None })
@@ -133,11 +133,11 @@ pub(crate) fn terms_of(
 ///
 /// # Errors
 /// [`Defect`] if the rule cannot be written down.
-pub(crate) fn terms_on_event(vest_by: Timestamp, expiry: &Expiry, program: &Program) -> Result<LotTerms, Defect> {
+pub(crate) fn terms_on_event(vest_by: Timestamp, expiry: &ExpiryRule, program: &Program) -> Result<LotTerms, Defect> {
     let rule = serde_json::to_string(expiry).map_err(|error| {
         Defect::new(format!("program {}: an expiry rule cannot be written down: {error}", program.program_id))
     })?;
-    let slides = matches!(expiry, Expiry::Sliding(_));
+    let slides = matches!(expiry, ExpiryRule::Sliding(_));
     Ok(LotTerms { vests_at: None, vest_by: Some(vest_by), expires_at: None, slides, expiry_rule: Some(rule) })
 }
 

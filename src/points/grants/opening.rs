@@ -7,7 +7,7 @@ use crate::book::{Actor, Decision, DecisionError, EntryReason, LotTerms, NewEntr
 use crate::ids::{AccountId, EntryId};
 use crate::points::amount::Points;
 use crate::programs::model::{Program, ProgramVersion};
-use crate::programs::points::{Expiry, Vesting};
+use crate::programs::points::{ExpiryRule, VestingRule};
 
 /// Points that a customer brings along.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -17,7 +17,7 @@ pub(crate) struct OpeningLot {
     /// When the points become available.
     pub vesting: OpeningVesting,
     /// When they expire; by the program, if absent.
-    pub expiry: Option<Expiry>,
+    pub expiry: Option<ExpiryRule>,
 }
 
 /// When points that a customer brings along become available. A program's rule counts from its own grants. Points that
@@ -37,11 +37,11 @@ impl OpeningLot {
     fn terms(&self, program: &Program, at: Timestamp) -> Result<LotTerms, DecisionError> {
         let expiry = self.expiry.as_ref().unwrap_or(&program.points.expiry);
         let vesting = match self.vesting {
-            OpeningVesting::AtOnce => Vesting::Immediate,
-            OpeningVesting::At(vests_at) => Vesting::At(vests_at),
+            OpeningVesting::AtOnce => VestingRule::Immediate,
+            OpeningVesting::At(vests_at) => VestingRule::At(vests_at),
             OpeningVesting::OnEventBy(vest_by) => {
                 require_ahead("vest_by", vest_by, at)?;
-                if let Expiry::At(expires_at) = expiry {
+                if let ExpiryRule::At(expires_at) = expiry {
                     require_ahead("expires_at", *expires_at, at)?;
                 }
                 return Ok(terms_on_event(vest_by, expiry, program)?);
@@ -91,10 +91,10 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn terms(vesting: OpeningVesting, expiry: Option<Expiry>, by_program: Expiry) -> Result<LotTerms, Reason> {
+    fn terms(vesting: OpeningVesting, expiry: Option<ExpiryRule>, by_program: ExpiryRule) -> Result<LotTerms, Reason> {
         let mut program = program();
         program.points.expiry = by_program;
-        program.points.vesting = Vesting::After(Period::parse("P14D").unwrap());
+        program.points.vesting = VestingRule::After(Period::parse("P14D").unwrap());
         let lot = OpeningLot { points: Points::new(5).unwrap(), vesting, expiry };
         lot.terms(&program, instant(AT)).map_err(|error| {
             let DecisionError::Refused(refusal) = error else { panic!("{error:?}") };
@@ -105,21 +105,24 @@ mod tests {
     #[test]
     fn vesting_is_the_lots_own_and_what_has_passed_is_at_once() {
         let free = Ok(LotTerms::default());
-        assert_eq!(terms(OpeningVesting::AtOnce, None, Expiry::Never), free);
-        assert_eq!(terms(OpeningVesting::At(instant(AT)), None, Expiry::Never), free);
+        assert_eq!(terms(OpeningVesting::AtOnce, None, ExpiryRule::Never), free);
+        assert_eq!(terms(OpeningVesting::At(instant(AT)), None, ExpiryRule::Never), free);
         let later = instant("2026-01-15T12:00:00.000001Z");
         let expected = LotTerms { vests_at: Some(later), ..LotTerms::default() };
-        assert_eq!(terms(OpeningVesting::At(later), None, Expiry::Never), Ok(expected));
+        assert_eq!(terms(OpeningVesting::At(later), None, ExpiryRule::Never), Ok(expected));
     }
 
     #[test]
     fn expiry_is_the_lots_own_or_else_the_programs() {
         let (soon, later) = (instant("2026-02-01T00:00:00Z"), instant("2026-03-01T00:00:00Z"));
         let expiring = |at| Ok(LotTerms { expires_at: Some(at), ..LotTerms::default() });
-        assert_eq!(terms(OpeningVesting::AtOnce, None, Expiry::At(soon)), expiring(soon));
-        assert_eq!(terms(OpeningVesting::AtOnce, Some(Expiry::At(later)), Expiry::At(soon)), expiring(later));
-        assert_eq!(terms(OpeningVesting::AtOnce, Some(Expiry::Never), Expiry::At(soon)), Ok(LotTerms::default()));
-        let sliding = terms(OpeningVesting::AtOnce, None, Expiry::Sliding(Period::parse("P1Y").unwrap())).unwrap();
+        assert_eq!(terms(OpeningVesting::AtOnce, None, ExpiryRule::At(soon)), expiring(soon));
+        assert_eq!(terms(OpeningVesting::AtOnce, Some(ExpiryRule::At(later)), ExpiryRule::At(soon)), expiring(later));
+        assert_eq!(
+            terms(OpeningVesting::AtOnce, Some(ExpiryRule::Never), ExpiryRule::At(soon)),
+            Ok(LotTerms::default())
+        );
+        let sliding = terms(OpeningVesting::AtOnce, None, ExpiryRule::Sliding(Period::parse("P1Y").unwrap())).unwrap();
         assert!(sliding.slides && sliding.expires_at.is_some());
     }
 
@@ -127,12 +130,12 @@ mod tests {
     fn what_expired_or_expires_before_it_vests_is_refused() {
         let (soon, later) = (instant("2026-02-01T00:00:00Z"), instant("2026-03-01T00:00:00Z"));
         let refused = Err(Reason::InstantNotAhead);
-        let at = |expires_at| Some(Expiry::At(expires_at));
-        assert_eq!(terms(OpeningVesting::AtOnce, at(instant(AT)), Expiry::Never), refused);
-        assert_eq!(terms(OpeningVesting::At(soon), at(soon), Expiry::Never), refused);
-        assert_eq!(terms(OpeningVesting::OnEventBy(instant(AT)), None, Expiry::Never), refused);
-        assert_eq!(terms(OpeningVesting::OnEventBy(soon), at(instant(AT)), Expiry::Never), refused);
-        let waits = terms(OpeningVesting::OnEventBy(soon), at(later), Expiry::Never).unwrap();
+        let at = |expires_at| Some(ExpiryRule::At(expires_at));
+        assert_eq!(terms(OpeningVesting::AtOnce, at(instant(AT)), ExpiryRule::Never), refused);
+        assert_eq!(terms(OpeningVesting::At(soon), at(soon), ExpiryRule::Never), refused);
+        assert_eq!(terms(OpeningVesting::OnEventBy(instant(AT)), None, ExpiryRule::Never), refused);
+        assert_eq!(terms(OpeningVesting::OnEventBy(soon), at(instant(AT)), ExpiryRule::Never), refused);
+        let waits = terms(OpeningVesting::OnEventBy(soon), at(later), ExpiryRule::Never).unwrap();
         assert_eq!((waits.vest_by, waits.expires_at), (Some(soon), None));
         assert!(waits.expiry_rule.unwrap().contains("2026-03-01"));
     }

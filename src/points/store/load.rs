@@ -15,7 +15,7 @@ use crate::database::StoreError;
 use crate::ids::AccountId;
 use crate::points::lots::Gap;
 use crate::points::state::PointsState;
-use crate::programs::points::Expiry;
+use crate::programs::points::ExpiryRule;
 use crate::programs::state::ProgramsState;
 
 /// How many dues of an account one batch applies, of each kind.
@@ -48,11 +48,10 @@ pub(super) async fn load(
 }
 
 /// Whether any of the scope's programs keeps what concerns all lots of an account together.
-pub(super) fn keeps_earnings(scope: &Scope, programs: Option<&ProgramsState>) -> bool {
-    let Some(programs) = programs else { return false };
+pub(super) fn keeps_earnings(scope: &Scope, programs: &ProgramsState) -> bool {
     scope.programs.iter().filter_map(|program_id| programs.current(program_id)).any(|current| {
         let points = &current.policy.program.points;
-        matches!(points.expiry, Expiry::Sliding(_)) || !points.earning.per_period.is_empty()
+        matches!(points.expiry, ExpiryRule::Sliding(_)) || !points.earning.per_period.is_empty()
     })
 }
 

@@ -14,7 +14,7 @@ use crate::points::grants::model::{open_lot, require_ahead, terms_of};
 use crate::points::spending::model::choose_lots;
 use crate::points::state::{Note, PointsState};
 use crate::points::subject::{Subject, about_a_customer, ask_points, keep_note, key_of};
-use crate::programs::points::{Clawback, Expiry, Vesting};
+use crate::programs::points::{Clawback, ExpiryRule, VestingRule};
 
 /// Undoes an entry, whole or in part. The fields are described in rewards.proto.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ pub(crate) struct AdjustPoints {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Up, as a new lot that expires by its own rule or the program's.
-    Up(Points, Option<Expiry>),
+    Up(Points, Option<ExpiryRule>),
     /// Down, from the lots that a spend would take.
     Down(Points),
 }
@@ -121,11 +121,11 @@ impl Command for AdjustPoints {
         };
         let entry_id = match &self.change {
             Change::Up(points, expiry) => {
-                if let Some(expires_at) = expiry.as_ref().and_then(Expiry::given_instant) {
+                if let Some(expires_at) = expiry.as_ref().and_then(ExpiryRule::given_instant) {
                     require_ahead("expires_at", expires_at, at)?;
                 }
                 let rule = expiry.as_ref().unwrap_or(&policy.program.points.expiry);
-                let terms = terms_of(&Vesting::Immediate, rule, at, &policy.program)?;
+                let terms = terms_of(&VestingRule::Immediate, rule, at, &policy.program)?;
                 let detail = PointsDetail::PointsAdjusted { terms: Some(terms.clone()), lots: Vec::new() }.into();
                 let new_entry = describe(detail, Pocket::Issued, Pocket::Available, points.get());
                 open_lot(decision, account.account_id, new_entry, &terms)?

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    CalendarPeriod, Clawback, END_OF_TIME, EarningLimits, Expiry, Period, PeriodCap, PointsPolicy, RedemptionLimits,
-    Reinstatement, Vesting,
+    CalendarPeriod, Clawback, END_OF_TIME, EarningLimits, ExpiryRule, Period, PeriodCap, PointsPolicy,
+    RedemptionLimits, Reinstatement, VestingRule,
 };
 use crate::error::Fields;
 use crate::money::Rate;
@@ -51,16 +51,16 @@ fn kept<T>(parsed: Option<Option<T>>) -> Option<Option<T>> {
 }
 
 /// Parses when granted points become available; at once, if absent.
-pub fn parse_vesting(fields: &mut Fields, path: &str, rule: Option<&proto::VestingRule>) -> Option<Vesting> {
+pub fn parse_vesting(fields: &mut Fields, path: &str, rule: Option<&proto::VestingRule>) -> Option<VestingRule> {
     use proto::vesting_rule::Rule;
 
-    let Some(rule) = rule else { return Some(Vesting::default()) };
+    let Some(rule) = rule else { return Some(VestingRule::default()) };
     match &rule.rule {
-        Some(Rule::Immediate(())) => Some(Vesting::Immediate),
-        Some(Rule::At(at)) => parse_rule_instant(fields, &format!("{path}.at"), at).map(Vesting::At),
-        Some(Rule::After(period)) => parse_period(fields, &format!("{path}.after"), period).map(Vesting::After),
+        Some(Rule::Immediate(())) => Some(VestingRule::Immediate),
+        Some(Rule::At(at)) => parse_rule_instant(fields, &format!("{path}.at"), at).map(VestingRule::At),
+        Some(Rule::After(period)) => parse_period(fields, &format!("{path}.after"), period).map(VestingRule::After),
         Some(Rule::OnEventWithin(period)) => {
-            parse_period(fields, &format!("{path}.on_event_within"), period).map(Vesting::OnEvent)
+            parse_period(fields, &format!("{path}.on_event_within"), period).map(VestingRule::OnEvent)
         }
         // Perhaps a way that only a newer caller knows: taking it for the default could give points away.
         None => {
@@ -70,25 +70,27 @@ pub fn parse_vesting(fields: &mut Fields, path: &str, rule: Option<&proto::Vesti
     }
 }
 
-/// Parses when points expire; never, if absent. The caller checks whether [`Expiry::Sliding`] may be said here.
-pub fn parse_expiry(fields: &mut Fields, path: &str, rule: Option<&proto::ExpiryRule>) -> Option<Expiry> {
-    let Some(rule) = rule else { return Some(Expiry::default()) };
+/// Parses when points expire; never, if absent. The caller checks whether [`ExpiryRule::Sliding`] may be said here.
+pub fn parse_expiry(fields: &mut Fields, path: &str, rule: Option<&proto::ExpiryRule>) -> Option<ExpiryRule> {
+    let Some(rule) = rule else { return Some(ExpiryRule::default()) };
     parse_expiry_of(fields, path, rule, "must be one of never, at, after and sliding")
 }
 
 /// As [`parse_expiry`], of a rule that is there; `ways` names those that may be said here.
-fn parse_expiry_of(fields: &mut Fields, path: &str, rule: &proto::ExpiryRule, ways: &str) -> Option<Expiry> {
+fn parse_expiry_of(fields: &mut Fields, path: &str, rule: &proto::ExpiryRule, ways: &str) -> Option<ExpiryRule> {
     use proto::expiry_rule::Rule;
 
     match &rule.rule {
-        Some(Rule::Never(())) => Some(Expiry::Never),
-        Some(Rule::At(at)) => parse_rule_instant(fields, &format!("{path}.at"), at).map(Expiry::At),
+        Some(Rule::Never(())) => Some(ExpiryRule::Never),
+        Some(Rule::At(at)) => parse_rule_instant(fields, &format!("{path}.at"), at).map(ExpiryRule::At),
         Some(Rule::After(after)) => {
             let period = parse_period(fields, &format!("{path}.after.period"), &after.period);
             let round_to = parse_calendar_period(fields, &format!("{path}.after.round_to"), after.round_to);
-            Some(Expiry::After { period: period?, round_to: round_to? })
+            Some(ExpiryRule::After { period: period?, round_to: round_to? })
         }
-        Some(Rule::Sliding(period)) => parse_period(fields, &format!("{path}.sliding"), period).map(Expiry::Sliding),
+        Some(Rule::Sliding(period)) => {
+            parse_period(fields, &format!("{path}.sliding"), period).map(ExpiryRule::Sliding)
+        }
         // As above: points that should expire would stay for ever.
         None => {
             fields.refuse(path, ways);
@@ -99,9 +101,9 @@ fn parse_expiry_of(fields: &mut Fields, path: &str, rule: &proto::ExpiryRule, wa
 
 /// Parses when the points of one lot expire; none, if absent. Sliding expiry concerns the whole balance and is the
 /// program's alone.
-pub fn parse_own_expiry(fields: &mut Fields, path: &str, rule: Option<&proto::ExpiryRule>) -> Option<Expiry> {
+pub fn parse_own_expiry(fields: &mut Fields, path: &str, rule: Option<&proto::ExpiryRule>) -> Option<ExpiryRule> {
     let expiry = parse_expiry_of(fields, path, rule?, "must be one of never, at and after");
-    if matches!(expiry, Some(Expiry::Sliding(_))) {
+    if matches!(expiry, Some(ExpiryRule::Sliding(_))) {
         fields.refuse(path, "must be never, at or after; sliding expiry is the program's alone");
     }
     expiry
@@ -224,8 +226,8 @@ fn parse_point_value(fields: &mut Fields, path: &str, value: &str) -> Option<Rat
 pub fn write_points_policy(policy: &PointsPolicy) -> Option<proto::PointsPolicy> {
     let PointsPolicy { vesting, expiry, redemption, earning, reinstatement, clawback, hold_for, point_value } = policy;
     (*policy != PointsPolicy::default()).then(|| proto::PointsPolicy {
-        vesting: (*vesting != Vesting::default()).then(|| write_vesting(vesting)),
-        expiry: (*expiry != Expiry::default()).then(|| write_expiry(expiry)),
+        vesting: (*vesting != VestingRule::default()).then(|| write_vesting(vesting)),
+        expiry: (*expiry != ExpiryRule::default()).then(|| write_expiry(expiry)),
         redemption: (*redemption != RedemptionLimits::default()).then_some(proto::RedemptionLimits {
             minimum: redemption.minimum,
             step: redemption.step,
@@ -247,31 +249,31 @@ pub fn write_points_policy(policy: &PointsPolicy) -> Option<proto::PointsPolicy>
 
 /// When granted points become available, on the wire.
 #[must_use]
-pub fn write_vesting(vesting: &Vesting) -> proto::VestingRule {
+pub fn write_vesting(vesting: &VestingRule) -> proto::VestingRule {
     use proto::vesting_rule::Rule;
 
     let rule = match vesting {
-        Vesting::Immediate => Rule::Immediate(()),
-        Vesting::At(instant) => Rule::At(write_instant(*instant)),
-        Vesting::After(period) => Rule::After(period.to_string()),
-        Vesting::OnEvent(period) => Rule::OnEventWithin(period.to_string()),
+        VestingRule::Immediate => Rule::Immediate(()),
+        VestingRule::At(instant) => Rule::At(write_instant(*instant)),
+        VestingRule::After(period) => Rule::After(period.to_string()),
+        VestingRule::OnEvent(period) => Rule::OnEventWithin(period.to_string()),
     };
     proto::VestingRule { rule: Some(rule) }
 }
 
 /// When points expire, on the wire.
 #[must_use]
-pub fn write_expiry(expiry: &Expiry) -> proto::ExpiryRule {
+pub fn write_expiry(expiry: &ExpiryRule) -> proto::ExpiryRule {
     use proto::expiry_rule::{After, Rule};
 
     let rule = match expiry {
-        Expiry::Never => Rule::Never(()),
-        Expiry::At(instant) => Rule::At(write_instant(*instant)),
-        Expiry::After { period, round_to } => Rule::After(After {
+        ExpiryRule::Never => Rule::Never(()),
+        ExpiryRule::At(instant) => Rule::At(write_instant(*instant)),
+        ExpiryRule::After { period, round_to } => Rule::After(After {
             period: period.to_string(),
             round_to: round_to.map_or(proto::CalendarPeriod::Unspecified, write_calendar_period).into(),
         }),
-        Expiry::Sliding(period) => Rule::Sliding(period.to_string()),
+        ExpiryRule::Sliding(period) => Rule::Sliding(period.to_string()),
     };
     proto::ExpiryRule { rule: Some(rule) }
 }

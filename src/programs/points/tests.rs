@@ -36,12 +36,12 @@ fn period(text: &str) -> Period {
     Period::parse(text).unwrap()
 }
 
-fn after(text: &str, round_to: Option<CalendarPeriod>) -> Expiry {
-    Expiry::After { period: period(text), round_to }
+fn after(text: &str, round_to: Option<CalendarPeriod>) -> ExpiryRule {
+    ExpiryRule::After { period: period(text), round_to }
 }
 
 /// When points that vest at an instant expire, by clocks in New York.
-fn expiry_in_new_york(expiry: &Expiry, vested_at: &str) -> Timestamp {
+fn expiry_in_new_york(expiry: &ExpiryRule, vested_at: &str) -> Timestamp {
     expiry.of(at(vested_at), &zone(NEW_YORK)).unwrap()
 }
 
@@ -238,7 +238,7 @@ fn reinstatement_is_open_until_before_its_end_and_lasts_whole_days() {
 /// A policy with everything in it.
 fn full() -> PointsPolicy {
     PointsPolicy {
-        vesting: Vesting::After(period("P14D")),
+        vesting: VestingRule::After(period("P14D")),
         expiry: after("P1Y", Some(CalendarPeriod::Quarter)),
         redemption: RedemptionLimits { minimum: Some(100), step: Some(50), maximum: Some(10_000) },
         earning: EarningLimits {
@@ -256,10 +256,10 @@ fn full() -> PointsPolicy {
 fn a_policy_reads_back_from_json_and_one_that_was_never_said_is_the_default() {
     let instant = at("2026-01-01T00:00:00.000001Z");
     let rules = [
-        (Vesting::Immediate, Expiry::Never),
-        (Vesting::At(instant), Expiry::At(instant)),
-        (Vesting::OnEvent(period("P30D")), Expiry::Sliding(period("P18M"))),
-        (Vesting::After(period("PT1.5S")), after("P1Y", None)),
+        (VestingRule::Immediate, ExpiryRule::Never),
+        (VestingRule::At(instant), ExpiryRule::At(instant)),
+        (VestingRule::OnEvent(period("P30D")), ExpiryRule::Sliding(period("P18M"))),
+        (VestingRule::After(period("PT1.5S")), after("P1Y", None)),
     ];
     let mut policies: Vec<PointsPolicy> =
         rules.into_iter().map(|(vesting, expiry)| PointsPolicy { vesting, expiry, ..full() }).collect();

@@ -1,0 +1,138 @@
+//! Lookups that come together, answered by one statement.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use sqlx::postgres::PgPool;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tracing::{Instrument as _, Span};
+
+use super::error::{FailureKind, StoreError};
+use crate::error::Error;
+use crate::telemetry;
+
+/// How long a statement that answers lookups may take before the database counts as away.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most lookups that one statement answers.
+const MAX_LOOKUPS: usize = 256;
+/// How many statements of lookups run at a time, for each kind of lookup: few, so that many lookups share one.
+const LOOKUP_WORKERS: usize = 2;
+/// How many connections the lookups share.
+pub(super) const LOOKUP_CONNECTIONS: u32 = 4;
+/// How many lookups may wait.
+const QUEUE_LENGTH: usize = 8_192;
+
+/// Answers many lookups at once: finds each key's value, in the order of the keys.
+pub type Fetch<K, V> =
+    Arc<dyn Fn(PgPool, Arc<[K]>) -> BoxFuture<'static, Result<Vec<Option<V>>, StoreError>> + Send + Sync>;
+
+struct Lookup<K, V> {
+    key: K,
+    /// The caller's span and its identity, to link to the statement's batch and back.
+    span: Span,
+    caller: telemetry::SpanContext,
+    reply: oneshot::Sender<Result<Option<V>, Error>>,
+}
+
+/// Lookups that come together in one statement. A lookup is answered by a statement that began after it was asked, so
+/// whoever reads after a write sees it.
+#[derive(Clone)]
+pub struct BatchReader<K, V> {
+    queue: mpsc::Sender<Lookup<K, V>>,
+}
+
+impl<K: Send + Sync + 'static, V: Send + 'static> BatchReader<K, V> {
+    /// Starts a few tasks, each of which takes whatever waits.
+    #[must_use]
+    pub fn open(pool: &PgPool, fetch: &Fetch<K, V>) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE_LENGTH);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..LOOKUP_WORKERS {
+            tokio::spawn(answer_lookups(pool.clone(), waiting.clone(), fetch.clone()));
+        }
+        Self { queue }
+    }
+
+    /// Finds the value of a key.
+    ///
+    /// # Errors
+    /// If too many wait, or the database fails.
+    pub async fn find(&self, key: K) -> Result<Option<V>, Error> {
+        let (reply, answer) = oneshot::channel();
+        let span = Span::current();
+        let caller = telemetry::span_context(&span);
+        let lookup = Lookup { key, span, caller, reply };
+        self.queue.try_send(lookup).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
+        })?;
+        answer.await.unwrap_or(Err(Error::Unavailable))
+    }
+}
+
+async fn answer_lookups<K: Send + Sync + 'static, V: Send + 'static>(
+    pool: PgPool,
+    waiting: Arc<Mutex<mpsc::Receiver<Lookup<K, V>>>>,
+    fetch: Fetch<K, V>,
+) {
+    loop {
+        let mut lookups = Vec::new();
+        if waiting.lock().await.recv_many(&mut lookups, MAX_LOOKUPS).await == 0 {
+            return;
+        }
+        let span = tracing::info_span!(parent: None, "read.batch", size = lookups.len());
+        let mut keys = Vec::with_capacity(lookups.len());
+        let mut replies = Vec::with_capacity(lookups.len());
+        let batch = telemetry::span_context(&span);
+        for Lookup { key, span: asking, caller, reply } in lookups {
+            telemetry::link(&span, &caller);
+            if caller.is_sampled() {
+                telemetry::link(&asking, &batch);
+            }
+            keys.push(key);
+            replies.push(reply);
+        }
+        match fetch_surely(&pool, &fetch, &keys.into()).instrument(span).await {
+            Ok(values) => {
+                for (reply, value) in replies.into_iter().zip(values) {
+                    let _ = reply.send(Ok(value));
+                }
+            }
+            Err(error) => {
+                for reply in replies {
+                    let _ = reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// Asks as often as there may be dead connections in the pool. A statement that hangs or panics ends like one that
+/// failed, so that the worker goes on.
+async fn fetch_surely<K, V>(pool: &PgPool, fetch: &Fetch<K, V>, keys: &Arc<[K]>) -> Result<Vec<Option<V>>, Error> {
+    let mut dead_connections = 0;
+    loop {
+        let work = AssertUnwindSafe(fetch(pool.clone(), keys.clone())).catch_unwind();
+        match tokio::time::timeout(FETCH_TIMEOUT, work).await {
+            Ok(Ok(Err(StoreError::Database(error)))) if was_dead(&error) && dead_connections < LOOKUP_CONNECTIONS => {
+                dead_connections += 1
+            }
+            Ok(Ok(outcome)) => return outcome.map_err(Error::from),
+            Ok(Err(panic)) => {
+                return Err(Error::Internal(format!("a read panicked: {}", telemetry::message_of(&*panic))));
+            }
+            Err(_) => {
+                tracing::warn!(keys = keys.len(), "a read did not end within {FETCH_TIMEOUT:?}");
+                return Err(Error::Unavailable);
+            }
+        }
+    }
+}
+
+/// Whether a connection turned out to be dead, and not the whole database.
+fn was_dead(error: &sqlx::Error) -> bool {
+    FailureKind::of(error) == FailureKind::Away && !matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
+}

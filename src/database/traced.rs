@@ -1,0 +1,44 @@
+//! Statements that show in the trace.
+
+use tracing::Instrument as _;
+
+use super::error::StoreError;
+use crate::telemetry;
+
+/// A failure of which a trace shows the SQLSTATE.
+pub trait StatementError {
+    /// The SQLSTATE, if Postgres told one.
+    fn sql_state(&self) -> Option<String>;
+}
+
+impl StatementError for sqlx::Error {
+    fn sql_state(&self) -> Option<String> {
+        Some(self.as_database_error()?.code()?.into_owned())
+    }
+}
+
+impl StatementError for StoreError {
+    fn sql_state(&self) -> Option<String> {
+        match self {
+            Self::Database(error) => error.sql_state(),
+            Self::ConnectTimedOut { .. } | Self::Defect(_) => None,
+        }
+    }
+}
+
+/// A statement that shows in the trace.
+pub trait Traced<T, E: StatementError>: Future<Output = Result<T, E>> + Sized + Send {
+    /// Runs the statement in a client span, named by its verb and table; a failure shows in the span.
+    fn traced(self, summary: &'static str) -> impl Future<Output = Result<T, E>> + Send {
+        let span = telemetry::statement(summary);
+        let failed = span.clone();
+        async move {
+            self.await.inspect_err(|error| {
+                telemetry::fail_statement(&failed, error.sql_state().as_deref().unwrap_or("_OTHER"));
+            })
+        }
+        .instrument(span)
+    }
+}
+
+impl<T, E: StatementError, F: Future<Output = Result<T, E>> + Send> Traced<T, E> for F {}
