@@ -17,6 +17,10 @@ pub use traced::{StatementError, Traced};
 
 use lookups::LOOKUP_CONNECTIONS;
 
+/// The application name of the connections that write entries, and of no others: by it, a reader sees in
+/// `pg_stat_activity` whether a batch is under way.
+pub(crate) const BATCH_SESSIONS: &str = "goldbook batch";
+
 /// The schema, embedded in the program.
 static MIGRATIONS: Migrator = sqlx::migrate!();
 

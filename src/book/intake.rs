@@ -17,7 +17,7 @@ use super::job::Job;
 use super::lane::Lane;
 use super::name::NameUse;
 use crate::clock::Clock;
-use crate::database::by_key;
+use crate::database::{BATCH_SESSIONS, by_key};
 use crate::error::Error;
 use crate::ids::AccountId;
 use crate::telemetry;
@@ -26,6 +26,9 @@ use crate::telemetry;
 const QUEUE_LENGTH: usize = 4_096;
 /// How long a statement of a batch waits for a lock that someone else holds.
 const LOCK_TIMEOUT: &str = "5s";
+/// How long a batch may wait for its next statement. Where the service was cut off from the database, its batch ends
+/// then, and with it the waiting of all who need to know whether it was written.
+const IDLE_TIMEOUT: &str = "10s";
 
 /// Where the outcome of a command will be told.
 type Reply = oneshot::Receiver<Result<Written, Error>>;
@@ -74,7 +77,8 @@ impl Book {
         // A command waits for a lock no longer than this; then it is told to come again, and its neighbours go on.
         // Statements after a lock must see what was committed while it waited, so the isolation is set here.
         let isolation = ("default_transaction_isolation", "read committed");
-        let database = by_key(database).options([("lock_timeout", LOCK_TIMEOUT), isolation]);
+        let bounds = [("lock_timeout", LOCK_TIMEOUT), ("idle_in_transaction_session_timeout", IDLE_TIMEOUT)];
+        let database = by_key(database).application_name(BATCH_SESSIONS).options(bounds).options([isolation]);
         let (close, closing) = watch::channel(false);
         let (senders, running) = (0..lanes.max(1))
             .map(|_| {

@@ -194,7 +194,7 @@ async fn serve_on(
         apply_dues_every: Some(Duration::from_millis(args.dues_ms)).filter(|every| !every.is_zero()),
         sum_up_every: Some(Duration::from_secs(args.liability_seconds)).filter(|every| !every.is_zero()),
         read_connections: args.read_connections,
-        clock: Clock::system(),
+        clock: Clock::database(),
     };
     server::run(listener, settings, stop).await.map_err(CliError::failed)
 }

@@ -22,6 +22,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it is about a row that was read, and not about the database: other rows can still be read.
+    pub(crate) const fn is_of_a_row(&self) -> bool {
+        match self {
+            Self::Defect(_) => true,
+            Self::Database(error) => matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)),
+            Self::ConnectTimedOut { .. } => false,
+        }
+    }
+
     /// What can be done about it.
     pub(crate) fn kind(&self) -> FailureKind {
         match self {
@@ -58,8 +67,8 @@ impl FailureKind {
                 Some("40001" | "40P01") => Self::Conflict,
                 // Lock timeout, cancelled.
                 Some("55P03" | "57014") => Self::Busy,
-                // Read-only: a standby, after a failover. Shutting down, crashed, starting up.
-                Some("25006" | "57P01" | "57P02" | "57P03" | "57P05") => Self::Away,
+                // Read-only: a standby, after a failover. Idle in a batch for too long. Shutting down, crashed, starting up.
+                Some("25006" | "25P03" | "57P01" | "57P02" | "57P03" | "57P05") => Self::Away,
                 // Connection exceptions; out of disk, memory or connections.
                 Some(code) if code.starts_with("08") || code.starts_with("53") => Self::Away,
                 _ => Self::Other,

@@ -10,6 +10,7 @@ use crate::book::capability::Capabilities;
 use crate::book::decision::Asking;
 use crate::book::state::{Depth, Scope};
 use crate::book::store;
+use crate::clock::Clock;
 use crate::database::StoreError;
 use crate::error::Defect;
 use crate::ids::{AccountId, ProgramId};
@@ -30,13 +31,27 @@ impl Batch<'_> {
         self.names.values().filter(|account_id| !self.opened.contains(account_id)).copied().collect()
     }
 
-    /// Locks every account that the commands may touch, in one statement.
-    pub(super) async fn lock_accounts(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
+    /// Locks every account that the commands may touch, in one statement, which also brings the batch's instant.
+    pub(super) async fn lock_accounts(
+        &mut self,
+        clock: &Clock,
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
         let mut to_lock: BTreeSet<AccountId> = self.named_accounts().into_iter().collect();
         to_lock.extend(self.jobs.iter().flat_map(|job| job.command.accounts()));
         to_lock.extend(self.related.iter().map(|(_, related)| *related));
         let account_ids: Vec<AccountId> = to_lock.iter().copied().collect();
-        for account in store::accounts::lock_accounts(connection, &account_ids).await? {
+        let (locked, told) = match account_ids.as_slice() {
+            [] => (Vec::new(), None),
+            some => store::accounts::lock_accounts(connection, some).await?,
+        };
+        // Read after the last lock, and under way already: see `Instants`.
+        let told = match told {
+            Some(told) => told,
+            None => store::instants::read_clock(connection).await?,
+        };
+        self.now = clock.present(told);
+        for account in locked {
             to_lock.remove(&account.account_id);
             self.accounts.insert(account.account_id, account);
         }
