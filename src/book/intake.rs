@@ -26,9 +26,9 @@ use crate::telemetry;
 const QUEUE_LENGTH: usize = 4_096;
 /// How long a statement of a batch waits for a lock that someone else holds.
 const LOCK_TIMEOUT: &str = "5s";
-/// How long a batch may wait for its next statement. Where the service was cut off from the database, its batch ends
-/// then, and with it the waiting of all who need to know whether it was written.
-const IDLE_TIMEOUT: &str = "10s";
+/// How long a batch may wait for its next statement: as long as it may take in all. Where the service was cut off from the
+/// database, its batch ends then, and with it the waiting of all who need to know whether it was written.
+const IDLE_TIMEOUT: &str = "30s";
 
 /// Where the outcome of a command will be told.
 type Reply = oneshot::Receiver<Result<Written, Error>>;

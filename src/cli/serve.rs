@@ -177,7 +177,8 @@ async fn prepare_schema(
     if let Some(owner) = owner.filter(|_| !args.no_migrate) {
         server::migrate(owner, &args.service_role).await.map_err(CliError::failed)?;
     }
-    database::check_schema(service).await.map_err(CliError::failed)
+    database::check_schema(service).await.map_err(CliError::failed)?;
+    database::check_sessions(service).await.map_err(CliError::failed)
 }
 
 async fn serve_on(
