@@ -55,6 +55,8 @@ pub(crate) struct Lots {
     pub(super) lots: ByEntry<Lot>,
     pub(super) holds: ByEntry<Hold>,
     pub(super) earnings: BTreeMap<AccountId, Earning>,
+    /// Whether the stored ones were left unread, of the accounts that have a gap.
+    pub(super) has_unread_earnings: bool,
     /// How much of an entry has been undone: points, or of a purchase minor units.
     pub(super) reversals: ByEntry<i64>,
     pub(super) gaps: BTreeMap<AccountId, Gap>,

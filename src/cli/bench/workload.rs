@@ -78,7 +78,7 @@ impl Ground {
             channel.map_err(|error| CliError::failed(format_args!("cannot connect: {}", with_causes(&error))))?;
         let client = Client::new(channel);
         let ground = Self { program_id: program_id.to_owned(), customers: customers.get() };
-        program::send(&client, ground.program(), false).await?;
+        program::send(&client, ground.program(), false, None).await?;
         eprintln!("enrolling {} customers", grouped(ground.customers));
         ground.enrol(&client).await?;
         ground.fund(&client).await?;
