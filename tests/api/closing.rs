@@ -194,6 +194,12 @@ async fn a_summary_of_liability_waits_for_a_slow_commit() {
     // Time goes on for the summary: the purchase is of the instant before.
     pair.asked.set_clock("2026-01-15T13:00:00Z");
     let mut connection = pair.asked.database.connect(SUPERUSER).await;
+    // Whoever makes one has the lease while it waits.
+    until("the next summary", async || {
+        let begun = "SELECT ends_at > clock_timestamp() FROM liability_lease";
+        sqlx::query_scalar::<_, bool>(begun).fetch_one(&mut connection).await.unwrap().then_some(())
+    })
+    .await;
     stays("no summary while a commit is under way", async || {
         let made = "SELECT count(*) FROM liability_summaries WHERE taken_at > '2026-01-15T12:00:00Z'";
         sqlx::query_scalar::<_, i64>(made).fetch_one(&mut connection).await.unwrap() == 0
