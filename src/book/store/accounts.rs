@@ -1,5 +1,7 @@
 //! The SQL of accounts: locks, heads and balances.
 
+use std::collections::BTreeSet;
+
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -72,17 +74,31 @@ fn into_accounts(rows: Vec<AccountRow>) -> Result<Vec<Account>, StoreError> {
     Ok(accounts?)
 }
 
-/// Locks accounts in one order, customers' before programs'. A lock that waited returns the row as it is then.
-pub(in crate::book) async fn lock_accounts(
+/// Locks the accounts that nobody else holds; each as it is now, readable or not. Without waiting there is no deadlock,
+/// and in one order it is unlikely that each of two batches gets a part of what both need.
+pub(in crate::book) async fn lock_free_accounts(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<Vec<Account>, StoreError> {
+) -> Result<Vec<(AccountId, Result<Account, Defect>)>, sqlx::Error> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = select_accounts!("WHERE account_id = ANY($1) ORDER BY kind, account_id FOR UPDATE", &ids,)
+    let rows = select_accounts!("WHERE account_id = ANY($1) ORDER BY kind, account_id FOR UPDATE SKIP LOCKED", &ids,)
         .fetch_all(connection)
         .traced("SELECT accounts")
         .await?;
-    into_accounts(rows)
+    Ok(rows.into_iter().map(|row| (AccountId(row.account_id), Account::try_from(row))).collect())
+}
+
+/// Which of the accounts there are, whoever holds them.
+pub(in crate::book) async fn find_existing(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<BTreeSet<AccountId>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query_scalar!("SELECT account_id FROM accounts WHERE account_id = ANY($1)", &ids)
+        .fetch_all(connection)
+        .traced("SELECT accounts")
+        .await?;
+    Ok(rows.into_iter().map(AccountId).collect())
 }
 
 /// Accounts as they are, by their ids.
