@@ -205,6 +205,8 @@ reasons! {
     PurchaseUnknown => "PURCHASE_UNKNOWN",
     /// More would be refunded than was paid.
     RefundExceedsPurchase => "REFUND_EXCEEDS_PURCHASE",
+    /// One command would touch more lots than it may.
+    TooManyLots => "TOO_MANY_LOTS",
     /// Nothing was summed up by that instant yet.
     LiabilityUnknown => "LIABILITY_UNKNOWN",
     /// The page token is not one that this method returned for these filters.

@@ -55,7 +55,7 @@ impl From<sqlx::Error> for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error.kind() {
-            kind @ (FailureKind::Conflict | FailureKind::Busy | FailureKind::Away) => {
+            kind @ (FailureKind::Conflict | FailureKind::Locked | FailureKind::TooMuch | FailureKind::Away) => {
                 // The caller is told to come again, and not why. So this is the one place where the cause is logged.
                 tracing::warn!(failure = with_causes(&error), ?kind, "a call cannot use the database");
                 Self::Unavailable
@@ -160,6 +160,7 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::ReinstatementClosed
         | Reason::PurchaseUnknown
         | Reason::RefundExceedsPurchase
+        | Reason::TooManyLots
         | Reason::LiabilityUnknown => Code::FailedPrecondition,
     }
 }
@@ -204,6 +205,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::ReinstatementClosed
         | Reason::PurchaseUnknown
         | Reason::RefundExceedsPurchase
+        | Reason::TooManyLots
         | Reason::LiabilityUnknown
         | Reason::PageTokenInvalid => None,
     }

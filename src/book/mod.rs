@@ -46,7 +46,7 @@ pub use name::{Name, NameSpace, NameUse};
 pub use projection::{Cell, Row};
 pub use reading::{WithDues, apply_dues_in_memory, begin_snapshot, fold, read_with_dues};
 pub use scanned_entry::ScannedEntry;
-pub use state::{Depth, Due, DueKind, NextDue, Scope, State, States};
+pub use state::{Depth, Due, DueKind, Dues, NextDue, Scope, State, States};
 pub use table::{Table, TableRights, TableRole};
 pub use worker::{DuesError, apply_all_dues, keep_applying_dues};
 

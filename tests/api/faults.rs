@@ -2,6 +2,7 @@
 //! what to do.
 
 mod commits;
+mod held;
 mod kills;
 mod lanes;
 mod outages;

@@ -1,5 +1,7 @@
 //! The SQL of accounts: locks, heads and balances.
 
+use std::collections::BTreeSet;
+
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -78,21 +80,37 @@ fn into_accounts(rows: Vec<AccountRow>) -> Result<ReadAccounts, StoreError> {
     Ok((accounts?, told))
 }
 
-/// Locks accounts in one order, customers' before programs'. A lock that waited returns the row as it is then. The clock
-/// is read for each row after it is locked, outside the subquery: so the last reading comes after all locks.
-pub(in crate::book) async fn lock_accounts(
+/// Locks the accounts that nobody else holds; each as it is now, readable or not, and what the clock told after the last
+/// lock. Without waiting there is no deadlock, and in one order it is unlikely that each of two batches gets a part of
+/// what both need. The clock is read for each row after it is locked, outside the subquery: so the last reading comes
+/// after all locks.
+pub(in crate::book) async fn lock_free_accounts(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<ReadAccounts, StoreError> {
+) -> Result<(Vec<(AccountId, Result<Account, Defect>)>, Option<jiff::Timestamp>), sqlx::Error> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = select_accounts!(
-        "(SELECT * FROM accounts WHERE account_id = ANY($1) ORDER BY kind, account_id FOR UPDATE) locked",
+        "(SELECT * FROM accounts WHERE account_id = ANY($1) ORDER BY kind, account_id FOR UPDATE SKIP LOCKED) locked",
         &ids,
     )
     .fetch_all(connection)
     .traced("SELECT accounts")
     .await?;
-    into_accounts(rows)
+    let told = rows.iter().map(|row| row.told.to_jiff()).max();
+    Ok((rows.into_iter().map(|row| (AccountId(row.account_id), Account::try_from(row))).collect(), told))
+}
+
+/// Which of the accounts there are, whoever holds them.
+pub(in crate::book) async fn find_existing(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<BTreeSet<AccountId>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query_scalar!("SELECT account_id FROM accounts WHERE account_id = ANY($1)", &ids)
+        .fetch_all(connection)
+        .traced("SELECT accounts")
+        .await?;
+    Ok(rows.into_iter().map(AccountId).collect())
 }
 
 /// Accounts as they are, by their ids.

@@ -27,13 +27,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::harness::{Clock, Database, SHOP, START};
 
 /// A command without names, which writes nothing.
-struct Empty {
+pub(super) struct Empty {
     program_id: ProgramId,
     panics: bool,
 }
 
 impl Empty {
-    fn new(panics: bool) -> Self {
+    pub(super) fn new(panics: bool) -> Self {
         Self { program_id: SHOP.try_into().unwrap(), panics }
     }
 }
