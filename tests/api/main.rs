@@ -21,6 +21,7 @@ mod wait;
 
 mod activities;
 mod audit;
+mod bench;
 mod benefits;
 mod book_properties;
 mod book_rules;
