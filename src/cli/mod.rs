@@ -71,7 +71,7 @@ enum Command {
     Customer(customer::CustomerArgs),
     Statement(statements::StatementArgs),
     Demo(demo::DemoArgs),
-    Bench(Box<bench::BenchArgs>),
+    Bench(Box<bench::args::BenchArgs>),
     BenchCheck(bench::check::BenchCheckArgs),
     Wait(wait::WaitArgs),
     /// The baseline that `bench` compares reads with; it starts this by itself.

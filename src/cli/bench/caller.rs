@@ -9,7 +9,8 @@ use goldbook_api::v1::tier_service_client::TierServiceClient;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
-use super::ground::{Ground, Grounds};
+use super::ground::Ground;
+use super::grounds::Grounds;
 use super::referees::Referees;
 use super::workload::Workload;
 

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_that_was_not_measured_again_is_missing_and_a_new_one_is_judged_by_its_target() {
+    fn a_ratio_of_one_run_alone_is_missing_or_judged_by_its_target() {
         let found = verdicts(
             &[("tier/echo", 64, 0.7), ("grant/pgbench", 64, 0.5)],
             &[("grant/pgbench", 64, 0.5), ("grant/pgbench", 256, 0.5), ("redeem-400/redeem-5", 64, 0.9)],

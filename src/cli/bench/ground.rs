@@ -1,6 +1,4 @@
-//! The programs and customers that the calls are about, and what they are given before anything is measured.
-
-use std::num::NonZeroU32;
+//! A program with customers: what they are given before anything is measured, and the calls about them.
 
 use goldbook_api::google::Money;
 use goldbook_api::v1::batch_grant_rewards_response::Outcome as GrantOutcome;
@@ -19,120 +17,23 @@ use uuid::Uuid;
 use super::super::client::Client;
 use super::super::error::CliError;
 use super::super::output::grouped;
-use super::super::program;
 use super::super::refusal::Refusal;
-use super::referees::Referees;
-use super::workload::Workload;
 
 const CURRENCY: &str = "USD";
-/// How many open lots customers with few and with many have.
-pub(super) const FEW_LOTS: u32 = 5;
-pub(super) const MANY_LOTS: u32 = 400;
-/// How many lots other customers begin with.
-const USUAL_LOTS: u32 = 4;
-/// How many points each of these lots has, more than are redeemed.
+/// How many points a lot has that is given beforehand: more than are redeemed.
 const POINTS_PER_LOT: i64 = 1_000_000;
-/// How many customers with few and with many lots there are, and how many referrers; fewer if there are fewer customers.
-const SPECIAL_CUSTOMERS: u32 = 1_000;
-/// How many entries each customer of a large ledger has.
-const ENTRIES_IN_LARGE: u64 = 10;
-
-/// The grounds of one service.
-#[derive(Clone)]
-pub(super) struct Grounds {
-    usual: Ground,
-    few: Ground,
-    many: Ground,
-    pub(super) referees: Referees,
-}
-
-impl Grounds {
-    /// Applies the programs, enrols the customers that these workloads need, and gives them points. What is there
-    /// already stays as it is.
-    pub(super) async fn prepare(
-        client: &Client,
-        program_id: &str,
-        customers: NonZeroU32,
-        workloads: &[Workload],
-    ) -> Result<Self, CliError> {
-        let special = customers.get().min(SPECIAL_CUSTOMERS);
-        let ground = |prefix, customers| Ground { program_id: program_id.to_owned(), prefix, customers };
-        let (usual, few, many) = (ground("bench", customers.get()), ground("few", special), ground("many", special));
-        program::send(client, usual.program(Vec::new()), false).await?;
-        usual.enrol(client).await?;
-        usual.fund(client, USUAL_LOTS).await?;
-        if workloads.contains(&Workload::RedeemMany) {
-            for (ground, lots) in [(&few, FEW_LOTS), (&many, MANY_LOTS)] {
-                ground.enrol(client).await?;
-                ground.fund(client, lots).await?;
-            }
-        }
-        let sharing = Ground { program_id: format!("{program_id}-referrals"), prefix: "bench", customers: special };
-        let mut referees = Referees::none();
-        if workloads.contains(&Workload::Conversion) {
-            // A program of its own: others are measured without campaigns.
-            program::send(client, sharing.program(vec![Referees::campaign()]), false).await?;
-            sharing.enrol(client).await?;
-            referees = Referees::of(client, sharing).await?;
-        }
-        Ok(Self { usual, few, many, referees })
-    }
-
-    /// Fills a ledger: enrols customers, and grants until each has ten entries. Returns how many entries there are.
-    pub(super) async fn fill(
-        client: &Client,
-        program_id: &str,
-        customers: NonZeroU32,
-    ) -> Result<(Self, u64), CliError> {
-        let grounds = Self::prepare_nothing(client, program_id, customers).await?;
-        let ground = &grounds.usual;
-        let enrolled = ground.enrol(client).await?;
-        let each = ENTRIES_IN_LARGE.saturating_sub(enrolled / u64::from(customers.get()));
-        let granted = ground.fund(client, each.try_into().unwrap_or(0)).await?;
-        Ok((grounds, enrolled + granted))
-    }
-
-    async fn prepare_nothing(client: &Client, program_id: &str, customers: NonZeroU32) -> Result<Self, CliError> {
-        let ground = Ground { program_id: program_id.to_owned(), prefix: "bench", customers: customers.get() };
-        program::send(client, ground.program(Vec::new()), false).await?;
-        Ok(Self { usual: ground.clone(), few: ground.clone(), many: ground, referees: Referees::none() })
-    }
-
-    /// Where this workload's customers are.
-    pub(super) fn of(&self, workload: Workload) -> Ground {
-        match workload {
-            Workload::RedeemFew => self.few.clone(),
-            Workload::RedeemMany => self.many.clone(),
-            Workload::GrantOne => Ground { customers: 1, ..self.usual.clone() },
-            Workload::Grant
-            | Workload::Pgbench
-            | Workload::Redeem
-            | Workload::Tier
-            | Workload::Echo
-            | Workload::Purchase
-            | Workload::Conversion
-            | Workload::Stream
-            | Workload::Raw
-            | Workload::GrantEmpty
-            | Workload::GrantLarge
-            | Workload::StreamEmpty
-            | Workload::StreamLarge => self.usual.clone(),
-        }
-    }
-}
-
 /// A program and some of its customers.
 #[derive(Clone, Debug)]
 pub(super) struct Ground {
     pub(super) program_id: String,
     /// What the customers' ids begin with.
-    prefix: &'static str,
+    pub(super) prefix: &'static str,
     pub(super) customers: u32,
 }
 
 impl Ground {
     /// A program of usual size. Its tiers are reached by many purchases.
-    fn program(&self, campaigns: Vec<Campaign>) -> Program {
+    pub(super) fn program(&self, campaigns: Vec<Campaign>) -> Program {
         let benefits = |tier: &str| {
             let benefit = |number: u32| Benefit {
                 benefit_id: format!("benefit-{number}"),
@@ -162,7 +63,7 @@ impl Ground {
 
     /// Enrols every customer by a first purchase. It counts once, however often this runs. Returns how many entries
     /// that came to.
-    async fn enrol(&self, client: &Client) -> Result<u64, CliError> {
+    pub(super) async fn enrol(&self, client: &Client) -> Result<u64, CliError> {
         eprintln!("enrolling {} customers", grouped(self.customers));
         let ground = self.clone();
         let items = (0..self.customers).map(move |number| BatchRecordActivitiesRequest {
@@ -197,7 +98,7 @@ impl Ground {
 
     /// Gives every customer lots with more points than are redeemed. They count once, however often this runs. Returns
     /// how many there are.
-    async fn fund(&self, client: &Client, lots: u32) -> Result<u64, CliError> {
+    pub(super) async fn fund(&self, client: &Client, lots: u32) -> Result<u64, CliError> {
         let ground = self.clone();
         let grants = u64::from(self.customers) * u64::from(lots);
         let numbers = (0..self.customers).flat_map(move |customer| (0..lots).map(move |lot| (customer, lot)));

@@ -11,8 +11,9 @@ use super::super::error::CliError;
 use super::super::error::with_causes;
 use super::super::refusal::Refusal;
 use super::caller::{Caller, REST_AFTER_ERROR};
-use super::ground::Grounds;
-use super::report::Sample;
+use super::grounds::Grounds;
+use super::log::Log;
+use super::sample::Sample;
 use super::stream::stream_until;
 use super::workload::Workload;
 
@@ -36,18 +37,6 @@ pub(super) struct Window {
 pub(super) struct Load {
     channels: Vec<Channel>,
     grounds: Grounds,
-}
-
-/// What one client saw. Latencies are kept in a list and counted in a histogram afterwards: a histogram for each client
-/// would need too much of the processor's cache, which the service needs too.
-#[derive(Debug, Default)]
-pub(super) struct Log {
-    pub(super) completed: u64,
-    /// Of each single call.
-    pub(super) micros: Vec<u32>,
-    pub(super) errors: Vec<String>,
-    /// When there was nothing left to call about, if that was before the end.
-    ran_out: Option<Instant>,
 }
 
 impl Load {

@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::super::error::CliError;
 use super::load::Window;
-use super::report::Sample;
+use super::sample::Sample;
 use super::workload::Workload;
 
 /// What each transaction of `pgbench` is.

@@ -1,30 +1,10 @@
 //! What is measured in which order, by the arguments.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
 
-use clap::ValueEnum;
-
-use super::BenchArgs;
+use super::args::{BenchArgs, Method};
 use super::load::Window;
 use super::workload::{Site, Workload};
-
-/// A kind of call to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Method {
-    /// Grants of points: RewardService.GrantReward
-    Grant,
-    /// Reads of a standing: TierService.GetCustomerTier
-    Tier,
-    /// Spends of points: RewardService.RedeemPoints
-    Redeem,
-    /// Purchases: ActivityService.RecordActivity
-    Purchase,
-    /// First purchases that convert a referral: ActivityService.RecordActivity
-    Conversion,
-    /// Streams of grants: RewardService.BatchGrantRewards
-    Stream,
-}
 
 /// What is measured in turn, in each round.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,19 +79,6 @@ impl BenchArgs {
     pub(super) fn window(&self) -> Window {
         Window { warmup: self.warmup, measured: self.seconds }
     }
-}
-
-/// Reads a number of seconds above zero.
-pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
-    parse_warmup(text).and_then(|time| if time.is_zero() { Err("it must be above zero".to_owned()) } else { Ok(time) })
-}
-
-/// Reads a number of seconds.
-pub(super) fn parse_warmup(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-    let seconds: f64 = text.parse().map_err(|_| "it must be a number of seconds".to_owned())?;
-    let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= LONGEST);
-    time.ok_or_else(|| "it must be between 0 and a day".to_owned())
 }
 
 #[cfg(test)]

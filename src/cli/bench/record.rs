@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::CliError;
 use super::super::export::destination::Destination;
-use super::report::Sample;
+use super::sample::Sample;
 
 /// The version of the document. Another meaning of a field, or of a name in it, is another version.
 const SCHEMA: u32 = 1;

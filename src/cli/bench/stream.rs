@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 
 use super::super::refusal::Refusal;
 use super::ground::Ground;
-use super::load::Log;
+use super::log::Log;
 
 /// How many items of a stream wait for their outcomes at most. The service takes no more than it can hold either; this
 /// bounds how long a stream goes on after its end.

@@ -13,9 +13,9 @@ pub(super) enum Workload {
     GrantOne,
     /// `RedeemPoints` of random customers, whose lots become more while grants are measured.
     Redeem,
-    /// `RedeemPoints` of customers with [few](super::ground::FEW_LOTS) open lots.
+    /// `RedeemPoints` of customers with [few](super::grounds::FEW_LOTS) open lots.
     RedeemFew,
-    /// `RedeemPoints` of customers with [many](super::ground::MANY_LOTS) open lots.
+    /// `RedeemPoints` of customers with [many](super::grounds::MANY_LOTS) open lots.
     RedeemMany,
     /// `GetCustomerTier` of random customers.
     Tier,
