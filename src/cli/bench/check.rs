@@ -82,7 +82,7 @@ pub(crate) fn run(args: &BenchCheckArgs) -> Result<(), CliError> {
             eprintln!("{}: {errors} calls were not answered well", path.display());
         }
     }
-    if old.cores != new.cores || old.settings != new.settings {
+    if old.cores != new.cores || !old.settings.are_like(&new.settings) {
         eprintln!("the two runs have different settings, or machines of another size");
     }
     let compared = compare(&old, &new, f64::from(args.tolerance) / 100.0)?;

@@ -119,6 +119,17 @@ pub(super) struct Value {
     pub(super) ratio: f64,
 }
 
+impl Settings {
+    /// Whether both measured the same in the same way. How long something took to fill is no way of measuring.
+    pub(super) fn are_like(&self, other: &Self) -> bool {
+        let without_time = |settings: &Self| Self {
+            large: settings.large.clone().map(|large| Filled { seconds: 0.0, ..large }),
+            ..settings.clone()
+        };
+        without_time(self) == without_time(other)
+    }
+}
+
 impl Quantiles {
     fn of(latencies: &Histogram<u64>) -> Option<Self> {
         (!latencies.is_empty()).then(|| Self {
@@ -249,6 +260,16 @@ pub(super) mod tests {
         let path = folder.path().join("run.json");
         written.write(Destination::open(&path).unwrap()).unwrap();
         assert_eq!(Record::read(&path).unwrap(), written);
+    }
+
+    #[test]
+    fn settings_are_like_others_whatever_time_filling_took() {
+        let filled = |entries, seconds| Settings {
+            large: Some(Filled { customers: 10, entries, seconds }),
+            ..Settings::default()
+        };
+        assert!(filled(100, 1.0).are_like(&filled(100, 2.0)));
+        assert!(!filled(100, 1.0).are_like(&filled(200, 1.0)) && !filled(100, 1.0).are_like(&Settings::default()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One run: what it starts, measures and stops.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use super::super::client::{Client, endpoint};
@@ -74,15 +75,8 @@ impl Bench {
             loads.echo = Some(Load::connect(&echo.endpoint()?, args.connections, grounds).await?);
         }
         if let Some(customers) = args.large.filter(|_| stages.iter().any(|stage| stage.is_at(Site::Large))) {
-            let service = start(&mut self.large, args).await?;
-            let begun = Instant::now();
-            let (grounds, entries) =
-                Grounds::fill(&connect_client(&service.address()).await?, &args.program_id, customers).await?;
-            let seconds = begun.elapsed().as_secs_f64();
-            eprintln!("filled a ledger with {} entries in {seconds:.0} s", grouped(entries));
-            settings.large = Some(Filled { customers: customers.get(), entries, seconds });
-            analyze(service, args).await?;
-            loads.large = Some(Load::connect(&endpoint(&service.address())?, args.connections, grounds).await?);
+            let (load, filled) = self.start_large(args, customers).await?;
+            (loads.large, settings.large) = (Some(load), Some(filled));
         }
 
         let mut report = Report::default();
@@ -96,7 +90,10 @@ impl Bench {
                 }
             }
         }
-        self.count_trips(args, &stages, loads.at(Site::Main)?, &mut report).await?;
+        // What was measured is worth telling without this, too.
+        if let Err(error) = self.count_trips(args, &stages, loads.at(Site::Main)?, &mut report).await {
+            eprintln!("round trips were not counted: {error}");
+        }
         Ok((report, settings))
     }
 
@@ -124,6 +121,19 @@ impl Bench {
             pgbench.analyze().await?;
         }
         Load::connect(&endpoint(&address)?, args.connections, grounds).await
+    }
+
+    /// Starts a service and fills its ledger.
+    async fn start_large(&mut self, args: &BenchArgs, customers: NonZeroU32) -> Result<(Load, Filled), CliError> {
+        let service = start(&mut self.large, args).await?;
+        let begun = Instant::now();
+        let client = connect_client(&service.address()).await?;
+        let (grounds, entries) = Grounds::fill(&client, &args.program_id, customers).await?;
+        let filled = Filled { customers: customers.get(), entries, seconds: begun.elapsed().as_secs_f64() };
+        eprintln!("filled a ledger with {} entries in {:.0} s", grouped(entries), filled.seconds);
+        analyze(service, args).await?;
+        let load = Load::connect(&endpoint(&service.address())?, args.connections, grounds).await?;
+        Ok((load, filled))
     }
 
     /// Starts a service with nothing but customers in it, in the place of the last one.
@@ -194,6 +204,10 @@ impl Bench {
                 eprintln!("counting round trips, {} clients: {workload}", stage.clients);
                 load.refill(*workload, window, report.last_rate(*workload)).await?;
                 let (sample, [before, after]) = load.run(*workload, stage.clients, window, || counter.read()).await?;
+                if let Some((error, count)) = sample.errors.iter().next() {
+                    eprintln!("not counted, since of its calls {count} were answered: {error}");
+                    continue;
+                }
                 report.add_trips(*workload, stage.clients, sample.completed, after.since(before));
             }
         }
