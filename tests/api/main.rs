@@ -25,6 +25,7 @@ mod benefits;
 mod book_properties;
 mod book_rules;
 mod customers;
+mod dues;
 mod faults;
 mod health;
 mod immutability;
