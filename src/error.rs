@@ -20,6 +20,9 @@ pub enum Error {
     /// The database is away; trying again later may work.
     #[error("the database is not available")]
     Unavailable,
+    /// Writes that began before this instant are still under way; trying again later may work.
+    #[error("writes that began before {0} are still under way")]
+    InstantOpen(jiff::Timestamp),
     /// The caller's deadline passed before the work began; nothing was written.
     #[error("the deadline passed before the work began")]
     DeadlineExceeded,

@@ -22,6 +22,11 @@ impl From<Error> for Status {
             Error::Overloaded => retry(Code::ResourceExhausted, "too much is waiting; try again"),
             Error::Crowded(message) => retry(Code::ResourceExhausted, &message),
             Error::Unavailable => retry(Code::Unavailable, "the database is not available; try again"),
+            Error::InstantOpen(instant) => {
+                let why = "and what is answered for an instant must not change afterwards";
+                let message = format!("writes that began before {instant} are still under way, {why}; try again");
+                retry(Code::Unavailable, &message)
+            }
             Error::DeadlineExceeded => {
                 Self::deadline_exceeded("the deadline passed before the work began; nothing was written")
             }

@@ -17,7 +17,7 @@ use super::job::{Job, Origin};
 use super::lane::{Lane, Queues};
 use super::name::NameUse;
 use crate::clock::Clock;
-use crate::database::by_key;
+use crate::database::{BATCH_SESSIONS, by_key};
 use crate::error::Error;
 use crate::ids::AccountId;
 use crate::telemetry;
@@ -33,6 +33,9 @@ const MAX_BACKGROUND: usize = 512;
 const LOCK_TIMEOUT: &str = "5ms";
 /// How long a statement of a batch may take. The batch is then split, on the same connection.
 const STATEMENT_TIMEOUT: &str = "10s";
+/// How long a batch may wait for its next statement: as long as it may take in all. Where the service was cut off from the
+/// database, its batch ends then, and with it the waiting of all who need to know whether it was written.
+const IDLE_TIMEOUT: &str = "30s";
 
 /// Where the outcome of a command will be told.
 type Reply = oneshot::Receiver<Result<Written, Error>>;
@@ -81,11 +84,12 @@ impl Book {
     ) -> (Self, Lanes) {
         // Statements after a lock must see what was committed while it waited, so the isolation is set here.
         let isolation = ("default_transaction_isolation", "read committed");
-        let database = by_key(database).options([
+        let bounds = [
             ("lock_timeout", LOCK_TIMEOUT),
             ("statement_timeout", STATEMENT_TIMEOUT),
-            isolation,
-        ]);
+            ("idle_in_transaction_session_timeout", IDLE_TIMEOUT),
+        ];
+        let database = by_key(database).application_name(BATCH_SESSIONS).options(bounds).options([isolation]);
         let (close, closing) = watch::channel(false);
         let (senders, running) = (0..lanes.max(1))
             .map(|_| {

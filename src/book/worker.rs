@@ -5,7 +5,6 @@ use std::any::TypeId;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jiff::Timestamp;
 use sqlx::PgPool;
 use tracing::Instrument as _;
 
@@ -72,7 +71,7 @@ pub async fn keep_applying_dues(pool: PgPool, book: Book, clock: Clock, every: D
     let mut was_well = true;
     loop {
         let span = tracing::info_span!(parent: None, "book.apply_dues");
-        let outcome = apply_all_dues(&pool, &book, clock.now()).instrument(span).await;
+        let outcome = apply_all_dues(&pool, &book, &clock).instrument(span).await;
         match &outcome {
             Ok(()) if !was_well => tracing::info!("dues are applied again"),
             Err(error) if was_well => {
@@ -85,12 +84,14 @@ pub async fn keep_applying_dues(pool: PgPool, book: Book, clock: Clock, every: D
     }
 }
 
-/// Applies every due of every account by `until`, but for those that another service is at. An account whose dues cannot
-/// be written is set aside, and holds up no other.
+/// Applies every due of every account by now, but for those that another service is at. An account whose dues cannot be
+/// written is set aside, and holds up no other.
 ///
 /// # Errors
 /// If the database cannot be read, or the dues of an account could not be written now; those of all others were.
-pub async fn apply_all_dues(pool: &PgPool, book: &Book, until: Timestamp) -> Result<(), DuesError> {
+pub async fn apply_all_dues(pool: &PgPool, book: &Book, clock: &Clock) -> Result<(), DuesError> {
+    let told = store::instants::read_clock(&mut *pool.acquire().await.map_err(StoreError::from)?).await?;
+    let until = clock.present(told);
     let mut failed = None;
     loop {
         let mut connection = pool.acquire().await.map_err(StoreError::from)?;
@@ -128,7 +129,9 @@ async fn apply_page(book: &Book, page: Vec<DueAccount>, failed: &mut Option<Erro
             Err(error @ (Error::Internal(_) | Error::InternalLogged(_) | Error::Refused(_) | Error::Invalid(_))) => {
                 stuck.push(StuckAccount { account_id, due_at, failure: error.to_string() });
             }
-            Err(error @ (Error::Unavailable | Error::Crowded(_) | Error::DeadlineExceeded)) => *failed = Some(error),
+            Err(error @ (Error::Unavailable | Error::InstantOpen(_) | Error::Crowded(_) | Error::DeadlineExceeded)) => {
+                *failed = Some(error)
+            }
         }
     }
     stuck

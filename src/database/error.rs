@@ -28,6 +28,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it is about a row that was read, and not about the database: other rows can still be read.
+    pub(crate) const fn is_of_a_row(&self) -> bool {
+        match self {
+            Self::Defect(_) | Self::TooManyRows { .. } => true,
+            Self::Database(error) => matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)),
+            Self::ConnectTimedOut { .. } => false,
+        }
+    }
+
     /// What can be done about it.
     pub(crate) fn kind(&self) -> FailureKind {
         match self {
@@ -73,8 +82,8 @@ impl FailureKind {
                 Some("53300") => Self::Away,
                 // Out of disk or memory, or over a limit: the connection is as good as before.
                 Some(code) if code.starts_with("53") => Self::TooMuch,
-                // Read-only: a standby, after a failover. Shutting down, crashed, starting up.
-                Some("25006" | "57P01" | "57P02" | "57P03" | "57P05") => Self::Away,
+                // Read-only: a standby, after a failover. Idle in a batch for too long. Shutting down, crashed, starting up.
+                Some("25006" | "25P03" | "57P01" | "57P02" | "57P03" | "57P05") => Self::Away,
                 // Connection exceptions.
                 Some(code) if code.starts_with("08") => Self::Away,
                 _ => Self::Other,

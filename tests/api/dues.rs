@@ -100,7 +100,7 @@ async fn a_batch_settles_a_bounded_number_of_dues_of_all_accounts_together() {
     let options = service.database.options(SERVICE_ROLE);
     let (book, lanes) = Book::open(&options, 1, &capabilities(&Catalogue::default()), &clock);
     let pool = connect_lazily(&options, 1);
-    apply_all_dues(&pool, &book, clock.now()).await.unwrap();
+    apply_all_dues(&pool, &book, &clock).await.unwrap();
     let in_batches = "SELECT count(*) AS dues FROM ledger_entries WHERE kind = 'points_expired' GROUP BY xmin";
     let dues = number(&service.database, &format!("SELECT sum(dues)::bigint FROM ({in_batches}) b")).await;
     assert_eq!(dues, i64::try_from(ACCOUNTS * LOTS).unwrap());
@@ -179,8 +179,8 @@ async fn services_share_the_accounts_on_which_something_is_due() {
         (book, lanes, connect_lazily(&options, 2))
     };
     let ((book, lanes, pool), (other_book, other_lanes, other_pool)) = (service(), service());
-    let now = clock.now();
-    let (one, other) = join(apply_all_dues(&pool, &book, now), apply_all_dues(&other_pool, &other_book, now)).await;
+    let (one, other) =
+        join(apply_all_dues(&pool, &book, &clock), apply_all_dues(&other_pool, &other_book, &clock)).await;
     one.unwrap();
     other.unwrap();
     drop((book, other_book));

@@ -11,11 +11,10 @@ mod processes;
 mod replicas;
 mod torture;
 
-use goldbook::clock::Clock;
 use goldbook::embedded_postgres::SUPERUSER;
 use sqlx::AssertSqlSafe;
 
-use crate::harness::{Database, START, Service};
+use crate::harness::{Clock, Database, START, Service};
 use crate::proxy::Proxy;
 
 /// A service that reaches its database through a proxy; the program is applied.

@@ -11,6 +11,7 @@ use crate::book::capability::Capabilities;
 use crate::book::decision::Asking;
 use crate::book::state::{Depth, Scope};
 use crate::book::store;
+use crate::clock::Clock;
 use crate::database::StoreError;
 use crate::error::Defect;
 use crate::ids::{AccountId, ProgramId};
@@ -37,13 +38,27 @@ impl Batch<'_> {
     }
 
     /// Locks the accounts that the commands may touch, in one statement, but for those that somebody else holds: no
-    /// command waits for the account of another.
-    pub(super) async fn lock_accounts(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
+    /// command waits for the account of another. The statement also brings the batch's instant.
+    pub(super) async fn lock_accounts(
+        &mut self,
+        clock: &Clock,
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
         let mut to_lock: BTreeSet<AccountId> = self.named_accounts().into_iter().collect();
         to_lock.extend(self.jobs.iter().flat_map(|job| job.command.accounts()));
         to_lock.extend(self.related.iter().map(|(_, related)| *related));
         let account_ids: Vec<AccountId> = to_lock.iter().copied().collect();
-        for (account_id, account) in store::accounts::lock_free_accounts(connection, &account_ids).await? {
+        let (locked, told) = match account_ids.as_slice() {
+            [] => (Vec::new(), None),
+            some => store::accounts::lock_free_accounts(connection, some).await?,
+        };
+        // Read after the last lock, and under way already: see `Instants`.
+        let told = match told {
+            Some(told) => told,
+            None => store::instants::read_clock(connection).await?,
+        };
+        self.now = clock.present(told);
+        for (account_id, account) in locked {
             to_lock.remove(&account_id);
             match account {
                 Ok(account) => drop(self.accounts.insert(account_id, account)),

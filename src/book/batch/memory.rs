@@ -19,7 +19,7 @@ pub(super) const MAX_DUES: usize = 1_024;
 /// Everything that a batch has loaded and decided.
 pub(super) struct Batch<'a> {
     pub(super) jobs: &'a [Job],
-    /// The present: read when the transaction began, and again once the locks were held.
+    /// The instant of the batch: what the database's clock told once the locks were held. Before that there is none.
     pub(super) now: Timestamp,
     /// Whose each name is. A name that belongs to nobody is left out.
     pub(super) names: BTreeMap<Name, AccountId>,
@@ -53,10 +53,10 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(jobs: &'a [Job], states: States, now: Timestamp) -> Self {
+    pub(super) fn new(jobs: &'a [Job], states: States) -> Self {
         Self {
             jobs,
-            now,
+            now: Timestamp::MIN,
             names: BTreeMap::new(),
             opened_names: BTreeSet::new(),
             claimed_names: BTreeSet::new(),
