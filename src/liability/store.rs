@@ -12,12 +12,7 @@ use crate::ids::{AccountId, ProgramId};
 
 /// The tables of liability.
 pub(crate) const TABLES: &[Table] = &[
-    Table {
-        name: "liability_summaries",
-        role: TableRole::Report,
-        rights: TableRights::AppendAndRemove,
-        strays: &[],
-    },
+    Table { name: "liability_summaries", role: TableRole::Report, rights: TableRights::AppendAndRemove, strays: &[] },
     Table { name: "liability_lease", role: TableRole::Report, rights: TableRights::AppendAndChange, strays: &[] },
 ];
 
@@ -58,7 +53,10 @@ fn parse(program_id: &str, sum: Option<String>) -> Result<i128, Defect> {
 
 /// Sums up the customers of all programs whose accounts are as they were at an instant: nothing was written to them
 /// since, and nothing was due by then. Programs are told as they are stored.
-pub(super) async fn sum_settled(connection: &mut PgConnection, at: Timestamp) -> Result<Vec<(String, Sums)>, StoreError> {
+pub(super) async fn sum_settled(
+    connection: &mut PgConnection,
+    at: Timestamp,
+) -> Result<Vec<(String, Sums)>, StoreError> {
     let rows = sqlx::query!(
         "SELECT program_id, sum(issued)::text AS issued, sum(owed)::text AS owed, sum(pending)::text AS pending,
                 sum(available)::text AS available, sum(held)::text AS held, sum(redeemed)::text AS redeemed,
@@ -166,7 +164,10 @@ pub(super) async fn fetch_unsettled(
 ) -> Result<Vec<(AccountId, String, bool)>, sqlx::Error> {
     let rows: Vec<(Uuid, String, bool)> =
         sqlx::query_as("FETCH 256 FROM unsettled").fetch_all(connection).traced("SELECT accounts").await?;
-    Ok(rows.into_iter().map(|(account_id, program_id, is_ahead)| (AccountId(account_id), program_id, is_ahead)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(account_id, program_id, is_ahead)| (AccountId(account_id), program_id, is_ahead))
+        .collect())
 }
 
 /// Every program there is, as it is stored.

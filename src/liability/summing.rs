@@ -51,7 +51,10 @@ impl From<sqlx::Error> for SummingError {
 }
 
 /// Makes summaries again and again, until it is dropped. Of several services on one database, one makes them at a time.
-#[expect(clippy::disallowed_methods, reason = "the pause between two summaries, and a name out of which no time is read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the pause between two summaries, and a name out of which no time is read"
+)]
 pub(crate) async fn keep_summing_up(
     database: PgConnectOptions,
     pool: PgPool,

@@ -70,7 +70,13 @@ impl BalanceAt {
 impl PointsService {
     /// Points written through `book` and read from `pool`; balances of now from `lookups`, many at once.
     #[must_use]
-    pub(crate) fn new(book: Book, pool: PgPool, lookups: &PgPool, instants: Instants, capabilities: Capabilities) -> Self {
+    pub(crate) fn new(
+        book: Book,
+        pool: PgPool,
+        lookups: &PgPool,
+        instants: Instants,
+        capabilities: Capabilities,
+    ) -> Self {
         let balances = BatchReader::open(lookups, &store::fetch_balances());
         Self { book, pool, instants, capabilities, balances }
     }
@@ -130,8 +136,7 @@ impl PointsService {
                 return Ok(BalanceAt { balance, upcoming, as_of: now });
             }
             let mut connection = self.pool.acquire().await?;
-            let read =
-                read_with_dues(&mut connection, account_id, self.instants.clock(), &self.capabilities).await?;
+            let read = read_with_dues(&mut connection, account_id, self.instants.clock(), &self.capabilities).await?;
             let (folded, now) = read.ok_or_else(|| customer_not_found(customer_id))?;
             return BalanceAt::of(&folded, now);
         }

@@ -95,7 +95,14 @@ impl Tiers {
         };
         let [changed, cause] =
             [standing.changed_seq, standing.cause_seq].map(|account_seq| EntryId { account_id, account_seq });
-        Ok(CustomerTier { standing, changed, cause, policy, tier, as_of: as_of.unwrap_or_else(|| self.instants.clock().present(told)) })
+        Ok(CustomerTier {
+            standing,
+            changed,
+            cause,
+            policy,
+            tier,
+            as_of: as_of.unwrap_or_else(|| self.instants.clock().present(told)),
+        })
     }
 
     async fn find_as_of(

@@ -15,14 +15,8 @@ use crate::proxy::Proxy;
 use crate::wait::{stays, until, within};
 
 /// What can be asked for an instant.
-const QUESTIONS: [Question; 6] = [
-    Question::Balance,
-    Question::Tier,
-    Question::Benefits,
-    Question::Statement,
-    Question::Entries,
-    Question::Export,
-];
+const QUESTIONS: [Question; 6] =
+    [Question::Balance, Question::Tier, Question::Benefits, Question::Statement, Question::Entries, Question::Export];
 
 #[derive(Clone, Copy, Debug)]
 enum Question {

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tonic::{Code, Status};
 
 use crate::harness::{
-    Clock, Background, Database, SHOP, START, Service, assert_refused, at, bad_fields, grant_reward, instant, shop, usd,
+    Background, Clock, Database, SHOP, START, Service, assert_refused, at, bad_fields, grant_reward, instant, shop, usd,
 };
 use crate::wait::until;
 

@@ -27,6 +27,7 @@ mod book_properties;
 mod book_rules;
 mod closing;
 mod customers;
+mod dues;
 mod faults;
 mod health;
 mod immutability;

@@ -6,7 +6,7 @@ use goldbook::cli::statement_line::describe;
 use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::proto;
 
-use crate::harness::{Clock, Background, Database, SHOP, START, Service, grant_reward};
+use crate::harness::{Background, Clock, Database, SHOP, START, Service, grant_reward};
 use crate::wait::until;
 
 const OFTEN: Background = Background { apply_dues_every: Some(Duration::from_millis(20)), sum_up_every: None };

@@ -12,10 +12,8 @@ use crate::database::{BATCH_SESSIONS, Fetch, StoreError, Traced as _};
 /// # Errors
 /// If the database cannot be read.
 pub(in crate::book) async fn read_clock(connection: &mut PgConnection) -> Result<Timestamp, StoreError> {
-    let told = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "told!""#)
-        .fetch_one(connection)
-        .traced("SELECT")
-        .await?;
+    let told =
+        sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "told!""#).fetch_one(connection).traced("SELECT").await?;
     Ok(told.to_jiff())
 }
 

@@ -5,7 +5,9 @@ use tonic::{Code, Status};
 
 use super::{count, start_behind_proxy};
 use crate::binary::Serving;
-use crate::harness::{Clock, Database, SHOP, Service, create_customer, create_referral, grant_reward, purchase, reason};
+use crate::harness::{
+    Clock, Database, SHOP, Service, create_customer, create_referral, grant_reward, purchase, reason,
+};
 use crate::proxy::{Fault, Proxy};
 use crate::wait::within;
 
