@@ -20,6 +20,9 @@ pub enum Error {
     /// The database is away; trying again later may work.
     #[error("the database is not available")]
     Unavailable,
+    /// Writes that began before this instant are still under way; trying again later may work.
+    #[error("writes that began before {0} are still under way")]
+    InstantOpen(jiff::Timestamp),
     /// The caller's deadline passed before the work began; nothing was written.
     #[error("the deadline passed before the work began")]
     DeadlineExceeded,
@@ -200,6 +203,8 @@ reasons! {
     PurchaseUnknown => "PURCHASE_UNKNOWN",
     /// More would be refunded than was paid.
     RefundExceedsPurchase => "REFUND_EXCEEDS_PURCHASE",
+    /// One command would touch more lots than it may.
+    TooManyLots => "TOO_MANY_LOTS",
     /// Nothing was summed up by that instant yet.
     LiabilityUnknown => "LIABILITY_UNKNOWN",
     /// The page token is not one that this method returned for these filters.

@@ -108,6 +108,6 @@ fn is_unreadable(error: &StoreError) -> bool {
     match error {
         StoreError::Defect(_) => true,
         StoreError::Database(error) => matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }),
-        StoreError::ConnectTimedOut { .. } => false,
+        StoreError::ConnectTimedOut { .. } | StoreError::TooManyRows { .. } => false,
     }
 }

@@ -1,6 +1,7 @@
 //! The book's SQL: names, locks, entries and heads, each for a whole batch in one statement.
 
 pub(super) mod accounts;
+pub(super) mod instants;
 pub mod projections;
 pub mod rows;
 pub mod scan;

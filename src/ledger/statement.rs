@@ -7,8 +7,7 @@ use super::store::TimeRange;
 use super::store::statement::{
     EntryRange, Flow, find_entries_in, list_moves, read_activity_ids, read_notes, sum_flows,
 };
-use crate::book::{Balance, Depth, Entry, apply_dues_in_memory, begin_snapshot};
-use crate::clock::refuse_future_in;
+use crate::book::{Balance, Depth, Entry, WithDues, apply_dues_in_memory, begin_snapshot};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::error::{Error, Reason, Refusal};
@@ -55,16 +54,13 @@ impl Ledger {
         range: TimeRange,
         page: &PageRequest,
     ) -> Result<Statement, Error> {
-        let now = self.clock.now();
-        if let Some(until) = range.until {
-            refuse_future_in("end_time", until, now)?;
-        }
         let cursor = page.after.as_deref().map(parse_cursor).transpose()?;
+        let until = self.instants.close("end_time", range.until).await?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let mut snapshot = begin_snapshot(&mut connection).await?;
-        let (accounts, _, due) =
-            apply_dues_in_memory(&mut snapshot, &[account_id], now, Depth::Due, &self.capabilities).await?;
+        let WithDues { accounts, applied_dues: due, .. } =
+            apply_dues_in_memory(&mut snapshot, &[account_id], |_| until, Depth::Due, &self.capabilities).await?;
         if accounts.is_empty() {
             return Err(customer_not_found(customer_id).into());
         }

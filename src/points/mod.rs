@@ -22,9 +22,9 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 
 use crate::book::{
-    Actor, Balance, Book, Capabilities, Command, Detail, Entry, Folded, PointsDetail, Written, fold, read_with_dues,
+    Actor, Balance, Book, Capabilities, Command, Detail, Entry, Folded, Instants, PointsDetail, Written, fold,
+    read_with_dues,
 };
-use crate::clock::{Clock, refuse_future};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::database::BatchReader;
@@ -44,7 +44,7 @@ pub(crate) use store::capability;
 pub(crate) struct PointsService {
     book: Book,
     pool: PgPool,
-    clock: Clock,
+    instants: Instants,
     capabilities: Capabilities,
     balances: BatchReader<(ProgramId, CustomerId), FoundBalance>,
 }
@@ -71,9 +71,15 @@ impl BalanceAt {
 impl PointsService {
     /// Points written through `book` and read from `pool`; balances of now from `lookups`, many at once.
     #[must_use]
-    pub(crate) fn new(book: Book, pool: PgPool, lookups: &PgPool, clock: Clock, capabilities: Capabilities) -> Self {
+    pub(crate) fn new(
+        book: Book,
+        pool: PgPool,
+        lookups: &PgPool,
+        instants: Instants,
+        capabilities: Capabilities,
+    ) -> Self {
         let balances = BatchReader::open(lookups, &store::fetch_balances());
-        Self { book, pool, clock, capabilities, balances }
+        Self { book, pool, instants, capabilities, balances }
     }
 
     /// Carries out a command that moves points.
@@ -119,23 +125,23 @@ impl PointsService {
         customer_id: &CustomerId,
         as_of: Option<Timestamp>,
     ) -> Result<BalanceAt, Error> {
-        let now = self.clock.now();
-        let Some(as_of) = as_of else {
+        if as_of.is_none() {
             let found = self.balances.find((program_id.clone(), customer_id.clone())).await?;
-            let Some(FoundBalance { account_id, balance, next_due_at, upcoming }) = found else {
+            let Some(FoundBalance { account_id, balance, next_due_at, upcoming, told }) = found else {
                 // Says which of the two is unknown.
                 find_account(&mut *self.pool.acquire().await?, program_id, customer_id).await?;
                 return Err(customer_not_found(customer_id).into());
             };
+            let now = self.instants.clock().present(told);
             if next_due_at.is_none_or(|due_at| due_at > now) {
                 return Ok(BalanceAt { balance, upcoming, as_of: now });
             }
             let mut connection = self.pool.acquire().await?;
-            let folded = read_with_dues(&mut connection, account_id, now, &self.capabilities).await?;
-            let folded = folded.ok_or_else(|| customer_not_found(customer_id))?;
+            let read = read_with_dues(&mut connection, account_id, self.instants.clock(), &self.capabilities).await?;
+            let (folded, now) = read.ok_or_else(|| customer_not_found(customer_id))?;
             return BalanceAt::of(&folded, now);
-        };
-        refuse_future(as_of, now)?;
+        }
+        let as_of = self.instants.close("as_of", as_of).await?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let folded = fold(&mut connection, account_id, as_of, self.capabilities.new_states()).await?;
@@ -156,8 +162,8 @@ impl PointsService {
         let before = page.after_number()?.unwrap_or(i64::MAX);
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, &subject.program_id, &subject.customer_id).await?;
-        let folded = read_with_dues(&mut connection, account_id, self.clock.now(), &self.capabilities).await?;
-        let folded = folded.ok_or_else(|| customer_not_found(&subject.customer_id))?;
+        let read = read_with_dues(&mut connection, account_id, self.instants.clock(), &self.capabilities).await?;
+        let (folded, _) = read.ok_or_else(|| customer_not_found(&subject.customer_id))?;
         let due = folded.states.get::<PointsState>()?.lots();
         // A due may have closed lots that are still open as written. That many additional lots are read.
         let closed = due.lots_of(account_id).filter(|(_, lot)| open_only && !lot.is_open()).count();

@@ -5,12 +5,15 @@ mod reads;
 mod rows;
 mod writes;
 
+use std::any::TypeId;
+
 use async_trait::async_trait;
 use sqlx::PgConnection;
 
 use super::state::PointsState;
 use crate::book::{Capability, Scope, States, Store, Table, TableRights};
 use crate::database::StoreError;
+use crate::programs::state::ProgramsState;
 
 pub(super) use reads::{FoundBalance, fetch_balances, find_hold_end, has_lot, list_lot_uses, list_lots};
 
@@ -38,6 +41,10 @@ struct PointsStore;
 
 #[async_trait]
 impl Store for PointsStore {
+    fn reads(&self) -> Vec<TypeId> {
+        vec![TypeId::of::<ProgramsState>()]
+    }
+
     async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
         if scope.accounts.is_empty() {
             return Ok(());

@@ -18,9 +18,6 @@ use crate::points::state::PointsState;
 use crate::programs::points::ExpiryRule;
 use crate::programs::state::ProgramsState;
 
-/// How many dues of an account one batch applies, of each kind.
-const MAX_DUES: i64 = 256;
-
 /// Reads what the batch needs of its accounts' points.
 pub(super) async fn load(
     state: &mut PointsState,
@@ -99,7 +96,7 @@ async fn load_holds(state: &mut PointsState, connection: &mut PgConnection, scop
         if is_due {
             let count = dues.entry(key.0).or_insert(0);
             *count += 1;
-            if *count > MAX_DUES && scope.depth == Depth::Asked {
+            if *count > scope.most_dues && scope.depth == Depth::Asked {
                 note_unread_due(state, key.0, Due { at: hold.ends_at, kind: DueKind::ReleaseHold });
                 continue;
             }
@@ -252,5 +249,5 @@ fn note_unread_due(state: &mut PointsState, account_id: AccountId, due: Due) {
 
 /// How many dues of an account are read, of each kind: one more than are applied, to know when that one is due.
 fn limit_of(scope: &Scope) -> i64 {
-    if scope.depth == Depth::Asked { MAX_DUES + 1 } else { i64::MAX }
+    if scope.depth == Depth::Asked { scope.most_dues + 1 } else { i64::MAX }
 }

@@ -1,7 +1,6 @@
 //! Points that were held or spent when their grant was undone, and that come back expired: whichever call came first, the
 //! customer has what they would have.
 
-use goldbook::proto;
 use goldbook::proto::Clawback;
 use goldbook::proto::adjust_points_request::Change;
 use proptest::prelude::*;
@@ -205,6 +204,6 @@ fn random_orders_of_a_refund_and_of_expired_points_that_come_back_come_to_the_sa
     });
 }
 
-pub(super) fn proto_clawbacks() -> impl Strategy<Value = proto::Clawback> {
+pub(super) fn proto_clawbacks() -> impl Strategy<Value = Clawback> {
     prop_oneof![Just(Clawback::UnspentOnly), Just(Clawback::WithinBalance), Just(Clawback::AllowDebt)]
 }
