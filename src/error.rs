@@ -180,6 +180,8 @@ reasons! {
     HoldEnded => "HOLD_ENDED",
     /// Fewer points are available, or held, than the request asks for.
     InsufficientPoints => "INSUFFICIENT_POINTS",
+    /// The points are of more lots than one command may take.
+    TooManyLots => "TOO_MANY_LOTS",
     /// The program allows no redemption of so many points.
     RedemptionOutsideLimits => "REDEMPTION_OUTSIDE_LIMITS",
     /// One transaction may not bring so many points, or the period's cap leaves none.

@@ -146,6 +146,7 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::RewardNotPending
         | Reason::HoldEnded
         | Reason::InsufficientPoints
+        | Reason::TooManyLots
         | Reason::RedemptionOutsideLimits
         | Reason::EarningCapExceeded
         | Reason::EntryNotReversible
@@ -188,6 +189,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::RewardNotPending
         | Reason::HoldEnded
         | Reason::InsufficientPoints
+        | Reason::TooManyLots
         | Reason::RedemptionOutsideLimits
         | Reason::EarningCapExceeded
         | Reason::InstantNotAhead

@@ -40,19 +40,16 @@ impl Folded {
     }
 
     /// Does in memory whatever time alone does to the account by `until`: what the book would write if it were
-    /// touched then.
+    /// touched then. Returns whether that was all; not all of very many dues may have been read.
     ///
     /// # Errors
     /// [`Defect`] if a due contradicts the entries.
-    pub fn apply_dues(&mut self, until: Timestamp) -> Result<(), Defect> {
+    pub fn apply_dues(&mut self, until: Timestamp) -> Result<bool, Defect> {
         loop {
             let (due_at, new_entries) = match self.states.decide_next_due(&self.account, until) {
                 NextDue::Entries(due_at, new_entries) => (due_at, new_entries),
-                NextDue::Nothing => return Ok(()),
-                NextDue::NotLoaded => {
-                    let account_id = self.account.account_id.0;
-                    return Err(Defect::new(format!("account {account_id}: a due was not loaded")));
-                }
+                NextDue::Nothing => return Ok(true),
+                NextDue::NotLoaded => return Ok(false),
             };
             for new_entry in new_entries {
                 self.apply_new_entry(due_at, new_entry)?;

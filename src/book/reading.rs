@@ -14,27 +14,11 @@ use super::store;
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, ProgramId};
 
-/// The account at `as_of`: what was answered then. None if it had no entries yet.
-///
-/// # Errors
-/// If the database cannot be read, or the entries contradict each other.
-pub async fn fold(
-    connection: &mut PgConnection,
-    account_id: AccountId,
-    as_of: Timestamp,
-    states: States,
-) -> Result<Option<Folded>, StoreError> {
-    let entries = store::read_entries_until(connection, account_id, as_of).await?;
-    let Some(mut folded) = Folded::from_entries(&entries, states)? else { return Ok(None) };
-    folded.apply_dues(as_of)?;
-    Ok(Some(folded))
-}
-
 /// Accounts as they are at `until`, from their projections, with everything that is due by then done in memory. They are
 /// read in several statements: `snapshot` must be a transaction in which all of them see one moment.
 ///
 /// # Errors
-/// If the database cannot be read, or a due contradicts the rows.
+/// If the database cannot be read, a due contradicts the rows, or more is due than a read applies.
 pub async fn apply_dues_in_memory(
     snapshot: &mut PgConnection,
     accounts: &[AccountId],
@@ -52,7 +36,9 @@ pub async fn apply_dues_in_memory(
     let (mut applied, mut entries) = (Vec::with_capacity(read.len()), Vec::new());
     for account in read {
         let mut folded = Folded { account, states, applied_dues: Vec::new() };
-        folded.apply_dues(until)?;
+        if !folded.apply_dues(until)? {
+            return Err(StoreError::TooManyDues);
+        }
         states = folded.states;
         applied.push(folded.account);
         entries.extend(folded.applied_dues);

@@ -16,6 +16,9 @@ pub enum StoreError {
         /// How long it may take.
         bound: Duration,
     },
+    /// More is due on an account than a read applies in memory. The service writes it, some at a time.
+    #[error("more is due on the account than a read applies")]
+    TooManyDues,
     /// A row contradicts the rules of the book, as stored or as it would be stored.
     #[error(transparent)]
     Defect(#[from] Defect),
@@ -27,6 +30,7 @@ impl StoreError {
         match self {
             Self::Database(error) => FailureKind::of(error),
             Self::ConnectTimedOut { .. } => FailureKind::Away,
+            Self::TooManyDues => FailureKind::Busy,
             Self::Defect(_) => FailureKind::Other,
         }
     }

@@ -50,6 +50,7 @@ impl TryFrom<AccountRow> for Account {
                 expired: row.expired,
                 cancelled: row.cancelled,
             },
+            balances: Vec::new(),
         })
     }
 }

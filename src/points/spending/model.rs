@@ -18,7 +18,14 @@ pub(crate) fn choose_lots(
     decision.state::<PointsState>()?.lots().choose(account, points).map_err(|shortage| match shortage {
         Shortage::Points => insufficient(points, account.balance.available).into(),
         Shortage::Unread => DecisionError::NotLoaded,
+        Shortage::TooWide => too_many_lots(points).into(),
     })
+}
+
+/// The refusal to take so many points, which are of more lots than one command may take.
+pub(crate) fn too_many_lots(points: i64) -> Refusal {
+    let message = format!("{points} points of this customer are of too many lots to be taken at once: take fewer");
+    Refusal::new(Reason::TooManyLots, message).with("requested", points)
 }
 
 fn insufficient(requested: i64, available: i64) -> Refusal {
