@@ -48,8 +48,7 @@ impl StandingsState {
                     cause_seq: cause_of(entry)?,
                     qualifying_spend: 0,
                     purchases: 0,
-                    // Of no block: so it is marked.
-                    last_seq: -1,
+                    last_seq: 0,
                 };
                 self.changed.insert(entry.id.account_id);
                 self.rows.insert(entry.id.account_id, standing);
@@ -73,7 +72,9 @@ impl StandingsState {
     fn mark(&mut self, entry: &Entry) -> Result<(), Defect> {
         let (account_id, seq) = (entry.id.account_id, entry.id.account_seq);
         let standing = self.get_mut(entry)?;
-        let is_first = last_of_block(standing.last_seq) != last_of_block(seq);
+        // Entries are numbered from 1: this standing is new.
+        let is_new = standing.last_seq == 0;
+        let is_first = is_new || last_of_block(standing.last_seq) != last_of_block(seq);
         standing.last_seq = seq;
         if is_first {
             let standing = standing.clone();

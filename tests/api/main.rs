@@ -24,6 +24,7 @@ mod audit;
 mod benefits;
 mod book_properties;
 mod book_rules;
+mod bounds;
 mod customers;
 mod faults;
 mod health;

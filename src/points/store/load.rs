@@ -258,7 +258,7 @@ async fn load_spendable(
             let account_id = cursor.account_id;
             let own = |read_for| {
                 let is_own = move |found: &&FoundLot| found.key.0 == account_id && found.read_for == read_for;
-                let last = found.iter().filter(is_own).next_back();
+                let last = found.iter().rfind(is_own);
                 let count = i64::try_from(found.iter().filter(is_own).count()).unwrap_or(i64::MAX);
                 last.filter(|_| count == limit).map(|found| (found.lot.terms.expires_at, found.key.1))
             };
