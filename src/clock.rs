@@ -1,4 +1,4 @@
-//! The one source of the present: everything that needs to know the time is handed a [`Clock`].
+//! The present: the database's, which every replica shares. Nothing here asks the machine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,55 +8,53 @@ use jiff::Timestamp;
 
 use crate::error::{Reason, Refusal};
 
-/// Tells the present instant, in whole microseconds.
+/// Says what the present is, by what the database's clock told. Instants are whole microseconds.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    System,
+    Database,
     Fixed(Arc<AtomicI64>),
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// The database's clock.
     #[must_use]
-    pub const fn system() -> Self {
-        Self(Source::System)
+    pub const fn database() -> Self {
+        Self(Source::Database)
     }
 
-    /// A clock that stands at `start` until it is [set](Self::set): for tests.
+    /// A clock that stands at `start` until it is [set](Self::set), whatever the database tells: for tests.
     #[must_use]
     pub fn fixed(start: Timestamp) -> Self {
         Self(Source::Fixed(Arc::new(AtomicI64::new(start.as_microsecond()))))
     }
 
-    /// Moves a fixed clock, forward or back; the machine's clock stays as it is.
+    /// Moves a fixed clock, forward or back; the database's clock stays as it is.
     pub fn set(&self, now: Timestamp) {
         if let Source::Fixed(micros) = &self.0 {
             micros.store(now.as_microsecond(), Ordering::SeqCst);
         }
     }
 
-    /// The present instant, truncated to microseconds, the ledger's precision.
+    /// What a fixed clock shows; nothing of the database's clock, which only a statement can ask.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
-    pub fn now(&self) -> Timestamp {
+    pub fn shown(&self) -> Option<Timestamp> {
         match &self.0 {
-            Source::System => truncate_to_micros(Timestamp::now()),
-            Source::Fixed(micros) => Timestamp::from_microsecond(micros.load(Ordering::SeqCst)).unwrap_or_default(),
+            Source::Database => None,
+            Source::Fixed(micros) => Timestamp::from_microsecond(micros.load(Ordering::SeqCst)).ok(),
         }
+    }
+
+    /// The present, as of a statement in which the database's clock told `told`.
+    #[must_use]
+    pub fn present(&self, told: Timestamp) -> Timestamp {
+        self.shown().unwrap_or(told)
     }
 }
 
-/// Drops what Postgres cannot keep: a `timestamptz` counts microseconds.
-#[must_use]
-pub fn truncate_to_micros(instant: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(instant.as_nanosecond().div_euclid(1_000).try_into().unwrap_or_default())
-        .unwrap_or_default()
-}
-
-/// How far ahead of this service's clock a caller's may be.
+/// How far ahead of the database's clock a caller's may be.
 pub const MAX_CLOCK_SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 
 /// Whether an instant that a caller reports lies in the future, beyond what clocks may differ.

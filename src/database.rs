@@ -19,6 +19,10 @@ pub use traced::{StatementError, Traced};
 
 use lookups::LOOKUP_CONNECTIONS;
 
+/// The application name of the connections that write entries, and of no others: by it, a reader sees in
+/// `pg_stat_activity` whether a batch is under way.
+pub(crate) const BATCH_SESSIONS: &str = "goldbook batch";
+
 /// The schema, embedded in the program.
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -135,6 +139,42 @@ pub async fn check_schema(options: &PgConnectOptions) -> Result<(), SchemaError>
     let found = newest_migration(&mut connection).await?;
     connection.close().await?;
     if found < needed { Err(SchemaError::Old { found, needed }) } else { Ok(()) }
+}
+
+/// It cannot be seen in the database what the service's sessions do.
+#[derive(Debug, thiserror::Error)]
+pub enum SightError {
+    /// The database cannot be reached or refuses.
+    #[error("the database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// Postgres does not keep track of sessions.
+    #[error("track_activities is off for the service's role: without it nobody can tell which writes are under way")]
+    Untracked,
+    /// Somebody else writes to the database.
+    #[error("{0} sessions write to the book in another role, which hides from this one which writes are under way")]
+    Hidden(i64),
+}
+
+/// Makes sure that it can be seen which batches are under way: answers for an instant depend on it.
+///
+/// # Errors
+/// If it cannot, and why.
+pub async fn check_sessions(options: &PgConnectOptions) -> Result<(), SightError> {
+    let mut connection = options.connect().await?;
+    let is_tracked: String = sqlx::query_scalar("SHOW track_activities").fetch_one(&mut connection).await?;
+    let hidden: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = $1 AND query = '<insufficient privilege>'",
+    )
+    .bind(BATCH_SESSIONS)
+    .fetch_one(&mut connection)
+    .await?;
+    connection.close().await?;
+    match (is_tracked.as_str(), hidden) {
+        ("on", 0) => Ok(()),
+        ("on", hidden) => Err(SightError::Hidden(hidden)),
+        _ => Err(SightError::Untracked),
+    }
 }
 
 async fn newest_migration(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {

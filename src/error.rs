@@ -20,6 +20,9 @@ pub enum Error {
     /// The database is away; trying again later may work.
     #[error("the database is not available")]
     Unavailable,
+    /// Writes that began before this instant are still under way; trying again later may work.
+    #[error("writes that began before {0} are still under way")]
+    InstantOpen(jiff::Timestamp),
     /// The caller's deadline passed before the work began; nothing was written.
     #[error("the deadline passed before the work began")]
     DeadlineExceeded,
@@ -180,8 +183,6 @@ reasons! {
     HoldEnded => "HOLD_ENDED",
     /// Fewer points are available, or held, than the request asks for.
     InsufficientPoints => "INSUFFICIENT_POINTS",
-    /// The points are of more lots than one command may take.
-    TooManyLots => "TOO_MANY_LOTS",
     /// The program allows no redemption of so many points.
     RedemptionOutsideLimits => "REDEMPTION_OUTSIDE_LIMITS",
     /// One transaction may not bring so many points, or the period's cap leaves none.
@@ -202,6 +203,8 @@ reasons! {
     PurchaseUnknown => "PURCHASE_UNKNOWN",
     /// More would be refunded than was paid.
     RefundExceedsPurchase => "REFUND_EXCEEDS_PURCHASE",
+    /// One command would touch more lots than it may.
+    TooManyLots => "TOO_MANY_LOTS",
     /// Nothing was summed up by that instant yet.
     LiabilityUnknown => "LIABILITY_UNKNOWN",
     /// The page token is not one that this method returned for these filters.

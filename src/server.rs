@@ -19,7 +19,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::activities::Activities;
 use crate::benefits::Benefits;
-use crate::book::{Book, Capabilities, keep_applying_dues};
+use crate::book::{Book, Capabilities, Instants, keep_applying_dues};
 use crate::capabilities::{capabilities, tables};
 use crate::clock::Clock;
 use crate::customers::Customers;
@@ -58,7 +58,7 @@ pub struct Settings {
     pub sum_up_every: Option<Duration>,
     /// How many connections reads share.
     pub read_connections: u32,
-    /// The source of the present.
+    /// What tells the present: the database's clock, but in tests.
     pub clock: Clock,
 }
 
@@ -86,9 +86,11 @@ pub async fn run(
     let pool = connect_lazily(&settings.database, settings.read_connections);
     let (book, lanes) = Book::open(&settings.database, settings.lanes, &capabilities, &settings.clock);
     let (health, health_service) = Health::new();
-    let services = routes(&settings, &book, &pool, &capabilities, catalogue);
+    let lookups = connect_for_lookups(&settings.database);
+    let instants = Instants::open(&lookups, settings.clock.clone());
+    let services = routes(&settings, &book, [&pool, &lookups], &instants, &capabilities, catalogue);
     let routes = add_reflection(services.add_service(health_service))?;
-    let background = Background::start(&settings, &book, &pool, &capabilities);
+    let background = Background::start(&settings, &book, &pool, &instants, &capabilities);
     drop(book);
     // Said before the first call can ask.
     health.report(ServingStatus::NotServing).await;
@@ -157,15 +159,21 @@ fn serve_until(
 struct Background(Vec<JoinHandle<()>>);
 
 impl Background {
-    fn start(settings: &Settings, book: &Book, pool: &PgPool, capabilities: &Capabilities) -> Self {
-        let clock = || settings.clock.clone();
-        let apply_dues = |every| tokio::spawn(keep_applying_dues(pool.clone(), book.clone(), clock(), every));
+    fn start(
+        settings: &Settings,
+        book: &Book,
+        pool: &PgPool,
+        instants: &Instants,
+        capabilities: &Capabilities,
+    ) -> Self {
+        let clock = settings.clock.clone();
+        let apply_dues = |every| tokio::spawn(keep_applying_dues(pool.clone(), book.clone(), clock, every));
         let sum_up = |every| {
             tokio::spawn(keep_summing_up(
                 by_scan(&settings.database),
                 pool.clone(),
                 capabilities.clone(),
-                clock(),
+                instants.clone(),
                 every,
             ))
         };
@@ -185,25 +193,24 @@ impl Drop for Background {
 fn routes(
     settings: &Settings,
     book: &Book,
-    pool: &PgPool,
+    [pool, lookups]: [&PgPool; 2],
+    instants: &Instants,
     capabilities: &Capabilities,
     catalogue: Catalogue,
 ) -> Routes {
-    let clock = || settings.clock.clone();
-    let lookups = connect_for_lookups(&settings.database);
-    let tiers = Tiers::new(pool.clone(), &lookups, clock(), capabilities.clone(), catalogue);
-    let points = PointsService::new(book.clone(), pool.clone(), &lookups, clock(), capabilities.clone());
+    let tiers = Tiers::new(pool.clone(), lookups, instants.clone(), capabilities.clone(), catalogue);
+    let points = PointsService::new(book.clone(), pool.clone(), lookups, instants.clone(), capabilities.clone());
     let services = Implementations {
-        program_service: Programs::new(book.clone(), pool.clone(), clock()),
+        program_service: Programs::new(book.clone(), pool.clone()),
         customer_service: Customers::new(book.clone(), pool.clone()),
         activity_service: Activities::new(book.clone(), pool.clone()),
         benefit_service: Benefits::new(tiers.clone()),
         tier_service: tiers,
-        referral_service: Referrals::new(book.clone(), pool.clone(), clock()),
+        referral_service: Referrals::new(book.clone(), pool.clone(), settings.clock.clone()),
         reward_service: Rewards::new(book.clone(), pool.clone(), points),
         import_service: Imports::new(book.clone()),
-        liability_service: Liability::new(pool.clone(), clock()),
-        ledger_service: Ledger::new(pool.clone(), &settings.database, clock(), capabilities.clone()),
+        liability_service: Liability::new(pool.clone(), instants.clone()),
+        ledger_service: Ledger::new(pool.clone(), &settings.database, instants.clone(), capabilities.clone()),
     };
     services.into_routes(&MESSAGE_RULES)
 }

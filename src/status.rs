@@ -22,6 +22,11 @@ impl From<Error> for Status {
             Error::Overloaded => retry(Code::ResourceExhausted, "too much is waiting; try again"),
             Error::Crowded(message) => retry(Code::ResourceExhausted, &message),
             Error::Unavailable => retry(Code::Unavailable, "the database is not available; try again"),
+            Error::InstantOpen(instant) => {
+                let why = "and what is answered for an instant must not change afterwards";
+                let message = format!("writes that began before {instant} are still under way, {why}; try again");
+                retry(Code::Unavailable, &message)
+            }
             Error::DeadlineExceeded => {
                 Self::deadline_exceeded("the deadline passed before the work began; nothing was written")
             }
@@ -50,7 +55,7 @@ impl From<sqlx::Error> for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error.kind() {
-            kind @ (FailureKind::Conflict | FailureKind::Busy | FailureKind::Away) => {
+            kind @ (FailureKind::Conflict | FailureKind::Locked | FailureKind::TooMuch | FailureKind::Away) => {
                 // The caller is told to come again, and not why. So this is the one place where the cause is logged.
                 tracing::warn!(failure = with_causes(&error), ?kind, "a call cannot use the database");
                 Self::Unavailable
@@ -146,7 +151,6 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::RewardNotPending
         | Reason::HoldEnded
         | Reason::InsufficientPoints
-        | Reason::TooManyLots
         | Reason::RedemptionOutsideLimits
         | Reason::EarningCapExceeded
         | Reason::EntryNotReversible
@@ -156,6 +160,7 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::ReinstatementClosed
         | Reason::PurchaseUnknown
         | Reason::RefundExceedsPurchase
+        | Reason::TooManyLots
         | Reason::LiabilityUnknown => Code::FailedPrecondition,
     }
 }
@@ -189,7 +194,6 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::RewardNotPending
         | Reason::HoldEnded
         | Reason::InsufficientPoints
-        | Reason::TooManyLots
         | Reason::RedemptionOutsideLimits
         | Reason::EarningCapExceeded
         | Reason::InstantNotAhead
@@ -200,6 +204,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::ReinstatementClosed
         | Reason::PurchaseUnknown
         | Reason::RefundExceedsPurchase
+        | Reason::TooManyLots
         | Reason::LiabilityUnknown
         | Reason::PageTokenInvalid => None,
     }

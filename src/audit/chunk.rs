@@ -113,6 +113,6 @@ fn is_unreadable(error: &StoreError) -> bool {
     match error {
         StoreError::Defect(_) => true,
         StoreError::Database(error) => matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }),
-        StoreError::ConnectTimedOut { .. } | StoreError::TooManyDues => false,
+        StoreError::ConnectTimedOut { .. } | StoreError::TooManyRows { .. } | StoreError::TooManyDues => false,
     }
 }

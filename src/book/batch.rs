@@ -7,14 +7,14 @@
 //! | ------------- | -------------------------------------------- | ------------------------------ | ----------------------- |
 //! | find names    | whose the names are; claims the free ones    | 5 on `names`                   | the commands' names     |
 //! | find accounts | asks which related ones commands may touch   | 1 of each capability           | set by the capability   |
-//! | lock accounts | all in one order; then reads the clock       | 1 on `accounts`                | what was found          |
+//! | lock accounts | those that are free; brings the instant      | 2 on `accounts`, or the clock  | what was found          |
 //! | load keys     | what was written with the commands' keys     | 1 on `ledger_entries`          | 32 entries of a key     |
 //! | load states   | what commands ask for, and what is due       | a few of each capability       | set by the capability   |
-//! | decide        | each command: applies dues, decides, accepts | none                           | 32 entries on its scope |
+//! | decide        | each command: applies dues, decides, accepts | none                           | 32 entries on its scope, 1,024 dues in all |
 //! | write         | returns names; entries, heads, states' rows  | 4, and 1 of each changed table | what was decided        |
 //!
-//! The first statement and the lock are always sent. Any other phase that has nothing to do sends no statement. If a
-//! phase fails, the batch is rolled back as a whole, and the lane decides what follows.
+//! The first statement and the one that brings the instant are always sent. Any other phase that has nothing to do sends
+//! no statement. If a phase fails, the batch is rolled back as a whole, and the lane decides what follows.
 
 mod accept;
 mod decide;
@@ -32,6 +32,33 @@ use super::job::Job;
 use super::outcome::CommandOutcome;
 use crate::clock::Clock;
 use crate::database::{StoreError, Traced as _};
+use crate::error::Defect;
+
+/// Why a batch was rolled back.
+#[derive(Debug)]
+pub(super) enum BatchError {
+    /// A statement failed, or rows break the rules of the book.
+    Store(StoreError),
+    /// The command at this place breaks the rules of the book.
+    Command {
+        /// Its place in the batch.
+        place: usize,
+        /// What is wrong.
+        defect: Defect,
+    },
+}
+
+impl From<StoreError> for BatchError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<sqlx::Error> for BatchError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
 
 /// Carries out a batch in one transaction: every command's outcome, in the order of the commands.
 ///
@@ -43,7 +70,7 @@ pub(super) async fn carry_out(
     jobs: &[Job],
     capabilities: &Capabilities,
     clock: &Clock,
-) -> Result<Vec<CommandOutcome>, StoreError> {
+) -> Result<Vec<CommandOutcome>, BatchError> {
     let mut transaction = connection.begin().traced("BEGIN").await?;
     match run_phases(&mut transaction, jobs, capabilities, clock).await {
         Ok(outcomes) => {
@@ -63,19 +90,15 @@ async fn run_phases(
     jobs: &[Job],
     capabilities: &Capabilities,
     clock: &Clock,
-) -> Result<Vec<CommandOutcome>, StoreError> {
-    let mut batch = Batch::new(jobs, capabilities.new_states(), clock.now());
+) -> Result<Vec<CommandOutcome>, BatchError> {
+    let mut batch = Batch::new(jobs, capabilities.new_states());
     batch.find_names(connection).await?;
     batch.find_related_accounts(capabilities, connection).await?;
-    batch.lock_accounts(connection).await?;
-    // The clock is read only now, when all locks are held. Every batch holds at least its lock on the table of accounts
-    // from here to its commit. A lock on the whole table therefore separates earlier instants, which are committed,
-    // from later ones.
-    batch.now = clock.now();
+    batch.lock_accounts(clock, connection).await?;
     // Every statement from here on sees what the transactions wrote that the locks waited for.
     batch.load_keys(connection).await?;
     batch.load_states(capabilities, connection).await?;
-    let outcomes = batch.decide_all()?;
+    let outcomes = batch.decide_all().map_err(|(place, defect)| BatchError::Command { place, defect })?;
     batch.write(capabilities, connection).await?;
     Ok(outcomes)
 }

@@ -26,6 +26,11 @@ pub trait Store: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// The states that [`load`](Self::load) reads. They are loaded wherever this one is.
+    fn reads(&self) -> Vec<TypeId> {
+        Vec::new()
+    }
+
     /// Reads what is stored about the scope, in statements that begin after the locks are held. The states of the
     /// capabilities that stand before this one are loaded already.
     async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError>;
@@ -38,6 +43,7 @@ pub trait Store: Send + Sync {
 pub struct Capability {
     state: TypeId,
     new_state: Box<dyn Fn() -> Box<dyn State> + Send + Sync>,
+    has_dues: bool,
     store: Box<dyn Store>,
     tables: &'static [Table],
 }
@@ -51,6 +57,7 @@ impl Capability {
     ) -> Self {
         Self {
             state: TypeId::of::<S>(),
+            has_dues: new_state().dues().is_some(),
             new_state: Box::new(move || Box::new(new_state())),
             store: Box::new(store),
             tables,
@@ -106,17 +113,54 @@ impl Capabilities {
         Ok(related)
     }
 
-    /// Loads the wanted states, or all.
-    pub(super) async fn load(
+    /// These states, and those that their stores read.
+    fn with_those_read(&self, states: impl Fn(&Capability) -> bool) -> BTreeSet<TypeId> {
+        let mut needed = BTreeSet::new();
+        // Each stands behind those that it reads.
+        for capability in self.0.iter().rev() {
+            if states(capability) || needed.contains(&capability.state) {
+                needed.insert(capability.state);
+                needed.extend(capability.store.reads());
+            }
+        }
+        needed
+    }
+
+    /// Loads the wanted states. The others are loaded as far as dues need them: of the accounts that are due, and only
+    /// those that may have what is due.
+    pub(super) async fn load_wanted(
         &self,
         states: &mut States,
-        wanted: Option<&BTreeSet<TypeId>>,
+        wanted: &BTreeSet<TypeId>,
+        scope: &Scope,
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
+        let wanted = self.with_those_read(|capability| wanted.contains(&capability.state));
+        let due = self.with_those_read(|capability| capability.has_dues && !scope.due.is_empty());
+        let scope_of_dues = Scope { accounts: scope.due.clone(), ..scope.clone() };
+        for capability in self.0.iter() {
+            let scope = if wanted.contains(&capability.state) {
+                scope
+            } else if due.contains(&capability.state) {
+                &scope_of_dues
+            } else {
+                continue;
+            };
+            capability.store.load(states, scope, connection).await?;
+            states.note_loaded(capability.state);
+        }
+        Ok(())
+    }
+
+    /// Loads every state.
+    pub(super) async fn load_all(
+        &self,
+        states: &mut States,
         scope: &Scope,
         connection: &mut PgConnection,
     ) -> Result<(), StoreError> {
         for capability in self.0.iter() {
-            let is_wanted = wanted.is_none_or(|wanted| wanted.contains(&capability.state));
-            if is_wanted && states.contain(capability.state) {
+            if states.contain(capability.state) {
                 capability.store.load(states, scope, connection).await?;
                 states.note_loaded(capability.state);
             }
@@ -135,7 +179,7 @@ impl Capabilities {
         connection: &mut PgConnection,
     ) -> Result<(), StoreError> {
         let scope = Scope { accounts: accounts.to_vec(), depth: Depth::Whole, ..Scope::default() };
-        self.load(states, None, &scope, connection).await
+        self.load_all(states, &scope, connection).await
     }
 
     /// Writes what changed in every state. An unloaded state can change only if an entry creates its rows.

@@ -97,3 +97,33 @@ pub struct Written {
     /// Whether this was a repetition.
     pub replayed: bool,
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A command of a program that has no names and writes nothing.
+    pub(in crate::book) struct Idle(pub(in crate::book) ProgramId);
+
+    impl Command for Idle {
+        fn program_id(&self) -> &ProgramId {
+            &self.0
+        }
+
+        fn names(&self) -> Vec<NameUse> {
+            Vec::new()
+        }
+
+        fn key(&self) -> Option<CommandKey> {
+            None
+        }
+
+        fn states(&self) -> Vec<TypeId> {
+            Vec::new()
+        }
+
+        fn decide(&self, _decision: &mut Decision<'_>) -> Result<(), DecisionError> {
+            Ok(())
+        }
+    }
+}

@@ -13,19 +13,29 @@ use uuid::Uuid;
 use super::capability::Capabilities;
 use super::command::{Command, CommandKey, KeyKind, Written};
 use super::entry::Key;
-use super::job::Job;
-use super::lane::Lane;
+use super::job::{Job, Origin};
+use super::lane::{Lane, Queues};
 use super::name::NameUse;
 use crate::clock::Clock;
-use crate::database::by_key;
+use crate::database::{BATCH_SESSIONS, by_key};
 use crate::error::Error;
 use crate::ids::AccountId;
 use crate::telemetry;
 
-/// How many commands may wait in one lane before callers are turned away.
-const QUEUE_LENGTH: usize = 4_096;
-/// How long a statement of a batch waits for a lock that someone else holds.
-const LOCK_TIMEOUT: &str = "5s";
+/// How many single calls may wait in one lane before callers are turned away.
+const MAX_CALLS: usize = 4_096;
+/// How many commands of streams may wait in one lane; the streams wait with the others.
+const MAX_STREAMED: usize = 512;
+/// How many commands of the background may wait in one lane.
+const MAX_BACKGROUND: usize = 512;
+/// How long a statement of a batch waits for a lock that someone else holds. No batch waits for an account, so this is
+/// for a name that another one claims. It keeps all others waiting, so it is short; the lane tries again.
+const LOCK_TIMEOUT: &str = "5ms";
+/// How long a statement of a batch may take. The batch is then split, on the same connection.
+const STATEMENT_TIMEOUT: &str = "10s";
+/// How long a batch may wait for its next statement: as long as it may take in all. Where the service was cut off from the
+/// database, its batch ends then, and with it the waiting of all who need to know whether it was written.
+const IDLE_TIMEOUT: &str = "30s";
 
 /// Where the outcome of a command will be told.
 type Reply = oneshot::Receiver<Result<Written, Error>>;
@@ -39,7 +49,8 @@ pub struct Book {
 /// Where commands enter a lane.
 #[derive(Clone)]
 struct LaneEntrance {
-    queue: mpsc::Sender<Job>,
+    calls: mpsc::Sender<Job>,
+    streamed: mpsc::Sender<Job>,
     /// For what may wait until nobody else does.
     background: mpsc::Sender<Job>,
 }
@@ -71,25 +82,24 @@ impl Book {
         capabilities: &Capabilities,
         clock: &Clock,
     ) -> (Self, Lanes) {
-        // A command waits for a lock no longer than this; then it is told to come again, and its neighbours go on.
         // Statements after a lock must see what was committed while it waited, so the isolation is set here.
         let isolation = ("default_transaction_isolation", "read committed");
-        let database = by_key(database).options([("lock_timeout", LOCK_TIMEOUT), isolation]);
+        let bounds = [
+            ("lock_timeout", LOCK_TIMEOUT),
+            ("statement_timeout", STATEMENT_TIMEOUT),
+            ("idle_in_transaction_session_timeout", IDLE_TIMEOUT),
+        ];
+        let database = by_key(database).application_name(BATCH_SESSIONS).options(bounds).options([isolation]);
         let (close, closing) = watch::channel(false);
         let (senders, running) = (0..lanes.max(1))
             .map(|_| {
-                let (sender, queue) = mpsc::channel(QUEUE_LENGTH);
-                let (background_sender, background) = mpsc::channel(QUEUE_LENGTH);
-                let lane = Lane {
-                    queue,
-                    background,
-                    database: database.clone(),
-                    capabilities: capabilities.clone(),
-                    clock: clock.clone(),
-                    connection: None,
-                    closing: closing.clone(),
-                };
-                let entrance = LaneEntrance { queue: sender, background: background_sender };
+                let (calls, received_calls) = mpsc::channel(MAX_CALLS);
+                let (streamed, received_streamed) = mpsc::channel(MAX_STREAMED);
+                let (background, received_background) = mpsc::channel(MAX_BACKGROUND);
+                let queues =
+                    Queues { calls: received_calls, streamed: received_streamed, background: received_background };
+                let lane = Lane::new(queues, database.clone(), capabilities.clone(), clock.clone(), closing.clone());
+                let entrance = LaneEntrance { calls, streamed, background };
                 (entrance, tokio::spawn(lane.run()))
             })
             .unzip();
@@ -101,8 +111,8 @@ impl Book {
     /// # Errors
     /// The command's refusal, or that it could not be carried out.
     pub async fn submit(&self, command: impl Command + 'static, deadline: Option<Instant>) -> Result<Written, Error> {
-        let (lane, job, reply) = self.prepare(Box::new(command), deadline)?;
-        lane.queue.try_send(job).map_err(|error| match error {
+        let (lane, job, reply) = self.prepare(Box::new(command), Origin::Call, deadline)?;
+        lane.calls.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
         })?;
@@ -119,8 +129,8 @@ impl Book {
         command: impl Command + 'static,
         read: impl FnOnce(Result<Written, Error>) -> Result<T, Error> + Send + 'static,
     ) -> Result<BoxFuture<'static, Result<T, Error>>, Error> {
-        let (lane, job, reply) = self.prepare(Box::new(command), None)?;
-        lane.queue.send(job).await.map_err(|_| Error::Unavailable)?;
+        let (lane, job, reply) = self.prepare(Box::new(command), Origin::Stream, None)?;
+        lane.streamed.send(job).await.map_err(|_| Error::Unavailable)?;
         Ok(Box::pin(async move { read(receive(reply).await) }))
     }
 
@@ -129,7 +139,7 @@ impl Book {
     /// # Errors
     /// The command's refusal, or that it could not be carried out.
     pub async fn submit_in_background(&self, command: impl Command + 'static) -> Result<Written, Error> {
-        let (lane, job, reply) = self.prepare(Box::new(command), None)?;
+        let (lane, job, reply) = self.prepare(Box::new(command), Origin::Background, None)?;
         lane.background.send(job).await.map_err(|_| Error::Unavailable)?;
         receive(reply).await
     }
@@ -138,6 +148,7 @@ impl Book {
     fn prepare(
         &self,
         command: Box<dyn Command>,
+        origin: Origin,
         deadline: Option<Instant>,
     ) -> Result<(&LaneEntrance, Job, Reply), Error> {
         let caller = Span::current();
@@ -149,6 +160,7 @@ impl Book {
         let command_id = Uuid::now_v7();
         let key = command.key();
         let job = Job {
+            origin,
             names,
             states: command.states(),
             has_key: key.is_some(),
@@ -160,6 +172,7 @@ impl Book {
             waiting: Some(waiting),
             deadline,
             postponements: 0,
+            stay: None,
             reply: sender,
         };
         Ok((lane, job, reply))

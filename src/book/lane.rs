@@ -1,8 +1,10 @@
 //! A lane: one task that owns one connection, takes whatever is waiting, and carries it out as one batch.
 
+mod apart;
 mod failure;
+mod waiting;
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -13,57 +15,95 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
-use self::failure::BatchFailure;
+use self::apart::{Apart, Found};
+use self::failure::{BatchFailure, Remedy};
+use self::waiting::{MAX_BATCH, Waiting};
 use super::batch;
 use super::capability::Capabilities;
-use super::job::Job;
+use super::job::{Job, Origin};
+use super::name::{Name, NameUse};
 use super::outcome::CommandOutcome;
 use crate::clock::Clock;
 use crate::database::{FailureKind, StoreError};
-use crate::error::{Error, with_causes};
+use crate::error::{Error, Reason, Refusal, with_causes};
 use crate::telemetry;
 
-/// The most commands in one batch.
-const MAX_BATCH: usize = 256;
-/// The most commands of the background in one batch.
-const MAX_BACKGROUND: usize = 16;
 /// How often a batch is tried again after a deadlock or a serialization failure.
 const MAX_CONFLICTS: u32 = 8;
 /// How often a batch is tried on a new connection before its callers are told that the database is away.
 const MAX_RECONNECTS: u32 = 3;
 /// How often a command may wait for a batch that locks more.
 const MAX_POSTPONEMENTS: u32 = 16;
-/// How long a batch may take before its connection counts as lost.
+/// How long a batch may take before its connection is given up.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a new connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One lane's own things.
-pub(super) struct Lane {
-    pub(super) queue: mpsc::Receiver<Job>,
+/// Where a lane's commands come in.
+pub(super) struct Queues {
+    pub(super) calls: mpsc::Receiver<Job>,
+    pub(super) streamed: mpsc::Receiver<Job>,
     /// What may wait until nobody else does.
     pub(super) background: mpsc::Receiver<Job>,
-    pub(super) database: PgConnectOptions,
-    pub(super) capabilities: Capabilities,
-    pub(super) clock: Clock,
-    pub(super) connection: Option<PgConnection>,
-    /// Turns true when the book is closed.
-    pub(super) closing: watch::Receiver<bool>,
 }
 
+/// One lane's own things.
+pub(super) struct Lane {
+    queues: Queues,
+    /// What was received and is carried out next.
+    waiting: Waiting<Job>,
+    /// What waits for somebody else.
+    apart: Apart,
+    database: PgConnectOptions,
+    capabilities: Capabilities,
+    clock: Clock,
+    connection: Option<PgConnection>,
+    /// Turns true when the book is closed.
+    closing: watch::Receiver<bool>,
+    /// Whether that was seen.
+    is_closing: bool,
+}
+
+/// Why a command must wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// The next batch decides it anew, or it must not overtake such a one.
+    NextBatch,
+    /// It waits apart.
+    Apart(Found),
+}
+
+/// Commands that must wait, in order.
+type Left = Vec<(Job, Why)>;
+
 impl Lane {
-    /// Works until the queue is closed and empty.
+    /// A lane that has done nothing yet.
+    pub(super) fn new(
+        queues: Queues,
+        database: PgConnectOptions,
+        capabilities: Capabilities,
+        clock: Clock,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
+        let (waiting, apart) = (Waiting::new(), Apart::default());
+        Self { queues, waiting, apart, database, capabilities, clock, connection: None, closing, is_closing: false }
+    }
+
+    /// Works until the queues are closed and empty.
     pub(super) async fn run(mut self) {
-        let mut waiting: VecDeque<Job> = VecDeque::new();
-        loop {
-            if waiting.is_empty() {
-                let Some(job) = self.next_job().await else { break };
-                waiting.push_back(job);
-            }
-            self.receive_what_waits(&mut waiting);
-            let jobs = drain_timely(&mut waiting);
-            if !jobs.is_empty() {
-                waiting = self.carry_out(jobs).await.into();
+        while self.wait_for_work().await {
+            self.receive_what_waits();
+            let now = present();
+            self.give_up_apart(now);
+            let mut jobs = self.apart.take(now);
+            let fresh = self.waiting.next_batch(MAX_BATCH - jobs.len());
+            let (fresh, crowded) = self.apart.keep_order(fresh, now);
+            crowded.into_iter().for_each(turn_away);
+            jobs.extend(fresh);
+            self.carry_out(jobs).await;
+            // It may hold up a batch for a moment, so it has one of its own.
+            if let Some(job) = self.apart.take_alone(now) {
+                self.carry_out(vec![job]).await;
             }
         }
         if let Some(connection) = self.connection.take() {
@@ -72,69 +112,103 @@ impl Lane {
         }
     }
 
-    /// The next command, however long it takes. None once the queue is closed and empty.
-    async fn next_job(&mut self) -> Option<Job> {
+    /// Returns when there is something to do, however long that takes: false once there will never be.
+    #[expect(clippy::disallowed_methods, reason = "the pause before what waits apart is tried again")]
+    async fn wait_for_work(&mut self) -> bool {
+        if !self.waiting.is_empty() {
+            return true;
+        }
+        let next_at = self.apart.next_at();
+        let pause = async {
+            match next_at {
+                Some(next_at) => tokio::time::sleep_until(next_at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            job = self.queue.recv() => job,
+            Some(job) = self.queues.calls.recv() => self.waiting.push(Origin::Call, job),
+            Some(job) = self.queues.streamed.recv() => self.waiting.push(Origin::Stream, job),
             // Nothing more is taken in; what waits is still carried out.
-            () = told_to_close(&mut self.closing) => {
-                self.queue.close();
-                self.queue.recv().await
+            () = told_to_close(&mut self.closing), if !self.is_closing => {
+                self.is_closing = true;
+                self.queues.calls.close();
+                self.queues.streamed.close();
             }
-            Some(job) = self.background.recv() => Some(job),
+            () = pause, if next_at.is_some() => {}
+            Some(job) = self.queues.background.recv(), if !self.is_closing => {
+                self.waiting.push(Origin::Background, job);
+            }
+            else => return false,
         }
+        true
     }
 
     /// Takes the commands that wait already, as many as a batch may have.
-    fn receive_what_waits(&mut self, waiting: &mut VecDeque<Job>) {
-        while waiting.len() < MAX_BATCH
-            && let Ok(job) = self.queue.try_recv()
-        {
-            waiting.push_back(job);
-        }
-        // Some with every batch, so that time goes on under any load.
-        let most = (waiting.len() + MAX_BACKGROUND).min(MAX_BATCH);
-        while waiting.len() < most
-            && let Ok(job) = self.background.try_recv()
-        {
-            waiting.push_back(job);
+    fn receive_what_waits(&mut self) {
+        let Queues { calls, streamed, background } = &mut self.queues;
+        for (origin, queue) in [(Origin::Call, calls), (Origin::Stream, streamed), (Origin::Background, background)] {
+            for _ in 0..self.waiting.room(origin) {
+                let Ok(job) = queue.try_recv() else { break };
+                self.waiting.push(origin, job);
+            }
         }
     }
 
-    /// Carries out a batch, in halves where it fails for a reason that names no command; returns what must wait.
-    async fn carry_out(&mut self, jobs: Vec<Job>) -> Vec<Job> {
-        let mut waiting = Vec::new();
+    /// Answers those who have waited long enough for somebody else.
+    fn give_up_apart(&mut self, now: Instant) {
+        for job in self.apart.give_up(now) {
+            if job.is_too_late(now) {
+                job.answer(Err(Error::DeadlineExceeded));
+            } else {
+                come_again(job, "somebody else holds its account or its name");
+            }
+        }
+    }
+
+    /// Carries out a batch, in parts where it fails for a reason that names no command. What must wait is kept.
+    async fn carry_out(&mut self, jobs: Vec<Job>) {
+        let (mut left, mut time_outs) = (Left::new(), 0);
         // The part to carry out next stands last.
-        let mut parts = vec![jobs];
-        while let Some(mut jobs) = parts.pop() {
+        let mut parts = vec![timely(jobs)];
+        while let Some(part) = parts.pop() {
+            let mut jobs = hold_back(part, &mut left);
+            if jobs.is_empty() {
+                continue;
+            }
             let span = batch_span(&mut jobs);
-            match self.attempt(&jobs).instrument(span.clone()).await {
-                Ok(outcomes) => waiting.extend(answer_all(jobs, outcomes)),
-                Err(failure) if failure.is_away() => {
-                    span.in_scope(|| log_away(&failure));
-                    for job in jobs {
-                        job.answer(Err(Error::Unavailable));
-                    }
+            let failure = match self.attempt(&jobs).instrument(span.clone()).await {
+                Ok(outcomes) => {
+                    time_outs = 0;
+                    left.extend(answer_all(jobs, outcomes));
+                    continue;
                 }
-                Err(failure) if jobs.len() > 1 => {
-                    span.in_scope(|| log_split(&failure, jobs.len()));
+                Err(failure) => failure,
+            };
+            time_outs = if matches!(failure, BatchFailure::BatchTimedOut { .. }) { time_outs + 1 } else { 0 };
+            let remedy = failure.remedy(jobs.len(), time_outs);
+            span.in_scope(|| log_failure(&failure, remedy, jobs.len()));
+            match remedy {
+                Remedy::TellAway => jobs.into_iter().for_each(|job| job.answer(Err(Error::Unavailable))),
+                Remedy::FailOne(place) => {
+                    let (failed, others, followers) = take_apart(jobs, place);
+                    failed.into_iter().for_each(|job| fail(job, &with_causes(&failure)));
+                    // The followers may well fail the same way, so they are tried by themselves.
+                    parts.push(followers);
+                    parts.push(others);
+                }
+                Remedy::Split => {
                     let second = jobs.split_off(jobs.len() / 2);
                     parts.push(second);
                     parts.push(jobs);
                 }
-                Err(failure) => {
-                    for job in jobs {
-                        give_up(job, &failure);
-                    }
-                }
-            }
-            if !waiting.is_empty() {
-                // What waits must not be overtaken by what came after it.
-                waiting.extend(parts.drain(..).rev().flatten());
+                Remedy::KeepApart => left.extend(jobs.into_iter().map(|job| (job, Why::Apart(Found::Name)))),
+                Remedy::ComeAgain => jobs.into_iter().for_each(|job| come_again(job, &with_causes(&failure))),
+                Remedy::Refuse(most) => jobs.into_iter().for_each(|job| job.answer(Err(refuse_rows(most)))),
+                Remedy::Fail => jobs.into_iter().for_each(|job| fail(job, &with_causes(&failure))),
             }
         }
-        waiting
+        self.keep(left);
     }
 
     /// Tries a batch until it is committed, or fails for good. A commit whose acknowledgement was lost is found again
@@ -157,9 +231,11 @@ impl Lane {
                     reconnects += 1;
                     pause(Duration::from_millis(20) * 4_u32.pow(reconnects)).await;
                 }
-                FailureKind::Conflict | FailureKind::Away | FailureKind::Busy | FailureKind::Other => {
-                    return Err(failure);
-                }
+                FailureKind::Conflict
+                | FailureKind::Away
+                | FailureKind::Locked
+                | FailureKind::TooMuch
+                | FailureKind::Other => return Err(failure),
             }
         }
     }
@@ -189,13 +265,34 @@ impl Lane {
             }
             Ok(Err(error)) => {
                 let failure = BatchFailure::from(error);
-                if !failure.is_away() {
+                if failure.kind() != FailureKind::Away {
                     self.connection = Some(connection);
                 }
                 Err(failure)
             }
             Err(thrown) => Err(BatchFailure::of_panic(thrown.as_ref())),
         }
+    }
+
+    /// Keeps what must wait.
+    fn keep(&mut self, left: Left) {
+        let now = present();
+        let (again, fresh): (Left, Left) = left.into_iter().partition(|(job, _)| job.stay.is_some());
+        for (job, why) in again.into_iter().rev() {
+            let found = match why {
+                Why::Apart(found) => found,
+                Why::NextBatch => Found::Other,
+            };
+            self.apart.keep(job, found, now, spread()).into_iter().for_each(turn_away);
+        }
+        let mut next = Vec::new();
+        for (job, why) in fresh {
+            match why {
+                Why::Apart(found) => self.apart.keep(job, found, now, spread()).into_iter().for_each(turn_away),
+                Why::NextBatch => next.push(job),
+            }
+        }
+        next.into_iter().rev().for_each(|job| self.waiting.put_back(job.origin, job));
     }
 
     async fn connect(&self) -> Result<PgConnection, BatchFailure> {
@@ -212,54 +309,132 @@ async fn told_to_close(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// Tells callers the outcomes of their commands; returns the commands that must wait for the next batch.
-fn answer_all(jobs: Vec<Job>, outcomes: Vec<CommandOutcome>) -> Vec<Job> {
-    let mut waiting = Vec::new();
+/// What the clock on the wall says, for deadlines and pauses.
+#[expect(clippy::disallowed_methods, reason = "deadlines of callers and pauses, which no entry knows")]
+fn present() -> Instant {
+    Instant::now()
+}
+
+/// A part of a pause, so that those who collided do not collide again.
+fn spread() -> f64 {
+    rand::random_range(0.5..1.0)
+}
+
+/// Keeps those whose deadline has not passed.
+fn timely(jobs: Vec<Job>) -> Vec<Job> {
+    let now = present();
+    let mut kept = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        if job.is_too_late(now) {
+            job.answer(Err(Error::DeadlineExceeded));
+        } else {
+            kept.push(job);
+        }
+    }
+    kept
+}
+
+fn names_of(job: &Job) -> impl Iterator<Item = &Name> {
+    job.names.iter().map(NameUse::name)
+}
+
+/// Moves commands to `left` that would overtake one there. Returns the others.
+fn hold_back(jobs: Vec<Job>, left: &mut Left) -> Vec<Job> {
+    if left.is_empty() {
+        return jobs;
+    }
+    let names_waiting_for = |left: &Left, is_next: bool| -> HashSet<Name> {
+        let jobs = left.iter().filter(|(_, why)| (*why == Why::NextBatch) == is_next);
+        jobs.flat_map(|(job, _)| names_of(job)).cloned().collect()
+    };
+    let (mut next, mut apart) = (names_waiting_for(left, true), names_waiting_for(left, false));
+    let mut free = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        if names_of(&job).any(|name| next.contains(name)) {
+            next.extend(names_of(&job).cloned());
+            left.push((job, Why::NextBatch));
+        } else if names_of(&job).any(|name| apart.contains(name)) {
+            apart.extend(names_of(&job).cloned());
+            left.push((job, Why::Apart(Found::Other)));
+        } else {
+            free.push(job);
+        }
+    }
+    free
+}
+
+/// The command at a place; those that do not follow it; and those that do, as they share a name with it or with another
+/// that does.
+fn take_apart(jobs: Vec<Job>, place: usize) -> (Option<Job>, Vec<Job>, Vec<Job>) {
+    let (mut failed, mut others, mut followers) = (None, Vec::new(), Vec::new());
+    let mut names: HashSet<Name> = HashSet::new();
+    for (own_place, job) in jobs.into_iter().enumerate() {
+        if own_place != place && !names_of(&job).any(|name| names.contains(name)) {
+            others.push(job);
+            continue;
+        }
+        names.extend(names_of(&job).cloned());
+        if own_place == place { failed = Some(job) } else { followers.push(job) }
+    }
+    (failed, others, followers)
+}
+
+/// Tells callers the outcomes of their commands; returns the commands that must wait.
+fn answer_all(jobs: Vec<Job>, outcomes: Vec<CommandOutcome>) -> Left {
+    let mut left = Left::new();
     for (job, outcome) in jobs.into_iter().zip(outcomes) {
         match outcome {
             CommandOutcome::Written(written) => job.answer(Ok(written)),
             CommandOutcome::Refused(refusal) => job.answer(Err(Error::Refused(refusal))),
-            CommandOutcome::Postponed => waiting.extend(postpone(job)),
-            CommandOutcome::DuesRemain => waiting.push(job),
+            CommandOutcome::Failed(defect) => fail(job, &defect.to_string()),
+            CommandOutcome::Postponed => left.extend(postpone(job).map(|job| (job, Why::NextBatch))),
+            CommandOutcome::DuesRemain | CommandOutcome::Behind => left.push((job, Why::NextBatch)),
+            CommandOutcome::Held => left.push((job, Why::Apart(Found::Account))),
+            CommandOutcome::BehindHeld => left.push((job, Why::Apart(Found::Other))),
         }
     }
-    waiting
+    left
 }
 
-/// Logs why the callers of a batch are told that the database is away.
-fn log_away(failure: &BatchFailure) {
+/// Logs what befell a batch, where nothing else tells of it.
+fn log_failure(failure: &BatchFailure, remedy: Remedy, size: usize) {
     let told = with_causes(failure);
-    match failure {
-        BatchFailure::BatchTimedOut { .. } => tracing::warn!(failure = told, "a batch timed out"),
-        BatchFailure::Store(_) | BatchFailure::Panicked { .. } => {
-            tracing::warn!(failure = told, "the database is away");
+    match remedy {
+        Remedy::TellAway => tracing::warn!(failure = told, "the database is away"),
+        Remedy::Split if failure.is_told_at_a_split() => {
+            tracing::warn!(failure = told, size, "a batch failed and is split");
         }
+        // The command itself is told of, or will be.
+        Remedy::Split
+        | Remedy::FailOne(_)
+        | Remedy::KeepApart
+        | Remedy::ComeAgain
+        | Remedy::Refuse(_)
+        | Remedy::Fail => {}
     }
 }
 
-/// Logs that a batch failed and is split.
-fn log_split(failure: &BatchFailure, size: usize) {
-    match failure {
-        // The command will panic again when it is retried. It is logged once it is alone in its batch, since only then
-        // is it known which command panics.
-        BatchFailure::Panicked { .. } => {}
-        // Two halves may well succeed where the whole did not. Then nothing else tells of the failure.
-        BatchFailure::Store(_) | BatchFailure::BatchTimedOut { .. } => {
-            tracing::warn!(failure = with_causes(failure), size, "a batch failed and is split");
-        }
-    }
+/// Tells the caller of a command to come again.
+fn come_again(job: Job, failure: &str) {
+    let command_id = job.command_id;
+    tracing::warn!(failure, %command_id, trace_id = %job.trace_id, "a command is told to come again");
+    job.answer(Err(Error::Unavailable));
 }
 
-/// Answers a command that failed alone in its batch.
-fn give_up(job: Job, failure: &BatchFailure) {
-    match failure.kind() {
-        FailureKind::Away | FailureKind::Conflict | FailureKind::Busy => {
-            let (failure, command_id) = (with_causes(failure), job.command_id);
-            tracing::warn!(failure, %command_id, trace_id = %job.trace_id, "a command is told to come again");
-            job.answer(Err(Error::Unavailable));
-        }
-        FailureKind::Other => fail(job, &with_causes(failure)),
-    }
+/// Answers a command for which there is no room among those that wait apart.
+fn turn_away(job: Job) {
+    let error = match job.origin {
+        Origin::Call | Origin::Stream => Error::Overloaded,
+        // Nobody waits for it, and it comes again by itself.
+        Origin::Background => Error::Unavailable,
+    };
+    job.answer(Err(error));
+}
+
+/// The refusal of a command that needs more rows than one command may.
+fn refuse_rows(most: i64) -> Error {
+    let message = format!("this would touch more than {most} lots at once; do it in smaller parts");
+    Refusal::new(Reason::TooManyLots, message).with("maximum", most).into()
 }
 
 /// Logs the failure of a command, and tells its caller no more than that there was one.
@@ -287,28 +462,13 @@ async fn pause(around: Duration) {
     tokio::time::sleep(around.mul_f64(rand::random_range(0.5..2.0))).await;
 }
 
-/// Takes all that wait, but for those whose deadline has passed.
-#[expect(clippy::disallowed_methods, reason = "deadlines of callers, which no entry knows")]
-fn drain_timely(waiting: &mut VecDeque<Job>) -> Vec<Job> {
-    let now = Instant::now();
-    let mut jobs = Vec::with_capacity(waiting.len());
-    for job in waiting.drain(..) {
-        if job.deadline.is_some_and(|deadline| deadline <= now) {
-            job.answer(Err(Error::DeadlineExceeded));
-        } else {
-            jobs.push(job);
-        }
-    }
-    jobs
-}
-
-/// Puts a command back in the queue, unless it has waited often enough.
+/// A command that is decided anew, unless it was often enough.
 fn postpone(mut job: Job) -> Option<Job> {
     job.postponements += 1;
     if job.postponements <= MAX_POSTPONEMENTS {
         return Some(job);
     }
-    let why = "each time, it or one that it must not overtake needed more than its batch had locked, read or applied";
+    let why = "each time it needed more than its batch had locked or read";
     let failure = format!("{} was put off {MAX_POSTPONEMENTS} times: {why}", job.describe());
     fail(job, &failure);
     None

@@ -14,6 +14,7 @@ pub mod detail;
 pub mod entry;
 mod fold;
 pub mod grpc;
+mod instants;
 mod intake;
 mod job;
 mod lane;
@@ -40,13 +41,14 @@ pub use detail::{
 };
 pub use entry::{Actor, Entry, EntryReason, Key, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;
+pub use instants::Instants;
 pub use intake::{Book, Lanes};
 pub use name::{Name, NameSpace, NameUse};
-pub use past::{AsOf, EntryRange, Past, find_entries_in, read_as_of, read_balance_at, read_head};
+pub use past::{AsOf, EntryRange, Past, find_entries_in, fold, read_as_of, read_balance_at, read_head};
 pub use projection::{Cell, Row};
-pub use reading::{apply_dues_in_memory, begin_snapshot, read_with_dues};
+pub use reading::{WithDues, apply_dues_in_memory, begin_snapshot, read_with_dues};
 pub use scanned_entry::ScannedEntry;
-pub use state::{Depth, Due, DueKind, NextDue, Scope, State, States};
+pub use state::{Depth, Due, DueKind, Dues, NextDue, Scope, State, States};
 pub use table::{Table, TableRights, TableRole};
 pub use worker::{DuesError, apply_all_dues, keep_applying_dues};
 

@@ -6,12 +6,15 @@ use sqlx::PgConnection;
 use super::account::{Account, Balance};
 use super::capability::Capabilities;
 use super::fold::Folded;
-use super::reading::apply_dues_in_memory;
+use super::reading::{WithDues, apply_dues_in_memory};
 use super::state::{Depth, States};
 use super::store;
 use crate::database::StoreError;
+use crate::error::Defect;
 use crate::ids::AccountId;
 
+/// How many entries are held in memory at a time.
+const PAGE: i64 = 1_000;
 /// How many entries are folded at most for what only the lots of that time tell.
 const MAX_FOLDED: i64 = 512;
 
@@ -45,10 +48,10 @@ pub async fn read_as_of(
     as_of: Timestamp,
     capabilities: &Capabilities,
 ) -> Result<Option<AsOf>, StoreError> {
-    let Some(account) = store::accounts::read_accounts(snapshot, &[account_id]).await?.pop() else { return Ok(None) };
+    let Some(account) = read_head(snapshot, account_id).await? else { return Ok(None) };
     if account.effective_at.is_none_or(|last| last <= as_of) {
-        let (mut accounts, states, applied_dues) =
-            apply_dues_in_memory(snapshot, &[account_id], as_of, Depth::Due, capabilities).await?;
+        let WithDues { mut accounts, states, applied_dues, .. } =
+            apply_dues_in_memory(snapshot, &[account_id], |_| as_of, Depth::Due, capabilities).await?;
         return Ok(accounts.pop().map(|account| AsOf::Rows(Folded { account, states, applied_dues })));
     }
     let last = store::balances::find_last_by(snapshot, &account, as_of, true).await?;
@@ -71,6 +74,33 @@ impl Past {
         let entries = store::read_entries_between(snapshot, self.account_id, 1, self.last).await?;
         Ok(Folded::from_entries(&entries, states)?)
     }
+}
+
+/// All of an account's states as they were at an instant, from its entries. None if it had no entries yet. However many
+/// there are, it is for who has the time: nobody waits for the answer.
+///
+/// # Errors
+/// If the database cannot be read, or the entries contradict each other.
+pub async fn fold(
+    snapshot: &mut PgConnection,
+    account_id: AccountId,
+    as_of: Timestamp,
+    states: States,
+) -> Result<Option<Folded>, StoreError> {
+    let Some(account) = read_head(snapshot, account_id).await? else { return Ok(None) };
+    let last = store::balances::find_last_by(snapshot, &account, as_of, true).await?;
+    let first = store::read_entries_between(snapshot, account_id, 1, last.min(PAGE)).await?;
+    let Some(mut folded) = Folded::from_entries(&first, states)? else { return Ok(None) };
+    while folded.account.head < last {
+        let first = folded.account.head + 1;
+        let page = store::read_entries_between(snapshot, account_id, first, last.min(first + PAGE - 1)).await?;
+        if page.is_empty() {
+            return Err(Defect::new(format!("entry {} is missing", folded.account.next_entry_id())).into());
+        }
+        folded.extend(&page)?;
+    }
+    folded.apply_dues(as_of)?;
+    Ok(Some(folded))
 }
 
 /// Some consecutive entries of an account, by number. There are none if `last` is below `first`.
@@ -121,5 +151,5 @@ pub async fn read_balance_at(
 /// # Errors
 /// If the database cannot be read.
 pub async fn read_head(connection: &mut PgConnection, account_id: AccountId) -> Result<Option<Account>, StoreError> {
-    Ok(store::accounts::read_accounts(connection, &[account_id]).await?.pop())
+    Ok(store::accounts::read_accounts(connection, &[account_id]).await?.0.pop())
 }

@@ -11,56 +11,73 @@ use super::entry::Entry;
 use super::fold::Folded;
 use super::state::{Depth, Scope, States};
 use super::store;
+use crate::clock::Clock;
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, ProgramId};
 
-/// Accounts as they are at `until`, from their projections, with everything that is due by then done in memory. They are
-/// read in several statements: `snapshot` must be a transaction in which all of them see one moment.
+/// Accounts from their projections, with everything that is due by an instant done in memory.
+pub struct WithDues {
+    /// The heads and balances, by their ids.
+    pub accounts: Vec<Account>,
+    /// Every capability's rows of them.
+    pub states: States,
+    /// What time has done to them by then that is not written yet.
+    pub applied_dues: Vec<Entry>,
+    /// The instant.
+    pub until: Timestamp,
+}
+
+/// Accounts as they are by an instant, which `until` chooses when the first statement has brought the database's time.
+/// They are read in several statements: `snapshot` must be a transaction in which all of them see one moment.
 ///
 /// # Errors
 /// If the database cannot be read, a due contradicts the rows, or more is due than a read applies.
 pub async fn apply_dues_in_memory(
     snapshot: &mut PgConnection,
     accounts: &[AccountId],
-    until: Timestamp,
+    until: impl FnOnce(Timestamp) -> Timestamp,
     depth: Depth,
     capabilities: &Capabilities,
-) -> Result<(Vec<Account>, States, Vec<Entry>), StoreError> {
-    let read = store::accounts::read_accounts(snapshot, accounts).await?;
+) -> Result<WithDues, StoreError> {
+    let (read, told) = store::accounts::read_accounts(snapshot, accounts).await?;
+    // Without accounts there is nothing that an instant would matter to.
+    let until = until(told.unwrap_or_default());
     let programs: BTreeSet<ProgramId> = read.iter().map(|account| account.program_id.clone()).collect();
     let accounts: Vec<AccountId> = read.iter().map(|account| account.account_id).collect();
     let programs = programs.into_iter().collect();
-    let scope = Scope { due: accounts.clone(), accounts, programs, latest: until, depth };
+    let scope = Scope { due: accounts.clone(), accounts, programs, latest: until, depth, ..Scope::default() };
     let mut states = capabilities.new_states();
-    capabilities.load(&mut states, None, &scope, snapshot).await?;
-    let (mut applied, mut entries) = (Vec::with_capacity(read.len()), Vec::new());
+    capabilities.load_all(&mut states, &scope, snapshot).await?;
+    let (mut accounts, mut applied_dues) = (Vec::with_capacity(read.len()), Vec::new());
     for account in read {
         let mut folded = Folded { account, states, applied_dues: Vec::new() };
         if !folded.apply_dues(until)? {
             return Err(StoreError::TooManyDues);
         }
         states = folded.states;
-        applied.push(folded.account);
-        entries.extend(folded.applied_dues);
+        accounts.push(folded.account);
+        applied_dues.extend(folded.applied_dues);
     }
-    Ok((applied, states, entries))
+    Ok(WithDues { accounts, states, applied_dues, until })
 }
 
-/// One account as it is at `until`, as [`apply_dues_in_memory`] gives it. None if it has no entries.
+/// One account as it is now, as [`apply_dues_in_memory`] gives it, and the instant that this is. None if it has no
+/// entries.
 ///
 /// # Errors
 /// If the database cannot be read, or a due contradicts the rows.
 pub async fn read_with_dues(
     connection: &mut PgConnection,
     account_id: AccountId,
-    until: Timestamp,
+    clock: &Clock,
     capabilities: &Capabilities,
-) -> Result<Option<Folded>, StoreError> {
+) -> Result<Option<(Folded, Timestamp)>, StoreError> {
     let mut snapshot = begin_snapshot(connection).await?;
-    let (mut accounts, states, applied_dues) =
+    let until = |told| clock.present(told);
+    let WithDues { mut accounts, states, applied_dues, until } =
         apply_dues_in_memory(&mut snapshot, &[account_id], until, Depth::Due, capabilities).await?;
     snapshot.commit().traced("COMMIT").await?;
-    Ok(accounts.pop().map(|account| Folded { account, states, applied_dues }))
+    Ok(accounts.pop().map(|account| (Folded { account, states, applied_dues }, until)))
 }
 
 /// A transaction in which all statements see one moment.

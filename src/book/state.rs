@@ -25,6 +25,11 @@ pub struct Scope {
     pub latest: Timestamp,
     /// How much is read of what an account may have thousands of.
     pub depth: Depth,
+    /// How many dues of each kind are read of an account, with [`Depth::Asked`].
+    pub most_dues: i64,
+    /// How many rows of one table are read, with [`Depth::Asked`]. Beyond that, reading fails with
+    /// [`TooManyRows`](crate::database::StoreError::TooManyRows).
+    pub most_rows: i64,
 }
 
 /// How much is read of what an account may have thousands of.
@@ -83,20 +88,25 @@ pub trait State: Any + Send + Sync {
     /// [`Defect`] if the entry contradicts what the rows say.
     fn apply(&mut self, entry: &Entry) -> Result<(), Defect>;
 
-    /// What time alone will do next to the account, by these rows. It may be told too early, never too late.
-    fn next_due(&self, _account_id: AccountId) -> Option<Due> {
+    /// What time alone does to these rows, if it does anything. A state that has dues is loaded wherever an account has
+    /// something due, whether a command asks for it or not.
+    fn dues(&self) -> Option<&dyn Dues> {
         None
-    }
-
-    /// What a due writes that [`next_due`](Self::next_due) told. Empty if it is not loaded.
-    fn decide_due(&self, _account: &Account, _due: Due) -> Vec<NewEntry> {
-        Vec::new()
     }
 
     /// An account's rows that entries decide, by their nouns and, of one noun, by their keys, both ascending.
     fn rows(&self, _account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
         Box::new(std::iter::empty())
     }
+}
+
+/// What time alone does to the rows of a state.
+pub trait Dues {
+    /// What it will do next to the account, by these rows. It may be told too early, never too late.
+    fn next_due(&self, account_id: AccountId) -> Option<Due>;
+
+    /// What a due writes that [`next_due`](Self::next_due) told. Empty if it is not loaded.
+    fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry>;
 }
 
 /// The states of capabilities, in the capabilities' order.
@@ -160,16 +170,20 @@ impl States {
         self.states.iter_mut().try_for_each(|state| state.apply(entry))
     }
 
+    fn with_dues(&self) -> impl Iterator<Item = &dyn Dues> {
+        self.states.iter().filter_map(|state| state.dues())
+    }
+
     /// The earliest due of an account.
     #[must_use]
     pub fn next_due(&self, account_id: AccountId) -> Option<Timestamp> {
-        self.states.iter().filter_map(|state| state.next_due(account_id)).min().map(|due| due.at)
+        self.with_dues().filter_map(|state| state.next_due(account_id)).min().map(|due| due.at)
     }
 
     /// What time does first to the account, by `until`.
     #[must_use]
     pub fn decide_next_due(&self, account: &Account, until: Timestamp) -> NextDue {
-        let dues = self.states.iter().filter_map(|state| Some((state.next_due(account.account_id)?, state)));
+        let dues = self.with_dues().filter_map(|state| Some((state.next_due(account.account_id)?, state)));
         let Some((due, state)) = dues.min_by_key(|(due, _)| *due) else { return NextDue::Nothing };
         if due.at > until {
             return NextDue::Nothing;

@@ -2,6 +2,7 @@
 
 pub(super) mod accounts;
 pub mod balances;
+pub(super) mod instants;
 pub mod projections;
 pub mod rows;
 pub mod scan;

@@ -5,7 +5,6 @@ use std::any::TypeId;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jiff::Timestamp;
 use sqlx::PgPool;
 use tracing::Instrument as _;
 
@@ -71,7 +70,7 @@ pub async fn keep_applying_dues(pool: PgPool, book: Book, clock: Clock, every: D
     let mut was_well = true;
     loop {
         let span = tracing::info_span!(parent: None, "book.apply_dues");
-        let outcome = apply_all_dues(&pool, &book, clock.now()).instrument(span).await;
+        let outcome = apply_all_dues(&pool, &book, &clock).instrument(span).await;
         match &outcome {
             Ok(()) if !was_well => tracing::info!("dues are applied again"),
             Err(error) if was_well => {
@@ -84,11 +83,13 @@ pub async fn keep_applying_dues(pool: PgPool, book: Book, clock: Clock, every: D
     }
 }
 
-/// Applies every due of every account by `until`.
+/// Applies every due of every account by now.
 ///
 /// # Errors
 /// If the database cannot be read, or the dues of an account could not be applied; those of all others were.
-pub async fn apply_all_dues(pool: &PgPool, book: &Book, until: Timestamp) -> Result<(), DuesError> {
+pub async fn apply_all_dues(pool: &PgPool, book: &Book, clock: &Clock) -> Result<(), DuesError> {
+    let told = store::instants::read_clock(&mut *pool.acquire().await.map_err(StoreError::from)?).await?;
+    let until = clock.present(told);
     let (mut after, mut failed) = (None, None);
     loop {
         let mut connection = pool.acquire().await.map_err(StoreError::from)?;

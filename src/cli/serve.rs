@@ -177,7 +177,8 @@ async fn prepare_schema(
     if let Some(owner) = owner.filter(|_| !args.no_migrate) {
         server::migrate(owner, &args.service_role).await.map_err(CliError::failed)?;
     }
-    database::check_schema(service).await.map_err(CliError::failed)
+    database::check_schema(service).await.map_err(CliError::failed)?;
+    database::check_sessions(service).await.map_err(CliError::failed)
 }
 
 async fn serve_on(
@@ -194,7 +195,7 @@ async fn serve_on(
         apply_dues_every: Some(Duration::from_millis(args.dues_ms)).filter(|every| !every.is_zero()),
         sum_up_every: Some(Duration::from_secs(args.liability_seconds)).filter(|every| !every.is_zero()),
         read_connections: args.read_connections,
-        clock: Clock::system(),
+        clock: Clock::database(),
     };
     server::run(listener, settings, stop).await.map_err(CliError::failed)
 }

@@ -19,18 +19,33 @@ pub enum StoreError {
     /// More is due on an account than a read applies in memory. The service writes it, some at a time.
     #[error("more is due on the account than a read applies")]
     TooManyDues,
+    /// More rows would be read than one batch may hold.
+    #[error("more than {most} rows would be read at a time")]
+    TooManyRows {
+        /// The bound.
+        most: i64,
+    },
     /// A row contradicts the rules of the book, as stored or as it would be stored.
     #[error(transparent)]
     Defect(#[from] Defect),
 }
 
 impl StoreError {
+    /// Whether it is about a row that was read, and not about the database: other rows can still be read.
+    pub(crate) const fn is_of_a_row(&self) -> bool {
+        match self {
+            Self::Defect(_) | Self::TooManyRows { .. } => true,
+            Self::Database(error) => matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)),
+            Self::ConnectTimedOut { .. } | Self::TooManyDues => false,
+        }
+    }
+
     /// What can be done about it.
     pub(crate) fn kind(&self) -> FailureKind {
         match self {
             Self::Database(error) => FailureKind::of(error),
             Self::ConnectTimedOut { .. } => FailureKind::Away,
-            Self::TooManyDues => FailureKind::Busy,
+            Self::TooManyDues | Self::TooManyRows { .. } => FailureKind::TooMuch,
             Self::Defect(_) => FailureKind::Other,
         }
     }
@@ -41,9 +56,11 @@ impl StoreError {
 pub enum FailureKind {
     /// Two transactions were in each other's way: try again.
     Conflict,
-    /// Someone else holds a lock for long, or cancelled the statement: let the caller try again.
-    Busy,
-    /// The database is gone, going, full, or not the one to write to: try again on a new connection, later.
+    /// Someone else holds a lock: try again once they may have let go.
+    Locked,
+    /// It took too long, was cancelled, or found no room: less at a time may succeed.
+    TooMuch,
+    /// The database is gone, going, or not the one to write to: try again on a new connection, later.
     Away,
     /// Anything else, which is a defect: trying again does not help.
     Other,
@@ -60,15 +77,85 @@ impl FailureKind {
             E::Database(error) => match error.code().as_deref() {
                 // Serialization failure, deadlock.
                 Some("40001" | "40P01") => Self::Conflict,
-                // Lock timeout, cancelled.
-                Some("55P03" | "57014") => Self::Busy,
-                // Read-only: a standby, after a failover. Shutting down, crashed, starting up.
-                Some("25006" | "57P01" | "57P02" | "57P03" | "57P05") => Self::Away,
-                // Connection exceptions; out of disk, memory or connections.
-                Some(code) if code.starts_with("08") || code.starts_with("53") => Self::Away,
+                // Lock timeout.
+                Some("55P03") => Self::Locked,
+                // Statement timeout, or cancelled by somebody.
+                Some("57014") => Self::TooMuch,
+                // Too many connections: the one that failed was never made.
+                Some("53300") => Self::Away,
+                // Out of disk or memory, or over a limit: the connection is as good as before.
+                Some(code) if code.starts_with("53") => Self::TooMuch,
+                // Read-only: a standby, after a failover. Idle in a batch for too long. Shutting down, crashed, starting up.
+                Some("25006" | "25P03" | "57P01" | "57P02" | "57P03" | "57P05") => Self::Away,
+                // Connection exceptions.
+                Some(code) if code.starts_with("08") => Self::Away,
                 _ => Self::Other,
             },
             _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::error::Error;
+    use std::fmt;
+
+    use sqlx::error::{DatabaseError, ErrorKind};
+
+    use super::*;
+
+    /// What Postgres says of a failure, by its code alone.
+    #[derive(Debug)]
+    struct Said(&'static str);
+
+    impl fmt::Display for Said {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Said {}
+
+    impl DatabaseError for Said {
+        fn message(&self) -> &str {
+            self.0
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn a_failure_is_what_its_code_says() {
+        for (kind, codes) in [
+            (FailureKind::Conflict, &["40001", "40P01"][..]),
+            (FailureKind::Locked, &["55P03"]),
+            (FailureKind::TooMuch, &["57014", "53000", "53100", "53200", "53400"]),
+            (FailureKind::Away, &["08006", "25006", "53300", "57P01", "57P02", "57P03", "57P05"]),
+            (FailureKind::Other, &["23505", "23514", "42601", "22003"]),
+        ] {
+            for code in codes {
+                assert_eq!(FailureKind::of(&sqlx::Error::Database(Box::new(Said(code)))), kind, "{code}");
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 use super::store::{OwnedEntry, TimeRange, begin_snapshot, count_entries, scan_entries};
-use crate::clock::Clock;
+use crate::book::Instants;
 use crate::database::{StoreError, Traced as _, by_scan, connect_alone};
 use crate::error::Error;
 use crate::ids::ProgramId;
@@ -35,7 +35,7 @@ const STALL_LIMIT: Duration = Duration::from_secs(600);
 pub struct Export {
     /// How many entries there are.
     pub entries_total: i64,
-    /// An instant that the snapshot is not older than: it holds all that was acknowledged before.
+    /// Everything of the period that took effect by this instant is in the snapshot.
     pub as_of: Timestamp,
     /// The entries, by account and number. Dropping it ends the export.
     pub entries: BoxStream<'static, Result<OwnedEntry, Error>>,
@@ -45,13 +45,13 @@ pub struct Export {
 #[derive(Clone)]
 pub(super) struct Exports {
     database: PgConnectOptions,
-    clock: Clock,
+    instants: Instants,
     slots: Arc<Semaphore>,
 }
 
 impl Exports {
-    pub(super) fn new(database: &PgConnectOptions, clock: Clock) -> Self {
-        Self { database: by_scan(database), clock, slots: Arc::new(Semaphore::new(MAX_EXPORTS)) }
+    pub(super) fn new(database: &PgConnectOptions, instants: Instants) -> Self {
+        Self { database: by_scan(database), instants, slots: Arc::new(Semaphore::new(MAX_EXPORTS)) }
     }
 
     pub(super) async fn begin(&self, program_id: ProgramId, range: TimeRange) -> Result<Export, Error> {
@@ -59,8 +59,8 @@ impl Exports {
         // This connection is not from a pool. If the export is given up, it is closed; one of a pool would have to read
         // all its rows first.
         let mut connection = connect_alone(&self.database).await?;
-        // The clock is read before the snapshot is made, so that the snapshot is not older than this instant.
-        let as_of = self.clock.now();
+        // Closed before the snapshot is made: so all that took effect by then is in it, and stays all.
+        let as_of = self.instants.close_up_to(range.until).await?;
         begin_snapshot(&mut connection).await?;
         read_version(&mut connection, &program_id, None).await?.ok_or_else(|| program_not_found(&program_id))?;
         let entries_total = count_entries(&mut connection, &program_id, range).await?;

@@ -8,8 +8,7 @@ pub mod store;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::book::{Capabilities, find_entries_in, read_head};
-use crate::clock::Clock;
+use crate::book::{Capabilities, Instants, find_entries_in, read_head};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::customers::read_customers;
@@ -26,7 +25,7 @@ use store::{EntryFilter, HashedEntry, OwnedEntry, TimeRange};
 #[derive(Clone)]
 pub struct Ledger {
     pool: PgPool,
-    clock: Clock,
+    instants: Instants,
     capabilities: Capabilities,
     exports: Exports,
 }
@@ -34,8 +33,8 @@ pub struct Ledger {
 impl Ledger {
     /// The ledger read from `pool`; exports make connections of their own to `database`.
     #[must_use]
-    pub fn new(pool: PgPool, database: &PgConnectOptions, clock: Clock, capabilities: Capabilities) -> Self {
-        Self { pool, clock: clock.clone(), capabilities, exports: Exports::new(database, clock) }
+    pub fn new(pool: PgPool, database: &PgConnectOptions, instants: Instants, capabilities: Capabilities) -> Self {
+        Self { pool, instants: instants.clone(), capabilities, exports: Exports::new(database, instants) }
     }
 
     /// A page of a customer's entries, in the order of the account.
@@ -50,6 +49,9 @@ impl Ledger {
         page: &PageRequest,
     ) -> Result<(Vec<HashedEntry>, String), Error> {
         let after = page.after_number()?;
+        if filter.until.is_some() {
+            self.instants.close_up_to(filter.until).await?;
+        }
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let account = read_head(&mut connection, account_id).await?;

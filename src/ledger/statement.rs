@@ -9,7 +9,6 @@ use crate::book::{
     Balance, Depth, Entry, EntryRange, apply_dues_in_memory, begin_snapshot, find_entries_in, read_balance_at,
     read_head,
 };
-use crate::clock::refuse_future_in;
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::error::Error;
@@ -56,20 +55,16 @@ impl Ledger {
         range: TimeRange,
         page: &PageRequest,
     ) -> Result<Statement, Error> {
-        let now = self.clock.now();
-        if let Some(until) = range.until {
-            refuse_future_in("end_time", until, now)?;
-        }
         let cursor = page.after_with(parse_cursor)?;
+        let now = self.instants.close("end_time", range.until).await?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let mut snapshot = begin_snapshot(&mut connection).await?;
         let account = read_head(&mut snapshot, account_id).await?;
         let account = account.ok_or_else(|| customer_not_found(customer_id))?;
         let due = if account.next_due_at.is_some_and(|due_at| due_at <= now) {
-            let applied =
-                apply_dues_in_memory(&mut snapshot, &[account_id], now, Depth::Due, &self.capabilities).await?;
-            applied.2
+            let accounts = [account_id];
+            apply_dues_in_memory(&mut snapshot, &accounts, |_| now, Depth::Due, &self.capabilities).await?.applied_dues
         } else {
             Vec::new()
         };

@@ -104,5 +104,6 @@ fn write_liability(summary: &Summary, version: &ProgramVersion) -> Result<proto:
         outstanding_value: worth(sums.outstanding())?,
         expiring,
         program_version: version.version,
+        accounts_left_out: summary.left_out,
     })
 }

@@ -14,7 +14,7 @@ use sqlx::PgPool;
 
 pub(crate) use summing::keep_summing_up;
 
-use crate::clock::{Clock, refuse_future};
+use crate::book::Instants;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::ProgramId;
 use crate::programs::model::{ProgramVersion, program_not_found};
@@ -27,14 +27,14 @@ pub(crate) use store::TABLES;
 #[derive(Clone)]
 pub(crate) struct Liability {
     pool: PgPool,
-    clock: Clock,
+    instants: Instants,
 }
 
 impl Liability {
     /// Liability read from `pool`.
     #[must_use]
-    pub(crate) const fn new(pool: PgPool, clock: Clock) -> Self {
-        Self { pool, clock }
+    pub(crate) const fn new(pool: PgPool, instants: Instants) -> Self {
+        Self { pool, instants }
     }
 
     /// The newest summary of a program that is no later than the asked instant, or than now if none is asked, and the
@@ -47,16 +47,17 @@ impl Liability {
         program_id: &ProgramId,
         asked_instant: Option<Timestamp>,
     ) -> Result<(Summary, ProgramVersion), Error> {
-        let now = self.clock.now();
-        let as_of = asked_instant.unwrap_or(now);
-        refuse_future(as_of, now)?;
+        let as_of = match asked_instant {
+            Some(_) => Some(self.instants.close("as_of", asked_instant).await?),
+            None => None,
+        };
         let mut connection = self.pool.acquire().await?;
         let Some(summary) = store::read_summary(&mut connection, program_id, as_of).await? else {
             let version = read_version(&mut connection, program_id, None).await?;
             version.ok_or_else(|| program_not_found(program_id))?;
-            let message = format!("nothing was summed up by {as_of}; it is done from time to time");
-            let refusal = Refusal::new(Reason::LiabilityUnknown, message).with("program_id", program_id);
-            return Err(refusal.with("as_of", as_of).into());
+            let by = as_of.map(|as_of| format!(" by {as_of}")).unwrap_or_default();
+            let message = format!("nothing was summed up{by}; it is done from time to time");
+            return Err(Refusal::new(Reason::LiabilityUnknown, message).with("program_id", program_id).into());
         };
         let number = read_version_number_at(&mut connection, program_id, summary.taken_at).await?;
         let version = read_version(&mut connection, program_id, number).await?;

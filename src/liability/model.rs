@@ -37,6 +37,19 @@ impl AddAssign<Balance> for Sums {
     }
 }
 
+impl AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.issued += other.issued;
+        self.owed += other.owed;
+        self.pending += other.pending;
+        self.available += other.available;
+        self.held += other.held;
+        self.redeemed += other.redeemed;
+        self.expired += other.expired;
+        self.cancelled += other.cancelled;
+    }
+}
+
 impl Sums {
     /// Points that customers may still spend.
     #[must_use]
@@ -54,6 +67,8 @@ pub(crate) struct Summary {
     pub sums: Sums,
     /// Available and held points that expire within each of the [`HORIZONS`].
     pub expiring: [i128; 3],
+    /// How many accounts could not be read and are in none of the sums.
+    pub left_out: i64,
 }
 
 /// The ends of the [`HORIZONS`], by the program's calendar.

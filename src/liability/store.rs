@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
-use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::model::{Summary, Sums};
@@ -11,171 +11,231 @@ use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, ProgramId};
 
 /// The tables of liability.
-pub(crate) const TABLES: &[Table] = &[Table {
-    name: "liability_summaries",
-    role: TableRole::Report,
-    rights: TableRights::AppendAndRemove,
-    strays: &[],
-}];
+pub(crate) const TABLES: &[Table] = &[
+    Table { name: "liability_summaries", role: TableRole::Report, rights: TableRights::AppendAndRemove, strays: &[] },
+    Table { name: "liability_lease", role: TableRole::Report, rights: TableRights::AppendAndChange, strays: &[] },
+];
 
-/// How long the writers of all accounts may keep a summary waiting, and how long those behind it wait with it.
-const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
+/// How long a lease lasts if it is not renewed.
+const LEASE: &str = "30 seconds";
 
-/// Waits until no batch is under way. Then none can begin until the transaction ends.
-pub(super) async fn lock_all_accounts(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
-    let mut transaction = connection.begin().traced("BEGIN").await?;
-    sqlx::query(LOCK_TIMEOUT).execute(&mut *transaction).traced("SET").await?;
-    sqlx::query("LOCK TABLE accounts IN EXCLUSIVE MODE").execute(&mut *transaction).traced("LOCK accounts").await?;
-    Ok(transaction)
+/// Takes or renews the lease on making summaries, unless somebody else has it. It ends by the database's clock, so one
+/// that crashed keeps nobody waiting for longer.
+pub(super) async fn take_lease(connection: &mut PgConnection, holder: Uuid) -> Result<bool, sqlx::Error> {
+    let taken = sqlx::query!(
+        "INSERT INTO liability_lease AS l (holder, ends_at) VALUES ($1, clock_timestamp() + $2::text::interval)
+         ON CONFLICT (one_row) DO UPDATE SET holder = excluded.holder, ends_at = excluded.ends_at
+         WHERE l.holder = excluded.holder OR l.ends_at <= clock_timestamp()",
+        holder,
+        LEASE,
+    )
+    .execute(connection)
+    .traced("INSERT liability_lease")
+    .await?;
+    Ok(taken.rows_affected() == 1)
 }
 
-/// Starts the snapshot of a transaction that has begun. Postgres takes it with the first statement, so this is one.
-pub(super) async fn start_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("SELECT 1").execute(connection).traced("SELECT").await?;
+/// Gives the lease back, so that the next one need not wait for its end.
+pub(super) async fn end_lease(connection: &mut PgConnection, holder: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!("UPDATE liability_lease SET ends_at = clock_timestamp() WHERE holder = $1", holder)
+        .execute(connection)
+        .traced("UPDATE liability_lease")
+        .await?;
     Ok(())
 }
 
 /// A sum that Postgres tells as text, since it may pass what a `bigint` counts.
-fn parse(program_id: &ProgramId, sum: Option<String>) -> Result<i128, Defect> {
+fn parse(program_id: &str, sum: Option<String>) -> Result<i128, Defect> {
     let Some(sum) = sum else { return Ok(0) };
     sum.parse()
         .map_err(|error| Defect::new(format!("the sum {sum:?} of the liability of program {program_id}: {error}")))
 }
 
-/// Sums up a program's customers on whose accounts nothing is due by an instant.
-pub(super) async fn sum_accounts(
+/// Sums up the customers of all programs whose accounts are as they were at an instant: nothing was written to them
+/// since, and nothing was due by then. Programs are told as they are stored.
+pub(super) async fn sum_settled(
     connection: &mut PgConnection,
-    program_id: &ProgramId,
     at: Timestamp,
-) -> Result<Sums, StoreError> {
-    let row = sqlx::query!(
-        "SELECT sum(issued)::text AS issued, sum(owed)::text AS owed, sum(pending)::text AS pending,
+) -> Result<Vec<(String, Sums)>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT program_id, sum(issued)::text AS issued, sum(owed)::text AS owed, sum(pending)::text AS pending,
                 sum(available)::text AS available, sum(held)::text AS held, sum(redeemed)::text AS redeemed,
                 sum(expired)::text AS expired, sum(cancelled)::text AS cancelled
          FROM accounts
-         WHERE program_id = $1 AND kind = 'customer' AND (next_due_at IS NULL OR next_due_at > $2)",
-        program_id.as_str(),
+         WHERE kind = 'customer' AND effective_at <= $1 AND (next_due_at IS NULL OR next_due_at > $1)
+         GROUP BY program_id",
         at.to_sqlx() as _,
-    )
-    .fetch_one(connection)
-    .traced("SELECT accounts")
-    .await?;
-    Ok(Sums {
-        issued: parse(program_id, row.issued)?,
-        owed: parse(program_id, row.owed)?,
-        pending: parse(program_id, row.pending)?,
-        available: parse(program_id, row.available)?,
-        held: parse(program_id, row.held)?,
-        redeemed: parse(program_id, row.redeemed)?,
-        expired: parse(program_id, row.expired)?,
-        cancelled: parse(program_id, row.cancelled)?,
-    })
-}
-
-/// Sums up what expires by each of three instants, on accounts where nothing is due.
-pub(super) async fn sum_expiring(
-    connection: &mut PgConnection,
-    program_id: &ProgramId,
-    at: Timestamp,
-    horizons: [Timestamp; 3],
-) -> Result<[i128; 3], StoreError> {
-    let [first, second, third] = horizons.map(|horizon| horizon.to_sqlx());
-    let row = sqlx::query!(
-        "SELECT sum(points) FILTER (WHERE expires_at <= $3)::text AS first,
-                sum(points) FILTER (WHERE expires_at <= $4)::text AS second,
-                sum(points)::text AS third
-         FROM (
-             SELECT l.available::numeric + l.held AS points,
-                    CASE WHEN NOT l.slides THEN l.expires_at ELSE coalesce((
-                        SELECT min(lapse::timestamptz) FROM jsonb_array_elements_text(e.lapses) lapse
-                        WHERE lapse::timestamptz > l.live_since
-                    ), e.slides_to) END AS expires_at
-             FROM lots l
-             JOIN accounts a ON a.account_id = l.account_id
-             LEFT JOIN earnings e ON e.account_id = l.account_id
-             WHERE a.program_id = $1 AND (a.next_due_at IS NULL OR a.next_due_at > $2) AND l.available + l.held > 0
-         ) lots
-         WHERE expires_at <= $5",
-        program_id.as_str(),
-        at.to_sqlx() as _,
-        first as _,
-        second as _,
-        third as _,
-    )
-    .fetch_one(connection)
-    .traced("SELECT lots")
-    .await?;
-    Ok([parse(program_id, row.first)?, parse(program_id, row.second)?, parse(program_id, row.third)?])
-}
-
-/// A page of a program's customers on whose accounts something is due by an instant.
-pub(super) async fn list_due(
-    connection: &mut PgConnection,
-    program_id: &ProgramId,
-    at: Timestamp,
-    after: AccountId,
-    limit: i64,
-) -> Result<Vec<AccountId>, sqlx::Error> {
-    let rows = sqlx::query_scalar!(
-        "SELECT account_id FROM accounts
-         WHERE program_id = $1 AND kind = 'customer' AND next_due_at <= $2 AND account_id > $3
-         ORDER BY account_id LIMIT $4",
-        program_id.as_str(),
-        at.to_sqlx() as _,
-        after.0,
-        limit,
     )
     .fetch_all(connection)
     .traced("SELECT accounts")
     .await?;
-    Ok(rows.into_iter().map(AccountId).collect())
+    let sums: Result<Vec<_>, Defect> = rows
+        .into_iter()
+        .map(|row| {
+            let sums = Sums {
+                issued: parse(&row.program_id, row.issued)?,
+                owed: parse(&row.program_id, row.owed)?,
+                pending: parse(&row.program_id, row.pending)?,
+                available: parse(&row.program_id, row.available)?,
+                held: parse(&row.program_id, row.held)?,
+                redeemed: parse(&row.program_id, row.redeemed)?,
+                expired: parse(&row.program_id, row.expired)?,
+                cancelled: parse(&row.program_id, row.cancelled)?,
+            };
+            Ok((row.program_id, sums))
+        })
+        .collect();
+    Ok(sums?)
 }
 
-/// Every program there is.
-pub(super) async fn list_programs(connection: &mut PgConnection) -> Result<Vec<ProgramId>, StoreError> {
-    let rows = sqlx::query_scalar!("SELECT program_id FROM programs ORDER BY program_id")
+/// Sums up what expires by each of three instants of some programs, on the accounts that [`sum_settled`] sums up.
+pub(super) async fn sum_expiring<'a>(
+    connection: &mut PgConnection,
+    at: Timestamp,
+    horizons: impl Iterator<Item = (&'a str, [Timestamp; 3])>,
+) -> Result<Vec<(String, [i128; 3])>, StoreError> {
+    let (mut programs, mut ends) = (Vec::new(), [const { Vec::new() }; 3]);
+    for (program_id, horizons) in horizons {
+        programs.push(program_id);
+        for (column, end) in ends.iter_mut().zip(horizons) {
+            column.push(end.to_sqlx());
+        }
+    }
+    let [first, second, third] = &ends;
+    let rows = sqlx::query!(
+        r#"SELECT program_id AS "program_id!", sum(points) FILTER (WHERE expires_at <= first)::text AS first,
+                sum(points) FILTER (WHERE expires_at <= second)::text AS second, sum(points)::text AS third
+         FROM (
+             SELECT p.*, l.available::numeric + l.held AS points,
+                    CASE WHEN NOT l.slides THEN l.expires_at ELSE coalesce((
+                        SELECT min(lapse::timestamptz) FROM jsonb_array_elements_text(e.lapses) lapse
+                        WHERE lapse::timestamptz > l.live_since
+                    ), e.slides_to) END AS expires_at
+             FROM unnest($2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[])
+                 AS p (program_id, first, second, third)
+             JOIN accounts a ON a.program_id = p.program_id
+             JOIN lots l ON l.account_id = a.account_id
+             LEFT JOIN earnings e ON e.account_id = l.account_id
+             WHERE a.kind = 'customer' AND a.effective_at <= $1 AND (a.next_due_at IS NULL OR a.next_due_at > $1)
+               AND l.available + l.held > 0
+         ) lots
+         WHERE expires_at <= third
+         GROUP BY program_id"#,
+        at.to_sqlx() as _,
+        &programs as _,
+        first,
+        second,
+        third,
+    )
+    .fetch_all(connection)
+    .traced("SELECT lots")
+    .await?;
+    let sums: Result<Vec<_>, Defect> = rows
+        .into_iter()
+        .map(|row| {
+            let mut expiring = [0; 3];
+            for (slot, sum) in expiring.iter_mut().zip([row.first, row.second, row.third]) {
+                *slot = parse(&row.program_id, sum)?;
+            }
+            Ok((row.program_id, expiring))
+        })
+        .collect();
+    Ok(sums?)
+}
+
+/// Begins to look for the customers that [`sum_settled`] leaves out. A cursor, so that however many there are, accounts
+/// are gone through once; its rows cannot be checked when this is compiled.
+pub(super) async fn open_unsettled(connection: &mut PgConnection, at: Timestamp) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DECLARE unsettled NO SCROLL CURSOR FOR SELECT account_id, program_id, effective_at > $1 FROM accounts
+         WHERE kind = 'customer' AND (effective_at > $1 OR next_due_at <= $1)",
+    )
+    .bind(at.to_sqlx())
+    .execute(connection)
+    .traced("SELECT accounts")
+    .await?;
+    Ok(())
+}
+
+/// The next ones of [`open_unsettled`]: each with its program as it is stored, and whether anything was written to it
+/// since.
+pub(super) async fn fetch_unsettled(
+    connection: &mut PgConnection,
+) -> Result<Vec<(AccountId, String, bool)>, sqlx::Error> {
+    let rows: Vec<(Uuid, String, bool)> =
+        sqlx::query_as("FETCH 256 FROM unsettled").fetch_all(connection).traced("SELECT accounts").await?;
+    Ok(rows
+        .into_iter()
+        .map(|(account_id, program_id, is_ahead)| (AccountId(account_id), program_id, is_ahead))
+        .collect())
+}
+
+/// Every program there is, as it is stored.
+pub(super) async fn list_programs(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT program_id FROM programs ORDER BY program_id")
         .fetch_all(connection)
         .traced("SELECT programs")
-        .await?;
-    rows.into_iter()
-        .map(|program_id| {
-            let described = format!("the program id {program_id:?}");
-            ProgramId::try_from(program_id).map_err(|error| Defect::new(format!("{described}: {error}")).into())
-        })
-        .collect()
+        .await
 }
 
-/// When the last summary of any program was taken.
-pub(super) async fn last_taken_at(connection: &mut PgConnection) -> Result<Option<Timestamp>, sqlx::Error> {
-    let last = sqlx::query_scalar!("SELECT max(taken_at) FROM liability_summaries")
-        .fetch_one(connection)
-        .traced("SELECT liability_summaries")
-        .await?;
-    Ok(last.map(jiff_sqlx::Timestamp::to_jiff))
-}
-
-/// Adds a summary.
-pub(super) async fn insert_summary(
+/// When the last summary of any program was taken, and what the database's clock tells.
+pub(super) async fn last_taken_at(
     connection: &mut PgConnection,
-    program_id: &ProgramId,
-    summary: &Summary,
+) -> Result<(Option<Timestamp>, Timestamp), sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT max(taken_at) AS "taken_at: jiff_sqlx::Timestamp", clock_timestamp() AS "told!"
+           FROM liability_summaries"#,
+    )
+    .fetch_one(connection)
+    .traced("SELECT liability_summaries")
+    .await?;
+    Ok((row.taken_at.map(jiff_sqlx::Timestamp::to_jiff), row.told.to_jiff()))
+}
+
+/// Adds summaries of programs, all of one instant.
+pub(super) async fn insert_summaries<'a>(
+    connection: &mut PgConnection,
+    summaries: impl Iterator<Item = (&'a str, &'a Summary)>,
 ) -> Result<(), sqlx::Error> {
-    let Sums { issued, owed, pending, available, held, redeemed, expired, cancelled } = summary.sums;
-    let [first, second, third] = summary.expiring;
-    let numbers: Vec<String> =
-        [issued, owed, pending, available, held, redeemed, expired, cancelled, first, second, third]
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+    let (mut programs, mut taken, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    let mut numbers: [Vec<String>; 11] = Default::default();
+    for (program_id, summary) in summaries {
+        programs.push(program_id);
+        taken.push(summary.taken_at.to_sqlx());
+        left_out.push(summary.left_out);
+        let Sums { issued, owed, pending, available, held, redeemed, expired, cancelled } = summary.sums;
+        let [first, second, third] = summary.expiring;
+        let row = [issued, owed, pending, available, held, redeemed, expired, cancelled, first, second, third];
+        for (column, number) in numbers.iter_mut().zip(row) {
+            column.push(number.to_string());
+        }
+    }
+    let [issued, owed, pending, available, held, redeemed, expired, cancelled, first, second, third] = &numbers;
     sqlx::query!(
         "INSERT INTO liability_summaries (program_id, taken_at, issued, owed, pending, available, held, redeemed, expired,
-             cancelled, expiring_30, expiring_90, expiring_365)
-         SELECT $1, $2, n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11]
-         FROM (SELECT $3::text[]::numeric[] AS n) numbers
+             cancelled, expiring_30, expiring_90, expiring_365, left_out)
+         SELECT program_id, taken_at, issued::numeric, owed::numeric, pending::numeric, available::numeric,
+             held::numeric, redeemed::numeric, expired::numeric, cancelled::numeric, first::numeric, second::numeric,
+             third::numeric, left_out
+         FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+             $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bigint[])
+             AS u (program_id, taken_at, issued, owed, pending, available, held, redeemed, expired, cancelled, first,
+             second, third, left_out)
          ON CONFLICT DO NOTHING",
-        program_id.as_str(),
-        summary.taken_at.to_sqlx() as _,
-        &numbers,
+        &programs as _,
+        &taken,
+        issued,
+        owed,
+        pending,
+        available,
+        held,
+        redeemed,
+        expired,
+        cancelled,
+        first,
+        second,
+        third,
+        &left_out,
     )
     .execute(connection)
     .traced("INSERT liability_summaries")
@@ -183,22 +243,22 @@ pub(super) async fn insert_summary(
     Ok(())
 }
 
-/// Removes the summaries of days that have passed, but for the last of each local day.
-pub(super) async fn thin_out(
+/// Removes programs' summaries of days that have passed, but for the last of each local day.
+pub(super) async fn thin_out<'a>(
     connection: &mut PgConnection,
-    program_id: &ProgramId,
-    time_zone: &str,
+    programs: impl Iterator<Item = (&'a str, &'a str)>,
     before: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    let (programs, time_zones): (Vec<&str>, Vec<&str>) = programs.unzip();
     sqlx::query!(
-        "DELETE FROM liability_summaries s
-         WHERE s.program_id = $1 AND s.taken_at < $3 AND EXISTS (
+        "DELETE FROM liability_summaries s USING unnest($1::text[], $2::text[]) AS p (program_id, time_zone)
+         WHERE s.program_id = p.program_id AND s.taken_at < $3 AND EXISTS (
              SELECT FROM liability_summaries later
              WHERE later.program_id = s.program_id AND later.taken_at > s.taken_at
-               AND (later.taken_at AT TIME ZONE $2)::date = (s.taken_at AT TIME ZONE $2)::date
+               AND (later.taken_at AT TIME ZONE p.time_zone)::date = (s.taken_at AT TIME ZONE p.time_zone)::date
          )",
-        program_id.as_str(),
-        time_zone,
+        &programs as _,
+        &time_zones as _,
         before.to_sqlx() as _,
     )
     .execute(connection)
@@ -207,25 +267,27 @@ pub(super) async fn thin_out(
     Ok(())
 }
 
-/// The newest summary of a program up to an instant.
+/// The newest summary of a program, or the newest up to an instant.
 pub(super) async fn read_summary(
     connection: &mut PgConnection,
     program_id: &ProgramId,
-    as_of: Timestamp,
+    as_of: Option<Timestamp>,
 ) -> Result<Option<Summary>, StoreError> {
     let row = sqlx::query!(
         "SELECT taken_at, issued::text, owed::text, pending::text, available::text, held::text, redeemed::text,
-                expired::text, cancelled::text, expiring_30::text, expiring_90::text, expiring_365::text
-         FROM liability_summaries WHERE program_id = $1 AND taken_at <= $2 ORDER BY taken_at DESC LIMIT 1",
+                expired::text, cancelled::text, expiring_30::text, expiring_90::text, expiring_365::text, left_out
+         FROM liability_summaries WHERE program_id = $1 AND ($2::timestamptz IS NULL OR taken_at <= $2) ORDER BY taken_at DESC LIMIT 1",
         program_id.as_str(),
-        as_of.to_sqlx() as _,
+        as_of.map(|as_of| as_of.to_sqlx()) as _,
     )
     .fetch_optional(connection)
     .traced("SELECT liability_summaries")
     .await?;
     let Some(row) = row else { return Ok(None) };
+    let program_id = program_id.as_str();
     Ok(Some(Summary {
         taken_at: row.taken_at.to_jiff(),
+        left_out: row.left_out,
         sums: Sums {
             issued: parse(program_id, row.issued)?,
             owed: parse(program_id, row.owed)?,
@@ -243,6 +305,3 @@ pub(super) async fn read_summary(
         ],
     }))
 }
-
-/// The smallest id: a page after it is the first.
-pub(super) const BEFORE_ALL: AccountId = AccountId(Uuid::nil());

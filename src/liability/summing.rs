@@ -1,5 +1,7 @@
-//! Making the summaries: what a program's customers have at one instant, from one snapshot, however busy the book is.
+//! Making the summaries: what the customers of all programs have at one instant, from one snapshot, however busy the book
+//! is. Nothing is locked for that.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -7,40 +9,65 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::time::Instant;
 use tracing::Instrument as _;
+use uuid::Uuid;
 
-use super::model::{Summary, horizons_of};
+use super::model::{Summary, Sums, horizons_of};
 use super::store;
-use crate::book::{Capabilities, Defect, Depth, apply_dues_in_memory, begin_snapshot};
-use crate::clock::Clock;
+use crate::book::{
+    Account, Capabilities, Depth, Folded, Instants, States, WithDues, apply_dues_in_memory, begin_snapshot, fold,
+};
 use crate::database::{StoreError, connect_alone};
-use crate::error::with_causes;
-use crate::ids::ProgramId;
+use crate::error::{Defect, Error, with_causes};
+use crate::ids::{AccountId, ProgramId};
 use crate::points::state::PointsState;
-use crate::programs::model::Program;
 use crate::programs::read_version;
 
-/// How many accounts with something due have their dues applied in memory at a time.
-const PAGE: i64 = 256;
 /// The pause before the next summary is so many times as long as the last one took. So a large database is not always
 /// busy with summaries.
 const REST_FACTOR: u32 = 20;
+/// How often the lease is renewed while a summary is made: a third of the time that it lasts.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How long every summary is kept. Of older ones, only the last of each day is.
 const KEPT_WHOLE: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
 
+/// Why no summary was made.
+#[derive(Debug, thiserror::Error)]
+enum SummingError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The instant was not closed.
+    #[error(transparent)]
+    Instant(#[from] Error),
+    /// Another service has taken over.
+    #[error("the lease on making summaries ended before the summary was made")]
+    LeaseLost,
+}
+
+impl From<sqlx::Error> for SummingError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 /// Makes summaries again and again, until it is dropped. Of several services on one database, one makes them at a time.
-#[expect(clippy::disallowed_methods, reason = "the pause between two summaries, which grows with how long one takes")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the pause between two summaries, and a name out of which no time is read"
+)]
 pub(crate) async fn keep_summing_up(
     database: PgConnectOptions,
     pool: PgPool,
     capabilities: Capabilities,
-    clock: Clock,
+    instants: Instants,
     every: Duration,
 ) {
+    let maker = Maker { database, pool, capabilities, instants, every, name: Uuid::now_v7() };
     let mut was_well = true;
     loop {
         let begun = Instant::now();
         let span = tracing::info_span!(parent: None, "liability.sum_up");
-        let outcome = sum_up_if_old(&database, &pool, &capabilities, &clock, every).instrument(span).await;
+        let outcome = maker.sum_up_if_old().instrument(span).await;
         match &outcome {
             Ok(()) if !was_well => tracing::info!("liability is summed up again"),
             Err(error) if was_well => {
@@ -53,88 +80,210 @@ pub(crate) async fn keep_summing_up(
     }
 }
 
-async fn sum_up_if_old(
-    database: &PgConnectOptions,
-    pool: &PgPool,
-    capabilities: &Capabilities,
-    clock: &Clock,
+/// A service that makes summaries when it is its turn.
+struct Maker {
+    database: PgConnectOptions,
+    pool: PgPool,
+    capabilities: Capabilities,
+    instants: Instants,
     every: Duration,
-) -> Result<(), StoreError> {
-    let last = store::last_taken_at(&mut *pool.acquire().await?).await?;
-    let age = last.map(|last| clock.now().duration_since(last));
-    let half = jiff::SignedDuration::try_from(every / 2).unwrap_or_default();
-    if age.is_some_and(|age| age >= jiff::SignedDuration::ZERO && age < half) {
-        return Ok(());
-    }
-    sum_up(database, capabilities, clock).await.map(|_| ())
+    /// The name under which it takes the lease.
+    name: Uuid,
 }
 
-/// Sums up every program as of now, and says what instant that is.
-///
-/// Writers wait for a moment. While all accounts are locked, no batch is under way: what took effect before the instant
-/// is committed, and what is written afterwards takes effect later. The sums are then taken from the snapshot of that
-/// moment, while writers go on. What is due but was not written yet is done in memory.
-///
-/// # Errors
-/// If the database cannot be read, or writers do not pause for long.
-pub(crate) async fn sum_up(
-    database: &PgConnectOptions,
-    capabilities: &Capabilities,
-    clock: &Clock,
-) -> Result<Timestamp, StoreError> {
-    let (mut gate, mut reader) = (connect_alone(database).await?, connect_alone(database).await?);
-    let mut snapshot = begin_snapshot(&mut reader).await?;
-    let locked = store::lock_all_accounts(&mut gate).await?;
-    let at = clock.now();
-    store::start_snapshot(&mut snapshot).await?;
-    locked.rollback().await?;
-    let mut summaries = Vec::new();
-    for program_id in store::list_programs(&mut snapshot).await? {
-        let version = read_version(&mut snapshot, &program_id, None)
-            .await?
-            .ok_or_else(|| Defect::new(format!("program {program_id} has no version in force")))?;
-        let summary = sum_program(&mut snapshot, &program_id, &version.program, at, capabilities).await?;
-        summaries.push((program_id, version.program.time_zone.to_string(), summary));
+impl Maker {
+    async fn sum_up_if_old(&self) -> Result<(), SummingError> {
+        if !store::take_lease(&mut *self.pool.acquire().await?, self.name).await? {
+            return Ok(());
+        }
+        let outcome = tokio::select! {
+            outcome = self.sum_up() => outcome,
+            lost = self.renew_lease() => Err(lost),
+        };
+        // One that is not given back ends by itself.
+        if let Ok(mut connection) = self.pool.acquire().await {
+            let _ = store::end_lease(&mut connection, self.name).await;
+        }
+        outcome
     }
-    snapshot.commit().await?;
-    for (program_id, time_zone, summary) in summaries {
-        store::insert_summary(&mut gate, &program_id, &summary).await?;
-        store::thin_out(&mut gate, &program_id, &time_zone, at.saturating_sub(KEPT_WHOLE).unwrap_or(at)).await?;
-    }
-    // The summaries are written: an error while closing changes nothing.
-    let _ = tokio::join!(gate.close(), reader.close());
-    Ok(at)
-}
 
-async fn sum_program(
-    snapshot: &mut PgConnection,
-    program_id: &ProgramId,
-    program: &Program,
-    at: Timestamp,
-    capabilities: &Capabilities,
-) -> Result<Summary, StoreError> {
-    let horizons = horizons_of(program, at);
-    let mut sums = store::sum_accounts(snapshot, program_id, at).await?;
-    let mut expiring = store::sum_expiring(snapshot, program_id, at, horizons).await?;
-    let mut after = store::BEFORE_ALL;
-    loop {
-        let due = store::list_due(snapshot, program_id, at, after, PAGE).await?;
-        let Some(last) = due.last() else { break };
-        after = *last;
-        let (accounts, states, _) = apply_dues_in_memory(snapshot, &due, at, Depth::Whole, capabilities).await?;
-        let state: &PointsState = states.get()?;
-        for account in accounts {
-            sums += account.balance;
-            for (_, lot) in state.lots().lots_of(account.account_id) {
-                let points = i128::from(lot.available) + i128::from(lot.held);
-                let expiry = state.lots().expiry_of(account.account_id, lot);
-                for (slot, horizon) in expiring.iter_mut().zip(horizons) {
-                    if points > 0 && expiry.is_some_and(|expiry| expiry <= horizon) {
-                        *slot += points;
-                    }
-                }
+    /// Renews the lease until that fails.
+    #[expect(clippy::disallowed_methods, reason = "the pause between two renewals")]
+    async fn renew_lease(&self) -> SummingError {
+        loop {
+            tokio::time::sleep(RENEW_EVERY).await;
+            let renewed = async { store::take_lease(&mut *self.pool.acquire().await?, self.name).await }.await;
+            match renewed {
+                Ok(true) => {}
+                Ok(false) => return SummingError::LeaseLost,
+                Err(error) => return error.into(),
             }
         }
     }
-    Ok(Summary { taken_at: at, sums, expiring })
+
+    /// Sums up every program as of now, unless that was done lately.
+    async fn sum_up(&self) -> Result<(), SummingError> {
+        let (last, told) = store::last_taken_at(&mut *self.pool.acquire().await?).await?;
+        let age = last.map(|last| self.instants.clock().present(told).duration_since(last));
+        let half = jiff::SignedDuration::try_from(self.every / 2).unwrap_or_default();
+        if age.is_some_and(|age| age >= jiff::SignedDuration::ZERO && age < half) {
+            return Ok(());
+        }
+        let mut connection = connect_alone(&self.database).await?;
+        let at = self.instants.close("as_of", None).await?;
+        // The snapshot is made by the first statement in it: after the instant was closed. So everything that took
+        // effect by then is in it, and what took effect later can be told from it.
+        let mut snapshot = begin_snapshot(&mut connection).await?;
+        let totals = sum_programs(&mut snapshot, at, &self.capabilities).await?;
+        snapshot.commit().await?;
+        let summaries = totals.iter().map(|(program, total)| (program.as_str(), &total.summary));
+        store::insert_summaries(&mut connection, summaries).await?;
+        let time_zones = totals.iter().map(|(program, total)| (program.as_str(), total.time_zone.as_str()));
+        store::thin_out(&mut connection, time_zones, at.saturating_sub(KEPT_WHOLE).unwrap_or(at)).await?;
+        // The summaries are written: an error while closing changes nothing.
+        let _ = connection.close().await;
+        Ok(())
+    }
+}
+
+/// Every program's sums, by its id.
+type Totals = BTreeMap<String, Total>;
+
+/// A program's sums as they grow.
+struct Total {
+    time_zone: String,
+    horizons: [Timestamp; 3],
+    summary: Summary,
+}
+
+impl Total {
+    /// Adds an account as it was at the instant.
+    fn add(&mut self, account: &Account, states: &States) -> Result<(), Defect> {
+        let state: &PointsState = states.get()?;
+        self.summary.sums += account.balance;
+        for (_, lot) in state.lots().lots_of(account.account_id) {
+            let points = i128::from(lot.available) + i128::from(lot.held);
+            let expiry = state.lots().expiry_of(account.account_id, lot);
+            for (slot, horizon) in self.summary.expiring.iter_mut().zip(self.horizons) {
+                if points > 0 && expiry.is_some_and(|expiry| expiry <= horizon) {
+                    *slot += points;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sums up all programs. One that cannot be read is named in the log, and holds up no other.
+async fn sum_programs(
+    snapshot: &mut PgConnection,
+    at: Timestamp,
+    capabilities: &Capabilities,
+) -> Result<Totals, StoreError> {
+    let mut totals = Totals::new();
+    for program in store::list_programs(snapshot).await? {
+        match begin_total(snapshot, &program, at).await {
+            Ok(total) => {
+                totals.insert(program, total);
+            }
+            Err(error) if error.is_of_a_row() => {
+                tracing::error!(failure = with_causes(&error), program, "the liability of a program is not summed up");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    for (program, sums) in store::sum_settled(snapshot, at).await? {
+        if let Some(total) = totals.get_mut(&program) {
+            total.summary.sums += sums;
+        }
+    }
+    let horizons = totals.iter().map(|(program, total)| (program.as_str(), total.horizons));
+    for (program, expiring) in store::sum_expiring(snapshot, at, horizons).await? {
+        if let Some(total) = totals.get_mut(&program) {
+            total.summary.expiring = expiring;
+        }
+    }
+    store::open_unsettled(snapshot, at).await?;
+    loop {
+        let accounts = store::fetch_unsettled(snapshot).await?;
+        if accounts.is_empty() {
+            return Ok(totals);
+        }
+        add_unsettled(snapshot, at, capabilities, &accounts, &mut totals).await?;
+    }
+}
+
+async fn begin_total(snapshot: &mut PgConnection, program: &str, at: Timestamp) -> Result<Total, StoreError> {
+    let program_id = ProgramId::try_from(program).map_err(|error| Defect::new(format!("the program's id: {error}")))?;
+    let version = read_version(snapshot, &program_id, None).await?;
+    let program = version.ok_or_else(|| Defect::new("the program has no version in force".to_owned()))?.program;
+    let summary = Summary { taken_at: at, sums: Sums::default(), expiring: [0; 3], left_out: 0 };
+    let (time_zone, horizons) = (program.time_zone.to_string(), horizons_of(&program, at));
+    Ok(Total { time_zone, horizons, summary })
+}
+
+/// Adds accounts on which something is due by the instant, or to which something was written since. One that cannot be
+/// read is named in the log and counted, and holds up no other.
+async fn add_unsettled(
+    snapshot: &mut PgConnection,
+    at: Timestamp,
+    capabilities: &Capabilities,
+    accounts: &[(AccountId, String, bool)],
+    totals: &mut Totals,
+) -> Result<(), StoreError> {
+    let due: Vec<AccountId> = accounts.iter().filter(|(.., is_ahead)| !is_ahead).map(|(id, ..)| *id).collect();
+    // Together, since mostly all can be read; where one cannot, each is read alone to find which.
+    let together = match read_due(snapshot, &due, at, capabilities).await {
+        Ok(read) => Some(read),
+        Err(error) if error.is_of_a_row() => None,
+        Err(error) => return Err(error),
+    };
+    for (account_id, program, is_ahead) in accounts {
+        let Some(total) = totals.get_mut(program) else { continue };
+        let added = match &together {
+            Some((accounts, states)) if !is_ahead => accounts
+                .binary_search_by_key(account_id, |account| account.account_id)
+                .map_or(Ok(()), |place| accounts.get(place).map_or(Ok(()), |account| total.add(account, states)))
+                .map_err(StoreError::from),
+            _ => add_alone(snapshot, at, capabilities, (*account_id, *is_ahead), total).await,
+        };
+        match added {
+            Ok(()) => {}
+            Err(error) if error.is_of_a_row() => {
+                total.summary.left_out += 1;
+                let failure = with_causes(&error);
+                tracing::error!(failure, program, account_id = %account_id.0, "liability leaves out an account");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Adds one account. What was written since is undone by folding it from its entries.
+async fn add_alone(
+    snapshot: &mut PgConnection,
+    at: Timestamp,
+    capabilities: &Capabilities,
+    (account_id, is_ahead): (AccountId, bool),
+    total: &mut Total,
+) -> Result<(), StoreError> {
+    if is_ahead {
+        let folded = fold(snapshot, account_id, at, capabilities.new_states()).await?;
+        let Some(Folded { account, states, .. }) = folded else { return Ok(()) };
+        return Ok(total.add(&account, &states)?);
+    }
+    let (accounts, states) = read_due(snapshot, &[account_id], at, capabilities).await?;
+    Ok(accounts.iter().try_for_each(|account| total.add(account, &states))?)
+}
+
+async fn read_due(
+    snapshot: &mut PgConnection,
+    accounts: &[AccountId],
+    at: Timestamp,
+    capabilities: &Capabilities,
+) -> Result<(Vec<Account>, States), StoreError> {
+    let WithDues { accounts, states, .. } =
+        apply_dues_in_memory(snapshot, accounts, |_| at, Depth::Whole, capabilities).await?;
+    Ok((accounts, states))
 }

@@ -30,6 +30,13 @@ pub(crate) struct Gap {
     pub is_too_wide: bool,
 }
 
+/// How many lots of an account are read at a time for a spend, until it is covered: of those that slide, and as many of
+/// those that do not.
+pub(crate) const SPEND_PAGES: [i64; 4] = [8, 64, 512, 4_096];
+
+/// How many lots a spend may take. One that so many do not cover is refused.
+pub(crate) const MAX_SPEND_LOTS: i64 = SPEND_PAGES[0] + SPEND_PAGES[1] + SPEND_PAGES[2] + SPEND_PAGES[3];
+
 /// Behind every lot in spending order.
 pub(crate) const BEHIND_ALL: SpendKey = (Timestamp::MAX, i64::MAX);
 

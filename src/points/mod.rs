@@ -21,14 +21,14 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 
 use crate::book::{
-    AsOf, Balance, Book, Capabilities, Command, Entry, Written, begin_snapshot, read_as_of, read_with_dues,
+    AsOf, Balance, Book, Capabilities, Command, Depth, Entry, Instants, WithDues, Written, apply_dues_in_memory,
+    begin_snapshot, read_as_of, read_with_dues,
 };
-use crate::clock::{Clock, refuse_future};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::database::BatchReader;
 use crate::error::{Error, Reason, Refusal};
-use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
+use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::{PageRequest, WINDOW};
 use lots::{Lot, Next, ReadTo, Upcoming};
 use state::PointsState;
@@ -42,7 +42,7 @@ pub(crate) use store::capability;
 pub(crate) struct PointsService {
     book: Book,
     pool: PgPool,
-    clock: Clock,
+    instants: Instants,
     capabilities: Capabilities,
     balances: BatchReader<(ProgramId, CustomerId), FoundBalance>,
 }
@@ -61,9 +61,15 @@ pub(crate) struct BalanceAt {
 impl PointsService {
     /// Points written through `book` and read from `pool`; balances of now from `lookups`, many at once.
     #[must_use]
-    pub(crate) fn new(book: Book, pool: PgPool, lookups: &PgPool, clock: Clock, capabilities: Capabilities) -> Self {
+    pub(crate) fn new(
+        book: Book,
+        pool: PgPool,
+        lookups: &PgPool,
+        instants: Instants,
+        capabilities: Capabilities,
+    ) -> Self {
         let balances = BatchReader::open(lookups, &store::fetch_balances());
-        Self { book, pool, clock, capabilities, balances }
+        Self { book, pool, instants, capabilities, balances }
     }
 
     /// Carries out a command that moves points.
@@ -88,31 +94,37 @@ impl PointsService {
         customer_id: &CustomerId,
         as_of: Option<Timestamp>,
     ) -> Result<BalanceAt, Error> {
-        let now = self.clock.now();
-        let Some(as_of) = as_of else {
+        if as_of.is_none() {
             let found = self.balances.find((program_id.clone(), customer_id.clone())).await?;
-            let Some(FoundBalance { account_id, balance, next_due_at, upcoming }) = found else {
+            let Some(FoundBalance { account_id, balance, next_due_at, upcoming, told }) = found else {
                 // Says which of the two is unknown.
                 find_account(&mut *self.pool.acquire().await?, program_id, customer_id).await?;
                 return Err(customer_not_found(customer_id).into());
             };
+            let now = self.instants.clock().present(told);
             if next_due_at.is_none_or(|due_at| due_at > now) {
                 return Ok(BalanceAt { balance, upcoming, as_of: now });
             }
-            return self.read_balance(account_id, customer_id, now).await;
-        };
-        refuse_future(as_of, now)?;
-        let account_id = find_account(&mut *self.pool.acquire().await?, program_id, customer_id).await?;
-        self.read_balance(account_id, customer_id, as_of).await
-    }
-
-    async fn read_balance(
-        &self,
-        account_id: AccountId,
-        customer_id: &CustomerId,
-        as_of: Timestamp,
-    ) -> Result<BalanceAt, Error> {
+            let mut connection = self.pool.acquire().await?;
+            let mut snapshot = begin_snapshot(&mut connection).await?;
+            let clock = self.instants.clock();
+            let WithDues { mut accounts, states, until, .. } = apply_dues_in_memory(
+                &mut snapshot,
+                &[account_id],
+                |told| clock.present(told),
+                Depth::Due,
+                &self.capabilities,
+            )
+            .await?;
+            let account = accounts.pop().ok_or_else(|| customer_not_found(customer_id))?;
+            let state: &PointsState = states.get()?;
+            let upcoming = store::read_upcoming(&mut snapshot, account_id, state.lots()).await?;
+            snapshot.commit().await?;
+            return Ok(BalanceAt { balance: account.balance, upcoming, as_of: until });
+        }
+        let as_of = self.instants.close("as_of", as_of).await?;
         let mut connection = self.pool.acquire().await?;
+        let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let mut snapshot = begin_snapshot(&mut connection).await?;
         let found = read_as_of(&mut snapshot, account_id, as_of, &self.capabilities).await?;
         let (balance, upcoming) = match found.ok_or_else(|| customer_not_found(customer_id))? {
@@ -150,9 +162,8 @@ impl PointsService {
         let before = page.after_number()?.unwrap_or(i64::MAX);
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, &subject.program_id, &subject.customer_id).await?;
-        let now = self.clock.now();
-        let folded = read_with_dues(&mut connection, account_id, now, &self.capabilities).await?;
-        let folded = folded.ok_or_else(|| customer_not_found(&subject.customer_id))?;
+        let read = read_with_dues(&mut connection, account_id, self.instants.clock(), &self.capabilities).await?;
+        let (folded, _) = read.ok_or_else(|| customer_not_found(&subject.customer_id))?;
         let due = folded.states.get::<PointsState>()?.lots();
         // Open lots may be far apart: a page looks at no more than so many, and may be short.
         let window_end =

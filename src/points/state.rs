@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lots::{Earning, Hold, Lot, Lots};
-use crate::book::{Account, Cell, Defect, Due, Entry, NewEntry, PointsDetail, Row, State};
+use crate::book::{Account, Cell, Defect, Due, Dues, Entry, NewEntry, PointsDetail, Row, State};
 use crate::ids::{AccountId, EntryId};
 
 /// What commands ask for. These rows are loaded only on request.
@@ -112,12 +112,8 @@ impl State for PointsState {
         self.lots.apply(entry)
     }
 
-    fn next_due(&self, account_id: AccountId) -> Option<Due> {
-        self.lots.next_due(account_id)
-    }
-
-    fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry> {
-        self.lots.decide_due(account, due)
+    fn dues(&self) -> Option<&dyn Dues> {
+        Some(self)
     }
 
     fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
@@ -135,6 +131,16 @@ impl State for PointsState {
             columns: vec![("reversed", (*reversed).into())],
         });
         Box::new(earnings.into_iter().chain(holds).chain(lots).chain(reversals))
+    }
+}
+
+impl Dues for PointsState {
+    fn next_due(&self, account_id: AccountId) -> Option<Due> {
+        self.lots.next_due(account_id)
+    }
+
+    fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry> {
+        self.lots.decide_due(account, due)
     }
 }
 

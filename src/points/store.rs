@@ -5,12 +5,15 @@ mod reads;
 mod rows;
 mod writes;
 
+use std::any::TypeId;
+
 use async_trait::async_trait;
 use sqlx::PgConnection;
 
 use super::state::PointsState;
 use crate::book::{Capability, Scope, States, Store, Table, TableRights};
 use crate::database::StoreError;
+use crate::programs::state::ProgramsState;
 
 pub(super) use reads::{FoundBalance, fetch_balances, find_lot_back, list_lot_uses, list_lots, read_upcoming};
 
@@ -39,6 +42,10 @@ struct PointsStore;
 
 #[async_trait]
 impl Store for PointsStore {
+    fn reads(&self) -> Vec<TypeId> {
+        vec![TypeId::of::<ProgramsState>()]
+    }
+
     async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
         if scope.accounts.is_empty() {
             return Ok(());

@@ -12,7 +12,6 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
 use crate::book::{Book, Detail, ProgramDetail};
-use crate::clock::Clock;
 use crate::database::StoreError;
 use crate::error::Error;
 use crate::ids::ProgramId;
@@ -27,7 +26,6 @@ pub use store::{Catalogue, capability};
 pub struct Programs {
     book: Book,
     pool: PgPool,
-    clock: Clock,
 }
 
 /// What applying a document did, or would do.
@@ -44,8 +42,8 @@ pub struct Applied {
 impl Programs {
     /// Programs written through `book` and read from `pool`.
     #[must_use]
-    pub const fn new(book: Book, pool: PgPool, clock: Clock) -> Self {
-        Self { book, pool, clock }
+    pub const fn new(book: Book, pool: PgPool) -> Self {
+        Self { book, pool }
     }
 
     /// Puts a document in force as a new version, unless it says what is in force already.
@@ -85,7 +83,8 @@ impl Programs {
             }
         }
         let version = current.as_ref().map_or(1, |current| current.version.saturating_add(1));
-        let version = ProgramVersion { program, version, applied_at: self.clock.now() };
+        // It is not applied, so there is no instant; the wire leaves it out.
+        let version = ProgramVersion { program, version, applied_at: Timestamp::UNIX_EPOCH };
         Ok(Applied { version, changed: true, previous: current })
     }
 

@@ -170,10 +170,10 @@ impl Referrals {
     ) -> Result<NamedReferral, Error> {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, referee).await?;
-        let referral = store::read_referrals(&mut connection, &[account_id]).await?.pop();
+        let (referrals, told) = store::read_referrals(&mut connection, &[account_id]).await?;
         drop(connection);
-        let referral = referral.ok_or_else(|| referral_not_found(referee))?;
-        self.name_one(referral.at_instant(self.clock.now())).await
+        let referral = referrals.into_iter().next().ok_or_else(|| referral_not_found(referee))?;
+        self.name_one(referral.at_instant(self.clock.present(told))).await
     }
 
     /// A page of the referrals that a customer made, the newest first.
@@ -189,10 +189,10 @@ impl Referrals {
         let before = page.after_with(parse_cursor)?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, referrer).await?;
-        let referrals = store::list_referrals(&mut connection, account_id, before, page.limit()).await?;
+        let (referrals, told) = store::list_referrals(&mut connection, account_id, before, page.limit()).await?;
         let (referrals, next_page_token) =
             page.cut(referrals, |referral| format!("{}.{}", referral.created_at.as_microsecond(), referral.referee.0));
-        let now = self.clock.now();
+        let now = self.clock.present(told);
         let referrals_as_of = referrals.into_iter().map(|referral| referral.at_instant(now)).collect();
         Ok((name_referrals(&mut connection, referrals_as_of).await?, next_page_token))
     }

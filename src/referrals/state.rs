@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Code, Referral, ReferralState, expire};
-use crate::book::{Account, Cell, Defect, Detail, Due, DueKind, Entry, NewEntry, ReferralDetail, Row, State};
+use crate::book::{Account, Cell, Defect, Detail, Due, DueKind, Dues, Entry, NewEntry, ReferralDetail, Row, State};
 use crate::ids::{AccountId, CampaignId, ReferralCode};
 
 /// The codes and referrals of a batch.
@@ -88,13 +88,8 @@ impl State for ReferralsState {
         }
     }
 
-    fn next_due(&self, account_id: AccountId) -> Option<Due> {
-        let referral = self.referrals.get(&account_id).filter(|referral| referral.state == ReferralState::Pending)?;
-        referral.expires_at.map(|at| Due { at, kind: DueKind::EndReferral })
-    }
-
-    fn decide_due(&self, account: &Account, _due: Due) -> Vec<NewEntry> {
-        self.referrals.get(&account.account_id).map(expire).into_iter().collect()
+    fn dues(&self) -> Option<&dyn Dues> {
+        Some(self)
     }
 
     fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
@@ -102,6 +97,17 @@ impl State for ReferralsState {
         // A state that is compared has few accounts, and an account has few codes.
         let codes = self.codes.iter().filter(move |((owner, _), _)| *owner == account_id);
         Box::new(referral.into_iter().chain(codes.map(|(_, code)| code_row(code))))
+    }
+}
+
+impl Dues for ReferralsState {
+    fn next_due(&self, account_id: AccountId) -> Option<Due> {
+        let referral = self.referrals.get(&account_id).filter(|referral| referral.state == ReferralState::Pending)?;
+        referral.expires_at.map(|at| Due { at, kind: DueKind::EndReferral })
+    }
+
+    fn decide_due(&self, account: &Account, _due: Due) -> Vec<NewEntry> {
+        self.referrals.get(&account.account_id).map(expire).into_iter().collect()
     }
 }
 

@@ -63,7 +63,7 @@ impl Store for ReferralsStore {
         for (account_id, code) in read_codes(connection, &scope.accounts).await? {
             state.codes.insert((account_id, code.campaign_id.clone()), code);
         }
-        let referrals = read_referrals(connection, &scope.accounts).await?;
+        let (referrals, _) = read_referrals(connection, &scope.accounts).await?;
         state.referrals = referrals.into_iter().map(|referral| (referral.referee, referral)).collect();
         Ok(())
     }
@@ -176,6 +176,7 @@ struct RawReferral {
     qualifying_seq: Option<i64>,
     referrer_reward_seq: Option<i64>,
     referee_reward_seq: Option<i64>,
+    told: jiff_sqlx::Timestamp,
 }
 
 impl TryFrom<RawReferral> for Referral {
@@ -215,6 +216,15 @@ impl TryFrom<RawReferral> for Referral {
     }
 }
 
+/// Referrals, with what the database's clock told as they were read; without referrals it is of no matter.
+pub(super) type ReadReferrals = (Vec<Referral>, Timestamp);
+
+fn into_referrals(rows: Vec<RawReferral>) -> Result<ReadReferrals, StoreError> {
+    let told = rows.first().map(|row| row.told.to_jiff()).unwrap_or_default();
+    let referrals: Result<Vec<Referral>, Defect> = rows.into_iter().map(Referral::try_from).collect();
+    Ok((referrals?, told))
+}
+
 /// The referrals of referees.
 ///
 /// # Errors
@@ -222,20 +232,20 @@ impl TryFrom<RawReferral> for Referral {
 pub(super) async fn read_referrals(
     connection: &mut PgConnection,
     referees: &[AccountId],
-) -> Result<Vec<Referral>, StoreError> {
+) -> Result<ReadReferrals, StoreError> {
     let ids: Vec<Uuid> = referees.iter().map(|account| account.0).collect();
     let rows = sqlx::query_as!(
         RawReferral,
-        "SELECT account_id, referrer_account_id, campaign_id, policy_version, state, created_seq, created_at,
-                expires_at, ended_seq, ended_at, qualifying_seq, referrer_reward_seq, referee_reward_seq
-         FROM referrals WHERE account_id = ANY($1)",
+        r#"SELECT account_id, referrer_account_id, campaign_id, policy_version, state, created_seq, created_at,
+                  expires_at, ended_seq, ended_at, qualifying_seq, referrer_reward_seq, referee_reward_seq,
+                  clock_timestamp() AS "told!"
+           FROM referrals WHERE account_id = ANY($1)"#,
         &ids,
     )
     .fetch_all(connection)
     .traced("SELECT referrals")
     .await?;
-    let referrals: Result<Vec<Referral>, Defect> = rows.into_iter().map(Referral::try_from).collect();
-    Ok(referrals?)
+    into_referrals(rows)
 }
 
 /// The columns of a multi-row write of referrals.
@@ -368,16 +378,17 @@ pub(super) async fn list_referrals(
     referrer: AccountId,
     before: Option<(Timestamp, AccountId)>,
     limit: i64,
-) -> Result<Vec<Referral>, StoreError> {
+) -> Result<ReadReferrals, StoreError> {
     let (before_at, before_id) = before.map_or((None, None), |(at, id)| (Some(at.to_sqlx()), Some(id.0)));
     let rows = sqlx::query_as!(
         RawReferral,
-        "SELECT account_id, referrer_account_id, campaign_id, policy_version, state, created_seq, created_at,
-                expires_at, ended_seq, ended_at, qualifying_seq, referrer_reward_seq, referee_reward_seq
-         FROM referrals
-         WHERE referrer_account_id = $1
-           AND ($2::timestamptz IS NULL OR (created_at, account_id) < ($2, $3))
-         ORDER BY created_at DESC, account_id DESC LIMIT $4",
+        r#"SELECT account_id, referrer_account_id, campaign_id, policy_version, state, created_seq, created_at,
+                  expires_at, ended_seq, ended_at, qualifying_seq, referrer_reward_seq, referee_reward_seq,
+                  clock_timestamp() AS "told!"
+           FROM referrals
+           WHERE referrer_account_id = $1
+             AND ($2::timestamptz IS NULL OR (created_at, account_id) < ($2, $3))
+           ORDER BY created_at DESC, account_id DESC LIMIT $4"#,
         referrer.0,
         before_at as _,
         before_id,
@@ -386,6 +397,5 @@ pub(super) async fn list_referrals(
     .fetch_all(connection)
     .traced("SELECT referrals")
     .await?;
-    let referrals: Result<Vec<Referral>, Defect> = rows.into_iter().map(Referral::try_from).collect();
-    Ok(referrals?)
+    into_referrals(rows)
 }

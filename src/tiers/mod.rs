@@ -10,8 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
-use crate::book::{AsOf, Capabilities, Entry, begin_snapshot, read_as_of};
-use crate::clock::{Clock, refuse_future};
+use crate::book::{AsOf, Capabilities, Entry, Instants, begin_snapshot, read_as_of};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::database::BatchReader;
@@ -30,7 +29,7 @@ pub(crate) use store::capability;
 #[derive(Clone)]
 pub(crate) struct Tiers {
     pool: PgPool,
-    clock: Clock,
+    instants: Instants,
     capabilities: Capabilities,
     catalogue: Catalogue,
     standings: BatchReader<(ProgramId, CustomerId), FoundStanding>,
@@ -59,12 +58,12 @@ impl Tiers {
     pub(crate) fn new(
         pool: PgPool,
         lookups: &PgPool,
-        clock: Clock,
+        instants: Instants,
         capabilities: Capabilities,
         catalogue: Catalogue,
     ) -> Self {
         let standings = BatchReader::open(lookups, &store::fetch_standings());
-        Self { pool, clock, capabilities, catalogue, standings }
+        Self { pool, instants, capabilities, catalogue, standings }
     }
 
     /// The tier a customer holds, now or at an instant.
@@ -77,15 +76,14 @@ impl Tiers {
         customer_id: &CustomerId,
         as_of: Option<Timestamp>,
     ) -> Result<CustomerTier, Error> {
-        let now = self.clock.now();
         let found = match as_of {
             None => self.standings.find((program_id.clone(), customer_id.clone())).await?,
-            Some(as_of) => {
-                refuse_future(as_of, now)?;
+            Some(_) => {
+                let as_of = self.instants.close("as_of", as_of).await?;
                 self.find_as_of(program_id, customer_id, as_of).await?
             }
         };
-        let Some(FoundStanding { account_id, standing, current_version }) = found else {
+        let Some(FoundStanding { account_id, standing, current_version, told }) = found else {
             // Says which of the two is unknown.
             find_account(&mut *self.pool.acquire().await?, program_id, customer_id).await?;
             return Err(customer_not_found(customer_id).into());
@@ -97,7 +95,14 @@ impl Tiers {
         };
         let [changed, cause] =
             [standing.changed_seq, standing.cause_seq].map(|account_seq| EntryId { account_id, account_seq });
-        Ok(CustomerTier { standing, changed, cause, policy, tier, as_of: as_of.unwrap_or(now) })
+        Ok(CustomerTier {
+            standing,
+            changed,
+            cause,
+            policy,
+            tier,
+            as_of: as_of.unwrap_or_else(|| self.instants.clock().present(told)),
+        })
     }
 
     async fn find_as_of(
@@ -117,7 +122,7 @@ impl Tiers {
         let current_version = read_version_number_at(&mut snapshot, program_id, as_of).await?;
         let current_version = current_version.ok_or_else(|| program_not_found(program_id))?;
         snapshot.commit().await?;
-        Ok(standing.map(|standing| FoundStanding { account_id, standing, current_version }))
+        Ok(standing.map(|standing| FoundStanding { account_id, standing, current_version, told: as_of }))
     }
 
     async fn tier_when_decided(&self, program_id: &ProgramId, standing: &Standing) -> Result<Tier, Error> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -267,6 +268,8 @@ pub(super) struct FoundStanding {
     pub standing: Standing,
     /// The program version in force.
     pub current_version: i32,
+    /// What the database's clock told as it was read; the instant, where it was read for one.
+    pub told: Timestamp,
 }
 
 /// Reads many customers' standings in one statement.
@@ -277,8 +280,9 @@ pub(super) fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding>
             let programs: Vec<&str> = keys.iter().map(|(program_id, _)| program_id.as_str()).collect();
             let customers: Vec<&str> = keys.iter().map(|(_, customer_id)| customer_id.as_str()).collect();
             let rows = sqlx::query!(
-                r#"SELECT u.place AS "place!", s.account_id, s.tier_id, s.since, s.policy_version, s.changed_seq,
-                          s.cause_seq, s.qualifying_spend, s.purchases, s.last_seq, p.version
+                r#"SELECT u.place AS "place!", (SELECT clock_timestamp()) AS "told!", s.account_id, s.tier_id, s.since,
+                          s.policy_version, s.changed_seq, s.cause_seq, s.qualifying_spend, s.purchases, s.last_seq,
+                          p.version
                    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (program_id, name, place)
                    JOIN names n ON n.program_id = u.program_id AND n.space = 'customer' AND n.name = u.name
                    JOIN standings s ON s.account_id = n.account_id
@@ -303,8 +307,8 @@ pub(super) fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding>
                 };
                 let place = usize::try_from(row.place - 1).unwrap_or(usize::MAX);
                 if let Some(slot) = found.get_mut(place) {
-                    let account_id = AccountId(row.account_id);
-                    *slot = Some(FoundStanding { account_id, standing, current_version: row.version });
+                    let (account_id, told) = (AccountId(row.account_id), row.told.to_jiff());
+                    *slot = Some(FoundStanding { account_id, standing, current_version: row.version, told });
                 }
             }
             Ok(found)

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use goldbook::clock::Clock;
 use goldbook::proto;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
@@ -13,7 +12,7 @@ use tonic::Status;
 
 use crate::book_rules::check_rules;
 use crate::harness::{
-    Database, SHOP, START, Service, create_customer, create_referral, grant_reward, instant, purchase, reason,
+    Clock, Database, SHOP, START, Service, create_customer, create_referral, grant_reward, instant, purchase, reason,
 };
 use crate::random::assert_always;
 

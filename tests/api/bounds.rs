@@ -3,13 +3,12 @@
 
 mod past;
 
-use goldbook::clock::Clock;
 use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};
 use goldbook::proto;
 use jiff::Timestamp;
 use tonic::Code;
 
-use crate::harness::{Database, SHOP, Service, assert_refused, at, grant_reward};
+use crate::harness::{Clock, Database, SHOP, Service, assert_refused, at, grant_reward};
 use crate::points::calls::reverse_entry;
 use crate::wait::until;
 

@@ -2,6 +2,7 @@
 //! what to do.
 
 mod commits;
+mod held;
 mod kills;
 mod lanes;
 mod outages;
@@ -10,11 +11,10 @@ mod processes;
 mod replicas;
 mod torture;
 
-use goldbook::clock::Clock;
 use goldbook::embedded_postgres::SUPERUSER;
 use sqlx::AssertSqlSafe;
 
-use crate::harness::{Database, START, Service};
+use crate::harness::{Clock, Database, START, Service};
 use crate::proxy::Proxy;
 
 /// A service that reaches its database through a proxy; the program is applied.

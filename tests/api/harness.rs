@@ -3,6 +3,7 @@
 mod answers;
 mod calls;
 mod clients;
+mod clock;
 mod cluster;
 mod lists;
 mod requests;
@@ -11,6 +12,7 @@ mod service;
 
 pub(crate) use answers::{assert_refused, assert_same_error, assert_tells, bad_fields, reason, sorted_bad_fields};
 pub(crate) use clients::Clients;
+pub(crate) use clock::Clock;
 pub(crate) use cluster::Database;
 pub(crate) use lists::{assert_refuses_bad_pages, read_pages};
 pub(crate) use requests::{at, create_customer, create_referral, grant_reward, instant, money, purchase, shop, usd};

@@ -1,6 +1,5 @@
 //! Health tells whether the database is there, service by service; when it is back, everything works without a restart.
 
-use goldbook::clock::Clock;
 use goldbook::embedded_postgres::{
     DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, throwaway_dir,
 };
@@ -11,7 +10,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Database, SHOP, START, Service};
+use crate::harness::{Clock, Database, SHOP, START, Service};
 use crate::wait::{until, within};
 
 /// Every service of the interface, and the empty name, which stands for all.

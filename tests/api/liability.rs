@@ -5,13 +5,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use goldbook::clock::Clock;
 use goldbook::proto;
 use jiff::{SignedDuration, Timestamp};
 use tonic::{Code, Status};
 
 use crate::harness::{
-    Background, Database, SHOP, START, Service, assert_refused, at, bad_fields, grant_reward, instant, shop, usd,
+    Background, Clock, Database, SHOP, START, Service, assert_refused, at, bad_fields, grant_reward, instant, shop, usd,
 };
 use crate::wait::until;
 
@@ -111,8 +110,8 @@ async fn get_liability_ties_to_the_balances_of_all_customers_what_is_due_include
 #[tokio::test]
 async fn get_liability_is_exact_at_its_instant_while_writes_go_on() {
     let database = Database::create().await;
-    let service = Service::start_busy(database.clone(), Clock::system(), OFTEN).await;
-    let quiet = Service::start_on(database, Clock::system()).await;
+    let service = Service::start_busy(database.clone(), Clock::database(), OFTEN).await;
+    let quiet = Service::start_on(database, Clock::database()).await;
     service.apply_shop().await;
     let customers = ["anna", "ben", "cleo"];
     let is_done = Arc::new(AtomicBool::new(false));

@@ -25,6 +25,7 @@ mod benefits;
 mod book_properties;
 mod book_rules;
 mod bounds;
+mod closing;
 mod customers;
 mod faults;
 mod health;

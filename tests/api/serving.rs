@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use goldbook::clock::Clock;
 use goldbook::proto;
 use goldbook::proto::reward_service_client::RewardServiceClient;
 use tokio_stream::StreamExt as _;
@@ -13,7 +12,7 @@ use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-use crate::harness::{Database, SHOP, START, Service, bad_fields, grant_reward};
+use crate::harness::{Clock, Database, SHOP, START, Service, bad_fields, grant_reward};
 use crate::proxy::Proxy;
 use crate::wait::{answer_at, within};
 

@@ -29,6 +29,15 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
     }
 }
 
+/// Looks for a while whether something stays so. A service that does what it must never fails this, however slow it is;
+/// one that does not is found if it is not slower than that.
+pub(crate) async fn stays(what: &str, look: impl Fn() -> bool) {
+    for _ in 0..20 {
+        assert!(look(), "{what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Awaits the service's answer to a call with a deadline. tonic's client has a timer of its own for the same deadline,
 /// and would not wait for the answer: while `deadline` passes, the call is left alone until the timer and the answer
 /// both wait for it, and the answer comes first then.

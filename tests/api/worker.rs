@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use goldbook::cli::statement_line::describe;
-use goldbook::clock::Clock;
 use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::proto;
 
-use crate::harness::{Background, Database, SHOP, START, Service, grant_reward};
+use crate::harness::{Background, Clock, Database, SHOP, START, Service, grant_reward};
 use crate::wait::until;
 
 const OFTEN: Background = Background { apply_dues_every: Some(Duration::from_millis(20)), sum_up_every: None };

@@ -17,15 +17,24 @@ use crate::ids::AccountId;
 
 impl Batch<'_> {
     /// Decides every command in order. One that shares a name with a command that must wait waits, too: so their order
-    /// is kept.
-    pub(super) fn decide_all(&mut self) -> Result<Vec<CommandOutcome>, Defect> {
+    /// is kept. A defect comes with the place of its command; the batch must then be rolled back.
+    pub(super) fn decide_all(&mut self) -> Result<Vec<CommandOutcome>, (usize, Defect)> {
         let mut outcomes = Vec::with_capacity(self.jobs.len());
-        let mut waiting_names: BTreeSet<&Name> = BTreeSet::new();
-        for job in self.jobs {
-            let must_follow = job.names.iter().any(|name_use| waiting_names.contains(name_use.name()));
-            let outcome = if must_follow { CommandOutcome::Postponed } else { self.decide_job(job)? };
-            if outcome.must_wait() {
-                waiting_names.extend(job.names.iter().map(NameUse::name));
+        // The names of commands for the next batch, and of those that wait apart.
+        let (mut next, mut apart): (BTreeSet<&Name>, BTreeSet<&Name>) = (BTreeSet::new(), BTreeSet::new());
+        for (place, job) in self.jobs.iter().enumerate() {
+            let follows = |waiting: &BTreeSet<&Name>| job.names.iter().any(|it| waiting.contains(it.name()));
+            let outcome = if follows(&next) {
+                CommandOutcome::Behind
+            } else if follows(&apart) {
+                CommandOutcome::BehindHeld
+            } else {
+                self.decide_job(job).map_err(|defect| (place, defect))?
+            };
+            match outcome.for_followers() {
+                Some(CommandOutcome::BehindHeld) => apart.extend(job.names.iter().map(NameUse::name)),
+                Some(_) => next.extend(job.names.iter().map(NameUse::name)),
+                None => {}
             }
             outcomes.push(outcome);
         }
@@ -33,13 +42,32 @@ impl Batch<'_> {
     }
 
     fn decide_job(&mut self, job: &Job) -> Result<CommandOutcome, Defect> {
+        if let Some(defect) = self.own_accounts_of(job).find_map(|account_id| self.unreadable.get(&account_id)) {
+            return Ok(CommandOutcome::Failed(defect.clone()));
+        }
+        if self.own_accounts_of(job).any(|account_id| self.held.contains(&account_id)) {
+            return Ok(CommandOutcome::Held);
+        }
         match self.decide(job) {
             Ok(written) => Ok(CommandOutcome::Written(written)),
             Err(DecisionError::Refused(refusal)) => Ok(CommandOutcome::Refused(refusal)),
-            Err(DecisionError::NotLoaded) => Ok(CommandOutcome::Postponed),
+            Err(DecisionError::NotLoaded) => Ok(self.outcome_without(job)),
             Err(DecisionError::DuesRemain) => Ok(CommandOutcome::DuesRemain),
             Err(DecisionError::Defect(defect)) => Err(defect),
         }
+    }
+
+    /// The outcome of a command that needs what is not there: it may be an account of somebody else's, such as the
+    /// referrer's.
+    fn outcome_without(&self, job: &Job) -> CommandOutcome {
+        let accounts = self.accounts_of(job);
+        if let Some(defect) = accounts.iter().find_map(|account_id| self.unreadable.get(account_id)) {
+            return CommandOutcome::Failed(defect.clone());
+        }
+        if accounts.iter().any(|account_id| self.held.contains(account_id)) {
+            return CommandOutcome::Held;
+        }
+        CommandOutcome::Postponed
     }
 
     /// Answers a command whose key was used. Otherwise applies dues, decides, and accepts the new entries.

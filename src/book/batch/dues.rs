@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::accept::Origin;
-use super::memory::Batch;
+use super::memory::{Batch, MAX_DUES};
 use crate::book::account::Account;
 use crate::book::decision::DecisionError;
 use crate::book::entry::NewEntry;
@@ -13,6 +13,16 @@ use crate::book::job::Job;
 use crate::book::state::NextDue;
 use crate::error::Defect;
 use crate::ids::{AccountId, EntryId};
+
+/// The most dues of one kind that are read of an account, and the fewest.
+const MOST_OF_ONE_ACCOUNT: usize = 256;
+const FEWEST_OF_ONE_ACCOUNT: usize = 4;
+
+/// How many dues of each kind are read of each of so many accounts.
+pub(super) fn most_dues_of(accounts: usize) -> i64 {
+    let share = (MAX_DUES / accounts.max(1)).clamp(FEWEST_OF_ONE_ACCOUNT, MOST_OF_ONE_ACCOUNT);
+    i64::try_from(share).unwrap_or(i64::MAX)
+}
 
 impl Batch<'_> {
     /// Turns whatever is due on accounts by an instant into entries, in due order.
@@ -35,11 +45,15 @@ impl Batch<'_> {
         if !self.accounts_with_dues.contains(&account_id) {
             return Err(DecisionError::NotLoaded);
         }
+        if self.dues_left == 0 {
+            return Err(DecisionError::DuesRemain);
+        }
         let Some(account) = self.accounts.get(&account_id) else { return Err(DecisionError::NotLoaded) };
         let until = account.time_at(at);
         match self.states.decide_next_due(account, until) {
             NextDue::Entries(due_at, new_entries) => {
                 let new_entries = give_ids(account, new_entries);
+                self.dues_left -= 1;
                 self.accept(new_entries, Origin::of_due(job, due_at))?;
             }
             // The first of the dues are always read: so each batch applies some of them.
@@ -74,4 +88,17 @@ fn give_ids(account: &Account, new_entries: Vec<NewEntry>) -> Vec<(EntryId, NewE
         id.account_seq = id.account_seq.saturating_add(1);
     }
     placed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_reads_few_dues_of_many_accounts_and_many_of_few() {
+        let read = |accounts: usize| usize::try_from(most_dues_of(accounts)).unwrap() * accounts;
+        assert_eq!(most_dues_of(1), 256);
+        assert_eq!(most_dues_of(1_000_000), 4);
+        assert!((1..=256).all(|accounts| read(accounts) <= MAX_DUES));
+    }
 }

@@ -5,14 +5,21 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
+use super::dues::most_dues_of;
 use super::memory::Batch;
 use crate::book::capability::Capabilities;
 use crate::book::decision::Asking;
 use crate::book::state::{Depth, Scope};
 use crate::book::store;
+use crate::clock::Clock;
 use crate::database::StoreError;
 use crate::error::Defect;
 use crate::ids::{AccountId, ProgramId};
+
+/// The most rows of one table that a batch of several commands reads. If it needs more, it is split.
+const MAX_ROWS_TOGETHER: i64 = 4_096;
+/// The most rows of one table that a command alone reads. If it needs more, it is refused.
+const MAX_ROWS_ALONE: i64 = 262_144;
 
 impl Batch<'_> {
     /// Asks the capabilities which accounts the commands may touch beyond those that they name.
@@ -30,19 +37,42 @@ impl Batch<'_> {
         self.names.values().filter(|account_id| !self.opened.contains(account_id)).copied().collect()
     }
 
-    /// Locks every account that the commands may touch, in one statement.
-    pub(super) async fn lock_accounts(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
+    /// Locks the accounts that the commands may touch, in one statement, but for those that somebody else holds: no
+    /// command waits for the account of another. The statement also brings the batch's instant.
+    pub(super) async fn lock_accounts(
+        &mut self,
+        clock: &Clock,
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
         let mut to_lock: BTreeSet<AccountId> = self.named_accounts().into_iter().collect();
         to_lock.extend(self.jobs.iter().flat_map(|job| job.command.accounts()));
         to_lock.extend(self.related.iter().map(|(_, related)| *related));
         let account_ids: Vec<AccountId> = to_lock.iter().copied().collect();
-        for account in store::accounts::lock_accounts(connection, &account_ids).await? {
-            to_lock.remove(&account.account_id);
-            self.accounts.insert(account.account_id, account);
+        let (locked, told) = match account_ids.as_slice() {
+            [] => (Vec::new(), None),
+            some => store::accounts::lock_free_accounts(connection, some).await?,
+        };
+        // Read after the last lock, and under way already: see `Instants`.
+        let told = match told {
+            Some(told) => told,
+            None => store::instants::read_clock(connection).await?,
+        };
+        self.now = clock.present(told);
+        for (account_id, account) in locked {
+            to_lock.remove(&account_id);
+            match account {
+                Ok(account) => drop(self.accounts.insert(account_id, account)),
+                Err(defect) => drop(self.unreadable.insert(account_id, defect)),
+            }
         }
-        if !to_lock.is_empty() {
-            let ids: Vec<String> = to_lock.iter().map(|account_id| account_id.0.to_string()).collect();
-            let missing = ids.join(", ");
+        if to_lock.is_empty() {
+            return Ok(());
+        }
+        let not_locked: Vec<AccountId> = to_lock.iter().copied().collect();
+        self.held = store::accounts::find_existing(connection, &not_locked).await?;
+        let missing: Vec<String> = to_lock.difference(&self.held).map(|account_id| account_id.0.to_string()).collect();
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
             return Err(Defect::new(format!("names or commands lead to accounts that do not exist: {missing}")).into());
         }
         Ok(())
@@ -54,6 +84,7 @@ impl Batch<'_> {
         let mut keys: BTreeSet<(AccountId, [u8; 32])> = BTreeSet::new();
         for job in self.jobs {
             if let Some(scope) = self.scope_of(job)
+                && self.accounts.contains_key(&scope)
                 && !self.opened.contains(&scope)
             {
                 keys.insert((scope, job.key.key.hash));
@@ -88,17 +119,18 @@ impl Batch<'_> {
             job.command.ask(&mut Asking { names: &self.names, states: &mut self.states, wanted_states })?;
         }
         let programs: BTreeSet<ProgramId> = self.jobs.iter().map(|job| job.command.program_id().clone()).collect();
+        let due: Vec<AccountId> = self.accounts_with_dues.iter().copied().collect();
         let scope = Scope {
             accounts: self.locked_accounts(),
             programs: programs.into_iter().collect(),
-            due: self.accounts_with_dues.iter().copied().collect(),
+            most_dues: most_dues_of(due.len()),
+            due,
             latest,
             depth: Depth::Asked,
+            most_rows: if self.jobs.len() > 1 { MAX_ROWS_TOGETHER } else { MAX_ROWS_ALONE },
         };
-        // Any state may have what is due. So with dues all are loaded.
         let wanted = self.wanted_states();
-        let wanted = if self.accounts_with_dues.is_empty() { Some(&wanted) } else { None };
-        capabilities.load(&mut self.states, wanted, &scope, connection).await
+        capabilities.load_wanted(&mut self.states, &wanted, &scope, connection).await
     }
 
     /// Notes the accounts with dues; returns the latest instant up to which dues are applied.

@@ -10,12 +10,16 @@ use crate::book::entry::Entry;
 use crate::book::job::Job;
 use crate::book::name::{Name, NameUse};
 use crate::book::state::States;
+use crate::error::Defect;
 use crate::ids::AccountId;
+
+/// The most dues that one batch applies, of all accounts and kinds together.
+pub(super) const MAX_DUES: usize = 1_024;
 
 /// Everything that a batch has loaded and decided.
 pub(super) struct Batch<'a> {
     pub(super) jobs: &'a [Job],
-    /// The present: read when the transaction began, and again once the locks were held.
+    /// The instant of the batch: what the database's clock told once the locks were held. Before that there is none.
     pub(super) now: Timestamp,
     /// Whose each name is. A name that belongs to nobody is left out.
     pub(super) names: BTreeMap<Name, AccountId>,
@@ -27,6 +31,10 @@ pub(super) struct Batch<'a> {
     pub(super) wanted_names: BTreeSet<Name>,
     /// The accounts that are locked, and the new ones.
     pub(super) accounts: BTreeMap<AccountId, Account>,
+    /// The accounts that were not locked, since somebody else holds them.
+    pub(super) held: BTreeSet<AccountId>,
+    /// The accounts whose heads cannot be understood, such as one of a kind that a newer version added.
+    pub(super) unreadable: BTreeMap<AccountId, Defect>,
     /// The new ones among the accounts.
     pub(super) opened: BTreeSet<AccountId>,
     /// The accounts whose head must be written.
@@ -35,6 +43,8 @@ pub(super) struct Batch<'a> {
     pub(super) related: Vec<(AccountId, AccountId)>,
     /// The accounts that had something due when states were loaded. What is due was read for these alone.
     pub(super) accounts_with_dues: BTreeSet<AccountId>,
+    /// How many more dues the batch applies.
+    pub(super) dues_left: usize,
     pub(super) states: States,
     /// What commands wrote, in this batch or before, by the account of their scope and the hash of their key.
     pub(super) entries_by_key: HashMap<(AccountId, [u8; 32]), Vec<Entry>>,
@@ -43,19 +53,22 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(jobs: &'a [Job], states: States, now: Timestamp) -> Self {
+    pub(super) fn new(jobs: &'a [Job], states: States) -> Self {
         Self {
             jobs,
-            now,
+            now: Timestamp::MIN,
             names: BTreeMap::new(),
             opened_names: BTreeSet::new(),
             claimed_names: BTreeSet::new(),
             wanted_names: BTreeSet::new(),
             accounts: BTreeMap::new(),
+            held: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
             opened: BTreeSet::new(),
             changed: BTreeSet::new(),
             related: Vec::new(),
             accounts_with_dues: BTreeSet::new(),
+            dues_left: MAX_DUES,
             states,
             entries_by_key: HashMap::new(),
             entries: Vec::new(),
@@ -81,6 +94,12 @@ impl<'a> Batch<'a> {
     /// The instant that a command runs at: history's, if it is past, or the present.
     pub(super) fn instant_of(&self, job: &Job) -> Timestamp {
         job.command.history_at().map_or(self.now, |history_at| history_at.min(self.now))
+    }
+
+    /// The accounts that a command cannot do without: those that it names, and those that it touches without a name.
+    pub(super) fn own_accounts_of(&self, job: &Job) -> impl Iterator<Item = AccountId> {
+        let named = job.names.iter().filter_map(|name_use| self.names.get(name_use.name()).copied());
+        named.chain(job.command.accounts())
     }
 
     /// The accounts that a command names, those related to them, and those that it touches without a name.

@@ -1,5 +1,7 @@
 //! The SQL of accounts: locks, heads and balances.
 
+use std::collections::BTreeSet;
+
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -26,6 +28,8 @@ pub(super) struct AccountRow {
     pub(super) redeemed: i64,
     pub(super) expired: i64,
     pub(super) cancelled: i64,
+    /// What the database's clock told when this row was read, and locked where it was to be.
+    pub(super) told: jiff_sqlx::Timestamp,
 }
 
 impl TryFrom<AccountRow> for Account {
@@ -55,44 +59,68 @@ impl TryFrom<AccountRow> for Account {
     }
 }
 
-/// A checked statement that reads accounts as [`AccountRow`]s: the condition and order, then the arguments.
+/// A checked statement that reads accounts as [`AccountRow`]s: all that follows `FROM`, then the arguments.
 macro_rules! select_accounts {
     ($rest:literal $($arguments:tt)*) => {
         sqlx::query_as!(
             $crate::book::store::accounts::AccountRow,
-            "SELECT account_id, program_id, kind, head, effective_at, next_due_at,
-                    issued, owed, pending, available, held, redeemed, expired, cancelled
-             FROM accounts " + $rest $($arguments)*
+            r#"SELECT account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending, available, held,
+                      redeemed, expired, cancelled, clock_timestamp() AS "told!"
+               FROM "# + $rest $($arguments)*
         )
     };
 }
 pub(super) use select_accounts;
 
-fn into_accounts(rows: Vec<AccountRow>) -> Result<Vec<Account>, StoreError> {
+/// Accounts, with what the database's clock told after the last of them; none without accounts.
+pub(in crate::book) type ReadAccounts = (Vec<Account>, Option<jiff::Timestamp>);
+
+fn into_accounts(rows: Vec<AccountRow>) -> Result<ReadAccounts, StoreError> {
+    let told = rows.iter().map(|row| row.told.to_jiff()).max();
     let accounts: Result<Vec<Account>, Defect> = rows.into_iter().map(Account::try_from).collect();
-    Ok(accounts?)
+    Ok((accounts?, told))
 }
 
-/// Locks accounts in one order, customers' before programs'. A lock that waited returns the row as it is then.
-pub(in crate::book) async fn lock_accounts(
+/// Locks the accounts that nobody else holds; each as it is now, readable or not, and what the clock told after the last
+/// lock. Without waiting there is no deadlock, and in one order it is unlikely that each of two batches gets a part of
+/// what both need. The clock is read for each row after it is locked, outside the subquery: so the last reading comes
+/// after all locks.
+pub(in crate::book) async fn lock_free_accounts(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<Vec<Account>, StoreError> {
+) -> Result<(Vec<(AccountId, Result<Account, Defect>)>, Option<jiff::Timestamp>), sqlx::Error> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = select_accounts!("WHERE account_id = ANY($1) ORDER BY kind, account_id FOR UPDATE", &ids,)
+    let rows = select_accounts!(
+        "(SELECT * FROM accounts WHERE account_id = ANY($1) ORDER BY kind, account_id FOR UPDATE SKIP LOCKED) locked",
+        &ids,
+    )
+    .fetch_all(connection)
+    .traced("SELECT accounts")
+    .await?;
+    let told = rows.iter().map(|row| row.told.to_jiff()).max();
+    Ok((rows.into_iter().map(|row| (AccountId(row.account_id), Account::try_from(row))).collect(), told))
+}
+
+/// Which of the accounts there are, whoever holds them.
+pub(in crate::book) async fn find_existing(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<BTreeSet<AccountId>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query_scalar!("SELECT account_id FROM accounts WHERE account_id = ANY($1)", &ids)
         .fetch_all(connection)
         .traced("SELECT accounts")
         .await?;
-    into_accounts(rows)
+    Ok(rows.into_iter().map(AccountId).collect())
 }
 
 /// Accounts as they are, by their ids.
 pub(in crate::book) async fn read_accounts(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<Vec<Account>, StoreError> {
+) -> Result<ReadAccounts, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = select_accounts!("WHERE account_id = ANY($1) ORDER BY account_id", &ids,)
+    let rows = select_accounts!("accounts WHERE account_id = ANY($1) ORDER BY account_id", &ids,)
         .fetch_all(connection)
         .traced("SELECT accounts")
         .await?;

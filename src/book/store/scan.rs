@@ -51,7 +51,7 @@ pub async fn scan_accounts(
     after: AccountId,
     limit: i64,
 ) -> Result<Vec<(AccountId, Result<Account, Defect>)>, sqlx::Error> {
-    let rows = select_accounts!("WHERE account_id > $1 ORDER BY account_id LIMIT $2", after.0, limit,)
+    let rows = select_accounts!("accounts WHERE account_id > $1 ORDER BY account_id LIMIT $2", after.0, limit,)
         .fetch_all(connection)
         .traced("SELECT accounts")
         .await?;

@@ -2,7 +2,7 @@
 
 use crate::book::{Account, Decision, DecisionError, LotPart};
 use crate::error::{Reason, Refusal};
-use crate::points::lots::Shortage;
+use crate::points::lots::{MAX_SPEND_LOTS, Shortage};
 use crate::points::state::PointsState;
 use crate::programs::points::RedemptionLimits;
 
@@ -24,8 +24,9 @@ pub(crate) fn choose_lots(
 
 /// The refusal to take so many points, which are of more lots than one command may take.
 pub(crate) fn too_many_lots(points: i64) -> Refusal {
-    let message = format!("{points} points of this customer are of too many lots to be taken at once: take fewer");
-    Refusal::new(Reason::TooManyLots, message).with("requested", points)
+    let message =
+        format!("{points} points of this customer are of more than {MAX_SPEND_LOTS} lots; take fewer at once");
+    Refusal::new(Reason::TooManyLots, message).with("requested", points).with("maximum", MAX_SPEND_LOTS)
 }
 
 fn insufficient(requested: i64, available: i64) -> Refusal {

@@ -13,18 +13,13 @@ use crate::book::store::{find_keys, read_entries};
 use crate::book::{Depth, Due, DueKind, Scope};
 use crate::database::StoreError;
 use crate::ids::AccountId;
-use crate::points::lots::{BEHIND_ALL, Gap};
+use crate::points::lots::{BEHIND_ALL, Gap, SPEND_PAGES};
 use crate::points::state::PointsState;
 use crate::programs::points::ExpiryRule;
 use crate::programs::state::ProgramsState;
 
-/// How many dues of an account one batch applies, of each kind.
-const MAX_DUES: i64 = 256;
-/// How many of them a read applies in memory.
+/// How many dues of an account a read applies in memory, of each kind.
 const MAX_READ_DUES: i64 = 5_000;
-/// How many lots of an account are read at a time for a spend, until it is covered: of those that slide, and as many of
-/// those that do not. A spend that all of them do not cover is refused.
-const SPEND_PAGES: [i64; 4] = [8, 64, 512, 4_096];
 /// Before the expiry of every lot.
 const BEFORE_ALL: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 
@@ -54,7 +49,12 @@ pub(super) async fn load(
     load_holds(state, connection, scope).await?;
     load_lots(state, connection, scope).await?;
     let spends = spends_of(state);
-    load_spendable(state, connection, spends).await
+    load_spendable(state, connection, spends).await?;
+    let rows = i64::try_from(state.lots.lots.len()).unwrap_or(i64::MAX);
+    if scope.depth == Depth::Asked && rows > scope.most_rows {
+        return Err(StoreError::TooManyRows { most: scope.most_rows });
+    }
+    Ok(())
 }
 
 /// Whether any of the scope's programs keeps what concerns all lots of an account together.
@@ -315,7 +315,7 @@ fn note_unread_due(state: &mut PointsState, account_id: AccountId, due: Due) {
 /// How many dues of an account are read, of each kind: one more than are applied, to know when that one is due.
 fn limit_of(scope: &Scope) -> i64 {
     match scope.depth {
-        Depth::Asked => MAX_DUES + 1,
+        Depth::Asked => scope.most_dues + 1,
         Depth::Due => MAX_READ_DUES + 1,
         Depth::Whole => i64::MAX,
     }

@@ -25,6 +25,8 @@ pub(crate) struct FoundBalance {
     pub next_due_at: Option<Timestamp>,
     /// What that will be, to points.
     pub upcoming: Upcoming,
+    /// What the database's clock told as it was read.
+    pub told: Timestamp,
 }
 
 /// Reads many customers' balances in one statement.
@@ -36,7 +38,7 @@ pub(crate) fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
             let programs: Vec<&str> = keys.iter().map(|(program_id, _)| program_id.as_str()).collect();
             let customers: Vec<&str> = keys.iter().map(|(_, customer_id)| customer_id.as_str()).collect();
             let rows = sqlx::query!(
-                r#"SELECT u.place AS "place!", a.account_id, a.next_due_at, a.issued, a.owed, a.pending, a.available,
+                r#"SELECT u.place AS "place!", (SELECT clock_timestamp()) AS "told!", a.account_id, a.next_due_at, a.issued, a.owed, a.pending, a.available,
                           a.held, a.redeemed, a.expired, a.cancelled,
                           v.at AS "vests_at?: jiff_sqlx::Timestamp", v.points AS "vesting?",
                           coalesce(v.last, w.last) AS "last_vesting?",
@@ -108,6 +110,7 @@ pub(crate) fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
                 if let Some(slot) = balances.get_mut(place) {
                     *slot = Some(FoundBalance {
                         account_id: AccountId(row.account_id),
+                        told: row.told.to_jiff(),
                         balance: Balance {
                             issued: row.issued,
                             owed: row.owed,

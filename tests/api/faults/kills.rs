@@ -1,12 +1,13 @@
 //! A service that is killed between commit and reply: the caller asks another one again, and the ledger has one row.
 
-use goldbook::clock::Clock;
 use goldbook::proto;
 use tonic::{Code, Status};
 
 use super::{count, start_behind_proxy};
 use crate::binary::Serving;
-use crate::harness::{Database, SHOP, Service, create_customer, create_referral, grant_reward, purchase, reason};
+use crate::harness::{
+    Clock, Database, SHOP, Service, create_customer, create_referral, grant_reward, purchase, reason,
+};
 use crate::proxy::{Fault, Proxy};
 use crate::wait::within;
 
@@ -29,7 +30,7 @@ where
 
 /// The service that lives on.
 async fn start() -> Service {
-    let service = Service::start_on(Database::create().await, Clock::system()).await;
+    let service = Service::start_on(Database::create().await, Clock::database()).await;
     service.apply_shop().await;
     service
 }
@@ -41,7 +42,7 @@ async fn grant_reward_is_a_replay_after_the_first_service_was_killed() {
     kill_before_reply(&service.database, |doomed| async move { doomed.grant("anna", 100, "gift").await }).await;
     let written = service.entries("anna").await.pop().unwrap();
     assert_eq!(written.kind(), proto::EntryKind::PointsGranted);
-    let restarted = Service::start_on(service.database.clone(), Clock::system()).await;
+    let restarted = Service::start_on(service.database.clone(), Clock::database()).await;
     for service in [&service, &restarted] {
         let again = service.grant("anna", 100, "gift").await.unwrap();
         assert!(again.replayed);
@@ -74,7 +75,7 @@ async fn record_activity_is_a_replay_after_the_first_service_was_killed() {
     let service = start().await;
     let code = service.share_code("anna", "friends").await;
     service.refer("ben", &code).await;
-    let request = purchase("ben", "order-1", "250.00", Clock::system().now());
+    let request = purchase("ben", "order-1", "250.00", Clock::database().now());
     let repeated = request.clone();
     kill_before_reply(&service.database, |doomed| async move { doomed.activities().record_activity(request).await })
         .await;

@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use goldbook::book::{Book, Capabilities};
+use goldbook::clock::Clock;
+use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::proto;
 use goldbook::proto::batch_grant_rewards_response::Outcome;
 use tokio::task::JoinHandle;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
+use super::panics::Empty;
 use super::{count, sabotage, start_behind_proxy};
 use crate::collector::{attribute, find_server_span, find_spans, links_to, traced};
-use crate::harness::{SHOP, Service, create_customer, grant_reward, reason};
+use crate::harness::{Database, SHOP, START, Service, create_customer, grant_reward, reason};
 use crate::wait::{answer_at, until, within};
 
 type Granting = JoinHandle<Result<proto::GrantRewardResponse, Status>>;
@@ -81,17 +86,47 @@ async fn grant_reward_is_carried_out_even_if_its_caller_goes_away() {
     }
 }
 
+// On one thread, so that everything is queued before the lane takes it.
 #[tokio::test]
-async fn a_full_lane_refuses_calls_with_retry_info_and_slows_streams_down() {
+async fn a_full_lane_refuses_calls_and_slows_streams_and_neither_fills_the_others_place() {
+    const CALLS: usize = 4_096;
+    const STREAMED: usize = 2_000;
+    let database = Database::create().await;
+    let clock = Clock::fixed(START.parse().unwrap());
+    let (book, lanes) = Book::open(&database.options(SERVICE_ROLE), 1, &Capabilities::new(Vec::new()), &clock);
+    let streamed: Vec<_> = (0..STREAMED)
+        .map(|_| {
+            let book = book.clone();
+            tokio::spawn(async move { book.enqueue(Empty::new(false), |written| written).await.unwrap().await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let calls = join_all((0..CALLS + 100).map(|_| book.submit(Empty::new(false), None))).await;
+    let refused: Vec<_> = calls.into_iter().filter_map(Result::err).collect();
+    assert!((1..=100).contains(&refused.len()), "{}", refused.len());
+    for error in refused {
+        let status = Status::from(error);
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        let retry = status.get_details_retry_info().expect("RetryInfo").retry_delay.expect("a delay");
+        assert!(retry > Duration::ZERO);
+    }
+    for item in streamed {
+        within("an item", item).await.unwrap().unwrap();
+    }
+    book.submit(Empty::new(false), None).await.unwrap();
+    drop(book);
+    lanes.close().await;
+}
+
+#[tokio::test]
+async fn a_single_call_comes_before_all_that_streams_have_sent() {
     const ITEMS: usize = 512;
-    const STREAMS: usize = 9;
+    const STREAMS: usize = 24;
     let (service, proxy) = start_behind_proxy().await;
     service.enrol("anna").await;
     proxy.hold_commits();
     let first = begin_grant(&service, "anna", "first");
     proxy.holds(1).await;
-
-    // Together more than a lane takes.
     let mut streams = Vec::new();
     for stream in 0..STREAMS {
         let items: Vec<_> = (0..ITEMS)
@@ -103,32 +138,13 @@ async fn a_full_lane_refuses_calls_with_retry_info_and_slows_streams_down() {
         let outcomes = service.rewards().batch_grant_rewards(tokio_stream::iter(items)).await.unwrap();
         streams.push(outcomes.into_inner());
     }
-    let mut granting = Vec::new();
-    let refusal = until("a refusal", async || {
-        granting.push(begin_grant(&service, "anna", &format!("call-{}", granting.len())));
-        // No commit comes through: a call that has ended was refused.
-        let refused = granting.iter().position(Granting::is_finished)?;
-        Some(granting.swap_remove(refused).await.unwrap().unwrap_err())
-    })
-    .await;
-    assert_eq!(refusal.code(), Code::ResourceExhausted, "{refusal:?}");
-    let retry = refusal.get_details_retry_info().expect("RetryInfo").retry_delay.expect("a delay");
-    assert!(retry > Duration::ZERO);
-    // Reads do not wait in lanes.
+    let mut calls: Vec<_> = (0..20).map(|number| begin_grant(&service, "anna", &format!("call-{number}"))).collect();
+    // Reads do not wait in lanes. This one comes on the same connection after all of that.
     assert_eq!(service.available("anna").await, 0);
-
     proxy.release_commits();
     assert_granted(first).await;
-    let mut calls = 1;
-    for call in granting {
-        match within("the grant", call).await.unwrap() {
-            Ok(granted) => {
-                assert!(!granted.replayed);
-                calls += 1;
-            }
-            // Those that were sent before the first refusal came back may be refused as well.
-            Err(status) => assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}"),
-        }
+    for call in calls.drain(..) {
+        assert_granted(call).await;
     }
     for mut outcomes in streams {
         let mut granted = BTreeSet::new();
@@ -138,8 +154,17 @@ async fn a_full_lane_refuses_calls_with_retry_info_and_slows_streams_down() {
         }
         assert_eq!(granted.len(), ITEMS);
     }
-    assert_eq!(service.available("anna").await, i64::try_from(STREAMS * ITEMS + calls).unwrap());
-    assert!(!service.grant("anna", 1, "afterwards").await.unwrap().replayed);
+    assert_eq!(service.available("anna").await, i64::try_from(1 + 20 + STREAMS * ITEMS).unwrap());
+    // Few commands of streams came before the calls: none in their batch.
+    let entries = service.entries("anna").await;
+    let mut places = Vec::new();
+    for number in 0..20 {
+        let replay = service.grant("anna", 1, &format!("call-{number}")).await.unwrap();
+        assert!(replay.replayed);
+        let reward_id = replay.reward.unwrap().reward_id;
+        places.push(entries.iter().position(|entry| entry.entry_id == reward_id).unwrap());
+    }
+    assert!(places.iter().all(|place| *place < 256), "{places:?} of {}", entries.len());
 }
 
 #[tokio::test]

@@ -10,7 +10,6 @@ use goldbook::book::{
     Asking, Book, Capabilities, Capability, Command, CommandKey, Decision, DecisionError, Defect, Entry, NameUse,
     Scope, State, States, Store, Written,
 };
-use goldbook::clock::Clock;
 use goldbook::database::StoreError;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::error::Error;
@@ -25,16 +24,16 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::harness::{Database, SHOP, START};
+use crate::harness::{Clock, Database, SHOP, START};
 
 /// A command without names, which writes nothing.
-struct Empty {
+pub(super) struct Empty {
     program_id: ProgramId,
     panics: bool,
 }
 
 impl Empty {
-    fn new(panics: bool) -> Self {
+    pub(super) fn new(panics: bool) -> Self {
         Self { program_id: SHOP.try_into().unwrap(), panics }
     }
 }

@@ -1,13 +1,12 @@
 //! Several services on one database, and what Postgres does to those who collide.
 
-use goldbook::clock::Clock;
 use goldbook::proto;
 use sqlx::AssertSqlSafe;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use super::{count, sabotage};
-use crate::harness::{SHOP, START, Service, purchase};
+use crate::harness::{Clock, SHOP, START, Service, purchase};
 use crate::wait::within;
 
 #[tokio::test]

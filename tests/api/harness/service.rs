@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
-use goldbook::clock::Clock;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::server::{self, Settings};
 use sqlx::postgres::PgConnectOptions;
@@ -14,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::clients::Clients;
+use super::clock::Clock;
 use super::cluster::Database;
 use crate::collector::install_tracer;
 
@@ -74,25 +74,31 @@ impl Service {
     }
 
     /// A service on this database: another replica, or the same one after a restart.
-    pub(crate) async fn start_on(database: Database, clock: Clock) -> Self {
+    pub(crate) async fn start_on(database: Database, clock: impl Into<Clock>) -> Self {
         let options = database.options(SERVICE_ROLE);
         Self::start_with(database, options, clock).await
     }
 
     /// A service that reaches its database by these options, such as through a proxy.
-    pub(crate) async fn start_with(database: Database, options: PgConnectOptions, clock: Clock) -> Self {
+    pub(crate) async fn start_with(database: Database, options: PgConnectOptions, clock: impl Into<Clock>) -> Self {
         // Nothing happens behind a test's back; those about it say so.
         Self::start_in(database, options, clock, Background::default()).await
     }
 
     /// A service on this database that does things beside the calls.
-    pub(crate) async fn start_busy(database: Database, clock: Clock, background: Background) -> Self {
+    pub(crate) async fn start_busy(database: Database, clock: impl Into<Clock>, background: Background) -> Self {
         let options = database.options(SERVICE_ROLE);
         Self::start_in(database, options, clock, background).await
     }
 
-    async fn start_in(database: Database, options: PgConnectOptions, clock: Clock, background: Background) -> Self {
+    async fn start_in(
+        database: Database,
+        options: PgConnectOptions,
+        clock: impl Into<Clock>,
+        background: Background,
+    ) -> Self {
         install_tracer();
+        let clock = clock.into();
         let threads = Threads::start();
         let listener = threads.spawn(TcpListener::bind("127.0.0.1:0")).await.unwrap().unwrap();
         let address = listener.local_addr().unwrap();
@@ -103,7 +109,7 @@ impl Service {
             apply_dues_every: background.apply_dues_every,
             sum_up_every: background.sum_up_every,
             read_connections: 4,
-            clock: clock.clone(),
+            clock: (*clock).clone(),
         };
         let running = threads.spawn(async move {
             server::run(listener, settings, async {
@@ -116,10 +122,10 @@ impl Service {
         Self { database, clock, clients, stop: Some(stop), running: Some(running), threads: Some(threads) }
     }
 
-    /// A service in another process, by the machine's clock.
+    /// A service in another process, by the database's clock.
     pub(crate) async fn at(address: SocketAddr, database: Database) -> Self {
         let clients = Clients::connect(address).await;
-        Self { database, clock: Clock::system(), clients, stop: None, running: None, threads: None }
+        Self { database, clock: Clock::database(), clients, stop: None, running: None, threads: None }
     }
 
     /// Stops in order, and returns when everything is answered.

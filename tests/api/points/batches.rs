@@ -1,7 +1,6 @@
 //! Many calls at once are the same calls one by one, in the order that the accounts gave them.
 
 use futures_util::future::join_all;
-use goldbook::clock::Clock;
 use goldbook::ids::AccountId;
 use goldbook::proto;
 use jiff::SignedDuration;
@@ -14,7 +13,7 @@ use super::model::{Expire, Purse, Rules, Vest};
 use super::program_of;
 use super::steps::{Call, Deed, Scene, deed};
 use crate::book_rules::check_rules;
-use crate::harness::{Database, SHOP, START, Service, assert_refused};
+use crate::harness::{Clock, Database, SHOP, START, Service, assert_refused};
 use crate::random::assert_always;
 
 const NAMES: [&str; 3] = ["anna", "ben", "carla"];

@@ -1,7 +1,6 @@
 //! Random runs against the service and the naive model: the same answers, the same visible state after every step, the
 //! same entries, the same answers about the past; and every rule of the book.
 
-use goldbook::clock::Clock;
 use goldbook::ids::AccountId;
 use goldbook::proto;
 use goldbook::proto::{CalendarPeriod, Clawback, EntryKind, Pocket};
@@ -15,7 +14,7 @@ use super::pockets::Pockets;
 use super::steps::{Answer, Call, Deed, Scene, deed, seq_of};
 use super::{program_of, read_instant};
 use crate::book_rules::check_rules;
-use crate::harness::{Database, SHOP, Service, instant};
+use crate::harness::{Clock, Database, SHOP, Service, instant};
 use crate::random::assert_always;
 
 /// One step of a random run.

@@ -1,0 +1,155 @@
+//! What waits in a lane, and which of it the next batch takes. It is pure.
+//!
+//! Single calls come first. A batch with one of them takes few commands of streams beside it, and the batches after it
+//! grow slowly. So however many streams there are, a single call waits for one short batch and is in the next.
+
+use std::collections::VecDeque;
+
+use crate::book::job::Origin;
+
+/// The most commands in one batch.
+pub(super) const MAX_BATCH: usize = 256;
+/// The most commands of the background in one batch: some with every batch, so that time goes on under any load.
+pub(super) const MAX_BACKGROUND: usize = 16;
+/// The most commands of streams in a batch that has a single call. Each batch without one takes so many more than the
+/// batch before.
+const STREAM_STEP: usize = 16;
+
+/// What waits in a lane, by where it came from.
+pub(super) struct Waiting<T> {
+    calls: VecDeque<T>,
+    streamed: VecDeque<T>,
+    background: VecDeque<T>,
+    /// The most commands of streams in the last batch.
+    stream_share: usize,
+}
+
+impl<T> Waiting<T> {
+    pub(super) const fn new() -> Self {
+        Self { calls: VecDeque::new(), streamed: VecDeque::new(), background: VecDeque::new(), stream_share: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.streamed.is_empty() && self.background.is_empty()
+    }
+
+    /// How many more of an origin the next batch could take.
+    pub(super) fn room(&self, origin: Origin) -> usize {
+        match origin {
+            Origin::Call => MAX_BATCH.saturating_sub(self.calls.len()),
+            Origin::Stream => MAX_BATCH.saturating_sub(self.streamed.len()),
+            Origin::Background => MAX_BACKGROUND.saturating_sub(self.background.len()),
+        }
+    }
+
+    const fn of(&mut self, origin: Origin) -> &mut VecDeque<T> {
+        match origin {
+            Origin::Call => &mut self.calls,
+            Origin::Stream => &mut self.streamed,
+            Origin::Background => &mut self.background,
+        }
+    }
+
+    /// Adds what came last.
+    pub(super) fn push(&mut self, origin: Origin, item: T) {
+        self.of(origin).push_back(item);
+    }
+
+    /// Puts back what is decided anew, before all others of its origin.
+    pub(super) fn put_back(&mut self, origin: Origin, item: T) {
+        self.of(origin).push_front(item);
+    }
+
+    /// Takes the next batch, of at most `most`.
+    pub(super) fn next_batch(&mut self, most: usize) -> Vec<T> {
+        let background = self.background.len().min(MAX_BACKGROUND);
+        self.stream_share = match self.calls.len() {
+            0 => (self.stream_share + STREAM_STEP).min(MAX_BATCH),
+            _ => STREAM_STEP,
+        };
+        let streamed = self.streamed.len().min(self.stream_share).min(most.saturating_sub(background));
+        let calls = self.calls.len().min(most.saturating_sub(background + streamed));
+        let mut batch = Vec::with_capacity(calls + streamed + background);
+        batch.extend(self.calls.drain(..calls));
+        batch.extend(self.streamed.drain(..streamed));
+        batch.extend(self.background.drain(..background));
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(calls: usize, streamed: usize, background: usize) -> Waiting<Origin> {
+        let mut waiting = Waiting::new();
+        for (origin, count) in [(Origin::Call, calls), (Origin::Stream, streamed), (Origin::Background, background)] {
+            (0..count).for_each(|_| waiting.push(origin, origin));
+        }
+        waiting
+    }
+
+    fn count(batch: &[Origin]) -> [usize; 3] {
+        [Origin::Call, Origin::Stream, Origin::Background].map(|it| batch.iter().filter(|own| **own == it).count())
+    }
+
+    #[test]
+    fn a_single_call_is_in_the_next_batch_however_many_commands_of_streams_wait() {
+        let mut waiting = waiting(0, 100_000, 10_000);
+        for _ in 0..100 {
+            waiting.next_batch(MAX_BATCH);
+        }
+        waiting.push(Origin::Call, Origin::Call);
+        let batch = waiting.next_batch(MAX_BATCH);
+        assert_eq!(batch.first(), Some(&Origin::Call));
+        assert_eq!(count(&batch), [1, STREAM_STEP, 16]);
+    }
+
+    #[test]
+    fn batches_are_short_while_single_calls_come_and_grow_when_they_do_not() {
+        let mut waiting = waiting(0, 100_000, 0);
+        let mut sizes = Vec::new();
+        for round in 0..40 {
+            if round < 10 {
+                waiting.push(Origin::Call, Origin::Call);
+            }
+            sizes.push(waiting.next_batch(MAX_BATCH).len());
+        }
+        assert!(sizes[..10].iter().all(|size| *size == 1 + STREAM_STEP), "{sizes:?}");
+        // A call that comes every other batch never waits for a long one.
+        assert_eq!(sizes[10], 2 * STREAM_STEP);
+        assert!(sizes[10..].is_sorted(), "{sizes:?}");
+        assert_eq!(sizes[39], MAX_BATCH);
+    }
+
+    #[test]
+    fn streams_and_time_go_on_under_any_number_of_calls() {
+        let mut waiting = waiting(1_000, 1_000, 1_000);
+        let batch = waiting.next_batch(MAX_BATCH);
+        assert_eq!(batch.len(), MAX_BATCH);
+        assert_eq!(count(&batch), [MAX_BATCH - STREAM_STEP - MAX_BACKGROUND, STREAM_STEP, MAX_BACKGROUND]);
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first_and_the_order_of_a_stream_is_kept() {
+        let mut waiting = Waiting::new();
+        (0..600).for_each(|number| waiting.push(Origin::Stream, number));
+        let mut done = Vec::new();
+        while !waiting.is_empty() {
+            let mut batch = waiting.next_batch(MAX_BATCH);
+            // The second half of each batch must wait.
+            let left = batch.split_off(batch.len().div_ceil(2));
+            done.extend(batch);
+            left.into_iter().rev().for_each(|number| waiting.put_back(Origin::Stream, number));
+        }
+        assert_eq!(done, (0..600).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn no_more_is_received_than_a_batch_could_take() {
+        let waiting = waiting(MAX_BATCH, 1, MAX_BACKGROUND + 1);
+        assert_eq!(waiting.room(Origin::Call), 0);
+        assert_eq!(waiting.room(Origin::Stream), MAX_BATCH - 1);
+        assert_eq!(waiting.room(Origin::Background), 0);
+    }
+}
