@@ -13,7 +13,7 @@ CREATE TABLE lots (
     -- Points that paid a debt.
     repaid         bigint      NOT NULL,
     policy_version integer     NOT NULL,
-    -- Since when they have been available, or again after they had expired.
+    -- Since when they have been available.
     live_since     timestamptz,
     vests_at       timestamptz,
     -- The deadline of what they are granted for.
@@ -23,6 +23,8 @@ CREATE TABLE lots (
     slides         boolean     NOT NULL,
     -- The rule that says when they expire once they have vested, where that is not known yet.
     expiry_rule    text,
+    -- What was taken elsewhere when they were clawed back, since they were spent or held: a debt, and other lots.
+    made_up        jsonb,
     -- The last entries that moved their points, at most 16, in order; those before them are in lot_uses.
     uses           bigint[],
     CONSTRAINT lots_pkey PRIMARY KEY (account_id, lot_seq),
@@ -41,6 +43,8 @@ CREATE INDEX lots_spendable ON lots (account_id, coalesce(expires_at, 'infinity'
     WHERE available > 0 AND NOT slides;
 -- The same of lots that slide: they expire at one instant, the oldest first.
 CREATE INDEX lots_sliding ON lots (account_id, lot_seq) WHERE available > 0 AND slides;
+-- The newest lots whose points paid a debt, which get them back if the debt is forgiven.
+CREATE INDEX lots_payers ON lots (account_id, lot_seq) WHERE repaid > 0;
 
 -- The entries that moved points of a lot, but for the last ones, which the lot's own row has. A projection of entries.
 CREATE TABLE lot_uses (
@@ -93,6 +97,8 @@ CREATE TABLE reversals (
     account_id uuid   NOT NULL,
     entry_seq  bigint NOT NULL,
     reversed   bigint NOT NULL,
+    -- How much of it by refunds.
+    by_refunds bigint NOT NULL,
     CONSTRAINT reversals_pkey PRIMARY KEY (account_id, entry_seq),
-    CONSTRAINT reversals_not_negative CHECK (reversed >= 0)
+    CONSTRAINT reversals_not_negative CHECK (by_refunds BETWEEN 0 AND reversed)
 );

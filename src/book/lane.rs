@@ -421,14 +421,9 @@ fn come_again(job: Job, failure: &str) {
     job.answer(Err(Error::Unavailable));
 }
 
-/// Answers a command for which there is no room among those that wait apart.
+/// Answers a command for which there is no room among those that wait apart; there is none for the background.
 fn turn_away(job: Job) {
-    let error = match job.origin {
-        Origin::Call | Origin::Stream => Error::Overloaded,
-        // Nobody waits for it, and it comes again by itself.
-        Origin::Background => Error::Unavailable,
-    };
-    job.answer(Err(error));
+    job.answer(Err(Error::Overloaded));
 }
 
 /// The refusal of a command that needs more rows than one command may.
@@ -452,7 +447,7 @@ fn fail(job: Job, failure: &str) {
         trace_id = %job.trace_id,
         "a command failed"
     );
-    let told = format!("{} failed", job.describe());
+    let told = format!("{}: {failure}", job.describe());
     job.answer(Err(Error::InternalLogged(told)));
 }
 

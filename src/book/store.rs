@@ -2,6 +2,7 @@
 
 pub(super) mod accounts;
 pub mod balances;
+pub(super) mod dues;
 pub(super) mod instants;
 pub mod projections;
 pub mod rows;
@@ -34,6 +35,17 @@ pub(super) const TABLES: &[Table] = &[
         "SELECT n.account_id, format('a name in space %s of program %s belongs to no account', n.space, n.program_id)
          FROM names n LEFT JOIN accounts a ON a.account_id = n.account_id WHERE a.account_id IS NULL",
     ]),
+    Table { name: "due_rounds", role: TableRole::Report, rights: TableRights::AppendAndChange, strays: &[] },
+    Table {
+        name: "stuck_dues",
+        role: TableRole::Report,
+        rights: TableRights::AppendChangeAndRemove,
+        strays: &[
+            "SELECT s.account_id, format('what is due at %s could not be written %s times since %s: %s', s.due_at,
+                 s.failures, s.since, s.failure)
+             FROM stuck_dues s JOIN accounts a ON a.account_id = s.account_id AND a.next_due_at = s.due_at",
+        ],
+    },
 ];
 
 /// Names as parallel columns, for a statement over all of them.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::book::{Account, Due, DueKind, LotPart};
 use crate::ids::AccountId;
 
-pub(crate) use lot::{Earning, Hold, Lot, MAX_OWN_USES};
+pub(crate) use lot::{Earning, Hold, Lot, MAX_OWN_USES, MadeUp, Reversed};
 
 /// Which lots come first when points are spent: those that expire first, then the oldest.
 pub(crate) type SpendKey = (Timestamp, i64);
@@ -28,6 +28,8 @@ pub(crate) struct Gap {
     pub sliding_to: Option<i64>,
     /// Whether reading for a spend ended although more lots would be needed: there are more than one command may take.
     pub is_too_wide: bool,
+    /// Lots older than this one that paid a debt were not read; none at all if absent.
+    pub payers_from: Option<i64>,
 }
 
 /// How many lots of an account are read at a time for a spend, until it is covered: of those that slide, and as many of
@@ -138,8 +140,8 @@ pub(crate) struct Lots {
     pub(super) lots: ByEntry<Lot>,
     pub(super) holds: ByEntry<Hold>,
     pub(super) earnings: BTreeMap<AccountId, Earning>,
-    /// How much of an entry has been undone: points, or of a purchase minor units.
-    pub(super) reversals: ByEntry<i64>,
+    /// How much of each entry has been undone.
+    pub(super) reversals: ByEntry<Reversed>,
     pub(super) gaps: BTreeMap<AccountId, Gap>,
     /// Uses of lots that the lots' own rows have no more room for, by account, lot and the last of them.
     pub(super) older_uses: BTreeMap<(AccountId, i64, i64), Vec<i64>>,
@@ -203,8 +205,8 @@ impl Lots {
 
     /// How much of an entry has been undone.
     #[must_use]
-    pub(crate) fn reversed(&self, account_id: AccountId, entry: i64) -> i64 {
-        self.reversals.get(&(account_id, entry)).copied().unwrap_or(0)
+    pub(crate) fn reversed(&self, account_id: AccountId, entry: i64) -> Reversed {
+        self.reversals.get(&(account_id, entry)).copied().unwrap_or_default()
     }
 
     /// Every lot of an account that was read.
@@ -241,10 +243,11 @@ impl Lots {
         (self.expiry_of(account_id, lot).unwrap_or(Timestamp::MAX), seq)
     }
 
-    /// Up to which lot in spending order all of an account's were read.
-    pub(super) fn read_to(&self, account_id: AccountId) -> Option<SpendKey> {
+    /// Up to which lot in spending order all of an account's were read, if those that slide do so to `slid_to` first.
+    pub(super) fn read_to(&self, account_id: AccountId, slid_to: Option<Timestamp>) -> Option<SpendKey> {
         let Some(gap) = self.gaps.get(&account_id) else { return Some(BEHIND_ALL) };
         let slides_to = self.earnings.get(&account_id).and_then(|earning| earning.slides_to);
+        let slides_to = slides_to.map(|known| slid_to.map_or(known, |slid_to| slid_to.max(known)));
         let sliding = match (slides_to, gap.sliding_to) {
             // Without such an instant no lot slides.
             (None, _) | (_, Some(i64::MAX)) => BEHIND_ALL,
@@ -258,34 +261,40 @@ impl Lots {
     /// # Errors
     /// [`Shortage`] if there are too few, or it is not known which come first.
     pub(crate) fn choose(&self, account: &Account, points: i64) -> Result<Vec<LotPart>, Shortage> {
-        self.choose_among(account, points, account.balance.available, |_| true)
+        self.choose_others(account, points, None, None)
     }
 
-    /// As [`choose`](Self::choose), among some of the lots, which have `available` points in all.
+    /// As [`choose`](Self::choose), without one of the lots, and with the date to which this very command slides the
+    /// points that slide, if it does.
     ///
     /// # Errors
     /// [`Shortage`] if there are too few, or it is not known which come first.
-    pub(crate) fn choose_among(
+    pub(crate) fn choose_others(
         &self,
         account: &Account,
         points: i64,
-        available: i64,
-        is_eligible: impl Fn(i64) -> bool,
+        besides: Option<i64>,
+        slid_to: Option<Timestamp>,
     ) -> Result<Vec<LotPart>, Shortage> {
-        if available < points {
+        let account_id = account.account_id;
+        let left_out = besides.and_then(|lot| self.lot(account_id, lot)).map_or(0, |lot| lot.available);
+        if account.balance.available.saturating_sub(left_out) < points {
             return Err(Shortage::Points);
         }
-        let account_id = account.account_id;
+        let expiry_of = |lot: &Lot| {
+            let known = self.expiry_of(account_id, lot);
+            if lot.terms.slides { known.max(slid_to) } else { known }
+        };
         let mut order: Vec<(SpendKey, i64)> = self
             .lots_of(account_id)
             .filter(|(_, lot)| lot.available > 0)
-            .map(|(seq, lot)| (self.spend_key(account_id, seq, lot), lot.available))
+            .map(|(seq, lot)| ((expiry_of(lot).unwrap_or(Timestamp::MAX), seq), lot.available))
             .collect();
         order.sort_unstable();
         let (mut parts, mut missing) = (Vec::new(), points);
         let is_too_wide = self.gaps.get(&account_id).is_some_and(|gap| gap.is_too_wide);
         let unread = if is_too_wide { Shortage::TooWide } else { Shortage::Unread };
-        let read_to = self.read_to(account_id);
+        let read_to = self.read_to(account_id, slid_to);
         for (key, available) in order {
             if missing == 0 {
                 break;
@@ -294,13 +303,31 @@ impl Lots {
             if read_to.is_none_or(|last| key > last) {
                 return Err(unread);
             }
-            if is_eligible(key.1) {
+            if besides != Some(key.1) {
                 let part = LotPart { lot: key.1, points: available.min(missing) };
                 missing -= part.points;
                 parts.push(part);
             }
         }
         if missing == 0 { Ok(parts) } else { Err(unread) }
+    }
+
+    /// The lots that paid a debt, the newest first, for so many of the points that they paid.
+    ///
+    /// # Errors
+    /// [`Shortage`] if they paid less, or it is not known which of them are the newest.
+    pub(crate) fn choose_payers(&self, account_id: AccountId, points: i64) -> Result<Vec<LotPart>, Shortage> {
+        let whole = (account_id, 0)..=(account_id, i64::MAX);
+        let payers = self.lots.range(whole).rev().filter(|(_, lot)| lot.repaid > 0);
+        let payers: Vec<LotPart> = payers.map(|((_, lot), paid)| LotPart { lot: *lot, points: paid.repaid }).collect();
+        let parts = parts::first_points(&payers, points);
+        let is_read = |part: &LotPart| {
+            self.gaps.get(&account_id).is_none_or(|gap| gap.payers_from.is_some_and(|from| part.lot >= from))
+        };
+        if !parts.iter().all(is_read) {
+            return Err(Shortage::Unread);
+        }
+        if parts::sum(&parts) == points { Ok(parts) } else { Err(Shortage::Points) }
     }
 
     /// Which points vest and which expire next, and when, where lots were read as far as `read_to` says.

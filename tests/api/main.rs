@@ -21,12 +21,14 @@ mod wait;
 
 mod activities;
 mod audit;
+mod bench;
 mod benefits;
 mod book_properties;
 mod book_rules;
 mod bounds;
 mod closing;
 mod customers;
+mod dues;
 mod faults;
 mod health;
 mod immutability;

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::{Hold, Lot, Lots};
 use crate::book::{
-    ActivityDetail, Defect, Detail, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, PocketMove, PointsDetail,
+    ActivityDetail, Defect, Detail, Due, DueKind, EarningWindow, Entry, EntryReason, LotPart, LotTerms, Pocket,
+    PocketMove, PointsDetail,
 };
 use crate::ids::AccountId;
 
@@ -27,7 +28,7 @@ impl Lots {
             ActivityDetail::ActivityAccepted { slides_to, .. } => self.slide(entry, *slides_to),
             ActivityDetail::RefundAccepted { purchase, spend, slides_to, .. } => {
                 self.slide(entry, *slides_to);
-                self.reverse(entry.id.account_id, *purchase, *spend)?;
+                self.reverse(entry, *purchase, *spend)?;
             }
         }
         Some(())
@@ -50,9 +51,10 @@ impl Lots {
             PointsDetail::PointsReleased { hold, lots }
             | PointsDetail::PointsExpired { hold: Some(hold), lots }
             | PointsDetail::PointsRedeemed { hold: Some(hold), lots } => self.end_hold(entry, lots, *hold),
-            PointsDetail::EntryReversed { reversed, lots, expires_at } => {
-                self.undo(entry, lots, *reversed, *expires_at)
+            PointsDetail::EntryReversed { reversed, lots, expires_at, passed_over } => {
+                self.undo(entry, lots, *reversed, *expires_at, passed_over.unwrap_or(0))
             }
+            PointsDetail::ReversalSettled { reversed, lots } => self.settle(entry, lots, *reversed),
             PointsDetail::DebtIncurred { reversed } => self.incur_debt(entry, *reversed),
             PointsDetail::PointsRedeemed { hold: None, lots }
             | PointsDetail::PointsAdjusted { terms: None, lots }
@@ -119,15 +121,56 @@ impl Lots {
     }
 
     /// Undoes an earlier entry: its parts move, and get another expiry where they come back from theirs.
-    fn undo(&mut self, entry: &Entry, parts: &[LotPart], reversed: i64, expires_at: Option<Timestamp>) -> Option<()> {
-        self.reverse(entry.id.account_id, reversed, entry.movement?.points)?;
+    fn undo(
+        &mut self,
+        entry: &Entry,
+        parts: &[LotPart],
+        reversed: i64,
+        expires_at: Option<Timestamp>,
+        passed_over: i64,
+    ) -> Option<()> {
+        let movement = entry.movement?;
+        self.reverse(entry, reversed, movement.points.checked_add(passed_over)?)?;
         self.revive(entry, parts, expires_at)?;
+        let others: Vec<LotPart> = parts.iter().filter(|part| part.lot != reversed).copied().collect();
+        // Only a lot that is clawed back is cancelled.
+        if movement.to == Pocket::Cancelled && !others.is_empty() {
+            self.change((entry.id.account_id, reversed), |lot| {
+                lot.made_up.lots.extend(others);
+                Some(())
+            })?;
+        }
         self.shift_parts(entry, parts)
     }
 
     /// Counts the debt of a reversal as undone, too.
     fn incur_debt(&mut self, entry: &Entry, reversed: i64) -> Option<()> {
-        self.reverse(entry.id.account_id, reversed, entry.movement?.points)
+        let points = entry.movement?.points;
+        self.change((entry.id.account_id, reversed), |lot| {
+            lot.made_up.debt = lot.made_up.debt.checked_add(points)?;
+            Some(())
+        })?;
+        self.reverse(entry, reversed, points)
+    }
+
+    /// Gives back what made up for points of a lot that came back expired.
+    fn settle(&mut self, entry: &Entry, parts: &[LotPart], reversed: i64) -> Option<()> {
+        let PocketMove { from, to, points } = entry.movement?;
+        self.shift_parts(entry, parts)?;
+        // The points themselves, and those of a debt that was paid, are no part of what is kept.
+        if from != Pocket::Cancelled {
+            return Some(());
+        }
+        self.change((entry.id.account_id, reversed), |lot| {
+            if to == Pocket::Owed {
+                lot.made_up.debt = lot.made_up.debt.checked_sub(points).filter(|left| *left >= 0)?;
+                return Some(());
+            }
+            for part in parts {
+                lot.made_up.remove(*part)?;
+            }
+            Some(())
+        })
     }
 
     /// Gives lots whose points had expired another expiry, if an entry brings points of them back.
@@ -137,7 +180,6 @@ impl Lots {
             self.change((entry.id.account_id, part.lot), |lot| {
                 // What came back before keeps its date if that is later: a lot has one.
                 let kept = lot.terms.expires_at.filter(|_| lot.available > 0);
-                lot.live_since = Some(entry.effective_at);
                 (lot.terms.expires_at, lot.terms.slides) = (kept.max(Some(expires_at)), false);
                 Some(())
             })?;
@@ -214,10 +256,15 @@ impl Lots {
         Some(())
     }
 
-    fn reverse(&mut self, account_id: AccountId, entry: i64, amount: i64) -> Option<()> {
-        let reversed = self.reversals.entry((account_id, entry)).or_insert(0);
-        *reversed = reversed.checked_add(amount)?;
-        self.changed.reversals.insert((account_id, entry));
+    /// Counts how much an entry undoes of another.
+    fn reverse(&mut self, entry: &Entry, reversed: i64, amount: i64) -> Option<()> {
+        let key = (entry.id.account_id, reversed);
+        let counts = self.reversals.entry(key).or_default();
+        counts.in_all = counts.in_all.checked_add(amount)?;
+        if entry.reason == EntryReason::Refund {
+            counts.by_refunds = counts.by_refunds.checked_add(amount)?;
+        }
+        self.changed.reversals.insert(key);
         Some(())
     }
 

@@ -13,7 +13,7 @@ use crate::book::store::{find_keys, read_entries};
 use crate::book::{Depth, Due, DueKind, Scope};
 use crate::database::StoreError;
 use crate::ids::AccountId;
-use crate::points::lots::{BEHIND_ALL, Gap, SPEND_PAGES};
+use crate::points::lots::{BEHIND_ALL, Gap, MAX_SPEND_LOTS, SPEND_PAGES};
 use crate::points::state::PointsState;
 use crate::programs::points::ExpiryRule;
 use crate::programs::state::ProgramsState;
@@ -38,7 +38,7 @@ pub(super) async fn load(
         state.lots.reversals = rows::read_all_reversals(connection, &scope.accounts).await?;
         return Ok(());
     }
-    let gap = Gap { due: None, fixed_to: None, sliding_to: None, is_too_wide: false };
+    let gap = Gap { due: None, fixed_to: None, sliding_to: None, is_too_wide: false, payers_from: None };
     state.lots.gaps = scope.accounts.iter().map(|account_id| (*account_id, gap)).collect();
     load_entries(state, connection).await?;
     let asked = &state.asked;
@@ -48,13 +48,17 @@ pub(super) async fn load(
     }
     load_holds(state, connection, scope).await?;
     load_lots(state, connection, scope).await?;
+    load_makers_up(state, connection, scope).await?;
     let spends = spends_of(state);
     load_spendable(state, connection, spends).await?;
+    check_rows(state, scope)
+}
+
+/// Refuses more lots than the batch may read.
+fn check_rows(state: &PointsState, scope: &Scope) -> Result<(), StoreError> {
     let rows = i64::try_from(state.lots.lots.len()).unwrap_or(i64::MAX);
-    if scope.depth == Depth::Asked && rows > scope.most_rows {
-        return Err(StoreError::TooManyRows { most: scope.most_rows });
-    }
-    Ok(())
+    let is_within = scope.depth != Depth::Asked || rows <= scope.most_rows;
+    if is_within { Ok(()) } else { Err(StoreError::TooManyRows { most: scope.most_rows }) }
 }
 
 /// Whether any of the scope's programs keeps what concerns all lots of an account together.
@@ -166,7 +170,7 @@ async fn load_lots(state: &mut PointsState, connection: &mut PgConnection, scope
         let account_id = key.0;
         let account = read.entry(account_id).or_default();
         let count = match read_for {
-            ReadFor::Asked | ReadFor::Fixed | ReadFor::Slide => None,
+            ReadFor::Asked | ReadFor::Fixed | ReadFor::Slide | ReadFor::Payer => None,
             ReadFor::Vesting => Some(&mut account.vesting),
             ReadFor::Expiring => Some(&mut account.expiring),
             ReadFor::Sliding => Some(&mut account.sliding),
@@ -189,6 +193,62 @@ async fn load_lots(state: &mut PointsState, connection: &mut PgConnection, scope
             }
         }
         state.lots.put_lot(key, lot);
+    }
+    Ok(())
+}
+
+/// Reads what makes up for lots that commands or dues name: if their points come back expired, it is given back.
+async fn load_makers_up(
+    state: &mut PointsState,
+    connection: &mut PgConnection,
+    scope: &Scope,
+) -> Result<(), StoreError> {
+    let mut looked_at: BTreeSet<(AccountId, i64)> = BTreeSet::new();
+    let mut next: Vec<(AccountId, i64)> = state.asked.lots.iter().copied().collect();
+    let mut debts: BTreeMap<AccountId, i64> = BTreeMap::new();
+    // Lots that get points back may have expired, and then what makes up for these is given back, too. Each round looks
+    // at lots that no round has looked at.
+    while !next.is_empty() {
+        let (mut others, mut debtors) = (BTreeSet::new(), BTreeSet::new());
+        for key in next.drain(..).filter(|key| looked_at.insert(*key)) {
+            let Some(lot) = state.lots.lot(key.0, key.1) else { continue };
+            others.extend(lot.made_up.lots.iter().map(|part| (key.0, part.lot)));
+            if lot.made_up.debt > 0 {
+                let debt = debts.entry(key.0).or_insert(0);
+                *debt = debt.saturating_add(lot.made_up.debt);
+                debtors.insert(key.0);
+            }
+        }
+        others.retain(|key| !looked_at.contains(key));
+        let debts: BTreeMap<AccountId, i64> = debts
+            .iter()
+            .filter(|(account_id, _)| debtors.contains(account_id))
+            .map(|(id, debt)| (*id, *debt))
+            .collect();
+        if others.is_empty() && debts.is_empty() {
+            break;
+        }
+        let mut paid: BTreeMap<AccountId, (i64, i64)> =
+            debts.keys().map(|account_id| (*account_id, (0, i64::MAX))).collect();
+        let found = rows::read_makers_up(connection, &others, &debts).await?;
+        if i64::try_from(found.len()).is_ok_and(|count| count >= MAX_SPEND_LOTS) {
+            return Err(StoreError::TooManyRows { most: MAX_SPEND_LOTS });
+        }
+        for FoundLot { key, lot, read_for } in found {
+            if let Some((sum, oldest)) = paid.get_mut(&key.0).filter(|_| read_for == ReadFor::Payer) {
+                (*sum, *oldest) = (sum.saturating_add(lot.repaid), key.1.min(*oldest));
+            }
+            next.push(key);
+            state.lots.put_lot(key, lot);
+        }
+        for (account_id, (sum, oldest)) in paid {
+            if let Some(gap) = state.lots.gaps.get_mut(&account_id) {
+                // Where they paid less than the debt, all of them were read.
+                let is_whole = debts.get(&account_id).is_some_and(|debt| sum < *debt);
+                gap.payers_from = Some(if is_whole { 0 } else { oldest });
+            }
+        }
+        check_rows(state, scope)?;
     }
     Ok(())
 }
@@ -225,7 +285,7 @@ fn spends_of(state: &PointsState) -> BTreeMap<AccountId, Spend> {
     for entry in state.entries.values().chain(state.commands.values().flatten()) {
         let key = (entry.id.account_id, entry.id.account_seq);
         let (Some(lot), Some(movement)) = (state.lots.lots.get(&key), entry.movement) else { continue };
-        let left = movement.points.saturating_sub(state.lots.reversed(key.0, key.1));
+        let left = movement.points.saturating_sub(state.lots.reversed(key.0, key.1).in_all);
         let own = [lot.pending, lot.available, lot.expired].into_iter().fold(0_i64, i64::saturating_add);
         if left > own {
             let spend = spends.entry(key.0).or_default();
@@ -291,7 +351,7 @@ async fn load_spendable(
 /// Whether the lots that were read cover a spend: in their present order, and also if all that slide came last.
 fn is_covered(state: &PointsState, account_id: AccountId, spend: Spend) -> bool {
     let lots = &state.lots;
-    let Some(read_to) = lots.read_to(account_id) else { return false };
+    let Some(read_to) = lots.read_to(account_id, None) else { return false };
     let fixed_to = lots.gaps.get(&account_id).and_then(|gap| gap.fixed_to);
     let (mut in_order, mut fixed) = (0_i64, 0_i64);
     for (seq, lot) in lots.lots_of(account_id).filter(|(_, lot)| lot.available > 0) {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::book::{Defect, Depth, LotPart, LotTerms, Scope};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::AccountId;
-use crate::points::lots::{ByEntry, Earning, Hold, Lot, ReadTo};
+use crate::points::lots::{ByEntry, Earning, Hold, Lot, MAX_SPEND_LOTS, ReadTo, Reversed};
 
 /// Why a lot was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -30,6 +30,8 @@ pub(super) enum ReadFor {
     Fixed,
     /// A spend may take points of it. It slides.
     Slide,
+    /// It paid a debt, and gets its points back if the debt is forgiven.
+    Payer,
 }
 
 /// A lot as a statement finds it.
@@ -58,6 +60,7 @@ struct LotRow {
     expires_at: Option<jiff_sqlx::Timestamp>,
     slides: bool,
     expiry_rule: Option<String>,
+    made_up: Option<serde_json::Value>,
     uses: Option<Vec<i64>>,
 }
 
@@ -71,15 +74,20 @@ macro_rules! select_lots {
                       points AS "points!", pending AS "pending!", available AS "available!", held AS "held!",
                       redeemed AS "redeemed!", expired AS "expired!", cancelled AS "cancelled!", repaid AS "repaid!",
                       policy_version AS "policy_version!", live_since, vests_at, vest_by, expires_at,
-                      slides AS "slides!", expiry_rule, uses
+                      slides AS "slides!", expiry_rule, made_up, uses
                FROM "# + $from
             $($arguments)*
         )
     };
 }
 
-impl From<LotRow> for FoundLot {
-    fn from(row: LotRow) -> Self {
+impl TryFrom<LotRow> for FoundLot {
+    type Error = Defect;
+
+    fn try_from(row: LotRow) -> Result<Self, Defect> {
+        let made_up = row.made_up.map(serde_json::from_value).transpose().map_err(|error| {
+            Defect::new(format!("what makes up for lot {} of account {}: {error}", row.lot_seq, row.account_id))
+        })?;
         let lot = Lot {
             points: row.points,
             pending: row.pending,
@@ -98,10 +106,15 @@ impl From<LotRow> for FoundLot {
                 slides: row.slides,
                 expiry_rule: row.expiry_rule,
             },
+            made_up: made_up.unwrap_or_default(),
             uses: row.uses.unwrap_or_default(),
         };
-        Self { key: (AccountId(row.account_id), row.lot_seq), lot, read_for: row.read_for }
+        Ok(Self { key: (AccountId(row.account_id), row.lot_seq), lot, read_for: row.read_for })
     }
+}
+
+fn into_lots(rows: Vec<LotRow>) -> Result<Vec<FoundLot>, StoreError> {
+    Ok(rows.into_iter().map(FoundLot::try_from).collect::<Result<_, _>>()?)
 }
 
 pub(super) fn columns(keys: &BTreeSet<(AccountId, i64)>) -> (Vec<Uuid>, Vec<i64>) {
@@ -191,7 +204,7 @@ pub(super) async fn read_lots(
     .fetch_all(connection)
     .traced("SELECT lots")
     .await?;
-    Ok(rows.into_iter().map(FoundLot::from).collect())
+    into_lots(rows)
 }
 
 /// Where the reading of an account's lots in spending order has come to.
@@ -256,7 +269,7 @@ pub(super) async fn read_spendable(
     .fetch_all(connection)
     .traced("SELECT lots")
     .await?;
-    Ok(rows.into_iter().map(FoundLot::from).collect())
+    into_lots(rows)
 }
 
 /// The most lots that are looked through for what time does next, of those that vest, that expire and that slide.
@@ -287,7 +300,7 @@ pub(super) async fn read_next(
     .traced("SELECT lots")
     .await?;
     let mut read_to = ReadTo::default();
-    let found: Vec<FoundLot> = rows.into_iter().map(FoundLot::from).collect();
+    let found = into_lots(rows)?;
     let full = |read_for| {
         let of_this: Vec<&FoundLot> = found.iter().filter(|found| found.read_for == read_for).collect();
         let is_full = i64::try_from(of_this.len()).is_ok_and(|count| count >= MAX_NEXT);
@@ -304,7 +317,49 @@ async fn read_all_lots(connection: &mut PgConnection, accounts: &[AccountId]) ->
         .fetch_all(connection)
         .traced("SELECT lots")
         .await?;
-    Ok(rows.into_iter().map(FoundLot::from).collect())
+    into_lots(rows)
+}
+
+/// Reads lots by the numbers of their entries, and of each account the newest lots that paid a debt, until they paid so
+/// many points of it.
+pub(super) async fn read_makers_up(
+    connection: &mut PgConnection,
+    asked: &BTreeSet<(AccountId, i64)>,
+    debts: &BTreeMap<AccountId, i64>,
+) -> Result<Vec<FoundLot>, StoreError> {
+    let (accounts, lots) = columns(asked);
+    let (debtors, debts): (Vec<Uuid>, Vec<i64>) =
+        debts.iter().map(|(account_id, points)| (account_id.0, *points)).unzip();
+    let rows = select_lots!(
+        "read_for",
+        "(
+               SELECT 'asked' AS read_for, l.*
+               FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, lot_seq)
+               JOIN lots l ON l.account_id = u.account_id AND l.lot_seq = u.lot_seq
+               UNION ALL
+               SELECT 'payer', (l.lot).*
+               FROM unnest($3::uuid[], $4::bigint[]) AS u (account_id, points)
+               CROSS JOIN LATERAL (
+                   SELECT p AS lot, sum(p.repaid) OVER (
+                       ORDER BY p.lot_seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+                   ) - p.repaid AS repaid_before
+                   FROM (
+                       SELECT * FROM lots WHERE account_id = u.account_id AND repaid > 0
+                       ORDER BY lot_seq DESC LIMIT $5
+                   ) p
+               ) l
+               WHERE l.repaid_before < u.points
+           ) found",
+        &accounts,
+        &lots,
+        &debtors,
+        &debts,
+        MAX_SPEND_LOTS,
+    )
+    .fetch_all(connection)
+    .traced("SELECT lots")
+    .await?;
+    into_lots(rows)
 }
 
 /// A page of an account's lots, the newest first, down to the one of a number.
@@ -329,7 +384,7 @@ pub(in crate::points) async fn list_lots(
     .fetch_all(connection)
     .traced("SELECT lots")
     .await?;
-    Ok(rows.into_iter().map(FoundLot::from).map(|found| (found.key.1, found.lot)).collect())
+    Ok(into_lots(rows)?.into_iter().map(|found| (found.key.1, found.lot)).collect())
 }
 
 /// The number of the last of so many lots before one, the newest first; none if there are fewer.
@@ -456,10 +511,10 @@ pub(super) async fn read_earnings(
 pub(super) async fn read_reversals(
     connection: &mut PgConnection,
     entries: &BTreeSet<(AccountId, i64)>,
-) -> Result<ByEntry<i64>, StoreError> {
+) -> Result<ByEntry<Reversed>, StoreError> {
     let (accounts, seqs) = columns(entries);
     let rows = sqlx::query!(
-        "SELECT r.account_id, r.entry_seq, r.reversed
+        "SELECT r.account_id, r.entry_seq, r.reversed, r.by_refunds
          FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, entry_seq)
          JOIN reversals r ON r.account_id = u.account_id AND r.entry_seq = u.entry_seq",
         &accounts,
@@ -468,22 +523,32 @@ pub(super) async fn read_reversals(
     .fetch_all(connection)
     .traced("SELECT reversals")
     .await?;
-    Ok(rows.into_iter().map(|row| ((AccountId(row.account_id), row.entry_seq), row.reversed)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            ((AccountId(row.account_id), row.entry_seq), Reversed { in_all: row.reversed, by_refunds: row.by_refunds })
+        })
+        .collect())
 }
 
 /// Reads all that has been undone on accounts.
 pub(super) async fn read_all_reversals(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<ByEntry<i64>, StoreError> {
+) -> Result<ByEntry<Reversed>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT account_id, entry_seq, reversed FROM reversals WHERE account_id = ANY($1)",
+        "SELECT account_id, entry_seq, reversed, by_refunds FROM reversals WHERE account_id = ANY($1)",
         &ids(accounts),
     )
     .fetch_all(connection)
     .traced("SELECT reversals")
     .await?;
-    Ok(rows.into_iter().map(|row| ((AccountId(row.account_id), row.entry_seq), row.reversed)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            ((AccountId(row.account_id), row.entry_seq), Reversed { in_all: row.reversed, by_refunds: row.by_refunds })
+        })
+        .collect())
 }
 
 /// Reads all uses of lots but the last ones, which the lots' own rows have.

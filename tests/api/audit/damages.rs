@@ -224,7 +224,7 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
     assert_told(standing, DifferenceKind::Projection, &["tier_id is silver by the entries, gold as stored"]).await;
     let mark = "UPDATE standing_marks SET qualifying_spend = qualifying_spend + 1 WHERE account_id = :ben";
     assert_told(mark, DifferenceKind::Projection, &["standing after entry ", "qualifying_spend is "]).await;
-    let reversal = "INSERT INTO reversals VALUES (:anna, 4, 12)";
+    let reversal = "INSERT INTO reversals VALUES (:anna, 4, 12, 0)";
     assert_told(reversal, DifferenceKind::Projection, &["reversal of entry 4 of account ", "it has reversed 12"]).await;
     let earnings = "INSERT INTO earnings VALUES (:anna, now(), '[]', '{}')";
     assert_told(earnings, DifferenceKind::Projection, &["earnings of account "]).await;
