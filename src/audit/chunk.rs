@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::store::scan;
+use super::store::{read_balances, scan};
 use crate::book::{Account, Capabilities, States};
 use crate::database::StoreError;
 use crate::error::Defect;
@@ -59,6 +59,11 @@ impl Chunk {
                 Err(error) => drop(chunk.unreadable.insert(account_id, error.to_string())),
             }
         }
+        for (account_id, seq, balance) in read_balances(connection, &ids).await? {
+            if let Some(head) = chunk.heads.get_mut(&account_id) {
+                head.balances.push((seq, balance));
+            }
+        }
         match capabilities.load_whole(&mut chunk.states, &ids, connection).await {
             Ok(()) => {}
             Err(error) if is_unreadable(&error) => chunk.load_apart(connection, capabilities, &ids).await?,
@@ -108,6 +113,6 @@ fn is_unreadable(error: &StoreError) -> bool {
     match error {
         StoreError::Defect(_) => true,
         StoreError::Database(error) => matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }),
-        StoreError::ConnectTimedOut { .. } | StoreError::TooManyRows { .. } => false,
+        StoreError::ConnectTimedOut { .. } | StoreError::TooManyRows { .. } | StoreError::TooManyDues => false,
     }
 }

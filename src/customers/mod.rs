@@ -99,15 +99,16 @@ impl Customers {
         program_id: &ProgramId,
         page: &PageRequest,
     ) -> Result<(Vec<Customer>, String), Error> {
+        let after = page.after_with(|cursor| CustomerId::try_from(cursor).ok())?;
         let mut connection = self.pool.acquire().await?;
-        let rows = store::list_customers(&mut connection, program_id, page.after.as_deref(), page.limit()).await?;
+        let rows = store::list_customers(&mut connection, program_id, after.as_ref(), page.limit()).await?;
         if rows.is_empty() {
             let exists = read_version(&mut connection, program_id, None).await?.is_some();
             if !exists {
                 return Err(program_not_found(program_id).into());
             }
         }
-        let (rows, next_page_token) = page.cut(rows, |row| row.customer_id.to_string());
+        let (rows, next_page_token) = page.cut_by(rows, |row| row.customer_id.to_string(), CustomerRow::bytes, None);
         let accounts: Vec<AccountId> = rows.iter().map(|row| row.account_id).collect();
         let mut consents = std::collections::BTreeMap::<AccountId, Vec<MarketingConsent>>::new();
         for (account_id, consent) in store::read_consents(&mut connection, &accounts).await? {

@@ -27,6 +27,14 @@ pub(crate) struct CustomerRow {
     pub updated_at: Timestamp,
 }
 
+impl CustomerRow {
+    /// About how many bytes it takes in a page, with some consents.
+    #[must_use]
+    pub(crate) fn bytes(&self) -> usize {
+        1_000 + serde_json::to_vec(&self.dossier).map_or(0, |dossier| dossier.len())
+    }
+}
+
 /// Dossiers and consents of a batch: sources of record, which no entry changes.
 #[derive(Default)]
 pub(crate) struct CustomersState {

@@ -1,6 +1,7 @@
 //! The SQL of dossiers and consents.
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 use super::model::{MarketingChannel, MarketingConsent};
 use super::state::{CustomerRow, CustomersState};
 use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
-use crate::database::{StoreError, Traced as _};
+use crate::database::{StoreError, Traced as _, read_page};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 
 /// The tables of customers.
@@ -242,20 +243,17 @@ pub(super) async fn find_account(
 pub(super) async fn list_customers(
     connection: &mut PgConnection,
     program_id: &ProgramId,
-    after: Option<&str>,
+    after: Option<&CustomerId>,
     limit: i64,
 ) -> Result<Vec<CustomerRow>, StoreError> {
-    let rows = sqlx::query_as!(
+    let select = sqlx::query_as!(
         RawCustomer,
         "SELECT account_id, program_id, customer_id, dossier, revision, created_at, updated_at
          FROM customers WHERE program_id = $1 AND customer_id > $2 ORDER BY customer_id LIMIT $3",
         program_id.as_str(),
-        after.unwrap_or(""),
+        after.map_or("", CustomerId::as_str),
         limit,
-    )
-    .fetch_all(connection)
-    .traced("SELECT customers")
-    .await?;
-    let rows: Result<Vec<CustomerRow>, Defect> = rows.into_iter().map(CustomerRow::try_from).collect();
-    Ok(rows?)
+    );
+    let rows = select.fetch(connection).map(|row| Ok::<_, StoreError>(CustomerRow::try_from(row?)?));
+    read_page(rows, CustomerRow::bytes).traced("SELECT customers").await
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use super::model::{Program, ProgramVersion};
 use super::state::{Current, ProgramRow, ProgramsState};
 use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table, TableRights};
-use crate::database::{StoreError, Traced as _};
+use crate::database::{StoreError, Traced as _, read_page};
 use crate::ids::{AccountId, ProgramId};
 
 /// Every version that was ever read. Versions never change, so they are never read twice.
@@ -261,20 +262,21 @@ pub(super) async fn read_version_number_at(
 /// If the database cannot be read.
 pub(super) async fn list_versions(
     connection: &mut PgConnection,
-    after: Option<&str>,
+    after: Option<&ProgramId>,
     limit: i64,
 ) -> Result<Vec<ProgramVersion>, StoreError> {
-    let rows = sqlx::query!(
+    let select = sqlx::query!(
         "SELECT v.document, v.version, v.applied_at FROM programs p
          JOIN program_versions v ON v.program_id = p.program_id AND v.version = p.version
          WHERE p.program_id > $1 ORDER BY p.program_id LIMIT $2",
-        after.unwrap_or(""),
+        after.map_or("", ProgramId::as_str),
         limit,
-    )
-    .fetch_all(connection)
-    .traced("SELECT program_versions")
-    .await?;
-    rows.into_iter().map(|row| parse_version(row.document, row.version, row.applied_at)).collect()
+    );
+    let rows = select.fetch(connection).map(|row| {
+        let row = row?;
+        parse_version(row.document, row.version, row.applied_at)
+    });
+    read_page(rows, ProgramVersion::bytes).traced("SELECT program_versions").await
 }
 
 fn parse_version(

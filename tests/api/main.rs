@@ -25,6 +25,7 @@ mod bench;
 mod benefits;
 mod book_properties;
 mod book_rules;
+mod bounds;
 mod clocks;
 mod closing;
 mod customers;
