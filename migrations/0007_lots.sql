@@ -13,7 +13,7 @@ CREATE TABLE lots (
     -- Points that paid a debt.
     repaid         bigint      NOT NULL,
     policy_version integer     NOT NULL,
-    -- Since when they have been available, or again after they had expired.
+    -- Since when they have been available.
     live_since     timestamptz,
     vests_at       timestamptz,
     -- The deadline of what they are granted for.
@@ -23,6 +23,8 @@ CREATE TABLE lots (
     slides         boolean     NOT NULL,
     -- The rule that says when they expire once they have vested, where that is not known yet.
     expiry_rule    text,
+    -- What was taken elsewhere when they were clawed back, since they were spent or held: a debt, and other lots.
+    made_up        jsonb,
     -- When time alone will do something to them, by their own terms.
     due_at         timestamptz GENERATED ALWAYS AS (
         CASE WHEN pending > 0 THEN coalesce(vests_at, vest_by) WHEN available > 0 AND NOT slides THEN expires_at END
@@ -37,6 +39,8 @@ CREATE TABLE lots (
 
 CREATE INDEX lots_due ON lots (account_id, due_at, lot_seq) WHERE due_at IS NOT NULL;
 CREATE INDEX lots_available ON lots (account_id, lot_seq) WHERE available > 0;
+-- The newest lots whose points paid a debt, which get them back if the debt is forgiven.
+CREATE INDEX lots_payers ON lots (account_id, lot_seq) WHERE repaid > 0;
 
 -- Points set aside for a spend: a projection of entries.
 CREATE TABLE holds (
@@ -75,6 +79,8 @@ CREATE TABLE reversals (
     account_id uuid   NOT NULL,
     entry_seq  bigint NOT NULL,
     reversed   bigint NOT NULL,
+    -- How much of it by refunds.
+    by_refunds bigint NOT NULL,
     CONSTRAINT reversals_pkey PRIMARY KEY (account_id, entry_seq),
-    CONSTRAINT reversals_not_negative CHECK (reversed >= 0)
+    CONSTRAINT reversals_not_negative CHECK (by_refunds BETWEEN 0 AND reversed)
 );

@@ -178,7 +178,7 @@ pub(crate) fn accept_refund(
     let (bought, paid) = accepted.ok_or_else(unknown)?;
     let account_id = account.account_id;
     let lots = decision.state::<PointsState>()?.lots();
-    let before = lots.reversed(account_id, bought.id.account_seq);
+    let before = lots.reversed(account_id, bought.id.account_seq).in_all;
     let left = paid.saturating_sub(before);
     let amount = refund.amount.minor;
     if amount > left {
@@ -187,11 +187,12 @@ pub(crate) fn accept_refund(
         let refusal = Refusal::new(Reason::RefundExceedsPurchase, message).with("activity_id", &refund.purchase);
         return Err(refusal.with("left", left).into());
     }
+    let slid_to = slide(policy, decision, account_id)?;
     let detail = ActivityDetail::RefundAccepted {
         purchase: bought.id.account_seq,
         spend: amount,
         happened_at: refund.happened_at,
-        slides_to: slide(policy, decision, account_id)?,
+        slides_to: slid_to,
     }
     .into();
     let new_entry = NewEntry {
@@ -209,8 +210,10 @@ pub(crate) fn accept_refund(
     };
     for earned in purchase.iter().filter(is_earned) {
         let points = earned.movement.map_or(0, |movement| movement.points);
-        let share = share_of(points, before + amount, paid) - share_of(points, before, paid);
-        let left = points.saturating_sub(lots.reversed(account_id, earned.id.account_seq));
+        let reversed = lots.reversed(account_id, earned.id.account_seq);
+        // All refunds together: what an earlier one found too little for is made up for now.
+        let share = share_of(points, before + amount, paid).saturating_sub(reversed.by_refunds);
+        let left = points.saturating_sub(reversed.in_all);
         let reversal = Reversal {
             points: None,
             clawback: refund.clawback.unwrap_or(policy.program.points.clawback),
@@ -218,8 +221,9 @@ pub(crate) fn accept_refund(
             actor: Actor::Rule,
             reason: EntryReason::Refund,
             causes: vec![accepted],
+            slid_to,
         };
-        take_back(decision, policy, account, earned, &reversal, share.min(left))?;
+        take_back(decision, policy, account, earned, &reversal, share.min(left).max(0))?;
     }
     Ok((accepted, bought.id))
 }

@@ -61,6 +61,7 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
             PointsDetail::PointsAdjusted { .. } => proto::EntryKind::PointsAdjusted,
             PointsDetail::EntryReversed { .. } => proto::EntryKind::EntryReversed,
             PointsDetail::DebtIncurred { .. } => proto::EntryKind::DebtIncurred,
+            PointsDetail::ReversalSettled { .. } => proto::EntryKind::ReversalSettled,
             PointsDetail::DebtRepaid { .. } => proto::EntryKind::DebtRepaid,
         },
         Detail::Tier(detail) => match detail {

@@ -25,6 +25,7 @@ pub fn describe(line: &StatementLine) -> &'static str {
         EntryKind::DebtIncurred if reason == EntryReason::Refund => "Points owed for a refund",
         EntryKind::DebtIncurred => "Points owed for a reversal",
         EntryKind::DebtRepaid => "Points used to pay what was owed",
+        EntryKind::ReversalSettled => describe_settlement(line.r#move.as_ref()),
         // These move no points. A kind that is newer than this program reads as the unspecified one.
         EntryKind::Unspecified
         | EntryKind::ProgramApplied
@@ -87,6 +88,17 @@ fn describe_adjustment(movement: Option<&PocketMove>) -> &'static str {
             | Pocket::Expired
             | Pocket::Cancelled,
         ) => "Points taken by hand",
+    }
+}
+
+fn describe_settlement(movement: Option<&PocketMove>) -> &'static str {
+    let Some(movement) = movement else { return "Points moved" };
+    match movement.to() {
+        Pocket::Cancelled => "Expired points counted toward what was taken back",
+        Pocket::Owed => "No longer owed: points had expired meanwhile",
+        Pocket::Available => "Points returned: others had expired meanwhile",
+        Pocket::Expired => "Points returned too late: they had expired meanwhile",
+        Pocket::Unspecified | Pocket::Issued | Pocket::Pending | Pocket::Held | Pocket::Redeemed => "Points moved",
     }
 }
 

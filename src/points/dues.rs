@@ -15,7 +15,7 @@ impl Lots {
         match due.kind {
             DueKind::ReleaseHold => {
                 let hold = own.and_then(|seq| Some((seq, self.hold(account_id, seq)?)));
-                hold.map_or_else(Vec::new, |(seq, hold)| release(self, account, due.at, seq, hold))
+                hold.and_then(|(seq, hold)| release(self, account, due.at, seq, hold).ok()).unwrap_or_default()
             }
             DueKind::Vest => match self.numbered_lot(account_id, own) {
                 Some((seq, lot)) if lot.terms.vests_at.is_some() => vest_by_time(account, seq, lot),

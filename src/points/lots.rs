@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::book::{Account, Due, DueKind, LotPart};
 use crate::ids::AccountId;
 
-pub(crate) use lot::{Earning, Hold, Lot};
+pub(crate) use lot::{Earning, Hold, Lot, MadeUp, Reversed};
 
 /// Which lots come first when points are spent: those that expire first, then the oldest.
 pub(crate) type SpendKey = (Timestamp, i64);
@@ -26,6 +26,8 @@ pub(crate) struct Gap {
     pub spendable_to: Option<SpendKey>,
     /// Whether the sliding lots were read.
     pub has_sliding: bool,
+    /// Lots older than this one that paid a debt were not read; none at all if absent.
+    pub payers_from: Option<i64>,
 }
 
 /// Rows by the account and the number of the entry that made them.
@@ -55,8 +57,10 @@ pub(crate) struct Lots {
     pub(super) lots: ByEntry<Lot>,
     pub(super) holds: ByEntry<Hold>,
     pub(super) earnings: BTreeMap<AccountId, Earning>,
-    /// How much of an entry has been undone: points, or of a purchase minor units.
-    pub(super) reversals: ByEntry<i64>,
+    /// Whether the stored ones were left unread, of the accounts that have a gap.
+    pub(super) has_unread_earnings: bool,
+    /// How much of each entry has been undone.
+    pub(super) reversals: ByEntry<Reversed>,
     pub(super) gaps: BTreeMap<AccountId, Gap>,
     pub(super) changed: Changed,
     pub(super) dues: BTreeSet<(AccountId, Due, i64)>,
@@ -117,8 +121,8 @@ impl Lots {
 
     /// How much of an entry has been undone.
     #[must_use]
-    pub(crate) fn reversed(&self, account_id: AccountId, entry: i64) -> i64 {
-        self.reversals.get(&(account_id, entry)).copied().unwrap_or(0)
+    pub(crate) fn reversed(&self, account_id: AccountId, entry: i64) -> Reversed {
+        self.reversals.get(&(account_id, entry)).copied().unwrap_or_default()
     }
 
     /// Every lot of an account that was read.
@@ -144,37 +148,39 @@ impl Lots {
         lot.live_since.is_some() && self.expiry_of(account_id, lot).is_some_and(|expiry| expiry <= at)
     }
 
-    fn spend_key(&self, account_id: AccountId, seq: i64, lot: &Lot) -> SpendKey {
-        (self.expiry_of(account_id, lot).unwrap_or(Timestamp::MAX), seq)
-    }
-
     /// Chooses the lots for a spend of available points: those that expire first, then the oldest.
     ///
     /// # Errors
     /// [`Shortage`] if there are too few, or it is not known which come first.
     pub(crate) fn choose(&self, account: &Account, points: i64) -> Result<Vec<LotPart>, Shortage> {
-        self.choose_among(account, points, account.balance.available, |_| true)
+        self.choose_others(account, points, None, None)
     }
 
-    /// As [`choose`](Self::choose), among some of the lots, which have `available` points in all.
+    /// As [`choose`](Self::choose), without one of the lots, and with the date to which this very command slides the
+    /// points that slide, if it does.
     ///
     /// # Errors
     /// [`Shortage`] if there are too few, or it is not known which come first.
-    pub(crate) fn choose_among(
+    pub(crate) fn choose_others(
         &self,
         account: &Account,
         points: i64,
-        available: i64,
-        is_eligible: impl Fn(i64) -> bool,
+        besides: Option<i64>,
+        slid_to: Option<Timestamp>,
     ) -> Result<Vec<LotPart>, Shortage> {
-        if available < points {
+        let account_id = account.account_id;
+        let left_out = besides.and_then(|lot| self.lot(account_id, lot)).map_or(0, |lot| lot.available);
+        if account.balance.available.saturating_sub(left_out) < points {
             return Err(Shortage::Points);
         }
-        let account_id = account.account_id;
+        let expiry_of = |lot: &Lot| {
+            let known = self.expiry_of(account_id, lot);
+            if lot.terms.slides { known.max(slid_to) } else { known }
+        };
         let mut order: Vec<(SpendKey, i64)> = self
             .lots_of(account_id)
             .filter(|(_, lot)| lot.available > 0)
-            .map(|(seq, lot)| (self.spend_key(account_id, seq, lot), lot.available))
+            .map(|(seq, lot)| ((expiry_of(lot).unwrap_or(Timestamp::MAX), seq), lot.available))
             .collect();
         order.sort_unstable();
         let (mut parts, mut missing) = (Vec::new(), points);
@@ -187,13 +193,31 @@ impl Lots {
             if gap.is_some_and(|gap| gap.spendable_to.is_none_or(|last| key > last)) {
                 return Err(Shortage::Unread);
             }
-            if is_eligible(key.1) {
+            if besides != Some(key.1) {
                 let part = LotPart { lot: key.1, points: available.min(missing) };
                 missing -= part.points;
                 parts.push(part);
             }
         }
         if missing == 0 { Ok(parts) } else { Err(Shortage::Unread) }
+    }
+
+    /// The lots that paid a debt, the newest first, for so many of the points that they paid.
+    ///
+    /// # Errors
+    /// [`Shortage`] if they paid less, or it is not known which of them are the newest.
+    pub(crate) fn choose_payers(&self, account_id: AccountId, points: i64) -> Result<Vec<LotPart>, Shortage> {
+        let whole = (account_id, 0)..=(account_id, i64::MAX);
+        let payers = self.lots.range(whole).rev().filter(|(_, lot)| lot.repaid > 0);
+        let payers: Vec<LotPart> = payers.map(|((_, lot), paid)| LotPart { lot: *lot, points: paid.repaid }).collect();
+        let parts = parts::first_points(&payers, points);
+        let is_read = |part: &LotPart| {
+            self.gaps.get(&account_id).is_none_or(|gap| gap.payers_from.is_some_and(|from| part.lot >= from))
+        };
+        if !parts.iter().all(is_read) {
+            return Err(Shortage::Unread);
+        }
+        if parts::sum(&parts) == points { Ok(parts) } else { Err(Shortage::Points) }
     }
 
     /// Which points vest and which expire next, and when, as far as their lots were read.

@@ -9,6 +9,7 @@ mod dues;
 pub(crate) mod grants;
 pub(crate) mod holds;
 pub(crate) mod lots;
+mod settling;
 pub(crate) mod spending;
 pub(crate) mod state;
 mod store;

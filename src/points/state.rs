@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lots::{Earning, Hold, Lot, Lots};
+use super::lots::{Earning, Hold, Lot, Lots, MadeUp};
 use crate::book::{Account, Cell, Defect, Due, Dues, Entry, NewEntry, Row, State};
 use crate::ids::{AccountId, EntryId};
 
@@ -121,7 +121,7 @@ impl State for PointsState {
         let reversals = self.lots.reversals.range(whole).map(|((_, seq), reversed)| Row {
             noun: "reversal of entry",
             key: (*seq).into(),
-            columns: vec![("reversed", (*reversed).into())],
+            columns: vec![("reversed", reversed.in_all.into()), ("by_refunds", reversed.by_refunds.into())],
         });
         Box::new(earnings.into_iter().chain(holds).chain(lots).chain(reversals))
     }
@@ -166,6 +166,15 @@ fn hold_row(seq: i64, hold: &Hold) -> Row<'_> {
     }
 }
 
+fn made_up_cell(made_up: &MadeUp) -> Cell<'static> {
+    if *made_up == MadeUp::default() {
+        return Cell::Absent;
+    }
+    let lots = made_up.lots.iter().map(|part| format!("{} of lot {}", part.points, part.lot));
+    let debt = (made_up.debt > 0).then(|| format!("a debt of {}", made_up.debt));
+    Cell::text(debt.into_iter().chain(lots).collect::<Vec<_>>().join(", "))
+}
+
 fn lot_row(seq: i64, lot: &Lot) -> Row<'_> {
     Row {
         noun: "lot",
@@ -186,6 +195,7 @@ fn lot_row(seq: i64, lot: &Lot) -> Row<'_> {
             ("expires_at", lot.terms.expires_at.into()),
             ("slides", lot.terms.slides.into()),
             ("expiry_rule", lot.terms.expiry_rule.as_deref().map(Cell::word).unwrap_or(Cell::Absent)),
+            ("made_up", made_up_cell(&lot.made_up)),
         ],
     }
 }

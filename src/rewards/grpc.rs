@@ -26,7 +26,7 @@ use parse::{
     parse_vest,
 };
 use write::{
-    sum_to, write_adjustment, write_hold, write_lot, write_lot_use, write_redemption, write_reversal, write_reward,
+    sum_moved, write_adjustment, write_hold, write_lot, write_lot_use, write_redemption, write_reversal, write_reward,
 };
 
 #[tonic::async_trait]
@@ -101,8 +101,8 @@ impl proto::reward_service_server::RewardService for Rewards {
         let Written { entries, replayed } = self.points.end_hold(capture, deadline).await?;
         Ok(Response::new(proto::CapturePointsResponse {
             redemption: write_redemption(&entries),
-            points_released: sum_to(&entries, Pocket::Available),
-            points_expired: sum_to(&entries, Pocket::Expired),
+            points_released: sum_moved(&entries, Pocket::Held, Pocket::Available),
+            points_expired: sum_moved(&entries, Pocket::Held, Pocket::Expired),
             replayed,
         }))
     }
@@ -116,8 +116,8 @@ impl proto::reward_service_server::RewardService for Rewards {
         telemetry::record_program(release.subject.program_id.as_str());
         let Written { entries, replayed } = self.points.end_hold(release, deadline).await?;
         Ok(Response::new(proto::ReleasePointsResponse {
-            points_released: sum_to(&entries, Pocket::Available),
-            points_expired: sum_to(&entries, Pocket::Expired),
+            points_released: sum_moved(&entries, Pocket::Held, Pocket::Available),
+            points_expired: sum_moved(&entries, Pocket::Held, Pocket::Expired),
             replayed,
         }))
     }

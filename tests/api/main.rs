@@ -21,9 +21,11 @@ mod wait;
 
 mod activities;
 mod audit;
+mod bench;
 mod benefits;
 mod book_properties;
 mod book_rules;
+mod clocks;
 mod closing;
 mod customers;
 mod dues;

@@ -6,13 +6,15 @@ mod complaints;
 mod concurrency;
 mod edges;
 mod expiry;
+mod failed_runs;
 mod holds;
-mod known_faults;
 mod model;
 pub(crate) mod pockets;
 mod properties;
+mod refunds;
 mod requests;
 mod reversals;
+mod settling;
 mod steps;
 mod vesting;
 

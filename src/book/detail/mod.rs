@@ -317,8 +317,22 @@ mod tests {
                 r#"{"kind":"points_adjusted","lots":[{"lot":3,"points":8}]}"#,
             ),
             (
-                PointsDetail::EntryReversed { reversed: 5, lots: vec![part], expires_at: Some(at) }.into(),
+                PointsDetail::EntryReversed { reversed: 5, lots: vec![part], expires_at: Some(at), passed_over: None }
+                    .into(),
                 r#"{"kind":"entry_reversed","reversed":5,"lots":[{"lot":3,"points":8}],"expires_at":"1970-01-01T00:00:00Z"}"#,
+            ),
+            (
+                PointsDetail::EntryReversed { reversed: 5, lots: vec![part], expires_at: None, passed_over: Some(6) }
+                    .into(),
+                r#"{"kind":"entry_reversed","reversed":5,"lots":[{"lot":3,"points":8}],"passed_over":6}"#,
+            ),
+            (
+                PointsDetail::ReversalSettled { reversed: 5, lots: vec![part] }.into(),
+                r#"{"kind":"reversal_settled","reversed":5,"lots":[{"lot":3,"points":8}]}"#,
+            ),
+            (
+                PointsDetail::ReversalSettled { reversed: 5, lots: Vec::new() }.into(),
+                r#"{"kind":"reversal_settled","reversed":5}"#,
             ),
             (PointsDetail::DebtIncurred { reversed: 5 }.into(), r#"{"kind":"debt_incurred","reversed":5}"#),
             (

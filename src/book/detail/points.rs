@@ -143,11 +143,24 @@ pub enum PointsDetail {
         /// When points that came back from their expiry expire again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
+        /// Of an expiry: how many more of its points can no longer come back, since a reversal of their grant has
+        /// cancelled them. They count as undone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        passed_over: Option<i64>,
     },
     /// A reversal took more than there was.
     DebtIncurred {
         /// The number of the entry that was undone.
         reversed: i64,
+    },
+    /// Points that were spent or held when their grant was undone came back expired. They are cancelled now, and what
+    /// made up for them is given back: a debt, or points of other lots.
+    ReversalSettled {
+        /// The number of the entry that was undone.
+        reversed: i64,
+        /// Which lots the points were of; none where a debt is forgiven.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lots: Vec<LotPart>,
     },
     /// Points that became available paid a debt.
     DebtRepaid {
@@ -171,6 +184,7 @@ impl PointsDetail {
             | Self::PointsReleased { .. }
             | Self::EntryReversed { .. }
             | Self::DebtIncurred { .. }
+            | Self::ReversalSettled { .. }
             | Self::DebtRepaid { .. } => None,
         }
     }
@@ -190,6 +204,7 @@ impl PointsDetail {
             | Self::PointsAdjusted { .. }
             | Self::EntryReversed { .. }
             | Self::DebtIncurred { .. }
+            | Self::ReversalSettled { .. }
             | Self::DebtRepaid { .. } => None,
         }
     }
@@ -205,6 +220,7 @@ impl PointsDetail {
             | Self::PointsReleased { lots, .. }
             | Self::PointsAdjusted { lots, .. }
             | Self::EntryReversed { lots, .. }
+            | Self::ReversalSettled { lots, .. }
             | Self::DebtRepaid { lots } => lots,
             Self::PointsGranted { .. }
             | Self::PointsImported { .. }
@@ -228,6 +244,7 @@ impl PointsDetail {
             | Self::PointsAdjusted { .. }
             | Self::EntryReversed { .. }
             | Self::DebtIncurred { .. }
+            | Self::ReversalSettled { .. }
             | Self::DebtRepaid { .. } => None,
         }
     }
@@ -246,6 +263,7 @@ impl PointsDetail {
             | Self::PointsAdjusted { .. }
             | Self::EntryReversed { .. }
             | Self::DebtIncurred { .. }
+            | Self::ReversalSettled { .. }
             | Self::DebtRepaid { .. } => None,
         }
     }

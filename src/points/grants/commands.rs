@@ -123,7 +123,7 @@ impl Command for VestReward {
         }
         let Some(rule) = lot.terms.expiry_rule.as_ref().filter(|_| lot.terms.vest_by.is_some() && lot.pending > 0)
         else {
-            let reversed = decision.state::<PointsState>()?.lots().reversed(account.account_id, seq);
+            let reversed = decision.state::<PointsState>()?.lots().reversed(account.account_id, seq).in_all;
             return Err(self.not_pending(lot, reversed).into());
         };
         let rule: ExpiryRule = serde_json::from_str(rule)

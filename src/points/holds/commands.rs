@@ -190,7 +190,9 @@ impl Command for EndHold {
         };
         let lots = decision.state::<PointsState>()?.lots();
         let at = account.time_at(decision.at());
-        for new_entry in give_back.new_entries(lots, account.account_id, at, self.hold_id.account_seq, &rest) {
+        let hold = self.hold_id.account_seq;
+        let new_entries = give_back.new_entries(lots, account.account_id, at, hold, &rest);
+        for new_entry in new_entries.map_err(|_| DecisionError::NotLoaded)? {
             decision.post(account.account_id, new_entry)?;
         }
         Ok(())

@@ -6,12 +6,21 @@ use crate::book::{Account, Actor, EntryReason, LotPart, NewEntry, Pocket, Pocket
 use crate::ids::{AccountId, EntryId};
 use crate::points::debts::repay;
 use crate::points::lots::parts::sum;
-use crate::points::lots::{Hold, Lots};
+use crate::points::lots::{Hold, Lots, Shortage};
+use crate::points::settling::Settlement;
 
 /// The entries by which time gives held points back at an instant. What expired meanwhile expires. The rest is
 /// available again, and pays what is owed.
-#[must_use]
-pub(crate) fn release(lots: &Lots, account: &Account, at: Timestamp, seq: i64, hold: &Hold) -> Vec<NewEntry> {
+///
+/// # Errors
+/// [`Shortage::Unread`] if not all lots were read that it concerns.
+pub(crate) fn release(
+    lots: &Lots,
+    account: &Account,
+    at: Timestamp,
+    seq: i64,
+    hold: &Hold,
+) -> Result<Vec<NewEntry>, Shortage> {
     let given = GiveBack {
         actor: Actor::Time,
         reason: EntryReason::TimeReached,
@@ -39,7 +48,9 @@ pub(crate) struct GiveBack {
 
 impl GiveBack {
     /// The entries that give `parts` of a hold back at an instant.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`Shortage::Unread`] if not all lots were read that it concerns.
     pub(crate) fn new_entries(
         &self,
         lots: &Lots,
@@ -47,10 +58,11 @@ impl GiveBack {
         at: Timestamp,
         hold: i64,
         parts: &[LotPart],
-    ) -> Vec<NewEntry> {
+    ) -> Result<Vec<NewEntry>, Shortage> {
         let is_expired =
             |part: &LotPart| lots.lot(account_id, part.lot).is_some_and(|lot| lots.is_expired(account_id, lot, at));
         let (expired, live): (Vec<LotPart>, Vec<LotPart>) = parts.iter().partition(|part| is_expired(part));
+        let settlement = Settlement::of(lots, account_id, at, self.owed, &expired)?;
         let new_entry = |detail, to, points| NewEntry {
             detail,
             movement: Some(PocketMove { from: Pocket::Held, to, points }),
@@ -61,22 +73,17 @@ impl GiveBack {
         };
         let mut new_entries = Vec::new();
         if !live.is_empty() {
-            let points = sum(&live);
-            new_entries.push(new_entry(
-                PointsDetail::PointsReleased { hold, lots: live.clone() }.into(),
-                Pocket::Available,
-                points,
-            ));
-            new_entries.extend(repay(self.owed, &live, self.policy_version, vec![self.first_id]));
+            let detail = PointsDetail::PointsReleased { hold, lots: live.clone() }.into();
+            new_entries.push(new_entry(detail, Pocket::Available, sum(&live)));
         }
         if !expired.is_empty() {
             let points = sum(&expired);
-            new_entries.push(new_entry(
-                PointsDetail::PointsExpired { lots: expired, hold: Some(hold) }.into(),
-                Pocket::Expired,
-                points,
-            ));
+            let detail = PointsDetail::PointsExpired { lots: expired, hold: Some(hold) }.into();
+            new_entries.push(new_entry(detail, Pocket::Expired, points));
         }
-        new_entries
+        new_entries.extend(settlement.new_entries(self.reason, self.policy_version, self.first_id));
+        let back = [live, settlement.returned].concat();
+        new_entries.extend(repay(settlement.owed, &back, self.policy_version, vec![self.first_id]));
+        Ok(new_entries)
     }
 }

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Hold, Lot, Lots};
+use super::{Earning, Hold, Lot, Lots};
 use crate::book::{
-    ActivityDetail, Defect, Detail, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, PocketMove, PointsDetail,
+    ActivityDetail, Defect, Detail, Due, DueKind, EarningWindow, Entry, EntryReason, LotPart, LotTerms, Pocket,
+    PocketMove, PointsDetail,
 };
 use crate::ids::AccountId;
 
@@ -24,10 +25,10 @@ impl Lots {
 
     fn apply_activity(&mut self, entry: &Entry, detail: &ActivityDetail) -> Option<()> {
         match detail {
-            ActivityDetail::ActivityAccepted { slides_to, .. } => self.slide(entry, *slides_to),
+            ActivityDetail::ActivityAccepted { slides_to, .. } => self.slide(entry, *slides_to)?,
             ActivityDetail::RefundAccepted { purchase, spend, slides_to, .. } => {
-                self.slide(entry, *slides_to);
-                self.reverse(entry.id.account_id, *purchase, *spend)?;
+                self.slide(entry, *slides_to)?;
+                self.reverse(entry, *purchase, *spend)?;
             }
         }
         Some(())
@@ -50,9 +51,10 @@ impl Lots {
             PointsDetail::PointsReleased { hold, lots }
             | PointsDetail::PointsExpired { hold: Some(hold), lots }
             | PointsDetail::PointsRedeemed { hold: Some(hold), lots } => self.end_hold(entry, lots, *hold),
-            PointsDetail::EntryReversed { reversed, lots, expires_at } => {
-                self.undo(entry, lots, *reversed, *expires_at)
+            PointsDetail::EntryReversed { reversed, lots, expires_at, passed_over } => {
+                self.undo(entry, lots, *reversed, *expires_at, passed_over.unwrap_or(0))
             }
+            PointsDetail::ReversalSettled { reversed, lots } => self.settle(entry, lots, *reversed),
             PointsDetail::DebtIncurred { reversed } => self.incur_debt(entry, *reversed),
             PointsDetail::PointsRedeemed { hold: None, lots }
             | PointsDetail::PointsAdjusted { terms: None, lots }
@@ -65,8 +67,8 @@ impl Lots {
     fn count_earning(&mut self, entry: &Entry, counted_in: &[EarningWindow]) -> Option<()> {
         if !counted_in.is_empty() {
             let account_id = entry.id.account_id;
-            self.changed.earnings.insert(account_id);
-            self.earnings.entry(account_id).or_default().count(counted_in, entry.movement?.points);
+            let points = entry.movement?.points;
+            self.change_earning(account_id)?.count(counted_in, points);
         }
         Some(())
     }
@@ -83,7 +85,7 @@ impl Lots {
         let terms = &self.lot(account_id, lot)?.terms;
         if let (true, Some(to)) = (terms.slides, expires_at) {
             let is_by_time = terms.vests_at.is_some();
-            self.begin_to_slide(account_id, at, to, is_by_time);
+            self.begin_to_slide(account_id, at, to, is_by_time)?;
         }
         Some(())
     }
@@ -117,15 +119,56 @@ impl Lots {
     }
 
     /// Undoes an earlier entry: its parts move, and get another expiry where they come back from theirs.
-    fn undo(&mut self, entry: &Entry, parts: &[LotPart], reversed: i64, expires_at: Option<Timestamp>) -> Option<()> {
-        self.reverse(entry.id.account_id, reversed, entry.movement?.points)?;
+    fn undo(
+        &mut self,
+        entry: &Entry,
+        parts: &[LotPart],
+        reversed: i64,
+        expires_at: Option<Timestamp>,
+        passed_over: i64,
+    ) -> Option<()> {
+        let movement = entry.movement?;
+        self.reverse(entry, reversed, movement.points.checked_add(passed_over)?)?;
         self.revive(entry, parts, expires_at)?;
+        let others: Vec<LotPart> = parts.iter().filter(|part| part.lot != reversed).copied().collect();
+        // Only a lot that is clawed back is cancelled.
+        if movement.to == Pocket::Cancelled && !others.is_empty() {
+            self.change((entry.id.account_id, reversed), |lot| {
+                lot.made_up.lots.extend(others);
+                Some(())
+            })?;
+        }
         self.shift_parts(entry, parts)
     }
 
     /// Counts the debt of a reversal as undone, too.
     fn incur_debt(&mut self, entry: &Entry, reversed: i64) -> Option<()> {
-        self.reverse(entry.id.account_id, reversed, entry.movement?.points)
+        let points = entry.movement?.points;
+        self.change((entry.id.account_id, reversed), |lot| {
+            lot.made_up.debt = lot.made_up.debt.checked_add(points)?;
+            Some(())
+        })?;
+        self.reverse(entry, reversed, points)
+    }
+
+    /// Gives back what made up for points of a lot that came back expired.
+    fn settle(&mut self, entry: &Entry, parts: &[LotPart], reversed: i64) -> Option<()> {
+        let PocketMove { from, to, points } = entry.movement?;
+        self.shift_parts(entry, parts)?;
+        // The points themselves, and those of a debt that was paid, are no part of what is kept.
+        if from != Pocket::Cancelled {
+            return Some(());
+        }
+        self.change((entry.id.account_id, reversed), |lot| {
+            if to == Pocket::Owed {
+                lot.made_up.debt = lot.made_up.debt.checked_sub(points).filter(|left| *left >= 0)?;
+                return Some(());
+            }
+            for part in parts {
+                lot.made_up.remove(*part)?;
+            }
+            Some(())
+        })
     }
 
     /// Gives lots whose points had expired another expiry, if an entry brings points of them back.
@@ -135,7 +178,6 @@ impl Lots {
             self.change((entry.id.account_id, part.lot), |lot| {
                 // What came back before keeps its date if that is later: a lot has one.
                 let kept = lot.terms.expires_at.filter(|_| lot.available > 0);
-                lot.live_since = Some(entry.effective_at);
                 (lot.terms.expires_at, lot.terms.slides) = (kept.max(Some(expires_at)), false);
                 Some(())
             })?;
@@ -161,7 +203,7 @@ impl Lots {
         let lot = Lot::new(movement.points, movement.to, entry, terms)?;
         let key = (entry.id.account_id, entry.id.account_seq);
         if let (true, Some(at), Some(to)) = (terms.slides, lot.live_since, terms.expires_at) {
-            self.begin_to_slide(key.0, at, to, false);
+            self.begin_to_slide(key.0, at, to, false).ok_or_else(|| contradiction(entry))?;
         }
         self.changed.lots.insert(key);
         self.put_lot(key, lot);
@@ -200,23 +242,38 @@ impl Lots {
         Some(())
     }
 
-    fn reverse(&mut self, account_id: AccountId, entry: i64, amount: i64) -> Option<()> {
-        let reversed = self.reversals.entry((account_id, entry)).or_insert(0);
-        *reversed = reversed.checked_add(amount)?;
-        self.changed.reversals.insert((account_id, entry));
+    /// Counts how much an entry undoes of another.
+    fn reverse(&mut self, entry: &Entry, reversed: i64, amount: i64) -> Option<()> {
+        let key = (entry.id.account_id, reversed);
+        let counts = self.reversals.entry(key).or_default();
+        counts.in_all = counts.in_all.checked_add(amount)?;
+        if entry.reason == EntryReason::Refund {
+            counts.by_refunds = counts.by_refunds.checked_add(amount)?;
+        }
+        self.changed.reversals.insert(key);
         Some(())
     }
 
-    fn slide(&mut self, entry: &Entry, slides_to: Option<Timestamp>) {
+    fn slide(&mut self, entry: &Entry, slides_to: Option<Timestamp>) -> Option<()> {
         if let Some(to) = slides_to {
-            self.changed.earnings.insert(entry.id.account_id);
-            self.earnings.entry(entry.id.account_id).or_default().slide(entry.effective_at, to);
+            self.change_earning(entry.id.account_id)?.slide(entry.effective_at, to);
         }
+        Some(())
     }
 
-    fn begin_to_slide(&mut self, account_id: AccountId, at: Timestamp, to: Timestamp, is_by_time: bool) {
+    fn begin_to_slide(&mut self, account_id: AccountId, at: Timestamp, to: Timestamp, is_by_time: bool) -> Option<()> {
+        self.change_earning(account_id)?.begin(at, to, is_by_time);
+        Some(())
+    }
+
+    /// What concerns all lots of an account together, to be changed. None if it is stored and was not read: it would be
+    /// overwritten.
+    fn change_earning(&mut self, account_id: AccountId) -> Option<&mut Earning> {
+        if self.has_unread_earnings && self.gaps.contains_key(&account_id) {
+            return None;
+        }
         self.changed.earnings.insert(account_id);
-        self.earnings.entry(account_id).or_default().begin(at, to, is_by_time);
+        Some(self.earnings.entry(account_id).or_default())
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
+use super::parts::{first_points, slice_from_end, sum};
 use crate::book::{Defect, Due, DueKind, EarningWindow, Entry, LotPart, LotTerms, Pocket, PocketMove};
 
 /// The points of one grant: `points` = all the others together, none below zero.
@@ -22,10 +24,58 @@ pub(crate) struct Lot {
     pub repaid: i64,
     /// The program version that granted them.
     pub policy_version: i32,
-    /// Since when they have been available, or again after they had expired.
+    /// Since when they have been available.
     pub live_since: Option<Timestamp>,
     /// When they vest and expire.
     pub terms: LotTerms,
+    /// What was taken elsewhere when they were clawed back.
+    pub made_up: MadeUp,
+}
+
+/// What makes up for points of a lot that were spent, held or taken already when they were clawed back. If they come
+/// back expired, it is given back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MadeUp {
+    /// How many points became a debt.
+    pub debt: i64,
+    /// Which other lots points were taken from, in this order.
+    pub lots: Vec<LotPart>,
+}
+
+impl MadeUp {
+    /// How many points it is in all.
+    #[must_use]
+    pub(crate) fn points(&self) -> i64 {
+        self.debt.saturating_add(sum(&self.lots))
+    }
+
+    /// Takes as many points off as they are together: the parts of lots that were added last.
+    pub(crate) fn remove_last(&mut self, points: i64) -> Vec<LotPart> {
+        let removed = slice_from_end(&self.lots, 0, points);
+        self.lots = first_points(&self.lots, sum(&self.lots).saturating_sub(sum(&removed)));
+        removed
+    }
+
+    /// Takes points of one lot off, those that were added last.
+    pub(super) fn remove(&mut self, part: LotPart) -> Option<()> {
+        let mut left = part.points;
+        for taken in self.lots.iter_mut().rev().filter(|taken| taken.lot == part.lot) {
+            let removed = taken.points.min(left);
+            (taken.points, left) = (taken.points - removed, left - removed);
+        }
+        self.lots.retain(|taken| taken.points > 0);
+        (left == 0).then_some(())
+    }
+}
+
+/// How much of an entry has been undone: points, or of a purchase minor units of money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reversed {
+    /// By whatever undid it.
+    pub in_all: i64,
+    /// Of that, by refunds.
+    pub by_refunds: i64,
 }
 
 impl Lot {
@@ -42,6 +92,7 @@ impl Lot {
             policy_version: entry.policy_version,
             live_since: (pocket == Pocket::Available).then_some(entry.effective_at),
             terms: terms.clone(),
+            made_up: MadeUp::default(),
         };
         *lot.pocket(pocket).ok_or_else(|| Defect::new(format!("entry {}: no pocket of a lot", entry.id)))? = points;
         Ok(lot)

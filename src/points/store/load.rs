@@ -32,16 +32,19 @@ pub(super) async fn load(
         state.lots.reversals = rows::read_all_reversals(connection, &scope.accounts).await?;
         return Ok(());
     }
-    let gap = Gap { due: None, spendable_to: None, has_sliding: false };
+    let gap = Gap { due: None, spendable_to: None, has_sliding: false, payers_from: None };
     state.lots.gaps = scope.accounts.iter().map(|account_id| (*account_id, gap)).collect();
     load_entries(state, connection).await?;
     let asked = &state.asked;
     let is_asked = !asked.points.is_empty() || !asked.lots.is_empty() || !asked.holds.is_empty();
     if is_asked || !scope.due.is_empty() || keeps_earnings {
         state.lots.earnings = rows::read_earnings(connection, &scope.accounts).await?;
+    } else {
+        state.lots.has_unread_earnings = true;
     }
     load_holds(state, connection, scope).await?;
-    load_lots(state, connection, scope).await
+    load_lots(state, connection, scope).await?;
+    load_makers_up(state, connection).await
 }
 
 /// Whether any of the scope's programs keeps what concerns all lots of an account together.
@@ -129,7 +132,7 @@ async fn load_lots(state: &mut PointsState, connection: &mut PgConnection, scope
         let account_id = key.0;
         let account = read.entry(account_id).or_default();
         match read_for {
-            ReadFor::Asked => {}
+            ReadFor::Asked | ReadFor::Payer => {}
             ReadFor::Due => {
                 account.due += 1;
                 // One more than a batch applies is read only to know when it is due.
@@ -157,6 +160,53 @@ async fn load_lots(state: &mut PointsState, connection: &mut PgConnection, scope
         state.lots.put_lot(key, lot);
     }
     note_what_is_whole(state, &read, &sliding, limit);
+    Ok(())
+}
+
+/// Reads what makes up for lots that commands or dues name: if their points come back expired, it is given back.
+async fn load_makers_up(state: &mut PointsState, connection: &mut PgConnection) -> Result<(), StoreError> {
+    let mut looked_at: BTreeSet<(AccountId, i64)> = BTreeSet::new();
+    let mut next: Vec<(AccountId, i64)> = state.asked.lots.iter().copied().collect();
+    let mut debts: BTreeMap<AccountId, i64> = BTreeMap::new();
+    // Lots that get points back may have expired, and then what makes up for these is given back, too. Each round looks
+    // at lots that no round has looked at.
+    while !next.is_empty() {
+        let (mut others, mut debtors) = (BTreeSet::new(), BTreeSet::new());
+        for key in next.drain(..).filter(|key| looked_at.insert(*key)) {
+            let Some(lot) = state.lots.lot(key.0, key.1) else { continue };
+            others.extend(lot.made_up.lots.iter().map(|part| (key.0, part.lot)));
+            if lot.made_up.debt > 0 {
+                let debt = debts.entry(key.0).or_insert(0);
+                *debt = debt.saturating_add(lot.made_up.debt);
+                debtors.insert(key.0);
+            }
+        }
+        others.retain(|key| !looked_at.contains(key));
+        let debts: BTreeMap<AccountId, i64> = debts
+            .iter()
+            .filter(|(account_id, _)| debtors.contains(account_id))
+            .map(|(id, debt)| (*id, *debt))
+            .collect();
+        if others.is_empty() && debts.is_empty() {
+            break;
+        }
+        let mut paid: BTreeMap<AccountId, (i64, i64)> =
+            debts.keys().map(|account_id| (*account_id, (0, i64::MAX))).collect();
+        for FoundLot { key, lot, read_for } in rows::read_makers_up(connection, &others, &debts).await? {
+            if let Some((sum, oldest)) = paid.get_mut(&key.0).filter(|_| read_for == ReadFor::Payer) {
+                (*sum, *oldest) = (sum.saturating_add(lot.repaid), key.1.min(*oldest));
+            }
+            next.push(key);
+            state.lots.put_lot(key, lot);
+        }
+        for (account_id, (sum, oldest)) in paid {
+            if let Some(gap) = state.lots.gaps.get_mut(&account_id) {
+                // Where they paid less than the debt, all of them were read.
+                let is_whole = debts.get(&account_id).is_some_and(|debt| sum < *debt);
+                gap.payers_from = Some(if is_whole { 0 } else { oldest });
+            }
+        }
+    }
     Ok(())
 }
 

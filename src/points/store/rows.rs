@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::book::{Defect, Depth, LotPart, LotTerms, Scope};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::AccountId;
-use crate::points::lots::{ByEntry, Earning, Hold, Lot};
+use crate::points::lots::{ByEntry, Earning, Hold, Lot, Reversed};
 
 /// Why a lot was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -22,6 +22,8 @@ pub(super) enum ReadFor {
     Sliding,
     /// A spend takes points of it.
     Spend,
+    /// It paid a debt, and gets its points back if the debt is forgiven.
+    Payer,
 }
 
 /// A lot as a statement finds it.
@@ -50,6 +52,7 @@ struct LotRow {
     expires_at: Option<jiff_sqlx::Timestamp>,
     slides: bool,
     expiry_rule: Option<String>,
+    made_up: Option<serde_json::Value>,
 }
 
 /// A checked statement that reads [`LotRow`]s: why the lots are read, what the columns are of and all that follows it,
@@ -62,15 +65,20 @@ macro_rules! select_lots {
                       points AS "points!", pending AS "pending!", available AS "available!", held AS "held!",
                       redeemed AS "redeemed!", expired AS "expired!", cancelled AS "cancelled!", repaid AS "repaid!",
                       policy_version AS "policy_version!", live_since, vests_at, vest_by, expires_at,
-                      slides AS "slides!", expiry_rule
+                      slides AS "slides!", expiry_rule, made_up
                FROM "# + $from
             $($arguments)*
         )
     };
 }
 
-impl From<LotRow> for FoundLot {
-    fn from(row: LotRow) -> Self {
+impl TryFrom<LotRow> for FoundLot {
+    type Error = Defect;
+
+    fn try_from(row: LotRow) -> Result<Self, Defect> {
+        let made_up = row.made_up.map(serde_json::from_value).transpose().map_err(|error| {
+            Defect::new(format!("what makes up for lot {} of account {}: {error}", row.lot_seq, row.account_id))
+        })?;
         let lot = Lot {
             points: row.points,
             pending: row.pending,
@@ -89,9 +97,14 @@ impl From<LotRow> for FoundLot {
                 slides: row.slides,
                 expiry_rule: row.expiry_rule,
             },
+            made_up: made_up.unwrap_or_default(),
         };
-        Self { key: (AccountId(row.account_id), row.lot_seq), lot, read_for: row.read_for }
+        Ok(Self { key: (AccountId(row.account_id), row.lot_seq), lot, read_for: row.read_for })
     }
+}
+
+fn into_lots(rows: Vec<LotRow>) -> Result<Vec<FoundLot>, StoreError> {
+    Ok(rows.into_iter().map(FoundLot::try_from).collect::<Result<_, _>>()?)
 }
 
 pub(super) fn columns(keys: &BTreeSet<(AccountId, i64)>) -> (Vec<Uuid>, Vec<i64>) {
@@ -172,7 +185,7 @@ pub(super) async fn read_lots(
     .fetch_all(connection)
     .traced("SELECT lots")
     .await?;
-    Ok(rows.into_iter().map(FoundLot::from).collect())
+    into_lots(rows)
 }
 
 async fn read_all_lots(connection: &mut PgConnection, accounts: &[AccountId]) -> Result<Vec<FoundLot>, StoreError> {
@@ -180,7 +193,45 @@ async fn read_all_lots(connection: &mut PgConnection, accounts: &[AccountId]) ->
         .fetch_all(connection)
         .traced("SELECT lots")
         .await?;
-    Ok(rows.into_iter().map(FoundLot::from).collect())
+    into_lots(rows)
+}
+
+/// Reads lots by the numbers of their entries, and of each account the newest lots that paid a debt, until they paid so
+/// many points of it.
+pub(super) async fn read_makers_up(
+    connection: &mut PgConnection,
+    asked: &BTreeSet<(AccountId, i64)>,
+    debts: &BTreeMap<AccountId, i64>,
+) -> Result<Vec<FoundLot>, StoreError> {
+    let (accounts, lots) = columns(asked);
+    let (debtors, debts): (Vec<Uuid>, Vec<i64>) =
+        debts.iter().map(|(account_id, points)| (account_id.0, *points)).unzip();
+    let rows = select_lots!(
+        "read_for",
+        "(
+               SELECT 'asked' AS read_for, l.*
+               FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, lot_seq)
+               JOIN lots l ON l.account_id = u.account_id AND l.lot_seq = u.lot_seq
+               UNION ALL
+               SELECT 'payer', (l.lot).*
+               FROM unnest($3::uuid[], $4::bigint[]) AS u (account_id, points)
+               CROSS JOIN LATERAL (
+                   SELECT p AS lot, sum(p.repaid) OVER (
+                       ORDER BY p.lot_seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+                   ) - p.repaid AS repaid_before
+                   FROM lots p WHERE p.account_id = u.account_id AND p.repaid > 0
+               ) l
+               WHERE l.repaid_before < u.points
+           ) found",
+        &accounts,
+        &lots,
+        &debtors,
+        &debts,
+    )
+    .fetch_all(connection)
+    .traced("SELECT lots")
+    .await?;
+    into_lots(rows)
 }
 
 /// A page of an account's lots, the newest first.
@@ -203,7 +254,7 @@ pub(in crate::points) async fn list_lots(
     .fetch_all(connection)
     .traced("SELECT lots")
     .await?;
-    Ok(rows.into_iter().map(FoundLot::from).map(|found| (found.key.1, found.lot)).collect())
+    Ok(into_lots(rows)?.into_iter().map(|found| (found.key.1, found.lot)).collect())
 }
 
 /// Reads holds that were asked for, and the open ones of accounts where something is due, first those that end first;
@@ -286,10 +337,10 @@ pub(super) async fn read_earnings(
 pub(super) async fn read_reversals(
     connection: &mut PgConnection,
     entries: &BTreeSet<(AccountId, i64)>,
-) -> Result<ByEntry<i64>, StoreError> {
+) -> Result<ByEntry<Reversed>, StoreError> {
     let (accounts, seqs) = columns(entries);
     let rows = sqlx::query!(
-        "SELECT r.account_id, r.entry_seq, r.reversed
+        "SELECT r.account_id, r.entry_seq, r.reversed, r.by_refunds
          FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, entry_seq)
          JOIN reversals r ON r.account_id = u.account_id AND r.entry_seq = u.entry_seq",
         &accounts,
@@ -298,20 +349,30 @@ pub(super) async fn read_reversals(
     .fetch_all(connection)
     .traced("SELECT reversals")
     .await?;
-    Ok(rows.into_iter().map(|row| ((AccountId(row.account_id), row.entry_seq), row.reversed)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            ((AccountId(row.account_id), row.entry_seq), Reversed { in_all: row.reversed, by_refunds: row.by_refunds })
+        })
+        .collect())
 }
 
 /// Reads all that has been undone on accounts.
 pub(super) async fn read_all_reversals(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<ByEntry<i64>, StoreError> {
+) -> Result<ByEntry<Reversed>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT account_id, entry_seq, reversed FROM reversals WHERE account_id = ANY($1)",
+        "SELECT account_id, entry_seq, reversed, by_refunds FROM reversals WHERE account_id = ANY($1)",
         &ids(accounts),
     )
     .fetch_all(connection)
     .traced("SELECT reversals")
     .await?;
-    Ok(rows.into_iter().map(|row| ((AccountId(row.account_id), row.entry_seq), row.reversed)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            ((AccountId(row.account_id), row.entry_seq), Reversed { in_all: row.reversed, by_refunds: row.by_refunds })
+        })
+        .collect())
 }

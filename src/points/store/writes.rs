@@ -8,7 +8,7 @@ use super::rows::columns;
 use crate::book::{Defect, LotPart};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, EntryId};
-use crate::points::lots::{Earning, Hold, Lot, Lots};
+use crate::points::lots::{Earning, Hold, Lot, Lots, MadeUp};
 use crate::points::state::Note;
 
 /// Writes every row that changed.
@@ -28,14 +28,21 @@ pub(super) async fn write(connection: &mut PgConnection, lots: &Lots) -> Result<
     }
     if !changed.reversals.is_empty() {
         let (accounts, seqs) = columns(&changed.reversals);
-        let amounts: Vec<i64> = changed.reversals.iter().map(|key| lots.reversed(key.0, key.1)).collect();
+        let (amounts, by_refunds): (Vec<i64>, Vec<i64>) = changed
+            .reversals
+            .iter()
+            .map(|key| lots.reversed(key.0, key.1))
+            .map(|it| (it.in_all, it.by_refunds))
+            .unzip();
         sqlx::query!(
-            "INSERT INTO reversals (account_id, entry_seq, reversed)
-             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[])
-             ON CONFLICT (account_id, entry_seq) DO UPDATE SET reversed = excluded.reversed",
+            "INSERT INTO reversals (account_id, entry_seq, reversed, by_refunds)
+             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[])
+             ON CONFLICT (account_id, entry_seq) DO UPDATE
+             SET reversed = excluded.reversed, by_refunds = excluded.by_refunds",
             &accounts,
             &seqs,
             &amounts,
+            &by_refunds,
         )
         .execute(connection)
         .traced("INSERT reversals")
@@ -53,10 +60,11 @@ struct LotColumns {
     instants: [Vec<Option<jiff_sqlx::Timestamp>>; 4],
     slides: Vec<bool>,
     expiry_rule: Vec<Option<String>>,
+    made_up: Vec<Option<serde_json::Value>>,
 }
 
 impl LotColumns {
-    fn push(&mut self, key: (AccountId, i64), lot: &Lot) {
+    fn push(&mut self, key: (AccountId, i64), lot: &Lot) -> Result<(), Defect> {
         self.account_id.push(key.0.0);
         self.lot_seq.push(key.1);
         let Lot { points, pending, available, held, redeemed, expired, cancelled, repaid, .. } = *lot;
@@ -71,6 +79,11 @@ impl LotColumns {
         }
         self.slides.push(lot.terms.slides);
         self.expiry_rule.push(lot.terms.expiry_rule.clone());
+        let made_up = Some(&lot.made_up).filter(|made_up| **made_up != MadeUp::default());
+        self.made_up.push(made_up.map(serde_json::to_value).transpose().map_err(|error| {
+            Defect::new(format!("what makes up for lot {} of account {}: {error}", key.1, key.0.0))
+        })?);
+        Ok(())
     }
 }
 
@@ -80,20 +93,20 @@ async fn upsert_lots<'a>(
 ) -> Result<(), StoreError> {
     let mut rows = LotColumns::default();
     for (key, lot) in lots {
-        rows.push(*key, lot);
+        rows.push(*key, lot)?;
     }
     let [points, pending, available, held, redeemed, expired, cancelled, repaid] = &rows.counts;
     let [live_since, vests_at, vest_by, expires_at] = &rows.instants;
     sqlx::query!(
         "INSERT INTO lots (account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled, repaid,
-             policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule)
+             policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule, made_up)
          SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
              $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::int[], $12::timestamptz[],
-             $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::boolean[], $17::text[])
+             $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::boolean[], $17::text[], $18::jsonb[])
          ON CONFLICT (account_id, lot_seq) DO UPDATE SET pending = excluded.pending, available = excluded.available,
              held = excluded.held, redeemed = excluded.redeemed, expired = excluded.expired,
              cancelled = excluded.cancelled, repaid = excluded.repaid, live_since = excluded.live_since,
-             expires_at = excluded.expires_at, slides = excluded.slides",
+             expires_at = excluded.expires_at, slides = excluded.slides, made_up = excluded.made_up",
         &rows.account_id,
         &rows.lot_seq,
         points,
@@ -111,6 +124,7 @@ async fn upsert_lots<'a>(
         expires_at as _,
         &rows.slides,
         &rows.expiry_rule as _,
+        &rows.made_up as _,
     )
     .execute(connection)
     .traced("INSERT lots")

@@ -63,6 +63,7 @@ impl Command for ReverseEntry {
             actor: Actor::Caller,
             reason: self.reason,
             causes: Vec::new(),
+            slid_to: None,
         };
         let first = decision.next_entry_id(account.account_id)?;
         reverse(decision, &policy, account, original, &reversal)?;

@@ -30,6 +30,7 @@ impl ReversalKind {
                 | PointsDetail::PointsReleased { .. }
                 | PointsDetail::EntryReversed { .. }
                 | PointsDetail::DebtIncurred { .. }
+                | PointsDetail::ReversalSettled { .. }
                 | PointsDetail::DebtRepaid { .. } => None,
             },
             Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Tier(_) | Detail::Referral(_) => {

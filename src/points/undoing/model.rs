@@ -12,6 +12,7 @@ use crate::ids::EntryId;
 use crate::points::debts::repay;
 use crate::points::lots::parts::{slice_from_end, sum};
 use crate::points::lots::{Lot, Shortage};
+use crate::points::settling::Settlement;
 use crate::points::state::PointsState;
 use crate::programs::model::ProgramVersion;
 use crate::programs::points::Clawback;
@@ -31,6 +32,8 @@ pub(crate) struct Reversal {
     pub reason: EntryReason,
     /// What caused it, besides the entry itself.
     pub causes: Vec<EntryId>,
+    /// Until when sliding points last after this very command, if it slides them.
+    pub slid_to: Option<Timestamp>,
 }
 
 /// How an entry is undone, and how many of its points have not been yet.
@@ -44,7 +47,8 @@ fn left_of(decision: &Decision<'_>, original: &Entry) -> Result<(ReversalKind, i
         return refuse(Reason::EntryNotReversible, format!("an entry of kind {kind} cannot be reversed"));
     };
     let lots = decision.state::<PointsState>()?.lots();
-    let left = movement.points.saturating_sub(lots.reversed(original.id.account_id, original.id.account_seq));
+    let reversed = lots.reversed(original.id.account_id, original.id.account_seq);
+    let left = movement.points.saturating_sub(reversed.in_all);
     if left <= 0 {
         return refuse(Reason::EntryAlreadyReversed, "the entry was reversed whole before".to_owned());
     }
@@ -107,9 +111,16 @@ struct Sources {
     other_lots: i64,
     /// What the customer owes from now on.
     debt: i64,
-    /// How much all other lots have available.
-    others_available: i64,
     in_all: i64,
+}
+
+/// What an entry of a reversal says beside its points.
+#[derive(Clone, Copy, Default)]
+struct Terms {
+    /// When points that come back from their expiry expire again.
+    expires_at: Option<Timestamp>,
+    /// How many more points count as undone.
+    passed_over: Option<i64>,
 }
 
 /// An entry that is being undone.
@@ -148,7 +159,7 @@ impl Undoing<'_> {
             left -= taken;
             taken
         });
-        Sources { pending, available, expired, other_lots, debt, others_available, in_all: points - left }
+        Sources { pending, available, expired, other_lots, debt, in_all: points - left }
     }
 
     fn take_back(&self, decision: &mut Decision<'_>, points: i64) -> Result<i64, DecisionError> {
@@ -158,8 +169,7 @@ impl Undoing<'_> {
         let mut available = of_own_lot(sources.available);
         if sources.other_lots > 0 {
             let lots = decision.state::<PointsState>()?.lots();
-            let others = |lot| lot != seq;
-            match lots.choose_among(self.account, sources.other_lots, sources.others_available, others) {
+            match lots.choose_others(self.account, sources.other_lots, Some(seq), self.reversal.slid_to) {
                 Ok(parts) => available.extend(parts),
                 Err(Shortage::Unread) => return Err(DecisionError::NotLoaded),
                 Err(Shortage::Points) => {
@@ -175,7 +185,7 @@ impl Undoing<'_> {
             (Pocket::Expired, of_own_lot(sources.expired)),
         ];
         for (from, parts) in cancelled {
-            self.post(decision, from, Pocket::Cancelled, parts, None)?;
+            self.post(decision, from, Pocket::Cancelled, parts, Terms::default())?;
         }
         if sources.debt > 0 {
             let movement = PocketMove { from: Pocket::Owed, to: Pocket::Cancelled, points: sources.debt };
@@ -211,7 +221,7 @@ impl Undoing<'_> {
         let account_id = self.account.account_id;
         let (at, program) = (self.account.time_at(decision.at()), &self.policy.program);
         let state: &PointsState = decision.state()?;
-        let reversed = state.lots().reversed(account_id, self.original.id.account_seq);
+        let reversed = state.lots().reversed(account_id, self.original.id.account_seq).in_all;
         let (mut live, mut revived, mut expired) = (Vec::new(), Vec::new(), Vec::new());
         for part in slice_from_end(self.original.detail.lots(), reversed, points) {
             let lot = self.lot(decision, part.lot)?;
@@ -227,12 +237,20 @@ impl Undoing<'_> {
                 Some(_) => expired.push(part),
             }
         }
-        self.post(decision, from, Pocket::Available, live, None)?;
+        let settlement = Settlement::of(state.lots(), account_id, at, self.account.balance.owed, &expired)
+            .map_err(|_| DecisionError::NotLoaded)?;
+        let first_id = decision.next_entry_id(account_id)?;
+        let back = [live.as_slice(), &revived, &settlement.returned].concat();
+        self.post(decision, from, Pocket::Available, live, Terms::default())?;
         if !revived.is_empty() {
-            let expires_at = self.new_expiry(at)?;
-            self.post(decision, from, Pocket::Available, revived, Some(expires_at))?;
+            let terms = Terms { expires_at: Some(self.new_expiry(at)?), ..Terms::default() };
+            self.post(decision, from, Pocket::Available, revived, terms)?;
         }
-        self.post(decision, from, Pocket::Expired, expired, None)?;
+        self.post(decision, from, Pocket::Expired, expired, Terms::default())?;
+        for new_entry in settlement.new_entries(self.reversal.reason, self.policy.version, first_id) {
+            decision.post(account_id, new_entry)?;
+        }
+        self.pay(decision, settlement.owed, &back, first_id)?;
         Ok(points)
     }
 
@@ -253,7 +271,7 @@ impl Undoing<'_> {
             return Err(closed(message).with("closed_at", closed_at).into());
         }
         let lots = decision.state::<PointsState>()?.lots();
-        let reversed = lots.reversed(account_id, self.original.id.account_seq);
+        let reversed = lots.reversed(account_id, self.original.id.account_seq).in_all;
         let parts = slice_from_end(self.original.detail.lots(), reversed, points);
         // A reversal of the grant may have cancelled what expired: all that is left is what is still there.
         let mut there = Vec::with_capacity(parts.len());
@@ -267,8 +285,12 @@ impl Undoing<'_> {
             there.extend((left > 0).then_some(LotPart { points: left, ..part }));
         }
         let reinstated = sum(&there);
-        let expires_at = self.new_expiry(at)?;
-        self.post(decision, Pocket::Expired, Pocket::Available, there, Some(expires_at))?;
+        // What is gone counts as undone, so that nothing of the other lots comes back twice.
+        let passed_over = Some(points.saturating_sub(reinstated)).filter(|points| *points > 0);
+        let terms = Terms { expires_at: Some(self.new_expiry(at)?), passed_over };
+        let entry_id = decision.next_entry_id(account_id)?;
+        self.post(decision, Pocket::Expired, Pocket::Available, there.clone(), terms)?;
+        self.pay(decision, self.account.balance.owed, &there, entry_id)?;
         Ok(reinstated)
     }
 
@@ -288,29 +310,36 @@ impl Undoing<'_> {
         Ok(expires_at)
     }
 
-    /// Posts the part of the reversal that moves these points, and what they pay of a debt if they become available.
+    /// Posts the part of the reversal that moves these points.
     fn post(
         &self,
         decision: &mut Decision<'_>,
         from: Pocket,
         to: Pocket,
         lots: Vec<LotPart>,
-        expires_at: Option<Timestamp>,
+        terms: Terms,
     ) -> Result<(), DecisionError> {
         if lots.is_empty() {
             return Ok(());
         }
-        let account_id = self.account.account_id;
-        let owed = decision.balance(account_id)?.owed;
         let movement = PocketMove { from, to, points: sum(&lots) };
+        let Terms { expires_at, passed_over } = terms;
         let reversed = self.original.id.account_seq;
-        let new_entry =
-            self.describe(PointsDetail::EntryReversed { reversed, lots: lots.clone(), expires_at }.into(), movement);
-        let entry_id = decision.post(account_id, new_entry)?;
-        if let Some(repayment) =
-            repay(owed, &lots, self.policy.version, vec![entry_id]).filter(|_| to == Pocket::Available)
-        {
-            decision.post(account_id, repayment)?;
+        let detail = PointsDetail::EntryReversed { reversed, lots, expires_at, passed_over };
+        decision.post(self.account.account_id, self.describe(detail.into(), movement))?;
+        Ok(())
+    }
+
+    /// Posts what points that are available again pay of a debt.
+    fn pay(
+        &self,
+        decision: &mut Decision<'_>,
+        owed: i64,
+        lots: &[LotPart],
+        cause: EntryId,
+    ) -> Result<(), DecisionError> {
+        if let Some(repayment) = repay(owed, lots, self.policy.version, vec![cause]) {
+            decision.post(self.account.account_id, repayment)?;
         }
         Ok(())
     }

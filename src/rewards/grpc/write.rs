@@ -85,9 +85,10 @@ pub(super) fn write_hold(entry: &Entry) -> Option<proto::Hold> {
     })
 }
 
-/// How many points entries moved to a pocket.
-pub(super) fn sum_to(entries: &[Entry], pocket: Pocket) -> i64 {
-    let moved = entries.iter().filter_map(|entry| entry.movement).filter(|movement| movement.to == pocket);
+/// How many points entries moved from one pocket to another.
+pub(super) fn sum_moved(entries: &[Entry], from: Pocket, to: Pocket) -> i64 {
+    let moved = entries.iter().filter_map(|entry| entry.movement);
+    let moved = moved.filter(|movement| (movement.from, movement.to) == (from, to));
     moved.map(|movement| movement.points).sum()
 }
 
@@ -96,11 +97,16 @@ pub(super) fn write_reversal(entries: &[Entry], replayed: bool) -> proto::Revers
         matches!(entry.detail, Detail::Points(PointsDetail::EntryReversed { .. } | PointsDetail::DebtIncurred { .. }))
     };
     let reversed = entries.iter().filter(is_reversal).filter_map(|entry| entry.movement);
+    // What is given back of other lots is no part of the answer: `entry_ids` lead to it.
+    let to = |pocket| {
+        let moved = reversed.clone().filter(|movement| movement.to == pocket);
+        moved.map(|movement| movement.points).sum()
+    };
     let owed = entries.iter().filter(|entry| matches!(entry.detail, Detail::Points(PointsDetail::DebtIncurred { .. })));
     proto::ReverseEntryResponse {
+        points_returned: to(Pocket::Available),
+        points_expired: to(Pocket::Expired),
         points_reversed: reversed.map(|movement| movement.points).sum(),
-        points_returned: sum_to(entries, Pocket::Available),
-        points_expired: sum_to(entries, Pocket::Expired),
         points_owed: owed.filter_map(|entry| entry.movement).map(|movement| movement.points).sum(),
         entry_ids: entries.iter().map(|entry| entry.id.to_string()).collect(),
         replayed,
@@ -119,7 +125,7 @@ pub(super) fn write_adjustment(entries: &[Entry], replayed: bool) -> proto::Adju
         entry_id: adjusted.map(|entry| entry.id.to_string()).unwrap_or_default(),
         points,
         lots,
-        points_repaid: sum_to(entries, Pocket::Owed),
+        points_repaid: sum_moved(entries, Pocket::Available, Pocket::Owed),
         replayed,
     }
 }

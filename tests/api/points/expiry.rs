@@ -275,5 +275,30 @@ async fn points_that_came_back_keep_the_later_date_and_all_that_is_left_comes_ba
     let rest = service.reverse(&expired, "rest").await.unwrap();
     assert_eq!((rest.points_reversed, rest.points_returned), (25, 25));
     assert_eq!(service.pockets().await, Pockets { available: 26, cancelled: 75, ..Pockets::NONE });
-    assert_refused(service.reverse(&expired, "none").await, Code::FailedPrecondition, "NOTHING_TO_REVERSE");
+    assert_refused(service.reverse(&expired, "none").await, Code::FailedPrecondition, "ENTRY_ALREADY_REVERSED");
+}
+
+/// An expiry of two lots, of which the grant of one was taken back: what comes back of the other comes back once.
+#[tokio::test]
+async fn an_expiry_of_several_lots_cannot_be_reinstated_twice_on_one_of_them() {
+    let rules = Rules { reinstate: Some(("P30D", "P1M")), ..free() };
+    let service = start(&rules).await;
+    let soon = Expire::At("2026-01-17T12:00:00Z".parse().unwrap());
+    service.grant_on(20, Vest::Now, soon, "first").await;
+    let second = service.grant_on(10, Vest::Now, soon, "second").await;
+    let of_first = service.hold_until(10, "2026-03-01T00:00:00Z", "hold-1").await;
+    let of_both = service.hold_until(15, "2026-03-01T00:00:00Z", "hold-2").await;
+    service.set_clock("2026-01-18T12:00:00Z");
+    service.release(&of_first, "release-1").await.unwrap();
+    service.release(&of_both, "release-2").await.unwrap();
+    let entries = service.entries("anna").await;
+    let expired = entries.iter().find(|entry| entry.lots.len() == 2 && entry.kind() == EntryKind::PointsExpired);
+    let expired = expired.unwrap().entry_id.clone();
+    // The second lot is cancelled whole. The first comes back as far as this entry goes, and no further.
+    service.reverse(&second, "undone").await.unwrap();
+    let back = service.reverse(&expired, "back").await.unwrap();
+    assert_eq!((back.points_reversed, back.points_returned), (10, 10));
+    assert_refused(service.reverse(&expired, "again").await, Code::FailedPrecondition, "ENTRY_ALREADY_REVERSED");
+    assert_eq!(service.pockets().await, Pockets { available: 10, expired: 10, cancelled: 10, ..Pockets::NONE });
+    check_rules(&service.database).await.unwrap();
 }

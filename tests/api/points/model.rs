@@ -101,6 +101,9 @@ pub(super) struct Lot {
     pub live: bool,
     /// Whether it expires with all others that do.
     pub slides: bool,
+    /// What makes up for points that were gone when they were clawed back: a debt, and parts of other lots.
+    pub debt: i64,
+    pub taken: Vec<Part>,
 }
 
 impl Lot {
@@ -136,6 +139,8 @@ pub(super) struct Entry {
 pub(super) struct Purchase {
     pub cents: i64,
     pub refunded: i64,
+    /// How many points all refunds together have taken back.
+    pub taken: i64,
     /// The lot that it earned.
     pub lot: Option<i64>,
 }
@@ -326,6 +331,44 @@ impl Purse {
         }
     }
 
+    /// Expired points that came back are cancelled where their grant was undone, and what was taken in their place is
+    /// given back: first the debt, then the lots that were taken last. Answers what is available again by it.
+    fn settle(&mut self, back: &[Part], at: Timestamp) -> Vec<Part> {
+        let (mut coming, mut returned) = (back.to_vec(), Vec::new());
+        while !coming.is_empty() {
+            let (seq, points) = coming.remove(0);
+            let lot = self.lot_mut(seq);
+            let points = points.min(lot.debt + lot.taken.iter().map(|(_, points)| points).sum::<i64>());
+            let debt = points.min(lot.debt);
+            let backwards: Vec<Part> = lot.taken.iter().rev().copied().collect();
+            let taken = first(&backwards, points - debt);
+            lot.debt -= debt;
+            lot.taken = rest(&backwards, points - debt).into_iter().rev().collect();
+            self.shift(EntryKind::ReversalSettled, Pocket::Expired, Pocket::Cancelled, vec![(seq, points)], at);
+            // What has been paid of the debt goes back to the newest lots that paid.
+            let payers: Vec<Part> = self.lots.iter().rev().map(|lot| (lot.seq, lot.count(Pocket::Owed))).collect();
+            let paid = first(&payers, debt - debt.min(self.owed));
+            self.owed -= debt.min(self.owed);
+            coming.extend(self.return_to(Pocket::Owed, &paid, &mut returned, at));
+            if debt > 0 {
+                self.write_entry(EntryKind::ReversalSettled, Pocket::Cancelled, Pocket::Owed, debt, Vec::new(), at);
+                self.debts -= debt;
+            }
+            coming.extend(self.return_to(Pocket::Cancelled, &taken, &mut returned, at));
+        }
+        returned
+    }
+
+    /// Gives points back to other lots. Answers those of lots that have expired.
+    fn return_to(&mut self, from: Pocket, parts: &[Part], returned: &mut Vec<Part>, at: Timestamp) -> Vec<Part> {
+        let (gone, live): (Vec<Part>, Vec<Part>) =
+            parts.iter().partition(|(lot, _)| self.is_expired(self.lot(*lot), at));
+        self.shift(EntryKind::ReversalSettled, from, Pocket::Available, live.clone(), at);
+        self.shift(EntryKind::ReversalSettled, from, Pocket::Expired, gone.clone(), at);
+        returned.extend(live);
+        gone
+    }
+
     /// Ends what is left of a hold: points returned, points expired.
     fn release(&mut self, seq: i64, at: Timestamp) -> (i64, i64) {
         let hold = self.holds.iter_mut().find(|hold| hold.seq == seq).unwrap();
@@ -335,8 +378,9 @@ impl Purse {
         let sum = |parts: &[Part]| parts.iter().map(|(_, points)| points).sum::<i64>();
         let counts = (sum(&back), sum(&gone));
         self.shift(EntryKind::PointsReleased, Pocket::Held, Pocket::Available, back.clone(), at);
-        self.repay(&back, at);
-        self.shift(EntryKind::PointsExpired, Pocket::Held, Pocket::Expired, gone, at);
+        self.shift(EntryKind::PointsExpired, Pocket::Held, Pocket::Expired, gone.clone(), at);
+        let returned = self.settle(&gone, at);
+        self.repay(&[back, returned].concat(), at);
         counts
     }
 
@@ -351,7 +395,19 @@ impl Purse {
         let pocket = if vests.or(by).is_some() { Pocket::Pending } else { Pocket::Available };
         let expires = if by.is_some() { None } else { expire.of(vests.unwrap_or(at)) };
         let slides = matches!(expire, Expire::Sliding(_));
-        self.lots.push(Lot { seq, points, at: [0; 9], vests, by, expire, expires, live: false, slides });
+        self.lots.push(Lot {
+            seq,
+            points,
+            at: [0; 9],
+            vests,
+            by,
+            expire,
+            expires,
+            live: false,
+            slides,
+            debt: 0,
+            taken: Vec::new(),
+        });
         self.lot_mut(seq).at[Pocket::Issued as usize] = points;
         self.write_entry(kind, Pocket::Issued, pocket, points, vec![(seq, points)], at);
         if pocket == Pocket::Available {
@@ -387,6 +443,13 @@ fn first(parts: &[Part], points: i64) -> Vec<Part> {
         (*lot, taken)
     });
     taken.filter(|(_, taken)| *taken > 0).collect()
+}
+
+/// What is left of some parts after the first points.
+fn rest(parts: &[Part], points: i64) -> Vec<Part> {
+    let taken = first(parts, points);
+    let of = |lot: i64| taken.iter().find(|part| part.0 == lot).map_or(0, |part| part.1);
+    parts.iter().map(|(lot, points)| (*lot, points - of(*lot))).filter(|(_, points)| *points > 0).collect()
 }
 
 mod calls;

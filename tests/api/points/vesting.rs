@@ -54,6 +54,21 @@ async fn vest_reward_makes_points_available_once_and_says_when() {
 }
 
 #[tokio::test]
+async fn vest_reward_says_when_it_was_also_after_the_points_expired_and_came_back() {
+    let service = start(&Rules { reinstate: Some(("P30D", "P1M")), ..free() }).await;
+    let expire = Expire::After("PT24H", CalendarPeriod::Unspecified);
+    let lot = service.grant_on(100, Vest::Event("P10D"), expire, "a").await;
+    let vested = service.vest(&lot).await.unwrap();
+    service.set_clock("2026-01-17T12:00:00Z");
+    service.give(1, "b").await;
+    let entries = service.entries("anna").await;
+    let expired = entries.iter().find(|entry| entry.kind() == EntryKind::PointsExpired).unwrap().entry_id.clone();
+    service.reverse(&expired, "back").await.unwrap();
+    let again = service.vest(&lot).await.unwrap();
+    assert_eq!(again, proto::VestRewardResponse { already_vested: true, ..vested });
+}
+
+#[tokio::test]
 async fn vest_reward_before_the_deadline_counts_and_at_the_deadline_is_too_late() {
     let service = start(&free()).await;
     let early = service.grant_on(10, Vest::Event("P10D"), Expire::Never, "a").await;

@@ -3,7 +3,7 @@
 use goldbook::proto::{Clawback, EntryKind, Pocket};
 use jiff::Timestamp;
 
-use super::{Expire, Outcome, Part, Purchase, Purse, Vest, first, last, later};
+use super::{Expire, Outcome, Part, Purchase, Purse, Vest, first, last, later, rest};
 
 impl Purse {
     pub(crate) fn grant(
@@ -162,10 +162,7 @@ impl Purse {
     fn undo(&mut self, seq: i64, from: Pocket, to: Pocket, parts: Vec<Part>, at: Timestamp) {
         let points: i64 = parts.iter().map(|(_, points)| points).sum();
         self.entries[usize::try_from(seq - 1).unwrap()].reversed += points;
-        self.shift(EntryKind::EntryReversed, from, to, parts.clone(), at);
-        if to == Pocket::Available {
-            self.repay(&parts, at);
-        }
+        self.shift(EntryKind::EntryReversed, from, to, parts, at);
     }
 
     /// Answers how many points were undone, returned, returned as expired, and are owed now.
@@ -187,7 +184,10 @@ impl Purse {
             count_off(if may_reach_others { self.sum(Pocket::Available) - lot.count(Pocket::Available) } else { 0 });
         let owed = count_off(if may_reach_others && clawback == Clawback::AllowDebt { i64::MAX } else { 0 });
         let mut parts = first(&[(seq, available)], available);
-        parts.extend(self.choose(others, seq));
+        let taken = self.choose(others, seq);
+        parts.extend(&taken);
+        self.lot_mut(seq).taken.extend(taken);
+        self.lot_mut(seq).debt += owed;
         self.undo(seq, Pocket::Pending, Pocket::Cancelled, first(&[(seq, pending)], pending), at);
         self.undo(seq, Pocket::Available, Pocket::Cancelled, parts, at);
         self.undo(seq, Pocket::Expired, Pocket::Cancelled, first(&[(seq, expired)], expired), at);
@@ -237,9 +237,11 @@ impl Purse {
         let sum = |parts: &[Part]| parts.iter().map(|(_, points)| points).sum::<i64>();
         let answer = vec![points, sum(&live) + sum(&revived), sum(&gone), 0];
         let new_expiry = if revived.is_empty() { None } else { Some(self.new_expiry(expires, at)?) };
-        self.undo(seq, from, Pocket::Available, live, at);
+        self.undo(seq, from, Pocket::Available, live.clone(), at);
         self.revive(seq, from, &revived, new_expiry, at);
-        self.undo(seq, from, Pocket::Expired, gone, at);
+        self.undo(seq, from, Pocket::Expired, gone.clone(), at);
+        let returned = self.settle(&gone, at);
+        self.repay(&[live, revived, returned].concat(), at);
         Ok(answer)
     }
 
@@ -263,8 +265,13 @@ impl Purse {
         }
         let new_expiry = self.new_expiry(expires, at)?;
         self.revive(seq, Pocket::Expired, &left, Some(new_expiry), at);
-        let points = left.iter().map(|(_, points)| points).sum();
-        Ok(vec![points, points, 0, 0])
+        self.repay(&left, at);
+        let undone: i64 = left.iter().map(|(_, points)| points).sum();
+        if undone > 0 {
+            // What a reversal has cancelled will not come back.
+            self.entries[usize::try_from(seq - 1).unwrap()].reversed += points - undone;
+        }
+        Ok(vec![undone, undone, 0, 0])
     }
 
     fn revive(&mut self, seq: i64, from: Pocket, parts: &[Part], expires: Option<Timestamp>, at: Timestamp) {
@@ -285,7 +292,7 @@ impl Purse {
         self.slide(at);
         let (vest, expire) = (self.rules.vest, self.rules.expire);
         let lot = (granted > 0).then(|| self.open(EntryKind::PointsGranted, granted, vest, expire, at));
-        self.purchases.insert(id.to_owned(), Purchase { cents, refunded: 0, lot });
+        self.purchases.insert(id.to_owned(), Purchase { cents, refunded: 0, taken: 0, lot });
         Ok(vec![granted, if granted == points { 0 } else { points }])
     }
 
@@ -296,27 +303,21 @@ impl Purse {
         if cents > bought.cents - bought.refunded {
             return Err("REFUND_EXCEEDS_PURCHASE");
         }
-        let before = bought.refunded;
         bought.refunded += cents;
-        let (paid, lot) = (bought.cents, bought.lot);
+        let (paid, refunded, taken, lot) = (bought.cents, bought.refunded, bought.taken, bought.lot);
         self.note(EntryKind::RefundAccepted, at);
         self.slide(at);
         let Some(seq) = lot else { return Ok(vec![0, 0]) };
         let points = self.lot(seq).points;
-        let share = points * (before + cents) / paid - points * before / paid;
+        // All refunds together take the share of all that was refunded.
+        let share = points * refunded / paid - taken;
         let left = points - self.entries[usize::try_from(seq - 1).unwrap()].reversed;
         let undone = self.claw_back(seq, share.min(left), clawback.unwrap_or(self.rules.clawback), at);
+        self.purchases.get_mut(id).unwrap().taken += undone[0];
         Ok(vec![undone[0] - undone[3], undone[3]])
     }
 
     pub(crate) fn spend(&self) -> i64 {
         self.purchases.values().map(|bought| bought.cents - bought.refunded).sum()
     }
-}
-
-/// What is left of some parts after the first points.
-fn rest(parts: &[Part], points: i64) -> Vec<Part> {
-    let taken = first(parts, points);
-    let of = |lot: i64| taken.iter().find(|part| part.0 == lot).map_or(0, |part| part.1);
-    parts.iter().map(|(lot, points)| (*lot, points - of(*lot))).filter(|(_, points)| *points > 0).collect()
 }
