@@ -167,7 +167,7 @@ async fn an_answer_for_a_time_before_a_slow_commit_and_one_for_now_do_not_wait()
 }
 
 #[tokio::test]
-async fn an_answer_whose_instant_does_not_close_is_unavailable_and_says_when_to_try_again() {
+async fn an_answer_whose_instant_does_not_close_is_unavailable_with_retry_info() {
     let pair = Pair::start(fixed(), Background::default()).await;
     let call = pair.begin_purchase().await;
     let status = within("an answer", Question::Balance.ask(&pair.asked, pair.asked.clock.now())).await.unwrap_err();
@@ -211,7 +211,7 @@ async fn a_summary_of_liability_waits_for_a_slow_commit() {
 }
 
 #[tokio::test]
-async fn sessions_that_hide_whether_they_write_are_told_at_the_start_and_stop_answers_for_an_instant() {
+async fn sessions_that_hide_whether_they_write_are_told_and_stop_answers_for_an_instant() {
     let service = Service::start().await;
     service.apply_shop().await;
     service.enrol("anna").await;
