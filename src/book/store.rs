@@ -1,6 +1,7 @@
 //! The book's SQL: names, locks, entries and heads, each for a whole batch in one statement.
 
 pub(super) mod accounts;
+pub mod balances;
 pub(super) mod dues;
 pub(super) mod instants;
 pub mod projections;
@@ -27,6 +28,7 @@ pub(crate) use self::rows::{entry_row, select_entries};
 /// The tables of the book itself.
 pub(super) const TABLES: &[Table] = &[
     Table { name: "accounts", role: TableRole::Head, rights: TableRights::AppendAndChange, strays: &[] },
+    Table::projection("balances", "format('balance after entry %s', account_seq)"),
     Table { name: "ledger_entries", role: TableRole::Ledger, rights: TableRights::Append, strays: &[] },
     // A name that was just claimed is given back where its command is refused.
     Table::source("names", TableRights::AppendAndRemove).with_strays(&[
@@ -243,16 +245,21 @@ pub(super) async fn insert_entries(connection: &mut PgConnection, entries: &[Ent
     Ok(())
 }
 
-/// Every entry of an account up to an instant, in order.
-pub(super) async fn read_entries_until(
+/// Entries of an account that follow each other, in order.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn read_entries_between(
     connection: &mut PgConnection,
     account_id: AccountId,
-    until: jiff::Timestamp,
+    first: i64,
+    last: i64,
 ) -> Result<Vec<Entry>, StoreError> {
     let rows = select_entries!(
-        "FROM ledger_entries e WHERE account_id = $1 AND effective_at <= $2 ORDER BY account_seq",
+        "FROM ledger_entries e WHERE account_id = $1 AND account_seq >= $2 AND account_seq <= $3 ORDER BY account_seq",
         account_id.0,
-        until.to_sqlx() as _,
+        first,
+        last,
     )
     .fetch_all(connection)
     .traced("SELECT ledger_entries")

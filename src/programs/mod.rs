@@ -111,9 +111,10 @@ impl Programs {
     /// # Errors
     /// If they cannot be read.
     pub async fn list_programs(&self, page: &PageRequest) -> Result<(Vec<ProgramVersion>, String), Error> {
+        let after = page.after_with(|cursor| ProgramId::try_from(cursor).ok())?;
         let mut connection = self.pool.acquire().await?;
-        let versions = store::list_versions(&mut connection, page.after.as_deref(), page.limit()).await?;
-        Ok(page.cut(versions, |version| version.program.program_id.to_string()))
+        let versions = store::list_versions(&mut connection, after.as_ref(), page.limit()).await?;
+        Ok(page.cut_by(versions, |version| version.program.program_id.to_string(), ProgramVersion::bytes, None))
     }
 }
 

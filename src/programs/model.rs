@@ -125,6 +125,14 @@ pub struct ProgramVersion {
     pub applied_at: Timestamp,
 }
 
+impl ProgramVersion {
+    /// About how many bytes it takes in a page.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        serde_json::to_vec(&self.program).map_or(0, |document| document.len())
+    }
+}
+
 impl Program {
     /// An amount in the program's currency.
     #[must_use]

@@ -54,6 +54,7 @@ impl TryFrom<AccountRow> for Account {
                 expired: row.expired,
                 cancelled: row.cancelled,
             },
+            balances: Vec::new(),
         })
     }
 }

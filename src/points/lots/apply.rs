@@ -82,6 +82,7 @@ impl Lots {
             lot.terms.expires_at = expires_at;
             Some(())
         })?;
+        self.note_use(entry, lot)?;
         let terms = &self.lot(account_id, lot)?.terms;
         if let (true, Some(to)) = (terms.slides, expires_at) {
             let is_by_time = terms.vests_at.is_some();
@@ -93,7 +94,8 @@ impl Lots {
     /// Cancels a lot's pending points, whose event was missed.
     fn miss_vesting(&mut self, entry: &Entry, lot: i64) -> Option<()> {
         let movement = entry.movement?;
-        self.change((entry.id.account_id, lot), |lot| lot.shift(movement))
+        self.change((entry.id.account_id, lot), |lot| lot.shift(movement))?;
+        self.note_use(entry, lot)
     }
 
     /// Sets parts aside in a hold, which the entry names.
@@ -102,14 +104,14 @@ impl Lots {
         let (points, policy_version) = (entry.movement?.points, entry.policy_version);
         let key = (entry.id.account_id, entry.id.account_seq);
         self.changed.holds.insert(key);
-        self.put_hold(key, Hold { points, policy_version, ends_at, parts: parts.to_vec() });
+        self.put_hold(key, Hold { points, policy_version, ends_at, parts: parts.to_vec(), ended_seq: None });
         Some(())
     }
 
     /// Moves parts out of a hold.
     fn end_hold(&mut self, entry: &Entry, parts: &[LotPart], hold: i64) -> Option<()> {
         self.shift_parts(entry, parts)?;
-        self.remove_from_hold((entry.id.account_id, hold), parts)
+        self.remove_from_hold((entry.id.account_id, hold), entry, parts)
     }
 
     /// Moves available parts to the expired ones.
@@ -186,9 +188,9 @@ impl Lots {
     }
 
     /// Removes parts from a hold, which ends once nothing is left.
-    fn remove_from_hold(&mut self, key: (AccountId, i64), parts: &[LotPart]) -> Option<()> {
+    fn remove_from_hold(&mut self, key: (AccountId, i64), entry: &Entry, parts: &[LotPart]) -> Option<()> {
         let held = self.holds.get_mut(&key)?;
-        held.remove_parts(parts)?;
+        held.remove_parts(entry.id.account_seq, parts)?;
         if held.parts.is_empty() {
             self.dues.remove(&(key.0, Due { at: held.ends_at, kind: DueKind::ReleaseHold }, key.1));
         }
@@ -217,6 +219,7 @@ impl Lots {
         for part in parts {
             let moved = PocketMove { points: part.points, ..whole };
             self.change((entry.id.account_id, part.lot), |lot| lot.shift(moved))?;
+            self.note_use(entry, part.lot)?;
         }
         (sum == whole.points).then_some(())
     }
@@ -226,6 +229,17 @@ impl Lots {
         change(&mut lot)?;
         self.changed.lots.insert(key);
         self.put_lot(key, lot);
+        Some(())
+    }
+
+    /// Notes that an entry moved points of a lot.
+    fn note_use(&mut self, entry: &Entry, lot: i64) -> Option<()> {
+        let account_id = entry.id.account_id;
+        let older = self.lots.get_mut(&(account_id, lot))?.note_use(entry.id.account_seq);
+        if let Some((last, older)) = older.and_then(|older| Some((*older.last()?, older))) {
+            self.changed.uses.insert((account_id, lot, last));
+            self.older_uses.insert((account_id, lot, last), older);
+        }
         Some(())
     }
 
