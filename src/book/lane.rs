@@ -474,7 +474,9 @@ fn batch_span(jobs: &mut [Job]) -> Span {
     let span = tracing::info_span!(parent: None, "book.batch", size = jobs.len());
     let context = telemetry::span_context(&span);
     for job in jobs {
-        telemetry::link(&span, &job.caller);
+        if context.is_sampled() {
+            telemetry::link(&span, &job.caller);
+        }
         if let Some(waiting) = job.waiting.take() {
             telemetry::link(&waiting, &context);
         }

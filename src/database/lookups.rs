@@ -88,7 +88,9 @@ async fn answer_lookups<K: Send + Sync + 'static, V: Send + 'static>(
         let mut replies = Vec::with_capacity(lookups.len());
         let batch = telemetry::span_context(&span);
         for Lookup { key, span: asking, caller, reply } in lookups {
-            telemetry::link(&span, &caller);
+            if batch.is_sampled() {
+                telemetry::link(&span, &caller);
+            }
             if caller.is_sampled() {
                 telemetry::link(&asking, &batch);
             }

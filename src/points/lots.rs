@@ -140,6 +140,8 @@ pub(crate) struct Lots {
     pub(super) lots: ByEntry<Lot>,
     pub(super) holds: ByEntry<Hold>,
     pub(super) earnings: BTreeMap<AccountId, Earning>,
+    /// Whether the stored ones were left unread, of the accounts that have a gap.
+    pub(super) has_unread_earnings: bool,
     /// How much of each entry has been undone.
     pub(super) reversals: ByEntry<Reversed>,
     pub(super) gaps: BTreeMap<AccountId, Gap>,

@@ -26,6 +26,7 @@ mod benefits;
 mod book_properties;
 mod book_rules;
 mod bounds;
+mod clocks;
 mod closing;
 mod customers;
 mod dues;

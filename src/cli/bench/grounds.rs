@@ -40,7 +40,7 @@ impl Grounds {
         let special = customers.get().min(SPECIAL_CUSTOMERS);
         let ground = |prefix, customers| Ground { program_id: program_id.to_owned(), prefix, customers };
         let (usual, few, many) = (ground("bench", customers.get()), ground("few", special), ground("many", special));
-        program::send(client, usual.program(Vec::new()), false).await?;
+        program::send(client, usual.program(Vec::new()), false, None).await?;
         usual.enrol(client).await?;
         usual.fund(client, USUAL_LOTS).await?;
         if workloads.contains(&Workload::RedeemMany) {
@@ -53,7 +53,7 @@ impl Grounds {
         let mut referees = Referees::none();
         if workloads.contains(&Workload::Conversion) {
             // A program of its own: others are measured without campaigns.
-            program::send(client, sharing.program(vec![Referees::campaign()]), false).await?;
+            program::send(client, sharing.program(vec![Referees::campaign()]), false, None).await?;
             sharing.enrol(client).await?;
             referees = Referees::of(client, sharing).await?;
         }
@@ -76,7 +76,7 @@ impl Grounds {
 
     async fn prepare_nothing(client: &Client, program_id: &str, customers: NonZeroU32) -> Result<Self, CliError> {
         let ground = Ground { program_id: program_id.to_owned(), prefix: "bench", customers: customers.get() };
-        program::send(client, ground.program(Vec::new()), false).await?;
+        program::send(client, ground.program(Vec::new()), false, None).await?;
         Ok(Self { usual: ground.clone(), few: ground.clone(), many: ground, referees: Referees::none() })
     }
 

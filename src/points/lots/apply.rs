@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Hold, Lot, Lots};
+use super::{Earning, Hold, Lot, Lots};
 use crate::book::{
     ActivityDetail, Defect, Detail, Due, DueKind, EarningWindow, Entry, EntryReason, LotPart, LotTerms, Pocket,
     PocketMove, PointsDetail,
@@ -25,9 +25,9 @@ impl Lots {
 
     fn apply_activity(&mut self, entry: &Entry, detail: &ActivityDetail) -> Option<()> {
         match detail {
-            ActivityDetail::ActivityAccepted { slides_to, .. } => self.slide(entry, *slides_to),
+            ActivityDetail::ActivityAccepted { slides_to, .. } => self.slide(entry, *slides_to)?,
             ActivityDetail::RefundAccepted { purchase, spend, slides_to, .. } => {
-                self.slide(entry, *slides_to);
+                self.slide(entry, *slides_to)?;
                 self.reverse(entry, *purchase, *spend)?;
             }
         }
@@ -67,8 +67,8 @@ impl Lots {
     fn count_earning(&mut self, entry: &Entry, counted_in: &[EarningWindow]) -> Option<()> {
         if !counted_in.is_empty() {
             let account_id = entry.id.account_id;
-            self.changed.earnings.insert(account_id);
-            self.earnings.entry(account_id).or_default().count(counted_in, entry.movement?.points);
+            let points = entry.movement?.points;
+            self.change_earning(account_id)?.count(counted_in, points);
         }
         Some(())
     }
@@ -86,7 +86,7 @@ impl Lots {
         let terms = &self.lot(account_id, lot)?.terms;
         if let (true, Some(to)) = (terms.slides, expires_at) {
             let is_by_time = terms.vests_at.is_some();
-            self.begin_to_slide(account_id, at, to, is_by_time);
+            self.begin_to_slide(account_id, at, to, is_by_time)?;
         }
         Some(())
     }
@@ -205,7 +205,7 @@ impl Lots {
         let lot = Lot::new(movement.points, movement.to, entry, terms)?;
         let key = (entry.id.account_id, entry.id.account_seq);
         if let (true, Some(at), Some(to)) = (terms.slides, lot.live_since, terms.expires_at) {
-            self.begin_to_slide(key.0, at, to, false);
+            self.begin_to_slide(key.0, at, to, false).ok_or_else(|| contradiction(entry))?;
         }
         self.changed.lots.insert(key);
         self.put_lot(key, lot);
@@ -268,16 +268,26 @@ impl Lots {
         Some(())
     }
 
-    fn slide(&mut self, entry: &Entry, slides_to: Option<Timestamp>) {
+    fn slide(&mut self, entry: &Entry, slides_to: Option<Timestamp>) -> Option<()> {
         if let Some(to) = slides_to {
-            self.changed.earnings.insert(entry.id.account_id);
-            self.earnings.entry(entry.id.account_id).or_default().slide(entry.effective_at, to);
+            self.change_earning(entry.id.account_id)?.slide(entry.effective_at, to);
         }
+        Some(())
     }
 
-    fn begin_to_slide(&mut self, account_id: AccountId, at: Timestamp, to: Timestamp, is_by_time: bool) {
+    fn begin_to_slide(&mut self, account_id: AccountId, at: Timestamp, to: Timestamp, is_by_time: bool) -> Option<()> {
+        self.change_earning(account_id)?.begin(at, to, is_by_time);
+        Some(())
+    }
+
+    /// What concerns all lots of an account together, to be changed. None if it is stored and was not read: it would be
+    /// overwritten.
+    fn change_earning(&mut self, account_id: AccountId) -> Option<&mut Earning> {
+        if self.has_unread_earnings && self.gaps.contains_key(&account_id) {
+            return None;
+        }
         self.changed.earnings.insert(account_id);
-        self.earnings.entry(account_id).or_default().begin(at, to, is_by_time);
+        Some(self.earnings.entry(account_id).or_default())
     }
 }
 

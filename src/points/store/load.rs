@@ -45,6 +45,8 @@ pub(super) async fn load(
     let is_asked = !asked.points.is_empty() || !asked.lots.is_empty() || !asked.holds.is_empty();
     if is_asked || !scope.due.is_empty() || keeps_earnings {
         state.lots.earnings = rows::read_earnings(connection, &scope.accounts).await?;
+    } else {
+        state.lots.has_unread_earnings = true;
     }
     load_holds(state, connection, scope).await?;
     load_lots(state, connection, scope).await?;
