@@ -1,9 +1,11 @@
 //! What waits in a lane, while the batch before it does not end.
 
 use std::collections::BTreeSet;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::poll;
 use goldbook::book::{Book, Capabilities};
 use goldbook::clock::Clock;
 use goldbook::embedded_postgres::SERVICE_ROLE;
@@ -17,6 +19,7 @@ use super::panics::Empty;
 use super::{count, sabotage, start_behind_proxy};
 use crate::collector::{attribute, find_server_span, find_spans, links_to, traced};
 use crate::harness::{Database, SHOP, START, Service, create_customer, grant_reward, reason};
+use crate::proxy::Proxy;
 use crate::wait::{answer_at, until, within};
 
 type Granting = JoinHandle<Result<proto::GrantRewardResponse, Status>>;
@@ -86,14 +89,21 @@ async fn grant_reward_is_carried_out_even_if_its_caller_goes_away() {
     }
 }
 
-// On one thread, so that everything is queued before the lane takes it.
 #[tokio::test]
 async fn a_full_lane_refuses_calls_and_slows_streams_and_neither_fills_the_others_place() {
     const CALLS: usize = 4_096;
     const STREAMED: usize = 2_000;
     let database = Database::create().await;
+    let proxy = Proxy::before(&database);
     let clock = Clock::fixed(START.parse().unwrap());
-    let (book, lanes) = Book::open(&database.options(SERVICE_ROLE), 1, &Capabilities::new(Vec::new()), &clock);
+    let (book, lanes) = Book::open(&proxy.options(), 1, &Capabilities::new(Vec::new()), &clock);
+    // The lane is held by a batch of one, so that nothing else leaves its queues.
+    proxy.hold_commits();
+    let first = tokio::spawn({
+        let book = book.clone();
+        async move { book.submit(Empty::new(false), None).await }
+    });
+    proxy.holds(1).await;
     let streamed: Vec<_> = (0..STREAMED)
         .map(|_| {
             let book = book.clone();
@@ -101,19 +111,30 @@ async fn a_full_lane_refuses_calls_and_slows_streams_and_neither_fills_the_other
         })
         .collect();
     tokio::task::yield_now().await;
-    let calls = join_all((0..CALLS + 100).map(|_| book.submit(Empty::new(false), None))).await;
-    let refused: Vec<_> = calls.into_iter().filter_map(Result::err).collect();
-    assert!((1..=100).contains(&refused.len()), "{}", refused.len());
-    for error in refused {
-        let status = Status::from(error);
-        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
-        let retry = status.get_details_retry_info().expect("RetryInfo").retry_delay.expect("a delay");
-        assert!(retry > Duration::ZERO);
+    let mut waiting = Vec::new();
+    for number in 0..CALLS + 100 {
+        let mut call = Box::pin(book.submit(Empty::new(false), None));
+        match poll!(&mut call) {
+            Poll::Pending => waiting.push(call),
+            Poll::Ready(outcome) => {
+                assert!(number >= CALLS, "call {number} is refused");
+                let status = Status::from(outcome.unwrap_err());
+                assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+                let retry = status.get_details_retry_info().expect("RetryInfo").retry_delay.expect("a delay");
+                assert!(retry > Duration::ZERO);
+            }
+        }
+    }
+    assert_eq!(waiting.len(), CALLS);
+    assert!(!streamed.iter().any(JoinHandle::is_finished));
+    proxy.release_commits();
+    within("the first call", first).await.unwrap().unwrap();
+    for outcome in within("the calls", join_all(waiting)).await {
+        outcome.unwrap();
     }
     for item in streamed {
         within("an item", item).await.unwrap().unwrap();
     }
-    book.submit(Empty::new(false), None).await.unwrap();
     drop(book);
     lanes.close().await;
 }
