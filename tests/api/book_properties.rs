@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use goldbook::proto;
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -179,7 +178,7 @@ impl Model {
         if self.person(referee).purchases > 0 {
             return Err("NOT_A_NEW_CUSTOMER");
         }
-        let zone = TimeZone::get("America/New_York").unwrap();
+        let zone = goldbook_api::zones::find("America/New_York").unwrap();
         let last_day = self.now.to_zoned(zone.clone()).date() + 30.days();
         let expires_at = last_day.tomorrow().unwrap().to_zoned(zone).unwrap().timestamp();
         let person = self.person(referee);

@@ -43,3 +43,4 @@ mod statements;
 mod tiers;
 mod traces;
 mod worker;
+mod zones;

@@ -25,7 +25,7 @@ const ZONES: [&str; 10] = [
 ];
 
 fn zone(name: &str) -> TimeZone {
-    TimeZone::get(name).unwrap()
+    goldbook_api::zones::find(name).unwrap()
 }
 
 fn at(text: &str) -> Timestamp {
