@@ -1,6 +1,7 @@
 //! What a purchase brings about: points, a higher tier, a converted referral, all in one decision; and what a refund
 //! takes back of it.
 
+use goldbook_api::values::MAX_POINTS;
 use jiff::Timestamp;
 
 use crate::book::{
@@ -108,7 +109,10 @@ pub(crate) fn accept(
     let qualifying_spend = standing.qualifying_spend.checked_add(spend).ok_or_else(overflow)?;
 
     let capped = cap(decision, policy, account_id, points)?;
-
+    if points > MAX_POINTS {
+        let message = format!("the purchase would bring {points} points, more than the {MAX_POINTS} of one entry");
+        return Err(Refusal::new(Reason::AmountOverflow, message).into());
+    }
     let new_entry = NewEntry {
         detail: ActivityDetail::ActivityAccepted {
             spend,

@@ -8,11 +8,12 @@ pub(crate) mod parts;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use crate::book::{Account, Due, DueKind, LotPart};
 use crate::ids::AccountId;
 
-pub(crate) use lot::{Earning, Hold, Lot, MadeUp, Reversed};
+pub(crate) use lot::{Earned, Earning, Hold, Lot, MadeUp, Reversed};
 
 /// Which lots come first when points are spent: those that expire first, then the oldest.
 pub(crate) type SpendKey = (Timestamp, i64);
@@ -28,6 +29,15 @@ pub(crate) struct Gap {
     pub has_sliding: bool,
     /// Lots older than this one that paid a debt were not read; none at all if absent.
     pub payers_from: Option<i64>,
+}
+
+/// What the entries tell of the points that were earned in a calendar period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LookedUp {
+    /// The period's first day where the program is.
+    pub day: Date,
+    /// How many points.
+    pub points: i64,
 }
 
 /// Rows by the account and the number of the entry that made them.
@@ -59,6 +69,8 @@ pub(crate) struct Lots {
     pub(super) earnings: BTreeMap<AccountId, Earning>,
     /// How much of each entry has been undone.
     pub(super) reversals: ByEntry<Reversed>,
+    /// What was earned in running periods, where it was looked up: by the word for the kind of period.
+    pub(super) looked_up: BTreeMap<(AccountId, &'static str), LookedUp>,
     pub(super) gaps: BTreeMap<AccountId, Gap>,
     pub(super) changed: Changed,
     pub(super) dues: BTreeSet<(AccountId, Due, i64)>,
@@ -121,6 +133,12 @@ impl Lots {
     #[must_use]
     pub(crate) fn reversed(&self, account_id: AccountId, entry: i64) -> Reversed {
         self.reversals.get(&(account_id, entry)).copied().unwrap_or_default()
+    }
+
+    /// What was earned in a running period of an account, where it was looked up.
+    #[must_use]
+    pub(crate) fn looked_up(&self, account_id: AccountId, period: &'static str) -> Option<LookedUp> {
+        self.looked_up.get(&(account_id, period)).copied()
     }
 
     /// Every lot of an account that was read.

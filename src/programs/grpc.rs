@@ -1,5 +1,6 @@
 //! `ProgramService` on the wire.
 
+use goldbook_api::values::MAX_POINTS;
 use tonic::{Request, Response, Status};
 
 use super::Programs;
@@ -201,8 +202,8 @@ fn parse_campaign(
     }
     for (field, points) in [("referrer_points", campaign.referrer_points), ("referee_points", campaign.referee_points)]
     {
-        if points < 0 {
-            fields.refuse(format!("{path}.{field}"), "must be zero or more");
+        if !(0..=MAX_POINTS).contains(&points) {
+            fields.refuse(format!("{path}.{field}"), "must be from 0 to 1,000,000,000,000");
         }
     }
     Some(Campaign {

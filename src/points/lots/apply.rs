@@ -65,10 +65,16 @@ impl Lots {
 
     /// Counts a grant in the calendar periods whose earning is capped.
     fn count_earning(&mut self, entry: &Entry, counted_in: &[EarningWindow]) -> Option<()> {
+        let account_id = entry.id.account_id;
+        // What was looked up does not have this grant.
+        let own = self.looked_up.range((account_id, "")..).map(|(key, _)| *key);
+        for key in own.take_while(|(of, _)| *of == account_id).collect::<Vec<_>>() {
+            self.looked_up.remove(&key);
+        }
         if !counted_in.is_empty() {
-            let account_id = entry.id.account_id;
             self.changed.earnings.insert(account_id);
-            self.earnings.entry(account_id).or_default().count(counted_in, entry.movement?.points);
+            let earning = self.earnings.entry(account_id).or_default();
+            earning.count(counted_in, entry.movement?.points, entry.policy_version);
         }
         Some(())
     }

@@ -212,7 +212,7 @@ async fn audit_finds_holds_too_many_and_changed_ones() {
 async fn audit_finds_changed_standings_reversals_and_earnings() {
     let standing = "UPDATE standings SET tier_id = 'gold' WHERE account_id = :ben";
     assert_told(standing, DifferenceKind::Projection, &["tier_id is silver by the entries, gold as stored"]).await;
-    let reversal = "INSERT INTO reversals VALUES (:anna, 4, 12)";
+    let reversal = "INSERT INTO reversals VALUES (:anna, 4, 12, 0)";
     assert_told(reversal, DifferenceKind::Projection, &["reversal of entry 4 of account ", "it has reversed 12"]).await;
     let earnings = "INSERT INTO earnings VALUES (:anna, now(), '[]', '{}')";
     assert_told(earnings, DifferenceKind::Projection, &["earnings of account "]).await;
