@@ -28,9 +28,14 @@ torture: postgres ## Kill the service and its Postgres under load, GOLDBOOK_TORT
 	GOLDBOOK_TORTURE_KILLS="$${GOLDBOOK_TORTURE_KILLS:-2000}" cargo test --locked --test api torture -- --nocapture
 
 .PHONY: bench
-bench: postgres ## Measure the service beside pgbench and a bare echo
+bench: postgres ## Measure the service beside pgbench and a bare echo; JSON=file keeps the figures, ARGS adds options
 	cargo build --release --locked
-	target/release/goldbook bench
+	target/release/goldbook bench $(if $(JSON),--json $(JSON)) $(ARGS)
+
+.PHONY: bench-check
+bench-check: ## Compare the figures of two measurements by ratio: OLD=file NEW=file
+	cargo build --release --locked
+	target/release/goldbook bench-check $(ARGS) $(OLD) $(NEW)
 
 .PHONY: fmt
 fmt: ## Format the code

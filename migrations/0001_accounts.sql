@@ -32,6 +32,24 @@ CREATE TABLE accounts (
 -- Finds the accounts that time has something to do to.
 CREATE INDEX accounts_due ON accounts (next_due_at) WHERE next_due_at IS NOT NULL;
 
+-- Where an account's points were after every 64th of its entries: so its balance at any instant is one row and at most
+-- 63 entries, however many it has. A projection of entries.
+CREATE TABLE balances (
+    account_id  uuid   NOT NULL,
+    -- The entry after which it was so: a multiple of 64.
+    account_seq bigint NOT NULL,
+    issued      bigint NOT NULL,
+    owed        bigint NOT NULL,
+    pending     bigint NOT NULL,
+    available   bigint NOT NULL,
+    held        bigint NOT NULL,
+    redeemed    bigint NOT NULL,
+    expired     bigint NOT NULL,
+    cancelled   bigint NOT NULL,
+    CONSTRAINT balances_pkey PRIMARY KEY (account_id, account_seq),
+    CONSTRAINT balances_seq_is_every_64th CHECK (account_seq > 0 AND account_seq % 64 = 0)
+);
+
 -- Names that are unique beyond an account. Whoever inserts the row owns the name. A person is forgotten by removing
 -- theirs: the ledger knows accounts only.
 CREATE TABLE names (

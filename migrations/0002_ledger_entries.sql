@@ -40,6 +40,10 @@ CREATE TABLE ledger_entries (
 -- A key is used once on its account, for ever.
 CREATE UNIQUE INDEX ledger_entries_key_once ON ledger_entries (account_id, key_hash) WHERE key_hash IS NOT NULL;
 
+-- Finds an account's changes of tier, of which there are few among its entries: `ListTierChanges`.
+CREATE INDEX ledger_entries_tiers ON ledger_entries (account_id, account_seq)
+    WHERE kind IN ('tier_changed', 'tier_imported');
+
 CREATE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'ledger_entries is append-only: % is refused', TG_OP

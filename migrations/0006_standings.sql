@@ -11,6 +11,24 @@ CREATE TABLE standings (
     qualifying_spend bigint      NOT NULL,
     -- How many purchases above zero were accepted.
     purchases        bigint      NOT NULL,
+    -- The last entry that changed this row.
+    last_seq         bigint      NOT NULL,
     CONSTRAINT standings_pkey PRIMARY KEY (account_id),
     CONSTRAINT standings_progress_not_negative CHECK (qualifying_spend >= 0 AND purchases >= 0)
 ) WITH (fillfactor = 70);
+
+-- What a customer's standing was after the first entry that changed it among each 64 of the account: so the standing at
+-- any instant is one row and at most 63 entries. A projection of entries.
+CREATE TABLE standing_marks (
+    account_id       uuid        NOT NULL,
+    -- The entry after which it was so.
+    account_seq      bigint      NOT NULL,
+    tier_id          text        NOT NULL,
+    since            timestamptz NOT NULL,
+    policy_version   integer     NOT NULL,
+    changed_seq      bigint      NOT NULL,
+    cause_seq        bigint      NOT NULL,
+    qualifying_spend bigint      NOT NULL,
+    purchases        bigint      NOT NULL,
+    CONSTRAINT standing_marks_pkey PRIMARY KEY (account_id, account_seq)
+);

@@ -25,10 +25,8 @@ CREATE TABLE lots (
     expiry_rule    text,
     -- What was taken elsewhere when they were clawed back, since they were spent or held: a debt, and other lots.
     made_up        jsonb,
-    -- When time alone will do something to them, by their own terms.
-    due_at         timestamptz GENERATED ALWAYS AS (
-        CASE WHEN pending > 0 THEN coalesce(vests_at, vest_by) WHEN available > 0 AND NOT slides THEN expires_at END
-    ) STORED,
+    -- The last entries that moved their points, at most 16, in order; those before them are in lot_uses.
+    uses           bigint[],
     CONSTRAINT lots_pkey PRIMARY KEY (account_id, lot_seq),
     CONSTRAINT lots_pockets_not_negative
         CHECK (least(pending, available, held, redeemed, expired, cancelled, repaid) >= 0),
@@ -37,10 +35,28 @@ CREATE TABLE lots (
     CONSTRAINT lots_pending_has_due CHECK (pending = 0 OR num_nonnulls(vests_at, vest_by) = 1)
 );
 
-CREATE INDEX lots_due ON lots (account_id, due_at, lot_seq) WHERE due_at IS NOT NULL;
-CREATE INDEX lots_available ON lots (account_id, lot_seq) WHERE available > 0;
+-- Each lot is in at most one of these three: a grant writes one of them beside the primary key.
+-- Lots in the order in which they vest or miss their event: dues, and what a balance says vests next.
+CREATE INDEX lots_pending ON lots (account_id, coalesce(vests_at, vest_by), lot_seq) WHERE pending > 0;
+-- Lots in spending order, which is the order in which they expire: spends, dues, and what a balance says expires next.
+CREATE INDEX lots_spendable ON lots (account_id, coalesce(expires_at, 'infinity'), lot_seq)
+    WHERE available > 0 AND NOT slides;
+-- The same of lots that slide: they expire at one instant, the oldest first.
+CREATE INDEX lots_sliding ON lots (account_id, lot_seq) WHERE available > 0 AND slides;
 -- The newest lots whose points paid a debt, which get them back if the debt is forgiven.
 CREATE INDEX lots_payers ON lots (account_id, lot_seq) WHERE repaid > 0;
+
+-- The entries that moved points of a lot, but for the last ones, which the lot's own row has. A projection of entries.
+CREATE TABLE lot_uses (
+    account_id uuid     NOT NULL,
+    lot_seq    bigint   NOT NULL,
+    -- The last of these entries.
+    last_seq   bigint   NOT NULL,
+    -- Sixteen entries by their numbers, in order.
+    seqs       bigint[] NOT NULL,
+    CONSTRAINT lot_uses_pkey PRIMARY KEY (account_id, lot_seq, last_seq),
+    CONSTRAINT lot_uses_last CHECK (seqs[cardinality(seqs)] = last_seq)
+);
 
 -- Points set aside for a spend: a projection of entries.
 CREATE TABLE holds (
@@ -53,6 +69,8 @@ CREATE TABLE holds (
     -- What is still held: lots, and how many points of each. Empty once the hold has ended.
     lot_seqs       bigint[]    NOT NULL,
     lot_points     bigint[]    NOT NULL,
+    -- The first entry that ended it.
+    ended_seq      bigint,
     CONSTRAINT holds_pkey PRIMARY KEY (account_id, hold_seq),
     CONSTRAINT holds_points_positive CHECK (points > 0),
     CONSTRAINT holds_parts_whole CHECK (cardinality(lot_seqs) = cardinality(lot_points))
@@ -68,7 +86,8 @@ CREATE TABLE earnings (
     slides_to  timestamptz,
     -- When they expired all together, each time.
     lapses     jsonb       NOT NULL,
-    -- Points earned in the last capped period of each kind.
+    -- For each kind of capped period: the first day of the last one, the points earned in it, and the program version under
+    -- which they were counted last.
     earned     jsonb       NOT NULL,
     CONSTRAINT earnings_pkey PRIMARY KEY (account_id)
 );

@@ -3,6 +3,7 @@
 
 mod error;
 mod lookups;
+mod pages;
 mod traced;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
 pub use error::{FailureKind, StoreError};
 pub use lookups::{BatchReader, Fetch};
+pub(crate) use pages::read_page;
 pub use traced::{StatementError, Traced};
 
 use lookups::LOOKUP_CONNECTIONS;

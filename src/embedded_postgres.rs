@@ -18,8 +18,18 @@ pub const SERVICE_ROLE: &str = "goldbook_service";
 pub const DATABASE: &str = "goldbook";
 
 /// Goldbook, as its Postgres knows it.
-pub const GOLDBOOK: Application =
-    Application { name: "goldbook", database: DATABASE, owner_role: OWNER_ROLE, other_roles: &[SERVICE_ROLE] };
+pub const GOLDBOOK: Application = Application {
+    name: "goldbook",
+    database: DATABASE,
+    owner_role: OWNER_ROLE,
+    other_roles: &[SERVICE_ROLE],
+    settings: &[
+        // Most of what a busy ledger writes to the log are first changes of pages after a checkpoint: so fewer
+        // checkpoints, and those pages compressed.
+        ("max_wal_size", "4GB"),
+        ("wal_compression", "lz4"),
+    ],
+};
 
 /// How to connect as this role to the database that a service runs in this data directory.
 ///

@@ -145,6 +145,8 @@ reasons! {
     ActivityIdReused => "ACTIVITY_ID_REUSED",
     /// The instant lies in the future.
     InstantInFuture => "INSTANT_IN_FUTURE",
+    /// Another version of the program is in force than the request expects.
+    ProgramVersionMismatch => "PROGRAM_VERSION_MISMATCH",
     /// The amount is not in the program's currency.
     CurrencyMismatch => "CURRENCY_MISMATCH",
     /// A balance or a sum would pass what the book can count.

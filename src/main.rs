@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use goldbook::cli::{Cli, CliError};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = tokio::runtime::Builder::new_multi_thread()

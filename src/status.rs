@@ -137,7 +137,7 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::IdempotencyKeyReused
         | Reason::ActivityIdReused
         | Reason::AlreadyReferred => Code::AlreadyExists,
-        Reason::EtagMismatch => Code::Aborted,
+        Reason::EtagMismatch | Reason::ProgramVersionMismatch => Code::Aborted,
         Reason::InstantInFuture | Reason::InstantNotAhead | Reason::PageTokenInvalid => Code::OutOfRange,
         Reason::ProgramFieldImmutable
         | Reason::CurrencyMismatch
@@ -182,6 +182,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::IdempotencyKeyReused
         | Reason::ActivityIdReused
         | Reason::InstantInFuture
+        | Reason::ProgramVersionMismatch
         | Reason::CurrencyMismatch
         | Reason::AmountOverflow
         | Reason::CampaignNotActive

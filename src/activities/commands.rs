@@ -68,10 +68,7 @@ impl Command for RecordActivity {
         }
         let account_id = asking.find(&customer);
         if let (Activity::Refund(refund), Some(account_id)) = (&self.activity, account_id) {
-            let state = asking.state::<PointsState>()?;
-            state.ask_command(account_id, purchase_key(refund));
-            // What the purchase earned is not known before it is read; other lots may have to make up for it.
-            state.ask_points(account_id, i64::MAX);
+            asking.state::<PointsState>()?.ask_command(account_id, purchase_key(refund));
         }
         Ok(())
     }
@@ -148,5 +145,6 @@ fn first_standing(policy: &ProgramVersion) -> Option<Standing> {
         cause_seq: 0,
         qualifying_spend: 0,
         purchases: 0,
+        last_seq: 0,
     })
 }

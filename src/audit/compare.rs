@@ -11,34 +11,40 @@ use crate::ids::{AccountId, ActivityId};
 pub(super) fn compare_rows(account_id: AccountId, folded: &States, stored: &States, differ: &mut dyn FnMut(String)) {
     // Both hold the same states in the same order.
     for (folded, stored) in folded.rows(account_id).zip(stored.rows(account_id)) {
-        let (mut folded, mut stored) = (folded.peekable(), stored.peekable());
-        loop {
-            let order = match (folded.peek(), stored.peek()) {
-                (None, None) => break,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(folded), Some(stored)) => place(folded).cmp(&place(stored)),
-            };
-            let folded = if order.is_le() { folded.next() } else { None };
-            let stored = if order.is_ge() { stored.next() } else { None };
-            match (folded, stored) {
-                (Some(folded), Some(stored)) => compare_columns(account_id, &folded, &stored, differ),
-                (Some(missing), None) => {
-                    differ(format!(
-                        "{} is missing: by the entries it has {}",
-                        name(account_id, &missing),
-                        list(&missing)
-                    ));
-                }
-                (None, Some(extra)) => {
-                    differ(format!(
-                        "{} is stored and no entry makes it: it has {}",
-                        name(account_id, &extra),
-                        list(&extra)
-                    ));
-                }
-                (None, None) => {}
+        compare_all(account_id, folded, stored, differ);
+    }
+}
+
+/// Tells every row of two lists that differs, is missing, or should not be there. Both are sorted.
+fn compare_all<'a>(
+    account_id: AccountId,
+    folded: impl Iterator<Item = Row<'a>>,
+    stored: impl Iterator<Item = Row<'a>>,
+    differ: &mut dyn FnMut(String),
+) {
+    let (mut folded, mut stored) = (folded.peekable(), stored.peekable());
+    loop {
+        let order = match (folded.peek(), stored.peek()) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(folded), Some(stored)) => place(folded).cmp(&place(stored)),
+        };
+        let folded = if order.is_le() { folded.next() } else { None };
+        let stored = if order.is_ge() { stored.next() } else { None };
+        match (folded, stored) {
+            (Some(folded), Some(stored)) => compare_columns(account_id, &folded, &stored, differ),
+            (Some(missing), None) => {
+                differ(format!("{} is missing: by the entries it has {}", name(account_id, &missing), list(&missing)));
             }
+            (None, Some(extra)) => {
+                differ(format!(
+                    "{} is stored and no entry makes it: it has {}",
+                    name(account_id, &extra),
+                    list(&extra)
+                ));
+            }
+            (None, None) => {}
         }
     }
 }
@@ -72,6 +78,7 @@ pub(super) fn compare_heads(
         return;
     };
     compare_columns(account_id, &folded.row(), &stored.row(), differ);
+    compare_all(account_id, folded.balance_rows(), stored.balance_rows(), differ);
     // A stored time may be too early: then the service looks too soon, and looks again. It must not be too late.
     let Some(due_at) = folded.next_due_at else { return };
     let account = account_id.0;

@@ -242,7 +242,8 @@ impl Audit<'_> {
     async fn look_for_strays(&mut self) -> Result<(), StoreError> {
         store::plan_for_whole_tables(&mut self.connection).await?;
         let mut last: Option<(AccountId, u64)> = None;
-        let mut rows = projections::scan_headless_rows(&mut self.connection, self.report.capabilities.tables());
+        let tables = crate::book::TABLES.iter().chain(self.report.capabilities.tables());
+        let mut rows = projections::scan_headless_rows(&mut self.connection, tables);
         while let Some(stray) = rows.try_next().await? {
             let account_id = stray.account_id;
             let what = format!("{} of account {}, which has no head", stray.what, account_id.0);

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::mentions::StoredActivity;
+pub(super) use crate::book::store::balances::read_balances;
 pub(super) use crate::book::store::{projections, scan};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, EntryId, ProgramId};

@@ -23,7 +23,12 @@ pub struct Account {
     pub next_due_at: Option<Timestamp>,
     /// Where its points are.
     pub balance: Balance,
+    /// Where they were after every 64th entry, by the entry's number: of the entries that were applied to this value.
+    pub balances: Vec<(i64, Balance)>,
 }
+
+/// After how many entries a balance is kept: so that one at any instant is found from no more entries than these.
+pub const BALANCE_EVERY: i64 = 64;
 
 /// Points by pocket. Every count is zero or more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +97,16 @@ impl Account {
     pub const fn empty(account_id: AccountId, program_id: ProgramId, kind: AccountKind) -> Self {
         let balance =
             Balance { issued: 0, owed: 0, pending: 0, available: 0, held: 0, redeemed: 0, expired: 0, cancelled: 0 };
-        Self { account_id, program_id, kind, head: 0, effective_at: None, next_due_at: None, balance }
+        Self {
+            account_id,
+            program_id,
+            kind,
+            head: 0,
+            effective_at: None,
+            next_due_at: None,
+            balance,
+            balances: Vec::new(),
+        }
     }
 
     /// The name of the account's next entry.
@@ -123,6 +137,9 @@ impl Account {
         }
         self.head = entry.id.account_seq;
         self.effective_at = Some(entry.effective_at);
+        if self.head % BALANCE_EVERY == 0 {
+            self.balances.push((self.head, self.balance));
+        }
         Ok(())
     }
 }

@@ -198,7 +198,7 @@ impl Capabilities {
     /// # Errors
     /// If a statement fails.
     pub async fn delete_rows(&self, account_id: AccountId, connection: &mut PgConnection) -> Result<(), StoreError> {
-        for table in self.tables().filter(|table| table.is_projection()) {
+        for table in super::store::TABLES.iter().chain(self.tables()).filter(|table| table.is_projection()) {
             projections::delete_rows(connection, table, account_id).await?;
         }
         Ok(())

@@ -25,6 +25,17 @@ pub enum DecisionError {
     Defect(Defect),
 }
 
+impl DecisionError {
+    /// The same error, but that a refusal is a defect: of what nobody asked for.
+    #[must_use]
+    pub(super) fn into_defect(self, describe: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::Refused(refusal) => Self::Defect(Defect::new(describe(&refusal.message))),
+            other @ (Self::NotLoaded | Self::DuesRemain | Self::Defect(_)) => other,
+        }
+    }
+}
+
 impl From<Refusal> for DecisionError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)

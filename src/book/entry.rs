@@ -236,6 +236,12 @@ impl Key {
 }
 
 impl Entry {
+    /// About how many bytes it takes in a page: most of them for the lots that it names.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        500 + 48 * self.causes.len() + 120 * self.detail.lots().len()
+    }
+
     /// SHA-256 over a canonical encoding of every column: a version byte, then each field with its length before it.
     ///
     /// # Errors

@@ -24,35 +24,42 @@ impl Folded {
     ///
     /// # Errors
     /// [`Defect`] if the entries contradict each other.
-    pub fn from_entries(entries: &[Entry], mut states: States) -> Result<Option<Self>, Defect> {
+    pub fn from_entries(entries: &[Entry], states: States) -> Result<Option<Self>, Defect> {
         let Some(first) = entries.first() else { return Ok(None) };
         let kind = AccountKind::of(&first.detail);
-        let mut account = Account::empty(first.id.account_id, first.program_id.clone(), kind);
+        let account = Account::empty(first.id.account_id, first.program_id.clone(), kind);
+        let mut folded = Self { account, states, applied_dues: Vec::new() };
+        folded.extend(entries)?;
+        Ok(Some(folded))
+    }
+
+    /// Applies the next entries of the account.
+    ///
+    /// # Errors
+    /// [`Defect`] if the entries contradict each other.
+    pub fn extend(&mut self, entries: &[Entry]) -> Result<(), Defect> {
         for entry in entries {
-            if entry.id != account.next_entry_id() {
-                return Err(Defect::new(format!("entry {} is missing", account.next_entry_id())));
+            if entry.id != self.account.next_entry_id() {
+                return Err(Defect::new(format!("entry {} is missing", self.account.next_entry_id())));
             }
-            account.apply(entry).map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
-            states.apply(entry)?;
+            self.account.apply(entry).map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
+            self.states.apply(entry)?;
         }
-        account.next_due_at = states.next_due(account.account_id);
-        Ok(Some(Self { account, states, applied_dues: Vec::new() }))
+        self.account.next_due_at = self.states.next_due(self.account.account_id);
+        Ok(())
     }
 
     /// Does in memory whatever time alone does to the account by `until`: what the book would write if it were
-    /// touched then.
+    /// touched then. Returns whether that was all; not all of very many dues may have been read.
     ///
     /// # Errors
     /// [`Defect`] if a due contradicts the entries.
-    pub fn apply_dues(&mut self, until: Timestamp) -> Result<(), Defect> {
+    pub fn apply_dues(&mut self, until: Timestamp) -> Result<bool, Defect> {
         loop {
             let (due_at, new_entries) = match self.states.decide_next_due(&self.account, until) {
                 NextDue::Entries(due_at, new_entries) => (due_at, new_entries),
-                NextDue::Nothing => return Ok(()),
-                NextDue::NotLoaded => {
-                    let account_id = self.account.account_id.0;
-                    return Err(Defect::new(format!("account {account_id}: a due was not loaded")));
-                }
+                NextDue::Nothing => return Ok(true),
+                NextDue::NotLoaded => return Ok(false),
             };
             for new_entry in new_entries {
                 self.apply_new_entry(due_at, new_entry)?;

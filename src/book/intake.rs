@@ -152,7 +152,8 @@ impl Book {
         deadline: Option<Instant>,
     ) -> Result<(&LaneEntrance, Job, Reply), Error> {
         let caller = Span::current();
-        let waiting = tracing::info_span!("book.wait");
+        // Its ids are in the entries, so where the caller has none to give, there is a span in any case.
+        let waiting = (!telemetry::is_current_unsampled()).then(|| tracing::info_span!("book.wait"));
         let names = command.names();
         let lane = self.lane_of(&names, &command.accounts())?;
         let (sender, reply) = oneshot::channel();
@@ -167,9 +168,9 @@ impl Book {
             key: key.unwrap_or_else(|| own_key(command_id)),
             command,
             command_id,
-            trace_id: telemetry::trace_id(&waiting),
+            trace_id: telemetry::trace_id(waiting.as_ref().unwrap_or(&caller)),
             caller: telemetry::span_context(&caller),
-            waiting: Some(waiting),
+            waiting,
             deadline,
             postponements: 0,
             stay: None,

@@ -421,14 +421,9 @@ fn come_again(job: Job, failure: &str) {
     job.answer(Err(Error::Unavailable));
 }
 
-/// Answers a command for which there is no room among those that wait apart.
+/// Answers a command for which there is no room among those that wait apart; there is none for the background.
 fn turn_away(job: Job) {
-    let error = match job.origin {
-        Origin::Call | Origin::Stream => Error::Overloaded,
-        // Nobody waits for it, and it comes again by itself.
-        Origin::Background => Error::Unavailable,
-    };
-    job.answer(Err(error));
+    job.answer(Err(Error::Overloaded));
 }
 
 /// The refusal of a command that needs more rows than one command may.
@@ -452,7 +447,7 @@ fn fail(job: Job, failure: &str) {
         trace_id = %job.trace_id,
         "a command failed"
     );
-    let told = format!("{} failed", job.describe());
+    let told = format!("{}: {failure}", job.describe());
     job.answer(Err(Error::InternalLogged(told)));
 }
 
@@ -479,7 +474,9 @@ fn batch_span(jobs: &mut [Job]) -> Span {
     let span = tracing::info_span!(parent: None, "book.batch", size = jobs.len());
     let context = telemetry::span_context(&span);
     for job in jobs {
-        telemetry::link(&span, &job.caller);
+        if context.is_sampled() {
+            telemetry::link(&span, &job.caller);
+        }
         if let Some(waiting) = job.waiting.take() {
             telemetry::link(&waiting, &context);
         }

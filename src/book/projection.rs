@@ -92,21 +92,36 @@ impl Account {
     /// The head as a row. Without `next_due_at`, which may be early.
     #[must_use]
     pub fn row(&self) -> Row<'_> {
-        let Balance { issued, owed, pending, available, held, redeemed, expired, cancelled } = self.balance;
-        let columns = vec![
+        let mut columns = vec![
             ("program_id", Cell::word(self.program_id.as_str())),
             ("kind", Cell::word(self.kind.as_str())),
             ("head", self.head.into()),
             ("effective_at", self.effective_at.into()),
-            ("issued", issued.into()),
-            ("owed", owed.into()),
-            ("pending", pending.into()),
-            ("available", available.into()),
-            ("held", held.into()),
-            ("redeemed", redeemed.into()),
-            ("expired", expired.into()),
-            ("cancelled", cancelled.into()),
         ];
+        columns.extend(pocket_columns(&self.balance));
         Row { noun: "", key: Cell::Absent, columns }
     }
+
+    /// The balances that are kept, as rows.
+    pub fn balance_rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.balances.iter().map(|(seq, balance)| Row {
+            noun: "balance after entry",
+            key: (*seq).into(),
+            columns: pocket_columns(balance),
+        })
+    }
+}
+
+fn pocket_columns(balance: &Balance) -> Vec<(&'static str, Cell<'static>)> {
+    let Balance { issued, owed, pending, available, held, redeemed, expired, cancelled } = *balance;
+    vec![
+        ("issued", issued.into()),
+        ("owed", owed.into()),
+        ("pending", pending.into()),
+        ("available", available.into()),
+        ("held", held.into()),
+        ("redeemed", redeemed.into()),
+        ("expired", expired.into()),
+        ("cancelled", cancelled.into()),
+    ]
 }

@@ -15,22 +15,6 @@ use crate::clock::Clock;
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, ProgramId};
 
-/// The account at `as_of`, a closed instant: what was answered then. None if it had no entries yet.
-///
-/// # Errors
-/// If the database cannot be read, or the entries contradict each other.
-pub async fn fold(
-    connection: &mut PgConnection,
-    account_id: AccountId,
-    as_of: Timestamp,
-    states: States,
-) -> Result<Option<Folded>, StoreError> {
-    let entries = store::read_entries_until(connection, account_id, as_of).await?;
-    let Some(mut folded) = Folded::from_entries(&entries, states)? else { return Ok(None) };
-    folded.apply_dues(as_of)?;
-    Ok(Some(folded))
-}
-
 /// Accounts from their projections, with everything that is due by an instant done in memory.
 pub struct WithDues {
     /// The heads and balances, by their ids.
@@ -47,7 +31,7 @@ pub struct WithDues {
 /// They are read in several statements: `snapshot` must be a transaction in which all of them see one moment.
 ///
 /// # Errors
-/// If the database cannot be read, or a due contradicts the rows.
+/// If the database cannot be read, a due contradicts the rows, or more is due than a read applies.
 pub async fn apply_dues_in_memory(
     snapshot: &mut PgConnection,
     accounts: &[AccountId],
@@ -67,7 +51,9 @@ pub async fn apply_dues_in_memory(
     let (mut accounts, mut applied_dues) = (Vec::with_capacity(read.len()), Vec::new());
     for account in read {
         let mut folded = Folded { account, states, applied_dues: Vec::new() };
-        folded.apply_dues(until)?;
+        if !folded.apply_dues(until)? {
+            return Err(StoreError::TooManyDues);
+        }
         states = folded.states;
         accounts.push(folded.account);
         applied_dues.extend(folded.applied_dues);

@@ -1,6 +1,8 @@
 //! The book's SQL: names, locks, entries and heads, each for a whole batch in one statement.
 
 pub(super) mod accounts;
+pub mod balances;
+pub(super) mod dues;
 pub(super) mod instants;
 pub mod projections;
 pub mod rows;
@@ -26,12 +28,24 @@ pub(crate) use self::rows::{entry_row, select_entries};
 /// The tables of the book itself.
 pub(super) const TABLES: &[Table] = &[
     Table { name: "accounts", role: TableRole::Head, rights: TableRights::AppendAndChange, strays: &[] },
+    Table::projection("balances", "format('balance after entry %s', account_seq)"),
     Table { name: "ledger_entries", role: TableRole::Ledger, rights: TableRights::Append, strays: &[] },
     // A name that was just claimed is given back where its command is refused.
     Table::source("names", TableRights::AppendAndRemove).with_strays(&[
         "SELECT n.account_id, format('a name in space %s of program %s belongs to no account', n.space, n.program_id)
          FROM names n LEFT JOIN accounts a ON a.account_id = n.account_id WHERE a.account_id IS NULL",
     ]),
+    Table { name: "due_rounds", role: TableRole::Report, rights: TableRights::AppendAndChange, strays: &[] },
+    Table {
+        name: "stuck_dues",
+        role: TableRole::Report,
+        rights: TableRights::AppendChangeAndRemove,
+        strays: &[
+            "SELECT s.account_id, format('what is due at %s could not be written %s times since %s: %s', s.due_at,
+                 s.failures, s.since, s.failure)
+             FROM stuck_dues s JOIN accounts a ON a.account_id = s.account_id AND a.next_due_at = s.due_at",
+        ],
+    },
 ];
 
 /// Names as parallel columns, for a statement over all of them.
@@ -231,16 +245,21 @@ pub(super) async fn insert_entries(connection: &mut PgConnection, entries: &[Ent
     Ok(())
 }
 
-/// Every entry of an account up to an instant, in order.
-pub(super) async fn read_entries_until(
+/// Entries of an account that follow each other, in order.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn read_entries_between(
     connection: &mut PgConnection,
     account_id: AccountId,
-    until: jiff::Timestamp,
+    first: i64,
+    last: i64,
 ) -> Result<Vec<Entry>, StoreError> {
     let rows = select_entries!(
-        "FROM ledger_entries e WHERE account_id = $1 AND effective_at <= $2 ORDER BY account_seq",
+        "FROM ledger_entries e WHERE account_id = $1 AND account_seq >= $2 AND account_seq <= $3 ORDER BY account_seq",
         account_id.0,
-        until.to_sqlx() as _,
+        first,
+        last,
     )
     .fetch_all(connection)
     .traced("SELECT ledger_entries")

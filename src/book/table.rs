@@ -43,6 +43,8 @@ pub enum TableRights {
     AppendAndChange,
     /// It may add rows, and remove them again.
     AppendAndRemove,
+    /// It may add, change and remove rows.
+    AppendChangeAndRemove,
 }
 
 impl TableRights {
@@ -53,6 +55,7 @@ impl TableRights {
             Self::Append => "SELECT, INSERT",
             Self::AppendAndChange => "SELECT, INSERT, UPDATE",
             Self::AppendAndRemove => "SELECT, INSERT, DELETE",
+            Self::AppendChangeAndRemove => "SELECT, INSERT, UPDATE, DELETE",
         }
     }
 }

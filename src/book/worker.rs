@@ -13,6 +13,7 @@ use super::decision::{Decision, DecisionError};
 use super::intake::Book;
 use super::name::NameUse;
 use super::store;
+use super::store::dues::{DueAccount, StuckAccount};
 use crate::clock::Clock;
 use crate::database::StoreError;
 use crate::error::{Error, with_causes};
@@ -83,28 +84,55 @@ pub async fn keep_applying_dues(pool: PgPool, book: Book, clock: Clock, every: D
     }
 }
 
-/// Applies every due of every account by now.
+/// Applies every due of every account by now, but for those that another service is at. An account whose dues cannot be
+/// written is set aside, and holds up no other.
 ///
 /// # Errors
-/// If the database cannot be read, or the dues of an account could not be applied; those of all others were.
+/// If the database cannot be read, or the dues of an account could not be written now; those of all others were.
 pub async fn apply_all_dues(pool: &PgPool, book: &Book, clock: &Clock) -> Result<(), DuesError> {
     let told = store::instants::read_clock(&mut *pool.acquire().await.map_err(StoreError::from)?).await?;
     let until = clock.present(told);
-    let (mut after, mut failed) = (None, None);
+    let mut failed = None;
     loop {
         let mut connection = pool.acquire().await.map_err(StoreError::from)?;
-        let due = store::accounts::find_due(&mut connection, until, after, PAGE).await?;
-        drop(connection);
-        after = due.last().map(|(account_id, _, due_at)| (*due_at, *account_id));
-        let commands = due
-            .into_iter()
-            .map(|(account_id, program_id, _)| book.submit_in_background(ApplyDues { program_id, account_id }));
-        for outcome in join_all(commands).await {
-            // One that fails stays due; it must not keep the others waiting.
-            failed = outcome.err().or(failed);
-        }
-        if after.is_none() {
+        let page = store::dues::take_page(&mut connection, until, PAGE).await?;
+        if page.is_empty() {
+            store::dues::forget_settled(&mut connection).await?;
             return failed.map_or(Ok(()), |error| Err(DuesError::Command(error)));
         }
+        drop(connection);
+        let stuck = apply_page(book, page, &mut failed).await;
+        if !stuck.is_empty() {
+            for StuckAccount { account_id, due_at, failure } in &stuck {
+                tracing::warn!(account_id = %account_id.0, %due_at, failure, "the dues of an account are set aside");
+            }
+            let mut connection = pool.acquire().await.map_err(StoreError::from)?;
+            store::dues::set_aside(&mut connection, &stuck, until).await?;
+        }
     }
+}
+
+/// Applies what is due on a page of accounts; returns those of which it cannot be written.
+async fn apply_page(book: &Book, page: Vec<DueAccount>, failed: &mut Option<Error>) -> Vec<StuckAccount> {
+    let commands = page.into_iter().map(|DueAccount { account_id, program_id, due_at }| async move {
+        let outcome = match program_id {
+            Ok(program_id) => book.submit_in_background(ApplyDues { program_id, account_id }).await.map(drop),
+            Err(defect) => Err(defect.into()),
+        };
+        (account_id, due_at, outcome)
+    });
+    let mut stuck = Vec::new();
+    for (account_id, due_at, outcome) in join_all(commands).await {
+        match outcome {
+            // Of a held account whoever holds it will see to the dues, or the next round does.
+            Ok(()) | Err(Error::Overloaded) => {}
+            Err(error @ (Error::Internal(_) | Error::InternalLogged(_) | Error::Refused(_) | Error::Invalid(_))) => {
+                stuck.push(StuckAccount { account_id, due_at, failure: error.to_string() });
+            }
+            Err(error @ (Error::Unavailable | Error::InstantOpen(_) | Error::Crowded(_) | Error::DeadlineExceeded)) => {
+                *failed = Some(error)
+            }
+        }
+    }
+    stuck
 }

@@ -87,7 +87,8 @@ enum Command {
     Customer(customer::CustomerArgs),
     Statement(statements::StatementArgs),
     Demo(demo::DemoArgs),
-    Bench(bench::BenchArgs),
+    Bench(Box<bench::args::BenchArgs>),
+    BenchCheck(bench::check::BenchCheckArgs),
     Wait(wait::WaitArgs),
     /// The baseline that `bench` compares reads with; it starts this by itself.
     #[command(hide = true)]
@@ -111,7 +112,8 @@ impl Cli {
             Command::Customer(args) => customer::run(args).await,
             Command::Statement(args) => statements::run(args).await,
             Command::Demo(args) => demo::run(args).await,
-            Command::Bench(args) => bench::run(args).await,
+            Command::Bench(args) => bench::run(*args).await,
+            Command::BenchCheck(args) => bench::check::run(&args),
             Command::Wait(args) => wait::run(args).await,
             Command::BenchEcho(args) => bench::echo::run(args).await,
         }

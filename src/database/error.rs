@@ -16,6 +16,9 @@ pub enum StoreError {
         /// How long it may take.
         bound: Duration,
     },
+    /// More is due on an account than a read applies in memory. The service writes it, some at a time.
+    #[error("more is due on the account than a read applies")]
+    TooManyDues,
     /// More rows would be read than one batch may hold.
     #[error("more than {most} rows would be read at a time")]
     TooManyRows {
@@ -33,7 +36,7 @@ impl StoreError {
         match self {
             Self::Defect(_) | Self::TooManyRows { .. } => true,
             Self::Database(error) => matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)),
-            Self::ConnectTimedOut { .. } => false,
+            Self::ConnectTimedOut { .. } | Self::TooManyDues => false,
         }
     }
 
@@ -42,7 +45,7 @@ impl StoreError {
         match self {
             Self::Database(error) => FailureKind::of(error),
             Self::ConnectTimedOut { .. } => FailureKind::Away,
-            Self::TooManyRows { .. } => FailureKind::TooMuch,
+            Self::TooManyDues | Self::TooManyRows { .. } => FailureKind::TooMuch,
             Self::Defect(_) => FailureKind::Other,
         }
     }

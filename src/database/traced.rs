@@ -21,7 +21,7 @@ impl StatementError for StoreError {
     fn sql_state(&self) -> Option<String> {
         match self {
             Self::Database(error) => error.sql_state(),
-            Self::ConnectTimedOut { .. } | Self::TooManyRows { .. } | Self::Defect(_) => None,
+            Self::ConnectTimedOut { .. } | Self::TooManyDues | Self::TooManyRows { .. } | Self::Defect(_) => None,
         }
     }
 }

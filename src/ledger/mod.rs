@@ -8,12 +8,13 @@ pub mod store;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::book::{Capabilities, Instants};
+use crate::book::{Capabilities, Instants, find_entries_in, read_head};
 use crate::customers::find_account;
+use crate::customers::model::customer_not_found;
 use crate::customers::read_customers;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{CustomerId, EntryId, ProgramId};
-use crate::paging::PageRequest;
+use crate::paging::{PageRequest, WINDOW};
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
 pub use export::Export;
@@ -53,8 +54,16 @@ impl Ledger {
         }
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
-        let entries = store::list_entries(&mut connection, account_id, filter, after, page.limit()).await?;
-        Ok(page.cut(entries, |(entry, _)| entry.id.account_seq.to_string()))
+        let account = read_head(&mut connection, account_id).await?;
+        let account = account.ok_or_else(|| customer_not_found(customer_id))?;
+        let within = find_entries_in(&mut connection, &account, filter.from, filter.until).await?;
+        // Entries of some kinds may be far apart: a page looks at no more than so many, and may be short.
+        let most = if filter.kinds.is_empty() { account.head } else { WINDOW };
+        let (range, is_part) = filter.look_at(within, after, most);
+        let entries = store::list_entries(&mut connection, account_id, filter, range, page.limit()).await?;
+        let end = if filter.newest_first { range.first } else { range.last };
+        let cursor = |(entry, _): &HashedEntry| entry.id.account_seq.to_string();
+        Ok(page.cut_by(entries, cursor, |(entry, _)| entry.bytes(), is_part.then(|| end.to_string())))
     }
 
     /// One entry and its customer. There is no customer for the program's own account, nor for one who was forgotten.

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use super::Ledger;
 use super::store::TimeRange;
-use super::store::statement::{
-    EntryRange, Flow, find_entries_in, list_moves, read_activity_ids, read_notes, sum_flows,
+use super::store::statement::{list_moves, read_activity_ids, read_notes};
+use crate::book::{
+    Balance, Depth, Entry, EntryRange, apply_dues_in_memory, begin_snapshot, find_entries_in, read_balance_at,
+    read_head,
 };
-use crate::book::{Balance, Depth, Entry, WithDues, apply_dues_in_memory, begin_snapshot};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
-use crate::error::{Error, Reason, Refusal};
+use crate::error::Error;
 use crate::ids::{AccountId, ActivityId, CustomerId, ProgramId};
-use crate::paging::PageRequest;
+use crate::paging::{PageRequest, WINDOW, parse_number};
 
 /// A page of a statement.
 #[derive(Clone, Debug)]
@@ -54,46 +55,59 @@ impl Ledger {
         range: TimeRange,
         page: &PageRequest,
     ) -> Result<Statement, Error> {
-        let cursor = page.after.as_deref().map(parse_cursor).transpose()?;
-        let until = self.instants.close("end_time", range.until).await?;
+        let cursor = page.after_with(parse_cursor)?;
+        let now = self.instants.close("end_time", range.until).await?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let mut snapshot = begin_snapshot(&mut connection).await?;
-        let WithDues { accounts, applied_dues: due, .. } =
-            apply_dues_in_memory(&mut snapshot, &[account_id], |_| until, Depth::Due, &self.capabilities).await?;
-        if accounts.is_empty() {
-            return Err(customer_not_found(customer_id).into());
-        }
-        let written = find_entries_in(&mut snapshot, account_id, range).await?;
+        let account = read_head(&mut snapshot, account_id).await?;
+        let account = account.ok_or_else(|| customer_not_found(customer_id))?;
+        let due = if account.next_due_at.is_some_and(|due_at| due_at <= now) {
+            let accounts = [account_id];
+            apply_dues_in_memory(&mut snapshot, &accounts, |_| now, Depth::Due, &self.capabilities).await?.applied_dues
+        } else {
+            Vec::new()
+        };
+        let written = find_entries_in(&mut snapshot, &account, range.from, range.until).await?;
         let due = DueEntries::of(due, range);
 
         // The first page fixes where the statement ends. The cursor tells it to the pages after.
         let (after, last) = match cursor {
-            Some(cursor) => cursor,
+            Some((after, last)) => (after.max(written.first - 1), last),
             None => (written.first - 1, written.last.max(due.last_within())),
         };
         let last_written = last.min(written.last);
         let due_within: Vec<Entry> = due.within.into_iter().filter(|entry| entry.id.account_seq <= last).collect();
 
-        let before = EntryRange { first: 1, last: written.first - 1 };
-        let mut flows = sum_flows(&mut snapshot, account_id, before).await?;
-        flows.extend(due.before.iter().filter_map(Flow::of));
-        let opening = balance_of(account_id, &flows)?;
-        let within = EntryRange { first: written.first, last: last_written };
-        flows.extend(sum_flows(&mut snapshot, account_id, within).await?);
-        flows.extend(due_within.iter().filter_map(Flow::of));
-        let closing = balance_of(account_id, &flows)?;
-
+        let mut opening = read_balance_at(&mut snapshot, account_id, written.first - 1).await?;
+        let mut closing = read_balance_at(&mut snapshot, account_id, last_written.max(written.first - 1)).await?;
         // What is due comes after all that is written.
-        let left = EntryRange { first: after + 1, last: last_written };
-        let mut entries = list_moves(&mut snapshot, account_id, left, page.limit()).await?;
+        make_moves(&mut opening, &due.before)?;
+        make_moves(&mut closing, &due.before)?;
+        make_moves(&mut closing, &due_within)?;
+
+        // Moves may be far apart: a page looks at no more than so many entries, and may be short.
+        let window = EntryRange { first: after + 1, last: last_written.min(after + WINDOW) };
+        let is_part = window.last < last_written;
+        let mut entries = list_moves(&mut snapshot, account_id, window, page.limit()).await?;
         let written_count = entries.len();
-        let room = usize::try_from(page.limit()).unwrap_or(usize::MAX).saturating_sub(written_count);
-        entries.extend(due_within.into_iter().filter(|entry| entry.id.account_seq > after).take(room));
-        let (entries, next_page_token) = page.cut(entries, |entry| format!("{}.{last}", entry.id.account_seq));
+        if !is_part {
+            let room = usize::try_from(page.limit()).unwrap_or(usize::MAX).saturating_sub(written_count);
+            entries.extend(due_within.into_iter().filter(|entry| entry.id.account_seq > after).take(room));
+        }
         let lines = describe(&mut snapshot, account_id, entries, written_count).await?;
         snapshot.commit().await?;
+        let cursor = |line: &StatementLine| format!("{}.{last}", line.entry.id.account_seq);
+        let window_end = is_part.then(|| format!("{}.{last}", window.last));
+        let (lines, next_page_token) = page.cut_by(lines, cursor, StatementLine::bytes, window_end);
         Ok(Statement { opening, closing, lines, next_page_token })
+    }
+}
+
+impl StatementLine {
+    /// About how many bytes it takes in a page.
+    fn bytes(&self) -> usize {
+        self.entry.bytes() + self.note.len() + self.author.len()
     }
 }
 
@@ -123,32 +137,20 @@ impl DueEntries {
 }
 
 /// Reads from a cursor after which entry the page begins, and with which entry the statement ends.
-fn parse_cursor(cursor: &str) -> Result<(i64, i64), Error> {
-    let parsed = cursor.split_once('.').and_then(|(after, last)| Some((after.parse().ok()?, last.parse().ok()?)));
-    let invalid = || Refusal::new(Reason::PageTokenInvalid, "the page token is not one that this list returned");
-    parsed.ok_or_else(|| invalid().into())
+fn parse_cursor(cursor: &str) -> Option<(i64, i64)> {
+    let (after, last) = cursor.split_once('.')?;
+    Some((parse_number(after)?, parse_number(last)?)).filter(|(after, last)| after <= last)
 }
 
-/// Adds up moves between the pockets of an account.
-fn balance_of(account_id: AccountId, flows: &[Flow]) -> Result<Balance, Error> {
-    let mut sums = [0_i128; 8];
-    for flow in flows {
-        flow.add_to(&mut sums);
+/// Makes the moves of entries that follow a balance.
+fn make_moves(balance: &mut Balance, entries: &[Entry]) -> Result<(), Error> {
+    for entry in entries {
+        if let Some(movement) = entry.movement {
+            let damaged = |error| Error::Internal(format!("entry {}, which is due: {error}", entry.id));
+            balance.make(movement).map_err(damaged)?;
+        }
     }
-    let damaged =
-        || Error::Internal(format!("account {}: the entries of a statement contradict each other", account_id.0));
-    let count = |sum: i128| i64::try_from(sum).ok().filter(|count| *count >= 0).ok_or_else(damaged);
-    let [issued, owed, pending, available, held, redeemed, expired, cancelled] = sums;
-    Ok(Balance {
-        issued: count(issued)?,
-        owed: count(owed)?,
-        pending: count(pending)?,
-        available: count(available)?,
-        held: count(held)?,
-        redeemed: count(redeemed)?,
-        expired: count(expired)?,
-        cancelled: count(cancelled)?,
-    })
+    Ok(())
 }
 
 /// Adds to entries what is stored beside the ledger: the activities that caused them, and callers' notes. The first

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
-use crate::book::Entry;
 use crate::book::store::{EntryRow, entry_row, select_entries};
-use crate::database::{StoreError, Traced as _};
+use crate::book::{Entry, EntryRange};
+use crate::database::{StoreError, Traced as _, read_page};
 use crate::error::Defect;
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 
@@ -28,6 +28,24 @@ pub struct EntryFilter {
     pub newest_first: bool,
 }
 
+impl EntryFilter {
+    /// Which of the entries of its period the page after a cursor looks at, at most so many; and whether there are more
+    /// behind them.
+    #[must_use]
+    pub fn look_at(&self, within: EntryRange, after: Option<i64>, most: i64) -> (EntryRange, bool) {
+        let EntryRange { first, last } = within;
+        if self.newest_first {
+            let last = after.map_or(last, |after| last.min(after - 1));
+            let range = EntryRange { first: first.max(last - most + 1), last };
+            (range, range.first > first && last >= first)
+        } else {
+            let first = after.map_or(first, |after| first.max(after + 1));
+            let range = EntryRange { first, last: last.min(first + most - 1) };
+            (range, range.last < last)
+        }
+    }
+}
+
 /// An entry with the hash that was stored with it.
 pub type HashedEntry = (Entry, Vec<u8>);
 /// An entry and its customer. There is no customer for the program's own account, nor for one who was forgotten.
@@ -42,7 +60,7 @@ pub struct TimeRange {
     pub until: Option<Timestamp>,
 }
 
-/// A page of an account's entries.
+/// A page of an account's entries, of those that the page looks at.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -50,44 +68,38 @@ pub async fn list_entries(
     connection: &mut PgConnection,
     account_id: AccountId,
     filter: &EntryFilter,
-    after: Option<i64>,
+    range: EntryRange,
     limit: i64,
 ) -> Result<Vec<HashedEntry>, StoreError> {
-    let rows = if filter.newest_first {
-        select_entries!(
+    let with_hash = |row: Result<EntryRow, sqlx::Error>| Ok::<_, StoreError>(with_hash(row?)?);
+    let bytes = |(entry, _): &HashedEntry| entry.bytes();
+    if filter.newest_first {
+        let select = select_entries!(
             "FROM ledger_entries e
-             WHERE account_id = $1 AND account_seq < $2 AND (cardinality($3::text[]) = 0 OR kind = ANY($3))
-               AND ($4::timestamptz IS NULL OR effective_at >= $4) AND ($5::timestamptz IS NULL OR effective_at < $5)
-             ORDER BY account_seq DESC LIMIT $6",
+             WHERE account_id = $1 AND account_seq BETWEEN $2 AND $3
+               AND (cardinality($4::text[]) = 0 OR kind = ANY($4))
+             ORDER BY account_seq DESC LIMIT $5",
             account_id.0,
-            after.unwrap_or(i64::MAX),
+            range.first,
+            range.last,
             &filter.kinds,
-            filter.from.map(|instant| instant.to_sqlx()) as _,
-            filter.until.map(|instant| instant.to_sqlx()) as _,
             limit,
-        )
-        .fetch_all(connection)
-        .traced("SELECT ledger_entries")
-        .await?
+        );
+        read_page(select.fetch(connection).map(with_hash), bytes).traced("SELECT ledger_entries").await
     } else {
-        select_entries!(
+        let select = select_entries!(
             "FROM ledger_entries e
-             WHERE account_id = $1 AND account_seq > $2 AND (cardinality($3::text[]) = 0 OR kind = ANY($3))
-               AND ($4::timestamptz IS NULL OR effective_at >= $4) AND ($5::timestamptz IS NULL OR effective_at < $5)
-             ORDER BY account_seq LIMIT $6",
+             WHERE account_id = $1 AND account_seq BETWEEN $2 AND $3
+               AND (cardinality($4::text[]) = 0 OR kind = ANY($4))
+             ORDER BY account_seq LIMIT $5",
             account_id.0,
-            after.unwrap_or(0),
+            range.first,
+            range.last,
             &filter.kinds,
-            filter.from.map(|instant| instant.to_sqlx()) as _,
-            filter.until.map(|instant| instant.to_sqlx()) as _,
             limit,
-        )
-        .fetch_all(connection)
-        .traced("SELECT ledger_entries")
-        .await?
-    };
-    let entries: Result<Vec<HashedEntry>, Defect> = rows.into_iter().map(with_hash).collect();
-    Ok(entries?)
+        );
+        read_page(select.fetch(connection).map(with_hash), bytes).traced("SELECT ledger_entries").await
+    }
 }
 
 /// One entry of a program.

@@ -13,7 +13,7 @@ use jiff::civil::Date;
 use crate::book::{Account, Due, DueKind, LotPart};
 use crate::ids::AccountId;
 
-pub(crate) use lot::{Earned, Earning, Hold, Lot, MadeUp, Reversed};
+pub(crate) use lot::{Earned, Earning, Hold, Lot, MAX_OWN_USES, MadeUp, Reversed};
 
 /// Which lots come first when points are spent: those that expire first, then the oldest.
 pub(crate) type SpendKey = (Timestamp, i64);
@@ -23,10 +23,12 @@ pub(crate) type SpendKey = (Timestamp, i64);
 pub(crate) struct Gap {
     /// The first due that was not read.
     pub due: Option<Due>,
-    /// Lots after this one in spending order were not read; none at all if absent.
-    pub spendable_to: Option<SpendKey>,
-    /// Whether the sliding lots were read.
-    pub has_sliding: bool,
+    /// Up to which lot in spending order those that do not slide were read; none at all if absent.
+    pub fixed_to: Option<SpendKey>,
+    /// Up to which number those that slide were read; none at all if absent.
+    pub sliding_to: Option<i64>,
+    /// Whether reading for a spend ended although more lots would be needed: there are more than one command may take.
+    pub is_too_wide: bool,
     /// Lots older than this one that paid a debt were not read; none at all if absent.
     pub payers_from: Option<i64>,
 }
@@ -40,6 +42,16 @@ pub(crate) struct LookedUp {
     pub points: i64,
 }
 
+/// How many lots of an account are read at a time for a spend, until it is covered: of those that slide, and as many of
+/// those that do not.
+pub(crate) const SPEND_PAGES: [i64; 4] = [8, 64, 512, 4_096];
+
+/// How many lots a spend may take. One that so many do not cover is refused.
+pub(crate) const MAX_SPEND_LOTS: i64 = SPEND_PAGES[0] + SPEND_PAGES[1] + SPEND_PAGES[2] + SPEND_PAGES[3];
+
+/// Behind every lot in spending order.
+pub(crate) const BEHIND_ALL: SpendKey = (Timestamp::MAX, i64::MAX);
+
 /// Rows by the account and the number of the entry that made them.
 pub(crate) type ByEntry<T> = BTreeMap<(AccountId, i64), T>;
 
@@ -47,9 +59,78 @@ pub(crate) type ByEntry<T> = BTreeMap<(AccountId, i64), T>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Upcoming {
     /// When pending points become available, and how many.
-    pub vesting: Option<(Timestamp, i64)>,
+    pub vesting: Next,
     /// When available points expire, and how many.
-    pub expiring: Option<(Timestamp, i64)>,
+    pub expiring: Next,
+}
+
+/// What time does next to some points.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// It does it to these points at this instant.
+    All(Timestamp, i64),
+    /// It does it to these points and others at this instant: they are of more lots than are counted.
+    AtLeast(Timestamp, i64),
+    /// Nobody tells: more lots would have to be looked through than an answer may.
+    Unknown,
+}
+
+/// How far lots were read that time does something to; those without a bound were read whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ReadTo {
+    /// When the last lot vests that was read.
+    pub vesting: Option<Timestamp>,
+    /// When the last lot expires that was read, of those that do not slide.
+    pub expiring: Option<Timestamp>,
+    /// Whether there are more lots that slide.
+    pub has_more_sliding: bool,
+}
+
+impl Next {
+    /// When, and how many as far as that is told.
+    #[must_use]
+    pub(crate) const fn points(self) -> Option<(Timestamp, i64)> {
+        match self {
+            Self::All(at, points) | Self::AtLeast(at, points) => Some((at, points)),
+            Self::Nothing | Self::Unknown => None,
+        }
+    }
+
+    /// What comes first of this and another; both together, if that is at one instant.
+    #[must_use]
+    pub(crate) fn first(self, other: Self) -> Self {
+        match (self.points(), other.points()) {
+            (Some((at, own)), Some((other_at, others))) if at == other_at => {
+                let is_whole = matches!((self, other), (Self::All(..), Self::All(..)));
+                let points = own.saturating_add(others);
+                if is_whole { Self::All(at, points) } else { Self::AtLeast(at, points) }
+            }
+            (Some((at, _)), Some((other_at, _))) if other_at < at => other,
+            (None, Some(_)) => other,
+            (Some(_), _) => self,
+            (None, None) => {
+                if self == Self::Unknown {
+                    self
+                } else {
+                    other
+                }
+            }
+        }
+    }
+
+    /// What the lots that were read say, where the first lot that was not read comes no earlier than at an instant.
+    fn of(found: Option<(Timestamp, i64)>, read_to: Option<Timestamp>) -> Self {
+        match (found, read_to) {
+            (None, None) => Self::Nothing,
+            (Some((at, points)), None) => Self::All(at, points),
+            (Some((at, points)), Some(read_to)) if at < read_to => Self::All(at, points),
+            (Some((at, points)), Some(read_to)) if at == read_to => Self::AtLeast(at, points),
+            (_, Some(_)) => Self::Unknown,
+        }
+    }
 }
 
 /// Why a spend cannot take its points.
@@ -59,6 +140,8 @@ pub(crate) enum Shortage {
     Points,
     /// They were not read.
     Unread,
+    /// They are of more lots than one command may take points of.
+    TooWide,
 }
 
 /// Lots and what goes with them, of several accounts; those without a gap are known whole.
@@ -67,11 +150,15 @@ pub(crate) struct Lots {
     pub(super) lots: ByEntry<Lot>,
     pub(super) holds: ByEntry<Hold>,
     pub(super) earnings: BTreeMap<AccountId, Earning>,
+    /// Whether the stored ones were left unread, of the accounts that have a gap.
+    pub(super) has_unread_earnings: bool,
     /// How much of each entry has been undone.
     pub(super) reversals: ByEntry<Reversed>,
     /// What was earned in running periods, where it was looked up: by the word for the kind of period.
     pub(super) looked_up: BTreeMap<(AccountId, &'static str), LookedUp>,
     pub(super) gaps: BTreeMap<AccountId, Gap>,
+    /// Uses of lots that the lots' own rows have no more room for, by account, lot and the last of them.
+    pub(super) older_uses: BTreeMap<(AccountId, i64, i64), Vec<i64>>,
     pub(super) changed: Changed,
     pub(super) dues: BTreeSet<(AccountId, Due, i64)>,
     pub(super) sliding: BTreeSet<(AccountId, i64)>,
@@ -81,6 +168,7 @@ pub(crate) struct Lots {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Changed {
     pub(super) lots: BTreeSet<(AccountId, i64)>,
+    pub(super) uses: BTreeSet<(AccountId, i64, i64)>,
     pub(super) holds: BTreeSet<(AccountId, i64)>,
     pub(super) earnings: BTreeSet<AccountId>,
     pub(super) reversals: BTreeSet<(AccountId, i64)>,
@@ -146,6 +234,13 @@ impl Lots {
         self.lots.range((account_id, 0)..=(account_id, i64::MAX)).map(|((_, seq), lot)| (*seq, lot))
     }
 
+    /// The entries that moved points of a lot, as far as they were read, in order.
+    pub(crate) fn uses_of(&self, account_id: AccountId, lot: i64) -> impl Iterator<Item = i64> {
+        let older = self.older_uses.range((account_id, lot, 0)..=(account_id, lot, i64::MAX));
+        let own = self.lots.get(&(account_id, lot)).into_iter().flat_map(|lot| &lot.uses);
+        older.flat_map(|(_, seqs)| seqs).chain(own).copied()
+    }
+
     /// When a lot's points expire or have expired; none for ever, or while they have not vested.
     #[must_use]
     pub(crate) fn expiry_of(&self, account_id: AccountId, lot: &Lot) -> Option<Timestamp> {
@@ -162,6 +257,23 @@ impl Lots {
     #[must_use]
     pub(crate) fn is_expired(&self, account_id: AccountId, lot: &Lot, at: Timestamp) -> bool {
         lot.live_since.is_some() && self.expiry_of(account_id, lot).is_some_and(|expiry| expiry <= at)
+    }
+
+    pub(super) fn spend_key(&self, account_id: AccountId, seq: i64, lot: &Lot) -> SpendKey {
+        (self.expiry_of(account_id, lot).unwrap_or(Timestamp::MAX), seq)
+    }
+
+    /// Up to which lot in spending order all of an account's were read, if those that slide do so to `slid_to` first.
+    pub(super) fn read_to(&self, account_id: AccountId, slid_to: Option<Timestamp>) -> Option<SpendKey> {
+        let Some(gap) = self.gaps.get(&account_id) else { return Some(BEHIND_ALL) };
+        let slides_to = self.earnings.get(&account_id).and_then(|earning| earning.slides_to);
+        let slides_to = slides_to.map(|known| slid_to.map_or(known, |slid_to| slid_to.max(known)));
+        let sliding = match (slides_to, gap.sliding_to) {
+            // Without such an instant no lot slides.
+            (None, _) | (_, Some(i64::MAX)) => BEHIND_ALL,
+            (Some(slides_to), sliding_to) => (slides_to, sliding_to.unwrap_or(i64::MIN)),
+        };
+        gap.fixed_to.map(|fixed| fixed.min(sliding))
     }
 
     /// Chooses the lots for a spend of available points: those that expire first, then the oldest.
@@ -200,14 +312,16 @@ impl Lots {
             .collect();
         order.sort_unstable();
         let (mut parts, mut missing) = (Vec::new(), points);
-        let gap = self.gaps.get(&account_id);
+        let is_too_wide = self.gaps.get(&account_id).is_some_and(|gap| gap.is_too_wide);
+        let unread = if is_too_wide { Shortage::TooWide } else { Shortage::Unread };
+        let read_to = self.read_to(account_id, slid_to);
         for (key, available) in order {
             if missing == 0 {
                 break;
             }
             // A lot that was not read may come before this one.
-            if gap.is_some_and(|gap| gap.spendable_to.is_none_or(|last| key > last)) {
-                return Err(Shortage::Unread);
+            if read_to.is_none_or(|last| key > last) {
+                return Err(unread);
             }
             if besides != Some(key.1) {
                 let part = LotPart { lot: key.1, points: available.min(missing) };
@@ -215,7 +329,7 @@ impl Lots {
                 parts.push(part);
             }
         }
-        if missing == 0 { Ok(parts) } else { Err(Shortage::Unread) }
+        if missing == 0 { Ok(parts) } else { Err(unread) }
     }
 
     /// The lots that paid a debt, the newest first, for so many of the points that they paid.
@@ -236,27 +350,29 @@ impl Lots {
         if parts::sum(&parts) == points { Ok(parts) } else { Err(Shortage::Points) }
     }
 
-    /// Which points vest and which expire next, and when, as far as their lots were read.
+    /// Which points vest and which expire next, and when, where lots were read as far as `read_to` says.
     #[must_use]
-    pub(crate) fn upcoming(&self, account_id: AccountId) -> Upcoming {
-        let mut upcoming = Upcoming::default();
-        let mut note = |is_vesting: bool, at: Timestamp, points: i64| {
-            let slot = if is_vesting { &mut upcoming.vesting } else { &mut upcoming.expiring };
-            match slot {
-                Some((first, sum)) if *first == at => *sum = sum.saturating_add(points),
-                Some((first, _)) if *first < at => {}
-                _ => *slot = Some((at, points)),
-            }
+    pub(crate) fn upcoming(&self, account_id: AccountId, read_to: ReadTo) -> Upcoming {
+        let (mut vesting, mut expiring) = (None, None);
+        let note = |first: &mut Option<(Timestamp, i64)>, at: Timestamp, points: i64| match first {
+            Some((earliest, sum)) if *earliest == at => *sum = sum.saturating_add(points),
+            Some((earliest, _)) if *earliest < at => {}
+            _ => *first = Some((at, points)),
         };
         for (_, lot) in self.lots_of(account_id) {
             if let Some(at) = lot.terms.vests_at.filter(|_| lot.pending > 0) {
-                note(true, at, lot.pending);
+                note(&mut vesting, at, lot.pending);
             }
             if let Some(at) = self.expiry_of(account_id, lot).filter(|_| lot.available > 0) {
-                note(false, at, lot.available);
+                note(&mut expiring, at, lot.available);
             }
         }
-        upcoming
+        let slides_to = self.earnings.get(&account_id).and_then(|earning| earning.slides_to);
+        let more_sliding = slides_to.filter(|_| read_to.has_more_sliding);
+        Upcoming {
+            vesting: Next::of(vesting, read_to.vesting),
+            expiring: Next::of(expiring, read_to.expiring.into_iter().chain(more_sliding).min()),
+        }
     }
 
     /// What time alone will do next to an account.
@@ -265,11 +381,10 @@ impl Lots {
         let first = (account_id, Due { at: Timestamp::MIN, kind: DueKind::Vest }, 0);
         let own = self.dues.range(first..).next().filter(|(owner, ..)| *owner == account_id).map(|(_, due, _)| *due);
         let gap = self.gaps.get(&account_id);
-        let has_sliding = self.sliding.range((account_id, 0)..=(account_id, i64::MAX)).next().is_some();
+        let has_sliding = self.sliding.range((account_id, 0)..=(account_id, i64::MAX)).next().is_some()
+            || gap.is_some_and(|gap| gap.sliding_to != Some(i64::MAX));
         let slides_to = self.earnings.get(&account_id).and_then(|earning| earning.slides_to);
-        let slides = slides_to
-            .filter(|_| has_sliding || gap.is_some_and(|gap| !gap.has_sliding))
-            .map(|at| Due { at, kind: DueKind::Expire });
+        let slides = slides_to.filter(|_| has_sliding).map(|at| Due { at, kind: DueKind::Expire });
         [own, slides, gap.and_then(|gap| gap.due)].into_iter().flatten().min()
     }
 }

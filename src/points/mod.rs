@@ -22,17 +22,16 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 
 use crate::book::{
-    Actor, Balance, Book, Capabilities, Command, Detail, Entry, Folded, Instants, PointsDetail, Written, fold,
-    read_with_dues,
+    AsOf, Balance, Book, Capabilities, Command, Depth, Entry, Instants, WithDues, Written, apply_dues_in_memory,
+    begin_snapshot, read_as_of, read_with_dues,
 };
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::database::BatchReader;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{CustomerId, EntryId, ProgramId};
-use crate::paging::PageRequest;
-use holds::commands::EndHold;
-use lots::{Lot, Upcoming};
+use crate::paging::{PageRequest, WINDOW};
+use lots::{Lot, Next, ReadTo, Upcoming};
 use state::PointsState;
 use store::FoundBalance;
 use subject::Subject;
@@ -58,14 +57,6 @@ pub(crate) struct BalanceAt {
     pub upcoming: Upcoming,
     /// The instant that the answer is for.
     pub as_of: Timestamp,
-}
-
-impl BalanceAt {
-    fn of(folded: &Folded, as_of: Timestamp) -> Result<Self, Error> {
-        let state: &PointsState = folded.states.get()?;
-        let upcoming = state.lots().upcoming(folded.account.account_id);
-        Ok(Self { balance: folded.account.balance, upcoming, as_of })
-    }
 }
 
 impl PointsService {
@@ -94,27 +85,6 @@ impl PointsService {
         self.book.submit(command, deadline).await
     }
 
-    /// Captures or releases a hold.
-    ///
-    /// # Errors
-    /// As [`carry_out`](Self::carry_out); of a hold that has ended, how and when it did.
-    pub(crate) async fn end_hold(&self, ending: EndHold, deadline: Option<Instant>) -> Result<Written, Error> {
-        let hold_id = ending.hold_id;
-        match self.book.submit(ending, deadline).await {
-            Err(Error::Refused(refusal)) if refusal.reason == Reason::HoldEnded => {
-                // The entries say how the hold ended. If they cannot be read, the refusal leaves that out.
-                let end = self.read_hold_end(hold_id).await.ok().flatten();
-                Err(end.map_or(refusal, |end| hold_ended(hold_id, &end)).into())
-            }
-            outcome => outcome,
-        }
-    }
-
-    async fn read_hold_end(&self, hold_id: EntryId) -> Result<Option<Entry>, Error> {
-        let mut connection = self.pool.acquire().await?;
-        Ok(store::find_hold_end(&mut connection, hold_id).await?)
-    }
-
     /// Where a customer's points are, now or at an instant, and what time will do to them.
     ///
     /// # Errors
@@ -137,16 +107,47 @@ impl PointsService {
                 return Ok(BalanceAt { balance, upcoming, as_of: now });
             }
             let mut connection = self.pool.acquire().await?;
-            let read = read_with_dues(&mut connection, account_id, self.instants.clock(), &self.capabilities).await?;
-            let (folded, now) = read.ok_or_else(|| customer_not_found(customer_id))?;
-            return BalanceAt::of(&folded, now);
+            let mut snapshot = begin_snapshot(&mut connection).await?;
+            let clock = self.instants.clock();
+            let WithDues { mut accounts, states, until, .. } = apply_dues_in_memory(
+                &mut snapshot,
+                &[account_id],
+                |told| clock.present(told),
+                Depth::Due,
+                &self.capabilities,
+            )
+            .await?;
+            let account = accounts.pop().ok_or_else(|| customer_not_found(customer_id))?;
+            let state: &PointsState = states.get()?;
+            let upcoming = store::read_upcoming(&mut snapshot, account_id, state.lots()).await?;
+            snapshot.commit().await?;
+            return Ok(BalanceAt { balance: account.balance, upcoming, as_of: until });
         }
         let as_of = self.instants.close("as_of", as_of).await?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
-        let folded = fold(&mut connection, account_id, as_of, self.capabilities.new_states()).await?;
-        let folded = folded.ok_or_else(|| customer_not_found(customer_id))?;
-        BalanceAt::of(&folded, as_of)
+        let mut snapshot = begin_snapshot(&mut connection).await?;
+        let found = read_as_of(&mut snapshot, account_id, as_of, &self.capabilities).await?;
+        let (balance, upcoming) = match found.ok_or_else(|| customer_not_found(customer_id))? {
+            AsOf::Rows(folded) => {
+                let state: &PointsState = folded.states.get()?;
+                (folded.account.balance, store::read_upcoming(&mut snapshot, account_id, state.lots()).await?)
+            }
+            AsOf::Past(past) => {
+                let folded = past.fold(&mut snapshot, self.capabilities.new_states()).await?;
+                let upcoming = match &folded {
+                    Some(folded) => {
+                        let state: &PointsState = folded.states.get()?;
+                        state.lots().upcoming(account_id, ReadTo::default())
+                    }
+                    // Only the lots of that time would tell, and there are too many entries to make them of.
+                    None => Upcoming { vesting: Next::Unknown, expiring: Next::Unknown },
+                };
+                (past.balance, upcoming)
+            }
+        };
+        snapshot.commit().await?;
+        Ok(BalanceAt { balance, upcoming, as_of })
     }
 
     /// A page of a customer's lots, the newest first, each with when its points expire.
@@ -165,10 +166,14 @@ impl PointsService {
         let read = read_with_dues(&mut connection, account_id, self.instants.clock(), &self.capabilities).await?;
         let (folded, _) = read.ok_or_else(|| customer_not_found(&subject.customer_id))?;
         let due = folded.states.get::<PointsState>()?.lots();
-        // A due may have closed lots that are still open as written. That many additional lots are read.
+        // Open lots may be far apart: a page looks at no more than so many, and may be short.
+        let window_end =
+            if open_only { store::find_lot_back(&mut connection, account_id, before, WINDOW).await? } else { None };
+        let down_to = window_end.unwrap_or(0);
+        // A due may have closed lots that are still open as written, and opens none. That many additional ones are read.
         let closed = due.lots_of(account_id).filter(|(_, lot)| open_only && !lot.is_open()).count();
         let limit = page.limit().saturating_add(i64::try_from(closed).unwrap_or(i64::MAX));
-        let lots = store::list_lots(&mut connection, account_id, open_only, before, limit).await?;
+        let lots = store::list_lots(&mut connection, account_id, open_only, before, down_to, limit).await?;
         let as_due = |(seq, lot): (i64, Lot)| {
             // What is due but not written yet shows.
             let lot = due.lot(account_id, seq).cloned().unwrap_or(lot);
@@ -177,7 +182,8 @@ impl PointsService {
         };
         let lots = lots.into_iter().map(as_due).filter(|(_, lot, _)| !open_only || lot.is_open());
         let lots = lots.take(usize::try_from(page.limit()).unwrap_or(usize::MAX)).collect();
-        Ok(page.cut(lots, |(lot_id, ..)| lot_id.account_seq.to_string()))
+        let cursor = |(lot_id, ..): &(EntryId, Lot, Option<Timestamp>)| lot_id.account_seq.to_string();
+        Ok(page.cut_by(lots, cursor, |_| 0, window_end.map(|end| end.to_string())))
     }
 
     /// A page of the entries that moved points of a lot, the oldest first.
@@ -193,25 +199,15 @@ impl PointsService {
         let after = page.after_number()?.unwrap_or(0);
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, &subject.program_id, &subject.customer_id).await?;
-        let is_own = lot_id.account_id == account_id && store::has_lot(&mut connection, lot_id).await?;
-        if !is_own {
+        let entries = if lot_id.account_id == account_id {
+            store::list_lot_uses(&mut connection, lot_id, after, page.limit()).await?
+        } else {
+            None
+        };
+        let entries = entries.ok_or_else(|| {
             let refusal = Refusal::new(Reason::RewardNotFound, format!("the customer has no lot {lot_id}"));
-            return Err(refusal.with("reward_id", lot_id).into());
-        }
-        let entries = store::list_lot_uses(&mut connection, lot_id, after, page.limit()).await?;
+            refusal.with("reward_id", lot_id)
+        })?;
         Ok(page.cut(entries, |entry| entry.id.account_seq.to_string()))
     }
-}
-
-/// The refusal to end a hold that ended with an entry.
-fn hold_ended(hold_id: EntryId, end: &Entry) -> Refusal {
-    let is_captured = matches!(end.detail, Detail::Points(PointsDetail::PointsRedeemed { .. }));
-    let (words, ending) = match (is_captured, end.actor) {
-        (true, Actor::Caller | Actor::Rule | Actor::Time) => ("was captured", "captured"),
-        (false, Actor::Caller | Actor::Rule) => ("was released", "released"),
-        (false, Actor::Time) => ("ended by itself", "expired"),
-    };
-    let ended_at = end.effective_at;
-    let refusal = Refusal::new(Reason::HoldEnded, format!("the hold {words} at {ended_at}"));
-    refusal.with("hold_id", hold_id).with("ending", ending).with("ended_at", ended_at)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::lots::{Earned, Earning, Hold, Lot, Lots, MadeUp};
-use crate::book::{Account, Cell, Defect, Due, Dues, Entry, NewEntry, Row, State};
+use crate::book::{Account, Cell, Defect, Due, Dues, Entry, NewEntry, PointsDetail, Row, State};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// What commands ask for. These rows are loaded only on request.
@@ -67,12 +67,13 @@ impl PointsState {
         *asked = asked.saturating_add(points);
     }
 
-    /// Asks for a hold and its lots.
+    /// Asks for a hold and its lots; of one that has ended, for the entry that ended it.
     pub(crate) fn ask_hold(&mut self, account_id: AccountId, hold: i64) {
         self.asked.holds.insert((account_id, hold));
     }
 
-    /// Asks for an entry, how much of it has been undone, and the lots that it is about.
+    /// Asks for an entry, how much of it has been undone, and the lots that it is about; of a grant whose own lot has
+    /// less than is left of it, also for the lots that may make up for it.
     pub(crate) fn ask_entry(&mut self, entry_id: EntryId) {
         self.asked.entries.insert((entry_id.account_id, entry_id.account_seq));
     }
@@ -95,10 +96,12 @@ impl PointsState {
         }
     }
 
-    /// Keeps an entry of this very batch that somebody asked for.
+    /// Keeps an entry of this very batch that somebody asked for, itself or by the hold that it ends.
     fn keep_asked(&mut self, entry: &Entry) {
         let account_id = entry.id.account_id;
-        if self.asked.entries.contains(&(account_id, entry.id.account_seq)) {
+        let ended = entry.detail.points().and_then(PointsDetail::ended_hold);
+        let ends_asked = ended.is_some_and(|hold| self.asked.holds.contains(&(account_id, hold)));
+        if ends_asked || self.asked.entries.contains(&(account_id, entry.id.account_seq)) {
             self.entries.insert(entry.id, entry.clone());
         }
         if let Some(slot) = entry.key.map(|key| (account_id, key.hash)).filter(|slot| self.asked.keys.contains(slot)) {
@@ -127,7 +130,11 @@ impl State for PointsState {
         let whole = (account_id, i64::MIN)..=(account_id, i64::MAX);
         let earnings = self.lots.earnings.get(&account_id).map(earnings_row);
         let holds = self.lots.holds.range(whole.clone()).map(|((_, seq), hold)| hold_row(*seq, hold));
-        let lots = self.lots.lots.range(whole.clone()).map(|((_, seq), lot)| lot_row(*seq, lot));
+        let lots = self
+            .lots
+            .lots
+            .range(whole.clone())
+            .map(move |((_, seq), lot)| lot_row(*seq, lot, self.lots.uses_of(account_id, *seq)));
         let reversals = self.lots.reversals.range(whole).map(|((_, seq), reversed)| Row {
             noun: "reversal of entry",
             key: (*seq).into(),
@@ -190,7 +197,8 @@ fn made_up_cell(made_up: &MadeUp) -> Cell<'static> {
     Cell::text(debt.into_iter().chain(lots).collect::<Vec<_>>().join(", "))
 }
 
-fn lot_row(seq: i64, lot: &Lot) -> Row<'_> {
+fn lot_row(seq: i64, lot: &Lot, uses: impl Iterator<Item = i64>) -> Row<'_> {
+    let uses: Vec<String> = uses.map(|seq| seq.to_string()).collect();
     Row {
         noun: "lot",
         key: seq.into(),
@@ -209,6 +217,7 @@ fn lot_row(seq: i64, lot: &Lot) -> Row<'_> {
             ("vest_by", lot.terms.vest_by.into()),
             ("expires_at", lot.terms.expires_at.into()),
             ("slides", lot.terms.slides.into()),
+            ("uses", if uses.is_empty() { Cell::Absent } else { Cell::text(uses.join(", ")) }),
             ("expiry_rule", lot.terms.expiry_rule.as_deref().map(Cell::word).unwrap_or(Cell::Absent)),
             ("made_up", made_up_cell(&lot.made_up)),
         ],

@@ -16,11 +16,12 @@ use crate::book::{Capability, Scope, States, Store, Table, TableRights};
 use crate::database::StoreError;
 use crate::programs::state::ProgramsState;
 
-pub(super) use reads::{FoundBalance, fetch_balances, find_hold_end, has_lot, list_lot_uses, list_lots};
+pub(super) use reads::{FoundBalance, fetch_balances, find_lot_back, list_lot_uses, list_lots, read_upcoming};
 
 /// The tables of points.
 const TABLES: &[Table] = &[
     Table::projection("lots", "format('lot %s', lot_seq)"),
+    Table::projection("lot_uses", "format('uses of lot %s up to entry %s', lot_seq, last_seq)"),
     Table::projection("holds", "format('hold %s', hold_seq)"),
     Table::projection("earnings", "'earnings'"),
     Table::projection("reversals", "format('reversal of entry %s', entry_seq)"),

@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::sync::Arc;
 
-use super::model::{Program, ProgramVersion, check_immutable, program_not_found};
+use super::model::{Program, ProgramVersion, check_expected, check_immutable, program_not_found};
 use super::state::{Current, ProgramsState};
 use crate::book::{
     Actor, Command, CommandKey, Decision, DecisionError, EntryReason, Name, NameUse, NewEntry, ProgramDetail,
@@ -13,18 +13,25 @@ use crate::ids::ProgramId;
 /// The version of its program that is in force as a command decides.
 ///
 /// # Errors
-/// A refusal if the program does not exist.
+/// A refusal if the program does not exist. [`DecisionError::NotLoaded`] if this batch has put a new version in force:
+/// what that version asks for was not read, and is in the next batch.
 pub(crate) fn current_policy(
     decision: &Decision<'_>,
     program_id: &ProgramId,
 ) -> Result<Arc<ProgramVersion>, DecisionError> {
-    let current = decision.state::<ProgramsState>()?.current(program_id);
+    let programs = decision.state::<ProgramsState>()?;
+    if programs.is_new(program_id) {
+        return Err(DecisionError::NotLoaded);
+    }
+    let current = programs.current(program_id);
     Ok(current.ok_or_else(|| program_not_found(program_id))?.policy.clone())
 }
 
 /// Puts a program document in force.
 pub(super) struct ApplyProgram {
     pub(super) program: Program,
+    /// The version that must be in force, if the caller says one: 0 for none.
+    pub(super) expected_version: Option<i32>,
 }
 
 impl Command for ApplyProgram {
@@ -48,14 +55,16 @@ impl Command for ApplyProgram {
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let account = decision.find(&Name::program(&self.program.program_id))?.ok_or(DecisionError::NotLoaded)?;
         let current = decision.state::<ProgramsState>()?.current(&self.program.program_id);
-        let version = match current {
-            Some(Current { policy, .. }) if policy.program == self.program => return Ok(()),
-            Some(Current { policy, .. }) => {
-                check_immutable(&policy.program, &self.program)?;
-                policy.version.saturating_add(1)
-            }
-            None => 1,
-        };
+        // Also where another version is expected: a call that is repeated after it succeeded has what it wants.
+        if current.is_some_and(|current| current.policy.program == self.program) {
+            return Ok(());
+        }
+        let in_force = current.map_or(0, |current| current.policy.version);
+        check_expected(&self.program.program_id, self.expected_version, in_force)?;
+        if let Some(Current { policy, .. }) = current {
+            check_immutable(&policy.program, &self.program)?;
+        }
+        let version = in_force.saturating_add(1);
         let account_id = account.account_id;
         let new_entry = NewEntry {
             detail: ProgramDetail::ProgramApplied { version }.into(),

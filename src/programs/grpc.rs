@@ -31,12 +31,13 @@ impl proto::program_service_server::ProgramService for Programs {
     ) -> Result<Response<proto::ApplyProgramResponse>, Status> {
         let deadline = deadline_of(&request);
         let request = request.into_inner();
-        let program = parse_program(request.program)?;
+        let program = parse_program(request.program, request.expected_version)?;
+        let expected_version = request.expected_version;
         telemetry::record_program(program.program_id.as_str());
         let applied = if request.validate_only {
-            self.try_program(program).await?
+            self.try_program(program, expected_version).await?
         } else {
-            self.apply_program(program, deadline).await?
+            self.apply_program(program, expected_version, deadline).await?
         };
         let mut version = write_version(applied.version);
         if request.validate_only && applied.changed {
@@ -80,8 +81,11 @@ impl proto::program_service_server::ProgramService for Programs {
     }
 }
 
-fn parse_program(program: Option<proto::Program>) -> Result<Program, Error> {
+fn parse_program(program: Option<proto::Program>, expected_version: Option<i32>) -> Result<Program, Error> {
     let mut fields = Fields::default();
+    if expected_version.is_some_and(|version| version < 0) {
+        fields.refuse("expected_version", "must be zero or more; zero means that the program is new");
+    }
     let Some(program) = program else {
         fields.refuse("program", "must be set");
         return Err(fields.into_error());

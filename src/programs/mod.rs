@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::ids::ProgramId;
 use crate::paging::PageRequest;
 use commands::ApplyProgram;
-use model::{Program, ProgramVersion, check_immutable, program_not_found};
+use model::{Program, ProgramVersion, check_expected, check_immutable, program_not_found};
 
 pub use store::{Catalogue, capability};
 
@@ -49,10 +49,16 @@ impl Programs {
     /// Puts a document in force as a new version, unless it says what is in force already.
     ///
     /// # Errors
-    /// If the document changes what cannot change, or cannot be written.
-    pub async fn apply_program(&self, program: Program, deadline: Option<Instant>) -> Result<Applied, Error> {
+    /// If the document changes what cannot change, another version is in force than the expected one, or the document
+    /// cannot be written.
+    pub async fn apply_program(
+        &self,
+        program: Program,
+        expected_version: Option<i32>,
+        deadline: Option<Instant>,
+    ) -> Result<Applied, Error> {
         let program_id = program.program_id.clone();
-        let written = self.book.submit(ApplyProgram { program }, deadline).await?;
+        let written = self.book.submit(ApplyProgram { program, expected_version }, deadline).await?;
         let mut connection = self.pool.acquire().await?;
         let decided = written.entries.iter().find_map(|entry| match entry.detail {
             Detail::Program(ProgramDetail::ProgramApplied { version }) => Some(version),
@@ -73,16 +79,18 @@ impl Programs {
     ///
     /// # Errors
     /// As [`apply_program`](Self::apply_program).
-    pub async fn try_program(&self, program: Program) -> Result<Applied, Error> {
+    pub async fn try_program(&self, program: Program, expected_version: Option<i32>) -> Result<Applied, Error> {
         let mut connection = self.pool.acquire().await?;
         let current = read_version(&mut connection, &program.program_id, None).await?;
+        if let Some(current) = current.as_ref().filter(|current| current.program == program) {
+            return Ok(Applied { version: current.clone(), changed: false, previous: Some(current.clone()) });
+        }
+        let in_force = current.as_ref().map_or(0, |current| current.version);
+        check_expected(&program.program_id, expected_version, in_force)?;
         if let Some(current) = &current {
             check_immutable(&current.program, &program)?;
-            if current.program == program {
-                return Ok(Applied { version: current.clone(), changed: false, previous: Some(current.clone()) });
-            }
         }
-        let version = current.as_ref().map_or(1, |current| current.version.saturating_add(1));
+        let version = in_force.saturating_add(1);
         // It is not applied, so there is no instant; the wire leaves it out.
         let version = ProgramVersion { program, version, applied_at: Timestamp::UNIX_EPOCH };
         Ok(Applied { version, changed: true, previous: current })
@@ -103,9 +111,10 @@ impl Programs {
     /// # Errors
     /// If they cannot be read.
     pub async fn list_programs(&self, page: &PageRequest) -> Result<(Vec<ProgramVersion>, String), Error> {
+        let after = page.after_with(|cursor| ProgramId::try_from(cursor).ok())?;
         let mut connection = self.pool.acquire().await?;
-        let versions = store::list_versions(&mut connection, page.after.as_deref(), page.limit()).await?;
-        Ok(page.cut(versions, |version| version.program.program_id.to_string()))
+        let versions = store::list_versions(&mut connection, after.as_ref(), page.limit()).await?;
+        Ok(page.cut_by(versions, |version| version.program.program_id.to_string(), ProgramVersion::bytes, None))
     }
 }
 

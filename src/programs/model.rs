@@ -141,6 +141,14 @@ pub struct ProgramVersion {
     pub applied_at: Timestamp,
 }
 
+impl ProgramVersion {
+    /// About how many bytes it takes in a page.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        serde_json::to_vec(&self.program).map_or(0, |document| document.len())
+    }
+}
+
 impl Program {
     /// An amount in the program's currency.
     #[must_use]
@@ -255,6 +263,17 @@ impl Campaign {
 #[must_use]
 pub(crate) fn program_not_found(program_id: &ProgramId) -> Refusal {
     Refusal::new(Reason::ProgramNotFound, format!("there is no program {program_id}")).with("program_id", program_id)
+}
+
+/// Refuses to put a document in force in the place of another version than the one that the caller knows.
+///
+/// # Errors
+/// A refusal that tells the version in force, 0 for none, if it is another than the expected one.
+pub(super) fn check_expected(program_id: &ProgramId, expected: Option<i32>, in_force: i32) -> Result<(), Refusal> {
+    let Some(expected) = expected.filter(|expected| *expected != in_force) else { return Ok(()) };
+    let message = format!("version {in_force} of the program is in force, and not {expected}; read it and decide anew");
+    let refusal = Refusal::new(Reason::ProgramVersionMismatch, message).with("program_id", program_id);
+    Err(refusal.with("expected_version", expected).with("current_version", in_force))
 }
 
 /// Amounts and calendars on the ledger would change their meaning.

@@ -44,6 +44,12 @@ impl ProgramsState {
         self.current.get(program_id)
     }
 
+    /// Whether this batch puts another version in force than the one by which its rows were read.
+    #[must_use]
+    pub fn is_new(&self, program_id: &ProgramId) -> bool {
+        self.new_versions.iter().any(|version| version.program.program_id == *program_id)
+    }
+
     /// Adds a version; the entry that goes with it puts it in force.
     pub fn add_version(&mut self, account_id: AccountId, version: ProgramVersion) {
         let program_id = version.program.program_id.clone();

@@ -17,9 +17,9 @@ use crate::book::{Book, Detail, ReferralDetail, Written};
 use crate::clock::Clock;
 use crate::customers::model::customer_not_found;
 use crate::customers::{find_account, read_customers};
-use crate::error::{Error, Reason, Refusal};
+use crate::error::Error;
 use crate::ids::{AccountId, CampaignId, CustomerId, EntryId, ProgramId, ReferralCode};
-use crate::paging::PageRequest;
+use crate::paging::{PageRequest, parse_number};
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
 use commands::{ConvertReferral, CreateReferralCode};
@@ -186,7 +186,7 @@ impl Referrals {
         referrer: &CustomerId,
         page: &PageRequest,
     ) -> Result<(Vec<NamedReferral>, String), Error> {
-        let before = page.after.as_deref().map(parse_cursor).transpose()?;
+        let before = page.after_with(parse_cursor)?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, referrer).await?;
         let (referrals, told) = store::list_referrals(&mut connection, account_id, before, page.limit()).await?;
@@ -258,12 +258,8 @@ async fn name_referrals(connection: &mut PgConnection, referrals: Vec<Referral>)
     Ok(referrals.into_iter().map(name).collect())
 }
 
-fn parse_cursor(cursor: &str) -> Result<(Timestamp, AccountId), Error> {
-    let parsed = cursor.split_once('.').and_then(|(micros, account)| {
-        let at = Timestamp::from_microsecond(micros.parse().ok()?).ok()?;
-        Some((at, AccountId(account.parse().ok()?)))
-    });
-    parsed.ok_or_else(|| {
-        Refusal::new(Reason::PageTokenInvalid, "the page token is not one that this list returned").into()
-    })
+fn parse_cursor(cursor: &str) -> Option<(Timestamp, AccountId)> {
+    let (micros, account) = cursor.split_once('.')?;
+    let at = Timestamp::from_microsecond(parse_number(micros)?).ok()?;
+    Some((at, AccountId(account.parse().ok()?)))
 }

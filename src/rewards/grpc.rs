@@ -5,7 +5,6 @@ mod write;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -13,6 +12,7 @@ use super::Rewards;
 use crate::book::{Pocket, Written};
 use crate::error::{Error, Fields};
 use crate::points::BalanceAt;
+use crate::points::lots::Next;
 use crate::points::subject::Subject;
 use crate::proto;
 use crate::proto::batch_grant_rewards_response::Outcome;
@@ -98,7 +98,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let capture = parse_capture(request.into_inner())?;
         telemetry::record_program(capture.subject.program_id.as_str());
-        let Written { entries, replayed } = self.points.end_hold(capture, deadline).await?;
+        let Written { entries, replayed } = self.points.carry_out(capture, deadline).await?;
         Ok(Response::new(proto::CapturePointsResponse {
             redemption: write_redemption(&entries),
             points_released: sum_moved(&entries, Pocket::Held, Pocket::Available),
@@ -114,7 +114,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let release = parse_release(request.into_inner())?;
         telemetry::record_program(release.subject.program_id.as_str());
-        let Written { entries, replayed } = self.points.end_hold(release, deadline).await?;
+        let Written { entries, replayed } = self.points.carry_out(release, deadline).await?;
         Ok(Response::new(proto::ReleasePointsResponse {
             points_released: sum_moved(&entries, Pocket::Held, Pocket::Available),
             points_expired: sum_moved(&entries, Pocket::Held, Pocket::Expired),
@@ -187,8 +187,10 @@ impl proto::reward_service_server::RewardService for Rewards {
         let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
         let BalanceAt { balance, upcoming, as_of } = self.points.get_balance(&program_id, &customer_id, as_of).await?;
-        let due = |due: Option<(Timestamp, i64)>| {
-            due.map(|(at, points)| proto::PointsDue { points, due_at: Some(write_instant(at)) })
+        let due = |next: Next| {
+            let (due_at, points) = next.points()?;
+            let is_at_least = matches!(next, Next::AtLeast(..));
+            Some(proto::PointsDue { points, due_at: Some(write_instant(due_at)), is_at_least })
         };
         let balance = proto::Balance {
             customer_id: customer_id.into(),
@@ -203,6 +205,8 @@ impl proto::reward_service_server::RewardService for Rewards {
             as_of: Some(write_instant(as_of)),
             next_vesting: due(upcoming.vesting),
             next_expiry: due(upcoming.expiring),
+            is_next_vesting_unknown: upcoming.vesting == Next::Unknown,
+            is_next_expiry_unknown: upcoming.expiring == Next::Unknown,
         };
         Ok(Response::new(proto::GetBalanceResponse { balance: Some(balance) }))
     }

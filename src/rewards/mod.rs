@@ -98,7 +98,12 @@ impl Rewards {
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let grants = store::list_grants(&mut connection, account_id, before, page.limit()).await?;
         let rewards = grants.into_iter().map(|(entry, note)| Reward { entry, note }).collect();
-        Ok(page.cut(rewards, |reward| reward.entry.id.account_seq.to_string()))
+        Ok(page.cut_by(
+            rewards,
+            |reward| reward.entry.id.account_seq.to_string(),
+            |reward| reward.entry.bytes() + reward.note.len(),
+            None,
+        ))
     }
 }
 

@@ -146,11 +146,23 @@ pub fn link(from: &Span, to: &SpanContext) {
     from.add_link(to.clone());
 }
 
-/// The client span of one SQL statement, named by what it does to which table: `INSERT ledger_entries`.
+/// Whether spans below the current one need not be made: it is not sampled, so they would not be either, and log lines
+/// within them find its ids all the same.
+#[must_use]
+pub fn is_current_unsampled() -> bool {
+    let current = Span::current();
+    !current.is_none() && !current.context().span().span_context().is_sampled()
+}
+
+/// The client span of one SQL statement, named by what it does to which table: `INSERT ledger_entries`. None where it
+/// would not be sampled.
 ///
 /// The summary is all that it tells: parameters are people's data.
 #[must_use]
 pub fn statement(summary: &'static str) -> Span {
+    if is_current_unsampled() {
+        return Span::none();
+    }
     let span = tracing::info_span!(target: SQL, "sql", otel.kind = "client");
     if span.is_disabled() {
         return span;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
-use crate::book::{Capabilities, Entry, Instants, fold};
+use crate::book::{AsOf, Capabilities, Entry, Instants, begin_snapshot, read_as_of};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::database::BatchReader;
@@ -113,13 +113,15 @@ impl Tiers {
     ) -> Result<Option<FoundStanding>, Error> {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
-        let Some(folded) = fold(&mut connection, account_id, as_of, self.capabilities.new_states()).await? else {
-            return Ok(None);
+        let mut snapshot = begin_snapshot(&mut connection).await?;
+        let standing = match read_as_of(&mut snapshot, account_id, as_of, &self.capabilities).await? {
+            None => None,
+            Some(AsOf::Rows(folded)) => folded.states.get::<StandingsState>()?.get(account_id).cloned(),
+            Some(AsOf::Past(past)) => store::read_standing_at(&mut snapshot, account_id, past.last).await?,
         };
-        let state: &StandingsState = folded.states.get()?;
-        let current_version = read_version_number_at(&mut connection, program_id, as_of).await?;
+        let current_version = read_version_number_at(&mut snapshot, program_id, as_of).await?;
         let current_version = current_version.ok_or_else(|| program_not_found(program_id))?;
-        let standing = state.get(account_id).cloned();
+        snapshot.commit().await?;
         Ok(standing.map(|standing| FoundStanding { account_id, standing, current_version, told: as_of }))
     }
 

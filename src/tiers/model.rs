@@ -25,6 +25,8 @@ pub(crate) struct Standing {
     pub qualifying_spend: i64,
     /// Accepted purchases above zero.
     pub purchases: i64,
+    /// The number of the last entry that changed any of it.
+    pub last_seq: i64,
 }
 
 /// The highest tier whose threshold is no more than a lifetime spend.
@@ -178,6 +180,7 @@ mod tests {
             cause_seq: 1,
             qualifying_spend,
             purchases: 0,
+            last_seq: 1,
         });
         let qualifying_spend = Some(policy.program.money(spend)).filter(|spend| spend.minor > 0);
         let opening = OpeningTier { tier_id: tier_id(brought), qualifying_spend };

@@ -11,6 +11,17 @@ use crate::ids::{AccountId, TierId};
 pub(crate) struct StandingsState {
     pub(super) rows: BTreeMap<AccountId, Standing>,
     pub(super) changed: BTreeSet<AccountId>,
+    /// Standings after the first entry that changed them in each block of entries, by account and entry.
+    pub(super) marks: BTreeMap<(AccountId, i64), Standing>,
+    pub(super) new_marks: BTreeSet<(AccountId, i64)>,
+}
+
+/// How many entries of an account are a block.
+const BLOCK: i64 = 64;
+
+/// The number of the last entry of a block, by one of its entries.
+pub(super) const fn last_of_block(seq: i64) -> i64 {
+    seq - seq % BLOCK + BLOCK - 1
 }
 
 impl StandingsState {
@@ -37,6 +48,7 @@ impl StandingsState {
                     cause_seq: cause_of(entry)?,
                     qualifying_spend: 0,
                     purchases: 0,
+                    last_seq: 0,
                 };
                 self.changed.insert(entry.id.account_id);
                 self.rows.insert(entry.id.account_id, standing);
@@ -52,6 +64,22 @@ impl StandingsState {
                     standing.change_tier(entry, to, entry.id.account_seq);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Keeps the standing if this is the first entry of its block that changed it.
+    fn mark(&mut self, entry: &Entry) -> Result<(), Defect> {
+        let (account_id, seq) = (entry.id.account_id, entry.id.account_seq);
+        let standing = self.get_mut(entry)?;
+        // Entries are numbered from 1: this standing is new.
+        let is_new = standing.last_seq == 0;
+        let is_first = is_new || last_of_block(standing.last_seq) != last_of_block(seq);
+        standing.last_seq = seq;
+        if is_first {
+            let standing = standing.clone();
+            self.marks.insert((account_id, seq), standing);
+            self.new_marks.insert((account_id, seq));
         }
         Ok(())
     }
@@ -93,28 +121,36 @@ impl Standing {
 impl State for StandingsState {
     fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
         match &entry.detail {
-            Detail::Tier(detail) => self.apply_tier(entry, detail),
-            Detail::Activity(detail) => self.apply_activity(entry, detail),
+            Detail::Tier(detail) => self.apply_tier(entry, detail)?,
+            Detail::Activity(detail) => self.apply_activity(entry, detail)?,
             // Neither points nor anything else counts for a tier.
-            Detail::Program(_) | Detail::Customer(_) | Detail::Points(_) | Detail::Referral(_) => Ok(()),
+            Detail::Program(_) | Detail::Customer(_) | Detail::Points(_) | Detail::Referral(_) => return Ok(()),
         }
+        self.mark(entry)
     }
 
     fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
-        Box::new(self.rows.get(&account_id).into_iter().map(|standing| Row {
-            noun: "standing",
-            key: Cell::Absent,
-            columns: vec![
-                ("tier_id", Cell::word(standing.tier_id.as_str())),
-                ("since", standing.since.into()),
-                ("policy_version", standing.policy_version.into()),
-                ("changed_seq", standing.changed_seq.into()),
-                ("cause_seq", standing.cause_seq.into()),
-                ("qualifying_spend", standing.qualifying_spend.into()),
-                ("purchases", standing.purchases.into()),
-            ],
-        }))
+        let own = self.rows.get(&account_id).into_iter().map(|standing| {
+            let mut row = standing_row("standing", Cell::Absent, standing);
+            row.columns.push(("last_seq", standing.last_seq.into()));
+            row
+        });
+        let marks = self.marks.range((account_id, i64::MIN)..=(account_id, i64::MAX));
+        Box::new(own.chain(marks.map(|((_, seq), mark)| standing_row("standing after entry", (*seq).into(), mark))))
     }
+}
+
+fn standing_row<'a>(noun: &'static str, key: Cell<'a>, standing: &'a Standing) -> Row<'a> {
+    let columns = vec![
+        ("tier_id", Cell::word(standing.tier_id.as_str())),
+        ("since", standing.since.into()),
+        ("policy_version", standing.policy_version.into()),
+        ("changed_seq", standing.changed_seq.into()),
+        ("cause_seq", standing.cause_seq.into()),
+        ("qualifying_spend", standing.qualifying_spend.into()),
+        ("purchases", standing.purchases.into()),
+    ];
+    Row { noun, key, columns }
 }
 
 fn cause_of(entry: &Entry) -> Result<i64, Defect> {

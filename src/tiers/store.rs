@@ -10,14 +10,17 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::model::Standing;
-use super::state::StandingsState;
-use crate::book::store::{into_entries, select_entries};
-use crate::book::{Capability, Defect, Entry, Scope, States, Store, Table};
+use super::state::{StandingsState, last_of_block};
+use crate::book::store::{into_entries, read_entries_between, select_entries};
+use crate::book::{Capability, Defect, Depth, Entry, Scope, State as _, States, Store, Table};
 use crate::database::{Fetch, StoreError, Traced as _};
 use crate::ids::{AccountId, CustomerId, ProgramId, TierId};
 
 /// The tables of tiers.
-const TABLES: &[Table] = &[Table::projection("standings", "'standing'")];
+const TABLES: &[Table] = &[
+    Table::projection("standings", "'standing'"),
+    Table::projection("standing_marks", "format('standing after entry %s', account_seq)"),
+];
 
 /// The room as the book knows it.
 #[must_use]
@@ -33,6 +36,9 @@ impl Store for StandingsStore {
         if !scope.accounts.is_empty() {
             let state: &mut StandingsState = states.get_mut()?;
             state.rows = read_standings(connection, &scope.accounts).await?;
+            if scope.depth == Depth::Whole {
+                state.marks = read_marks(connection, &scope.accounts).await?;
+            }
         }
         Ok(())
     }
@@ -43,7 +49,9 @@ impl Store for StandingsStore {
             return Ok(());
         }
         let changed = state.changed.iter().filter_map(|id| Some((*id, state.rows.get(id)?)));
-        upsert_standings(connection, changed).await
+        upsert_standings(connection, changed).await?;
+        let new_marks = state.new_marks.iter().filter_map(|key| Some((*key, state.marks.get(key)?)));
+        insert_marks(connection, new_marks).await
     }
 }
 
@@ -57,7 +65,8 @@ async fn read_standings(
 ) -> Result<BTreeMap<AccountId, Standing>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = sqlx::query!(
-        "SELECT account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, purchases
+        "SELECT account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, purchases,
+             last_seq
          FROM standings WHERE account_id = ANY($1)",
         &ids,
     )
@@ -74,6 +83,7 @@ async fn read_standings(
                 cause_seq: row.cause_seq,
                 qualifying_spend: row.qualifying_spend,
                 purchases: row.purchases,
+                last_seq: row.last_seq,
             };
             Ok((AccountId(row.account_id), standing))
         })
@@ -86,6 +96,7 @@ async fn upsert_standings<'a>(
 ) -> Result<(), StoreError> {
     let (mut accounts, mut tiers, mut since, mut policies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut changed, mut causes, mut spends, mut purchases) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut last = Vec::new();
     for (account_id, standing) in standings {
         accounts.push(account_id.0);
         tiers.push(standing.tier_id.as_str());
@@ -95,17 +106,116 @@ async fn upsert_standings<'a>(
         causes.push(standing.cause_seq);
         spends.push(standing.qualifying_spend);
         purchases.push(standing.purchases);
+        last.push(standing.last_seq);
     }
     sqlx::query!(
         "INSERT INTO standings (account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
-             purchases)
+             purchases, last_seq)
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::int[], $5::bigint[], $6::bigint[],
-             $7::bigint[], $8::bigint[])
+             $7::bigint[], $8::bigint[], $9::bigint[])
          ON CONFLICT (account_id) DO UPDATE SET tier_id = excluded.tier_id, since = excluded.since,
              policy_version = excluded.policy_version, changed_seq = excluded.changed_seq,
              cause_seq = excluded.cause_seq, qualifying_spend = excluded.qualifying_spend,
-             purchases = excluded.purchases",
+             purchases = excluded.purchases, last_seq = excluded.last_seq",
         &accounts,
+        &tiers as _,
+        &since,
+        &policies,
+        &changed,
+        &causes,
+        &spends,
+        &purchases,
+        &last,
+    )
+    .execute(connection)
+    .traced("INSERT standings")
+    .await?;
+    Ok(())
+}
+
+/// The columns of marks, in the order of the schema; what follows them, then the arguments.
+macro_rules! select_marks {
+    ($rest:literal $($arguments:tt)*) => {
+        sqlx::query_as!(
+            MarkRow,
+            "SELECT account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
+                 purchases
+             FROM standing_marks " + $rest $($arguments)*
+        )
+    };
+}
+
+struct MarkRow {
+    account_id: Uuid,
+    account_seq: i64,
+    tier_id: String,
+    since: jiff_sqlx::Timestamp,
+    policy_version: i32,
+    changed_seq: i64,
+    cause_seq: i64,
+    qualifying_spend: i64,
+    purchases: i64,
+}
+
+impl TryFrom<MarkRow> for ((AccountId, i64), Standing) {
+    type Error = Defect;
+
+    fn try_from(row: MarkRow) -> Result<Self, Defect> {
+        let standing = Standing {
+            tier_id: parse_tier_id(row.account_id, row.tier_id)?,
+            since: row.since.to_jiff(),
+            policy_version: row.policy_version,
+            changed_seq: row.changed_seq,
+            cause_seq: row.cause_seq,
+            qualifying_spend: row.qualifying_spend,
+            purchases: row.purchases,
+            last_seq: row.account_seq,
+        };
+        Ok(((AccountId(row.account_id), row.account_seq), standing))
+    }
+}
+
+async fn read_marks(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<BTreeMap<(AccountId, i64), Standing>, StoreError> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = select_marks!("WHERE account_id = ANY($1)", &ids,)
+        .fetch_all(connection)
+        .traced("SELECT standing_marks")
+        .await?;
+    let marks: Result<_, Defect> = rows.into_iter().map(TryInto::try_into).collect();
+    Ok(marks?)
+}
+
+async fn insert_marks<'a>(
+    connection: &mut PgConnection,
+    marks: impl Iterator<Item = ((AccountId, i64), &'a Standing)>,
+) -> Result<(), StoreError> {
+    let (mut accounts, mut seqs, mut tiers, mut since) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut policies, mut changed, mut causes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut spends, mut purchases) = (Vec::new(), Vec::new());
+    for ((account_id, seq), standing) in marks {
+        accounts.push(account_id.0);
+        seqs.push(seq);
+        tiers.push(standing.tier_id.as_str());
+        since.push(standing.since.to_sqlx());
+        policies.push(standing.policy_version);
+        changed.push(standing.changed_seq);
+        causes.push(standing.cause_seq);
+        spends.push(standing.qualifying_spend);
+        purchases.push(standing.purchases);
+    }
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "INSERT INTO standing_marks (account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq,
+             qualifying_spend, purchases)
+         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::timestamptz[], $5::int[], $6::bigint[],
+             $7::bigint[], $8::bigint[], $9::bigint[])",
+        &accounts,
+        &seqs,
         &tiers as _,
         &since,
         &policies,
@@ -115,9 +225,38 @@ async fn upsert_standings<'a>(
         &purchases,
     )
     .execute(connection)
-    .traced("INSERT standings")
+    .traced("INSERT standing_marks")
     .await?;
     Ok(())
+}
+
+/// A standing after one of the account's entries: the last that is kept until then, and what changed it since. None
+/// before the first.
+///
+/// # Errors
+/// If the database cannot be read, or the entries contradict each other.
+pub(super) async fn read_standing_at(
+    snapshot: &mut PgConnection,
+    account_id: AccountId,
+    last: i64,
+) -> Result<Option<Standing>, StoreError> {
+    let mark = select_marks!(
+        "WHERE account_id = $1 AND account_seq <= $2 ORDER BY account_seq DESC LIMIT 1",
+        account_id.0,
+        last,
+    )
+    .fetch_optional(&mut *snapshot)
+    .traced("SELECT standing_marks")
+    .await?;
+    let Some(mark) = mark else { return Ok(None) };
+    let (key, standing) = mark.try_into()?;
+    // Behind these entries it changed first in one that is marked, too.
+    let entries = read_entries_between(snapshot, account_id, key.1 + 1, last.min(last_of_block(key.1))).await?;
+    let mut state = StandingsState { rows: BTreeMap::from([(account_id, standing)]), ..StandingsState::default() };
+    for entry in &entries {
+        state.apply(entry)?;
+    }
+    Ok(state.rows.remove(&account_id))
 }
 
 /// A standing as a read finds it.
@@ -141,8 +280,9 @@ pub(super) fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding>
             let programs: Vec<&str> = keys.iter().map(|(program_id, _)| program_id.as_str()).collect();
             let customers: Vec<&str> = keys.iter().map(|(_, customer_id)| customer_id.as_str()).collect();
             let rows = sqlx::query!(
-                r#"SELECT u.place AS "place!", (SELECT clock_timestamp()) AS "told!", s.account_id, s.tier_id, s.since, s.policy_version, s.changed_seq,
-                          s.cause_seq, s.qualifying_spend, s.purchases, p.version
+                r#"SELECT u.place AS "place!", (SELECT clock_timestamp()) AS "told!", s.account_id, s.tier_id, s.since,
+                          s.policy_version, s.changed_seq, s.cause_seq, s.qualifying_spend, s.purchases, s.last_seq,
+                          p.version
                    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (program_id, name, place)
                    JOIN names n ON n.program_id = u.program_id AND n.space = 'customer' AND n.name = u.name
                    JOIN standings s ON s.account_id = n.account_id
@@ -163,6 +303,7 @@ pub(super) fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding>
                     cause_seq: row.cause_seq,
                     qualifying_spend: row.qualifying_spend,
                     purchases: row.purchases,
+                    last_seq: row.last_seq,
                 };
                 let place = usize::try_from(row.place - 1).unwrap_or(usize::MAX);
                 if let Some(slot) = found.get_mut(place) {
@@ -188,7 +329,8 @@ pub(super) async fn list_changes(
     let rows = select_entries!(
         "FROM ledger_entries e
          WHERE account_id = $1 AND account_seq < $2
-           AND (kind = 'tier_changed' OR kind = 'tier_imported' AND detail->'from' <> detail->'to')
+           AND kind IN ('tier_changed', 'tier_imported')
+           AND (kind = 'tier_changed' OR detail->'from' <> detail->'to')
          ORDER BY account_seq DESC LIMIT $3",
         account_id.0,
         before.unwrap_or(i64::MAX),

@@ -43,7 +43,7 @@ impl Listener for Told {
 impl Told {
     /// Asserts that a difference of this kind was told in these words.
     #[track_caller]
-    fn assert_tells(&self, kind: DifferenceKind, words: &str) {
+    pub(crate) fn assert_tells(&self, kind: DifferenceKind, words: &str) {
         let told = |difference: &&Difference| difference.kind == kind && difference.what.contains(words);
         assert!(self.differences.iter().any(|difference| told(&difference)), "{kind:?} {words:?} in {self:#?}");
     }

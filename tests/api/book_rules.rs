@@ -1,7 +1,7 @@
 //! The rules of the book, on everything that a database holds.
 
 use goldbook::book::store::scan::restore_account;
-use goldbook::book::{Account, AccountKind, Capabilities, Folded};
+use goldbook::book::{Account, AccountKind, Capabilities, EntryRange, Folded};
 use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::ids::AccountId;
 use goldbook::ledger::store::{EntryFilter, list_entries};
@@ -67,7 +67,16 @@ async fn check_account(
     account_id: AccountId,
     capabilities: &Capabilities,
 ) -> Result<(), TestCaseError> {
-    let hashed = list_entries(source, account_id, &EntryFilter::default(), None, i64::MAX).await.unwrap();
+    let mut hashed = Vec::new();
+    loop {
+        // A page ends where it is full.
+        let left = EntryRange { first: i64::try_from(hashed.len()).unwrap() + 1, last: i64::MAX };
+        let page = list_entries(source, account_id, &EntryFilter::default(), left, i64::MAX).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        hashed.extend(page);
+    }
     let mut account = Account::empty(account_id, SHOP.to_owned().try_into().unwrap(), AccountKind::Customer);
     let mut entries = Vec::new();
     for (entry, content_hash) in hashed {

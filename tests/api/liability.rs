@@ -1,5 +1,8 @@
 //! `LiabilityService`: what a program owes in points, from a summary that says how fresh it is.
 
+mod damage;
+mod writers;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;

@@ -1,5 +1,7 @@
 //! Programs: documents, their versions, and what is wrong with them.
 
+mod batches;
+mod command;
 mod points;
 
 use futures_util::future::join_all;
@@ -9,7 +11,8 @@ use prost_types::Timestamp;
 use tonic::{Code, Status};
 
 use crate::harness::{
-    SHOP, START, Service, assert_refused, assert_refuses_bad_pages, at, money, read_pages, shop, sorted_bad_fields, usd,
+    SHOP, START, Service, assert_refused, assert_refuses_bad_pages, assert_tells, at, money, read_pages, shop,
+    sorted_bad_fields, usd,
 };
 
 async fn get(service: &Service, version: i32) -> Result<proto::ProgramVersion, Status> {
@@ -18,7 +21,7 @@ async fn get(service: &Service, version: i32) -> Result<proto::ProgramVersion, S
 }
 
 async fn validate(service: &Service, program: proto::Program) -> Result<proto::ApplyProgramResponse, Status> {
-    let request = proto::ApplyProgramRequest { program: Some(program), validate_only: true };
+    let request = proto::ApplyProgramRequest { program: Some(program), validate_only: true, expected_version: None };
     Ok(service.programs().apply_program(request).await?.into_inner())
 }
 
@@ -85,6 +88,55 @@ async fn apply_program_changed_becomes_version_2_and_keeps_version_1() {
     assert_eq!(get(&service, 0).await.unwrap(), second);
     assert_eq!(get(&service, 1).await.unwrap(), first);
     assert_eq!(get(&service, 2).await.unwrap(), second);
+}
+
+async fn apply_expecting(
+    service: &Service,
+    program: proto::Program,
+    expected_version: i32,
+    validate_only: bool,
+) -> Result<proto::ApplyProgramResponse, Status> {
+    let request =
+        proto::ApplyProgramRequest { program: Some(program), validate_only, expected_version: Some(expected_version) };
+    Ok(service.programs().apply_program(request).await?.into_inner())
+}
+
+#[tokio::test]
+async fn apply_program_with_an_expected_version_undoes_nobody_elses_change() {
+    let service = Service::start().await;
+    for validate_only in [true, false] {
+        let early = apply_expecting(&service, shop(), 1, validate_only).await;
+        assert_refused(early, Code::Aborted, "PROGRAM_VERSION_MISMATCH");
+        assert!(apply_expecting(&service, shop(), 0, validate_only).await.unwrap().changed);
+    }
+    assert_eq!(apply_expecting(&service, renamed("Store"), 1, false).await.unwrap().version.unwrap().version, 2);
+    assert_eq!(apply_expecting(&service, renamed("Market"), 2, false).await.unwrap().version.unwrap().version, 3);
+    // A call from before comes late.
+    for validate_only in [true, false] {
+        let late = apply_expecting(&service, renamed("Store"), 1, validate_only).await;
+        let facts = [("program_id", SHOP), ("expected_version", "1"), ("current_version", "3")];
+        assert_tells(late.clone(), "version 3 of the program is in force", &facts);
+        assert_refused(late, Code::Aborted, "PROGRAM_VERSION_MISMATCH");
+    }
+    assert_eq!(get(&service, 0).await.unwrap().program.unwrap(), renamed("Market"));
+    // One that was repeated has what it wants.
+    assert!(!apply_expecting(&service, renamed("Market"), 2, false).await.unwrap().changed);
+    let negative = apply_expecting(&service, renamed("Store"), -1, false).await;
+    assert_eq!(sorted_bad_fields(negative), ["expected_version"]);
+}
+
+#[tokio::test]
+async fn of_two_who_change_the_same_version_at_once_one_is_refused() {
+    let service = Service::start().await;
+    service.apply_shop().await;
+    let names: Vec<String> = (0..8).map(|number| format!("Shop {number}")).collect();
+    let outcomes = join_all(names.iter().map(|name| apply_expecting(&service, renamed(name), 1, false))).await;
+    let (applied, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!(applied.len(), 1);
+    for outcome in refused {
+        assert_refused(outcome, Code::Aborted, "PROGRAM_VERSION_MISMATCH");
+    }
+    assert_eq!(get(&service, 0).await.unwrap().version, 2);
 }
 
 #[tokio::test]
@@ -251,7 +303,7 @@ async fn apply_program_refuses_names_for_people_that_are_missing() {
 #[tokio::test]
 async fn apply_program_refuses_no_document_no_tiers_and_too_much_of_anything() {
     let service = Service::start().await;
-    let nothing = proto::ApplyProgramRequest { program: None, validate_only: false };
+    let nothing = proto::ApplyProgramRequest { program: None, validate_only: false, expected_version: None };
     assert_eq!(sorted_bad_fields(service.programs().apply_program(nothing).await), ["program"]);
     let bare = proto::Program { tiers: Vec::new(), ..shop() };
     assert_eq!(sorted_bad_fields(service.apply(bare).await), ["program.tiers"]);

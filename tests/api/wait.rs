@@ -31,9 +31,9 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
 
 /// Looks for a while whether something stays so. A service that does what it must never fails this, however slow it is;
 /// one that does not is found if it is not slower than that.
-pub(crate) async fn stays(what: &str, look: impl Fn() -> bool) {
+pub(crate) async fn stays(what: &str, mut look: impl AsyncFnMut() -> bool) {
     for _ in 0..20 {
-        assert!(look(), "{what}");
+        assert!(look().await, "{what}");
         sleep(Duration::from_millis(10)).await;
     }
 }

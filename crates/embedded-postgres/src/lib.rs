@@ -29,7 +29,7 @@
 //! use embedded_postgres::{Application, EmbeddedPostgres, Options};
 //!
 //! const SHOP: Application =
-//!     Application { name: "shop", database: "shop", owner_role: "shop_owner", other_roles: &["shop_service"] };
+//!     Application { name: "shop", database: "shop", owner_role: "shop_owner", other_roles: &["shop_service"], settings: &[] };
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let options = Options { application: SHOP, data_dir: ".shop".into(), bin_dir: None, throwaway: false };
@@ -98,6 +98,9 @@ pub struct Application {
     pub owner_role: &'static str,
     /// More roles that can log in; what they may do is the owner's to grant.
     pub other_roles: &'static [&'static str],
+    /// Settings that a new cluster begins with, by name and value; whoever runs it changes them in its
+    /// `postgresql.conf`. One that this build of Postgres does not know is left out.
+    pub settings: &'static [(&'static str, &'static str)],
 }
 
 /// What to run, and where.

@@ -1,7 +1,7 @@
 //! The server's process, and the cluster that it needs.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(super) fn prepare(options: &Options) -> Result<(Place, PathBuf), StartError>
     let major = cluster_major(&place.cluster)?;
     let installation = binaries::choose(options.bin_dir.as_deref(), place.account.as_ref(), &place.cluster, major)?;
     if major.is_none() {
-        create_cluster(&place, installation.bin_dir(), options.throwaway)?;
+        create_cluster(&place, installation.bin_dir(), options)?;
     }
     Ok((place, installation.bin_dir().to_path_buf()))
 }
@@ -51,7 +51,7 @@ fn cluster_major(cluster: &Path) -> Result<Option<u32>, StartError> {
 
 /// Runs `initdb` beside the cluster's place and moves the result there, so that a kill leaves nothing half done under
 /// the cluster's name.
-fn create_cluster(place: &Place, bin_dir: &Path, throwaway: bool) -> Result<(), StartError> {
+fn create_cluster(place: &Place, bin_dir: &Path, options: &Options) -> Result<(), StartError> {
     let home = place.cluster.parent().unwrap_or(&place.data_dir);
     remove_unfinished(home);
     let unfinished = home.join(format!("postgres.initdb-{}", process::id()));
@@ -63,7 +63,7 @@ fn create_cluster(place: &Place, bin_dir: &Path, throwaway: bool) -> Result<(), 
     initdb.arg("-D").arg(&unfinished).args(["-U", SUPERUSER, "--encoding=UTF8", "--locale=C", "--data-checksums"]);
     // The socket's directory decides who comes in; nobody comes in over a network.
     initdb.args(["--auth-local=trust", "--auth-host=reject", "--no-instructions"]);
-    if throwaway {
+    if options.throwaway {
         initdb.arg("--no-sync");
     }
     let output = initdb.output().map_err(|source| StartError::Run { program, source })?;
@@ -71,9 +71,31 @@ fn create_cluster(place: &Place, bin_dir: &Path, throwaway: bool) -> Result<(), 
         remove_unfinished(home);
         return Err(StartError::Initdb(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
+    add_settings(place, bin_dir, &unfinished, options.application.settings)?;
     fs::rename(&unfinished, &place.cluster).map_err(StartError::file("create", &place.cluster))?;
     // The name must last as surely as what initdb wrote.
     File::open(home).and_then(|home| home.sync_all()).map_err(StartError::file("write", home))
+}
+
+/// Adds settings to a new cluster's `postgresql.conf`, each if these programs take it.
+fn add_settings(
+    place: &Place,
+    bin_dir: &Path,
+    cluster: &Path,
+    settings: &[(&'static str, &'static str)],
+) -> Result<(), StartError> {
+    let program = bin_dir.join("postgres");
+    let path = cluster.join("postgresql.conf");
+    let mut file = File::options().append(true).open(&path).map_err(StartError::file("open", &path))?;
+    for (name, value) in settings {
+        let mut ask = command(&program, place.account.as_ref());
+        ask.arg("-D").arg(cluster).args(["-C", name, "-c", &format!("{name}={value}")]);
+        let answer = ask.output().map_err(|source| StartError::Run { program: program.clone(), source })?;
+        if answer.status.success() {
+            writeln!(file, "{name} = '{value}'").map_err(StartError::file("write", &path))?;
+        }
+    }
+    file.sync_all().map_err(StartError::file("write", &path))
 }
 
 /// Removes what earlier attempts left. What cannot be removed is in nobody's way, since each attempt has its own name.

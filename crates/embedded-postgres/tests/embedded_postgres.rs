@@ -25,6 +25,7 @@ const APPLICATION: Application = Application {
     database: DATABASE,
     owner_role: OWNER_ROLE,
     other_roles: &[SERVICE_ROLE],
+    settings: &[("max_wal_size", "3GB"), ("wal_compression", "no such method"), ("work_mem", "5MB")],
 };
 
 fn throwaway(data_dir: &Path) -> Options {
@@ -77,6 +78,10 @@ async fn first_start_makes_a_durable_cluster_with_two_plain_roles_and_a_database
         ("SELECT current_setting('data_checksums')", "on"),
         ("SELECT current_setting('server_encoding')", "UTF8"),
         ("SELECT current_setting('listen_addresses')", ""),
+        ("SELECT current_setting('max_wal_size')", "3GB"),
+        ("SELECT current_setting('work_mem')", "5MB"),
+        // Left out, since no Postgres knows the method.
+        ("SELECT current_setting('wal_compression')", "off"),
         ("SELECT datcollate::text FROM pg_database WHERE datname = current_database()", "C"),
         ("SELECT datdba::regrole::text FROM pg_database WHERE datname = current_database()", OWNER_ROLE),
         (

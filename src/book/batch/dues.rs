@@ -54,7 +54,10 @@ impl Batch<'_> {
             NextDue::Entries(due_at, new_entries) => {
                 let new_entries = give_ids(account, new_entries);
                 self.dues_left -= 1;
-                self.accept(new_entries, Origin::of_due(job, due_at))?;
+                self.accept(new_entries, Origin::of_due(job, due_at)).map_err(|error| {
+                    // Time cannot be refused: the rows contradict each other.
+                    error.into_defect(|why| format!("account {}: what is due at {due_at}: {why}", account_id.0))
+                })?;
             }
             // The first of the dues are always read: so each batch applies some of them.
             NextDue::NotLoaded if self.changed.contains(&account_id) => return Err(DecisionError::DuesRemain),

@@ -30,6 +30,7 @@ impl Batch<'_> {
         if !locked.is_empty() {
             store::accounts::update_accounts(connection, &locked).await?;
         }
+        store::balances::insert_balances(connection, opened.into_iter().chain(locked)).await?;
         capabilities.write(&self.states, connection).await
     }
 

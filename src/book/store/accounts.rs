@@ -54,6 +54,7 @@ impl TryFrom<AccountRow> for Account {
                 expired: row.expired,
                 cancelled: row.cancelled,
             },
+            balances: Vec::new(),
         })
     }
 }
@@ -225,32 +226,4 @@ pub(in crate::book) async fn update_accounts(
     .traced("UPDATE accounts")
     .await?;
     Ok(())
-}
-
-/// A page of the accounts on which something may be due by an instant, those due first.
-pub(in crate::book) async fn find_due(
-    connection: &mut PgConnection,
-    until: jiff::Timestamp,
-    after: Option<(jiff::Timestamp, AccountId)>,
-    limit: i64,
-) -> Result<Vec<(AccountId, ProgramId, jiff::Timestamp)>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT account_id, program_id, next_due_at AS "next_due_at!" FROM accounts
-           WHERE next_due_at <= $1 AND ($2::timestamptz IS NULL OR (next_due_at, account_id) > ($2, $3))
-           ORDER BY next_due_at, account_id LIMIT $4"#,
-        until.to_sqlx() as _,
-        after.map(|(due_at, _)| due_at.to_sqlx()) as _,
-        after.map_or(Uuid::nil(), |(_, account_id)| account_id.0),
-        limit,
-    )
-    .fetch_all(connection)
-    .traced("SELECT accounts")
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let program_id = ProgramId::try_from(row.program_id.as_str());
-            let program_id = program_id.map_err(|error| Defect::new(format!("account {}: {error}", row.account_id)))?;
-            Ok((AccountId(row.account_id), program_id, row.next_due_at.to_jiff()))
-        })
-        .collect()
 }

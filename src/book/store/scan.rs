@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::accounts::{AccountColumns, select_accounts, write_accounts};
+use super::balances::insert_balances;
 use super::rows::{EntryRow, select_entries};
 use crate::book::account::Account;
 use crate::book::entry::Entry;
@@ -79,7 +80,7 @@ pub async fn lock_account(connection: &mut PgConnection, account_id: AccountId) 
         .await
 }
 
-/// Writes a head as its entries say it is. A locked row is changed and not replaced, since whoever waits for its lock
+/// Writes a head as its entries say it is, and the balances on the way there. A locked row is changed and not replaced, since whoever waits for its lock
 /// would find it gone.
 ///
 /// # Errors
@@ -100,10 +101,10 @@ pub async fn restore_account(connection: &mut PgConnection, account: &Account) -
              available = excluded.available, held = excluded.held, redeemed = excluded.redeemed,
              expired = excluded.expired, cancelled = excluded.cancelled",
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .traced("INSERT accounts")
     .await?;
-    Ok(())
+    insert_balances(connection, std::iter::once(account)).await
 }
 
 /// Removes the head of an account that has no entries.

@@ -19,7 +19,7 @@ use super::super::client::endpoint;
 use super::super::error::CliError;
 use super::super::error::with_causes;
 use super::super::wait;
-use crate::embedded_postgres::{DATABASE, OWNER_ROLE};
+use crate::embedded_postgres::{DATABASE, OWNER_ROLE, SERVICE_ROLE};
 
 /// How long a process may take until it answers.
 const LONGEST_START: Duration = Duration::from_secs(60);
@@ -49,6 +49,19 @@ impl Service {
         Ok(Self { process, directory })
     }
 
+    /// Starts another service on a database that one has already, by the socket in this folder. It does what it is asked
+    /// and nothing by itself.
+    pub(super) fn start_beside(socket_dir: &Path) -> Result<Self, CliError> {
+        let failed = |error: std::io::Error| CliError::failed(format_args!("cannot make a directory: {error}"));
+        let directory = throwaway_dir().map_err(failed)?;
+        let host = socket_dir.to_string_lossy().replace('%', "%25").replace('/', "%2F");
+        let mut command = this_program()?;
+        command.args(["serve", "--no-migrate", "--dues-ms=0", "--liability-seconds=0", "--database-url"]);
+        command.arg(format!("postgres://{SERVICE_ROLE}@{host}:5432/{DATABASE}?sslmode=disable"));
+        let process = Process::spawn("the second service", command, directory.path().join("serve.log"))?;
+        Ok(Self { process, directory })
+    }
+
     /// Waits until the service is ready.
     pub(super) async fn ready(&mut self) -> Result<(), CliError> {
         let endpoint = endpoint(&self.process.address)?;
@@ -59,12 +72,21 @@ impl Service {
         self.process.address.clone()
     }
 
+    /// The process, as long as it has not ended.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.process.child.id()
+    }
+
+    /// The folder of the socket of its own Postgres.
+    pub(super) fn socket_dir(&self) -> Result<PathBuf, CliError> {
+        // The folder may be a link, where the way to the data directory is too long for a socket.
+        let socket_dir = self.directory.path().join("data").join("socket").canonicalize();
+        socket_dir.map_err(|error| CliError::failed(format_args!("cannot find the database's socket: {error}")))
+    }
+
     /// The connection string for `libpq`, as the owner of all tables.
     pub(super) fn owner_connection(&self) -> Result<String, CliError> {
-        // The socket's directory may be a link, where the way to the data directory is too long for a socket.
-        let socket_dir = self.directory.path().join("data").join("socket").canonicalize();
-        let socket_dir =
-            socket_dir.map_err(|error| CliError::failed(format_args!("cannot find the database's socket: {error}")))?;
+        let socket_dir = self.socket_dir()?;
         let host = socket_dir.to_string_lossy().replace('\\', "\\\\").replace('\'', "\\'");
         Ok(format!("host='{host}' port=5432 user={OWNER_ROLE} dbname={DATABASE}"))
     }
@@ -109,6 +131,11 @@ impl EchoServer {
 
     pub(super) fn endpoint(&self) -> Result<Endpoint, CliError> {
         endpoint(&self.process.address)
+    }
+
+    /// The process, as long as it has not ended.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.process.child.id()
     }
 
     /// Stops the server.

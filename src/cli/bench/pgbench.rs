@@ -1,8 +1,9 @@
-//! The baseline for writes: how many single-row commits `pgbench` makes on the same Postgres.
+//! The baselines for writes: how many rows `pgbench` commits on the same Postgres, one at a time or 200.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use embedded_postgres::find_bin_dir;
 use tempfile::TempDir;
@@ -10,14 +11,20 @@ use tokio::process::Command;
 
 use super::super::error::CliError;
 use super::load::Window;
-use super::report::Sample;
+use super::sample::Sample;
 use super::workload::Workload;
 
 /// What each transaction of `pgbench` is.
-const INSERT: &str = include_str!("bench_rows.sql");
-const CREATE: &str = include_str!("bench_rows_create.sql");
-const DROP: &str = include_str!("bench_rows_drop.sql");
+const ONE_ROW: &str = include_str!("bench_rows.sql");
+const MANY_ROWS: &str = include_str!("bench_entries.sql");
+/// How many rows the second of these inserts.
+const ROWS: u32 = 200;
+const CREATE: &str = include_str!("create.sql");
+const DROP: &str = include_str!("drop.sql");
 const ANALYZE: &str = include_str!("analyze.sql");
+
+/// The most connections. By default Postgres allows 100, and the service needs some of them.
+const MOST_CONNECTIONS: u32 = 80;
 
 /// `pgbench` and the database it works on.
 pub(super) struct Pgbench {
@@ -43,14 +50,15 @@ impl Pgbench {
         let program = beside.filter(|program| program.is_file()).unwrap_or_else(|| PathBuf::from("pgbench"));
         let failed = |error: std::io::Error| CliError::failed(format_args!("cannot write pgbench's scripts: {error}"));
         let scripts = tempfile::tempdir().map_err(failed)?;
-        for (name, script) in [("insert", INSERT), ("create", CREATE), ("drop", DROP), ("analyze", ANALYZE)] {
+        let all = [("one", ONE_ROW), ("many", MANY_ROWS), ("create", CREATE), ("drop", DROP), ("analyze", ANALYZE)];
+        for (name, script) in all {
             std::fs::write(scripts.path().join(name), script).map_err(failed)?;
         }
         Ok(Self { program, connection, scripts })
     }
 
-    /// Makes the table into which rows are inserted.
-    pub(super) async fn create_table(&self) -> Result<(), CliError> {
+    /// Makes the tables into which rows are inserted.
+    pub(super) async fn create_tables(&self) -> Result<(), CliError> {
         self.call("create", &["--transactions=1"]).await.map(drop)
     }
 
@@ -60,29 +68,41 @@ impl Pgbench {
         self.call("analyze", &["--transactions=1"]).await.map(drop)
     }
 
-    /// Removes the table.
-    pub(super) async fn drop_table(&self) -> Result<(), CliError> {
+    /// Removes the tables.
+    pub(super) async fn drop_tables(&self) -> Result<(), CliError> {
         self.call("drop", &["--transactions=1"]).await.map(drop)
     }
 
-    /// Inserts rows over this many connections. The sample is told as one of this many clients.
-    pub(super) async fn run(&self, clients: u32, connections: u32, window: Window) -> Result<Sample, CliError> {
-        let run = async |seconds: u64| {
-            let (connections, seconds) = (format!("--client={connections}"), format!("--time={seconds}"));
-            self.call("insert", &["--protocol=prepared", "--jobs=2", &connections, &seconds]).await
+    /// Inserts rows over this many connections. The sample is told as one of this many clients, and counts rows.
+    pub(super) async fn run<T>(
+        &self,
+        workload: Workload,
+        clients: u32,
+        window: Window,
+        meter: impl Fn() -> T,
+    ) -> Result<(Sample, [T; 2]), CliError> {
+        let (script, rows) = if workload == Workload::Raw { ("many", ROWS) } else { ("one", 1) };
+        let connections = format!("--client={}", clients.min(MOST_CONNECTIONS));
+        let run = async |time: Duration| {
+            // It knows whole seconds only.
+            let seconds = format!("--time={}", time.as_secs().max(1));
+            self.call(script, &["--protocol=prepared", "--jobs=2", &connections, &seconds]).await
         };
         if !window.warmup.is_zero() {
-            run(window.warmup.as_secs()).await?;
+            run(window.warmup).await?;
         }
-        let output = run(window.measured.as_secs()).await?;
+        let before = meter();
+        let output = run(window.measured).await?;
+        let readings = [before, meter()];
         let finding = parse(&output)
             .ok_or_else(|| CliError::failed(format_args!("pgbench says something unexpected:\n{output}")))?;
-        let mut sample = Sample::new(Workload::Pgbench, clients, finding.per_second, finding.completed);
+        let (per_second, completed) = (finding.per_second * f64::from(rows), finding.completed * u64::from(rows));
+        let mut sample = Sample::new(workload, clients, per_second, completed);
         sample.mean_micros = finding.mean_micros;
         if finding.failed > 0 {
             sample.errors.insert("a transaction failed".to_owned(), finding.failed);
         }
-        Ok(sample)
+        Ok((sample, readings))
     }
 
     async fn call(&self, script: &str, options: &[&str]) -> Result<String, CliError> {

@@ -1,233 +1,110 @@
-//! Shows what was measured, as JSON lines for programs and as a table for people.
+//! Puts samples together, and shows them to people.
 
 use std::collections::BTreeMap;
-use std::thread::available_parallelism;
 
 use comfy_table::{Cell, CellAlignment, Table};
-use hdrhistogram::Histogram;
-use serde::Serialize;
 
-use super::super::error::CliError;
-use super::super::output::{self, grouped, print};
+use super::super::output::{self, grouped};
+use super::ratios::{Figure, RATIOS, Ratio};
+use super::record::{Figures, Record, Round, Settings, Value};
+use super::sample::Sample;
+use super::trips::Trips;
 use super::workload::Workload;
 
-/// The largest latency that is recorded. Longer ones count as this one.
-const LARGEST_MICROS: u64 = 60_000_000;
-
-/// The ratios that are shown: a workload and its baseline.
-const RATIOS: [(Workload, Workload); 4] = [
-    (Workload::Grant, Workload::Pgbench),
-    (Workload::Redeem, Workload::Pgbench),
-    (Workload::Purchase, Workload::Pgbench),
-    (Workload::Tier, Workload::Echo),
-];
-
-/// One measurement of one workload.
-#[derive(Clone, Debug)]
-pub(super) struct Sample {
-    workload: Workload,
-    clients: u32,
-    pub(super) per_second: f64,
-    pub(super) completed: u64,
-    pub(super) mean_micros: f64,
-    /// In microseconds. Empty if only the mean is known.
-    pub(super) latencies: Histogram<u64>,
-    /// How often each error came.
-    pub(super) errors: BTreeMap<String, u64>,
-}
-
-impl Sample {
-    pub(super) fn new(workload: Workload, clients: u32, per_second: f64, completed: u64) -> Self {
-        Self {
-            workload,
-            clients,
-            per_second,
-            completed,
-            mean_micros: 0.0,
-            latencies: histogram(),
-            errors: BTreeMap::new(),
-        }
-    }
-
-    fn error_count(&self) -> u64 {
-        self.errors.values().sum()
-    }
-}
-
-/// An empty histogram, which keeps three digits of every latency.
-#[expect(clippy::expect_used, reason = "the bounds are constants that the library takes")]
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LARGEST_MICROS, 3).expect("these bounds are valid")
-}
-
-/// A line of JSON.
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Line<'a> {
-    Run {
-        version: &'a str,
-        build: &'a str,
-        cores: usize,
-        address: &'a str,
-    },
-    Round {
-        round: u32,
-        #[serde(flatten)]
-        numbers: Numbers,
-    },
-    Median {
-        rounds: usize,
-        #[serde(flatten)]
-        numbers: Numbers,
-    },
-    Ratio {
-        name: String,
-        clients: u32,
-        ratio: f64,
-    },
-}
-
-#[derive(Serialize)]
-struct Numbers {
-    workload: String,
-    clients: u32,
-    per_second: f64,
-    completed: u64,
-    errors: u64,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    error_counts: BTreeMap<String, u64>,
-    mean_micros: f64,
-    #[serde(flatten)]
-    quantiles: Option<Quantiles>,
-}
-
-#[derive(Clone, Copy, Serialize)]
-struct Quantiles {
-    p50_micros: u64,
-    p90_micros: u64,
-    p99_micros: u64,
-    #[serde(rename = "p99.9_micros")]
-    p999_micros: u64,
-    max_micros: u64,
-}
-
-impl Quantiles {
-    fn of(latencies: &Histogram<u64>) -> Option<Self> {
-        (!latencies.is_empty()).then(|| Self {
-            p50_micros: latencies.value_at_quantile(0.5),
-            p90_micros: latencies.value_at_quantile(0.9),
-            p99_micros: latencies.value_at_quantile(0.99),
-            p999_micros: latencies.value_at_quantile(0.999),
-            max_micros: latencies.max(),
-        })
-    }
-}
-
-impl Numbers {
-    fn of(sample: &Sample) -> Self {
-        Self {
-            workload: sample.workload.to_string(),
-            clients: sample.clients,
-            per_second: sample.per_second,
-            completed: sample.completed,
-            errors: sample.error_count(),
-            error_counts: sample.errors.clone(),
-            mean_micros: sample.mean_micros,
-            quantiles: Quantiles::of(&sample.latencies),
-        }
-    }
-}
-
 /// All measurements of a run.
+#[derive(Default)]
 pub(super) struct Report {
-    as_json: bool,
-    samples: Vec<Sample>,
+    samples: Vec<(u32, Sample)>,
+    /// What was counted of round trips, each over so many calls.
+    trips: BTreeMap<(u32, Workload), (u64, Trips)>,
 }
 
 impl Report {
-    /// Begins a report, and prints what is measured.
-    pub(super) fn begin(as_json: bool, address: &str) -> Result<Self, CliError> {
-        let report = Self { as_json, samples: Vec::new() };
-        let build = if cfg!(debug_assertions) { "debug" } else { "release" };
-        let cores = available_parallelism().map_or(1, usize::from);
-        report.line(&Line::Run { version: env!("CARGO_PKG_VERSION"), build, cores, address })?;
-        Ok(report)
+    /// Adds a measurement, and tells of it.
+    pub(super) fn add(&mut self, round: u32, sample: Sample) {
+        let rate = grouped(whole(sample.per_second));
+        eprintln!("round {round}, {} clients: {:12} {rate:>8} /s", sample.clients, sample.workload);
+        self.samples.push((round, sample));
     }
 
-    /// Adds a measurement, and prints it.
-    pub(super) fn add(&mut self, round: u32, sample: Sample) -> Result<(), CliError> {
-        let rate = grouped(whole(sample.per_second));
-        eprintln!("round {round}, {} clients: {:8} {rate:>8} /s", sample.clients, sample.workload);
-        self.line(&Line::Round { round, numbers: Numbers::of(&sample) })?;
-        self.samples.push(sample);
-        Ok(())
+    /// Adds what was counted of this many calls.
+    pub(super) fn add_trips(&mut self, workload: Workload, clients: u32, calls: u64, trips: Trips) {
+        let (all_calls, all_trips) = self.trips.entry((clients, workload)).or_default();
+        *all_calls += calls;
+        *all_trips = all_trips.plus(trips);
+    }
+
+    /// What was measured last of a workload, per second.
+    pub(super) fn last_rate(&self, workload: Workload) -> Option<f64> {
+        self.samples.iter().rev().find(|(_, sample)| sample.workload == workload).map(|(_, sample)| sample.per_second)
     }
 
     /// How many calls were not answered well.
     pub(super) fn errors(&self) -> u64 {
-        self.samples.iter().map(Sample::error_count).sum()
+        self.samples.iter().map(|(_, sample)| sample.error_count()).sum()
     }
 
-    /// Prints medians and ratios.
-    pub(super) fn finish(&self) -> Result<(), CliError> {
-        let medians = medians(&self.samples);
-        for (rounds, median) in &medians {
-            self.line(&Line::Median { rounds: *rounds, numbers: Numbers::of(median) })?;
-        }
-        let medians: Vec<Sample> = medians.into_iter().map(|(_, median)| median).collect();
-        let ratios = ratios(&medians);
-        for (name, clients, ratio) in &ratios {
-            self.line(&Line::Ratio { name: name.clone(), clients: *clients, ratio: *ratio })?;
-        }
-        let mut text = table(&medians).trim_fmt();
-        text.push_str(&format!("\nlatencies in µs; errors: {}", grouped(self.errors())));
+    /// All figures.
+    pub(super) fn record(&self, settings: Settings) -> Record {
+        let rounds = self.samples.iter().map(|(round, sample)| Round { round: *round, figures: Figures::of(sample) });
+        let medians = self.medians();
+        let ratios = ratios(&medians).into_iter().map(|(ratio, clients, value)| Value {
+            name: ratio.name(),
+            clients,
+            ratio: value,
+        });
+        Record::new(settings, rounds.collect(), medians.iter().map(Figures::of).collect(), ratios.collect())
+    }
+
+    /// Medians and ratios for people.
+    pub(super) fn text(&self) -> String {
+        let medians = self.medians();
+        let figures: Vec<Figures> = medians.iter().map(Figures::of).collect();
+        let mut text = format!("{}\n{}", rates(&figures).trim_fmt(), costs(&figures).trim_fmt());
+        text.push_str(&format!("\nall times in µs; errors: {}", grouped(self.errors())));
         for median in &medians {
             for (error, count) in &median.errors {
                 text.push_str(&format!("\n  {} × {error} ({})", grouped(*count), median.workload));
             }
         }
-        for (name, clients, ratio) in ratios {
-            text.push_str(&format!("\n{name:<17} {ratio:.2} at {clients} clients"));
+        for (ratio, clients, value) in ratios(&medians) {
+            text.push_str(&format!("\n{:<24} {value:>6.2} at {clients} clients", ratio.name()));
+            if let Some(target) = ratio.target(clients) {
+                let verdict = if ratio.reaches(value, target) { "" } else { ", missed" };
+                text.push_str(&format!(" ({}{verdict})", ratio.bound(target)));
+            }
         }
-        if self.as_json {
-            eprintln!("{text}");
-            return Ok(());
-        }
-        print(text)
+        text
     }
 
-    fn line(&self, line: &Line<'_>) -> Result<(), CliError> {
-        if !self.as_json {
-            return Ok(());
+    /// For each number of clients and each workload the median rate, and all else of all rounds together.
+    fn medians(&self) -> Vec<Sample> {
+        let mut grouped: BTreeMap<(u32, Workload), Vec<&Sample>> = BTreeMap::new();
+        for (_, sample) in &self.samples {
+            grouped.entry((sample.clients, sample.workload)).or_default().push(sample);
         }
-        let json = serde_json::to_string(line);
-        print(json.map_err(|error| CliError::failed(format_args!("cannot write JSON: {error}")))?)
+        let mut medians: Vec<Sample> = grouped.into_iter().map(|(key, rounds)| join(key, &rounds)).collect();
+        for median in &mut medians {
+            median.trips = self.trips.get(&(median.clients, median.workload)).copied();
+        }
+        medians
     }
 }
 
-/// For each number of clients and each workload the number of its rounds, the median rate, and the latencies and errors
-/// of all of them together.
-fn medians(samples: &[Sample]) -> Vec<(usize, Sample)> {
-    let mut grouped: BTreeMap<(u32, Workload), Vec<&Sample>> = BTreeMap::new();
-    for sample in samples {
-        grouped.entry((sample.clients, sample.workload)).or_default().push(sample);
+fn join((clients, workload): (u32, Workload), rounds: &[&Sample]) -> Sample {
+    let rate = median(rounds.iter().map(|round| round.per_second).collect());
+    let mut all = Sample::new(workload, clients, rate, rounds.iter().map(|round| round.completed).sum());
+    all.mean_micros = median(rounds.iter().map(|round| round.mean_micros).collect());
+    for round in rounds {
+        // Histograms of the same bounds always add up.
+        let _ = all.latencies.add(&round.latencies);
+        for (error, count) in &round.errors {
+            *all.errors.entry(error.clone()).or_default() += count;
+        }
     }
-    grouped
-        .into_iter()
-        .map(|((clients, workload), rounds)| {
-            let rate = median(rounds.iter().map(|round| round.per_second).collect());
-            let mut all = Sample::new(workload, clients, rate, rounds.iter().map(|round| round.completed).sum());
-            all.mean_micros = median(rounds.iter().map(|round| round.mean_micros).collect());
-            for round in &rounds {
-                // Histograms of the same bounds always add up.
-                let _ = all.latencies.add(&round.latencies);
-                for (error, count) in &round.errors {
-                    *all.errors.entry(error.clone()).or_default() += count;
-                }
-            }
-            (rounds.len(), all)
-        })
-        .collect()
+    // Of calls that are all counted, or the use for each of them would be too low.
+    all.cpu = rounds.iter().map(|round| round.cpu).reduce(|all, one| Some(all?.plus(&one?))).flatten();
+    all
 }
 
 /// The middle of these, or between the two middle ones; 0 of none.
@@ -237,45 +114,79 @@ fn median(mut values: Vec<f64>) -> f64 {
     f64::midpoint(at(values.len().saturating_sub(1) / 2), at(values.len() / 2))
 }
 
-/// Name, clients and value of each ratio whose two sides were measured.
-fn ratios(medians: &[Sample]) -> Vec<(String, u32, f64)> {
-    let mut ratios = Vec::new();
-    for measured in medians {
-        for (_, baseline) in RATIOS.into_iter().filter(|(workload, _)| *workload == measured.workload) {
-            let other = medians
-                .iter()
-                .find(|other| other.workload == baseline && other.clients == measured.clients)
-                .filter(|other| other.per_second > 0.0);
-            if let Some(other) = other {
-                let name = format!("{}/{baseline}", measured.workload);
-                ratios.push((name, measured.clients, measured.per_second / other.per_second));
+/// Each ratio whose two sides were measured, with its clients and its value.
+fn ratios(medians: &[Sample]) -> Vec<(&'static Ratio, u32, f64)> {
+    let mut all = Vec::new();
+    for ratio in RATIOS {
+        let of = |workload| medians.iter().filter(move |sample| sample.workload == workload);
+        for measured in of(ratio.measured).filter(|measured| ratio.is_made_at(measured.clients)) {
+            let Some(baseline) = of(ratio.baseline).find(|baseline| baseline.clients == measured.clients) else {
+                continue;
+            };
+            let value = match ratio.figure {
+                Figure::Rate => measured.per_second / baseline.per_second,
+                Figure::Latency => measured.latencies.value_at_quantile(0.5) as f64 / baseline.mean_micros,
+            };
+            if value.is_finite() && value > 0.0 {
+                all.push((ratio, measured.clients, value));
             }
         }
     }
-    ratios
+    all
 }
 
-fn table(medians: &[Sample]) -> Table {
-    let headings = ["", "Clients", "Calls/s", "Mean", "p50", "p90", "p99", "p99.9"];
-    let mut table = output::table(headings);
-    for sample in medians {
+/// How much was done, and how long it took.
+fn rates(medians: &[Figures]) -> Table {
+    let mut table = output::table(["", "Clients", "Calls/s", "Mean", "p50", "p90", "p99", "p99.9"]);
+    for figures in medians {
         let mut row = vec![
-            sample.workload.to_string(),
-            sample.clients.to_string(),
-            grouped(whole(sample.per_second)),
-            grouped(whole(sample.mean_micros)),
+            figures.workload.clone(),
+            figures.clients.to_string(),
+            grouped(whole(figures.per_second)),
+            known((figures.mean_micros > 0.0).then(|| grouped(whole(figures.mean_micros)))),
         ];
-        row.extend(match Quantiles::of(&sample.latencies) {
+        row.extend(match figures.latencies {
             Some(all) => [all.p50_micros, all.p90_micros, all.p99_micros, all.p999_micros].map(grouped),
-            None => [(); 4].map(|()| "–".to_owned()),
+            None => [(); 4].map(|()| known(None)),
         });
         table.add_row(row.into_iter().map(Cell::new));
     }
-    output::keep_whole(&mut table, 0, "purchase".len());
+    arrange(&mut table);
+    output::keep_whole(&mut table, 7, "1,000,000".len());
+    table
+}
+
+/// What a call costs: time of the processors, and round trips.
+fn costs(medians: &[Figures]) -> Table {
+    let mut table = output::table(["µs of CPU", "Clients", "Client", "Service", "Postgres", "Batch", "Trips", "/call"]);
+    for figures in medians {
+        let (cpu, trips) = (figures.cpu, figures.trips);
+        let decimal = |value: Option<f64>| known(value.map(|value| format!("{value:.1}")));
+        let row = [
+            figures.workload.clone(),
+            figures.clients.to_string(),
+            decimal(cpu.map(|cpu| cpu.client_micros)),
+            decimal(cpu.and_then(|cpu| cpu.service_micros)),
+            decimal(cpu.and_then(|cpu| cpu.postgres_micros)),
+            decimal(trips.map(|trips| trips.calls_per_transaction)),
+            decimal(trips.map(|trips| trips.round_trips_per_transaction)),
+            known(trips.map(|trips| format!("{:.2}", trips.round_trips_per_call))),
+        ];
+        table.add_row(row.into_iter().map(Cell::new));
+    }
+    arrange(&mut table);
+    table
+}
+
+fn arrange(table: &mut Table) {
+    output::keep_whole(table, 0, Workload::StreamLarge.name().len());
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    table
+}
+
+fn known(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "–".to_owned())
 }
 
 /// Rounded for people.
@@ -285,12 +196,19 @@ fn whole(value: f64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::cpu::Usage;
     use super::*;
 
     fn sample(workload: Workload, clients: u32, per_second: f64, micros: &[u64]) -> Sample {
         let mut sample = Sample::new(workload, clients, per_second, micros.len().try_into().unwrap());
         micros.iter().for_each(|micros| sample.latencies.saturating_record(*micros));
         sample
+    }
+
+    fn report(samples: impl IntoIterator<Item = Sample>) -> Report {
+        Report { samples: samples.into_iter().map(|sample| (1, sample)).collect(), ..Report::default() }
     }
 
     #[test]
@@ -302,7 +220,7 @@ mod tests {
 
     #[test]
     fn ratios_compare_medians_at_the_same_number_of_clients() {
-        let samples = [
+        let report = report([
             sample(Workload::Grant, 64, 10.0, &[]),
             sample(Workload::Pgbench, 64, 100.0, &[]),
             sample(Workload::Grant, 64, 30.0, &[]),
@@ -311,28 +229,56 @@ mod tests {
             sample(Workload::Pgbench, 64, 50.0, &[]),
             sample(Workload::Tier, 64, 5.0, &[]),
             sample(Workload::Grant, 1, 7.0, &[]),
-        ];
-        let medians: Vec<Sample> = medians(&samples).into_iter().map(|(_, median)| median).collect();
-        assert_eq!(ratios(&medians), [("grant/pgbench".to_owned(), 64, 0.4)]);
+        ]);
+        let found: Vec<_> =
+            ratios(&report.medians()).iter().map(|(ratio, n, value)| (ratio.name(), *n, *value)).collect();
+        assert_eq!(found, [("grant/pgbench".to_owned(), 64, 0.4)]);
     }
 
     #[test]
-    fn latencies_and_errors_of_all_rounds_count() {
+    fn the_latency_of_one_client_is_compared_with_a_mean() {
+        let mut baseline = sample(Workload::Pgbench, 1, 1_000.0, &[]);
+        baseline.mean_micros = 200.0;
+        let report = report([sample(Workload::Grant, 1, 500.0, &[900, 1_000, 5_000]), baseline]);
+        let record = report.record(Settings::default());
+        let found: Vec<_> =
+            record.ratios.iter().map(|value| (value.name.as_str(), value.clients, value.ratio)).collect();
+        assert_eq!(found, [("grant/pgbench", 1, 0.5), ("grant p50/pgbench mean", 1, 5.0)]);
+    }
+
+    #[test]
+    fn latencies_errors_and_cpu_of_all_rounds_count() {
+        let usage = |client, service: Option<u64>| {
+            let service = service.map(Duration::from_micros);
+            Some(Usage { client: Duration::from_micros(client), service, postgres: None })
+        };
+        let mut first = sample(Workload::Tier, 8, 1.0, &[100, 200]);
+        first.cpu = usage(40, Some(100));
         let mut second = sample(Workload::Tier, 8, 2.0, &[300]);
         second.errors.insert("UNAVAILABLE: away".to_owned(), 3);
-        let medians = medians(&[sample(Workload::Tier, 8, 1.0, &[100, 200]), second]);
-        let (rounds, all) = &medians[0];
-        assert_eq!((*rounds, all.completed, all.error_count()), (2, 3, 3));
-        assert_eq!((all.latencies.min(), all.latencies.max()), (100, 300));
-        let json = serde_json::to_value(Numbers::of(all)).unwrap();
-        assert_eq!((&json["p50_micros"], &json["errors"]), (&200.into(), &3.into()));
+        second.cpu = usage(20, Some(50));
+        let mut report = report([first, second]);
+        report.add_trips(Workload::Tier, 8, 100, Trips { transactions: 10, round_trips: 40 });
+        report.add_trips(Workload::Tier, 8, 100, Trips { transactions: 15, round_trips: 60 });
+        let figures = &report.record(Settings::default()).medians[0];
+        assert_eq!((figures.completed, figures.errors, figures.per_second), (3, 3, 1.5));
+        let latencies = figures.latencies.unwrap();
+        assert_eq!((latencies.p50_micros, latencies.max_micros), (200, 300));
+        let cpu = figures.cpu.unwrap();
+        assert_eq!((cpu.client_micros, cpu.service_micros, cpu.postgres_micros), (20.0, Some(50.0), None));
+        let trips = figures.trips.unwrap();
+        assert_eq!((trips.calls_per_transaction, trips.round_trips_per_transaction), (8.0, 4.0));
+        assert_eq!(trips.round_trips_per_call, 0.5);
     }
 
     #[test]
-    fn the_table_shows_a_baseline_of_which_only_the_mean_is_known() {
+    fn the_tables_show_a_baseline_of_which_little_is_known() {
         let mut baseline = sample(Workload::Pgbench, 64, 22_353.1, &[]);
         baseline.mean_micros = 2_863.0;
-        let shown = table(&[baseline]).trim_fmt();
+        let figures = [Figures::of(&baseline)];
+        let shown = rates(&figures).trim_fmt();
         assert!(shown.contains("22,353") && shown.contains("2,863") && shown.contains('–'), "{shown}");
+        let shown = costs(&figures).trim_fmt();
+        assert!(shown.contains("pgbench") && shown.contains('–'), "{shown}");
     }
 }

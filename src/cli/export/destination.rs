@@ -1,4 +1,4 @@
-//! Where an export is written: to standard output, or to a file that appears when it is whole.
+//! Where an export or a record is written: to standard output, or to a file that appears when it is whole.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 use super::super::error::CliError;
 
 /// An open destination.
-pub(super) enum Destination {
+pub(in super::super) enum Destination {
     Stdout,
     /// Something that is no file and so cannot be replaced by one, such as a named pipe.
     Device {
@@ -28,7 +28,7 @@ impl Destination {
     ///
     /// # Errors
     /// If nothing can be written there.
-    pub(super) fn open(path: &Path) -> Result<Self, CliError> {
+    pub(in super::super) fn open(path: &Path) -> Result<Self, CliError> {
         if path == Path::new("-") {
             return Ok(Self::Stdout);
         }
@@ -50,7 +50,7 @@ impl Destination {
     }
 
     /// Whether the export is written to a file, not to a screen or to another program.
-    pub(super) const fn is_file(&self) -> bool {
+    pub(in super::super) const fn is_file(&self) -> bool {
         matches!(self, Self::File { .. })
     }
 
@@ -58,7 +58,7 @@ impl Destination {
     ///
     /// # Errors
     /// If the process has no descriptor left.
-    pub(super) fn writer(&self) -> Result<Box<dyn Write>, CliError> {
+    pub(in super::super) fn writer(&self) -> Result<Box<dyn Write>, CliError> {
         Ok(match self {
             Self::Stdout => Box::new(io::stdout()),
             Self::Device { device: file, .. } => Box::new(file.try_clone().map_err(|error| self.failure(&error))?),
@@ -72,7 +72,7 @@ impl Destination {
     ///
     /// # Errors
     /// If that fails. Then a file that was there before is still there.
-    pub(super) fn finish(self) -> Result<(), CliError> {
+    pub(in super::super) fn finish(self) -> Result<(), CliError> {
         let Self::File { temporary, path } = self else { return Ok(()) };
         let failed = |error: io::Error| CliError::failed(format_args!("cannot write {}: {error}", path.display()));
         // The content is made durable before the name: if the machine stops in between, there must be no empty file.
@@ -82,7 +82,7 @@ impl Destination {
     }
 
     /// The error that tells that writing failed.
-    pub(super) fn failure(&self, error: &io::Error) -> CliError {
+    pub(in super::super) fn failure(&self, error: &io::Error) -> CliError {
         let name = match self {
             _ if error.kind() == io::ErrorKind::BrokenPipe => return CliError::ReaderLeft,
             Self::Stdout => "to standard output".to_owned(),

@@ -1,6 +1,6 @@
 //! `goldbook export`: writes the entries of a program to a file for other programs.
 
-mod destination;
+pub(super) mod destination;
 mod rows;
 
 use std::path::PathBuf;

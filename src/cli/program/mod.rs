@@ -91,6 +91,9 @@ struct ApplyArgs {
     /// Only check the document and show what it would change.
     #[arg(long)]
     dry_run: bool,
+    /// Refuse unless this version is current; 0 if the program must be new.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    expected_version: Option<i32>,
     #[command(flatten)]
     client: ClientOptions,
 }
@@ -131,7 +134,7 @@ async fn apply(args: ApplyArgs) -> Result<(), CliError> {
     let client = args.client.connect().await?;
     let program_id = program.program_id.clone();
 
-    let trial = send(&client, program.clone(), true).await?;
+    let trial = send(&client, program.clone(), true, args.expected_version).await?;
     if !trial.changed {
         let version = version_number(trial.version.as_ref());
         return print(format_args!("{program_id}: unchanged (version {version})"));
@@ -142,13 +145,11 @@ async fn apply(args: ApplyArgs) -> Result<(), CliError> {
         return print(format_args!("{program_id}: not applied, because of --dry-run"));
     }
 
-    let applied = send(&client, program, false).await?;
+    // What is applied is what was shown: if somebody else was faster, their change is not undone unseen.
+    let applied = send(&client, program, false, Some(shown)).await?;
     let version = version_number(applied.version.as_ref());
     if !applied.changed {
         return print(format_args!("{program_id}: unchanged (version {version}); someone else applied it just now"));
-    }
-    if version_number(applied.previous.as_ref()) != shown {
-        print(format_args!("{program_id}: someone else applied another version meanwhile; this one replaces it"))?;
     }
     print(format_args!("{program_id}: applied as version {version}"))
 }
@@ -158,8 +159,9 @@ pub(super) async fn send(
     client: &Client,
     program: Program,
     validate_only: bool,
+    expected_version: Option<i32>,
 ) -> Result<ApplyProgramResponse, CliError> {
-    let request = ApplyProgramRequest { program: Some(program), validate_only };
+    let request = ApplyProgramRequest { program: Some(program), validate_only, expected_version };
     let answer = client.programs().apply_program(request).await;
     Ok(answer.map_err(CliError::refused("cannot apply the program"))?.into_inner())
 }

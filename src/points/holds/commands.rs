@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::model::GiveBack;
+use super::model::{GiveBack, hold_ended};
 use crate::book::{
     Account, Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, LotPart, NewEntry,
     Pocket, PocketMove, PointsDetail,
@@ -118,11 +118,12 @@ impl EndHold {
         let hold =
             hold.ok_or_else(|| refuse(Reason::HoldNotFound, format!("the customer has no hold {}", self.hold_id)))?;
         if hold.parts.is_empty() {
-            return Err(refuse(
-                Reason::HoldEnded,
-                "the hold was captured, was released, or ended by itself".to_owned(),
-            )
-            .into());
+            let end = hold.ended_seq.and_then(|account_seq| {
+                let end = EntryId { account_id: account.account_id, account_seq };
+                decision.state::<PointsState>().ok()?.entry(end)
+            });
+            let unknown = || Defect::new(format!("hold {}: the entry that ended it was not read", self.hold_id));
+            return Err(hold_ended(self.hold_id, end.ok_or_else(unknown)?).into());
         }
         Ok(hold)
     }

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::book::{Account, Actor, EntryReason, LotPart, NewEntry, Pocket, PocketMove, PointsDetail};
+use crate::book::{Account, Actor, Detail, Entry, EntryReason, LotPart, NewEntry, Pocket, PocketMove, PointsDetail};
+use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, EntryId};
 use crate::points::debts::repay;
 use crate::points::lots::parts::sum;
@@ -86,4 +87,18 @@ impl GiveBack {
         new_entries.extend(repay(settlement.owed, &back, self.policy_version, vec![self.first_id]));
         Ok(new_entries)
     }
+}
+
+/// The refusal to end a hold that ended with an entry.
+#[must_use]
+pub(crate) fn hold_ended(hold_id: EntryId, end: &Entry) -> Refusal {
+    let is_captured = matches!(end.detail, Detail::Points(PointsDetail::PointsRedeemed { .. }));
+    let (words, ending) = match (is_captured, end.actor) {
+        (true, Actor::Caller | Actor::Rule | Actor::Time) => ("was captured", "captured"),
+        (false, Actor::Caller | Actor::Rule) => ("was released", "released"),
+        (false, Actor::Time) => ("ended by itself", "expired"),
+    };
+    let ended_at = end.effective_at;
+    let refusal = Refusal::new(Reason::HoldEnded, format!("the hold {words} at {ended_at}"));
+    refusal.with("hold_id", hold_id).with("ending", ending).with("ended_at", ended_at)
 }

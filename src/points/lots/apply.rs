@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Hold, Lot, Lots};
+use super::{Earning, Hold, Lot, Lots};
 use crate::book::{
     ActivityDetail, Defect, Detail, Due, DueKind, EarningWindow, Entry, EntryReason, LotPart, LotTerms, Pocket,
     PocketMove, PointsDetail,
@@ -25,9 +25,9 @@ impl Lots {
 
     fn apply_activity(&mut self, entry: &Entry, detail: &ActivityDetail) -> Option<()> {
         match detail {
-            ActivityDetail::ActivityAccepted { slides_to, .. } => self.slide(entry, *slides_to),
+            ActivityDetail::ActivityAccepted { slides_to, .. } => self.slide(entry, *slides_to)?,
             ActivityDetail::RefundAccepted { purchase, spend, slides_to, .. } => {
-                self.slide(entry, *slides_to);
+                self.slide(entry, *slides_to)?;
                 self.reverse(entry, *purchase, *spend)?;
             }
         }
@@ -72,9 +72,8 @@ impl Lots {
             self.looked_up.remove(&key);
         }
         if !counted_in.is_empty() {
-            self.changed.earnings.insert(account_id);
-            let earning = self.earnings.entry(account_id).or_default();
-            earning.count(counted_in, entry.movement?.points, entry.policy_version);
+            let points = entry.movement?.points;
+            self.change_earning(account_id)?.count(counted_in, points, entry.policy_version);
         }
         Some(())
     }
@@ -88,10 +87,11 @@ impl Lots {
             lot.terms.expires_at = expires_at;
             Some(())
         })?;
+        self.note_use(entry, lot)?;
         let terms = &self.lot(account_id, lot)?.terms;
         if let (true, Some(to)) = (terms.slides, expires_at) {
             let is_by_time = terms.vests_at.is_some();
-            self.begin_to_slide(account_id, at, to, is_by_time);
+            self.begin_to_slide(account_id, at, to, is_by_time)?;
         }
         Some(())
     }
@@ -99,7 +99,8 @@ impl Lots {
     /// Cancels a lot's pending points, whose event was missed.
     fn miss_vesting(&mut self, entry: &Entry, lot: i64) -> Option<()> {
         let movement = entry.movement?;
-        self.change((entry.id.account_id, lot), |lot| lot.shift(movement))
+        self.change((entry.id.account_id, lot), |lot| lot.shift(movement))?;
+        self.note_use(entry, lot)
     }
 
     /// Sets parts aside in a hold, which the entry names.
@@ -108,14 +109,14 @@ impl Lots {
         let (points, policy_version) = (entry.movement?.points, entry.policy_version);
         let key = (entry.id.account_id, entry.id.account_seq);
         self.changed.holds.insert(key);
-        self.put_hold(key, Hold { points, policy_version, ends_at, parts: parts.to_vec() });
+        self.put_hold(key, Hold { points, policy_version, ends_at, parts: parts.to_vec(), ended_seq: None });
         Some(())
     }
 
     /// Moves parts out of a hold.
     fn end_hold(&mut self, entry: &Entry, parts: &[LotPart], hold: i64) -> Option<()> {
         self.shift_parts(entry, parts)?;
-        self.remove_from_hold((entry.id.account_id, hold), parts)
+        self.remove_from_hold((entry.id.account_id, hold), entry, parts)
     }
 
     /// Moves available parts to the expired ones.
@@ -192,9 +193,9 @@ impl Lots {
     }
 
     /// Removes parts from a hold, which ends once nothing is left.
-    fn remove_from_hold(&mut self, key: (AccountId, i64), parts: &[LotPart]) -> Option<()> {
+    fn remove_from_hold(&mut self, key: (AccountId, i64), entry: &Entry, parts: &[LotPart]) -> Option<()> {
         let held = self.holds.get_mut(&key)?;
-        held.remove_parts(parts)?;
+        held.remove_parts(entry.id.account_seq, parts)?;
         if held.parts.is_empty() {
             self.dues.remove(&(key.0, Due { at: held.ends_at, kind: DueKind::ReleaseHold }, key.1));
         }
@@ -209,7 +210,7 @@ impl Lots {
         let lot = Lot::new(movement.points, movement.to, entry, terms)?;
         let key = (entry.id.account_id, entry.id.account_seq);
         if let (true, Some(at), Some(to)) = (terms.slides, lot.live_since, terms.expires_at) {
-            self.begin_to_slide(key.0, at, to, false);
+            self.begin_to_slide(key.0, at, to, false).ok_or_else(|| contradiction(entry))?;
         }
         self.changed.lots.insert(key);
         self.put_lot(key, lot);
@@ -223,6 +224,7 @@ impl Lots {
         for part in parts {
             let moved = PocketMove { points: part.points, ..whole };
             self.change((entry.id.account_id, part.lot), |lot| lot.shift(moved))?;
+            self.note_use(entry, part.lot)?;
         }
         (sum == whole.points).then_some(())
     }
@@ -232,6 +234,17 @@ impl Lots {
         change(&mut lot)?;
         self.changed.lots.insert(key);
         self.put_lot(key, lot);
+        Some(())
+    }
+
+    /// Notes that an entry moved points of a lot.
+    fn note_use(&mut self, entry: &Entry, lot: i64) -> Option<()> {
+        let account_id = entry.id.account_id;
+        let older = self.lots.get_mut(&(account_id, lot))?.note_use(entry.id.account_seq);
+        if let Some((last, older)) = older.and_then(|older| Some((*older.last()?, older))) {
+            self.changed.uses.insert((account_id, lot, last));
+            self.older_uses.insert((account_id, lot, last), older);
+        }
         Some(())
     }
 
@@ -260,16 +273,26 @@ impl Lots {
         Some(())
     }
 
-    fn slide(&mut self, entry: &Entry, slides_to: Option<Timestamp>) {
+    fn slide(&mut self, entry: &Entry, slides_to: Option<Timestamp>) -> Option<()> {
         if let Some(to) = slides_to {
-            self.changed.earnings.insert(entry.id.account_id);
-            self.earnings.entry(entry.id.account_id).or_default().slide(entry.effective_at, to);
+            self.change_earning(entry.id.account_id)?.slide(entry.effective_at, to);
         }
+        Some(())
     }
 
-    fn begin_to_slide(&mut self, account_id: AccountId, at: Timestamp, to: Timestamp, is_by_time: bool) {
+    fn begin_to_slide(&mut self, account_id: AccountId, at: Timestamp, to: Timestamp, is_by_time: bool) -> Option<()> {
+        self.change_earning(account_id)?.begin(at, to, is_by_time);
+        Some(())
+    }
+
+    /// What concerns all lots of an account together, to be changed. None if it is stored and was not read: it would be
+    /// overwritten.
+    fn change_earning(&mut self, account_id: AccountId) -> Option<&mut Earning> {
+        if self.has_unread_earnings && self.gaps.contains_key(&account_id) {
+            return None;
+        }
         self.changed.earnings.insert(account_id);
-        self.earnings.entry(account_id).or_default().begin(at, to, is_by_time);
+        Some(self.earnings.entry(account_id).or_default())
     }
 }
 

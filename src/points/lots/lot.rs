@@ -29,6 +29,8 @@ pub(crate) struct Lot {
     pub live_since: Option<Timestamp>,
     /// When they vest and expire.
     pub terms: LotTerms,
+    /// The last entries that moved its points, by their numbers, in order; those before them are in older ones.
+    pub uses: Vec<i64>,
     /// What was taken elsewhere when they were clawed back.
     pub made_up: MadeUp,
 }
@@ -79,6 +81,9 @@ pub(crate) struct Reversed {
     pub by_refunds: i64,
 }
 
+/// How many uses a lot's own row has at most.
+pub(crate) const MAX_OWN_USES: usize = 16;
+
 impl Lot {
     pub(super) fn new(points: i64, pocket: Pocket, entry: &Entry, terms: &LotTerms) -> Result<Self, Defect> {
         let mut lot = Self {
@@ -93,6 +98,7 @@ impl Lot {
             policy_version: entry.policy_version,
             live_since: (pocket == Pocket::Available).then_some(entry.effective_at),
             terms: terms.clone(),
+            uses: Vec::new(),
             made_up: MadeUp::default(),
         };
         *lot.pocket(pocket).ok_or_else(|| Defect::new(format!("entry {}: no pocket of a lot", entry.id)))? = points;
@@ -120,6 +126,16 @@ impl Lot {
         let to = self.pocket(movement.to)?;
         *to = to.checked_add(movement.points)?;
         Some(())
+    }
+
+    /// Notes that an entry moved its points. Returns the uses that its own row has no more room for.
+    pub(super) fn note_use(&mut self, entry: i64) -> Option<Vec<i64>> {
+        if self.uses.last() == Some(&entry) {
+            return None;
+        }
+        let older = if self.uses.len() >= MAX_OWN_USES { Some(std::mem::take(&mut self.uses)) } else { None };
+        self.uses.push(entry);
+        older
     }
 
     /// Whether points of it are pending, available or held.
@@ -150,6 +166,8 @@ pub(crate) struct Hold {
     pub ends_at: Timestamp,
     /// What is still held, in spending order; nothing once the hold has ended.
     pub parts: Vec<LotPart>,
+    /// The number of the first entry that ended it.
+    pub ended_seq: Option<i64>,
 }
 
 impl Hold {
@@ -159,13 +177,14 @@ impl Hold {
         self.parts.iter().map(|part| part.points).sum()
     }
 
-    /// Removes parts, as they were captured, released or expired.
-    pub(super) fn remove_parts(&mut self, parts: &[LotPart]) -> Option<()> {
+    /// Removes parts, as an entry captured, released or expired them.
+    pub(super) fn remove_parts(&mut self, entry: i64, parts: &[LotPart]) -> Option<()> {
         for part in parts {
             let held = self.parts.iter_mut().find(|held| held.lot == part.lot)?;
             held.points = held.points.checked_sub(part.points).filter(|left| *left >= 0)?;
         }
         self.parts.retain(|part| part.points > 0);
+        self.ended_seq.get_or_insert(entry);
         Some(())
     }
 }

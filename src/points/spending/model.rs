@@ -2,7 +2,7 @@
 
 use crate::book::{Account, Decision, DecisionError, LotPart};
 use crate::error::{Reason, Refusal};
-use crate::points::lots::Shortage;
+use crate::points::lots::{MAX_SPEND_LOTS, Shortage};
 use crate::points::state::PointsState;
 use crate::programs::points::RedemptionLimits;
 
@@ -18,7 +18,15 @@ pub(crate) fn choose_lots(
     decision.state::<PointsState>()?.lots().choose(account, points).map_err(|shortage| match shortage {
         Shortage::Points => insufficient(points, account.balance.available).into(),
         Shortage::Unread => DecisionError::NotLoaded,
+        Shortage::TooWide => too_many_lots(points).into(),
     })
+}
+
+/// The refusal to take so many points, which are of more lots than one command may take.
+pub(crate) fn too_many_lots(points: i64) -> Refusal {
+    let message =
+        format!("{points} points of this customer are of more than {MAX_SPEND_LOTS} lots; take fewer at once");
+    Refusal::new(Reason::TooManyLots, message).with("requested", points).with("maximum", MAX_SPEND_LOTS)
 }
 
 fn insufficient(requested: i64, available: i64) -> Refusal {

@@ -9,16 +9,21 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
-use super::rows::{self, FoundLot, LotRequest, ReadFor};
+use super::rows::{self, FoundLot, HoldFor, LotRequest, ReadFor, SpendCursor};
 use crate::book::store::{find_keys, read_entries};
 use crate::book::{Depth, Due, DueKind, Scope};
 use crate::database::StoreError;
 use crate::ids::{AccountId, ProgramId};
-use crate::points::lots::Gap;
+use crate::points::lots::{BEHIND_ALL, Gap, MAX_SPEND_LOTS, SPEND_PAGES};
 use crate::points::state::PointsState;
 use crate::programs::model::ProgramVersion;
 use crate::programs::points::ExpiryRule;
 use crate::programs::state::ProgramsState;
+
+/// How many dues of an account a read applies in memory, of each kind.
+const MAX_READ_DUES: i64 = 5_000;
+/// Before the expiry of every lot.
+const BEFORE_ALL: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 
 /// Reads what the batch needs of its accounts' points.
 pub(super) async fn load(
@@ -31,20 +36,33 @@ pub(super) async fn load(
         state.lots.earnings = rows::read_earnings(connection, &scope.accounts).await?;
         load_holds(state, connection, scope).await?;
         load_lots(state, connection, scope).await?;
+        state.lots.older_uses = rows::read_all_uses(connection, &scope.accounts).await?;
         state.lots.reversals = rows::read_all_reversals(connection, &scope.accounts).await?;
         return Ok(());
     }
-    let gap = Gap { due: None, spendable_to: None, has_sliding: false, payers_from: None };
+    let gap = Gap { due: None, fixed_to: None, sliding_to: None, is_too_wide: false, payers_from: None };
     state.lots.gaps = scope.accounts.iter().map(|account_id| (*account_id, gap)).collect();
     load_entries(state, connection).await?;
     let asked = &state.asked;
     let is_asked = !asked.points.is_empty() || !asked.lots.is_empty() || !asked.holds.is_empty();
     if is_asked || !scope.due.is_empty() || keeps_earnings {
         state.lots.earnings = rows::read_earnings(connection, &scope.accounts).await?;
+    } else {
+        state.lots.has_unread_earnings = true;
     }
     load_holds(state, connection, scope).await?;
     load_lots(state, connection, scope).await?;
-    load_makers_up(state, connection).await
+    load_makers_up(state, connection, scope).await?;
+    let spends = spends_of(state);
+    load_spendable(state, connection, spends).await?;
+    check_rows(state, scope)
+}
+
+/// Refuses more lots than the batch may read.
+fn check_rows(state: &PointsState, scope: &Scope) -> Result<(), StoreError> {
+    let rows = i64::try_from(state.lots.lots.len()).unwrap_or(i64::MAX);
+    let is_within = scope.depth != Depth::Asked || rows <= scope.most_rows;
+    if is_within { Ok(()) } else { Err(StoreError::TooManyRows { most: scope.most_rows }) }
 }
 
 /// Whether any of the scope's programs keeps what concerns all lots of an account together.
@@ -103,17 +121,39 @@ async fn load_holds(state: &mut PointsState, connection: &mut PgConnection, scop
         return Ok(());
     }
     let mut dues: BTreeMap<AccountId, i64> = BTreeMap::new();
-    for (key, hold, is_due) in rows::read_holds(connection, &state.asked.holds, scope, limit_of(scope)).await? {
-        state.asked.lots.extend(hold.parts.iter().map(|part| (key.0, part.lot)));
-        if is_due {
-            let count = dues.entry(key.0).or_insert(0);
-            *count += 1;
-            if *count > scope.most_dues && scope.depth == Depth::Asked {
-                note_unread_due(state, key.0, Due { at: hold.ends_at, kind: DueKind::ReleaseHold });
+    for (key, hold, read_for) in rows::read_holds(connection, &state.asked.holds, scope, limit_of(scope)).await? {
+        let due = Due { at: hold.ends_at, kind: DueKind::ReleaseHold };
+        match read_for {
+            HoldFor::Asked => {}
+            HoldFor::Due => {
+                let count = dues.entry(key.0).or_insert(0);
+                *count += 1;
+                if *count == limit_of(scope) {
+                    note_unread_due(state, key.0, due);
+                    continue;
+                }
+            }
+            HoldFor::Later => {
+                note_unread_due(state, key.0, due);
                 continue;
             }
         }
+        state.asked.lots.extend(hold.parts.iter().map(|part| (key.0, part.lot)));
         state.lots.put_hold(key, hold);
+    }
+    if scope.depth == Depth::Asked {
+        load_ends(state, connection).await?;
+    }
+    Ok(())
+}
+
+/// Reads the entries by which the holds ended that were asked for and have ended.
+async fn load_ends(state: &mut PointsState, connection: &mut PgConnection) -> Result<(), StoreError> {
+    let holds = state.asked.holds.iter().filter_map(|key| Some((key.0, state.lots.holds.get(key)?)));
+    let ends: BTreeSet<(AccountId, i64)> = holds.filter_map(|(id, hold)| Some((id, hold.ended_seq?))).collect();
+    if !ends.is_empty() {
+        let read = read_entries(connection, &ends).await?;
+        state.entries.extend(read.into_iter().map(|entry| (entry.id, entry)));
     }
     Ok(())
 }
@@ -121,60 +161,62 @@ async fn load_holds(state: &mut PointsState, connection: &mut PgConnection, scop
 /// How many lots of an account were read, by what they were read for.
 #[derive(Default)]
 struct ReadLots {
-    due: i64,
+    vesting: i64,
+    expiring: i64,
     sliding: i64,
-    /// The points that are available in the lots read for a spend.
-    spendable: i64,
 }
 
-/// Reads lots: those asked for, those due, those that slide if that is due, and those that a spend takes.
+/// Reads lots: those asked for, those due, and those that slide if that is due.
 async fn load_lots(state: &mut PointsState, connection: &mut PgConnection, scope: &Scope) -> Result<(), StoreError> {
-    let is_idle = state.asked.lots.is_empty() && state.asked.points.is_empty() && scope.due.is_empty();
-    if is_idle && scope.depth != Depth::Whole {
+    if state.asked.lots.is_empty() && scope.due.is_empty() && scope.depth != Depth::Whole {
         return Ok(());
     }
     let sliding = accounts_whose_sliding_lots_are_read(state, scope);
     let limit = limit_of(scope);
-    let request = LotRequest { asked: &state.asked.lots, spends: &state.asked.points, sliding: &sliding, limit };
+    let request = LotRequest { asked: &state.asked.lots, sliding: &sliding, limit };
     let found = rows::read_lots(connection, scope, request).await?;
+    // All that slide were read, unless as many were found as may be.
+    for account_id in &sliding {
+        note_sliding(state, *account_id, i64::MAX);
+    }
     let mut read: BTreeMap<AccountId, ReadLots> = BTreeMap::new();
     for FoundLot { key, lot, read_for } in found {
         let account_id = key.0;
         let account = read.entry(account_id).or_default();
-        match read_for {
-            ReadFor::Asked | ReadFor::Payer => {}
-            ReadFor::Due => {
-                account.due += 1;
-                // One more than a batch applies is read only to know when it is due.
-                if account.due == limit {
-                    if let Some(due) = lot.due() {
-                        note_unread_due(state, account_id, due);
-                    }
-                    continue;
+        let count = match read_for {
+            ReadFor::Asked | ReadFor::Fixed | ReadFor::Slide | ReadFor::Payer => None,
+            ReadFor::Vesting => Some(&mut account.vesting),
+            ReadFor::Expiring => Some(&mut account.expiring),
+            ReadFor::Sliding => Some(&mut account.sliding),
+            ReadFor::Later => {
+                if let Some(due) = lot.due() {
+                    note_unread_due(state, account_id, due);
                 }
+                continue;
             }
-            ReadFor::Sliding => {
-                account.sliding += 1;
-                if account.sliding == limit {
-                    continue;
+        };
+        if let Some(count) = count {
+            *count += 1;
+            // One more than is applied is read only to know when it is due.
+            if *count == limit {
+                match lot.due() {
+                    Some(due) => note_unread_due(state, account_id, due),
+                    None => note_sliding(state, account_id, key.1 - 1),
                 }
-            }
-            ReadFor::Spend => {
-                account.spendable = account.spendable.saturating_add(lot.available);
-                let expiry = state.lots.expiry_of(account_id, &lot).unwrap_or(Timestamp::MAX);
-                if let Some(gap) = state.lots.gaps.get_mut(&account_id) {
-                    gap.spendable_to = gap.spendable_to.max(Some((expiry, key.1)));
-                }
+                continue;
             }
         }
         state.lots.put_lot(key, lot);
     }
-    note_what_is_whole(state, &read, &sliding, limit);
     Ok(())
 }
 
 /// Reads what makes up for lots that commands or dues name: if their points come back expired, it is given back.
-async fn load_makers_up(state: &mut PointsState, connection: &mut PgConnection) -> Result<(), StoreError> {
+async fn load_makers_up(
+    state: &mut PointsState,
+    connection: &mut PgConnection,
+    scope: &Scope,
+) -> Result<(), StoreError> {
     let mut looked_at: BTreeSet<(AccountId, i64)> = BTreeSet::new();
     let mut next: Vec<(AccountId, i64)> = state.asked.lots.iter().copied().collect();
     let mut debts: BTreeMap<AccountId, i64> = BTreeMap::new();
@@ -202,7 +244,11 @@ async fn load_makers_up(state: &mut PointsState, connection: &mut PgConnection) 
         }
         let mut paid: BTreeMap<AccountId, (i64, i64)> =
             debts.keys().map(|account_id| (*account_id, (0, i64::MAX))).collect();
-        for FoundLot { key, lot, read_for } in rows::read_makers_up(connection, &others, &debts).await? {
+        let found = rows::read_makers_up(connection, &others, &debts).await?;
+        if i64::try_from(found.len()).is_ok_and(|count| count >= MAX_SPEND_LOTS) {
+            return Err(StoreError::TooManyRows { most: MAX_SPEND_LOTS });
+        }
+        for FoundLot { key, lot, read_for } in found {
             if let Some((sum, oldest)) = paid.get_mut(&key.0).filter(|_| read_for == ReadFor::Payer) {
                 (*sum, *oldest) = (sum.saturating_add(lot.repaid), key.1.min(*oldest));
             }
@@ -216,6 +262,7 @@ async fn load_makers_up(state: &mut PointsState, connection: &mut PgConnection) 
                 gap.payers_from = Some(if is_whole { 0 } else { oldest });
             }
         }
+        check_rows(state, scope)?;
     }
     Ok(())
 }
@@ -223,34 +270,114 @@ async fn load_makers_up(state: &mut PointsState, connection: &mut PgConnection) 
 fn accounts_whose_sliding_lots_are_read(state: &PointsState, scope: &Scope) -> Vec<AccountId> {
     let is_read = |account_id: &AccountId| {
         let slides_to = state.lots.earning(*account_id).and_then(|earning| earning.slides_to);
-        scope.depth == Depth::Due || slides_to.is_some_and(|slides_to| slides_to <= scope.latest)
+        slides_to.is_some_and(|slides_to| slides_to <= scope.latest)
     };
     scope.due.iter().copied().filter(is_read).collect()
 }
 
-/// Notes the accounts of which everything was read.
-fn note_what_is_whole(
+/// Notes up to which number lots that slide were read.
+fn note_sliding(state: &mut PointsState, account_id: AccountId, to: i64) {
+    if let Some(gap) = state.lots.gaps.get_mut(&account_id) {
+        gap.sliding_to = Some(to);
+    }
+}
+
+/// What is spent of an account.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spend {
+    points: i64,
+    /// Whether it may move the instant at which lots slide before it takes them.
+    slides_first: bool,
+}
+
+/// What the batch spends: what commands asked for, and what makes up for grants that are undone whose own lots have less.
+fn spends_of(state: &PointsState) -> BTreeMap<AccountId, Spend> {
+    let mut spends: BTreeMap<AccountId, Spend> = BTreeMap::new();
+    for (account_id, points) in &state.asked.points {
+        spends.entry(*account_id).or_default().points = *points;
+    }
+    for entry in state.entries.values().chain(state.commands.values().flatten()) {
+        let key = (entry.id.account_id, entry.id.account_seq);
+        let (Some(lot), Some(movement)) = (state.lots.lots.get(&key), entry.movement) else { continue };
+        let left = movement.points.saturating_sub(state.lots.reversed(key.0, key.1).in_all);
+        let own = [lot.pending, lot.available, lot.expired].into_iter().fold(0_i64, i64::saturating_add);
+        if left > own {
+            let spend = spends.entry(key.0).or_default();
+            spend.points = spend.points.saturating_add(left);
+            spend.slides_first = true;
+        }
+    }
+    spends
+}
+
+/// Reads lots in spending order, some at a time, until the spends are covered.
+async fn load_spendable(
     state: &mut PointsState,
-    read: &BTreeMap<AccountId, ReadLots>,
-    sliding: &[AccountId],
-    limit: i64,
-) {
-    let none = ReadLots::default();
-    for account_id in sliding {
-        let count = read.get(account_id).unwrap_or(&none).sliding;
-        if let Some(gap) = state.lots.gaps.get_mut(account_id) {
-            gap.has_sliding = count < limit;
+    connection: &mut PgConnection,
+    spends: BTreeMap<AccountId, Spend>,
+) -> Result<(), StoreError> {
+    let start = |account_id: &AccountId| SpendCursor {
+        account_id: *account_id,
+        fixed_after: Some((Some(BEFORE_ALL), i64::MIN)),
+        // Without an instant to which they slide, no lot slides.
+        slide_after: state.lots.earning(*account_id).and_then(|earning| earning.slides_to).map(|_| i64::MIN),
+    };
+    let mut cursors: Vec<SpendCursor> = spends.keys().map(start).collect();
+    for limit in SPEND_PAGES {
+        if cursors.is_empty() {
+            return Ok(());
+        }
+        let found = rows::read_spendable(connection, &cursors, limit).await?;
+        for cursor in &mut cursors {
+            let account_id = cursor.account_id;
+            let own = |read_for| {
+                let is_own = move |found: &&FoundLot| found.key.0 == account_id && found.read_for == read_for;
+                let last = found.iter().rfind(is_own);
+                let count = i64::try_from(found.iter().filter(is_own).count()).unwrap_or(i64::MAX);
+                last.filter(|_| count == limit).map(|found| (found.lot.terms.expires_at, found.key.1))
+            };
+            // Where fewer came than were asked for, there are no more.
+            cursor.fixed_after = cursor.fixed_after.and_then(|_| own(ReadFor::Fixed));
+            cursor.slide_after = cursor.slide_after.and_then(|_| own(ReadFor::Slide)).map(|(_, seq)| seq);
+            if let Some(gap) = state.lots.gaps.get_mut(&account_id) {
+                let key = |(expires_at, seq): (Option<Timestamp>, i64)| (expires_at.unwrap_or(Timestamp::MAX), seq);
+                gap.fixed_to = Some(cursor.fixed_after.map_or(BEHIND_ALL, key));
+                gap.sliding_to = gap.sliding_to.max(Some(cursor.slide_after.unwrap_or(i64::MAX)));
+            }
+        }
+        for FoundLot { key, lot, .. } in found {
+            state.lots.put_lot(key, lot);
+        }
+        cursors.retain(|cursor| {
+            let has_more = cursor.fixed_after.is_some() || cursor.slide_after.is_some();
+            let spend = spends.get(&cursor.account_id).copied().unwrap_or_default();
+            has_more && !is_covered(state, cursor.account_id, spend)
+        });
+    }
+    for cursor in cursors {
+        if let Some(gap) = state.lots.gaps.get_mut(&cursor.account_id) {
+            gap.is_too_wide = true;
         }
     }
-    for (account_id, asked) in &state.asked.points {
-        let covered = read.get(account_id).unwrap_or(&none).spendable;
-        // The statement ends where the spend is covered. Where it is not, it went through all lots.
-        if covered < *asked
-            && let Some(gap) = state.lots.gaps.get_mut(account_id)
-        {
-            gap.spendable_to = Some((Timestamp::MAX, i64::MAX));
+    Ok(())
+}
+
+/// Whether the lots that were read cover a spend: in their present order, and also if all that slide came last.
+fn is_covered(state: &PointsState, account_id: AccountId, spend: Spend) -> bool {
+    let lots = &state.lots;
+    let Some(read_to) = lots.read_to(account_id, None) else { return false };
+    let fixed_to = lots.gaps.get(&account_id).and_then(|gap| gap.fixed_to);
+    let (mut in_order, mut fixed) = (0_i64, 0_i64);
+    for (seq, lot) in lots.lots_of(account_id).filter(|(_, lot)| lot.available > 0) {
+        let key = lots.spend_key(account_id, seq, lot);
+        if key <= read_to {
+            in_order = in_order.saturating_add(lot.available);
+        }
+        if !lot.terms.slides && fixed_to.is_some_and(|fixed_to| key <= fixed_to) {
+            fixed = fixed.saturating_add(lot.available);
         }
     }
+    in_order >= spend.points && (!spend.slides_first || fixed >= spend.points || fixed_to == Some(BEHIND_ALL))
 }
 
 fn note_unread_due(state: &mut PointsState, account_id: AccountId, due: Due) {
@@ -261,5 +388,9 @@ fn note_unread_due(state: &mut PointsState, account_id: AccountId, due: Due) {
 
 /// How many dues of an account are read, of each kind: one more than are applied, to know when that one is due.
 fn limit_of(scope: &Scope) -> i64 {
-    if scope.depth == Depth::Asked { scope.most_dues + 1 } else { i64::MAX }
+    match scope.depth {
+        Depth::Asked => scope.most_dues + 1,
+        Depth::Due => MAX_READ_DUES + 1,
+        Depth::Whole => i64::MAX,
+    }
 }

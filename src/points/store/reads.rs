@@ -6,12 +6,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
-pub(in crate::points) use super::rows::list_lots;
-use crate::book::store::{into_entries, read_entries, select_entries};
-use crate::book::{Balance, Entry, PointsDetail};
+use super::rows::{FoundLot, MAX_NEXT, read_next};
+pub(in crate::points) use super::rows::{find_lot_back, list_lots};
+use crate::book::store::read_entries;
+use crate::book::{Balance, Entry};
 use crate::database::{Fetch, StoreError, Traced as _};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
-use crate::points::lots::Upcoming;
+use crate::points::lots::{Lots, MAX_OWN_USES, Next, Upcoming};
 
 /// A customer's balance as a read finds it.
 #[derive(Clone, Debug)]
@@ -30,6 +31,7 @@ pub(crate) struct FoundBalance {
 
 /// Reads many customers' balances in one statement.
 #[must_use]
+#[expect(clippy::too_many_lines, reason = "one statement, and its row")]
 pub(crate) fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
     Arc::new(|pool: PgPool, keys: Arc<[(ProgramId, CustomerId)]>| {
         Box::pin(async move {
@@ -39,29 +41,53 @@ pub(crate) fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
                 r#"SELECT u.place AS "place!", (SELECT clock_timestamp()) AS "told!", a.account_id, a.next_due_at, a.issued, a.owed, a.pending, a.available,
                           a.held, a.redeemed, a.expired, a.cancelled,
                           v.at AS "vests_at?: jiff_sqlx::Timestamp", v.points AS "vesting?",
+                          coalesce(v.last, w.last) AS "last_vesting?",
                           x.at AS "expires_at?: jiff_sqlx::Timestamp", x.points AS "expiring?",
-                          g.slides_to AS "slides_to?: jiff_sqlx::Timestamp", s.points AS "sliding?"
+                          x.lots AS "expiring_lots?",
+                          g.slides_to AS "slides_to?: jiff_sqlx::Timestamp", s.points AS "sliding?",
+                          s.lots AS "sliding_lots?"
                    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (program_id, name, place)
                    JOIN names n ON n.program_id = u.program_id AND n.space = 'customer' AND n.name = u.name
                    JOIN accounts a ON a.account_id = n.account_id
                    LEFT JOIN LATERAL (
-                       SELECT l.due_at AS at, sum(l.pending)::bigint AS points FROM lots l
-                       WHERE a.pending > 0 AND l.account_id = a.account_id AND l.due_at IS NOT NULL
-                         AND l.pending > 0 AND l.vests_at IS NOT NULL
-                       GROUP BY l.due_at ORDER BY l.due_at LIMIT 1
+                       SELECT d.at, sum(d.pending)::bigint AS points, max(d.place) AS last
+                       FROM (
+                           SELECT p.*, row_number() OVER () AS place FROM (
+                               SELECT coalesce(l.vests_at, l.vest_by) AS at, l.vests_at, l.pending FROM lots l
+                               WHERE a.pending > 0 AND l.account_id = a.account_id AND l.pending > 0
+                               ORDER BY coalesce(l.vests_at, l.vest_by), l.lot_seq LIMIT $3
+                           ) p
+                       ) d
+                       WHERE d.vests_at IS NOT NULL GROUP BY d.at ORDER BY d.at LIMIT 1
                    ) v ON TRUE
                    LEFT JOIN LATERAL (
-                       SELECT l.due_at AS at, sum(l.available)::bigint AS points FROM lots l
-                       WHERE a.available > 0 AND l.account_id = a.account_id AND l.due_at IS NOT NULL AND l.pending = 0
-                       GROUP BY l.due_at ORDER BY l.due_at LIMIT 1
+                       -- How many lots were looked through in vain.
+                       SELECT count(*) AS last FROM (
+                           SELECT FROM lots l
+                           WHERE v.at IS NULL AND a.pending > 0 AND l.account_id = a.account_id AND l.pending > 0
+                           ORDER BY coalesce(l.vests_at, l.vest_by), l.lot_seq LIMIT $3
+                       ) p
+                   ) w ON TRUE
+                   LEFT JOIN LATERAL (
+                       SELECT d.at, sum(d.available)::bigint AS points, count(*) AS lots FROM (
+                           SELECT coalesce(l.expires_at, 'infinity') AS at, l.available FROM lots l
+                           WHERE a.available > 0 AND l.account_id = a.account_id AND l.available > 0 AND NOT l.slides
+                             AND coalesce(l.expires_at, 'infinity') < 'infinity'
+                           ORDER BY coalesce(l.expires_at, 'infinity'), l.lot_seq LIMIT $3
+                       ) d
+                       GROUP BY d.at ORDER BY d.at LIMIT 1
                    ) x ON TRUE
                    LEFT JOIN earnings g ON g.account_id = a.account_id
                    LEFT JOIN LATERAL (
-                       SELECT sum(l.available)::bigint AS points FROM lots l
-                       WHERE g.slides_to IS NOT NULL AND l.account_id = a.account_id AND l.available > 0 AND l.slides
+                       SELECT sum(d.available)::bigint AS points, count(*) AS lots FROM (
+                           SELECT l.available FROM lots l
+                           WHERE g.slides_to IS NOT NULL AND l.account_id = a.account_id AND l.available > 0 AND l.slides
+                           ORDER BY l.lot_seq LIMIT $3
+                       ) d
                    ) s ON TRUE"#,
                 &programs as _,
                 &customers as _,
+                MAX_NEXT,
             )
             .fetch_all(&pool)
             .traced("SELECT accounts")
@@ -70,8 +96,17 @@ pub(crate) fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
             for row in rows {
                 let place = usize::try_from(row.place - 1).unwrap_or(usize::MAX);
                 let at = |instant: Option<jiff_sqlx::Timestamp>| instant.map(jiff_sqlx::Timestamp::to_jiff);
+                let is_full = |count: Option<i64>| count.is_some_and(|count| count >= MAX_NEXT);
+                let next = |found: Option<(Timestamp, i64)>, is_full| match found {
+                    Some((at, points)) if is_full => Next::AtLeast(at, points),
+                    Some((at, points)) => Next::All(at, points),
+                    None if is_full => Next::Unknown,
+                    None => Next::Nothing,
+                };
+                let vesting = next(at(row.vests_at).zip(row.vesting), is_full(row.last_vesting));
+                let own = next(at(row.expires_at).zip(row.expiring), is_full(row.expiring_lots));
                 let sliding = at(row.slides_to).zip(row.sliding.filter(|points| *points > 0));
-                let expiring = at(row.expires_at).zip(row.expiring);
+                let sliding = next(sliding, is_full(row.sliding_lots));
                 if let Some(slot) = balances.get_mut(place) {
                     *slot = Some(FoundBalance {
                         account_id: AccountId(row.account_id),
@@ -87,13 +122,7 @@ pub(crate) fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
                             cancelled: row.cancelled,
                         },
                         next_due_at: at(row.next_due_at),
-                        upcoming: Upcoming {
-                            vesting: at(row.vests_at).zip(row.vesting),
-                            expiring: match (expiring, sliding) {
-                                (Some(own), Some(all)) if own.0 == all.0 => Some((own.0, own.1 + all.1)),
-                                (own, all) => own.into_iter().chain(all).min(),
-                            },
-                        },
+                        upcoming: Upcoming { vesting, expiring: own.first(sliding) },
                     });
                 }
             }
@@ -102,23 +131,27 @@ pub(crate) fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
     })
 }
 
-/// Whether there is such a lot.
+/// Which points vest and which expire next, of an account of which `lots` know what is due.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub(crate) async fn has_lot(connection: &mut PgConnection, lot_id: EntryId) -> Result<bool, StoreError> {
-    let found = sqlx::query_scalar!(
-        "SELECT 1 FROM lots WHERE account_id = $1 AND lot_seq = $2",
-        lot_id.account_id.0,
-        lot_id.account_seq,
-    )
-    .fetch_optional(connection)
-    .traced("SELECT lots")
-    .await?;
-    Ok(found.is_some())
+pub(crate) async fn read_upcoming(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    lots: &Lots,
+) -> Result<Upcoming, StoreError> {
+    let (stored, read_to) = read_next(connection, account_id).await?;
+    let mut lots = lots.clone();
+    for FoundLot { key, lot, .. } in stored {
+        // What is due shows, and not what is stored.
+        if lots.lot(key.0, key.1).is_none() {
+            lots.put_lot(key, lot);
+        }
+    }
+    Ok(lots.upcoming(account_id, read_to))
 }
 
-/// A page of the entries that moved points of a lot, the oldest first.
+/// A page of the entries that moved points of a lot, that made it first, the oldest first. None if there is no such lot.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -127,48 +160,28 @@ pub(crate) async fn list_lot_uses(
     lot_id: EntryId,
     after: i64,
     limit: i64,
-) -> Result<Vec<Entry>, StoreError> {
-    let rows = select_entries!(
-        "FROM ledger_entries e
-         WHERE account_id = $1 AND account_seq >= $2 AND account_seq > $3
-           AND (account_seq = $2 OR detail->'lot' = to_jsonb($2) OR detail->'lots' @> jsonb_build_array(jsonb_build_object('lot', $2)))
-         ORDER BY account_seq LIMIT $4",
-        lot_id.account_id.0,
-        lot_id.account_seq,
+) -> Result<Option<Vec<Entry>>, StoreError> {
+    let EntryId { account_id, account_seq: lot } = lot_id;
+    let own = sqlx::query_scalar!("SELECT uses FROM lots WHERE account_id = $1 AND lot_seq = $2", account_id.0, lot)
+        .fetch_optional(&mut *connection)
+        .traced("SELECT lots")
+        .await?;
+    let Some(own) = own else { return Ok(None) };
+    // Read behind the lot: what moves there in between is found twice, and never missed.
+    let older = sqlx::query_scalar!(
+        "SELECT seqs FROM lot_uses WHERE account_id = $1 AND lot_seq = $2 AND last_seq > $3 ORDER BY last_seq LIMIT $4",
+        account_id.0,
+        lot,
         after,
-        limit,
+        limit / i64::try_from(MAX_OWN_USES).unwrap_or(i64::MAX) + 2,
     )
-    .fetch_all(connection)
-    .traced("SELECT ledger_entries")
+    .fetch_all(&mut *connection)
+    .traced("SELECT lot_uses")
     .await?;
-    into_entries(rows)
-}
-
-/// The entry that ended a hold, if it has ended.
-///
-/// # Errors
-/// If the database cannot be read.
-pub(crate) async fn find_hold_end(
-    connection: &mut PgConnection,
-    hold_id: EntryId,
-) -> Result<Option<Entry>, StoreError> {
-    const PAGE: i64 = 100;
-    let EntryId { account_id, account_seq } = hold_id;
-    let held = read_entries(connection, &BTreeSet::from([(account_id, account_seq)])).await?.pop();
-    let Some(part) = held.and_then(|held| held.detail.lots().first().copied()) else { return Ok(None) };
-    // The first lot of a hold is in the first entry that ends the hold.
-    let lot_id = EntryId { account_id, account_seq: part.lot };
-    let is_end = |entry: &Entry| entry.detail.points().and_then(PointsDetail::ended_hold) == Some(account_seq);
-    let mut after = account_seq;
-    loop {
-        let uses = list_lot_uses(connection, lot_id, after, PAGE).await?;
-        let last = uses.last().map(|entry| entry.id.account_seq);
-        if let Some(end) = uses.into_iter().find(is_end) {
-            return Ok(Some(end));
-        }
-        match last {
-            Some(last) => after = last,
-            None => return Ok(None),
-        }
-    }
+    let uses = std::iter::once(lot).chain(older.into_iter().flatten()).chain(own.unwrap_or_default());
+    let uses: BTreeSet<(AccountId, i64)> = uses.filter(|seq| *seq > after).map(|seq| (account_id, seq)).collect();
+    let page = uses.into_iter().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect();
+    let mut entries = read_entries(connection, &page).await?;
+    entries.sort_unstable_by_key(|entry| entry.id.account_seq);
+    Ok(Some(entries))
 }

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::book::{Defect, Depth, LotPart, LotTerms, Scope};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::AccountId;
-use crate::points::lots::{ByEntry, Earning, Hold, Lot, Reversed};
+use crate::points::lots::{ByEntry, Earning, Hold, Lot, MAX_SPEND_LOTS, ReadTo, Reversed};
 
 /// Why a lot was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -16,12 +18,18 @@ use crate::points::lots::{ByEntry, Earning, Hold, Lot, Reversed};
 pub(super) enum ReadFor {
     /// A command asked for it, or everything is read.
     Asked,
-    /// Time does something to it next.
-    Due,
+    /// It vests, or misses its event.
+    Vesting,
+    /// It expires by its own terms.
+    Expiring,
+    /// It is the first to vest or to expire later: read only to know when.
+    Later,
     /// It expires together with all others that slide.
     Sliding,
-    /// A spend takes points of it.
-    Spend,
+    /// A spend may take points of it. It does not slide.
+    Fixed,
+    /// A spend may take points of it. It slides.
+    Slide,
     /// It paid a debt, and gets its points back if the debt is forgiven.
     Payer,
 }
@@ -53,6 +61,7 @@ struct LotRow {
     slides: bool,
     expiry_rule: Option<String>,
     made_up: Option<serde_json::Value>,
+    uses: Option<Vec<i64>>,
 }
 
 /// A checked statement that reads [`LotRow`]s: why the lots are read, what the columns are of and all that follows it,
@@ -65,7 +74,7 @@ macro_rules! select_lots {
                       points AS "points!", pending AS "pending!", available AS "available!", held AS "held!",
                       redeemed AS "redeemed!", expired AS "expired!", cancelled AS "cancelled!", repaid AS "repaid!",
                       policy_version AS "policy_version!", live_since, vests_at, vest_by, expires_at,
-                      slides AS "slides!", expiry_rule, made_up
+                      slides AS "slides!", expiry_rule, made_up, uses
                FROM "# + $from
             $($arguments)*
         )
@@ -98,6 +107,7 @@ impl TryFrom<LotRow> for FoundLot {
                 expiry_rule: row.expiry_rule,
             },
             made_up: made_up.unwrap_or_default(),
+            uses: row.uses.unwrap_or_default(),
         };
         Ok(Self { key: (AccountId(row.account_id), row.lot_seq), lot, read_for: row.read_for })
     }
@@ -119,16 +129,14 @@ fn ids(accounts: &[AccountId]) -> Vec<Uuid> {
 pub(super) struct LotRequest<'a> {
     /// Lots by the numbers of the entries that made them.
     pub(super) asked: &'a BTreeSet<(AccountId, i64)>,
-    /// Points that are spent, by account.
-    pub(super) spends: &'a BTreeMap<AccountId, i64>,
     /// Accounts of which the lots that slide are read.
     pub(super) sliding: &'a [AccountId],
-    /// The most lots of an account that are due, and the most that slide.
+    /// The most lots of an account that vest, that expire, and that slide.
     pub(super) limit: i64,
 }
 
-/// Reads lots, each account's in the order in which they are due or spent. A lot that is read for two reasons comes
-/// twice.
+/// Reads lots that were asked for, and those on which something is due by the scope's latest instant: each account's in
+/// the order in which they are due, and one more that is due later. A lot that is read for two reasons comes twice.
 pub(super) async fn read_lots(
     connection: &mut PgConnection,
     scope: &Scope,
@@ -138,8 +146,6 @@ pub(super) async fn read_lots(
         return read_all_lots(connection, &scope.accounts).await;
     }
     let (asked_accounts, asked_lots) = columns(request.asked);
-    let (spenders, spends): (Vec<Uuid>, Vec<i64>) =
-        request.spends.iter().map(|(account_id, points)| (account_id.0, *points)).unzip();
     let rows = select_lots!(
         "read_for",
         "(
@@ -147,45 +153,163 @@ pub(super) async fn read_lots(
                FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, lot_seq)
                JOIN lots l ON l.account_id = u.account_id AND l.lot_seq = u.lot_seq
                UNION ALL
-               SELECT 'due', l.*
+               SELECT 'vesting', l.*
                FROM unnest($3::uuid[]) AS u (account_id)
                CROSS JOIN LATERAL (
-                   SELECT * FROM lots d WHERE d.account_id = u.account_id AND d.due_at IS NOT NULL
-                   ORDER BY d.due_at, d.pending = 0, d.lot_seq LIMIT $7
+                   SELECT * FROM lots d
+                   WHERE d.account_id = u.account_id AND d.pending > 0 AND coalesce(d.vests_at, d.vest_by) <= $6
+                   ORDER BY coalesce(d.vests_at, d.vest_by), d.lot_seq LIMIT $5
+               ) l
+               UNION ALL
+               SELECT 'later', l.*
+               FROM unnest($3::uuid[]) AS u (account_id)
+               CROSS JOIN LATERAL (
+                   SELECT * FROM lots d
+                   WHERE d.account_id = u.account_id AND d.pending > 0 AND coalesce(d.vests_at, d.vest_by) > $6
+                   ORDER BY coalesce(d.vests_at, d.vest_by), d.lot_seq LIMIT 1
+               ) l
+               UNION ALL
+               SELECT 'expiring', l.*
+               FROM unnest($3::uuid[]) AS u (account_id)
+               CROSS JOIN LATERAL (
+                   SELECT * FROM lots d
+                   WHERE d.account_id = u.account_id AND d.available > 0 AND NOT d.slides
+                     AND coalesce(d.expires_at, 'infinity') <= $6
+                   ORDER BY coalesce(d.expires_at, 'infinity'), d.lot_seq LIMIT $5
+               ) l
+               UNION ALL
+               SELECT 'later', l.*
+               FROM unnest($3::uuid[]) AS u (account_id)
+               CROSS JOIN LATERAL (
+                   SELECT * FROM lots d
+                   WHERE d.account_id = u.account_id AND d.available > 0 AND NOT d.slides
+                     AND coalesce(d.expires_at, 'infinity') > $6
+                   ORDER BY coalesce(d.expires_at, 'infinity'), d.lot_seq LIMIT 1
                ) l
                UNION ALL
                SELECT 'sliding', l.*
                FROM unnest($4::uuid[]) AS u (account_id)
                CROSS JOIN LATERAL (
                    SELECT * FROM lots s WHERE s.account_id = u.account_id AND s.available > 0 AND s.slides
-                   ORDER BY s.lot_seq LIMIT $7
+                   ORDER BY s.lot_seq LIMIT $5
                ) l
-               UNION ALL
-               SELECT 'spend', (l.lot).*
-               FROM unnest($5::uuid[], $6::bigint[]) AS u (account_id, points)
-               CROSS JOIN LATERAL (
-                   -- Lots in spending order, each with what is available in those before it.
-                   SELECT a AS lot, sum(a.available) OVER (
-                       ORDER BY CASE WHEN a.slides THEN e.slides_to ELSE a.expires_at END NULLS LAST, a.lot_seq
-                       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-                   ) - a.available AS available_before
-                   FROM lots a LEFT JOIN earnings e ON e.account_id = a.account_id
-                   WHERE a.account_id = u.account_id AND a.available > 0
-               ) l
-               WHERE l.available_before < u.points
            ) found",
         &asked_accounts,
         &asked_lots,
         &ids(&scope.due),
         &ids(request.sliding),
-        &spenders,
-        &spends,
         request.limit,
+        scope.latest.to_sqlx() as _,
     )
     .fetch_all(connection)
     .traced("SELECT lots")
     .await?;
     into_lots(rows)
+}
+
+/// Where the reading of an account's lots in spending order has come to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SpendCursor {
+    pub(super) account_id: AccountId,
+    /// The last of those that do not slide, by its expiry, none for never, and its number. No more of them are read, if
+    /// absent.
+    pub(super) fixed_after: Option<(Option<Timestamp>, i64)>,
+    /// The number of the last of those that slide.
+    pub(super) slide_after: Option<i64>,
+}
+
+/// Reads the next lots of accounts in spending order: of each account at most `limit` that do not slide, and as many
+/// that do.
+pub(super) async fn read_spendable(
+    connection: &mut PgConnection,
+    cursors: &[SpendCursor],
+    limit: i64,
+) -> Result<Vec<FoundLot>, StoreError> {
+    let (mut fixed, mut after, mut after_seqs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut slides, mut slide_seqs) = (Vec::new(), Vec::new());
+    for cursor in cursors {
+        if let Some((expires_at, seq)) = cursor.fixed_after {
+            fixed.push(cursor.account_id.0);
+            after.push(expires_at.map(|instant| instant.to_sqlx()));
+            after_seqs.push(seq);
+        }
+        if let Some(seq) = cursor.slide_after {
+            slides.push(cursor.account_id.0);
+            slide_seqs.push(seq);
+        }
+    }
+    let rows = select_lots!(
+        "read_for",
+        "(
+               SELECT 'fixed' AS read_for, l.*
+               FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) AS u (account_id, after_at, after_seq)
+               CROSS JOIN LATERAL (
+                   SELECT * FROM lots a
+                   WHERE a.account_id = u.account_id AND a.available > 0 AND NOT a.slides
+                     AND (coalesce(a.expires_at, 'infinity'), a.lot_seq)
+                         > (coalesce(u.after_at, 'infinity'), u.after_seq)
+                   ORDER BY coalesce(a.expires_at, 'infinity'), a.lot_seq LIMIT $6
+               ) l
+               UNION ALL
+               SELECT 'slide', l.*
+               FROM unnest($4::uuid[], $5::bigint[]) AS u (account_id, after_seq)
+               CROSS JOIN LATERAL (
+                   SELECT * FROM lots s
+                   WHERE s.account_id = u.account_id AND s.available > 0 AND s.slides AND s.lot_seq > u.after_seq
+                   ORDER BY s.lot_seq LIMIT $6
+               ) l
+           ) found",
+        &fixed,
+        &after as _,
+        &after_seqs,
+        &slides,
+        &slide_seqs,
+        limit,
+    )
+    .fetch_all(connection)
+    .traced("SELECT lots")
+    .await?;
+    into_lots(rows)
+}
+
+/// The most lots that are looked through for what time does next, of those that vest, that expire and that slide.
+pub(super) const MAX_NEXT: i64 = 1_000;
+
+/// Reads the lots that time does something to next: the first that vest, that expire, and that slide. Says how far.
+pub(super) async fn read_next(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+) -> Result<(Vec<FoundLot>, ReadTo), StoreError> {
+    let rows = select_lots!(
+        "read_for",
+        "(
+               (SELECT 'vesting' AS read_for, * FROM lots WHERE account_id = $1 AND pending > 0
+                ORDER BY coalesce(vests_at, vest_by), lot_seq LIMIT $2)
+               UNION ALL
+               (SELECT 'expiring', * FROM lots WHERE account_id = $1 AND available > 0 AND NOT slides
+                  AND coalesce(expires_at, 'infinity') < 'infinity'
+                ORDER BY coalesce(expires_at, 'infinity'), lot_seq LIMIT $2)
+               UNION ALL
+               (SELECT 'sliding', * FROM lots WHERE account_id = $1 AND available > 0 AND slides
+                ORDER BY lot_seq LIMIT $2)
+           ) found",
+        account_id.0,
+        MAX_NEXT,
+    )
+    .fetch_all(connection)
+    .traced("SELECT lots")
+    .await?;
+    let mut read_to = ReadTo::default();
+    let found = into_lots(rows)?;
+    let full = |read_for| {
+        let of_this: Vec<&FoundLot> = found.iter().filter(|found| found.read_for == read_for).collect();
+        let is_full = i64::try_from(of_this.len()).is_ok_and(|count| count >= MAX_NEXT);
+        of_this.last().filter(|_| is_full).copied()
+    };
+    read_to.vesting = full(ReadFor::Vesting).and_then(|last| last.lot.due()).map(|due| due.at);
+    read_to.expiring = full(ReadFor::Expiring).and_then(|last| last.lot.due()).map(|due| due.at);
+    read_to.has_more_sliding = full(ReadFor::Sliding).is_some();
+    Ok((found, read_to))
 }
 
 async fn read_all_lots(connection: &mut PgConnection, accounts: &[AccountId]) -> Result<Vec<FoundLot>, StoreError> {
@@ -219,7 +343,10 @@ pub(super) async fn read_makers_up(
                    SELECT p AS lot, sum(p.repaid) OVER (
                        ORDER BY p.lot_seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
                    ) - p.repaid AS repaid_before
-                   FROM lots p WHERE p.account_id = u.account_id AND p.repaid > 0
+                   FROM (
+                       SELECT * FROM lots WHERE account_id = u.account_id AND repaid > 0
+                       ORDER BY lot_seq DESC LIMIT $5
+                   ) p
                ) l
                WHERE l.repaid_before < u.points
            ) found",
@@ -227,6 +354,7 @@ pub(super) async fn read_makers_up(
         &lots,
         &debtors,
         &debts,
+        MAX_SPEND_LOTS,
     )
     .fetch_all(connection)
     .traced("SELECT lots")
@@ -234,20 +362,22 @@ pub(super) async fn read_makers_up(
     into_lots(rows)
 }
 
-/// A page of an account's lots, the newest first.
+/// A page of an account's lots, the newest first, down to the one of a number.
 pub(in crate::points) async fn list_lots(
     connection: &mut PgConnection,
     account_id: AccountId,
     open_only: bool,
     before: i64,
+    down_to: i64,
     limit: i64,
 ) -> Result<Vec<(i64, Lot)>, StoreError> {
     let rows = select_lots!(
         "'asked'",
-        "lots WHERE account_id = $1 AND lot_seq < $2 AND (NOT $3 OR pending + available + held > 0)
-         ORDER BY lot_seq DESC LIMIT $4",
+        "lots WHERE account_id = $1 AND lot_seq < $2 AND lot_seq >= $3 AND (NOT $4 OR pending + available + held > 0)
+         ORDER BY lot_seq DESC LIMIT $5",
         account_id.0,
         before,
+        down_to,
         open_only,
         limit,
     )
@@ -257,37 +387,80 @@ pub(in crate::points) async fn list_lots(
     Ok(into_lots(rows)?.into_iter().map(|found| (found.key.1, found.lot)).collect())
 }
 
-/// Reads holds that were asked for, and the open ones of accounts where something is due, first those that end first;
-/// says which of the two.
+/// The number of the last of so many lots before one, the newest first; none if there are fewer.
+pub(in crate::points) async fn find_lot_back(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    before: i64,
+    count: i64,
+) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT lot_seq FROM lots WHERE account_id = $1 AND lot_seq < $2 ORDER BY lot_seq DESC
+         OFFSET $3::bigint LIMIT 1",
+        account_id.0,
+        before,
+        count - 1,
+    )
+    .fetch_optional(connection)
+    .traced("SELECT lots")
+    .await
+}
+
+/// Why a hold was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub(super) enum HoldFor {
+    /// A command asked for it, or everything is read.
+    Asked,
+    /// It ends by itself.
+    Due,
+    /// It is the first to end later: read only to know when.
+    Later,
+}
+
+/// Reads holds that were asked for, and those that end by the scope's latest instant on accounts where something is due:
+/// first those that end first, and one more that ends later.
 pub(super) async fn read_holds(
     connection: &mut PgConnection,
     asked: &BTreeSet<(AccountId, i64)>,
     scope: &Scope,
     limit: i64,
-) -> Result<Vec<((AccountId, i64), Hold, bool)>, StoreError> {
+) -> Result<Vec<((AccountId, i64), Hold, HoldFor)>, StoreError> {
     let (asked_accounts, asked_holds) = columns(asked);
     let whole = if scope.depth == Depth::Whole { ids(&scope.accounts) } else { Vec::new() };
     let rows = sqlx::query!(
-        r#"SELECT FALSE AS "is_due!", h.account_id AS "account_id!", h.hold_seq AS "hold_seq!", h.points AS "points!",
+        r#"SELECT 'asked' AS "read_for!: HoldFor", h.account_id AS "account_id!", h.hold_seq AS "hold_seq!", h.points AS "points!",
                   h.policy_version AS "policy_version!", h.ends_at AS "ends_at!", h.lot_seqs AS "lot_seqs!",
-                  h.lot_points AS "lot_points!"
+                  h.lot_points AS "lot_points!", h.ended_seq
            FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, hold_seq)
            JOIN holds h ON h.account_id = u.account_id AND h.hold_seq = u.hold_seq
            UNION ALL
-           SELECT FALSE, account_id, hold_seq, points, policy_version, ends_at, lot_seqs, lot_points
+           SELECT 'asked', account_id, hold_seq, points, policy_version, ends_at, lot_seqs, lot_points, ended_seq
            FROM holds WHERE account_id = ANY($5)
            UNION ALL
-           SELECT TRUE, h.account_id, h.hold_seq, h.points, h.policy_version, h.ends_at, h.lot_seqs, h.lot_points
+           SELECT 'due', h.account_id, h.hold_seq, h.points, h.policy_version, h.ends_at, h.lot_seqs, h.lot_points,
+                  h.ended_seq
            FROM unnest($3::uuid[]) AS u (account_id)
            CROSS JOIN LATERAL (
-               SELECT * FROM holds d WHERE d.account_id = u.account_id AND cardinality(d.lot_seqs) > 0
+               SELECT * FROM holds d
+               WHERE d.account_id = u.account_id AND cardinality(d.lot_seqs) > 0 AND d.ends_at <= $6
                ORDER BY d.ends_at, d.hold_seq LIMIT $4
+           ) h
+           UNION ALL
+           SELECT 'later', h.account_id, h.hold_seq, h.points, h.policy_version, h.ends_at, h.lot_seqs, h.lot_points,
+                  h.ended_seq
+           FROM unnest($3::uuid[]) AS u (account_id)
+           CROSS JOIN LATERAL (
+               SELECT * FROM holds d
+               WHERE d.account_id = u.account_id AND cardinality(d.lot_seqs) > 0 AND d.ends_at > $6
+               ORDER BY d.ends_at, d.hold_seq LIMIT 1
            ) h"#,
         &asked_accounts,
         &asked_holds,
         &ids(&scope.due),
         limit,
         &whole,
+        scope.latest.to_sqlx() as _,
     )
     .fetch_all(connection)
     .traced("SELECT holds")
@@ -301,8 +474,9 @@ pub(super) async fn read_holds(
                 policy_version: row.policy_version,
                 ends_at: row.ends_at.to_jiff(),
                 parts: parts.map(|(lot, points)| LotPart { lot, points }).collect(),
+                ended_seq: row.ended_seq,
             };
-            ((AccountId(row.account_id), row.hold_seq), hold, row.is_due)
+            ((AccountId(row.account_id), row.hold_seq), hold, row.read_for)
         })
         .collect())
 }
@@ -375,4 +549,19 @@ pub(super) async fn read_all_reversals(
             ((AccountId(row.account_id), row.entry_seq), Reversed { in_all: row.reversed, by_refunds: row.by_refunds })
         })
         .collect())
+}
+
+/// Reads all uses of lots but the last ones, which the lots' own rows have.
+pub(super) async fn read_all_uses(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<BTreeMap<(AccountId, i64, i64), Vec<i64>>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT account_id, lot_seq, last_seq, seqs FROM lot_uses WHERE account_id = ANY($1)",
+        &ids(accounts),
+    )
+    .fetch_all(connection)
+    .traced("SELECT lot_uses")
+    .await?;
+    Ok(rows.into_iter().map(|row| ((AccountId(row.account_id), row.lot_seq, row.last_seq), row.seqs)).collect())
 }

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::rows::columns;
-use crate::book::{Defect, LotPart};
+use crate::book::Defect;
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, EntryId};
 use crate::points::lots::{Earning, Hold, Lot, Lots, MadeUp};
@@ -17,6 +17,10 @@ pub(super) async fn write(connection: &mut PgConnection, lots: &Lots) -> Result<
     if !changed.lots.is_empty() {
         let rows = changed.lots.iter().filter_map(|key| Some((key, lots.lots.get(key)?)));
         upsert_lots(connection, rows).await?;
+    }
+    if !changed.uses.is_empty() {
+        let rows = changed.uses.iter().filter_map(|key| Some((key, lots.older_uses.get(key)?)));
+        insert_uses(connection, rows).await?;
     }
     if !changed.holds.is_empty() {
         let rows = changed.holds.iter().filter_map(|key| Some((key, lots.holds.get(key)?)));
@@ -61,6 +65,13 @@ struct LotColumns {
     slides: Vec<bool>,
     expiry_rule: Vec<Option<String>>,
     made_up: Vec<Option<serde_json::Value>>,
+    uses: Vec<Option<String>>,
+}
+
+/// Numbers as the text of an array: unnesting flattens arrays of arrays, so each row's travel as the text of one.
+fn array_text(numbers: impl Iterator<Item = i64>) -> String {
+    let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
+    format!("{{{}}}", numbers.join(","))
 }
 
 impl LotColumns {
@@ -79,6 +90,8 @@ impl LotColumns {
         }
         self.slides.push(lot.terms.slides);
         self.expiry_rule.push(lot.terms.expiry_rule.clone());
+        // Absent while there are none, which takes no room.
+        self.uses.push(Some(array_text(lot.uses.iter().copied())).filter(|_| !lot.uses.is_empty()));
         let made_up = Some(&lot.made_up).filter(|made_up| **made_up != MadeUp::default());
         self.made_up.push(made_up.map(serde_json::to_value).transpose().map_err(|error| {
             Defect::new(format!("what makes up for lot {} of account {}: {error}", key.1, key.0.0))
@@ -99,14 +112,20 @@ async fn upsert_lots<'a>(
     let [live_since, vests_at, vest_by, expires_at] = &rows.instants;
     sqlx::query!(
         "INSERT INTO lots (account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled, repaid,
-             policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule, made_up)
-         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+             policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule, made_up, uses)
+         SELECT account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled, repaid,
+             policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule, made_up, uses::bigint[]
+         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
              $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::int[], $12::timestamptz[],
-             $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::boolean[], $17::text[], $18::jsonb[])
+             $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::boolean[], $17::text[], $18::jsonb[],
+             $19::text[])
+         AS u (account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled, repaid,
+             policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule, made_up, uses)
          ON CONFLICT (account_id, lot_seq) DO UPDATE SET pending = excluded.pending, available = excluded.available,
              held = excluded.held, redeemed = excluded.redeemed, expired = excluded.expired,
              cancelled = excluded.cancelled, repaid = excluded.repaid, live_since = excluded.live_since,
-             expires_at = excluded.expires_at, slides = excluded.slides, made_up = excluded.made_up",
+             expires_at = excluded.expires_at, slides = excluded.slides, made_up = excluded.made_up,
+             uses = excluded.uses",
         &rows.account_id,
         &rows.lot_seq,
         points,
@@ -125,9 +144,36 @@ async fn upsert_lots<'a>(
         &rows.slides,
         &rows.expiry_rule as _,
         &rows.made_up as _,
+        &rows.uses as _,
     )
     .execute(connection)
     .traced("INSERT lots")
+    .await?;
+    Ok(())
+}
+
+async fn insert_uses<'a>(
+    connection: &mut PgConnection,
+    uses: impl Iterator<Item = (&'a (AccountId, i64, i64), &'a Vec<i64>)>,
+) -> Result<(), StoreError> {
+    let (mut accounts, mut lots, mut last, mut seqs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for ((account_id, lot_seq, last_seq), numbers) in uses {
+        accounts.push(account_id.0);
+        lots.push(*lot_seq);
+        last.push(*last_seq);
+        seqs.push(array_text(numbers.iter().copied()));
+    }
+    sqlx::query!(
+        "INSERT INTO lot_uses (account_id, lot_seq, last_seq, seqs)
+         SELECT account_id, lot_seq, last_seq, seqs::bigint[]
+         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[]) AS u (account_id, lot_seq, last_seq, seqs)",
+        &accounts,
+        &lots,
+        &last,
+        &seqs,
+    )
+    .execute(connection)
+    .traced("INSERT lot_uses")
     .await?;
     Ok(())
 }
@@ -138,27 +184,26 @@ async fn upsert_holds<'a>(
 ) -> Result<(), StoreError> {
     let (mut accounts, mut seqs, mut points) = (Vec::new(), Vec::new(), Vec::new());
     let (mut policies, mut ends, mut lots, mut parts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut ended = Vec::new();
     for ((account_id, seq), hold) in holds {
         accounts.push(account_id.0);
         seqs.push(*seq);
         points.push(hold.points);
         policies.push(hold.policy_version);
         ends.push(hold.ends_at.to_sqlx());
-        // Unnesting flattens arrays of arrays, so each row's travel as the text of one.
-        let text = |number: &dyn Fn(&LotPart) -> i64| {
-            let numbers: Vec<String> = hold.parts.iter().map(|part| number(part).to_string()).collect();
-            format!("{{{}}}", numbers.join(","))
-        };
-        lots.push(text(&|part| part.lot));
-        parts.push(text(&|part| part.points));
+        lots.push(array_text(hold.parts.iter().map(|part| part.lot)));
+        parts.push(array_text(hold.parts.iter().map(|part| part.points)));
+        ended.push(hold.ended_seq);
     }
     sqlx::query!(
-        "INSERT INTO holds (account_id, hold_seq, points, policy_version, ends_at, lot_seqs, lot_points)
-         SELECT account_id, hold_seq, points, policy_version, ends_at, lot_seqs::bigint[], lot_points::bigint[]
-         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::int[], $5::timestamptz[], $6::text[], $7::text[])
-         AS u (account_id, hold_seq, points, policy_version, ends_at, lot_seqs, lot_points)
+        "INSERT INTO holds (account_id, hold_seq, points, policy_version, ends_at, lot_seqs, lot_points, ended_seq)
+         SELECT account_id, hold_seq, points, policy_version, ends_at, lot_seqs::bigint[], lot_points::bigint[],
+             ended_seq
+         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::int[], $5::timestamptz[], $6::text[], $7::text[],
+             $8::bigint[])
+         AS u (account_id, hold_seq, points, policy_version, ends_at, lot_seqs, lot_points, ended_seq)
          ON CONFLICT (account_id, hold_seq) DO UPDATE
-         SET lot_seqs = excluded.lot_seqs, lot_points = excluded.lot_points",
+         SET lot_seqs = excluded.lot_seqs, lot_points = excluded.lot_points, ended_seq = excluded.ended_seq",
         &accounts,
         &seqs,
         &points,
@@ -166,6 +211,7 @@ async fn upsert_holds<'a>(
         &ends,
         &lots,
         &parts,
+        &ended as _,
     )
     .execute(connection)
     .traced("INSERT holds")

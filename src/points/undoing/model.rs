@@ -13,6 +13,7 @@ use crate::points::debts::repay;
 use crate::points::lots::parts::{slice_from_end, sum};
 use crate::points::lots::{Lot, Shortage};
 use crate::points::settling::Settlement;
+use crate::points::spending::model::too_many_lots;
 use crate::points::state::PointsState;
 use crate::programs::model::ProgramVersion;
 use crate::programs::points::Clawback;
@@ -172,6 +173,7 @@ impl Undoing<'_> {
             match lots.choose_others(self.account, sources.other_lots, Some(seq), self.reversal.slid_to) {
                 Ok(parts) => available.extend(parts),
                 Err(Shortage::Unread) => return Err(DecisionError::NotLoaded),
+                Err(Shortage::TooWide) => return Err(too_many_lots(sources.other_lots).into()),
                 Err(Shortage::Points) => {
                     let account = self.account.account_id.0;
                     let what = format!("account {account}: its lots have fewer points available than its balance");

@@ -201,6 +201,16 @@ async fn audit_finds_changed_lots_missing_lots_and_lots_too_many() {
 }
 
 #[tokio::test]
+async fn audit_finds_uses_of_lots_and_balances_of_the_past_that_no_entry_makes() {
+    let uses =
+        "INSERT INTO lot_uses SELECT account_id, lot_seq, 3, '{3}' FROM lots WHERE account_id = :anna AND points = 100";
+    assert_told(uses, DifferenceKind::Projection, &["lot ", ": uses is ", " as stored"]).await;
+    let balance = "INSERT INTO balances VALUES (:anna, 64, 1, 0, 0, 1, 0, 0, 0, 0)";
+    assert_told(balance, DifferenceKind::Projection, &["balance after entry 64 of account ", "and no entry makes it"])
+        .await;
+}
+
+#[tokio::test]
 async fn audit_finds_holds_too_many_and_changed_ones() {
     let extra = "INSERT INTO holds VALUES (:anna, 2, 5, 1, now(), '{4}', '{5}')";
     assert_told(extra, DifferenceKind::Projection, &["hold 2 of account ", "is stored and no entry makes it"]).await;
@@ -212,6 +222,8 @@ async fn audit_finds_holds_too_many_and_changed_ones() {
 async fn audit_finds_changed_standings_reversals_and_earnings() {
     let standing = "UPDATE standings SET tier_id = 'gold' WHERE account_id = :ben";
     assert_told(standing, DifferenceKind::Projection, &["tier_id is silver by the entries, gold as stored"]).await;
+    let mark = "UPDATE standing_marks SET qualifying_spend = qualifying_spend + 1 WHERE account_id = :ben";
+    assert_told(mark, DifferenceKind::Projection, &["standing after entry ", "qualifying_spend is "]).await;
     let reversal = "INSERT INTO reversals VALUES (:anna, 4, 12, 0)";
     assert_told(reversal, DifferenceKind::Projection, &["reversal of entry 4 of account ", "it has reversed 12"]).await;
     let earnings = "INSERT INTO earnings VALUES (:anna, now(), '[]', '{}')";

@@ -62,7 +62,8 @@ impl Clients {
     }
 
     pub(crate) async fn apply(&self, program: proto::Program) {
-        let request = proto::ApplyProgramRequest { program: Some(program), validate_only: false };
+        let request =
+            proto::ApplyProgramRequest { program: Some(program), validate_only: false, expected_version: None };
         self.programs().apply_program(request).await.unwrap();
     }
 }

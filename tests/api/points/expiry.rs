@@ -79,7 +79,7 @@ async fn sliding_points_last_from_the_last_activity_and_a_late_report_revives_no
     service.purchase("anna", "order-1", "50.00").await.unwrap();
     service.set_clock("2026-02-10T12:00:00Z");
     service.purchase("anna", "order-2", "7.00").await.unwrap();
-    let due = |points, instant| Some(proto::PointsDue { points, due_at: Some(at(instant)) });
+    let due = |points, instant| Some(proto::PointsDue { points, due_at: Some(at(instant)), is_at_least: false });
     assert_eq!(service.balance("anna").await.next_expiry, due(57, "2026-03-11T04:00:00Z"));
     // A grant by hand is no activity of the customer.
     service.set_clock("2026-03-01T12:00:00Z");

@@ -22,13 +22,16 @@ async fn points_vest_at_the_very_instant_and_not_before() {
     service.grant_on(10, Vest::After("P1M"), Expire::Never, "b").await;
     assert_eq!(service.pockets().await, Pockets { pending: 110, ..Pockets::NONE });
     let next = service.balance("anna").await.next_vesting;
-    assert_eq!(next, Some(proto::PointsDue { points: 100, due_at: Some(at(instant)) }));
+    assert_eq!(next, Some(proto::PointsDue { points: 100, due_at: Some(at(instant)), is_at_least: false }));
     service.set_clock("2026-01-31T23:59:59.999999Z");
     assert_refused(service.redeem(1, "early").await, Code::FailedPrecondition, "INSUFFICIENT_POINTS");
     service.set_clock(instant);
     service.redeem(100, "spend").await.unwrap();
     let next = service.balance("anna").await.next_vesting;
-    assert_eq!(next, Some(proto::PointsDue { points: 10, due_at: Some(at("2026-02-15T12:00:00Z")) }));
+    assert_eq!(
+        next,
+        Some(proto::PointsDue { points: 10, due_at: Some(at("2026-02-15T12:00:00Z")), is_at_least: false })
+    );
     // An instant that has passed is now.
     service.grant_on(5, Vest::At(instant.parse().unwrap()), Expire::Never, "c").await;
     assert_eq!(service.pockets().await, Pockets { pending: 10, available: 5, redeemed: 100, ..Pockets::NONE });

@@ -1,0 +1,177 @@
+//! The SQL of past instants: where an account's entries of an instant end, and where its points were then.
+
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::book::account::{Account, Balance};
+use crate::book::entry::{Pocket, PocketMove};
+use crate::database::{StoreError, Traced as _};
+use crate::error::Defect;
+use crate::ids::AccountId;
+
+/// Adds the balances after every so many entries that were applied to accounts.
+pub(in crate::book) async fn insert_balances(
+    connection: &mut PgConnection,
+    accounts: impl Iterator<Item = &Account>,
+) -> Result<(), sqlx::Error> {
+    let (mut ids, mut seqs): (Vec<Uuid>, Vec<i64>) = (Vec::new(), Vec::new());
+    let mut pockets: [Vec<i64>; 8] = Default::default();
+    for account in accounts {
+        for (seq, balance) in &account.balances {
+            ids.push(account.account_id.0);
+            seqs.push(*seq);
+            let Balance { issued, owed, pending, available, held, redeemed, expired, cancelled } = *balance;
+            let counts = [issued, owed, pending, available, held, redeemed, expired, cancelled];
+            for (column, count) in pockets.iter_mut().zip(counts) {
+                column.push(count);
+            }
+        }
+    }
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &pockets;
+    sqlx::query!(
+        "INSERT INTO balances (account_id, account_seq, issued, owed, pending, available, held, redeemed, expired,
+             cancelled)
+         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])",
+        &ids,
+        &seqs,
+        issued,
+        owed,
+        pending,
+        available,
+        held,
+        redeemed,
+        expired,
+        cancelled,
+    )
+    .execute(connection)
+    .traced("INSERT balances")
+    .await?;
+    Ok(())
+}
+
+/// Balances as they are kept.
+struct BalanceRow {
+    account_id: Uuid,
+    account_seq: i64,
+    issued: i64,
+    owed: i64,
+    pending: i64,
+    available: i64,
+    held: i64,
+    redeemed: i64,
+    expired: i64,
+    cancelled: i64,
+}
+
+impl BalanceRow {
+    const fn balance(&self) -> Balance {
+        Balance {
+            issued: self.issued,
+            owed: self.owed,
+            pending: self.pending,
+            available: self.available,
+            held: self.held,
+            redeemed: self.redeemed,
+            expired: self.expired,
+            cancelled: self.cancelled,
+        }
+    }
+}
+
+/// All balances that are kept of accounts, by account and number.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn read_balances(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<Vec<(AccountId, i64, Balance)>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query_as!(
+        BalanceRow,
+        "SELECT account_id, account_seq, issued, owed, pending, available, held, redeemed, expired, cancelled
+         FROM balances WHERE account_id = ANY($1) ORDER BY account_id, account_seq",
+        &ids,
+    )
+    .fetch_all(connection)
+    .traced("SELECT balances")
+    .await?;
+    Ok(rows.into_iter().map(|row| (AccountId(row.account_id), row.account_seq, row.balance())).collect())
+}
+
+/// How many of an account's entries took effect before an instant, or by it: so the number of the last of them. An
+/// account's time never goes back and its numbers have no gap, so some twenty of a million entries tell.
+pub(in crate::book) async fn find_last_by(
+    connection: &mut PgConnection,
+    account: &Account,
+    instant: Timestamp,
+    is_included: bool,
+) -> Result<i64, StoreError> {
+    let found = sqlx::query_scalar!(
+        r#"WITH RECURSIVE search (low, high) AS (
+               SELECT 0::bigint, $2::bigint
+               UNION ALL
+               SELECT CASE WHEN e.is_in THEN s.middle ELSE s.low END,
+                      CASE WHEN e.is_in THEN s.high ELSE s.middle - 1 END
+               FROM (SELECT low, high, (low + high + 1) / 2 AS middle FROM search WHERE low < high) s
+               CROSS JOIN LATERAL (
+                   SELECT e.effective_at < $3 OR ($4 AND e.effective_at = $3) AS is_in
+                   FROM ledger_entries e WHERE e.account_id = $1 AND e.account_seq = s.middle
+               ) e
+           )
+           SELECT low AS "low!" FROM search WHERE low = high"#,
+        account.account_id.0,
+        account.head,
+        instant.to_sqlx() as _,
+        is_included,
+    )
+    .fetch_optional(connection)
+    .traced("SELECT ledger_entries")
+    .await?;
+    let id = account.account_id.0;
+    Ok(found.ok_or_else(|| Defect::new(format!("account {id}: one of its {} entries is missing", account.head)))?)
+}
+
+/// Where an account's points were after one of its entries: the balance that is kept before it, and the moves since.
+pub(in crate::book) async fn read_balance_at(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    seq: i64,
+) -> Result<Balance, StoreError> {
+    let kept = sqlx::query_as!(
+        BalanceRow,
+        "SELECT account_id, account_seq, issued, owed, pending, available, held, redeemed, expired, cancelled
+         FROM balances WHERE account_id = $1 AND account_seq <= $2 ORDER BY account_seq DESC LIMIT 1",
+        account_id.0,
+        seq,
+    )
+    .fetch_optional(&mut *connection)
+    .traced("SELECT balances")
+    .await?;
+    let (kept_at, mut balance) = kept.map_or((0, Balance::default()), |row| (row.account_seq, row.balance()));
+    let moves = sqlx::query!(
+        r#"SELECT account_seq, from_pocket AS "from!", to_pocket AS "to!", points AS "points!" FROM ledger_entries
+           WHERE account_id = $1 AND account_seq > $2 AND account_seq <= $3 AND points IS NOT NULL
+           ORDER BY account_seq"#,
+        account_id.0,
+        kept_at,
+        seq,
+    )
+    .fetch_all(connection)
+    .traced("SELECT ledger_entries")
+    .await?;
+    for row in moves {
+        let damaged =
+            |what: &str| Defect::new(format!("entry {} of account {}: {what}", row.account_seq, account_id.0));
+        let pocket = |word: &str| Pocket::from_stored(word).ok_or_else(|| damaged("unknown pocket"));
+        let movement = PocketMove { from: pocket(&row.from)?, to: pocket(&row.to)?, points: row.points };
+        balance.make(movement).map_err(|error| damaged(&error.to_string()))?;
+    }
+    Ok(balance)
+}

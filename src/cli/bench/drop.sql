@@ -1,0 +1,2 @@
+DROP TABLE IF EXISTS bench_rows;
+DROP TABLE IF EXISTS bench_entries;

@@ -1,0 +1,104 @@
+//! The grounds of all workloads at one service.
+
+use std::num::NonZeroU32;
+
+use super::super::client::Client;
+use super::super::error::CliError;
+use super::super::program;
+use super::ground::Ground;
+use super::referees::Referees;
+use super::workload::Workload;
+
+/// How many open lots customers with few and with many have.
+pub(super) const FEW_LOTS: u32 = 5;
+pub(super) const MANY_LOTS: u32 = 400;
+/// How many lots other customers begin with.
+const USUAL_LOTS: u32 = 4;
+/// How many customers with few and with many lots there are, and how many referrers; fewer if there are fewer customers.
+const SPECIAL_CUSTOMERS: u32 = 1_000;
+/// How many entries each customer of a large ledger has.
+const ENTRIES_IN_LARGE: u64 = 10;
+
+/// The grounds of one service.
+#[derive(Clone)]
+pub(super) struct Grounds {
+    usual: Ground,
+    few: Ground,
+    many: Ground,
+    pub(super) referees: Referees,
+}
+
+impl Grounds {
+    /// Applies the programs, enrols the customers that these workloads need, and gives them points. What is there
+    /// already stays as it is.
+    pub(super) async fn prepare(
+        client: &Client,
+        program_id: &str,
+        customers: NonZeroU32,
+        workloads: &[Workload],
+    ) -> Result<Self, CliError> {
+        let special = customers.get().min(SPECIAL_CUSTOMERS);
+        let ground = |prefix, customers| Ground { program_id: program_id.to_owned(), prefix, customers };
+        let (usual, few, many) = (ground("bench", customers.get()), ground("few", special), ground("many", special));
+        program::send(client, usual.program(Vec::new()), false, None).await?;
+        usual.enrol(client).await?;
+        usual.fund(client, USUAL_LOTS).await?;
+        if workloads.contains(&Workload::RedeemMany) {
+            for (ground, lots) in [(&few, FEW_LOTS), (&many, MANY_LOTS)] {
+                ground.enrol(client).await?;
+                ground.fund(client, lots).await?;
+            }
+        }
+        let sharing = Ground { program_id: format!("{program_id}-referrals"), prefix: "bench", customers: special };
+        let mut referees = Referees::none();
+        if workloads.contains(&Workload::Conversion) {
+            // A program of its own: others are measured without campaigns.
+            program::send(client, sharing.program(vec![Referees::campaign()]), false, None).await?;
+            sharing.enrol(client).await?;
+            referees = Referees::of(client, sharing).await?;
+        }
+        Ok(Self { usual, few, many, referees })
+    }
+
+    /// Fills a ledger: enrols customers, and grants until each has ten entries. Returns how many entries there are.
+    pub(super) async fn fill(
+        client: &Client,
+        program_id: &str,
+        customers: NonZeroU32,
+    ) -> Result<(Self, u64), CliError> {
+        let grounds = Self::prepare_nothing(client, program_id, customers).await?;
+        let ground = &grounds.usual;
+        let enrolled = ground.enrol(client).await?;
+        let each = ENTRIES_IN_LARGE.saturating_sub(enrolled / u64::from(customers.get()));
+        let granted = ground.fund(client, each.try_into().unwrap_or(0)).await?;
+        Ok((grounds, enrolled + granted))
+    }
+
+    async fn prepare_nothing(client: &Client, program_id: &str, customers: NonZeroU32) -> Result<Self, CliError> {
+        let ground = Ground { program_id: program_id.to_owned(), prefix: "bench", customers: customers.get() };
+        program::send(client, ground.program(Vec::new()), false, None).await?;
+        Ok(Self { usual: ground.clone(), few: ground.clone(), many: ground, referees: Referees::none() })
+    }
+
+    /// Where this workload's customers are.
+    pub(super) fn of(&self, workload: Workload) -> Ground {
+        match workload {
+            Workload::RedeemFew => self.few.clone(),
+            Workload::RedeemMany => self.many.clone(),
+            Workload::GrantOne => Ground { customers: 1, ..self.usual.clone() },
+            Workload::Grant
+            | Workload::Pgbench
+            | Workload::Redeem
+            | Workload::Tier
+            | Workload::Echo
+            | Workload::Purchase
+            | Workload::Conversion
+            | Workload::Stream
+            | Workload::Raw
+            | Workload::GrantEmpty
+            | Workload::GrantLarge
+            | Workload::StreamEmpty
+            | Workload::StreamLarge => self.usual.clone(),
+        }
+    }
+}

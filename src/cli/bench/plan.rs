@@ -1,0 +1,141 @@
+//! What is measured in which order, by the arguments.
+
+use std::num::NonZeroU32;
+
+use super::args::{BenchArgs, Method};
+use super::load::Window;
+use super::workload::{Site, Workload};
+
+/// What is measured in turn, in each round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stage {
+    /// How many call at the same time: clients, or streams.
+    pub(super) clients: u32,
+    pub(super) workloads: Vec<Workload>,
+}
+
+impl Stage {
+    fn of(clients: u32, workloads: impl IntoIterator<Item = Workload>) -> Self {
+        Self { clients, workloads: workloads.into_iter().collect() }
+    }
+
+    pub(super) fn is_at(&self, site: Site) -> bool {
+        self.workloads.iter().any(|workload| workload.site() == site)
+    }
+}
+
+impl BenchArgs {
+    fn wants(&self, method: Method) -> bool {
+        self.only.is_empty() || self.only.contains(&method)
+    }
+
+    /// All stages, in order. Each workload is measured next to its baseline.
+    pub(super) fn stages(&self) -> Vec<Stage> {
+        let mut stages: Vec<Stage> =
+            self.clients.iter().map(|clients| Stage::of(clients.get(), self.single_calls())).collect();
+        if self.wants(Method::Grant) && !self.clients.contains(&NonZeroU32::MIN) {
+            stages.push(Stage::of(1, [Workload::Grant, Workload::Pgbench]));
+        }
+        if self.wants(Method::Stream) {
+            stages.extend(self.streams.iter().map(|n| Stage::of(n.get(), [Workload::Stream, Workload::Raw])));
+        }
+        if self.large.is_some() {
+            let first = |numbers: &[NonZeroU32]| numbers.first().map_or(1, |number| number.get());
+            if self.wants(Method::Grant) {
+                stages.push(Stage::of(first(&self.clients), [Workload::GrantEmpty, Workload::GrantLarge]));
+            }
+            if self.wants(Method::Stream) {
+                stages.push(Stage::of(first(&self.streams), [Workload::StreamEmpty, Workload::StreamLarge]));
+            }
+        }
+        let has_database = self.address.is_none() || self.database_url.is_some();
+        for stage in &mut stages {
+            stage.workloads.retain(|workload| has_database || workload.site() != Site::Postgres);
+        }
+        stages.retain(|stage| !stage.workloads.is_empty());
+        stages
+    }
+
+    fn single_calls(&self) -> Vec<Workload> {
+        let writes = [Method::Grant, Method::Redeem, Method::Purchase, Method::Conversion];
+        let is_any_wanted = writes.into_iter().any(|method| self.wants(method));
+        [
+            (Workload::Grant, self.wants(Method::Grant)),
+            (Workload::Pgbench, is_any_wanted),
+            (Workload::GrantOne, self.wants(Method::Grant)),
+            (Workload::Redeem, self.wants(Method::Redeem)),
+            (Workload::Tier, self.wants(Method::Tier)),
+            (Workload::Echo, self.wants(Method::Tier)),
+            (Workload::Purchase, self.wants(Method::Purchase)),
+            (Workload::Conversion, self.wants(Method::Conversion)),
+            (Workload::RedeemFew, self.wants(Method::Redeem)),
+            (Workload::RedeemMany, self.wants(Method::Redeem)),
+        ]
+        .into_iter()
+        .filter_map(|(workload, is_wanted)| is_wanted.then_some(workload))
+        .collect()
+    }
+
+    pub(super) fn window(&self) -> Window {
+        Window { warmup: self.warmup, measured: self.seconds }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    fn stages(line: &[&str]) -> Vec<Stage> {
+        Line::try_parse_from([&["bench"], line].concat()).unwrap().args.stages()
+    }
+
+    #[test]
+    fn each_method_brings_its_baseline() {
+        use Workload::{
+            Conversion, Echo, Grant, GrantEmpty, GrantLarge, GrantOne, Pgbench, Purchase, Raw, Redeem, RedeemFew,
+            RedeemMany, Stream, StreamEmpty, StreamLarge, Tier,
+        };
+        let all = [Grant, Pgbench, GrantOne, Redeem, Tier, Echo, Purchase, Conversion, RedeemFew, RedeemMany];
+        let latency = || Stage::of(1, [Grant, Pgbench]);
+        let streams = |clients| Stage::of(clients, [Stream, Raw]);
+        assert_eq!(stages(&[]), [Stage::of(64, all), latency(), streams(4)]);
+        let several = stages(&["--clients", "64,256", "--streams", "1,8", "--large"]);
+        let empty_and_large = [Stage::of(64, [GrantEmpty, GrantLarge]), Stage::of(1, [StreamEmpty, StreamLarge])];
+        let expected = [Stage::of(64, all), Stage::of(256, all), latency(), streams(1), streams(8)];
+        assert_eq!(several, [&expected[..], &empty_and_large].concat());
+        assert_eq!(stages(&["--only", "tier"]), [Stage::of(64, [Tier, Echo])]);
+        assert_eq!(stages(&["--only", "stream"]), [streams(4)]);
+        assert_eq!(stages(&["--only", "conversion"]), [Stage::of(64, [Pgbench, Conversion])]);
+        assert_eq!(stages(&["--only", "grant", "--clients", "1"]), [Stage::of(1, [Grant, Pgbench, GrantOne])]);
+        let running = ["--address", "http://localhost:1", "--only", "purchase"];
+        assert_eq!(stages(&running), [Stage::of(64, [Purchase])]);
+        let with_database = [&running[..], &["--database-url", "postgres://x"]].concat();
+        assert_eq!(stages(&with_database), [Stage::of(64, [Pgbench, Purchase])]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in [
+            &["--clients", "0"][..],
+            &["--streams", "0"],
+            &["--seconds", "0"],
+            &["--seconds", "-1"],
+            &["--seconds", "nan"],
+            &["--warmup", "1e9"],
+            &["--large", "0"],
+            &["--large", "--address", "http://localhost:1"],
+            &["--database-url", "x"],
+            &["--only", "echo"],
+        ] {
+            assert!(Line::try_parse_from([&["bench"], line].concat()).is_err(), "{line:?}");
+        }
+    }
+}

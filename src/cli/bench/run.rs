@@ -1,0 +1,253 @@
+//! One run: what it starts, measures and stops.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use super::super::client::{Client, endpoint};
+use super::super::error::CliError;
+use super::super::output::grouped;
+use super::args::BenchArgs;
+use super::child::{EchoServer, Service};
+use super::cpu::{self, Watched};
+use super::grounds::Grounds;
+use super::load::{Load, Window, connect};
+use super::pgbench::Pgbench;
+use super::plan::Stage;
+use super::record::{Filled, Settings};
+use super::report::Report;
+use super::trips::Counter;
+use super::workload::{Site, Workload};
+
+/// How long round trips are counted at most, for each workload.
+const LONGEST_COUNT: Duration = Duration::from_secs(3);
+
+/// What was started for the run and must be stopped.
+#[derive(Default)]
+pub(super) struct Bench {
+    service: Option<Service>,
+    echo: Option<EchoServer>,
+    large: Option<Service>,
+    /// Another in each round.
+    empty: Option<Service>,
+    /// The one whose round trips are counted.
+    second: Option<Service>,
+    pgbench: Option<Pgbench>,
+}
+
+/// Where calls go.
+#[derive(Default)]
+struct Loads {
+    main: Option<Load>,
+    echo: Option<Load>,
+    large: Option<Load>,
+    empty: Option<Load>,
+}
+
+impl Loads {
+    fn at(&self, site: Site) -> Result<&Load, CliError> {
+        let load = match site {
+            Site::Main | Site::Postgres => &self.main,
+            Site::Echo => &self.echo,
+            Site::Large => &self.large,
+            Site::Empty => &self.empty,
+        };
+        load.as_ref().ok_or_else(|| CliError::failed("what is to be measured was not started"))
+    }
+}
+
+impl Bench {
+    /// Starts what is needed and measures everything.
+    pub(super) async fn measure(&mut self, args: &BenchArgs) -> Result<(Report, Settings), CliError> {
+        let stages = args.stages();
+        let mut settings = Settings {
+            seconds: args.seconds.as_secs_f64(),
+            warmup: args.warmup.as_secs_f64(),
+            rounds: args.rounds.get(),
+            customers: args.customers.get(),
+            connections: args.connections.get(),
+            large: None,
+        };
+        let mut loads = Loads { main: Some(self.start_main(args, &stages).await?), ..Loads::default() };
+        if stages.iter().any(|stage| stage.is_at(Site::Echo)) {
+            let echo = self.echo.insert(EchoServer::start()?);
+            echo.ready().await?;
+            let grounds = loads.at(Site::Main)?.grounds();
+            loads.echo = Some(Load::connect(&echo.endpoint()?, args.connections, grounds).await?);
+        }
+        if let Some(customers) = args.large.filter(|_| stages.iter().any(|stage| stage.is_at(Site::Large))) {
+            let (load, filled) = self.start_large(args, customers).await?;
+            (loads.large, settings.large) = (Some(load), Some(filled));
+        }
+
+        let mut report = Report::default();
+        for stage in &stages {
+            for round in 1..=args.rounds.get() {
+                if stage.is_at(Site::Empty) {
+                    loads.empty = Some(self.start_empty(args).await?);
+                }
+                for workload in &stage.workloads {
+                    self.sample(*workload, stage.clients, round, &loads, args.window(), &mut report).await?;
+                }
+            }
+        }
+        // What was measured is worth telling without this, too.
+        if let Err(error) = self.count_trips(args, &stages, loads.at(Site::Main)?, &mut report).await {
+            eprintln!("round trips were not counted: {error}");
+        }
+        Ok((report, settings))
+    }
+
+    async fn start_main(&mut self, args: &BenchArgs, stages: &[Stage]) -> Result<Load, CliError> {
+        let address = match &args.address {
+            Some(address) => {
+                let pgbench = args.database_url.clone().map(|url| Pgbench::find(args.postgres_bin.as_deref(), url));
+                self.pgbench = pgbench.transpose()?;
+                address.clone()
+            }
+            None => {
+                eprintln!("starting a service with a throw-away database");
+                let service = start(&mut self.service, args).await?;
+                self.pgbench = Some(Pgbench::find(args.postgres_bin.as_deref(), service.owner_connection()?)?);
+                service.address()
+            }
+        };
+        let workloads: Vec<Workload> = stages.iter().flat_map(|stage| stage.workloads.clone()).collect();
+        let client = connect_client(&address).await?;
+        let grounds = Grounds::prepare(&client, &args.program_id, args.customers, &workloads).await?;
+        if let Some(pgbench) = &self.pgbench {
+            if stages.iter().any(|stage| stage.is_at(Site::Postgres)) {
+                pgbench.create_tables().await?;
+            }
+            pgbench.analyze().await?;
+        }
+        Load::connect(&endpoint(&address)?, args.connections, grounds).await
+    }
+
+    /// Starts a service and fills its ledger.
+    async fn start_large(&mut self, args: &BenchArgs, customers: NonZeroU32) -> Result<(Load, Filled), CliError> {
+        let service = start(&mut self.large, args).await?;
+        let begun = Instant::now();
+        let client = connect_client(&service.address()).await?;
+        let (grounds, entries) = Grounds::fill(&client, &args.program_id, customers).await?;
+        let filled = Filled { customers: customers.get(), entries, seconds: begun.elapsed().as_secs_f64() };
+        eprintln!("filled a ledger with {} entries in {:.0} s", grouped(entries), filled.seconds);
+        analyze(service, args).await?;
+        let load = Load::connect(&endpoint(&service.address())?, args.connections, grounds).await?;
+        Ok((load, filled))
+    }
+
+    /// Starts a service with nothing but customers in it, in the place of the last one.
+    async fn start_empty(&mut self, args: &BenchArgs) -> Result<Load, CliError> {
+        if let Some(last) = self.empty.take() {
+            last.stop().await?;
+        }
+        let service = start(&mut self.empty, args).await?;
+        let client = connect_client(&service.address()).await?;
+        let grounds = Grounds::prepare(&client, &args.program_id, args.customers, &[]).await?;
+        analyze(service, args).await?;
+        Load::connect(&endpoint(&service.address())?, args.connections, grounds).await
+    }
+
+    async fn sample(
+        &self,
+        workload: Workload,
+        clients: u32,
+        round: u32,
+        loads: &Loads,
+        window: Window,
+        report: &mut Report,
+    ) -> Result<(), CliError> {
+        let watched = self.watched(workload.site());
+        let meter = || cpu::read(watched);
+        let load = loads.at(workload.site())?;
+        load.refill(workload, window, report.last_rate(workload)).await?;
+        let measured = match (workload.site(), &self.pgbench) {
+            (Site::Postgres, Some(pgbench)) => pgbench.run(workload, clients, window, meter).await,
+            _ => load.run(workload, clients, window, meter).await,
+        };
+        let (mut sample, [before, after]) = measured?;
+        sample.cpu = before.zip(after).map(|(before, after)| after.since(&before));
+        report.add(round, sample);
+        Ok(())
+    }
+
+    /// Whose use of the processors is counted.
+    fn watched(&self, site: Site) -> Watched {
+        let own = |service: &Option<Service>| service.as_ref().and_then(Service::pid);
+        let both = |service| Watched { service, postgres_of: service };
+        match site {
+            Site::Main => both(own(&self.service)),
+            Site::Large => both(own(&self.large)),
+            Site::Empty => both(own(&self.empty)),
+            Site::Postgres => Watched { service: None, postgres_of: own(&self.service) },
+            Site::Echo => Watched { service: self.echo.as_ref().and_then(EchoServer::pid), postgres_of: None },
+        }
+    }
+
+    /// Counts transactions and round trips of what was measured at the main service, if its database is its own.
+    async fn count_trips(
+        &mut self,
+        args: &BenchArgs,
+        stages: &[Stage],
+        main: &Load,
+        report: &mut Report,
+    ) -> Result<(), CliError> {
+        let Some(service) = &self.service else { return Ok(()) };
+        let counter = Counter::before(&service.socket_dir()?)?;
+        let second = self.second.insert(Service::start_beside(counter.socket_dir())?);
+        second.ready().await?;
+        let load = Load::connect(&endpoint(&second.address())?, args.connections, main.grounds()).await?;
+        let window = args.window();
+        let window = Window { warmup: window.warmup.min(LONGEST_COUNT), measured: window.measured.min(LONGEST_COUNT) };
+        for stage in stages {
+            for workload in stage.workloads.iter().filter(|workload| workload.site() == Site::Main) {
+                eprintln!("counting round trips, {} clients: {workload}", stage.clients);
+                load.refill(*workload, window, report.last_rate(*workload)).await?;
+                let (sample, [before, after]) = load.run(*workload, stage.clients, window, || counter.read()).await?;
+                if let Some((error, count)) = sample.errors.iter().next() {
+                    eprintln!("not counted, since of its calls {count} were answered: {error}");
+                    continue;
+                }
+                report.add_trips(*workload, stage.clients, sample.completed, after.since(before));
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops everything in the reverse order of its start, whatever fails of it.
+    pub(super) async fn stop(self) -> Result<(), CliError> {
+        let mut outcome = Ok(());
+        let services = [self.second, self.empty, self.large];
+        for service in services.into_iter().flatten() {
+            outcome = outcome.and(service.stop().await);
+        }
+        if let Some(echo) = self.echo {
+            echo.stop().await;
+        }
+        if let Some(pgbench) = &self.pgbench {
+            // A throw-away database is removed as a whole. From any other, the tables are removed.
+            if self.service.is_none() {
+                outcome = outcome.and(pgbench.drop_tables().await);
+            }
+        }
+        match self.service {
+            Some(service) => outcome.and(service.stop().await),
+            None => outcome,
+        }
+    }
+}
+
+/// Starts a service in this place, where it is stopped from whatever happens, and waits until it is ready.
+async fn start<'a>(place: &'a mut Option<Service>, args: &BenchArgs) -> Result<&'a mut Service, CliError> {
+    let service = place.insert(Service::start(args.postgres_bin.as_deref())?);
+    service.ready().await?;
+    Ok(service)
+}
+
+async fn analyze(service: &Service, args: &BenchArgs) -> Result<(), CliError> {
+    Pgbench::find(args.postgres_bin.as_deref(), service.owner_connection()?)?.analyze().await
+}
+
+async fn connect_client(address: &str) -> Result<Client, CliError> {
+    connect(&endpoint(address)?).await.map(Client::new)
+}
