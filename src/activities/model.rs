@@ -1,7 +1,6 @@
 //! What a purchase brings about: points, a higher tier, a converted referral, all in one decision; and what a refund
 //! takes back of it.
 
-use goldbook_api::values::MAX_POINTS;
 use jiff::Timestamp;
 
 use crate::book::{
@@ -109,8 +108,8 @@ pub(crate) fn accept(
     let qualifying_spend = standing.qualifying_spend.checked_add(spend).ok_or_else(overflow)?;
 
     let capped = cap(decision, policy, account_id, points)?;
-    if points > MAX_POINTS {
-        let message = format!("the purchase would bring {points} points, more than the {MAX_POINTS} of one entry");
+    if points > Points::MOST {
+        let message = format!("the purchase would bring {points} points, more than the {} of one entry", Points::MOST);
         return Err(Refusal::new(Reason::AmountOverflow, message).into());
     }
     let new_entry = NewEntry {

@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_last_of_each_local_day_is_kept() {
-        let zone = goldbook_api::zones::find("America/Vancouver").unwrap();
+        let crate::programs::model::Zone(zone) = "America/Vancouver".to_owned().try_into().unwrap();
         let taken = ["2026-12-01T06:59:59Z", "2026-12-01T07:00:00Z", "2026-12-02T06:59:59Z", "2026-12-02T07:30:00Z"];
         let taken = taken.map(|instant| instant.parse().unwrap());
         assert_eq!(superseded_on(&taken, &zone).collect::<Vec<_>>(), [taken[1]]);

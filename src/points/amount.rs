@@ -7,6 +7,8 @@ use goldbook_api::values::MAX_POINTS;
 pub(crate) struct Points(i64);
 
 impl Points {
+    /// The most that one entry moves.
+    pub(crate) const MOST: i64 = MAX_POINTS;
     /// What a number must be to be one.
     pub(crate) const EXPECTED: &str = "must be from 1 to 1,000,000,000,000";
 

@@ -32,7 +32,7 @@ impl CalendarPeriod {
 }
 
 fn zone(name: &str) -> TimeZone {
-    goldbook_api::zones::find(name).unwrap()
+    crate::programs::model::Zone::try_from(name.to_owned()).unwrap().0
 }
 
 fn at(text: &str) -> Timestamp {

@@ -17,7 +17,7 @@ use crate::harness::{assert_refused, grant_reward, reason, sorted_bad_fields, us
 const MOST: i64 = 1_000_000_000_000;
 
 #[tokio::test]
-async fn nothing_less_and_more_than_one_entry_moves_are_refused_wherever_points_are_named() {
+async fn nothing_and_less_and_too_much_for_one_entry_are_refused_everywhere() {
     let service = start(&free()).await;
     let granted = service.give(10, "a").await;
     let hold = service.hold(5, "h").await.unwrap().hold.unwrap().hold_id;
