@@ -165,7 +165,7 @@ fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> Ent
 
 fn write_entry(hashed: HashedEntry, customer_id: Option<&CustomerId>) -> Result<proto::Entry, Status> {
     let (entry, content_hash) = hashed;
-    let detail_json = entry.detail.to_canonical_json();
+    let detail_json = entry.detail.to_wire_json();
     let detail_json = detail_json.map_err(|error| Error::Internal(format!("entry {}: {error}", entry.id)))?;
     let actor = match entry.actor {
         Actor::Caller => proto::Actor::Caller,

@@ -62,6 +62,8 @@ Examples:
 Exit status: 0 if every entry was written, 1 if not, 2 wrong usage.";
 
 /// Write a program's ledger entries to a file, as CSV or JSON Lines.
+///
+/// In JSON, whole numbers beyond 2^53 are strings, since many readers would not count them exactly.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct ExportArgs {
