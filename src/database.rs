@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
 pub use error::{FailureKind, StoreError};
 pub use lookups::{BatchReader, Fetch};
-pub(crate) use pages::read_page;
+pub(crate) use pages::{Listed, leave_out_unreadable, read_page};
 pub use traced::{StatementError, Traced};
 
 use lookups::LOOKUP_CONNECTIONS;

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
 use crate::book::{Book, Entry};
-use crate::database::StoreError;
+use crate::database::{Listed, StoreError, leave_out_unreadable};
 use crate::error::Error;
 use crate::ids::{AccountId, CustomerId, ProgramId};
 use crate::paging::PageRequest;
@@ -120,7 +120,9 @@ impl Customers {
                 return Err(program_not_found(program_id).into());
             }
         }
-        let (rows, next_page_token) = page.cut_by(rows, |row| row.customer_id.to_string(), CustomerRow::bytes, None);
+        let bytes = |row: &Listed<CustomerRow>| row.bytes(CustomerRow::bytes);
+        let (rows, next_page_token) = page.cut_by(rows, |row| row.cursor.clone(), bytes, None);
+        let rows = leave_out_unreadable(rows);
         let accounts: Vec<AccountId> = rows.iter().map(|row| row.account_id).collect();
         let mut consents = std::collections::BTreeMap::<AccountId, Vec<MarketingConsent>>::new();
         for (account_id, consent) in store::read_current_consents(&mut connection, &accounts).await? {
@@ -148,15 +150,15 @@ pub(crate) async fn find_account(
     Ok(account_id.ok_or_else(|| customer_not_found(customer_id))?)
 }
 
-/// The dossiers of accounts. Accounts that are no customer's are left out.
+/// The business's own names of accounts' customers; of those that have one.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub(crate) async fn read_customers(
+pub(crate) async fn read_customer_ids(
     connection: &mut PgConnection,
     accounts: &[AccountId],
-) -> Result<Vec<CustomerRow>, StoreError> {
-    store::read_customers(connection, accounts).await
+) -> Result<Vec<(AccountId, CustomerId)>, StoreError> {
+    Ok(store::read_customer_ids(connection, accounts).await?)
 }
 
 impl CreateCustomer {

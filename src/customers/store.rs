@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::model::{MarketingChannel, MarketingConsent};
 use super::state::{CustomerRow, CustomersState};
 use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
-use crate::database::{StoreError, Traced as _, read_page};
+use crate::database::{Listed, StoreError, Traced as _, read_page};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 
 /// The tables of customers.
@@ -116,6 +116,24 @@ pub(super) async fn read_customers(
     .await?;
     let rows: Result<Vec<CustomerRow>, Defect> = rows.into_iter().map(CustomerRow::try_from).collect();
     Ok(rows?)
+}
+
+/// The business's own names of accounts' customers. One that cannot be understood is left out.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn read_customer_ids(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<Vec<(AccountId, CustomerId)>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query!("SELECT account_id, customer_id FROM customers WHERE account_id = ANY($1)", &ids)
+        .fetch_all(connection)
+        .traced("SELECT customers")
+        .await?;
+    let named =
+        rows.into_iter().map(|row| Some((AccountId(row.account_id), CustomerId::try_from(row.customer_id).ok()?)));
+    Ok(named.flatten().collect())
 }
 
 /// A consent as Postgres returns it.
@@ -331,7 +349,7 @@ pub(super) async fn list_customers(
     program_id: &ProgramId,
     after: Option<&CustomerId>,
     limit: i64,
-) -> Result<Vec<CustomerRow>, StoreError> {
+) -> Result<Vec<Listed<CustomerRow>>, StoreError> {
     let select = sqlx::query_as!(
         RawCustomer,
         "SELECT account_id, program_id, customer_id, dossier, revision, created_at, updated_at
@@ -340,6 +358,9 @@ pub(super) async fn list_customers(
         after.map_or("", CustomerId::as_str),
         limit,
     );
-    let rows = select.fetch(connection).map(|row| Ok::<_, StoreError>(CustomerRow::try_from(row?)?));
-    read_page(rows, CustomerRow::bytes).traced("SELECT customers").await
+    let rows = select.fetch(connection).map(|row| {
+        let row = row?;
+        Ok::<_, StoreError>(Listed { cursor: row.customer_id.clone(), item: CustomerRow::try_from(row) })
+    });
+    read_page(rows, |row| row.bytes(CustomerRow::bytes)).traced("SELECT customers").await
 }

@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use crate::book::{Capabilities, Instants, find_entries_in, read_head};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
-use crate::customers::read_customers;
+use crate::customers::read_customer_ids;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::{PageRequest, WINDOW};
@@ -78,8 +78,8 @@ impl Ledger {
             let refusal = Refusal::new(Reason::EntryNotFound, format!("there is no entry {entry_id}"));
             return Err(refusal.with("entry_id", entry_id).into());
         };
-        let customer = read_customers(&mut connection, &[entry_id.account_id]).await?.pop();
-        Ok((entry, customer.map(|row| row.customer_id)))
+        let customer = read_customer_ids(&mut connection, &[entry_id.account_id]).await?.pop();
+        Ok((entry, customer.map(|(_, customer_id)| customer_id)))
     }
 
     /// Begins to export the entries of a program that took effect in a period.

@@ -12,7 +12,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
 use crate::book::{Book, Detail, ProgramDetail};
-use crate::database::StoreError;
+use crate::database::{Listed, StoreError, leave_out_unreadable};
 use crate::error::Error;
 use crate::ids::ProgramId;
 use crate::paging::PageRequest;
@@ -114,7 +114,9 @@ impl Programs {
         let after = page.after_with(|cursor| ProgramId::try_from(cursor).ok())?;
         let mut connection = self.pool.acquire().await?;
         let versions = store::list_versions(&mut connection, after.as_ref(), page.limit()).await?;
-        Ok(page.cut_by(versions, |version| version.program.program_id.to_string(), ProgramVersion::bytes, None))
+        let bytes = |row: &Listed<ProgramVersion>| row.bytes(ProgramVersion::bytes);
+        let (versions, next_page_token) = page.cut_by(versions, |row| row.cursor.clone(), bytes, None);
+        Ok((leave_out_unreadable(versions), next_page_token))
     }
 }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::model::{Program, ProgramVersion};
 use super::state::{Current, ProgramRow, ProgramsState};
 use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table, TableRights};
-use crate::database::{StoreError, Traced as _, read_page};
+use crate::database::{Listed, StoreError, Traced as _, read_page};
 use crate::ids::{AccountId, ProgramId};
 
 /// How many versions are remembered at most, and how large they may be together, by their documents.
@@ -202,7 +202,7 @@ async fn read_versions(
     .fetch_all(connection)
     .traced("SELECT program_versions")
     .await?;
-    rows.into_iter().map(|row| parse_version(row.document, row.version, row.applied_at)).collect()
+    rows.into_iter().map(|row| Ok(parse_version(row.document, row.version, row.applied_at)?)).collect()
 }
 
 async fn insert_versions(connection: &mut PgConnection, versions: &[ProgramVersion]) -> Result<(), StoreError> {
@@ -271,7 +271,7 @@ pub(super) async fn read_version(
     .fetch_optional(connection)
     .traced("SELECT program_versions")
     .await?;
-    row.map(|row| parse_version(row.document, row.version, row.applied_at)).transpose()
+    Ok(row.map(|row| parse_version(row.document, row.version, row.applied_at)).transpose()?)
 }
 
 /// The number of the version that was in force at an instant; before the first was applied, the first.
@@ -303,9 +303,9 @@ pub(super) async fn list_versions(
     connection: &mut PgConnection,
     after: Option<&ProgramId>,
     limit: i64,
-) -> Result<Vec<ProgramVersion>, StoreError> {
+) -> Result<Vec<Listed<ProgramVersion>>, StoreError> {
     let select = sqlx::query!(
-        "SELECT v.document, v.version, v.applied_at FROM programs p
+        "SELECT p.program_id, v.document, v.version, v.applied_at FROM programs p
          JOIN program_versions v ON v.program_id = p.program_id AND v.version = p.version
          WHERE p.program_id > $1 ORDER BY p.program_id LIMIT $2",
         after.map_or("", ProgramId::as_str),
@@ -313,16 +313,17 @@ pub(super) async fn list_versions(
     );
     let rows = select.fetch(connection).map(|row| {
         let row = row?;
-        parse_version(row.document, row.version, row.applied_at)
+        let item = parse_version(row.document, row.version, row.applied_at);
+        Ok::<_, StoreError>(Listed { cursor: row.program_id, item })
     });
-    read_page(rows, ProgramVersion::bytes).traced("SELECT program_versions").await
+    read_page(rows, |row| row.bytes(ProgramVersion::bytes)).traced("SELECT program_versions").await
 }
 
 fn parse_version(
     document: serde_json::Value,
     version: i32,
     applied_at: jiff_sqlx::Timestamp,
-) -> Result<ProgramVersion, StoreError> {
+) -> Result<ProgramVersion, Defect> {
     let program_id = document.get("program_id").and_then(serde_json::Value::as_str).map(str::to_owned);
     let program: Program = serde_json::from_value(document).map_err(|error| {
         let program_id = program_id.as_deref().unwrap_or("without an id");

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use crate::book::{Book, Detail, ReferralDetail, Written};
 use crate::clock::Clock;
 use crate::customers::model::customer_not_found;
-use crate::customers::{find_account, read_customers};
+use crate::customers::{find_account, read_customer_ids};
+use crate::database::leave_out_unreadable;
 use crate::error::Error;
 use crate::ids::{AccountId, CampaignId, CustomerId, EntryId, ProgramId, ReferralCode};
 use crate::paging::{PageRequest, parse_number};
@@ -190,10 +191,10 @@ impl Referrals {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, referrer).await?;
         let (referrals, told) = store::list_referrals(&mut connection, account_id, before, page.limit()).await?;
-        let (referrals, next_page_token) =
-            page.cut(referrals, |referral| format!("{}.{}", referral.created_at.as_microsecond(), referral.referee.0));
+        let (referrals, next_page_token) = page.cut(referrals, |row| row.cursor.clone());
         let now = self.clock.present(told);
-        let referrals_as_of = referrals.into_iter().map(|referral| referral.at_instant(now)).collect();
+        let referrals_as_of =
+            leave_out_unreadable(referrals).into_iter().map(|referral| referral.at_instant(now)).collect();
         Ok((name_referrals(&mut connection, referrals_as_of).await?, next_page_token))
     }
 
@@ -227,21 +228,20 @@ async fn name_code(
     account_id: AccountId,
     code: Code,
 ) -> Result<NamedCode, Error> {
-    let owner = read_customers(connection, &[account_id]).await?.pop();
-    let owner = owner.ok_or_else(|| code_not_found(&code.code))?;
+    let owner = read_customer_ids(connection, &[account_id]).await?.pop();
+    let (_, customer_id) = owner.ok_or_else(|| code_not_found(&code.code))?;
     let version = read_version(connection, program_id, None).await?;
-    let version = version.ok_or_else(|| customer_not_found(&owner.customer_id))?;
+    let version = version.ok_or_else(|| customer_not_found(&customer_id))?;
     let expires_at = version.program.campaign(&code.campaign_id).and_then(|campaign| campaign.ends_at);
     let entry_id = EntryId { account_id, account_seq: code.account_seq };
-    Ok(NamedCode { customer_id: owner.customer_id, entry_id, code, expires_at })
+    Ok(NamedCode { customer_id, entry_id, code, expires_at })
 }
 
 /// Finds the names of everyone in some referrals, in one statement for each kind.
 async fn name_referrals(connection: &mut PgConnection, referrals: Vec<Referral>) -> Result<Vec<NamedReferral>, Error> {
     let accounts: Vec<AccountId> =
         referrals.iter().flat_map(|referral| [referral.referee, referral.referrer]).collect();
-    let names: BTreeMap<AccountId, CustomerId> =
-        read_customers(connection, &accounts).await?.into_iter().map(|row| (row.account_id, row.customer_id)).collect();
+    let names: BTreeMap<AccountId, CustomerId> = read_customer_ids(connection, &accounts).await?.into_iter().collect();
     let referrers: BTreeSet<AccountId> = referrals.iter().map(|referral| referral.referrer).collect();
     let codes: BTreeMap<(AccountId, CampaignId), ReferralCode> =
         store::read_codes(connection, &referrers.into_iter().collect::<Vec<_>>())

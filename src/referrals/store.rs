@@ -12,7 +12,7 @@ use super::model::{Code, Referral, ReferralState, StateWord};
 use super::purchases::PurchasesState;
 use super::state::ReferralsState;
 use crate::book::{Capability, Defect, Scope, States, Store, Table};
-use crate::database::{StoreError, Traced as _};
+use crate::database::{Listed, StoreError, Traced as _};
 use crate::ids::{AccountId, EntryId, ProgramId, ReferralCode};
 
 /// The tables of referrals.
@@ -378,7 +378,7 @@ pub(super) async fn list_referrals(
     referrer: AccountId,
     before: Option<(Timestamp, AccountId)>,
     limit: i64,
-) -> Result<ReadReferrals, StoreError> {
+) -> Result<(Vec<Listed<Referral>>, Timestamp), sqlx::Error> {
     let (before_at, before_id) = before.map_or((None, None), |(at, id)| (Some(at.to_sqlx()), Some(id.0)));
     let rows = sqlx::query_as!(
         RawReferral,
@@ -397,5 +397,10 @@ pub(super) async fn list_referrals(
     .fetch_all(connection)
     .traced("SELECT referrals")
     .await?;
-    into_referrals(rows)
+    let told = rows.first().map(|row| row.told.to_jiff()).unwrap_or_default();
+    let listed = rows.into_iter().map(|row| Listed {
+        cursor: format!("{}.{}", row.created_at.to_jiff().as_microsecond(), row.account_id),
+        item: Referral::try_from(row),
+    });
+    Ok((listed.collect(), told))
 }

@@ -177,3 +177,69 @@ async fn a_row_that_cannot_be_understood_fails_its_own_lookup_alone() {
         }
     }
 }
+
+#[tokio::test]
+async fn lists_leave_out_what_cannot_be_understood_and_go_on() {
+    let service = start().await;
+    let code = service.share_code("rita", "friends").await;
+    for customer_id in ["a", "b", "c", "d"] {
+        service.refer(customer_id, &code).await;
+    }
+    for program_id in ["p1", "p2", "p3"] {
+        service.apply(proto::Program { program_id: program_id.to_owned(), ..shop() }).await.unwrap();
+    }
+    let of = of("b");
+    change(
+        &service.database,
+        &format!(
+            "ALTER TABLE referrals DROP CONSTRAINT referrals_state_known, DROP CONSTRAINT referrals_end_whole;
+             UPDATE referrals SET state = 'paused' WHERE {of};
+             UPDATE customers SET dossier = dossier || '{{\"pets\": 2}}' WHERE {of};
+             UPDATE program_versions SET document = document || '{{\"pets\": 2}}' WHERE program_id = 'p2'"
+        ),
+    )
+    .await;
+    // Each by pages of one, of which that row is one.
+    let (mut customers, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = proto::ListCustomersRequest { program_id: SHOP.to_owned(), page_size: 1, page_token };
+        let page = service.customers().list_customers(request).await.unwrap().into_inner();
+        customers.extend(page.customers.into_iter().map(|customer| customer.customer_id));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(customers, ["a", "c", "d", "rita"]);
+    let (mut programs, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = proto::ListProgramsRequest { page_size: 1, page_token };
+        let page = service.programs().list_programs(request).await.unwrap().into_inner();
+        programs.extend(page.versions.into_iter().map(|program| program.program.unwrap().program_id));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(programs, ["p1", "p3", SHOP]);
+    let (mut referees, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = proto::ListReferralsRequest {
+            program_id: SHOP.to_owned(),
+            referrer_customer_id: "rita".to_owned(),
+            page_size: 1,
+            page_token,
+        };
+        let page = service.referrals().list_referrals(request).await.unwrap().into_inner();
+        referees.extend(page.referrals.into_iter().map(|referral| referral.referee_customer_id));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    referees.sort_unstable();
+    assert_eq!(referees, ["a", "c", "d"]);
+    // Its own reads fail.
+    let request = proto::GetCustomerRequest { program_id: SHOP.to_owned(), customer_id: "b".to_owned() };
+    assert_internal(service.customers().get_customer(request).await);
+}

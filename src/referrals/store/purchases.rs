@@ -5,9 +5,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::book::store::{into_entries, select_entries};
-use crate::book::{Entry, Scope, States, Store};
+use crate::book::{Depth, Entry, Scope, States, Store};
 use crate::database::{StoreError, Traced as _};
-use crate::ids::AccountId;
 use crate::referrals::purchases::PurchasesState;
 
 /// Reads entries of the ledger, and writes nothing.
@@ -17,7 +16,7 @@ pub(super) struct PurchasesStore;
 impl Store for PurchasesStore {
     async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
         let state: &mut PurchasesState = states.get_mut()?;
-        for entry in read_purchases_of_pending(connection, &scope.accounts).await? {
+        for entry in read_purchases_of_pending(connection, scope).await? {
             state.add(&entry);
         }
         Ok(())
@@ -28,20 +27,23 @@ impl Store for PurchasesStore {
     }
 }
 
-async fn read_purchases_of_pending(
-    connection: &mut PgConnection,
-    accounts: &[AccountId],
-) -> Result<Vec<Entry>, StoreError> {
-    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+async fn read_purchases_of_pending(connection: &mut PgConnection, scope: &Scope) -> Result<Vec<Entry>, StoreError> {
+    // A fold and an audit read them all; a batch has a bound.
+    let most = if scope.depth == Depth::Asked { scope.most_rows } else { i64::MAX - 1 };
+    let ids: Vec<Uuid> = scope.accounts.iter().map(|account| account.0).collect();
     let rows = select_entries!(
         "FROM referrals r
          JOIN ledger_entries e ON e.account_id = r.account_id AND e.account_seq > r.created_seq
           AND e.kind = 'activity_accepted'
-         WHERE r.account_id = ANY($1) AND r.state = 'pending' ORDER BY e.account_id, e.account_seq",
+         WHERE r.account_id = ANY($1) AND r.state = 'pending' ORDER BY e.account_id, e.account_seq LIMIT $2",
         &ids,
+        most + 1,
     )
     .fetch_all(connection)
     .traced("SELECT ledger_entries")
     .await?;
+    if i64::try_from(rows.len()).is_ok_and(|count| count > most) {
+        return Err(StoreError::TooManyRows { most });
+    }
     into_entries(rows)
 }
