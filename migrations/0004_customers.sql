@@ -24,3 +24,7 @@ CREATE TABLE marketing_consents (
     CONSTRAINT marketing_consents_pkey PRIMARY KEY (account_id, revision, position),
     CONSTRAINT marketing_consents_channel_known CHECK (channel IN ('email', 'phone', 'sms', 'post', 'push'))
 );
+
+-- Finds the decision that holds for a channel, the newest of all, and whether one was recorded before.
+CREATE INDEX marketing_consents_decided
+    ON marketing_consents (account_id, channel, decided_at, revision, position);

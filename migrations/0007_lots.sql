@@ -31,7 +31,7 @@ CREATE TABLE lots (
     CONSTRAINT lots_pockets_not_negative
         CHECK (least(pending, available, held, redeemed, expired, cancelled, repaid) >= 0),
     CONSTRAINT lots_points_conserved
-        CHECK (points = pending::numeric + available + held + redeemed + expired + cancelled + repaid),
+        CHECK (points = pending + available + held + redeemed + expired + cancelled + repaid),
     CONSTRAINT lots_pending_has_due CHECK (pending = 0 OR num_nonnulls(vests_at, vest_by) = 1)
 );
 

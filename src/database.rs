@@ -157,33 +157,37 @@ pub enum SightError {
     /// The database cannot be reached or refuses.
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
-    /// Postgres does not keep track of sessions.
-    #[error("track_activities is off for the service's role: without it nobody can tell which writes are under way")]
+    /// The service does not see its own sessions.
+    #[error(
+        "the service does not see its own transactions in pg_stat_activity, and cannot tell which writes are under way: \
+         track_activities must be on, and application_name must reach Postgres"
+    )]
     Untracked,
     /// Somebody else writes to the database.
     #[error("{0} sessions write to the book in another role, which hides from this one which writes are under way")]
     Hidden(i64),
 }
 
-/// Makes sure that it can be seen which batches are under way: answers for an instant depend on it.
+/// Makes sure that it can be seen which batches are under way: answers for an instant depend on it. It connects as a lane
+/// does, and looks for itself.
 ///
 /// # Errors
-/// If it cannot, and why.
+/// If it cannot be seen, and why.
 pub async fn check_sessions(options: &PgConnectOptions) -> Result<(), SightError> {
-    let mut connection = options.connect().await?;
-    let is_tracked: String = sqlx::query_scalar("SHOW track_activities").fetch_one(&mut connection).await?;
-    let hidden: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM pg_stat_activity
-         WHERE datname = current_database() AND application_name = $1 AND query = '<insufficient privilege>'",
+    let mut connection = options.clone().application_name(BATCH_SESSIONS).connect().await?;
+    let (seen, hidden): (i64, i64) = sqlx::query_as(
+        "SELECT count(*) FILTER (WHERE pid = pg_backend_pid() AND xact_start IS NOT NULL),
+                count(*) FILTER (WHERE query = '<insufficient privilege>')
+         FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1",
     )
     .bind(BATCH_SESSIONS)
     .fetch_one(&mut connection)
     .await?;
     connection.close().await?;
-    match (is_tracked.as_str(), hidden) {
-        ("on", 0) => Ok(()),
-        ("on", hidden) => Err(SightError::Hidden(hidden)),
-        _ => Err(SightError::Untracked),
+    match (seen, hidden) {
+        (0, _) => Err(SightError::Untracked),
+        (_, 0) => Ok(()),
+        (_, hidden) => Err(SightError::Hidden(hidden)),
     }
 }
 

@@ -66,7 +66,7 @@ impl Chunk {
         }
         match capabilities.load_whole(&mut chunk.states, &ids, connection).await {
             Ok(()) => {}
-            Err(error) if is_unreadable(&error) => chunk.load_apart(connection, capabilities, &ids).await?,
+            Err(error) if error.is_of_a_row() => chunk.load_apart(connection, capabilities, &ids).await?,
             Err(error) => return Err(error),
         }
         Ok(chunk)
@@ -84,7 +84,7 @@ impl Chunk {
             let mut own = capabilities.new_projections();
             match capabilities.load_whole(&mut own, &[*account_id], connection).await {
                 Ok(()) => drop(self.apart.insert(*account_id, own)),
-                Err(error) if is_unreadable(&error) => drop(self.unreadable.insert(*account_id, error.to_string())),
+                Err(error) if error.is_of_a_row() => drop(self.unreadable.insert(*account_id, error.to_string())),
                 Err(error) => return Err(error),
             }
         }
@@ -106,13 +106,4 @@ fn count_fitting(rows: &[(AccountId, Result<Account, Defect>)]) -> usize {
         count += 1;
     }
     count.max(1)
-}
-
-/// Whether the failure is that rows were read and could not be understood, since they are damaged.
-fn is_unreadable(error: &StoreError) -> bool {
-    match error {
-        StoreError::Defect(_) => true,
-        StoreError::Database(error) => matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }),
-        StoreError::ConnectTimedOut { .. } | StoreError::TooManyRows { .. } | StoreError::TooManyDues => false,
-    }
 }

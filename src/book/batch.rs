@@ -97,7 +97,12 @@ async fn run_phases(
     batch.lock_accounts(clock, connection).await?;
     // Every statement from here on sees what the transactions wrote that the locks waited for.
     batch.load_keys(connection).await?;
-    batch.load_states(capabilities, connection).await?;
+    if let Err(error) = batch.load_states(capabilities, connection).await {
+        if !batch.leave_related_out(&error, capabilities) {
+            return Err(error.into());
+        }
+        batch.load_states(capabilities, connection).await?;
+    }
     let outcomes = batch.decide_all().map_err(|(place, defect)| BatchError::Command { place, defect })?;
     batch.write(capabilities, connection).await?;
     Ok(outcomes)

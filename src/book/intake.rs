@@ -5,7 +5,6 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use futures_util::future::BoxFuture;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Span;
 use uuid::Uuid;
@@ -57,7 +56,7 @@ struct LaneEntrance {
 
 /// The running lanes.
 pub struct Lanes {
-    running: Vec<JoinHandle<()>>,
+    running: Vec<oneshot::Receiver<()>>,
     closing: watch::Sender<bool>,
 }
 
@@ -65,9 +64,9 @@ impl Lanes {
     /// Takes no more commands, and waits until everything that was accepted is answered.
     pub async fn close(self) {
         self.closing.send_replace(true);
-        for lane in self.running {
-            if let Err(error) = lane.await {
-                tracing::error!(%error, "a lane ended by a panic");
+        for end in self.running {
+            if end.await.is_err() {
+                tracing::error!("a lane ended by a panic, or was never started");
             }
         }
     }
@@ -100,7 +99,7 @@ impl Book {
                     Queues { calls: received_calls, streamed: received_streamed, background: received_background };
                 let lane = Lane::new(queues, database.clone(), capabilities.clone(), clock.clone(), closing.clone());
                 let entrance = LaneEntrance { calls, streamed, background };
-                (entrance, tokio::spawn(lane.run()))
+                (entrance, run_alone(lane))
             })
             .unzip();
         (Self { lanes: senders }, Lanes { running, closing: close })
@@ -188,6 +187,25 @@ impl Book {
         let place = usize::try_from(hasher.finish() % count.max(1)).unwrap_or(0);
         self.lanes.get(place).ok_or(Error::Unavailable)
     }
+}
+
+/// Runs a lane on a thread of its own: so a batch does not wait for calls that are answered meanwhile, nor they for it.
+/// The end of the process does not wait for it either. Returns what tells its end.
+fn run_alone(lane: Lane) -> oneshot::Receiver<()> {
+    let (ended, end) = oneshot::channel();
+    let work = move || {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(lane.run()),
+            // Its queues are closed with it, so callers are told that the service is away.
+            Err(error) => tracing::error!(%error, "a lane cannot be started"),
+        }
+        // Nobody may be waiting for it.
+        let _ = ended.send(());
+    };
+    if let Err(error) = std::thread::Builder::new().name("lane".to_owned()).spawn(work) {
+        tracing::error!(%error, "a lane cannot be started");
+    }
+    end
 }
 
 /// A key made for this command alone. It finds the command's entries after a lost acknowledgement.

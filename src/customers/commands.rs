@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::model::{Dossier, MarketingConsent, Part, customer_not_found, enrol};
 use super::state::{CustomerRow, CustomersState};
 use crate::book::{
-    Account, Actor, Command, CommandKey, CustomerDetail, Decision, DecisionError, EntryReason, Key, KeyKind, Name,
-    NameUse, NewEntry,
+    Account, Actor, Asking, Command, CommandKey, CustomerDetail, Decision, DecisionError, Defect, EntryReason, Key,
+    KeyKind, Name, NameUse, NewEntry,
 };
 use crate::clock::is_in_future;
 use crate::error::{Reason, Refusal};
@@ -122,6 +122,13 @@ pub(crate) struct UpdateCustomer {
     pub revision: Option<i64>,
 }
 
+impl UpdateCustomer {
+    /// The consents that it would add.
+    fn asked_consents(&self) -> &[MarketingConsent] {
+        if self.parts.contains(&Part::MarketingConsents) { &self.consents } else { &[] }
+    }
+}
+
 impl Command for UpdateCustomer {
     fn program_id(&self) -> &ProgramId {
         &self.program_id
@@ -139,6 +146,13 @@ impl Command for UpdateCustomer {
         vec![TypeId::of::<ProgramsState>(), TypeId::of::<CustomersState>()]
     }
 
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        if let Some(account_id) = asking.find(&Name::customer(&self.program_id, &self.customer_id)) {
+            asking.state::<CustomersState>()?.ask_consents(account_id, self.asked_consents());
+        }
+        Ok(())
+    }
+
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let policy = current_policy(decision, &self.program_id)?;
         let account = require_customer(decision, &self.program_id, &self.customer_id)?;
@@ -149,12 +163,8 @@ impl Command for UpdateCustomer {
             return Err(refusal.with("etag", row.revision).into());
         }
         refuse_future_consents(&self.consents, decision.now())?;
-        let recorded = state.consents(account.account_id);
-        let new_consents: Vec<MarketingConsent> = if self.parts.contains(&Part::MarketingConsents) {
-            self.consents.iter().filter(|consent| !recorded.contains(consent)).cloned().collect()
-        } else {
-            Vec::new()
-        };
+        let is_new = |consent: &&MarketingConsent| !state.is_recorded(account.account_id, consent);
+        let new_consents: Vec<MarketingConsent> = self.asked_consents().iter().filter(is_new).cloned().collect();
         let mut changed = row.clone();
         changed.dossier.replace_parts(&self.dossier, &self.parts);
         if changed.dossier == row.dossier && new_consents.is_empty() {

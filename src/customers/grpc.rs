@@ -39,10 +39,8 @@ impl proto::customer_service_server::CustomerService for Customers {
         let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
         let customer = self.get_customer(&program_id, &customer_id).await?;
+        let history = self.list_consents(customer.row.account_id).await?;
         let account_id = customer.row.account_id.0.to_string();
-        let mut history = customer.consents.clone();
-        history.reverse();
-        history.sort_by_key(|consent| std::cmp::Reverse(consent.decided_at));
         Ok(Response::new(proto::GetCustomerResponse {
             customer: Some(write_customer(customer)),
             account_id,

@@ -22,6 +22,9 @@ use state::CustomerRow;
 pub(crate) use commands::{CreateCustomer, UpdateCustomer};
 pub(crate) use store::capability;
 
+/// The most consents in the history of one customer that an answer holds.
+const MAX_HISTORY: i64 = 1_000;
+
 /// The use cases of customers.
 #[derive(Clone)]
 pub(crate) struct Customers {
@@ -34,7 +37,7 @@ pub(crate) struct Customers {
 pub(crate) struct Customer {
     /// The dossier, as it is stored.
     pub row: CustomerRow,
-    /// Every consent, in the order recorded.
+    /// The consents that hold, and perhaps others before them, in the order recorded.
     pub consents: Vec<MarketingConsent>,
 }
 
@@ -72,8 +75,17 @@ impl Customers {
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let row = store::read_customers(&mut connection, &[account_id]).await?.pop();
         let row = row.ok_or_else(|| customer_not_found(customer_id))?;
-        let consents = store::read_consents(&mut connection, &[account_id]).await?;
+        let consents = store::read_current_consents(&mut connection, &[account_id]).await?;
         Ok(Customer { row, consents: consents.into_iter().map(|(_, consent)| consent).collect() })
+    }
+
+    /// The consents of a customer's account, those decided last first; no more than an answer may hold.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub(crate) async fn list_consents(&self, account_id: AccountId) -> Result<Vec<MarketingConsent>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(store::read_consents_of(&mut connection, account_id, MAX_HISTORY).await?)
     }
 
     /// Changes parts of a dossier.
@@ -111,7 +123,7 @@ impl Customers {
         let (rows, next_page_token) = page.cut_by(rows, |row| row.customer_id.to_string(), CustomerRow::bytes, None);
         let accounts: Vec<AccountId> = rows.iter().map(|row| row.account_id).collect();
         let mut consents = std::collections::BTreeMap::<AccountId, Vec<MarketingConsent>>::new();
-        for (account_id, consent) in store::read_consents(&mut connection, &accounts).await? {
+        for (account_id, consent) in store::read_current_consents(&mut connection, &accounts).await? {
             consents.entry(account_id).or_default().push(consent);
         }
         let customers = rows.into_iter().map(|row| {

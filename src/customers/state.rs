@@ -39,7 +39,9 @@ impl CustomerRow {
 #[derive(Default)]
 pub(crate) struct CustomersState {
     pub(super) rows: BTreeMap<AccountId, CustomerRow>,
-    pub(super) consents: BTreeMap<AccountId, Vec<MarketingConsent>>,
+    /// Consents of which commands must know whether they were recorded before, and those that were.
+    pub(super) asked: Vec<(AccountId, MarketingConsent)>,
+    pub(super) recorded: BTreeMap<AccountId, Vec<MarketingConsent>>,
     pub(super) changed: BTreeSet<AccountId>,
     pub(super) new_consents: Vec<(AccountId, i64, MarketingConsent)>,
 }
@@ -51,17 +53,22 @@ impl CustomersState {
         self.rows.get(&account_id)
     }
 
-    /// The consents recorded for an account, in the order they were recorded.
+    /// Asks whether consents were recorded before.
+    pub(crate) fn ask_consents(&mut self, account_id: AccountId, consents: &[MarketingConsent]) {
+        self.asked.extend(consents.iter().map(|consent| (account_id, consent.clone())));
+    }
+
+    /// Whether a consent was recorded before, of those that were [asked for](Self::ask_consents).
     #[must_use]
-    pub(crate) fn consents(&self, account_id: AccountId) -> &[MarketingConsent] {
-        self.consents.get(&account_id).map_or(&[], Vec::as_slice)
+    pub(crate) fn is_recorded(&self, account_id: AccountId, consent: &MarketingConsent) -> bool {
+        self.recorded.get(&account_id).is_some_and(|recorded| recorded.contains(consent))
     }
 
     /// Keeps a new or changed dossier, with the consents that this revision adds.
     pub(crate) fn put(&mut self, row: CustomerRow, consents: Vec<MarketingConsent>) {
         let account_id = row.account_id;
         for consent in consents {
-            self.consents.entry(account_id).or_default().push(consent.clone());
+            self.recorded.entry(account_id).or_default().push(consent.clone());
             self.new_consents.push((account_id, row.revision, consent));
         }
         self.changed.insert(account_id);

@@ -1,5 +1,7 @@
 //! The SQL of dossiers and consents.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use jiff_sqlx::ToSqlx as _;
@@ -48,8 +50,8 @@ impl Store for CustomersStore {
         let state: &mut CustomersState = states.get_mut()?;
         let rows = read_customers(connection, &scope.accounts).await?;
         state.rows = rows.into_iter().map(|row| (row.account_id, row)).collect();
-        for (account_id, consent) in read_consents(connection, &scope.accounts).await? {
-            state.consents.entry(account_id).or_default().push(consent);
+        if !state.asked.is_empty() {
+            state.recorded = find_recorded(connection, &state.asked).await?;
         }
         Ok(())
     }
@@ -116,35 +118,119 @@ pub(super) async fn read_customers(
     Ok(rows?)
 }
 
-/// The consents of accounts, in the order they were recorded.
+/// A consent as Postgres returns it.
+struct RawConsent {
+    account_id: Uuid,
+    channel: String,
+    granted: bool,
+    source: String,
+    decided_at: jiff_sqlx::Timestamp,
+}
+
+impl RawConsent {
+    fn parse(self) -> Result<(AccountId, MarketingConsent), StoreError> {
+        let Self { account_id, channel, granted, source, decided_at } = self;
+        let channel = MarketingChannel::from_stored(&channel)
+            .ok_or_else(|| Defect::new(format!("a consent of account {account_id}: unknown channel {channel:?}")))?;
+        Ok((AccountId(account_id), MarketingConsent { channel, granted, decided_at: decided_at.to_jiff(), source }))
+    }
+}
+
+/// The channels as they are stored. Of others, which a newer version may know, nothing is read.
+fn channels() -> Vec<&'static str> {
+    MarketingChannel::ALL.iter().map(|channel| channel.as_str()).collect()
+}
+
+/// The consents of accounts that hold: of each channel the one decided last, and of those the one recorded last.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub(super) async fn read_consents(
+pub(super) async fn read_current_consents(
     connection: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<Vec<(AccountId, MarketingConsent)>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query!(
-        "SELECT account_id, channel, granted, source, decided_at FROM marketing_consents
-         WHERE account_id = ANY($1) ORDER BY account_id, revision, position",
+    let rows = sqlx::query_as!(
+        RawConsent,
+        r#"SELECT m.account_id, m.channel, m.granted, m.source, m.decided_at
+           FROM unnest($1::uuid[]) AS u (account_id) CROSS JOIN unnest($2::text[]) AS k (channel)
+           CROSS JOIN LATERAL (
+               SELECT * FROM marketing_consents c WHERE c.account_id = u.account_id AND c.channel = k.channel
+               ORDER BY c.decided_at DESC, c.revision DESC, c.position DESC LIMIT 1
+           ) m"#,
         &ids,
+        &channels() as _,
     )
     .fetch_all(connection)
     .traced("SELECT marketing_consents")
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let channel = MarketingChannel::from_stored(&row.channel).ok_or_else(|| {
-                Defect::new(format!("a consent of account {}: unknown channel {:?}", row.account_id, row.channel))
-            })?;
-            let decided_at = row.decided_at.to_jiff();
-            Ok((
-                AccountId(row.account_id),
-                MarketingConsent { channel, granted: row.granted, decided_at, source: row.source },
-            ))
-        })
-        .collect()
+    rows.into_iter().map(RawConsent::parse).collect()
+}
+
+/// The consents of an account, at most `limit`: those decided last, the last first.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn read_consents_of(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    limit: i64,
+) -> Result<Vec<MarketingConsent>, StoreError> {
+    let rows = sqlx::query_as!(
+        RawConsent,
+        r#"SELECT m.account_id, m.channel, m.granted, m.source, m.decided_at
+           FROM unnest($2::text[]) AS k (channel)
+           CROSS JOIN LATERAL (
+               SELECT * FROM marketing_consents c WHERE c.account_id = $1 AND c.channel = k.channel
+               ORDER BY c.decided_at DESC, c.revision DESC, c.position DESC LIMIT $3
+           ) m
+           ORDER BY m.decided_at DESC, m.revision DESC, m.position DESC LIMIT $3"#,
+        account_id.0,
+        &channels() as _,
+        limit,
+    )
+    .fetch_all(connection)
+    .traced("SELECT marketing_consents")
+    .await?;
+    rows.into_iter().map(|row| Ok(row.parse()?.1)).collect()
+}
+
+/// Which of these consents were recorded before.
+async fn find_recorded(
+    connection: &mut PgConnection,
+    asked: &[(AccountId, MarketingConsent)],
+) -> Result<BTreeMap<AccountId, Vec<MarketingConsent>>, StoreError> {
+    let accounts: Vec<Uuid> = asked.iter().map(|(account_id, _)| account_id.0).collect();
+    let channels: Vec<&str> = asked.iter().map(|(_, consent)| consent.channel.as_str()).collect();
+    let granted: Vec<bool> = asked.iter().map(|(_, consent)| consent.granted).collect();
+    let sources: Vec<&str> = asked.iter().map(|(_, consent)| consent.source.as_str()).collect();
+    let decided: Vec<_> = asked.iter().map(|(_, consent)| consent.decided_at.to_sqlx()).collect();
+    let rows = sqlx::query_as!(
+        RawConsent,
+        r#"SELECT u.account_id AS "account_id!", u.channel AS "channel!", u.granted AS "granted!", u.source AS "source!",
+                  u.decided_at AS "decided_at!"
+           FROM unnest($1::uuid[], $2::text[], $3::bool[], $4::text[], $5::timestamptz[])
+               AS u (account_id, channel, granted, source, decided_at)
+           WHERE EXISTS (
+               SELECT FROM marketing_consents c
+               WHERE c.account_id = u.account_id AND c.channel = u.channel AND c.decided_at = u.decided_at
+                 AND c.granted = u.granted AND c.source = u.source
+           )"#,
+        &accounts,
+        &channels as _,
+        &granted,
+        &sources as _,
+        &decided,
+    )
+    .fetch_all(connection)
+    .traced("SELECT marketing_consents")
+    .await?;
+    let mut recorded = BTreeMap::<AccountId, Vec<MarketingConsent>>::new();
+    for row in rows {
+        let (account_id, consent) = row.parse()?;
+        recorded.entry(account_id).or_default().push(consent);
+    }
+    Ok(recorded)
 }
 
 async fn upsert_customers(

@@ -34,9 +34,9 @@ impl StoreError {
     /// Whether it is about a row that was read, and not about the database: other rows can still be read.
     pub(crate) const fn is_of_a_row(&self) -> bool {
         match self {
-            Self::Defect(_) | Self::TooManyRows { .. } => true,
+            Self::Defect(_) | Self::TooManyDues | Self::TooManyRows { .. } => true,
             Self::Database(error) => matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)),
-            Self::ConnectTimedOut { .. } | Self::TooManyDues => false,
+            Self::ConnectTimedOut { .. } => false,
         }
     }
 

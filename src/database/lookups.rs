@@ -44,7 +44,7 @@ pub struct BatchReader<K, V> {
     queue: mpsc::Sender<Lookup<K, V>>,
 }
 
-impl<K: Send + Sync + 'static, V: Send + 'static> BatchReader<K, V> {
+impl<K: Clone + Send + Sync + 'static, V: Send + 'static> BatchReader<K, V> {
     /// Starts a few tasks, each of which takes whatever waits.
     #[must_use]
     pub fn open(pool: &PgPool, fetch: &Fetch<K, V>) -> Self {
@@ -73,7 +73,7 @@ impl<K: Send + Sync + 'static, V: Send + 'static> BatchReader<K, V> {
     }
 }
 
-async fn answer_lookups<K: Send + Sync + 'static, V: Send + 'static>(
+async fn answer_lookups<K: Clone + Send + Sync + 'static, V: Send + 'static>(
     pool: PgPool,
     waiting: Arc<Mutex<mpsc::Receiver<Lookup<K, V>>>>,
     fetch: Fetch<K, V>,
@@ -97,24 +97,55 @@ async fn answer_lookups<K: Send + Sync + 'static, V: Send + 'static>(
             keys.push(key);
             replies.push(reply);
         }
-        match fetch_surely(&pool, &fetch, &keys.into()).instrument(span).await {
+        answer_in_parts(&pool, &fetch, keys, replies).instrument(span).await;
+    }
+}
+
+/// Answers lookups, in halves where a row cannot be understood: so it fails the lookups of that row alone.
+async fn answer_in_parts<K: Clone, V>(
+    pool: &PgPool,
+    fetch: &Fetch<K, V>,
+    keys: Vec<K>,
+    replies: Vec<oneshot::Sender<Result<Option<V>, Error>>>,
+) {
+    let mut parts = vec![(keys, replies)];
+    while let Some((mut keys, mut replies)) = parts.pop() {
+        match fetch_surely(pool, fetch, &keys.as_slice().into()).await {
             Ok(values) => {
                 for (reply, value) in replies.into_iter().zip(values) {
                     let _ = reply.send(Ok(value));
                 }
             }
-            Err(error) => {
+            Err(failure) if failure.is_of_a_row && keys.len() > 1 => {
+                let middle = keys.len() / 2;
+                parts.push((keys.split_off(middle), replies.split_off(middle)));
+                parts.push((keys, replies));
+            }
+            Err(failure) => {
                 for reply in replies {
-                    let _ = reply.send(Err(error.clone()));
+                    let _ = reply.send(Err(failure.error.clone()));
                 }
             }
         }
     }
 }
 
+/// Why lookups are not answered.
+struct Unanswered {
+    error: Error,
+    /// Whether a row could not be understood. Then lookups of other rows may still be answered.
+    is_of_a_row: bool,
+}
+
+impl From<Error> for Unanswered {
+    fn from(error: Error) -> Self {
+        Self { error, is_of_a_row: false }
+    }
+}
+
 /// Asks as often as there may be dead connections in the pool. A statement that hangs or panics ends like one that
 /// failed, so that the worker goes on.
-async fn fetch_surely<K, V>(pool: &PgPool, fetch: &Fetch<K, V>, keys: &Arc<[K]>) -> Result<Vec<Option<V>>, Error> {
+async fn fetch_surely<K, V>(pool: &PgPool, fetch: &Fetch<K, V>, keys: &Arc<[K]>) -> Result<Vec<Option<V>>, Unanswered> {
     let mut dead_connections = 0;
     loop {
         let work = AssertUnwindSafe(fetch(pool.clone(), keys.clone())).catch_unwind();
@@ -122,13 +153,19 @@ async fn fetch_surely<K, V>(pool: &PgPool, fetch: &Fetch<K, V>, keys: &Arc<[K]>)
             Ok(Ok(Err(StoreError::Database(error)))) if was_dead(&error) && dead_connections < LOOKUP_CONNECTIONS => {
                 dead_connections += 1
             }
-            Ok(Ok(outcome)) => return outcome.map_err(Error::from),
+            Ok(Ok(outcome)) => {
+                return outcome.map_err(|error| {
+                    let is_of_a_row = error.is_of_a_row();
+                    Unanswered { error: error.into(), is_of_a_row }
+                });
+            }
             Ok(Err(panic)) => {
-                return Err(Error::Internal(format!("a read panicked: {}", telemetry::message_of(&*panic))));
+                let what = telemetry::message_of(&*panic);
+                return Err(Error::Internal(format!("a read panicked: {what}")).into());
             }
             Err(_) => {
                 tracing::warn!(keys = keys.len(), "a read did not end within {FETCH_TIMEOUT:?}");
-                return Err(Error::Unavailable);
+                return Err(Error::Unavailable.into());
             }
         }
     }

@@ -147,7 +147,7 @@ pub(super) async fn sum_expiring<'a>(
 /// are gone through once; its rows cannot be checked when this is compiled.
 pub(super) async fn open_unsettled(connection: &mut PgConnection, at: Timestamp) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "DECLARE unsettled NO SCROLL CURSOR FOR SELECT account_id, program_id, effective_at > $1 FROM accounts
+        "DECLARE unsettled NO SCROLL CURSOR FOR SELECT account_id, program_id, head, effective_at > $1 FROM accounts
          WHERE kind = 'customer' AND (effective_at > $1 OR next_due_at <= $1)",
     )
     .bind(at.to_sqlx())
@@ -157,17 +157,27 @@ pub(super) async fn open_unsettled(connection: &mut PgConnection, at: Timestamp)
     Ok(())
 }
 
-/// The next ones of [`open_unsettled`]: each with its program as it is stored, and whether anything was written to it
-/// since.
-pub(super) async fn fetch_unsettled(
-    connection: &mut PgConnection,
-) -> Result<Vec<(AccountId, String, bool)>, sqlx::Error> {
-    let rows: Vec<(Uuid, String, bool)> =
+/// A customer that [`sum_settled`] leaves out.
+#[derive(Clone, Debug)]
+pub(super) struct Unsettled {
+    pub(super) account_id: AccountId,
+    /// Its program, as it is stored.
+    pub(super) program: String,
+    /// How many entries it has: it has no more lots than that.
+    pub(super) head: i64,
+    /// Whether anything was written to it since the instant.
+    pub(super) is_ahead: bool,
+}
+
+/// The next ones of [`open_unsettled`].
+pub(super) async fn fetch_unsettled(connection: &mut PgConnection) -> Result<Vec<Unsettled>, sqlx::Error> {
+    let rows: Vec<(Uuid, String, i64, bool)> =
         sqlx::query_as("FETCH 256 FROM unsettled").fetch_all(connection).traced("SELECT accounts").await?;
-    Ok(rows
-        .into_iter()
-        .map(|(account_id, program_id, is_ahead)| (AccountId(account_id), program_id, is_ahead))
-        .collect())
+    let read = |(account_id, program, head, is_ahead)| {
+        let account_id = AccountId(account_id);
+        Unsettled { account_id, program, head, is_ahead }
+    };
+    Ok(rows.into_iter().map(read).collect())
 }
 
 /// Every program there is, as it is stored.

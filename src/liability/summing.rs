@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::model::{Summary, Sums, horizons_of};
-use super::store;
+use super::store::{self, Unsettled};
 use crate::book::{
     Account, Capabilities, Depth, Folded, Instants, States, WithDues, apply_dues_in_memory, begin_snapshot, fold,
 };
@@ -25,6 +25,8 @@ use crate::programs::read_version;
 /// The pause before the next summary is so many times as long as the last one took. So a large database is not always
 /// busy with summaries.
 const REST_FACTOR: u32 = 20;
+/// How many entries the accounts may have, all together, whose rows are held in memory at a time.
+const MAX_ENTRIES: i64 = 20_000;
 /// How often the lease is renewed while a summary is made: a third of the time that it lasts.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How long every summary is kept. Of older ones, only the last of each day is.
@@ -209,8 +211,23 @@ async fn sum_programs(
         if accounts.is_empty() {
             return Ok(totals);
         }
-        add_unsettled(snapshot, at, capabilities, &accounts, &mut totals).await?;
+        let mut rest = accounts.as_slice();
+        while !rest.is_empty() {
+            let (together, later) = rest.split_at(count_together(rest));
+            add_unsettled(snapshot, at, capabilities, together, &mut totals).await?;
+            rest = later;
+        }
     }
+}
+
+/// How many of the first accounts are held in memory at a time: a very large one is alone.
+fn count_together(accounts: &[Unsettled]) -> usize {
+    let mut entries = 0_i64;
+    let fits = |account: &&Unsettled| {
+        entries = entries.saturating_add(account.head);
+        entries <= MAX_ENTRIES
+    };
+    accounts.iter().take_while(fits).count().max(1)
 }
 
 async fn begin_total(snapshot: &mut PgConnection, program: &str, at: Timestamp) -> Result<Total, StoreError> {
@@ -228,17 +245,18 @@ async fn add_unsettled(
     snapshot: &mut PgConnection,
     at: Timestamp,
     capabilities: &Capabilities,
-    accounts: &[(AccountId, String, bool)],
+    accounts: &[Unsettled],
     totals: &mut Totals,
 ) -> Result<(), StoreError> {
-    let due: Vec<AccountId> = accounts.iter().filter(|(.., is_ahead)| !is_ahead).map(|(id, ..)| *id).collect();
+    let due: Vec<AccountId> =
+        accounts.iter().filter(|account| !account.is_ahead).map(|account| account.account_id).collect();
     // Together, since mostly all can be read; where one cannot, each is read alone to find which.
     let together = match read_due(snapshot, &due, at, capabilities).await {
         Ok(read) => Some(read),
         Err(error) if error.is_of_a_row() => None,
         Err(error) => return Err(error),
     };
-    for (account_id, program, is_ahead) in accounts {
+    for Unsettled { account_id, program, is_ahead, .. } in accounts {
         let Some(total) = totals.get_mut(program) else { continue };
         let added = match &together {
             Some((accounts, states)) if !is_ahead => accounts
@@ -286,4 +304,32 @@ async fn read_due(
     let WithDues { accounts, states, .. } =
         apply_dues_in_memory(snapshot, accounts, |_| at, Depth::Whole, capabilities).await?;
     Ok((accounts, states))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_held_together_up_to_a_bound_and_a_very_large_one_alone() {
+        let of = |heads: &[i64]| -> Vec<usize> {
+            let account = |head: &i64| Unsettled {
+                account_id: AccountId(Uuid::nil()),
+                program: String::new(),
+                head: *head,
+                is_ahead: false,
+            };
+            let accounts: Vec<Unsettled> = heads.iter().map(account).collect();
+            let (mut rest, mut sizes) = (accounts.as_slice(), Vec::new());
+            while !rest.is_empty() {
+                let count = count_together(rest);
+                sizes.push(count);
+                rest = &rest[count..];
+            }
+            sizes
+        };
+        assert_eq!(of(&[]), [0; 0]);
+        assert_eq!(of(&[MAX_ENTRIES - 1, 1, 1]), [2, 1]);
+        assert_eq!(of(&[3, i64::MAX, i64::MAX, 3, 4]), [1, 1, 1, 2]);
+    }
 }

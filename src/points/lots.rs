@@ -156,6 +156,8 @@ pub(crate) struct Lots {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Changed {
     pub(super) lots: BTreeSet<(AccountId, i64)>,
+    /// Those of the lots that no row has yet.
+    pub(super) new_lots: BTreeSet<(AccountId, i64)>,
     pub(super) uses: BTreeSet<(AccountId, i64, i64)>,
     pub(super) holds: BTreeSet<(AccountId, i64)>,
     pub(super) earnings: BTreeSet<AccountId>,

@@ -1,6 +1,6 @@
 //! The SQL of programs, and the catalogue of the versions that were read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -16,17 +16,47 @@ use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table, TableR
 use crate::database::{StoreError, Traced as _, read_page};
 use crate::ids::{AccountId, ProgramId};
 
-/// Every version that was ever read. Versions never change, so they are never read twice.
+/// How many versions are remembered at most, and how large they may be together, by their documents.
+const MAX_VERSIONS: usize = 4_096;
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Versions that were read. They never change, so those that are remembered are not read again.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue(Arc<RwLock<Versions>>);
 
-type Versions = HashMap<(ProgramId, i32), Arc<ProgramVersion>>;
+type VersionKey = (ProgramId, i32);
+
+/// What is remembered. The version that was read first is forgotten first.
+#[derive(Debug, Default)]
+struct Versions {
+    known: HashMap<VersionKey, (Arc<ProgramVersion>, usize)>,
+    order: VecDeque<VersionKey>,
+    bytes: usize,
+}
+
+impl Versions {
+    fn remember(&mut self, key: VersionKey, version: Arc<ProgramVersion>, bytes: usize) {
+        if self.known.contains_key(&key) {
+            return;
+        }
+        while self.known.len() >= MAX_VERSIONS || self.bytes.saturating_add(bytes) > MAX_BYTES {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if let Some((_, bytes)) = self.known.remove(&oldest) {
+                self.bytes -= bytes;
+            }
+        }
+        self.bytes += bytes;
+        self.order.push_back(key.clone());
+        self.known.insert(key, (version, bytes));
+    }
+}
 
 impl Catalogue {
-    /// A version that was read before.
+    /// A version that was read before, if it is remembered.
     #[must_use]
     pub fn get(&self, key: &(ProgramId, i32)) -> Option<Arc<ProgramVersion>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        let versions = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        versions.known.get(key).map(|(version, _)| version.clone())
     }
 
     /// The named versions, in the order in which they are named. Those that do not exist are left out.
@@ -38,15 +68,21 @@ impl Catalogue {
         connection: &mut PgConnection,
         keys: &[(ProgramId, i32)],
     ) -> Result<Vec<Arc<ProgramVersion>>, StoreError> {
-        let missing: Vec<&(ProgramId, i32)> = keys.iter().filter(|key| self.get(key).is_none()).collect();
+        let mut found: HashMap<&VersionKey, Arc<ProgramVersion>> =
+            keys.iter().filter_map(|key| Some((key, self.get(key)?))).collect();
+        let missing: Vec<&VersionKey> = keys.iter().filter(|key| !found.contains_key(key)).collect();
         if !missing.is_empty() {
-            let read = read_versions(connection, &missing).await?;
-            let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            for version in read {
-                known.insert((version.program.program_id.clone(), version.version), Arc::new(version));
+            for version in read_versions(connection, &missing).await? {
+                let bytes = serde_json::to_vec(&version.program).map_or(0, |document| document.len());
+                let key = (version.program.program_id.clone(), version.version);
+                let version = Arc::new(version);
+                if let Some(named) = missing.iter().find(|named| ***named == key) {
+                    found.insert(named, version.clone());
+                }
+                self.0.write().unwrap_or_else(PoisonError::into_inner).remember(key, version, bytes);
             }
         }
-        Ok(keys.iter().filter_map(|key| self.get(key)).collect())
+        Ok(keys.iter().filter_map(|key| found.get(key).cloned()).collect())
     }
 }
 
@@ -85,7 +121,10 @@ impl Store for ProgramsStore {
         let keys: Vec<_> = programs.iter().map(|(program_id, _, version)| (program_id.clone(), *version)).collect();
         let versions = self.catalogue.read(connection, &keys).await?;
         if versions.len() != programs.len() {
-            let missing = keys.iter().filter(|key| self.catalogue.get(key).is_none());
+            let is_found = |(program_id, number): &&VersionKey| {
+                versions.iter().any(|it| it.program.program_id == *program_id && it.version == *number)
+            };
+            let missing = keys.iter().filter(|key| !is_found(key));
             let missing: Vec<String> =
                 missing.map(|(program_id, version)| format!("{version} of {program_id}")).collect();
             return Err(Defect::new(format!("the version in force is missing: {}", missing.join(", "))).into());
@@ -295,4 +334,37 @@ fn parse_version(
 fn parse_program_id(text: String) -> Result<ProgramId, StoreError> {
     let described = format!("the program id {text:?}");
     ProgramId::try_from(text).map_err(|error| Defect::new(format!("{described}: {error}")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::programs::model::tests::program;
+
+    fn remember(versions: &mut Versions, number: i32, bytes: usize) {
+        let version = ProgramVersion { program: program(), version: number, applied_at: Timestamp::UNIX_EPOCH };
+        versions.remember((version.program.program_id.clone(), number), Arc::new(version), bytes);
+    }
+
+    fn numbers(versions: &Versions) -> Vec<i32> {
+        let mut numbers: Vec<i32> = versions.known.keys().map(|(_, number)| *number).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    #[test]
+    fn no_more_versions_are_remembered_than_fit_and_the_newest_always_is() {
+        let mut versions = Versions::default();
+        let count = i32::try_from(MAX_VERSIONS).unwrap();
+        (0..count + 100).for_each(|number| remember(&mut versions, number, 1));
+        assert_eq!(numbers(&versions), (100..count + 100).collect::<Vec<_>>());
+        assert_eq!((versions.bytes, versions.order.len()), (MAX_VERSIONS, MAX_VERSIONS));
+
+        remember(&mut versions, -1, MAX_BYTES - 10);
+        assert_eq!(versions.known.len(), 11);
+        remember(&mut versions, -2, MAX_BYTES * 2);
+        assert_eq!(numbers(&versions), [-2]);
+        remember(&mut versions, -3, 1);
+        assert_eq!((numbers(&versions), versions.bytes), (vec![-3], 1));
+    }
 }

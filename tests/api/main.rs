@@ -36,6 +36,7 @@ mod immutability;
 mod imports;
 mod ledger;
 mod liability;
+mod newer;
 mod points;
 mod programs;
 mod referrals;

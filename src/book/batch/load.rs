@@ -1,6 +1,6 @@
 //! The phases that lock and read: related accounts, locks, keys, states.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use sqlx::PgConnection;
@@ -13,7 +13,7 @@ use crate::book::state::{Depth, Scope};
 use crate::book::store;
 use crate::clock::Clock;
 use crate::database::StoreError;
-use crate::error::Defect;
+use crate::error::{Defect, with_causes};
 use crate::ids::{AccountId, ProgramId};
 
 /// The most rows of one table that a batch of several commands reads. If it needs more, it is split.
@@ -131,6 +131,22 @@ impl Batch<'_> {
         };
         let wanted = self.wanted_states();
         capabilities.load_wanted(&mut self.states, &wanted, &scope, connection).await
+    }
+
+    /// After rows could not be understood: goes on without the accounts that are only related to a command's own, if it
+    /// is alone. So another's rows, such as the referrer's, fail it only where it needs them. Says whether there are any.
+    pub(super) fn leave_related_out(&mut self, error: &StoreError, capabilities: &Capabilities) -> bool {
+        let [job] = self.jobs else { return false };
+        let own: BTreeSet<AccountId> = self.own_accounts_of(job).collect();
+        let (kept, left_out): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.accounts).into_iter().partition(|(account_id, _)| own.contains(account_id));
+        self.accounts = kept;
+        let is_mended = error.is_of_a_row() && !left_out.is_empty();
+        let defect = Defect::new(with_causes(error));
+        self.unreadable.extend(left_out.into_keys().map(|account_id| (account_id, defect.clone())));
+        self.states = capabilities.new_states();
+        self.accounts_with_dues.clear();
+        is_mended
     }
 
     /// Notes the accounts with dues; returns the latest instant up to which dues are applied.

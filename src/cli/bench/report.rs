@@ -152,7 +152,7 @@ fn rates(medians: &[Figures]) -> Table {
         table.add_row(row.into_iter().map(Cell::new));
     }
     arrange(&mut table);
-    output::keep_whole(&mut table, 7, "1,000,000".len());
+    (1..=7).for_each(|column| output::keep_whole(&mut table, column, "999,999".len()));
     table
 }
 

@@ -161,6 +161,10 @@ impl Bench {
         let meter = || cpu::read(watched);
         let load = loads.at(workload.site())?;
         load.refill(workload, window, report.last_rate(workload)).await?;
+        if let (Workload::Conversion, Some(pgbench)) = (workload, &self.pgbench) {
+            // As after every other preparation.
+            pgbench.analyze().await?;
+        }
         let measured = match (workload.site(), &self.pgbench) {
             (Site::Postgres, Some(pgbench)) => pgbench.run(workload, clients, window, meter).await,
             _ => load.run(workload, clients, window, meter).await,

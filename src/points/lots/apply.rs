@@ -208,6 +208,7 @@ impl Lots {
             self.begin_to_slide(key.0, at, to, false).ok_or_else(|| contradiction(entry))?;
         }
         self.changed.lots.insert(key);
+        self.changed.new_lots.insert(key);
         self.put_lot(key, lot);
         Ok(())
     }

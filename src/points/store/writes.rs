@@ -14,9 +14,13 @@ use crate::points::state::Note;
 /// Writes every row that changed.
 pub(super) async fn write(connection: &mut PgConnection, lots: &Lots) -> Result<(), StoreError> {
     let changed = &lots.changed;
-    if !changed.lots.is_empty() {
-        let rows = changed.lots.iter().filter_map(|key| Some((key, lots.lots.get(key)?)));
-        upsert_lots(connection, rows).await?;
+    // Two statements, since one that may do either looks every new lot up before it adds it.
+    if !changed.new_lots.is_empty() {
+        insert_lots(connection, &rows_of(lots, changed.new_lots.iter())?).await?;
+    }
+    let known_lots = rows_of(lots, changed.lots.difference(&changed.new_lots))?;
+    if !known_lots.account_id.is_empty() {
+        update_lots(connection, &known_lots).await?;
     }
     if !changed.uses.is_empty() {
         let rows = changed.uses.iter().filter_map(|key| Some((key, lots.older_uses.get(key)?)));
@@ -100,14 +104,17 @@ impl LotColumns {
     }
 }
 
-async fn upsert_lots<'a>(
-    connection: &mut PgConnection,
-    lots: impl Iterator<Item = (&'a (AccountId, i64), &'a Lot)>,
-) -> Result<(), StoreError> {
+fn rows_of<'a>(lots: &Lots, keys: impl Iterator<Item = &'a (AccountId, i64)>) -> Result<LotColumns, Defect> {
     let mut rows = LotColumns::default();
-    for (key, lot) in lots {
-        rows.push(*key, lot)?;
+    for key in keys {
+        if let Some(lot) = lots.lots.get(key) {
+            rows.push(*key, lot)?;
+        }
     }
+    Ok(rows)
+}
+
+async fn insert_lots(connection: &mut PgConnection, rows: &LotColumns) -> Result<(), StoreError> {
     let [points, pending, available, held, redeemed, expired, cancelled, repaid] = &rows.counts;
     let [live_since, vests_at, vest_by, expires_at] = &rows.instants;
     sqlx::query!(
@@ -120,12 +127,7 @@ async fn upsert_lots<'a>(
              $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::boolean[], $17::text[], $18::jsonb[],
              $19::text[])
          AS u (account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled, repaid,
-             policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule, made_up, uses)
-         ON CONFLICT (account_id, lot_seq) DO UPDATE SET pending = excluded.pending, available = excluded.available,
-             held = excluded.held, redeemed = excluded.redeemed, expired = excluded.expired,
-             cancelled = excluded.cancelled, repaid = excluded.repaid, live_since = excluded.live_since,
-             expires_at = excluded.expires_at, slides = excluded.slides, made_up = excluded.made_up,
-             uses = excluded.uses",
+             policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule, made_up, uses)",
         &rows.account_id,
         &rows.lot_seq,
         points,
@@ -148,6 +150,41 @@ async fn upsert_lots<'a>(
     )
     .execute(connection)
     .traced("INSERT lots")
+    .await?;
+    Ok(())
+}
+
+/// Writes what may change of a lot. Its points, its policy and when it vests do not.
+async fn update_lots(connection: &mut PgConnection, rows: &LotColumns) -> Result<(), StoreError> {
+    let [_, pending, available, held, redeemed, expired, cancelled, repaid] = &rows.counts;
+    let [live_since, _, _, expires_at] = &rows.instants;
+    sqlx::query!(
+        "UPDATE lots l SET pending = u.pending, available = u.available, held = u.held, redeemed = u.redeemed,
+             expired = u.expired, cancelled = u.cancelled, repaid = u.repaid, live_since = u.live_since,
+             expires_at = u.expires_at, slides = u.slides, made_up = u.made_up, uses = u.uses::bigint[]
+         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+             $8::bigint[], $9::bigint[], $10::timestamptz[], $11::timestamptz[], $12::boolean[], $13::jsonb[],
+             $14::text[])
+         AS u (account_id, lot_seq, pending, available, held, redeemed, expired, cancelled, repaid, live_since,
+             expires_at, slides, made_up, uses)
+         WHERE l.account_id = u.account_id AND l.lot_seq = u.lot_seq",
+        &rows.account_id,
+        &rows.lot_seq,
+        pending,
+        available,
+        held,
+        redeemed,
+        expired,
+        cancelled,
+        repaid,
+        live_since as _,
+        expires_at as _,
+        &rows.slides,
+        &rows.made_up as _,
+        &rows.uses as _,
+    )
+    .execute(connection)
+    .traced("UPDATE lots")
     .await?;
     Ok(())
 }

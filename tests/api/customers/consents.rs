@@ -119,3 +119,26 @@ async fn update_customer_leaves_consents_alone_that_the_mask_does_not_name() {
     service.customers().update_customer(request).await.unwrap();
     assert_eq!(history(&service).await, []);
 }
+
+#[tokio::test]
+async fn get_customer_answers_with_a_bounded_history_and_what_holds_of_every_channel() {
+    let service = start_with_anna().await;
+    let post = consent(Post, true, "2025-01-01T00:00:00Z", "letter");
+    decide(&service, vec![post.clone()]).await.unwrap();
+    // As many updates would be slow to make.
+    let insert = "INSERT INTO marketing_consents
+                  SELECT account_id, 100 + number, 0, 'email', number % 2 = 0, '',
+                      '2025-06-01T00:00:00Z'::timestamptz + number * interval '1 second'
+                  FROM names CROSS JOIN generate_series(1, 1500) AS number WHERE name = 'anna'";
+    let mut connection = service.database.connect(goldbook::embedded_postgres::SUPERUSER).await;
+    sqlx::raw_sql(insert).execute(&mut connection).await.unwrap();
+    let last = consent(Email, true, "2025-06-01T00:25:00Z", "");
+    assert_eq!(get(&service, "anna").await.marketing_consents, [last.clone(), post.clone()]);
+    let history = history(&service).await;
+    assert_eq!((history.len(), &history[0]), (1_000, &last));
+    assert!(history.windows(2).all(|two| two[0].decided_at.unwrap().seconds > two[1].decided_at.unwrap().seconds));
+    // One that was recorded before is not recorded again, however long ago.
+    let first = consent(Email, false, "2025-06-01T00:00:01Z", "");
+    let unchanged = get(&service, "anna").await.etag;
+    assert_eq!(decide(&service, vec![first, post]).await.unwrap().etag, unchanged);
+}

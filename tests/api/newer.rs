@@ -1,0 +1,179 @@
+//! Rows that a newer version wrote fail the commands and reads of their own account or program, and no others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use goldbook::clock::Clock;
+use goldbook::database::{BatchReader, Fetch, connect_for_lookups};
+use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};
+use goldbook::error::{Defect, Error};
+use goldbook::proto;
+use sqlx::AssertSqlSafe;
+use tonic::Code;
+
+use crate::harness::{Background, Database, SHOP, START, Service, grant_reward, shop};
+use crate::wait::until;
+
+async fn change(database: &Database, statements: &str) {
+    let mut connection = database.connect(SUPERUSER).await;
+    sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await.unwrap();
+}
+
+/// The condition that a row is of a customer's account.
+fn of(customer_id: &str) -> String {
+    let name = format!("space = 'customer' AND name = '{customer_id}'");
+    format!("account_id = (SELECT account_id FROM names WHERE {name})")
+}
+
+/// As a newer version would write it that knows accounts of households.
+async fn make_household(database: &Database, customer_id: &str) {
+    let of = of(customer_id);
+    change(
+        database,
+        &format!(
+            "ALTER TABLE accounts DROP CONSTRAINT IF EXISTS accounts_kind_known;
+             UPDATE accounts SET kind = 'household' WHERE {of}"
+        ),
+    )
+    .await;
+}
+
+async fn start() -> Service {
+    let service = Service::start().await;
+    service.apply_shop().await;
+    service
+}
+
+fn assert_internal<T: std::fmt::Debug>(outcome: Result<T, tonic::Status>) {
+    assert_eq!(outcome.unwrap_err().code(), Code::Internal);
+}
+
+#[tokio::test]
+async fn an_account_of_an_unknown_kind_fails_its_own_commands_alone() {
+    let service = start().await;
+    let code = service.share_code("rita", "friends").await;
+    service.refer("ben", &code).await;
+    let others: Vec<String> = (0..10).map(|number| format!("c-{number}")).collect();
+    for other in &others {
+        service.enrol(other).await;
+    }
+    make_household(&service.database, "rita").await;
+    let grants = join_all(others.iter().map(|other| service.grant(other, 1, "gift")));
+    let (own, grants) = tokio::join!(service.grant("rita", 1, "gift"), grants);
+    assert_internal(own);
+    assert!(grants.into_iter().all(|granted| !granted.unwrap().replayed));
+    // Who was brought by that account needs it for the conversion alone.
+    assert!(!service.purchase("ben", "small", "5.00").await.unwrap().referral_converted);
+    assert_internal(service.purchase("ben", "large", "50.00").await);
+    assert!(!service.purchase("ben", "small again", "5.00").await.unwrap().referral_converted);
+}
+
+#[tokio::test]
+async fn rows_of_a_referrer_that_mean_nothing_fail_the_conversion_alone() {
+    let service = start().await;
+    let first = service.share_code("zoe", "friends").await;
+    service.refer("rita", &first).await;
+    let request = proto::CreateReferralCodeRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: "rita".to_owned(),
+        campaign_id: "friends".to_owned(),
+    };
+    let code = service.referrals().create_referral_code(request).await.unwrap().into_inner().referral_code.unwrap();
+    service.refer("ben", &code.code).await;
+    let of = of("rita");
+    change(
+        &service.database,
+        &format!(
+            "ALTER TABLE referrals DROP CONSTRAINT referrals_state_known, DROP CONSTRAINT referrals_end_whole;
+             UPDATE referrals SET state = 'paused' WHERE {of}"
+        ),
+    )
+    .await;
+    assert_internal(service.purchase("rita", "own", "5.00").await);
+    assert!(!service.purchase("ben", "small", "5.00").await.unwrap().referral_converted);
+    assert_internal(service.purchase("ben", "large", "50.00").await);
+}
+
+#[tokio::test]
+async fn a_program_of_a_newer_document_fails_its_own_commands_alone() {
+    let service = start().await;
+    service.apply(proto::Program { program_id: "newer".to_owned(), ..shop() }).await.unwrap();
+    let document =
+        "UPDATE program_versions SET document = document || '{\"households\": 1}' WHERE program_id = 'newer'";
+    change(&service.database, document).await;
+    // The version was remembered when it was applied, if at all.
+    let service = service.restart().await;
+    let create = |program_id: &str, number: usize| proto::CreateCustomerRequest {
+        program_id: program_id.to_owned(),
+        ..crate::harness::create_customer(&format!("c-{number}"), "enrol")
+    };
+    let calls = (0..20).map(|number| {
+        let program_id = if number % 2 == 0 { SHOP } else { "newer" };
+        let mut customers = service.customers();
+        async move { (program_id, customers.create_customer(create(program_id, number)).await) }
+    });
+    for (program_id, outcome) in join_all(calls).await {
+        if program_id == SHOP {
+            assert!(!outcome.unwrap().into_inner().replayed);
+        } else {
+            assert_internal(outcome);
+        }
+    }
+}
+
+#[tokio::test]
+async fn dues_of_an_account_of_an_unknown_kind_hold_up_no_others() {
+    let database = Database::create().await;
+    let clock = Clock::fixed(START.parse().unwrap());
+    let often = Background { apply_dues_every: Some(Duration::from_millis(10)), sum_up_every: None };
+    let service = Service::start_busy(database.clone(), clock.clone(), often).await;
+    service.apply_shop().await;
+    for customer_id in ["anna", "ben"] {
+        service.enrol(customer_id).await;
+        let after = proto::expiry_rule::After { period: "P1D".to_owned(), ..Default::default() };
+        let expiry = Some(proto::ExpiryRule { rule: Some(proto::expiry_rule::Rule::After(after)) });
+        let grant = proto::GrantRewardRequest { expiry, ..grant_reward(customer_id, 1, "gift") };
+        service.rewards().grant_reward(grant).await.unwrap();
+    }
+    make_household(&database, "anna").await;
+    change(&database, "UPDATE accounts SET next_due_at = next_due_at - interval '1 hour' WHERE kind = 'household'")
+        .await;
+    service.set_clock("2026-01-18T12:00:00Z");
+    let mut connection = database.connect(SUPERUSER).await;
+    until("the other customer's due", async || {
+        let done = format!("SELECT expired = 1 FROM accounts WHERE {}", of("ben"));
+        let done: bool = sqlx::query_scalar(AssertSqlSafe(done)).fetch_one(&mut connection).await.unwrap();
+        done.then_some(())
+    })
+    .await;
+    until("its own to be set aside", async || {
+        let failure = "SELECT max(failure) FROM stuck_dues";
+        let failure: Option<String> = sqlx::query_scalar(failure).fetch_one(&mut connection).await.unwrap();
+        failure.filter(|failure| failure.contains("unknown kind"))
+    })
+    .await;
+}
+
+// On one thread, so that all lookups wait before the first statement.
+#[tokio::test]
+async fn a_row_that_cannot_be_understood_fails_its_own_lookup_alone() {
+    let database = Database::create().await;
+    let pool = connect_for_lookups(&database.options(SERVICE_ROLE));
+    let fetch: Fetch<u32, u32> = Arc::new(|_, keys: Arc<[u32]>| {
+        Box::pin(async move {
+            if keys.contains(&7) {
+                return Err(Defect::new("seven is not a number").into());
+            }
+            Ok(keys.iter().map(|key| Some(key * 2)).collect())
+        })
+    });
+    let reader = BatchReader::open(&pool, &fetch);
+    let found = join_all((0..100).map(|key| reader.find(key))).await;
+    for (key, found) in (0_u32..).zip(found) {
+        match found {
+            Err(Error::Internal(what)) if key == 7 => assert!(what.contains("seven"), "{what}"),
+            found => assert_eq!(found.unwrap(), Some(key * 2)),
+        }
+    }
+}
