@@ -17,7 +17,8 @@ use crate::harness::{
 };
 use crate::wait::until;
 
-const OFTEN: Background = Background { apply_dues_every: None, sum_up_every: Some(Duration::from_millis(20)) };
+const OFTEN: Background =
+    Background { apply_dues_every: None, sum_up_every: Some(Duration::from_millis(20)), export_limit: None };
 
 async fn start() -> Service {
     let clock = Clock::fixed(START.parse().unwrap());

@@ -101,6 +101,7 @@ pub(crate) async fn run(args: ExportArgs) -> Result<(), CliError> {
         program_id: program.program_id,
         start_time: from.map(write_instant),
         end_time: until.map(write_instant),
+        resume_token: String::new(),
     };
     let answer = client.ledger().export_entries(request).await;
     let entries = answer.map_err(CliError::refused("cannot export the entries"))?.into_inner();
