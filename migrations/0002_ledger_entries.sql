@@ -28,7 +28,7 @@ CREATE TABLE ledger_entries (
     CONSTRAINT ledger_entries_pkey PRIMARY KEY (account_id, account_seq),
     CONSTRAINT ledger_entries_seq_positive CHECK (account_seq > 0),
     CONSTRAINT ledger_entries_move_whole CHECK (num_nulls(from_pocket, to_pocket, points) IN (0, 3)),
-    CONSTRAINT ledger_entries_points_positive CHECK (points > 0),
+    CONSTRAINT ledger_entries_points_in_bounds CHECK (points BETWEEN 1 AND 1000000000000),
     CONSTRAINT ledger_entries_pockets_differ CHECK (from_pocket <> to_pocket),
     CONSTRAINT ledger_entries_key_whole CHECK (num_nulls(key_hash, fingerprint) IN (0, 2)),
     CONSTRAINT ledger_entries_hash_lengths CHECK (

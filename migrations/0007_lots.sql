@@ -86,7 +86,8 @@ CREATE TABLE earnings (
     slides_to  timestamptz,
     -- When they expired all together, each time.
     lapses     jsonb       NOT NULL,
-    -- Points earned in the last capped period of each kind.
+    -- For each kind of capped period: the first day of the last one, the points earned in it, and the program version under
+    -- which they were counted last.
     earned     jsonb       NOT NULL,
     CONSTRAINT earnings_pkey PRIMARY KEY (account_id)
 );

@@ -51,23 +51,33 @@ pub enum SchemaError {
 /// A pool for reads; connections are made when they are needed, and asked whether they live before they are used.
 #[must_use]
 pub fn connect_lazily(options: &PgConnectOptions, connections: u32) -> PgPool {
-    pool_options(connections).connect_lazy_with(by_key(options))
+    pool_options(connections).connect_lazy_with(bounded(by_key(options)))
 }
 
 /// A pool for the lookups of a [`BatchReader`]. Its connections are used without a test, since the reader asks again
 /// where one was dead.
 #[must_use]
 pub fn connect_for_lookups(options: &PgConnectOptions) -> PgPool {
-    pool_options(LOOKUP_CONNECTIONS).test_before_acquire(false).connect_lazy_with(by_key(options))
+    pool_options(LOOKUP_CONNECTIONS).test_before_acquire(false).connect_lazy_with(bounded(by_key(options)))
 }
 
 fn pool_options(connections: u32) -> PgPoolOptions {
     PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
 }
 
+/// How long a statement of a read may take, and how long its snapshot may stay open with nothing asked: the database
+/// ends what nobody waits for any more.
+const READ_BOUNDS: [(&str, &str); 2] = [("statement_timeout", "10s"), ("idle_in_transaction_session_timeout", "30s")];
+
+fn bounded(options: PgConnectOptions) -> PgConnectOptions {
+    options.options(READ_BOUNDS)
+}
+
 /// Connections on which every statement is planned as lookups by key. All statements of the service are such lookups,
 /// except those of exports. Without this, the planner would read whole tables right after a bulk load, since it knows
-/// nothing of them yet.
+/// nothing of them yet. A statement that was planned while a table was empty keeps its plan until the table is analyzed,
+/// about a minute after the load. So statements that look up many keys at once do so in lateral subqueries with
+/// `OFFSET 0`, which leave the planner no other way.
 #[must_use]
 pub fn by_key(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().options([

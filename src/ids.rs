@@ -96,12 +96,12 @@ text_id!(
 );
 
 impl ReferralCode {
-    /// Parses what a person typed: case and surrounding spaces do not matter.
+    /// Parses what a person typed: the case of ASCII letters and surrounding spaces do not matter.
     ///
     /// # Errors
     /// If nothing is left, or it is longer than 128 characters or has control characters.
     pub fn parse(typed: &str) -> Result<Self, &'static str> {
-        Self::try_from(typed.trim().to_uppercase())
+        Self::try_from(typed.trim().to_ascii_uppercase())
     }
 }
 
@@ -169,6 +169,15 @@ impl From<EntryId> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codes_are_compared_by_the_case_of_ascii_letters_alone() {
+        let code = |typed| ReferralCode::parse(typed).unwrap();
+        assert_eq!(code(" ab12s "), code("AB12S"));
+        // The long s and the dotless i would be S and I in upper case.
+        assert_ne!(code("AB12\u{17f}"), code("AB12S"));
+        assert_ne!(code("AB12\u{131}"), code("AB12I"));
+    }
 
     #[test]
     fn names_are_bounded_in_characters_and_refuse_control_characters() {

@@ -91,12 +91,15 @@ impl PageRequest {
         } else {
             window_end
         };
-        let token = next.map(|cursor| {
-            let mut bytes = digest([&self.filters, cursor.as_bytes()].into_iter()).to_vec();
-            bytes.extend_from_slice(cursor.as_bytes());
-            URL_SAFE_NO_PAD.encode(bytes)
-        });
-        (items, token.unwrap_or_default())
+        (items, next.map(|cursor| self.token(&cursor)).unwrap_or_default())
+    }
+
+    /// The token that leads behind a cursor.
+    #[must_use]
+    pub fn token(&self, cursor: &str) -> String {
+        let mut bytes = digest([&self.filters, cursor.as_bytes()].into_iter()).to_vec();
+        bytes.extend_from_slice(cursor.as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
     }
 }
 

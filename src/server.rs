@@ -58,6 +58,8 @@ pub struct Settings {
     pub sum_up_every: Option<Duration>,
     /// How many connections reads share.
     pub read_connections: u32,
+    /// How long one export may take in all.
+    pub export_limit: Duration,
     /// What tells the present: the database's clock, but in tests.
     pub clock: Clock,
 }
@@ -210,7 +212,13 @@ fn routes(
         reward_service: Rewards::new(book.clone(), pool.clone(), points),
         import_service: Imports::new(book.clone()),
         liability_service: Liability::new(pool.clone(), instants.clone()),
-        ledger_service: Ledger::new(pool.clone(), &settings.database, instants.clone(), capabilities.clone()),
+        ledger_service: Ledger::new(
+            pool.clone(),
+            &settings.database,
+            settings.export_limit,
+            instants.clone(),
+            capabilities.clone(),
+        ),
     };
     services.into_routes(&MESSAGE_RULES)
 }

@@ -11,6 +11,7 @@ use crate::customers::commands::enrol_by_name;
 use crate::customers::model::customer_not_found;
 use crate::ids::{ActivityId, CustomerId, ProgramId};
 use crate::money::Money;
+use crate::points::grants::caps::ask_earned;
 use crate::points::state::PointsState;
 use crate::programs::commands::current_policy;
 use crate::programs::model::ProgramVersion;
@@ -61,7 +62,11 @@ impl Command for RecordActivity {
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
-        let account_id = asking.find(&Name::customer(&self.program_id, &self.customer_id));
+        let customer = Name::customer(&self.program_id, &self.customer_id);
+        if matches!(self.activity, Activity::Purchase(_)) {
+            return ask_earned(asking, &self.program_id, &customer);
+        }
+        let account_id = asking.find(&customer);
         if let (Activity::Refund(refund), Some(account_id)) = (&self.activity, account_id) {
             asking.state::<PointsState>()?.ask_command(account_id, purchase_key(refund));
         }

@@ -108,7 +108,10 @@ pub(crate) fn accept(
     let qualifying_spend = standing.qualifying_spend.checked_add(spend).ok_or_else(overflow)?;
 
     let capped = cap(decision, policy, account_id, points)?;
-
+    if points > Points::MOST {
+        let message = format!("the purchase would bring {points} points, more than the {} of one entry", Points::MOST);
+        return Err(Refusal::new(Reason::AmountOverflow, message).into());
+    }
     let new_entry = NewEntry {
         detail: ActivityDetail::ActivityAccepted {
             spend,

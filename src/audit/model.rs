@@ -219,7 +219,9 @@ impl Check {
             Detail::Referral(ReferralDetail::ReferralCreated { referrer, .. }) => {
                 mentions.references.push((EntryId { account_id: *referrer, account_seq: 1 }, id));
             }
-            Detail::Referral(ReferralDetail::ReferralConverted { qualifying, referrer_reward, referee_reward }) => {
+            Detail::Referral(ReferralDetail::ReferralConverted {
+                qualifying, referrer_reward, referee_reward, ..
+            }) => {
                 let named = [qualifying, referrer_reward, referee_reward].into_iter().flatten();
                 mentions.references.extend(named.map(|named| (*named, id)));
             }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::account::{Account, Balance};
-use super::entry::NewEntry;
+use super::entry::{NewEntry, Pocket, PocketMove};
 use super::name::{Name, NameUse};
 use super::state::{State, States};
 use crate::error::{Defect, Reason, Refusal};
@@ -59,6 +59,9 @@ pub(super) type Record = Box<dyn FnOnce(&mut States) -> Result<(), Defect> + Sen
 /// What a command may ask states for, before they are loaded.
 pub struct Asking<'a> {
     pub(super) names: &'a BTreeMap<Name, AccountId>,
+    pub(super) accounts: &'a BTreeMap<AccountId, Account>,
+    /// The instant that the command runs at.
+    pub(super) at: Timestamp,
     pub(super) states: &'a mut States,
     /// The states that the command listed.
     pub(super) wanted_states: &'a [TypeId],
@@ -78,6 +81,13 @@ impl Asking<'_> {
     #[must_use]
     pub fn find(&self, name: &Name) -> Option<AccountId> {
         self.names.get(name).copied()
+    }
+
+    /// The instant that the command has on an account, unless another command of the batch takes it further before. None
+    /// if the account is not locked, or has no entries.
+    #[must_use]
+    pub fn time_of(&self, account_id: AccountId) -> Option<Timestamp> {
+        self.accounts.get(&account_id).filter(|account| account.head > 0).map(|account| account.time_at(self.at))
     }
 
     /// A capability's state, to ask for rows.
@@ -173,6 +183,15 @@ impl<'a> Decision<'a> {
             balance.make(movement).map_err(|_| overflow())?;
         }
         Ok(balance)
+    }
+
+    /// Whether an account can count so many more points, this decision's own entries included.
+    ///
+    /// # Errors
+    /// As [`balance`](Self::balance).
+    pub fn can_be_issued(&self, account_id: AccountId, points: i64) -> Result<bool, DecisionError> {
+        let mut balance = self.balance(account_id)?;
+        Ok(balance.make(PocketMove { from: Pocket::Issued, to: Pocket::Available, points }).is_ok())
     }
 
     /// A capability's rows.

@@ -1,16 +1,19 @@
 //! Instants as people write and read them, in the program's time zone.
 
 use goldbook_api::values::LAST_INSTANT;
+use goldbook_api::zones;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::error::CliError;
 
-/// The time zone of this name. Its data is built into this program, since a machine may have none.
+/// The time zone of this name, by the data that is built into this program.
 pub(super) fn time_zone(name: &str) -> Result<TimeZone, CliError> {
-    TimeZone::get(name)
-        .map_err(|error| CliError::failed(format_args!("this program does not know the time zone {name}: {error}")))
+    zones::find(name).ok_or_else(|| {
+        let version = zones::version();
+        CliError::failed(format_args!("the time zone {name} is not in this program's time zone data, {version}"))
+    })
 }
 
 /// Why a text names no instant.

@@ -25,6 +25,7 @@ mod statements;
 mod wait;
 
 use clap::{Parser, Subcommand};
+use goldbook_api::zones;
 
 pub use error::CliError;
 
@@ -53,10 +54,25 @@ Exit status: 0 done; 1 refused, failed, or done in part; 2 wrong usage.";
 /// One gRPC service that knows a program's customers, the tier each one holds and why, who brought whom and what was
 /// granted for it, with an immutable ledger row behind every answer.
 #[derive(Debug, Parser)]
-#[command(name = "goldbook", version, after_help = FIRST_STEPS, after_long_help = FIRST_STEPS, max_term_width = 100)]
+#[command(name = "goldbook", after_help = FIRST_STEPS, after_long_help = FIRST_STEPS, max_term_width = 100)]
+#[command(arg_required_else_help = true, args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    /// Print the version of this program.
+    #[arg(short = 'V', long, required = true)]
+    version: bool,
+
+    /// With --version: also of the time zone data that came with it.
+    #[arg(long, requires = "version")]
+    verbose: bool,
+
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+}
+
+/// What `--version` prints.
+fn version(is_verbose: bool) -> String {
+    let version = format!("goldbook {}", env!("CARGO_PKG_VERSION"));
+    if is_verbose { format!("{version}\ntime zone data {}", zones::version()) } else { version }
 }
 
 /// A command's help comes from the comment on its arguments. A comment on a variant here would replace it.
@@ -85,7 +101,8 @@ impl Cli {
     /// # Errors
     /// If the command failed. [`CliError::exit_code`] is what the process should end with.
     pub async fn run(self) -> Result<(), CliError> {
-        match self.command {
+        let Some(command) = self.command else { return output::print(version(self.verbose)) };
+        match command {
             Command::Serve(args) => serve::run(*args).await,
             Command::Migrate(args) => migrate::run(args).await,
             Command::Audit(args) => audit::run(args).await,

@@ -73,6 +73,9 @@ pub(crate) struct ServeArgs {
     /// for twenty times as long, if that is more.
     #[arg(long, env = "GOLDBOOK_LIABILITY_SECONDS", value_name = "S", default_value_t = 60)]
     liability_seconds: u64,
+    /// How long one export may take in all, in minutes. One that is cut off can be gone on with.
+    #[arg(long, env = "GOLDBOOK_EXPORT_MINUTES", value_name = "MINUTES", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    export_minutes: u64,
     /// The data directory is thrown away afterwards: set it up faster, at the price of not surviving a power cut.
     #[arg(long, hide = true)]
     throwaway_database: bool,
@@ -195,6 +198,7 @@ async fn serve_on(
         apply_dues_every: Some(Duration::from_millis(args.dues_ms)).filter(|every| !every.is_zero()),
         sum_up_every: Some(Duration::from_secs(args.liability_seconds)).filter(|every| !every.is_zero()),
         read_connections: args.read_connections,
+        export_limit: Duration::from_secs(args.export_minutes * 60),
         clock: Clock::database(),
     };
     server::run(listener, settings, stop).await.map_err(CliError::failed)

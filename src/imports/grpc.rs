@@ -69,7 +69,7 @@ fn parse_import(item: proto::ImportBalancesRequest, mut fields: Fields) -> Resul
 }
 
 fn parse_lot(fields: &mut Fields, lot: &proto::OpeningLot) -> Option<OpeningLot> {
-    let points = fields.check("lot.points", Points::new(lot.points).ok_or("must be above zero"));
+    let points = fields.check("lot.points", Points::new(lot.points).ok_or(Points::EXPECTED));
     let vesting = match &lot.vesting {
         None => Some(OpeningVesting::AtOnce),
         Some(opening_lot::Vesting::VestsAt(at)) => {

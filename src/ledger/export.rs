@@ -18,7 +18,7 @@ use super::store::{OwnedEntry, TimeRange, begin_snapshot, count_entries, scan_en
 use crate::book::Instants;
 use crate::database::{StoreError, Traced as _, by_scan, connect_alone};
 use crate::error::Error;
-use crate::ids::ProgramId;
+use crate::ids::{EntryId, ProgramId};
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
 use crate::telemetry;
@@ -30,6 +30,9 @@ const ENTRIES_AHEAD: usize = 256;
 /// How long an export waits for a caller who receives nothing. After that it is given up: others may wait to export,
 /// and the snapshot must not stay open.
 const STALL_LIMIT: Duration = Duration::from_secs(600);
+
+/// How much longer the database carries on, should the service not end the export itself.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// An export that has begun.
 pub struct Export {
@@ -45,16 +48,24 @@ pub struct Export {
 #[derive(Clone)]
 pub(super) struct Exports {
     database: PgConnectOptions,
+    limit: Duration,
     instants: Instants,
     slots: Arc<Semaphore>,
 }
 
 impl Exports {
-    pub(super) fn new(database: &PgConnectOptions, instants: Instants) -> Self {
-        Self { database: by_scan(database), instants, slots: Arc::new(Semaphore::new(MAX_EXPORTS)) }
+    pub(super) fn new(database: &PgConnectOptions, limit: Duration, instants: Instants) -> Self {
+        let at_most = (limit + GRACE).as_millis().to_string();
+        let database = by_scan(database).options([("statement_timeout", at_most)]);
+        Self { database, limit, instants, slots: Arc::new(Semaphore::new(MAX_EXPORTS)) }
     }
 
-    pub(super) async fn begin(&self, program_id: ProgramId, range: TimeRange) -> Result<Export, Error> {
+    pub(super) async fn begin(
+        &self,
+        program_id: ProgramId,
+        range: TimeRange,
+        after: Option<EntryId>,
+    ) -> Result<Export, Error> {
         let slot = self.slots.clone().try_acquire_owned().map_err(|_| crowded())?;
         // This connection is not from a pool. If the export is given up, it is closed; one of a pool would have to read
         // all its rows first.
@@ -63,8 +74,8 @@ impl Exports {
         let as_of = self.instants.close_up_to(range.until).await?;
         begin_snapshot(&mut connection).await?;
         read_version(&mut connection, &program_id, None).await?.ok_or_else(|| program_not_found(&program_id))?;
-        let entries_total = count_entries(&mut connection, &program_id, range).await?;
-        let reading = Reading { connection, program_id, range, _slot: slot };
+        let entries_total = count_entries(&mut connection, &program_id, range, after).await?;
+        let reading = Reading { connection, program_id, range, after, limit: self.limit, _slot: slot };
         Ok(Export { entries_total, as_of, entries: reading.start() })
     }
 }
@@ -75,7 +86,13 @@ fn crowded() -> Error {
 
 fn stalled() -> Error {
     let minutes = STALL_LIMIT.as_secs() / 60;
-    Error::Crowded(format!("the export was given up, since nothing of it was taken for {minutes} minutes; try again"))
+    let what = format!("the export was given up, since nothing of it was taken for {minutes} minutes");
+    Error::Crowded(format!("{what}; go on from the last resume_token"))
+}
+
+fn too_long(limit: Duration) -> Error {
+    let seconds = limit.as_secs();
+    Error::Crowded(format!("an export may take {seconds} seconds in all; go on from the last resume_token"))
 }
 
 /// The reading side of an export.
@@ -83,6 +100,8 @@ struct Reading {
     connection: PgConnection,
     program_id: ProgramId,
     range: TimeRange,
+    after: Option<EntryId>,
+    limit: Duration,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -91,6 +110,8 @@ struct Reading {
 enum End {
     Complete,
     Stalled,
+    /// It took as long as an export may.
+    TooLong,
     /// The caller has left.
     Left,
 }
@@ -99,12 +120,14 @@ impl Reading {
     /// Reads in a task of its own, so that the time limit also runs while the caller asks for nothing.
     fn start(mut self) -> BoxStream<'static, Result<OwnedEntry, Error>> {
         let (entries, taken) = mpsc::channel(ENTRIES_AHEAD);
-        let program_id = self.program_id.clone();
+        let (program_id, limit) = (self.program_id.clone(), self.limit);
         let work = async move {
             let outcome = tokio::select! {
                 // The caller may also leave while the database still sorts and there is nothing to send.
                 () = entries.closed() => Ok(End::Left),
-                outcome = self.send_all(&entries).traced("SELECT ledger_entries") => outcome,
+                outcome = tokio::time::timeout(limit, self.send_all(&entries).traced("SELECT ledger_entries")) => {
+                    outcome.unwrap_or(Ok(End::TooLong))
+                }
             };
             if matches!(outcome, Ok(End::Complete)) {
                 // Everything was read, so it does not matter whether closing succeeds.
@@ -118,6 +141,7 @@ impl Reading {
             ready(match ended {
                 Ok(Ok(End::Complete | End::Left)) => None,
                 Ok(Ok(End::Stalled)) => Some(Err(stalled())),
+                Ok(Ok(End::TooLong)) => Some(Err(too_long(limit))),
                 Ok(Err(error)) => Some(Err(error.into())),
                 // Aborted, as when the runtime shuts down, or panicked.
                 Err(ended) => Some(Err(Error::Internal(match ended.try_into_panic() {
@@ -132,7 +156,7 @@ impl Reading {
     }
 
     async fn send_all(&mut self, entries: &mpsc::Sender<OwnedEntry>) -> Result<End, StoreError> {
-        let mut rows = scan_entries(&mut self.connection, &self.program_id, self.range);
+        let mut rows = scan_entries(&mut self.connection, &self.program_id, self.range, self.after);
         while let Some(entry) = rows.try_next().await? {
             match entries.send_timeout(entry, STALL_LIMIT).await {
                 Ok(()) => {}

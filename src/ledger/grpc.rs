@@ -12,6 +12,7 @@ use crate::book::grpc::{write_kind, write_lots, write_move, write_reason};
 use crate::book::{Actor, Balance};
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, EntryId, ProgramId};
+use crate::paging::PageRequest;
 use crate::proto;
 use crate::proto::fields::{parse_optional_instant, write_instant};
 use crate::proto::requests::parse_customer_list;
@@ -66,21 +67,26 @@ impl proto::ledger_service_server::LedgerService for Ledger {
     ) -> Result<Response<Self::ExportEntriesStream>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
         let range = parse_time_range(
             &mut fields,
             ("start_time", request.start_time.as_ref()),
             ("end_time", request.end_time.as_ref()),
         );
+        let described = format!("{:?} {:?}", range.from, range.until);
+        let filters = ["export", &request.program_id, &described];
+        let place = PageRequest::parse(&mut fields, 0, &request.resume_token, &filters)?;
+        let after = place.after_with(|cursor| cursor.parse::<EntryId>().ok())?;
+        let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
         let program_id = fields.finish_with(program_id)?;
         telemetry::record_program(program_id.as_str());
-        let export = self.export_entries(program_id, range).await?;
+        let export = self.export_entries(program_id, range, after).await?;
         let first = proto::ExportEntriesResponse {
             entries_total: export.entries_total,
             as_of: Some(write_instant(export.as_of)),
             entries: Vec::new(),
+            resume_token: request.resume_token,
         };
-        Ok(Response::new(stream::iter([Ok(first)]).chain(write_chunks(export.entries)).boxed()))
+        Ok(Response::new(stream::iter([Ok(first)]).chain(write_chunks(export.entries, place)).boxed()))
     }
 
     async fn get_statement(
@@ -111,8 +117,9 @@ impl proto::ledger_service_server::LedgerService for Ledger {
 /// Packs entries into messages. Each message is sent as soon as it is full.
 fn write_chunks(
     entries: BoxStream<'static, Result<OwnedEntry, Error>>,
+    place: PageRequest,
 ) -> impl Stream<Item = Result<proto::ExportEntriesResponse, Status>> {
-    stream::try_unfold(entries, async |mut entries| {
+    stream::try_unfold((entries, place), async |(mut entries, place)| {
         let (mut chunk, mut bytes) = (Vec::new(), 0);
         while chunk.len() < MAX_CHUNK
             && bytes < FULL_CHUNK_BYTES
@@ -122,8 +129,9 @@ fn write_chunks(
             bytes += entry.encoded_len();
             chunk.push(entry);
         }
-        let message = proto::ExportEntriesResponse { entries: chunk, ..Default::default() };
-        Ok((!message.entries.is_empty()).then_some((message, entries)))
+        let resume_token = chunk.last().map(|last: &proto::Entry| place.token(&last.entry_id)).unwrap_or_default();
+        let message = proto::ExportEntriesResponse { entries: chunk, resume_token, ..Default::default() };
+        Ok((!message.entries.is_empty()).then_some((message, (entries, place))))
     })
 }
 
@@ -165,7 +173,7 @@ fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> Ent
 
 fn write_entry(hashed: HashedEntry, customer_id: Option<&CustomerId>) -> Result<proto::Entry, Status> {
     let (entry, content_hash) = hashed;
-    let detail_json = entry.detail.to_canonical_json();
+    let detail_json = entry.detail.to_wire_json();
     let detail_json = detail_json.map_err(|error| Error::Internal(format!("entry {}: {error}", entry.id)))?;
     let actor = match entry.actor {
         Actor::Caller => proto::Actor::Caller,

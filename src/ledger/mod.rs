@@ -5,6 +5,8 @@ pub mod grpc;
 pub mod statement;
 pub mod store;
 
+use std::time::Duration;
+
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
@@ -31,10 +33,17 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger read from `pool`; exports make connections of their own to `database`.
+    /// The ledger read from `pool`; exports make connections of their own to `database`, and end within `export_limit`.
     #[must_use]
-    pub fn new(pool: PgPool, database: &PgConnectOptions, instants: Instants, capabilities: Capabilities) -> Self {
-        Self { pool, instants: instants.clone(), capabilities, exports: Exports::new(database, instants) }
+    pub fn new(
+        pool: PgPool,
+        database: &PgConnectOptions,
+        export_limit: Duration,
+        instants: Instants,
+        capabilities: Capabilities,
+    ) -> Self {
+        let exports = Exports::new(database, export_limit, instants.clone());
+        Self { pool, instants, capabilities, exports }
     }
 
     /// A page of a customer's entries, in the order of the account.
@@ -82,11 +91,16 @@ impl Ledger {
         Ok((entry, customer.map(|(_, customer_id)| customer_id)))
     }
 
-    /// Begins to export the entries of a program that took effect in a period.
+    /// Begins to export the entries of a program that took effect in a period, behind the one that another export came to.
     ///
     /// # Errors
     /// If the program is unknown, or too many exports are running.
-    pub async fn export_entries(&self, program_id: ProgramId, range: TimeRange) -> Result<Export, Error> {
-        self.exports.begin(program_id, range).await
+    pub async fn export_entries(
+        &self,
+        program_id: ProgramId,
+        range: TimeRange,
+        after: Option<EntryId>,
+    ) -> Result<Export, Error> {
+        self.exports.begin(program_id, range, after).await
     }
 }

@@ -8,6 +8,7 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::book::store::{EntryRow, entry_row, select_entries};
 use crate::book::{Entry, EntryRange};
@@ -133,7 +134,7 @@ pub async fn begin_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::E
     Ok(())
 }
 
-/// How many entries of a program took effect in a period.
+/// How many entries of a program took effect in a period, behind one in the order of an export.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -141,14 +142,17 @@ pub async fn count_entries(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     range: TimeRange,
+    after: Option<EntryId>,
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM ledger_entries
          WHERE program_id = $1 AND ($2::timestamptz IS NULL OR effective_at >= $2)
-           AND ($3::timestamptz IS NULL OR effective_at < $3)"#,
+           AND ($3::timestamptz IS NULL OR effective_at < $3) AND (account_id, account_seq) > ($4, $5)"#,
         program_id.as_str(),
         range.from.map(|instant| instant.to_sqlx()) as _,
         range.until.map(|instant| instant.to_sqlx()) as _,
+        after.map_or(Uuid::nil(), |after| after.account_id.0),
+        after.map_or(0, |after| after.account_seq),
     )
     .fetch_one(connection)
     .traced("SELECT ledger_entries")
@@ -156,21 +160,25 @@ pub async fn count_entries(
 }
 
 /// The entries of a program that took effect in a period, by account and number. Each comes with the customer whose
-/// account it is on, if there is one. Rows are read one by one as the caller asks for them.
+/// account it is on, if there is one. Those up to `after` are left out. Rows are read one by one as the caller asks for
+/// them.
 pub fn scan_entries<'a>(
     connection: &'a mut PgConnection,
     program_id: &ProgramId,
     range: TimeRange,
+    after: Option<EntryId>,
 ) -> BoxStream<'a, Result<OwnedEntry, StoreError>> {
     let rows = select_entries!(
         with r#"(SELECT c.customer_id FROM customers c WHERE c.account_id = e.account_id) AS "customer_id?"
            FROM ledger_entries e
            WHERE program_id = $1 AND ($2::timestamptz IS NULL OR effective_at >= $2)
-             AND ($3::timestamptz IS NULL OR effective_at < $3)
+             AND ($3::timestamptz IS NULL OR effective_at < $3) AND (account_id, account_seq) > ($4, $5)
            ORDER BY account_id, account_seq"#,
         program_id.as_str(),
         range.from.map(|instant| instant.to_sqlx()) as _,
         range.until.map(|instant| instant.to_sqlx()) as _,
+        after.map_or(Uuid::nil(), |after| after.account_id.0),
+        after.map_or(0, |after| after.account_seq),
     );
     let rows = rows.map(|row| {
         let customer_id = row.customer_id.map(CustomerId::try_from).transpose();

@@ -31,10 +31,7 @@ impl proto::liability_service_server::LiabilityService for Liability {
             Some((question, before)) => Some(answer(question, before, &summary, currency)?),
             None => None,
         };
-        Ok(Response::new(proto::GetLiabilityResponse {
-            liability: Some(write_liability(&summary, &version)?),
-            revenue,
-        }))
+        Ok(Response::new(proto::GetLiabilityResponse { liability: Some(write_liability(&summary, &version)), revenue }))
     }
 }
 
@@ -73,37 +70,36 @@ fn answer(
     })
 }
 
-fn narrow(sum: i128) -> Result<i64, Error> {
-    let overflow = || Refusal::new(Reason::AmountOverflow, "a sum over all customers is more than the answer can hold");
-    i64::try_from(sum).map_err(|_| overflow().into())
+/// A sum over all customers on the wire; the largest number there is stands for so many and more.
+fn narrow(sum: i128) -> i64 {
+    i64::try_from(sum).unwrap_or(i64::MAX)
 }
 
-fn write_liability(summary: &Summary, version: &ProgramVersion) -> Result<proto::Liability, Error> {
+fn write_liability(summary: &Summary, version: &ProgramVersion) -> proto::Liability {
     let (sums, program) = (&summary.sums, &version.program);
-    let worth = |points: i128| -> Result<Option<proto::google::Money>, Error> {
-        let Some(value) = program.points.point_value else { return Ok(None) };
-        let minor = worth_of(points, value, program).map_or(Err(()), |minor| i64::try_from(minor).map_err(|_| ()));
-        let overflow = || Refusal::new(Reason::AmountOverflow, "the points are worth more than the answer can hold");
-        Ok(Some(write_signed_money(program.currency, minor.map_err(|()| overflow())?)))
+    let worth = |points: i128| {
+        let value = program.points.point_value?;
+        let minor = worth_of(points, value, program).map_or(i64::MAX, narrow);
+        Some(write_signed_money(program.currency, minor))
     };
     let mut expiring = Vec::with_capacity(HORIZONS.len());
     for (within_days, points) in HORIZONS.into_iter().zip(summary.expiring) {
-        expiring.push(proto::ExpiringPoints { within_days, points: narrow(points)?, value: worth(points)? });
+        expiring.push(proto::ExpiringPoints { within_days, points: narrow(points), value: worth(points) });
     }
-    Ok(proto::Liability {
+    proto::Liability {
         as_of: Some(write_instant(summary.taken_at)),
-        issued: narrow(sums.issued)?,
-        owed: narrow(sums.owed)?,
-        pending: narrow(sums.pending)?,
-        available: narrow(sums.available)?,
-        held: narrow(sums.held)?,
-        redeemed: narrow(sums.redeemed)?,
-        expired: narrow(sums.expired)?,
-        cancelled: narrow(sums.cancelled)?,
-        outstanding: narrow(sums.outstanding())?,
-        outstanding_value: worth(sums.outstanding())?,
+        issued: narrow(sums.issued),
+        owed: narrow(sums.owed),
+        pending: narrow(sums.pending),
+        available: narrow(sums.available),
+        held: narrow(sums.held),
+        redeemed: narrow(sums.redeemed),
+        expired: narrow(sums.expired),
+        cancelled: narrow(sums.cancelled),
+        outstanding: narrow(sums.outstanding()),
+        outstanding_value: worth(sums.outstanding()),
         expiring,
         program_version: version.version,
         accounts_left_out: summary.left_out,
-    })
+    }
 }

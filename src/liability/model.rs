@@ -2,6 +2,7 @@
 
 use std::ops::AddAssign;
 
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::book::Balance;
@@ -76,6 +77,13 @@ pub(crate) struct Summary {
 pub(crate) fn horizons_of(program: &Program, at: Timestamp) -> [Timestamp; 3] {
     let zoned = at.to_zoned(program.time_zone.0.clone());
     HORIZONS.map(|days| zoned.checked_add(days.days()).map_or(Timestamp::MAX, |end| end.timestamp()))
+}
+
+/// Of instants in order, those that are not the last of their local day.
+pub(crate) fn superseded_on<'a>(instants: &'a [Timestamp], zone: &'a TimeZone) -> impl Iterator<Item = Timestamp> + 'a {
+    let day_of = |instant: &Timestamp| zone.to_datetime(*instant).date();
+    let pairs = instants.iter().zip(instants.iter().skip(1));
+    pairs.filter(move |(instant, next)| day_of(instant) == day_of(next)).map(|(instant, _)| *instant)
 }
 
 /// What points are worth, in minor units, rounded half to even.
@@ -160,6 +168,15 @@ mod tests {
         let at: Timestamp = "2026-02-20T12:00:00-05:00".parse().unwrap();
         // The clocks go forward on 8 March.
         assert_eq!(horizons_of(&program(), at)[0], "2026-03-22T12:00:00-04:00".parse().unwrap());
+    }
+
+    #[test]
+    fn the_last_of_each_local_day_is_kept() {
+        let crate::programs::model::Zone(zone) = "America/Vancouver".to_owned().try_into().unwrap();
+        let taken = ["2026-12-01T06:59:59Z", "2026-12-01T07:00:00Z", "2026-12-02T06:59:59Z", "2026-12-02T07:30:00Z"];
+        let taken = taken.map(|instant| instant.parse().unwrap());
+        assert_eq!(superseded_on(&taken, &zone).collect::<Vec<_>>(), [taken[1]]);
+        assert_eq!(superseded_on(&taken[..1], &zone).count(), 0);
     }
 
     proptest! {

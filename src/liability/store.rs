@@ -253,23 +253,38 @@ pub(super) async fn insert_summaries<'a>(
     Ok(())
 }
 
-/// Removes programs' summaries of days that have passed, but for the last of each local day.
-pub(super) async fn thin_out<'a>(
+/// When a program's summaries of a time were taken, in order.
+pub(super) async fn list_taken(
     connection: &mut PgConnection,
-    programs: impl Iterator<Item = (&'a str, &'a str)>,
+    program_id: &str,
+    since: Timestamp,
     before: Timestamp,
-) -> Result<(), sqlx::Error> {
-    let (programs, time_zones): (Vec<&str>, Vec<&str>) = programs.unzip();
-    sqlx::query!(
-        "DELETE FROM liability_summaries s USING unnest($1::text[], $2::text[]) AS p (program_id, time_zone)
-         WHERE s.program_id = p.program_id AND s.taken_at < $3 AND EXISTS (
-             SELECT FROM liability_summaries later
-             WHERE later.program_id = s.program_id AND later.taken_at > s.taken_at
-               AND (later.taken_at AT TIME ZONE p.time_zone)::date = (s.taken_at AT TIME ZONE p.time_zone)::date
-         )",
-        &programs as _,
-        &time_zones as _,
+) -> Result<Vec<Timestamp>, sqlx::Error> {
+    let rows = sqlx::query_scalar!(
+        "SELECT taken_at FROM liability_summaries WHERE program_id = $1 AND taken_at >= $2 AND taken_at < $3
+         ORDER BY taken_at",
+        program_id,
+        since.to_sqlx() as _,
         before.to_sqlx() as _,
+    )
+    .fetch_all(connection)
+    .traced("SELECT liability_summaries")
+    .await?;
+    Ok(rows.into_iter().map(jiff_sqlx::Timestamp::to_jiff).collect())
+}
+
+/// Removes programs' summaries by when they were taken.
+pub(super) async fn remove<'a>(
+    connection: &mut PgConnection,
+    summaries: impl Iterator<Item = (&'a str, Timestamp)>,
+) -> Result<(), sqlx::Error> {
+    let (programs, taken): (Vec<&str>, Vec<jiff_sqlx::Timestamp>) =
+        summaries.map(|(program, taken_at)| (program, taken_at.to_sqlx())).unzip();
+    sqlx::query!(
+        "DELETE FROM liability_summaries s USING unnest($1::text[], $2::timestamptz[]) AS u (program_id, taken_at)
+         WHERE s.program_id = u.program_id AND s.taken_at = u.taken_at",
+        &programs as _,
+        &taken,
     )
     .execute(connection)
     .traced("DELETE liability_summaries")

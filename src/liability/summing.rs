@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::model::{Summary, Sums, horizons_of};
+use super::model::{Summary, Sums, horizons_of, superseded_on};
 use super::store::{self, Unsettled};
 use crate::book::{
     Account, Capabilities, Depth, Folded, Instants, States, WithDues, apply_dues_in_memory, begin_snapshot, fold,
@@ -20,6 +20,7 @@ use crate::database::{StoreError, connect_alone};
 use crate::error::{Defect, Error, with_causes};
 use crate::ids::{AccountId, ProgramId};
 use crate::points::state::PointsState;
+use crate::programs::model::Zone;
 use crate::programs::read_version;
 
 /// The pause before the next summary is so many times as long as the last one took. So a large database is not always
@@ -31,6 +32,8 @@ const MAX_ENTRIES: i64 = 20_000;
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How long every summary is kept. Of older ones, only the last of each day is.
 const KEPT_WHOLE: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
+/// How far back of that summaries are looked through for those that need not be kept.
+const THINNED_OUT: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 400);
 
 /// Why no summary was made.
 #[derive(Debug, thiserror::Error)]
@@ -140,12 +143,23 @@ impl Maker {
         snapshot.commit().await?;
         let summaries = totals.iter().map(|(program, total)| (program.as_str(), &total.summary));
         store::insert_summaries(&mut connection, summaries).await?;
-        let time_zones = totals.iter().map(|(program, total)| (program.as_str(), total.time_zone.as_str()));
-        store::thin_out(&mut connection, time_zones, at.saturating_sub(KEPT_WHOLE).unwrap_or(at)).await?;
+        thin_out(&mut connection, &totals, at).await?;
         // The summaries are written: an error while closing changes nothing.
         let _ = connection.close().await;
         Ok(())
     }
+}
+
+/// Removes summaries of days that have passed, but for the last of each local day.
+async fn thin_out(connection: &mut PgConnection, totals: &Totals, at: Timestamp) -> Result<(), sqlx::Error> {
+    let before = at.saturating_sub(KEPT_WHOLE).unwrap_or(at);
+    let since = before.saturating_sub(THINNED_OUT).unwrap_or(before);
+    let mut superseded = Vec::new();
+    for (program, total) in totals {
+        let taken = store::list_taken(connection, program, since, before).await?;
+        superseded.extend(superseded_on(&taken, &total.time_zone.0).map(|taken_at| (program.as_str(), taken_at)));
+    }
+    if superseded.is_empty() { Ok(()) } else { store::remove(connection, superseded.into_iter()).await }
 }
 
 /// Every program's sums, by its id.
@@ -153,7 +167,7 @@ type Totals = BTreeMap<String, Total>;
 
 /// A program's sums as they grow.
 struct Total {
-    time_zone: String,
+    time_zone: Zone,
     horizons: [Timestamp; 3],
     summary: Summary,
 }
@@ -235,7 +249,7 @@ async fn begin_total(snapshot: &mut PgConnection, program: &str, at: Timestamp) 
     let version = read_version(snapshot, &program_id, None).await?;
     let program = version.ok_or_else(|| Defect::new("the program has no version in force".to_owned()))?.program;
     let summary = Summary { taken_at: at, sums: Sums::default(), expiring: [0; 3], left_out: 0 };
-    let (time_zone, horizons) = (program.time_zone.to_string(), horizons_of(&program, at));
+    let (time_zone, horizons) = (program.time_zone.clone(), horizons_of(&program, at));
     Ok(Total { time_zone, horizons, summary })
 }
 

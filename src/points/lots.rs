@@ -8,11 +8,12 @@ pub(crate) mod parts;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use crate::book::{Account, Due, DueKind, LotPart};
 use crate::ids::AccountId;
 
-pub(crate) use lot::{Earning, Hold, Lot, MAX_OWN_USES, MadeUp, Reversed};
+pub(crate) use lot::{Earned, Earning, Hold, Lot, MAX_OWN_USES, MadeUp, Reversed};
 
 /// Which lots come first when points are spent: those that expire first, then the oldest.
 pub(crate) type SpendKey = (Timestamp, i64);
@@ -30,6 +31,15 @@ pub(crate) struct Gap {
     pub is_too_wide: bool,
     /// Lots older than this one that paid a debt were not read; none at all if absent.
     pub payers_from: Option<i64>,
+}
+
+/// What the entries tell of the points that were earned in a calendar period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LookedUp {
+    /// The period's first day where the program is.
+    pub day: Date,
+    /// How many points.
+    pub points: i64,
 }
 
 /// How many lots of an account are read at a time for a spend, until it is covered: of those that slide, and as many of
@@ -144,6 +154,8 @@ pub(crate) struct Lots {
     pub(super) has_unread_earnings: bool,
     /// How much of each entry has been undone.
     pub(super) reversals: ByEntry<Reversed>,
+    /// What was earned in running periods, where it was looked up: by the word for the kind of period.
+    pub(super) looked_up: BTreeMap<(AccountId, &'static str), LookedUp>,
     pub(super) gaps: BTreeMap<AccountId, Gap>,
     /// Uses of lots that the lots' own rows have no more room for, by account, lot and the last of them.
     pub(super) older_uses: BTreeMap<(AccountId, i64, i64), Vec<i64>>,
@@ -211,6 +223,12 @@ impl Lots {
     #[must_use]
     pub(crate) fn reversed(&self, account_id: AccountId, entry: i64) -> Reversed {
         self.reversals.get(&(account_id, entry)).copied().unwrap_or_default()
+    }
+
+    /// What was earned in a running period of an account, where it was looked up.
+    #[must_use]
+    pub(crate) fn looked_up(&self, account_id: AccountId, period: &'static str) -> Option<LookedUp> {
+        self.looked_up.get(&(account_id, period)).copied()
     }
 
     /// Every lot of an account that was read.

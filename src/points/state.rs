@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lots::{Earning, Hold, Lot, Lots, MadeUp};
+use jiff::Timestamp;
+
+use super::lots::{Earned, Earning, Hold, Lot, Lots, MadeUp};
 use crate::book::{Account, Cell, Defect, Due, Dues, Entry, NewEntry, PointsDetail, Row, State};
-use crate::ids::{AccountId, EntryId};
+use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// What commands ask for. These rows are loaded only on request.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub(super) struct Asked {
     pub(super) holds: BTreeSet<(AccountId, i64)>,
     pub(super) entries: BTreeSet<(AccountId, i64)>,
     pub(super) keys: BTreeSet<(AccountId, [u8; 32])>,
+    /// Accounts that earn points, each with its program and the instants at which it does.
+    pub(super) earnings: BTreeMap<AccountId, (ProgramId, BTreeSet<Timestamp>)>,
 }
 
 /// The lots of a batch, and what callers wrote beside their entries.
@@ -77,6 +81,12 @@ impl PointsState {
     /// Asks for the entries of an earlier command by its key, as [`ask_entry`](Self::ask_entry) does for one.
     pub(crate) fn ask_command(&mut self, account_id: AccountId, key_hash: [u8; 32]) {
         self.asked.keys.insert((account_id, key_hash));
+    }
+
+    /// Asks for what an account has earned in the capped periods that an instant lies in.
+    pub(crate) fn ask_earned(&mut self, account_id: AccountId, program_id: &ProgramId, at: Timestamp) {
+        let asked = self.asked.earnings.entry(account_id).or_insert_with(|| (program_id.clone(), BTreeSet::new()));
+        asked.1.insert(at);
     }
 
     /// Keeps a note beside an entry, where it can be erased.
@@ -146,7 +156,7 @@ impl Dues for PointsState {
 
 fn earnings_row(earning: &Earning) -> Row<'_> {
     let earned: Vec<String> =
-        earning.earned.iter().map(|(period, (since, points))| format!("{points} in the {period} of {since}")).collect();
+        earning.earned.iter().map(|(period, earned)| format!("{period}: {}", earned_words(earned))).collect();
     let lapses: Vec<String> = earning.lapses.iter().map(ToString::to_string).collect();
     Row {
         noun: "earnings",
@@ -157,6 +167,11 @@ fn earnings_row(earning: &Earning) -> Row<'_> {
             ("earned", if earned.is_empty() { Cell::Absent } else { Cell::text(earned.join(", ")) }),
         ],
     }
+}
+
+fn earned_words(earned: &Earned) -> String {
+    let since = earned.day.map_or_else(|| "an unknown day".to_owned(), |day| day.to_string());
+    format!("{} since {since} by version {}", earned.points, earned.policy_version)
 }
 
 fn hold_row(seq: i64, hold: &Hold) -> Row<'_> {

@@ -1,5 +1,6 @@
 //! The SQL of lots and what goes with them, and of notes beside entries.
 
+mod earned;
 mod load;
 mod reads;
 mod rows;
@@ -50,8 +51,15 @@ impl Store for PointsStore {
         if scope.accounts.is_empty() {
             return Ok(());
         }
-        let keeps_earnings = load::keeps_earnings(scope, states.get_loaded()?);
-        load::load(states.get_mut()?, keeps_earnings, scope, connection).await
+        let programs: &ProgramsState = states.get_loaded()?;
+        let keeps_earnings = load::keeps_earnings(scope, programs);
+        let versions = load::capped_versions(scope, programs);
+        let state = states.get_mut()?;
+        load::load(state, keeps_earnings, scope, connection).await?;
+        if !versions.is_empty() {
+            earned::load(state, &versions, connection).await?;
+        }
+        Ok(())
     }
 
     async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {

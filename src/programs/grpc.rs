@@ -1,6 +1,6 @@
 //! `ProgramService` on the wire.
 
-use jiff::tz::TimeZone;
+use goldbook_api::values::MAX_POINTS;
 use tonic::{Request, Response, Status};
 
 use super::Programs;
@@ -149,9 +149,7 @@ fn parse_display_name(fields: &mut Fields, path: &str, name: &str) -> Option<Str
 }
 
 fn parse_time_zone(fields: &mut Fields, name: &str) -> Option<Zone> {
-    // A zone without an IANA name, such as a fixed offset, would not read back.
-    let zone = TimeZone::get(name).ok().filter(|zone| zone.iana_name().is_some()).map(Zone);
-    fields.check("program.time_zone", zone.ok_or("must be an IANA time zone, such as Europe/Berlin"))
+    fields.check("program.time_zone", Zone::try_from(name.to_owned()))
 }
 
 fn parse_tier(fields: &mut Fields, path: &str, tier: proto::Tier, currency: Option<Currency>) -> Option<Tier> {
@@ -208,8 +206,8 @@ fn parse_campaign(
     }
     for (field, points) in [("referrer_points", campaign.referrer_points), ("referee_points", campaign.referee_points)]
     {
-        if points < 0 {
-            fields.refuse(format!("{path}.{field}"), "must be zero or more");
+        if !(0..=MAX_POINTS).contains(&points) {
+            fields.refuse(format!("{path}.{field}"), "must be from 0 to 1,000,000,000,000");
         }
     }
     Some(Campaign {

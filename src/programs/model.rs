@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use goldbook_api::zones;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
@@ -35,10 +36,25 @@ pub struct Program {
     pub campaigns: Vec<Campaign>,
 }
 
-/// A time zone by its IANA name: the rules behind the name may be updated, the program stays the same.
+/// A time zone by its IANA name: the rules behind the name may be updated, the program stays the same. They are those
+/// that came with this program.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Zone(#[serde(with = "jiff::fmt::serde::tz::required")] pub TimeZone);
+#[serde(try_from = "String", into = "String")]
+pub struct Zone(pub TimeZone);
+
+impl TryFrom<String> for Zone {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        zones::find(&name).map(Self).ok_or("must be an IANA time zone, such as Europe/Berlin")
+    }
+}
+
+impl From<Zone> for String {
+    fn from(zone: Zone) -> Self {
+        zone.to_string()
+    }
+}
 
 impl PartialEq for Zone {
     fn eq(&self, other: &Self) -> bool {
@@ -303,7 +319,7 @@ pub(crate) mod tests {
             program_id: "shop".try_into().unwrap(),
             display_name: "Shop".to_owned(),
             currency: Currency::parse("USD").unwrap(),
-            time_zone: Zone(TimeZone::get("America/New_York").unwrap()),
+            time_zone: Zone(zones::find("America/New_York").unwrap()),
             points_per_unit: Rate::parse("1").unwrap(),
             points: PointsPolicy::default(),
             tiers: vec![tier("member", 0), tier("silver", 20_000), tier("gold", 50_000)],

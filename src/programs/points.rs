@@ -271,7 +271,8 @@ impl CalendarPeriod {
     }
 
     /// The first day of the period that an instant lies in.
-    fn first_day_at(self, instant: Timestamp, time_zone: &TimeZone) -> Date {
+    #[must_use]
+    pub fn first_day_at(self, instant: Timestamp, time_zone: &TimeZone) -> Date {
         let first = self.first_day(time_zone.to_datetime(instant).date());
         // Where clocks go back over midnight, they show the old day again after the new one has begun.
         let next = self.next_first_day(first);
@@ -279,10 +280,10 @@ impl CalendarPeriod {
         begun.unwrap_or(first)
     }
 
-    /// When the period began that an instant lies in.
+    /// When a period begins, by its first day.
     #[must_use]
-    pub fn start_of(self, instant: Timestamp, time_zone: &TimeZone) -> Timestamp {
-        midnight(self.first_day_at(instant, time_zone), time_zone).unwrap_or(instant)
+    pub fn begins_at(self, first_day: Date, time_zone: &TimeZone) -> Option<Timestamp> {
+        midnight(first_day, time_zone)
     }
 
     /// When the period ends that an instant lies in: its first instant that is not in it any more.

@@ -127,7 +127,8 @@ pub(crate) fn expire(referral: &Referral) -> NewEntry {
     }
 }
 
-/// Converts a pending referral and grants both sides what the campaign promises, all in one decision.
+/// Converts a pending referral and grants both sides what the campaign promises, all in one decision. A side whose
+/// balance cannot count so many more points gets none, and the entry says so.
 ///
 /// # Errors
 /// [`DecisionError::NotLoaded`] if the referrer's account is not locked.
@@ -140,9 +141,9 @@ pub(crate) fn convert(
 ) -> Result<(), DecisionError> {
     let converted = decision.next_entry_id(referral.referee)?;
     let after_converted = EntryId { account_seq: converted.account_seq.saturating_add(1), ..converted };
-    let referrer_points = Points::new(campaign.referrer_points);
-    let referee_points = Points::new(campaign.referee_points);
-    let referrer_reward = match referrer_points {
+    let to_referrer = promise(decision, referral.referrer, campaign.referrer_points)?;
+    let to_referee = promise(decision, referral.referee, campaign.referee_points)?;
+    let referrer_reward = match to_referrer.granted {
         Some(_) => Some(decision.next_entry_id(referral.referrer)?),
         None => None,
     };
@@ -150,7 +151,9 @@ pub(crate) fn convert(
     let detail = ReferralDetail::ReferralConverted {
         qualifying,
         referrer_reward,
-        referee_reward: referee_points.map(|_| after_converted),
+        referee_reward: to_referee.granted.map(|_| after_converted),
+        referrer_withheld: to_referrer.withheld,
+        referee_withheld: to_referee.withheld,
     }
     .into();
     let (actor, reason) = match qualifying {
@@ -161,8 +164,8 @@ pub(crate) fn convert(
     let new_entry = NewEntry { detail, movement: None, actor, reason, policy_version: policy.version, causes };
     decision.post(referral.referee, new_entry)?;
     let sides = [
-        (referral.referee, referee_points, EntryReason::ReferralReferee),
-        (referral.referrer, referrer_points, EntryReason::ReferralReferrer),
+        (referral.referee, to_referee.granted, EntryReason::ReferralReferee),
+        (referral.referrer, to_referrer.granted, EntryReason::ReferralReferrer),
     ];
     for (account_id, points, reason) in sides {
         if let Some(points) = points {
@@ -170,6 +173,19 @@ pub(crate) fn convert(
         }
     }
     Ok(())
+}
+
+/// What one side gets of what a campaign promises.
+struct Promised {
+    granted: Option<Points>,
+    /// What the balance cannot count any more. It must not keep the other side from what is theirs.
+    withheld: Option<i64>,
+}
+
+fn promise(decision: &Decision<'_>, account_id: AccountId, points: i64) -> Result<Promised, DecisionError> {
+    let is_possible = points > 0 && decision.can_be_issued(account_id, points)?;
+    let granted = Points::new(points).filter(|_| is_possible);
+    Ok(Promised { granted, withheld: Some(points).filter(|points| *points > 0 && granted.is_none()) })
 }
 
 /// A code of random characters: so many that nobody guesses one, and that two are hardly ever the same.

@@ -67,7 +67,7 @@ impl ReferralsState {
                 self.changed.insert(account_id);
                 self.referrals.insert(account_id, referral);
             }
-            ReferralDetail::ReferralConverted { qualifying, referrer_reward, referee_reward } => {
+            ReferralDetail::ReferralConverted { qualifying, referrer_reward, referee_reward, .. } => {
                 let (qualifying, referrer_reward, referee_reward) = (*qualifying, *referrer_reward, *referee_reward);
                 self.end(entry, ReferralState::Converted { seq, at, qualifying, referrer_reward, referee_reward })?;
             }

@@ -284,9 +284,13 @@ pub(super) fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding>
                           s.policy_version, s.changed_seq, s.cause_seq, s.qualifying_spend, s.purchases, s.last_seq,
                           p.version
                    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (program_id, name, place)
-                   JOIN names n ON n.program_id = u.program_id AND n.space = 'customer' AND n.name = u.name
-                   JOIN standings s ON s.account_id = n.account_id
-                   JOIN programs p ON p.program_id = u.program_id"#,
+                   -- Each lookup stands alone, whatever the planner knew of the tables when it planned this: see `by_key`.
+                   JOIN LATERAL (
+                       SELECT f.account_id FROM names f
+                       WHERE f.program_id = u.program_id AND f.space = 'customer' AND f.name = u.name OFFSET 0
+                   ) n ON TRUE
+                   JOIN LATERAL (SELECT * FROM standings f WHERE f.account_id = n.account_id OFFSET 0) s ON TRUE
+                   JOIN LATERAL (SELECT * FROM programs f WHERE f.program_id = u.program_id OFFSET 0) p ON TRUE"#,
                 &programs as _,
                 &customers as _,
             )

@@ -78,7 +78,8 @@ impl Serving {
         let listening = async {
             loop {
                 let line = log.next_line().await.unwrap().expect("the service ended before it listened");
-                let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+                // An error at the end is told to people.
+                let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
                 if line["fields"]["message"] == "listening" {
                     return line["fields"]["address"].as_str().unwrap().parse().unwrap();
                 }

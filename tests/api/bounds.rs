@@ -1,7 +1,10 @@
 //! No call costs more for a customer with a long history than for one with a short one: told by the rows that Postgres
 //! reads for it, and never by a clock.
 
+mod exports;
+mod lookups;
 mod past;
+mod uses;
 
 use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};
 use goldbook::proto;
@@ -46,6 +49,11 @@ struct History {
     clock: Clock,
     /// How many entries, and nearly as many open lots.
     entries: i64,
+}
+
+/// The id of a lot, by the account and the number of the entry that made it.
+fn lot_id(account_id: &str, seq: i64) -> String {
+    format!("{}.{seq}", account_id.replace('-', ""))
 }
 
 /// The grant that the history is copies of.
@@ -96,10 +104,6 @@ impl History {
     fn at(&self, seq: i64) -> prost_types::Timestamp {
         let start: Timestamp = crate::harness::START.parse().unwrap();
         crate::harness::instant(start + jiff::SignedDuration::from_secs(seq))
-    }
-
-    fn lot_id(account_id: &str, seq: i64) -> String {
-        format!("{}.{seq}", account_id.replace('-', ""))
     }
 
     async fn account_id(&self) -> String {
@@ -175,7 +179,7 @@ impl Call {
             open_only,
             ..Default::default()
         };
-        let lot = |seq| History::lot_id(account_id, seq);
+        let lot = |seq| lot_id(account_id, seq);
         match self {
             Self::Balance => {
                 let balance = service.balance("anna").await;

@@ -203,8 +203,8 @@ async fn the_ledger_refuses_rows_that_break_its_own_shape() {
     run(&mut connection, &copy(r#"'{"key_hash": null, "fingerprint": null}'"#)).await.unwrap();
     run(&mut connection, "ROLLBACK").await.unwrap();
     for (changes, constraint) in [
-        (r#"'{"points": -5}'"#, "ledger_entries_points_positive"),
-        (r#"'{"points": 0}'"#, "ledger_entries_points_positive"),
+        (r#"'{"points": -5}'"#, "ledger_entries_points_in_bounds"),
+        (r#"'{"points": 0}'"#, "ledger_entries_points_in_bounds"),
         (r#"'{"points": null}'"#, "ledger_entries_move_whole"),
         (r#"'{"from_pocket": "available", "to_pocket": "available"}'"#, "ledger_entries_pockets_differ"),
         (r#"'{"account_seq": 0}'"#, "ledger_entries_seq_positive"),

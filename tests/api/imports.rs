@@ -148,12 +148,15 @@ async fn import_balances_refuses_what_cannot_be_with_its_reason_and_fails_no_nei
         open("anna", "expired", expired),
         open("anna", "unvested", unvested),
         open("anna", "missed", missed),
-        open("anna", "much", lot(i64::MAX)),
+        open("full", "much", lot(1)),
         tier("anna", "tier", "diamond", None),
         item("anna", "euro", Opening::Tier(euro)),
         tier("anna", "fine", "silver", None),
     ];
+    service.enrol("full").await;
+    service.fill_up("full", i64::MAX).await;
     let outcomes = import(&service, items).await;
+    service.fill_up("full", -i64::MAX).await;
     for (key, code, reason) in [
         ("nowhere", Code::NotFound, "PROGRAM_NOT_FOUND"),
         ("nobody", Code::NotFound, "CUSTOMER_NOT_FOUND"),

@@ -17,7 +17,8 @@ use crate::harness::{
 };
 use crate::wait::until;
 
-const OFTEN: Background = Background { apply_dues_every: None, sum_up_every: Some(Duration::from_millis(20)) };
+const OFTEN: Background =
+    Background { apply_dues_every: None, sum_up_every: Some(Duration::from_millis(20)), export_limit: None };
 
 async fn start() -> Service {
     let clock = Clock::fixed(START.parse().unwrap());
@@ -205,4 +206,15 @@ async fn get_liability_keeps_the_last_summary_of_each_day_for_ever() {
     assert_refused(liability(&service, asked).await, Code::OutOfRange, "INSTANT_IN_FUTURE");
     let unknown = proto::GetLiabilityRequest { program_id: "nobody".to_owned(), ..request() };
     assert_refused(liability(&service, unknown).await, Code::NotFound, "PROGRAM_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn get_liability_answers_sums_beyond_what_a_number_holds_with_the_largest() {
+    let service = start().await;
+    for customer in ["anna", "ben"] {
+        service.enrol(customer).await;
+        service.fill_up(customer, i64::MAX).await;
+    }
+    let summary = summed_up_at(&service, "2026-01-15T13:00:00Z").await;
+    assert_eq!((summary.issued, summary.redeemed, summary.outstanding), (i64::MAX, i64::MAX, 0));
 }

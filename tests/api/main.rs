@@ -48,3 +48,4 @@ mod statements;
 mod tiers;
 mod traces;
 mod worker;
+mod zones;

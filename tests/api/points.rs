@@ -2,6 +2,7 @@
 
 mod batches;
 pub(crate) mod calls;
+mod caps;
 mod complaints;
 mod concurrency;
 mod edges;

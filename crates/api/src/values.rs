@@ -14,6 +14,9 @@ pub const END_OF_TIME: Timestamp = Timestamp::constant(253_370_764_800, 0);
 /// The last instant that can be named at all: 9999-12-30T22:00:00Z. Later ones have no local time in some time zones.
 pub const LAST_INSTANT: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
+/// The most points that one ledger entry moves: no request and no rule of a program names more.
+pub const MAX_POINTS: i64 = 1_000_000_000_000;
+
 /// How long a hold lasts if neither it nor its program says so, as an ISO 8601 period.
 pub const DEFAULT_HOLD: &str = "P7D";
 

@@ -115,8 +115,9 @@ impl Batch<'_> {
     ) -> Result<(), StoreError> {
         let latest = self.find_dues();
         for job in self.jobs {
-            let wanted_states = &job.states;
-            job.command.ask(&mut Asking { names: &self.names, states: &mut self.states, wanted_states })?;
+            let (at, wanted_states) = (self.instant_of(job), &job.states);
+            let (names, accounts, states) = (&self.names, &self.accounts, &mut self.states);
+            job.command.ask(&mut Asking { names, accounts, at, states, wanted_states })?;
         }
         let programs: BTreeSet<ProgramId> = self.jobs.iter().map(|job| job.command.program_id().clone()).collect();
         let due: Vec<AccountId> = self.accounts_with_dues.iter().copied().collect();

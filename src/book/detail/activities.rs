@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
+use super::wide;
+
 /// What a customer did, by what it counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -12,6 +14,7 @@ pub enum ActivityDetail {
     /// An activity was accepted, with what it counts for.
     ActivityAccepted {
         /// Money spent, in minor units.
+        #[serde(deserialize_with = "wide::number")]
         spend: i64,
         /// When the customer did it; feeds windows, never the order of the account.
         happened_at: Timestamp,
@@ -19,7 +22,7 @@ pub enum ActivityDetail {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         slides_to: Option<Timestamp>,
         /// How many points it would have earned, where a cap left none of them to grant.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wide::optional")]
         uncapped: Option<i64>,
     },
     /// A purchase was taken back, whole or in part.
@@ -27,6 +30,7 @@ pub enum ActivityDetail {
         /// The number of the entry that accepted the purchase.
         purchase: i64,
         /// Money given back, in minor units; the progress that goes with it.
+        #[serde(deserialize_with = "wide::number")]
         spend: i64,
         /// When that happened.
         happened_at: Timestamp,

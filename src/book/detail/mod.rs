@@ -7,6 +7,7 @@ mod points;
 mod programs;
 mod referrals;
 mod tiers;
+mod wide;
 
 use std::borrow::Cow;
 
@@ -129,6 +130,15 @@ impl Detail {
     /// If serialization fails, which for these types is a defect.
     pub fn to_canonical_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
+    }
+
+    /// The detail as JSON for others: as [`to_canonical_json`](Self::to_canonical_json), with integers beyond 2^53 as
+    /// strings. [`from_json`](Self::from_json) reads it back.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn to_wire_json(&self) -> Result<String, serde_json::Error> {
+        Ok(wide::quote_wide_numbers(&self.to_canonical_json()?))
     }
 }
 
@@ -265,9 +275,26 @@ mod tests {
                 r#"{"kind":"referral_created","campaign_id":"c","referrer":"00000000-0000-0000-0000-000000000007","expires_at":null}"#,
             ),
             (
-                ReferralDetail::ReferralConverted { qualifying: Some(id), referrer_reward: None, referee_reward: None }
-                    .into(),
+                ReferralDetail::ReferralConverted {
+                    qualifying: Some(id),
+                    referrer_reward: None,
+                    referee_reward: None,
+                    referrer_withheld: None,
+                    referee_withheld: None,
+                }
+                .into(),
                 r#"{"kind":"referral_converted","qualifying":"00000000000000000000000000000007.3","referrer_reward":null,"referee_reward":null}"#,
+            ),
+            (
+                ReferralDetail::ReferralConverted {
+                    qualifying: None,
+                    referrer_reward: None,
+                    referee_reward: None,
+                    referrer_withheld: Some(5),
+                    referee_withheld: Some(6),
+                }
+                .into(),
+                r#"{"kind":"referral_converted","qualifying":null,"referrer_reward":null,"referee_reward":null,"referrer_withheld":5,"referee_withheld":6}"#,
             ),
             (ReferralDetail::ReferralExpired.into(), r#"{"kind":"referral_expired"}"#),
             (
@@ -283,11 +310,30 @@ mod tests {
                         slides: true,
                         expiry_rule: Some("never".to_owned()),
                     },
-                    counted_in: vec![EarningWindow { period: "month".to_owned(), since: at }],
+                    counted_in: vec![EarningWindow {
+                        period: "month".to_owned(),
+                        since: Some(at),
+                        day: None,
+                        earned: None,
+                    }],
                     uncapped: Some(9),
                 }
                 .into(),
                 r#"{"kind":"points_granted","terms":{"vests_at":"1970-01-01T00:00:00Z","vest_by":"1970-01-01T00:00:00Z","expires_at":"1970-01-01T00:00:00Z","slides":true,"expiry_rule":"never"},"counted_in":[{"period":"month","since":"1970-01-01T00:00:00Z"}],"uncapped":9}"#,
+            ),
+            (
+                PointsDetail::PointsGranted {
+                    terms: LotTerms::default(),
+                    counted_in: vec![EarningWindow {
+                        period: "day".to_owned(),
+                        since: None,
+                        day: Some(jiff::civil::date(2026, 1, 2)),
+                        earned: Some(7),
+                    }],
+                    uncapped: None,
+                }
+                .into(),
+                r#"{"kind":"points_granted","counted_in":[{"period":"day","day":"2026-01-02","earned":7}]}"#,
             ),
             (PointsDetail::PointsImported { terms: LotTerms::default() }.into(), r#"{"kind":"points_imported"}"#),
             (PointsDetail::PointsVested { lot: 3, expires_at: None }.into(), r#"{"kind":"points_vested","lot":3}"#),
@@ -356,6 +402,32 @@ mod tests {
         }
         let kept: BTreeSet<&str> = details.iter().map(|(detail, _)| detail.kind()).collect();
         assert_eq!(kept, all_kinds());
+    }
+
+    #[test]
+    fn what_travels_with_wide_numbers_as_strings_reads_back() {
+        let wide = 9_007_199_254_740_993;
+        let at = Timestamp::UNIX_EPOCH;
+        let details: [Detail; 4] = [
+            ActivityDetail::ActivityAccepted { spend: wide, happened_at: at, slides_to: None, uncapped: Some(wide) }
+                .into(),
+            ActivityDetail::RefundAccepted { purchase: 2, spend: wide, happened_at: at, slides_to: None }.into(),
+            TierDetail::TierChanged { from: None, to: "gold".try_into().unwrap(), qualifying_spend: i64::MAX }.into(),
+            TierDetail::TierImported {
+                from: "a".try_into().unwrap(),
+                to: "b".try_into().unwrap(),
+                qualifying_spend: i64::MAX,
+            }
+            .into(),
+        ];
+        for detail in details {
+            let json = detail.to_wire_json().unwrap();
+            let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+            let is_text = |field: &str| value.get(field).is_some_and(serde_json::Value::is_string);
+            assert!(is_text("spend") || is_text("qualifying_spend"), "{json}");
+            assert_eq!(read(&json).unwrap(), detail);
+            assert_eq!(read(&detail.to_canonical_json().unwrap()).unwrap(), detail);
+        }
     }
 
     #[test]

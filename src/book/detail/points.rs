@@ -1,8 +1,11 @@
 //! Entries about points.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
+
+use super::wide;
 
 /// Some points of one lot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +58,15 @@ impl LotTerms {
 pub struct EarningWindow {
     /// Its kind, in the words of the program's document.
     pub period: String,
-    /// The first instant of the period.
-    pub since: Timestamp,
+    /// The first instant of the period, on entries that do not tell its first day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The first day of the period, where the program is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day: Option<Date>,
+    /// How many points had been earned in the period before, where that was looked up among the entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earned: Option<i64>,
 }
 
 /// What happened to points.
@@ -73,7 +83,7 @@ pub enum PointsDetail {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         counted_in: Vec<EarningWindow>,
         /// How many it would have been without a cap, where one cut the grant.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wide::optional")]
         uncapped: Option<i64>,
     },
     /// Points that another system had granted were taken over, as a new lot, which this entry names.

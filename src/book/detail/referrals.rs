@@ -35,6 +35,12 @@ pub enum ReferralDetail {
         referrer_reward: Option<EntryId>,
         /// What the referee was granted for it.
         referee_reward: Option<EntryId>,
+        /// How many points the referrer was not granted, since their balance cannot count so many more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        referrer_withheld: Option<i64>,
+        /// How many points the referee was not granted, for the same reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        referee_withheld: Option<i64>,
     },
     /// The time to convert passed.
     ReferralExpired,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
+use super::wide;
 use crate::ids::TierId;
 
 /// What happened to the tier that a customer holds.
@@ -17,6 +18,7 @@ pub enum TierDetail {
         /// The tier from now on.
         to: TierId,
         /// Lifetime spend that was taken over, in minor units; added to what was there.
+        #[serde(deserialize_with = "wide::number")]
         qualifying_spend: i64,
     },
     /// The customer holds another tier from now on.
@@ -26,6 +28,7 @@ pub enum TierDetail {
         /// The tier from now on.
         to: TierId,
         /// Lifetime spend that decided, in minor units.
+        #[serde(deserialize_with = "wide::number")]
         qualifying_spend: i64,
     },
 }

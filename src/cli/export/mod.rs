@@ -62,6 +62,8 @@ Examples:
 Exit status: 0 if every entry was written, 1 if not, 2 wrong usage.";
 
 /// Write a program's ledger entries to a file, as CSV or JSON Lines.
+///
+/// In JSON, whole numbers beyond 2^53 are strings, since many readers would not count them exactly.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct ExportArgs {
@@ -99,6 +101,7 @@ pub(crate) async fn run(args: ExportArgs) -> Result<(), CliError> {
         program_id: program.program_id,
         start_time: from.map(write_instant),
         end_time: until.map(write_instant),
+        resume_token: String::new(),
     };
     let answer = client.ledger().export_entries(request).await;
     let entries = answer.map_err(CliError::refused("cannot export the entries"))?.into_inner();

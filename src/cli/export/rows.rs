@@ -48,7 +48,7 @@ pub(super) enum Cell {
     Number(i64),
     /// Words that have no spaces in them.
     List(Vec<String>),
-    /// JSON on one line. It is not changed, since the content hash was computed over it.
+    /// JSON on one line, as the service tells it.
     Json(String),
 }
 
@@ -66,6 +66,8 @@ impl Cell {
         match self {
             Self::Absent => Ok("null".to_owned()),
             Self::Text(text) => serde_json::to_string(&text),
+            // Many readers of JSON count with doubles, and would change it.
+            Self::Number(number) if number.unsigned_abs() > 1 << 53 => Ok(format!("\"{number}\"")),
             Self::Number(number) => Ok(number.to_string()),
             Self::List(words) => serde_json::to_string(&words),
             Self::Json(json) => Ok(json),
@@ -252,6 +254,13 @@ mod tests {
         let second: serde_json::Value = serde_json::from_str(lines[1]).unwrap();
         assert_eq!((&second["from_pocket"], &second["points"]), (&serde_json::Value::Null, &serde_json::Value::Null));
         assert_eq!((lines.len(), written(Format::Jsonl, &[]).as_str()), (2, ""));
+    }
+
+    #[test]
+    fn json_lines_have_numbers_beyond_2_to_the_53_as_strings() {
+        let written = |number| Cell::Number(number).into_json().unwrap();
+        assert_eq!([1 << 53, -(1 << 53)].map(written), ["9007199254740992", "-9007199254740992"]);
+        assert_eq!([(1 << 53) + 1, i64::MIN].map(written), ["\"9007199254740993\"", "\"-9223372036854775808\""]);
     }
 
     #[test]

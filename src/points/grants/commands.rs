@@ -1,6 +1,6 @@
 //! The commands that grant points, and that say what a grant waits for has happened.
 
-use super::caps::cap;
+use super::caps::{ask_earned, cap};
 use super::model::{Grant, grant, require_ahead};
 use crate::book::{Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason};
 use crate::error::{Reason, Refusal};
@@ -31,6 +31,10 @@ impl Command for GrantReward {
         let reason = self.reason.as_str();
         let content = ("grant_reward", self.points.get(), reason, &self.note, &self.vesting, &self.expiry);
         Some(key_of(&self.key, &content))
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        ask_earned(asking, &self.subject.program_id, &self.subject.name())
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {

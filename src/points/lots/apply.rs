@@ -65,10 +65,15 @@ impl Lots {
 
     /// Counts a grant in the calendar periods whose earning is capped.
     fn count_earning(&mut self, entry: &Entry, counted_in: &[EarningWindow]) -> Option<()> {
+        let account_id = entry.id.account_id;
+        // What was looked up does not have this grant.
+        let own = self.looked_up.range((account_id, "")..).map(|(key, _)| *key);
+        for key in own.take_while(|(of, _)| *of == account_id).collect::<Vec<_>>() {
+            self.looked_up.remove(&key);
+        }
         if !counted_in.is_empty() {
-            let account_id = entry.id.account_id;
             let points = entry.movement?.points;
-            self.change_earning(account_id)?.count(counted_in, points);
+            self.change_earning(account_id)?.count(counted_in, points, entry.policy_version);
         }
         Some(())
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::parts::{first_points, slice_from_end, sum};
@@ -195,8 +196,8 @@ pub(crate) struct Earning {
     pub slides_to: Option<Timestamp>,
     /// When they expired all together, each time.
     pub lapses: Vec<Timestamp>,
-    /// Points earned in the last capped period of each kind, and since when it runs.
-    pub earned: BTreeMap<String, (Timestamp, i64)>,
+    /// What was earned in the last capped period of each kind, by the word for the kind.
+    pub earned: BTreeMap<String, Earned>,
 }
 
 impl Earning {
@@ -213,13 +214,28 @@ impl Earning {
         }
     }
 
-    pub(super) fn count(&mut self, windows: &[EarningWindow], points: i64) {
+    /// Counts points in capped periods, under a version of the program.
+    pub(super) fn count(&mut self, windows: &[EarningWindow], points: i64, policy_version: i32) {
         for window in windows {
-            let earned = self.earned.entry(window.period.clone()).or_insert((window.since, 0));
-            if earned.0 < window.since {
-                *earned = (window.since, 0);
+            let earned = self.earned.entry(window.period.clone()).or_default();
+            if earned.day != window.day {
+                *earned = Earned { day: window.day, ..Earned::default() };
             }
-            earned.1 = earned.1.saturating_add(points);
+            earned.points = window.earned.unwrap_or(earned.points).saturating_add(points);
+            earned.policy_version = policy_version;
         }
     }
+}
+
+/// What was earned in a calendar period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Earned {
+    /// The period's first day where the program is. None where the entries do not tell it.
+    pub day: Option<Date>,
+    /// How many points.
+    pub points: i64,
+    /// The program version under which points were counted last. What was earned under another version may not have been
+    /// counted, since that had no such cap.
+    pub policy_version: i32,
 }

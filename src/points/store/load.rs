@@ -4,6 +4,7 @@
 //! many dues as it applies. The [`Gap`] of an account tells where reading ended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use sqlx::PgConnection;
@@ -12,9 +13,10 @@ use super::rows::{self, FoundLot, HoldFor, LotRequest, ReadFor, SpendCursor};
 use crate::book::store::{find_keys, read_entries};
 use crate::book::{Depth, Due, DueKind, Scope};
 use crate::database::StoreError;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, ProgramId};
 use crate::points::lots::{BEHIND_ALL, Gap, MAX_SPEND_LOTS, SPEND_PAGES};
 use crate::points::state::PointsState;
+use crate::programs::model::ProgramVersion;
 use crate::programs::points::ExpiryRule;
 use crate::programs::state::ProgramsState;
 
@@ -69,6 +71,16 @@ pub(super) fn keeps_earnings(scope: &Scope, programs: &ProgramsState) -> bool {
         let points = &current.policy.program.points;
         matches!(points.expiry, ExpiryRule::Sliding(_)) || !points.earning.per_period.is_empty()
     })
+}
+
+/// The versions in force of the scope's programs that cap what is earned in calendar periods.
+pub(super) fn capped_versions(scope: &Scope, programs: &ProgramsState) -> BTreeMap<ProgramId, Arc<ProgramVersion>> {
+    let capped = scope.programs.iter().filter_map(|program_id| {
+        let policy = &programs.current(program_id)?.policy;
+        let is_capped = !policy.program.points.earning.per_period.is_empty();
+        is_capped.then(|| (program_id.clone(), policy.clone()))
+    });
+    capped.collect()
 }
 
 /// Reads the entries that were asked for, and notes the lots that they are about.

@@ -47,8 +47,12 @@ pub(crate) fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
                           g.slides_to AS "slides_to?: jiff_sqlx::Timestamp", s.points AS "sliding?",
                           s.lots AS "sliding_lots?"
                    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (program_id, name, place)
-                   JOIN names n ON n.program_id = u.program_id AND n.space = 'customer' AND n.name = u.name
-                   JOIN accounts a ON a.account_id = n.account_id
+                   -- Each lookup stands alone, whatever the planner knew of the tables when it planned this: see `by_key`.
+                   JOIN LATERAL (
+                       SELECT f.account_id FROM names f
+                       WHERE f.program_id = u.program_id AND f.space = 'customer' AND f.name = u.name OFFSET 0
+                   ) n ON TRUE
+                   JOIN LATERAL (SELECT * FROM accounts f WHERE f.account_id = n.account_id OFFSET 0) a ON TRUE
                    LEFT JOIN LATERAL (
                        SELECT d.at, sum(d.pending)::bigint AS points, max(d.place) AS last
                        FROM (

@@ -1,5 +1,6 @@
 //! The points policy on the wire. Grants that say for themselves when their points vest and expire use the same rules.
 
+use goldbook_api::values::MAX_POINTS;
 use jiff::Timestamp;
 
 use super::{
@@ -144,10 +145,19 @@ fn parse_points(fields: &mut Fields, path: &str, points: Option<i64>) -> Option<
     Some(points)
 }
 
+/// As [`parse_points`], of one entry.
+fn parse_points_at_once(fields: &mut Fields, path: &str, points: Option<i64>) -> Option<Option<i64>> {
+    if points.is_some_and(|points| !(1..=MAX_POINTS).contains(&points)) {
+        fields.refuse(path, "must be from 1 to 1,000,000,000,000");
+        return None;
+    }
+    Some(points)
+}
+
 fn parse_redemption(fields: &mut Fields, path: &str, limits: proto::RedemptionLimits) -> Option<RedemptionLimits> {
-    let minimum = parse_points(fields, &format!("{path}.minimum"), limits.minimum);
-    let step = parse_points(fields, &format!("{path}.step"), limits.step);
-    let maximum = parse_points(fields, &format!("{path}.maximum"), limits.maximum);
+    let minimum = parse_points_at_once(fields, &format!("{path}.minimum"), limits.minimum);
+    let step = parse_points_at_once(fields, &format!("{path}.step"), limits.step);
+    let maximum = parse_points_at_once(fields, &format!("{path}.maximum"), limits.maximum);
     // A number that is bad in itself is told of once.
     let (minimum, step, maximum) = (minimum?, step?, maximum?);
     let is_off_step = |points: Option<i64>| {
@@ -167,7 +177,7 @@ fn parse_redemption(fields: &mut Fields, path: &str, limits: proto::RedemptionLi
 
 fn parse_earning(fields: &mut Fields, path: &str, limits: Option<&proto::EarningLimits>) -> Option<EarningLimits> {
     let Some(limits) = limits else { return Some(EarningLimits::default()) };
-    let per_transaction = parse_points(fields, &format!("{path}.per_transaction"), limits.per_transaction);
+    let per_transaction = parse_points_at_once(fields, &format!("{path}.per_transaction"), limits.per_transaction);
     if limits.per_period.len() > MAX_PERIOD_CAPS {
         fields.refuse(format!("{path}.per_period"), format!("must have at most {MAX_PERIOD_CAPS} items"));
     }

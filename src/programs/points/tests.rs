@@ -24,8 +24,15 @@ const ZONES: [&str; 10] = [
     "Australia/Lord_Howe",
 ];
 
+impl CalendarPeriod {
+    /// When the period began that an instant lies in.
+    fn start_of(self, instant: Timestamp, time_zone: &TimeZone) -> Timestamp {
+        self.begins_at(self.first_day_at(instant, time_zone), time_zone).unwrap_or(instant)
+    }
+}
+
 fn zone(name: &str) -> TimeZone {
-    TimeZone::get(name).unwrap()
+    crate::programs::model::Zone::try_from(name.to_owned()).unwrap().0
 }
 
 fn at(text: &str) -> Timestamp {

@@ -33,15 +33,16 @@ pub(super) fn parse_entry_id(fields: &mut Fields, field: &str, id: &str) -> Opti
 }
 
 pub(super) fn parse_points(fields: &mut Fields, field: &str, points: i64) -> Option<Points> {
-    fields.check(field, Points::new(points).ok_or("must be above zero"))
+    fields.check(field, Points::new(points).ok_or(Points::EXPECTED))
 }
 
 /// A number of points, where zero stands for all there are.
 pub(super) fn parse_points_or_all(fields: &mut Fields, points: i64) -> Option<Points> {
-    if points < 0 {
-        fields.refuse("points", "must be zero or more; zero means all");
+    if points == 0 {
+        return None;
     }
-    Points::new(points)
+    let expected = "must be from 0 to 1,000,000,000,000; zero means all";
+    fields.check("points", Points::new(points).ok_or(expected))
 }
 
 /// A note may have lines; what Postgres cannot keep is not text.

@@ -1,7 +1,7 @@
 //! What a purchase's amount may be, and the points it earns.
 
 use goldbook::proto;
-use goldbook::proto::EntryKind::{ActivityAccepted, CustomerEnrolled, PointsGranted, TierChanged};
+use goldbook::proto::EntryKind::{ActivityAccepted, CustomerEnrolled, PointsGranted, ReferralConverted, TierChanged};
 use goldbook::proto::google::Money;
 use goldbook::proto::record_activity_request::Activity;
 use tonic::Code;
@@ -122,9 +122,9 @@ async fn record_activity_counts_currencies_with_no_or_three_decimals() {
 
 #[tokio::test]
 async fn record_activity_takes_the_largest_amount_and_refuses_spend_beyond_it() {
-    let service = start().await;
+    let service = start_at_rate("0.00001").await;
     let recorded = send(&service, bought("anna", "a", MOST)).await.unwrap();
-    assert_eq!(recorded.points_earned, 92_233_720_368_547_758);
+    assert_eq!(recorded.points_earned, 922_337_203_685);
     assert_eq!(service.tier("anna").await.qualifying_spend, Some(usd(MOST)));
     let count = service.count_entries().await;
     let refused = send(&service, bought("anna", "b", "0.01")).await;
@@ -135,15 +135,16 @@ async fn record_activity_takes_the_largest_amount_and_refuses_spend_beyond_it() 
 }
 
 #[tokio::test]
-async fn record_activity_refuses_points_beyond_what_can_be_counted_and_enrols_no_one() {
+async fn record_activity_refuses_points_beyond_what_one_entry_moves_and_enrols_no_one() {
     let service = start_at_rate("100").await;
-    assert_eq!(send(&service, bought("ben", "a", MOST)).await.unwrap().points_earned, i64::MAX);
+    let recorded = send(&service, bought("ben", "a", "10000000000.00")).await.unwrap();
+    assert_eq!(recorded.points_earned, 1_000_000_000_000);
     let count = service.count_entries().await;
-    let service = service.restart().await;
-    service.apply(proto::Program { points_per_unit: "100.000001".to_owned(), ..shop() }).await.unwrap();
-    let refused = send(&service, bought("anna", "a", MOST)).await;
-    assert_refused(refused, Code::FailedPrecondition, "AMOUNT_OVERFLOW");
-    assert_eq!(service.count_entries().await, count + 1);
+    for amount in ["10000000000.01", MOST] {
+        let refused = send(&service, bought("anna", "a", amount)).await;
+        assert_refused(refused, Code::FailedPrecondition, "AMOUNT_OVERFLOW");
+    }
+    assert_eq!(service.count_entries().await, count);
     service.enrol("anna").await;
 }
 
@@ -151,7 +152,7 @@ async fn record_activity_refuses_points_beyond_what_can_be_counted_and_enrols_no
 async fn record_activity_refuses_a_balance_beyond_what_can_be_counted_and_writes_nothing() {
     let service = start().await;
     service.enrol("anna").await;
-    service.grant("anna", i64::MAX - 5, "k").await.unwrap();
+    service.fill_up("anna", i64::MAX - 5).await;
     let (count, balance) = (service.count_entries().await, service.balance("anna").await);
     let refused = send(&service, bought("anna", "a", "250.00")).await;
     assert_refused(refused, Code::FailedPrecondition, "AMOUNT_OVERFLOW");
@@ -161,20 +162,23 @@ async fn record_activity_refuses_a_balance_beyond_what_can_be_counted_and_writes
     assert_eq!(super::activity_ids(&service, "anna").await, [] as [&str; 0]);
     let recorded = send(&service, bought("anna", "a", "5.99")).await.unwrap();
     assert_eq!((recorded.points_earned, recorded.replayed), (5, false));
-    assert_eq!(service.available("anna").await, i64::MAX);
+    assert_eq!(service.available("anna").await, 5);
 }
 
 #[tokio::test]
-async fn record_activity_that_would_overflow_the_referrers_balance_writes_nothing() {
+async fn record_activity_goes_on_where_the_referrers_balance_cannot_grow() {
     let service = start().await;
     let code = service.share_code("rita", "friends").await;
-    service.grant("rita", i64::MAX, "k").await.unwrap();
+    service.fill_up("rita", i64::MAX - 499).await;
     service.refer("anna", &code).await;
-    let count = service.count_entries().await;
-    let refused = send(&service, bought("anna", "a", "250.00")).await;
-    assert_refused(refused, Code::FailedPrecondition, "AMOUNT_OVERFLOW");
-    assert_eq!(service.count_entries().await, count);
-    assert_eq!((service.available("anna").await, service.available("rita").await), (0, i64::MAX));
-    assert_eq!(service.referral("anna").await.state(), proto::ReferralState::Pending);
-    assert_eq!(service.tier("anna").await.qualifying_spend, Some(usd("0.00")));
+    let recorded = send(&service, bought("anna", "a", "250.00")).await.unwrap();
+    assert!(recorded.referral_converted);
+    // The referee gets all of theirs, and the entry says what the referrer did not get.
+    assert_eq!((service.available("anna").await, service.available("rita").await), (500, 0));
+    assert_eq!(service.referral("anna").await.state(), proto::ReferralState::Converted);
+    let entries = service.entries("anna").await;
+    let converted = entries.iter().find(|entry| entry.kind() == ReferralConverted).unwrap();
+    let detail: serde_json::Value = serde_json::from_str(&converted.detail_json).unwrap();
+    assert_eq!((&detail["referrer_reward"], &detail["referrer_withheld"]), (&serde_json::Value::Null, &500.into()));
+    assert!(!service.kinds("rita").await.contains(&PointsGranted));
 }

@@ -1,6 +1,6 @@
 //! Calls that many tests make, with what most leave as it is.
 
-use goldbook::embedded_postgres::OWNER_ROLE;
+use goldbook::embedded_postgres::{OWNER_ROLE, SUPERUSER};
 use goldbook::proto;
 use tonic::Status;
 
@@ -18,6 +18,16 @@ impl Service {
         let request =
             proto::ApplyProgramRequest { program: Some(program), validate_only: false, expected_version: None };
         Ok(self.programs().apply_program(request).await?.into_inner())
+    }
+
+    /// Makes a customer's balance look as if so many points had been granted and spent. No test can grant so many, and the
+    /// entries do not tell of them.
+    pub(crate) async fn fill_up(&self, customer_id: &str, points: i64) {
+        let mut connection = self.database.connect(SUPERUSER).await;
+        let fill = "UPDATE accounts SET issued = issued + $2, redeemed = redeemed + $2 FROM names
+                    WHERE names.account_id = accounts.account_id AND names.space = 'customer' AND names.name = $1";
+        let filled = sqlx::query(fill).bind(customer_id).bind(points).execute(&mut connection).await.unwrap();
+        assert_eq!(filled.rows_affected(), 1);
     }
 
     /// Enrols a customer of whom nothing is known.

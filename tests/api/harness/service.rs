@@ -25,6 +25,8 @@ pub(crate) const START: &str = "2026-01-15T12:00:00Z";
 pub(crate) struct Background {
     pub apply_dues_every: Option<Duration>,
     pub sum_up_every: Option<Duration>,
+    /// How long an export may take in all, if not as long as a test.
+    pub export_limit: Option<Duration>,
 }
 
 /// The threads of a service. They end with it, and whatever it does in them ends there.
@@ -109,6 +111,7 @@ impl Service {
             apply_dues_every: background.apply_dues_every,
             sum_up_every: background.sum_up_every,
             read_connections: 4,
+            export_limit: background.export_limit.unwrap_or(Duration::from_secs(3_600)),
             clock: (*clock).clone(),
         };
         let running = threads.spawn(async move {

@@ -332,6 +332,7 @@ async fn export_entries_refuses_bad_fields_and_an_unknown_program() {
         program_id: program_id.to_owned(),
         start_time,
         end_time,
+        resume_token: String::new(),
     };
     let nanos = |nanos| Some(prost_types::Timestamp { seconds: 0, nanos });
     let refused = begin(&service, bad("S", Some(at(START)), Some(at(START)))).await;

@@ -42,7 +42,7 @@ pub(crate) struct Rules {
 }
 
 pub(super) fn zone() -> TimeZone {
-    TimeZone::get("America/New_York").unwrap()
+    goldbook_api::zones::find("America/New_York").unwrap()
 }
 
 pub(super) fn later(at: Timestamp, period: &str) -> Timestamp {

@@ -42,7 +42,9 @@ async fn batch_grant_rewards_grants_the_good_items_and_answers_the_bad_as_single
     let unknown = grant_reward("nobody", 5, "k-2");
     let bad = proto::GrantRewardRequest { reason: 0, ..grant_reward("anna", -5, "") };
     let reused = grant_reward("anna", 6, "k-1");
-    let overflow = grant_reward("anna", i64::MAX, "k-3");
+    let overflow = grant_reward("ben", 1, "k-3");
+    service.enrol("ben").await;
+    service.fill_up("ben", i64::MAX).await;
     let refused = [("b", unknown), ("c", bad), ("d", reused), ("e", overflow)];
     let mut items = vec![("a".to_owned(), Some(grant_reward("anna", 5, "k-1")))];
     items.extend(refused.iter().map(|(item_id, grant)| ((*item_id).to_owned(), Some(grant.clone()))));

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use csv::ByteRecord;
 use goldbook_api::v1::Program;
-use goldbook_api::values::{END_OF_TIME, check_name, to_minor_units};
+use goldbook_api::values::{END_OF_TIME, MAX_POINTS, check_name, to_minor_units};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -217,12 +217,12 @@ impl Columns {
 }
 
 fn parse_points(text: &str) -> Result<i64, String> {
-    let is_whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse::<i64>() {
-        Ok(points) if is_whole && points > 0 => Ok(points),
-        Err(_) if is_whole => Err(format!("points is {text}, more than the most there can be, {}", i64::MAX)),
-        _ => Err(format!("points is {text}, not a whole number above zero")),
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) || text.bytes().all(|byte| byte == b'0') {
+        return Err(format!("points is {text}, not a whole number above zero"));
     }
+    // What is too long for a number is too much.
+    let points = text.parse().ok().filter(|points| *points <= MAX_POINTS);
+    points.ok_or_else(|| format!("points is {text}, more than the most of one lot, {MAX_POINTS}"))
 }
 
 impl Form for Columns {

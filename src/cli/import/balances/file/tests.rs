@@ -97,8 +97,9 @@ fn what_the_service_would_refuse_is_told_before_it_is_sent() {
         lines.next().unwrap().1.err().unwrap_or_default()
     };
     for (line, why) in [
-        ("9223372036854775807,,,,,", ""),
-        ("9223372036854775808,,,,,", "more than the most there can be, 9223372036854775807"),
+        ("1000000000000,,,,,", ""),
+        ("1000000000001,,,,,", "more than the most of one lot, 1000000000000"),
+        ("9223372036854775808,,,,,", "more than the most of one lot, 1000000000000"),
         ("1,,,9999-12-31,,", "expires_at is 9999-12-31, later than 9999-01-01T00:00:00Z"),
         ("1,,,9999-06-01,,", "of points that do not expire it is never"),
         ("1,,9999-12-31,,,", "vest_by is 9999-12-31, later than 9999-01-01T00:00:00Z, the last instant allowed"),

@@ -1,0 +1,74 @@
+//! An export has an end, and can be gone on with.
+
+use std::time::Duration;
+
+use goldbook::embedded_postgres::SUPERUSER;
+use goldbook::proto;
+use tonic::Code;
+
+use super::History;
+use crate::harness::{Background, SHOP, Service, assert_refused};
+use crate::wait::until;
+
+fn export(resume_token: &str) -> proto::ExportEntriesRequest {
+    proto::ExportEntriesRequest {
+        program_id: SHOP.to_owned(),
+        resume_token: resume_token.to_owned(),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn export_entries_ends_after_its_time_and_goes_on_where_it_came_to() {
+    let history = History::load(8_000).await;
+    let background = Background { export_limit: Some(Duration::from_secs(2)), ..Background::default() };
+    let service = Service::start_busy(history.database.clone(), history.clock.clone(), background).await;
+    let (mut ids, mut token, mut cut_off) = (Vec::new(), String::new(), 0);
+    loop {
+        let mut stream = service.ledger().export_entries(export(&token)).await.unwrap().into_inner();
+        let first = stream.message().await.unwrap().unwrap();
+        assert_eq!(
+            (first.entries_total + i64::try_from(ids.len()).unwrap(), first.resume_token),
+            (8_001, token.clone())
+        );
+        if cut_off == 0 {
+            // Nothing is read until the service has let go of its snapshot.
+            let mut connection = history.database.connect(SUPERUSER).await;
+            let snapshots = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                             AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid()";
+            until("the export is cut off", async || {
+                let open: i64 = sqlx::query_scalar(snapshots).fetch_one(&mut connection).await.unwrap();
+                (open == 0).then_some(())
+            })
+            .await;
+        }
+        let end = loop {
+            match stream.message().await {
+                Ok(Some(message)) => {
+                    assert!(!message.entries.is_empty());
+                    ids.extend(message.entries.into_iter().map(|entry| entry.entry_id));
+                    token = message.resume_token;
+                }
+                end => break end,
+            }
+        };
+        match end {
+            Ok(_) => break,
+            Err(status) => {
+                assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+                assert!(status.message().contains("resume_token"), "{status:?}");
+                cut_off += 1;
+            }
+        }
+    }
+    assert!(cut_off > 0);
+    let count = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!((count, ids.len()), (8_001, 8_001));
+    let other = proto::ExportEntriesRequest { start_time: Some(history.at(7)), ..export(&token) };
+    for request in [other, export("AAAA"), export(&"A".repeat(5_000))] {
+        let refused = service.ledger().export_entries(request).await.map(drop);
+        assert_refused(refused, Code::OutOfRange, "PAGE_TOKEN_INVALID");
+    }
+}
