@@ -193,7 +193,10 @@ impl Book {
 /// The end of the process does not wait for it either. Returns what tells its end.
 fn run_alone(lane: Lane) -> oneshot::Receiver<()> {
     let (ended, end) = oneshot::channel();
+    // What it logs goes where the log of whoever opens the book goes.
+    let log = tracing::dispatcher::get_default(Clone::clone);
     let work = move || {
+        let _log = tracing::dispatcher::set_default(&log);
         match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(lane.run()),
             // Its queues are closed with it, so callers are told that the service is away.

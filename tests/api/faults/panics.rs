@@ -209,10 +209,11 @@ async fn a_command_that_reads_a_state_that_it_does_not_list_fails_and_is_logged(
     let database = Database::create().await;
     let clock = Clock::fixed(START.parse().unwrap());
     let capabilities = Capabilities::new(vec![Capability::new(|| Blank, Blank, &[])]);
-    let (book, lanes) = Book::open(&database.options(SERVICE_ROLE), 1, &capabilities, &clock);
     for look in [Look::Asking, Look::Deciding] {
         let page = Page::default();
         let _guard = page.catch_log();
+        // Its lane logs where this thread does.
+        let (book, lanes) = Book::open(&database.options(SERVICE_ROLE), 1, &capabilities, &clock);
         let reader = |lists| Reader { program_id: SHOP.try_into().unwrap(), look, lists };
         // Its neighbour in the batch has the state loaded.
         let (listed, unlisted) = join(book.submit(reader(true), None), book.submit(reader(false), None)).await;
@@ -229,7 +230,7 @@ async fn a_command_that_reads_a_state_that_it_does_not_list_fails_and_is_logged(
         assert!(field("command").ends_with("panics::Reader"), "{line}");
         assert_eq!(field("program_id"), SHOP);
         assert_eq!(field("command_id").len(), 36);
+        drop(book);
+        lanes.close().await;
     }
-    drop(book);
-    lanes.close().await;
 }
