@@ -8,7 +8,6 @@ use futures_util::future::join_all;
 use futures_util::poll;
 use goldbook::book::{Book, Capabilities};
 use goldbook::clock::Clock;
-use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::proto;
 use goldbook::proto::batch_grant_rewards_response::Outcome;
 use tokio::task::JoinHandle;
