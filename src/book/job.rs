@@ -8,7 +8,7 @@ use tracing::Span;
 use uuid::Uuid;
 
 use super::command::{Command, CommandKey, Written};
-use super::name::NameUse;
+use super::name::{Name, NameUse};
 use crate::error::Error;
 use crate::telemetry::{self, TraceId};
 
@@ -61,6 +61,11 @@ impl Job {
     /// The command as operators see it: what it is, and which.
     pub(super) fn describe(&self) -> String {
         format!("{} {} of program {}", self.command.describe(), self.command_id, self.command.program_id())
+    }
+
+    /// Every name that the command says it uses.
+    pub(super) fn own_names(&self) -> impl Iterator<Item = &Name> {
+        self.names.iter().map(NameUse::name)
     }
 
     /// Whether its deadline has passed.

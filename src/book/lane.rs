@@ -1,10 +1,11 @@
 //! A lane: one task that owns one connection, takes whatever is waiting, and carries it out as one batch.
 
+mod answers;
 mod apart;
 mod failure;
+mod order;
 mod waiting;
 
-use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -15,25 +16,24 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
+use self::answers::{answer_all, come_again, fail, refuse_rows, turn_away};
 use self::apart::{Apart, Found};
 use self::failure::{BatchFailure, Remedy};
+use self::order::{Left, Why, hold_back, take_apart};
 use self::waiting::{MAX_BATCH, Waiting};
 use super::batch;
 use super::capability::Capabilities;
 use super::job::{Job, Origin};
-use super::name::{Name, NameUse};
 use super::outcome::CommandOutcome;
 use crate::clock::Clock;
 use crate::database::{FailureKind, StoreError};
-use crate::error::{Error, Reason, Refusal, with_causes};
+use crate::error::{Error, with_causes};
 use crate::telemetry;
 
 /// How often a batch is tried again after a deadlock or a serialization failure.
 const MAX_CONFLICTS: u32 = 8;
 /// How often a batch is tried on a new connection before its callers are told that the database is away.
 const MAX_RECONNECTS: u32 = 3;
-/// How often a command may wait for a batch that locks more.
-const MAX_POSTPONEMENTS: u32 = 16;
 /// How long a batch may take before its connection is given up.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a new connection may take.
@@ -63,18 +63,6 @@ pub(super) struct Lane {
     /// Whether that was seen.
     is_closing: bool,
 }
-
-/// Why a command must wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
-    /// The next batch decides it anew, or it must not overtake such a one.
-    NextBatch,
-    /// It waits apart.
-    Apart(Found),
-}
-
-/// Commands that must wait, in order.
-type Left = Vec<(Job, Why)>;
 
 impl Lane {
     /// A lane that has done nothing yet.
@@ -334,68 +322,6 @@ fn timely(jobs: Vec<Job>) -> Vec<Job> {
     kept
 }
 
-fn names_of(job: &Job) -> impl Iterator<Item = &Name> {
-    job.names.iter().map(NameUse::name)
-}
-
-/// Moves commands to `left` that would overtake one there. Returns the others.
-fn hold_back(jobs: Vec<Job>, left: &mut Left) -> Vec<Job> {
-    if left.is_empty() {
-        return jobs;
-    }
-    let names_waiting_for = |left: &Left, is_next: bool| -> HashSet<Name> {
-        let jobs = left.iter().filter(|(_, why)| (*why == Why::NextBatch) == is_next);
-        jobs.flat_map(|(job, _)| names_of(job)).cloned().collect()
-    };
-    let (mut next, mut apart) = (names_waiting_for(left, true), names_waiting_for(left, false));
-    let mut free = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        if names_of(&job).any(|name| next.contains(name)) {
-            next.extend(names_of(&job).cloned());
-            left.push((job, Why::NextBatch));
-        } else if names_of(&job).any(|name| apart.contains(name)) {
-            apart.extend(names_of(&job).cloned());
-            left.push((job, Why::Apart(Found::Other)));
-        } else {
-            free.push(job);
-        }
-    }
-    free
-}
-
-/// The command at a place; those that do not follow it; and those that do, as they share a name with it or with another
-/// that does.
-fn take_apart(jobs: Vec<Job>, place: usize) -> (Option<Job>, Vec<Job>, Vec<Job>) {
-    let (mut failed, mut others, mut followers) = (None, Vec::new(), Vec::new());
-    let mut names: HashSet<Name> = HashSet::new();
-    for (own_place, job) in jobs.into_iter().enumerate() {
-        if own_place != place && !names_of(&job).any(|name| names.contains(name)) {
-            others.push(job);
-            continue;
-        }
-        names.extend(names_of(&job).cloned());
-        if own_place == place { failed = Some(job) } else { followers.push(job) }
-    }
-    (failed, others, followers)
-}
-
-/// Tells callers the outcomes of their commands; returns the commands that must wait.
-fn answer_all(jobs: Vec<Job>, outcomes: Vec<CommandOutcome>) -> Left {
-    let mut left = Left::new();
-    for (job, outcome) in jobs.into_iter().zip(outcomes) {
-        match outcome {
-            CommandOutcome::Written(written) => job.answer(Ok(written)),
-            CommandOutcome::Refused(refusal) => job.answer(Err(Error::Refused(refusal))),
-            CommandOutcome::Failed(defect) => fail(job, &defect.to_string()),
-            CommandOutcome::Postponed => left.extend(postpone(job).map(|job| (job, Why::NextBatch))),
-            CommandOutcome::DuesRemain | CommandOutcome::Behind => left.push((job, Why::NextBatch)),
-            CommandOutcome::Held => left.push((job, Why::Apart(Found::Account))),
-            CommandOutcome::BehindHeld => left.push((job, Why::Apart(Found::Other))),
-        }
-    }
-    left
-}
-
 /// Logs what befell a batch, where nothing else tells of it.
 fn log_failure(failure: &BatchFailure, remedy: Remedy, size: usize) {
     let told = with_causes(failure);
@@ -414,59 +340,10 @@ fn log_failure(failure: &BatchFailure, remedy: Remedy, size: usize) {
     }
 }
 
-/// Tells the caller of a command to come again.
-fn come_again(job: Job, failure: &str) {
-    let command_id = job.command_id;
-    tracing::warn!(failure, %command_id, trace_id = %job.trace_id, "a command is told to come again");
-    job.answer(Err(Error::Unavailable));
-}
-
-/// Answers a command for which there is no room among those that wait apart; there is none for the background.
-fn turn_away(job: Job) {
-    job.answer(Err(Error::Overloaded));
-}
-
-/// The refusal of a command that needs more rows than one command may.
-fn refuse_rows(most: i64) -> Error {
-    let message = format!("this would touch more than {most} lots at once; do it in smaller parts");
-    Refusal::new(Reason::TooManyLots, message).with("maximum", most).into()
-}
-
-/// Logs the failure of a command, and tells its caller no more than that there was one.
-fn fail(job: Job, failure: &str) {
-    // Names come from callers and may tell of a person, so only account ids are logged.
-    let accounts: Vec<String> = job.command.accounts().iter().map(|account_id| account_id.0.to_string()).collect();
-    let accounts = (!accounts.is_empty()).then(|| accounts.join(", "));
-    // Outside of any span, since the trace that counts is the caller's, which is told to the caller, too.
-    tracing::error!(
-        failure,
-        command = job.command.describe(),
-        command_id = %job.command_id,
-        accounts = accounts.as_deref(),
-        program_id = %job.command.program_id(),
-        trace_id = %job.trace_id,
-        "a command failed"
-    );
-    let told = format!("{}: {failure}", job.describe());
-    job.answer(Err(Error::InternalLogged(told)));
-}
-
 /// Waits up to twice `around`, so that those who collided do not collide again.
 #[expect(clippy::disallowed_methods, reason = "the pause before a batch is tried again")]
 async fn pause(around: Duration) {
     tokio::time::sleep(around.mul_f64(rand::random_range(0.5..2.0))).await;
-}
-
-/// A command that is decided anew, unless it was often enough.
-fn postpone(mut job: Job) -> Option<Job> {
-    job.postponements += 1;
-    if job.postponements <= MAX_POSTPONEMENTS {
-        return Some(job);
-    }
-    let why = "each time it needed more than its batch had locked or read";
-    let failure = format!("{} was put off {MAX_POSTPONEMENTS} times: {why}", job.describe());
-    fail(job, &failure);
-    None
 }
 
 /// The span of a batch: a root of its own, linked to the callers it serves, whose waiting ends here.

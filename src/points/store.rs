@@ -2,6 +2,7 @@
 
 mod earned;
 mod load;
+mod lots;
 mod reads;
 mod rows;
 mod writes;

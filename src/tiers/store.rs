@@ -49,14 +49,34 @@ impl Store for StandingsStore {
             return Ok(());
         }
         let changed = state.changed.iter().filter_map(|id| Some((*id, state.rows.get(id)?)));
-        upsert_standings(connection, changed).await?;
-        let new_marks = state.new_marks.iter().filter_map(|key| Some((*key, state.marks.get(key)?)));
-        insert_marks(connection, new_marks).await
+        upsert_standings(connection, changed.collect()).await?;
+        if state.new_marks.is_empty() {
+            return Ok(());
+        }
+        // A mark is numbered by the last entry that changed it.
+        let new_marks = state.new_marks.iter().filter_map(|key| Some((key.0, state.marks.get(key)?)));
+        insert_marks(connection, new_marks.collect()).await
     }
 }
 
 fn parse_tier_id(account_id: Uuid, text: String) -> Result<TierId, Defect> {
     TierId::try_from(text).map_err(|error| Defect::new(format!("the standing of account {account_id}: {error}")))
+}
+
+/// The standing in a row: its columns are the same wherever it is stored. The last names the entry after which it was so.
+macro_rules! standing_in {
+    ($row:ident, $last_seq:ident) => {
+        Standing {
+            tier_id: parse_tier_id($row.account_id, $row.tier_id)?,
+            since: $row.since.to_jiff(),
+            policy_version: $row.policy_version,
+            changed_seq: $row.changed_seq,
+            cause_seq: $row.cause_seq,
+            qualifying_spend: $row.qualifying_spend,
+            purchases: $row.purchases,
+            last_seq: $row.$last_seq,
+        }
+    };
 }
 
 async fn read_standings(
@@ -73,41 +93,42 @@ async fn read_standings(
     .fetch_all(connection)
     .traced("SELECT standings")
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let standing = Standing {
-                tier_id: parse_tier_id(row.account_id, row.tier_id)?,
-                since: row.since.to_jiff(),
-                policy_version: row.policy_version,
-                changed_seq: row.changed_seq,
-                cause_seq: row.cause_seq,
-                qualifying_spend: row.qualifying_spend,
-                purchases: row.purchases,
-                last_seq: row.last_seq,
-            };
-            Ok((AccountId(row.account_id), standing))
-        })
-        .collect()
+    rows.into_iter().map(|row| Ok((AccountId(row.account_id), standing_in!(row, last_seq)))).collect()
 }
 
-async fn upsert_standings<'a>(
-    connection: &mut PgConnection,
-    standings: impl Iterator<Item = (AccountId, &'a Standing)>,
-) -> Result<(), StoreError> {
-    let (mut accounts, mut tiers, mut since, mut policies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut changed, mut causes, mut spends, mut purchases) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut last = Vec::new();
-    for (account_id, standing) in standings {
-        accounts.push(account_id.0);
-        tiers.push(standing.tier_id.as_str());
-        since.push(standing.since.to_sqlx());
-        policies.push(standing.policy_version);
-        changed.push(standing.changed_seq);
-        causes.push(standing.cause_seq);
-        spends.push(standing.qualifying_spend);
-        purchases.push(standing.purchases);
-        last.push(standing.last_seq);
+/// The columns of a multi-row write of standings, stored for now or as marks.
+#[derive(Default)]
+struct StandingColumns<'a> {
+    account_id: Vec<Uuid>,
+    tier_id: Vec<&'a str>,
+    since: Vec<jiff_sqlx::Timestamp>,
+    policy_version: Vec<i32>,
+    changed_seq: Vec<i64>,
+    cause_seq: Vec<i64>,
+    qualifying_spend: Vec<i64>,
+    purchases: Vec<i64>,
+    last_seq: Vec<i64>,
+}
+
+impl<'a> FromIterator<(AccountId, &'a Standing)> for StandingColumns<'a> {
+    fn from_iter<I: IntoIterator<Item = (AccountId, &'a Standing)>>(standings: I) -> Self {
+        let mut rows = Self::default();
+        for (account_id, standing) in standings {
+            rows.account_id.push(account_id.0);
+            rows.tier_id.push(standing.tier_id.as_str());
+            rows.since.push(standing.since.to_sqlx());
+            rows.policy_version.push(standing.policy_version);
+            rows.changed_seq.push(standing.changed_seq);
+            rows.cause_seq.push(standing.cause_seq);
+            rows.qualifying_spend.push(standing.qualifying_spend);
+            rows.purchases.push(standing.purchases);
+            rows.last_seq.push(standing.last_seq);
+        }
+        rows
     }
+}
+
+async fn upsert_standings(connection: &mut PgConnection, rows: StandingColumns<'_>) -> Result<(), StoreError> {
     sqlx::query!(
         "INSERT INTO standings (account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
              purchases, last_seq)
@@ -117,15 +138,15 @@ async fn upsert_standings<'a>(
              policy_version = excluded.policy_version, changed_seq = excluded.changed_seq,
              cause_seq = excluded.cause_seq, qualifying_spend = excluded.qualifying_spend,
              purchases = excluded.purchases, last_seq = excluded.last_seq",
-        &accounts,
-        &tiers as _,
-        &since,
-        &policies,
-        &changed,
-        &causes,
-        &spends,
-        &purchases,
-        &last,
+        &rows.account_id,
+        &rows.tier_id as _,
+        &rows.since,
+        &rows.policy_version,
+        &rows.changed_seq,
+        &rows.cause_seq,
+        &rows.qualifying_spend,
+        &rows.purchases,
+        &rows.last_seq,
     )
     .execute(connection)
     .traced("INSERT standings")
@@ -161,17 +182,8 @@ impl TryFrom<MarkRow> for ((AccountId, i64), Standing) {
     type Error = Defect;
 
     fn try_from(row: MarkRow) -> Result<Self, Defect> {
-        let standing = Standing {
-            tier_id: parse_tier_id(row.account_id, row.tier_id)?,
-            since: row.since.to_jiff(),
-            policy_version: row.policy_version,
-            changed_seq: row.changed_seq,
-            cause_seq: row.cause_seq,
-            qualifying_spend: row.qualifying_spend,
-            purchases: row.purchases,
-            last_seq: row.account_seq,
-        };
-        Ok(((AccountId(row.account_id), row.account_seq), standing))
+        let key = (AccountId(row.account_id), row.account_seq);
+        Ok((key, standing_in!(row, account_seq)))
     }
 }
 
@@ -188,41 +200,21 @@ async fn read_marks(
     Ok(marks?)
 }
 
-async fn insert_marks<'a>(
-    connection: &mut PgConnection,
-    marks: impl Iterator<Item = ((AccountId, i64), &'a Standing)>,
-) -> Result<(), StoreError> {
-    let (mut accounts, mut seqs, mut tiers, mut since) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut policies, mut changed, mut causes) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut spends, mut purchases) = (Vec::new(), Vec::new());
-    for ((account_id, seq), standing) in marks {
-        accounts.push(account_id.0);
-        seqs.push(seq);
-        tiers.push(standing.tier_id.as_str());
-        since.push(standing.since.to_sqlx());
-        policies.push(standing.policy_version);
-        changed.push(standing.changed_seq);
-        causes.push(standing.cause_seq);
-        spends.push(standing.qualifying_spend);
-        purchases.push(standing.purchases);
-    }
-    if accounts.is_empty() {
-        return Ok(());
-    }
+async fn insert_marks(connection: &mut PgConnection, rows: StandingColumns<'_>) -> Result<(), StoreError> {
     sqlx::query!(
         "INSERT INTO standing_marks (account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq,
              qualifying_spend, purchases)
          SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::timestamptz[], $5::int[], $6::bigint[],
              $7::bigint[], $8::bigint[], $9::bigint[])",
-        &accounts,
-        &seqs,
-        &tiers as _,
-        &since,
-        &policies,
-        &changed,
-        &causes,
-        &spends,
-        &purchases,
+        &rows.account_id,
+        &rows.last_seq,
+        &rows.tier_id as _,
+        &rows.since,
+        &rows.policy_version,
+        &rows.changed_seq,
+        &rows.cause_seq,
+        &rows.qualifying_spend,
+        &rows.purchases,
     )
     .execute(connection)
     .traced("INSERT standing_marks")
@@ -299,16 +291,7 @@ pub(super) fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding>
             .await?;
             let mut found = vec![None; keys.len()];
             for row in rows {
-                let standing = Standing {
-                    tier_id: parse_tier_id(row.account_id, row.tier_id)?,
-                    since: row.since.to_jiff(),
-                    policy_version: row.policy_version,
-                    changed_seq: row.changed_seq,
-                    cause_seq: row.cause_seq,
-                    qualifying_spend: row.qualifying_spend,
-                    purchases: row.purchases,
-                    last_seq: row.last_seq,
-                };
+                let standing = standing_in!(row, last_seq);
                 let place = usize::try_from(row.place - 1).unwrap_or(usize::MAX);
                 if let Some(slot) = found.get_mut(place) {
                     let (account_id, told) = (AccountId(row.account_id), row.told.to_jiff());

@@ -10,7 +10,7 @@ use crate::book::command::{CommandKey, MAX_ENTRIES_PER_ACCOUNT, Written};
 use crate::book::decision::{Decided, Decision, DecisionError, View};
 use crate::book::entry::Entry;
 use crate::book::job::Job;
-use crate::book::name::{Name, NameUse};
+use crate::book::name::Name;
 use crate::book::outcome::CommandOutcome;
 use crate::error::{Defect, Refusal};
 use crate::ids::AccountId;
@@ -32,8 +32,8 @@ impl Batch<'_> {
                 self.decide_job(job).map_err(|defect| (place, defect))?
             };
             match outcome.for_followers() {
-                Some(CommandOutcome::BehindHeld) => apart.extend(job.names.iter().map(NameUse::name)),
-                Some(_) => next.extend(job.names.iter().map(NameUse::name)),
+                Some(CommandOutcome::BehindHeld) => apart.extend(job.own_names()),
+                Some(_) => next.extend(job.own_names()),
                 None => {}
             }
             outcomes.push(outcome);

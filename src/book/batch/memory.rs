@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::book::account::Account;
 use crate::book::entry::Entry;
 use crate::book::job::Job;
-use crate::book::name::{Name, NameUse};
+use crate::book::name::Name;
 use crate::book::state::States;
 use crate::error::Defect;
 use crate::ids::AccountId;
@@ -104,8 +104,7 @@ impl<'a> Batch<'a> {
 
     /// The accounts that a command names, those related to them, and those that it touches without a name.
     pub(super) fn accounts_of(&self, job: &Job) -> BTreeSet<AccountId> {
-        let named: BTreeSet<AccountId> =
-            job.names.iter().map(NameUse::name).filter_map(|name| self.names.get(name).copied()).collect();
+        let named: BTreeSet<AccountId> = job.own_names().filter_map(|name| self.names.get(name).copied()).collect();
         let mut accounts = named.clone();
         for (from, related) in &self.related {
             if named.contains(from) {

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use super::memory::Batch;
 use crate::book::account::Account;
 use crate::book::account_kind::AccountKind;
+use crate::book::job::Job;
 use crate::book::name::{Name, NameSpace, NameUse};
 use crate::book::store;
 use crate::database::StoreError;
@@ -15,7 +16,7 @@ use crate::ids::AccountId;
 impl Batch<'_> {
     /// Finds out whose the names are, and claims the free ones that commands may want.
     pub(super) async fn find_names(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let names: BTreeSet<&Name> = self.jobs.iter().flat_map(|job| &job.names).map(NameUse::name).collect();
+        let names: BTreeSet<&Name> = self.jobs.iter().flat_map(Job::own_names).collect();
         let names: Vec<&Name> = names.into_iter().collect();
         self.find_owners(&names, connection).await?;
         self.open_accounts(connection).await?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::book::job::{Job, Origin, Stay};
-use crate::book::name::{Name, NameUse};
+use crate::book::name::Name;
 
 /// How long a command waits for what somebody else holds, before its caller is told to come again.
 pub(super) const MAX_STAY: Duration = Duration::from_secs(5);
@@ -36,10 +36,6 @@ pub(super) enum Found {
     Other,
 }
 
-fn names_of(job: &Job) -> impl Iterator<Item = &Name> {
-    job.names.iter().map(NameUse::name)
-}
-
 impl Apart {
     /// When there is something to do again.
     pub(super) fn next_at(&self) -> Option<Instant> {
@@ -47,8 +43,8 @@ impl Apart {
         let mut next = None;
         for job in &self.0 {
             // One that follows another is not tried before it.
-            let is_first = !names_of(job).any(|name| before.contains(name));
-            before.extend(names_of(job));
+            let is_first = !job.own_names().any(|name| before.contains(name));
+            before.extend(job.own_names());
             let tried = job.stay.filter(|_| is_first).map(|stay| stay.next_try);
             let ended = job.stay.map(|stay| stay.since + MAX_STAY);
             next = [next, tried, ended, job.deadline].into_iter().flatten().min();
@@ -82,10 +78,10 @@ impl Apart {
         let mut waiting: HashSet<Name> = HashSet::new();
         for job in self.0.drain(..) {
             let is_ready = job.stay.is_some_and(|stay| stay.next_try <= now && stay.is_alone == alone);
-            if taken.len() < most && is_ready && !names_of(&job).any(|name| waiting.contains(name)) {
+            if taken.len() < most && is_ready && !job.own_names().any(|name| waiting.contains(name)) {
                 taken.push(job);
             } else {
-                waiting.extend(names_of(&job).cloned());
+                waiting.extend(job.own_names().cloned());
                 left.push_back(job);
             }
         }
@@ -100,10 +96,10 @@ impl Apart {
         if self.0.is_empty() {
             return (jobs, crowded);
         }
-        let mut waiting: HashSet<Name> = self.0.iter().flat_map(names_of).cloned().collect();
+        let mut waiting: HashSet<Name> = self.0.iter().flat_map(Job::own_names).cloned().collect();
         for job in jobs {
-            if names_of(&job).any(|name| waiting.contains(name)) {
-                waiting.extend(names_of(&job).cloned());
+            if job.own_names().any(|name| waiting.contains(name)) {
+                waiting.extend(job.own_names().cloned());
                 crowded.extend(self.keep(job, Found::Other, now, 1.0));
             } else {
                 free.push(job);

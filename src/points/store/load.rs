@@ -9,7 +9,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
-use super::rows::{self, FoundLot, HoldFor, LotRequest, ReadFor, SpendCursor};
+use super::lots::{self, FoundLot, LotRequest, ReadFor, SpendCursor};
+use super::rows::{self, HoldFor};
 use crate::book::store::{find_keys, read_entries};
 use crate::book::{Depth, Due, DueKind, Scope};
 use crate::database::StoreError;
@@ -174,7 +175,7 @@ async fn load_lots(state: &mut PointsState, connection: &mut PgConnection, scope
     let sliding = accounts_whose_sliding_lots_are_read(state, scope);
     let limit = limit_of(scope);
     let request = LotRequest { asked: &state.asked.lots, sliding: &sliding, limit };
-    let found = rows::read_lots(connection, scope, request).await?;
+    let found = lots::read_lots(connection, scope, request).await?;
     // All that slide were read, unless as many were found as may be.
     for account_id in &sliding {
         note_sliding(state, *account_id, i64::MAX);
@@ -244,7 +245,7 @@ async fn load_makers_up(
         }
         let mut paid: BTreeMap<AccountId, (i64, i64)> =
             debts.keys().map(|account_id| (*account_id, (0, i64::MAX))).collect();
-        let found = rows::read_makers_up(connection, &others, &debts).await?;
+        let found = lots::read_makers_up(connection, &others, &debts).await?;
         if i64::try_from(found.len()).is_ok_and(|count| count >= MAX_SPEND_LOTS) {
             return Err(StoreError::TooManyRows { most: MAX_SPEND_LOTS });
         }
@@ -327,18 +328,22 @@ async fn load_spendable(
         if cursors.is_empty() {
             return Ok(());
         }
-        let found = rows::read_spendable(connection, &cursors, limit).await?;
+        let found = lots::read_spendable(connection, &cursors, limit).await?;
+        // How many came of each account and kind, and the last of them.
+        let mut ends: BTreeMap<(AccountId, bool), (i64, &FoundLot)> = BTreeMap::new();
+        for lot in &found {
+            let end = ends.entry((lot.key.0, lot.read_for == ReadFor::Slide)).or_insert((0, lot));
+            *end = (end.0 + 1, lot);
+        }
         for cursor in &mut cursors {
             let account_id = cursor.account_id;
-            let own = |read_for| {
-                let is_own = move |found: &&FoundLot| found.key.0 == account_id && found.read_for == read_for;
-                let last = found.iter().rfind(is_own);
-                let count = i64::try_from(found.iter().filter(is_own).count()).unwrap_or(i64::MAX);
-                last.filter(|_| count == limit).map(|found| (found.lot.terms.expires_at, found.key.1))
+            let own = |slides| {
+                let (_, last) = ends.get(&(account_id, slides)).filter(|(count, _)| *count == limit)?;
+                Some((last.lot.terms.expires_at, last.key.1))
             };
             // Where fewer came than were asked for, there are no more.
-            cursor.fixed_after = cursor.fixed_after.and_then(|_| own(ReadFor::Fixed));
-            cursor.slide_after = cursor.slide_after.and_then(|_| own(ReadFor::Slide)).map(|(_, seq)| seq);
+            cursor.fixed_after = cursor.fixed_after.and_then(|_| own(false));
+            cursor.slide_after = cursor.slide_after.and_then(|_| own(true)).map(|(_, seq)| seq);
             if let Some(gap) = state.lots.gaps.get_mut(&account_id) {
                 let key = |(expires_at, seq): (Option<Timestamp>, i64)| (expires_at.unwrap_or(Timestamp::MAX), seq);
                 gap.fixed_to = Some(cursor.fixed_after.map_or(BEHIND_ALL, key));

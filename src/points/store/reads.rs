@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
-use super::rows::{FoundLot, MAX_NEXT, read_next};
-pub(in crate::points) use super::rows::{find_lot_back, list_lots};
+use super::lots::{FoundLot, MAX_NEXT, read_next};
+pub(in crate::points) use super::lots::{find_lot_back, list_lots};
 use crate::book::store::read_entries;
 use crate::book::{Balance, Entry};
 use crate::database::{Fetch, StoreError, Traced as _};
