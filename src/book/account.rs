@@ -63,6 +63,13 @@ impl Balance {
         }
     }
 
+    /// The counts in the order in which pockets are declared, and stored.
+    #[must_use]
+    pub const fn counts(self) -> [i64; 8] {
+        let Self { issued, owed, pending, available, held, redeemed, expired, cancelled } = self;
+        [issued, owed, pending, available, held, redeemed, expired, cancelled]
+    }
+
     /// Makes a move. A source counts up when points leave it; every other pocket counts down.
     ///
     /// # Errors

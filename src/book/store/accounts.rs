@@ -149,9 +149,7 @@ impl<'a> FromIterator<&'a Account> for AccountColumns {
             rows.head.push(account.head);
             rows.effective_at.push(account.effective_at.map(|instant| instant.to_sqlx()));
             rows.next_due_at.push(account.next_due_at.map(|instant| instant.to_sqlx()));
-            let Balance { issued, owed, pending, available, held, redeemed, expired, cancelled } = account.balance;
-            let counts = [issued, owed, pending, available, held, redeemed, expired, cancelled];
-            for (column, count) in rows.pockets.iter_mut().zip(counts) {
+            for (column, count) in rows.pockets.iter_mut().zip(account.balance.counts()) {
                 column.push(count);
             }
         }

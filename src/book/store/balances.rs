@@ -22,9 +22,7 @@ pub(in crate::book) async fn insert_balances(
         for (seq, balance) in &account.balances {
             ids.push(account.account_id.0);
             seqs.push(*seq);
-            let Balance { issued, owed, pending, available, held, redeemed, expired, cancelled } = *balance;
-            let counts = [issued, owed, pending, available, held, redeemed, expired, cancelled];
-            for (column, count) in pockets.iter_mut().zip(counts) {
+            for (column, count) in pockets.iter_mut().zip(balance.counts()) {
                 column.push(count);
             }
         }
