@@ -5,15 +5,14 @@
 //!
 //! | Phase         | What it does                                 | Statements, at most            | Bound                   |
 //! | ------------- | -------------------------------------------- | ------------------------------ | ----------------------- |
-//! | find names    | whose the names are; claims the free ones    | 5 on `names`                   | the commands' names     |
-//! | find accounts | asks which related ones commands may touch   | 1 of each capability           | set by the capability   |
-//! | lock accounts | those that are free; brings the instant      | 2 on `accounts`, or the clock  | what was found          |
-//! | load keys     | what was written with the commands' keys     | 1 on `ledger_entries`          | 32 entries of a key     |
+//! | find names    | whose the names are; locks the accounts that are free; tells used keys, programs' last entries and the instant; claims the free names | 1 on all of these, 2 on `names`, 1 more for those that another batch won | the commands' names |
+//! | find related  | asks which related accounts commands may touch, and locks these | 1 of each capability, 1 on `accounts` | set by the capability |
+//! | load keys     | what was written with the used keys          | 1 on `ledger_entries`          | 32 entries of a key     |
 //! | load states   | what commands ask for, and what is due       | a few of each capability       | set by the capability   |
 //! | decide        | each command: applies dues, decides, accepts | none                           | 32 entries on its scope, 1,024 dues in all |
 //! | write         | returns names; entries, heads, states' rows  | 4, and 1 of each changed table | what was decided        |
 //!
-//! The first statement and the one that brings the instant are always sent. Any other phase that has nothing to do sends
+//! The first statement is always sent. Any other phase that has nothing to do sends
 //! no statement. If a phase fails, the batch is rolled back as a whole, and the lane decides what follows.
 
 mod accept;
@@ -94,8 +93,7 @@ async fn run_phases(
     let mut batch = Batch::new(jobs, capabilities.new_states());
     batch.find_names(connection).await?;
     batch.find_related_accounts(capabilities, connection).await?;
-    batch.lock_accounts(clock, connection).await?;
-    // Every statement from here on sees what the transactions wrote that the locks waited for.
+    batch.read_instant(clock, connection).await?;
     batch.load_keys(connection).await?;
     if let Err(error) = batch.load_states(capabilities, connection).await {
         if !batch.leave_related_out(&error, capabilities) {

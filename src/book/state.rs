@@ -2,7 +2,7 @@
 //! read and written by a [`Store`](super::capability::Store).
 
 use std::any::{Any, TypeId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use super::account::Account;
 use super::entry::{Entry, NewEntry};
 use super::projection::Row;
 use crate::error::Defect;
-use crate::ids::{AccountId, ProgramId};
+use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// What a batch is about: all of it is loaded in one statement.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,9 @@ pub struct Scope {
     pub accounts: Vec<AccountId>,
     /// The programs that the batch's commands belong to, sorted.
     pub programs: Vec<ProgramId>,
+    /// The last entry of each program's own account, where the batch knows it: what the entries up to it decide can be
+    /// remembered. None of a program that does not exist.
+    pub last_of_programs: BTreeMap<ProgramId, EntryId>,
     /// Those of the accounts that time alone does something to by `latest`.
     pub due: Vec<AccountId>,
     /// The latest instant that the batch runs at, or that one of the due accounts has reached already.

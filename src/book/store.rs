@@ -14,6 +14,8 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use self::accounts::{AccountColumns, write_accounts};
+use super::account::Account;
 use super::command::MAX_ENTRIES_PER_ACCOUNT;
 use super::entry::{Entry, HASH_VERSION};
 use super::name::Name;
@@ -57,29 +59,6 @@ fn columns<'a>(names: impl Iterator<Item = &'a Name>) -> (Vec<String>, Vec<Strin
         columns.2.push(name.name.clone());
     }
     columns
-}
-
-/// Tells whose the names are; those that belong to no one are left out.
-pub(super) async fn find_names(
-    connection: &mut PgConnection,
-    names: &[&Name],
-) -> Result<Vec<(usize, AccountId)>, sqlx::Error> {
-    let (programs, spaces, texts) = columns(names.iter().copied());
-    let rows = sqlx::query!(
-        r#"SELECT u.place AS "place!", n.account_id
-           FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u (program_id, space, name, place)
-           JOIN names n ON n.program_id = u.program_id AND n.space = u.space AND n.name = u.name"#,
-        &programs,
-        &spaces,
-        &texts,
-    )
-    .fetch_all(connection)
-    .traced("SELECT names")
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (usize::try_from(row.place - 1).unwrap_or(usize::MAX), AccountId(row.account_id)))
-        .collect())
 }
 
 /// Claims free names for accounts, and tells which were won. Sorted, so that two batches wait for each other in one
@@ -199,14 +178,54 @@ impl EntryColumns {
     }
 }
 
-/// Adds entries to the ledger.
-pub(super) async fn insert_entries(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), StoreError> {
+/// Adds entries to the ledger, and writes the heads of locked accounts, in one statement.
+pub(super) async fn write_entries(
+    connection: &mut PgConnection,
+    entries: &[Entry],
+    locked: &[&Account],
+) -> Result<(), StoreError> {
     let mut rows = EntryColumns::default();
     for entry in entries {
         rows.push(entry).map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
     }
-    sqlx::query!(
-        "INSERT INTO ledger_entries (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail,
+    let heads = AccountColumns::from_iter(locked.iter().copied());
+    write_accounts!(
+        heads,
+        [
+            &rows.account_id,
+            &rows.account_seq,
+            &rows.program_id,
+            &rows.kind as _,
+            &rows.from_pocket as _,
+            &rows.to_pocket as _,
+            &rows.points as _,
+            &rows.detail,
+            &rows.command_id,
+            &rows.key_hash as _,
+            &rows.fingerprint as _,
+            &rows.actor as _,
+            &rows.reason as _,
+            &rows.policy_version,
+            &rows.causes,
+            &rows.trace_id,
+            &rows.effective_at,
+            &rows.recorded_at,
+            &rows.content_hash,
+            HASH_VERSION,
+            &heads.account_id
+        ],
+        "WITH heads AS (
+             UPDATE accounts a SET head = u.head, effective_at = u.effective_at, next_due_at = u.next_due_at,
+                 issued = u.issued, owed = u.owed, pending = u.pending, available = u.available, held = u.held,
+                 redeemed = u.redeemed, expired = u.expired, cancelled = u.cancelled
+             FROM unnest($21::uuid[], $22::bigint[], $23::timestamptz[], $24::timestamptz[], $25::bigint[],
+                 $26::bigint[], $27::bigint[], $28::bigint[], $29::bigint[], $30::bigint[], $31::bigint[],
+                 $32::bigint[])
+             AS u (account_id, head, effective_at, next_due_at, issued, owed, pending, available, held, redeemed,
+                 expired, cancelled)
+             WHERE a.account_id = u.account_id
+         )
+         INSERT INTO ledger_entries (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail,
              command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at,
              recorded_at, hash_version, content_hash)
          SELECT u.account_id, u.account_seq, u.program_id, u.kind, u.from_pocket, u.to_pocket, u.points,
@@ -218,26 +237,6 @@ pub(super) async fn insert_entries(connection: &mut PgConnection, entries: &[Ent
          AS u (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail, command_id,
              key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at,
              content_hash)",
-        &rows.account_id,
-        &rows.account_seq,
-        &rows.program_id,
-        &rows.kind as _,
-        &rows.from_pocket as _,
-        &rows.to_pocket as _,
-        &rows.points as _,
-        &rows.detail,
-        &rows.command_id,
-        &rows.key_hash as _,
-        &rows.fingerprint as _,
-        &rows.actor as _,
-        &rows.reason as _,
-        &rows.policy_version,
-        &rows.causes,
-        &rows.trace_id,
-        &rows.effective_at,
-        &rows.recorded_at,
-        &rows.content_hash,
-        HASH_VERSION,
     )
     .execute(connection)
     .traced("INSERT ledger_entries")

@@ -14,7 +14,7 @@ use super::model::{Program, ProgramVersion};
 use super::state::{Current, ProgramRow, ProgramsState};
 use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table, TableRights};
 use crate::database::{Listed, StoreError, Traced as _, read_page};
-use crate::ids::{AccountId, ProgramId};
+use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// How many versions are remembered at most, and how large they may be together, by their documents.
 const MAX_VERSIONS: usize = 4_096;
@@ -32,6 +32,8 @@ struct Versions {
     known: HashMap<VersionKey, (Arc<ProgramVersion>, usize)>,
     order: VecDeque<VersionKey>,
     bytes: usize,
+    /// Which version each program's last entry put in force, by the program's account: the entries up to it decide.
+    in_force: HashMap<AccountId, (EntryId, VersionKey)>,
 }
 
 impl Versions {
@@ -57,6 +59,22 @@ impl Catalogue {
     pub fn get(&self, key: &(ProgramId, i32)) -> Option<Arc<ProgramVersion>> {
         let versions = self.0.read().unwrap_or_else(PoisonError::into_inner);
         versions.known.get(key).map(|(version, _)| version.clone())
+    }
+
+    /// The version in force after the last entry of a program's own account, if it is remembered.
+    fn in_force(&self, last: EntryId) -> Option<Arc<ProgramVersion>> {
+        let versions = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, key) = versions.in_force.get(&last.account_id).filter(|(entry_id, _)| *entry_id == last)?;
+        versions.known.get(key).map(|(version, _)| version.clone())
+    }
+
+    /// Remembers which version the last entry of a program's account put in force.
+    fn remember_in_force(&self, last: EntryId, key: VersionKey) {
+        let mut versions = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if versions.in_force.len() >= MAX_VERSIONS {
+            versions.in_force.clear();
+        }
+        versions.in_force.insert(last.account_id, (last, key));
     }
 
     /// The named versions, in the order in which they are named. Those that do not exist are left out.
@@ -114,11 +132,21 @@ impl Store for ProgramsStore {
         if scope.depth == Depth::Whole {
             state.stored = read_programs(connection, &scope.accounts).await?;
         }
-        if scope.programs.is_empty() {
+        let mut unknown = Vec::new();
+        for program_id in &scope.programs {
+            let last = scope.last_of_programs.get(program_id);
+            match last.and_then(|last| Some((last.account_id, self.catalogue.in_force(*last)?))) {
+                Some((account_id, policy)) => {
+                    state.current.insert(program_id.clone(), Current { account_id, policy });
+                }
+                None => unknown.push(program_id.clone()),
+            }
+        }
+        if unknown.is_empty() {
             return Ok(());
         }
-        let programs = read_current(connection, &scope.programs).await?;
-        let keys: Vec<_> = programs.iter().map(|(program_id, _, version)| (program_id.clone(), *version)).collect();
+        let programs = read_current(connection, &unknown).await?;
+        let keys: Vec<VersionKey> = programs.iter().map(|it| (it.program_id.clone(), it.version)).collect();
         let versions = self.catalogue.read(connection, &keys).await?;
         if versions.len() != programs.len() {
             let is_found = |(program_id, number): &&VersionKey| {
@@ -129,8 +157,9 @@ impl Store for ProgramsStore {
                 missing.map(|(program_id, version)| format!("{version} of {program_id}")).collect();
             return Err(Defect::new(format!("the version in force is missing: {}", missing.join(", "))).into());
         }
-        for ((program_id, account_id, _), policy) in programs.into_iter().zip(versions) {
-            state.current.insert(program_id, Current { account_id, policy });
+        for ((program, policy), key) in programs.into_iter().zip(versions).zip(keys) {
+            self.catalogue.remember_in_force(program.last, key);
+            state.current.insert(program.program_id, Current { account_id: program.last.account_id, policy });
         }
         Ok(())
     }
@@ -169,20 +198,29 @@ async fn read_programs(
         .collect()
 }
 
-async fn read_current(
-    connection: &mut PgConnection,
-    programs: &[ProgramId],
-) -> Result<Vec<(ProgramId, AccountId, i32)>, StoreError> {
+/// Which version of a program is in force, and by which entry of the program's own account.
+struct InForce {
+    program_id: ProgramId,
+    version: i32,
+    last: EntryId,
+}
+
+async fn read_current(connection: &mut PgConnection, programs: &[ProgramId]) -> Result<Vec<InForce>, StoreError> {
     let names: Vec<String> = programs.iter().map(ToString::to_string).collect();
     let rows = sqlx::query!(
-        "SELECT program_id, account_id, version FROM programs WHERE program_id = ANY($1) ORDER BY program_id",
+        "SELECT p.program_id, p.account_id, p.version, a.head
+         FROM programs p JOIN accounts a ON a.account_id = p.account_id
+         WHERE p.program_id = ANY($1) ORDER BY p.program_id",
         &names,
     )
     .fetch_all(connection)
     .traced("SELECT programs")
     .await?;
     rows.into_iter()
-        .map(|row| Ok((parse_program_id(row.program_id)?, AccountId(row.account_id), row.version)))
+        .map(|row| {
+            let last = EntryId { account_id: AccountId(row.account_id), account_seq: row.head };
+            Ok(InForce { program_id: parse_program_id(row.program_id)?, version: row.version, last })
+        })
         .collect()
 }
 

@@ -1,4 +1,4 @@
-//! The phases that lock and read: related accounts, locks, keys, states.
+//! The phases that lock and read: accounts, related accounts, keys, states.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,14 @@ use super::dues::most_dues_of;
 use super::memory::Batch;
 use crate::book::capability::Capabilities;
 use crate::book::decision::Asking;
+use crate::book::name::NameSpace;
 use crate::book::state::{Depth, Scope};
 use crate::book::store;
+use crate::book::store::accounts::{Found, LockedAccount, Owner, WantedName};
 use crate::clock::Clock;
 use crate::database::StoreError;
 use crate::error::{Defect, with_causes};
-use crate::ids::{AccountId, ProgramId};
+use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// The most rows of one table that a batch of several commands reads. If it needs more, it is split.
 const MAX_ROWS_TOGETHER: i64 = 4_096;
@@ -22,13 +24,94 @@ const MAX_ROWS_TOGETHER: i64 = 4_096;
 const MAX_ROWS_ALONE: i64 = 262_144;
 
 impl Batch<'_> {
-    /// Asks the capabilities which accounts the commands may touch beyond those that they name.
+    /// Finds the owners of names, and locks their accounts and others, but for those that somebody else holds: no command
+    /// waits for the account of another. The statement also tells which keys were used, which entry is the last of a
+    /// program, and the batch's instant.
+    pub(super) async fn find_and_lock(
+        &mut self,
+        names: &[WantedName<'_>],
+        accounts: &[AccountId],
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
+        // Where others wrote on an account before it was locked, it is looked at once more. It does not change again, so
+        // that is done as often at most as there are accounts.
+        while !self.take_in(names, store::accounts::find_and_lock(connection, names, accounts).await?)? {}
+        Ok(())
+    }
+
+    /// Takes in what was found. Says whether it is true under the locks.
+    fn take_in(&mut self, names: &[WantedName<'_>], found: Found) -> Result<bool, Defect> {
+        self.told = self.told.max(found.told);
+        let mut heads = BTreeMap::new();
+        for LockedAccount { account_id, head, account } in found.locked {
+            heads.insert(account_id, head);
+            self.held.remove(&account_id);
+            match account {
+                Ok(account) => drop(self.accounts.insert(account_id, account)),
+                Err(defect) => drop(self.unreadable.insert(account_id, defect)),
+            }
+        }
+        let (mut is_true, mut missing) = (true, BTreeSet::new());
+        for Owner { place, account_id, head, is_used } in found.owners {
+            let wanted = place.and_then(|place| names.get(place));
+            if let Some(WantedName { name, .. }) = wanted
+                && name.space == NameSpace::Program
+            {
+                self.programs.insert(name.program_id.clone(), EntryId { account_id, account_seq: head });
+            }
+            if let Some(WantedName { name, is_locked, .. }) = wanted {
+                if !is_locked {
+                    continue;
+                }
+                if !self.names.contains_key(*name) {
+                    self.names.insert((*name).clone(), account_id);
+                }
+            }
+            match heads.get(&account_id) {
+                Some(locked_head) => is_true &= *locked_head == head,
+                None if head == 0 => drop(missing.insert(account_id.0.to_string())),
+                None => drop(self.held.insert(account_id)),
+            }
+            if let Some(key_hash) = wanted.and_then(|wanted| wanted.key_hash).filter(|_| is_used) {
+                self.used_keys.insert((account_id, key_hash));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(is_true);
+        }
+        let missing: Vec<String> = missing.into_iter().collect();
+        let missing = missing.join(", ");
+        Err(Defect::new(format!("names or commands lead to accounts that do not exist: {missing}")))
+    }
+
+    /// Asks the capabilities which accounts the commands may touch beyond those that they name, and locks these, too.
     pub(super) async fn find_related_accounts(
         &mut self,
         capabilities: &Capabilities,
         connection: &mut PgConnection,
     ) -> Result<(), StoreError> {
         self.related = capabilities.find_related(connection, &self.wanted_states(), &self.named_accounts()).await?;
+        let related: BTreeSet<AccountId> = self.related.iter().map(|(_, related)| *related).collect();
+        let is_known = |account_id: &AccountId| {
+            let known = (self.accounts.contains_key(account_id), self.held.contains(account_id));
+            known != (false, false) || self.unreadable.contains_key(account_id)
+        };
+        let related: Vec<AccountId> = related.into_iter().filter(|account_id| !is_known(account_id)).collect();
+        if related.is_empty() { Ok(()) } else { self.find_and_lock(&[], &related, connection).await }
+    }
+
+    /// Sets the batch's instant: what the database's clock told after the last lock.
+    pub(super) async fn read_instant(
+        &mut self,
+        clock: &Clock,
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
+        let told = match self.told {
+            Some(told) => told,
+            // Read while the batch is under way already: see `Instants`.
+            None => store::instants::read_clock(connection).await?,
+        };
+        self.now = clock.present(told);
         Ok(())
     }
 
@@ -37,63 +120,13 @@ impl Batch<'_> {
         self.names.values().filter(|account_id| !self.opened.contains(account_id)).copied().collect()
     }
 
-    /// Locks the accounts that the commands may touch, in one statement, but for those that somebody else holds: no
-    /// command waits for the account of another. The statement also brings the batch's instant.
-    pub(super) async fn lock_accounts(
-        &mut self,
-        clock: &Clock,
-        connection: &mut PgConnection,
-    ) -> Result<(), StoreError> {
-        let mut to_lock: BTreeSet<AccountId> = self.named_accounts().into_iter().collect();
-        to_lock.extend(self.jobs.iter().flat_map(|job| job.command.accounts()));
-        to_lock.extend(self.related.iter().map(|(_, related)| *related));
-        let account_ids: Vec<AccountId> = to_lock.iter().copied().collect();
-        let (locked, told) = match account_ids.as_slice() {
-            [] => (Vec::new(), None),
-            some => store::accounts::lock_free_accounts(connection, some).await?,
-        };
-        // Read after the last lock, and under way already: see `Instants`.
-        let told = match told {
-            Some(told) => told,
-            None => store::instants::read_clock(connection).await?,
-        };
-        self.now = clock.present(told);
-        for (account_id, account) in locked {
-            to_lock.remove(&account_id);
-            match account {
-                Ok(account) => drop(self.accounts.insert(account_id, account)),
-                Err(defect) => drop(self.unreadable.insert(account_id, defect)),
-            }
-        }
-        if to_lock.is_empty() {
-            return Ok(());
-        }
-        let not_locked: Vec<AccountId> = to_lock.iter().copied().collect();
-        self.held = store::accounts::find_existing(connection, &not_locked).await?;
-        let missing: Vec<String> = to_lock.difference(&self.held).map(|account_id| account_id.0.to_string()).collect();
-        if !missing.is_empty() {
-            let missing = missing.join(", ");
-            return Err(Defect::new(format!("names or commands lead to accounts that do not exist: {missing}")).into());
-        }
-        Ok(())
-    }
-
     /// Reads the entries of commands whose keys were used before.
     pub(super) async fn load_keys(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        // Each key once, however many commands carry it: its entries are read as often as it is asked for.
-        let mut keys: BTreeSet<(AccountId, [u8; 32])> = BTreeSet::new();
-        for job in self.jobs {
-            if let Some(scope) = self.scope_of(job)
-                && self.accounts.contains_key(&scope)
-                && !self.opened.contains(&scope)
-            {
-                keys.insert((scope, job.key.key.hash));
-            }
-        }
+        let used = self.used_keys.iter().filter(|(account_id, _)| self.accounts.contains_key(account_id));
+        let keys: Vec<(AccountId, [u8; 32])> = used.copied().collect();
         if keys.is_empty() {
             return Ok(());
         }
-        let keys: Vec<(AccountId, [u8; 32])> = keys.into_iter().collect();
         // The first entry of each command carries its key; the others follow.
         let mut current = None;
         for entry in store::find_keys(connection, &keys).await? {
@@ -124,6 +157,7 @@ impl Batch<'_> {
         let scope = Scope {
             accounts: self.locked_accounts(),
             programs: programs.into_iter().collect(),
+            last_of_programs: self.programs.clone(),
             most_dues: most_dues_of(due.len()),
             due,
             latest,

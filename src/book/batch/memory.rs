@@ -11,7 +11,7 @@ use crate::book::job::Job;
 use crate::book::name::Name;
 use crate::book::state::States;
 use crate::error::Defect;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// The most dues that one batch applies, of all accounts and kinds together.
 pub(super) const MAX_DUES: usize = 1_024;
@@ -21,6 +21,12 @@ pub(super) struct Batch<'a> {
     pub(super) jobs: &'a [Job],
     /// The instant of the batch: what the database's clock told once the locks were held. Before that there is none.
     pub(super) now: Timestamp,
+    /// What the database's clock told after the last lock so far.
+    pub(super) told: Option<Timestamp>,
+    /// The last entry of each program's own account, as it was when the accounts were locked.
+    pub(super) programs: BTreeMap<ProgramId, EntryId>,
+    /// The keys of commands that were used before, by the account of their scope.
+    pub(super) used_keys: BTreeSet<(AccountId, [u8; 32])>,
     /// Whose each name is. A name that belongs to nobody is left out.
     pub(super) names: BTreeMap<Name, AccountId>,
     /// The names that this batch claimed for new accounts. They are given back where no entry is put on the account.
@@ -57,6 +63,9 @@ impl<'a> Batch<'a> {
         Self {
             jobs,
             now: Timestamp::MIN,
+            told: None,
+            programs: BTreeMap::new(),
+            used_keys: BTreeSet::new(),
             names: BTreeMap::new(),
             opened_names: BTreeSet::new(),
             claimed_names: BTreeSet::new(),

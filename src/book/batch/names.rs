@@ -1,4 +1,4 @@
-//! Finds the accounts of the commands' names, and claims free names.
+//! The first phase: finds and locks the accounts of the commands' names, and claims free names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,18 +7,30 @@ use sqlx::PgConnection;
 use super::memory::Batch;
 use crate::book::account::Account;
 use crate::book::account_kind::AccountKind;
-use crate::book::job::Job;
 use crate::book::name::{Name, NameSpace, NameUse};
 use crate::book::store;
+use crate::book::store::accounts::WantedName;
 use crate::database::StoreError;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, ProgramId};
 
 impl Batch<'_> {
-    /// Finds out whose the names are, and claims the free ones that commands may want.
+    /// Finds and locks the accounts of the commands' names, and claims the free names that commands may want.
     pub(super) async fn find_names(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let names: BTreeSet<&Name> = self.jobs.iter().flat_map(Job::own_names).collect();
-        let names: Vec<&Name> = names.into_iter().collect();
-        self.find_owners(&names, connection).await?;
+        // Who carries a key is the owner of the command's first name.
+        let mut names: BTreeSet<(&Name, Option<[u8; 32]>)> = BTreeSet::new();
+        for job in self.jobs {
+            for (place, name) in job.own_names().enumerate() {
+                names.insert((name, (place == 0).then_some(job.key.key.hash)));
+            }
+        }
+        let programs: BTreeSet<&ProgramId> = self.jobs.iter().map(|job| job.command.program_id()).collect();
+        let programs: Vec<Name> = programs.into_iter().map(Name::program).collect();
+        let locked = names.into_iter().map(|(name, key_hash)| WantedName { name, key_hash, is_locked: true });
+        let read = programs.iter().map(|name| WantedName { name, key_hash: None, is_locked: false });
+        let wanted: Vec<WantedName<'_>> = locked.chain(read).collect();
+        let accounts: BTreeSet<AccountId> = self.jobs.iter().flat_map(|job| job.command.accounts()).collect();
+        let accounts: Vec<AccountId> = accounts.into_iter().collect();
+        self.find_and_lock(&wanted, &accounts, connection).await?;
         self.open_accounts(connection).await?;
         // Only now, since the owner of a claimed name may be an account that was just opened.
         let claims = self.names_to_claim();
@@ -64,15 +76,6 @@ impl Batch<'_> {
         claims
     }
 
-    async fn find_owners(&mut self, names: &[&Name], connection: &mut PgConnection) -> Result<(), StoreError> {
-        for (place, account_id) in store::find_names(connection, names).await? {
-            if let Some(name) = names.get(place) {
-                self.names.insert((*name).clone(), account_id);
-            }
-        }
-        Ok(())
-    }
-
     /// Claims free names for accounts: the names that were won. Those that another batch won meanwhile are found again,
     /// with their owner.
     async fn claim_names(
@@ -96,9 +99,22 @@ impl Batch<'_> {
             }
         }
         if !lost.is_empty() {
-            self.find_owners(&lost, connection).await?;
+            self.find_lost(&lost, connection).await?;
         }
         Ok(won)
+    }
+
+    /// Finds and locks the accounts of names that another batch won meanwhile.
+    async fn find_lost(&mut self, names: &[&Name], connection: &mut PgConnection) -> Result<(), StoreError> {
+        let jobs = self.jobs;
+        let mut wanted = Vec::with_capacity(names.len());
+        for name in names {
+            wanted.push(WantedName { name, key_hash: None, is_locked: true });
+            let carriers = jobs.iter().filter(|job| job.own_names().next() == Some(*name));
+            let keys: BTreeSet<[u8; 32]> = carriers.map(|job| job.key.key.hash).collect();
+            wanted.extend(keys.into_iter().map(|hash| WantedName { name, key_hash: Some(hash), is_locked: true }));
+        }
+        self.find_and_lock(&wanted, &[], connection).await
     }
 }
 

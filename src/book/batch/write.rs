@@ -20,15 +20,12 @@ impl Batch<'_> {
         if !unused.is_empty() {
             store::free_names(connection, &unused).await?;
         }
-        if !self.entries.is_empty() {
-            store::insert_entries(connection, &self.entries).await?;
-        }
         let (opened, locked) = self.changed_accounts();
         if !opened.is_empty() {
             store::accounts::insert_accounts(connection, &opened).await?;
         }
-        if !locked.is_empty() {
-            store::accounts::update_accounts(connection, &locked).await?;
+        if !self.entries.is_empty() || !locked.is_empty() {
+            store::write_entries(connection, &self.entries, &locked).await?;
         }
         store::balances::insert_balances(connection, opened.into_iter().chain(locked)).await?;
         capabilities.write(&self.states, connection).await

@@ -1,13 +1,13 @@
 //! The SQL of accounts: locks, heads and balances.
 
-use std::collections::BTreeSet;
-
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::book::account::{Account, Balance};
 use crate::book::account_kind::AccountKind;
+use crate::book::name::Name;
+use crate::book::store::columns;
 use crate::database::{StoreError, Traced as _};
 use crate::error::Defect;
 use crate::ids::{AccountId, ProgramId};
@@ -81,37 +81,167 @@ fn into_accounts(rows: Vec<AccountRow>) -> Result<ReadAccounts, StoreError> {
     Ok((accounts?, told))
 }
 
-/// Locks the accounts that nobody else holds; each as it is now, readable or not, and what the clock told after the last
+/// A name to look up.
+pub(in crate::book) struct WantedName<'a> {
+    pub(in crate::book) name: &'a Name,
+    /// The hash of a key that a command of the name's owner carries.
+    pub(in crate::book) key_hash: Option<[u8; 32]>,
+    /// Whether the owner's account is to be locked.
+    pub(in crate::book) is_locked: bool,
+}
+
+/// An account that was wanted, as it was when the statement began.
+pub(in crate::book) struct Owner {
+    /// The place of the wanted name that it belongs to; None if it was wanted by its id.
+    pub(in crate::book) place: Option<usize>,
+    pub(in crate::book) account_id: AccountId,
+    /// The number of its last entry; 0 if there is no such account.
+    pub(in crate::book) head: i64,
+    /// Whether the key that was asked about was used on it.
+    pub(in crate::book) is_used: bool,
+}
+
+/// An account that was locked, as it is.
+pub(in crate::book) struct LockedAccount {
+    pub(in crate::book) account_id: AccountId,
+    pub(in crate::book) head: i64,
+    /// All of it, if it can be understood.
+    pub(in crate::book) account: Result<Account, Defect>,
+}
+
+/// What [`find_and_lock`] found.
+#[derive(Default)]
+pub(in crate::book) struct Found {
+    pub(in crate::book) owners: Vec<Owner>,
+    pub(in crate::book) locked: Vec<LockedAccount>,
+    /// What the clock told after the last lock; None if nothing was found.
+    pub(in crate::book) told: Option<jiff::Timestamp>,
+}
+
+/// A row of [`find_and_lock`]: an owner, of which the account's columns say nothing, or a locked account.
+struct FoundRow {
+    /// Of an owner: the place of the wanted name, or 0. None of a locked account.
+    place: Option<i64>,
+    is_used: bool,
+    account_id: Uuid,
+    program_id: String,
+    kind: String,
+    head: i64,
+    effective_at: jiff_sqlx::Timestamp,
+    next_due_at: Option<jiff_sqlx::Timestamp>,
+    issued: i64,
+    owed: i64,
+    pending: i64,
+    available: i64,
+    held: i64,
+    redeemed: i64,
+    expired: i64,
+    cancelled: i64,
+    told: jiff_sqlx::Timestamp,
+}
+
+impl FoundRow {
+    fn into_account_row(self) -> AccountRow {
+        let Self { account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, told, .. } = self;
+        let Self { pending, available, held, redeemed, expired, cancelled, .. } = self;
+        AccountRow {
+            account_id,
+            program_id,
+            kind,
+            head,
+            effective_at,
+            next_due_at,
+            issued,
+            owed,
+            pending,
+            available,
+            held,
+            redeemed,
+            expired,
+            cancelled,
+            told,
+        }
+    }
+}
+
+/// Finds out whose names are, tells which keys were used, and locks the accounts that nobody else holds.
+///
+/// Owners and keys are as they were when the statement began, and locked accounts as they are. Where both have the same
+/// number of entries, nothing was written on the account between the two, so what is told of its keys is true under the
 /// lock. Without waiting there is no deadlock, and in one order it is unlikely that each of two batches gets a part of
 /// what both need. The clock is read for each row after it is locked, outside the subquery: so the last reading comes
 /// after all locks.
-pub(in crate::book) async fn lock_free_accounts(
+pub(in crate::book) async fn find_and_lock(
     connection: &mut PgConnection,
+    names: &[WantedName<'_>],
     accounts: &[AccountId],
-) -> Result<(Vec<(AccountId, Result<Account, Defect>)>, Option<jiff::Timestamp>), sqlx::Error> {
+) -> Result<Found, sqlx::Error> {
+    let (programs, spaces, texts) = columns(names.iter().map(|wanted| wanted.name));
+    let keys: Vec<Option<&[u8]>> =
+        names.iter().map(|wanted| wanted.key_hash.as_ref().map(<[u8; 32]>::as_slice)).collect();
+    let are_locked: Vec<bool> = names.iter().map(|wanted| wanted.is_locked).collect();
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = select_accounts!(
-        "(SELECT * FROM accounts WHERE account_id = ANY($1) ORDER BY kind, account_id FOR UPDATE SKIP LOCKED) locked",
+    let rows = sqlx::query_as!(
+        FoundRow,
+        r#"WITH owners AS MATERIALIZED (
+               SELECT u.place, n.account_id, u.is_locked, coalesce(a.head, 0) AS head,
+                      e.account_seq IS NOT NULL AS is_used
+               FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::boolean[])
+                   WITH ORDINALITY AS u (program_id, space, name, key_hash, is_locked, place)
+               CROSS JOIN LATERAL (
+                   SELECT account_id FROM names n
+                   WHERE n.program_id = u.program_id AND n.space = u.space AND n.name = u.name OFFSET 0
+               ) n
+               LEFT JOIN LATERAL (SELECT head FROM accounts a WHERE a.account_id = n.account_id OFFSET 0) a ON true
+               LEFT JOIN LATERAL (
+                   SELECT account_seq FROM ledger_entries e
+                   WHERE e.account_id = n.account_id AND e.key_hash = u.key_hash OFFSET 0
+               ) e ON true
+               UNION ALL
+               SELECT 0, u.account_id, true, coalesce(a.head, 0), false
+               FROM unnest($6::uuid[]) AS u (account_id)
+               LEFT JOIN LATERAL (SELECT head FROM accounts a WHERE a.account_id = u.account_id OFFSET 0) a ON true
+           )
+           SELECT place, is_used AS "is_used!", account_id AS "account_id!", '' AS "program_id!", '' AS "kind!",
+                  head AS "head!", 'epoch'::timestamptz AS "effective_at!", NULL::timestamptz AS "next_due_at?",
+                  0::bigint AS "issued!", 0::bigint AS "owed!", 0::bigint AS "pending!", 0::bigint AS "available!",
+                  0::bigint AS "held!", 0::bigint AS "redeemed!", 0::bigint AS "expired!", 0::bigint AS "cancelled!",
+                  clock_timestamp() AS "told!"
+           FROM owners
+           UNION ALL
+           SELECT NULL, false, account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
+                  available, held, redeemed, expired, cancelled, clock_timestamp()
+           FROM (
+               SELECT * FROM accounts WHERE account_id = ANY(ARRAY(SELECT account_id FROM owners WHERE is_locked))
+               ORDER BY kind, account_id FOR UPDATE SKIP LOCKED
+           ) locked"#,
+        &programs,
+        &spaces,
+        &texts,
+        &keys as _,
+        &are_locked,
         &ids,
     )
     .fetch_all(connection)
     .traced("SELECT accounts")
     .await?;
-    let told = rows.iter().map(|row| row.told.to_jiff()).max();
-    Ok((rows.into_iter().map(|row| (AccountId(row.account_id), Account::try_from(row))).collect(), told))
-}
-
-/// Which of the accounts there are, whoever holds them.
-pub(in crate::book) async fn find_existing(
-    connection: &mut PgConnection,
-    accounts: &[AccountId],
-) -> Result<BTreeSet<AccountId>, sqlx::Error> {
-    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query_scalar!("SELECT account_id FROM accounts WHERE account_id = ANY($1)", &ids)
-        .fetch_all(connection)
-        .traced("SELECT accounts")
-        .await?;
-    Ok(rows.into_iter().map(AccountId).collect())
+    let mut found = Found { told: rows.iter().map(|row| row.told.to_jiff()).max(), ..Found::default() };
+    for row in rows {
+        let (account_id, head) = (AccountId(row.account_id), row.head);
+        match row.place {
+            Some(place) => found.owners.push(Owner {
+                place: usize::try_from(place - 1).ok(),
+                account_id,
+                head,
+                is_used: row.is_used,
+            }),
+            None => {
+                let account = Account::try_from(row.into_account_row());
+                found.locked.push(LockedAccount { account_id, head, account });
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Accounts as they are, by their ids.
@@ -198,30 +328,6 @@ pub(in crate::book) async fn insert_accounts(
     )
     .execute(connection)
     .traced("INSERT accounts")
-    .await?;
-    Ok(())
-}
-
-/// Writes the heads of locked accounts.
-pub(in crate::book) async fn update_accounts(
-    connection: &mut PgConnection,
-    accounts: &[&Account],
-) -> Result<(), sqlx::Error> {
-    let rows = AccountColumns::from_iter(accounts.iter().copied());
-    write_accounts!(
-        rows,
-        [&rows.account_id],
-        "UPDATE accounts a SET head = u.head, effective_at = u.effective_at, next_due_at = u.next_due_at,
-             issued = u.issued, owed = u.owed, pending = u.pending, available = u.available, held = u.held,
-             redeemed = u.redeemed, expired = u.expired, cancelled = u.cancelled
-         FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::bigint[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
-         AS u (account_id, head, effective_at, next_due_at, issued, owed, pending, available, held, redeemed, expired,
-             cancelled)
-         WHERE a.account_id = u.account_id",
-    )
-    .execute(connection)
-    .traced("UPDATE accounts")
     .await?;
     Ok(())
 }
