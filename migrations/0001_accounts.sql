@@ -30,6 +30,24 @@ CREATE TABLE accounts (
 -- Room on each page for the next versions of its rows: next_due_at changes seldom, so they need no index entry.
 ) WITH (fillfactor = 70);
 
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_account AS (
+    account_id   uuid,
+    program_id   text,
+    kind         text,
+    head         bigint,
+    effective_at timestamptz,
+    next_due_at  timestamptz,
+    issued       bigint,
+    owed         bigint,
+    pending      bigint,
+    available    bigint,
+    held         bigint,
+    redeemed     bigint,
+    expired      bigint,
+    cancelled    bigint
+);
+
 -- Finds the accounts that time has something to do to.
 CREATE INDEX accounts_due ON accounts (next_due_at) WHERE next_due_at IS NOT NULL;
 
@@ -54,10 +72,22 @@ CREATE TABLE balances (
 -- Names that are unique beyond an account. Whoever inserts the row owns the name. A person is forgotten by removing
 -- theirs: the ledger knows accounts only.
 CREATE TABLE names (
-    program_id text NOT NULL,
-    space      text NOT NULL,
-    name       text NOT NULL,
+    program_id text COLLATE "C" NOT NULL,
+    space      text COLLATE "C" NOT NULL,
+    name       text COLLATE "C" NOT NULL,
     account_id uuid NOT NULL,
-    CONSTRAINT names_pkey PRIMARY KEY (program_id, space, name),
+    -- The name first: it tells most of them apart by one comparison.
+    CONSTRAINT names_pkey PRIMARY KEY (name, program_id, space),
     CONSTRAINT names_space_known CHECK (space IN ('program', 'customer', 'referral_code'))
+);
+
+-- A name that a batch looks up: with a key whose use on the owner's account is asked about, and whether the account is to
+-- be locked.
+CREATE TYPE wanted_name AS (
+    place      bigint,
+    program_id text,
+    space      text,
+    name       text,
+    key_hash   bytea,
+    is_locked  boolean
 );

@@ -37,6 +37,30 @@ CREATE TABLE ledger_entries (
     )
 );
 
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_entry AS (
+    account_id     uuid,
+    account_seq    bigint,
+    program_id     text,
+    kind           text,
+    from_pocket    text,
+    to_pocket      text,
+    points         bigint,
+    detail         jsonb,
+    command_id     uuid,
+    key_hash       bytea,
+    fingerprint    bytea,
+    actor          text,
+    reason         text,
+    policy_version integer,
+    causes         text[],
+    trace_id       bytea,
+    effective_at   timestamptz,
+    recorded_at    timestamptz,
+    hash_version   smallint,
+    content_hash   bytea
+);
+
 -- A key is used once on its account, for ever.
 CREATE UNIQUE INDEX ledger_entries_key_once ON ledger_entries (account_id, key_hash) WHERE key_hash IS NOT NULL;
 

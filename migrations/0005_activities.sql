@@ -17,3 +17,15 @@ CREATE TABLE activities (
     CONSTRAINT activities_refund_has_purchase CHECK ((kind = 'refund') = (purchase_seq IS NOT NULL)),
     CONSTRAINT activities_amount_not_negative CHECK (amount >= 0)
 );
+
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_activity AS (
+    account_id   uuid,
+    account_seq  bigint,
+    activity_id  text,
+    kind         text,
+    purchase_seq bigint,
+    amount       bigint,
+    happened_at  timestamptz,
+    recorded_at  timestamptz
+);

@@ -17,6 +17,19 @@ CREATE TABLE standings (
     CONSTRAINT standings_progress_not_negative CHECK (qualifying_spend >= 0 AND purchases >= 0)
 ) WITH (fillfactor = 70);
 
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_standing AS (
+    account_id       uuid,
+    tier_id          text,
+    since            timestamptz,
+    policy_version   integer,
+    changed_seq      bigint,
+    cause_seq        bigint,
+    qualifying_spend bigint,
+    purchases        bigint,
+    last_seq         bigint
+);
+
 -- What a customer's standing was after the first entry that changed it among each 64 of the account: so the standing at
 -- any instant is one row and at most 63 entries. A projection of entries.
 CREATE TABLE standing_marks (

@@ -35,6 +35,29 @@ CREATE TABLE lots (
     CONSTRAINT lots_pending_has_due CHECK (pending = 0 OR num_nonnulls(vests_at, vest_by) = 1)
 );
 
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_lot AS (
+    account_id     uuid,
+    lot_seq        bigint,
+    points         bigint,
+    pending        bigint,
+    available      bigint,
+    held           bigint,
+    redeemed       bigint,
+    expired        bigint,
+    cancelled      bigint,
+    repaid         bigint,
+    policy_version integer,
+    live_since     timestamptz,
+    vests_at       timestamptz,
+    vest_by        timestamptz,
+    expires_at     timestamptz,
+    slides         boolean,
+    expiry_rule    text,
+    made_up        jsonb,
+    uses           bigint[]
+);
+
 -- Each lot is in at most one of these three: a grant writes one of them beside the primary key.
 -- Lots in the order in which they vest or miss their event: dues, and what a balance says vests next.
 CREATE INDEX lots_pending ON lots (account_id, coalesce(vests_at, vest_by), lot_seq) WHERE pending > 0;

@@ -33,4 +33,21 @@ CREATE TABLE referrals (
     CONSTRAINT referrals_not_oneself CHECK (account_id <> referrer_account_id)
 );
 
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_referral AS (
+    account_id           uuid,
+    referrer_account_id  uuid,
+    campaign_id          text,
+    policy_version       integer,
+    state                text,
+    created_seq          bigint,
+    created_at           timestamptz,
+    expires_at           timestamptz,
+    ended_seq            bigint,
+    ended_at             timestamptz,
+    qualifying_seq       bigint,
+    referrer_reward_seq  bigint,
+    referee_reward_seq   bigint
+);
+
 CREATE INDEX referrals_by_referrer ON referrals (referrer_account_id, created_at DESC, account_id DESC);

@@ -4,6 +4,7 @@
 mod error;
 mod lookups;
 mod pages;
+mod sent;
 mod traced;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 pub use error::{FailureKind, StoreError};
 pub use lookups::{BatchReader, Fetch};
 pub(crate) use pages::{Listed, leave_out_unreadable, read_page};
+pub(crate) use sent::{JsonText, sent_as};
 pub use traced::{StatementError, Traced};
 
 use lookups::LOOKUP_CONNECTIONS;
@@ -84,6 +86,9 @@ pub fn by_key(options: &PgConnectOptions) -> PgConnectOptions {
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
+        // A lookup finds a row or two, for which a bitmap or a memory of earlier ones is more work than the lookup.
+        ("enable_bitmapscan", "off"),
+        ("enable_memoize", "off"),
         ("jit", "off"),
         // Planned once, not anew for each size of a batch.
         ("plan_cache_mode", "force_generic_plan"),

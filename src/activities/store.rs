@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::state::{ActivitiesState, ActivityRow};
 use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
-use crate::database::{StoreError, Traced as _};
+use crate::database::{StoreError, Traced as _, sent_as};
 use crate::ids::{AccountId, ActivityId, EntryId};
 
 /// The tables of activities. The audit compares their rows with the entries that accepted them.
@@ -42,29 +42,43 @@ impl Store for ActivitiesStore {
     }
 }
 
+/// An activity as it is sent.
+#[derive(sqlx::Encode)]
+struct SentActivity {
+    account_id: Uuid,
+    account_seq: i64,
+    activity_id: String,
+    kind: &'static str,
+    purchase_seq: Option<i64>,
+    amount: i64,
+    happened_at: jiff_sqlx::Timestamp,
+    recorded_at: jiff_sqlx::Timestamp,
+}
+
+sent_as!(SentActivity, "sent_activity");
+
+impl From<&ActivityRow> for SentActivity {
+    fn from(row: &ActivityRow) -> Self {
+        Self {
+            account_id: row.entry_id.account_id.0,
+            account_seq: row.entry_id.account_seq,
+            activity_id: row.activity_id.as_str().to_owned(),
+            kind: if row.purchase.is_some() { "refund" } else { "purchase" },
+            purchase_seq: row.purchase.as_ref().map(|(entry_id, _)| entry_id.account_seq),
+            amount: row.amount,
+            happened_at: row.happened_at.to_sqlx(),
+            recorded_at: row.recorded_at.to_sqlx(),
+        }
+    }
+}
+
 async fn insert_activities(connection: &mut PgConnection, rows: &[ActivityRow]) -> Result<(), sqlx::Error> {
-    let accounts: Vec<Uuid> = rows.iter().map(|row| row.entry_id.account_id.0).collect();
-    let seqs: Vec<i64> = rows.iter().map(|row| row.entry_id.account_seq).collect();
-    let names: Vec<&str> = rows.iter().map(|row| row.activity_id.as_str()).collect();
-    let purchases: Vec<Option<i64>> =
-        rows.iter().map(|row| row.purchase.as_ref().map(|(entry_id, _)| entry_id.account_seq)).collect();
-    let amounts: Vec<i64> = rows.iter().map(|row| row.amount).collect();
-    let happened: Vec<_> = rows.iter().map(|row| row.happened_at.to_sqlx()).collect();
-    let recorded: Vec<_> = rows.iter().map(|row| row.recorded_at.to_sqlx()).collect();
+    let rows: Vec<SentActivity> = rows.iter().map(SentActivity::from).collect();
     sqlx::query!(
-        "INSERT INTO activities (account_id, account_seq, activity_id, kind, purchase_seq, amount, happened_at, recorded_at)
-         SELECT account_id, account_seq, activity_id, CASE WHEN purchase_seq IS NULL THEN 'purchase' ELSE 'refund' END,
-             purchase_seq, amount, happened_at, recorded_at
-         FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::timestamptz[],
-             $7::timestamptz[])
-         AS u (account_id, account_seq, activity_id, purchase_seq, amount, happened_at, recorded_at)",
-        &accounts,
-        &seqs,
-        &names as _,
-        &purchases as _,
-        &amounts,
-        &happened,
-        &recorded,
+        "INSERT INTO activities (account_id, account_seq, activity_id, kind, purchase_seq, amount, happened_at,
+             recorded_at)
+         SELECT * FROM unnest($1::sent_activity[])",
+        rows as _,
     )
     .execute(connection)
     .traced("INSERT activities")

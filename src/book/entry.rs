@@ -247,13 +247,18 @@ impl Entry {
     /// # Errors
     /// If the detail cannot be serialized, which is a defect.
     pub fn hash(&self) -> Result<[u8; 32], serde_json::Error> {
+        Ok(self.hash_with(&self.detail.to_canonical_json()?))
+    }
+
+    /// The same, where the detail's canonical JSON is known already.
+    pub(super) fn hash_with(&self, detail: &str) -> [u8; 32] {
         let mut hasher = ContentHasher::new();
         hasher.0.update(&HASH_VERSION.to_be_bytes());
         hasher.part(self.id.account_id.0.as_bytes());
         hasher.part(&self.id.account_seq.to_be_bytes());
         hasher.part(self.program_id.as_str().as_bytes());
         hasher.part(self.detail.kind().as_bytes());
-        hasher.part(self.detail.to_canonical_json()?.as_bytes());
+        hasher.part(detail.as_bytes());
         match self.movement {
             Some(movement) => {
                 hasher.part(movement.from.as_str().as_bytes());
@@ -281,7 +286,7 @@ impl Entry {
         hasher.part(&self.trace_id);
         hasher.part(&self.effective_at.as_microsecond().to_be_bytes());
         hasher.part(&self.recorded_at.as_microsecond().to_be_bytes());
-        Ok(hasher.finish())
+        hasher.finish()
     }
 }
 

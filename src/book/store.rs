@@ -14,13 +14,13 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use self::accounts::{AccountColumns, write_accounts};
+use self::accounts::SentAccount;
 use super::account::Account;
 use super::command::MAX_ENTRIES_PER_ACCOUNT;
 use super::entry::{Entry, HASH_VERSION};
 use super::name::Name;
 use super::table::{Table, TableRights, TableRole};
-use crate::database::{StoreError, Traced as _};
+use crate::database::{JsonText, StoreError, Traced as _, sent_as};
 use crate::error::Defect;
 use crate::ids::AccountId;
 
@@ -127,54 +127,61 @@ pub async fn find_keys(
     into_entries(rows)
 }
 
-/// The columns of a multi-row insert into the ledger.
-#[derive(Default)]
-struct EntryColumns {
-    account_id: Vec<Uuid>,
-    account_seq: Vec<i64>,
-    program_id: Vec<String>,
-    kind: Vec<&'static str>,
-    from_pocket: Vec<Option<&'static str>>,
-    to_pocket: Vec<Option<&'static str>>,
-    points: Vec<Option<i64>>,
-    detail: Vec<String>,
-    command_id: Vec<Uuid>,
-    key_hash: Vec<Option<Vec<u8>>>,
-    fingerprint: Vec<Option<Vec<u8>>>,
-    actor: Vec<&'static str>,
-    reason: Vec<&'static str>,
-    policy_version: Vec<i32>,
+/// An entry as it is sent.
+#[derive(sqlx::Encode)]
+struct SentEntry {
+    account_id: Uuid,
+    account_seq: i64,
+    program_id: String,
+    kind: &'static str,
+    from_pocket: Option<&'static str>,
+    to_pocket: Option<&'static str>,
+    points: Option<i64>,
+    detail: JsonText,
+    command_id: Uuid,
+    key_hash: Option<[u8; 32]>,
+    fingerprint: Option<[u8; 32]>,
+    actor: &'static str,
+    reason: &'static str,
+    policy_version: i32,
     causes: Vec<String>,
-    trace_id: Vec<Vec<u8>>,
-    effective_at: Vec<jiff_sqlx::Timestamp>,
-    recorded_at: Vec<jiff_sqlx::Timestamp>,
-    content_hash: Vec<Vec<u8>>,
+    trace_id: [u8; 16],
+    effective_at: jiff_sqlx::Timestamp,
+    recorded_at: jiff_sqlx::Timestamp,
+    hash_version: i16,
+    content_hash: [u8; 32],
 }
 
-impl EntryColumns {
-    fn push(&mut self, entry: &Entry) -> Result<(), serde_json::Error> {
-        self.account_id.push(entry.id.account_id.0);
-        self.account_seq.push(entry.id.account_seq);
-        self.program_id.push(entry.program_id.as_str().to_owned());
-        self.kind.push(entry.detail.kind());
-        self.from_pocket.push(entry.movement.map(|movement| movement.from.as_str()));
-        self.to_pocket.push(entry.movement.map(|movement| movement.to.as_str()));
-        self.points.push(entry.movement.map(|movement| movement.points));
-        self.detail.push(entry.detail.to_canonical_json()?);
-        self.command_id.push(entry.command_id);
-        self.key_hash.push(entry.key.map(|key| key.hash.to_vec()));
-        self.fingerprint.push(entry.key.map(|key| key.fingerprint.to_vec()));
-        self.actor.push(entry.actor.as_str());
-        self.reason.push(entry.reason.as_str());
-        self.policy_version.push(entry.policy_version);
-        // Unnesting flattens arrays of arrays, so each row's causes travel as the text of one: ids need no quoting.
-        let causes: Vec<String> = entry.causes.iter().map(ToString::to_string).collect();
-        self.causes.push(format!("{{{}}}", causes.join(",")));
-        self.trace_id.push(entry.trace_id.to_vec());
-        self.effective_at.push(entry.effective_at.to_sqlx());
-        self.recorded_at.push(entry.recorded_at.to_sqlx());
-        self.content_hash.push(entry.hash()?.to_vec());
-        Ok(())
+sent_as!(SentEntry, "sent_entry");
+
+impl TryFrom<&Entry> for SentEntry {
+    type Error = Defect;
+
+    fn try_from(entry: &Entry) -> Result<Self, Defect> {
+        let detail = entry.detail.to_canonical_json();
+        let detail = detail.map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
+        Ok(Self {
+            account_id: entry.id.account_id.0,
+            account_seq: entry.id.account_seq,
+            program_id: entry.program_id.as_str().to_owned(),
+            kind: entry.detail.kind(),
+            from_pocket: entry.movement.map(|movement| movement.from.as_str()),
+            to_pocket: entry.movement.map(|movement| movement.to.as_str()),
+            points: entry.movement.map(|movement| movement.points),
+            command_id: entry.command_id,
+            key_hash: entry.key.map(|key| key.hash),
+            fingerprint: entry.key.map(|key| key.fingerprint),
+            actor: entry.actor.as_str(),
+            reason: entry.reason.as_str(),
+            policy_version: entry.policy_version,
+            causes: entry.causes.iter().map(ToString::to_string).collect(),
+            trace_id: entry.trace_id,
+            effective_at: entry.effective_at.to_sqlx(),
+            recorded_at: entry.recorded_at.to_sqlx(),
+            hash_version: HASH_VERSION,
+            content_hash: entry.hash_with(&detail),
+            detail: JsonText(detail),
+        })
     }
 }
 
@@ -184,59 +191,23 @@ pub(super) async fn write_entries(
     entries: &[Entry],
     locked: &[&Account],
 ) -> Result<(), StoreError> {
-    let mut rows = EntryColumns::default();
-    for entry in entries {
-        rows.push(entry).map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
-    }
-    let heads = AccountColumns::from_iter(locked.iter().copied());
-    write_accounts!(
-        heads,
-        [
-            &rows.account_id,
-            &rows.account_seq,
-            &rows.program_id,
-            &rows.kind as _,
-            &rows.from_pocket as _,
-            &rows.to_pocket as _,
-            &rows.points as _,
-            &rows.detail,
-            &rows.command_id,
-            &rows.key_hash as _,
-            &rows.fingerprint as _,
-            &rows.actor as _,
-            &rows.reason as _,
-            &rows.policy_version,
-            &rows.causes,
-            &rows.trace_id,
-            &rows.effective_at,
-            &rows.recorded_at,
-            &rows.content_hash,
-            HASH_VERSION,
-            &heads.account_id
-        ],
+    let mut entries = entries.iter().map(SentEntry::try_from).collect::<Result<Vec<SentEntry>, Defect>>()?;
+    // Neighbours in the indexes follow each other.
+    entries.sort_unstable_by_key(|entry| (entry.account_id, entry.account_seq));
+    let heads: Vec<SentAccount> = locked.iter().map(|account| SentAccount::from(*account)).collect();
+    sqlx::query!(
         "WITH heads AS (
              UPDATE accounts a SET head = u.head, effective_at = u.effective_at, next_due_at = u.next_due_at,
                  issued = u.issued, owed = u.owed, pending = u.pending, available = u.available, held = u.held,
                  redeemed = u.redeemed, expired = u.expired, cancelled = u.cancelled
-             FROM unnest($21::uuid[], $22::bigint[], $23::timestamptz[], $24::timestamptz[], $25::bigint[],
-                 $26::bigint[], $27::bigint[], $28::bigint[], $29::bigint[], $30::bigint[], $31::bigint[],
-                 $32::bigint[])
-             AS u (account_id, head, effective_at, next_due_at, issued, owed, pending, available, held, redeemed,
-                 expired, cancelled)
-             WHERE a.account_id = u.account_id
+             FROM unnest($2::sent_account[]) AS u WHERE a.account_id = u.account_id
          )
          INSERT INTO ledger_entries (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail,
              command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at,
              recorded_at, hash_version, content_hash)
-         SELECT u.account_id, u.account_seq, u.program_id, u.kind, u.from_pocket, u.to_pocket, u.points,
-             u.detail::jsonb, u.command_id, u.key_hash, u.fingerprint, u.actor, u.reason, u.policy_version,
-             u.causes::text[], u.trace_id, u.effective_at, u.recorded_at, $20, u.content_hash
-         FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
-             $8::text[], $9::uuid[], $10::bytea[], $11::bytea[], $12::text[], $13::text[], $14::int[], $15::text[],
-             $16::bytea[], $17::timestamptz[], $18::timestamptz[], $19::bytea[])
-         AS u (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail, command_id,
-             key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at,
-             content_hash)",
+         SELECT * FROM unnest($1::sent_entry[])",
+        entries as _,
+        heads as _,
     )
     .execute(connection)
     .traced("INSERT ledger_entries")

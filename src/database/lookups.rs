@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sqlx::postgres::PgPool;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument as _, Span};
 
 use super::error::{FailureKind, StoreError};
@@ -18,8 +18,6 @@ use crate::telemetry;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most lookups that one statement answers.
 const MAX_LOOKUPS: usize = 256;
-/// How many statements of lookups run at a time, for each kind of lookup: few, so that many lookups share one.
-const LOOKUP_WORKERS: usize = 2;
 /// How many connections the lookups share.
 pub(super) const LOOKUP_CONNECTIONS: u32 = 4;
 /// How many lookups may wait.
@@ -45,14 +43,12 @@ pub struct BatchReader<K, V> {
 }
 
 impl<K: Clone + Send + Sync + 'static, V: Send + 'static> BatchReader<K, V> {
-    /// Starts a few tasks, each of which takes whatever waits.
+    /// Starts a task that takes whatever waits. One statement runs at a time, so that many lookups share it: twice as
+    /// many would each carry half.
     #[must_use]
     pub fn open(pool: &PgPool, fetch: &Fetch<K, V>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_LENGTH);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..LOOKUP_WORKERS {
-            tokio::spawn(answer_lookups(pool.clone(), waiting.clone(), fetch.clone()));
-        }
+        tokio::spawn(answer_lookups(pool.clone(), waiting, fetch.clone()));
         Self { queue }
     }
 
@@ -75,12 +71,12 @@ impl<K: Clone + Send + Sync + 'static, V: Send + 'static> BatchReader<K, V> {
 
 async fn answer_lookups<K: Clone + Send + Sync + 'static, V: Send + 'static>(
     pool: PgPool,
-    waiting: Arc<Mutex<mpsc::Receiver<Lookup<K, V>>>>,
+    mut waiting: mpsc::Receiver<Lookup<K, V>>,
     fetch: Fetch<K, V>,
 ) {
     loop {
         let mut lookups = Vec::new();
-        if waiting.lock().await.recv_many(&mut lookups, MAX_LOOKUPS).await == 0 {
+        if waiting.recv_many(&mut lookups, MAX_LOOKUPS).await == 0 {
             return;
         }
         let span = tracing::info_span!(parent: None, "read.batch", size = lookups.len());

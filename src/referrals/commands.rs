@@ -3,8 +3,8 @@
 use std::any::TypeId;
 
 use crate::book::{
-    Actor, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Key, KeyKind, Name, NameUse, NewEntry,
-    ReferralDetail,
+    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Key, KeyKind, Name, NameUse,
+    NewEntry, ReferralDetail,
 };
 use crate::customers::commands::{enrol_by_name, require_customer};
 use crate::customers::model::customer_not_found;
@@ -46,6 +46,11 @@ impl Command for CreateReferralCode {
 
     fn states(&self) -> Vec<TypeId> {
         vec![TypeId::of::<ProgramsState>(), TypeId::of::<ReferralsState>()]
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        asking.state::<ReferralsState>()?.ask_codes();
+        Ok(())
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
@@ -136,6 +141,11 @@ impl Command for CreateReferral {
 
     fn states(&self) -> Vec<TypeId> {
         vec![TypeId::of::<ProgramsState>(), TypeId::of::<StandingsState>(), TypeId::of::<ReferralsState>()]
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        asking.state::<ReferralsState>()?.ask_codes();
+        Ok(())
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {

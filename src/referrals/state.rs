@@ -9,6 +9,8 @@ use crate::ids::{AccountId, CampaignId, ReferralCode};
 /// The codes and referrals of a batch.
 #[derive(Default)]
 pub(crate) struct ReferralsState {
+    /// Whether a command asked for codes. Few do, and of a batch of purchases none.
+    pub(super) is_asked_for_codes: bool,
     pub(super) codes: BTreeMap<(AccountId, CampaignId), Code>,
     pub(super) new_codes: BTreeSet<(AccountId, CampaignId)>,
     pub(super) referrals: BTreeMap<AccountId, Referral>,
@@ -16,7 +18,12 @@ pub(crate) struct ReferralsState {
 }
 
 impl ReferralsState {
-    /// The code that a customer shares in a campaign.
+    /// Asks for the codes of the accounts.
+    pub(crate) const fn ask_codes(&mut self) {
+        self.is_asked_for_codes = true;
+    }
+
+    /// The code that a customer shares in a campaign. They are loaded only on request.
     #[must_use]
     pub(crate) fn code(&self, account_id: AccountId, campaign_id: &CampaignId) -> Option<&Code> {
         self.codes.get(&(account_id, campaign_id.clone()))

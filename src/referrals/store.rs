@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::model::{Code, Referral, ReferralState, StateWord};
 use super::purchases::PurchasesState;
 use super::state::ReferralsState;
-use crate::book::{Capability, Defect, Scope, States, Store, Table};
-use crate::database::{Listed, StoreError, Traced as _};
+use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table};
+use crate::database::{Listed, StoreError, Traced as _, sent_as};
 use crate::ids::{AccountId, EntryId, ProgramId, ReferralCode};
 
 /// The tables of referrals.
@@ -60,8 +60,10 @@ impl Store for ReferralsStore {
             return Ok(());
         }
         let state: &mut ReferralsState = states.get_mut()?;
-        for (account_id, code) in read_codes(connection, &scope.accounts).await? {
-            state.codes.insert((account_id, code.campaign_id.clone()), code);
+        if state.is_asked_for_codes || scope.depth != Depth::Asked {
+            for (account_id, code) in read_codes(connection, &scope.accounts).await? {
+                state.codes.insert((account_id, code.campaign_id.clone()), code);
+            }
         }
         let (referrals, _) = read_referrals(connection, &scope.accounts).await?;
         state.referrals = referrals.into_iter().map(|referral| (referral.referee, referral)).collect();
@@ -248,26 +250,28 @@ pub(super) async fn read_referrals(
     into_referrals(rows)
 }
 
-/// The columns of a multi-row write of referrals.
-#[derive(Default)]
-struct ReferralColumns {
-    account_id: Vec<Uuid>,
-    referrer_account_id: Vec<Uuid>,
-    campaign_id: Vec<String>,
-    policy_version: Vec<i32>,
-    state: Vec<&'static str>,
-    created_seq: Vec<i64>,
-    created_at: Vec<jiff_sqlx::Timestamp>,
-    expires_at: Vec<Option<jiff_sqlx::Timestamp>>,
-    ended_seq: Vec<Option<i64>>,
-    ended_at: Vec<Option<jiff_sqlx::Timestamp>>,
-    qualifying_seq: Vec<Option<i64>>,
-    referrer_reward_seq: Vec<Option<i64>>,
-    referee_reward_seq: Vec<Option<i64>>,
+/// A referral as it is sent.
+#[derive(sqlx::Encode)]
+struct SentReferral {
+    account_id: Uuid,
+    referrer_account_id: Uuid,
+    campaign_id: String,
+    policy_version: i32,
+    state: &'static str,
+    created_seq: i64,
+    created_at: jiff_sqlx::Timestamp,
+    expires_at: Option<jiff_sqlx::Timestamp>,
+    ended_seq: Option<i64>,
+    ended_at: Option<jiff_sqlx::Timestamp>,
+    qualifying_seq: Option<i64>,
+    referrer_reward_seq: Option<i64>,
+    referee_reward_seq: Option<i64>,
 }
 
-impl ReferralColumns {
-    fn push(&mut self, referral: &Referral) {
+sent_as!(SentReferral, "sent_referral");
+
+impl From<&Referral> for SentReferral {
+    fn from(referral: &Referral) -> Self {
         let seq_of = |id: EntryId| id.account_seq;
         let (ended_seq, ended_at, qualifying, referrer_reward, referee_reward) = match &referral.state {
             ReferralState::Pending => (None, None, None, None, None),
@@ -276,19 +280,21 @@ impl ReferralColumns {
             }
             ReferralState::Expired { seq, at } => (*seq, Some(*at), None, None, None),
         };
-        self.account_id.push(referral.referee.0);
-        self.referrer_account_id.push(referral.referrer.0);
-        self.campaign_id.push(referral.campaign_id.to_string());
-        self.policy_version.push(referral.policy_version);
-        self.state.push(referral.state.word());
-        self.created_seq.push(referral.created_seq);
-        self.created_at.push(referral.created_at.to_sqlx());
-        self.expires_at.push(referral.expires_at.map(|instant| instant.to_sqlx()));
-        self.ended_seq.push(ended_seq);
-        self.ended_at.push(ended_at.map(|instant| instant.to_sqlx()));
-        self.qualifying_seq.push(qualifying.map(seq_of));
-        self.referrer_reward_seq.push(referrer_reward.map(seq_of));
-        self.referee_reward_seq.push(referee_reward.map(seq_of));
+        Self {
+            account_id: referral.referee.0,
+            referrer_account_id: referral.referrer.0,
+            campaign_id: referral.campaign_id.to_string(),
+            policy_version: referral.policy_version,
+            state: referral.state.word(),
+            created_seq: referral.created_seq,
+            created_at: referral.created_at.to_sqlx(),
+            expires_at: referral.expires_at.map(|instant| instant.to_sqlx()),
+            ended_seq,
+            ended_at: ended_at.map(|instant| instant.to_sqlx()),
+            qualifying_seq: qualifying.map(seq_of),
+            referrer_reward_seq: referrer_reward.map(seq_of),
+            referee_reward_seq: referee_reward.map(seq_of),
+        }
     }
 }
 
@@ -296,30 +302,15 @@ async fn upsert_referrals(
     connection: &mut PgConnection,
     referrals: impl Iterator<Item = &Referral>,
 ) -> Result<(), StoreError> {
-    let mut rows = ReferralColumns::default();
-    referrals.for_each(|referral| rows.push(referral));
+    let rows: Vec<SentReferral> = referrals.map(SentReferral::from).collect();
     sqlx::query!(
         "INSERT INTO referrals (account_id, referrer_account_id, campaign_id, policy_version, state, created_seq,
              created_at, expires_at, ended_seq, ended_at, qualifying_seq, referrer_reward_seq, referee_reward_seq)
-         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::bigint[],
-             $7::timestamptz[], $8::timestamptz[], $9::bigint[], $10::timestamptz[], $11::bigint[], $12::bigint[],
-             $13::bigint[])
+         SELECT * FROM unnest($1::sent_referral[])
          ON CONFLICT (account_id) DO UPDATE SET policy_version = excluded.policy_version, state = excluded.state,
              ended_seq = excluded.ended_seq, ended_at = excluded.ended_at, qualifying_seq = excluded.qualifying_seq,
              referrer_reward_seq = excluded.referrer_reward_seq, referee_reward_seq = excluded.referee_reward_seq",
-        &rows.account_id,
-        &rows.referrer_account_id,
-        &rows.campaign_id,
-        &rows.policy_version,
-        &rows.state as _,
-        &rows.created_seq,
-        &rows.created_at,
-        &rows.expires_at as _,
-        &rows.ended_seq as _,
-        &rows.ended_at as _,
-        &rows.qualifying_seq as _,
-        &rows.referrer_reward_seq as _,
-        &rows.referee_reward_seq as _,
+        rows as _,
     )
     .execute(connection)
     .traced("INSERT referrals")

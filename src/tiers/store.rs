@@ -13,7 +13,7 @@ use super::model::Standing;
 use super::state::{StandingsState, last_of_block};
 use crate::book::store::{into_entries, read_entries_between, select_entries};
 use crate::book::{Capability, Defect, Depth, Entry, Scope, State as _, States, Store, Table};
-use crate::database::{Fetch, StoreError, Traced as _};
+use crate::database::{Fetch, StoreError, Traced as _, sent_as};
 use crate::ids::{AccountId, CustomerId, ProgramId, TierId};
 
 /// The tables of tiers.
@@ -48,13 +48,13 @@ impl Store for StandingsStore {
         if state.changed.is_empty() {
             return Ok(());
         }
-        let changed = state.changed.iter().filter_map(|id| Some((*id, state.rows.get(id)?)));
+        let changed = state.changed.iter().filter_map(|id| Some(SentStanding::new(*id, state.rows.get(id)?)));
         upsert_standings(connection, changed.collect()).await?;
         if state.new_marks.is_empty() {
             return Ok(());
         }
         // A mark is numbered by the last entry that changed it.
-        let new_marks = state.new_marks.iter().filter_map(|key| Some((key.0, state.marks.get(key)?)));
+        let new_marks = state.new_marks.iter().filter_map(|key| Some(SentStanding::new(key.0, state.marks.get(key)?)));
         insert_marks(connection, new_marks.collect()).await
     }
 }
@@ -96,57 +96,48 @@ async fn read_standings(
     rows.into_iter().map(|row| Ok((AccountId(row.account_id), standing_in!(row, last_seq)))).collect()
 }
 
-/// The columns of a multi-row write of standings, stored for now or as marks.
-#[derive(Default)]
-struct StandingColumns<'a> {
-    account_id: Vec<Uuid>,
-    tier_id: Vec<&'a str>,
-    since: Vec<jiff_sqlx::Timestamp>,
-    policy_version: Vec<i32>,
-    changed_seq: Vec<i64>,
-    cause_seq: Vec<i64>,
-    qualifying_spend: Vec<i64>,
-    purchases: Vec<i64>,
-    last_seq: Vec<i64>,
+/// A standing as it is sent.
+#[derive(sqlx::Encode)]
+struct SentStanding {
+    account_id: Uuid,
+    tier_id: String,
+    since: jiff_sqlx::Timestamp,
+    policy_version: i32,
+    changed_seq: i64,
+    cause_seq: i64,
+    qualifying_spend: i64,
+    purchases: i64,
+    last_seq: i64,
 }
 
-impl<'a> FromIterator<(AccountId, &'a Standing)> for StandingColumns<'a> {
-    fn from_iter<I: IntoIterator<Item = (AccountId, &'a Standing)>>(standings: I) -> Self {
-        let mut rows = Self::default();
-        for (account_id, standing) in standings {
-            rows.account_id.push(account_id.0);
-            rows.tier_id.push(standing.tier_id.as_str());
-            rows.since.push(standing.since.to_sqlx());
-            rows.policy_version.push(standing.policy_version);
-            rows.changed_seq.push(standing.changed_seq);
-            rows.cause_seq.push(standing.cause_seq);
-            rows.qualifying_spend.push(standing.qualifying_spend);
-            rows.purchases.push(standing.purchases);
-            rows.last_seq.push(standing.last_seq);
+sent_as!(SentStanding, "sent_standing");
+
+impl SentStanding {
+    fn new(account_id: AccountId, standing: &Standing) -> Self {
+        Self {
+            account_id: account_id.0,
+            tier_id: standing.tier_id.as_str().to_owned(),
+            since: standing.since.to_sqlx(),
+            policy_version: standing.policy_version,
+            changed_seq: standing.changed_seq,
+            cause_seq: standing.cause_seq,
+            qualifying_spend: standing.qualifying_spend,
+            purchases: standing.purchases,
+            last_seq: standing.last_seq,
         }
-        rows
     }
 }
 
-async fn upsert_standings(connection: &mut PgConnection, rows: StandingColumns<'_>) -> Result<(), StoreError> {
+async fn upsert_standings(connection: &mut PgConnection, rows: Vec<SentStanding>) -> Result<(), StoreError> {
     sqlx::query!(
         "INSERT INTO standings (account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
              purchases, last_seq)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::int[], $5::bigint[], $6::bigint[],
-             $7::bigint[], $8::bigint[], $9::bigint[])
+         SELECT * FROM unnest($1::sent_standing[])
          ON CONFLICT (account_id) DO UPDATE SET tier_id = excluded.tier_id, since = excluded.since,
              policy_version = excluded.policy_version, changed_seq = excluded.changed_seq,
              cause_seq = excluded.cause_seq, qualifying_spend = excluded.qualifying_spend,
              purchases = excluded.purchases, last_seq = excluded.last_seq",
-        &rows.account_id,
-        &rows.tier_id as _,
-        &rows.since,
-        &rows.policy_version,
-        &rows.changed_seq,
-        &rows.cause_seq,
-        &rows.qualifying_spend,
-        &rows.purchases,
-        &rows.last_seq,
+        rows as _,
     )
     .execute(connection)
     .traced("INSERT standings")
@@ -200,21 +191,13 @@ async fn read_marks(
     Ok(marks?)
 }
 
-async fn insert_marks(connection: &mut PgConnection, rows: StandingColumns<'_>) -> Result<(), StoreError> {
+async fn insert_marks(connection: &mut PgConnection, rows: Vec<SentStanding>) -> Result<(), StoreError> {
     sqlx::query!(
         "INSERT INTO standing_marks (account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq,
              qualifying_spend, purchases)
-         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::timestamptz[], $5::int[], $6::bigint[],
-             $7::bigint[], $8::bigint[], $9::bigint[])",
-        &rows.account_id,
-        &rows.last_seq,
-        &rows.tier_id as _,
-        &rows.since,
-        &rows.policy_version,
-        &rows.changed_seq,
-        &rows.cause_seq,
-        &rows.qualifying_spend,
-        &rows.purchases,
+         SELECT account_id, last_seq, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, purchases
+         FROM unnest($1::sent_standing[])",
+        rows as _,
     )
     .execute(connection)
     .traced("INSERT standing_marks")

@@ -7,8 +7,7 @@ use uuid::Uuid;
 use crate::book::account::{Account, Balance};
 use crate::book::account_kind::AccountKind;
 use crate::book::name::Name;
-use crate::book::store::columns;
-use crate::database::{StoreError, Traced as _};
+use crate::database::{StoreError, Traced as _, sent_as};
 use crate::error::Defect;
 use crate::ids::{AccountId, ProgramId};
 
@@ -118,9 +117,22 @@ pub(in crate::book) struct Found {
     pub(in crate::book) told: Option<jiff::Timestamp>,
 }
 
+/// A name to look up, as it is sent.
+#[derive(sqlx::Encode)]
+struct SentName {
+    place: i64,
+    program_id: String,
+    space: &'static str,
+    name: String,
+    key_hash: Option<[u8; 32]>,
+    is_locked: bool,
+}
+
+sent_as!(SentName, "wanted_name");
+
 /// A row of [`find_and_lock`]: an owner, of which the account's columns say nothing, or a locked account.
 struct FoundRow {
-    /// Of an owner: the place of the wanted name, or 0. None of a locked account.
+    /// Of an owner: the place of the wanted name, or below zero. None of a locked account.
     place: Option<i64>,
     is_used: bool,
     account_id: Uuid,
@@ -176,18 +188,24 @@ pub(in crate::book) async fn find_and_lock(
     names: &[WantedName<'_>],
     accounts: &[AccountId],
 ) -> Result<Found, sqlx::Error> {
-    let (programs, spaces, texts) = columns(names.iter().map(|wanted| wanted.name));
-    let keys: Vec<Option<&[u8]>> =
-        names.iter().map(|wanted| wanted.key_hash.as_ref().map(<[u8; 32]>::as_slice)).collect();
-    let are_locked: Vec<bool> = names.iter().map(|wanted| wanted.is_locked).collect();
+    let mut wanted = Vec::with_capacity(names.len());
+    for (place, name) in (0..).zip(names) {
+        wanted.push(SentName {
+            place,
+            program_id: name.name.program_id.as_str().to_owned(),
+            space: name.name.space.as_str(),
+            name: name.name.name.clone(),
+            key_hash: name.key_hash,
+            is_locked: name.is_locked,
+        });
+    }
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = sqlx::query_as!(
         FoundRow,
         r#"WITH owners AS MATERIALIZED (
                SELECT u.place, n.account_id, u.is_locked, coalesce(a.head, 0) AS head,
                       e.account_seq IS NOT NULL AS is_used
-               FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::boolean[])
-                   WITH ORDINALITY AS u (program_id, space, name, key_hash, is_locked, place)
+               FROM unnest($1::wanted_name[]) AS u
                CROSS JOIN LATERAL (
                    SELECT account_id FROM names n
                    WHERE n.program_id = u.program_id AND n.space = u.space AND n.name = u.name OFFSET 0
@@ -198,8 +216,8 @@ pub(in crate::book) async fn find_and_lock(
                    WHERE e.account_id = n.account_id AND e.key_hash = u.key_hash OFFSET 0
                ) e ON true
                UNION ALL
-               SELECT 0, u.account_id, true, coalesce(a.head, 0), false
-               FROM unnest($6::uuid[]) AS u (account_id)
+               SELECT -1, u.account_id, true, coalesce(a.head, 0), false
+               FROM unnest($2::uuid[]) AS u (account_id)
                LEFT JOIN LATERAL (SELECT head FROM accounts a WHERE a.account_id = u.account_id OFFSET 0) a ON true
            )
            SELECT place, is_used AS "is_used!", account_id AS "account_id!", '' AS "program_id!", '' AS "kind!",
@@ -215,11 +233,7 @@ pub(in crate::book) async fn find_and_lock(
                SELECT * FROM accounts WHERE account_id = ANY(ARRAY(SELECT account_id FROM owners WHERE is_locked))
                ORDER BY kind, account_id FOR UPDATE SKIP LOCKED
            ) locked"#,
-        &programs,
-        &spaces,
-        &texts,
-        &keys as _,
-        &are_locked,
+        wanted as _,
         &ids,
     )
     .fetch_all(connection)
@@ -229,12 +243,9 @@ pub(in crate::book) async fn find_and_lock(
     for row in rows {
         let (account_id, head) = (AccountId(row.account_id), row.head);
         match row.place {
-            Some(place) => found.owners.push(Owner {
-                place: usize::try_from(place - 1).ok(),
-                account_id,
-                head,
-                is_used: row.is_used,
-            }),
+            Some(place) => {
+                found.owners.push(Owner { place: usize::try_from(place).ok(), account_id, head, is_used: row.is_used })
+            }
             None => {
                 let account = Account::try_from(row.into_account_row());
                 found.locked.push(LockedAccount { account_id, head, account });
@@ -257,47 +268,37 @@ pub(in crate::book) async fn read_accounts(
     into_accounts(rows)
 }
 
-/// The columns of a multi-row write of accounts.
-#[derive(Default)]
-pub(super) struct AccountColumns {
-    pub(super) account_id: Vec<Uuid>,
-    pub(super) program_id: Vec<String>,
-    pub(super) kind: Vec<&'static str>,
-    pub(super) head: Vec<i64>,
-    pub(super) effective_at: Vec<Option<jiff_sqlx::Timestamp>>,
-    pub(super) next_due_at: Vec<Option<jiff_sqlx::Timestamp>>,
-    pub(super) pockets: [Vec<i64>; 8],
+/// An account as it is sent.
+#[derive(sqlx::Encode)]
+pub(super) struct SentAccount {
+    account_id: Uuid,
+    program_id: String,
+    kind: &'static str,
+    head: i64,
+    effective_at: Option<jiff_sqlx::Timestamp>,
+    next_due_at: Option<jiff_sqlx::Timestamp>,
+    issued: i64,
+    owed: i64,
+    pending: i64,
+    available: i64,
+    held: i64,
+    redeemed: i64,
+    expired: i64,
+    cancelled: i64,
 }
 
-impl<'a> FromIterator<&'a Account> for AccountColumns {
-    fn from_iter<I: IntoIterator<Item = &'a Account>>(accounts: I) -> Self {
-        let mut rows = Self::default();
-        for account in accounts {
-            rows.account_id.push(account.account_id.0);
-            rows.program_id.push(account.program_id.as_str().to_owned());
-            rows.kind.push(account.kind.as_str());
-            rows.head.push(account.head);
-            rows.effective_at.push(account.effective_at.map(|instant| instant.to_sqlx()));
-            rows.next_due_at.push(account.next_due_at.map(|instant| instant.to_sqlx()));
-            for (column, count) in rows.pockets.iter_mut().zip(account.balance.counts()) {
-                column.push(count);
-            }
-        }
-        rows
-    }
-}
+sent_as!(SentAccount, "sent_account");
 
-/// A checked statement that writes accounts: its rows, the columns that say which, and the text. The columns that
-/// change follow as parameters, in their order in the schema.
-macro_rules! write_accounts {
-    ($rows:ident, [$($which:tt)*], $text:literal $(,)?) => {{
-        let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &$rows.pockets;
-        sqlx::query!(
-            $text,
-            $($which)*,
-            &$rows.head,
-            &$rows.effective_at as _,
-            &$rows.next_due_at as _,
+impl From<&Account> for SentAccount {
+    fn from(account: &Account) -> Self {
+        let Balance { issued, owed, pending, available, held, redeemed, expired, cancelled } = account.balance;
+        Self {
+            account_id: account.account_id.0,
+            program_id: account.program_id.as_str().to_owned(),
+            kind: account.kind.as_str(),
+            head: account.head,
+            effective_at: account.effective_at.map(|instant| instant.to_sqlx()),
+            next_due_at: account.next_due_at.map(|instant| instant.to_sqlx()),
             issued,
             owed,
             pending,
@@ -306,25 +307,21 @@ macro_rules! write_accounts {
             redeemed,
             expired,
             cancelled,
-        )
-    }};
+        }
+    }
 }
-pub(super) use write_accounts;
 
 /// Adds accounts that were opened in this batch.
 pub(in crate::book) async fn insert_accounts(
     connection: &mut PgConnection,
     accounts: &[&Account],
 ) -> Result<(), sqlx::Error> {
-    let rows = AccountColumns::from_iter(accounts.iter().copied());
-    write_accounts!(
-        rows,
-        [&rows.account_id, &rows.program_id, &rows.kind as _],
+    let rows: Vec<SentAccount> = accounts.iter().map(|account| SentAccount::from(*account)).collect();
+    sqlx::query!(
         "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
              available, held, redeemed, expired, cancelled)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::timestamptz[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
-             $14::bigint[])",
+         SELECT * FROM unnest($1::sent_account[])",
+        rows as _,
     )
     .execute(connection)
     .traced("INSERT accounts")

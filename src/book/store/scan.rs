@@ -5,7 +5,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::accounts::{AccountColumns, select_accounts, write_accounts};
+use super::accounts::{SentAccount, select_accounts};
 use super::balances::insert_balances;
 use super::rows::{EntryRow, select_entries};
 use crate::book::account::Account;
@@ -86,20 +86,16 @@ pub async fn lock_account(connection: &mut PgConnection, account_id: AccountId) 
 /// # Errors
 /// If the statement fails.
 pub async fn restore_account(connection: &mut PgConnection, account: &Account) -> Result<(), sqlx::Error> {
-    let rows = AccountColumns::from_iter([account]);
-    write_accounts!(
-        rows,
-        [&rows.account_id, &rows.program_id, &rows.kind as _],
+    sqlx::query!(
         "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
              available, held, redeemed, expired, cancelled)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::timestamptz[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
-             $14::bigint[])
+         SELECT * FROM unnest($1::sent_account[])
          ON CONFLICT (account_id) DO UPDATE SET program_id = excluded.program_id, kind = excluded.kind,
              head = excluded.head, effective_at = excluded.effective_at, next_due_at = excluded.next_due_at,
              issued = excluded.issued, owed = excluded.owed, pending = excluded.pending,
              available = excluded.available, held = excluded.held, redeemed = excluded.redeemed,
              expired = excluded.expired, cancelled = excluded.cancelled",
+        vec![SentAccount::from(account)] as _,
     )
     .execute(&mut *connection)
     .traced("INSERT accounts")

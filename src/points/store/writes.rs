@@ -1,12 +1,13 @@
 //! The statements that write lots and what goes with them: one statement for each table.
 
+use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::rows::columns;
 use crate::book::Defect;
-use crate::database::{StoreError, Traced as _};
+use crate::database::{StoreError, Traced as _, sent_as};
 use crate::ids::{AccountId, EntryId};
 use crate::points::lots::{Earning, Hold, Lot, Lots, MadeUp};
 use crate::points::state::Note;
@@ -16,11 +17,11 @@ pub(super) async fn write(connection: &mut PgConnection, lots: &Lots) -> Result<
     let changed = &lots.changed;
     // Two statements, since one that may do either looks every new lot up before it adds it.
     if !changed.new_lots.is_empty() {
-        insert_lots(connection, &rows_of(lots, changed.new_lots.iter())?).await?;
+        insert_lots(connection, rows_of(lots, changed.new_lots.iter())?).await?;
     }
     let known_lots = rows_of(lots, changed.lots.difference(&changed.new_lots))?;
-    if !known_lots.account_id.is_empty() {
-        update_lots(connection, &known_lots).await?;
+    if !known_lots.is_empty() {
+        update_lots(connection, known_lots).await?;
     }
     if !changed.uses.is_empty() {
         let rows = changed.uses.iter().filter_map(|key| Some((key, lots.older_uses.get(key)?)));
@@ -59,94 +60,82 @@ pub(super) async fn write(connection: &mut PgConnection, lots: &Lots) -> Result<
     Ok(())
 }
 
-#[derive(Default)]
-struct LotColumns {
-    account_id: Vec<Uuid>,
-    lot_seq: Vec<i64>,
-    counts: [Vec<i64>; 8],
-    policy_version: Vec<i32>,
-    instants: [Vec<Option<jiff_sqlx::Timestamp>>; 4],
-    slides: Vec<bool>,
-    expiry_rule: Vec<Option<String>>,
-    made_up: Vec<Option<serde_json::Value>>,
-    uses: Vec<Option<String>>,
-}
-
 /// Numbers as the text of an array: unnesting flattens arrays of arrays, so each row's travel as the text of one.
 fn array_text(numbers: impl Iterator<Item = i64>) -> String {
     let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
     format!("{{{}}}", numbers.join(","))
 }
 
-impl LotColumns {
-    fn push(&mut self, key: (AccountId, i64), lot: &Lot) -> Result<(), Defect> {
-        self.account_id.push(key.0.0);
-        self.lot_seq.push(key.1);
+/// A lot as it is sent.
+#[derive(sqlx::Encode)]
+struct SentLot {
+    account_id: Uuid,
+    lot_seq: i64,
+    points: i64,
+    pending: i64,
+    available: i64,
+    held: i64,
+    redeemed: i64,
+    expired: i64,
+    cancelled: i64,
+    repaid: i64,
+    policy_version: i32,
+    live_since: Option<jiff_sqlx::Timestamp>,
+    vests_at: Option<jiff_sqlx::Timestamp>,
+    vest_by: Option<jiff_sqlx::Timestamp>,
+    expires_at: Option<jiff_sqlx::Timestamp>,
+    slides: bool,
+    expiry_rule: Option<String>,
+    made_up: Option<serde_json::Value>,
+    /// Absent while there are none, which takes no room.
+    uses: Option<Vec<i64>>,
+}
+
+sent_as!(SentLot, "sent_lot");
+
+impl SentLot {
+    fn new(key: (AccountId, i64), lot: &Lot) -> Result<Self, Defect> {
         let Lot { points, pending, available, held, redeemed, expired, cancelled, repaid, .. } = *lot;
-        let counts = [points, pending, available, held, redeemed, expired, cancelled, repaid];
-        for (column, count) in self.counts.iter_mut().zip(counts) {
-            column.push(count);
-        }
-        self.policy_version.push(lot.policy_version);
-        let instants = [lot.live_since, lot.terms.vests_at, lot.terms.vest_by, lot.terms.expires_at];
-        for (column, instant) in self.instants.iter_mut().zip(instants) {
-            column.push(instant.map(|instant| instant.to_sqlx()));
-        }
-        self.slides.push(lot.terms.slides);
-        self.expiry_rule.push(lot.terms.expiry_rule.clone());
-        // Absent while there are none, which takes no room.
-        self.uses.push(Some(array_text(lot.uses.iter().copied())).filter(|_| !lot.uses.is_empty()));
+        let instant = |instant: Option<Timestamp>| instant.map(|instant| instant.to_sqlx());
         let made_up = Some(&lot.made_up).filter(|made_up| **made_up != MadeUp::default());
-        self.made_up.push(made_up.map(serde_json::to_value).transpose().map_err(|error| {
-            Defect::new(format!("what makes up for lot {} of account {}: {error}", key.1, key.0.0))
-        })?);
-        Ok(())
+        let made_up = made_up
+            .map(serde_json::to_value)
+            .transpose()
+            .map_err(|error| Defect::new(format!("what makes up for lot {} of account {}: {error}", key.1, key.0.0)))?;
+        Ok(Self {
+            account_id: key.0.0,
+            lot_seq: key.1,
+            points,
+            pending,
+            available,
+            held,
+            redeemed,
+            expired,
+            cancelled,
+            repaid,
+            policy_version: lot.policy_version,
+            live_since: instant(lot.live_since),
+            vests_at: instant(lot.terms.vests_at),
+            vest_by: instant(lot.terms.vest_by),
+            expires_at: instant(lot.terms.expires_at),
+            slides: lot.terms.slides,
+            expiry_rule: lot.terms.expiry_rule.clone(),
+            made_up,
+            uses: Some(lot.uses.iter().copied().collect()).filter(|uses: &Vec<i64>| !uses.is_empty()),
+        })
     }
 }
 
-fn rows_of<'a>(lots: &Lots, keys: impl Iterator<Item = &'a (AccountId, i64)>) -> Result<LotColumns, Defect> {
-    let mut rows = LotColumns::default();
-    for key in keys {
-        if let Some(lot) = lots.lots.get(key) {
-            rows.push(*key, lot)?;
-        }
-    }
-    Ok(rows)
+fn rows_of<'a>(lots: &Lots, keys: impl Iterator<Item = &'a (AccountId, i64)>) -> Result<Vec<SentLot>, Defect> {
+    keys.filter_map(|key| Some(SentLot::new(*key, lots.lots.get(key)?))).collect()
 }
 
-async fn insert_lots(connection: &mut PgConnection, rows: &LotColumns) -> Result<(), StoreError> {
-    let [points, pending, available, held, redeemed, expired, cancelled, repaid] = &rows.counts;
-    let [live_since, vests_at, vest_by, expires_at] = &rows.instants;
+async fn insert_lots(connection: &mut PgConnection, rows: Vec<SentLot>) -> Result<(), StoreError> {
     sqlx::query!(
         "INSERT INTO lots (account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled, repaid,
              policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule, made_up, uses)
-         SELECT account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled, repaid,
-             policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule, made_up, uses::bigint[]
-         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::int[], $12::timestamptz[],
-             $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::boolean[], $17::text[], $18::jsonb[],
-             $19::text[])
-         AS u (account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled, repaid,
-             policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule, made_up, uses)",
-        &rows.account_id,
-        &rows.lot_seq,
-        points,
-        pending,
-        available,
-        held,
-        redeemed,
-        expired,
-        cancelled,
-        repaid,
-        &rows.policy_version,
-        live_since as _,
-        vests_at as _,
-        vest_by as _,
-        expires_at as _,
-        &rows.slides,
-        &rows.expiry_rule as _,
-        &rows.made_up as _,
-        &rows.uses as _,
+         SELECT * FROM unnest($1::sent_lot[])",
+        rows as _,
     )
     .execute(connection)
     .traced("INSERT lots")
@@ -155,33 +144,13 @@ async fn insert_lots(connection: &mut PgConnection, rows: &LotColumns) -> Result
 }
 
 /// Writes what may change of a lot. Its points, its policy and when it vests do not.
-async fn update_lots(connection: &mut PgConnection, rows: &LotColumns) -> Result<(), StoreError> {
-    let [_, pending, available, held, redeemed, expired, cancelled, repaid] = &rows.counts;
-    let [live_since, _, _, expires_at] = &rows.instants;
+async fn update_lots(connection: &mut PgConnection, rows: Vec<SentLot>) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE lots l SET pending = u.pending, available = u.available, held = u.held, redeemed = u.redeemed,
              expired = u.expired, cancelled = u.cancelled, repaid = u.repaid, live_since = u.live_since,
-             expires_at = u.expires_at, slides = u.slides, made_up = u.made_up, uses = u.uses::bigint[]
-         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-             $8::bigint[], $9::bigint[], $10::timestamptz[], $11::timestamptz[], $12::boolean[], $13::jsonb[],
-             $14::text[])
-         AS u (account_id, lot_seq, pending, available, held, redeemed, expired, cancelled, repaid, live_since,
-             expires_at, slides, made_up, uses)
-         WHERE l.account_id = u.account_id AND l.lot_seq = u.lot_seq",
-        &rows.account_id,
-        &rows.lot_seq,
-        pending,
-        available,
-        held,
-        redeemed,
-        expired,
-        cancelled,
-        repaid,
-        live_since as _,
-        expires_at as _,
-        &rows.slides,
-        &rows.made_up as _,
-        &rows.uses as _,
+             expires_at = u.expires_at, slides = u.slides, made_up = u.made_up, uses = u.uses
+         FROM unnest($1::sent_lot[]) AS u WHERE l.account_id = u.account_id AND l.lot_seq = u.lot_seq",
+        rows as _,
     )
     .execute(connection)
     .traced("UPDATE lots")
