@@ -69,6 +69,20 @@ CREATE TABLE balances (
     CONSTRAINT balances_seq_is_every_64th CHECK (account_seq > 0 AND account_seq % 64 = 0)
 );
 
+-- A row as a batch sends it.
+CREATE TYPE sent_balance AS (
+    account_id  uuid,
+    account_seq bigint,
+    issued      bigint,
+    owed        bigint,
+    pending     bigint,
+    available   bigint,
+    held        bigint,
+    redeemed    bigint,
+    expired     bigint,
+    cancelled   bigint
+);
+
 -- Names that are unique beyond an account. Whoever inserts the row owns the name. A person is forgotten by removing
 -- theirs: the ledger knows accounts only.
 CREATE TABLE names (

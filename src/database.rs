@@ -4,6 +4,7 @@
 mod error;
 mod lookups;
 mod pages;
+mod parts;
 mod sent;
 mod traced;
 
@@ -16,6 +17,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 pub use error::{FailureKind, StoreError};
 pub use lookups::{BatchReader, Fetch};
 pub(crate) use pages::{Listed, leave_out_unreadable, read_page};
+pub use parts::Part;
+pub(crate) use parts::write_parts;
 pub(crate) use sent::{JsonText, sent_as};
 pub use traced::{StatementError, Traced};
 

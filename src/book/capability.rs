@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use super::state::{Depth, Scope, State, States};
 use super::store::projections;
 use super::table::Table;
-use crate::database::StoreError;
+use crate::database::{Part, StoreError, write_parts};
 use crate::ids::AccountId;
 
 /// The stored part of a capability: it reads rows into the capability's [`State`], and writes those that changed.
@@ -35,7 +35,16 @@ pub trait Store: Send + Sync {
     /// capabilities that stand before this one are loaded already.
     async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError>;
 
-    /// Writes every changed row, in one statement for each table.
+    /// What nearly every batch writes: always the same parts, whether they have rows or not. They go to the database
+    /// together with those of others.
+    ///
+    /// # Errors
+    /// If a row cannot be written down.
+    fn parts(&self, _states: &States) -> Result<Vec<Part>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Writes every other changed row, in one statement for each table.
     async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError>;
 }
 
@@ -187,7 +196,23 @@ impl Capabilities {
     /// # Errors
     /// If a statement fails, or a row cannot be written down.
     pub async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
-        for capability in self.0.iter().filter(|capability| states.contain(capability.state)) {
+        self.write_with("INSERT lots", Vec::new(), states, connection).await
+    }
+
+    /// The same, with parts of the book's own in the first statement, which the trace shows by its summary.
+    pub(super) async fn write_with(
+        &self,
+        summary: &'static str,
+        mut parts: Vec<Part>,
+        states: &States,
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
+        let own = || self.0.iter().filter(|capability| states.contain(capability.state));
+        for capability in own() {
+            parts.extend(capability.store.parts(states)?);
+        }
+        write_parts(connection, summary, parts).await?;
+        for capability in own() {
             capability.store.write(states, connection).await?;
         }
         Ok(())

@@ -13,7 +13,7 @@ use super::capability::Capabilities;
 use super::command::{Command, CommandKey, KeyKind, Written};
 use super::entry::Key;
 use super::job::{Job, Origin};
-use super::lane::{Lane, Pace, Queues};
+use super::lane::{Lane, Queues};
 use super::name::NameUse;
 use crate::clock::Clock;
 use crate::database::{BATCH_SESSIONS, by_key};
@@ -90,7 +90,6 @@ impl Book {
         ];
         let database = by_key(database).application_name(BATCH_SESSIONS).options(bounds).options([isolation]);
         let (close, closing) = watch::channel(false);
-        let pace = Pace::default();
         let (senders, running) = (0..lanes.max(1))
             .map(|_| {
                 let (calls, received_calls) = mpsc::channel(MAX_CALLS);
@@ -99,7 +98,7 @@ impl Book {
                 let queues =
                     Queues { calls: received_calls, streamed: received_streamed, background: received_background };
                 let (capabilities, clock) = (capabilities.clone(), clock.clone());
-                let lane = Lane::new(queues, database.clone(), capabilities, clock, pace.clone(), closing.clone());
+                let lane = Lane::new(queues, database.clone(), capabilities, clock, closing.clone());
                 let entrance = LaneEntrance { calls, streamed, background };
                 (entrance, run_alone(lane))
             })

@@ -4,7 +4,6 @@ mod answers;
 mod apart;
 mod failure;
 mod order;
-mod pace;
 mod waiting;
 
 use std::panic::AssertUnwindSafe;
@@ -21,8 +20,6 @@ use self::answers::{answer_all, come_again, fail, refuse_rows, turn_away};
 use self::apart::{Apart, Found};
 use self::failure::{BatchFailure, Remedy};
 use self::order::{Left, Why, hold_back, take_apart};
-pub(super) use self::pace::Pace;
-use self::pace::{GROWN, LONGEST};
 use self::waiting::{MAX_BATCH, Waiting};
 use super::batch;
 use super::capability::Capabilities;
@@ -60,7 +57,6 @@ pub(super) struct Lane {
     database: PgConnectOptions,
     capabilities: Capabilities,
     clock: Clock,
-    pace: Pace,
     connection: Option<PgConnection>,
     /// Turns true when the book is closed.
     closing: watch::Receiver<bool>,
@@ -75,30 +71,16 @@ impl Lane {
         database: PgConnectOptions,
         capabilities: Capabilities,
         clock: Clock,
-        pace: Pace,
         closing: watch::Receiver<bool>,
     ) -> Self {
         let (waiting, apart) = (Waiting::new(), Apart::default());
-        Self {
-            queues,
-            waiting,
-            apart,
-            database,
-            capabilities,
-            clock,
-            pace,
-            connection: None,
-            closing,
-            is_closing: false,
-        }
+        Self { queues, waiting, apart, database, capabilities, clock, connection: None, closing, is_closing: false }
     }
 
     /// Works until the queues are closed and empty.
     pub(super) async fn run(mut self) {
         while self.wait_for_work().await {
             self.receive_what_waits();
-            self.let_grow().await;
-            let _at_work = self.pace.begin();
             let now = present();
             self.give_up_apart(now);
             let mut jobs = self.apart.take(now);
@@ -158,30 +140,6 @@ impl Lane {
                 let Ok(job) = queue.try_recv() else { break };
                 self.waiting.push(origin, job);
             }
-        }
-    }
-
-    /// While another lane is at work, gathers commands for a moment.
-    #[expect(clippy::disallowed_methods, reason = "the longest time to gather")]
-    async fn let_grow(&mut self) {
-        let (pace, end) = (self.pace.clone(), tokio::time::sleep(LONGEST));
-        tokio::pin!(end);
-        loop {
-            let ended = pace.ended();
-            tokio::pin!(ended);
-            // From here on it hears of lanes that end their work.
-            ended.as_mut().enable();
-            if self.waiting.len() >= *GROWN_ENV || !pace.is_busy() || self.is_closing {
-                return;
-            }
-            tokio::select! {
-                biased;
-                () = &mut end => return,
-                () = ended => {}
-                Some(job) = self.queues.calls.recv() => self.waiting.push(Origin::Call, job),
-                Some(job) = self.queues.streamed.recv() => self.waiting.push(Origin::Stream, job),
-            }
-            self.receive_what_waits();
         }
     }
 
@@ -402,6 +360,3 @@ fn batch_span(jobs: &mut [Job]) -> Span {
     }
     span
 }
-
-static GROWN_ENV: std::sync::LazyLock<usize> =
-    std::sync::LazyLock::new(|| std::env::var("GB_GROWN").ok().and_then(|v| v.parse().ok()).unwrap_or(GROWN));

@@ -14,13 +14,11 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use self::accounts::SentAccount;
-use super::account::Account;
 use super::command::MAX_ENTRIES_PER_ACCOUNT;
 use super::entry::{Entry, HASH_VERSION};
 use super::name::Name;
 use super::table::{Table, TableRights, TableRole};
-use crate::database::{JsonText, StoreError, Traced as _, sent_as};
+use crate::database::{JsonText, Part, StoreError, Traced as _, sent_as};
 use crate::error::Defect;
 use crate::ids::AccountId;
 
@@ -185,34 +183,16 @@ impl TryFrom<&Entry> for SentEntry {
     }
 }
 
-/// Adds entries to the ledger, and writes the heads of locked accounts, in one statement.
-pub(super) async fn write_entries(
-    connection: &mut PgConnection,
-    entries: &[Entry],
-    locked: &[&Account],
-) -> Result<(), StoreError> {
-    let mut entries = entries.iter().map(SentEntry::try_from).collect::<Result<Vec<SentEntry>, Defect>>()?;
+/// Adds entries to the ledger.
+pub(super) fn insert_entries(entries: &[Entry]) -> Result<Part, Defect> {
+    let mut rows = entries.iter().map(SentEntry::try_from).collect::<Result<Vec<SentEntry>, Defect>>()?;
     // Neighbours in the indexes follow each other.
-    entries.sort_unstable_by_key(|entry| (entry.account_id, entry.account_seq));
-    let heads: Vec<SentAccount> = locked.iter().map(|account| SentAccount::from(*account)).collect();
-    sqlx::query!(
-        "WITH heads AS (
-             UPDATE accounts a SET head = u.head, effective_at = u.effective_at, next_due_at = u.next_due_at,
-                 issued = u.issued, owed = u.owed, pending = u.pending, available = u.available, held = u.held,
-                 redeemed = u.redeemed, expired = u.expired, cancelled = u.cancelled
-             FROM unnest($2::sent_account[]) AS u WHERE a.account_id = u.account_id
-         )
-         INSERT INTO ledger_entries (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail,
-             command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at,
-             recorded_at, hash_version, content_hash)
-         SELECT * FROM unnest($1::sent_entry[])",
-        entries as _,
-        heads as _,
-    )
-    .execute(connection)
-    .traced("INSERT ledger_entries")
-    .await?;
-    Ok(())
+    rows.sort_unstable_by_key(|row| (row.account_id, row.account_seq));
+    let sql = "INSERT INTO ledger_entries (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points,
+                   detail, command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id,
+                   effective_at, recorded_at, hash_version, content_hash)
+               SELECT * FROM unnest($1::sent_entry[])";
+    Ok(Part::new(sql, rows))
 }
 
 /// Entries of an account that follow each other, in order.

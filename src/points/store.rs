@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 
 use super::state::PointsState;
 use crate::book::{Capability, Scope, States, Store, Table, TableRights};
-use crate::database::StoreError;
+use crate::database::{Part, StoreError};
 use crate::programs::state::ProgramsState;
 
 pub(super) use reads::{FoundBalance, fetch_balances, find_lot_back, list_lot_uses, list_lots, read_upcoming};
@@ -61,6 +61,11 @@ impl Store for PointsStore {
             earned::load(state, &versions, connection).await?;
         }
         Ok(())
+    }
+
+    fn parts(&self, states: &States) -> Result<Vec<Part>, StoreError> {
+        let state: &PointsState = states.get()?;
+        Ok(writes::lot_parts(&state.lots)?)
     }
 
     async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {

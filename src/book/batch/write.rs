@@ -21,14 +21,13 @@ impl Batch<'_> {
             store::free_names(connection, &unused).await?;
         }
         let (opened, locked) = self.changed_accounts();
-        if !opened.is_empty() {
-            store::accounts::insert_accounts(connection, &opened).await?;
-        }
-        if !self.entries.is_empty() || !locked.is_empty() {
-            store::write_entries(connection, &self.entries, &locked).await?;
-        }
-        store::balances::insert_balances(connection, opened.into_iter().chain(locked)).await?;
-        capabilities.write(&self.states, connection).await
+        let own = vec![
+            store::insert_entries(&self.entries)?,
+            store::accounts::update_accounts(&locked),
+            store::accounts::insert_accounts(&opened),
+            store::balances::insert_balances(opened.iter().chain(&locked).copied()),
+        ];
+        capabilities.write_with("INSERT ledger_entries", own, &self.states, connection).await
     }
 
     /// The names that this batch claimed for nothing: of accounts without entries, and those that no decision wants.

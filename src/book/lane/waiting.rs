@@ -33,11 +33,6 @@ impl<T> Waiting<T> {
         self.calls.is_empty() && self.streamed.is_empty() && self.background.is_empty()
     }
 
-    /// How many commands wait.
-    pub(super) fn len(&self) -> usize {
-        self.calls.len() + self.streamed.len() + self.background.len()
-    }
-
     /// How many more of an origin the next batch could take.
     pub(super) fn room(&self, origin: Origin) -> usize {
         match origin {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::book::account::{Account, Balance};
 use crate::book::account_kind::AccountKind;
 use crate::book::name::Name;
-use crate::database::{StoreError, Traced as _, sent_as};
+use crate::database::{Part, StoreError, Traced as _, sent_as};
 use crate::error::Defect;
 use crate::ids::{AccountId, ProgramId};
 
@@ -311,20 +311,24 @@ impl From<&Account> for SentAccount {
     }
 }
 
+fn sent(accounts: &[&Account]) -> Vec<SentAccount> {
+    accounts.iter().map(|account| SentAccount::from(*account)).collect()
+}
+
 /// Adds accounts that were opened in this batch.
-pub(in crate::book) async fn insert_accounts(
-    connection: &mut PgConnection,
-    accounts: &[&Account],
-) -> Result<(), sqlx::Error> {
-    let rows: Vec<SentAccount> = accounts.iter().map(|account| SentAccount::from(*account)).collect();
-    sqlx::query!(
+pub(in crate::book) fn insert_accounts(accounts: &[&Account]) -> Part {
+    let sql =
         "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
-             available, held, redeemed, expired, cancelled)
-         SELECT * FROM unnest($1::sent_account[])",
-        rows as _,
-    )
-    .execute(connection)
-    .traced("INSERT accounts")
-    .await?;
-    Ok(())
+                   available, held, redeemed, expired, cancelled)
+               SELECT * FROM unnest($1::sent_account[])";
+    Part::seldom(sql, sent(accounts))
+}
+
+/// Writes the heads of locked accounts.
+pub(in crate::book) fn update_accounts(accounts: &[&Account]) -> Part {
+    let sql = "UPDATE accounts a SET head = u.head, effective_at = u.effective_at, next_due_at = u.next_due_at,
+                   issued = u.issued, owed = u.owed, pending = u.pending, available = u.available, held = u.held,
+                   redeemed = u.redeemed, expired = u.expired, cancelled = u.cancelled
+               FROM unnest($1::sent_account[]) AS u WHERE a.account_id = u.account_id";
+    Part::new(sql, sent(accounts))
 }

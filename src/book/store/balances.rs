@@ -7,50 +7,52 @@ use uuid::Uuid;
 
 use crate::book::account::{Account, Balance};
 use crate::book::entry::{Pocket, PocketMove};
-use crate::database::{StoreError, Traced as _};
+use crate::database::{Part, StoreError, Traced as _, sent_as};
 use crate::error::Defect;
 use crate::ids::AccountId;
 
+/// A kept balance as it is sent.
+#[derive(sqlx::Encode)]
+struct SentBalance {
+    account_id: Uuid,
+    account_seq: i64,
+    issued: i64,
+    owed: i64,
+    pending: i64,
+    available: i64,
+    held: i64,
+    redeemed: i64,
+    expired: i64,
+    cancelled: i64,
+}
+
+sent_as!(SentBalance, "sent_balance");
+
 /// Adds the balances after every so many entries that were applied to accounts.
-pub(in crate::book) async fn insert_balances(
-    connection: &mut PgConnection,
-    accounts: impl Iterator<Item = &Account>,
-) -> Result<(), sqlx::Error> {
-    let (mut ids, mut seqs): (Vec<Uuid>, Vec<i64>) = (Vec::new(), Vec::new());
-    let mut pockets: [Vec<i64>; 8] = Default::default();
+pub(in crate::book) fn insert_balances<'a>(accounts: impl Iterator<Item = &'a Account>) -> Part {
+    let sql =
+        "INSERT INTO balances (account_id, account_seq, issued, owed, pending, available, held, redeemed, expired,
+                   cancelled)
+               SELECT * FROM unnest($1::sent_balance[])";
+    let mut rows = Vec::new();
     for account in accounts {
-        for (seq, balance) in &account.balances {
-            ids.push(account.account_id.0);
-            seqs.push(*seq);
-            for (column, count) in pockets.iter_mut().zip(balance.counts()) {
-                column.push(count);
-            }
+        for (account_seq, balance) in &account.balances {
+            let Balance { issued, owed, pending, available, held, redeemed, expired, cancelled } = *balance;
+            rows.push(SentBalance {
+                account_id: account.account_id.0,
+                account_seq: *account_seq,
+                issued,
+                owed,
+                pending,
+                available,
+                held,
+                redeemed,
+                expired,
+                cancelled,
+            });
         }
     }
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let [issued, owed, pending, available, held, redeemed, expired, cancelled] = &pockets;
-    sqlx::query!(
-        "INSERT INTO balances (account_id, account_seq, issued, owed, pending, available, held, redeemed, expired,
-             cancelled)
-         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])",
-        &ids,
-        &seqs,
-        issued,
-        owed,
-        pending,
-        available,
-        held,
-        redeemed,
-        expired,
-        cancelled,
-    )
-    .execute(connection)
-    .traced("INSERT balances")
-    .await?;
-    Ok(())
+    Part::seldom(sql, rows)
 }
 
 /// Balances as they are kept.

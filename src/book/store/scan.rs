@@ -11,7 +11,7 @@ use super::rows::{EntryRow, select_entries};
 use crate::book::account::Account;
 use crate::book::entry::Entry;
 use crate::book::scanned_entry::ScannedEntry;
-use crate::database::Traced as _;
+use crate::database::{Traced as _, write_parts};
 use crate::error::Defect;
 use crate::ids::{AccountId, EntryId};
 
@@ -100,7 +100,8 @@ pub async fn restore_account(connection: &mut PgConnection, account: &Account) -
     .execute(&mut *connection)
     .traced("INSERT accounts")
     .await?;
-    insert_balances(connection, std::iter::once(account)).await
+    let balances = insert_balances(std::iter::once(account));
+    write_parts(connection, "INSERT balances", vec![balances]).await
 }
 
 /// Removes the head of an account that has no entries.

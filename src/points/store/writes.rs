@@ -7,22 +7,14 @@ use uuid::Uuid;
 
 use super::rows::columns;
 use crate::book::Defect;
-use crate::database::{StoreError, Traced as _, sent_as};
+use crate::database::{Part, StoreError, Traced as _, sent_as};
 use crate::ids::{AccountId, EntryId};
 use crate::points::lots::{Earning, Hold, Lot, Lots, MadeUp};
 use crate::points::state::Note;
 
-/// Writes every row that changed.
+/// Writes every row that changed, but for lots.
 pub(super) async fn write(connection: &mut PgConnection, lots: &Lots) -> Result<(), StoreError> {
     let changed = &lots.changed;
-    // Two statements, since one that may do either looks every new lot up before it adds it.
-    if !changed.new_lots.is_empty() {
-        insert_lots(connection, rows_of(lots, changed.new_lots.iter())?).await?;
-    }
-    let known_lots = rows_of(lots, changed.lots.difference(&changed.new_lots))?;
-    if !known_lots.is_empty() {
-        update_lots(connection, known_lots).await?;
-    }
     if !changed.uses.is_empty() {
         let rows = changed.uses.iter().filter_map(|key| Some((key, lots.older_uses.get(key)?)));
         insert_uses(connection, rows).await?;
@@ -121,7 +113,7 @@ impl SentLot {
             slides: lot.terms.slides,
             expiry_rule: lot.terms.expiry_rule.clone(),
             made_up,
-            uses: Some(lot.uses.iter().copied().collect()).filter(|uses: &Vec<i64>| !uses.is_empty()),
+            uses: (!lot.uses.is_empty()).then(|| lot.uses.to_vec()),
         })
     }
 }
@@ -130,32 +122,21 @@ fn rows_of<'a>(lots: &Lots, keys: impl Iterator<Item = &'a (AccountId, i64)>) ->
     keys.filter_map(|key| Some(SentLot::new(*key, lots.lots.get(key)?))).collect()
 }
 
-async fn insert_lots(connection: &mut PgConnection, rows: Vec<SentLot>) -> Result<(), StoreError> {
-    sqlx::query!(
-        "INSERT INTO lots (account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled, repaid,
-             policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule, made_up, uses)
-         SELECT * FROM unnest($1::sent_lot[])",
-        rows as _,
-    )
-    .execute(connection)
-    .traced("INSERT lots")
-    .await?;
-    Ok(())
-}
-
-/// Writes what may change of a lot. Its points, its policy and when it vests do not.
-async fn update_lots(connection: &mut PgConnection, rows: Vec<SentLot>) -> Result<(), StoreError> {
-    sqlx::query!(
-        "UPDATE lots l SET pending = u.pending, available = u.available, held = u.held, redeemed = u.redeemed,
-             expired = u.expired, cancelled = u.cancelled, repaid = u.repaid, live_since = u.live_since,
-             expires_at = u.expires_at, slides = u.slides, made_up = u.made_up, uses = u.uses
-         FROM unnest($1::sent_lot[]) AS u WHERE l.account_id = u.account_id AND l.lot_seq = u.lot_seq",
-        rows as _,
-    )
-    .execute(connection)
-    .traced("UPDATE lots")
-    .await?;
-    Ok(())
+/// Writes lots: in two parts, since one that may do either looks every new lot up before it adds it. Of a known one, its
+/// points, its policy and when it vests do not change.
+pub(super) fn lot_parts(lots: &Lots) -> Result<Vec<Part>, Defect> {
+    let changed = &lots.changed;
+    let insert = "INSERT INTO lots (account_id, lot_seq, points, pending, available, held, redeemed, expired, cancelled,
+                      repaid, policy_version, live_since, vests_at, vest_by, expires_at, slides, expiry_rule, made_up, uses)
+                  SELECT * FROM unnest($1::sent_lot[])";
+    let update = "UPDATE lots l SET pending = u.pending, available = u.available, held = u.held, redeemed = u.redeemed,
+                      expired = u.expired, cancelled = u.cancelled, repaid = u.repaid, live_since = u.live_since,
+                      expires_at = u.expires_at, slides = u.slides, made_up = u.made_up, uses = u.uses
+                  FROM unnest($1::sent_lot[]) AS u WHERE l.account_id = u.account_id AND l.lot_seq = u.lot_seq";
+    Ok(vec![
+        Part::new(insert, rows_of(lots, changed.new_lots.iter())?),
+        Part::new(update, rows_of(lots, changed.lots.difference(&changed.new_lots))?),
+    ])
 }
 
 async fn insert_uses<'a>(

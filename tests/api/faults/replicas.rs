@@ -1,5 +1,7 @@
 //! Several services on one database, and what Postgres does to those who collide.
 
+use std::time::Duration;
+
 use goldbook::proto;
 use sqlx::AssertSqlSafe;
 use tonic::Code;
@@ -84,6 +86,31 @@ async fn one_customer_is_enrolled_once_when_two_services_are_asked_at_the_same_t
     for number in 0..5 {
         assert_eq!(second.available(&format!("c{number}")).await, 4);
     }
+}
+
+/// A key that another service uses between what a batch sees without locks and its locks is found all the same.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the second begins in the middle of the first; no condition tells that")]
+async fn a_key_that_another_service_uses_while_a_batch_looks_is_found() {
+    let first = Service::start().await;
+    first.apply_shop().await;
+    first.enrol("anna").await;
+    let second = Service::start_on(first.database.clone(), first.clock.clone()).await;
+    // Each name takes a fifth of a second to find, in a statement that began before, and locks behind it.
+    let slow = "ALTER TABLE names ENABLE ROW LEVEL SECURITY;
+                CREATE POLICY slow ON names USING (pg_sleep(0.2) IS NOT NULL)";
+    sabotage(&first.database, slow).await;
+    let purchase = || purchase("anna", "order-1", "50.00", first.clock.now());
+    let (mut early, mut late) = (first.activities(), second.activities());
+    let late_call = async {
+        // By now the other one looks, and ends before this one does.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        late.record_activity(purchase()).await
+    };
+    let (early, late) = within("both", async { tokio::join!(early.record_activity(purchase()), late_call) }).await;
+    let (early, late) = (early.unwrap().into_inner(), late.unwrap().into_inner());
+    assert_ne!(early.replayed, late.replayed);
+    assert_eq!(early.entry_ids, late.entry_ids);
 }
 
 /// Makes the ledger's next inserts fail with this code. What a sequence has given stays given when the batch is
