@@ -5,15 +5,15 @@
 //!
 //! | Phase         | What it does                                 | Statements, at most            | Bound                   |
 //! | ------------- | -------------------------------------------- | ------------------------------ | ----------------------- |
-//! | find names    | whose the names are; locks the accounts that are free; tells used keys, programs' last entries and the instant; claims the free names | 1 on all of these, 2 on `names`, 1 more for those that another batch won | the commands' names |
-//! | find related  | asks which related accounts commands may touch, and locks these | 1 of each capability, 1 on `accounts` | set by the capability |
+//! | find names    | whose names are; locks, claims the free ones  | 1 for all, 2 on `names`, and 1 for each of these that lost a name | the commands' names |
+//! | find related  | which others commands may touch; locks       | 1 of each capability, 1 for all | set by the capability |
 //! | load keys     | what was written with the used keys          | 1 on `ledger_entries`          | 32 entries of a key     |
 //! | load states   | what commands ask for, and what is due       | a few of each capability       | set by the capability   |
 //! | decide        | each command: applies dues, decides, accepts | none                           | 32 entries on its scope, 1,024 dues in all |
-//! | write         | returns names; entries, heads, states' rows  | 4, and 1 of each changed table | what was decided        |
+//! | write         | returns names; entries, heads, states' rows  | 2, and 1 of each other table   | what was decided        |
 //!
-//! The first statement is always sent. Any other phase that has nothing to do sends
-//! no statement. If a phase fails, the batch is rolled back as a whole, and the lane decides what follows.
+//! The first statement is always sent; where others wrote at that moment, once more. A phase that has nothing to do sends
+//! none. If a phase fails, the batch is rolled back as a whole, and the lane decides what follows.
 
 mod accept;
 mod decide;

@@ -196,7 +196,7 @@ impl Capabilities {
     /// # Errors
     /// If a statement fails, or a row cannot be written down.
     pub async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
-        self.write_with("INSERT lots", Vec::new(), states, connection).await
+        self.write_with("INSERT", Vec::new(), states, connection).await
     }
 
     /// The same, with parts of the book's own in the first statement, which the trace shows by its summary.

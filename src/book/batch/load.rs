@@ -9,7 +9,7 @@ use super::dues::most_dues_of;
 use super::memory::Batch;
 use crate::book::capability::Capabilities;
 use crate::book::decision::Asking;
-use crate::book::name::NameSpace;
+use crate::book::name::{Name, NameSpace};
 use crate::book::state::{Depth, Scope};
 use crate::book::store;
 use crate::book::store::accounts::{Found, LockedAccount, Owner, WantedName};
@@ -25,23 +25,32 @@ const MAX_ROWS_ALONE: i64 = 262_144;
 
 impl Batch<'_> {
     /// Finds the owners of names, and locks their accounts and others, but for those that somebody else holds: no command
-    /// waits for the account of another. The statement also tells which keys were used, which entry is the last of a
-    /// program, and the batch's instant.
+    /// waits for the account of another. The statement also tells which keys were used, which entry is the last of each
+    /// program, and the batch's instant. Each time that accounts are locked, programs are asked for again: so none of these
+    /// has an entry by a version that is newer than the one of this batch.
     pub(super) async fn find_and_lock(
         &mut self,
         names: &[WantedName<'_>],
         accounts: &[AccountId],
         connection: &mut PgConnection,
     ) -> Result<(), StoreError> {
+        let programs: BTreeSet<&ProgramId> = self.jobs.iter().map(|job| job.command.program_id()).collect();
+        let programs: Vec<Name> = programs.into_iter().map(Name::program).collect();
+        let mut wanted = names.to_vec();
+        wanted.extend(programs.iter().map(|name| WantedName { name, key_hash: None, is_locked: false }));
         // Where others wrote on an account before it was locked, it is looked at once more. It does not change again, so
         // that is done as often at most as there are accounts.
-        while !self.take_in(names, store::accounts::find_and_lock(connection, names, accounts).await?)? {}
+        while !self.take_in(&wanted, store::accounts::find_and_lock(connection, &wanted, accounts).await?)? {}
         Ok(())
     }
 
     /// Takes in what was found. Says whether it is true under the locks.
-    fn take_in(&mut self, names: &[WantedName<'_>], found: Found) -> Result<bool, Defect> {
+    fn take_in(&mut self, wanted: &[WantedName<'_>], found: Found) -> Result<bool, Defect> {
         self.told = self.told.max(found.told);
+        // Whoever looks a second time believes nothing of the first.
+        for WantedName { name, .. } in wanted {
+            self.names.remove(*name);
+        }
         let mut heads = BTreeMap::new();
         for LockedAccount { account_id, head, account } in found.locked {
             heads.insert(account_id, head);
@@ -53,19 +62,15 @@ impl Batch<'_> {
         }
         let (mut is_true, mut missing) = (true, BTreeSet::new());
         for Owner { place, account_id, head, is_used } in found.owners {
-            let wanted = place.and_then(|place| names.get(place));
-            if let Some(WantedName { name, .. }) = wanted
-                && name.space == NameSpace::Program
-            {
-                self.programs.insert(name.program_id.clone(), EntryId { account_id, account_seq: head });
-            }
+            let wanted = place.and_then(|place| wanted.get(place));
             if let Some(WantedName { name, is_locked, .. }) = wanted {
+                if name.space == NameSpace::Program {
+                    self.programs.insert(name.program_id.clone(), EntryId { account_id, account_seq: head });
+                }
                 if !is_locked {
                     continue;
                 }
-                if !self.names.contains_key(*name) {
-                    self.names.insert((*name).clone(), account_id);
-                }
+                self.names.insert((*name).clone(), account_id);
             }
             match heads.get(&account_id) {
                 Some(locked_head) => is_true &= *locked_head == head,
@@ -93,8 +98,9 @@ impl Batch<'_> {
         self.related = capabilities.find_related(connection, &self.wanted_states(), &self.named_accounts()).await?;
         let related: BTreeSet<AccountId> = self.related.iter().map(|(_, related)| *related).collect();
         let is_known = |account_id: &AccountId| {
-            let known = (self.accounts.contains_key(account_id), self.held.contains(account_id));
-            known != (false, false) || self.unreadable.contains_key(account_id)
+            self.accounts.contains_key(account_id)
+                || self.held.contains(account_id)
+                || self.unreadable.contains_key(account_id)
         };
         let related: Vec<AccountId> = related.into_iter().filter(|account_id| !is_known(account_id)).collect();
         if related.is_empty() { Ok(()) } else { self.find_and_lock(&[], &related, connection).await }

@@ -11,7 +11,7 @@ use crate::book::name::{Name, NameSpace, NameUse};
 use crate::book::store;
 use crate::book::store::accounts::WantedName;
 use crate::database::StoreError;
-use crate::ids::{AccountId, ProgramId};
+use crate::ids::AccountId;
 
 impl Batch<'_> {
     /// Finds and locks the accounts of the commands' names, and claims the free names that commands may want.
@@ -23,11 +23,8 @@ impl Batch<'_> {
                 names.insert((name, (place == 0).then_some(job.key.key.hash)));
             }
         }
-        let programs: BTreeSet<&ProgramId> = self.jobs.iter().map(|job| job.command.program_id()).collect();
-        let programs: Vec<Name> = programs.into_iter().map(Name::program).collect();
-        let locked = names.into_iter().map(|(name, key_hash)| WantedName { name, key_hash, is_locked: true });
-        let read = programs.iter().map(|name| WantedName { name, key_hash: None, is_locked: false });
-        let wanted: Vec<WantedName<'_>> = locked.chain(read).collect();
+        let wanted = names.into_iter().map(|(name, key_hash)| WantedName { name, key_hash, is_locked: true });
+        let wanted: Vec<WantedName<'_>> = wanted.collect();
         let accounts: BTreeSet<AccountId> = self.jobs.iter().flat_map(|job| job.command.accounts()).collect();
         let accounts: Vec<AccountId> = accounts.into_iter().collect();
         self.find_and_lock(&wanted, &accounts, connection).await?;

@@ -71,6 +71,17 @@ macro_rules! select_accounts {
 }
 pub(super) use select_accounts;
 
+/// The [`AccountRow`] in a record that has more columns.
+macro_rules! account_row {
+    ($record:ident) => {
+        account_row!($record: account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
+            available, held, redeemed, expired, cancelled, told)
+    };
+    ($record:ident: $($column:ident),*) => {
+        AccountRow { $($column: $record.$column,)* }
+    };
+}
+
 /// Accounts, with what the database's clock told after the last of them; none without accounts.
 pub(in crate::book) type ReadAccounts = (Vec<Account>, Option<jiff::Timestamp>);
 
@@ -81,6 +92,7 @@ fn into_accounts(rows: Vec<AccountRow>) -> Result<ReadAccounts, StoreError> {
 }
 
 /// A name to look up.
+#[derive(Clone, Copy)]
 pub(in crate::book) struct WantedName<'a> {
     pub(in crate::book) name: &'a Name,
     /// The hash of a key that a command of the name's owner carries.
@@ -130,52 +142,6 @@ struct SentName {
 
 sent_as!(SentName, "wanted_name");
 
-/// A row of [`find_and_lock`]: an owner, of which the account's columns say nothing, or a locked account.
-struct FoundRow {
-    /// Of an owner: the place of the wanted name, or below zero. None of a locked account.
-    place: Option<i64>,
-    is_used: bool,
-    account_id: Uuid,
-    program_id: String,
-    kind: String,
-    head: i64,
-    effective_at: jiff_sqlx::Timestamp,
-    next_due_at: Option<jiff_sqlx::Timestamp>,
-    issued: i64,
-    owed: i64,
-    pending: i64,
-    available: i64,
-    held: i64,
-    redeemed: i64,
-    expired: i64,
-    cancelled: i64,
-    told: jiff_sqlx::Timestamp,
-}
-
-impl FoundRow {
-    fn into_account_row(self) -> AccountRow {
-        let Self { account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, told, .. } = self;
-        let Self { pending, available, held, redeemed, expired, cancelled, .. } = self;
-        AccountRow {
-            account_id,
-            program_id,
-            kind,
-            head,
-            effective_at,
-            next_due_at,
-            issued,
-            owed,
-            pending,
-            available,
-            held,
-            redeemed,
-            expired,
-            cancelled,
-            told,
-        }
-    }
-}
-
 /// Finds out whose names are, tells which keys were used, and locks the accounts that nobody else holds.
 ///
 /// Owners and keys are as they were when the statement began, and locked accounts as they are. Where both have the same
@@ -200,8 +166,9 @@ pub(in crate::book) async fn find_and_lock(
         });
     }
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query_as!(
-        FoundRow,
+    // Of an owner there is a place, which is below zero if it was wanted by its id, and of its account no more than the
+    // number of its last entry. A locked account has no place.
+    let rows = sqlx::query!(
         r#"WITH owners AS MATERIALIZED (
                SELECT u.place, n.account_id, u.is_locked, coalesce(a.head, 0) AS head,
                       e.account_seq IS NOT NULL AS is_used
@@ -220,8 +187,8 @@ pub(in crate::book) async fn find_and_lock(
                FROM unnest($2::uuid[]) AS u (account_id)
                LEFT JOIN LATERAL (SELECT head FROM accounts a WHERE a.account_id = u.account_id OFFSET 0) a ON true
            )
-           SELECT place, is_used AS "is_used!", account_id AS "account_id!", '' AS "program_id!", '' AS "kind!",
-                  head AS "head!", 'epoch'::timestamptz AS "effective_at!", NULL::timestamptz AS "next_due_at?",
+           SELECT place AS "place?", is_used AS "is_used!", account_id AS "account_id!", '' AS "program_id!", '' AS "kind!",
+                  head AS "head!", 'epoch'::timestamptz AS "effective_at!: jiff_sqlx::Timestamp", NULL::timestamptz AS "next_due_at?: jiff_sqlx::Timestamp",
                   0::bigint AS "issued!", 0::bigint AS "owed!", 0::bigint AS "pending!", 0::bigint AS "available!",
                   0::bigint AS "held!", 0::bigint AS "redeemed!", 0::bigint AS "expired!", 0::bigint AS "cancelled!",
                   clock_timestamp() AS "told!"
@@ -247,7 +214,7 @@ pub(in crate::book) async fn find_and_lock(
                 found.owners.push(Owner { place: usize::try_from(place).ok(), account_id, head, is_used: row.is_used })
             }
             None => {
-                let account = Account::try_from(row.into_account_row());
+                let account = Account::try_from(account_row!(row));
                 found.locked.push(LockedAccount { account_id, head, account });
             }
         }

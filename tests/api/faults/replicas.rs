@@ -8,7 +8,7 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use super::{count, sabotage};
-use crate::harness::{Clock, SHOP, START, Service, purchase};
+use crate::harness::{Clock, SHOP, START, Service, purchase, shop};
 use crate::wait::within;
 
 #[tokio::test]
@@ -111,6 +111,31 @@ async fn a_key_that_another_service_uses_while_a_batch_looks_is_found() {
     let (early, late) = (early.unwrap().into_inner(), late.unwrap().into_inner());
     assert_ne!(early.replayed, late.replayed);
     assert_eq!(early.entry_ids, late.entry_ids);
+}
+
+/// A batch that locks a referrer after it has read its program has no older version than the referrer's last entry.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the program changes in the middle of a batch; no condition tells that")]
+async fn an_account_that_is_locked_late_gets_no_entry_by_an_older_version() {
+    let first = Service::start().await;
+    first.apply_shop().await;
+    let code = first.share_code("anna", "friends").await;
+    first.refer("ben", &code).await;
+    let second = Service::start_on(first.database.clone(), first.clock.clone()).await;
+    // Each look for who brought somebody takes half a second, after the first accounts were locked.
+    let slow = "ALTER TABLE referrals ENABLE ROW LEVEL SECURITY;
+                CREATE POLICY slow ON referrals USING (pg_sleep(0.5) IS NOT NULL)";
+    sabotage(&first.database, slow).await;
+    let change = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        second.apply(proto::Program { display_name: "The same, anew".to_owned(), ..shop() }).await.unwrap();
+        second.grant("anna", 10, "k").await.unwrap();
+    };
+    let bought = first.purchase("ben", "order-1", "50.00");
+    let (bought, ()) = within("both", async { tokio::join!(bought, change) }).await;
+    assert!(bought.unwrap().referral_converted);
+    let versions: Vec<i32> = first.entries("anna").await.iter().map(|entry| entry.policy_version).collect();
+    assert!(versions.is_sorted() && versions.contains(&1) && versions.contains(&2), "{versions:?}");
 }
 
 /// Makes the ledger's next inserts fail with this code. What a sequence has given stays given when the batch is
