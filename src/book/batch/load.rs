@@ -48,7 +48,7 @@ impl Batch<'_> {
     fn take_in(&mut self, wanted: &[WantedName<'_>], found: Found) -> Result<bool, Defect> {
         self.told = self.told.max(found.told);
         // Whoever looks a second time believes nothing of the first.
-        for WantedName { name, .. } in wanted {
+        for WantedName { name, .. } in wanted.iter().filter(|wanted| wanted.is_locked) {
             self.names.remove(*name);
         }
         let mut heads = BTreeMap::new();
@@ -202,5 +202,23 @@ impl Batch<'_> {
             }
         }
         latest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_look_forgets_names_that_are_gone_and_no_program_that_it_only_reads() {
+        let program_id = ProgramId::try_from("shop").unwrap();
+        let name = Name::program(&program_id);
+        let mut batch = Batch::new(&[], std::iter::empty().collect());
+        batch.names.insert(name.clone(), AccountId::generate());
+        for (is_locked, is_kept) in [(false, true), (true, false)] {
+            let wanted = [WantedName { name: &name, key_hash: None, is_locked }];
+            assert!(batch.take_in(&wanted, Found::default()).unwrap());
+            assert_eq!(batch.names.contains_key(&name), is_kept);
+        }
     }
 }
