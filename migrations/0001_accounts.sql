@@ -98,10 +98,11 @@ CREATE TABLE names (
 -- A name that a batch looks up: with a key whose use on the owner's account is asked about, and whether the account is to
 -- be locked.
 CREATE TYPE wanted_name AS (
-    place      bigint,
-    program_id text,
-    space      text,
-    name       text,
-    key_hash   bytea,
-    is_locked  boolean
+    place        bigint,
+    program_id   text,
+    space        text,
+    name         text,
+    key_hash     bytea,
+    is_locked    boolean,
+    with_related boolean
 );

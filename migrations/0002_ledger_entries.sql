@@ -96,3 +96,11 @@ CREATE TABLE entry_notes (
     author      text   NOT NULL DEFAULT '',
     CONSTRAINT entry_notes_pkey PRIMARY KEY (account_id, account_seq)
 );
+
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_note AS (
+    account_id  uuid,
+    account_seq bigint,
+    note        text,
+    author      text
+);

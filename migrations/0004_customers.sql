@@ -12,6 +12,17 @@ CREATE TABLE customers (
     CONSTRAINT customers_customer_id_once UNIQUE (program_id, customer_id)
 );
 
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_customer AS (
+    account_id  uuid,
+    program_id  text,
+    customer_id text,
+    dossier     jsonb,
+    revision    bigint,
+    created_at  timestamptz,
+    updated_at  timestamptz
+);
+
 -- What a customer said about being contacted: one row a decision, the newest of a channel holds.
 CREATE TABLE marketing_consents (
     account_id uuid        NOT NULL,
@@ -23,6 +34,17 @@ CREATE TABLE marketing_consents (
     decided_at timestamptz NOT NULL,
     CONSTRAINT marketing_consents_pkey PRIMARY KEY (account_id, revision, position),
     CONSTRAINT marketing_consents_channel_known CHECK (channel IN ('email', 'phone', 'sms', 'post', 'push'))
+);
+
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_consent AS (
+    account_id uuid,
+    revision   bigint,
+    position   integer,
+    channel    text,
+    granted    boolean,
+    source     text,
+    decided_at timestamptz
 );
 
 -- Finds the decision that holds for a channel, the newest of all, and whether one was recorded before.

@@ -81,6 +81,14 @@ CREATE TABLE lot_uses (
     CONSTRAINT lot_uses_last CHECK (seqs[cardinality(seqs)] = last_seq)
 );
 
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_uses AS (
+    account_id uuid,
+    lot_seq    bigint,
+    last_seq   bigint,
+    seqs       bigint[]
+);
+
 -- Points set aside for a spend: a projection of entries.
 CREATE TABLE holds (
     account_id     uuid        NOT NULL,
@@ -99,6 +107,18 @@ CREATE TABLE holds (
     CONSTRAINT holds_parts_whole CHECK (cardinality(lot_seqs) = cardinality(lot_points))
 );
 
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_hold AS (
+    account_id     uuid,
+    hold_seq       bigint,
+    points         bigint,
+    policy_version integer,
+    ends_at        timestamptz,
+    lot_seqs       bigint[],
+    lot_points     bigint[],
+    ended_seq      bigint
+);
+
 CREATE INDEX holds_open ON holds (account_id, ends_at, hold_seq) WHERE cardinality(lot_seqs) > 0;
 
 -- What concerns all lots of a customer together, where the program has sliding expiry or caps on earning: a projection
@@ -115,6 +135,14 @@ CREATE TABLE earnings (
     CONSTRAINT earnings_pkey PRIMARY KEY (account_id)
 );
 
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_earning AS (
+    account_id uuid,
+    slides_to  timestamptz,
+    lapses     jsonb,
+    earned     jsonb
+);
+
 -- How much of an entry has been undone, where anything has: points, or of a purchase minor units of money. A projection
 -- of entries.
 CREATE TABLE reversals (
@@ -125,4 +153,12 @@ CREATE TABLE reversals (
     by_refunds bigint NOT NULL,
     CONSTRAINT reversals_pkey PRIMARY KEY (account_id, entry_seq),
     CONSTRAINT reversals_not_negative CHECK (by_refunds BETWEEN 0 AND reversed)
+);
+
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_reversal AS (
+    account_id uuid,
+    entry_seq  bigint,
+    reversed   bigint,
+    by_refunds bigint
 );

@@ -8,6 +8,15 @@ CREATE TABLE referral_codes (
     CONSTRAINT referral_codes_pkey PRIMARY KEY (account_id, campaign_id)
 );
 
+-- A row as a batch sends it: an array of these is one parameter.
+CREATE TYPE sent_code AS (
+    account_id  uuid,
+    campaign_id text,
+    code        text,
+    account_seq bigint,
+    created_at  timestamptz
+);
+
 -- The one attempt to bring each new customer, by the account of who was brought. A projection of entries.
 CREATE TABLE referrals (
     account_id           uuid        NOT NULL,
@@ -51,3 +60,7 @@ CREATE TYPE sent_referral AS (
 );
 
 CREATE INDEX referrals_by_referrer ON referrals (referrer_account_id, created_at DESC, account_id DESC);
+
+-- Which accounts a command on one may touch beyond it: the conversion of a pending referral pays the referrer.
+CREATE VIEW related_accounts AS
+    SELECT account_id, referrer_account_id AS related_account_id FROM referrals WHERE state = 'pending';

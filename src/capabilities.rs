@@ -10,10 +10,10 @@ use crate::{activities, book, customers, liability, points, programs, referrals,
 pub fn capabilities(catalogue: &Catalogue) -> Capabilities {
     Capabilities::new(vec![
         programs::capability(catalogue.clone()),
+        points::capability(),
         customers::capability(),
         referrals::capability(),
         tiers::capability(),
-        points::capability(),
         activities::capability(),
         referrals::purchases_capability(),
     ])

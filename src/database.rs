@@ -4,7 +4,7 @@
 mod error;
 mod lookups;
 mod pages;
-mod parts;
+pub(crate) mod parts;
 mod sent;
 mod traced;
 
@@ -17,8 +17,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 pub use error::{FailureKind, StoreError};
 pub use lookups::{BatchReader, Fetch};
 pub(crate) use pages::{Listed, leave_out_unreadable, read_page};
-pub use parts::Part;
-pub(crate) use parts::write_parts;
+pub use parts::{ReadPart, WritePart};
+pub(crate) use parts::{read_part, read_parts, write_part, write_parts};
 pub(crate) use sent::{JsonText, sent_as};
 pub use traced::{StatementError, Traced};
 
@@ -136,7 +136,7 @@ pub async fn migrate(
     // Two that grant at the same time would update the same catalogue rows.
     sqlx::raw_sql("LOCK TABLE _sqlx_migrations IN SHARE ROW EXCLUSIVE MODE").execute(&mut *transaction).await?;
     let role = service_role.replace('"', "\"\"");
-    let all = grants.iter().chain(&[("SELECT", "_sqlx_migrations")]);
+    let all = grants.iter().chain(&[("SELECT", "_sqlx_migrations"), ("SELECT", "related_accounts")]);
     for (privileges, table) in all {
         // Identifiers cannot be parameters; the role is quoted and the rest is ours.
         let grant = format!("GRANT {privileges} ON {table} TO \"{role}\"");

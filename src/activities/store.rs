@@ -6,8 +6,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::state::{ActivitiesState, ActivityRow};
-use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
-use crate::database::{StoreError, Traced as _, sent_as};
+use crate::book::{Capability, Defect, States, Store, Table, TableRights};
+use crate::database::{StoreError, Traced as _, WritePart, sent_as, write_part};
 use crate::ids::{AccountId, ActivityId, EntryId};
 
 /// The tables of activities. The audit compares their rows with the entries that accepted them.
@@ -23,22 +23,17 @@ struct ActivitiesStore;
 
 #[async_trait]
 impl Store for ActivitiesStore {
-    /// Loads nothing. An activity's id is its key, so the ledger tells whether it is known.
-    async fn load(
-        &self,
-        _states: &mut States,
-        _scope: &Scope,
-        _connection: &mut PgConnection,
-    ) -> Result<(), StoreError> {
-        Ok(())
-    }
+    // Loads nothing. An activity's id is its key, so the ledger tells whether it is known.
 
-    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
+    fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
         let ActivitiesState(rows) = states.get()?;
-        if !rows.is_empty() {
-            insert_activities(connection, rows).await?;
-        }
-        Ok(())
+        let part = write_part!(
+            "INSERT INTO activities (account_id, account_seq, activity_id, kind, purchase_seq, amount, happened_at,
+                 recorded_at)
+             SELECT * FROM unnest($1::sent_activity[])",
+            rows.iter().map(SentActivity::from).collect::<Vec<SentActivity>>(),
+        );
+        Ok(vec![part])
     }
 }
 
@@ -70,20 +65,6 @@ impl From<&ActivityRow> for SentActivity {
             recorded_at: row.recorded_at.to_sqlx(),
         }
     }
-}
-
-async fn insert_activities(connection: &mut PgConnection, rows: &[ActivityRow]) -> Result<(), sqlx::Error> {
-    let rows: Vec<SentActivity> = rows.iter().map(SentActivity::from).collect();
-    sqlx::query!(
-        "INSERT INTO activities (account_id, account_seq, activity_id, kind, purchase_seq, amount, happened_at,
-             recorded_at)
-         SELECT * FROM unnest($1::sent_activity[])",
-        rows as _,
-    )
-    .execute(connection)
-    .traced("INSERT activities")
-    .await?;
-    Ok(())
 }
 
 /// A page of an account's activities, the newest accepted first.

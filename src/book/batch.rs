@@ -5,12 +5,11 @@
 //!
 //! | Phase         | What it does                                 | Statements, at most            | Bound                   |
 //! | ------------- | -------------------------------------------- | ------------------------------ | ----------------------- |
-//! | find names    | whose names are; locks, claims the free ones  | 1 for all, 2 on `names`, and 1 for each of these that lost a name | the commands' names |
-//! | find related  | which others commands may touch; locks       | 1 of each capability, 1 for all | set by the capability |
+//! | find names    | whose names are, and what is related; locks, claims the free ones  | 1 for all, 2 on `names`, and 1 for each of these that lost a name | the commands' names |
 //! | load keys     | what was written with the used keys          | 1 on `ledger_entries`          | 32 entries of a key     |
-//! | load states   | what commands ask for, and what is due       | a few of each capability       | set by the capability   |
+//! | load states   | what commands ask for, and what is due       | 1 for all, and a few of each capability where that is not enough | set by the capability   |
 //! | decide        | each command: applies dues, decides, accepts | none                           | 32 entries on its scope, 1,024 dues in all |
-//! | write         | returns names; entries, heads, states' rows  | 2, and 1 of each other table   | what was decided        |
+//! | write         | returns names; entries, heads, states' rows  | 2                              | what was decided        |
 //!
 //! The first statement is always sent; where others wrote at that moment, once more. A phase that has nothing to do sends
 //! none. If a phase fails, the batch is rolled back as a whole, and the lane decides what follows.
@@ -91,8 +90,7 @@ async fn run_phases(
     clock: &Clock,
 ) -> Result<Vec<CommandOutcome>, BatchError> {
     let mut batch = Batch::new(jobs, capabilities.new_states());
-    batch.find_names(connection).await?;
-    batch.find_related_accounts(capabilities, connection).await?;
+    batch.find_names(capabilities, connection).await?;
     batch.read_instant(clock, connection).await?;
     batch.load_keys(connection).await?;
     if let Err(error) = batch.load_states(capabilities, connection).await {

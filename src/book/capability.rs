@@ -10,42 +10,46 @@ use sqlx::PgConnection;
 use super::state::{Depth, Scope, State, States};
 use super::store::projections;
 use super::table::Table;
-use crate::database::{Part, StoreError, write_parts};
+use crate::database::{ReadPart, StoreError, WritePart, read_parts, write_parts};
 use crate::ids::AccountId;
 
 /// The stored part of a capability: it reads rows into the capability's [`State`], and writes those that changed.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Finds accounts that commands on `accounts` may touch beyond them, in pairs. It is asked before locks are taken,
-    /// so the answer may be out of date by the time it is used.
-    async fn find_related(
-        &self,
-        _connection: &mut PgConnection,
-        _accounts: &[AccountId],
-    ) -> Result<Vec<(AccountId, AccountId)>, StoreError> {
-        Ok(Vec::new())
+    /// Whether commands that ask for the state may touch accounts beyond those that they name: those that the view
+    /// `related_accounts` tells.
+    fn has_related(&self) -> bool {
+        false
     }
 
-    /// The states that [`load`](Self::load) reads. They are loaded wherever this one is.
+    /// The states that are read where this one is loaded. They are loaded before it, and wherever it is.
     fn reads(&self) -> Vec<TypeId> {
         Vec::new()
     }
 
-    /// Reads what is stored about the scope, in statements that begin after the locks are held. The states of the
-    /// capabilities that stand before this one are loaded already.
-    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError>;
+    /// What is read of the scope before anything of this state is known. It goes to the database together with that of
+    /// others, in a statement that begins after the locks are held.
+    fn read_parts(&self, _states: &States, _scope: &Scope) -> Vec<ReadPart<States>> {
+        Vec::new()
+    }
 
-    /// What nearly every batch writes: always the same parts, whether they have rows or not. They go to the database
-    /// together with those of others.
+    /// Reads the rest: what depends on what was read already.
+    async fn load(
+        &self,
+        _states: &mut States,
+        _scope: &Scope,
+        _connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// What is written: a part for each table. They go to the database together with those of others.
     ///
     /// # Errors
     /// If a row cannot be written down.
-    fn parts(&self, _states: &States) -> Result<Vec<Part>, StoreError> {
+    fn write_parts(&self, _states: &States) -> Result<Vec<WritePart>, StoreError> {
         Ok(Vec::new())
     }
-
-    /// Writes every other changed row, in one statement for each table.
-    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError>;
 }
 
 /// One capability, as the book knows it.
@@ -108,18 +112,9 @@ impl Capabilities {
         self.0.iter().flat_map(|capability| capability.tables)
     }
 
-    /// Asks the wanted capabilities for accounts that commands may touch beyond those they name.
-    pub(super) async fn find_related(
-        &self,
-        connection: &mut PgConnection,
-        wanted: &BTreeSet<TypeId>,
-        accounts: &[AccountId],
-    ) -> Result<Vec<(AccountId, AccountId)>, StoreError> {
-        let mut related = Vec::new();
-        for capability in self.0.iter().filter(|capability| wanted.contains(&capability.state)) {
-            related.extend(capability.store.find_related(connection, accounts).await?);
-        }
-        Ok(related)
+    /// Whether commands that ask for one of these states may touch accounts beyond those that they name.
+    pub(super) fn have_related(&self, wanted: &[TypeId]) -> bool {
+        self.0.iter().any(|capability| wanted.contains(&capability.state) && capability.store.has_related())
     }
 
     /// These states, and those that their stores read.
@@ -147,18 +142,11 @@ impl Capabilities {
         let wanted = self.with_those_read(|capability| wanted.contains(&capability.state));
         let due = self.with_those_read(|capability| capability.has_dues && !scope.due.is_empty());
         let scope_of_dues = Scope { accounts: scope.due.clone(), ..scope.clone() };
-        for capability in self.0.iter() {
-            let scope = if wanted.contains(&capability.state) {
-                scope
-            } else if due.contains(&capability.state) {
-                &scope_of_dues
-            } else {
-                continue;
-            };
-            capability.store.load(states, scope, connection).await?;
-            states.note_loaded(capability.state);
-        }
-        Ok(())
+        let scope_of = |capability: &Capability| {
+            let dues = || due.contains(&capability.state).then_some(&scope_of_dues);
+            wanted.contains(&capability.state).then_some(scope).or_else(dues)
+        };
+        self.load_by(scope_of, states, connection).await
     }
 
     /// Loads every state.
@@ -168,11 +156,32 @@ impl Capabilities {
         scope: &Scope,
         connection: &mut PgConnection,
     ) -> Result<(), StoreError> {
-        for capability in self.0.iter() {
-            if states.contain(capability.state) {
+        let contained: BTreeSet<TypeId> =
+            self.0.iter().map(|capability| capability.state).filter(|state| states.contain(*state)).collect();
+        let scope_of = |capability: &Capability| contained.contains(&capability.state).then_some(scope);
+        self.load_by(scope_of, states, connection).await
+    }
+
+    /// Loads each state by its scope, if it has one: what is read first, in as few statements as can be.
+    async fn load_by<'a>(
+        &'a self,
+        scope_of: impl Fn(&Capability) -> Option<&'a Scope>,
+        states: &mut States,
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
+        let loaded: Vec<(&Capability, &Scope)> =
+            self.0.iter().filter_map(|capability| Some((capability, scope_of(capability)?))).collect();
+        let mut rest = loaded.as_slice();
+        while !rest.is_empty() {
+            let (together, later) = rest.split_at(count_independent(rest));
+            let parts = together.iter().flat_map(|(capability, scope)| capability.store.read_parts(states, scope));
+            let parts: Vec<ReadPart<States>> = parts.collect();
+            read_parts(connection, parts, states).await?;
+            for (capability, scope) in together {
                 capability.store.load(states, scope, connection).await?;
                 states.note_loaded(capability.state);
             }
+            rest = later;
         }
         Ok(())
     }
@@ -199,23 +208,18 @@ impl Capabilities {
         self.write_with("INSERT", Vec::new(), states, connection).await
     }
 
-    /// The same, with parts of the book's own in the first statement, which the trace shows by its summary.
+    /// The same, with parts of the book's own in the statement, which the trace shows by its summary.
     pub(super) async fn write_with(
         &self,
         summary: &'static str,
-        mut parts: Vec<Part>,
+        mut parts: Vec<WritePart>,
         states: &States,
         connection: &mut PgConnection,
     ) -> Result<(), StoreError> {
-        let own = || self.0.iter().filter(|capability| states.contain(capability.state));
-        for capability in own() {
-            parts.extend(capability.store.parts(states)?);
+        for capability in self.0.iter().filter(|capability| states.contain(capability.state)) {
+            parts.extend(capability.store.write_parts(states)?);
         }
-        write_parts(connection, summary, parts).await?;
-        for capability in own() {
-            capability.store.write(states, connection).await?;
-        }
-        Ok(())
+        Ok(write_parts(connection, summary, parts).await?)
     }
 
     /// Removes an account's projected rows from the database. Needs the rights of the tables' owner.
@@ -228,4 +232,15 @@ impl Capabilities {
         }
         Ok(())
     }
+}
+
+/// How many of the first capabilities read nothing that another of them loads: at least one.
+fn count_independent(capabilities: &[(&Capability, &Scope)]) -> usize {
+    let mut states = BTreeSet::new();
+    let is_independent = |(capability, _): &&(&Capability, &Scope)| {
+        let reads = capability.store.reads();
+        states.insert(capability.state);
+        !reads.iter().any(|state| states.contains(state))
+    };
+    capabilities.iter().take_while(is_independent).count().max(1)
 }

@@ -18,7 +18,7 @@ use super::command::MAX_ENTRIES_PER_ACCOUNT;
 use super::entry::{Entry, HASH_VERSION};
 use super::name::Name;
 use super::table::{Table, TableRights, TableRole};
-use crate::database::{JsonText, Part, StoreError, Traced as _, sent_as};
+use crate::database::{JsonText, StoreError, Traced as _, WritePart, sent_as, write_part};
 use crate::error::Defect;
 use crate::ids::AccountId;
 
@@ -184,15 +184,18 @@ impl TryFrom<&Entry> for SentEntry {
 }
 
 /// Adds entries to the ledger.
-pub(super) fn insert_entries(entries: &[Entry]) -> Result<Part, Defect> {
+pub(super) fn insert_entries(entries: &[Entry]) -> Result<WritePart, Defect> {
     let mut rows = entries.iter().map(SentEntry::try_from).collect::<Result<Vec<SentEntry>, Defect>>()?;
     // Neighbours in the indexes follow each other.
     rows.sort_unstable_by_key(|row| (row.account_id, row.account_seq));
-    let sql = "INSERT INTO ledger_entries (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points,
-                   detail, command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id,
-                   effective_at, recorded_at, hash_version, content_hash)
-               SELECT * FROM unnest($1::sent_entry[])";
-    Ok(Part::new(sql, rows))
+    Ok(write_part!(
+        always,
+        "INSERT INTO ledger_entries (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail,
+             command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at,
+             recorded_at, hash_version, content_hash)
+         SELECT * FROM unnest($1::sent_entry[])",
+        rows,
+    ))
 }
 
 /// Entries of an account that follow each other, in order.

@@ -11,7 +11,9 @@ use uuid::Uuid;
 use super::model::{MarketingChannel, MarketingConsent};
 use super::state::{CustomerRow, CustomersState};
 use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
-use crate::database::{Listed, StoreError, Traced as _, read_page};
+use crate::database::{
+    Listed, ReadPart, StoreError, Traced as _, WritePart, read_page, read_part, read_parts, sent_as, write_part,
+};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 
 /// The tables of customers.
@@ -43,31 +45,35 @@ struct CustomersStore;
 
 #[async_trait]
 impl Store for CustomersStore {
-    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
+    fn read_parts(&self, _states: &States, scope: &Scope) -> Vec<ReadPart<States>> {
         if scope.accounts.is_empty() {
-            return Ok(());
+            return Vec::new();
         }
+        let part = customers_part(&scope.accounts, |states: &mut States, rows| {
+            let state: &mut CustomersState = states.get_mut()?;
+            state.rows = rows.into_iter().map(|row| (row.account_id, row)).collect();
+            Ok(())
+        });
+        vec![part]
+    }
+
+    async fn load(&self, states: &mut States, _scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
         let state: &mut CustomersState = states.get_mut()?;
-        let rows = read_customers(connection, &scope.accounts).await?;
-        state.rows = rows.into_iter().map(|row| (row.account_id, row)).collect();
         if !state.asked.is_empty() {
             state.recorded = find_recorded(connection, &state.asked).await?;
         }
         Ok(())
     }
 
-    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
+    fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
         let state: &CustomersState = states.get()?;
-        if !state.changed.is_empty() {
-            upsert_customers(connection, state.changed.iter().filter_map(|id| state.rows.get(id))).await?;
-        }
-        if !state.new_consents.is_empty() {
-            insert_consents(connection, &state.new_consents).await?;
-        }
-        Ok(())
+        let changed = state.changed.iter().filter_map(|id| state.rows.get(id));
+        Ok(vec![upsert_customers(changed)?, insert_consents(&state.new_consents)])
     }
 }
 
+/// A dossier as it is stored, and as it is sent.
+#[derive(sqlx::Encode, sqlx::Decode)]
 struct RawCustomer {
     account_id: Uuid,
     program_id: String,
@@ -77,6 +83,8 @@ struct RawCustomer {
     created_at: jiff_sqlx::Timestamp,
     updated_at: jiff_sqlx::Timestamp,
 }
+
+sent_as!(RawCustomer, "sent_customer");
 
 impl TryFrom<RawCustomer> for CustomerRow {
     type Error = Defect;
@@ -97,6 +105,25 @@ impl TryFrom<RawCustomer> for CustomerRow {
 }
 
 /// The dossiers of accounts.
+fn customers_part<T>(
+    accounts: &[AccountId],
+    take: impl FnOnce(&mut T, Vec<CustomerRow>) -> Result<(), StoreError> + Send + 'static,
+) -> ReadPart<T> {
+    let accounts: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    read_part!(
+        "customers",
+        RawCustomer,
+        "SELECT account_id, program_id, customer_id, dossier, revision, created_at, updated_at
+         FROM customers WHERE account_id = ANY($1)",
+        [accounts],
+        move |target: &mut T, rows: Vec<RawCustomer>| {
+            let rows: Result<Vec<CustomerRow>, Defect> = rows.into_iter().map(CustomerRow::try_from).collect();
+            take(target, rows?)
+        },
+    )
+}
+
+/// The dossiers of accounts.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -104,18 +131,13 @@ pub(super) async fn read_customers(
     connection: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<Vec<CustomerRow>, StoreError> {
-    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query_as!(
-        RawCustomer,
-        "SELECT account_id, program_id, customer_id, dossier, revision, created_at, updated_at
-         FROM customers WHERE account_id = ANY($1)",
-        &ids,
-    )
-    .fetch_all(connection)
-    .traced("SELECT customers")
-    .await?;
-    let rows: Result<Vec<CustomerRow>, Defect> = rows.into_iter().map(CustomerRow::try_from).collect();
-    Ok(rows?)
+    let mut read = Vec::new();
+    let part = customers_part(accounts, |read: &mut Vec<CustomerRow>, rows| {
+        *read = rows;
+        Ok(())
+    });
+    read_parts(connection, vec![part], &mut read).await?;
+    Ok(read)
 }
 
 /// The business's own names of accounts' customers. One that cannot be understood is left out.
@@ -251,71 +273,58 @@ async fn find_recorded(
     Ok(recorded)
 }
 
-async fn upsert_customers(
-    connection: &mut PgConnection,
-    rows: impl Iterator<Item = &CustomerRow>,
-) -> Result<(), StoreError> {
-    let (mut accounts, mut programs, mut names, mut dossiers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut revisions, mut created, mut updated) = (Vec::new(), Vec::new(), Vec::new());
+fn upsert_customers<'a>(rows: impl Iterator<Item = &'a CustomerRow>) -> Result<WritePart, Defect> {
+    let mut sent = Vec::new();
     for row in rows {
-        accounts.push(row.account_id.0);
-        programs.push(row.program_id.to_string());
-        names.push(row.customer_id.to_string());
-        dossiers.push(
-            serde_json::to_value(&row.dossier)
-                .map_err(|error| Defect::new(format!("the dossier of account {}: {error}", row.account_id.0)))?,
-        );
-        revisions.push(row.revision);
-        created.push(row.created_at.to_sqlx());
-        updated.push(row.updated_at.to_sqlx());
+        let defect = |error| Defect::new(format!("the dossier of account {}: {error}", row.account_id.0));
+        sent.push(RawCustomer {
+            account_id: row.account_id.0,
+            program_id: row.program_id.to_string(),
+            customer_id: row.customer_id.to_string(),
+            dossier: serde_json::to_value(&row.dossier).map_err(defect)?,
+            revision: row.revision,
+            created_at: row.created_at.to_sqlx(),
+            updated_at: row.updated_at.to_sqlx(),
+        });
     }
-    sqlx::query!(
+    Ok(write_part!(
         "INSERT INTO customers (account_id, program_id, customer_id, dossier, revision, created_at, updated_at)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::bigint[], $6::timestamptz[],
-             $7::timestamptz[])
+         SELECT * FROM unnest($1::sent_customer[])
          ON CONFLICT (account_id) DO UPDATE SET dossier = excluded.dossier, revision = excluded.revision,
              updated_at = excluded.updated_at",
-        &accounts,
-        &programs,
-        &names,
-        &dossiers,
-        &revisions,
-        &created,
-        &updated,
-    )
-    .execute(connection)
-    .traced("INSERT customers")
-    .await?;
-    Ok(())
+        sent,
+    ))
 }
 
-async fn insert_consents(
-    connection: &mut PgConnection,
-    consents: &[(AccountId, i64, MarketingConsent)],
-) -> Result<(), StoreError> {
-    let accounts: Vec<Uuid> = consents.iter().map(|(account, ..)| account.0).collect();
-    let revisions: Vec<i64> = consents.iter().map(|(_, revision, _)| *revision).collect();
-    let positions: Vec<i32> = (0..).take(consents.len()).collect();
-    let channels: Vec<&str> = consents.iter().map(|(.., consent)| consent.channel.as_str()).collect();
-    let granted: Vec<bool> = consents.iter().map(|(.., consent)| consent.granted).collect();
-    let sources: Vec<&str> = consents.iter().map(|(.., consent)| consent.source.as_str()).collect();
-    let decided: Vec<_> = consents.iter().map(|(.., consent)| consent.decided_at.to_sqlx()).collect();
-    sqlx::query!(
+/// A consent as it is sent.
+#[derive(sqlx::Encode)]
+struct SentConsent {
+    account_id: Uuid,
+    revision: i64,
+    position: i32,
+    channel: &'static str,
+    granted: bool,
+    source: String,
+    decided_at: jiff_sqlx::Timestamp,
+}
+
+sent_as!(SentConsent, "sent_consent");
+
+fn insert_consents(consents: &[(AccountId, i64, MarketingConsent)]) -> WritePart {
+    let rows = (0..).zip(consents).map(|(position, (account_id, revision, consent))| SentConsent {
+        account_id: account_id.0,
+        revision: *revision,
+        position,
+        channel: consent.channel.as_str(),
+        granted: consent.granted,
+        source: consent.source.clone(),
+        decided_at: consent.decided_at.to_sqlx(),
+    });
+    write_part!(
         "INSERT INTO marketing_consents (account_id, revision, position, channel, granted, source, decided_at)
-         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::int[], $4::text[], $5::bool[], $6::text[],
-             $7::timestamptz[])",
-        &accounts,
-        &revisions,
-        &positions,
-        &channels as _,
-        &granted,
-        &sources as _,
-        &decided,
+         SELECT * FROM unnest($1::sent_consent[])",
+        rows.collect::<Vec<SentConsent>>(),
     )
-    .execute(connection)
-    .traced("INSERT marketing_consents")
-    .await?;
-    Ok(())
 }
 
 /// Whether the program exists, and the customer's account in it.

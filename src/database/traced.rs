@@ -1,5 +1,7 @@
 //! Statements that show in the trace.
 
+use std::borrow::Cow;
+
 use tracing::Instrument as _;
 
 use super::error::StoreError;
@@ -29,7 +31,7 @@ impl StatementError for StoreError {
 /// A statement that shows in the trace.
 pub trait Traced<T, E: StatementError>: Future<Output = Result<T, E>> + Sized + Send {
     /// Runs the statement in a client span, named by its verb and table; a failure shows in the span.
-    fn traced(self, summary: &'static str) -> impl Future<Output = Result<T, E>> + Send {
+    fn traced(self, summary: impl Into<Cow<'static, str>>) -> impl Future<Output = Result<T, E>> + Send {
         let span = telemetry::statement(summary);
         let failed = span.clone();
         async move {

@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 
 use super::state::PointsState;
 use crate::book::{Capability, Scope, States, Store, Table, TableRights};
-use crate::database::{Part, StoreError};
+use crate::database::{ReadPart, StoreError, WritePart};
 use crate::programs::state::ProgramsState;
 
 pub(super) use reads::{FoundBalance, fetch_balances, find_lot_back, list_lot_uses, list_lots, read_upcoming};
@@ -48,32 +48,31 @@ impl Store for PointsStore {
         vec![TypeId::of::<ProgramsState>()]
     }
 
+    fn read_parts(&self, states: &States, scope: &Scope) -> Vec<ReadPart<States>> {
+        match (states.get(), states.get_loaded()) {
+            (Ok(state), Ok(programs)) => load::parts(state, programs, scope),
+            // What fails here fails again where it is loaded.
+            _ => Vec::new(),
+        }
+    }
+
     async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
         if scope.accounts.is_empty() {
             return Ok(());
         }
         let programs: &ProgramsState = states.get_loaded()?;
-        let keeps_earnings = load::keeps_earnings(scope, programs);
+        let has_earnings = load::needs_earnings(states.get()?, programs, scope);
         let versions = load::capped_versions(scope, programs);
-        let state = states.get_mut()?;
-        load::load(state, keeps_earnings, scope, connection).await?;
+        let state: &mut PointsState = states.get_mut()?;
+        state.lots.has_unread_earnings = !has_earnings;
+        load::load(state, scope, connection).await?;
         if !versions.is_empty() {
             earned::load(state, &versions, connection).await?;
         }
         Ok(())
     }
 
-    fn parts(&self, states: &States) -> Result<Vec<Part>, StoreError> {
-        let state: &PointsState = states.get()?;
-        Ok(writes::lot_parts(&state.lots)?)
-    }
-
-    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let state: &PointsState = states.get()?;
-        writes::write(connection, &state.lots).await?;
-        if !state.notes.is_empty() {
-            writes::insert_notes(connection, &state.notes).await?;
-        }
-        Ok(())
+    fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
+        Ok(writes::parts(states.get()?)?)
     }
 }

@@ -16,7 +16,7 @@ use self::catalogue::{VersionKey, parse_version};
 use super::model::ProgramVersion;
 use super::state::{Current, ProgramRow, ProgramsState};
 use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table, TableRights};
-use crate::database::{Listed, StoreError, Traced as _, read_page};
+use crate::database::{Listed, StoreError, Traced as _, WritePart, read_page, sent_as, write_part};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// The tables of programs.
@@ -79,15 +79,9 @@ impl Store for ProgramsStore {
         Ok(())
     }
 
-    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
+    fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
         let state: &ProgramsState = states.get()?;
-        if !state.new_versions.is_empty() {
-            insert_versions(connection, &state.new_versions).await?;
-        }
-        if !state.changed.is_empty() {
-            upsert_programs(connection, state.changed.values()).await?;
-        }
-        Ok(())
+        Ok(vec![insert_versions(&state.new_versions)?, upsert_programs(state.changed.values())])
     }
 }
 
@@ -139,51 +133,56 @@ async fn read_current(connection: &mut PgConnection, programs: &[ProgramId]) -> 
         .collect()
 }
 
-async fn insert_versions(connection: &mut PgConnection, versions: &[ProgramVersion]) -> Result<(), StoreError> {
-    let names: Vec<String> = versions.iter().map(|version| version.program.program_id.to_string()).collect();
-    let numbers: Vec<i32> = versions.iter().map(|version| version.version).collect();
-    let documents: Result<Vec<_>, _> = versions.iter().map(|version| serde_json::to_value(&version.program)).collect();
-    let documents = documents
-        .map_err(|error| Defect::new(format!("the documents of {names:?} cannot be written down: {error}")))?;
-    let applied: Vec<_> = versions.iter().map(|version| version.applied_at.to_sqlx()).collect();
-    sqlx::query!(
-        "INSERT INTO program_versions (program_id, version, document, applied_at)
-         SELECT * FROM unnest($1::text[], $2::int[], $3::jsonb[], $4::timestamptz[])",
-        &names,
-        &numbers,
-        &documents,
-        &applied,
-    )
-    .execute(connection)
-    .traced("INSERT program_versions")
-    .await?;
-    Ok(())
+/// A version as it is sent.
+#[derive(sqlx::Encode)]
+struct SentVersion {
+    program_id: String,
+    version: i32,
+    document: serde_json::Value,
+    applied_at: jiff_sqlx::Timestamp,
 }
 
-async fn upsert_programs(
-    connection: &mut PgConnection,
-    programs: impl Iterator<Item = &ProgramRow>,
-) -> Result<(), StoreError> {
-    let (mut accounts, mut names, mut versions, mut applied) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for program in programs {
-        accounts.push(program.account_id.0);
-        names.push(program.program_id.to_string());
-        versions.push(program.version);
-        applied.push(program.applied_at.to_sqlx());
+sent_as!(SentVersion, "sent_version");
+
+fn insert_versions(versions: &[ProgramVersion]) -> Result<WritePart, Defect> {
+    let mut rows = Vec::with_capacity(versions.len());
+    for ProgramVersion { program, version, applied_at } in versions {
+        let program_id = program.program_id.to_string();
+        let defect = |error| Defect::new(format!("the document of {program_id} cannot be written down: {error}"));
+        let document = serde_json::to_value(program).map_err(defect)?;
+        rows.push(SentVersion { program_id, version: *version, document, applied_at: applied_at.to_sqlx() });
     }
-    sqlx::query!(
+    Ok(write_part!(
+        "INSERT INTO program_versions (program_id, version, document, applied_at)
+         SELECT * FROM unnest($1::sent_version[])",
+        rows,
+    ))
+}
+
+/// A program as it is sent.
+#[derive(sqlx::Encode)]
+struct SentProgram {
+    account_id: Uuid,
+    program_id: String,
+    version: i32,
+    applied_at: jiff_sqlx::Timestamp,
+}
+
+sent_as!(SentProgram, "sent_program");
+
+fn upsert_programs<'a>(programs: impl Iterator<Item = &'a ProgramRow>) -> WritePart {
+    let rows = programs.map(|program| SentProgram {
+        account_id: program.account_id.0,
+        program_id: program.program_id.to_string(),
+        version: program.version,
+        applied_at: program.applied_at.to_sqlx(),
+    });
+    write_part!(
         "INSERT INTO programs (account_id, program_id, version, applied_at)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[])
+         SELECT * FROM unnest($1::sent_program[])
          ON CONFLICT (account_id) DO UPDATE SET version = excluded.version, applied_at = excluded.applied_at",
-        &accounts as &[Uuid],
-        &names,
-        &versions,
-        &applied,
+        rows.collect::<Vec<SentProgram>>(),
     )
-    .execute(connection)
-    .traced("INSERT programs")
-    .await?;
-    Ok(())
 }
 
 /// One version, or the one in force.

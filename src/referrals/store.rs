@@ -12,7 +12,9 @@ use super::model::{Code, Referral, ReferralState, StateWord};
 use super::purchases::PurchasesState;
 use super::state::ReferralsState;
 use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table};
-use crate::database::{Listed, StoreError, Traced as _, sent_as};
+use crate::database::{
+    Listed, ReadPart, StoreError, Traced as _, WritePart, read_part, read_parts, sent_as, write_part,
+};
 use crate::ids::{AccountId, EntryId, ProgramId, ReferralCode};
 
 /// The tables of referrals.
@@ -47,59 +49,81 @@ struct ReferralsStore;
 
 #[async_trait]
 impl Store for ReferralsStore {
-    async fn find_related(
-        &self,
-        connection: &mut PgConnection,
-        accounts: &[AccountId],
-    ) -> Result<Vec<(AccountId, AccountId)>, StoreError> {
-        read_pending_referrers(connection, accounts).await
+    fn has_related(&self) -> bool {
+        true
     }
 
-    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
+    fn read_parts(&self, states: &States, scope: &Scope) -> Vec<ReadPart<States>> {
         if scope.accounts.is_empty() {
-            return Ok(());
+            return Vec::new();
         }
-        let state: &mut ReferralsState = states.get_mut()?;
-        if state.is_asked_for_codes || scope.depth != Depth::Asked {
-            for (account_id, code) in read_codes(connection, &scope.accounts).await? {
-                state.codes.insert((account_id, code.campaign_id.clone()), code);
-            }
-        }
-        let (referrals, _) = read_referrals(connection, &scope.accounts).await?;
-        state.referrals = referrals.into_iter().map(|referral| (referral.referee, referral)).collect();
-        Ok(())
+        let is_asked_for_codes = states.get().is_ok_and(|state: &ReferralsState| state.is_asked_for_codes);
+        let codes = (is_asked_for_codes || scope.depth != Depth::Asked).then(|| {
+            codes_part(&scope.accounts, |states: &mut States, codes| {
+                let state: &mut ReferralsState = states.get_mut()?;
+                state.codes =
+                    codes.into_iter().map(|(owner, code)| ((owner, code.campaign_id.clone()), code)).collect();
+                Ok(())
+            })
+        });
+        let referrals = referrals_part(&scope.accounts, |states: &mut States, (referrals, _)| {
+            let state: &mut ReferralsState = states.get_mut()?;
+            state.referrals = referrals.into_iter().map(|referral| (referral.referee, referral)).collect();
+            Ok(())
+        });
+        std::iter::once(referrals).chain(codes).collect()
     }
 
-    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
+    fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
         let state: &ReferralsState = states.get()?;
-        if !state.new_codes.is_empty() {
-            let codes = state.new_codes.iter().filter_map(|key| Some((key.0, state.codes.get(key)?)));
-            insert_codes(connection, codes).await?;
-        }
-        if !state.changed.is_empty() {
-            upsert_referrals(connection, state.changed.iter().filter_map(|id| state.referrals.get(id))).await?;
-        }
-        Ok(())
+        let codes = state.new_codes.iter().filter_map(|key| Some((key.0, state.codes.get(key)?)));
+        let changed = state.changed.iter().filter_map(|id| state.referrals.get(id));
+        Ok(vec![insert_codes(codes), upsert_referrals(changed)])
     }
 }
 
-/// Referrals whose conversion would pay a referrer: referee and referrer.
-async fn read_pending_referrers(
-    connection: &mut PgConnection,
-    accounts: &[AccountId],
-) -> Result<Vec<(AccountId, AccountId)>, StoreError> {
-    if accounts.is_empty() {
-        return Ok(Vec::new());
+/// A code as it is stored, and as it is sent.
+#[derive(sqlx::Encode, sqlx::Decode)]
+struct RawCode {
+    account_id: Uuid,
+    campaign_id: String,
+    code: String,
+    account_seq: i64,
+    created_at: jiff_sqlx::Timestamp,
+}
+
+sent_as!(RawCode, "sent_code");
+
+impl TryFrom<RawCode> for (AccountId, Code) {
+    type Error = Defect;
+
+    fn try_from(raw: RawCode) -> Result<Self, Defect> {
+        let code = Code {
+            campaign_id: parse(raw.account_id, raw.campaign_id)?,
+            code: parse(raw.account_id, raw.code)?,
+            account_seq: raw.account_seq,
+            created_at: raw.created_at.to_jiff(),
+        };
+        Ok((AccountId(raw.account_id), code))
     }
-    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query!(
-        "SELECT account_id, referrer_account_id FROM referrals WHERE account_id = ANY($1) AND state = 'pending'",
-        &ids,
+}
+
+/// The codes of accounts, with their owners.
+fn codes_part<T>(
+    accounts: &[AccountId],
+    take: impl FnOnce(&mut T, Vec<(AccountId, Code)>) -> Result<(), StoreError> + Send + 'static,
+) -> ReadPart<T> {
+    let accounts: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    read_part!(
+        "referral_codes",
+        RawCode,
+        "SELECT account_id, campaign_id, code, account_seq, created_at FROM referral_codes WHERE account_id = ANY($1)",
+        [accounts],
+        move |target: &mut T, rows: Vec<RawCode>| {
+            let codes: Result<Vec<_>, Defect> = rows.into_iter().map(TryInto::try_into).collect();
+            take(target, codes?)
+        },
     )
-    .fetch_all(connection)
-    .traced("SELECT referrals")
-    .await?;
-    Ok(rows.into_iter().map(|row| (AccountId(row.account_id), AccountId(row.referrer_account_id))).collect())
 }
 
 /// The codes of accounts, with their owners.
@@ -110,53 +134,39 @@ pub(super) async fn read_codes(
     connection: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<Vec<(AccountId, Code)>, StoreError> {
-    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query!(
-        "SELECT account_id, campaign_id, code, account_seq, created_at FROM referral_codes WHERE account_id = ANY($1)",
-        &ids,
-    )
-    .fetch_all(connection)
-    .traced("SELECT referral_codes")
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let code = Code {
-                campaign_id: parse(row.account_id, row.campaign_id)?,
-                code: parse(row.account_id, row.code)?,
-                account_seq: row.account_seq,
-                created_at: row.created_at.to_jiff(),
-            };
-            Ok((AccountId(row.account_id), code))
-        })
-        .collect()
+    let mut read = Vec::new();
+    let part = codes_part(accounts, |read: &mut Vec<(AccountId, Code)>, codes| {
+        *read = codes;
+        Ok(())
+    });
+    read_parts(connection, vec![part], &mut read).await?;
+    Ok(read)
 }
 
-async fn insert_codes<'a>(
+/// The codes of an account.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn read_codes_of(
     connection: &mut PgConnection,
-    codes: impl Iterator<Item = (AccountId, &'a Code)>,
-) -> Result<(), StoreError> {
-    let (mut accounts, mut campaigns, mut texts) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut seqs, mut created) = (Vec::new(), Vec::new());
-    for (account_id, code) in codes {
-        accounts.push(account_id.0);
-        campaigns.push(code.campaign_id.as_str());
-        texts.push(code.code.as_str());
-        seqs.push(code.account_seq);
-        created.push(code.created_at.to_sqlx());
-    }
-    sqlx::query!(
+    account_id: AccountId,
+) -> Result<Vec<Code>, StoreError> {
+    Ok(read_codes(connection, &[account_id]).await?.into_iter().map(|(_, code)| code).collect())
+}
+
+fn insert_codes<'a>(codes: impl Iterator<Item = (AccountId, &'a Code)>) -> WritePart {
+    let rows = codes.map(|(account_id, code)| RawCode {
+        account_id: account_id.0,
+        campaign_id: code.campaign_id.to_string(),
+        code: code.code.to_string(),
+        account_seq: code.account_seq,
+        created_at: code.created_at.to_sqlx(),
+    });
+    write_part!(
         "INSERT INTO referral_codes (account_id, campaign_id, code, account_seq, created_at)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[])",
-        &accounts,
-        &campaigns as _,
-        &texts as _,
-        &seqs,
-        &created,
+         SELECT * FROM unnest($1::sent_code[])",
+        rows.collect::<Vec<RawCode>>(),
     )
-    .execute(connection)
-    .traced("INSERT referral_codes")
-    .await?;
-    Ok(())
 }
 
 /// Parses a stored text, of a row of an account.
@@ -164,6 +174,7 @@ fn parse<T: TryFrom<String, Error = &'static str>>(account_id: Uuid, text: Strin
     T::try_from(text).map_err(|error| Defect::new(format!("a row of account {account_id}: {error}")))
 }
 
+#[derive(sqlx::Decode)]
 struct RawReferral {
     account_id: Uuid,
     referrer_account_id: Uuid,
@@ -228,6 +239,24 @@ fn into_referrals(rows: Vec<RawReferral>) -> Result<ReadReferrals, StoreError> {
 }
 
 /// The referrals of referees.
+fn referrals_part<T>(
+    referees: &[AccountId],
+    take: impl FnOnce(&mut T, ReadReferrals) -> Result<(), StoreError> + Send + 'static,
+) -> ReadPart<T> {
+    let referees: Vec<Uuid> = referees.iter().map(|account| account.0).collect();
+    read_part!(
+        "referrals",
+        RawReferral,
+        r#"SELECT account_id, referrer_account_id, campaign_id, policy_version, state, created_seq, created_at,
+                  expires_at, ended_seq, ended_at, qualifying_seq, referrer_reward_seq, referee_reward_seq,
+                  clock_timestamp() AS "told!"
+           FROM referrals WHERE account_id = ANY($1)"#,
+        [referees],
+        move |target: &mut T, rows: Vec<RawReferral>| take(target, into_referrals(rows)?),
+    )
+}
+
+/// The referrals of referees.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -235,19 +264,13 @@ pub(super) async fn read_referrals(
     connection: &mut PgConnection,
     referees: &[AccountId],
 ) -> Result<ReadReferrals, StoreError> {
-    let ids: Vec<Uuid> = referees.iter().map(|account| account.0).collect();
-    let rows = sqlx::query_as!(
-        RawReferral,
-        r#"SELECT account_id, referrer_account_id, campaign_id, policy_version, state, created_seq, created_at,
-                  expires_at, ended_seq, ended_at, qualifying_seq, referrer_reward_seq, referee_reward_seq,
-                  clock_timestamp() AS "told!"
-           FROM referrals WHERE account_id = ANY($1)"#,
-        &ids,
-    )
-    .fetch_all(connection)
-    .traced("SELECT referrals")
-    .await?;
-    into_referrals(rows)
+    let mut read = ReadReferrals::default();
+    let part = referrals_part(referees, |read: &mut ReadReferrals, found| {
+        *read = found;
+        Ok(())
+    });
+    read_parts(connection, vec![part], &mut read).await?;
+    Ok(read)
 }
 
 /// A referral as it is sent.
@@ -298,24 +321,16 @@ impl From<&Referral> for SentReferral {
     }
 }
 
-async fn upsert_referrals(
-    connection: &mut PgConnection,
-    referrals: impl Iterator<Item = &Referral>,
-) -> Result<(), StoreError> {
-    let rows: Vec<SentReferral> = referrals.map(SentReferral::from).collect();
-    sqlx::query!(
+fn upsert_referrals<'a>(referrals: impl Iterator<Item = &'a Referral>) -> WritePart {
+    write_part!(
         "INSERT INTO referrals (account_id, referrer_account_id, campaign_id, policy_version, state, created_seq,
              created_at, expires_at, ended_seq, ended_at, qualifying_seq, referrer_reward_seq, referee_reward_seq)
          SELECT * FROM unnest($1::sent_referral[])
          ON CONFLICT (account_id) DO UPDATE SET policy_version = excluded.policy_version, state = excluded.state,
              ended_seq = excluded.ended_seq, ended_at = excluded.ended_at, qualifying_seq = excluded.qualifying_seq,
              referrer_reward_seq = excluded.referrer_reward_seq, referee_reward_seq = excluded.referee_reward_seq",
-        rows as _,
+        referrals.map(SentReferral::from).collect::<Vec<SentReferral>>(),
     )
-    .execute(connection)
-    .traced("INSERT referrals")
-    .await?;
-    Ok(())
 }
 
 /// The owner of a code, by its text.
@@ -327,7 +342,8 @@ pub(super) async fn find_code(
     program_id: &ProgramId,
     code: &ReferralCode,
 ) -> Result<Option<(AccountId, Code)>, StoreError> {
-    let row = sqlx::query!(
+    let row = sqlx::query_as!(
+        RawCode,
         "SELECT c.account_id, c.campaign_id, c.code, c.account_seq, c.created_at
          FROM names n JOIN referral_codes c ON c.account_id = n.account_id AND c.code = n.name
          WHERE n.program_id = $1 AND n.space = 'referral_code' AND n.name = $2",
@@ -337,27 +353,7 @@ pub(super) async fn find_code(
     .fetch_optional(connection)
     .traced("SELECT referral_codes")
     .await?;
-    row.map(|row| {
-        let code = Code {
-            campaign_id: parse(row.account_id, row.campaign_id)?,
-            code: parse(row.account_id, row.code)?,
-            account_seq: row.account_seq,
-            created_at: row.created_at.to_jiff(),
-        };
-        Ok((AccountId(row.account_id), code))
-    })
-    .transpose()
-}
-
-/// The codes of an account.
-///
-/// # Errors
-/// If the database cannot be read.
-pub(super) async fn read_codes_of(
-    connection: &mut PgConnection,
-    account_id: AccountId,
-) -> Result<Vec<Code>, StoreError> {
-    Ok(read_codes(connection, &[account_id]).await?.into_iter().map(|(_, code)| code).collect())
+    Ok(row.map(TryInto::try_into).transpose()?)
 }
 
 /// A page of the referrals that a customer made, the newest first.

@@ -13,6 +13,7 @@ mod panics;
 mod rpc;
 mod targets;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,12 +155,12 @@ pub fn is_current_unsampled() -> bool {
     !current.is_none() && !current.context().span().span_context().is_sampled()
 }
 
-/// The client span of one SQL statement, named by what it does to which table: `INSERT ledger_entries`. None where it
-/// would not be sampled.
+/// The client span of one SQL statement, named by what it does to which tables: `INSERT ledger_entries`, `SELECT
+/// referrals, standings`. None where it would not be sampled.
 ///
 /// The summary is all that it tells: parameters are people's data.
 #[must_use]
-pub fn statement(summary: &'static str) -> Span {
+pub fn statement(summary: impl Into<Cow<'static, str>>) -> Span {
     if is_current_unsampled() {
         return Span::none();
     }
@@ -171,16 +172,18 @@ pub fn statement(summary: &'static str) -> Span {
     let context = span.context();
     let sql = context.span();
     if sql.span_context().is_sampled() {
-        let (operation, collection) = summary.split_once(' ').unwrap_or((summary, ""));
-        sql.update_name(summary);
+        let summary: Cow<'static, str> = summary.into();
+        let (operation, tables) = summary.split_once(' ').unwrap_or((&summary, ""));
+        sql.set_attribute(KeyValue::new("db.operation.name", operation.to_owned()));
+        // Of several tables none is the one.
+        if !tables.is_empty() && !tables.contains(',') {
+            sql.set_attribute(KeyValue::new("db.collection.name", tables.to_owned()));
+        }
         sql.set_attributes([
             KeyValue::new("db.system.name", "postgresql"),
-            KeyValue::new("db.query.summary", summary),
-            KeyValue::new("db.operation.name", operation),
+            KeyValue::new("db.query.summary", summary.clone()),
         ]);
-        if !collection.is_empty() {
-            sql.set_attribute(KeyValue::new("db.collection.name", collection));
-        }
+        sql.update_name(summary);
     }
     span
 }

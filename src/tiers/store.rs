@@ -13,7 +13,7 @@ use super::model::Standing;
 use super::state::{StandingsState, last_of_block};
 use crate::book::store::{into_entries, read_entries_between, select_entries};
 use crate::book::{Capability, Defect, Depth, Entry, Scope, State as _, States, Store, Table};
-use crate::database::{Fetch, StoreError, Traced as _, sent_as};
+use crate::database::{Fetch, ReadPart, StoreError, Traced as _, WritePart, read_part, sent_as, write_part};
 use crate::ids::{AccountId, CustomerId, ProgramId, TierId};
 
 /// The tables of tiers.
@@ -32,30 +32,21 @@ struct StandingsStore;
 
 #[async_trait]
 impl Store for StandingsStore {
-    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
-        if !scope.accounts.is_empty() {
-            let state: &mut StandingsState = states.get_mut()?;
-            state.rows = read_standings(connection, &scope.accounts).await?;
-            if scope.depth == Depth::Whole {
-                state.marks = read_marks(connection, &scope.accounts).await?;
-            }
+    fn read_parts(&self, _states: &States, scope: &Scope) -> Vec<ReadPart<States>> {
+        if scope.accounts.is_empty() {
+            return Vec::new();
         }
-        Ok(())
+        let ids: Vec<Uuid> = scope.accounts.iter().map(|account| account.0).collect();
+        let marks = (scope.depth == Depth::Whole).then(|| marks_part(ids.clone()));
+        std::iter::once(standings_part(ids)).chain(marks).collect()
     }
 
-    async fn write(&self, states: &States, connection: &mut PgConnection) -> Result<(), StoreError> {
+    fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
         let state: &StandingsState = states.get()?;
-        if state.changed.is_empty() {
-            return Ok(());
-        }
         let changed = state.changed.iter().filter_map(|id| Some(SentStanding::new(*id, state.rows.get(id)?)));
-        upsert_standings(connection, changed.collect()).await?;
-        if state.new_marks.is_empty() {
-            return Ok(());
-        }
         // A mark is numbered by the last entry that changed it.
         let new_marks = state.new_marks.iter().filter_map(|key| Some(SentStanding::new(key.0, state.marks.get(key)?)));
-        insert_marks(connection, new_marks.collect()).await
+        Ok(vec![upsert_standings(changed.collect()), insert_marks(new_marks.collect())])
     }
 }
 
@@ -79,21 +70,35 @@ macro_rules! standing_in {
     };
 }
 
-async fn read_standings(
-    connection: &mut PgConnection,
-    accounts: &[AccountId],
-) -> Result<BTreeMap<AccountId, Standing>, StoreError> {
-    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query!(
-        "SELECT account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, purchases,
-             last_seq
+/// A standing as it is stored.
+#[derive(sqlx::Decode)]
+struct StandingRow {
+    account_id: Uuid,
+    tier_id: String,
+    since: jiff_sqlx::Timestamp,
+    policy_version: i32,
+    changed_seq: i64,
+    cause_seq: i64,
+    qualifying_spend: i64,
+    purchases: i64,
+    last_seq: i64,
+}
+
+fn standings_part(accounts: Vec<Uuid>) -> ReadPart<States> {
+    read_part!(
+        "standings",
+        StandingRow,
+        "SELECT account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, purchases, last_seq
          FROM standings WHERE account_id = ANY($1)",
-        &ids,
+        [accounts],
+        |states: &mut States, rows: Vec<StandingRow>| {
+            let state: &mut StandingsState = states.get_mut()?;
+            for row in rows {
+                state.rows.insert(AccountId(row.account_id), standing_in!(row, last_seq));
+            }
+            Ok(())
+        },
     )
-    .fetch_all(connection)
-    .traced("SELECT standings")
-    .await?;
-    rows.into_iter().map(|row| Ok((AccountId(row.account_id), standing_in!(row, last_seq)))).collect()
 }
 
 /// A standing as it is sent.
@@ -128,8 +133,8 @@ impl SentStanding {
     }
 }
 
-async fn upsert_standings(connection: &mut PgConnection, rows: Vec<SentStanding>) -> Result<(), StoreError> {
-    sqlx::query!(
+fn upsert_standings(rows: Vec<SentStanding>) -> WritePart {
+    write_part!(
         "INSERT INTO standings (account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
              purchases, last_seq)
          SELECT * FROM unnest($1::sent_standing[])
@@ -137,26 +142,21 @@ async fn upsert_standings(connection: &mut PgConnection, rows: Vec<SentStanding>
              policy_version = excluded.policy_version, changed_seq = excluded.changed_seq,
              cause_seq = excluded.cause_seq, qualifying_spend = excluded.qualifying_spend,
              purchases = excluded.purchases, last_seq = excluded.last_seq",
-        rows as _,
+        rows,
     )
-    .execute(connection)
-    .traced("INSERT standings")
-    .await?;
-    Ok(())
 }
 
-/// The columns of marks, in the order of the schema; what follows them, then the arguments.
-macro_rules! select_marks {
-    ($rest:literal $($arguments:tt)*) => {
-        sqlx::query_as!(
-            MarkRow,
-            "SELECT account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
-                 purchases
-             FROM standing_marks " + $rest $($arguments)*
-        )
-    };
+fn insert_marks(rows: Vec<SentStanding>) -> WritePart {
+    write_part!(
+        "INSERT INTO standing_marks (account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq,
+             qualifying_spend, purchases)
+         SELECT account_id, last_seq, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, purchases
+         FROM unnest($1::sent_standing[])",
+        rows,
+    )
 }
 
+#[derive(sqlx::Decode)]
 struct MarkRow {
     account_id: Uuid,
     account_seq: i64,
@@ -178,31 +178,20 @@ impl TryFrom<MarkRow> for ((AccountId, i64), Standing) {
     }
 }
 
-async fn read_marks(
-    connection: &mut PgConnection,
-    accounts: &[AccountId],
-) -> Result<BTreeMap<(AccountId, i64), Standing>, StoreError> {
-    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = select_marks!("WHERE account_id = ANY($1)", &ids,)
-        .fetch_all(connection)
-        .traced("SELECT standing_marks")
-        .await?;
-    let marks: Result<_, Defect> = rows.into_iter().map(TryInto::try_into).collect();
-    Ok(marks?)
-}
-
-async fn insert_marks(connection: &mut PgConnection, rows: Vec<SentStanding>) -> Result<(), StoreError> {
-    sqlx::query!(
-        "INSERT INTO standing_marks (account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq,
-             qualifying_spend, purchases)
-         SELECT account_id, last_seq, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, purchases
-         FROM unnest($1::sent_standing[])",
-        rows as _,
+fn marks_part(accounts: Vec<Uuid>) -> ReadPart<States> {
+    read_part!(
+        "standing_marks",
+        MarkRow,
+        "SELECT account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
+             purchases
+         FROM standing_marks WHERE account_id = ANY($1)",
+        [accounts],
+        |states: &mut States, rows: Vec<MarkRow>| {
+            let marks: Result<_, Defect> = rows.into_iter().map(TryInto::try_into).collect();
+            states.get_mut::<StandingsState>()?.marks = marks?;
+            Ok(())
+        },
     )
-    .execute(connection)
-    .traced("INSERT standing_marks")
-    .await?;
-    Ok(())
 }
 
 /// A standing after one of the account's entries: the last that is kept until then, and what changed it since. None
@@ -215,8 +204,11 @@ pub(super) async fn read_standing_at(
     account_id: AccountId,
     last: i64,
 ) -> Result<Option<Standing>, StoreError> {
-    let mark = select_marks!(
-        "WHERE account_id = $1 AND account_seq <= $2 ORDER BY account_seq DESC LIMIT 1",
+    let mark = sqlx::query_as!(
+        MarkRow,
+        "SELECT account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
+             purchases
+         FROM standing_marks WHERE account_id = $1 AND account_seq <= $2 ORDER BY account_seq DESC LIMIT 1",
         account_id.0,
         last,
     )

@@ -144,10 +144,6 @@ impl<const HAS_DUES: bool> Store for Recorder<HAS_DUES> {
         self.0.lock().unwrap().extend(&scope.accounts);
         Ok(())
     }
-
-    async fn write(&self, _: &States, _: &mut PgConnection) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 /// Accounts of which a due is told that is none.

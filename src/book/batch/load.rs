@@ -24,8 +24,8 @@ const MAX_ROWS_TOGETHER: i64 = 4_096;
 const MAX_ROWS_ALONE: i64 = 262_144;
 
 impl Batch<'_> {
-    /// Finds the owners of names, and locks their accounts and others, but for those that somebody else holds: no command
-    /// waits for the account of another. The statement also tells which keys were used, which entry is the last of each
+    /// Finds the owners of names, and locks their accounts, those related to them and others, but for those that somebody
+    /// else holds: no command waits for the account of another. The statement also tells which keys were used, which entry is the last of each
     /// program, and the batch's instant. Each time that accounts are locked, programs are asked for again: so none of these
     /// has an entry by a version that is newer than the one of this batch.
     pub(super) async fn find_and_lock(
@@ -37,7 +37,12 @@ impl Batch<'_> {
         let programs: BTreeSet<&ProgramId> = self.jobs.iter().map(|job| job.command.program_id()).collect();
         let programs: Vec<Name> = programs.into_iter().map(Name::program).collect();
         let mut wanted = names.to_vec();
-        wanted.extend(programs.iter().map(|name| WantedName { name, key_hash: None, is_locked: false }));
+        wanted.extend(programs.iter().map(|name| WantedName {
+            name,
+            key_hash: None,
+            is_locked: false,
+            with_related: false,
+        }));
         // Where others wrote on an account before it was locked, it is looked at once more. It does not change again, so
         // that is done as often at most as there are accounts.
         while !self.take_in(&wanted, store::accounts::find_and_lock(connection, &wanted, accounts).await?)? {}
@@ -61,7 +66,10 @@ impl Batch<'_> {
             }
         }
         let (mut is_true, mut missing) = (true, BTreeSet::new());
-        for Owner { place, account_id, head, is_used } in found.owners {
+        let owners: BTreeSet<AccountId> = found.owners.iter().map(|owner| owner.account_id).collect();
+        self.related.retain(|(from, _)| !owners.contains(from));
+        for Owner { place, account_id, head, is_used, related_to } in found.owners {
+            self.related.extend(related_to.map(|from| (from, account_id)));
             let wanted = place.and_then(|place| wanted.get(place));
             if let Some(WantedName { name, is_locked, .. }) = wanted {
                 if name.space == NameSpace::Program {
@@ -89,23 +97,6 @@ impl Batch<'_> {
         Err(Defect::new(format!("names or commands lead to accounts that do not exist: {missing}")))
     }
 
-    /// Asks the capabilities which accounts the commands may touch beyond those that they name, and locks these, too.
-    pub(super) async fn find_related_accounts(
-        &mut self,
-        capabilities: &Capabilities,
-        connection: &mut PgConnection,
-    ) -> Result<(), StoreError> {
-        self.related = capabilities.find_related(connection, &self.wanted_states(), &self.named_accounts()).await?;
-        let related: BTreeSet<AccountId> = self.related.iter().map(|(_, related)| *related).collect();
-        let is_known = |account_id: &AccountId| {
-            self.accounts.contains_key(account_id)
-                || self.held.contains(account_id)
-                || self.unreadable.contains_key(account_id)
-        };
-        let related: Vec<AccountId> = related.into_iter().filter(|account_id| !is_known(account_id)).collect();
-        if related.is_empty() { Ok(()) } else { self.find_and_lock(&[], &related, connection).await }
-    }
-
     /// Sets the batch's instant: what the database's clock told after the last lock.
     pub(super) async fn read_instant(
         &mut self,
@@ -119,11 +110,6 @@ impl Batch<'_> {
         };
         self.now = clock.present(told);
         Ok(())
-    }
-
-    /// The accounts of all names, without the new ones. One that has several names is listed as often.
-    fn named_accounts(&self) -> Vec<AccountId> {
-        self.names.values().filter(|account_id| !self.opened.contains(account_id)).copied().collect()
     }
 
     /// Reads the entries of commands whose keys were used before.
@@ -216,7 +202,7 @@ mod tests {
         let mut batch = Batch::new(&[], std::iter::empty().collect());
         batch.names.insert(name.clone(), AccountId::generate());
         for (is_locked, is_kept) in [(false, true), (true, false)] {
-            let wanted = [WantedName { name: &name, key_hash: None, is_locked }];
+            let wanted = [WantedName { name: &name, key_hash: None, is_locked, with_related: false }];
             assert!(batch.take_in(&wanted, Found::default()).unwrap());
             assert_eq!(batch.names.contains_key(&name), is_kept);
         }

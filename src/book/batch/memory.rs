@@ -45,8 +45,10 @@ pub(super) struct Batch<'a> {
     pub(super) opened: BTreeSet<AccountId>,
     /// The accounts whose head must be written.
     pub(super) changed: BTreeSet<AccountId>,
+    /// The names of commands that may touch what is related to the names' owners.
+    pub(super) names_with_related: BTreeSet<&'a Name>,
     /// Pairs of an account that commands name and one that they may touch because of it.
-    pub(super) related: Vec<(AccountId, AccountId)>,
+    pub(super) related: BTreeSet<(AccountId, AccountId)>,
     /// The accounts that had something due when states were loaded. What is due was read for these alone.
     pub(super) accounts_with_dues: BTreeSet<AccountId>,
     /// How many more dues the batch applies.
@@ -75,7 +77,8 @@ impl<'a> Batch<'a> {
             unreadable: BTreeMap::new(),
             opened: BTreeSet::new(),
             changed: BTreeSet::new(),
-            related: Vec::new(),
+            names_with_related: BTreeSet::new(),
+            related: BTreeSet::new(),
             accounts_with_dues: BTreeSet::new(),
             dues_left: MAX_DUES,
             states,

@@ -7,6 +7,8 @@ use sqlx::PgConnection;
 use super::memory::Batch;
 use crate::book::account::Account;
 use crate::book::account_kind::AccountKind;
+use crate::book::capability::Capabilities;
+use crate::book::job::Job;
 use crate::book::name::{Name, NameSpace, NameUse};
 use crate::book::store;
 use crate::book::store::accounts::WantedName;
@@ -14,17 +16,24 @@ use crate::database::StoreError;
 use crate::ids::AccountId;
 
 impl Batch<'_> {
-    /// Finds and locks the accounts of the commands' names, and claims the free names that commands may want.
-    pub(super) async fn find_names(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
+    /// Finds and locks the accounts of the commands' names and those related to them, and claims the free names that
+    /// commands may want.
+    pub(super) async fn find_names(
+        &mut self,
+        capabilities: &Capabilities,
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
+        let jobs = self.jobs;
+        let with_related = jobs.iter().filter(|job| capabilities.have_related(&job.states));
+        self.names_with_related = with_related.flat_map(Job::own_names).collect();
         // Who carries a key is the owner of the command's first name.
         let mut names: BTreeSet<(&Name, Option<[u8; 32]>)> = BTreeSet::new();
-        for job in self.jobs {
+        for job in jobs {
             for (place, name) in job.own_names().enumerate() {
                 names.insert((name, (place == 0).then_some(job.key.key.hash)));
             }
         }
-        let wanted = names.into_iter().map(|(name, key_hash)| WantedName { name, key_hash, is_locked: true });
-        let wanted: Vec<WantedName<'_>> = wanted.collect();
+        let wanted: Vec<WantedName<'_>> = names.into_iter().map(|(name, hash)| self.want(name, hash)).collect();
         let accounts: BTreeSet<AccountId> = self.jobs.iter().flat_map(|job| job.command.accounts()).collect();
         let accounts: Vec<AccountId> = accounts.into_iter().collect();
         self.find_and_lock(&wanted, &accounts, connection).await?;
@@ -106,12 +115,17 @@ impl Batch<'_> {
         let jobs = self.jobs;
         let mut wanted = Vec::with_capacity(names.len());
         for name in names {
-            wanted.push(WantedName { name, key_hash: None, is_locked: true });
+            wanted.push(self.want(name, None));
             let carriers = jobs.iter().filter(|job| job.own_names().next() == Some(*name));
             let keys: BTreeSet<[u8; 32]> = carriers.map(|job| job.key.key.hash).collect();
-            wanted.extend(keys.into_iter().map(|hash| WantedName { name, key_hash: Some(hash), is_locked: true }));
+            wanted.extend(keys.into_iter().map(|hash| self.want(name, Some(hash))));
         }
         self.find_and_lock(&wanted, &[], connection).await
+    }
+
+    /// A name whose owner's account is locked.
+    fn want<'n>(&self, name: &'n Name, key_hash: Option<[u8; 32]>) -> WantedName<'n> {
+        WantedName { name, key_hash, is_locked: true, with_related: self.names_with_related.contains(name) }
     }
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::book::account::{Account, Balance};
 use crate::book::account_kind::AccountKind;
 use crate::book::name::Name;
-use crate::database::{Part, StoreError, Traced as _, sent_as};
+use crate::database::{StoreError, Traced as _, WritePart, sent_as, write_part};
 use crate::error::Defect;
 use crate::ids::{AccountId, ProgramId};
 
@@ -99,17 +99,21 @@ pub(in crate::book) struct WantedName<'a> {
     pub(in crate::book) key_hash: Option<[u8; 32]>,
     /// Whether the owner's account is to be locked.
     pub(in crate::book) is_locked: bool,
+    /// Whether the accounts that are related to it are, too.
+    pub(in crate::book) with_related: bool,
 }
 
 /// An account that was wanted, as it was when the statement began.
 pub(in crate::book) struct Owner {
-    /// The place of the wanted name that it belongs to; None if it was wanted by its id.
+    /// The place of the wanted name that it belongs to; None if it was wanted by its id, or because it is related.
     pub(in crate::book) place: Option<usize>,
     pub(in crate::book) account_id: AccountId,
     /// The number of its last entry; 0 if there is no such account.
     pub(in crate::book) head: i64,
     /// Whether the key that was asked about was used on it.
     pub(in crate::book) is_used: bool,
+    /// The account that it is related to, if it was wanted for that.
+    pub(in crate::book) related_to: Option<AccountId>,
 }
 
 /// An account that was locked, as it is.
@@ -138,15 +142,32 @@ struct SentName {
     name: String,
     key_hash: Option<[u8; 32]>,
     is_locked: bool,
+    with_related: bool,
 }
 
 sent_as!(SentName, "wanted_name");
 
-/// Finds out whose names are, tells which keys were used, and locks the accounts that nobody else holds.
+fn sent_names(names: &[WantedName<'_>]) -> Vec<SentName> {
+    let mut sent = Vec::with_capacity(names.len());
+    for (place, name) in (0..).zip(names) {
+        sent.push(SentName {
+            place,
+            program_id: name.name.program_id.as_str().to_owned(),
+            space: name.name.space.as_str(),
+            name: name.name.name.clone(),
+            key_hash: name.key_hash,
+            is_locked: name.is_locked,
+            with_related: name.with_related,
+        });
+    }
+    sent
+}
+
+/// Finds out whose names are and what is related to them, tells which keys were used, and locks the accounts that nobody
+/// else holds.
 ///
-/// Owners and keys are as they were when the statement began, and locked accounts as they are. Where both have the same
-/// number of entries, nothing was written on the account between the two, so what is told of its keys is true under the
-/// lock. Without waiting there is no deadlock, and in one order it is unlikely that each of two batches gets a part of
+/// Owners, what is related and keys are as they were when the statement began, and locked accounts as they are. Where both have the same
+/// number of entries, nothing was written on the account between the two, so what is told of it is true under the lock. Without waiting there is no deadlock, and in one order it is unlikely that each of two batches gets a part of
 /// what both need. The clock is read for each row after it is locked, outside the subquery: so the last reading comes
 /// after all locks.
 pub(in crate::book) async fn find_and_lock(
@@ -154,24 +175,14 @@ pub(in crate::book) async fn find_and_lock(
     names: &[WantedName<'_>],
     accounts: &[AccountId],
 ) -> Result<Found, sqlx::Error> {
-    let mut wanted = Vec::with_capacity(names.len());
-    for (place, name) in (0..).zip(names) {
-        wanted.push(SentName {
-            place,
-            program_id: name.name.program_id.as_str().to_owned(),
-            space: name.name.space.as_str(),
-            name: name.name.name.clone(),
-            key_hash: name.key_hash,
-            is_locked: name.is_locked,
-        });
-    }
+    let wanted = sent_names(names);
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     // Of an owner there is a place, which is below zero if it was wanted by its id, and of its account no more than the
     // number of its last entry. A locked account has no place.
     let rows = sqlx::query!(
         r#"WITH owners AS MATERIALIZED (
-               SELECT u.place, n.account_id, u.is_locked, coalesce(a.head, 0) AS head,
-                      e.account_seq IS NOT NULL AS is_used
+               SELECT u.place, n.account_id, u.is_locked, u.with_related, NULL::uuid AS related_to,
+                      coalesce(a.head, 0) AS head, e.account_seq IS NOT NULL AS is_used
                FROM unnest($1::wanted_name[]) AS u
                CROSS JOIN LATERAL (
                    SELECT account_id FROM names n
@@ -183,21 +194,33 @@ pub(in crate::book) async fn find_and_lock(
                    WHERE e.account_id = n.account_id AND e.key_hash = u.key_hash OFFSET 0
                ) e ON true
                UNION ALL
-               SELECT -1, u.account_id, true, coalesce(a.head, 0), false
+               SELECT -1, u.account_id, true, false, NULL, coalesce(a.head, 0), false
                FROM unnest($2::uuid[]) AS u (account_id)
                LEFT JOIN LATERAL (SELECT head FROM accounts a WHERE a.account_id = u.account_id OFFSET 0) a ON true
+           ), wanted AS MATERIALIZED (
+               SELECT place, account_id, is_locked, related_to, head, is_used FROM owners
+               UNION ALL
+               SELECT -1, r.related_account_id, true, o.account_id, coalesce(a.head, 0), false
+               FROM owners o
+               CROSS JOIN LATERAL (
+                   SELECT related_account_id FROM related_accounts r
+                   WHERE o.with_related AND r.account_id = o.account_id OFFSET 0
+               ) r
+               LEFT JOIN LATERAL (
+                   SELECT head FROM accounts a WHERE a.account_id = r.related_account_id OFFSET 0
+               ) a ON true
            )
-           SELECT place AS "place?", is_used AS "is_used!", account_id AS "account_id!", '' AS "program_id!", '' AS "kind!",
+           SELECT place AS "place?", is_used AS "is_used!", related_to AS "related_to?", account_id AS "account_id!", '' AS "program_id!", '' AS "kind!",
                   head AS "head!", 'epoch'::timestamptz AS "effective_at!: jiff_sqlx::Timestamp", NULL::timestamptz AS "next_due_at?: jiff_sqlx::Timestamp",
                   0::bigint AS "issued!", 0::bigint AS "owed!", 0::bigint AS "pending!", 0::bigint AS "available!",
                   0::bigint AS "held!", 0::bigint AS "redeemed!", 0::bigint AS "expired!", 0::bigint AS "cancelled!",
                   clock_timestamp() AS "told!"
-           FROM owners
+           FROM wanted
            UNION ALL
-           SELECT NULL, false, account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
+           SELECT NULL, false, NULL, account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
                   available, held, redeemed, expired, cancelled, clock_timestamp()
            FROM (
-               SELECT * FROM accounts WHERE account_id = ANY(ARRAY(SELECT account_id FROM owners WHERE is_locked))
+               SELECT * FROM accounts WHERE account_id = ANY(ARRAY(SELECT account_id FROM wanted WHERE is_locked))
                ORDER BY kind, account_id FOR UPDATE SKIP LOCKED
            ) locked"#,
         wanted as _,
@@ -211,7 +234,8 @@ pub(in crate::book) async fn find_and_lock(
         let (account_id, head) = (AccountId(row.account_id), row.head);
         match row.place {
             Some(place) => {
-                found.owners.push(Owner { place: usize::try_from(place).ok(), account_id, head, is_used: row.is_used })
+                let (place, related_to) = (usize::try_from(place).ok(), row.related_to.map(AccountId));
+                found.owners.push(Owner { place, account_id, head, is_used: row.is_used, related_to });
             }
             None => {
                 let account = Account::try_from(account_row!(row));
@@ -283,19 +307,23 @@ fn sent(accounts: &[&Account]) -> Vec<SentAccount> {
 }
 
 /// Adds accounts that were opened in this batch.
-pub(in crate::book) fn insert_accounts(accounts: &[&Account]) -> Part {
-    let sql =
+pub(in crate::book) fn insert_accounts(accounts: &[&Account]) -> WritePart {
+    write_part!(
         "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
-                   available, held, redeemed, expired, cancelled)
-               SELECT * FROM unnest($1::sent_account[])";
-    Part::seldom(sql, sent(accounts))
+             available, held, redeemed, expired, cancelled)
+         SELECT * FROM unnest($1::sent_account[])",
+        sent(accounts),
+    )
 }
 
 /// Writes the heads of locked accounts.
-pub(in crate::book) fn update_accounts(accounts: &[&Account]) -> Part {
-    let sql = "UPDATE accounts a SET head = u.head, effective_at = u.effective_at, next_due_at = u.next_due_at,
-                   issued = u.issued, owed = u.owed, pending = u.pending, available = u.available, held = u.held,
-                   redeemed = u.redeemed, expired = u.expired, cancelled = u.cancelled
-               FROM unnest($1::sent_account[]) AS u WHERE a.account_id = u.account_id";
-    Part::new(sql, sent(accounts))
+pub(in crate::book) fn update_accounts(accounts: &[&Account]) -> WritePart {
+    write_part!(
+        always,
+        "UPDATE accounts a SET head = u.head, effective_at = u.effective_at, next_due_at = u.next_due_at,
+             issued = u.issued, owed = u.owed, pending = u.pending, available = u.available, held = u.held,
+             redeemed = u.redeemed, expired = u.expired, cancelled = u.cancelled
+         FROM unnest($1::sent_account[]) AS u WHERE a.account_id = u.account_id",
+        sent(accounts),
+    )
 }

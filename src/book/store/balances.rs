@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::book::account::{Account, Balance};
 use crate::book::entry::{Pocket, PocketMove};
-use crate::database::{Part, StoreError, Traced as _, sent_as};
+use crate::database::{StoreError, Traced as _, WritePart, sent_as, write_part};
 use crate::error::Defect;
 use crate::ids::AccountId;
 
@@ -29,11 +29,7 @@ struct SentBalance {
 sent_as!(SentBalance, "sent_balance");
 
 /// Adds the balances after every so many entries that were applied to accounts.
-pub(in crate::book) fn insert_balances<'a>(accounts: impl Iterator<Item = &'a Account>) -> Part {
-    let sql =
-        "INSERT INTO balances (account_id, account_seq, issued, owed, pending, available, held, redeemed, expired,
-                   cancelled)
-               SELECT * FROM unnest($1::sent_balance[])";
+pub(in crate::book) fn insert_balances<'a>(accounts: impl Iterator<Item = &'a Account>) -> WritePart {
     let mut rows = Vec::new();
     for account in accounts {
         for (account_seq, balance) in &account.balances {
@@ -52,7 +48,12 @@ pub(in crate::book) fn insert_balances<'a>(accounts: impl Iterator<Item = &'a Ac
             });
         }
     }
-    Part::seldom(sql, rows)
+    write_part!(
+        "INSERT INTO balances (account_id, account_seq, issued, owed, pending, available, held, redeemed, expired,
+             cancelled)
+         SELECT * FROM unnest($1::sent_balance[])",
+        rows,
+    )
 }
 
 /// Balances as they are kept.

@@ -12,8 +12,8 @@ use sqlx::PgConnection;
 use super::lots::{self, FoundLot, LotRequest, ReadFor, SpendCursor};
 use super::rows::{self, HoldFor};
 use crate::book::store::{find_keys, read_entries};
-use crate::book::{Depth, Due, DueKind, Scope};
-use crate::database::StoreError;
+use crate::book::{Depth, Due, DueKind, Scope, States};
+use crate::database::{ReadPart, StoreError, read_parts};
 use crate::ids::{AccountId, ProgramId};
 use crate::points::lots::{BEHIND_ALL, Gap, MAX_SPEND_LOTS, SPEND_PAGES};
 use crate::points::state::PointsState;
@@ -23,34 +23,58 @@ use crate::programs::state::ProgramsState;
 
 /// How many dues of an account a read applies in memory, of each kind.
 const MAX_READ_DUES: i64 = 5_000;
-/// Before the expiry of every lot.
-const BEFORE_ALL: Timestamp = Timestamp::constant(-62_135_596_800, 0);
+/// Nothing was read yet.
+const NOTHING_READ: Gap = Gap { due: None, fixed_to: None, sliding_to: None, is_too_wide: false, payers_from: None };
 
-/// Reads what the batch needs of its accounts' points.
+/// What is read of accounts' points before anything is known of them.
+pub(super) fn parts(state: &PointsState, programs: &ProgramsState, scope: &Scope) -> Vec<ReadPart<States>> {
+    let mut parts = Vec::new();
+    if scope.accounts.is_empty() {
+        return parts;
+    }
+    if needs_earnings(state, programs, scope) {
+        parts.push(rows::earnings_part(&scope.accounts, |states: &mut States, earnings| {
+            states.get_mut::<PointsState>()?.lots.earnings = earnings;
+            Ok(())
+        }));
+    }
+    if scope.depth == Depth::Asked && !state.asked.points.is_empty() {
+        // Whether any lots slide is not known yet. Where none do, none are found.
+        let cursors: Vec<SpendCursor> = state.asked.points.keys().map(|id| SpendCursor::start(*id)).collect();
+        let [limit, ..] = SPEND_PAGES;
+        parts.push(lots::spendable_part(&cursors.clone(), limit, move |states: &mut States, found| {
+            note_spendable(states.get_mut()?, &cursors, limit, found);
+            Ok(())
+        }));
+    }
+    parts
+}
+
+/// Whether what concerns all lots of an account together matters to the batch.
+pub(super) fn needs_earnings(state: &PointsState, programs: &ProgramsState, scope: &Scope) -> bool {
+    let asked = &state.asked;
+    let is_asked = !asked.points.is_empty() || !asked.lots.is_empty() || !asked.holds.is_empty();
+    let is_due = !scope.due.is_empty() || scope.depth == Depth::Whole;
+    is_asked || is_due || keeps_earnings(scope, programs)
+}
+
+/// Reads what the batch needs of its accounts' points beside its [`parts`].
 pub(super) async fn load(
     state: &mut PointsState,
-    keeps_earnings: bool,
     scope: &Scope,
     connection: &mut PgConnection,
 ) -> Result<(), StoreError> {
     if scope.depth == Depth::Whole {
-        state.lots.earnings = rows::read_earnings(connection, &scope.accounts).await?;
         load_holds(state, connection, scope).await?;
         load_lots(state, connection, scope).await?;
         state.lots.older_uses = rows::read_all_uses(connection, &scope.accounts).await?;
         state.lots.reversals = rows::read_all_reversals(connection, &scope.accounts).await?;
         return Ok(());
     }
-    let gap = Gap { due: None, fixed_to: None, sliding_to: None, is_too_wide: false, payers_from: None };
-    state.lots.gaps = scope.accounts.iter().map(|account_id| (*account_id, gap)).collect();
-    load_entries(state, connection).await?;
-    let asked = &state.asked;
-    let is_asked = !asked.points.is_empty() || !asked.lots.is_empty() || !asked.holds.is_empty();
-    if is_asked || !scope.due.is_empty() || keeps_earnings {
-        state.lots.earnings = rows::read_earnings(connection, &scope.accounts).await?;
-    } else {
-        state.lots.has_unread_earnings = true;
+    for account_id in &scope.accounts {
+        state.lots.gaps.entry(*account_id).or_insert(NOTHING_READ);
     }
+    load_entries(state, connection).await?;
     load_holds(state, connection, scope).await?;
     load_lots(state, connection, scope).await?;
     load_makers_up(state, connection, scope).await?;
@@ -67,7 +91,7 @@ fn check_rows(state: &PointsState, scope: &Scope) -> Result<(), StoreError> {
 }
 
 /// Whether any of the scope's programs keeps what concerns all lots of an account together.
-pub(super) fn keeps_earnings(scope: &Scope, programs: &ProgramsState) -> bool {
+fn keeps_earnings(scope: &Scope, programs: &ProgramsState) -> bool {
     scope.programs.iter().filter_map(|program_id| programs.current(program_id)).any(|current| {
         let points = &current.policy.program.points;
         matches!(points.expiry, ExpiryRule::Sliding(_)) || !points.earning.per_period.is_empty()
@@ -177,9 +201,7 @@ async fn load_lots(state: &mut PointsState, connection: &mut PgConnection, scope
     let request = LotRequest { asked: &state.asked.lots, sliding: &sliding, limit };
     let found = lots::read_lots(connection, scope, request).await?;
     // All that slide were read, unless as many were found as may be.
-    for account_id in &sliding {
-        note_sliding(state, *account_id, i64::MAX);
-    }
+    let mut slid_to: BTreeMap<AccountId, i64> = sliding.iter().map(|account_id| (*account_id, i64::MAX)).collect();
     let mut read: BTreeMap<AccountId, ReadLots> = BTreeMap::new();
     for FoundLot { key, lot, read_for } in found {
         let account_id = key.0;
@@ -202,12 +224,18 @@ async fn load_lots(state: &mut PointsState, connection: &mut PgConnection, scope
             if *count == limit {
                 match lot.due() {
                     Some(due) => note_unread_due(state, account_id, due),
-                    None => note_sliding(state, account_id, key.1 - 1),
+                    None => drop(slid_to.insert(account_id, key.1 - 1)),
                 }
                 continue;
             }
         }
         state.lots.put_lot(key, lot);
+    }
+    for (account_id, to) in slid_to {
+        if let Some(gap) = state.lots.gaps.get_mut(&account_id) {
+            // A spend may have read more of them already.
+            gap.sliding_to = gap.sliding_to.max(Some(to));
+        }
     }
     Ok(())
 }
@@ -276,13 +304,6 @@ fn accounts_whose_sliding_lots_are_read(state: &PointsState, scope: &Scope) -> V
     scope.due.iter().copied().filter(is_read).collect()
 }
 
-/// Notes up to which number lots that slide were read.
-fn note_sliding(state: &mut PointsState, account_id: AccountId, to: i64) {
-    if let Some(gap) = state.lots.gaps.get_mut(&account_id) {
-        gap.sliding_to = Some(to);
-    }
-}
-
 /// What is spent of an account.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spend {
@@ -317,54 +338,84 @@ async fn load_spendable(
     connection: &mut PgConnection,
     spends: BTreeMap<AccountId, Spend>,
 ) -> Result<(), StoreError> {
-    let start = |account_id: &AccountId| SpendCursor {
-        account_id: *account_id,
-        fixed_after: Some((Some(BEFORE_ALL), i64::MIN)),
-        // Without an instant to which they slide, no lot slides.
-        slide_after: state.lots.earning(*account_id).and_then(|earning| earning.slides_to).map(|_| i64::MIN),
+    let mut cursors: Vec<SpendCursor> = spends.keys().map(|account_id| cursor_of(state, *account_id)).collect();
+    let leave_what_is_covered = |state: &PointsState, cursors: &mut Vec<SpendCursor>| {
+        cursors.retain(|cursor| {
+            let spend = spends.get(&cursor.account_id).copied().unwrap_or_default();
+            cursor.has_more() && !is_covered(state, cursor.account_id, spend)
+        });
     };
-    let mut cursors: Vec<SpendCursor> = spends.keys().map(start).collect();
     for limit in SPEND_PAGES {
+        leave_what_is_covered(state, &mut cursors);
         if cursors.is_empty() {
             return Ok(());
         }
-        let found = lots::read_spendable(connection, &cursors, limit).await?;
-        // How many came of each account and kind, and the last of them.
-        let mut ends: BTreeMap<(AccountId, bool), (i64, &FoundLot)> = BTreeMap::new();
-        for lot in &found {
-            let end = ends.entry((lot.key.0, lot.read_for == ReadFor::Slide)).or_insert((0, lot));
-            *end = (end.0 + 1, lot);
+        // Those of which nothing was read begin with a small page, and the others go on with a larger one.
+        if cursors.iter().all(SpendCursor::is_begun) && limit == SPEND_PAGES[0] {
+            continue;
         }
-        for cursor in &mut cursors {
-            let account_id = cursor.account_id;
-            let own = |slides| {
-                let (_, last) = ends.get(&(account_id, slides)).filter(|(count, _)| *count == limit)?;
-                Some((last.lot.terms.expires_at, last.key.1))
-            };
-            // Where fewer came than were asked for, there are no more.
-            cursor.fixed_after = cursor.fixed_after.and_then(|_| own(false));
-            cursor.slide_after = cursor.slide_after.and_then(|_| own(true)).map(|(_, seq)| seq);
-            if let Some(gap) = state.lots.gaps.get_mut(&account_id) {
-                let key = |(expires_at, seq): (Option<Timestamp>, i64)| (expires_at.unwrap_or(Timestamp::MAX), seq);
-                gap.fixed_to = Some(cursor.fixed_after.map_or(BEHIND_ALL, key));
-                gap.sliding_to = gap.sliding_to.max(Some(cursor.slide_after.unwrap_or(i64::MAX)));
-            }
-        }
-        for FoundLot { key, lot, .. } in found {
-            state.lots.put_lot(key, lot);
-        }
-        cursors.retain(|cursor| {
-            let has_more = cursor.fixed_after.is_some() || cursor.slide_after.is_some();
-            let spend = spends.get(&cursor.account_id).copied().unwrap_or_default();
-            has_more && !is_covered(state, cursor.account_id, spend)
+        let mut found = Vec::new();
+        let part = lots::spendable_part(&cursors, limit, |found: &mut Vec<FoundLot>, lots| {
+            *found = lots;
+            Ok(())
         });
+        read_parts(connection, vec![part], &mut found).await?;
+        note_spendable(state, &cursors, limit, found);
+        for cursor in &mut cursors {
+            *cursor = cursor_of(state, cursor.account_id);
+        }
     }
+    leave_what_is_covered(state, &mut cursors);
     for cursor in cursors {
         if let Some(gap) = state.lots.gaps.get_mut(&cursor.account_id) {
             gap.is_too_wide = true;
         }
     }
     Ok(())
+}
+
+/// Where the reading of an account's lots goes on.
+fn cursor_of(state: &PointsState, account_id: AccountId) -> SpendCursor {
+    let start = SpendCursor::start(account_id);
+    let Some(gap) = state.lots.gaps.get(&account_id) else { return start };
+    let Some(fixed_to) = gap.fixed_to else {
+        // Without an instant to which they slide, no lot slides.
+        let slides_to = state.lots.earning(account_id).and_then(|earning| earning.slides_to);
+        return SpendCursor { slide_after: start.slide_after.filter(|_| slides_to.is_some()), ..start };
+    };
+    let (expires_at, seq) = fixed_to;
+    let fixed_after = Some((Some(expires_at).filter(|at| *at < Timestamp::MAX), seq));
+    SpendCursor {
+        account_id,
+        fixed_after: fixed_after.filter(|_| fixed_to != BEHIND_ALL),
+        slide_after: gap.sliding_to.filter(|to| *to < i64::MAX),
+    }
+}
+
+/// Takes in a page of lots in spending order, and notes up to where each account's were read.
+fn note_spendable(state: &mut PointsState, cursors: &[SpendCursor], limit: i64, found: Vec<FoundLot>) {
+    // How many came of each account and kind, and the last of them.
+    let mut ends: BTreeMap<(AccountId, bool), (i64, &FoundLot)> = BTreeMap::new();
+    for lot in &found {
+        let end = ends.entry((lot.key.0, lot.read_for == ReadFor::Slide)).or_insert((0, lot));
+        *end = (end.0 + 1, lot);
+    }
+    for SpendCursor { account_id, fixed_after, slide_after } in cursors {
+        // Where fewer came than were asked for, there are no more.
+        let last = |slides| {
+            ends.get(&(*account_id, slides)).filter(|(count, _)| *count == limit).map(|(_, last)| {
+                let expires_at = last.lot.terms.expires_at.unwrap_or(Timestamp::MAX);
+                (expires_at, last.key.1)
+            })
+        };
+        let gap = state.lots.gaps.entry(*account_id).or_insert(NOTHING_READ);
+        gap.fixed_to = fixed_after.and_then(|_| last(false)).or(Some(BEHIND_ALL));
+        let slid_to = slide_after.and_then(|_| last(true)).map_or(i64::MAX, |(_, seq)| seq);
+        gap.sliding_to = gap.sliding_to.max(Some(slid_to));
+    }
+    for FoundLot { key, lot, .. } in found {
+        state.lots.put_lot(key, lot);
+    }
 }
 
 /// Whether the lots that were read cover a spend: in their present order, and also if all that slide came last.

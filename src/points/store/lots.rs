@@ -9,9 +9,12 @@ use uuid::Uuid;
 
 use super::rows::{columns, ids};
 use crate::book::{Defect, Depth, LotTerms, Scope};
-use crate::database::{StoreError, Traced as _};
+use crate::database::{ReadPart, StoreError, Traced as _, read_part};
 use crate::ids::AccountId;
 use crate::points::lots::{Lot, MAX_SPEND_LOTS, ReadTo};
+
+/// Before the expiry of every lot.
+const BEFORE_ALL: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 
 /// Why a lot was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -42,6 +45,7 @@ pub(super) struct FoundLot {
     pub(super) read_for: ReadFor,
 }
 
+#[derive(sqlx::Decode)]
 struct LotRow {
     read_for: ReadFor,
     account_id: Uuid,
@@ -211,13 +215,29 @@ pub(super) struct SpendCursor {
     pub(super) slide_after: Option<i64>,
 }
 
-/// Reads the next lots of accounts in spending order: of each account at most `limit` that do not slide, and as many
-/// that do.
-pub(super) async fn read_spendable(
-    connection: &mut PgConnection,
+impl SpendCursor {
+    /// Nothing was read yet.
+    pub(super) const fn start(account_id: AccountId) -> Self {
+        Self { account_id, fixed_after: Some((Some(BEFORE_ALL), i64::MIN)), slide_after: Some(i64::MIN) }
+    }
+
+    /// Whether some were read.
+    pub(super) fn is_begun(&self) -> bool {
+        self.fixed_after != Self::start(self.account_id).fixed_after
+    }
+
+    /// Whether there may be more.
+    pub(super) const fn has_more(&self) -> bool {
+        self.fixed_after.is_some() || self.slide_after.is_some()
+    }
+}
+
+/// The next lots of accounts in spending order: of each account at most `limit` that do not slide, and as many that do.
+pub(super) fn spendable_part<T>(
     cursors: &[SpendCursor],
     limit: i64,
-) -> Result<Vec<FoundLot>, StoreError> {
+    take: impl FnOnce(&mut T, Vec<FoundLot>) -> Result<(), StoreError> + Send + 'static,
+) -> ReadPart<T> {
     let (mut fixed, mut after, mut after_seqs) = (Vec::new(), Vec::new(), Vec::new());
     let (mut slides, mut slide_seqs) = (Vec::new(), Vec::new());
     for cursor in cursors {
@@ -231,9 +251,15 @@ pub(super) async fn read_spendable(
             slide_seqs.push(seq);
         }
     }
-    let rows = select_lots!(
-        "read_for",
-        "(
+    read_part!(
+        "lots",
+        LotRow,
+        r#"SELECT read_for AS "read_for!: ReadFor", account_id AS "account_id!", lot_seq AS "lot_seq!",
+                  points AS "points!", pending AS "pending!", available AS "available!", held AS "held!",
+                  redeemed AS "redeemed!", expired AS "expired!", cancelled AS "cancelled!", repaid AS "repaid!",
+                  policy_version AS "policy_version!", live_since, vests_at, vest_by, expires_at,
+                  slides AS "slides!", expiry_rule, made_up, uses
+           FROM (
                SELECT 'fixed' AS read_for, l.*
                FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) AS u (account_id, after_at, after_seq)
                CROSS JOIN LATERAL (
@@ -251,18 +277,10 @@ pub(super) async fn read_spendable(
                    WHERE s.account_id = u.account_id AND s.available > 0 AND s.slides AND s.lot_seq > u.after_seq
                    ORDER BY s.lot_seq LIMIT $6
                ) l
-           ) found",
-        &fixed,
-        &after as _,
-        &after_seqs,
-        &slides,
-        &slide_seqs,
-        limit,
+           ) found"#,
+        [fixed, after, after_seqs, slides, slide_seqs, limit],
+        move |target: &mut T, rows: Vec<LotRow>| take(target, into_lots(rows)?),
     )
-    .fetch_all(connection)
-    .traced("SELECT lots")
-    .await?;
-    into_lots(rows)
 }
 
 /// The most lots that are looked through for what time does next, of those that vest, that expire and that slide.

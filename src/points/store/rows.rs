@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::book::{Defect, Depth, LotPart, Scope};
-use crate::database::{StoreError, Traced as _};
+use crate::database::{ReadPart, StoreError, Traced as _, read_part};
 use crate::ids::AccountId;
 use crate::points::lots::{ByEntry, Earning, Hold, Reversed};
 
@@ -94,30 +94,47 @@ pub(super) async fn read_holds(
         .collect())
 }
 
-/// Reads what concerns all lots of accounts together.
-pub(super) async fn read_earnings(
-    connection: &mut PgConnection,
+/// What concerns all lots of an account together, as it is stored.
+#[derive(sqlx::Decode)]
+struct EarningRow {
+    account_id: Uuid,
+    slides_to: Option<jiff_sqlx::Timestamp>,
+    lapses: serde_json::Value,
+    earned: serde_json::Value,
+}
+
+impl TryFrom<EarningRow> for (AccountId, Earning) {
+    type Error = Defect;
+
+    fn try_from(row: EarningRow) -> Result<Self, Defect> {
+        let defect =
+            |error: serde_json::Error| Defect::new(format!("the earnings of account {}: {error}", row.account_id));
+        let earning = Earning {
+            slides_to: row.slides_to.map(jiff_sqlx::Timestamp::to_jiff),
+            lapses: serde_json::from_value(row.lapses).map_err(defect)?,
+            earned: serde_json::from_value(row.earned).map_err(defect)?,
+        };
+        Ok((AccountId(row.account_id), earning))
+    }
+}
+
+/// What concerns all lots of accounts together.
+pub(super) fn earnings_part<T>(
     accounts: &[AccountId],
-) -> Result<BTreeMap<AccountId, Earning>, StoreError> {
-    let rows = sqlx::query!(
+    take: impl FnOnce(&mut T, BTreeMap<AccountId, Earning>) -> Result<(), StoreError> + Send + 'static,
+) -> ReadPart<T> {
+    let accounts = ids(accounts);
+    read_part!(
+        "earnings",
+        EarningRow,
         "SELECT account_id, slides_to, lapses, earned FROM earnings WHERE account_id = ANY($1)",
-        &ids(accounts),
+        [accounts],
+        move |target: &mut T, rows: Vec<EarningRow>| {
+            let earnings: Result<BTreeMap<AccountId, Earning>, Defect> =
+                rows.into_iter().map(TryInto::try_into).collect();
+            take(target, earnings?)
+        },
     )
-    .fetch_all(connection)
-    .traced("SELECT earnings")
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let defect =
-                |error: serde_json::Error| Defect::new(format!("the earnings of account {}: {error}", row.account_id));
-            let earning = Earning {
-                slides_to: row.slides_to.map(jiff_sqlx::Timestamp::to_jiff),
-                lapses: serde_json::from_value(row.lapses).map_err(defect)?,
-                earned: serde_json::from_value(row.earned).map_err(defect)?,
-            };
-            Ok((AccountId(row.account_id), earning))
-        })
-        .collect()
 }
 
 struct ReversalRow {

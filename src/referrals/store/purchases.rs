@@ -21,10 +21,6 @@ impl Store for PurchasesStore {
         }
         Ok(())
     }
-
-    async fn write(&self, _states: &States, _connection: &mut PgConnection) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 async fn read_purchases_of_pending(connection: &mut PgConnection, scope: &Scope) -> Result<Vec<Entry>, StoreError> {
@@ -32,10 +28,16 @@ async fn read_purchases_of_pending(connection: &mut PgConnection, scope: &Scope)
     let most = if scope.depth == Depth::Asked { scope.most_rows } else { i64::MAX - 1 };
     let ids: Vec<Uuid> = scope.accounts.iter().map(|account| account.0).collect();
     let rows = select_entries!(
-        "FROM referrals r
-         JOIN ledger_entries e ON e.account_id = r.account_id AND e.account_seq > r.created_seq
-          AND e.kind = 'activity_accepted'
-         WHERE r.account_id = ANY($1) AND r.state = 'pending' ORDER BY e.account_id, e.account_seq LIMIT $2",
+        "FROM unnest($1::uuid[]) AS u (account_id)
+         CROSS JOIN LATERAL (
+             SELECT created_seq FROM referrals r WHERE r.account_id = u.account_id AND r.state = 'pending' OFFSET 0
+         ) r
+         CROSS JOIN LATERAL (
+             SELECT * FROM ledger_entries e
+             WHERE e.account_id = u.account_id AND e.account_seq > r.created_seq AND e.kind = 'activity_accepted'
+             ORDER BY e.account_seq OFFSET 0
+         ) e
+         LIMIT $2",
         &ids,
         most + 1,
     )

@@ -75,10 +75,6 @@ impl Store for Blank {
     async fn load(&self, _: &mut States, _: &Scope, _: &mut PgConnection) -> Result<(), StoreError> {
         Ok(())
     }
-
-    async fn write(&self, _: &States, _: &mut PgConnection) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 /// When a command looks at a state.

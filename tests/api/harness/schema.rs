@@ -19,8 +19,8 @@ pub(crate) fn projections() -> Vec<&'static str> {
 /// The columns of every table that the schema has, but for the one in which migrations are recorded.
 pub(crate) async fn read_columns(database: &Database) -> Vec<(String, Vec<String>)> {
     let select = "SELECT table_name::text, array_agg(column_name::text ORDER BY ordinal_position)
-                  FROM information_schema.columns
-                  WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations'
+                  FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+                  WHERE table_type = 'BASE TABLE' AND table_schema = 'public' AND table_name <> '_sqlx_migrations'
                   GROUP BY table_name ORDER BY table_name";
     let mut connection = database.connect(SUPERUSER).await;
     sqlx::query_as(select).fetch_all(&mut connection).await.unwrap()
