@@ -33,6 +33,8 @@ pub struct Scope {
     /// How many rows of one table are read, with [`Depth::Asked`]. Beyond that, reading fails with
     /// [`TooManyRows`](crate::database::StoreError::TooManyRows).
     pub most_rows: i64,
+    /// Whether one command is all that the batch carries out.
+    pub is_alone: bool,
 }
 
 /// How much is read of what an account may have thousands of.

@@ -67,7 +67,7 @@ impl Store for PointsStore {
         state.lots.has_unread_earnings = !has_earnings;
         load::load(state, scope, connection).await?;
         if !versions.is_empty() {
-            earned::load(state, &versions, connection).await?;
+            earned::load(state, &versions, scope, connection).await?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! No call costs more for a customer with a long history than for one with a short one: told by the rows that Postgres
 //! reads for it, and never by a clock.
 
+mod caps;
 mod exports;
 mod lookups;
 mod past;
@@ -141,6 +142,7 @@ enum Call {
     Entries,
     EntriesOfAKind,
     EntriesOfAPeriod,
+    Purchase,
     Redeem,
     Hold,
     AdjustDown,
@@ -161,6 +163,7 @@ const CALLS: &[Call] = &[
     Call::Entries,
     Call::EntriesOfAKind,
     Call::EntriesOfAPeriod,
+    Call::Purchase,
     Call::ReverseUnspent,
     Call::Redeem,
     Call::Hold,
@@ -243,6 +246,7 @@ impl Call {
                 }
                 service.ledger().list_entries(request).await.unwrap();
             }
+            Self::Purchase => drop(service.purchase("anna", "order", "3.00").await.unwrap()),
             Self::ReverseUnspent => {
                 let reverse = reverse_entry(&lot(middle), 1, proto::Clawback::AllowDebt, "reverse");
                 service.rewards().reverse_entry(reverse).await.unwrap();

@@ -34,7 +34,7 @@ async fn count(database: &Database, rest: &str) -> i64 {
 }
 
 /// Does something to a database that no service would do.
-async fn sabotage(database: &Database, statements: &str) {
+pub(crate) async fn sabotage(database: &Database, statements: &str) {
     let mut connection = database.connect(SUPERUSER).await;
     sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await.unwrap();
 }

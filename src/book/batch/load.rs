@@ -145,6 +145,7 @@ impl Batch<'_> {
             job.command.ask(&mut Asking { names, accounts, at, states, wanted_states })?;
         }
         let programs: BTreeSet<ProgramId> = self.jobs.iter().map(|job| job.command.program_id().clone()).collect();
+        let is_alone = self.jobs.len() == 1;
         let due: Vec<AccountId> = self.accounts_with_dues.iter().copied().collect();
         let scope = Scope {
             accounts: self.locked_accounts(),
@@ -154,7 +155,8 @@ impl Batch<'_> {
             due,
             latest,
             depth: Depth::Asked,
-            most_rows: if self.jobs.len() > 1 { MAX_ROWS_TOGETHER } else { MAX_ROWS_ALONE },
+            most_rows: if is_alone { MAX_ROWS_ALONE } else { MAX_ROWS_TOGETHER },
+            is_alone,
         };
         let wanted = self.wanted_states();
         capabilities.load_wanted(&mut self.states, &wanted, &scope, connection).await

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
+use crate::book::Scope;
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, ProgramId};
 use crate::points::grants::caps::earned_in;
@@ -18,6 +19,7 @@ use crate::programs::points::CalendarPeriod;
 pub(super) async fn load(
     state: &mut PointsState,
     versions: &BTreeMap<ProgramId, Arc<ProgramVersion>>,
+    scope: &Scope,
     connection: &mut PgConnection,
 ) -> Result<(), StoreError> {
     let mut windows = Vec::new();
@@ -38,7 +40,9 @@ pub(super) async fn load(
     if windows.is_empty() {
         return Ok(());
     }
-    let sums = sum_earned(connection, &accounts, begins).await?;
+    // One that is alone keeps nobody waiting, and next time it is known.
+    let most = if scope.is_alone { i64::MAX } else { scope.most_rows };
+    let sums = sum_earned(connection, &accounts, begins, most).await?;
     for ((account_id, period, day), points) in windows.into_iter().zip(sums) {
         note(state, account_id, period, LookedUp { day, points });
     }
@@ -50,36 +54,47 @@ fn note(state: &mut PointsState, account_id: AccountId, period: CalendarPeriod, 
 }
 
 /// How many points accounts have earned since instants, in this order: what caps concern. An account's time never goes
-/// back, so the first entry since an instant is found by halving, and only those behind it are read.
+/// back, so the first entry since an instant is found by halving, and only those behind it are read: none, where that
+/// would be too many.
 async fn sum_earned(
     connection: &mut PgConnection,
     accounts: &[uuid::Uuid],
     begins: Vec<jiff_sqlx::Timestamp>,
+    most: i64,
 ) -> Result<Vec<i64>, StoreError> {
-    let sums = sqlx::query_scalar!(
-        r#"SELECT coalesce(sum(e.points), 0)::bigint AS "points!"
-           FROM unnest($1::uuid[], $2::timestamptz[]) WITH ORDINALITY AS u (account_id, begins_at, place)
-           JOIN accounts a ON a.account_id = u.account_id
-           CROSS JOIN LATERAL (
-               WITH RECURSIVE search (low, high) AS (
-                   SELECT 1::bigint, a.head + 1
-                   UNION ALL
-                   SELECT CASE WHEN m.effective_at < u.begins_at THEN m.account_seq + 1 ELSE s.low END,
-                          CASE WHEN m.effective_at < u.begins_at THEN s.high ELSE m.account_seq END
-                   FROM search s
-                   JOIN ledger_entries m ON m.account_id = u.account_id AND m.account_seq = (s.low + s.high) / 2
-                   WHERE s.low < s.high
-               )
-               SELECT low AS first_seq FROM search WHERE low = high
-           ) f
-           LEFT JOIN ledger_entries e ON e.account_id = u.account_id AND e.account_seq >= f.first_seq
+    let rows = sqlx::query!(
+        r#"WITH periods AS MATERIALIZED (
+               SELECT u.place, u.account_id, f.first_seq, a.head - f.first_seq + 1 AS entries
+               FROM unnest($1::uuid[], $2::timestamptz[]) WITH ORDINALITY AS u (account_id, begins_at, place)
+               JOIN accounts a ON a.account_id = u.account_id
+               CROSS JOIN LATERAL (
+                   WITH RECURSIVE search (low, high) AS (
+                       SELECT 1::bigint, a.head + 1
+                       UNION ALL
+                       SELECT CASE WHEN m.effective_at < u.begins_at THEN m.account_seq + 1 ELSE s.low END,
+                              CASE WHEN m.effective_at < u.begins_at THEN s.high ELSE m.account_seq END
+                       FROM search s
+                       JOIN ledger_entries m ON m.account_id = u.account_id AND m.account_seq = (s.low + s.high) / 2
+                       WHERE s.low < s.high
+                   )
+                   SELECT low AS first_seq FROM search WHERE low = high
+               ) f
+           ), total AS MATERIALIZED (SELECT sum(entries)::bigint AS entries FROM periods)
+           SELECT coalesce(sum(e.points), 0)::bigint AS "points!", (SELECT entries FROM total) AS "entries!"
+           FROM periods p
+           LEFT JOIN ledger_entries e ON e.account_id = p.account_id AND e.account_seq >= p.first_seq
                AND e.kind = 'points_granted' AND e.reason NOT IN ('referral_referrer', 'referral_referee')
-           GROUP BY u.place ORDER BY u.place"#,
+               AND (SELECT entries FROM total) <= $3
+           GROUP BY p.place ORDER BY p.place"#,
         accounts,
         begins,
+        most,
     )
     .fetch_all(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    Ok(sums)
+    if rows.iter().any(|row| row.entries > most) {
+        return Err(StoreError::TooManyRows { most });
+    }
+    Ok(rows.into_iter().map(|row| row.points).collect())
 }

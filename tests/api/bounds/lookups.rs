@@ -1,20 +1,25 @@
-//! Reads of tiers and balances right after a bulk load, by a service that was there before it.
+//! Calls right after a bulk load, by a service that was there before it.
 
 use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::proto;
+use sqlx::PgConnection;
 
 use super::reads;
-use crate::harness::{SHOP, Service};
+use crate::harness::{SHOP, Service, purchase};
+
+/// Lets nothing be learned about tables. To change one makes Postgres plan anew, as autovacuum would: so this comes first.
+async fn keep_quiet(connection: &mut PgConnection) {
+    for table in ["names", "accounts", "standings", "referrals", "ledger_entries", "lots", "activities"] {
+        let quiet = format!("ALTER TABLE {table} SET (autovacuum_enabled = off)");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(quiet)).execute(&mut *connection).await.unwrap();
+    }
+}
 
 #[tokio::test]
 async fn lookups_that_were_planned_on_empty_tables_stay_lookups_after_a_bulk_load() {
     let service = Service::start().await;
     let mut connection = service.database.connect(SUPERUSER).await;
-    // To change a table makes Postgres plan anew, as autovacuum would: so this comes first.
-    let quiet = "ALTER TABLE names SET (autovacuum_enabled = off);
-                 ALTER TABLE accounts SET (autovacuum_enabled = off);
-                 ALTER TABLE standings SET (autovacuum_enabled = off);";
-    sqlx::raw_sql(quiet).execute(&mut connection).await.unwrap();
+    keep_quiet(&mut connection).await;
     // Everything is planned on each connection while there is nothing at all.
     for _ in 0..8 {
         let (program_id, customer_id) = (SHOP.to_owned(), "nobody".to_owned());
@@ -56,4 +61,52 @@ async fn lookups_that_were_planned_on_empty_tables_stay_lookups_after_a_bulk_loa
     let reads = reads(&database).await;
     // The load itself read each of the few rows that it copied.
     assert!(reads.by_index < 2_000, "{reads:?}");
+}
+
+#[tokio::test]
+async fn conversions_that_were_planned_on_empty_tables_stay_lookups_after_a_bulk_load() {
+    const CONVERTED: usize = 8;
+    let service = Service::start().await;
+    let mut connection = service.database.connect(SUPERUSER).await;
+    keep_quiet(&mut connection).await;
+    service.apply_shop().await;
+    let code = service.share_code("anna", "friends").await;
+    service.refer("ben", &code).await;
+    // On each connection everything is planned while there is next to nothing: both ways of converting, and nothing to
+    // convert.
+    let buy = async |customer: String, order: &str| {
+        let request = purchase(&customer, order, "50.00", service.clock.now());
+        service.activities().record_activity(request).await.unwrap().into_inner().referral_converted
+    };
+    for place in 0..8 {
+        assert!(!buy(format!("nobody{place}"), "first").await);
+        assert!(service.convert(&format!("nobody{place}")).await.is_err());
+    }
+    assert!(buy("ben".to_owned(), "first").await);
+    let load = "
+        CREATE TEMP TABLE loaded AS SELECT 'c' || i AS name, gen_random_uuid() AS id FROM generate_series(1, 20000) i;
+        CREATE TEMP TABLE ben AS SELECT account_id AS ben FROM names WHERE name = 'ben';
+        INSERT INTO names SELECT 'shop', 'customer', name, id FROM loaded;
+        INSERT INTO accounts SELECT id, 'shop', 'customer', 3, effective_at, NULL, 0, 0, 0, 0, 0, 0, 0, 0
+            FROM loaded, ben JOIN accounts ON account_id = ben;
+        INSERT INTO standings SELECT id, tier_id, since, policy_version, changed_seq, cause_seq, 0, 0, 2
+            FROM loaded, ben JOIN standings ON account_id = ben;
+        INSERT INTO referrals SELECT id, referrer_account_id, campaign_id, policy_version, 'pending', 3, created_at, NULL,
+            NULL, NULL, NULL, NULL, NULL FROM loaded, ben JOIN referrals ON account_id = ben;
+        INSERT INTO ledger_entries
+            SELECT id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail, gen_random_uuid(), NULL, NULL,
+                   actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, hash_version, content_hash
+            FROM loaded, ben JOIN ledger_entries ON account_id = ben WHERE account_seq <= 3;";
+    sqlx::raw_sql(load).execute(&mut connection).await.unwrap();
+    drop(connection);
+    for place in 1..=CONVERTED {
+        assert!(buy(format!("c{place}"), "first").await);
+        let refused = service.convert(&format!("c{}", 1_000 + place)).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused:?}");
+    }
+    let database = service.database.clone();
+    service.stop().await;
+    let reads = reads(&database).await;
+    // The load itself read each of the few rows that it copied.
+    assert!(reads.by_index < 5_000, "{reads:?}");
 }
