@@ -32,6 +32,8 @@ const MAX_BACKGROUND: usize = 512;
 const LOCK_TIMEOUT: &str = "5ms";
 /// How long a statement of a batch may take. The batch is then split, on the same connection.
 const STATEMENT_TIMEOUT: &str = "10s";
+/// How many statements a lane's connection keeps prepared. There is one for each set of tables that a batch writes.
+const MAX_STATEMENTS: usize = 512;
 /// How long a batch may wait for its next statement: as long as it may take in all. Where the service was cut off from the
 /// database, its batch ends then, and with it the waiting of all who need to know whether it was written.
 const IDLE_TIMEOUT: &str = "30s";
@@ -89,6 +91,7 @@ impl Book {
             ("idle_in_transaction_session_timeout", IDLE_TIMEOUT),
         ];
         let database = by_key(database).application_name(BATCH_SESSIONS).options(bounds).options([isolation]);
+        let database = database.statement_cache_capacity(MAX_STATEMENTS);
         let (close, closing) = watch::channel(false);
         let (senders, running) = (0..lanes.max(1))
             .map(|_| {

@@ -12,7 +12,7 @@ use super::projection::Row;
 use crate::error::Defect;
 use crate::ids::{AccountId, EntryId, ProgramId};
 
-/// What a batch is about: all of it is loaded in one statement.
+/// What a batch is about: a statement that loads anything does so for all of it.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// The locked accounts that have entries already, sorted.

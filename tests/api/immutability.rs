@@ -144,6 +144,23 @@ async fn every_table_of_the_schema_is_declared() {
 }
 
 #[tokio::test]
+async fn the_service_may_only_look_at_the_one_view_of_the_schema() {
+    let database = Database::create().await;
+    let select = "SELECT table_name::text, array_agg(DISTINCT privilege_type::text)
+                  FROM information_schema.views JOIN information_schema.table_privileges USING (table_schema, table_name)
+                  WHERE table_schema = 'public' AND grantee = $1 GROUP BY table_name";
+    let mut connection = database.connect(SUPERUSER).await;
+    let views: Vec<(String, Vec<String>)> =
+        sqlx::query_as(select).bind(SERVICE_ROLE).fetch_all(&mut connection).await.unwrap();
+    assert_eq!(views, [("related_accounts".to_owned(), vec!["SELECT".to_owned()])]);
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM information_schema.views WHERE table_schema = 'public'")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(count, 1);
+}
+
+#[tokio::test]
 async fn the_services_role_cannot_rewrite_sources_of_record_nor_migrations() {
     let database = create_history().await;
     let mut connection = database.connect(SERVICE_ROLE).await;

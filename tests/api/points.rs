@@ -3,6 +3,7 @@
 mod batches;
 pub(crate) mod calls;
 mod caps;
+mod changed_rules;
 mod complaints;
 mod concurrency;
 mod edges;

@@ -1,4 +1,4 @@
-//! The phases that lock and read: accounts, related accounts, keys, states.
+//! The phases that lock and read: accounts, keys, states.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,8 +66,11 @@ impl Batch<'_> {
             }
         }
         let (mut is_true, mut missing) = (true, BTreeSet::new());
-        let owners: BTreeSet<AccountId> = found.owners.iter().map(|owner| owner.account_id).collect();
-        self.related.retain(|(from, _)| !owners.contains(from));
+        let asked_for_related =
+            |owner: &&Owner| owner.place.and_then(|place| wanted.get(place)).is_some_and(|wanted| wanted.with_related);
+        let asked: BTreeSet<AccountId> =
+            found.owners.iter().filter(asked_for_related).map(|owner| owner.account_id).collect();
+        self.related.retain(|(from, _)| !asked.contains(from));
         for Owner { place, account_id, head, is_used, related_to } in found.owners {
             self.related.extend(related_to.map(|from| (from, account_id)));
             let wanted = place.and_then(|place| wanted.get(place));

@@ -1,4 +1,4 @@
-//! The phase that writes: everything that changed, in one statement for each table.
+//! The phase that writes: everything that changed, in one statement.
 
 use sqlx::PgConnection;
 

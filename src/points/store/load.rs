@@ -40,7 +40,8 @@ pub(super) fn parts(state: &PointsState, programs: &ProgramsState, scope: &Scope
     }
     if scope.depth == Depth::Asked && !state.asked.points.is_empty() {
         // Whether any lots slide is not known yet. Where none do, none are found.
-        let cursors: Vec<SpendCursor> = state.asked.points.keys().map(|id| SpendCursor::start(*id)).collect();
+        let known = state.asked.points.keys().filter(|id| scope.accounts.binary_search(id).is_ok());
+        let cursors: Vec<SpendCursor> = known.map(|id| SpendCursor::start(*id)).collect();
         let [limit, ..] = SPEND_PAGES;
         parts.push(lots::spendable_part(&cursors.clone(), limit, move |states: &mut States, found| {
             note_spendable(states.get_mut()?, &cursors, limit, found);
@@ -53,7 +54,9 @@ pub(super) fn parts(state: &PointsState, programs: &ProgramsState, scope: &Scope
 /// Whether what concerns all lots of an account together matters to the batch.
 pub(super) fn needs_earnings(state: &PointsState, programs: &ProgramsState, scope: &Scope) -> bool {
     let asked = &state.asked;
-    let is_asked = !asked.points.is_empty() || !asked.lots.is_empty() || !asked.holds.is_empty();
+    // The lots that are asked for are known only once the entries are read that are about them.
+    let of_lots = !asked.entries.is_empty() || !asked.keys.is_empty() || !asked.holds.is_empty();
+    let is_asked = !asked.points.is_empty() || of_lots;
     let is_due = !scope.due.is_empty() || scope.depth == Depth::Whole;
     is_asked || is_due || keeps_earnings(scope, programs)
 }
@@ -78,7 +81,9 @@ pub(super) async fn load(
     load_holds(state, connection, scope).await?;
     load_lots(state, connection, scope).await?;
     load_makers_up(state, connection, scope).await?;
-    let spends = spends_of(state);
+    let mut spends = spends_of(state);
+    // Of an account that was just opened, all is known.
+    spends.retain(|account_id, _| scope.accounts.binary_search(account_id).is_ok());
     load_spendable(state, connection, spends).await?;
     check_rows(state, scope)
 }
@@ -350,7 +355,7 @@ async fn load_spendable(
         if cursors.is_empty() {
             return Ok(());
         }
-        // Those of which nothing was read begin with a small page, and the others go on with a larger one.
+        // Where the first page of all was read already, the second comes next.
         if cursors.iter().all(SpendCursor::is_begun) && limit == SPEND_PAGES[0] {
             continue;
         }
