@@ -12,6 +12,8 @@ mod capability_page;
 mod circles;
 #[path = "architecture/client_commands.rs"]
 mod client_commands;
+#[path = "architecture/columns.rs"]
+mod columns;
 #[path = "architecture/commands.rs"]
 mod commands;
 #[path = "architecture/names.rs"]

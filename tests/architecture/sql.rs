@@ -12,6 +12,8 @@ const SQL: &[&str] = &[
     "query_file!",
     "query_file_as!",
     "query_file_scalar!",
+    "read_part!",
+    "write_part!",
     "sqlx::query",
     "sqlx::query_as",
     "sqlx::query_scalar",
@@ -35,6 +37,7 @@ fn sql_is_written_in_stores_only() {
         ("tiers/mod.rs", "sqlx::query!(\"SELECT 1\").fetch_one(c)"),
         ("tiers/mod.rs", "use sqlx::query_as; fn f() { query_as!(Row, \"SELECT 1\") }"),
         ("server.rs", "use sqlx::{PgPool, raw_sql};"),
+        ("points/lots.rs", "write_part!(\"INSERT INTO lots SELECT 1\", rows)"),
         ("book/batch.rs", "let sql = sqlx::query_scalar::<_, i64>(text);"),
         ("store.rs", "sqlx::query(\"SELECT 1\")"),
     ];

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use clap::Args;
 use goldbook_api::v1::{ExportEntriesRequest, ExportEntriesResponse};
 use goldbook_api::values::write_instant;
-use tonic::Streaming;
+use tonic::{Code, Streaming};
 
 use self::destination::Destination;
 use self::rows::{Format, Rows};
-use super::client::{ClientOptions, incomplete_answer};
+use super::client::{Client, ClientOptions, incomplete_answer};
 use super::error::CliError;
 use super::instant;
 use super::output::grouped;
@@ -103,41 +103,67 @@ pub(crate) async fn run(args: ExportArgs) -> Result<(), CliError> {
         end_time: until.map(write_instant),
         resume_token: String::new(),
     };
-    let answer = client.ledger().export_entries(request).await;
-    let entries = answer.map_err(CliError::refused("cannot export the entries"))?.into_inner();
     let count = if destination.is_file() {
         // An interrupt is caught so that the temporary file is removed. Without a file it ends the process as usual,
         // even while that waits for the reader of its output.
         tokio::select! {
-            written = write(entries, args.format, destination) => written?,
+            written = write(&client, request, args.format, destination) => written?,
             _ = tokio::signal::ctrl_c() => return Err(CliError::failed("the export was interrupted; nothing was written")),
         }
     } else {
-        write(entries, args.format, destination).await?
+        write(&client, request, args.format, destination).await?
     };
     eprintln!("{} entries exported", grouped(count));
     Ok(())
 }
 
-/// Writes every entry of the stream, and returns how many there were.
+/// The first message of an export, and the stream of the others.
+async fn begin(
+    client: &Client,
+    request: &ExportEntriesRequest,
+) -> Result<(ExportEntriesResponse, Streaming<ExportEntriesResponse>), CliError> {
+    let answer = client.ledger().export_entries(request.clone()).await;
+    let mut messages = answer.map_err(CliError::refused("cannot export the entries"))?.into_inner();
+    let first = messages.message().await.map_err(CliError::refused(BROKEN))?.ok_or_else(incomplete_answer)?;
+    Ok((first, messages))
+}
+
+/// Writes every entry of an export, and returns how many there were. The service ends one after some time; another then
+/// goes on behind the last entry, without what happened since the first one's moment.
 async fn write(
-    mut messages: Streaming<ExportEntriesResponse>,
+    client: &Client,
+    mut request: ExportEntriesRequest,
     format: Format,
     destination: Destination,
 ) -> Result<u64, CliError> {
-    let first = messages.message().await.map_err(CliError::refused(BROKEN))?.ok_or_else(incomplete_answer)?;
+    let (first, mut messages) = begin(client, &request).await?;
     let total = u64::try_from(first.entries_total).map_err(|_| incomplete_answer())?;
+    let moment = first.as_of.map(|at| (at.seconds, at.nanos)).ok_or_else(incomplete_answer)?;
     let failed = |error| destination.failure(&error);
     let mut rows = Rows::begin(format, destination.writer()?).map_err(failed)?;
     let mut progress = destination.is_file().then(|| Progress::begin("entries", Some(total)));
-    let mut count = 0;
+    let (mut count, mut has_moved) = (0, false);
     // Writing may block this thread. It has nothing else to do, and the connection runs on others.
-    while let Some(message) = messages.message().await.map_err(CliError::refused(BROKEN))? {
+    loop {
+        let message = match messages.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) => break,
+            Err(status) if has_moved && status.code() == Code::ResourceExhausted => {
+                messages = begin(client, &request).await?.1;
+                has_moved = false;
+                continue;
+            }
+            Err(status) => return Err(CliError::refused(BROKEN)(status)),
+        };
         for entry in &message.entries {
+            if entry.effective_at.is_none_or(|at| (at.seconds, at.nanos) > moment) {
+                continue;
+            }
             let cells = rows::cells(entry).ok_or_else(incomplete_answer)?;
             rows.write(cells).map_err(failed)?;
             count += 1;
         }
+        (request.resume_token, has_moved) = (message.resume_token, true);
         if let Some(progress) = &mut progress {
             progress.set(count);
         }

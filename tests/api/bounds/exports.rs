@@ -7,6 +7,7 @@ use goldbook::proto;
 use tonic::Code;
 
 use super::History;
+use crate::binary::run;
 use crate::harness::{Background, SHOP, Service, assert_refused};
 use crate::wait::until;
 
@@ -71,4 +72,31 @@ async fn export_entries_ends_after_its_time_and_goes_on_where_it_came_to() {
         let refused = service.ledger().export_entries(request).await.map(drop);
         assert_refused(refused, Code::OutOfRange, "PAGE_TOKEN_INVALID");
     }
+}
+
+#[tokio::test]
+async fn the_export_command_goes_on_where_the_service_ends_an_export() {
+    let history = History::load(60_000).await;
+    let background = Background { export_limit: Some(Duration::from_millis(500)), ..Background::default() };
+    let service = Service::start_busy(history.database.clone(), history.clock.clone(), background).await;
+    let mut stream = service.ledger().export_entries(export("")).await.unwrap().into_inner();
+    let end = loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            end => break end,
+        }
+    };
+    assert_eq!(end.unwrap_err().code(), Code::ResourceExhausted, "one export is not enough");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("entries.csv");
+    let address = format!("http://{}", service.address);
+    let output = file.to_str().unwrap();
+    let ended = run(&["export", "--address", &address, "--program", SHOP, "--output", output]).await;
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut ids: Vec<&str> = text.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((count, ids.len()), (60_001, 60_001));
 }

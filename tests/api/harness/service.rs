@@ -55,6 +55,7 @@ impl Drop for Threads {
 pub(crate) struct Service {
     pub database: Database,
     pub clock: Clock,
+    pub address: SocketAddr,
     clients: Clients,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<()>>,
@@ -122,13 +123,13 @@ impl Service {
             .unwrap();
         });
         let clients = Clients::connect(address).await;
-        Self { database, clock, clients, stop: Some(stop), running: Some(running), threads: Some(threads) }
+        Self { database, clock, address, clients, stop: Some(stop), running: Some(running), threads: Some(threads) }
     }
 
     /// A service in another process, by the database's clock.
     pub(crate) async fn at(address: SocketAddr, database: Database) -> Self {
         let clients = Clients::connect(address).await;
-        Self { database, clock: Clock::database(), clients, stop: None, running: None, threads: None }
+        Self { database, clock: Clock::database(), address, clients, stop: None, running: None, threads: None }
     }
 
     /// Stops in order, and returns when everything is answered.

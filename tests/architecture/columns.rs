@@ -1,0 +1,88 @@
+//! Rows that travel as records: their columns are known by their order alone, so each list of them has the same one.
+
+use std::collections::BTreeMap;
+
+use crate::tree::{Tree, hold};
+
+/// The text between the first two of these.
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
+    Some(text.split_once(begin)?.1.split_once(end)?.0)
+}
+
+/// The fields of a struct of a file, in order.
+fn fields(text: &str, name: &str) -> Vec<String> {
+    let body = between(text, &format!("struct {name} {{\n"), "\n}").unwrap_or_default();
+    let lines = body.lines().map(str::trim).filter(|line| !line.starts_with("//") && !line.starts_with('#'));
+    let fields = lines.filter_map(|line| Some(line.split_once(": ")?.0.rsplit(' ').next()?.to_owned()));
+    fields.collect()
+}
+
+/// The columns of the composite types that migrations make.
+fn types(tree: &Tree) -> BTreeMap<String, Vec<String>> {
+    let texts = tree.below("migrations/", ".sql").flat_map(|(_, text)| text.split("CREATE TYPE ").skip(1));
+    let parsed = texts.filter_map(|text| {
+        let (name, rest) = text.split_once(" AS (\n")?;
+        let lines = rest.split_once("\n)")?.0.lines().map(str::trim);
+        Some((name.to_owned(), lines.filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect()))
+    });
+    parsed.collect()
+}
+
+/// What a list of selected columns calls them.
+fn selected(list: &str) -> Vec<String> {
+    let names = list.split(',').map(|column| {
+        let column = column.trim();
+        let alias = column.rsplit_once(" AS ").map(|(_, alias)| alias.trim_matches('"'));
+        let name = alias.unwrap_or_else(|| column.rsplit('.').next().unwrap_or(column));
+        name.split(['!', '?', ':']).next().unwrap_or(name).to_owned()
+    });
+    names.collect()
+}
+
+fn differ(file: &str, what: &str, found: &[String], expected: &[String]) -> Option<String> {
+    let is_same = found == expected && !found.is_empty();
+    (!is_same).then(|| format!("{file}: {what}: {} is not {}", found.join(", "), expected.join(", ")))
+}
+
+fn columns_out_of_order(tree: &Tree) -> Vec<String> {
+    let (types, mut found) = (types(tree), Vec::new());
+    for (file, text) in tree.below("src/", ".rs") {
+        for sent in text.split("\nsent_as!(").skip(1) {
+            let Some((name, rest)) = sent.split_once(", \"") else { continue };
+            let of_type = rest.split('"').next().and_then(|name| types.get(name)).cloned().unwrap_or_default();
+            found.extend(differ(file, name, &fields(text, name), &of_type));
+        }
+        for insert in text.split("INSERT INTO ").skip(1) {
+            let is_of_a_type = between(insert, ")\n", "[]").map(str::trim);
+            let name = is_of_a_type.and_then(|it| it.strip_prefix("SELECT * FROM unnest($1::"));
+            let Some(name) = name.filter(|name| name.starts_with("sent_")) else { continue };
+            let columns = selected(between(insert, "(", ")").unwrap_or_default());
+            found.extend(differ(file, name, &columns, &types.get(name).cloned().unwrap_or_default()));
+        }
+        for part in text.split(" read_part!(").skip(1) {
+            let Some(name) = part.split(',').nth(1).map(str::trim) else { continue };
+            let columns = selected(between(part, "SELECT ", "FROM ").unwrap_or_default());
+            found.extend(differ(file, name, &columns, &fields(text, name)));
+        }
+    }
+    found
+}
+
+#[test]
+fn columns_of_records_stand_in_one_order() {
+    let tree = &crate::tree::TREE;
+    let changed = |path: &str, from: &str, to: &str| Tree::clone(tree).replaced(path, from, to);
+    let lots = "src/points/store/lots.rs";
+    let wrong = [
+        changed("migrations/0007_lots.sql", "    pending        bigint,\n", ""),
+        changed(lots, "    pending: i64,\n    available: i64,\n", "    available: i64,\n    pending: i64,\n"),
+        changed(
+            "src/tiers/store.rs",
+            "qualifying_spend, purchases, last_seq\n",
+            "purchases, qualifying_spend, last_seq\n",
+        ),
+        changed("src/points/store/writes.rs", "pending, available, held", "available, pending, held"),
+        changed("src/programs/store.rs", "    version: i32,\n    document", "    versions: i32,\n    document"),
+    ];
+    hold(columns_out_of_order, &wrong);
+}
