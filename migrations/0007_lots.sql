@@ -124,14 +124,14 @@ CREATE INDEX holds_open ON holds (account_id, ends_at, hold_seq) WHERE cardinali
 -- What concerns all lots of a customer together, where the program has sliding expiry or caps on earning: a projection
 -- of entries.
 CREATE TABLE earnings (
-    account_id uuid        NOT NULL,
+    account_id uuid          NOT NULL,
     -- Until when the sliding points last.
     slides_to  timestamptz,
     -- When they expired all together, each time.
-    lapses     jsonb       NOT NULL,
+    lapses     timestamptz[] NOT NULL,
     -- For each kind of capped period: the first day of the last one, the points earned in it, and the program version under
     -- which they were counted last.
-    earned     jsonb       NOT NULL,
+    earned     jsonb         NOT NULL,
     CONSTRAINT earnings_pkey PRIMARY KEY (account_id)
 );
 
@@ -139,7 +139,7 @@ CREATE TABLE earnings (
 CREATE TYPE sent_earning AS (
     account_id uuid,
     slides_to  timestamptz,
-    lapses     jsonb,
+    lapses     timestamptz[],
     earned     jsonb
 );
 

@@ -108,8 +108,7 @@ pub(super) async fn sum_expiring<'a>(
          FROM (
              SELECT p.*, l.available::numeric + l.held AS points,
                     CASE WHEN NOT l.slides THEN l.expires_at ELSE coalesce((
-                        SELECT min(lapse::timestamptz) FROM jsonb_array_elements_text(e.lapses) lapse
-                        WHERE lapse::timestamptz > l.live_since
+                        SELECT min(lapse) FROM unnest(e.lapses) lapse WHERE lapse > l.live_since
                     ), e.slides_to) END AS expires_at
              FROM unnest($2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[])
                  AS p (program_id, first, second, third)

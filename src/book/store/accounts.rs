@@ -166,10 +166,11 @@ fn sent_names(names: &[WantedName<'_>]) -> Vec<SentName> {
 /// Finds out whose names are and what is related to them, tells which keys were used, and locks the accounts that nobody
 /// else holds.
 ///
-/// Owners, what is related and keys are as they were when the statement began, and locked accounts as they are. Where both have the same
-/// number of entries, nothing was written on the account between the two, so what is told of it is true under the lock. Without waiting there is no deadlock, and in one order it is unlikely that each of two batches gets a part of
-/// what both need. The clock is read for each row after it is locked, outside the subquery: so the last reading comes
-/// after all locks.
+/// Owners, what is related and keys are as they were when the statement began, and locked accounts as they are. Where both
+/// have the same number of entries, nothing was written on the account between the two, so what is told of it is true under
+/// the lock. Without waiting there is no deadlock, and in one order it is unlikely that each of two batches gets a part of
+/// what both need. The clock is read for each row after it is locked, outside the subquery: so the last reading comes after
+/// all locks.
 pub(in crate::book) async fn find_and_lock(
     connection: &mut PgConnection,
     names: &[WantedName<'_>],
@@ -210,8 +211,8 @@ pub(in crate::book) async fn find_and_lock(
                    SELECT head FROM accounts a WHERE a.account_id = r.related_account_id OFFSET 0
                ) a ON true
            )
-           SELECT place AS "place?", is_used AS "is_used!", related_to AS "related_to?", account_id AS "account_id!", '' AS "program_id!", '' AS "kind!",
-                  head AS "head!", 'epoch'::timestamptz AS "effective_at!: jiff_sqlx::Timestamp", NULL::timestamptz AS "next_due_at?: jiff_sqlx::Timestamp",
+           SELECT place AS "place?", is_used AS "is_used!", related_to AS "related_to?", account_id AS "account_id!",
+                  '' AS "program_id!", '' AS "kind!", head AS "head!", 'epoch'::timestamptz AS "effective_at!: jiff_sqlx::Timestamp", NULL::timestamptz AS "next_due_at?: jiff_sqlx::Timestamp",
                   0::bigint AS "issued!", 0::bigint AS "owed!", 0::bigint AS "pending!", 0::bigint AS "available!",
                   0::bigint AS "held!", 0::bigint AS "redeemed!", 0::bigint AS "expired!", 0::bigint AS "cancelled!",
                   clock_timestamp() AS "told!"

@@ -99,7 +99,7 @@ pub(super) async fn read_holds(
 struct EarningRow {
     account_id: Uuid,
     slides_to: Option<jiff_sqlx::Timestamp>,
-    lapses: serde_json::Value,
+    lapses: Vec<jiff_sqlx::Timestamp>,
     earned: serde_json::Value,
 }
 
@@ -111,7 +111,7 @@ impl TryFrom<EarningRow> for (AccountId, Earning) {
             |error: serde_json::Error| Defect::new(format!("the earnings of account {}: {error}", row.account_id));
         let earning = Earning {
             slides_to: row.slides_to.map(jiff_sqlx::Timestamp::to_jiff),
-            lapses: serde_json::from_value(row.lapses).map_err(defect)?,
+            lapses: row.lapses.into_iter().map(jiff_sqlx::Timestamp::to_jiff).collect(),
             earned: serde_json::from_value(row.earned).map_err(defect)?,
         };
         Ok((AccountId(row.account_id), earning))

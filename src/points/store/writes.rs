@@ -181,7 +181,7 @@ fn upsert_holds<'a>(holds: impl Iterator<Item = (&'a (AccountId, i64), &'a Hold)
 struct SentEarning {
     account_id: Uuid,
     slides_to: Option<jiff_sqlx::Timestamp>,
-    lapses: serde_json::Value,
+    lapses: Vec<jiff_sqlx::Timestamp>,
     earned: serde_json::Value,
 }
 
@@ -195,7 +195,7 @@ fn upsert_earnings<'a>(earnings: impl Iterator<Item = (AccountId, &'a Earning)>)
         rows.push(SentEarning {
             account_id: account_id.0,
             slides_to: earning.slides_to.map(|instant| instant.to_sqlx()),
-            lapses: serde_json::to_value(&earning.lapses).map_err(defect)?,
+            lapses: earning.lapses.iter().map(|lapse| lapse.to_sqlx()).collect(),
             earned: serde_json::to_value(&earning.earned).map_err(defect)?,
         });
     }

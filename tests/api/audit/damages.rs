@@ -226,7 +226,7 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
     assert_told(mark, DifferenceKind::Projection, &["standing after entry ", "qualifying_spend is "]).await;
     let reversal = "INSERT INTO reversals VALUES (:anna, 4, 12, 0)";
     assert_told(reversal, DifferenceKind::Projection, &["reversal of entry 4 of account ", "it has reversed 12"]).await;
-    let earnings = "INSERT INTO earnings VALUES (:anna, now(), '[]', '{}')";
+    let earnings = "INSERT INTO earnings VALUES (:anna, now(), '{}', '{}')";
     assert_told(earnings, DifferenceKind::Projection, &["earnings of account "]).await;
 }
 
