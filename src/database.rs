@@ -18,7 +18,7 @@ pub use error::{FailureKind, StoreError};
 pub use lookups::{BatchReader, Fetch};
 pub(crate) use pages::{Listed, leave_out_unreadable, read_page};
 pub use parts::{ReadPart, WritePart};
-pub(crate) use parts::{read_part, read_parts, write_part, write_parts};
+pub(crate) use parts::{Selection, read_parts, selection, write_part, write_parts};
 pub(crate) use sent::{JsonText, sent_as};
 pub use traced::{StatementError, Traced};
 

@@ -27,10 +27,13 @@ pub trait Store: Send + Sync {
         Vec::new()
     }
 
-    /// What is read of the scope before anything of this state is known. It goes to the database together with that of
-    /// others, in a statement that begins after the locks are held.
-    fn read_parts(&self, _states: &States, _scope: &Scope) -> Vec<ReadPart<States>> {
-        Vec::new()
+    /// What is read of the scope's accounts before anything of this state is known; it is not asked without accounts. It
+    /// goes to the database together with that of others, in a statement that begins after the locks are held.
+    ///
+    /// # Errors
+    /// [`Defect`](crate::error::Defect) if a state that it looks at is not there.
+    fn read_parts(&self, _states: &States, _scope: &Scope) -> Result<Vec<ReadPart<States>>, StoreError> {
+        Ok(Vec::new())
     }
 
     /// Reads the rest: what depends on what was read already.
@@ -146,7 +149,8 @@ impl Capabilities {
             let dues = || due.contains(&capability.state).then_some(&scope_of_dues);
             wanted.contains(&capability.state).then_some(scope).or_else(dues)
         };
-        self.load_by(scope_of, states, connection).await
+        let loaded: Vec<_> = self.0.iter().filter_map(|it| Some((it, scope_of(it)?))).collect();
+        load_each(&loaded, states, connection).await
     }
 
     /// Loads every state.
@@ -156,34 +160,9 @@ impl Capabilities {
         scope: &Scope,
         connection: &mut PgConnection,
     ) -> Result<(), StoreError> {
-        let contained: BTreeSet<TypeId> =
-            self.0.iter().map(|capability| capability.state).filter(|state| states.contain(*state)).collect();
-        let scope_of = |capability: &Capability| contained.contains(&capability.state).then_some(scope);
-        self.load_by(scope_of, states, connection).await
-    }
-
-    /// Loads each state by its scope, if it has one: what is read first, in as few statements as can be.
-    async fn load_by<'a>(
-        &'a self,
-        scope_of: impl Fn(&Capability) -> Option<&'a Scope>,
-        states: &mut States,
-        connection: &mut PgConnection,
-    ) -> Result<(), StoreError> {
-        let loaded: Vec<(&Capability, &Scope)> =
-            self.0.iter().filter_map(|capability| Some((capability, scope_of(capability)?))).collect();
-        let mut rest = loaded.as_slice();
-        while !rest.is_empty() {
-            let (together, later) = rest.split_at(count_independent(rest));
-            let parts = together.iter().flat_map(|(capability, scope)| capability.store.read_parts(states, scope));
-            let parts: Vec<ReadPart<States>> = parts.collect();
-            read_parts(connection, parts, states).await?;
-            for (capability, scope) in together {
-                capability.store.load(states, scope, connection).await?;
-                states.note_loaded(capability.state);
-            }
-            rest = later;
-        }
-        Ok(())
+        let contained = self.0.iter().filter(|capability| states.contain(capability.state));
+        let loaded: Vec<_> = contained.map(|capability| (capability, scope)).collect();
+        load_each(&loaded, states, connection).await
     }
 
     /// Reads everything about accounts into states, as it is stored.
@@ -232,6 +211,29 @@ impl Capabilities {
         }
         Ok(())
     }
+}
+
+/// Loads states, each by its scope: what is read first, in as few statements as can be.
+async fn load_each(
+    capabilities: &[(&Capability, &Scope)],
+    states: &mut States,
+    connection: &mut PgConnection,
+) -> Result<(), StoreError> {
+    let mut rest = capabilities;
+    while !rest.is_empty() {
+        let (together, later) = rest.split_at(count_independent(rest));
+        let mut parts = Vec::new();
+        for (capability, scope) in together.iter().filter(|(_, scope)| !scope.accounts.is_empty()) {
+            parts.extend(capability.store.read_parts(states, scope)?);
+        }
+        read_parts(connection, parts, states).await?;
+        for (capability, scope) in together {
+            capability.store.load(states, scope, connection).await?;
+            states.note_loaded(capability.state);
+        }
+        rest = later;
+    }
+    Ok(())
 }
 
 /// How many of the first capabilities read nothing that another of them loads: at least one.

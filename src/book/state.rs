@@ -30,11 +30,18 @@ pub struct Scope {
     pub depth: Depth,
     /// How many dues of each kind are read of an account, with [`Depth::Asked`].
     pub most_dues: i64,
-    /// How many rows of one table are read, with [`Depth::Asked`]. Beyond that, reading fails with
-    /// [`TooManyRows`](crate::database::StoreError::TooManyRows).
-    pub most_rows: i64,
     /// Whether one command is all that the batch carries out.
     pub is_alone: bool,
+}
+
+impl Scope {
+    /// How many rows of one table are read, with [`Depth::Asked`]. Beyond that, reading fails with
+    /// [`TooManyRows`](crate::database::StoreError::TooManyRows): a batch of several commands is then split, and one that
+    /// is alone is refused.
+    #[must_use]
+    pub const fn most_rows(&self) -> i64 {
+        if self.is_alone { 262_144 } else { 4_096 }
+    }
 }
 
 /// How much is read of what an account may have thousands of.

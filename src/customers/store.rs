@@ -12,7 +12,7 @@ use super::model::{MarketingChannel, MarketingConsent};
 use super::state::{CustomerRow, CustomersState};
 use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
 use crate::database::{
-    Listed, ReadPart, StoreError, Traced as _, WritePart, read_page, read_part, read_parts, sent_as, write_part,
+    Listed, ReadPart, Selection, StoreError, Traced as _, WritePart, read_page, selection, sent_as, write_part,
 };
 use crate::ids::{AccountId, CustomerId, ProgramId};
 
@@ -45,16 +45,13 @@ struct CustomersStore;
 
 #[async_trait]
 impl Store for CustomersStore {
-    fn read_parts(&self, _states: &States, scope: &Scope) -> Vec<ReadPart<States>> {
-        if scope.accounts.is_empty() {
-            return Vec::new();
-        }
-        let part = customers_part(&scope.accounts, |states: &mut States, rows| {
+    fn read_parts(&self, _states: &States, scope: &Scope) -> Result<Vec<ReadPart<States>>, StoreError> {
+        let part = customers_of(&scope.accounts).into_part(|states: &mut States, rows| {
             let state: &mut CustomersState = states.get_mut()?;
-            state.rows = rows.into_iter().map(|row| (row.account_id, row)).collect();
+            state.rows = into_customers(rows)?.into_iter().map(|row| (row.account_id, row)).collect();
             Ok(())
         });
-        vec![part]
+        Ok(vec![part])
     }
 
     async fn load(&self, states: &mut States, _scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
@@ -104,22 +101,18 @@ impl TryFrom<RawCustomer> for CustomerRow {
     }
 }
 
-/// The dossiers of accounts.
-fn customers_part<T>(
-    accounts: &[AccountId],
-    take: impl FnOnce(&mut T, Vec<CustomerRow>) -> Result<(), StoreError> + Send + 'static,
-) -> ReadPart<T> {
+fn into_customers(rows: Vec<RawCustomer>) -> Result<Vec<CustomerRow>, Defect> {
+    rows.into_iter().map(CustomerRow::try_from).collect()
+}
+
+fn customers_of(accounts: &[AccountId]) -> Selection<RawCustomer> {
     let accounts: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    read_part!(
+    selection!(
         "customers",
         RawCustomer,
         "SELECT account_id, program_id, customer_id, dossier, revision, created_at, updated_at
          FROM customers WHERE account_id = ANY($1)",
         [accounts],
-        move |target: &mut T, rows: Vec<RawCustomer>| {
-            let rows: Result<Vec<CustomerRow>, Defect> = rows.into_iter().map(CustomerRow::try_from).collect();
-            take(target, rows?)
-        },
     )
 }
 
@@ -131,13 +124,7 @@ pub(super) async fn read_customers(
     connection: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<Vec<CustomerRow>, StoreError> {
-    let mut read = Vec::new();
-    let part = customers_part(accounts, |read: &mut Vec<CustomerRow>, rows| {
-        *read = rows;
-        Ok(())
-    });
-    read_parts(connection, vec![part], &mut read).await?;
-    Ok(read)
+    Ok(into_customers(customers_of(accounts).fetch(connection).await?)?)
 }
 
 /// The business's own names of accounts' customers. One that cannot be understood is left out.

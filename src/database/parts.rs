@@ -2,6 +2,7 @@
 //! row, once for all of them.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -80,7 +81,7 @@ pub(crate) async fn write_parts(
 /// What is done with a part's rows: they are put into a target.
 type Take<T> = dyn FnOnce(&mut T, &[&PgRow]) -> Result<(), StoreError> + Send;
 
-/// What one table is asked for in a statement that reads several. Made by [`read_part`].
+/// What one table is asked for in a statement that reads several, and what takes the rows. Made of a [`Selection`].
 pub struct ReadPart<T> {
     /// The table, as the trace tells it.
     table: &'static str,
@@ -89,37 +90,66 @@ pub struct ReadPart<T> {
     take: Box<Take<T>>,
 }
 
-impl<T> ReadPart<T> {
-    /// A part whose rows are read as records: their columns are the fields of `R`, in order.
-    pub(crate) fn new<R: for<'r> Decode<'r, Postgres>>(
+/// Rows to be read, in a statement alone or together with others. They come as records: their columns are the fields of
+/// `R`, in order. Made by [`selection`].
+pub(crate) struct Selection<R> {
+    table: &'static str,
+    sql: &'static str,
+    add: Box<AddArguments>,
+    row: PhantomData<fn() -> R>,
+}
+
+impl<R: for<'r> Decode<'r, Postgres> + Send + 'static> Selection<R> {
+    pub(crate) fn new(
         table: &'static str,
         sql: &'static str,
         add: impl FnOnce(&mut PgArguments) -> Result<(), BoxDynError> + Send + 'static,
-        take: impl FnOnce(&mut T, Vec<R>) -> Result<(), StoreError> + Send + 'static,
     ) -> Self {
+        Self { table, sql, add: Box::new(add), row: PhantomData }
+    }
+
+    /// A part of a statement; `take` puts what was found into the target.
+    pub(crate) fn into_part<T>(
+        self,
+        take: impl FnOnce(&mut T, Vec<R>) -> Result<(), StoreError> + Send + 'static,
+    ) -> ReadPart<T> {
         let take = |target: &mut T, rows: &[&PgRow]| {
             let decoded: Result<Vec<R>, sqlx::Error> =
                 rows.iter().map(|row| row.try_get_unchecked::<R, _>(1)).collect();
             take(target, decoded?)
         };
-        Self { table, sql, add: Box::new(add), take: Box::new(take) }
+        ReadPart { table: self.table, sql: self.sql, add: self.add, take: Box::new(take) }
+    }
+
+    /// Reads the rows in a statement of their own.
+    ///
+    /// # Errors
+    /// If the statement fails, or a row cannot be understood.
+    pub(crate) async fn fetch(self, connection: &mut PgConnection) -> Result<Vec<R>, StoreError> {
+        let mut rows = Vec::new();
+        let part = self.into_part(|rows: &mut Vec<R>, found| {
+            *rows = found;
+            Ok(())
+        });
+        read_parts(connection, vec![part], &mut rows).await?;
+        Ok(rows)
     }
 }
 
-/// A [`ReadPart`] whose text is checked when it is compiled: the table, what a row is read as, the text, its parameters,
-/// and what takes the rows into the target.
-macro_rules! read_part {
-    ($table:literal, $row:ty, $first:literal $(+ $more:literal)*, [$($argument:ident),+ $(,)?], $take:expr $(,)?) => {{
+/// A [`Selection`] whose text is checked when it is compiled: the table, what a row is read as, the text, and its
+/// parameters.
+macro_rules! selection {
+    ($table:literal, $row:ty, $first:literal $(+ $more:literal)*, [$($argument:ident),+ $(,)?] $(,)?) => {{
         // Never called: it is there for the compiler, who knows the schema.
         let _ = || drop(sqlx::query_as!($row, $first $(+ $more)*, $(&$argument as _),+));
         let add = move |arguments: &mut sqlx::postgres::PgArguments| {
             $(sqlx::Arguments::add(arguments, $argument)?;)+
             Ok(())
         };
-        $crate::database::parts::ReadPart::new::<$row>($table, concat!($first $(, $more)*), add, $take)
+        $crate::database::parts::Selection::<$row>::new($table, concat!($first $(, $more)*), add)
     }};
 }
-pub(crate) use read_part;
+pub(crate) use selection;
 
 /// Reads all parts in one statement, and puts what they find into the target, in their order.
 ///

@@ -33,6 +33,12 @@ pub(crate) struct Gap {
     pub payers_from: Option<i64>,
 }
 
+impl Gap {
+    /// Nothing was read yet.
+    pub(crate) const NOTHING_READ: Self =
+        Self { due: None, fixed_to: None, sliding_to: None, is_too_wide: false, payers_from: None };
+}
+
 /// What the entries tell of the points that were earned in a calendar period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LookedUp {

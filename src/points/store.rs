@@ -48,12 +48,8 @@ impl Store for PointsStore {
         vec![TypeId::of::<ProgramsState>()]
     }
 
-    fn read_parts(&self, states: &States, scope: &Scope) -> Vec<ReadPart<States>> {
-        match (states.get(), states.get_loaded()) {
-            (Ok(state), Ok(programs)) => load::parts(state, programs, scope),
-            // What fails here fails again where it is loaded.
-            _ => Vec::new(),
-        }
+    fn read_parts(&self, states: &States, scope: &Scope) -> Result<Vec<ReadPart<States>>, StoreError> {
+        Ok(load::parts(states.get()?, states.get_loaded()?, scope))
     }
 
     async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {

@@ -13,7 +13,7 @@ use super::purchases::PurchasesState;
 use super::state::ReferralsState;
 use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table};
 use crate::database::{
-    Listed, ReadPart, StoreError, Traced as _, WritePart, read_part, read_parts, sent_as, write_part,
+    Listed, ReadPart, Selection, StoreError, Traced as _, WritePart, selection, sent_as, write_part,
 };
 use crate::ids::{AccountId, EntryId, ProgramId, ReferralCode};
 
@@ -53,25 +53,23 @@ impl Store for ReferralsStore {
         true
     }
 
-    fn read_parts(&self, states: &States, scope: &Scope) -> Vec<ReadPart<States>> {
-        if scope.accounts.is_empty() {
-            return Vec::new();
-        }
-        let is_asked_for_codes = states.get().is_ok_and(|state: &ReferralsState| state.is_asked_for_codes);
-        let codes = (is_asked_for_codes || scope.depth != Depth::Asked).then(|| {
-            codes_part(&scope.accounts, |states: &mut States, codes| {
-                let state: &mut ReferralsState = states.get_mut()?;
-                state.codes =
-                    codes.into_iter().map(|(owner, code)| ((owner, code.campaign_id.clone()), code)).collect();
-                Ok(())
-            })
-        });
-        let referrals = referrals_part(&scope.accounts, |states: &mut States, (referrals, _)| {
+    fn read_parts(&self, states: &States, scope: &Scope) -> Result<Vec<ReadPart<States>>, StoreError> {
+        let mut parts = vec![referrals_of(&scope.accounts).into_part(|states: &mut States, rows| {
+            let (referrals, _) = into_referrals(rows)?;
             let state: &mut ReferralsState = states.get_mut()?;
             state.referrals = referrals.into_iter().map(|referral| (referral.referee, referral)).collect();
             Ok(())
-        });
-        std::iter::once(referrals).chain(codes).collect()
+        })];
+        if states.get::<ReferralsState>()?.is_asked_for_codes || scope.depth != Depth::Asked {
+            parts.push(codes_of(&scope.accounts).into_part(|states: &mut States, rows| {
+                let state: &mut ReferralsState = states.get_mut()?;
+                for (owner, code) in into_codes(rows)? {
+                    state.codes.insert((owner, code.campaign_id.clone()), code);
+                }
+                Ok(())
+            }));
+        }
+        Ok(parts)
     }
 
     fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
@@ -108,21 +106,17 @@ impl TryFrom<RawCode> for (AccountId, Code) {
     }
 }
 
-/// The codes of accounts, with their owners.
-fn codes_part<T>(
-    accounts: &[AccountId],
-    take: impl FnOnce(&mut T, Vec<(AccountId, Code)>) -> Result<(), StoreError> + Send + 'static,
-) -> ReadPart<T> {
+fn into_codes(rows: Vec<RawCode>) -> Result<Vec<(AccountId, Code)>, Defect> {
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+fn codes_of(accounts: &[AccountId]) -> Selection<RawCode> {
     let accounts: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    read_part!(
+    selection!(
         "referral_codes",
         RawCode,
         "SELECT account_id, campaign_id, code, account_seq, created_at FROM referral_codes WHERE account_id = ANY($1)",
         [accounts],
-        move |target: &mut T, rows: Vec<RawCode>| {
-            let codes: Result<Vec<_>, Defect> = rows.into_iter().map(TryInto::try_into).collect();
-            take(target, codes?)
-        },
     )
 }
 
@@ -134,13 +128,7 @@ pub(super) async fn read_codes(
     connection: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<Vec<(AccountId, Code)>, StoreError> {
-    let mut read = Vec::new();
-    let part = codes_part(accounts, |read: &mut Vec<(AccountId, Code)>, codes| {
-        *read = codes;
-        Ok(())
-    });
-    read_parts(connection, vec![part], &mut read).await?;
-    Ok(read)
+    Ok(into_codes(codes_of(accounts).fetch(connection).await?)?)
 }
 
 /// The codes of an account.
@@ -238,13 +226,9 @@ fn into_referrals(rows: Vec<RawReferral>) -> Result<ReadReferrals, StoreError> {
     Ok((referrals?, told))
 }
 
-/// The referrals of referees.
-fn referrals_part<T>(
-    referees: &[AccountId],
-    take: impl FnOnce(&mut T, ReadReferrals) -> Result<(), StoreError> + Send + 'static,
-) -> ReadPart<T> {
+fn referrals_of(referees: &[AccountId]) -> Selection<RawReferral> {
     let referees: Vec<Uuid> = referees.iter().map(|account| account.0).collect();
-    read_part!(
+    selection!(
         "referrals",
         RawReferral,
         r#"SELECT account_id, referrer_account_id, campaign_id, policy_version, state, created_seq, created_at,
@@ -252,7 +236,6 @@ fn referrals_part<T>(
                   clock_timestamp() AS "told!"
            FROM referrals WHERE account_id = ANY($1)"#,
         [referees],
-        move |target: &mut T, rows: Vec<RawReferral>| take(target, into_referrals(rows)?),
     )
 }
 
@@ -264,13 +247,7 @@ pub(super) async fn read_referrals(
     connection: &mut PgConnection,
     referees: &[AccountId],
 ) -> Result<ReadReferrals, StoreError> {
-    let mut read = ReadReferrals::default();
-    let part = referrals_part(referees, |read: &mut ReadReferrals, found| {
-        *read = found;
-        Ok(())
-    });
-    read_parts(connection, vec![part], &mut read).await?;
-    Ok(read)
+    into_referrals(referrals_of(referees).fetch(connection).await?)
 }
 
 /// A referral as it is sent.

@@ -13,7 +13,7 @@ use super::model::Standing;
 use super::state::{StandingsState, last_of_block};
 use crate::book::store::{into_entries, read_entries_between, select_entries};
 use crate::book::{Capability, Defect, Depth, Entry, Scope, State as _, States, Store, Table};
-use crate::database::{Fetch, ReadPart, StoreError, Traced as _, WritePart, read_part, sent_as, write_part};
+use crate::database::{Fetch, ReadPart, Selection, StoreError, Traced as _, WritePart, selection, sent_as, write_part};
 use crate::ids::{AccountId, CustomerId, ProgramId, TierId};
 
 /// The tables of tiers.
@@ -32,20 +32,17 @@ struct StandingsStore;
 
 #[async_trait]
 impl Store for StandingsStore {
-    fn read_parts(&self, _states: &States, scope: &Scope) -> Vec<ReadPart<States>> {
-        if scope.accounts.is_empty() {
-            return Vec::new();
-        }
+    fn read_parts(&self, _states: &States, scope: &Scope) -> Result<Vec<ReadPart<States>>, StoreError> {
         let ids: Vec<Uuid> = scope.accounts.iter().map(|account| account.0).collect();
-        let marks = (scope.depth == Depth::Whole).then(|| marks_part(ids.clone()));
-        std::iter::once(standings_part(ids)).chain(marks).collect()
+        let marks = (scope.depth == Depth::Whole).then(|| marks_of(ids.clone()).into_part(take_marks));
+        Ok(std::iter::once(standings_of(ids).into_part(take_standings)).chain(marks).collect())
     }
 
     fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
         let state: &StandingsState = states.get()?;
-        let changed = state.changed.iter().filter_map(|id| Some(SentStanding::new(*id, state.rows.get(id)?)));
+        let changed = state.changed.iter().filter_map(|id| Some(StandingRow::new(*id, state.rows.get(id)?)));
         // A mark is numbered by the last entry that changed it.
-        let new_marks = state.new_marks.iter().filter_map(|key| Some(SentStanding::new(key.0, state.marks.get(key)?)));
+        let new_marks = state.new_marks.iter().filter_map(|key| Some(StandingRow::new(key.0, state.marks.get(key)?)));
         Ok(vec![upsert_standings(changed.collect()), insert_marks(new_marks.collect())])
     }
 }
@@ -70,8 +67,8 @@ macro_rules! standing_in {
     };
 }
 
-/// A standing as it is stored.
-#[derive(sqlx::Decode)]
+/// A standing as it is stored, and as it is sent.
+#[derive(sqlx::Encode, sqlx::Decode)]
 struct StandingRow {
     account_id: Uuid,
     tier_id: String,
@@ -84,40 +81,9 @@ struct StandingRow {
     last_seq: i64,
 }
 
-fn standings_part(accounts: Vec<Uuid>) -> ReadPart<States> {
-    read_part!(
-        "standings",
-        StandingRow,
-        "SELECT account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, purchases, last_seq
-         FROM standings WHERE account_id = ANY($1)",
-        [accounts],
-        |states: &mut States, rows: Vec<StandingRow>| {
-            let state: &mut StandingsState = states.get_mut()?;
-            for row in rows {
-                state.rows.insert(AccountId(row.account_id), standing_in!(row, last_seq));
-            }
-            Ok(())
-        },
-    )
-}
+sent_as!(StandingRow, "sent_standing");
 
-/// A standing as it is sent.
-#[derive(sqlx::Encode)]
-struct SentStanding {
-    account_id: Uuid,
-    tier_id: String,
-    since: jiff_sqlx::Timestamp,
-    policy_version: i32,
-    changed_seq: i64,
-    cause_seq: i64,
-    qualifying_spend: i64,
-    purchases: i64,
-    last_seq: i64,
-}
-
-sent_as!(SentStanding, "sent_standing");
-
-impl SentStanding {
+impl StandingRow {
     fn new(account_id: AccountId, standing: &Standing) -> Self {
         Self {
             account_id: account_id.0,
@@ -133,7 +99,25 @@ impl SentStanding {
     }
 }
 
-fn upsert_standings(rows: Vec<SentStanding>) -> WritePart {
+fn standings_of(accounts: Vec<Uuid>) -> Selection<StandingRow> {
+    selection!(
+        "standings",
+        StandingRow,
+        "SELECT account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, purchases, last_seq
+         FROM standings WHERE account_id = ANY($1)",
+        [accounts],
+    )
+}
+
+fn take_standings(states: &mut States, rows: Vec<StandingRow>) -> Result<(), StoreError> {
+    let state: &mut StandingsState = states.get_mut()?;
+    for row in rows {
+        state.rows.insert(AccountId(row.account_id), standing_in!(row, last_seq));
+    }
+    Ok(())
+}
+
+fn upsert_standings(rows: Vec<StandingRow>) -> WritePart {
     write_part!(
         "INSERT INTO standings (account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
              purchases, last_seq)
@@ -146,7 +130,7 @@ fn upsert_standings(rows: Vec<SentStanding>) -> WritePart {
     )
 }
 
-fn insert_marks(rows: Vec<SentStanding>) -> WritePart {
+fn insert_marks(rows: Vec<StandingRow>) -> WritePart {
     write_part!(
         "INSERT INTO standing_marks (account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq,
              qualifying_spend, purchases)
@@ -178,20 +162,21 @@ impl TryFrom<MarkRow> for ((AccountId, i64), Standing) {
     }
 }
 
-fn marks_part(accounts: Vec<Uuid>) -> ReadPart<States> {
-    read_part!(
+fn marks_of(accounts: Vec<Uuid>) -> Selection<MarkRow> {
+    selection!(
         "standing_marks",
         MarkRow,
         "SELECT account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
              purchases
          FROM standing_marks WHERE account_id = ANY($1)",
         [accounts],
-        |states: &mut States, rows: Vec<MarkRow>| {
-            let marks: Result<_, Defect> = rows.into_iter().map(TryInto::try_into).collect();
-            states.get_mut::<StandingsState>()?.marks = marks?;
-            Ok(())
-        },
     )
+}
+
+fn take_marks(states: &mut States, rows: Vec<MarkRow>) -> Result<(), StoreError> {
+    let marks: Result<_, Defect> = rows.into_iter().map(TryInto::try_into).collect();
+    states.get_mut::<StandingsState>()?.marks = marks?;
+    Ok(())
 }
 
 /// A standing after one of the account's entries: the last that is kept until then, and what changed it since. None

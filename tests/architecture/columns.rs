@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::tree::{Tree, hold};
 
+/// Where a macro has the columns of lots.
+const LOTS: &str = "src/points/store/lots.rs";
+
 /// The text between the first two of these.
 fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
     Some(text.split_once(begin)?.1.split_once(end)?.0)
@@ -59,12 +62,19 @@ fn columns_out_of_order(tree: &Tree) -> Vec<String> {
             let columns = selected(between(insert, "(", ")").unwrap_or_default());
             found.extend(differ(file, name, &columns, &types.get(name).cloned().unwrap_or_default()));
         }
-        for part in text.split(" read_part!(").skip(1) {
+        // One that is handed to a macro has its columns there.
+        let selections =
+            text.split(" selection!(").skip(1).filter(|it| !it.lines().next().is_some_and(|line| line.ends_with("),")));
+        for part in selections {
             let Some(name) = part.split(',').nth(1).map(str::trim) else { continue };
             let columns = selected(between(part, "SELECT ", "FROM ").unwrap_or_default());
             found.extend(differ(file, name, &columns, &fields(text, name)));
         }
     }
+    let (file, text) = (LOTS, tree.text(LOTS));
+    let list = between(text, r##"$read_for + r#""##, "FROM ").unwrap_or_default();
+    let columns = selected(&format!("why{list}"));
+    found.extend(differ(file, "LotRow", &columns, &fields(text, "LotRow")));
     found
 }
 
@@ -72,16 +82,16 @@ fn columns_out_of_order(tree: &Tree) -> Vec<String> {
 fn columns_of_records_stand_in_one_order() {
     let tree = &crate::tree::TREE;
     let changed = |path: &str, from: &str, to: &str| Tree::clone(tree).replaced(path, from, to);
-    let lots = "src/points/store/lots.rs";
     let wrong = [
         changed("migrations/0007_lots.sql", "    pending        bigint,\n", ""),
-        changed(lots, "    pending: i64,\n    available: i64,\n", "    available: i64,\n    pending: i64,\n"),
+        changed(LOTS, "    pending: i64,\n    available: i64,\n", "    available: i64,\n    pending: i64,\n"),
         changed(
             "src/tiers/store.rs",
             "qualifying_spend, purchases, last_seq\n",
             "purchases, qualifying_spend, last_seq\n",
         ),
         changed("src/points/store/writes.rs", "pending, available, held", "available, pending, held"),
+        changed(LOTS, "\"expired!\"", "\"expiry!\""),
         changed("src/programs/store.rs", "    version: i32,\n    document", "    versions: i32,\n    document"),
     ];
     hold(columns_out_of_order, &wrong);

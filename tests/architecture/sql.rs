@@ -12,7 +12,7 @@ const SQL: &[&str] = &[
     "query_file!",
     "query_file_as!",
     "query_file_scalar!",
-    "read_part!",
+    "selection!",
     "write_part!",
     "sqlx::query",
     "sqlx::query_as",

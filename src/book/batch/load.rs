@@ -16,26 +16,20 @@ use crate::book::store::accounts::{Found, LockedAccount, Owner, WantedName};
 use crate::clock::Clock;
 use crate::database::StoreError;
 use crate::error::{Defect, with_causes};
-use crate::ids::{AccountId, EntryId, ProgramId};
-
-/// The most rows of one table that a batch of several commands reads. If it needs more, it is split.
-const MAX_ROWS_TOGETHER: i64 = 4_096;
-/// The most rows of one table that a command alone reads. If it needs more, it is refused.
-const MAX_ROWS_ALONE: i64 = 262_144;
+use crate::ids::{AccountId, EntryId};
 
 impl Batch<'_> {
     /// Finds the owners of names, and locks their accounts, those related to them and others, but for those that somebody
-    /// else holds: no command waits for the account of another. The statement also tells which keys were used, which entry is the last of each
-    /// program, and the batch's instant. Each time that accounts are locked, programs are asked for again: so none of these
-    /// has an entry by a version that is newer than the one of this batch.
+    /// else holds: no command waits for the account of another. The statement also tells which keys were used, which entry
+    /// is the last of each program, and the batch's instant. Each time that accounts are locked, programs are asked for
+    /// again: so none of these has an entry by a version that is newer than the one of this batch.
     pub(super) async fn find_and_lock(
         &mut self,
         names: &[WantedName<'_>],
         accounts: &[AccountId],
         connection: &mut PgConnection,
     ) -> Result<(), StoreError> {
-        let programs: BTreeSet<&ProgramId> = self.jobs.iter().map(|job| job.command.program_id()).collect();
-        let programs: Vec<Name> = programs.into_iter().map(Name::program).collect();
+        let programs: Vec<Name> = self.program_ids().into_iter().map(Name::program).collect();
         let mut wanted = names.to_vec();
         wanted.extend(programs.iter().map(|name| WantedName {
             name,
@@ -147,19 +141,16 @@ impl Batch<'_> {
             let (names, accounts, states) = (&self.names, &self.accounts, &mut self.states);
             job.command.ask(&mut Asking { names, accounts, at, states, wanted_states })?;
         }
-        let programs: BTreeSet<ProgramId> = self.jobs.iter().map(|job| job.command.program_id().clone()).collect();
-        let is_alone = self.jobs.len() == 1;
         let due: Vec<AccountId> = self.accounts_with_dues.iter().copied().collect();
         let scope = Scope {
             accounts: self.locked_accounts(),
-            programs: programs.into_iter().collect(),
+            programs: self.program_ids().into_iter().cloned().collect(),
             last_of_programs: self.programs.clone(),
             most_dues: most_dues_of(due.len()),
             due,
             latest,
             depth: Depth::Asked,
-            most_rows: if is_alone { MAX_ROWS_ALONE } else { MAX_ROWS_TOGETHER },
-            is_alone,
+            is_alone: self.jobs.len() == 1,
         };
         let wanted = self.wanted_states();
         capabilities.load_wanted(&mut self.states, &wanted, &scope, connection).await
@@ -199,6 +190,7 @@ impl Batch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ProgramId;
 
     #[test]
     fn a_second_look_forgets_names_that_are_gone_and_no_program_that_it_only_reads() {

@@ -92,6 +92,11 @@ impl<'a> Batch<'a> {
         self.jobs.iter().flat_map(|job| &job.states).copied().collect()
     }
 
+    /// The programs of the commands.
+    pub(super) fn program_ids(&self) -> BTreeSet<&'a ProgramId> {
+        self.jobs.iter().map(|job| job.command.program_id()).collect()
+    }
+
     /// The accounts that are locked: all but the new ones. Sorted.
     pub(super) fn locked_accounts(&self) -> Vec<AccountId> {
         self.accounts.keys().filter(|account_id| !self.opened.contains(account_id)).copied().collect()

@@ -11,9 +11,9 @@ use crate::database::{StoreError, Traced as _, WritePart, sent_as, write_part};
 use crate::error::Defect;
 use crate::ids::AccountId;
 
-/// A kept balance as it is sent.
+/// A balance as it is kept, and as it is sent.
 #[derive(sqlx::Encode)]
-struct SentBalance {
+struct BalanceRow {
     account_id: Uuid,
     account_seq: i64,
     issued: i64,
@@ -26,7 +26,7 @@ struct SentBalance {
     cancelled: i64,
 }
 
-sent_as!(SentBalance, "sent_balance");
+sent_as!(BalanceRow, "sent_balance");
 
 /// Adds the balances after every so many entries that were applied to accounts.
 pub(in crate::book) fn insert_balances<'a>(accounts: impl Iterator<Item = &'a Account>) -> WritePart {
@@ -34,7 +34,7 @@ pub(in crate::book) fn insert_balances<'a>(accounts: impl Iterator<Item = &'a Ac
     for account in accounts {
         for (account_seq, balance) in &account.balances {
             let Balance { issued, owed, pending, available, held, redeemed, expired, cancelled } = *balance;
-            rows.push(SentBalance {
+            rows.push(BalanceRow {
                 account_id: account.account_id.0,
                 account_seq: *account_seq,
                 issued,
@@ -54,20 +54,6 @@ pub(in crate::book) fn insert_balances<'a>(accounts: impl Iterator<Item = &'a Ac
          SELECT * FROM unnest($1::sent_balance[])",
         rows,
     )
-}
-
-/// Balances as they are kept.
-struct BalanceRow {
-    account_id: Uuid,
-    account_seq: i64,
-    issued: i64,
-    owed: i64,
-    pending: i64,
-    available: i64,
-    held: i64,
-    redeemed: i64,
-    expired: i64,
-    cancelled: i64,
 }
 
 impl BalanceRow {

@@ -41,7 +41,7 @@ pub(super) async fn load(
         return Ok(());
     }
     // One that is alone keeps nobody waiting, and next time it is known.
-    let most = if scope.is_alone { i64::MAX } else { scope.most_rows };
+    let most = if scope.is_alone { i64::MAX } else { scope.most_rows() };
     let sums = sum_earned(connection, &accounts, begins, most).await?;
     for ((account_id, period, day), points) in windows.into_iter().zip(sums) {
         note(state, account_id, period, LookedUp { day, points });

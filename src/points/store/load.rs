@@ -6,16 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use sqlx::PgConnection;
 
-use super::lots::{self, FoundLot, LotRequest, ReadFor, SpendCursor};
+use super::lots::{self, FoundLot, LotRequest, ReadFor, spending};
 use super::rows::{self, HoldFor};
 use crate::book::store::{find_keys, read_entries};
-use crate::book::{Depth, Due, DueKind, Scope, States};
-use crate::database::{ReadPart, StoreError, read_parts};
+use crate::book::{Defect, Depth, Due, DueKind, Scope, States};
+use crate::database::{ReadPart, StoreError};
 use crate::ids::{AccountId, ProgramId};
-use crate::points::lots::{BEHIND_ALL, Gap, MAX_SPEND_LOTS, SPEND_PAGES};
+use crate::points::lots::{Gap, MAX_SPEND_LOTS};
 use crate::points::state::PointsState;
 use crate::programs::model::ProgramVersion;
 use crate::programs::points::ExpiryRule;
@@ -23,30 +22,18 @@ use crate::programs::state::ProgramsState;
 
 /// How many dues of an account a read applies in memory, of each kind.
 const MAX_READ_DUES: i64 = 5_000;
-/// Nothing was read yet.
-const NOTHING_READ: Gap = Gap { due: None, fixed_to: None, sliding_to: None, is_too_wide: false, payers_from: None };
-
 /// What is read of accounts' points before anything is known of them.
 pub(super) fn parts(state: &PointsState, programs: &ProgramsState, scope: &Scope) -> Vec<ReadPart<States>> {
     let mut parts = Vec::new();
-    if scope.accounts.is_empty() {
-        return parts;
-    }
     if needs_earnings(state, programs, scope) {
-        parts.push(rows::earnings_part(&scope.accounts, |states: &mut States, earnings| {
-            states.get_mut::<PointsState>()?.lots.earnings = earnings;
+        parts.push(rows::earnings_of(&scope.accounts).into_part(|states: &mut States, rows| {
+            let earnings: Result<_, Defect> = rows.into_iter().map(TryInto::try_into).collect();
+            states.get_mut::<PointsState>()?.lots.earnings = earnings?;
             Ok(())
         }));
     }
-    if scope.depth == Depth::Asked && !state.asked.points.is_empty() {
-        // Whether any lots slide is not known yet. Where none do, none are found.
-        let known = state.asked.points.keys().filter(|id| scope.accounts.binary_search(id).is_ok());
-        let cursors: Vec<SpendCursor> = known.map(|id| SpendCursor::start(*id)).collect();
-        let [limit, ..] = SPEND_PAGES;
-        parts.push(lots::spendable_part(&cursors.clone(), limit, move |states: &mut States, found| {
-            note_spendable(states.get_mut()?, &cursors, limit, found);
-            Ok(())
-        }));
+    if scope.depth == Depth::Asked {
+        parts.extend(spending::first_page(state, scope));
     }
     parts
 }
@@ -75,24 +62,21 @@ pub(super) async fn load(
         return Ok(());
     }
     for account_id in &scope.accounts {
-        state.lots.gaps.entry(*account_id).or_insert(NOTHING_READ);
+        state.lots.gaps.entry(*account_id).or_insert(Gap::NOTHING_READ);
     }
     load_entries(state, connection).await?;
     load_holds(state, connection, scope).await?;
     load_lots(state, connection, scope).await?;
     load_makers_up(state, connection, scope).await?;
-    let mut spends = spends_of(state);
-    // Of an account that was just opened, all is known.
-    spends.retain(|account_id, _| scope.accounts.binary_search(account_id).is_ok());
-    load_spendable(state, connection, spends).await?;
+    spending::load(state, scope, connection).await?;
     check_rows(state, scope)
 }
 
 /// Refuses more lots than the batch may read.
 fn check_rows(state: &PointsState, scope: &Scope) -> Result<(), StoreError> {
     let rows = i64::try_from(state.lots.lots.len()).unwrap_or(i64::MAX);
-    let is_within = scope.depth != Depth::Asked || rows <= scope.most_rows;
-    if is_within { Ok(()) } else { Err(StoreError::TooManyRows { most: scope.most_rows }) }
+    let is_within = scope.depth != Depth::Asked || rows <= scope.most_rows();
+    if is_within { Ok(()) } else { Err(StoreError::TooManyRows { most: scope.most_rows() }) }
 }
 
 /// Whether any of the scope's programs keeps what concerns all lots of an account together.
@@ -307,138 +291,6 @@ fn accounts_whose_sliding_lots_are_read(state: &PointsState, scope: &Scope) -> V
         slides_to.is_some_and(|slides_to| slides_to <= scope.latest)
     };
     scope.due.iter().copied().filter(is_read).collect()
-}
-
-/// What is spent of an account.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spend {
-    points: i64,
-    /// Whether it may move the instant at which lots slide before it takes them.
-    slides_first: bool,
-}
-
-/// What the batch spends: what commands asked for, and what makes up for grants that are undone whose own lots have less.
-fn spends_of(state: &PointsState) -> BTreeMap<AccountId, Spend> {
-    let mut spends: BTreeMap<AccountId, Spend> = BTreeMap::new();
-    for (account_id, points) in &state.asked.points {
-        spends.entry(*account_id).or_default().points = *points;
-    }
-    for entry in state.entries.values().chain(state.commands.values().flatten()) {
-        let key = (entry.id.account_id, entry.id.account_seq);
-        let (Some(lot), Some(movement)) = (state.lots.lots.get(&key), entry.movement) else { continue };
-        let left = movement.points.saturating_sub(state.lots.reversed(key.0, key.1).in_all);
-        let own = [lot.pending, lot.available, lot.expired].into_iter().fold(0_i64, i64::saturating_add);
-        if left > own {
-            let spend = spends.entry(key.0).or_default();
-            spend.points = spend.points.saturating_add(left);
-            spend.slides_first = true;
-        }
-    }
-    spends
-}
-
-/// Reads lots in spending order, some at a time, until the spends are covered.
-async fn load_spendable(
-    state: &mut PointsState,
-    connection: &mut PgConnection,
-    spends: BTreeMap<AccountId, Spend>,
-) -> Result<(), StoreError> {
-    let mut cursors: Vec<SpendCursor> = spends.keys().map(|account_id| cursor_of(state, *account_id)).collect();
-    let leave_what_is_covered = |state: &PointsState, cursors: &mut Vec<SpendCursor>| {
-        cursors.retain(|cursor| {
-            let spend = spends.get(&cursor.account_id).copied().unwrap_or_default();
-            cursor.has_more() && !is_covered(state, cursor.account_id, spend)
-        });
-    };
-    for limit in SPEND_PAGES {
-        leave_what_is_covered(state, &mut cursors);
-        if cursors.is_empty() {
-            return Ok(());
-        }
-        // Where the first page of all was read already, the second comes next.
-        if cursors.iter().all(SpendCursor::is_begun) && limit == SPEND_PAGES[0] {
-            continue;
-        }
-        let mut found = Vec::new();
-        let part = lots::spendable_part(&cursors, limit, |found: &mut Vec<FoundLot>, lots| {
-            *found = lots;
-            Ok(())
-        });
-        read_parts(connection, vec![part], &mut found).await?;
-        note_spendable(state, &cursors, limit, found);
-        for cursor in &mut cursors {
-            *cursor = cursor_of(state, cursor.account_id);
-        }
-    }
-    leave_what_is_covered(state, &mut cursors);
-    for cursor in cursors {
-        if let Some(gap) = state.lots.gaps.get_mut(&cursor.account_id) {
-            gap.is_too_wide = true;
-        }
-    }
-    Ok(())
-}
-
-/// Where the reading of an account's lots goes on.
-fn cursor_of(state: &PointsState, account_id: AccountId) -> SpendCursor {
-    let start = SpendCursor::start(account_id);
-    let Some(gap) = state.lots.gaps.get(&account_id) else { return start };
-    let Some(fixed_to) = gap.fixed_to else {
-        // Without an instant to which they slide, no lot slides.
-        let slides_to = state.lots.earning(account_id).and_then(|earning| earning.slides_to);
-        return SpendCursor { slide_after: start.slide_after.filter(|_| slides_to.is_some()), ..start };
-    };
-    let (expires_at, seq) = fixed_to;
-    let fixed_after = Some((Some(expires_at).filter(|at| *at < Timestamp::MAX), seq));
-    SpendCursor {
-        account_id,
-        fixed_after: fixed_after.filter(|_| fixed_to != BEHIND_ALL),
-        slide_after: gap.sliding_to.filter(|to| *to < i64::MAX),
-    }
-}
-
-/// Takes in a page of lots in spending order, and notes up to where each account's were read.
-fn note_spendable(state: &mut PointsState, cursors: &[SpendCursor], limit: i64, found: Vec<FoundLot>) {
-    // How many came of each account and kind, and the last of them.
-    let mut ends: BTreeMap<(AccountId, bool), (i64, &FoundLot)> = BTreeMap::new();
-    for lot in &found {
-        let end = ends.entry((lot.key.0, lot.read_for == ReadFor::Slide)).or_insert((0, lot));
-        *end = (end.0 + 1, lot);
-    }
-    for SpendCursor { account_id, fixed_after, slide_after } in cursors {
-        // Where fewer came than were asked for, there are no more.
-        let last = |slides| {
-            ends.get(&(*account_id, slides)).filter(|(count, _)| *count == limit).map(|(_, last)| {
-                let expires_at = last.lot.terms.expires_at.unwrap_or(Timestamp::MAX);
-                (expires_at, last.key.1)
-            })
-        };
-        let gap = state.lots.gaps.entry(*account_id).or_insert(NOTHING_READ);
-        gap.fixed_to = fixed_after.and_then(|_| last(false)).or(Some(BEHIND_ALL));
-        let slid_to = slide_after.and_then(|_| last(true)).map_or(i64::MAX, |(_, seq)| seq);
-        gap.sliding_to = gap.sliding_to.max(Some(slid_to));
-    }
-    for FoundLot { key, lot, .. } in found {
-        state.lots.put_lot(key, lot);
-    }
-}
-
-/// Whether the lots that were read cover a spend: in their present order, and also if all that slide came last.
-fn is_covered(state: &PointsState, account_id: AccountId, spend: Spend) -> bool {
-    let lots = &state.lots;
-    let Some(read_to) = lots.read_to(account_id, None) else { return false };
-    let fixed_to = lots.gaps.get(&account_id).and_then(|gap| gap.fixed_to);
-    let (mut in_order, mut fixed) = (0_i64, 0_i64);
-    for (seq, lot) in lots.lots_of(account_id).filter(|(_, lot)| lot.available > 0) {
-        let key = lots.spend_key(account_id, seq, lot);
-        if key <= read_to {
-            in_order = in_order.saturating_add(lot.available);
-        }
-        if !lot.terms.slides && fixed_to.is_some_and(|fixed_to| key <= fixed_to) {
-            fixed = fixed.saturating_add(lot.available);
-        }
-    }
-    in_order >= spend.points && (!spend.slides_first || fixed >= spend.points || fixed_to == Some(BEHIND_ALL))
 }
 
 fn note_unread_due(state: &mut PointsState, account_id: AccountId, due: Due) {

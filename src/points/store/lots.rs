@@ -1,20 +1,18 @@
 //! The statements that read lots.
 
+pub(super) mod spending;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, query_as};
 use uuid::Uuid;
 
 use super::rows::{columns, ids};
 use crate::book::{Defect, Depth, LotTerms, Scope};
-use crate::database::{ReadPart, StoreError, Traced as _, read_part};
+use crate::database::{StoreError, Traced as _};
 use crate::ids::AccountId;
 use crate::points::lots::{Lot, MAX_SPEND_LOTS, ReadTo};
-
-/// Before the expiry of every lot.
-const BEFORE_ALL: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 
 /// Why a lot was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -45,6 +43,7 @@ pub(super) struct FoundLot {
     pub(super) read_for: ReadFor,
 }
 
+/// A lot as Postgres returns it.
 #[derive(sqlx::Decode)]
 struct LotRow {
     read_for: ReadFor,
@@ -69,12 +68,12 @@ struct LotRow {
     uses: Option<Vec<i64>>,
 }
 
-/// A checked statement that reads [`LotRow`]s: why the lots are read, what the columns are of and all that follows it,
-/// then the arguments.
-macro_rules! select_lots {
-    ($read_for:literal, $from:literal $($arguments:tt)*) => {
-        sqlx::query_as!(
-            LotRow,
+/// What makes a checked statement is given the columns of [`LotRow`]s: the macro and what comes before the text; why the
+/// lots are read, what the columns are of and all that follows it; then the arguments.
+macro_rules! lot_rows {
+    ($make:ident!($($before:tt)*), $read_for:literal, $from:literal $($arguments:tt)*) => {
+        $make!(
+            $($before)*
             "SELECT " + $read_for + r#" AS "read_for!: ReadFor", account_id AS "account_id!", lot_seq AS "lot_seq!",
                       points AS "points!", pending AS "pending!", available AS "available!", held AS "held!",
                       redeemed AS "redeemed!", expired AS "expired!", cancelled AS "cancelled!", repaid AS "repaid!",
@@ -84,6 +83,12 @@ macro_rules! select_lots {
             $($arguments)*
         )
     };
+}
+use lot_rows;
+
+/// A checked statement that reads [`LotRow`]s, as [`lot_rows`] has it.
+macro_rules! select_lots {
+    ($($statement:tt)*) => { lot_rows!(query_as!(LotRow,), $($statement)*) };
 }
 
 impl TryFrom<LotRow> for FoundLot {
@@ -202,85 +207,6 @@ pub(super) async fn read_lots(
     .traced("SELECT lots")
     .await?;
     into_lots(rows)
-}
-
-/// Where the reading of an account's lots in spending order has come to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SpendCursor {
-    pub(super) account_id: AccountId,
-    /// The last of those that do not slide, by its expiry, none for never, and its number. No more of them are read, if
-    /// absent.
-    pub(super) fixed_after: Option<(Option<Timestamp>, i64)>,
-    /// The number of the last of those that slide.
-    pub(super) slide_after: Option<i64>,
-}
-
-impl SpendCursor {
-    /// Nothing was read yet.
-    pub(super) const fn start(account_id: AccountId) -> Self {
-        Self { account_id, fixed_after: Some((Some(BEFORE_ALL), i64::MIN)), slide_after: Some(i64::MIN) }
-    }
-
-    /// Whether some were read.
-    pub(super) fn is_begun(&self) -> bool {
-        self.fixed_after != Self::start(self.account_id).fixed_after
-    }
-
-    /// Whether there may be more.
-    pub(super) const fn has_more(&self) -> bool {
-        self.fixed_after.is_some() || self.slide_after.is_some()
-    }
-}
-
-/// The next lots of accounts in spending order: of each account at most `limit` that do not slide, and as many that do.
-pub(super) fn spendable_part<T>(
-    cursors: &[SpendCursor],
-    limit: i64,
-    take: impl FnOnce(&mut T, Vec<FoundLot>) -> Result<(), StoreError> + Send + 'static,
-) -> ReadPart<T> {
-    let (mut fixed, mut after, mut after_seqs) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut slides, mut slide_seqs) = (Vec::new(), Vec::new());
-    for cursor in cursors {
-        if let Some((expires_at, seq)) = cursor.fixed_after {
-            fixed.push(cursor.account_id.0);
-            after.push(expires_at.map(|instant| instant.to_sqlx()));
-            after_seqs.push(seq);
-        }
-        if let Some(seq) = cursor.slide_after {
-            slides.push(cursor.account_id.0);
-            slide_seqs.push(seq);
-        }
-    }
-    read_part!(
-        "lots",
-        LotRow,
-        r#"SELECT read_for AS "read_for!: ReadFor", account_id AS "account_id!", lot_seq AS "lot_seq!",
-                  points AS "points!", pending AS "pending!", available AS "available!", held AS "held!",
-                  redeemed AS "redeemed!", expired AS "expired!", cancelled AS "cancelled!", repaid AS "repaid!",
-                  policy_version AS "policy_version!", live_since, vests_at, vest_by, expires_at,
-                  slides AS "slides!", expiry_rule, made_up, uses
-           FROM (
-               SELECT 'fixed' AS read_for, l.*
-               FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) AS u (account_id, after_at, after_seq)
-               CROSS JOIN LATERAL (
-                   SELECT * FROM lots a
-                   WHERE a.account_id = u.account_id AND a.available > 0 AND NOT a.slides
-                     AND (coalesce(a.expires_at, 'infinity'), a.lot_seq)
-                         > (coalesce(u.after_at, 'infinity'), u.after_seq)
-                   ORDER BY coalesce(a.expires_at, 'infinity'), a.lot_seq LIMIT $6
-               ) l
-               UNION ALL
-               SELECT 'slide', l.*
-               FROM unnest($4::uuid[], $5::bigint[]) AS u (account_id, after_seq)
-               CROSS JOIN LATERAL (
-                   SELECT * FROM lots s
-                   WHERE s.account_id = u.account_id AND s.available > 0 AND s.slides AND s.lot_seq > u.after_seq
-                   ORDER BY s.lot_seq LIMIT $6
-               ) l
-           ) found"#,
-        [fixed, after, after_seqs, slides, slide_seqs, limit],
-        move |target: &mut T, rows: Vec<LotRow>| take(target, into_lots(rows)?),
-    )
 }
 
 /// The most lots that are looked through for what time does next, of those that vest, that expire and that slide.

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::book::{Defect, Depth, LotPart, Scope};
-use crate::database::{ReadPart, StoreError, Traced as _, read_part};
+use crate::database::{Selection, StoreError, Traced as _, selection, sent_as};
 use crate::ids::AccountId;
 use crate::points::lots::{ByEntry, Earning, Hold, Reversed};
 
@@ -94,14 +94,16 @@ pub(super) async fn read_holds(
         .collect())
 }
 
-/// What concerns all lots of an account together, as it is stored.
-#[derive(sqlx::Decode)]
-struct EarningRow {
-    account_id: Uuid,
-    slides_to: Option<jiff_sqlx::Timestamp>,
-    lapses: Vec<jiff_sqlx::Timestamp>,
-    earned: serde_json::Value,
+/// What concerns all lots of an account together, as it is stored, and as it is sent.
+#[derive(sqlx::Encode, sqlx::Decode)]
+pub(super) struct EarningRow {
+    pub(super) account_id: Uuid,
+    pub(super) slides_to: Option<jiff_sqlx::Timestamp>,
+    pub(super) lapses: Vec<jiff_sqlx::Timestamp>,
+    pub(super) earned: serde_json::Value,
 }
+
+sent_as!(EarningRow, "sent_earning");
 
 impl TryFrom<EarningRow> for (AccountId, Earning) {
     type Error = Defect;
@@ -119,30 +121,26 @@ impl TryFrom<EarningRow> for (AccountId, Earning) {
 }
 
 /// What concerns all lots of accounts together.
-pub(super) fn earnings_part<T>(
-    accounts: &[AccountId],
-    take: impl FnOnce(&mut T, BTreeMap<AccountId, Earning>) -> Result<(), StoreError> + Send + 'static,
-) -> ReadPart<T> {
+pub(super) fn earnings_of(accounts: &[AccountId]) -> Selection<EarningRow> {
     let accounts = ids(accounts);
-    read_part!(
+    selection!(
         "earnings",
         EarningRow,
         "SELECT account_id, slides_to, lapses, earned FROM earnings WHERE account_id = ANY($1)",
         [accounts],
-        move |target: &mut T, rows: Vec<EarningRow>| {
-            let earnings: Result<BTreeMap<AccountId, Earning>, Defect> =
-                rows.into_iter().map(TryInto::try_into).collect();
-            take(target, earnings?)
-        },
     )
 }
 
-struct ReversalRow {
-    account_id: Uuid,
-    entry_seq: i64,
-    reversed: i64,
-    by_refunds: i64,
+/// How much of an entry has been undone, as it is stored, and as it is sent.
+#[derive(sqlx::Encode)]
+pub(super) struct ReversalRow {
+    pub(super) account_id: Uuid,
+    pub(super) entry_seq: i64,
+    pub(super) reversed: i64,
+    pub(super) by_refunds: i64,
 }
+
+sent_as!(ReversalRow, "sent_reversal");
 
 impl ReversalRow {
     const fn into_reversed(self) -> ((AccountId, i64), Reversed) {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use uuid::Uuid;
 
+use super::rows::{EarningRow, ReversalRow};
 use crate::book::Defect;
 use crate::database::{WritePart, sent_as, write_part};
 use crate::ids::{AccountId, EntryId};
@@ -176,23 +177,12 @@ fn upsert_holds<'a>(holds: impl Iterator<Item = (&'a (AccountId, i64), &'a Hold)
     )
 }
 
-/// What concerns all lots of an account together, as it is sent.
-#[derive(sqlx::Encode)]
-struct SentEarning {
-    account_id: Uuid,
-    slides_to: Option<jiff_sqlx::Timestamp>,
-    lapses: Vec<jiff_sqlx::Timestamp>,
-    earned: serde_json::Value,
-}
-
-sent_as!(SentEarning, "sent_earning");
-
 fn upsert_earnings<'a>(earnings: impl Iterator<Item = (AccountId, &'a Earning)>) -> Result<WritePart, Defect> {
     let mut rows = Vec::new();
     for (account_id, earning) in earnings {
         let defect =
             |error: serde_json::Error| Defect::new(format!("the earnings of account {}: {error}", account_id.0));
-        rows.push(SentEarning {
+        rows.push(EarningRow {
             account_id: account_id.0,
             slides_to: earning.slides_to.map(|instant| instant.to_sqlx()),
             lapses: earning.lapses.iter().map(|lapse| lapse.to_sqlx()).collect(),
@@ -207,19 +197,8 @@ fn upsert_earnings<'a>(earnings: impl Iterator<Item = (AccountId, &'a Earning)>)
     ))
 }
 
-/// How much of an entry has been undone, as it is sent.
-#[derive(sqlx::Encode)]
-struct SentReversal {
-    account_id: Uuid,
-    entry_seq: i64,
-    reversed: i64,
-    by_refunds: i64,
-}
-
-sent_as!(SentReversal, "sent_reversal");
-
 fn upsert_reversals<'a>(reversals: impl Iterator<Item = (&'a (AccountId, i64), Reversed)>) -> WritePart {
-    let rows = reversals.map(|((account_id, entry_seq), reversed)| SentReversal {
+    let rows = reversals.map(|((account_id, entry_seq), reversed)| ReversalRow {
         account_id: account_id.0,
         entry_seq: *entry_seq,
         reversed: reversed.in_all,
@@ -230,7 +209,7 @@ fn upsert_reversals<'a>(reversals: impl Iterator<Item = (&'a (AccountId, i64), R
          SELECT * FROM unnest($1::sent_reversal[])
          ON CONFLICT (account_id, entry_seq) DO UPDATE
          SET reversed = excluded.reversed, by_refunds = excluded.by_refunds",
-        rows.collect::<Vec<SentReversal>>(),
+        rows.collect::<Vec<ReversalRow>>(),
     )
 }
 

@@ -25,7 +25,7 @@ impl Store for PurchasesStore {
 
 async fn read_purchases_of_pending(connection: &mut PgConnection, scope: &Scope) -> Result<Vec<Entry>, StoreError> {
     // A fold and an audit read them all; a batch has a bound.
-    let most = if scope.depth == Depth::Asked { scope.most_rows } else { i64::MAX - 1 };
+    let most = if scope.depth == Depth::Asked { scope.most_rows() } else { i64::MAX - 1 };
     let ids: Vec<Uuid> = scope.accounts.iter().map(|account| account.0).collect();
     let rows = select_entries!(
         "FROM unnest($1::uuid[]) AS u (account_id)
