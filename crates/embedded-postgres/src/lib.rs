@@ -46,6 +46,7 @@ mod account;
 mod binaries;
 mod error;
 mod leftover;
+mod memory;
 mod place;
 mod reaper;
 mod server;
@@ -99,7 +100,8 @@ pub struct Application {
     /// More roles that can log in; what they may do is the owner's to grant.
     pub other_roles: &'static [&'static str],
     /// Settings that a new cluster begins with, by name and value; whoever runs it changes them in its
-    /// `postgresql.conf`. One that this build of Postgres does not know is left out.
+    /// `postgresql.conf`. One that this build of Postgres does not know is left out. Before them stands a
+    /// `shared_buffers` of a quarter of the machine's or the container's memory, within 128 MB and 4 GB.
     pub settings: &'static [(&'static str, &'static str)],
 }
 

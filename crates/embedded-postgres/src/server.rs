@@ -15,7 +15,7 @@ use super::account::{command, give};
 use super::error::StartError;
 use super::place::Place;
 use super::reaper::Reaper;
-use super::{Application, Options, PORT, SUPERUSER, binaries, leftover};
+use super::{Application, Options, PORT, SUPERUSER, binaries, leftover, memory};
 
 /// How much of the end of a log an error message carries, in bytes.
 const LAST_WORDS: u64 = 2_000;
@@ -71,18 +71,20 @@ fn create_cluster(place: &Place, bin_dir: &Path, options: &Options) -> Result<()
         remove_unfinished(home);
         return Err(StartError::Initdb(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
-    add_settings(place, bin_dir, &unfinished, options.application.settings)?;
+    let share = memory::shared_buffers();
+    let own = share.iter().map(|share| ("shared_buffers", share.as_str()));
+    add_settings(place, bin_dir, &unfinished, own.chain(options.application.settings.iter().copied()))?;
     fs::rename(&unfinished, &place.cluster).map_err(StartError::file("create", &place.cluster))?;
     // The name must last as surely as what initdb wrote.
     File::open(home).and_then(|home| home.sync_all()).map_err(StartError::file("write", home))
 }
 
 /// Adds settings to a new cluster's `postgresql.conf`, each if these programs take it.
-fn add_settings(
+fn add_settings<'a>(
     place: &Place,
     bin_dir: &Path,
     cluster: &Path,
-    settings: &[(&'static str, &'static str)],
+    settings: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Result<(), StartError> {
     let program = bin_dir.join("postgres");
     let path = cluster.join("postgresql.conf");

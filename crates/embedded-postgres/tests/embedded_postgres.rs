@@ -80,6 +80,9 @@ async fn first_start_makes_a_durable_cluster_with_two_plain_roles_and_a_database
         ("SELECT current_setting('listen_addresses')", ""),
         ("SELECT current_setting('max_wal_size')", "3GB"),
         ("SELECT current_setting('work_mem')", "5MB"),
+        // More than the 128 MB of `initdb`, on every machine that builds this.
+        ("SELECT (pg_size_bytes(current_setting('shared_buffers')) > 134217728)::text", "true"),
+        ("SELECT (pg_size_bytes(current_setting('shared_buffers')) <= 4294967296)::text", "true"),
         // Left out, since no Postgres knows the method.
         ("SELECT current_setting('wal_compression')", "off"),
         ("SELECT datcollate::text FROM pg_database WHERE datname = current_database()", "C"),
