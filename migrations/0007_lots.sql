@@ -27,13 +27,16 @@ CREATE TABLE lots (
     made_up        jsonb,
     -- The last entries that moved their points, at most 16, in order; those before them are in lot_uses.
     uses           bigint[],
+    -- For the indexes: unlike the number, it seldom changes, so a spend that leaves something needs no index entry.
+    has_available  boolean     GENERATED ALWAYS AS (available > 0) STORED,
     CONSTRAINT lots_pkey PRIMARY KEY (account_id, lot_seq),
     CONSTRAINT lots_pockets_not_negative
         CHECK (least(pending, available, held, redeemed, expired, cancelled, repaid) >= 0),
     CONSTRAINT lots_points_conserved
         CHECK (points = pending + available + held + redeemed + expired + cancelled + repaid),
     CONSTRAINT lots_pending_has_due CHECK (pending = 0 OR num_nonnulls(vests_at, vest_by) = 1)
-);
+-- Room on each page for the next versions of its rows.
+) WITH (fillfactor = 90);
 
 -- A row as a batch sends it: an array of these is one parameter.
 CREATE TYPE sent_lot AS (
@@ -63,9 +66,9 @@ CREATE TYPE sent_lot AS (
 CREATE INDEX lots_pending ON lots (account_id, coalesce(vests_at, vest_by), lot_seq) WHERE pending > 0;
 -- Lots in spending order, which is the order in which they expire: spends, dues, and what a balance says expires next.
 CREATE INDEX lots_spendable ON lots (account_id, coalesce(expires_at, 'infinity'), lot_seq)
-    WHERE available > 0 AND NOT slides;
+    WHERE has_available AND NOT slides;
 -- The same of lots that slide: they expire at one instant, the oldest first.
-CREATE INDEX lots_sliding ON lots (account_id, lot_seq) WHERE available > 0 AND slides;
+CREATE INDEX lots_sliding ON lots (account_id, lot_seq) WHERE has_available AND slides;
 -- The newest lots whose points paid a debt, which get them back if the debt is forgiven.
 CREATE INDEX lots_payers ON lots (account_id, lot_seq) WHERE repaid > 0;
 
@@ -133,7 +136,8 @@ CREATE TABLE earnings (
     -- which they were counted last.
     earned     jsonb         NOT NULL,
     CONSTRAINT earnings_pkey PRIMARY KEY (account_id)
-);
+-- Room on each page for the next versions of its rows, which need no index entry then.
+) WITH (fillfactor = 70);
 
 -- A row as a batch sends it: an array of these is one parameter.
 CREATE TYPE sent_earning AS (

@@ -50,7 +50,7 @@ pub(crate) struct LookedUp {
 
 /// How many lots of an account are read at a time for a spend, until it is covered: of those that slide, and as many of
 /// those that do not.
-pub(crate) const SPEND_PAGES: [i64; 4] = [8, 64, 512, 4_096];
+pub(crate) const SPEND_PAGES: [i64; 4] = [4, 64, 512, 4_096];
 
 /// How many lots a spend may take. One that so many do not cover is refused.
 pub(crate) const MAX_SPEND_LOTS: i64 = SPEND_PAGES[0] + SPEND_PAGES[1] + SPEND_PAGES[2] + SPEND_PAGES[3];

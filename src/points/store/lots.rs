@@ -175,7 +175,7 @@ pub(super) async fn read_lots(
                FROM unnest($3::uuid[]) AS u (account_id)
                CROSS JOIN LATERAL (
                    SELECT * FROM lots d
-                   WHERE d.account_id = u.account_id AND d.available > 0 AND NOT d.slides
+                   WHERE d.account_id = u.account_id AND d.has_available AND NOT d.slides
                      AND coalesce(d.expires_at, 'infinity') <= $6
                    ORDER BY coalesce(d.expires_at, 'infinity'), d.lot_seq LIMIT $5
                ) l
@@ -184,7 +184,7 @@ pub(super) async fn read_lots(
                FROM unnest($3::uuid[]) AS u (account_id)
                CROSS JOIN LATERAL (
                    SELECT * FROM lots d
-                   WHERE d.account_id = u.account_id AND d.available > 0 AND NOT d.slides
+                   WHERE d.account_id = u.account_id AND d.has_available AND NOT d.slides
                      AND coalesce(d.expires_at, 'infinity') > $6
                    ORDER BY coalesce(d.expires_at, 'infinity'), d.lot_seq LIMIT 1
                ) l
@@ -192,7 +192,7 @@ pub(super) async fn read_lots(
                SELECT 'sliding', l.*
                FROM unnest($4::uuid[]) AS u (account_id)
                CROSS JOIN LATERAL (
-                   SELECT * FROM lots s WHERE s.account_id = u.account_id AND s.available > 0 AND s.slides
+                   SELECT * FROM lots s WHERE s.account_id = u.account_id AND s.has_available AND s.slides
                    ORDER BY s.lot_seq LIMIT $5
                ) l
            ) found",
@@ -223,11 +223,11 @@ pub(super) async fn read_next(
                (SELECT 'vesting' AS read_for, * FROM lots WHERE account_id = $1 AND pending > 0
                 ORDER BY coalesce(vests_at, vest_by), lot_seq LIMIT $2)
                UNION ALL
-               (SELECT 'expiring', * FROM lots WHERE account_id = $1 AND available > 0 AND NOT slides
+               (SELECT 'expiring', * FROM lots WHERE account_id = $1 AND has_available AND NOT slides
                   AND coalesce(expires_at, 'infinity') < 'infinity'
                 ORDER BY coalesce(expires_at, 'infinity'), lot_seq LIMIT $2)
                UNION ALL
-               (SELECT 'sliding', * FROM lots WHERE account_id = $1 AND available > 0 AND slides
+               (SELECT 'sliding', * FROM lots WHERE account_id = $1 AND has_available AND slides
                 ORDER BY lot_seq LIMIT $2)
            ) found",
         account_id.0,

@@ -75,7 +75,7 @@ pub(crate) fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
                    LEFT JOIN LATERAL (
                        SELECT d.at, sum(d.available)::bigint AS points, count(*) AS lots FROM (
                            SELECT coalesce(l.expires_at, 'infinity') AS at, l.available FROM lots l
-                           WHERE a.available > 0 AND l.account_id = a.account_id AND l.available > 0 AND NOT l.slides
+                           WHERE a.available > 0 AND l.account_id = a.account_id AND l.has_available AND NOT l.slides
                              AND coalesce(l.expires_at, 'infinity') < 'infinity'
                            ORDER BY coalesce(l.expires_at, 'infinity'), l.lot_seq LIMIT $3
                        ) d
@@ -85,7 +85,7 @@ pub(crate) fn fetch_balances() -> Fetch<(ProgramId, CustomerId), FoundBalance> {
                    LEFT JOIN LATERAL (
                        SELECT sum(d.available)::bigint AS points, count(*) AS lots FROM (
                            SELECT l.available FROM lots l
-                           WHERE g.slides_to IS NOT NULL AND l.account_id = a.account_id AND l.available > 0 AND l.slides
+                           WHERE g.slides_to IS NOT NULL AND l.account_id = a.account_id AND l.has_available AND l.slides
                            ORDER BY l.lot_seq LIMIT $3
                        ) d
                    ) s ON TRUE"#,

@@ -67,7 +67,7 @@ fn spendable_after(cursors: &[SpendCursor], limit: i64) -> Selection<LotRow> {
                FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) AS u (account_id, after_at, after_seq)
                CROSS JOIN LATERAL (
                    SELECT * FROM lots a
-                   WHERE a.account_id = u.account_id AND a.available > 0 AND NOT a.slides
+                   WHERE a.account_id = u.account_id AND a.has_available AND NOT a.slides
                      AND (coalesce(a.expires_at, 'infinity'), a.lot_seq)
                          > (coalesce(u.after_at, 'infinity'), u.after_seq)
                    ORDER BY coalesce(a.expires_at, 'infinity'), a.lot_seq LIMIT $6
@@ -77,7 +77,7 @@ fn spendable_after(cursors: &[SpendCursor], limit: i64) -> Selection<LotRow> {
                FROM unnest($4::uuid[], $5::bigint[]) AS u (account_id, after_seq)
                CROSS JOIN LATERAL (
                    SELECT * FROM lots s
-                   WHERE s.account_id = u.account_id AND s.available > 0 AND s.slides AND s.lot_seq > u.after_seq
+                   WHERE s.account_id = u.account_id AND s.has_available AND s.slides AND s.lot_seq > u.after_seq
                    ORDER BY s.lot_seq LIMIT $6
                ) l
            ) found",
