@@ -96,7 +96,7 @@ impl Activities {
 }
 
 fn into_recorded(outcome: Result<Written, Error>, program_id: &ProgramId) -> Result<Recorded, Error> {
-    let Written { entries, replayed } = outcome?;
+    let Written { entries, replayed, .. } = outcome?;
     let is_activity = |entry: &&Entry| matches!(entry.detail, Detail::Activity(_));
     let accepted = entries.iter().find(is_activity).cloned();
     let accepted = accepted

@@ -1,13 +1,13 @@
 //! A command: one intention to write. It says what it needs, and decides, purely, what becomes of it.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 
 use jiff::Timestamp;
 
 use super::decision::{Asking, Decision, DecisionError};
 use super::entry::{Entry, Key};
 use super::name::NameUse;
-use crate::error::{Defect, Reason, Refusal};
+use crate::error::{Defect, Error, Reason, Refusal};
 use crate::ids::{AccountId, ProgramId};
 
 /// The most entries that one command may write to one account: a replay reads back this many.
@@ -87,15 +87,41 @@ pub trait Command: Send + Sync {
     /// # Errors
     /// [`DecisionError`]: a refusal, or something the batch must see to.
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError>;
+
+    /// What the caller is told beside the entries: read off the states as the command leaves them, or as a repetition
+    /// finds them. So an answer needs nothing of the database once the batch is committed.
+    ///
+    /// # Errors
+    /// [`DecisionError`], which is always a defect here.
+    fn tell(&self, _decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
+        Ok(None)
+    }
 }
 
+/// What a command tells its caller, as a type of its own.
+pub type Told = Box<dyn Any + Send>;
+
 /// What a command wrote on the account of its scope.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Written {
     /// The entries in order; from the ledger if the command was carried out before.
     pub entries: Vec<Entry>,
     /// Whether this was a repetition.
     pub replayed: bool,
+    /// What the command [told](Command::tell).
+    pub told: Option<Told>,
+}
+
+impl Written {
+    /// What the command told; it is there once.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it told nothing, or something of another type.
+    pub(crate) fn take_told<T: 'static>(&mut self) -> Result<T, Error> {
+        let told = self.told.take().and_then(|told| told.downcast().ok());
+        let type_name = std::any::type_name::<T>();
+        Ok(*told.ok_or_else(|| Error::Internal(format!("a command did not tell its {type_name}")))?)
+    }
 }
 
 #[cfg(test)]

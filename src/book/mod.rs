@@ -33,7 +33,7 @@ mod worker;
 pub use account::{Account, Balance};
 pub use account_kind::AccountKind;
 pub use capability::{Capabilities, Capability, Store};
-pub use command::{Command, CommandKey, KeyKind, Written};
+pub use command::{Command, CommandKey, KeyKind, Told, Written};
 pub use decision::{Asking, Decision, DecisionError};
 pub use detail::{
     ActivityDetail, CustomerDetail, Detail, EarningWindow, LotPart, LotTerms, PointsDetail, ProgramDetail,

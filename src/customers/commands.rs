@@ -5,10 +5,10 @@ use std::any::TypeId;
 use jiff::Timestamp;
 
 use super::model::{Dossier, MarketingConsent, Part, customer_not_found, enrol};
-use super::state::{CustomerRow, CustomersState};
+use super::state::{Customer, CustomerRow, CustomersState};
 use crate::book::{
     Account, Actor, Asking, Command, CommandKey, CustomerDetail, Decision, DecisionError, Defect, EntryReason, Key,
-    KeyKind, Name, NameUse, NewEntry,
+    KeyKind, Name, NameUse, NewEntry, Told,
 };
 use crate::clock::is_in_future;
 use crate::error::{Reason, Refusal};
@@ -148,7 +148,9 @@ impl Command for UpdateCustomer {
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
         if let Some(account_id) = asking.find(&Name::customer(&self.program_id, &self.customer_id)) {
-            asking.state::<CustomersState>()?.ask_consents(account_id, self.asked_consents());
+            let state: &mut CustomersState = asking.state()?;
+            state.ask_consents(account_id, self.asked_consents());
+            state.ask_current(account_id);
         }
         Ok(())
     }
@@ -183,6 +185,13 @@ impl Command for UpdateCustomer {
         decision.post(account.account_id, new_entry)?;
         decision.keep(move |state: &mut CustomersState| state.put(changed, new_consents));
         Ok(())
+    }
+
+    fn tell(&self, decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
+        let account = require_customer(decision, &self.program_id, &self.customer_id)?;
+        let state: &CustomersState = decision.state()?;
+        let row = state.get(account.account_id).ok_or_else(|| customer_not_found(&self.customer_id))?;
+        Ok(Some(Box::new(Customer { row: row.clone(), consents: state.current(account.account_id) })))
     }
 }
 

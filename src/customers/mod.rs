@@ -17,7 +17,7 @@ use crate::paging::PageRequest;
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
 use model::{MarketingConsent, customer_not_found};
-use state::CustomerRow;
+use state::{Customer, CustomerRow};
 
 pub(crate) use commands::{CreateCustomer, UpdateCustomer};
 pub(crate) use store::capability;
@@ -30,15 +30,6 @@ const MAX_HISTORY: i64 = 1_000;
 pub(crate) struct Customers {
     book: Book,
     pool: PgPool,
-}
-
-/// A dossier with everything recorded about contact.
-#[derive(Clone, Debug)]
-pub(crate) struct Customer {
-    /// The dossier, as it is stored.
-    pub row: CustomerRow,
-    /// The consents that hold, and perhaps others before them, in the order recorded.
-    pub consents: Vec<MarketingConsent>,
 }
 
 impl Customers {
@@ -97,9 +88,7 @@ impl Customers {
         update: UpdateCustomer,
         deadline: Option<Instant>,
     ) -> Result<Customer, Error> {
-        let (program_id, customer_id) = (update.program_id.clone(), update.customer_id.clone());
-        self.book.submit(update, deadline).await?;
-        self.get_customer(&program_id, &customer_id).await
+        self.book.submit(update, deadline).await?.take_told()
     }
 
     /// A page of a program's customers.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::model::{Dossier, MarketingConsent};
+use super::model::{Dossier, MarketingConsent, current_consents};
 use crate::book::{Defect, Entry, State};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 
@@ -35,6 +35,15 @@ impl CustomerRow {
     }
 }
 
+/// A dossier with everything recorded about contact.
+#[derive(Clone, Debug)]
+pub(crate) struct Customer {
+    /// The dossier, as it is stored.
+    pub row: CustomerRow,
+    /// The consents that hold, and perhaps others before them, in the order recorded.
+    pub consents: Vec<MarketingConsent>,
+}
+
 /// Dossiers and consents of a batch: sources of record, which no entry changes.
 #[derive(Default)]
 pub(crate) struct CustomersState {
@@ -42,6 +51,8 @@ pub(crate) struct CustomersState {
     /// Consents of which commands must know whether they were recorded before, and those that were.
     pub(super) asked: Vec<(AccountId, MarketingConsent)>,
     pub(super) recorded: BTreeMap<AccountId, Vec<MarketingConsent>>,
+    /// The consents that hold, of accounts whose commands tell them; those that this batch adds stand last.
+    pub(super) current: BTreeMap<AccountId, Vec<MarketingConsent>>,
     pub(super) changed: BTreeSet<AccountId>,
     pub(super) new_consents: Vec<(AccountId, i64, MarketingConsent)>,
 }
@@ -64,11 +75,25 @@ impl CustomersState {
         self.recorded.get(&account_id).is_some_and(|recorded| recorded.contains(consent))
     }
 
+    /// Asks for the consents of an account that hold.
+    pub(crate) fn ask_current(&mut self, account_id: AccountId) {
+        self.current.entry(account_id).or_default();
+    }
+
+    /// The consents that hold, of an account that was [asked for](Self::ask_current).
+    #[must_use]
+    pub(crate) fn current(&self, account_id: AccountId) -> Vec<MarketingConsent> {
+        self.current.get(&account_id).map(|consents| current_consents(consents)).unwrap_or_default()
+    }
+
     /// Keeps a new or changed dossier, with the consents that this revision adds.
     pub(crate) fn put(&mut self, row: CustomerRow, consents: Vec<MarketingConsent>) {
         let account_id = row.account_id;
         for consent in consents {
             self.recorded.entry(account_id).or_default().push(consent.clone());
+            if let Some(current) = self.current.get_mut(&account_id) {
+                current.push(consent.clone());
+            }
             self.new_consents.push((account_id, row.revision, consent));
         }
         self.changed.insert(account_id);

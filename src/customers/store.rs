@@ -45,13 +45,24 @@ struct CustomersStore;
 
 #[async_trait]
 impl Store for CustomersStore {
-    fn read_parts(&self, _states: &States, scope: &Scope) -> Result<Vec<ReadPart<States>>, StoreError> {
-        let part = customers_of(&scope.accounts).into_part(|states: &mut States, rows| {
+    fn read_parts(&self, states: &States, scope: &Scope) -> Result<Vec<ReadPart<States>>, StoreError> {
+        let mut parts = vec![customers_of(&scope.accounts).into_part(|states: &mut States, rows| {
             let state: &mut CustomersState = states.get_mut()?;
             state.rows = into_customers(rows)?.into_iter().map(|row| (row.account_id, row)).collect();
             Ok(())
-        });
-        Ok(vec![part])
+        })];
+        let asked: Vec<AccountId> = states.get::<CustomersState>()?.current.keys().copied().collect();
+        if !asked.is_empty() {
+            parts.push(current_consents_of(&asked).into_part(|states: &mut States, rows| {
+                let state: &mut CustomersState = states.get_mut()?;
+                for row in rows {
+                    let (account_id, consent) = row.parse()?;
+                    state.current.entry(account_id).or_default().push(consent);
+                }
+                Ok(())
+            }));
+        }
+        Ok(parts)
     }
 
     async fn load(&self, states: &mut States, _scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
@@ -146,6 +157,7 @@ pub(super) async fn read_customer_ids(
 }
 
 /// A consent as Postgres returns it.
+#[derive(sqlx::Decode)]
 struct RawConsent {
     account_id: Uuid,
     channel: String,
@@ -169,6 +181,22 @@ fn channels() -> Vec<&'static str> {
 }
 
 /// The consents of accounts that hold: of each channel the one decided last, and of those the one recorded last.
+fn current_consents_of(accounts: &[AccountId]) -> Selection<RawConsent> {
+    let (ids, channels): (Vec<Uuid>, _) = (accounts.iter().map(|account| account.0).collect(), channels());
+    selection!(
+        "marketing_consents",
+        RawConsent,
+        "SELECT m.account_id, m.channel, m.granted, m.source, m.decided_at
+           FROM unnest($1::uuid[]) AS u (account_id) CROSS JOIN unnest($2::text[]) AS k (channel)
+           CROSS JOIN LATERAL (
+               SELECT * FROM marketing_consents c WHERE c.account_id = u.account_id AND c.channel = k.channel
+               ORDER BY c.decided_at DESC, c.revision DESC, c.position DESC LIMIT 1
+           ) m",
+        [ids, channels],
+    )
+}
+
+/// The consents of accounts that hold.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -176,22 +204,7 @@ pub(super) async fn read_current_consents(
     connection: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<Vec<(AccountId, MarketingConsent)>, StoreError> {
-    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let rows = sqlx::query_as!(
-        RawConsent,
-        r#"SELECT m.account_id, m.channel, m.granted, m.source, m.decided_at
-           FROM unnest($1::uuid[]) AS u (account_id) CROSS JOIN unnest($2::text[]) AS k (channel)
-           CROSS JOIN LATERAL (
-               SELECT * FROM marketing_consents c WHERE c.account_id = u.account_id AND c.channel = k.channel
-               ORDER BY c.decided_at DESC, c.revision DESC, c.position DESC LIMIT 1
-           ) m"#,
-        &ids,
-        &channels() as _,
-    )
-    .fetch_all(connection)
-    .traced("SELECT marketing_consents")
-    .await?;
-    rows.into_iter().map(RawConsent::parse).collect()
+    current_consents_of(accounts).fetch(connection).await?.into_iter().map(RawConsent::parse).collect()
 }
 
 /// The consents of an account, at most `limit`: those decided last, the last first.

@@ -50,7 +50,7 @@ impl Imports {
 }
 
 fn into_imported(outcome: Result<Written, Error>, program_id: &ProgramId) -> Result<Imported, Error> {
-    let Written { entries, replayed } = outcome?;
+    let Written { entries, replayed, .. } = outcome?;
     let paid = entries.iter().filter_map(|entry| entry.movement).filter(|movement| movement.to == Pocket::Owed);
     let repaid = paid.map(|movement| movement.points).sum();
     let is_opening = |entry: &Entry| {

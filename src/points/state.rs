@@ -17,6 +17,8 @@ pub(super) struct Asked {
     pub(super) holds: BTreeSet<(AccountId, i64)>,
     pub(super) entries: BTreeSet<(AccountId, i64)>,
     pub(super) keys: BTreeSet<(AccountId, [u8; 32])>,
+    /// Entries whose notes are told.
+    pub(super) notes: BTreeSet<(AccountId, i64)>,
     /// Accounts that earn points, each with its program and the instants at which it does.
     pub(super) earnings: BTreeMap<AccountId, (ProgramId, BTreeSet<Timestamp>)>,
 }
@@ -31,6 +33,8 @@ pub(crate) struct PointsState {
     /// The entries of commands whose keys were asked for.
     pub(super) commands: BTreeMap<(AccountId, [u8; 32]), Vec<Entry>>,
     pub(super) notes: Vec<(EntryId, Note)>,
+    /// The texts of stored notes that were asked for.
+    pub(super) stored_notes: BTreeMap<EntryId, String>,
 }
 
 /// What a caller wrote beside an entry.
@@ -76,6 +80,18 @@ impl PointsState {
     /// less than is left of it, also for the lots that may make up for it.
     pub(crate) fn ask_entry(&mut self, entry_id: EntryId) {
         self.asked.entries.insert((entry_id.account_id, entry_id.account_seq));
+    }
+
+    /// Asks for the note beside an entry.
+    pub(crate) fn ask_note(&mut self, entry_id: EntryId) {
+        self.asked.notes.insert((entry_id.account_id, entry_id.account_seq));
+    }
+
+    /// The text beside an entry whose note was [asked for](Self::ask_note); may be empty.
+    #[must_use]
+    pub(crate) fn note(&self, entry_id: EntryId) -> &str {
+        let new = self.notes.iter().find(|(id, _)| *id == entry_id).map(|(_, note)| &note.text);
+        new.or_else(|| self.stored_notes.get(&entry_id)).map_or("", String::as_str)
     }
 
     /// Asks for the entries of an earlier command by its key, as [`ask_entry`](Self::ask_entry) does for one.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::model::{Program, ProgramVersion, check_expected, check_immutable, program_not_found};
 use super::state::{Current, ProgramsState};
 use crate::book::{
-    Actor, Command, CommandKey, Decision, DecisionError, EntryReason, Name, NameUse, NewEntry, ProgramDetail,
+    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Name, NameUse, NewEntry,
+    ProgramDetail, Told,
 };
 use crate::ids::ProgramId;
 
@@ -25,6 +26,13 @@ pub(crate) fn current_policy(
     }
     let current = programs.current(program_id);
     Ok(current.ok_or_else(|| program_not_found(program_id))?.policy.clone())
+}
+
+/// What a program's document came to: what [`ApplyProgram`] tells.
+pub(super) struct Versions {
+    pub(super) in_force: Arc<ProgramVersion>,
+    /// The version before, if there is one.
+    pub(super) previous: Option<Arc<ProgramVersion>>,
 }
 
 /// Puts a program document in force.
@@ -50,6 +58,11 @@ impl Command for ApplyProgram {
 
     fn states(&self) -> Vec<TypeId> {
         vec![TypeId::of::<ProgramsState>()]
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        asking.state::<ProgramsState>()?.ask_previous(&self.program.program_id);
+        Ok(())
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
@@ -79,5 +92,12 @@ impl Command for ApplyProgram {
         let version = ProgramVersion { program: self.program.clone(), version, applied_at };
         decision.keep(move |state: &mut ProgramsState| state.add_version(account_id, version));
         Ok(())
+    }
+
+    fn tell(&self, decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
+        let (program_id, state) = (&self.program.program_id, decision.state::<ProgramsState>()?);
+        let current = state.current(program_id).ok_or_else(|| program_not_found(program_id))?;
+        let previous = state.previous(program_id).cloned();
+        Ok(Some(Box::new(Versions { in_force: current.policy.clone(), previous })))
     }
 }

@@ -7,16 +7,18 @@ pub mod points;
 pub mod state;
 mod store;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
-use crate::book::{Book, Detail, ProgramDetail};
+use crate::book::Book;
 use crate::database::{Listed, StoreError, leave_out_unreadable};
 use crate::error::Error;
 use crate::ids::ProgramId;
 use crate::paging::PageRequest;
-use commands::ApplyProgram;
+use commands::{ApplyProgram, Versions};
 use model::{Program, ProgramVersion, check_expected, check_immutable, program_not_found};
 
 pub use store::{Catalogue, capability};
@@ -57,22 +59,11 @@ impl Programs {
         expected_version: Option<i32>,
         deadline: Option<Instant>,
     ) -> Result<Applied, Error> {
-        let program_id = program.program_id.clone();
-        let written = self.book.submit(ApplyProgram { program, expected_version }, deadline).await?;
-        let mut connection = self.pool.acquire().await?;
-        let decided = written.entries.iter().find_map(|entry| match entry.detail {
-            Detail::Program(ProgramDetail::ProgramApplied { version }) => Some(version),
-            Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) | Detail::Referral(_) => {
-                None
-            }
-        });
-        let version = read_version(&mut connection, &program_id, decided).await?;
-        let version = version.ok_or_else(|| program_not_found(&program_id))?;
-        let previous = match decided {
-            Some(number) if number > 1 => read_version(&mut connection, &program_id, Some(number - 1)).await?,
-            _ => None,
-        };
-        Ok(Applied { version, changed: decided.is_some(), previous })
+        let mut written = self.book.submit(ApplyProgram { program, expected_version }, deadline).await?;
+        let changed = !written.entries.is_empty();
+        let Versions { in_force, previous } = written.take_told()?;
+        let previous = previous.filter(|_| changed).map(Arc::unwrap_or_clone);
+        Ok(Applied { version: Arc::unwrap_or_clone(in_force), changed, previous })
     }
 
     /// Tells what applying a document would do.

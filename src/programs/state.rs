@@ -1,6 +1,6 @@
 //! The programs of a batch: the version of each that is in force, and what is new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -35,6 +35,9 @@ pub struct ProgramsState {
     pub(super) stored: BTreeMap<AccountId, ProgramRow>,
     pub(super) changed: BTreeMap<AccountId, ProgramRow>,
     pub(super) new_versions: Vec<ProgramVersion>,
+    /// The programs of which commands tell the version before the one in force.
+    pub(super) asked_previous: BTreeSet<ProgramId>,
+    pub(super) previous: BTreeMap<ProgramId, Arc<ProgramVersion>>,
 }
 
 impl ProgramsState {
@@ -50,10 +53,24 @@ impl ProgramsState {
         self.new_versions.iter().any(|version| version.program.program_id == *program_id)
     }
 
+    /// Asks for the version before the one in force.
+    pub fn ask_previous(&mut self, program_id: &ProgramId) {
+        self.asked_previous.insert(program_id.clone());
+    }
+
+    /// The version before the one in force, if there is one and it was [asked for](Self::ask_previous).
+    #[must_use]
+    pub fn previous(&self, program_id: &ProgramId) -> Option<&Arc<ProgramVersion>> {
+        self.previous.get(program_id)
+    }
+
     /// Adds a version; the entry that goes with it puts it in force.
     pub fn add_version(&mut self, account_id: AccountId, version: ProgramVersion) {
         let program_id = version.program.program_id.clone();
-        self.current.insert(program_id, Current { account_id, policy: Arc::new(version.clone()) });
+        let policy = Arc::new(version.clone());
+        if let Some(previous) = self.current.insert(program_id.clone(), Current { account_id, policy }) {
+            self.previous.insert(program_id, previous.policy);
+        }
         self.new_versions.push(version);
     }
 }

@@ -47,6 +47,24 @@ impl Store for ProgramsStore {
         if scope.depth == Depth::Whole {
             state.stored = read_programs(connection, &scope.accounts).await?;
         }
+        self.load_in_force(state, scope, connection).await?;
+        self.load_previous(state, connection).await
+    }
+
+    fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
+        let state: &ProgramsState = states.get()?;
+        Ok(vec![insert_versions(&state.new_versions)?, upsert_programs(state.changed.values())])
+    }
+}
+
+impl ProgramsStore {
+    /// Reads the versions in force, as far as they are not remembered.
+    async fn load_in_force(
+        &self,
+        state: &mut ProgramsState,
+        scope: &Scope,
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
         let mut unknown = Vec::new();
         for program_id in &scope.programs {
             let last = scope.last_of_programs.get(program_id);
@@ -79,9 +97,28 @@ impl Store for ProgramsStore {
         Ok(())
     }
 
-    fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
-        let state: &ProgramsState = states.get()?;
-        Ok(vec![insert_versions(&state.new_versions)?, upsert_programs(state.changed.values())])
+    /// Reads the versions before those in force, where commands tell them. One that cannot be understood is left out.
+    async fn load_previous(&self, state: &mut ProgramsState, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let key_of = |program_id: &ProgramId| {
+            let version = state.current(program_id)?.policy.version - 1;
+            (version > 0).then(|| (program_id.clone(), version))
+        };
+        let keys: Vec<VersionKey> = state.asked_previous.iter().filter_map(key_of).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        match self.catalogue.read(connection, &keys).await {
+            Ok(versions) => {
+                let by_program = versions.into_iter().map(|version| (version.program.program_id.clone(), version));
+                state.previous = by_program.collect();
+                Ok(())
+            }
+            Err(StoreError::Defect(defect)) => {
+                tracing::error!(failure = %defect, "a program's version is told without the one before it");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::any::TypeId;
 
 use crate::book::{
     Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Key, KeyKind, Name, NameUse,
-    NewEntry, ReferralDetail,
+    NewEntry, ReferralDetail, Told,
 };
 use crate::customers::commands::{enrol_by_name, require_customer};
 use crate::customers::model::customer_not_found;
@@ -16,7 +16,9 @@ use crate::programs::model::{Campaign, Conversion, ProgramVersion};
 use crate::programs::state::ProgramsState;
 use crate::tiers::state::StandingsState;
 
-use super::model::{ReferralState, code_not_found, convert, is_in_window, qualifies, referral_not_found};
+use super::model::{
+    NamedCode, NamedReferral, ReferralState, code_not_found, convert, is_in_window, qualifies, referral_not_found,
+};
 use super::purchases::PurchasesState;
 use super::state::ReferralsState;
 
@@ -90,6 +92,19 @@ impl Command for CreateReferralCode {
         decision.claim_name(name);
         Ok(())
     }
+
+    fn tell(&self, decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
+        let policy = current_policy(decision, &self.program_id)?;
+        let account_id = require_customer(decision, &self.program_id, &self.customer_id)?.account_id;
+        let code = decision.state::<ReferralsState>()?.code(account_id, &self.campaign_id);
+        let code = code.ok_or_else(|| {
+            Defect::new(format!(
+                "account {} of program {} lacks a code that was just made",
+                account_id.0, self.program_id
+            ))
+        })?;
+        Ok(Some(Box::new(NamedCode::new(self.customer_id.clone(), account_id, code.clone(), &policy))))
+    }
 }
 
 /// Attaches a new customer to whoever shared a code. The fields are described in referrals.proto.
@@ -144,7 +159,9 @@ impl Command for CreateReferral {
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
-        asking.state::<ReferralsState>()?.ask_codes();
+        let state: &mut ReferralsState = asking.state()?;
+        state.ask_codes();
+        state.ask_names();
         Ok(())
     }
 
@@ -190,6 +207,27 @@ impl Command for CreateReferral {
         decision.post(referee.account_id, new_entry)?;
         Ok(())
     }
+
+    fn tell(&self, decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
+        tell_referral(decision, &self.program_id, &self.referee)
+    }
+}
+
+/// Tells the referral of a referee with its names.
+fn tell_referral(
+    decision: &Decision<'_>,
+    program_id: &ProgramId,
+    referee: &CustomerId,
+) -> Result<Option<Told>, DecisionError> {
+    let account_id = require_customer(decision, program_id, referee)?.account_id;
+    let state: &ReferralsState = decision.state()?;
+    let referral = state.referral(account_id).ok_or_else(|| referral_not_found(referee))?;
+    Ok(Some(Box::new(NamedReferral {
+        referral: referral.clone(),
+        referee: Some(referee.clone()),
+        referrer: state.name(referral.referrer).cloned(),
+        code: state.code(referral.referrer, &referral.campaign_id).map(|code| code.code.clone()),
+    })))
 }
 
 /// Converts a referral by hand, or confirms that it has converted; naturally idempotent.
@@ -218,6 +256,11 @@ impl Command for ConvertReferral {
             TypeId::of::<PurchasesState>(),
             TypeId::of::<PointsState>(),
         ]
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        asking.state::<ReferralsState>()?.ask_names();
+        Ok(())
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
@@ -253,6 +296,10 @@ impl Command for ConvertReferral {
             }
         };
         convert(decision, &policy, campaign, referral, qualifying)
+    }
+
+    fn tell(&self, decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
+        tell_referral(decision, &self.program_id, &self.referee)
     }
 }
 

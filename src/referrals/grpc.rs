@@ -2,8 +2,8 @@
 
 use tonic::{Request, Response, Status};
 
-use super::model::ReferralState;
-use super::{CreateReferral, NamedCode, NamedReferral, Referrals};
+use super::model::{NamedCode, NamedReferral, ReferralState};
+use super::{CreateReferral, Referrals};
 use crate::error::Fields;
 use crate::ids::{CampaignId, CustomerId, EntryId, IdempotencyKey, ProgramId, ReferralCode};
 use crate::proto;

@@ -13,18 +13,18 @@ use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
-use crate::book::{Book, Detail, ReferralDetail, Written};
+use crate::book::{Book, Detail, ReferralDetail};
 use crate::clock::Clock;
 use crate::customers::model::customer_not_found;
 use crate::customers::{find_account, read_customer_ids};
 use crate::database::leave_out_unreadable;
 use crate::error::Error;
-use crate::ids::{AccountId, CampaignId, CustomerId, EntryId, ProgramId, ReferralCode};
+use crate::ids::{AccountId, CampaignId, CustomerId, ProgramId, ReferralCode};
 use crate::paging::{PageRequest, parse_number};
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
 use commands::{ConvertReferral, CreateReferralCode};
-use model::{Code, Referral, ReferralState, code_not_found, make_code, referral_not_found};
+use model::{Code, NamedCode, NamedReferral, Referral, ReferralState, code_not_found, make_code, referral_not_found};
 
 pub(crate) use commands::CreateReferral;
 pub(crate) use store::{capability, purchases_capability};
@@ -35,32 +35,6 @@ pub(crate) struct Referrals {
     book: Book,
     pool: PgPool,
     clock: Clock,
-}
-
-/// A code with the names that callers know.
-#[derive(Clone, Debug)]
-pub(crate) struct NamedCode {
-    /// The customer who shares it.
-    pub customer_id: CustomerId,
-    /// The entry that made it.
-    pub entry_id: EntryId,
-    /// The code and its campaign.
-    pub code: Code,
-    /// When it can no longer be used.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// A referral with the names that callers know.
-#[derive(Clone, Debug)]
-pub(crate) struct NamedReferral {
-    /// The referral, by accounts.
-    pub referral: Referral,
-    /// Who was brought; none if they were forgotten.
-    pub referee: Option<CustomerId>,
-    /// Who brought them; none if they were forgotten.
-    pub referrer: Option<CustomerId>,
-    /// The code that was used.
-    pub code: Option<ReferralCode>,
 }
 
 impl Referrals {
@@ -84,22 +58,9 @@ impl Referrals {
         let code = ReferralCode::parse(&make_code(|len| rand::random_range(0..len)));
         let code =
             code.map_err(|error| Error::Internal(format!("a random referral code of program {program_id}: {error}")))?;
-        let command = CreateReferralCode {
-            program_id: program_id.clone(),
-            customer_id: customer_id.clone(),
-            campaign_id: campaign_id.clone(),
-            code,
-        };
-        let Written { entries, .. } = self.book.submit(command, deadline).await?;
-        let mut connection = self.pool.acquire().await?;
-        let account_id = find_account(&mut connection, &program_id, &customer_id).await?;
-        let codes = store::read_codes_of(&mut connection, account_id).await?;
-        let code = codes.into_iter().find(|code| code.campaign_id == campaign_id);
-        let code = code.ok_or_else(|| {
-            Error::Internal(format!("account {} of program {program_id} lacks a code that was just made", account_id.0))
-        })?;
-        let named = name_code(&mut connection, &program_id, account_id, code).await?;
-        Ok((named, !entries.is_empty()))
+        let command = CreateReferralCode { program_id, customer_id, campaign_id, code };
+        let mut written = self.book.submit(command, deadline).await?;
+        Ok((written.take_told()?, !written.entries.is_empty()))
     }
 
     /// Finds a code and the customer who shares it.
@@ -130,8 +91,9 @@ impl Referrals {
         deadline: Option<Instant>,
     ) -> Result<(NamedReferral, bool), Error> {
         let program_id = create.program_id.clone();
-        let Written { entries, replayed } = self.book.submit(create, deadline).await?;
-        let created = entries.into_iter().find_map(|entry| match entry.detail {
+        let mut written = self.book.submit(create, deadline).await?;
+        let named: NamedReferral = written.take_told()?;
+        let created = written.entries.into_iter().find_map(|entry| match entry.detail {
             Detail::Referral(ReferralDetail::ReferralCreated { campaign_id, referrer, expires_at }) => Some(Referral {
                 referee: entry.id.account_id,
                 referrer,
@@ -156,8 +118,8 @@ impl Referrals {
         let created = created.ok_or_else(|| {
             Error::Internal(format!("program {program_id}: a new referral wrote no entry of its own"))
         })?;
-        let named = self.name_one(created).await?;
-        Ok((named, replayed))
+        // A repetition is answered as the call that it repeats, whatever became of the referral.
+        Ok((NamedReferral { referral: created, ..named }, written.replayed))
     }
 
     /// Finds the referral by which a customer was brought.
@@ -172,9 +134,10 @@ impl Referrals {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, referee).await?;
         let (referrals, told) = store::read_referrals(&mut connection, &[account_id]).await?;
-        drop(connection);
         let referral = referrals.into_iter().next().ok_or_else(|| referral_not_found(referee))?;
-        self.name_one(referral.at_instant(self.clock.present(told))).await
+        let referral = referral.at_instant(self.clock.present(told));
+        let named = name_referrals(&mut connection, vec![referral]).await?.pop();
+        named.ok_or_else(|| Error::Internal(format!("the referral of account {} has no names", account_id.0)))
     }
 
     /// A page of the referrals that a customer made, the newest first.
@@ -208,17 +171,8 @@ impl Referrals {
         referee: CustomerId,
         deadline: Option<Instant>,
     ) -> Result<(NamedReferral, bool), Error> {
-        let command = ConvertReferral { program_id: program_id.clone(), referee: referee.clone() };
-        let written = self.book.submit(command, deadline).await?;
-        let referral = self.get_referral(&program_id, &referee).await?;
-        Ok((referral, written.entries.is_empty()))
-    }
-
-    async fn name_one(&self, referral: Referral) -> Result<NamedReferral, Error> {
-        let referee = referral.referee.0;
-        let mut connection = self.pool.acquire().await?;
-        let named = name_referrals(&mut connection, vec![referral]).await?.pop();
-        named.ok_or_else(|| Error::Internal(format!("the referral of account {referee} has no names")))
+        let mut written = self.book.submit(ConvertReferral { program_id, referee }, deadline).await?;
+        Ok((written.take_told()?, written.entries.is_empty()))
     }
 }
 
@@ -232,9 +186,7 @@ async fn name_code(
     let (_, customer_id) = owner.ok_or_else(|| code_not_found(&code.code))?;
     let version = read_version(connection, program_id, None).await?;
     let version = version.ok_or_else(|| customer_not_found(&customer_id))?;
-    let expires_at = version.program.campaign(&code.campaign_id).and_then(|campaign| campaign.ends_at);
-    let entry_id = EntryId { account_id, account_seq: code.account_seq };
-    Ok(NamedCode { customer_id, entry_id, code, expires_at })
+    Ok(NamedCode::new(customer_id, account_id, code, &version))
 }
 
 /// Finds the names of everyone in some referrals, in one statement for each kind.

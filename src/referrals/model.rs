@@ -99,6 +99,42 @@ impl Referral {
     }
 }
 
+/// A code with the names that callers know.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedCode {
+    /// The customer who shares it.
+    pub customer_id: CustomerId,
+    /// The entry that made it.
+    pub entry_id: EntryId,
+    /// The code and its campaign.
+    pub code: Code,
+    /// When it can no longer be used.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl NamedCode {
+    /// A code of an account's customer, whose campaign is as this version says.
+    #[must_use]
+    pub(crate) fn new(customer_id: CustomerId, account_id: AccountId, code: Code, version: &ProgramVersion) -> Self {
+        let expires_at = version.program.campaign(&code.campaign_id).and_then(|campaign| campaign.ends_at);
+        let entry_id = EntryId { account_id, account_seq: code.account_seq };
+        Self { customer_id, entry_id, code, expires_at }
+    }
+}
+
+/// A referral with the names that callers know.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedReferral {
+    /// The referral, by accounts.
+    pub referral: Referral,
+    /// Who was brought; none if they were forgotten.
+    pub referee: Option<CustomerId>,
+    /// Who brought them; none if they were forgotten.
+    pub referrer: Option<CustomerId>,
+    /// The code that was used.
+    pub code: Option<ReferralCode>,
+}
+
 /// Whether a purchase of `amount` qualifies in a campaign.
 #[must_use]
 pub(crate) const fn qualifies(campaign: &Campaign, amount: i64) -> bool {

@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Code, Referral, ReferralState, expire};
 use crate::book::{Account, Cell, Defect, Detail, Due, DueKind, Dues, Entry, NewEntry, ReferralDetail, Row, State};
-use crate::ids::{AccountId, CampaignId, ReferralCode};
+use crate::ids::{AccountId, CampaignId, CustomerId, ReferralCode};
 
 /// The codes and referrals of a batch.
 #[derive(Default)]
 pub(crate) struct ReferralsState {
     /// Whether a command asked for codes. Few do, and of a batch of purchases none.
     pub(super) is_asked_for_codes: bool,
+    /// Whether a command tells referrals with their names.
+    pub(super) is_asked_for_names: bool,
+    /// The customers of accounts, where names were asked for.
+    pub(super) names: BTreeMap<AccountId, CustomerId>,
     pub(super) codes: BTreeMap<(AccountId, CampaignId), Code>,
     pub(super) new_codes: BTreeSet<(AccountId, CampaignId)>,
     pub(super) referrals: BTreeMap<AccountId, Referral>,
@@ -23,6 +27,11 @@ impl ReferralsState {
         self.is_asked_for_codes = true;
     }
 
+    /// Asks for the names of referrals: the customers and codes of the accounts, and of those who brought them.
+    pub(crate) const fn ask_names(&mut self) {
+        self.is_asked_for_names = true;
+    }
+
     /// The code that a customer shares in a campaign. They are loaded only on request.
     #[must_use]
     pub(crate) fn code(&self, account_id: AccountId, campaign_id: &CampaignId) -> Option<&Code> {
@@ -33,6 +42,12 @@ impl ReferralsState {
     #[must_use]
     pub(crate) fn find_code(&self, account_id: AccountId, code: &ReferralCode) -> Option<&Code> {
         self.codes.iter().find(|((owner, _), found)| *owner == account_id && found.code == *code).map(|(_, code)| code)
+    }
+
+    /// Who an account's customer is, unless they were forgotten. Loaded only on request.
+    #[must_use]
+    pub(crate) fn name(&self, account_id: AccountId) -> Option<&CustomerId> {
+        self.names.get(&account_id)
     }
 
     /// How a customer was brought, if they were.

@@ -15,7 +15,7 @@ use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table};
 use crate::database::{
     Listed, ReadPart, Selection, StoreError, Traced as _, WritePart, selection, sent_as, write_part,
 };
-use crate::ids::{AccountId, EntryId, ProgramId, ReferralCode};
+use crate::ids::{AccountId, CustomerId, EntryId, ProgramId, ReferralCode};
 
 /// The tables of referrals.
 const TABLES: &[Table] = &[
@@ -60,7 +60,24 @@ impl Store for ReferralsStore {
             state.referrals = referrals.into_iter().map(|referral| (referral.referee, referral)).collect();
             Ok(())
         })];
-        if states.get::<ReferralsState>()?.is_asked_for_codes || scope.depth != Depth::Asked {
+        let state: &ReferralsState = states.get()?;
+        if state.is_asked_for_names {
+            // A code that cannot be understood matters to who uses it. A referral is told without it.
+            let needed = if state.is_asked_for_codes { scope.accounts.clone() } else { Vec::new() };
+            parts.push(codes_around(&scope.accounts).into_part(move |states: &mut States, rows| {
+                let is_needed = |row: &RawCode| needed.binary_search(&AccountId(row.account_id)).is_ok();
+                let (needed, others) = rows.into_iter().partition(is_needed);
+                let state: &mut ReferralsState = states.get_mut()?;
+                for (owner, code) in into_codes(needed)?.into_iter().chain(readable_codes(others)) {
+                    state.codes.insert((owner, code.campaign_id.clone()), code);
+                }
+                Ok(())
+            }));
+            parts.push(customers_around(&scope.accounts).into_part(|states: &mut States, rows| {
+                states.get_mut::<ReferralsState>()?.names = rows.into_iter().filter_map(NamedAccount::parse).collect();
+                Ok(())
+            }));
+        } else if state.is_asked_for_codes || scope.depth != Depth::Asked {
             parts.push(codes_of(&scope.accounts).into_part(|states: &mut States, rows| {
                 let state: &mut ReferralsState = states.get_mut()?;
                 for (owner, code) in into_codes(rows)? {
@@ -120,7 +137,29 @@ fn codes_of(accounts: &[AccountId]) -> Selection<RawCode> {
     )
 }
 
-/// The codes of accounts, with their owners.
+/// The codes of accounts and of those who brought them.
+fn codes_around(accounts: &[AccountId]) -> Selection<RawCode> {
+    let accounts: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    selection!(
+        "referral_codes",
+        RawCode,
+        "SELECT account_id, campaign_id, code, account_seq, created_at FROM referral_codes
+         WHERE account_id IN (
+             SELECT unnest($1::uuid[]) UNION SELECT r.referrer_account_id FROM referrals r WHERE r.account_id = ANY($1)
+         )",
+        [accounts],
+    )
+}
+
+/// The codes that can be understood: others hold up nothing that is about the accounts they brought.
+fn readable_codes(rows: Vec<RawCode>) -> impl Iterator<Item = (AccountId, Code)> {
+    rows.into_iter().filter_map(|row| {
+        let read: Result<(AccountId, Code), Defect> = row.try_into();
+        read.inspect_err(|defect| tracing::error!(failure = %defect, "a referral is told without its code")).ok()
+    })
+}
+
+/// The codes of accounts, with their owners. One that cannot be understood is left out.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -128,18 +167,35 @@ pub(super) async fn read_codes(
     connection: &mut PgConnection,
     accounts: &[AccountId],
 ) -> Result<Vec<(AccountId, Code)>, StoreError> {
-    Ok(into_codes(codes_of(accounts).fetch(connection).await?)?)
+    Ok(readable_codes(codes_of(accounts).fetch(connection).await?).collect())
 }
 
-/// The codes of an account.
-///
-/// # Errors
-/// If the database cannot be read.
-pub(super) async fn read_codes_of(
-    connection: &mut PgConnection,
-    account_id: AccountId,
-) -> Result<Vec<Code>, StoreError> {
-    Ok(read_codes(connection, &[account_id]).await?.into_iter().map(|(_, code)| code).collect())
+/// Whose an account is.
+#[derive(sqlx::Decode)]
+struct NamedAccount {
+    account_id: Uuid,
+    customer_id: String,
+}
+
+impl NamedAccount {
+    /// None where the name cannot be understood.
+    fn parse(self) -> Option<(AccountId, CustomerId)> {
+        Some((AccountId(self.account_id), CustomerId::try_from(self.customer_id).ok()?))
+    }
+}
+
+/// The customers of accounts and those who brought them.
+fn customers_around(accounts: &[AccountId]) -> Selection<NamedAccount> {
+    let accounts: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    selection!(
+        "customers",
+        NamedAccount,
+        "SELECT account_id, customer_id FROM customers
+         WHERE account_id IN (
+             SELECT unnest($1::uuid[]) UNION SELECT r.referrer_account_id FROM referrals r WHERE r.account_id = ANY($1)
+         )",
+        [accounts],
+    )
 }
 
 fn insert_codes<'a>(codes: impl Iterator<Item = (AccountId, &'a Code)>) -> WritePart {

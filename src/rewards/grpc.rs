@@ -76,7 +76,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let redeem = parse_redeem(request.into_inner())?;
         telemetry::record_program(redeem.subject.program_id.as_str());
-        let Written { entries, replayed } = self.points.carry_out(redeem, deadline).await?;
+        let Written { entries, replayed, .. } = self.points.carry_out(redeem, deadline).await?;
         Ok(Response::new(proto::RedeemPointsResponse { redemption: write_redemption(&entries), replayed }))
     }
 
@@ -87,7 +87,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let hold = parse_hold(request.into_inner())?;
         telemetry::record_program(hold.subject.program_id.as_str());
-        let Written { entries, replayed } = self.points.carry_out(hold, deadline).await?;
+        let Written { entries, replayed, .. } = self.points.carry_out(hold, deadline).await?;
         Ok(Response::new(proto::HoldPointsResponse { hold: entries.iter().find_map(write_hold), replayed }))
     }
 
@@ -98,7 +98,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let capture = parse_capture(request.into_inner())?;
         telemetry::record_program(capture.subject.program_id.as_str());
-        let Written { entries, replayed } = self.points.carry_out(capture, deadline).await?;
+        let Written { entries, replayed, .. } = self.points.carry_out(capture, deadline).await?;
         Ok(Response::new(proto::CapturePointsResponse {
             redemption: write_redemption(&entries),
             points_released: sum_moved(&entries, Pocket::Held, Pocket::Available),
@@ -114,7 +114,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let release = parse_release(request.into_inner())?;
         telemetry::record_program(release.subject.program_id.as_str());
-        let Written { entries, replayed } = self.points.carry_out(release, deadline).await?;
+        let Written { entries, replayed, .. } = self.points.carry_out(release, deadline).await?;
         Ok(Response::new(proto::ReleasePointsResponse {
             points_released: sum_moved(&entries, Pocket::Held, Pocket::Available),
             points_expired: sum_moved(&entries, Pocket::Held, Pocket::Expired),
@@ -129,7 +129,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let reverse = parse_reverse(request.into_inner())?;
         telemetry::record_program(reverse.subject.program_id.as_str());
-        let Written { entries, replayed } = self.points.carry_out(reverse, deadline).await?;
+        let Written { entries, replayed, .. } = self.points.carry_out(reverse, deadline).await?;
         Ok(Response::new(write_reversal(&entries, replayed)))
     }
 
@@ -140,7 +140,7 @@ impl proto::reward_service_server::RewardService for Rewards {
         let deadline = deadline_of(&request);
         let adjust = parse_adjust(request.into_inner())?;
         telemetry::record_program(adjust.subject.program_id.as_str());
-        let Written { entries, replayed } = self.points.carry_out(adjust, deadline).await?;
+        let Written { entries, replayed, .. } = self.points.carry_out(adjust, deadline).await?;
         Ok(Response::new(write_adjustment(&entries, replayed)))
     }
 

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::ids::{CustomerId, ProgramId};
 use crate::paging::PageRequest;
 use crate::points::PointsService;
-use crate::points::grants::commands::{GrantReward, VestReward};
+use crate::points::grants::commands::{GrantReward, VestReward, Vested};
 
 /// The use cases of rewards.
 #[derive(Clone)]
@@ -76,10 +76,8 @@ impl Rewards {
         vest: VestReward,
         deadline: Option<Instant>,
     ) -> Result<(Reward, Timestamp, bool), Error> {
-        let reward_id = vest.reward_id;
-        let written = self.book.submit(vest, deadline).await?;
-        let mut connection = self.pool.acquire().await?;
-        let (entry, note, vested_at) = store::read_grant(&mut connection, reward_id).await?;
+        let mut written = self.book.submit(vest, deadline).await?;
+        let Vested { entry, note, vested_at } = written.take_told()?;
         Ok((Reward { entry, note }, vested_at, written.entries.is_empty()))
     }
 
@@ -108,7 +106,7 @@ impl Rewards {
 }
 
 fn into_reward(outcome: Result<Written, Error>, program_id: &ProgramId, note: String) -> Result<(Reward, bool), Error> {
-    let Written { entries, replayed } = outcome?;
+    let Written { entries, replayed, .. } = outcome?;
     // The grant is known by its first entry.
     let entry = entries.into_iter().next();
     let entry = entry.ok_or_else(|| Error::Internal(format!("program {program_id}: a grant wrote no entry")))?;

@@ -1,14 +1,13 @@
 //! The SQL of rewards: grants with the notes beside them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use sqlx::PgConnection;
 
-use crate::book::store::{into_entries, read_entries, select_entries};
-use crate::book::{Defect, Entry};
+use crate::book::Entry;
+use crate::book::store::{into_entries, select_entries};
 use crate::database::{StoreError, Traced as _};
-use crate::ids::{AccountId, EntryId};
+use crate::ids::AccountId;
 
 /// A page of an account's grants, the newest first, with the notes beside them.
 ///
@@ -46,31 +45,4 @@ pub(super) async fn list_grants(
         (entry, note)
     };
     Ok(entries.into_iter().map(with_note).collect())
-}
-
-/// A grant with the note beside it, and when its points vested; when it was granted, if they have not.
-///
-/// # Errors
-/// If the database cannot be read.
-pub(super) async fn read_grant(
-    connection: &mut PgConnection,
-    reward_id: EntryId,
-) -> Result<(Entry, String, Timestamp), StoreError> {
-    let asked = BTreeSet::from([(reward_id.account_id, reward_id.account_seq)]);
-    let entry = read_entries(connection, &asked)
-        .await?
-        .pop()
-        .ok_or_else(|| Defect::new(format!("entry {reward_id} is missing")))?;
-    let row = sqlx::query!(
-        r#"SELECT l.live_since, n.note AS "note?" FROM lots l
-           LEFT JOIN entry_notes n ON n.account_id = l.account_id AND n.account_seq = l.lot_seq
-           WHERE l.account_id = $1 AND l.lot_seq = $2"#,
-        reward_id.account_id.0,
-        reward_id.account_seq,
-    )
-    .fetch_one(connection)
-    .traced("SELECT lots")
-    .await?;
-    let vested_at = row.live_since.map_or(entry.effective_at, jiff_sqlx::Timestamp::to_jiff);
-    Ok((entry, row.note.unwrap_or_default(), vested_at))
 }

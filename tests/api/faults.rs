@@ -1,6 +1,7 @@
 //! Whatever breaks and whenever: what was acknowledged is there, what is there was written once, and callers are told
 //! what to do.
 
+mod answers;
 mod commits;
 mod held;
 mod kills;

@@ -96,6 +96,19 @@ async fn rows_of_a_referrer_that_mean_nothing_fail_the_conversion_alone() {
 }
 
 #[tokio::test]
+async fn codes_of_a_referrer_that_mean_nothing_fail_no_reads_of_who_was_brought() {
+    let service = start().await;
+    let code = service.share_code("rita", "partners").await;
+    service.refer("ben", &code).await;
+    let of = of("rita");
+    change(&service.database, &format!("UPDATE referral_codes SET campaign_id = 'a newer campaign!' WHERE {of}")).await;
+    let referral = service.referral("ben").await;
+    assert_eq!((referral.referrer_customer_id.as_str(), referral.code.as_str()), ("rita", ""));
+    let converted = service.convert("ben").await.unwrap().referral.unwrap();
+    assert_eq!((converted.referrer_customer_id.as_str(), converted.code.as_str()), ("rita", ""));
+}
+
+#[tokio::test]
 async fn a_program_of_a_newer_document_fails_its_own_commands_alone() {
     let service = start().await;
     service.apply(proto::Program { program_id: "newer".to_owned(), ..shop() }).await.unwrap();

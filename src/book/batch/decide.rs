@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::accept::Origin;
 use super::memory::Batch;
-use crate::book::command::{CommandKey, MAX_ENTRIES_PER_ACCOUNT, Written};
+use crate::book::command::{CommandKey, MAX_ENTRIES_PER_ACCOUNT, Told, Written};
 use crate::book::decision::{Decided, Decision, DecisionError, View};
 use crate::book::entry::Entry;
 use crate::book::job::Job;
@@ -76,7 +76,8 @@ impl Batch<'_> {
         if let Some(scope) = scope
             && let Some(earlier) = self.entries_by_key.get(&(scope, job.key.key.hash))
         {
-            return Ok(replay(job, earlier)?);
+            let written = replay(job, earlier)?;
+            return Ok(Written { told: self.tell(job, self.instant_of(job))?, ..written });
         }
         let at = self.instant_of(job);
         self.apply_dues(&self.accounts_of(job), job, at)?;
@@ -86,21 +87,35 @@ impl Batch<'_> {
             record(&mut self.states)?;
         }
         self.wanted_names.extend(decided.wanted_names);
-        let Some(scope) = scope else { return answer(job, Vec::new()) };
-        let entries: Vec<Entry> = accepted.into_iter().filter(|entry| entry.id.account_id == scope).collect();
-        if !entries.is_empty() {
+        let mut entries = accepted;
+        entries.retain(|entry| Some(entry.id.account_id) == scope);
+        if let Some(scope) = scope.filter(|_| !entries.is_empty()) {
             self.entries_by_key.insert((scope, job.key.key.hash), entries.clone());
         }
-        answer(job, entries)
+        let written = answer(job, entries)?;
+        Ok(Written { told: self.tell(job, at)?, ..written })
+    }
+
+    /// What a command tells its caller, now that its entries are in the states.
+    fn tell(&self, job: &Job, at: Timestamp) -> Result<Option<Told>, Defect> {
+        let decision = Decision::new(self.view_of(job), &job.names, at, self.now);
+        job.command.tell(&decision).map_err(|error| match error {
+            DecisionError::Defect(defect) => defect,
+            DecisionError::Refused(_) | DecisionError::NotLoaded | DecisionError::DuesRemain => {
+                Defect::new(format!("{} cannot tell what became of it: {error:?}", job.describe()))
+            }
+        })
+    }
+
+    fn view_of<'b>(&'b self, job: &'b Job) -> View<'b> {
+        View { names: &self.names, accounts: &self.accounts, states: &self.states, wanted_states: &job.states }
     }
 
     /// Decides a command. Where only the decision named an account with dues, those are applied and the command is
     /// decided again. Ends when no touched account has dues.
     fn decide_after_dues(&mut self, job: &Job, at: Timestamp) -> Result<Decided, DecisionError> {
         loop {
-            let view =
-                View { names: &self.names, accounts: &self.accounts, states: &self.states, wanted_states: &job.states };
-            let mut decision = Decision::new(view, &job.names, at, self.now);
+            let mut decision = Decision::new(self.view_of(job), &job.names, at, self.now);
             job.command.decide(&mut decision)?;
             let decided = decision.finish();
             let touched: BTreeSet<AccountId> = decided.new_entries.iter().map(|(id, _)| id.account_id).collect();
@@ -120,7 +135,7 @@ fn answer(job: &Job, entries: Vec<Entry>) -> Result<Written, DecisionError> {
         let most = MAX_ENTRIES_PER_ACCOUNT;
         return Err(Defect::new(format!("{what} wrote {count} entries on its scope, and may write 1 to {most}")).into());
     }
-    Ok(Written { entries, replayed: false })
+    Ok(Written { entries, replayed: false, told: None })
 }
 
 /// Answers a command whose key was used before: the same way, or not at all.
@@ -130,7 +145,7 @@ fn replay(job: &Job, earlier: &[Entry]) -> Result<Written, Refusal> {
     if first.and_then(|entry| entry.key).is_some_and(|used| used.fingerprint == key.fingerprint) {
         // If this command's first attempt was committed and its acknowledgement lost, its answer is not a replay.
         let replayed = first.is_none_or(|entry| entry.command_id != job.command_id);
-        return Ok(Written { entries: earlier.to_vec(), replayed });
+        return Ok(Written { entries: earlier.to_vec(), replayed, told: None });
     }
     let refusal = kind.refuse_reuse();
     Err(match first {

@@ -1,7 +1,7 @@
 //! A customer as callers see them.
 
-use crate::customers::Customer;
 use crate::customers::model::{Address, CommunicationStyle, MarketingChannel, MarketingConsent, current_consents};
+use crate::customers::state::Customer;
 use crate::proto;
 use crate::proto::fields::{write_date, write_instant};
 use crate::proto::google;

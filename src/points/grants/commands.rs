@@ -1,8 +1,10 @@
 //! The commands that grant points, and that say what a grant waits for has happened.
 
+use jiff::Timestamp;
+
 use super::caps::{ask_earned, cap};
 use super::model::{Grant, grant, require_ahead};
-use crate::book::{Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason};
+use crate::book::{Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, Entry, EntryReason, Told};
 use crate::error::{Reason, Refusal};
 use crate::ids::{EntryId, IdempotencyKey};
 use crate::points::amount::Points;
@@ -72,6 +74,16 @@ impl Command for GrantReward {
     }
 }
 
+/// A reward whose points have vested: what [`VestReward`] tells.
+pub(crate) struct Vested {
+    /// The entry that granted it.
+    pub entry: Entry,
+    /// What the caller wrote beside it; may be empty.
+    pub note: String,
+    /// When its points became available.
+    pub vested_at: Timestamp,
+}
+
 /// Says that what a reward was granted for has happened; naturally idempotent.
 /// The fields are described in rewards.proto.
 #[derive(Clone, Debug)]
@@ -109,7 +121,9 @@ impl Command for VestReward {
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
         if self.subject.own(asking, self.reward_id).is_some() {
-            asking.state::<PointsState>()?.ask_entry(self.reward_id);
+            let state: &mut PointsState = asking.state()?;
+            state.ask_entry(self.reward_id);
+            state.ask_note(self.reward_id);
         }
         Ok(())
     }
@@ -137,5 +151,15 @@ impl Command for VestReward {
             decision.post(account.account_id, new_entry)?;
         }
         Ok(())
+    }
+
+    fn tell(&self, decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
+        let EntryId { account_id, account_seq } = self.reward_id;
+        let state: &PointsState = decision.state()?;
+        let missing = || Defect::new(format!("the grant of reward {} is missing", self.reward_id));
+        let entry = state.entry(self.reward_id).ok_or_else(missing)?.clone();
+        let vested_at = state.lots().lot(account_id, account_seq).and_then(|lot| lot.live_since);
+        let vested_at = vested_at.unwrap_or(entry.effective_at);
+        Ok(Some(Box::new(Vested { entry, note: state.note(self.reward_id).to_owned(), vested_at })))
     }
 }

@@ -35,6 +35,13 @@ pub(super) fn parts(state: &PointsState, programs: &ProgramsState, scope: &Scope
     if scope.depth == Depth::Asked {
         parts.extend(spending::first_page(state, scope));
     }
+    if !state.asked.notes.is_empty() {
+        parts.push(rows::notes_of(&state.asked.notes).into_part(|states: &mut States, rows| {
+            let notes = rows.into_iter().map(|row| (row.entry_id(), row.note));
+            states.get_mut::<PointsState>()?.stored_notes = notes.collect();
+            Ok(())
+        }));
+    }
     parts
 }
 

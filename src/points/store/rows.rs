@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::book::{Defect, Depth, LotPart, Scope};
 use crate::database::{Selection, StoreError, Traced as _, selection, sent_as};
-use crate::ids::AccountId;
+use crate::ids::{AccountId, EntryId};
 use crate::points::lots::{ByEntry, Earning, Hold, Reversed};
 
 pub(super) fn columns(keys: &BTreeSet<(AccountId, i64)>) -> (Vec<Uuid>, Vec<i64>) {
@@ -92,6 +92,33 @@ pub(super) async fn read_holds(
             ((AccountId(row.account_id), row.hold_seq), hold, row.read_for)
         })
         .collect())
+}
+
+/// What a caller wrote beside an entry.
+#[derive(sqlx::Decode)]
+pub(super) struct NoteRow {
+    account_id: Uuid,
+    account_seq: i64,
+    pub(super) note: String,
+}
+
+impl NoteRow {
+    pub(super) const fn entry_id(&self) -> EntryId {
+        EntryId { account_id: AccountId(self.account_id), account_seq: self.account_seq }
+    }
+}
+
+/// The notes beside entries, where there are any.
+pub(super) fn notes_of(entries: &BTreeSet<(AccountId, i64)>) -> Selection<NoteRow> {
+    let (accounts, seqs) = columns(entries);
+    selection!(
+        "entry_notes",
+        NoteRow,
+        "SELECT n.account_id, n.account_seq, n.note
+         FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, account_seq)
+         JOIN entry_notes n ON n.account_id = u.account_id AND n.account_seq = u.account_seq",
+        [accounts, seqs],
+    )
 }
 
 /// What concerns all lots of an account together, as it is stored, and as it is sent.

@@ -1,8 +1,9 @@
-//! `RewardService.ListLotUses` of a lot that is used often.
+//! A lot that is used often.
 
+use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::proto;
 
-use super::lot_id;
+use super::{lot_id, reads};
 use crate::harness::{SHOP, Service};
 
 #[tokio::test]
@@ -53,4 +54,22 @@ async fn list_lot_uses_tells_every_use_once_and_in_order_however_many_there_are(
         assert_eq!(told, expected, "{page_size} a page");
     }
     assert_eq!(reward, lot_id(&entries[0].account_id, 3));
+}
+
+#[tokio::test]
+async fn spends_that_leave_something_in_a_lot_add_no_index_entries() {
+    let service = Service::start().await;
+    service.apply_shop().await;
+    service.enrol("anna").await;
+    service.grant("anna", 100, "grant").await.unwrap();
+    for spend in 0..50 {
+        service.redeem(1, &format!("spend-{spend}")).await.unwrap();
+    }
+    let database = service.database.clone();
+    service.stop().await;
+    reads(&database).await;
+    let mut connection = database.connect(SUPERUSER).await;
+    let updates = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'lots'";
+    let (changed, in_place): (i64, i64) = sqlx::query_as(updates).fetch_one(&mut connection).await.unwrap();
+    assert_eq!((changed, in_place), (50, 50));
 }

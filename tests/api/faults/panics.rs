@@ -173,7 +173,7 @@ async fn a_rule_that_panics_fails_its_own_command_and_is_logged_once() {
     let (first, second) = (book.submit(Empty::new(false), None), book.submit(Empty::new(false), None));
     let (first, failed, second) = join3(first, panicking, second).await;
     for neighbour in [first, second] {
-        assert_eq!(neighbour.unwrap(), Written { entries: Vec::new(), replayed: false });
+        assert!(matches!(neighbour.unwrap(), Written { entries, replayed: false, .. } if entries.is_empty()));
     }
 
     let error = failed.unwrap_err();
@@ -213,7 +213,7 @@ async fn a_command_that_reads_a_state_that_it_does_not_list_fails_and_is_logged(
         let reader = |lists| Reader { program_id: SHOP.try_into().unwrap(), look, lists };
         // Its neighbour in the batch has the state loaded.
         let (listed, unlisted) = join(book.submit(reader(true), None), book.submit(reader(false), None)).await;
-        assert_eq!(listed.unwrap(), Written { entries: Vec::new(), replayed: false });
+        assert!(matches!(listed.unwrap(), Written { entries, replayed: false, .. } if entries.is_empty()));
         let error = unlisted.unwrap_err();
         assert!(matches!(error, Error::InternalLogged(_)), "{look:?}: {error:?}");
         assert_eq!(Status::from(error).code(), Code::Internal);
