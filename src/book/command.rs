@@ -89,11 +89,12 @@ pub trait Command: Send + Sync {
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError>;
 
     /// What the caller is told beside the entries: read off the states as the command leaves them, or as a repetition
-    /// finds them. So an answer needs nothing of the database once the batch is committed.
+    /// finds them. So an answer needs nothing of the database once the batch is committed. `entries` are those that the
+    /// command wrote on its scope, now or when it was carried out.
     ///
     /// # Errors
     /// [`DecisionError`], which is always a defect here.
-    fn tell(&self, _decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
+    fn tell(&self, _decision: &Decision<'_>, _entries: &[Entry]) -> Result<Option<Told>, DecisionError> {
         Ok(None)
     }
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::model::{Dossier, MarketingConsent, Part, customer_not_found, enrol};
 use super::state::{Customer, CustomerRow, CustomersState};
 use crate::book::{
-    Account, Actor, Asking, Command, CommandKey, CustomerDetail, Decision, DecisionError, Defect, EntryReason, Key,
-    KeyKind, Name, NameUse, NewEntry, Told,
+    Account, Actor, Asking, Command, CommandKey, CustomerDetail, Decision, DecisionError, Defect, Entry, EntryReason,
+    Key, KeyKind, Name, NameUse, NewEntry, Told,
 };
 use crate::clock::is_in_future;
 use crate::error::{Reason, Refusal};
@@ -187,7 +187,7 @@ impl Command for UpdateCustomer {
         Ok(())
     }
 
-    fn tell(&self, decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
+    fn tell(&self, decision: &Decision<'_>, _entries: &[Entry]) -> Result<Option<Told>, DecisionError> {
         let account = require_customer(decision, &self.program_id, &self.customer_id)?;
         let state: &CustomersState = decision.state()?;
         let row = state.get(account.account_id).ok_or_else(|| customer_not_found(&self.customer_id))?;

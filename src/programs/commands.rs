@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::model::{Program, ProgramVersion, check_expected, check_immutable, program_not_found};
 use super::state::{Current, ProgramsState};
 use crate::book::{
-    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Name, NameUse, NewEntry,
-    ProgramDetail, Told,
+    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, Detail, Entry, EntryReason, Name, NameUse,
+    NewEntry, ProgramDetail, Told,
 };
 use crate::ids::ProgramId;
 
@@ -30,8 +30,9 @@ pub(crate) fn current_policy(
 
 /// What a program's document came to: what [`ApplyProgram`] tells.
 pub(super) struct Versions {
-    pub(super) in_force: Arc<ProgramVersion>,
-    /// The version before, if there is one.
+    /// The one that the command put in force, or found in force.
+    pub(super) version: ProgramVersion,
+    /// The one before that, if the command put another one in force.
     pub(super) previous: Option<Arc<ProgramVersion>>,
 }
 
@@ -61,7 +62,7 @@ impl Command for ApplyProgram {
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
-        asking.state::<ProgramsState>()?.ask_previous(&self.program.program_id);
+        asking.state::<ProgramsState>()?.ask_former(&self.program.program_id);
         Ok(())
     }
 
@@ -94,10 +95,21 @@ impl Command for ApplyProgram {
         Ok(())
     }
 
-    fn tell(&self, decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
+    fn tell(&self, decision: &Decision<'_>, entries: &[Entry]) -> Result<Option<Told>, DecisionError> {
         let (program_id, state) = (&self.program.program_id, decision.state::<ProgramsState>()?);
-        let current = state.current(program_id).ok_or_else(|| program_not_found(program_id))?;
-        let previous = state.previous(program_id).cloned();
-        Ok(Some(Box::new(Versions { in_force: current.policy.clone(), previous })))
+        let applied = entries.iter().find_map(|entry| match entry.detail {
+            Detail::Program(ProgramDetail::ProgramApplied { version }) => Some((version, entry.effective_at)),
+            Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) | Detail::Referral(_) => {
+                None
+            }
+        });
+        let Some((version, applied_at)) = applied else {
+            let current = state.current(program_id).ok_or_else(|| program_not_found(program_id))?;
+            return Ok(Some(Box::new(Versions { version: (*current.policy).clone(), previous: None })));
+        };
+        // Another one may be in force by now, where this is a repetition.
+        let previous = state.before(program_id, version).cloned();
+        let version = ProgramVersion { program: self.program.clone(), version, applied_at };
+        Ok(Some(Box::new(Versions { version, previous })))
     }
 }

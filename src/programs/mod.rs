@@ -60,10 +60,9 @@ impl Programs {
         deadline: Option<Instant>,
     ) -> Result<Applied, Error> {
         let mut written = self.book.submit(ApplyProgram { program, expected_version }, deadline).await?;
+        let Versions { version, previous } = written.take_told()?;
         let changed = !written.entries.is_empty();
-        let Versions { in_force, previous } = written.take_told()?;
-        let previous = previous.filter(|_| changed).map(Arc::unwrap_or_clone);
-        Ok(Applied { version: Arc::unwrap_or_clone(in_force), changed, previous })
+        Ok(Applied { version, changed, previous: previous.map(Arc::unwrap_or_clone) })
     }
 
     /// Tells what applying a document would do.

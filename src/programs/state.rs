@@ -35,9 +35,10 @@ pub struct ProgramsState {
     pub(super) stored: BTreeMap<AccountId, ProgramRow>,
     pub(super) changed: BTreeMap<AccountId, ProgramRow>,
     pub(super) new_versions: Vec<ProgramVersion>,
-    /// The programs of which commands tell the version before the one in force.
-    pub(super) asked_previous: BTreeSet<ProgramId>,
-    pub(super) previous: BTreeMap<ProgramId, Arc<ProgramVersion>>,
+    /// The programs of which commands tell former versions.
+    pub(super) asked_former: BTreeSet<ProgramId>,
+    /// Versions that were in force before the present one.
+    pub(super) former: BTreeMap<(ProgramId, i32), Arc<ProgramVersion>>,
 }
 
 impl ProgramsState {
@@ -53,23 +54,23 @@ impl ProgramsState {
         self.new_versions.iter().any(|version| version.program.program_id == *program_id)
     }
 
-    /// Asks for the version before the one in force.
-    pub fn ask_previous(&mut self, program_id: &ProgramId) {
-        self.asked_previous.insert(program_id.clone());
+    /// Asks for the last versions before the one in force.
+    pub fn ask_former(&mut self, program_id: &ProgramId) {
+        self.asked_former.insert(program_id.clone());
     }
 
-    /// The version before the one in force, if there is one and it was [asked for](Self::ask_previous).
+    /// The version before one of the last, if there is one and it was [asked for](Self::ask_former).
     #[must_use]
-    pub fn previous(&self, program_id: &ProgramId) -> Option<&Arc<ProgramVersion>> {
-        self.previous.get(program_id)
+    pub fn before(&self, program_id: &ProgramId, version: i32) -> Option<&Arc<ProgramVersion>> {
+        self.former.get(&(program_id.clone(), version.checked_sub(1)?))
     }
 
     /// Adds a version; the entry that goes with it puts it in force.
     pub fn add_version(&mut self, account_id: AccountId, version: ProgramVersion) {
         let program_id = version.program.program_id.clone();
         let policy = Arc::new(version.clone());
-        if let Some(previous) = self.current.insert(program_id.clone(), Current { account_id, policy }) {
-            self.previous.insert(program_id, previous.policy);
+        if let Some(former) = self.current.insert(program_id.clone(), Current { account_id, policy }) {
+            self.former.insert((program_id, former.policy.version), former.policy);
         }
         self.new_versions.push(version);
     }

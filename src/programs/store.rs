@@ -30,6 +30,9 @@ pub(super) const TABLES: &[Table] = &[
     Table::source("program_versions", TableRights::Append),
 ];
 
+/// How many versions before the one in force are read for an answer.
+const MAX_FORMER: i32 = 8;
+
 /// The room as the book knows it. What was read of versions is remembered in `catalogue`.
 #[must_use]
 pub fn capability(catalogue: Catalogue) -> Capability {
@@ -48,7 +51,7 @@ impl Store for ProgramsStore {
             state.stored = read_programs(connection, &scope.accounts).await?;
         }
         self.load_in_force(state, scope, connection).await?;
-        self.load_previous(state, connection).await
+        self.load_former(state, connection).await
     }
 
     fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
@@ -97,28 +100,27 @@ impl ProgramsStore {
         Ok(())
     }
 
-    /// Reads the versions before those in force, where commands tell them. One that cannot be understood is left out.
-    async fn load_previous(&self, state: &mut ProgramsState, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let key_of = |program_id: &ProgramId| {
-            let version = state.current(program_id)?.policy.version - 1;
-            (version > 0).then(|| (program_id.clone(), version))
-        };
-        let keys: Vec<VersionKey> = state.asked_previous.iter().filter_map(key_of).collect();
-        if keys.is_empty() {
-            return Ok(());
-        }
-        match self.catalogue.read(connection, &keys).await {
-            Ok(versions) => {
-                let by_program = versions.into_iter().map(|version| (version.program.program_id.clone(), version));
-                state.previous = by_program.collect();
-                Ok(())
+    /// Reads the versions before those in force, where commands tell them: as many as may have been applied since the
+    /// acknowledgement of a commit was lost. Those of a program that cannot be understood are left out.
+    async fn load_former(&self, state: &mut ProgramsState, connection: &mut PgConnection) -> Result<(), StoreError> {
+        for program_id in std::mem::take(&mut state.asked_former) {
+            let Some(current) = state.current(&program_id) else { continue };
+            let first = current.policy.version.saturating_sub(MAX_FORMER).max(1);
+            let keys: Vec<VersionKey> =
+                (first..current.policy.version).map(|version| (program_id.clone(), version)).collect();
+            match self.catalogue.read(connection, &keys).await {
+                Ok(versions) => {
+                    let by_number = versions.into_iter().map(|it| ((program_id.clone(), it.version), it));
+                    state.former.extend(by_number);
+                }
+                Err(StoreError::Defect(defect)) => {
+                    let program = program_id.as_str();
+                    tracing::error!(failure = %defect, program, "former versions of a program cannot be understood");
+                }
+                Err(error) => return Err(error),
             }
-            Err(StoreError::Defect(defect)) => {
-                tracing::error!(failure = %defect, "a program's version is told without the one before it");
-                Ok(())
-            }
-            Err(error) => Err(error),
         }
+        Ok(())
     }
 }
 

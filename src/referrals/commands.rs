@@ -3,8 +3,8 @@
 use std::any::TypeId;
 
 use crate::book::{
-    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Key, KeyKind, Name, NameUse,
-    NewEntry, ReferralDetail, Told,
+    Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, Entry, EntryReason, Key, KeyKind, Name,
+    NameUse, NewEntry, ReferralDetail, Told,
 };
 use crate::customers::commands::{enrol_by_name, require_customer};
 use crate::customers::model::customer_not_found;
@@ -12,7 +12,7 @@ use crate::error::{Reason, Refusal};
 use crate::ids::{CampaignId, CustomerId, IdempotencyKey, ProgramId, ReferralCode};
 use crate::points::state::PointsState;
 use crate::programs::commands::current_policy;
-use crate::programs::model::{Campaign, Conversion, ProgramVersion};
+use crate::programs::model::{Campaign, Conversion, ProgramVersion, program_not_found};
 use crate::programs::state::ProgramsState;
 use crate::tiers::state::StandingsState;
 
@@ -93,8 +93,10 @@ impl Command for CreateReferralCode {
         Ok(())
     }
 
-    fn tell(&self, decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
-        let policy = current_policy(decision, &self.program_id)?;
+    fn tell(&self, decision: &Decision<'_>, _entries: &[Entry]) -> Result<Option<Told>, DecisionError> {
+        // The version in force even if this batch has just put it there, as beside a repetition.
+        let current = decision.state::<ProgramsState>()?.current(&self.program_id);
+        let policy = &current.ok_or_else(|| program_not_found(&self.program_id))?.policy;
         let account_id = require_customer(decision, &self.program_id, &self.customer_id)?.account_id;
         let code = decision.state::<ReferralsState>()?.code(account_id, &self.campaign_id);
         let code = code.ok_or_else(|| {
@@ -103,7 +105,7 @@ impl Command for CreateReferralCode {
                 account_id.0, self.program_id
             ))
         })?;
-        Ok(Some(Box::new(NamedCode::new(self.customer_id.clone(), account_id, code.clone(), &policy))))
+        Ok(Some(Box::new(NamedCode::new(self.customer_id.clone(), account_id, code.clone(), policy))))
     }
 }
 
@@ -208,7 +210,7 @@ impl Command for CreateReferral {
         Ok(())
     }
 
-    fn tell(&self, decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
+    fn tell(&self, decision: &Decision<'_>, _entries: &[Entry]) -> Result<Option<Told>, DecisionError> {
         tell_referral(decision, &self.program_id, &self.referee)
     }
 }
@@ -298,7 +300,7 @@ impl Command for ConvertReferral {
         convert(decision, &policy, campaign, referral, qualifying)
     }
 
-    fn tell(&self, decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
+    fn tell(&self, decision: &Decision<'_>, _entries: &[Entry]) -> Result<Option<Told>, DecisionError> {
         tell_referral(decision, &self.program_id, &self.referee)
     }
 }

@@ -143,10 +143,14 @@ fn codes_around(accounts: &[AccountId]) -> Selection<RawCode> {
     selection!(
         "referral_codes",
         RawCode,
-        "SELECT account_id, campaign_id, code, account_seq, created_at FROM referral_codes
-         WHERE account_id IN (
-             SELECT unnest($1::uuid[]) UNION SELECT r.referrer_account_id FROM referrals r WHERE r.account_id = ANY($1)
-         )",
+        "SELECT c.account_id, c.campaign_id, c.code, c.account_seq, c.created_at
+         FROM (
+             SELECT unnest($1::uuid[]) AS account_id UNION
+             SELECT r.referrer_account_id FROM unnest($1::uuid[]) AS u (account_id) CROSS JOIN LATERAL (
+                 SELECT referrer_account_id FROM referrals r WHERE r.account_id = u.account_id OFFSET 0
+             ) r
+         ) o
+         CROSS JOIN LATERAL (SELECT * FROM referral_codes c WHERE c.account_id = o.account_id OFFSET 0) c",
         [accounts],
     )
 }
@@ -155,7 +159,10 @@ fn codes_around(accounts: &[AccountId]) -> Selection<RawCode> {
 fn readable_codes(rows: Vec<RawCode>) -> impl Iterator<Item = (AccountId, Code)> {
     rows.into_iter().filter_map(|row| {
         let read: Result<(AccountId, Code), Defect> = row.try_into();
-        read.inspect_err(|defect| tracing::error!(failure = %defect, "a referral is told without its code")).ok()
+        read.inspect_err(
+            |defect| tracing::error!(failure = %defect, "a referral code is left out that cannot be understood"),
+        )
+        .ok()
     })
 }
 
@@ -190,10 +197,14 @@ fn customers_around(accounts: &[AccountId]) -> Selection<NamedAccount> {
     selection!(
         "customers",
         NamedAccount,
-        "SELECT account_id, customer_id FROM customers
-         WHERE account_id IN (
-             SELECT unnest($1::uuid[]) UNION SELECT r.referrer_account_id FROM referrals r WHERE r.account_id = ANY($1)
-         )",
+        "SELECT c.account_id, c.customer_id
+         FROM (
+             SELECT unnest($1::uuid[]) AS account_id UNION
+             SELECT r.referrer_account_id FROM unnest($1::uuid[]) AS u (account_id) CROSS JOIN LATERAL (
+                 SELECT referrer_account_id FROM referrals r WHERE r.account_id = u.account_id OFFSET 0
+             ) r
+         ) o
+         CROSS JOIN LATERAL (SELECT * FROM customers c WHERE c.account_id = o.account_id OFFSET 0) c",
         [accounts],
     )
 }

@@ -100,8 +100,8 @@ pub struct Application {
     /// More roles that can log in; what they may do is the owner's to grant.
     pub other_roles: &'static [&'static str],
     /// Settings that a new cluster begins with, by name and value; whoever runs it changes them in its
-    /// `postgresql.conf`. One that this build of Postgres does not know is left out. Before them stands a
-    /// `shared_buffers` of a quarter of the machine's or the container's memory, within 128 MB and 4 GB.
+    /// `postgresql.conf`. One with which Postgres cannot start here is left out. Before them stands a
+    /// `shared_buffers` of a quarter of the machine's or the container's memory, up to 4 GB.
     pub settings: &'static [(&'static str, &'static str)],
 }
 

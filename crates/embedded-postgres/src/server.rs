@@ -79,7 +79,8 @@ fn create_cluster(place: &Place, bin_dir: &Path, options: &Options) -> Result<()
     File::open(home).and_then(|home| home.sync_all()).map_err(StartError::file("write", home))
 }
 
-/// Adds settings to a new cluster's `postgresql.conf`, each if these programs take it.
+/// Adds settings to a new cluster's `postgresql.conf`, each if these programs can start with it on this machine.
+/// `--check` is how `initdb` finds that out: it takes the shared memory, too.
 fn add_settings<'a>(
     place: &Place,
     bin_dir: &Path,
@@ -91,7 +92,7 @@ fn add_settings<'a>(
     let mut file = File::options().append(true).open(&path).map_err(StartError::file("open", &path))?;
     for (name, value) in settings {
         let mut ask = command(&program, place.account.as_ref());
-        ask.arg("-D").arg(cluster).args(["-C", name, "-c", &format!("{name}={value}")]);
+        ask.arg("--check").arg("-D").arg(cluster).args(["-c", &format!("{name}={value}")]);
         let answer = ask.output().map_err(|source| StartError::Run { program: program.clone(), source })?;
         if answer.status.success() {
             writeln!(file, "{name} = '{value}'").map_err(StartError::file("write", &path))?;

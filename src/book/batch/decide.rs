@@ -77,7 +77,7 @@ impl Batch<'_> {
             && let Some(earlier) = self.entries_by_key.get(&(scope, job.key.key.hash))
         {
             let written = replay(job, earlier)?;
-            return Ok(Written { told: self.tell(job, self.instant_of(job))?, ..written });
+            return Ok(Written { told: self.tell(job, self.instant_of(job), &written.entries)?, ..written });
         }
         let at = self.instant_of(job);
         self.apply_dues(&self.accounts_of(job), job, at)?;
@@ -93,13 +93,13 @@ impl Batch<'_> {
             self.entries_by_key.insert((scope, job.key.key.hash), entries.clone());
         }
         let written = answer(job, entries)?;
-        Ok(Written { told: self.tell(job, at)?, ..written })
+        Ok(Written { told: self.tell(job, at, &written.entries)?, ..written })
     }
 
-    /// What a command tells its caller, now that its entries are in the states.
-    fn tell(&self, job: &Job, at: Timestamp) -> Result<Option<Told>, Defect> {
+    /// What a command tells its caller, now that its entries are in the states or were before.
+    fn tell(&self, job: &Job, at: Timestamp, entries: &[Entry]) -> Result<Option<Told>, Defect> {
         let decision = Decision::new(self.view_of(job), &job.names, at, self.now);
-        job.command.tell(&decision).map_err(|error| match error {
+        job.command.tell(&decision, entries).map_err(|error| match error {
             DecisionError::Defect(defect) => defect,
             DecisionError::Refused(_) | DecisionError::NotLoaded | DecisionError::DuesRemain => {
                 Defect::new(format!("{} cannot tell what became of it: {error:?}", job.describe()))

@@ -153,7 +153,7 @@ impl Command for VestReward {
         Ok(())
     }
 
-    fn tell(&self, decision: &Decision<'_>) -> Result<Option<Told>, DecisionError> {
+    fn tell(&self, decision: &Decision<'_>, _entries: &[Entry]) -> Result<Option<Told>, DecisionError> {
         let EntryId { account_id, account_seq } = self.reward_id;
         let state: &PointsState = decision.state()?;
         let missing = || Defect::new(format!("the grant of reward {} is missing", self.reward_id));

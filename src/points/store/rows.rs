@@ -116,7 +116,9 @@ pub(super) fn notes_of(entries: &BTreeSet<(AccountId, i64)>) -> Selection<NoteRo
         NoteRow,
         "SELECT n.account_id, n.account_seq, n.note
          FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, account_seq)
-         JOIN entry_notes n ON n.account_id = u.account_id AND n.account_seq = u.account_seq",
+         CROSS JOIN LATERAL (
+             SELECT * FROM entry_notes n WHERE n.account_id = u.account_id AND n.account_seq = u.account_seq OFFSET 0
+         ) n",
         [accounts, seqs],
     )
 }

@@ -9,7 +9,9 @@ use crate::harness::{SHOP, Service, purchase};
 
 /// Lets nothing be learned about tables. To change one makes Postgres plan anew, as autovacuum would: so this comes first.
 async fn keep_quiet(connection: &mut PgConnection) {
-    for table in ["names", "accounts", "standings", "referrals", "ledger_entries", "lots", "activities"] {
+    let tables =
+        ["names", "accounts", "customers", "standings", "referral_codes", "referrals", "ledger_entries", "lots"];
+    for table in tables.into_iter().chain(["activities"]) {
         let quiet = format!("ALTER TABLE {table} SET (autovacuum_enabled = off)");
         sqlx::raw_sql(sqlx::AssertSqlSafe(quiet)).execute(&mut *connection).await.unwrap();
     }
@@ -91,6 +93,9 @@ async fn conversions_that_were_planned_on_empty_tables_stay_lookups_after_a_bulk
             FROM loaded, ben JOIN accounts ON account_id = ben;
         INSERT INTO standings SELECT id, tier_id, since, policy_version, changed_seq, cause_seq, 0, 0, 2
             FROM loaded, ben JOIN standings ON account_id = ben;
+        INSERT INTO customers SELECT id, 'shop', name, dossier, 1, created_at, updated_at
+            FROM loaded, ben JOIN customers ON account_id = ben;
+        INSERT INTO referral_codes SELECT id, 'friends', upper(name), 2, now() FROM loaded;
         INSERT INTO referrals SELECT id, referrer_account_id, campaign_id, policy_version, 'pending', 3, created_at, NULL,
             NULL, NULL, NULL, NULL, NULL FROM loaded, ben JOIN referrals ON account_id = ben;
         INSERT INTO ledger_entries
@@ -101,6 +106,7 @@ async fn conversions_that_were_planned_on_empty_tables_stay_lookups_after_a_bulk
     drop(connection);
     for place in 1..=CONVERTED {
         assert!(buy(format!("c{place}"), "first").await);
+        assert!(service.convert(&format!("c{place}")).await.unwrap().already_converted);
         let refused = service.convert(&format!("c{}", 1_000 + place)).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused:?}");
     }

@@ -1,6 +1,7 @@
 //! A commit whose acknowledgement is lost is found again by the command's key, and one that never arrived is tried
 //! again: the caller gets one ordinary answer, the ledger one row.
 
+use futures_util::future::join_all;
 use goldbook::proto;
 use tonic::Code;
 
@@ -206,6 +207,30 @@ async fn apply_program_says_changed_whatever_happens_to_its_commit() {
         assert_eq!(applied.previous.unwrap().version, 1, "{fault:?}");
         assert!(!service.apply(program).await.unwrap().changed, "{fault:?}");
         assert_eq!(count(&service.database, "program_versions").await, 2, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn programs_applied_at_once_are_each_told_their_own_version() {
+    for fault in FAULTS {
+        let (service, proxy) = start_behind_proxy().await;
+        // The first is a batch of its own, and the others wait for it: they are the second.
+        proxy.break_commits([fault, fault]);
+        let applied = (0..5).map(|number| {
+            let program = proto::Program { display_name: format!("Shop {number}"), ..shop() };
+            let applied = service.apply(program.clone());
+            async move { (program.display_name, applied.await.unwrap()) }
+        });
+        let mut versions = Vec::new();
+        for (name, answer) in join_all(applied).await {
+            let version = answer.version.unwrap();
+            assert_eq!((answer.changed, version.program.unwrap().display_name), (true, name), "{fault:?}");
+            assert_eq!(answer.previous.unwrap().version, version.version - 1, "{fault:?}");
+            versions.push(version.version);
+        }
+        proxy.struck(2).await;
+        versions.sort_unstable();
+        assert_eq!(versions, [2, 3, 4, 5, 6], "{fault:?}");
     }
 }
 
