@@ -101,24 +101,27 @@ impl ProgramsStore {
     }
 
     /// Reads the versions before those in force, where commands tell them: as many as may have been applied since the
-    /// acknowledgement of a commit was lost. Those of a program that cannot be understood are left out.
+    /// acknowledgement of a commit was lost. They are told to repetitions alone, so one that cannot be understood stops
+    /// nobody.
     async fn load_former(&self, state: &mut ProgramsState, connection: &mut PgConnection) -> Result<(), StoreError> {
-        for program_id in std::mem::take(&mut state.asked_former) {
-            let Some(current) = state.current(&program_id) else { continue };
-            let first = current.policy.version.saturating_sub(MAX_FORMER).max(1);
-            let keys: Vec<VersionKey> =
-                (first..current.policy.version).map(|version| (program_id.clone(), version)).collect();
-            match self.catalogue.read(connection, &keys).await {
-                Ok(versions) => {
-                    let by_number = versions.into_iter().map(|it| ((program_id.clone(), it.version), it));
-                    state.former.extend(by_number);
-                }
-                Err(StoreError::Defect(defect)) => {
-                    let program = program_id.as_str();
-                    tracing::error!(failure = %defect, program, "former versions of a program cannot be understood");
-                }
-                Err(error) => return Err(error),
+        let former_of = |program_id: &ProgramId| {
+            let version = state.current(program_id).map_or(0, |current| current.policy.version);
+            let program_id = program_id.clone();
+            (version.saturating_sub(MAX_FORMER).max(1)..version).map(move |number| (program_id.clone(), number))
+        };
+        let keys: Vec<VersionKey> = state.asked_former.iter().flat_map(former_of).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        match self.catalogue.read(connection, &keys).await {
+            Ok(versions) => {
+                let key_of = |it: &ProgramVersion| (it.program.program_id.clone(), it.version);
+                state.former = versions.into_iter().map(|it| (key_of(&it), it)).collect();
             }
+            Err(StoreError::Defect(defect)) => {
+                tracing::error!(failure = %defect, "a former version of a program cannot be understood");
+            }
+            Err(error) => return Err(error),
         }
         Ok(())
     }
