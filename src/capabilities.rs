@@ -5,8 +5,8 @@ use crate::programs::Catalogue;
 use crate::{activities, book, customers, liability, points, programs, referrals, tiers};
 
 /// Every capability, each one behind those whose states it reads when it is loaded. Points read programs, and stand right
-/// behind them: what is read of all others then goes with what is read of points in one statement. Versions of programs that are read
-/// are remembered in `catalogue`.
+/// behind them: what is read of all others then goes with what is read of points in one statement. Versions of programs
+/// that are read are remembered in `catalogue`.
 #[must_use]
 pub fn capabilities(catalogue: &Catalogue) -> Capabilities {
     Capabilities::new(vec![

@@ -224,12 +224,9 @@ fn tell_referral(
     let account_id = require_customer(decision, program_id, referee)?.account_id;
     let state: &ReferralsState = decision.state()?;
     let referral = state.referral(account_id).ok_or_else(|| referral_not_found(referee))?;
-    Ok(Some(Box::new(NamedReferral {
-        referral: referral.clone(),
-        referee: Some(referee.clone()),
-        referrer: state.name(referral.referrer).cloned(),
-        code: state.code(referral.referrer, &referral.campaign_id).map(|code| code.code.clone()),
-    })))
+    // Who was enrolled just now has no name in the database yet.
+    let named = NamedReferral { referee: Some(referee.clone()), ..state.names().name(referral.clone()) };
+    Ok(Some(Box::new(named)))
 }
 
 /// Converts a referral by hand, or confirms that it has converted; naturally idempotent.

@@ -7,7 +7,7 @@ pub(crate) mod purchases;
 pub(crate) mod state;
 mod store;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
@@ -191,23 +191,11 @@ async fn name_code(
 
 /// Finds the names of everyone in some referrals, in one statement for each kind.
 async fn name_referrals(connection: &mut PgConnection, referrals: Vec<Referral>) -> Result<Vec<NamedReferral>, Error> {
-    let accounts: Vec<AccountId> =
+    let customers: Vec<AccountId> =
         referrals.iter().flat_map(|referral| [referral.referee, referral.referrer]).collect();
-    let names: BTreeMap<AccountId, CustomerId> = read_customer_ids(connection, &accounts).await?.into_iter().collect();
     let referrers: BTreeSet<AccountId> = referrals.iter().map(|referral| referral.referrer).collect();
-    let codes: BTreeMap<(AccountId, CampaignId), ReferralCode> =
-        store::read_codes(connection, &referrers.into_iter().collect::<Vec<_>>())
-            .await?
-            .into_iter()
-            .map(|(owner, code)| ((owner, code.campaign_id), code.code))
-            .collect();
-    let name = |referral: Referral| NamedReferral {
-        referee: names.get(&referral.referee).cloned(),
-        referrer: names.get(&referral.referrer).cloned(),
-        code: codes.get(&(referral.referrer, referral.campaign_id.clone())).cloned(),
-        referral,
-    };
-    Ok(referrals.into_iter().map(name).collect())
+    let names = store::read_names(connection, &customers, &referrers.into_iter().collect::<Vec<_>>()).await?;
+    Ok(referrals.into_iter().map(|referral| names.name(referral)).collect())
 }
 
 fn parse_cursor(cursor: &str) -> Option<(Timestamp, AccountId)> {

@@ -1,5 +1,7 @@
 //! Who may bring whom, what makes a referral convert, and what both sides get for it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use strum::{EnumDiscriminants, EnumString, IntoStaticStr};
 
@@ -133,6 +135,28 @@ pub(crate) struct NamedReferral {
     pub referrer: Option<CustomerId>,
     /// The code that was used.
     pub code: Option<ReferralCode>,
+}
+
+/// The names that callers know of customers and of their codes.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    /// The customers of accounts.
+    pub customers: BTreeMap<AccountId, CustomerId>,
+    /// The codes of accounts, by campaign.
+    pub codes: BTreeMap<(AccountId, CampaignId), ReferralCode>,
+}
+
+impl Names {
+    /// A referral with its names.
+    #[must_use]
+    pub(crate) fn name(&self, referral: Referral) -> NamedReferral {
+        NamedReferral {
+            referee: self.customers.get(&referral.referee).cloned(),
+            referrer: self.customers.get(&referral.referrer).cloned(),
+            code: self.codes.get(&(referral.referrer, referral.campaign_id.clone())).cloned(),
+            referral,
+        }
+    }
 }
 
 /// Whether a purchase of `amount` qualifies in a campaign.

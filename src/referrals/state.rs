@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::{Code, Referral, ReferralState, expire};
+use super::model::{Code, Names, Referral, ReferralState, expire};
 use crate::book::{Account, Cell, Defect, Detail, Due, DueKind, Dues, Entry, NewEntry, ReferralDetail, Row, State};
-use crate::ids::{AccountId, CampaignId, CustomerId, ReferralCode};
+use crate::ids::{AccountId, CampaignId, ReferralCode};
 
 /// The codes and referrals of a batch.
 #[derive(Default)]
@@ -13,8 +13,8 @@ pub(crate) struct ReferralsState {
     pub(super) is_asked_for_codes: bool,
     /// Whether a command tells referrals with their names.
     pub(super) is_asked_for_names: bool,
-    /// The customers of accounts, where names were asked for.
-    pub(super) names: BTreeMap<AccountId, CustomerId>,
+    /// Of the accounts and of those who brought them, where names were asked for.
+    pub(super) names: Names,
     pub(super) codes: BTreeMap<(AccountId, CampaignId), Code>,
     pub(super) new_codes: BTreeSet<(AccountId, CampaignId)>,
     pub(super) referrals: BTreeMap<AccountId, Referral>,
@@ -27,7 +27,7 @@ impl ReferralsState {
         self.is_asked_for_codes = true;
     }
 
-    /// Asks for the names of referrals: the customers and codes of the accounts, and of those who brought them.
+    /// Asks for the [names](Self::names) of the accounts, and of those who brought them.
     pub(crate) const fn ask_names(&mut self) {
         self.is_asked_for_names = true;
     }
@@ -44,10 +44,10 @@ impl ReferralsState {
         self.codes.iter().find(|((owner, _), found)| *owner == account_id && found.code == *code).map(|(_, code)| code)
     }
 
-    /// Who an account's customer is, unless they were forgotten. Loaded only on request.
+    /// The names that were [asked for](Self::ask_names).
     #[must_use]
-    pub(crate) fn name(&self, account_id: AccountId) -> Option<&CustomerId> {
-        self.names.get(&account_id)
+    pub(crate) const fn names(&self) -> &Names {
+        &self.names
     }
 
     /// How a customer was brought, if they were.

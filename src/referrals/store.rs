@@ -2,20 +2,23 @@
 
 mod purchases;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::model::{Code, Referral, ReferralState, StateWord};
+use super::model::{Code, Names, Referral, ReferralState, StateWord};
 use super::purchases::PurchasesState;
 use super::state::ReferralsState;
 use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table};
+use crate::customers::read_customer_ids;
 use crate::database::{
     Listed, ReadPart, Selection, StoreError, Traced as _, WritePart, selection, sent_as, write_part,
 };
-use crate::ids::{AccountId, CustomerId, EntryId, ProgramId, ReferralCode};
+use crate::ids::{AccountId, EntryId, ProgramId, ReferralCode};
 
 /// The tables of referrals.
 const TABLES: &[Table] = &[
@@ -60,24 +63,7 @@ impl Store for ReferralsStore {
             state.referrals = referrals.into_iter().map(|referral| (referral.referee, referral)).collect();
             Ok(())
         })];
-        let state: &ReferralsState = states.get()?;
-        if state.is_asked_for_names {
-            // A code that cannot be understood matters to who uses it. A referral is told without it.
-            let needed = if state.is_asked_for_codes { scope.accounts.clone() } else { Vec::new() };
-            parts.push(codes_around(&scope.accounts).into_part(move |states: &mut States, rows| {
-                let is_needed = |row: &RawCode| needed.binary_search(&AccountId(row.account_id)).is_ok();
-                let (needed, others) = rows.into_iter().partition(is_needed);
-                let state: &mut ReferralsState = states.get_mut()?;
-                for (owner, code) in into_codes(needed)?.into_iter().chain(readable_codes(others)) {
-                    state.codes.insert((owner, code.campaign_id.clone()), code);
-                }
-                Ok(())
-            }));
-            parts.push(customers_around(&scope.accounts).into_part(|states: &mut States, rows| {
-                states.get_mut::<ReferralsState>()?.names = rows.into_iter().filter_map(NamedAccount::parse).collect();
-                Ok(())
-            }));
-        } else if state.is_asked_for_codes || scope.depth != Depth::Asked {
+        if states.get::<ReferralsState>()?.is_asked_for_codes || scope.depth != Depth::Asked {
             parts.push(codes_of(&scope.accounts).into_part(|states: &mut States, rows| {
                 let state: &mut ReferralsState = states.get_mut()?;
                 for (owner, code) in into_codes(rows)? {
@@ -87,6 +73,18 @@ impl Store for ReferralsStore {
             }));
         }
         Ok(parts)
+    }
+
+    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let state: &mut ReferralsState = states.get_mut()?;
+        if state.is_asked_for_names {
+            // Those who brought them need not be locked: of a referral that has ended, nothing is written to them.
+            let referrers = state.referrals.values().map(|referral| referral.referrer);
+            let accounts: BTreeSet<AccountId> = scope.accounts.iter().copied().chain(referrers).collect();
+            let accounts: Vec<AccountId> = accounts.into_iter().collect();
+            state.names = read_names(connection, &accounts, &accounts).await?;
+        }
+        Ok(())
     }
 
     fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
@@ -137,24 +135,6 @@ fn codes_of(accounts: &[AccountId]) -> Selection<RawCode> {
     )
 }
 
-/// The codes of accounts and of those who brought them.
-fn codes_around(accounts: &[AccountId]) -> Selection<RawCode> {
-    let accounts: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    selection!(
-        "referral_codes",
-        RawCode,
-        "SELECT c.account_id, c.campaign_id, c.code, c.account_seq, c.created_at
-         FROM (
-             SELECT unnest($1::uuid[]) AS account_id UNION
-             SELECT r.referrer_account_id FROM unnest($1::uuid[]) AS u (account_id) CROSS JOIN LATERAL (
-                 SELECT referrer_account_id FROM referrals r WHERE r.account_id = u.account_id OFFSET 0
-             ) r
-         ) o
-         CROSS JOIN LATERAL (SELECT * FROM referral_codes c WHERE c.account_id = o.account_id OFFSET 0) c",
-        [accounts],
-    )
-}
-
 /// The codes that can be understood: others hold up nothing that is about the accounts they brought.
 fn readable_codes(rows: Vec<RawCode>) -> impl Iterator<Item = (AccountId, Code)> {
     rows.into_iter().filter_map(|row| {
@@ -166,47 +146,18 @@ fn readable_codes(rows: Vec<RawCode>) -> impl Iterator<Item = (AccountId, Code)>
     })
 }
 
-/// The codes of accounts, with their owners. One that cannot be understood is left out.
+/// The names of customers, and of the codes of `owners`. What cannot be understood is left out.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub(super) async fn read_codes(
+pub(super) async fn read_names(
     connection: &mut PgConnection,
-    accounts: &[AccountId],
-) -> Result<Vec<(AccountId, Code)>, StoreError> {
-    Ok(readable_codes(codes_of(accounts).fetch(connection).await?).collect())
-}
-
-/// Whose an account is.
-#[derive(sqlx::Decode)]
-struct NamedAccount {
-    account_id: Uuid,
-    customer_id: String,
-}
-
-impl NamedAccount {
-    /// None where the name cannot be understood.
-    fn parse(self) -> Option<(AccountId, CustomerId)> {
-        Some((AccountId(self.account_id), CustomerId::try_from(self.customer_id).ok()?))
-    }
-}
-
-/// The customers of accounts and those who brought them.
-fn customers_around(accounts: &[AccountId]) -> Selection<NamedAccount> {
-    let accounts: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    selection!(
-        "customers",
-        NamedAccount,
-        "SELECT c.account_id, c.customer_id
-         FROM (
-             SELECT unnest($1::uuid[]) AS account_id UNION
-             SELECT r.referrer_account_id FROM unnest($1::uuid[]) AS u (account_id) CROSS JOIN LATERAL (
-                 SELECT referrer_account_id FROM referrals r WHERE r.account_id = u.account_id OFFSET 0
-             ) r
-         ) o
-         CROSS JOIN LATERAL (SELECT * FROM customers c WHERE c.account_id = o.account_id OFFSET 0) c",
-        [accounts],
-    )
+    customers: &[AccountId],
+    owners: &[AccountId],
+) -> Result<Names, StoreError> {
+    let customers = read_customer_ids(connection, customers).await?.into_iter().collect();
+    let codes = readable_codes(codes_of(owners).fetch(connection).await?);
+    Ok(Names { customers, codes: codes.map(|(owner, code)| ((owner, code.campaign_id), code.code)).collect() })
 }
 
 fn insert_codes<'a>(codes: impl Iterator<Item = (AccountId, &'a Code)>) -> WritePart {

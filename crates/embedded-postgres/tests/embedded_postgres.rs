@@ -242,6 +242,16 @@ async fn setting_that_postgres_refuses_is_reported_with_its_words() {
 }
 
 #[tokio::test]
+async fn setting_with_which_postgres_cannot_start_here_is_left_out() {
+    let directory = throwaway_dir().unwrap();
+    // Every build of Postgres knows it, and few machines have such pages.
+    let application = Application { settings: &[("huge_pages", "on"), ("work_mem", "5MB")], ..APPLICATION };
+    let postgres = EmbeddedPostgres::start(Options { application, ..throwaway(directory.path()) }).await.unwrap();
+    assert_eq!(query(&postgres, OWNER_ROLE, "SELECT current_setting('work_mem')").await.as_deref(), Some("5MB"));
+    postgres.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn cluster_of_a_version_that_is_not_installed_is_refused_by_its_number() {
     let directory = throwaway_dir().unwrap();
     EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap().stop().await.unwrap();

@@ -70,14 +70,19 @@ impl Batch<'_> {
         CommandOutcome::Postponed
     }
 
-    /// Answers a command whose key was used. Otherwise applies dues, decides, and accepts the new entries.
     fn decide(&mut self, job: &Job) -> Result<Written, DecisionError> {
+        let mut written = self.carry_out(job)?;
+        written.told = self.tell(job, &written.entries)?;
+        Ok(written)
+    }
+
+    /// Answers a command whose key was used. Otherwise applies dues, decides, and accepts the new entries.
+    fn carry_out(&mut self, job: &Job) -> Result<Written, DecisionError> {
         let scope = self.scope_of(job);
         if let Some(scope) = scope
             && let Some(earlier) = self.entries_by_key.get(&(scope, job.key.key.hash))
         {
-            let written = replay(job, earlier)?;
-            return Ok(Written { told: self.tell(job, self.instant_of(job), &written.entries)?, ..written });
+            return Ok(replay(job, earlier)?);
         }
         let at = self.instant_of(job);
         self.apply_dues(&self.accounts_of(job), job, at)?;
@@ -87,18 +92,17 @@ impl Batch<'_> {
             record(&mut self.states)?;
         }
         self.wanted_names.extend(decided.wanted_names);
-        let mut entries = accepted;
-        entries.retain(|entry| Some(entry.id.account_id) == scope);
-        if let Some(scope) = scope.filter(|_| !entries.is_empty()) {
+        let Some(scope) = scope else { return answer(job, Vec::new()) };
+        let entries: Vec<Entry> = accepted.into_iter().filter(|entry| entry.id.account_id == scope).collect();
+        if !entries.is_empty() {
             self.entries_by_key.insert((scope, job.key.key.hash), entries.clone());
         }
-        let written = answer(job, entries)?;
-        Ok(Written { told: self.tell(job, at, &written.entries)?, ..written })
+        answer(job, entries)
     }
 
     /// What a command tells its caller, now that its entries are in the states or were before.
-    fn tell(&self, job: &Job, at: Timestamp, entries: &[Entry]) -> Result<Option<Told>, Defect> {
-        let decision = Decision::new(self.view_of(job), &job.names, at, self.now);
+    fn tell(&self, job: &Job, entries: &[Entry]) -> Result<Option<Told>, Defect> {
+        let decision = Decision::new(self.view_of(job), &job.names, self.instant_of(job), self.now);
         job.command.tell(&decision, entries).map_err(|error| match error {
             DecisionError::Defect(defect) => defect,
             DecisionError::Refused(_) | DecisionError::NotLoaded | DecisionError::DuesRemain => {

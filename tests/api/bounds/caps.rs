@@ -1,7 +1,5 @@
 //! A cap that counts what was earned before there was one reads no more in a batch of several than others need.
 
-use std::time::Duration;
-
 use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::proto;
 use goldbook::proto::CalendarPeriod::Month;
@@ -9,21 +7,23 @@ use goldbook::proto::CalendarPeriod::Month;
 use super::History;
 use crate::faults::sabotage;
 use crate::harness::{Database, Service, purchase, shop};
-use crate::wait::within;
+use crate::wait::{until, within};
 
-async fn rollbacks(database: &Database) -> i64 {
+async fn number(database: &Database, select: &'static str) -> i64 {
     let mut connection = database.connect(SUPERUSER).await;
-    let select = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
     sqlx::query_scalar(select).fetch_one(&mut connection).await.unwrap()
 }
 
+async fn rollbacks(database: &Database) -> i64 {
+    number(database, "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()").await
+}
+
 /// So many customers buy at the same time: what each earned, and how many transactions were rolled back for that.
-#[expect(clippy::disallowed_methods, reason = "the lanes must be busy first; no condition tells that")]
 async fn buy_together(history: &History, customers: &[String]) -> (Vec<i64>, i64) {
     let service = Service::start_on(history.database.clone(), history.clock.clone()).await;
     // A batch takes long enough for the next to gather.
     let slow = "ALTER TABLE names ENABLE ROW LEVEL SECURITY;
-                CREATE POLICY slow ON names USING (pg_sleep(0.02) IS NOT NULL)";
+                CREATE POLICY slow ON names USING (pg_sleep(0.1) IS NOT NULL)";
     sabotage(&history.database, slow).await;
     let before = rollbacks(&history.database).await;
     let buy = |customer: &str| {
@@ -32,7 +32,9 @@ async fn buy_together(history: &History, customers: &[String]) -> (Vec<i64>, i64
         async move { activities.record_activity(request).await.unwrap().into_inner().points_earned }
     };
     let early: Vec<_> = (0..16).map(|place| tokio::spawn(buy(&format!("early-{place}")))).collect();
-    tokio::time::sleep(Duration::from_millis(30)).await;
+    let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                    AND application_name = 'goldbook batch' AND wait_event = 'PgSleep'";
+    until("both lanes are busy", async || (number(&history.database, busy).await == 2).then_some(())).await;
     let calls: Vec<_> = customers.iter().map(|customer| tokio::spawn(buy(customer))).collect();
     let mut earned = Vec::new();
     for call in calls {
