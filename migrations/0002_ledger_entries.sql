@@ -14,6 +14,8 @@ CREATE TABLE ledger_entries (
     -- On the first entry of a command on its scope's account: its idempotency key and its content, both hashed.
     key_hash       bytea,
     fingerprint    bytea,
+    -- Who called, by the id of a row of principals; all zeros where time alone wrote it.
+    principal_id   uuid        NOT NULL,
     actor          text        NOT NULL,
     reason         text        NOT NULL,
     policy_version integer     NOT NULL,
@@ -50,6 +52,7 @@ CREATE TYPE sent_entry AS (
     command_id     uuid,
     key_hash       bytea,
     fingerprint    bytea,
+    principal_id   uuid,
     actor          text,
     reason         text,
     policy_version integer,

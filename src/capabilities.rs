@@ -2,7 +2,7 @@
 
 use crate::book::{Capabilities, Table};
 use crate::programs::Catalogue;
-use crate::{activities, book, customers, liability, points, programs, referrals, tiers};
+use crate::{access, activities, book, customers, liability, points, programs, referrals, tiers};
 
 /// Every capability, each one behind those whose states it reads when it is loaded. Points read programs, and stand right
 /// behind them: what is read of all others then goes with what is read of points in one statement. Versions of programs
@@ -24,5 +24,5 @@ pub fn capabilities(catalogue: &Catalogue) -> Capabilities {
 #[must_use]
 pub fn tables() -> Vec<&'static Table> {
     let capabilities = capabilities(&Catalogue::default());
-    book::TABLES.iter().chain(capabilities.tables()).chain(liability::TABLES).collect()
+    book::TABLES.iter().chain(capabilities.tables()).chain(liability::TABLES).chain(access::TABLES).collect()
 }

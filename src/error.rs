@@ -8,6 +8,9 @@ pub enum Error {
     /// The request is bad on its face; every violation is listed.
     #[error("the request has {} bad field(s)", .0.len())]
     Invalid(Vec<Violation>),
+    /// The body is no message of the method, which it says.
+    #[error("the body is no message of this method: {0}")]
+    Unreadable(String),
     /// State or rules refuse it.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -209,6 +212,10 @@ reasons! {
     TooManyLots => "TOO_MANY_LOTS",
     /// Nothing was summed up by that instant yet.
     LiabilityUnknown => "LIABILITY_UNKNOWN",
+    /// Nobody proved who calls, or not in a way that counts here.
+    NotAuthenticated => "NOT_AUTHENTICATED",
+    /// The caller may not send this request.
+    NotPermitted => "NOT_PERMITTED",
     /// The page token is not one that this method returned for these filters.
     PageTokenInvalid => "PAGE_TOKEN_INVALID",
 }

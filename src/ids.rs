@@ -105,6 +105,21 @@ impl ReferralCode {
     }
 }
 
+/// Who called, as entries name them: opaque, and without meaning once the principal is erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PrincipalId(pub Uuid);
+
+impl PrincipalId {
+    /// Nobody: time alone wrote it.
+    pub const NOBODY: Self = Self(Uuid::nil());
+}
+
+impl fmt::Display for PrincipalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A customer's or a program's opaque identity on the ledger; never an input of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

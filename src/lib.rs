@@ -14,6 +14,7 @@
 //! - [`audit`]: whether all of it is as the entries say
 //! - [`capabilities`]: what the book keeps for whom; [`server`]: the service put together; [`cli`]: the program around it
 
+pub mod access;
 pub(crate) mod activities;
 pub mod audit;
 pub(crate) mod benefits;

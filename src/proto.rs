@@ -3,7 +3,6 @@
 
 pub mod fields;
 pub(crate) mod requests;
-pub mod stream;
 
 pub use goldbook_api::v1::*;
 pub use goldbook_api::{FILE_DESCRIPTOR_SET, SERVICES, google};

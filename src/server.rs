@@ -17,6 +17,7 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthReporter;
 
+use crate::access::grpc::{AccessLayer, Authentication, Identities};
 use crate::activities::Activities;
 use crate::benefits::Benefits;
 use crate::book::{Book, Capabilities, Instants, keep_applying_dues};
@@ -60,6 +61,8 @@ pub struct Settings {
     pub read_connections: u32,
     /// How long one export may take in all.
     pub export_limit: Duration,
+    /// How callers prove who they are. If there is no way, they are not asked, and may do everything.
+    pub identities: Identities,
     /// What tells the present: the database's clock, but in tests.
     pub clock: Clock,
 }
@@ -99,7 +102,10 @@ pub async fn run(
     let watch = tokio::spawn(health.clone().follow(DatabaseProbe::new(settings.database.clone())));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let mut serve = Box::pin(serve_until(listener, routes, stopped.map(|_| ()))?);
+    let authentication = Authentication::new(&settings.identities, pool.clone())?;
+    let fresh = tokio::spawn(authentication.clone().keep_fresh());
+    let access = AccessLayer::new(authentication);
+    let mut serve = Box::pin(serve_until(listener, routes, access, stopped.map(|_| ()))?);
     let outcome = tokio::select! {
         outcome = &mut serve => outcome,
         () = shutdown => {
@@ -116,6 +122,7 @@ pub async fn run(
     };
     drop(serve);
     watch.abort();
+    fresh.abort();
     drop(background);
     if tokio::time::timeout(DRAIN_TIMEOUT, lanes.close()).await.is_err() {
         tracing::warn!("the book did not close in time");
@@ -138,6 +145,7 @@ fn add_reflection(routes: Routes) -> Result<Routes, tonic_reflection::server::Er
 fn serve_until(
     listener: TcpListener,
     routes: Routes,
+    access: AccessLayer,
     stopped: impl Future<Output = ()>,
 ) -> Result<impl Future<Output = Result<(), tonic::transport::Error>>, prost::DecodeError> {
     let every_method = RpcLayer::new(&[
@@ -153,6 +161,7 @@ fn serve_until(
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
         .layer(every_method)
+        .layer(access)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, stopped))
 }

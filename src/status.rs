@@ -18,6 +18,7 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         match error {
             Error::Invalid(violations) => list_violations(violations),
+            Error::Unreadable(why) => Self::invalid_argument(format!("the body is no message of this method: {why}")),
             Error::Refused(refusal) => refuse(refusal),
             Error::Overloaded => retry(Code::ResourceExhausted, "too much is waiting; try again"),
             Error::Crowded(message) => retry(Code::ResourceExhausted, &message),
@@ -137,6 +138,8 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::IdempotencyKeyReused
         | Reason::ActivityIdReused
         | Reason::AlreadyReferred => Code::AlreadyExists,
+        Reason::NotAuthenticated => Code::Unauthenticated,
+        Reason::NotPermitted => Code::PermissionDenied,
         Reason::EtagMismatch | Reason::ProgramVersionMismatch => Code::Aborted,
         Reason::InstantInFuture | Reason::InstantNotAhead | Reason::PageTokenInvalid => Code::OutOfRange,
         Reason::ProgramFieldImmutable
@@ -207,6 +210,8 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::RefundExceedsPurchase
         | Reason::TooManyLots
         | Reason::LiabilityUnknown
+        | Reason::NotAuthenticated
+        | Reason::NotPermitted
         | Reason::PageTokenInvalid => None,
     }
 }

@@ -37,18 +37,19 @@ use reader::{Breach, Exception, Named, Source, read_folder};
 /// A room's rank: it may import rooms of a lower rank, and none of its own. `ledger` reads what all others wrote, and
 /// `audit` tells whether it is right.
 const RANKS: &[(&str, u8)] = &[
-    ("audit", 7),
-    ("activities", 6),
-    ("benefits", 5),
-    ("referrals", 5),
-    ("liability", 5),
-    ("imports", 5),
-    ("rewards", 5),
-    ("points", 4),
-    ("tiers", 4),
-    ("ledger", 4),
-    ("customers", 3),
-    ("programs", 2),
+    ("audit", 8),
+    ("activities", 7),
+    ("benefits", 6),
+    ("referrals", 6),
+    ("liability", 6),
+    ("imports", 6),
+    ("rewards", 6),
+    ("points", 5),
+    ("tiers", 5),
+    ("ledger", 5),
+    ("customers", 4),
+    ("programs", 3),
+    ("access", 2),
     ("book", 1),
 ];
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use prost_types::{FileDescriptorSet, ServiceDescriptorProto};
+use tonic_prost_build::manual;
 
 const PROTO_ROOT: &str = "../../proto";
 const PACKAGE: &str = "goldbook.v1";
@@ -24,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let services = list_services(&descriptors);
     fs::write(out_dir.join("services.rs"), write_service_list(&services)?)?;
     fs::write(out_dir.join("implementations.rs"), write_implementations(&services)?)?;
+    fs::write(out_dir.join("servers.rs"), write_server_list(&services)?)?;
 
     tonic_prost_build::configure()
         // tonic-types has this type already, with helpers for its details.
@@ -33,9 +35,40 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Written by others in a markdown that is not rustdoc's.
         .disable_comments([".google"])
         .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
-        .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
+        // Servers are made below, since theirs are other types of requests.
+        .build_server(false)
         .compile_fds(descriptors)?;
+    write_servers(&services);
     Ok(())
+}
+
+/// Writes the servers: one file for each service, in the output folder. Their methods get requests as
+/// `crate::server::Received`, which is not yet known to be a message, or to be admitted.
+fn write_servers(services: &[ServiceDescriptorProto]) {
+    let services: Vec<manual::Service> = services.iter().map(describe_server).collect();
+    manual::Builder::new().build_client(false).compile(&services);
+}
+
+fn describe_server(service: &ServiceDescriptorProto) -> manual::Service {
+    let type_of = |full_name: &str| full_name.rsplit('.').next().unwrap_or_default().to_owned();
+    let mut described = manual::Service::builder().name(service.name()).package(PACKAGE);
+    for method in &service.method {
+        let request = type_of(method.input_type());
+        let mut server = manual::Method::builder()
+            .name(to_snake_case(method.name()))
+            .route_name(method.name())
+            .input_type(format!("crate::server::Received<crate::v1::{request}>"))
+            .output_type(format!("crate::v1::{}", type_of(method.output_type())))
+            .codec_path("crate::server::ServerCodec");
+        if method.client_streaming() {
+            server = server.client_streaming();
+        }
+        if method.server_streaming() {
+            server = server.server_streaming();
+        }
+        described = described.method(server.build());
+    }
+    described.build()
 }
 
 /// The protos in `folder`, relative to the root and sorted, so that a new file needs no change here.
@@ -71,6 +104,15 @@ fn write_service_list(services: &[ServiceDescriptorProto]) -> Result<String, std
     Ok(code)
 }
 
+/// Writes the modules that hold the servers, each from the file that has its code.
+fn write_server_list(services: &[ServiceDescriptorProto]) -> Result<String, std::fmt::Error> {
+    let mut code = String::new();
+    for service in services {
+        writeln!(code, "tonic::include_proto!(\"{PACKAGE}.{}\");", service.name())?;
+    }
+    Ok(code)
+}
+
 /// Writes a type with one field for each service, and a function that makes routes of it. A service without an
 /// implementation is a missing field, which does not compile.
 fn write_implementations(services: &[ServiceDescriptorProto]) -> Result<String, std::fmt::Error> {
@@ -84,14 +126,14 @@ fn write_implementations(services: &[ServiceDescriptorProto]) -> Result<String, 
     }
     writeln!(code, "}}\n\nimpl<{parameters}> Implementations<{parameters}>\nwhere")?;
     for name in &names {
-        writeln!(code, "    {name}: crate::v1::{}_server::{name},", to_snake_case(name))?;
+        writeln!(code, "    {name}: {}_server::{name},", to_snake_case(name))?;
     }
     writeln!(code, "{{\n    /// The routes of all services, each with the same rules for its messages.")?;
     writeln!(code, "    #[must_use]\n    pub fn into_routes(self, rules: &MessageRules) -> tonic::service::Routes {{")?;
     writeln!(code, "        let mut routes = tonic::service::Routes::default();")?;
     for name in &names {
         let module = to_snake_case(name);
-        writeln!(code, "        let server = crate::v1::{module}_server::{name}Server::new(self.{module});")?;
+        writeln!(code, "        let server = {module}_server::{name}Server::new(self.{module});")?;
         writeln!(code, "        let mut server = server.max_decoding_message_size(rules.max_bytes);")?;
         writeln!(code, "        for encoding in rules.compressions {{")?;
         writeln!(code, "            server = server.accept_compressed(*encoding).send_compressed(*encoding);")?;

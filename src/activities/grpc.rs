@@ -2,13 +2,15 @@
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use goldbook_api::server::{Received, activity_service_server};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::model::{Activity, Purchase, Refund};
 use super::state::ActivityRow;
 use super::{Activities, RecordActivity, Recorded};
-use crate::book::{Detail, Entry, EntryReason, PointsDetail, ReferralDetail};
+use crate::access::grpc::{Batch, admit, answer_each};
+use crate::book::{Detail, Entry, EntryReason, PointsDetail, ReferralDetail, Writer};
 use crate::error::{Error, Fields};
 use crate::ids::{ActivityId, CustomerId};
 use crate::money::Money;
@@ -16,24 +18,23 @@ use crate::programs::points::Clawback;
 use crate::programs::points::grpc::parse_optional_clawback;
 use crate::proto;
 use crate::proto::batch_record_activities_response::Outcome;
-use crate::proto::fields::{deadline_of, parse_instant, parse_money, write_instant, write_money};
+use crate::proto::fields::{parse_instant, parse_money, write_instant, write_money};
 use crate::proto::requests::{parse_customer, parse_customer_list};
-use crate::proto::stream::{Batch, answer_each};
 use crate::proto::{activity, record_activity_request};
 use crate::telemetry;
 use crate::tiers::grpc::write_tier_change;
 
 #[tonic::async_trait]
-impl proto::activity_service_server::ActivityService for Activities {
+impl activity_service_server::ActivityService for Activities {
     async fn record_activity(
         &self,
-        request: Request<proto::RecordActivityRequest>,
+        request: Request<Received<proto::RecordActivityRequest>>,
     ) -> Result<Response<proto::RecordActivityResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let record = parse_record(request.into_inner(), Fields::default())?;
+        let (request, caller) = admit(request)?;
+        let record = parse_record(request, Fields::default())?;
         telemetry::record_program(record.program_id.as_str());
         let echo = record.clone();
-        let recorded = self.record_activity(record, deadline).await?;
+        let recorded = self.record_activity(record, caller.writer().await?).await?;
         Ok(Response::new(write_recorded(&recorded, &echo)))
     }
 
@@ -41,16 +42,16 @@ impl proto::activity_service_server::ActivityService for Activities {
 
     async fn batch_record_activities(
         &self,
-        request: Request<Streaming<proto::BatchRecordActivitiesRequest>>,
+        request: Request<Streaming<Received<proto::BatchRecordActivitiesRequest>>>,
     ) -> Result<Response<Self::BatchRecordActivitiesStream>, Status> {
-        Ok(Response::new(answer_each(self, request.into_inner())))
+        Ok(Response::new(answer_each(self, request).await?))
     }
 
     async fn list_activities(
         &self,
-        request: Request<proto::ListActivitiesRequest>,
+        request: Request<Received<proto::ListActivitiesRequest>>,
     ) -> Result<Response<proto::ListActivitiesResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let (customer, page) = parse_customer_list(&mut fields, &request, "activities", &[])?;
         let (program_id, customer_id) = fields.finish_with(customer)?;
@@ -74,10 +75,11 @@ impl Batch<proto::BatchRecordActivitiesRequest> for Activities {
         &self,
         item: proto::BatchRecordActivitiesRequest,
         fields: Fields,
+        writer: Writer,
     ) -> Result<BoxFuture<'static, Result<Self::Done, Error>>, Error> {
         let record = parse_record(item.activity.unwrap_or_default(), fields)?;
         let echo = record.clone();
-        let outcome = self.enqueue_activity(record).await?;
+        let outcome = self.enqueue_activity(record, writer).await?;
         Ok(async move { Ok(write_recorded(&outcome.await?, &echo)) }.boxed())
     }
 

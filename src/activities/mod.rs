@@ -9,9 +9,8 @@ mod store;
 
 use futures_util::future::BoxFuture;
 use sqlx::PgPool;
-use tokio::time::Instant;
 
-use crate::book::{Book, Detail, Entry, Written};
+use crate::book::{Book, Detail, Entry, Writer, Written};
 use crate::customers::find_account;
 use crate::error::Error;
 use crate::ids::{CustomerId, ProgramId};
@@ -53,13 +52,9 @@ impl Activities {
     ///
     /// # Errors
     /// Every refusal that `activities.proto` lists.
-    pub(crate) async fn record_activity(
-        &self,
-        record: RecordActivity,
-        deadline: Option<Instant>,
-    ) -> Result<Recorded, Error> {
+    pub(crate) async fn record_activity(&self, record: RecordActivity, writer: Writer) -> Result<Recorded, Error> {
         let program_id = record.program_id.clone();
-        into_recorded(self.book.submit(record, deadline).await, &program_id)
+        into_recorded(self.book.submit(record, writer).await, &program_id)
     }
 
     /// Queues one activity of a stream; the future is its outcome.
@@ -69,9 +64,10 @@ impl Activities {
     pub(crate) async fn enqueue_activity(
         &self,
         record: RecordActivity,
+        writer: Writer,
     ) -> Result<BoxFuture<'static, Result<Recorded, Error>>, Error> {
         let program_id = record.program_id.clone();
-        self.book.enqueue(record, move |outcome| into_recorded(outcome, &program_id)).await
+        self.book.enqueue(record, writer, move |outcome| into_recorded(outcome, &program_id)).await
     }
 
     /// A page of a customer's activities, the newest accepted first, with the currency they are counted in.

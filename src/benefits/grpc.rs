@@ -1,8 +1,10 @@
 //! `BenefitService` on the wire.
 
+use goldbook_api::server::{Received, benefit_service_server};
 use tonic::{Request, Response, Status};
 
 use super::Benefits;
+use crate::access::grpc::admit;
 use crate::error::Fields;
 use crate::programs::grpc::write_benefit;
 use crate::proto;
@@ -11,12 +13,12 @@ use crate::proto::requests::parse_customer_list;
 use crate::telemetry;
 
 #[tonic::async_trait]
-impl proto::benefit_service_server::BenefitService for Benefits {
+impl benefit_service_server::BenefitService for Benefits {
     async fn list_customer_benefits(
         &self,
-        request: Request<proto::ListCustomerBenefitsRequest>,
+        request: Request<Received<proto::ListCustomerBenefitsRequest>>,
     ) -> Result<Response<proto::ListCustomerBenefitsResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
         let instant = as_of.map(|as_of| as_of.to_string()).unwrap_or_default();

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::detail::Detail;
 use super::words::stored_words;
-use crate::ids::{EntryId, ProgramId};
+use crate::ids::{EntryId, PrincipalId, ProgramId};
 
 /// The layout of [`Entry::hash`], stored beside each hash; it changes whenever that layout does, so that old rows keep
 /// their proof. A field that a detail gains later is optional and left out of the JSON while it is absent, for the same
@@ -31,6 +31,8 @@ pub struct Entry {
     pub command_id: Uuid,
     /// The command's idempotency key, on its first entry only.
     pub key: Option<Key>,
+    /// Who called, by the id that tells nobody who they are; nobody where time alone wrote it.
+    pub principal_id: PrincipalId,
     /// On whose behalf it was written.
     pub actor: Actor,
     /// Why it was written, from a closed list.
@@ -70,6 +72,7 @@ pub(super) struct Place {
     pub(super) program_id: ProgramId,
     pub(super) command_id: Uuid,
     pub(super) key: Option<Key>,
+    pub(super) principal_id: PrincipalId,
     pub(super) trace_id: [u8; 16],
     pub(super) effective_at: Timestamp,
     pub(super) recorded_at: Timestamp,
@@ -85,6 +88,7 @@ impl NewEntry {
             movement: self.movement,
             command_id: place.command_id,
             key: place.key,
+            principal_id: place.principal_id,
             actor: self.actor,
             reason: self.reason,
             policy_version: self.policy_version,
@@ -275,6 +279,7 @@ impl Entry {
             }
             None => hasher.part(&[]),
         }
+        hasher.part(self.principal_id.0.as_bytes());
         hasher.part(self.actor.as_str().as_bytes());
         hasher.part(self.reason.as_str().as_bytes());
         hasher.part(&self.policy_version.to_be_bytes());
@@ -326,6 +331,7 @@ mod tests {
             movement: Some(PocketMove { from: Pocket::Issued, to: Pocket::Available, points: 100 }),
             command_id: Uuid::from_u128(9),
             key: Some(Key::new("key", "k-1", &[b"100"])),
+            principal_id: PrincipalId(Uuid::from_u128(4)),
             actor: Actor::Caller,
             reason: EntryReason::Goodwill,
             policy_version: 1,
@@ -354,6 +360,7 @@ mod tests {
             ("no key", |e| e.key = None),
             ("key", |e| e.key.as_mut().unwrap().hash[0] ^= 1),
             ("fingerprint", |e| e.key.as_mut().unwrap().fingerprint[0] ^= 1),
+            ("principal", |e| e.principal_id = PrincipalId::NOBODY),
             ("actor", |e| e.actor = Actor::Rule),
             ("reason", |e| e.reason = EntryReason::Other),
             ("policy", |e| e.policy_version += 1),
@@ -384,7 +391,7 @@ mod tests {
         let hash: String = entry().hash().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             (HASH_VERSION, hash.as_str()),
-            (1, "811aaab62333c42098d69181a94db6964e44bdae9c6d60d1c779a14b5e9fec4d")
+            (1, "793930c609fd8b4a7b19954851216ee66b26ac882940985bb0708820b9272d38")
         );
     }
 }

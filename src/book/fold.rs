@@ -8,6 +8,7 @@ use super::account_kind::AccountKind;
 use super::entry::{Entry, NewEntry, Place};
 use super::state::{NextDue, States};
 use crate::error::Defect;
+use crate::ids::PrincipalId;
 
 /// An account and its rows as they were at an instant.
 pub struct Folded {
@@ -74,6 +75,7 @@ impl Folded {
             program_id: self.account.program_id.clone(),
             command_id: Uuid::nil(),
             key: None,
+            principal_id: PrincipalId::NOBODY,
             trace_id: [0; 16],
             effective_at,
             recorded_at: effective_at,

@@ -18,7 +18,7 @@ use super::name::NameUse;
 use crate::clock::Clock;
 use crate::database::{BATCH_SESSIONS, by_key};
 use crate::error::Error;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, PrincipalId};
 use crate::telemetry;
 
 /// How many single calls may wait in one lane before callers are turned away.
@@ -40,6 +40,20 @@ const IDLE_TIMEOUT: &str = "30s";
 
 /// Where the outcome of a command will be told.
 type Reply = oneshot::Receiver<Result<Written, Error>>;
+
+/// Whom a command is written for, and until when they wait for its outcome.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer {
+    /// What entries name the principal by.
+    pub principal_id: PrincipalId,
+    /// When the caller stops waiting, if it said so.
+    pub deadline: Option<Instant>,
+}
+
+impl Writer {
+    /// Nobody: what time alone does. Nobody waits for it either.
+    pub const NOBODY: Self = Self { principal_id: PrincipalId::NOBODY, deadline: None };
+}
 
 /// Takes commands and hands them to the lanes. Cheap to clone.
 #[derive(Clone)]
@@ -113,8 +127,8 @@ impl Book {
     ///
     /// # Errors
     /// The command's refusal, or that it could not be carried out.
-    pub async fn submit(&self, command: impl Command + 'static, deadline: Option<Instant>) -> Result<Written, Error> {
-        let (lane, job, reply) = self.prepare(Box::new(command), Origin::Call, deadline)?;
+    pub async fn submit(&self, command: impl Command + 'static, writer: Writer) -> Result<Written, Error> {
+        let (lane, job, reply) = self.prepare(Box::new(command), Origin::Call, writer)?;
         lane.calls.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
@@ -130,9 +144,11 @@ impl Book {
     pub async fn enqueue<T>(
         &self,
         command: impl Command + 'static,
+        writer: Writer,
         read: impl FnOnce(Result<Written, Error>) -> Result<T, Error> + Send + 'static,
     ) -> Result<BoxFuture<'static, Result<T, Error>>, Error> {
-        let (lane, job, reply) = self.prepare(Box::new(command), Origin::Stream, None)?;
+        let (lane, job, reply) =
+            self.prepare(Box::new(command), Origin::Stream, Writer { deadline: None, ..writer })?;
         lane.streamed.send(job).await.map_err(|_| Error::Unavailable)?;
         Ok(Box::pin(async move { read(receive(reply).await) }))
     }
@@ -142,7 +158,7 @@ impl Book {
     /// # Errors
     /// The command's refusal, or that it could not be carried out.
     pub async fn submit_in_background(&self, command: impl Command + 'static) -> Result<Written, Error> {
-        let (lane, job, reply) = self.prepare(Box::new(command), Origin::Background, None)?;
+        let (lane, job, reply) = self.prepare(Box::new(command), Origin::Background, Writer::NOBODY)?;
         lane.background.send(job).await.map_err(|_| Error::Unavailable)?;
         receive(reply).await
     }
@@ -152,7 +168,7 @@ impl Book {
         &self,
         command: Box<dyn Command>,
         origin: Origin,
-        deadline: Option<Instant>,
+        writer: Writer,
     ) -> Result<(&LaneEntrance, Job, Reply), Error> {
         let caller = Span::current();
         // Its ids are in the entries, so where the caller has none to give, there is a span in any case.
@@ -174,7 +190,8 @@ impl Book {
             trace_id: telemetry::trace_id(waiting.as_ref().unwrap_or(&caller)),
             caller: telemetry::span_context(&caller),
             waiting,
-            deadline,
+            principal_id: writer.principal_id,
+            deadline: writer.deadline,
             postponements: 0,
             stay: None,
             reply: sender,

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::command::{Command, CommandKey, Written};
 use super::name::{Name, NameUse};
 use crate::error::Error;
+use crate::ids::PrincipalId;
 use crate::telemetry::{self, TraceId};
 
 /// Where a command came from, which says who goes first.
@@ -50,6 +51,8 @@ pub(super) struct Job {
     pub(super) caller: telemetry::SpanContext,
     /// Open from the call until a batch takes the command.
     pub(super) waiting: Option<Span>,
+    /// Who called.
+    pub(super) principal_id: PrincipalId,
     pub(super) deadline: Option<Instant>,
     pub(super) postponements: u32,
     /// None until its accounts were held by somebody else.
@@ -104,6 +107,7 @@ pub(super) mod tests {
             trace_id: TraceId::default(),
             caller: telemetry::SpanContext::NONE,
             waiting: None,
+            principal_id: PrincipalId::NOBODY,
             deadline: None,
             postponements: 0,
             stay: None,

@@ -42,7 +42,7 @@ pub use detail::{
 pub use entry::{Actor, Entry, EntryReason, Key, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;
 pub use instants::Instants;
-pub use intake::{Book, Lanes};
+pub use intake::{Book, Lanes, Writer};
 pub use name::{Name, NameSpace, NameUse};
 pub use past::{AsOf, EntryRange, Past, find_entries_in, fold, read_as_of, read_balance_at, read_head};
 pub use projection::{Cell, Row};

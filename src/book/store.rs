@@ -139,6 +139,7 @@ struct SentEntry {
     command_id: Uuid,
     key_hash: Option<[u8; 32]>,
     fingerprint: Option<[u8; 32]>,
+    principal_id: Uuid,
     actor: &'static str,
     reason: &'static str,
     policy_version: i32,
@@ -169,6 +170,7 @@ impl TryFrom<&Entry> for SentEntry {
             command_id: entry.command_id,
             key_hash: entry.key.map(|key| key.hash),
             fingerprint: entry.key.map(|key| key.fingerprint),
+            principal_id: entry.principal_id.0,
             actor: entry.actor.as_str(),
             reason: entry.reason.as_str(),
             policy_version: entry.policy_version,
@@ -191,8 +193,8 @@ pub(super) fn insert_entries(entries: &[Entry]) -> Result<WritePart, Defect> {
     Ok(write_part!(
         always,
         "INSERT INTO ledger_entries (account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail,
-             command_id, key_hash, fingerprint, actor, reason, policy_version, causes, trace_id, effective_at,
-             recorded_at, hash_version, content_hash)
+             command_id, key_hash, fingerprint, principal_id, actor, reason, policy_version, causes, trace_id,
+             effective_at, recorded_at, hash_version, content_hash)
          SELECT * FROM unnest($1::sent_entry[])",
         rows,
     ))

@@ -1,6 +1,6 @@
 //! The command line: what a person at a terminal does with Goldbook, as a server's operator or as one of its clients.
 //!
-//! `serve`, `migrate` and `audit` are the server's side, and know the database. Everything else is a client like
+//! `serve`, `migrate`, `audit` and `key` are the server's side, and know the database. Everything else is a client like
 //! any other: it talks to a running service over gRPC and knows nothing that the protos do not say.
 
 mod amount;
@@ -13,6 +13,7 @@ mod error;
 mod export;
 mod import;
 mod instant;
+mod key;
 mod migrate;
 mod output;
 mod program;
@@ -81,6 +82,7 @@ enum Command {
     Serve(Box<serve::ServeArgs>),
     Migrate(migrate::MigrateArgs),
     Audit(audit::AuditArgs),
+    Key(key::KeyArgs),
     Program(program::ProgramArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
@@ -106,6 +108,7 @@ impl Cli {
             Command::Serve(args) => serve::run(*args).await,
             Command::Migrate(args) => migrate::run(args).await,
             Command::Audit(args) => audit::run(args).await,
+            Command::Key(args) => key::run(args).await,
             Command::Program(args) => program::run(args).await,
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::CliError;
+use crate::access::grpc::Identities;
 use crate::clock::Clock;
 use crate::database;
 use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, explain};
@@ -34,6 +35,9 @@ pub(crate) struct ServeArgs {
     /// Listen beyond this machine although there is no authentication: only behind something that has.
     #[arg(long)]
     insecure_listen: bool,
+    /// Ask callers for an API key; see `goldbook key`.
+    #[arg(long, env = "GOLDBOOK_API_KEYS")]
+    api_keys: bool,
     /// The Postgres to use, in the service's role. Without it the service runs one of its own in the data directory.
     #[arg(long, env = "GOLDBOOK_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<PgConnectOptions>,
@@ -199,6 +203,7 @@ async fn serve_on(
         sum_up_every: Some(Duration::from_secs(args.liability_seconds)).filter(|every| !every.is_zero()),
         read_connections: args.read_connections,
         export_limit: Duration::from_secs(args.export_minutes * 60),
+        identities: Identities { api_keys: args.api_keys, issuers: Vec::new() },
         clock: Clock::database(),
     };
     server::run(listener, settings, stop).await.map_err(CliError::failed)

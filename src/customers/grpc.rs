@@ -3,37 +3,38 @@
 mod parse;
 mod write;
 
+use goldbook_api::server::{Received, customer_service_server};
 use tonic::{Request, Response, Status};
 
 use super::Customers;
+use crate::access::grpc::admit;
 use crate::error::Fields;
 use crate::ids::ProgramId;
 use crate::paging::PageRequest;
 use crate::proto;
-use crate::proto::fields::deadline_of;
 use crate::proto::requests::parse_customer;
 use crate::telemetry;
 use parse::{parse_create, parse_update};
 use write::{write_consent, write_customer};
 
 #[tonic::async_trait]
-impl proto::customer_service_server::CustomerService for Customers {
+impl customer_service_server::CustomerService for Customers {
     async fn create_customer(
         &self,
-        request: Request<proto::CreateCustomerRequest>,
+        request: Request<Received<proto::CreateCustomerRequest>>,
     ) -> Result<Response<proto::CreateCustomerResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let create = parse_create(request.into_inner())?;
+        let (request, caller) = admit(request)?;
+        let create = parse_create(request)?;
         telemetry::record_program(create.program_id.as_str());
-        let (customer, replayed) = self.create_customer(create, deadline).await?;
+        let (customer, replayed) = self.create_customer(create, caller.writer().await?).await?;
         Ok(Response::new(proto::CreateCustomerResponse { customer: Some(write_customer(customer)), replayed }))
     }
 
     async fn get_customer(
         &self,
-        request: Request<proto::GetCustomerRequest>,
+        request: Request<Received<proto::GetCustomerRequest>>,
     ) -> Result<Response<proto::GetCustomerResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
         let (program_id, customer_id) = fields.finish_with(customer)?;
@@ -50,20 +51,20 @@ impl proto::customer_service_server::CustomerService for Customers {
 
     async fn update_customer(
         &self,
-        request: Request<proto::UpdateCustomerRequest>,
+        request: Request<Received<proto::UpdateCustomerRequest>>,
     ) -> Result<Response<proto::UpdateCustomerResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let update = parse_update(request.into_inner())?;
+        let (request, caller) = admit(request)?;
+        let update = parse_update(request)?;
         telemetry::record_program(update.program_id.as_str());
-        let customer = self.update_customer(update, deadline).await?;
+        let customer = self.update_customer(update, caller.writer().await?).await?;
         Ok(Response::new(proto::UpdateCustomerResponse { customer: Some(write_customer(customer)) }))
     }
 
     async fn list_customers(
         &self,
-        request: Request<proto::ListCustomersRequest>,
+        request: Request<Received<proto::ListCustomersRequest>>,
     ) -> Result<Response<proto::ListCustomersResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let filters = ["customers", &request.program_id];
         let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;

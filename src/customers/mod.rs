@@ -7,9 +7,8 @@ pub(crate) mod state;
 mod store;
 
 use sqlx::{PgConnection, PgPool};
-use tokio::time::Instant;
 
-use crate::book::{Book, Entry};
+use crate::book::{Book, Entry, Writer};
 use crate::database::{Listed, StoreError, leave_out_unreadable};
 use crate::error::Error;
 use crate::ids::{AccountId, CustomerId, ProgramId};
@@ -46,10 +45,10 @@ impl Customers {
     pub(crate) async fn create_customer(
         &self,
         create: CreateCustomer,
-        deadline: Option<Instant>,
+        writer: Writer,
     ) -> Result<(Customer, bool), Error> {
         let answer = create.clone();
-        let written = self.book.submit(create, deadline).await?;
+        let written = self.book.submit(create, writer).await?;
         Ok((answer.into_customer(&written.entries)?, written.replayed))
     }
 
@@ -83,12 +82,8 @@ impl Customers {
     ///
     /// # Errors
     /// If the customer is unknown, or the dossier changed since the etag was read.
-    pub(crate) async fn update_customer(
-        &self,
-        update: UpdateCustomer,
-        deadline: Option<Instant>,
-    ) -> Result<Customer, Error> {
-        self.book.submit(update, deadline).await?.take_told()
+    pub(crate) async fn update_customer(&self, update: UpdateCustomer, writer: Writer) -> Result<Customer, Error> {
+        self.book.submit(update, writer).await?.take_told()
     }
 
     /// A page of a program's customers.

@@ -2,11 +2,13 @@
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use goldbook_api::server::{Received, import_service_server};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{ImportBalance, Imported, Imports, Opening};
-use crate::book::{Detail, TierDetail};
+use crate::access::grpc::{Batch, answer_each};
+use crate::book::{Detail, TierDetail, Writer};
 use crate::error::{Error, Fields};
 use crate::ids::{IdempotencyKey, TierId};
 use crate::points::amount::Points;
@@ -18,18 +20,17 @@ use crate::proto::import_balances_request as wire;
 use crate::proto::import_balances_response::Outcome;
 use crate::proto::opening_lot;
 use crate::proto::requests::parse_customer;
-use crate::proto::stream::{Batch, answer_each};
 use crate::tiers::model::OpeningTier;
 
 #[tonic::async_trait]
-impl proto::import_service_server::ImportService for Imports {
+impl import_service_server::ImportService for Imports {
     type ImportBalancesStream = ReceiverStream<Result<proto::ImportBalancesResponse, Status>>;
 
     async fn import_balances(
         &self,
-        request: Request<Streaming<proto::ImportBalancesRequest>>,
+        request: Request<Streaming<Received<proto::ImportBalancesRequest>>>,
     ) -> Result<Response<Self::ImportBalancesStream>, Status> {
-        Ok(Response::new(answer_each(self, request.into_inner())))
+        Ok(Response::new(answer_each(self, request).await?))
     }
 }
 
@@ -45,8 +46,9 @@ impl Batch<proto::ImportBalancesRequest> for Imports {
         &self,
         item: proto::ImportBalancesRequest,
         fields: Fields,
+        writer: Writer,
     ) -> Result<BoxFuture<'static, Result<Self::Done, Error>>, Error> {
-        let outcome = self.enqueue_balance(parse_import(item, fields)?).await?;
+        let outcome = self.enqueue_balance(parse_import(item, fields)?, writer).await?;
         Ok(async move { Ok(write_imported(&outcome.await?)) }.boxed())
     }
 

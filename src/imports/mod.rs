@@ -6,7 +6,7 @@ pub(crate) mod grpc;
 
 use futures_util::future::BoxFuture;
 
-use crate::book::{Book, Detail, Entry, Pocket, PointsDetail, TierDetail, Written};
+use crate::book::{Book, Detail, Entry, Pocket, PointsDetail, TierDetail, Writer, Written};
 use crate::error::Error;
 use crate::ids::ProgramId;
 
@@ -43,9 +43,10 @@ impl Imports {
     pub(crate) async fn enqueue_balance(
         &self,
         import: ImportBalance,
+        writer: Writer,
     ) -> Result<BoxFuture<'static, Result<Imported, Error>>, Error> {
         let program_id = import.program_id.clone();
-        self.book.enqueue(import, move |outcome| into_imported(outcome, &program_id)).await
+        self.book.enqueue(import, writer, move |outcome| into_imported(outcome, &program_id)).await
     }
 }
 

@@ -2,12 +2,14 @@
 
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use goldbook_api::server::{Received, ledger_service_server};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::Ledger;
 use super::statement::StatementLine;
 use super::store::{EntryFilter, HashedEntry, OwnedEntry, TimeRange};
+use crate::access::grpc::admit;
 use crate::book::grpc::{write_kind, write_lots, write_move, write_reason};
 use crate::book::{Actor, Balance};
 use crate::error::{Error, Fields};
@@ -26,12 +28,12 @@ const MAX_CHUNK: usize = 500;
 const FULL_CHUNK_BYTES: usize = 256 * 1024;
 
 #[tonic::async_trait]
-impl proto::ledger_service_server::LedgerService for Ledger {
+impl ledger_service_server::LedgerService for Ledger {
     async fn list_entries(
         &self,
-        request: Request<proto::ListEntriesRequest>,
+        request: Request<Received<proto::ListEntriesRequest>>,
     ) -> Result<Response<proto::ListEntriesResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let filter = parse_filter(&mut fields, &request);
         let described = format!("{filter:?}");
@@ -46,9 +48,9 @@ impl proto::ledger_service_server::LedgerService for Ledger {
 
     async fn get_entry(
         &self,
-        request: Request<proto::GetEntryRequest>,
+        request: Request<Received<proto::GetEntryRequest>>,
     ) -> Result<Response<proto::GetEntryResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
         let entry_id = fields.check("entry_id", request.entry_id.parse::<EntryId>());
@@ -63,9 +65,9 @@ impl proto::ledger_service_server::LedgerService for Ledger {
 
     async fn export_entries(
         &self,
-        request: Request<proto::ExportEntriesRequest>,
+        request: Request<Received<proto::ExportEntriesRequest>>,
     ) -> Result<Response<Self::ExportEntriesStream>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let range = parse_time_range(
             &mut fields,
@@ -91,9 +93,9 @@ impl proto::ledger_service_server::LedgerService for Ledger {
 
     async fn get_statement(
         &self,
-        request: Request<proto::GetStatementRequest>,
+        request: Request<Received<proto::GetStatementRequest>>,
     ) -> Result<Response<proto::GetStatementResponse>, Status> {
-        let request = request.into_inner();
+        let (request, caller) = admit(request)?;
         let mut fields = Fields::default();
         let range = parse_time_range(
             &mut fields,
@@ -108,7 +110,7 @@ impl proto::ledger_service_server::LedgerService for Ledger {
         Ok(Response::new(proto::GetStatementResponse {
             opening: Some(write_pockets(&statement.opening)),
             closing: Some(write_pockets(&statement.closing)),
-            lines: statement.lines.into_iter().map(write_line).collect(),
+            lines: statement.lines.into_iter().map(|line| write_line(line, caller.is_customer())).collect(),
             next_page_token: statement.next_page_token,
         }))
     }
@@ -190,6 +192,7 @@ fn write_entry(hashed: HashedEntry, customer_id: Option<&CustomerId>) -> Result<
         r#move: entry.movement.map(write_move),
         lots: write_lots(&entry),
         detail_json,
+        principal_id: entry.principal_id.to_string(),
         actor: actor.into(),
         reason: write_reason(entry.reason).into(),
         policy_version: entry.policy_version,
@@ -207,8 +210,11 @@ const fn write_pockets(balance: &Balance) -> proto::PocketBalances {
     proto::PocketBalances { issued, owed, pending, available, held, redeemed, expired, cancelled }
 }
 
-fn write_line(line: StatementLine) -> proto::StatementLine {
+/// A line of a statement. For a customer it has nothing that others wrote for each other, or that names another's account.
+fn write_line(line: StatementLine, is_for_customer: bool) -> proto::StatementLine {
     let StatementLine { entry, is_written, activity_id, note, author } = line;
+    let of_colleagues = |text: String| if is_for_customer { String::new() } else { text };
+    let is_told = |cause: &&EntryId| !is_for_customer || cause.account_id == entry.id.account_id;
     proto::StatementLine {
         entry_id: entry.id.to_string(),
         kind: write_kind(&entry.detail).into(),
@@ -216,10 +222,10 @@ fn write_line(line: StatementLine) -> proto::StatementLine {
         r#move: entry.movement.map(write_move),
         lots: write_lots(&entry),
         effective_at: Some(write_instant(entry.effective_at)),
-        cause_entry_ids: entry.causes.iter().map(ToString::to_string).collect(),
+        cause_entry_ids: entry.causes.iter().filter(is_told).map(ToString::to_string).collect(),
         activity_id: activity_id.map(String::from).unwrap_or_default(),
-        note,
-        author,
+        note: of_colleagues(note),
+        author: of_colleagues(author),
         trace_id: if is_written { telemetry::TraceId(entry.trace_id).to_string() } else { String::new() },
     }
 }

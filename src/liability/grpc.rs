@@ -1,9 +1,11 @@
 //! `LiabilityService` on the wire.
 
+use goldbook_api::server::{Received, liability_service_server};
 use tonic::{Request, Response, Status};
 
 use super::Liability;
 use super::model::{HORIZONS, RevenueQuestion, Summary, revenue_of, worth_of};
+use crate::access::grpc::admit;
 use crate::error::{Error, Fields, Reason, Refusal};
 use crate::ids::ProgramId;
 use crate::money::{Currency, Money};
@@ -13,12 +15,12 @@ use crate::proto::fields::{parse_money, parse_optional_instant, write_instant, w
 use crate::telemetry;
 
 #[tonic::async_trait]
-impl proto::liability_service_server::LiabilityService for Liability {
+impl liability_service_server::LiabilityService for Liability {
     async fn get_liability(
         &self,
-        request: Request<proto::GetLiabilityRequest>,
+        request: Request<Received<proto::GetLiabilityRequest>>,
     ) -> Result<Response<proto::GetLiabilityResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
         let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());

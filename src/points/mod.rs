@@ -19,11 +19,10 @@ mod vesting;
 
 use jiff::Timestamp;
 use sqlx::PgPool;
-use tokio::time::Instant;
 
 use crate::book::{
-    AsOf, Balance, Book, Capabilities, Command, Depth, Entry, Instants, WithDues, Written, apply_dues_in_memory,
-    begin_snapshot, read_as_of, read_with_dues,
+    AsOf, Balance, Book, Capabilities, Command, Depth, Entry, Instants, WithDues, Writer, Written,
+    apply_dues_in_memory, begin_snapshot, read_as_of, read_with_dues,
 };
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
@@ -77,12 +76,8 @@ impl PointsService {
     ///
     /// # Errors
     /// The command's refusal, or that it could not be carried out.
-    pub(crate) async fn carry_out(
-        &self,
-        command: impl Command + 'static,
-        deadline: Option<Instant>,
-    ) -> Result<Written, Error> {
-        self.book.submit(command, deadline).await
+    pub(crate) async fn carry_out(&self, command: impl Command + 'static, writer: Writer) -> Result<Written, Error> {
+        self.book.submit(command, writer).await
     }
 
     /// Where a customer's points are, now or at an instant, and what time will do to them.

@@ -1,5 +1,6 @@
 //! `ProgramService` on the wire.
 
+use goldbook_api::server::{Received, program_service_server};
 use goldbook_api::values::MAX_POINTS;
 use tonic::{Request, Response, Status};
 
@@ -8,12 +9,13 @@ use super::model::{
     Benefit, Campaign, Conversion, Program, ProgramVersion, Tier, Zone, find_campaign_faults, find_tier_faults,
 };
 use super::points::grpc::{parse_points_policy, write_points_policy};
+use crate::access::grpc::admit;
 use crate::error::{Error, Fields};
 use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Rate};
 use crate::paging::PageRequest;
 use crate::proto;
-use crate::proto::fields::{deadline_of, parse_money, parse_optional_instant, parse_text, write_instant, write_money};
+use crate::proto::fields::{parse_money, parse_optional_instant, parse_text, write_instant, write_money};
 use crate::telemetry;
 
 const MAX_DISPLAY_NAME: usize = 200;
@@ -24,20 +26,19 @@ const MAX_CAMPAIGNS: usize = 100;
 const MAX_CONVERT_WITHIN_DAYS: i32 = 3_650;
 
 #[tonic::async_trait]
-impl proto::program_service_server::ProgramService for Programs {
+impl program_service_server::ProgramService for Programs {
     async fn apply_program(
         &self,
-        request: Request<proto::ApplyProgramRequest>,
+        request: Request<Received<proto::ApplyProgramRequest>>,
     ) -> Result<Response<proto::ApplyProgramResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let request = request.into_inner();
+        let (request, caller) = admit(request)?;
         let program = parse_program(request.program, request.expected_version)?;
         let expected_version = request.expected_version;
         telemetry::record_program(program.program_id.as_str());
         let applied = if request.validate_only {
             self.try_program(program, expected_version).await?
         } else {
-            self.apply_program(program, expected_version, deadline).await?
+            self.apply_program(program, expected_version, caller.writer().await?).await?
         };
         let mut version = write_version(applied.version);
         if request.validate_only && applied.changed {
@@ -52,9 +53,9 @@ impl proto::program_service_server::ProgramService for Programs {
 
     async fn get_program(
         &self,
-        request: Request<proto::GetProgramRequest>,
+        request: Request<Received<proto::GetProgramRequest>>,
     ) -> Result<Response<proto::GetProgramResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
         if request.version < 0 {
@@ -69,13 +70,13 @@ impl proto::program_service_server::ProgramService for Programs {
 
     async fn list_programs(
         &self,
-        request: Request<proto::ListProgramsRequest>,
+        request: Request<Received<proto::ListProgramsRequest>>,
     ) -> Result<Response<proto::ListProgramsResponse>, Status> {
-        let request = request.into_inner();
+        let (request, caller) = admit(request)?;
         let mut fields = Fields::default();
         let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &["programs"])?;
         fields.finish()?;
-        let (versions, next_page_token) = self.list_programs(&page).await?;
+        let (versions, next_page_token) = self.list_programs(caller.programs(), &page).await?;
         let versions = versions.into_iter().map(write_version).collect();
         Ok(Response::new(proto::ListProgramsResponse { versions, next_page_token }))
     }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
-use tokio::time::Instant;
 
-use crate::book::Book;
+use crate::access::principal::ProgramSet;
+use crate::book::{Book, Writer};
 use crate::database::{Listed, StoreError, leave_out_unreadable};
 use crate::error::Error;
 use crate::ids::ProgramId;
@@ -57,9 +57,9 @@ impl Programs {
         &self,
         program: Program,
         expected_version: Option<i32>,
-        deadline: Option<Instant>,
+        writer: Writer,
     ) -> Result<Applied, Error> {
-        let mut written = self.book.submit(ApplyProgram { program, expected_version }, deadline).await?;
+        let mut written = self.book.submit(ApplyProgram { program, expected_version }, writer).await?;
         let Versions { version, previous } = written.take_told()?;
         let changed = !written.entries.is_empty();
         Ok(Applied { version, changed, previous: previous.map(Arc::unwrap_or_clone) })
@@ -96,14 +96,18 @@ impl Programs {
         found.ok_or_else(|| program_not_found(program_id).into())
     }
 
-    /// The versions in force, by program.
+    /// The versions in force of those of some programs that there are, by program.
     ///
     /// # Errors
     /// If they cannot be read.
-    pub async fn list_programs(&self, page: &PageRequest) -> Result<(Vec<ProgramVersion>, String), Error> {
+    pub async fn list_programs(
+        &self,
+        programs: &ProgramSet,
+        page: &PageRequest,
+    ) -> Result<(Vec<ProgramVersion>, String), Error> {
         let after = page.after_with(|cursor| ProgramId::try_from(cursor).ok())?;
         let mut connection = self.pool.acquire().await?;
-        let versions = store::list_versions(&mut connection, after.as_ref(), page.limit()).await?;
+        let versions = store::list_versions(&mut connection, programs, after.as_ref(), page.limit()).await?;
         let bytes = |row: &Listed<ProgramVersion>| row.bytes(ProgramVersion::bytes);
         let (versions, next_page_token) = page.cut_by(versions, |row| row.cursor.clone(), bytes, None);
         Ok((leave_out_unreadable(versions), next_page_token))

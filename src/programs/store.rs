@@ -15,6 +15,7 @@ pub use self::catalogue::Catalogue;
 use self::catalogue::{VersionKey, parse_version};
 use super::model::ProgramVersion;
 use super::state::{Current, ProgramRow, ProgramsState};
+use crate::access::principal::ProgramSet;
 use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table, TableRights};
 use crate::database::{Listed, StoreError, Traced as _, WritePart, read_page, sent_as, write_part};
 use crate::ids::{AccountId, EntryId, ProgramId};
@@ -276,15 +277,21 @@ pub(super) async fn read_version_number_at(
 /// If the database cannot be read.
 pub(super) async fn list_versions(
     connection: &mut PgConnection,
+    programs: &ProgramSet,
     after: Option<&ProgramId>,
     limit: i64,
 ) -> Result<Vec<Listed<ProgramVersion>>, StoreError> {
+    let only: Option<Vec<String>> = match programs {
+        ProgramSet::All => None,
+        ProgramSet::Only(programs) => Some(programs.iter().map(ToString::to_string).collect()),
+    };
     let select = sqlx::query!(
         "SELECT p.program_id, v.document, v.version, v.applied_at FROM programs p
          JOIN program_versions v ON v.program_id = p.program_id AND v.version = p.version
-         WHERE p.program_id > $1 ORDER BY p.program_id LIMIT $2",
+         WHERE p.program_id > $1 AND ($3::text[] IS NULL OR p.program_id = ANY ($3)) ORDER BY p.program_id LIMIT $2",
         after.map_or("", ProgramId::as_str),
         limit,
+        only.as_deref(),
     );
     let rows = select.fetch(connection).map(|row| {
         let row = row?;

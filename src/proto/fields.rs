@@ -107,12 +107,6 @@ pub fn write_date(date: PartialDate) -> google::Date {
     google::Date { year: date.year.into(), month: date.month.into(), day: date.day.into() }
 }
 
-/// When the caller stops waiting for the answer, if it said so.
-#[must_use]
-pub fn deadline_of<T>(request: &tonic::Request<T>) -> Option<tokio::time::Instant> {
-    request.extensions().get::<crate::telemetry::Deadline>().map(|deadline| deadline.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

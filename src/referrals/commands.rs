@@ -170,24 +170,25 @@ impl Command for CreateReferral {
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let policy = current_policy(decision, &self.program_id)?;
         let referrals: &ReferralsState = decision.state()?;
-        let referrer = decision.find(&Name::referral_code(&self.program_id, &self.code))?;
-        let referrer = referrer.ok_or_else(|| code_not_found(&self.code))?;
-        let code = referrals.find_code(referrer.account_id, &self.code).ok_or_else(|| code_not_found(&self.code))?;
-        let campaign = self.require_campaign(&policy, &code.campaign_id, decision)?;
         let referee = decision.find(&Name::customer(&self.program_id, &self.referee))?;
         let referee = referee.ok_or_else(|| customer_not_found(&self.referee))?;
         let refuse = |reason, message: &str| {
             Err(DecisionError::from(Refusal::new(reason, message).with("customer_id", &self.referee)))
         };
-        if referee.account_id == referrer.account_id {
-            return refuse(Reason::OwnReferralCode, "a customer cannot refer themselves");
-        }
+        // What is to be said of the referee comes first: so one who cannot be referred learns nothing about codes.
         if referrals.referral(referee.account_id).is_some() {
             return refuse(Reason::AlreadyReferred, "the customer was referred before, once and for all");
         }
         let standings: &StandingsState = decision.state()?;
         if standings.get(referee.account_id).is_some_and(|standing| standing.purchases > 0) {
             return refuse(Reason::NotANewCustomer, "the customer has purchased before");
+        }
+        let referrer = decision.find(&Name::referral_code(&self.program_id, &self.code))?;
+        let referrer = referrer.ok_or_else(|| code_not_found(&self.code))?;
+        let code = referrals.find_code(referrer.account_id, &self.code).ok_or_else(|| code_not_found(&self.code))?;
+        let campaign = self.require_campaign(&policy, &code.campaign_id, decision)?;
+        if referee.account_id == referrer.account_id {
+            return refuse(Reason::OwnReferralCode, "a customer cannot refer themselves");
         }
         if referee.head == 0 {
             enrol_by_name(decision, &policy, referee, &self.referee)?;

@@ -11,9 +11,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
-use tokio::time::Instant;
 
-use crate::book::{Book, Detail, ReferralDetail};
+use crate::book::{Book, Detail, ReferralDetail, Writer};
 use crate::clock::Clock;
 use crate::customers::model::customer_not_found;
 use crate::customers::{find_account, read_customer_ids};
@@ -53,13 +52,13 @@ impl Referrals {
         program_id: ProgramId,
         customer_id: CustomerId,
         campaign_id: CampaignId,
-        deadline: Option<Instant>,
+        writer: Writer,
     ) -> Result<(NamedCode, bool), Error> {
         let code = ReferralCode::parse(&make_code(|len| rand::random_range(0..len)));
         let code =
             code.map_err(|error| Error::Internal(format!("a random referral code of program {program_id}: {error}")))?;
         let command = CreateReferralCode { program_id, customer_id, campaign_id, code };
-        let mut written = self.book.submit(command, deadline).await?;
+        let mut written = self.book.submit(command, writer).await?;
         Ok((written.take_told()?, !written.entries.is_empty()))
     }
 
@@ -88,10 +87,10 @@ impl Referrals {
     pub(crate) async fn create_referral(
         &self,
         create: CreateReferral,
-        deadline: Option<Instant>,
+        writer: Writer,
     ) -> Result<(NamedReferral, bool), Error> {
         let program_id = create.program_id.clone();
-        let mut written = self.book.submit(create, deadline).await?;
+        let mut written = self.book.submit(create, writer).await?;
         let named: NamedReferral = written.take_told()?;
         let created = written.entries.into_iter().find_map(|entry| match entry.detail {
             Detail::Referral(ReferralDetail::ReferralCreated { campaign_id, referrer, expires_at }) => Some(Referral {
@@ -169,9 +168,9 @@ impl Referrals {
         &self,
         program_id: ProgramId,
         referee: CustomerId,
-        deadline: Option<Instant>,
+        writer: Writer,
     ) -> Result<(NamedReferral, bool), Error> {
-        let mut written = self.book.submit(ConvertReferral { program_id, referee }, deadline).await?;
+        let mut written = self.book.submit(ConvertReferral { program_id, referee }, writer).await?;
         Ok((written.take_told()?, written.entries.is_empty()))
     }
 }

@@ -5,20 +5,21 @@ mod write;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use goldbook_api::server::{Received, reward_service_server};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Rewards;
-use crate::book::{Pocket, Written};
+use crate::access::grpc::{Batch, admit, answer_each};
+use crate::book::{Pocket, Writer, Written};
 use crate::error::{Error, Fields};
 use crate::points::BalanceAt;
 use crate::points::lots::Next;
 use crate::points::subject::Subject;
 use crate::proto;
 use crate::proto::batch_grant_rewards_response::Outcome;
-use crate::proto::fields::{deadline_of, parse_optional_instant, write_instant};
+use crate::proto::fields::{parse_optional_instant, write_instant};
 use crate::proto::requests::{parse_customer, parse_customer_list};
-use crate::proto::stream::{Batch, answer_each};
 use crate::telemetry;
 
 use parse::{
@@ -30,16 +31,16 @@ use write::{
 };
 
 #[tonic::async_trait]
-impl proto::reward_service_server::RewardService for Rewards {
+impl reward_service_server::RewardService for Rewards {
     async fn grant_reward(
         &self,
-        request: Request<proto::GrantRewardRequest>,
+        request: Request<Received<proto::GrantRewardRequest>>,
     ) -> Result<Response<proto::GrantRewardResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let grant = parse_grant(request.into_inner(), Fields::default())?;
+        let (request, caller) = admit(request)?;
+        let grant = parse_grant(request, Fields::default())?;
         telemetry::record_program(grant.subject.program_id.as_str());
         let customer_id = grant.subject.customer_id.clone();
-        let (reward, replayed) = self.grant_reward(grant, deadline).await?;
+        let (reward, replayed) = self.grant_reward(grant, caller.writer().await?).await?;
         let reward = Some(write_reward(reward, &customer_id));
         Ok(Response::new(proto::GrantRewardResponse { reward, replayed }))
     }
@@ -48,20 +49,20 @@ impl proto::reward_service_server::RewardService for Rewards {
 
     async fn batch_grant_rewards(
         &self,
-        request: Request<Streaming<proto::BatchGrantRewardsRequest>>,
+        request: Request<Streaming<Received<proto::BatchGrantRewardsRequest>>>,
     ) -> Result<Response<Self::BatchGrantRewardsStream>, Status> {
-        Ok(Response::new(answer_each(self, request.into_inner())))
+        Ok(Response::new(answer_each(self, request).await?))
     }
 
     async fn vest_reward(
         &self,
-        request: Request<proto::VestRewardRequest>,
+        request: Request<Received<proto::VestRewardRequest>>,
     ) -> Result<Response<proto::VestRewardResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let vest = parse_vest(request.into_inner())?;
+        let (request, caller) = admit(request)?;
+        let vest = parse_vest(request)?;
         telemetry::record_program(vest.subject.program_id.as_str());
         let customer_id = vest.subject.customer_id.clone();
-        let (reward, vested_at, already_vested) = self.vest_reward(vest, deadline).await?;
+        let (reward, vested_at, already_vested) = self.vest_reward(vest, caller.writer().await?).await?;
         Ok(Response::new(proto::VestRewardResponse {
             reward: Some(write_reward(reward, &customer_id)),
             vested_at: Some(write_instant(vested_at)),
@@ -71,34 +72,34 @@ impl proto::reward_service_server::RewardService for Rewards {
 
     async fn redeem_points(
         &self,
-        request: Request<proto::RedeemPointsRequest>,
+        request: Request<Received<proto::RedeemPointsRequest>>,
     ) -> Result<Response<proto::RedeemPointsResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let redeem = parse_redeem(request.into_inner())?;
+        let (request, caller) = admit(request)?;
+        let redeem = parse_redeem(request)?;
         telemetry::record_program(redeem.subject.program_id.as_str());
-        let Written { entries, replayed, .. } = self.points.carry_out(redeem, deadline).await?;
+        let Written { entries, replayed, .. } = self.points.carry_out(redeem, caller.writer().await?).await?;
         Ok(Response::new(proto::RedeemPointsResponse { redemption: write_redemption(&entries), replayed }))
     }
 
     async fn hold_points(
         &self,
-        request: Request<proto::HoldPointsRequest>,
+        request: Request<Received<proto::HoldPointsRequest>>,
     ) -> Result<Response<proto::HoldPointsResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let hold = parse_hold(request.into_inner())?;
+        let (request, caller) = admit(request)?;
+        let hold = parse_hold(request)?;
         telemetry::record_program(hold.subject.program_id.as_str());
-        let Written { entries, replayed, .. } = self.points.carry_out(hold, deadline).await?;
+        let Written { entries, replayed, .. } = self.points.carry_out(hold, caller.writer().await?).await?;
         Ok(Response::new(proto::HoldPointsResponse { hold: entries.iter().find_map(write_hold), replayed }))
     }
 
     async fn capture_points(
         &self,
-        request: Request<proto::CapturePointsRequest>,
+        request: Request<Received<proto::CapturePointsRequest>>,
     ) -> Result<Response<proto::CapturePointsResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let capture = parse_capture(request.into_inner())?;
+        let (request, caller) = admit(request)?;
+        let capture = parse_capture(request)?;
         telemetry::record_program(capture.subject.program_id.as_str());
-        let Written { entries, replayed, .. } = self.points.carry_out(capture, deadline).await?;
+        let Written { entries, replayed, .. } = self.points.carry_out(capture, caller.writer().await?).await?;
         Ok(Response::new(proto::CapturePointsResponse {
             redemption: write_redemption(&entries),
             points_released: sum_moved(&entries, Pocket::Held, Pocket::Available),
@@ -109,12 +110,12 @@ impl proto::reward_service_server::RewardService for Rewards {
 
     async fn release_points(
         &self,
-        request: Request<proto::ReleasePointsRequest>,
+        request: Request<Received<proto::ReleasePointsRequest>>,
     ) -> Result<Response<proto::ReleasePointsResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let release = parse_release(request.into_inner())?;
+        let (request, caller) = admit(request)?;
+        let release = parse_release(request)?;
         telemetry::record_program(release.subject.program_id.as_str());
-        let Written { entries, replayed, .. } = self.points.carry_out(release, deadline).await?;
+        let Written { entries, replayed, .. } = self.points.carry_out(release, caller.writer().await?).await?;
         Ok(Response::new(proto::ReleasePointsResponse {
             points_released: sum_moved(&entries, Pocket::Held, Pocket::Available),
             points_expired: sum_moved(&entries, Pocket::Held, Pocket::Expired),
@@ -124,31 +125,31 @@ impl proto::reward_service_server::RewardService for Rewards {
 
     async fn reverse_entry(
         &self,
-        request: Request<proto::ReverseEntryRequest>,
+        request: Request<Received<proto::ReverseEntryRequest>>,
     ) -> Result<Response<proto::ReverseEntryResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let reverse = parse_reverse(request.into_inner())?;
+        let (request, caller) = admit(request)?;
+        let reverse = parse_reverse(request)?;
         telemetry::record_program(reverse.subject.program_id.as_str());
-        let Written { entries, replayed, .. } = self.points.carry_out(reverse, deadline).await?;
+        let Written { entries, replayed, .. } = self.points.carry_out(reverse, caller.writer().await?).await?;
         Ok(Response::new(write_reversal(&entries, replayed)))
     }
 
     async fn adjust_points(
         &self,
-        request: Request<proto::AdjustPointsRequest>,
+        request: Request<Received<proto::AdjustPointsRequest>>,
     ) -> Result<Response<proto::AdjustPointsResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let adjust = parse_adjust(request.into_inner())?;
+        let (request, caller) = admit(request)?;
+        let adjust = parse_adjust(request)?;
         telemetry::record_program(adjust.subject.program_id.as_str());
-        let Written { entries, replayed, .. } = self.points.carry_out(adjust, deadline).await?;
+        let Written { entries, replayed, .. } = self.points.carry_out(adjust, caller.writer().await?).await?;
         Ok(Response::new(write_adjustment(&entries, replayed)))
     }
 
     async fn list_lots(
         &self,
-        request: Request<proto::ListLotsRequest>,
+        request: Request<Received<proto::ListLotsRequest>>,
     ) -> Result<Response<proto::ListLotsResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let open_only = if request.open_only { "open" } else { "all" };
         let (customer, page) = parse_customer_list(&mut fields, &request, "lots", &[open_only])?;
@@ -162,9 +163,9 @@ impl proto::reward_service_server::RewardService for Rewards {
 
     async fn list_lot_uses(
         &self,
-        request: Request<proto::ListLotUsesRequest>,
+        request: Request<Received<proto::ListLotUsesRequest>>,
     ) -> Result<Response<proto::ListLotUsesResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let (customer, page) = parse_customer_list(&mut fields, &request, "lot uses", &[&request.lot_id])?;
         let lot_id = parse_entry_id(&mut fields, "lot_id", &request.lot_id);
@@ -178,9 +179,9 @@ impl proto::reward_service_server::RewardService for Rewards {
 
     async fn get_balance(
         &self,
-        request: Request<proto::GetBalanceRequest>,
+        request: Request<Received<proto::GetBalanceRequest>>,
     ) -> Result<Response<proto::GetBalanceResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
         let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
@@ -213,9 +214,9 @@ impl proto::reward_service_server::RewardService for Rewards {
 
     async fn list_rewards(
         &self,
-        request: Request<proto::ListRewardsRequest>,
+        request: Request<Received<proto::ListRewardsRequest>>,
     ) -> Result<Response<proto::ListRewardsResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let (customer, page) = parse_customer_list(&mut fields, &request, "rewards", &[])?;
         let (program_id, customer_id) = fields.finish_with(customer)?;
@@ -238,10 +239,11 @@ impl Batch<proto::BatchGrantRewardsRequest> for Rewards {
         &self,
         item: proto::BatchGrantRewardsRequest,
         fields: Fields,
+        writer: Writer,
     ) -> Result<BoxFuture<'static, Result<Self::Done, Error>>, Error> {
         let grant = parse_grant(item.grant.unwrap_or_default(), fields)?;
         let customer_id = grant.subject.customer_id.clone();
-        let outcome = self.enqueue_grant(grant).await?;
+        let outcome = self.enqueue_grant(grant, writer).await?;
         let answer = async move {
             let (reward, replayed) = outcome.await?;
             Ok(proto::GrantRewardResponse { reward: Some(write_reward(reward, &customer_id)), replayed })

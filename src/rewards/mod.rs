@@ -6,9 +6,8 @@ mod store;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::PgPool;
-use tokio::time::Instant;
 
-use crate::book::{Book, Entry, Written};
+use crate::book::{Book, Entry, Writer, Written};
 use crate::customers::find_account;
 use crate::error::Error;
 use crate::ids::{CustomerId, ProgramId};
@@ -45,13 +44,9 @@ impl Rewards {
     ///
     /// # Errors
     /// If the program or the customer is unknown, the key was used for something else, or the balance would overflow.
-    pub(crate) async fn grant_reward(
-        &self,
-        grant: GrantReward,
-        deadline: Option<Instant>,
-    ) -> Result<(Reward, bool), Error> {
+    pub(crate) async fn grant_reward(&self, grant: GrantReward, writer: Writer) -> Result<(Reward, bool), Error> {
         let (program_id, note) = (grant.subject.program_id.clone(), grant.note.clone());
-        into_reward(self.book.submit(grant, deadline).await, &program_id, note)
+        into_reward(self.book.submit(grant, writer).await, &program_id, note)
     }
 
     /// Queues one grant of a stream; the future is its outcome.
@@ -61,9 +56,10 @@ impl Rewards {
     pub(crate) async fn enqueue_grant(
         &self,
         grant: GrantReward,
+        writer: Writer,
     ) -> Result<BoxFuture<'static, Result<(Reward, bool), Error>>, Error> {
         let (program_id, note) = (grant.subject.program_id.clone(), grant.note.clone());
-        self.book.enqueue(grant, move |outcome| into_reward(outcome, &program_id, note)).await
+        self.book.enqueue(grant, writer, move |outcome| into_reward(outcome, &program_id, note)).await
     }
 
     /// Makes a reward's points available, since what it was granted for has happened. Returns the reward, when its
@@ -74,9 +70,9 @@ impl Rewards {
     pub(crate) async fn vest_reward(
         &self,
         vest: VestReward,
-        deadline: Option<Instant>,
+        writer: Writer,
     ) -> Result<(Reward, Timestamp, bool), Error> {
-        let mut written = self.book.submit(vest, deadline).await?;
+        let mut written = self.book.submit(vest, writer).await?;
         let Vested { entry, note, vested_at } = written.take_told()?;
         Ok((Reward { entry, note }, vested_at, written.entries.is_empty()))
     }

@@ -1,9 +1,11 @@
 //! `TierService` on the wire.
 
+use goldbook_api::server::{Received, tier_service_server};
 use tonic::{Request, Response, Status};
 
 use super::model::next_tier;
 use super::{CustomerTier, Tiers};
+use crate::access::grpc::admit;
 use crate::book::{Detail, Entry, TierDetail};
 use crate::error::Fields;
 use crate::ids::CustomerId;
@@ -14,12 +16,12 @@ use crate::proto::requests::{parse_customer, parse_customer_list};
 use crate::telemetry;
 
 #[tonic::async_trait]
-impl proto::tier_service_server::TierService for Tiers {
+impl tier_service_server::TierService for Tiers {
     async fn get_customer_tier(
         &self,
-        request: Request<proto::GetCustomerTierRequest>,
+        request: Request<Received<proto::GetCustomerTierRequest>>,
     ) -> Result<Response<proto::GetCustomerTierResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
         let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
@@ -32,9 +34,9 @@ impl proto::tier_service_server::TierService for Tiers {
 
     async fn list_tier_changes(
         &self,
-        request: Request<proto::ListTierChangesRequest>,
+        request: Request<Received<proto::ListTierChangesRequest>>,
     ) -> Result<Response<proto::ListTierChangesResponse>, Status> {
-        let request = request.into_inner();
+        let (request, _) = admit(request)?;
         let mut fields = Fields::default();
         let (customer, page) = parse_customer_list(&mut fields, &request, "tier_changes", &[])?;
         let (program_id, customer_id) = fields.finish_with(customer)?;

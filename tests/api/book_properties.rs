@@ -166,17 +166,17 @@ impl Model {
         if let Some(expected) = self.key(referee, &key, "", "IDEMPOTENCY_KEY_REUSED") {
             return expected;
         }
-        if self.person(referrer).code.is_none() {
-            return Err("REFERRAL_CODE_NOT_FOUND");
-        }
-        if referee == referrer {
-            return Err("OWN_REFERRAL_CODE");
-        }
         if self.person(referee).referral.is_some() {
             return Err("ALREADY_REFERRED");
         }
         if self.person(referee).purchases > 0 {
             return Err("NOT_A_NEW_CUSTOMER");
+        }
+        if self.person(referrer).code.is_none() {
+            return Err("REFERRAL_CODE_NOT_FOUND");
+        }
+        if referee == referrer {
+            return Err("OWN_REFERRAL_CODE");
         }
         let zone = goldbook_api::zones::find("America/New_York").unwrap();
         let last_day = self.now.to_zoned(zone.clone()).date() + 30.days();

@@ -79,7 +79,7 @@ impl History {
             ALTER TABLE lots SET (autovacuum_enabled = off);
             INSERT INTO ledger_entries
                 SELECT account_id, seq, program_id, kind, from_pocket, to_pocket, 1, detail, gen_random_uuid(), NULL, NULL,
-                       actor, reason, policy_version, causes, trace_id, effective_at + (seq || ' s')::interval,
+                       principal_id, actor, reason, policy_version, causes, trace_id, effective_at + (seq || ' s')::interval,
                        recorded_at, hash_version, content_hash
                 FROM ledger_entries e, generate_series(4, $entries::bigint) seq
                 WHERE e.account_seq = 3 AND e.kind = 'points_granted';

@@ -19,6 +19,7 @@ mod random;
 #[expect(clippy::disallowed_methods, reason = "the bounds of waiting, and its pauses")]
 mod wait;
 
+mod access;
 mod activities;
 mod audit;
 mod bench;

@@ -1,6 +1,13 @@
-//! All services put together as one set of routes.
+//! The servers of all services, put together as one set of routes, and what becomes of a request before a service sees
+//! it.
 
-use tonic::codec::CompressionEncoding;
+use std::marker::PhantomData;
+
+use prost::Message;
+use prost::bytes::Buf as _;
+use tonic::Status;
+use tonic::codec::{BufferSettings, Codec, CompressionEncoding, DecodeBuf, Decoder};
+use tonic_prost::ProstEncoder;
 
 /// What holds for the messages of every service.
 #[derive(Clone, Copy, Debug)]
@@ -10,5 +17,82 @@ pub struct MessageRules {
     /// The compressions that are taken and sent.
     pub compressions: &'static [CompressionEncoding],
 }
+
+/// A request as it came. It may not be a message of its type, and nobody has asked yet whether the caller may send it.
+#[derive(Clone, Debug)]
+pub struct Received<T>(Result<T, prost::DecodeError>);
+
+impl<T> Received<T> {
+    /// Looks at the message, if it is one, before it is read.
+    pub fn peek(&self) -> Option<&T> {
+        self.0.as_ref().ok()
+    }
+
+    /// Reads the message.
+    ///
+    /// # Errors
+    /// Why the bytes that came are no message of this type.
+    pub fn read(self) -> Result<T, prost::DecodeError> {
+        self.0
+    }
+}
+
+/// The codec of the servers: prost's, but that bytes which are no message are an item of a stream like any other, so that
+/// they do not end it.
+#[derive(Debug)]
+pub struct ServerCodec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for ServerCodec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> Codec for ServerCodec<T, Received<U>>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = Received<U>;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = RequestDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::default()
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        RequestDecoder(PhantomData)
+    }
+}
+
+/// Decodes requests.
+#[derive(Debug)]
+pub struct RequestDecoder<T>(PhantomData<T>);
+
+impl<T: Message + Default> Decoder for RequestDecoder<T> {
+    type Item = Received<T>;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
+        let received = Received(T::decode(&mut *buffer));
+        // The rest of bytes that are no message must not be taken for the beginning of the next one.
+        buffer.advance(buffer.remaining());
+        Ok(Some(received))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::default()
+    }
+}
+
+/// The generated servers: for each service, a trait with its methods.
+#[allow(missing_docs, unused_qualifications, clippy::all, clippy::pedantic, clippy::restriction)]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/servers.rs"));
+}
+
+pub use generated::*;
 
 include!(concat!(env!("OUT_DIR"), "/implementations.rs"));

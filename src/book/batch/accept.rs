@@ -10,11 +10,12 @@ use crate::book::account::Account;
 use crate::book::decision::{DecisionError, overflow};
 use crate::book::entry::{Entry, Key, NewEntry, Place};
 use crate::book::job::Job;
-use crate::ids::{AccountId, EntryId};
+use crate::ids::{AccountId, EntryId, PrincipalId};
 
 /// On whose behalf entries are accepted.
 pub(super) struct Origin {
     command_id: Uuid,
+    principal_id: PrincipalId,
     trace_id: [u8; 16],
     at: Timestamp,
     /// The key of the command, and the account whose first entry carries it.
@@ -25,13 +26,14 @@ impl Origin {
     /// A command that runs at an instant.
     pub(super) fn of_command(job: &Job, scope: Option<AccountId>, at: Timestamp) -> Self {
         let key = scope.map(|scope| (scope, job.key.key));
-        Self { command_id: job.command_id, trace_id: job.trace_id.0, at, key }
+        Self { command_id: job.command_id, principal_id: job.principal_id, trace_id: job.trace_id.0, at, key }
     }
 
-    /// Time, at the instant of a due. The entries belong to no command, but to the trace of the one that they precede.
+    /// Time, at the instant of a due. The entries belong to no command and nobody, but to the trace of the one that they precede.
     #[expect(clippy::disallowed_methods, reason = "names what a due writes; no time is read out of it")]
     pub(super) fn of_due(job: &Job, due_at: Timestamp) -> Self {
-        Self { command_id: Uuid::now_v7(), trace_id: job.trace_id.0, at: due_at, key: None }
+        let principal_id = PrincipalId::NOBODY;
+        Self { command_id: Uuid::now_v7(), principal_id, trace_id: job.trace_id.0, at: due_at, key: None }
     }
 
     /// The key, if this is the first entry on the account that it belongs to.
@@ -58,6 +60,7 @@ impl Batch<'_> {
                 program_id: head.program_id.clone(),
                 command_id: origin.command_id,
                 key: origin.hand_over_key(id.account_id),
+                principal_id: origin.principal_id,
                 trace_id: origin.trace_id,
                 effective_at: head.time_at(origin.at),
                 recorded_at: self.now,

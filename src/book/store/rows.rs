@@ -6,7 +6,7 @@ use crate::book::detail::Detail;
 use crate::book::entry::{Actor, Entry, EntryReason, Key, Pocket, PocketMove};
 use crate::database::StoreError;
 use crate::error::Defect;
-use crate::ids::{AccountId, EntryId, ProgramId};
+use crate::ids::{AccountId, EntryId, PrincipalId, ProgramId};
 
 /// A ledger row as Postgres returns it.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub struct EntryRow {
     pub command_id: Uuid,
     pub key_hash: Option<Vec<u8>>,
     pub fingerprint: Option<Vec<u8>>,
+    pub principal_id: Uuid,
     pub actor: String,
     pub reason: String,
     pub policy_version: i32,
@@ -48,8 +49,8 @@ macro_rules! select_entries {
         sqlx::$query!(
             $($row)*
             r#"SELECT e.account_id, e.account_seq, e.program_id, e.kind, e.from_pocket, e.to_pocket, e.points,
-                      e.detail::text AS "detail!", e.command_id, e.key_hash, e.fingerprint, e.actor, e.reason,
-                      e.policy_version, e.causes, e.trace_id, e.effective_at, e.recorded_at, e.hash_version,
+                      e.detail::text AS "detail!", e.command_id, e.key_hash, e.fingerprint, e.principal_id, e.actor,
+                      e.reason, e.policy_version, e.causes, e.trace_id, e.effective_at, e.recorded_at, e.hash_version,
                       e.content_hash"# + $joint + $rest
             $($arguments)*
         )
@@ -61,7 +62,7 @@ macro_rules! entry_row {
     ($record:ident) => {
         $crate::book::store::rows::entry_row!($record:
             account_id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail, command_id, key_hash,
-            fingerprint, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, hash_version,
+            fingerprint, principal_id, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, hash_version,
             content_hash)
     };
     ($record:ident: $($column:ident),*) => {
@@ -85,6 +86,7 @@ impl TryFrom<EntryRow> for Entry {
             movement: movement_of(&row, damaged)?,
             command_id: row.command_id,
             key: key_of(&row, damaged)?,
+            principal_id: PrincipalId(row.principal_id),
             actor: Actor::from_stored(&row.actor).ok_or_else(|| damaged("unknown actor"))?,
             reason: EntryReason::from_stored(&row.reason).ok_or_else(|| damaged("unknown reason"))?,
             policy_version: row.policy_version,

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use goldbook_api::v1::tier_service_server::{TierService, TierServiceServer};
+use goldbook_api::server::Received;
+use goldbook_api::server::tier_service_server::{TierService, TierServiceServer};
 use goldbook_api::v1::{
     CustomerTier, GetCustomerTierRequest, GetCustomerTierResponse, ListTierChangesRequest, ListTierChangesResponse,
 };
@@ -27,16 +28,18 @@ struct Echo;
 impl TierService for Echo {
     async fn get_customer_tier(
         &self,
-        request: Request<GetCustomerTierRequest>,
+        request: Request<Received<GetCustomerTierRequest>>,
     ) -> Result<Response<GetCustomerTierResponse>, Status> {
-        let customer_id = request.into_inner().customer_id;
+        let request = request.into_inner().read();
+        let request = request.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let customer_id = request.customer_id;
         let customer_tier = CustomerTier { customer_id, ..CustomerTier::default() };
         Ok(Response::new(GetCustomerTierResponse { customer_tier: Some(customer_tier) }))
     }
 
     async fn list_tier_changes(
         &self,
-        _: Request<ListTierChangesRequest>,
+        _: Request<Received<ListTierChangesRequest>>,
     ) -> Result<Response<ListTierChangesResponse>, Status> {
         Err(Status::unimplemented("the echo echoes GetCustomerTier only"))
     }

@@ -38,6 +38,7 @@ Columns of csv, which has a header, and names in jsonl, one object a line:
                    moved
   to_pocket        the pocket that they entered, such as available
   points           how many
+  principal_id     who called; all zeros where time alone wrote it
   actor            caller, rule or time: on whose initiative
   reason           why, as a code
   policy_version   the version of the program that decided

@@ -18,7 +18,7 @@ pub(super) enum Format {
 }
 
 /// The columns, in the order of [`cells`].
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 20] = [
     "entry_id",
     "account_id",
     "account_seq",
@@ -28,6 +28,7 @@ const COLUMNS: [&str; 19] = [
     "from_pocket",
     "to_pocket",
     "points",
+    "principal_id",
     "actor",
     "reason",
     "policy_version",
@@ -100,6 +101,7 @@ pub(super) fn cells(entry: &Entry) -> Option<[Cell; COLUMNS.len()]> {
         from,
         to,
         points,
+        text(&entry.principal_id),
         word(actor, "ACTOR_", entry.actor),
         word(reason, "ENTRY_REASON_", entry.reason),
         Cell::Number(entry.policy_version.into()),
@@ -197,6 +199,7 @@ mod tests {
             r#move: Some(PocketMove { from: Pocket::Issued.into(), to: Pocket::Available.into(), points: 7 }),
             lots: Vec::new(),
             detail_json: r#"{"kind":"points_granted"}"#.to_owned(),
+            principal_id: "p".to_owned(),
             actor: Actor::Rule.into(),
             reason: EntryReason::Purchase.into(),
             policy_version: 3,
@@ -228,7 +231,7 @@ mod tests {
         let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
         let row = |customer_id, kind, moved: [&'static str; 3]| {
             let begin = ["e.2", "e", "2", "shop", customer_id, kind];
-            let end = ["rule", "purchase", "3", "e.1 f.1", "c", "t", "1997-01-01T05:00:00Z"];
+            let end = ["p", "rule", "purchase", "3", "e.1 f.1", "c", "t", "1997-01-01T05:00:00Z"];
             let rest = ["1997-01-01T05:00:00.000001Z", "00ff", r#"{"kind":"points_granted"}"#];
             [&begin[..], &moved, &end, &rest].concat()
         };

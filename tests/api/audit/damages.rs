@@ -77,6 +77,7 @@ async fn audit_finds_every_change_of_a_column() {
     sabotage(&database, &format!("CREATE TABLE kept AS SELECT * FROM ledger_entries WHERE {row}")).await;
     for change in [
         "command_id = gen_random_uuid()",
+        "principal_id = gen_random_uuid()",
         "key_hash = sha256('x'), fingerprint = sha256('y')",
         "actor = 'time'",
         "reason = 'fraud'",

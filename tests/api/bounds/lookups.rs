@@ -100,7 +100,7 @@ async fn conversions_that_were_planned_on_empty_tables_stay_lookups_after_a_bulk
             NULL, NULL, NULL, NULL, NULL FROM loaded, ben JOIN referrals ON account_id = ben;
         INSERT INTO ledger_entries
             SELECT id, account_seq, program_id, kind, from_pocket, to_pocket, points, detail, gen_random_uuid(), NULL, NULL,
-                   actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, hash_version, content_hash
+                   principal_id, actor, reason, policy_version, causes, trace_id, effective_at, recorded_at, hash_version, content_hash
             FROM loaded, ben JOIN ledger_entries ON account_id = ben WHERE account_seq <= 3;";
     sqlx::raw_sql(load).execute(&mut connection).await.unwrap();
     drop(connection);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::poll;
-use goldbook::book::{Book, Capabilities};
+use goldbook::book::{Book, Capabilities, Writer};
 use goldbook::clock::Clock;
 use goldbook::proto;
 use goldbook::proto::batch_grant_rewards_response::Outcome;
@@ -100,19 +100,21 @@ async fn a_full_lane_refuses_calls_and_slows_streams_and_neither_fills_the_other
     proxy.hold_commits();
     let first = tokio::spawn({
         let book = book.clone();
-        async move { book.submit(Empty::new(false), None).await }
+        async move { book.submit(Empty::new(false), Writer::NOBODY).await }
     });
     proxy.holds(1).await;
     let streamed: Vec<_> = (0..STREAMED)
         .map(|_| {
             let book = book.clone();
-            tokio::spawn(async move { book.enqueue(Empty::new(false), |written| written).await.unwrap().await })
+            tokio::spawn(async move {
+                book.enqueue(Empty::new(false), Writer::NOBODY, |written| written).await.unwrap().await
+            })
         })
         .collect();
     tokio::task::yield_now().await;
     let mut waiting = Vec::new();
     for number in 0..CALLS + 100 {
-        let mut call = Box::pin(book.submit(Empty::new(false), None));
+        let mut call = Box::pin(book.submit(Empty::new(false), Writer::NOBODY));
         match poll!(&mut call) {
             Poll::Pending => waiting.push(call),
             Poll::Ready(outcome) => {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures_util::future::{join, join3};
 use goldbook::book::{
     Asking, Book, Capabilities, Capability, Command, CommandKey, Decision, DecisionError, Defect, Entry, NameUse,
-    Scope, State, States, Store, Written,
+    Scope, State, States, Store, Writer, Written,
 };
 use goldbook::database::StoreError;
 use goldbook::embedded_postgres::SERVICE_ROLE;
@@ -169,8 +169,9 @@ async fn a_rule_that_panics_fails_its_own_command_and_is_logged_once() {
     let caller = tracing::info_span!("caller");
     let trace_id = telemetry::trace_id(&caller);
     assert_ne!(trace_id, telemetry::TraceId::default());
-    let panicking = book.submit(Empty::new(true), None).instrument(caller.clone());
-    let (first, second) = (book.submit(Empty::new(false), None), book.submit(Empty::new(false), None));
+    let panicking = book.submit(Empty::new(true), Writer::NOBODY).instrument(caller.clone());
+    let (first, second) =
+        (book.submit(Empty::new(false), Writer::NOBODY), book.submit(Empty::new(false), Writer::NOBODY));
     let (first, failed, second) = join3(first, panicking, second).await;
     for neighbour in [first, second] {
         assert!(matches!(neighbour.unwrap(), Written { entries, replayed: false, .. } if entries.is_empty()));
@@ -194,7 +195,7 @@ async fn a_rule_that_panics_fails_its_own_command_and_is_logged_once() {
     assert_eq!(field("command_id").len(), 36);
     assert_eq!(page.lines_with("a request failed").len(), 0);
     // The lane lives on.
-    book.submit(Empty::new(false), None).await.unwrap();
+    book.submit(Empty::new(false), Writer::NOBODY).await.unwrap();
     drop(book);
     lanes.close().await;
 }
@@ -212,7 +213,8 @@ async fn a_command_that_reads_a_state_that_it_does_not_list_fails_and_is_logged(
         let (book, lanes) = Book::open(&database.options(SERVICE_ROLE), 1, &capabilities, &clock);
         let reader = |lists| Reader { program_id: SHOP.try_into().unwrap(), look, lists };
         // Its neighbour in the batch has the state loaded.
-        let (listed, unlisted) = join(book.submit(reader(true), None), book.submit(reader(false), None)).await;
+        let (listed, unlisted) =
+            join(book.submit(reader(true), Writer::NOBODY), book.submit(reader(false), Writer::NOBODY)).await;
         assert!(matches!(listed.unwrap(), Written { entries, replayed: false, .. } if entries.is_empty()));
         let error = unlisted.unwrap_err();
         assert!(matches!(error, Error::InternalLogged(_)), "{look:?}: {error:?}");

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
+use goldbook::access::grpc::Identities;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::server::{self, Settings};
 use sqlx::postgres::PgConnectOptions;
@@ -85,13 +86,20 @@ impl Service {
     /// A service that reaches its database by these options, such as through a proxy.
     pub(crate) async fn start_with(database: Database, options: PgConnectOptions, clock: impl Into<Clock>) -> Self {
         // Nothing happens behind a test's back; those about it say so.
-        Self::start_in(database, options, clock, Background::default()).await
+        Self::start_in(database, options, clock, Background::default(), Identities::default()).await
     }
 
     /// A service on this database that does things beside the calls.
     pub(crate) async fn start_busy(database: Database, clock: impl Into<Clock>, background: Background) -> Self {
         let options = database.options(SERVICE_ROLE);
-        Self::start_in(database, options, clock, background).await
+        Self::start_in(database, options, clock, background, Identities::default()).await
+    }
+
+    /// A service that asks callers who they are.
+    pub(crate) async fn start_asking(database: Database, identities: Identities) -> Self {
+        let options = database.options(SERVICE_ROLE);
+        let clock = Clock::fixed(START.parse().unwrap());
+        Self::start_in(database, options, clock, Background::default(), identities).await
     }
 
     async fn start_in(
@@ -99,6 +107,7 @@ impl Service {
         options: PgConnectOptions,
         clock: impl Into<Clock>,
         background: Background,
+        identities: Identities,
     ) -> Self {
         install_tracer();
         let clock = clock.into();
@@ -113,6 +122,7 @@ impl Service {
             sum_up_every: background.sum_up_every,
             read_connections: 4,
             export_limit: background.export_limit.unwrap_or(Duration::from_secs(3_600)),
+            identities,
             clock: (*clock).clone(),
         };
         let running = threads.spawn(async move {

@@ -80,7 +80,7 @@ pub(super) async fn add_rows(service: &Service, count: i64, causes: i64) {
     let insert = format!(
         "INSERT INTO ledger_entries
          SELECT account_id, account_seq + n, program_id, kind, from_pocket, to_pocket, points, detail, command_id,
-                key_hash, fingerprint, actor, reason, policy_version,
+                key_hash, fingerprint, principal_id, actor, reason, policy_version,
                 array(SELECT replace(account_id::text, '-', '') || '.1' FROM generate_series(1, {causes})), trace_id,
                 effective_at, recorded_at, hash_version, content_hash
          FROM ledger_entries, generate_series(1, {count}) n WHERE kind = 'tier_changed'"

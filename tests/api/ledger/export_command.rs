@@ -87,6 +87,7 @@ async fn export_writes_csv_that_parses_back_to_every_field_of_every_entry() {
             ("from_pocket", from),
             ("to_pocket", to),
             ("points", points),
+            ("principal_id", entry.principal_id.clone()),
             ("actor", word(entry.actor().as_str_name(), "ACTOR_")),
             ("reason", word(entry.reason().as_str_name(), "ENTRY_REASON_")),
             ("policy_version", entry.policy_version.to_string()),

@@ -91,6 +91,7 @@ impl Prepared {
                 let entry = proto::Entry {
                     account_id: String::new(),
                     command_id: String::new(),
+                    principal_id: String::new(),
                     trace_id: String::new(),
                     recorded_at: None,
                     content_hash: Vec::new(),

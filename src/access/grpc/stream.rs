@@ -3,14 +3,19 @@
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
+use goldbook_api::server::Received;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 use tracing::Instrument as _;
 
-use super::google;
+use super::admission::{admit_item, caller_of};
+use super::caller::Caller;
+use super::methods::Tied;
+use crate::book::Writer;
 use crate::error::{Error, Fields};
 use crate::ids::IdempotencyKey;
+use crate::proto::google;
 use crate::status::to_rpc_status;
 
 /// How many items of one stream are under way at a time; beyond that the stream is read no faster than it is written.
@@ -32,21 +37,29 @@ pub(crate) trait Batch<Item>: Clone + Send + Sync + 'static {
         &self,
         item: Item,
         fields: Fields,
+        writer: Writer,
     ) -> impl Future<Output = Result<BoxFuture<'static, Result<Self::Done, Error>>, Error>> + Send;
 
     /// Writes what the caller is told about the item of this name.
     fn answer(item_id: String, outcome: Result<Self::Done, google::Status>) -> Self::Answer;
 }
 
-/// Answers every item of `input`. Items are queued in the order of the stream.
-pub(crate) fn answer_each<Service, Item>(
+/// Answers every item of a request. Items are queued in the order of the stream. Each is admitted by itself: one that the
+/// caller may not send, or that is no message, fails alone.
+///
+/// # Errors
+/// If nobody asked who calls, or the caller cannot be remembered.
+pub(crate) async fn answer_each<Service, Item>(
     service: &Service,
-    mut input: Streaming<Item>,
-) -> ReceiverStream<Result<Service::Answer, Status>>
+    request: Request<Streaming<Received<Item>>>,
+) -> Result<ReceiverStream<Result<Service::Answer, Status>>, Status>
 where
     Service: Batch<Item>,
-    Item: Send + 'static,
+    Item: Tied + Send + 'static,
 {
+    let caller = caller_of(&request)?;
+    let writer = caller.writer().await?;
+    let mut input = request.into_inner();
     let service = service.clone();
     let (outcomes, answers) = mpsc::channel(MAX_IN_FLIGHT);
     let work = async move {
@@ -56,7 +69,7 @@ where
             tokio::select! {
                 item = input.message(), if is_open && under_way.len() < MAX_IN_FLIGHT => match item {
                     Ok(Some(item)) => {
-                        let outcome = begin(&service, item).await;
+                        let outcome = begin(&service, item, &caller, writer).await;
                         under_way.push(outcome);
                     }
                     Ok(None) => is_open = false,
@@ -77,19 +90,30 @@ where
         }
     };
     tokio::spawn(work.in_current_span());
-    ReceiverStream::new(answers)
+    Ok(ReceiverStream::new(answers))
 }
 
 /// Queues one item. What is bad about it becomes its own answer.
-async fn begin<Service, Item>(service: &Service, item: Item) -> BoxFuture<'static, Service::Answer>
+async fn begin<Service, Item>(
+    service: &Service,
+    item: Received<Item>,
+    caller: &Caller,
+    writer: Writer,
+) -> BoxFuture<'static, Service::Answer>
 where
     Service: Batch<Item>,
+    Item: Tied,
 {
-    let item_id = Service::item_id(&item).to_owned();
+    // What is no message has no name either.
+    let item_id = item.peek().map(|item| Service::item_id(item).to_owned()).unwrap_or_default();
+    let item = match admit_item(item, caller) {
+        Ok((item, _)) => item,
+        Err(error) => return ready(Service::answer(item_id, Err(to_rpc_status(error)))).boxed(),
+    };
     let mut fields = Fields::default();
     // The bounds are those of any name that a caller chooses.
     fields.check("item_id", IdempotencyKey::try_from(item_id.as_str()));
-    match service.queue(item, fields).await {
+    match service.queue(item, fields, writer).await {
         Ok(outcome) => outcome.map(|outcome| Service::answer(item_id, outcome.map_err(to_rpc_status))).boxed(),
         Err(error) => ready(Service::answer(item_id, Err(to_rpc_status(error)))).boxed(),
     }

@@ -1,0 +1,15 @@
+-- Who calls: what the opaque id in an entry stands for. A person is erased here, and the entry stays as it is.
+CREATE TABLE principals (
+    principal_id uuid        NOT NULL,
+    -- How they prove who they are.
+    kind         text        NOT NULL,
+    -- Who vouches for them, such as the issuer of a token; empty where it is the service itself.
+    issuer       text        NOT NULL,
+    -- Their name to whoever vouches.
+    subject      text        NOT NULL,
+    -- The customer who they were when they were first seen; absent for others.
+    customer_id  text,
+    first_seen   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT principals_pkey PRIMARY KEY (principal_id),
+    CONSTRAINT principals_seen_once UNIQUE (kind, issuer, subject)
+);

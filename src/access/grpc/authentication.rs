@@ -1,0 +1,141 @@
+//! Authentication: who calls, by what a request carries.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use sqlx::PgPool;
+
+use super::issuers::Issuers;
+use super::live_keys::LiveKeys;
+use super::recognized::Recognized;
+use crate::access::issuer::Issuer;
+use crate::access::key::{KEY_BEGIN, KeyHash, parse_key};
+use crate::access::principal::Principal;
+use crate::access::store;
+use crate::access::token::MAX_TOKEN_BYTES;
+use crate::error::{Error, Reason, Refusal};
+use crate::ids::PrincipalId;
+
+/// How callers prove who they are.
+#[derive(Clone, Debug, Default)]
+pub struct Identities {
+    /// By keys of the service's own.
+    pub api_keys: bool,
+    /// By tokens of these issuers.
+    pub issuers: Vec<Issuer>,
+}
+
+impl Identities {
+    /// Whether there is any way to prove it. If not, nobody is asked.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        let Self { api_keys, issuers } = self;
+        !*api_keys && issuers.is_empty()
+    }
+}
+
+/// Finds out who calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Authentication {
+    ways: Arc<Ways>,
+    pool: PgPool,
+}
+
+/// The ways in which callers prove who they are.
+#[derive(Debug)]
+enum Ways {
+    /// None: everyone is this principal, who may do everything.
+    NobodyIsAsked(Arc<Principal>),
+    Asked {
+        keys: Option<LiveKeys>,
+        issuers: Option<Issuers>,
+    },
+}
+
+impl Authentication {
+    /// Authentication in these ways. What was seen of principals is kept through `pool`.
+    ///
+    /// # Errors
+    /// If nothing can be made that fetches the keys of issuers.
+    pub(crate) fn new(identities: &Identities, pool: PgPool) -> Result<Self, reqwest::Error> {
+        let ways = if identities.is_empty() {
+            Ways::NobodyIsAsked(Arc::new(Principal::anyone()))
+        } else {
+            let keys = identities.api_keys.then(|| LiveKeys::new(pool.clone()));
+            let issuers = (!identities.issuers.is_empty()).then(|| Issuers::new(&identities.issuers)).transpose()?;
+            Ways::Asked { keys, issuers }
+        };
+        Ok(Self { ways: Arc::new(ways), pool })
+    }
+
+    /// Keeps what it knows up to date, until it is dropped.
+    pub(crate) async fn keep_fresh(self) {
+        let Ways::Asked { keys, issuers } = &*self.ways else { return };
+        let keys = keys.iter().map(|keys| keys.clone().keep_fresh().boxed());
+        let issuers = issuers.iter().map(|issuers| issuers.clone().keep_fresh().boxed());
+        join_all(keys.chain(issuers)).await;
+    }
+
+    /// Who sends a request, by what it carries. Refuses with [`Reason::NotAuthenticated`] if that proves nobody.
+    pub(super) fn recognize<B>(&self, request: &http::Request<B>) -> Recognized {
+        match &*self.ways {
+            Ways::NobodyIsAsked(anyone) => Recognized::Now(Ok(Arc::clone(anyone))),
+            Ways::Asked { keys, issuers } => match read_bearer(request.headers()) {
+                Err(refusal) => Recognized::Now(Err(refusal.into())),
+                Ok(None) => Recognized::Now(Err(refuse("the request carries no credentials").into())),
+                Ok(Some(credential)) => match (keys, issuers) {
+                    (Some(keys), _) if credential.starts_with(KEY_BEGIN) => recognize_key(keys, credential),
+                    (_, Some(issuers)) => issuers.recognize(credential),
+                    (_, None) => Recognized::Now(Err(refuse("such credentials do not count here").into())),
+                },
+            },
+        }
+    }
+
+    /// The id that entries name a principal by.
+    ///
+    /// # Errors
+    /// If the database cannot be read or written.
+    pub(super) async fn id_of(&self, principal: &Principal) -> Result<PrincipalId, Error> {
+        if let Some(id) = principal.id.get() {
+            return Ok(*id);
+        }
+        let id = store::find_or_add(&self.pool, principal).await?;
+        // Whoever looked it up at the same time found the same.
+        Ok(*principal.id.get_or_init(|| id))
+    }
+}
+
+fn refuse(message: &str) -> Refusal {
+    Refusal::new(Reason::NotAuthenticated, message)
+}
+
+/// The token or key in the header for it.
+fn read_bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(refuse("the request has more than one authorization"));
+    }
+    if value.len() > MAX_TOKEN_BYTES {
+        return Err(refuse("the authorization is longer than 8 KiB"));
+    }
+    let bearer = value.to_str().ok().and_then(|text| text.split_once(' '));
+    let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let (_, credential) = bearer.ok_or_else(|| refuse("the authorization is not of the form `Bearer …`"))?;
+    Ok(Some(credential.trim()))
+}
+
+fn recognize_key(keys: &LiveKeys, text: &str) -> Recognized {
+    let unknown = || Error::from(refuse("the API key is unknown, has expired, or was revoked"));
+    let Some(hash) = parse_key(text) else { return Recognized::Now(Err(unknown())) };
+    if let Some(principal) = keys.find(&hash) {
+        return Recognized::Now(Ok(principal));
+    }
+    let keys = keys.clone();
+    let find_anew = async move |hash: KeyHash| keys.find_anew(&hash).await?.ok_or_else(unknown);
+    Recognized::Later(async move { find_anew(hash).await }.boxed())
+}

@@ -1,0 +1,63 @@
+//! Who sends a request, as its handler sees them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::authentication::Authentication;
+use crate::access::permission::Permission;
+use crate::access::principal::{Principal, ProgramSet};
+use crate::book::Writer;
+use crate::error::Error;
+
+/// Who sends a request, before anything is asked about them.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(super) principal: Arc<Principal>,
+    pub(super) authentication: Authentication,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("principal", &self.principal).finish_non_exhaustive()
+    }
+}
+
+impl Caller {
+    /// Whom commands of this caller are written for.
+    ///
+    /// # Errors
+    /// If the principal is new and cannot be remembered, since the database is away.
+    pub(crate) async fn writer(&self) -> Result<Writer, Error> {
+        Ok(Writer { principal_id: self.authentication.id_of(&self.principal).await?, deadline: self.deadline })
+    }
+}
+
+/// A caller whose request was admitted.
+#[derive(Clone, Debug)]
+pub(crate) struct Admitted {
+    pub(super) caller: Caller,
+    pub(super) permission: Permission,
+}
+
+impl Admitted {
+    /// Whom the command of this request is written for.
+    ///
+    /// # Errors
+    /// As [`Caller::writer`].
+    pub(crate) async fn writer(&self) -> Result<Writer, Error> {
+        self.caller.writer().await
+    }
+
+    /// Whether they are no more than a customer, who must not learn who others are.
+    pub(crate) fn is_customer(&self) -> bool {
+        self.permission.is_customer
+    }
+
+    /// The programs in which they may do this.
+    pub(crate) fn programs(&self) -> &ProgramSet {
+        &self.permission.programs
+    }
+}

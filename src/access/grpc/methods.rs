@@ -1,0 +1,133 @@
+//! What each role may call: one row for each method. A method that has no row cannot be called, and does not compile
+//! where its handler asks to be admitted.
+//!
+//! `docs/authorization.md` shows the same table, and a test holds them equal.
+
+use crate::access::method::{Method, Tie};
+use crate::access::role::Role;
+use crate::proto;
+
+/// A request, which belongs to one method.
+pub(crate) trait Tied {
+    /// The method.
+    const METHOD: Method;
+
+    /// Reads off the request what ties it.
+    fn tie<T>(&self, read: impl FnOnce(Tie<'_>) -> T) -> T;
+}
+
+/// The text in a field of a request; empty where the message around it is absent.
+macro_rules! field {
+    ($request:ident, $field:ident) => {
+        Some($request.$field.as_str())
+    };
+    ($request:ident, $outer:ident . $field:ident) => {
+        Some($request.$outer.as_ref().map_or("", |inner| inner.$field.as_str()))
+    };
+    ($request:ident,) => {
+        None
+    };
+}
+
+/// The name of a field, with the one around it.
+macro_rules! field_name {
+    ($field:ident) => {
+        Some(stringify!($field))
+    };
+    ($outer:ident . $field:ident) => {
+        Some(concat!(stringify!($outer), ".", stringify!($field)))
+    };
+    () => {
+        None
+    };
+}
+
+/// Defines the table. A row is: service, method, request, the fields of program and customer, the roles; and what else must
+/// hold for one of them.
+macro_rules! methods {
+    ($($service:ident . $method:ident ($request:ident: $($program:ident).*, $($customer:ident).*) by $($role:ident)|+
+        $(, $of:ident if $told:literal $holds:expr)?;)*) => {
+        /// Every method of the interface. Health and reflection are apart: they are open.
+        pub const METHODS: &[Method] = &[$(<proto::$request as Tied>::METHOD,)*];
+
+        $(impl Tied for proto::$request {
+            const METHOD: Method = Method {
+                name: concat!(stringify!($service), ".", stringify!($method)),
+                path: concat!("/goldbook.v1.", stringify!($service), "/", stringify!($method)),
+                roles: &[$(Role::$role),+],
+                program: field_name!($($program).*),
+                customer: field_name!($($customer).*),
+                condition: methods!(@ condition $($of $told)?),
+            };
+
+            fn tie<T>(&self, read: impl FnOnce(Tie<'_>) -> T) -> T {
+                let permits = |_role: Role| methods!(@ permits self _role $($of $holds)?);
+                read(Tie {
+                    program_id: field!(self, $($program).*),
+                    customer_id: field!(self, $($customer).*),
+                    permits: &permits,
+                })
+            }
+        })*
+    };
+    (@ condition $of:ident $told:literal) => { Some((Role::$of, $told)) };
+    (@ condition) => { None };
+    (@ permits $request:ident $role:ident $of:ident $holds:expr) => { $role != Role::$of || ($holds)($request) };
+    (@ permits $request:ident $role:ident) => { true };
+}
+
+methods! {
+    ActivityService.RecordActivity(RecordActivityRequest: program_id, customer_id) by Service;
+    ActivityService.BatchRecordActivities(BatchRecordActivitiesRequest: activity.program_id, activity.customer_id)
+        by Service | Manager;
+    ActivityService.ListActivities(ListActivitiesRequest: program_id, customer_id)
+        by Service | Support | Manager | Auditor;
+    BenefitService.ListCustomerBenefits(ListCustomerBenefitsRequest: program_id, customer_id)
+        by Customer | Service | Support | Manager | Auditor;
+    CustomerService.CreateCustomer(CreateCustomerRequest: program_id, customer.customer_id) by Service | Support;
+    CustomerService.GetCustomer(GetCustomerRequest: program_id, customer_id)
+        by Customer | Service | Support | Manager | Auditor;
+    CustomerService.UpdateCustomer(UpdateCustomerRequest: program_id, customer.customer_id) by Service | Support;
+    CustomerService.ListCustomers(ListCustomersRequest: program_id,) by Service | Support | Manager | Auditor;
+    ImportService.ImportBalances(ImportBalancesRequest: program_id, customer_id) by Manager;
+    LedgerService.ListEntries(ListEntriesRequest: program_id, customer_id) by Service | Support | Manager | Auditor;
+    LedgerService.GetEntry(GetEntryRequest: program_id,) by Service | Support | Manager | Auditor;
+    LedgerService.ExportEntries(ExportEntriesRequest: program_id,) by Auditor;
+    LedgerService.GetStatement(GetStatementRequest: program_id, customer_id)
+        by Customer | Service | Support | Manager | Auditor;
+    LiabilityService.GetLiability(GetLiabilityRequest: program_id,) by Manager | Auditor;
+    ProgramService.ApplyProgram(ApplyProgramRequest: program.program_id,) by Manager;
+    ProgramService.GetProgram(GetProgramRequest: program_id,) by Service | Support | Manager | Auditor;
+    ProgramService.ListPrograms(ListProgramsRequest: ,) by Service | Support | Manager | Auditor;
+    ReferralService.CreateReferralCode(CreateReferralCodeRequest: program_id, customer_id)
+        by Customer | Service | Support;
+    ReferralService.GetReferralCode(GetReferralCodeRequest: program_id,) by Service | Support | Manager | Auditor;
+    ReferralService.CreateReferral(CreateReferralRequest: program_id, referee_customer_id) by Customer | Service;
+    ReferralService.GetReferral(GetReferralRequest: program_id, referee_customer_id)
+        by Customer | Service | Support | Manager | Auditor;
+    ReferralService.ListReferrals(ListReferralsRequest: program_id, referrer_customer_id)
+        by Customer | Service | Support | Manager | Auditor;
+    ReferralService.ConvertReferral(ConvertReferralRequest: program_id, referee_customer_id)
+        by Service | Support | Manager;
+    RewardService.GrantReward(GrantRewardRequest: program_id, customer_id) by Service | Support,
+        Support if "`reason` is `GRANT_REASON_GOODWILL`"
+            |request: &proto::GrantRewardRequest| request.reason == i32::from(proto::GrantReason::Goodwill);
+    RewardService.BatchGrantRewards(BatchGrantRewardsRequest: grant.program_id, grant.customer_id)
+        by Service | Manager;
+    RewardService.VestReward(VestRewardRequest: program_id, customer_id) by Service | Support;
+    RewardService.RedeemPoints(RedeemPointsRequest: program_id, customer_id) by Service;
+    RewardService.HoldPoints(HoldPointsRequest: program_id, customer_id) by Service | Support;
+    RewardService.CapturePoints(CapturePointsRequest: program_id, customer_id) by Service | Support;
+    RewardService.ReleasePoints(ReleasePointsRequest: program_id, customer_id) by Service | Support;
+    RewardService.ReverseEntry(ReverseEntryRequest: program_id, customer_id) by Service | Support;
+    RewardService.AdjustPoints(AdjustPointsRequest: program_id, customer_id) by Support;
+    RewardService.ListLots(ListLotsRequest: program_id, customer_id) by Service | Support | Manager | Auditor;
+    RewardService.ListLotUses(ListLotUsesRequest: program_id, customer_id) by Service | Support | Manager | Auditor;
+    RewardService.GetBalance(GetBalanceRequest: program_id, customer_id)
+        by Customer | Service | Support | Manager | Auditor;
+    RewardService.ListRewards(ListRewardsRequest: program_id, customer_id) by Service | Support | Manager | Auditor;
+    TierService.GetCustomerTier(GetCustomerTierRequest: program_id, customer_id)
+        by Customer | Service | Support | Manager | Auditor;
+    TierService.ListTierChanges(ListTierChangesRequest: program_id, customer_id)
+        by Service | Support | Manager | Auditor;
+}

@@ -1,0 +1,57 @@
+//! Who may do what: who calls, which roles they have in which programs, and what a role may call.
+//!
+//! A request goes through here twice. The layer tells from its headers or its connection who calls, and admission, which
+//! every handler begins with, whether they may send this message. What may be sent is one table, in
+//! `grpc/methods.rs`.
+
+pub mod grpc;
+pub mod issuer;
+pub mod key;
+pub mod method;
+mod permission;
+pub mod principal;
+pub mod role;
+mod store;
+mod token;
+
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use crate::database::StoreError;
+
+use key::{KeptKey, KeyTerms, NewKey};
+
+pub(crate) use store::TABLES;
+pub use store::keys::Kept;
+
+/// Keeps a new key by its hash.
+///
+/// # Errors
+/// If the database cannot be read or written.
+pub async fn create_key(connection: &mut PgConnection, key: &NewKey, terms: &KeyTerms) -> Result<Kept, StoreError> {
+    #[expect(clippy::disallowed_methods, reason = "names a key; no time is read out of it")]
+    let key_id = Uuid::now_v7();
+    let mut transaction = connection.begin().await?;
+    let kept = store::keys::insert_key(&mut transaction, key_id, (key.hash(), &key.prefix()), terms).await?;
+    match kept {
+        Kept::Yes => transaction.commit().await?,
+        Kept::TwoAreLive => transaction.rollback().await?,
+    }
+    Ok(kept)
+}
+
+/// Every key that was ever made.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn list_keys(connection: &mut PgConnection) -> Result<Vec<KeptKey>, StoreError> {
+    store::keys::list_keys(connection).await
+}
+
+/// Revokes the live key that begins so, if there is one.
+///
+/// # Errors
+/// If the database cannot be read or written.
+pub async fn revoke_key(connection: &mut PgConnection, prefix: &str) -> Result<bool, StoreError> {
+    store::keys::revoke_key(connection, prefix).await
+}

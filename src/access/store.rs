@@ -1,0 +1,51 @@
+//! The SQL of principals: the ids that entries name them by.
+
+pub(crate) mod keys;
+
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::principal::Principal;
+use crate::book::{Table, TableRights};
+use crate::database::Traced as _;
+use crate::error::Error;
+use crate::ids::PrincipalId;
+
+/// The tables of access.
+pub(crate) const TABLES: &[Table] = &[
+    Table::source("principals", TableRights::AppendChangeAndRemove),
+    Table::source("api_keys", TableRights::AppendAndChange),
+];
+
+/// How often a principal is looked for who is being added elsewhere at the same time.
+const TRIES: usize = 3;
+
+/// The id of a principal, who is added if they were never seen before.
+pub(super) async fn find_or_add(pool: &PgPool, principal: &Principal) -> Result<PrincipalId, Error> {
+    #[expect(clippy::disallowed_methods, reason = "names a principal; no time is read out of it")]
+    let new_id = Uuid::now_v7();
+    for _ in 0..TRIES {
+        // An insert that gives way to one elsewhere shows nothing of it to its own statement.
+        let found = sqlx::query_scalar!(
+            r#"WITH added AS (
+                   INSERT INTO principals (principal_id, kind, issuer, subject, customer_id)
+                   VALUES ($1, $2, $3, $4, $5)
+                   ON CONFLICT (kind, issuer, subject) DO NOTHING RETURNING principal_id
+               )
+               SELECT principal_id AS "principal_id!" FROM added
+               UNION ALL SELECT principal_id FROM principals WHERE kind = $2 AND issuer = $3 AND subject = $4"#,
+            new_id,
+            principal.kind.as_str(),
+            principal.issuer,
+            principal.subject,
+            principal.customer_id.as_ref().map(|customer_id| customer_id.as_str()),
+        )
+        .fetch_optional(pool)
+        .traced("INSERT principals")
+        .await?;
+        if let Some(id) = found {
+            return Ok(PrincipalId(id));
+        }
+    }
+    Err(Error::Unavailable)
+}
