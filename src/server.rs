@@ -35,7 +35,7 @@ use crate::referrals::Referrals;
 use crate::rewards::Rewards;
 use crate::telemetry::RpcLayer;
 use crate::tiers::Tiers;
-use crate::wire::Methods;
+use crate::wire::{Methods, WireLayer};
 
 /// What holds for the messages of every service.
 const MESSAGE_RULES: MessageRules = MessageRules { max_bytes: 4 * 1024 * 1024, compressions: &[Gzip, Zstd] };
@@ -153,7 +153,8 @@ fn serve_until(
     Ok(Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
-        .layer(RpcLayer::new(methods))
+        .layer(RpcLayer::new(methods.clone()))
+        .layer(WireLayer::new(methods, MESSAGE_RULES.max_bytes))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, stopped))
 }

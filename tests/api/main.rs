@@ -47,5 +47,6 @@ mod smoke;
 mod statements;
 mod tiers;
 mod traces;
+mod wire;
 mod worker;
 mod zones;
