@@ -36,6 +36,7 @@ use crate::referrals::Referrals;
 use crate::rewards::Rewards;
 use crate::telemetry::RpcLayer;
 use crate::tiers::Tiers;
+use crate::wire::{Methods, WireLayer};
 
 /// What holds for the messages of every service.
 const MESSAGE_RULES: MessageRules = MessageRules { max_bytes: 4 * 1024 * 1024, compressions: &[Gzip, Zstd] };
@@ -148,7 +149,7 @@ fn serve_until(
     access: AccessLayer,
     stopped: impl Future<Output = ()>,
 ) -> Result<impl Future<Output = Result<(), tonic::transport::Error>>, prost::DecodeError> {
-    let every_method = RpcLayer::new(&[
+    let methods = Methods::read(&[
         proto::FILE_DESCRIPTOR_SET,
         tonic_health::pb::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
@@ -160,8 +161,9 @@ fn serve_until(
     Ok(Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
-        .layer(every_method)
+        .layer(RpcLayer::new(methods.clone()))
         .layer(access)
+        .layer(WireLayer::new(methods, MESSAGE_RULES.max_bytes))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, stopped))
 }

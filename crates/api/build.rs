@@ -11,6 +11,8 @@ use tonic_prost_build::manual;
 
 const PROTO_ROOT: &str = "../../proto";
 const PACKAGE: &str = "goldbook.v1";
+/// What the details of refusals are made of. No proto of ours imports it, since details travel as `Any`.
+const ERROR_DETAILS: &str = "google/rpc/error_details.proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={PROTO_ROOT}");
@@ -19,9 +21,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new([PROTO_ROOT])?;
     // The comments go into the descriptors too, so that a stock client that asks the server can show them.
     compiler.include_imports(true).include_source_info(true).open_files(list_protos("goldbook/v1")?)?;
+    let descriptors = compiler.file_descriptor_set();
+    // Only reflection tells of it: tonic-types has the types in Rust already.
+    compiler.open_file(ERROR_DETAILS)?;
     fs::write(out_dir.join("goldbook_descriptor.bin"), compiler.encode_file_descriptor_set())?;
 
-    let descriptors = compiler.file_descriptor_set();
     let services = list_services(&descriptors);
     fs::write(out_dir.join("services.rs"), write_service_list(&services)?)?;
     fs::write(out_dir.join("implementations.rs"), write_implementations(&services)?)?;

@@ -3,10 +3,8 @@
 //!
 //! Names follow the OpenTelemetry conventions for gRPC, v1.44. The peer's address is left out: it belongs to a person.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use http::{Request, Response};
@@ -16,8 +14,6 @@ use opentelemetry::trace::{Status as SpanStatus, TraceContextExt as _, get_activ
 use opentelemetry::{Context, ContextGuard, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use pin_project_lite::pin_project;
-use prost::Message as _;
-use prost_types::FileDescriptorSet;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::Span;
@@ -29,6 +25,7 @@ use super::deadline::Timer;
 use super::headers::{
     Metadata, TRACEPARENT, code_name, code_of, is_our_fault, original_method, server_address, traceparent, trailers,
 };
+use crate::wire::Methods;
 
 /// In v1.44 and before; the next release of the conventions calls it `rpc.status_code`.
 const STATUS_CODE: &str = "rpc.response.status_code";
@@ -52,35 +49,18 @@ pub fn record_reason(reason: &'static str) {
     });
 }
 
-/// Paths of methods, and whether their answers are streams.
-type Methods = HashMap<&'static str, bool>;
-
 /// Puts every RPC into a server span, holds it to its caller's deadline, and answers for handlers that panic.
 #[derive(Clone, Debug)]
 pub struct RpcLayer {
-    methods: Arc<Methods>,
+    methods: Methods,
 }
 
 impl RpcLayer {
-    /// A layer that knows the methods of these encoded `FileDescriptorSet`s by name; a span of any other method has no
-    /// more than the name `grpc`, because a caller can make up as many of those as it likes.
-    ///
-    /// # Errors
-    /// If one of them is not a `FileDescriptorSet`.
-    pub fn new(descriptor_sets: &[&[u8]]) -> Result<Self, prost::DecodeError> {
-        let mut methods = Methods::new();
-        for encoded in descriptor_sets {
-            for file in FileDescriptorSet::decode(*encoded)?.file {
-                for service in &file.service {
-                    for method in &service.method {
-                        let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                        // Kept for ever, once per server: a span then takes its name without a copy.
-                        methods.insert(&*path.leak(), method.server_streaming());
-                    }
-                }
-            }
-        }
-        Ok(Self { methods: Arc::new(methods) })
+    /// A layer that knows these methods by name; a span of any other method has no more than the name `grpc`, because a
+    /// caller can make up as many of those as it likes.
+    #[must_use]
+    pub const fn new(methods: Methods) -> Self {
+        Self { methods }
     }
 }
 
@@ -88,7 +68,7 @@ impl<S> Layer<S> for RpcLayer {
     type Service = RpcService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RpcService { inner, methods: Arc::clone(&self.methods) }
+        RpcService { inner, methods: self.methods.clone() }
     }
 }
 
@@ -96,7 +76,7 @@ impl<S> Layer<S> for RpcLayer {
 #[derive(Clone, Debug)]
 pub struct RpcService<S> {
     inner: S,
-    methods: Arc<Methods>,
+    methods: Methods,
 }
 
 impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for RpcService<S>
@@ -135,9 +115,9 @@ struct Call {
 impl Call {
     fn begin<B>(methods: &Methods, request: &Request<B>) -> Self {
         let path = request.uri().path();
-        let known = methods.get_key_value(path);
-        let streams = known.is_none_or(|(_, streams)| *streams);
-        let method = known.and_then(|(path, _)| path.strip_prefix('/'));
+        let known = methods.find(path);
+        let streams = known.is_none_or(|method| method.answers_stream);
+        let method = known.and_then(|method| method.path.strip_prefix('/'));
         let span = tracing::info_span!(parent: None, "grpc", otel.kind = "server");
         if request.headers().contains_key(&TRACEPARENT) {
             let remote =

@@ -26,6 +26,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tracing::Instrument as _;
 
 use super::*;
+use crate::wire::Methods;
 use sink::{SINK, attribute, line, resource, text};
 
 /// A service whose answer is what the request names.
@@ -104,7 +105,7 @@ async fn serve_channel(hurried: bool) -> Channel {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let incoming = TcpListenerStream::new(listener);
-    let layer = RpcLayer::new(&[tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
+    let layer = RpcLayer::new(Methods::read(&[tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap());
     let desk = HealthServer::new(Desk);
     if hurried {
         // tonic's own timer is set to the same time, as it would be if the client had sent the header.

@@ -48,5 +48,6 @@ mod smoke;
 mod statements;
 mod tiers;
 mod traces;
+mod wire;
 mod worker;
 mod zones;

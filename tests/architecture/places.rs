@@ -16,7 +16,7 @@ const WIRE: &[&str] = &[
 ];
 /// Where a proto may be seen.
 const WIRE_PLACES: &[&str] =
-    &["*/grpc.rs", "*/grpc/*", "proto.rs", "proto/*", "status.rs", "server.rs", "telemetry/*", "cli/*"];
+    &["*/grpc.rs", "*/grpc/*", "proto.rs", "proto/*", "status.rs", "server.rs", "telemetry/*", "wire/*", "cli/*"];
 /// What the interface says about single values is no message.
 const WIRE_EXCEPTIONS: &[Exception] = &[
     Exception { file: "ids.rs", path: "goldbook_api::values", why: "the form of names" },
@@ -34,6 +34,7 @@ const IMPURE_PLACES: &[&str] = &[
     "proto.rs",
     "proto/*",
     "status.rs",
+    "wire/*",
     // Use cases that read in bulk. The others are the `mod.rs` of each room.
     "ledger/export.rs",
     "ledger/statement.rs",

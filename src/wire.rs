@@ -1,0 +1,20 @@
+//! The bytes of a call before they are messages: what its headers ask for, and the frames that its body is made of.
+//!
+//! [`WireLayer`] stands between the server span and the services. It refuses a call whose bytes break the rules of gRPC
+//! or a limit, and tells the caller which; tonic would call most of that an internal error of the service. `layer` looks
+//! at headers, `frames` follows the messages through a body, `decompression` makes them whole, `breach` lists what can
+//! be wrong.
+
+mod body;
+mod breach;
+mod compression;
+mod decompression;
+mod frames;
+mod headers;
+mod layer;
+mod methods;
+
+pub use body::WireBody;
+pub(crate) use headers::{GRPC_TIMEOUT, parse_timeout};
+pub use layer::{WireFuture, WireLayer, WireService};
+pub use methods::{Method, Methods};
