@@ -41,6 +41,7 @@ pub mod database;
 pub mod embedded_postgres;
 pub mod error;
 pub mod ids;
+pub mod listener;
 pub(crate) mod money;
 pub(crate) mod paging;
 pub mod proto;

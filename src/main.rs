@@ -2,19 +2,17 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use goldbook::cli::{Cli, CliError};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let ended = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::failed(format_args!("cannot start the runtime: {error}")))
-        .and_then(|runtime| runtime.block_on(cli.run()));
+    let ended = Cli::read().and_then(|cli| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| CliError::failed(format_args!("cannot start the runtime: {error}")))?;
+        runtime.block_on(cli.run())
+    });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

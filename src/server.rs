@@ -9,10 +9,10 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_stream::Stream;
 use tonic::codec::CompressionEncoding::{Gzip, Zstd};
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthReporter;
@@ -28,6 +28,7 @@ use crate::database::{self, DatabaseProbe, SchemaError, by_scan, connect_for_loo
 use crate::imports::Imports;
 use crate::ledger::Ledger;
 use crate::liability::{Liability, keep_summing_up};
+use crate::listener::{self, Connection, Tls};
 use crate::points::PointsService;
 use crate::programs::Catalogue;
 use crate::programs::Programs;
@@ -62,6 +63,12 @@ pub struct Settings {
     pub read_connections: u32,
     /// How long one export may take in all.
     pub export_limit: Duration,
+    /// TLS of the listener, if there is any.
+    pub tls: Option<Tls>,
+    /// Whether the service tells about its interface by reflection.
+    pub reflection: bool,
+    /// How many connections of callers may be open at a time.
+    pub connections: usize,
     /// How callers prove who they are. If there is no way, they are not asked, and may do everything.
     pub identities: Identities,
     /// What tells the present: the database's clock, but in tests.
@@ -95,7 +102,8 @@ pub async fn run(
     let lookups = connect_for_lookups(&settings.database);
     let instants = Instants::open(&lookups, settings.clock.clone());
     let services = routes(&settings, &book, [&pool, &lookups], &instants, &capabilities, catalogue);
-    let routes = add_reflection(services.add_service(health_service))?;
+    let services = services.add_service(health_service);
+    let routes = if settings.reflection { add_reflection(services)? } else { services };
     let background = Background::start(&settings, &book, &pool, &instants, &capabilities);
     drop(book);
     // Said before the first call can ask.
@@ -106,7 +114,9 @@ pub async fn run(
     let authentication = Authentication::new(&settings.identities, pool.clone())?;
     let fresh = tokio::spawn(authentication.clone().keep_fresh());
     let access = AccessLayer::new(authentication);
-    let mut serve = Box::pin(serve_until(listener, routes, access, stopped.map(|_| ()))?);
+    let certificates = settings.tls.clone().map(|tls| tokio::spawn(tls.keep_fresh()));
+    let incoming = listener::accept(listener, settings.tls, settings.connections);
+    let mut serve = Box::pin(serve_until(incoming, routes, access, stopped.map(|_| ()))?);
     let outcome = tokio::select! {
         outcome = &mut serve => outcome,
         () = shutdown => {
@@ -124,6 +134,7 @@ pub async fn run(
     drop(serve);
     watch.abort();
     fresh.abort();
+    certificates.iter().for_each(JoinHandle::abort);
     drop(background);
     if tokio::time::timeout(DRAIN_TIMEOUT, lanes.close()).await.is_err() {
         tracing::warn!("the book did not close in time");
@@ -144,7 +155,7 @@ fn add_reflection(routes: Routes) -> Result<Routes, tonic_reflection::server::Er
 
 /// Serves until `stopped` is done and the calls that are under way then are answered.
 fn serve_until(
-    listener: TcpListener,
+    incoming: impl Stream<Item = Result<Connection, std::io::Error>>,
     routes: Routes,
     access: AccessLayer,
     stopped: impl Future<Output = ()>,
@@ -155,9 +166,6 @@ fn serve_until(
         tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
     ])?;
-    // Set here, since the server's own settings do not reach connections of a listener that it is given. Without a
-    // delay, an answer does not wait for the acknowledgement of the one before.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEP_ALIVE.0));
     Ok(Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))

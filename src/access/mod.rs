@@ -4,6 +4,7 @@
 //! every handler begins with, whether they may send this message. What may be sent is one table, in
 //! `grpc/methods.rs`.
 
+pub mod certificate;
 pub mod grpc;
 pub mod issuer;
 pub mod key;

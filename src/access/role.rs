@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
-/// What a caller is to a program. What each role may do, [`super::methods`] says.
+/// What a caller is to a program. What each role may do, [`METHODS`](super::grpc::METHODS) says.
 #[derive(
     Clone,
     Copy,

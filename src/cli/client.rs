@@ -1,5 +1,6 @@
 //! The connection to a running service, and what all client commands ask of it.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -13,8 +14,12 @@ use goldbook_api::v1::referral_service_client::ReferralServiceClient;
 use goldbook_api::v1::reward_service_client::RewardServiceClient;
 use goldbook_api::v1::tier_service_client::TierServiceClient;
 use goldbook_api::v1::{GetProgramRequest, ListProgramsRequest, Program, ProgramVersion};
-use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
+use zeroize::Zeroizing;
 
 use super::error::CliError;
 use super::error::with_causes;
@@ -32,6 +37,12 @@ pub(crate) struct ClientOptions {
     /// The address of the running service.
     #[arg(long, value_name = "URL", env = "GOLDBOOK_ADDRESS", default_value = "http://127.0.0.1:50051")]
     pub(crate) address: String,
+    /// Roots, in PEM, that the certificate of an https address must lead to, if not those of this machine.
+    #[arg(long, value_name = "FILE", env = "GOLDBOOK_CA")]
+    pub(crate) ca: Option<PathBuf>,
+    /// A file with the API key or token to call with. GOLDBOOK_TOKEN may hold it itself.
+    #[arg(long, value_name = "FILE", env = "GOLDBOOK_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 impl ClientOptions {
@@ -40,7 +51,8 @@ impl ClientOptions {
     /// # Errors
     /// If the address makes no sense, or nothing answers there.
     pub(crate) async fn connect(&self) -> Result<Client, CliError> {
-        let channel = endpoint(&self.address)?.connect().await.map_err(|error| {
+        let credential = self.read_credential()?;
+        let channel = self.endpoint()?.connect().await.map_err(|error| {
             CliError::failed(format_args!(
                 "no Goldbook service answers at {}: {}\n\
                  Start one with `goldbook serve`, or say where it is with --address or GOLDBOOK_ADDRESS.",
@@ -48,19 +60,66 @@ impl ClientOptions {
                 with_causes(&error)
             ))
         })?;
-        Ok(Client { channel })
+        Ok(Client { channel: InterceptedService::new(channel, credential) })
+    }
+
+    /// The endpoint at the address.
+    ///
+    /// # Errors
+    /// If the address makes no sense, or the roots cannot be read.
+    pub(super) fn endpoint(&self) -> Result<Endpoint, CliError> {
+        let endpoint = endpoint(&self.address)?;
+        if endpoint.uri().scheme_str() != Some("https") {
+            return Ok(endpoint);
+        }
+        let mut tls = ClientTlsConfig::new();
+        tls = match &self.ca {
+            Some(path) => tls.ca_certificate(Certificate::from_pem(read(path)?)),
+            None => tls.with_native_roots(),
+        };
+        endpoint.tls_config(tls).map_err(|error| CliError::usage(with_causes(&error)))
+    }
+
+    fn read_credential(&self) -> Result<Credential, CliError> {
+        let text = match &self.token_file {
+            Some(path) => Some(Zeroizing::new(read(path)?)),
+            None => std::env::var("GOLDBOOK_TOKEN").ok().filter(|text| !text.is_empty()).map(Zeroizing::new),
+        };
+        let Some(text) = text else { return Ok(Credential(None)) };
+        let value = format!("Bearer {}", text.trim()).parse();
+        let mut value: MetadataValue<Ascii> =
+            value.map_err(|_| CliError::usage("the token to call with has characters that no token has"))?;
+        value.set_sensitive(true);
+        Ok(Credential(Some(value)))
     }
 }
+
+fn read(path: &Path) -> Result<String, CliError> {
+    std::fs::read_to_string(path).map_err(|error| CliError::usage(format_args!("{}: {error}", path.display())))
+}
+
+/// Adds the API key or token to each call, if there is one.
+#[derive(Clone, Debug)]
+pub(super) struct Credential(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Credential {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// The connection that the clients call through.
+pub(super) type Calls = InterceptedService<Channel, Credential>;
 
 /// The endpoint at an address: a URL, or `host:port` alone.
 ///
 /// # Errors
-/// If the address makes no sense, or asks for TLS.
+/// If the address makes no sense.
 pub(super) fn endpoint(address: &str) -> Result<Endpoint, CliError> {
     let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-    if url.starts_with("https://") {
-        return Err(CliError::usage(format_args!("{address}: TLS is not supported yet; use http://")));
-    }
     let endpoint = Endpoint::from_shared(url)
         .map_err(|error| CliError::usage(format_args!("{address} is not the address of a service: {error}")))?;
     Ok(endpoint.connect_timeout(CONNECT_TIMEOUT))
@@ -69,48 +128,48 @@ pub(super) fn endpoint(address: &str) -> Result<Endpoint, CliError> {
 /// A connected service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    channel: Channel,
+    channel: Calls,
 }
 
 impl Client {
     /// A client of the service behind this channel.
     pub(super) fn new(channel: Channel) -> Self {
-        Self { channel }
+        Self { channel: InterceptedService::new(channel, Credential(None)) }
     }
 
-    pub(super) fn activities(&self) -> ActivityServiceClient<Channel> {
+    pub(super) fn activities(&self) -> ActivityServiceClient<Calls> {
         ActivityServiceClient::new(self.channel.clone())
     }
 
-    pub(super) fn benefits(&self) -> BenefitServiceClient<Channel> {
+    pub(super) fn benefits(&self) -> BenefitServiceClient<Calls> {
         BenefitServiceClient::new(self.channel.clone())
     }
 
-    pub(super) fn customers(&self) -> CustomerServiceClient<Channel> {
+    pub(super) fn customers(&self) -> CustomerServiceClient<Calls> {
         CustomerServiceClient::new(self.channel.clone())
     }
 
-    pub(super) fn imports(&self) -> ImportServiceClient<Channel> {
+    pub(super) fn imports(&self) -> ImportServiceClient<Calls> {
         ImportServiceClient::new(self.channel.clone())
     }
 
-    pub(super) fn ledger(&self) -> LedgerServiceClient<Channel> {
+    pub(super) fn ledger(&self) -> LedgerServiceClient<Calls> {
         LedgerServiceClient::new(self.channel.clone())
     }
 
-    pub(super) fn programs(&self) -> ProgramServiceClient<Channel> {
+    pub(super) fn programs(&self) -> ProgramServiceClient<Calls> {
         ProgramServiceClient::new(self.channel.clone())
     }
 
-    pub(super) fn referrals(&self) -> ReferralServiceClient<Channel> {
+    pub(super) fn referrals(&self) -> ReferralServiceClient<Calls> {
         ReferralServiceClient::new(self.channel.clone())
     }
 
-    pub(super) fn rewards(&self) -> RewardServiceClient<Channel> {
+    pub(super) fn rewards(&self) -> RewardServiceClient<Calls> {
         RewardServiceClient::new(self.channel.clone())
     }
 
-    pub(super) fn tiers(&self) -> TierServiceClient<Channel> {
+    pub(super) fn tiers(&self) -> TierServiceClient<Calls> {
         TierServiceClient::new(self.channel.clone())
     }
 
@@ -165,10 +224,7 @@ pub(super) fn incomplete_answer() -> CliError {
 }
 
 /// The answer of the service, or `None` if it answers that there is no such thing.
-pub(super) fn found<T>(
-    answer: Result<tonic::Response<T>, tonic::Status>,
-    attempt: &str,
-) -> Result<Option<T>, CliError> {
+pub(super) fn found<T>(answer: Result<tonic::Response<T>, Status>, attempt: &str) -> Result<Option<T>, CliError> {
     match answer {
         Ok(answer) => Ok(Some(answer.into_inner())),
         Err(status) if status.code() == Code::NotFound => Ok(None),
@@ -181,10 +237,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_may_lack_its_scheme_but_not_ask_for_tls() {
+    fn an_address_may_lack_its_scheme_and_may_ask_for_tls() {
         assert_eq!(endpoint("127.0.0.1:50051").unwrap().uri(), "http://127.0.0.1:50051/");
         assert_eq!(endpoint("http://[::1]:50051").unwrap().uri(), "http://[::1]:50051/");
-        assert!(matches!(endpoint("https://localhost:50051"), Err(CliError::Usage(_))));
+        assert_eq!(endpoint("https://localhost:50051").unwrap().uri(), "https://localhost:50051/");
         assert!(matches!(endpoint("http://not an address"), Err(CliError::Usage(_))));
     }
 }

@@ -1,12 +1,14 @@
 //! The command line: what a person at a terminal does with Goldbook, as a server's operator or as one of its clients.
 //!
-//! `serve`, `migrate`, `audit` and `key` are the server's side, and know the database. Everything else is a client like
+//! `serve`, `config`, `migrate`, `audit` and `key` are the server's side, and know the database. Everything else is a client like
 //! any other: it talks to a running service over gRPC and knows nothing that the protos do not say.
 
 mod amount;
 mod audit;
 mod bench;
 mod client;
+mod config;
+mod config_file;
 mod customer;
 mod demo;
 mod error;
@@ -25,7 +27,7 @@ pub mod statement_line;
 mod statements;
 mod wait;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use goldbook_api::zones;
 
 pub use error::CliError;
@@ -83,6 +85,7 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     Audit(audit::AuditArgs),
     Key(key::KeyArgs),
+    Config(config::ConfigArgs),
     Program(program::ProgramArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
@@ -98,6 +101,38 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the command line, with what a configuration file says for what the command line leaves out. Ends the program
+    /// where the command line is wrong or asks for help.
+    ///
+    /// # Errors
+    /// If the configuration file is wrong.
+    pub fn read() -> Result<Self, CliError> {
+        let command = Self::command();
+        let given = command.clone().get_matches();
+        let Some(path) = config_file::config_of(&given) else {
+            return Self::from_arg_matches(&given).map_err(|error| error.exit());
+        };
+        let mut faults = None;
+        let with_file = |serve: clap::Command| match config_file::with_defaults(serve.clone(), &path) {
+            Ok(serve) => serve,
+            Err(fault) => {
+                faults = Some(fault);
+                serve
+            }
+        };
+        let command = if given.subcommand_name() == Some("config") {
+            let inner = given.subcommand_matches("config").and_then(clap::ArgMatches::subcommand_name);
+            let inner = inner.unwrap_or_default().to_owned();
+            command.mut_subcommand("config", |config| config.mut_subcommand(inner, with_file))
+        } else {
+            command.mut_subcommand("serve", with_file)
+        };
+        match faults {
+            Some(fault) => Err(fault),
+            None => Self::from_arg_matches(&command.get_matches()).map_err(|error| error.exit()),
+        }
+    }
+
     /// Runs the command.
     ///
     /// # Errors
@@ -109,6 +144,7 @@ impl Cli {
             Command::Migrate(args) => migrate::run(args).await,
             Command::Audit(args) => audit::run(args).await,
             Command::Key(args) => key::run(args).await,
+            Command::Config(args) => config::run(args).await,
             Command::Program(args) => program::run(args).await,
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,

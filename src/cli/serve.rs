@@ -1,7 +1,7 @@
 //! `goldbook serve`: runs the service, with a database of its own or with another.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -9,11 +9,13 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::error::CliError;
+use super::config_file::FileSettings;
+use super::error::{CliError, with_causes};
 use crate::access::grpc::Identities;
 use crate::clock::Clock;
 use crate::database;
 use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, explain};
+use crate::listener::{Tls, TlsFiles};
 use crate::server::{self, Settings};
 use crate::telemetry::{self, Collector, Logs, Telemetry};
 
@@ -29,12 +31,30 @@ Traces go to OTEL_EXPORTER_OTLP_ENDPOINT, if it is set; GOLDBOOK_LOG or RUST_LOG
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ServeArgs {
+    /// A file with settings, in TOML; see `goldbook config --help`.
+    #[arg(long, env = "GOLDBOOK_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Where to listen; port 0 takes any that is free.
     #[arg(long, env = "GOLDBOOK_LISTEN", default_value = "127.0.0.1:50051", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
-    /// Listen beyond this machine although there is no authentication: only behind something that has.
+    /// Listen beyond this machine without TLS: only behind something that has it.
     #[arg(long)]
     insecure_listen: bool,
+    /// The certificate of the service, in PEM, with those between it and its root. It is read anew when it changes.
+    #[arg(long, env = "GOLDBOOK_TLS_CERTIFICATE", value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// The private key of that certificate, in PEM.
+    #[arg(long, env = "GOLDBOOK_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Roots, in PEM, that the certificates of callers must lead to. Callers may also show none.
+    #[arg(long, env = "GOLDBOOK_TLS_CLIENT_CA", value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Tell about the interface by reflection although other machines reach the service.
+    #[arg(long, env = "GOLDBOOK_REFLECTION")]
+    reflection: bool,
+    /// How many connections of callers may be open at a time; further ones wait.
+    #[arg(long, env = "GOLDBOOK_CONNECTIONS", value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    connections: u32,
     /// Ask callers for an API key; see `goldbook key`.
     #[arg(long, env = "GOLDBOOK_API_KEYS")]
     api_keys: bool,
@@ -42,13 +62,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "GOLDBOOK_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<PgConnectOptions>,
     /// The same database in the owner's role, to migrate the schema at the start.
-    #[arg(
-        long,
-        env = "GOLDBOOK_OWNER_DATABASE_URL",
-        value_name = "URL",
-        hide_env_values = true,
-        requires = "database_url"
-    )]
+    #[arg(long, env = "GOLDBOOK_OWNER_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     owner_database_url: Option<PgConnectOptions>,
     /// The role that the service uses in a database that the owner migrates.
     #[arg(long, env = "GOLDBOOK_SERVICE_ROLE", value_name = "ROLE", default_value = SERVICE_ROLE)]
@@ -90,17 +104,11 @@ pub(crate) struct ServeArgs {
 /// # Errors
 /// If it cannot start, or its database ends by itself.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
-    if !args.listen.ip().is_loopback() && !args.insecure_listen {
-        return Err(CliError::usage(format!(
-            "{} is reachable from other machines, and the service does not ask callers who they are: \
-             listen on 127.0.0.1, or say --insecure-listen if something in front of it does",
-            args.listen
-        )));
-    }
+    let prepared = args.prepare().await?;
     let telemetry = telemetry::init(env!("CARGO_PKG_VERSION"), &Collector::from_env(), &Logs::from_env())
         .map_err(CliError::failed)?;
     telemetry::log_panics();
-    let outcome = serve(args).await;
+    let outcome = serve(args, prepared).await;
     if let Err(error) = &outcome {
         tracing::error!(%error, "the service ends");
     }
@@ -108,7 +116,107 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
     outcome
 }
 
-async fn serve(args: ServeArgs) -> Result<(), CliError> {
+/// What of the configuration is more than a value: it is read before anything is started.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    tls: Option<Tls>,
+    identities: Identities,
+}
+
+impl ServeArgs {
+    /// The configuration file, if there is one.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// Reads all files that the configuration names, and checks that it is safe to listen with it.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is wrong, or callers from other machines could do what they like.
+    pub(super) async fn prepare(&self) -> Result<Prepared, CliError> {
+        let file = FileSettings::read(self.config())?;
+        let identities = Identities { api_keys: self.api_keys, issuers: file.issuers, certificates: file.certificates };
+        let tls_files = match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_ca: self.tls_client_ca.clone(),
+            }),
+            (None, None) if self.tls_client_ca.is_none() => None,
+            _ => return Err(CliError::usage("TLS needs both --tls-certificate and --tls-key")),
+        };
+        if !identities.certificates.is_empty() && self.tls_client_ca.is_none() {
+            return Err(CliError::usage("certificates of callers count only with --tls-client-ca"));
+        }
+        if self.owner_database_url.is_some() && self.database_url.is_none() {
+            return Err(CliError::usage("--owner-database-url needs --database-url"));
+        }
+        if !self.listen.ip().is_loopback() {
+            self.check_open_listener(&identities, tls_files.is_some())?;
+        }
+        let tls = match tls_files {
+            Some(files) => Some(Tls::load(files).await.map_err(|error| CliError::usage(with_causes(&error)))?),
+            None => None,
+        };
+        Ok(Prepared { tls, identities })
+    }
+
+    /// Whoever can be reached from other machines asks callers who they are, and lets nobody listen in.
+    fn check_open_listener(&self, identities: &Identities, has_tls: bool) -> Result<(), CliError> {
+        let address = self.listen;
+        if identities.is_empty() {
+            return Err(CliError::usage(format_args!(
+                "{address} is reachable from other machines, and the service would not ask callers who they are: \
+                 listen on 127.0.0.1, or configure --api-keys, an issuer of tokens, or certificates of callers",
+            )));
+        }
+        if !has_tls && !self.insecure_listen {
+            return Err(CliError::usage(format_args!(
+                "{address} is reachable from other machines, and others could read and change what is sent: \
+                 configure --tls-certificate and --tls-key, or say --insecure-listen if something in front has TLS",
+            )));
+        }
+        Ok(())
+    }
+
+    /// What holds for each flag, as the lines of a file. Passwords are left out.
+    pub(super) fn show(&self) -> String {
+        let mut shown = toml::Table::new();
+        let mut put = |name: &str, value: Option<toml::Value>| {
+            value.into_iter().for_each(|value| drop(shown.insert(name.to_owned(), value)));
+        };
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string().into());
+        put("listen", Some(self.listen.to_string().into()));
+        put("insecure_listen", Some(self.insecure_listen.into()));
+        put("tls_certificate", path(&self.tls_certificate));
+        put("tls_key", path(&self.tls_key));
+        put("tls_client_ca", path(&self.tls_client_ca));
+        put("reflection", Some(self.reflection.into()));
+        put("connections", Some(i64::from(self.connections).into()));
+        put("api_keys", Some(self.api_keys.into()));
+        put("database_url", self.database_url.as_ref().map(|url| show_database(url).into()));
+        put("owner_database_url", self.owner_database_url.as_ref().map(|url| show_database(url).into()));
+        put("service_role", Some(self.service_role.clone().into()));
+        put("data_dir", Some(self.data_dir.display().to_string().into()));
+        put("postgres_bin", path(&self.postgres_bin));
+        put("no_migrate", Some(self.no_migrate.into()));
+        put("lanes", Some(i64::from(self.lanes).into()));
+        put("read_connections", Some(i64::from(self.read_connections).into()));
+        let number = |number: u64| Some(i64::try_from(number).unwrap_or(i64::MAX).into());
+        put("dues_ms", number(self.dues_ms));
+        put("liability_seconds", number(self.liability_seconds));
+        put("export_minutes", number(self.export_minutes));
+        shown.to_string()
+    }
+}
+
+/// A database without the password.
+fn show_database(options: &PgConnectOptions) -> String {
+    let (user, host, port) = (options.get_username(), options.get_host(), options.get_port());
+    format!("postgres://{user}:***@{host}:{port}/{}", options.get_database().unwrap_or(user))
+}
+
+async fn serve(args: ServeArgs, prepared: Prepared) -> Result<(), CliError> {
     // Signals are caught from here on, however long the start takes.
     let stop = stop_signal()?;
     // The port comes first: if it is taken, no database is started for nothing.
@@ -119,9 +227,9 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
         Some(database) => {
             let owner = args.owner_database_url.as_ref();
             prepare_schema(&args, owner, &database).await?;
-            serve_on(listener, &args, database, stop).await
+            serve_on(listener, &args, prepared, database, stop).await
         }
-        None => serve_embedded(listener, &args, stop).await,
+        None => serve_embedded(listener, &args, prepared, stop).await,
     }
 }
 
@@ -129,6 +237,7 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
 async fn serve_embedded(
     listener: TcpListener,
     args: &ServeArgs,
+    prepared: Prepared,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), CliError> {
     let options = Options {
@@ -142,7 +251,7 @@ async fn serve_embedded(
     let owner = postgres.connect_options(OWNER_ROLE, DATABASE);
     let service = postgres.connect_options(SERVICE_ROLE, DATABASE);
     let outcome = match prepare_schema(args, Some(&owner), &service).await {
-        Ok(()) => serve_until_either_ends(listener, args, service, &mut postgres, stop).await,
+        Ok(()) => serve_until_either_ends(listener, args, prepared, service, &mut postgres, stop).await,
         Err(error) => Err(error),
     };
     if let Err(error) = postgres.stop().await {
@@ -155,6 +264,7 @@ async fn serve_embedded(
 async fn serve_until_either_ends(
     listener: TcpListener,
     args: &ServeArgs,
+    prepared: Prepared,
     service: PgConnectOptions,
     postgres: &mut EmbeddedPostgres,
     stop: impl Future<Output = ()> + Send,
@@ -166,7 +276,7 @@ async fn serve_until_either_ends(
             status = postgres.wait() => ended = Some(status),
         }
     };
-    let outcome = serve_on(listener, args, service, stop_or_end).await;
+    let outcome = serve_on(listener, args, prepared, service, stop_or_end).await;
     let Some(status) = ended else { return outcome };
     Err(CliError::failed(format!(
         "the database ended by itself ({}); its log is in {}",
@@ -191,11 +301,15 @@ async fn prepare_schema(
 async fn serve_on(
     listener: TcpListener,
     args: &ServeArgs,
+    prepared: Prepared,
     database: PgConnectOptions,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), CliError> {
     let address = listener.local_addr().map_err(CliError::failed)?;
-    tracing::info!(%address, "listening");
+    tracing::info!(%address, tls = prepared.tls.is_some(), "listening");
+    if prepared.identities.is_empty() {
+        tracing::warn!("callers are not asked who they are: everyone on this machine may do everything");
+    }
     let settings = Settings {
         database,
         lanes: args.lanes.into(),
@@ -203,7 +317,10 @@ async fn serve_on(
         sum_up_every: Some(Duration::from_secs(args.liability_seconds)).filter(|every| !every.is_zero()),
         read_connections: args.read_connections,
         export_limit: Duration::from_secs(args.export_minutes * 60),
-        identities: Identities { api_keys: args.api_keys, issuers: Vec::new() },
+        tls: prepared.tls,
+        reflection: args.reflection || args.listen.ip().is_loopback(),
+        connections: usize::try_from(args.connections).unwrap_or(usize::MAX),
+        identities: prepared.identities,
         clock: Clock::database(),
     };
     server::run(listener, settings, stop).await.map_err(CliError::failed)

@@ -9,7 +9,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::client::{ClientOptions, endpoint};
+use super::client::ClientOptions;
 use super::error::CliError;
 use super::error::with_causes;
 
@@ -38,7 +38,7 @@ pub(crate) struct WaitArgs {
 /// # Errors
 /// If it does not within the time. The message tells what it answered last.
 pub(crate) async fn run(args: WaitArgs) -> Result<(), CliError> {
-    let endpoint = endpoint(&args.client.address)?;
+    let endpoint = args.client.endpoint()?;
     let give_up = Instant::now() + Duration::from_secs(args.seconds);
     loop {
         let left = give_up.saturating_duration_since(Instant::now()).max(PAUSE);

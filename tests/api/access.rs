@@ -3,9 +3,11 @@
 mod customers;
 mod issuer;
 mod keys;
+mod listening;
 mod matrix;
 mod outages;
 mod providers;
+mod tls;
 mod tokens;
 
 use goldbook::access::grpc::Identities;

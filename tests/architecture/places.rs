@@ -15,8 +15,18 @@ const WIRE: &[&str] = &[
     "goldbook_api",
 ];
 /// Where a proto may be seen.
-const WIRE_PLACES: &[&str] =
-    &["*/grpc.rs", "*/grpc/*", "proto.rs", "proto/*", "status.rs", "server.rs", "telemetry/*", "wire/*", "cli/*"];
+const WIRE_PLACES: &[&str] = &[
+    "*/grpc.rs",
+    "*/grpc/*",
+    "proto.rs",
+    "proto/*",
+    "status.rs",
+    "server.rs",
+    "listener/*",
+    "telemetry/*",
+    "wire/*",
+    "cli/*",
+];
 /// What the interface says about single values is no message.
 const WIRE_EXCEPTIONS: &[Exception] = &[
     Exception { file: "ids.rs", path: "goldbook_api::values", why: "the form of names" },
@@ -60,6 +70,7 @@ const IMPURE_PLACES: &[&str] = &[
     // The doors, and what the service runs on.
     "main.rs",
     "server.rs",
+    "listener/*",
     "database/*",
     "embedded_postgres.rs",
     "telemetry/*",

@@ -1,5 +1,6 @@
 //! Authentication: who calls, by what a request carries.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -11,6 +12,7 @@ use sqlx::PgPool;
 use super::issuers::Issuers;
 use super::live_keys::LiveKeys;
 use super::recognized::Recognized;
+use crate::access::certificate::CertificateRule;
 use crate::access::issuer::Issuer;
 use crate::access::key::{KEY_BEGIN, KeyHash, parse_key};
 use crate::access::principal::Principal;
@@ -18,6 +20,7 @@ use crate::access::store;
 use crate::access::token::MAX_TOKEN_BYTES;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::PrincipalId;
+use crate::listener::{PeerName, PeerNames};
 
 /// How callers prove who they are.
 #[derive(Clone, Debug, Default)]
@@ -26,14 +29,16 @@ pub struct Identities {
     pub api_keys: bool,
     /// By tokens of these issuers.
     pub issuers: Vec<Issuer>,
+    /// By the certificates of their connections.
+    pub certificates: Vec<CertificateRule>,
 }
 
 impl Identities {
     /// Whether there is any way to prove it. If not, nobody is asked.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        let Self { api_keys, issuers } = self;
-        !*api_keys && issuers.is_empty()
+        let Self { api_keys, issuers, certificates } = self;
+        !*api_keys && issuers.is_empty() && certificates.is_empty()
     }
 }
 
@@ -52,6 +57,7 @@ enum Ways {
     Asked {
         keys: Option<LiveKeys>,
         issuers: Option<Issuers>,
+        certificates: HashMap<PeerName, Arc<Principal>>,
     },
 }
 
@@ -66,14 +72,16 @@ impl Authentication {
         } else {
             let keys = identities.api_keys.then(|| LiveKeys::new(pool.clone()));
             let issuers = (!identities.issuers.is_empty()).then(|| Issuers::new(&identities.issuers)).transpose()?;
-            Ways::Asked { keys, issuers }
+            let rules = identities.certificates.iter();
+            let certificates = rules.filter_map(|rule| Some((rule.peer()?, Arc::new(rule.principal())))).collect();
+            Ways::Asked { keys, issuers, certificates }
         };
         Ok(Self { ways: Arc::new(ways), pool })
     }
 
     /// Keeps what it knows up to date, until it is dropped.
     pub(crate) async fn keep_fresh(self) {
-        let Ways::Asked { keys, issuers } = &*self.ways else { return };
+        let Ways::Asked { keys, issuers, .. } = &*self.ways else { return };
         let keys = keys.iter().map(|keys| keys.clone().keep_fresh().boxed());
         let issuers = issuers.iter().map(|issuers| issuers.clone().keep_fresh().boxed());
         join_all(keys.chain(issuers)).await;
@@ -83,9 +91,9 @@ impl Authentication {
     pub(super) fn recognize<B>(&self, request: &http::Request<B>) -> Recognized {
         match &*self.ways {
             Ways::NobodyIsAsked(anyone) => Recognized::Now(Ok(Arc::clone(anyone))),
-            Ways::Asked { keys, issuers } => match read_bearer(request.headers()) {
+            Ways::Asked { keys, issuers, certificates } => match read_bearer(request.headers()) {
                 Err(refusal) => Recognized::Now(Err(refusal.into())),
-                Ok(None) => Recognized::Now(Err(refuse("the request carries no credentials").into())),
+                Ok(None) => Recognized::Now(recognize_certificate(certificates, request)),
                 Ok(Some(credential)) => match (keys, issuers) {
                     (Some(keys), _) if credential.starts_with(KEY_BEGIN) => recognize_key(keys, credential),
                     (_, Some(issuers)) => issuers.recognize(credential),
@@ -127,6 +135,17 @@ fn read_bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let (_, credential) = bearer.ok_or_else(|| refuse("the authorization is not of the form `Bearer …`"))?;
     Ok(Some(credential.trim()))
+}
+
+/// Who shows a certificate that was verified when they connected.
+fn recognize_certificate<B>(
+    certificates: &HashMap<PeerName, Arc<Principal>>,
+    request: &http::Request<B>,
+) -> Result<Arc<Principal>, Error> {
+    let names = request.extensions().get::<PeerNames>();
+    let mut names = names.into_iter().flat_map(PeerNames::iter);
+    let principal = names.find_map(|name| certificates.get(name));
+    principal.cloned().ok_or_else(|| refuse("the request carries no credentials").into())
 }
 
 fn recognize_key(keys: &LiveKeys, text: &str) -> Recognized {

@@ -25,6 +25,11 @@ impl Clients {
         Self { channel: Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap() }
     }
 
+    /// Clients that connect when they first call.
+    pub(crate) fn connect_later(address: SocketAddr) -> Self {
+        Self { channel: Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy() }
+    }
+
     pub(crate) fn programs(&self) -> ProgramServiceClient<Channel> {
         ProgramServiceClient::new(self.channel.clone())
     }

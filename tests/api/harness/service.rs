@@ -86,20 +86,25 @@ impl Service {
     /// A service that reaches its database by these options, such as through a proxy.
     pub(crate) async fn start_with(database: Database, options: PgConnectOptions, clock: impl Into<Clock>) -> Self {
         // Nothing happens behind a test's back; those about it say so.
-        Self::start_in(database, options, clock, Background::default(), Identities::default()).await
+        Self::start_in(database, options, clock, Background::default(), |_| {}).await
     }
 
     /// A service on this database that does things beside the calls.
     pub(crate) async fn start_busy(database: Database, clock: impl Into<Clock>, background: Background) -> Self {
         let options = database.options(SERVICE_ROLE);
-        Self::start_in(database, options, clock, background, Identities::default()).await
+        Self::start_in(database, options, clock, background, |_| {}).await
     }
 
     /// A service that asks callers who they are.
     pub(crate) async fn start_asking(database: Database, identities: Identities) -> Self {
+        Self::start_configured(database, |settings| settings.identities = identities).await
+    }
+
+    /// A service with settings that tests seldom change. Its clients connect when they first call.
+    pub(crate) async fn start_configured(database: Database, configure: impl FnOnce(&mut Settings)) -> Self {
         let options = database.options(SERVICE_ROLE);
         let clock = Clock::fixed(START.parse().unwrap());
-        Self::start_in(database, options, clock, Background::default(), identities).await
+        Self::start_in(database, options, clock, Background::default(), configure).await
     }
 
     async fn start_in(
@@ -107,7 +112,7 @@ impl Service {
         options: PgConnectOptions,
         clock: impl Into<Clock>,
         background: Background,
-        identities: Identities,
+        configure: impl FnOnce(&mut Settings),
     ) -> Self {
         install_tracer();
         let clock = clock.into();
@@ -115,16 +120,21 @@ impl Service {
         let listener = threads.spawn(TcpListener::bind("127.0.0.1:0")).await.unwrap().unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let settings = Settings {
+        let mut settings = Settings {
             database: options,
             lanes: 2,
             apply_dues_every: background.apply_dues_every,
             sum_up_every: background.sum_up_every,
             read_connections: 4,
             export_limit: background.export_limit.unwrap_or(Duration::from_secs(3_600)),
-            identities,
+            tls: None,
+            reflection: true,
+            connections: 10_000,
+            identities: Identities::default(),
             clock: (*clock).clone(),
         };
+        configure(&mut settings);
+        let is_plain = settings.tls.is_none();
         let running = threads.spawn(async move {
             server::run(listener, settings, async {
                 let _ = stopped.await;
@@ -132,7 +142,7 @@ impl Service {
             .await
             .unwrap();
         });
-        let clients = Clients::connect(address).await;
+        let clients = if is_plain { Clients::connect(address).await } else { Clients::connect_later(address) };
         Self { database, clock, address, clients, stop: Some(stop), running: Some(running), threads: Some(threads) }
     }
 

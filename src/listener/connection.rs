@@ -1,0 +1,131 @@
+//! One connection, encrypted or not.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::Connected;
+use x509_parser::extensions::GeneralName;
+
+/// A connection of a caller. It holds its place among all until it ends.
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream,
+    peer: PeerNames,
+    _place: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// The names in the certificate that the caller of a connection showed: its SAN URIs and DNS names. None without a
+/// certificate.
+#[derive(Clone, Debug, Default)]
+pub struct PeerNames(Arc<[PeerName]>);
+
+/// A name in a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PeerName {
+    /// A URI, such as `spiffe://shop/checkout`.
+    Uri(String),
+    /// A DNS name.
+    Dns(String),
+}
+
+impl PeerNames {
+    /// The names.
+    pub fn iter(&self) -> impl Iterator<Item = &PeerName> {
+        self.0.iter()
+    }
+
+    /// The names in a certificate that was verified, in its DER form.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "another crate's kinds, of which it may add some")]
+    fn of_certificate(der: &[u8]) -> Self {
+        let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else { return Self::default() };
+        let Ok(Some(alternative)) = certificate.subject_alternative_name() else { return Self::default() };
+        let read = |name: &GeneralName<'_>| match name {
+            GeneralName::URI(uri) => Some(PeerName::Uri((*uri).to_owned())),
+            GeneralName::DNSName(name) => Some(PeerName::Dns(name.to_ascii_lowercase())),
+            _ => None,
+        };
+        Self(alternative.value.general_names.iter().filter_map(read).collect())
+    }
+}
+
+impl Connection {
+    pub(super) fn plain(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
+        Self { stream: Stream::Plain(stream), peer: PeerNames::default(), _place: place }
+    }
+
+    pub(super) fn tls(stream: TlsStream<TcpStream>, place: OwnedSemaphorePermit) -> Self {
+        let own = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let peer = own.map(|certificate| PeerNames::of_certificate(certificate)).unwrap_or_default();
+        Self { stream: Stream::Tls(Box::new(stream)), peer, _place: place }
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = PeerNames;
+
+    fn connect_info(&self) -> PeerNames {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

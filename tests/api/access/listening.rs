@@ -1,0 +1,125 @@
+//! Where a service may listen, and the file that configures it.
+
+use goldbook::embedded_postgres::SERVICE_ROLE;
+use tokio::net::TcpStream;
+
+use crate::binary::{Serving, run, url};
+use crate::harness::{Database, Service};
+use crate::wait::{stays, until};
+
+/// Writes a configuration, and runs `goldbook` with it.
+struct Configured(tempfile::NamedTempFile);
+
+impl Configured {
+    fn of(text: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Self(file)
+    }
+
+    fn path(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_others_reach_needs_an_identity_and_tls() {
+    let check = async |args: &[&str]| {
+        let ended = run(&[&["config", "check", "--listen", "0.0.0.0:0"], args].concat()).await;
+        (ended.status.code(), ended.stderr)
+    };
+    for args in [&[][..], &["--insecure-listen"]] {
+        let (code, told) = check(args).await;
+        assert!(code == Some(2) && told.contains("would not ask callers who they are"), "{told}");
+    }
+    let (code, told) = check(&["--api-keys"]).await;
+    assert!(code == Some(2) && told.contains("others could read and change what is sent"), "{told}");
+    assert_eq!(check(&["--api-keys", "--insecure-listen"]).await.0, Some(0));
+    let serve = run(&["serve", "--listen", "0.0.0.0:0"]).await;
+    assert!(serve.status.code() == Some(2) && serve.stderr.contains("who they are"), "{}", serve.stderr);
+}
+
+#[tokio::test]
+async fn a_service_without_identities_says_so_and_one_with_keys_asks() {
+    let database = Database::create().await;
+    let options = database.options(SERVICE_ROLE);
+    let open = Serving::start(&options, &[]).await;
+    let list = async |address: std::net::SocketAddr| {
+        let service = Service::at(address, database.clone()).await;
+        service.programs().list_programs(goldbook::proto::ListProgramsRequest::default()).await
+    };
+    list(open.address).await.unwrap();
+    let asking = Serving::start(&options, &[("GOLDBOOK_API_KEYS", "true")]).await;
+    assert_eq!(list(asking.address).await.unwrap_err().code(), tonic::Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_file_configures_what_flags_do_and_flags_win() {
+    let database = Database::create().await;
+    let url = url(&database.options(SERVICE_ROLE)).replace("goldbook_service@", "goldbook_service:hunter2@");
+    let file = Configured::of(&format!(
+        "lanes = 3\napi_keys = true\ndatabase_url = \"{url}\"\n
+         [[issuer]]\nissuer = \"https://login.example.com\"\naudience = [\"goldbook\"]\nroles_claim = \"roles\"
+         programs = \"all\"\n"
+    ));
+    let show = async |args: &[&str]| run(&[&["config", "show", "--config", file.path()], args].concat()).await;
+    let shown = show(&[]).await;
+    assert!(shown.status.success(), "{}", shown.stderr);
+    for line in ["lanes = 3", "api_keys = true", "issuer = \"https://login.example.com\"", "read_connections = 8"] {
+        assert!(shown.stdout.contains(line), "{line}: {}", shown.stdout);
+    }
+    assert!(!shown.stdout.contains("hunter2") && shown.stdout.contains(":***@"), "{}", shown.stdout);
+    assert!(show(&["--lanes", "5"]).await.stdout.contains("lanes = 5"));
+    // What is shown can be read again, but for the password.
+    let again = Configured::of(&shown.stdout.replace("database_url", "# database_url"));
+    let reread = run(&["config", "show", "--config", again.path()]).await;
+    assert!(reread.stdout.contains("lanes = 3"), "{}", reread.stderr);
+    // The file's secrets are in no help text and in no error.
+    for args in [&["serve", "--config", file.path(), "--help"][..], &["serve", "--config", file.path(), "--lanes", "x"]]
+    {
+        let ended = run(args).await;
+        assert!(!format!("{}{}", ended.stdout, ended.stderr).contains("hunter2"));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_wrong_is_refused_with_what_is_wrong() {
+    let told = async |text: &str| {
+        let file = Configured::of(text);
+        let ended = run(&["serve", "--config", file.path()]).await;
+        assert_eq!(ended.status.code(), Some(2), "{text}");
+        ended.stderr
+    };
+    assert!(told("lane = 3").await.contains("there is no setting lane"));
+    assert!(told("lanes = \"many\"").await.contains("many"));
+    assert!(told("[[isuer]]\nissuer = \"x\"").await.contains("isuer"));
+    assert!(told("[[issuer]]\nissuer = \"x\"\naudience = []").await.contains("`audience` must name"));
+    let missing = run(&["serve", "--config", "/nowhere/goldbook.toml"]).await;
+    assert!(missing.status.code() == Some(2) && missing.stderr.contains("/nowhere/goldbook.toml"));
+    for args in [&["--tls-key", "x"][..], &["--tls-client-ca", "x"], &["--owner-database-url", "postgres://x"]] {
+        assert_eq!(run(&[&["config", "check"], args].concat()).await.status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_connections_are_open_than_there_may_be() {
+    let database = Database::create().await;
+    // One is the harness's own.
+    let service = Service::start_configured(database, |settings| settings.connections = 3).await;
+    let answers = async |stream: &TcpStream| {
+        // The server's first frame: its settings.
+        stream.readable().await.unwrap();
+        let mut bytes = [0; 9];
+        stream.try_read(&mut bytes).is_ok_and(|count| count == 9)
+    };
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let stream = TcpStream::connect(service.address).await.unwrap();
+        until("settings", async || answers(&stream).await.then_some(())).await;
+        open.push(stream);
+    }
+    let waiting = TcpStream::connect(service.address).await.unwrap();
+    stays("the third waits", async || waiting.try_read(&mut [0; 9]).is_err()).await;
+    drop(open.pop());
+    until("its turn", async || answers(&waiting).await.then_some(())).await;
+}
