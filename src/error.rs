@@ -20,6 +20,14 @@ pub enum Error {
     /// As many as may do this at a time do it already, which it says; trying again later may work.
     #[error("{0}")]
     Crowded(String),
+    /// The caller did that too often, or has too much under way; trying again later will work.
+    #[error("too many {what}")]
+    Limited {
+        /// What there is too much of.
+        what: &'static str,
+        /// When to try again.
+        retry_after: std::time::Duration,
+    },
     /// The database is away; trying again later may work.
     #[error("the database is not available")]
     Unavailable,

@@ -18,6 +18,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthReporter;
 
 use crate::access::grpc::{AccessLayer, Authentication, Identities};
+use crate::access::limits::Limits;
 use crate::activities::Activities;
 use crate::benefits::Benefits;
 use crate::book::{Book, Capabilities, Instants, keep_applying_dues};
@@ -71,6 +72,8 @@ pub struct Settings {
     pub connections: usize,
     /// How callers prove who they are. If there is no way, they are not asked, and may do everything.
     pub identities: Identities,
+    /// How often callers may call, by role.
+    pub limits: Limits,
     /// What tells the present: the database's clock, but in tests.
     pub clock: Clock,
 }
@@ -111,7 +114,7 @@ pub async fn run(
     let watch = tokio::spawn(health.clone().follow(DatabaseProbe::new(settings.database.clone())));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let authentication = Authentication::new(&settings.identities, pool.clone())?;
+    let authentication = Authentication::new(&settings.identities, settings.limits, pool.clone())?;
     let fresh = tokio::spawn(authentication.clone().keep_fresh());
     let access = AccessLayer::new(authentication);
     let certificates = settings.tls.clone().map(|tls| tokio::spawn(tls.keep_fresh()));

@@ -13,6 +13,8 @@ use crate::telemetry;
 pub(crate) const ERROR_DOMAIN: &str = "goldbook";
 /// When to try again where something passes by itself.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
+/// The shortest time that a caller is told to wait.
+const LEAST_RETRY_DELAY: Duration = Duration::from_millis(10);
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
@@ -21,6 +23,11 @@ impl From<Error> for Status {
             Error::Unreadable(why) => Self::invalid_argument(format!("the body is no message of this method: {why}")),
             Error::Refused(refusal) => refuse(refusal),
             Error::Overloaded => retry(Code::ResourceExhausted, "too much is waiting; try again"),
+            Error::Limited { what, retry_after } => {
+                let message = format!("the caller has reached its limit of {what}; try again later");
+                let details = ErrorDetails::with_retry_info(Some(retry_after.max(LEAST_RETRY_DELAY)));
+                Self::with_error_details(Code::ResourceExhausted, message, details)
+            }
             Error::Crowded(message) => retry(Code::ResourceExhausted, &message),
             Error::Unavailable => retry(Code::Unavailable, "the database is not available; try again"),
             Error::InstantOpen(instant) => {

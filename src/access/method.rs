@@ -9,6 +9,8 @@ pub struct Method {
     pub name: &'static str,
     /// Its path on the wire.
     pub path: &'static str,
+    /// What it does, as limits count it.
+    pub kind: Kind,
     /// The roles that may call it. `admin` may call every method.
     pub roles: &'static [Role],
     /// The field that names the program, in which the caller must have one of the roles. None for a method that answers
@@ -18,6 +20,28 @@ pub struct Method {
     pub customer: Option<&'static str>,
     /// What else must hold, for one of the roles.
     pub condition: Option<(Role, &'static str)>,
+}
+
+/// What a method does, as limits count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It reads.
+    Read,
+    /// It writes, or opens a stream of writes.
+    Write,
+    /// It reads everything.
+    Export,
+}
+
+impl Kind {
+    /// Its calls, as a refusal names them.
+    pub(super) const fn limited(self) -> &'static str {
+        match self {
+            Self::Read => "reads",
+            Self::Write => "writes",
+            Self::Export => "exports",
+        }
+    }
 }
 
 /// What ties a request to who may send it.

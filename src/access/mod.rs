@@ -4,10 +4,12 @@
 //! every handler begins with, whether they may send this message. What may be sent is one table, in
 //! `grpc/methods.rs`.
 
+mod allowance;
 pub mod certificate;
 pub mod grpc;
 pub mod issuer;
 pub mod key;
+pub mod limits;
 pub mod method;
 mod permission;
 pub mod principal;

@@ -1,10 +1,11 @@
 //! A principal: who calls, as far as they have proved it, and what they were granted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use strum::IntoStaticStr;
 
+use super::allowance::Allowance;
 use super::role::Role;
 use crate::ids::{CustomerId, PrincipalId, ProgramId};
 
@@ -23,6 +24,8 @@ pub struct Principal {
     pub customer_id: Option<CustomerId>,
     /// What entries name them by, once it was looked up.
     pub(super) id: OnceLock<PrincipalId>,
+    /// What they may still do, once it was looked up. Those who are one principal share it.
+    pub(super) allowance: OnceLock<Arc<Allowance>>,
 }
 
 /// How a principal proves who it is.
@@ -72,7 +75,7 @@ impl Principal {
     /// A principal with what it was granted.
     #[must_use]
     pub fn new(kind: PrincipalKind, issuer: String, subject: String, grants: BTreeMap<Role, ProgramSet>) -> Self {
-        Self { kind, issuer, subject, grants, customer_id: None, id: OnceLock::new() }
+        Self { kind, issuer, subject, grants, customer_id: None, id: OnceLock::new(), allowance: OnceLock::new() }
     }
 
     /// The same, as a customer.

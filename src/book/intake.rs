@@ -13,6 +13,7 @@ use super::capability::Capabilities;
 use super::command::{Command, CommandKey, KeyKind, Written};
 use super::entry::Key;
 use super::job::{Job, Origin};
+use super::lane::places::{MAX_CALLS, MAX_STREAMED, Place, Places};
 use super::lane::{Lane, Queues};
 use super::name::NameUse;
 use crate::clock::Clock;
@@ -21,10 +22,6 @@ use crate::error::Error;
 use crate::ids::{AccountId, PrincipalId};
 use crate::telemetry;
 
-/// How many single calls may wait in one lane before callers are turned away.
-const MAX_CALLS: usize = 4_096;
-/// How many commands of streams may wait in one lane; the streams wait with the others.
-const MAX_STREAMED: usize = 512;
 /// How many commands of the background may wait in one lane.
 const MAX_BACKGROUND: usize = 512;
 /// How long a statement of a batch waits for a lock that someone else holds. No batch waits for an account, so this is
@@ -64,6 +61,7 @@ pub struct Book {
 /// Where commands enter a lane.
 #[derive(Clone)]
 struct LaneEntrance {
+    places: Places,
     calls: mpsc::Sender<Job>,
     streamed: mpsc::Sender<Job>,
     /// For what may wait until nobody else does.
@@ -116,7 +114,7 @@ impl Book {
                     Queues { calls: received_calls, streamed: received_streamed, background: received_background };
                 let (capabilities, clock) = (capabilities.clone(), clock.clone());
                 let lane = Lane::new(queues, database.clone(), capabilities, clock, closing.clone());
-                let entrance = LaneEntrance { calls, streamed, background };
+                let entrance = LaneEntrance { places: Places::new(), calls, streamed, background };
                 (entrance, run_alone(lane))
             })
             .unzip();
@@ -128,7 +126,8 @@ impl Book {
     /// # Errors
     /// The command's refusal, or that it could not be carried out.
     pub async fn submit(&self, command: impl Command + 'static, writer: Writer) -> Result<Written, Error> {
-        let (lane, job, reply) = self.prepare(Box::new(command), Origin::Call, writer)?;
+        let (lane, mut job, reply) = self.prepare(Box::new(command), Origin::Call, writer)?;
+        job.place = lane.places.take_for_call(writer.principal_id).ok_or(Error::Overloaded)?;
         lane.calls.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
@@ -147,8 +146,9 @@ impl Book {
         writer: Writer,
         read: impl FnOnce(Result<Written, Error>) -> Result<T, Error> + Send + 'static,
     ) -> Result<BoxFuture<'static, Result<T, Error>>, Error> {
-        let (lane, job, reply) =
+        let (lane, mut job, reply) =
             self.prepare(Box::new(command), Origin::Stream, Writer { deadline: None, ..writer })?;
+        job.place = lane.places.wait_for_streamed(writer.principal_id).await.ok_or(Error::Unavailable)?;
         lane.streamed.send(job).await.map_err(|_| Error::Unavailable)?;
         Ok(Box::pin(async move { read(receive(reply).await) }))
     }
@@ -191,6 +191,7 @@ impl Book {
             caller: telemetry::span_context(&caller),
             waiting,
             principal_id: writer.principal_id,
+            place: Place::Background,
             deadline: writer.deadline,
             postponements: 0,
             stay: None,

@@ -8,6 +8,7 @@ use tracing::Span;
 use uuid::Uuid;
 
 use super::command::{Command, CommandKey, Written};
+use super::lane::places::Place;
 use super::name::{Name, NameUse};
 use crate::error::Error;
 use crate::ids::PrincipalId;
@@ -53,6 +54,8 @@ pub(super) struct Job {
     pub(super) waiting: Option<Span>,
     /// Who called.
     pub(super) principal_id: PrincipalId,
+    /// Its place among those that wait, until it is answered.
+    pub(super) place: Place,
     pub(super) deadline: Option<Instant>,
     pub(super) postponements: u32,
     /// None until its accounts were held by somebody else.
@@ -108,6 +111,7 @@ pub(super) mod tests {
             caller: telemetry::SpanContext::NONE,
             waiting: None,
             principal_id: PrincipalId::NOBODY,
+            place: Place::Background,
             deadline: None,
             postponements: 0,
             stay: None,

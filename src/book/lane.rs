@@ -4,6 +4,8 @@ mod answers;
 mod apart;
 mod failure;
 mod order;
+pub(super) mod places;
+mod turns;
 mod waiting;
 
 use std::panic::AssertUnwindSafe;
@@ -115,8 +117,8 @@ impl Lane {
         };
         tokio::select! {
             biased;
-            Some(job) = self.queues.calls.recv() => self.waiting.push(Origin::Call, job),
-            Some(job) = self.queues.streamed.recv() => self.waiting.push(Origin::Stream, job),
+            Some(job) = self.queues.calls.recv() => self.waiting.push(Origin::Call, job.principal_id, job),
+            Some(job) = self.queues.streamed.recv() => self.waiting.push(Origin::Stream, job.principal_id, job),
             // Nothing more is taken in; what waits is still carried out.
             () = told_to_close(&mut self.closing), if !self.is_closing => {
                 self.is_closing = true;
@@ -125,20 +127,20 @@ impl Lane {
             }
             () = pause, if next_at.is_some() => {}
             Some(job) = self.queues.background.recv(), if !self.is_closing => {
-                self.waiting.push(Origin::Background, job);
+                self.waiting.push(Origin::Background, job.principal_id, job);
             }
             else => return false,
         }
         true
     }
 
-    /// Takes the commands that wait already, as many as a batch may have.
+    /// Takes the commands that wait already, as many as have places.
     fn receive_what_waits(&mut self) {
         let Queues { calls, streamed, background } = &mut self.queues;
         for (origin, queue) in [(Origin::Call, calls), (Origin::Stream, streamed), (Origin::Background, background)] {
             for _ in 0..self.waiting.room(origin) {
                 let Ok(job) = queue.try_recv() else { break };
-                self.waiting.push(origin, job);
+                self.waiting.push(origin, job.principal_id, job);
             }
         }
     }
@@ -280,7 +282,7 @@ impl Lane {
                 Why::NextBatch => next.push(job),
             }
         }
-        next.into_iter().rev().for_each(|job| self.waiting.put_back(job.origin, job));
+        next.into_iter().rev().for_each(|job| self.waiting.put_back(job.origin, job.principal_id, job));
     }
 
     async fn connect(&self) -> Result<PgConnection, BatchFailure> {

@@ -135,9 +135,13 @@ async fn apply_page(book: &Book, page: Vec<DueAccount>, failed: &mut Option<Erro
             ) => {
                 stuck.push(StuckAccount { account_id, due_at, failure: error.to_string() });
             }
-            Err(error @ (Error::Unavailable | Error::InstantOpen(_) | Error::Crowded(_) | Error::DeadlineExceeded)) => {
-                *failed = Some(error)
-            }
+            Err(
+                error @ (Error::Limited { .. }
+                | Error::Unavailable
+                | Error::InstantOpen(_)
+                | Error::Crowded(_)
+                | Error::DeadlineExceeded),
+            ) => *failed = Some(error),
         }
     }
     stuck

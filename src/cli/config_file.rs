@@ -11,6 +11,7 @@ use toml::{Table, Value};
 use super::error::CliError;
 use crate::access::certificate::CertificateRule;
 use crate::access::issuer::Issuer;
+use crate::access::limits::Limits;
 
 /// The flag that names the file.
 const CONFIG_FLAG: &str = "config";
@@ -25,6 +26,8 @@ pub(super) struct FileSettings {
     /// The certificates of callers that count.
     #[serde(rename = "certificate")]
     pub(super) certificates: Vec<CertificateRule>,
+    /// How often callers may call, by role.
+    pub(super) limits: Limits,
 }
 
 impl FileSettings {

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::config_file::FileSettings;
 use super::error::{CliError, with_causes};
 use crate::access::grpc::Identities;
+use crate::access::limits::Limits;
 use crate::clock::Clock;
 use crate::database;
 use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, explain};
@@ -121,6 +122,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
 pub(super) struct Prepared {
     tls: Option<Tls>,
     identities: Identities,
+    limits: Limits,
 }
 
 impl ServeArgs {
@@ -158,7 +160,7 @@ impl ServeArgs {
             Some(files) => Some(Tls::load(files).await.map_err(|error| CliError::usage(with_causes(&error)))?),
             None => None,
         };
-        Ok(Prepared { tls, identities })
+        Ok(Prepared { tls, identities, limits: file.limits })
     }
 
     /// Whoever can be reached from other machines asks callers who they are, and lets nobody listen in.
@@ -321,6 +323,7 @@ async fn serve_on(
         reflection: args.reflection || args.listen.ip().is_loopback(),
         connections: usize::try_from(args.connections).unwrap_or(usize::MAX),
         identities: prepared.identities,
+        limits: prepared.limits,
         clock: Clock::database(),
     };
     server::run(listener, settings, stop).await.map_err(CliError::failed)

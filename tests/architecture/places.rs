@@ -71,6 +71,7 @@ const IMPURE_PLACES: &[&str] = &[
     "main.rs",
     "server.rs",
     "listener/*",
+    "access/allowance.rs",
     "database/*",
     "embedded_postgres.rs",
     "telemetry/*",

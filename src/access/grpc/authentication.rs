@@ -7,20 +7,26 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use quick_cache::sync::Cache;
 use sqlx::PgPool;
 
 use super::issuers::Issuers;
 use super::live_keys::LiveKeys;
 use super::recognized::Recognized;
+use crate::access::allowance::Allowance;
 use crate::access::certificate::CertificateRule;
 use crate::access::issuer::Issuer;
 use crate::access::key::{KEY_BEGIN, KeyHash, parse_key};
-use crate::access::principal::Principal;
+use crate::access::limits::Limits;
+use crate::access::principal::{Principal, PrincipalKind};
 use crate::access::store;
 use crate::access::token::MAX_TOKEN_BYTES;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::PrincipalId;
 use crate::listener::{PeerName, PeerNames};
+
+/// How many principals are remembered with what they may still do.
+const REMEMBERED_ALLOWANCES: usize = 100_000;
 
 /// How callers prove who they are.
 #[derive(Clone, Debug, Default)]
@@ -46,8 +52,14 @@ impl Identities {
 #[derive(Clone, Debug)]
 pub(crate) struct Authentication {
     ways: Arc<Ways>,
+    limits: Arc<Limits>,
+    /// By principal: as many as fit. One that was forgotten begins anew.
+    allowances: Arc<Cache<Name, Arc<Allowance>>>,
     pool: PgPool,
 }
+
+/// What a principal is known by: how they prove who they are, who vouches, and their name there.
+type Name = (PrincipalKind, String, String);
 
 /// The ways in which callers prove who they are.
 #[derive(Debug)]
@@ -66,7 +78,7 @@ impl Authentication {
     ///
     /// # Errors
     /// If nothing can be made that fetches the keys of issuers.
-    pub(crate) fn new(identities: &Identities, pool: PgPool) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(identities: &Identities, limits: Limits, pool: PgPool) -> Result<Self, reqwest::Error> {
         let ways = if identities.is_empty() {
             Ways::NobodyIsAsked(Arc::new(Principal::anyone()))
         } else {
@@ -76,7 +88,8 @@ impl Authentication {
             let certificates = rules.filter_map(|rule| Some((rule.peer()?, Arc::new(rule.principal())))).collect();
             Ways::Asked { keys, issuers, certificates }
         };
-        Ok(Self { ways: Arc::new(ways), pool })
+        let allowances = Arc::new(Cache::new(REMEMBERED_ALLOWANCES));
+        Ok(Self { ways: Arc::new(ways), limits: Arc::new(limits), allowances, pool })
     }
 
     /// Keeps what it knows up to date, until it is dropped.
@@ -101,6 +114,18 @@ impl Authentication {
                 },
             },
         }
+    }
+
+    /// What a principal may still do.
+    pub(super) fn allowance_of(&self, principal: &Principal) -> Arc<Allowance> {
+        let look_up = || {
+            let name = (principal.kind, principal.issuer.clone(), principal.subject.clone());
+            let made =
+                || Ok::<_, std::convert::Infallible>(Arc::new(Allowance::of(principal.grants.keys(), &self.limits)));
+            let Ok(allowance) = self.allowances.get_or_insert_with(&name, made);
+            allowance
+        };
+        Arc::clone(principal.allowance.get_or_init(look_up))
     }
 
     /// The id that entries name a principal by.

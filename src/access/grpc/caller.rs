@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::authentication::Authentication;
+use crate::access::allowance::CallPlace;
 use crate::access::permission::Permission;
 use crate::access::principal::{Principal, ProgramSet};
 use crate::book::Writer;
@@ -17,6 +18,8 @@ pub(crate) struct Caller {
     pub(super) principal: Arc<Principal>,
     pub(super) authentication: Authentication,
     pub(super) deadline: Option<Instant>,
+    /// Its place among the calls that its principal has under way.
+    pub(super) _place: CallPlace,
 }
 
 impl fmt::Debug for Caller {
@@ -26,6 +29,11 @@ impl fmt::Debug for Caller {
 }
 
 impl Caller {
+    /// Waits until another item of a stream may come.
+    pub(super) async fn wait_for_item(&self) {
+        self.authentication.allowance_of(&self.principal).wait_for_item().await;
+    }
+
     /// Whom commands of this caller are written for.
     ///
     /// # Errors

@@ -55,7 +55,9 @@ impl AccessLayer {
         if !may_call(&principal, method) {
             return Err(refuse(method).into());
         }
-        Ok(Caller { principal, authentication: self.authentication.clone(), deadline: None })
+        let allowance = self.authentication.allowance_of(&principal);
+        let place = allowance.begin(method.kind)?;
+        Ok(Caller { principal, authentication: self.authentication.clone(), deadline: None, _place: place })
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! `docs/authorization.md` shows the same table, and a test holds them equal.
 
-use crate::access::method::{Method, Tie};
+use crate::access::method::{Kind, Method, Tie};
 use crate::access::role::Role;
 use crate::proto;
 
@@ -42,10 +42,10 @@ macro_rules! field_name {
     };
 }
 
-/// Defines the table. A row is: service, method, request, the fields of program and customer, the roles; and what else must
-/// hold for one of them.
+/// Defines the table. A row is: service, method, request, the fields of program and customer, what it does, the roles; and
+/// what else must hold for one of them.
 macro_rules! methods {
-    ($($service:ident . $method:ident ($request:ident: $($program:ident).*, $($customer:ident).*) by $($role:ident)|+
+    ($($service:ident . $method:ident ($request:ident: $($program:ident).*, $($customer:ident).*) $kind:ident by $($role:ident)|+
         $(, $of:ident if $told:literal $holds:expr)?;)*) => {
         /// Every method of the interface. Health and reflection are apart: they are open.
         pub const METHODS: &[Method] = &[$(<proto::$request as Tied>::METHOD,)*];
@@ -54,6 +54,7 @@ macro_rules! methods {
             const METHOD: Method = Method {
                 name: concat!(stringify!($service), ".", stringify!($method)),
                 path: concat!("/goldbook.v1.", stringify!($service), "/", stringify!($method)),
+                kind: Kind::$kind,
                 roles: &[$(Role::$role),+],
                 program: field_name!($($program).*),
                 customer: field_name!($($customer).*),
@@ -77,57 +78,57 @@ macro_rules! methods {
 }
 
 methods! {
-    ActivityService.RecordActivity(RecordActivityRequest: program_id, customer_id) by Service;
+    ActivityService.RecordActivity(RecordActivityRequest: program_id, customer_id) Write by Service;
     ActivityService.BatchRecordActivities(BatchRecordActivitiesRequest: activity.program_id, activity.customer_id)
-        by Service | Manager;
+        Write by Service | Manager;
     ActivityService.ListActivities(ListActivitiesRequest: program_id, customer_id)
-        by Service | Support | Manager | Auditor;
+        Read by Service | Support | Manager | Auditor;
     BenefitService.ListCustomerBenefits(ListCustomerBenefitsRequest: program_id, customer_id)
-        by Customer | Service | Support | Manager | Auditor;
-    CustomerService.CreateCustomer(CreateCustomerRequest: program_id, customer.customer_id) by Service | Support;
+        Read by Customer | Service | Support | Manager | Auditor;
+    CustomerService.CreateCustomer(CreateCustomerRequest: program_id, customer.customer_id) Write by Service | Support;
     CustomerService.GetCustomer(GetCustomerRequest: program_id, customer_id)
-        by Customer | Service | Support | Manager | Auditor;
-    CustomerService.UpdateCustomer(UpdateCustomerRequest: program_id, customer.customer_id) by Service | Support;
-    CustomerService.ListCustomers(ListCustomersRequest: program_id,) by Service | Support | Manager | Auditor;
-    ImportService.ImportBalances(ImportBalancesRequest: program_id, customer_id) by Manager;
-    LedgerService.ListEntries(ListEntriesRequest: program_id, customer_id) by Service | Support | Manager | Auditor;
-    LedgerService.GetEntry(GetEntryRequest: program_id,) by Service | Support | Manager | Auditor;
-    LedgerService.ExportEntries(ExportEntriesRequest: program_id,) by Auditor;
+        Read by Customer | Service | Support | Manager | Auditor;
+    CustomerService.UpdateCustomer(UpdateCustomerRequest: program_id, customer.customer_id) Write by Service | Support;
+    CustomerService.ListCustomers(ListCustomersRequest: program_id,) Read by Service | Support | Manager | Auditor;
+    ImportService.ImportBalances(ImportBalancesRequest: program_id, customer_id) Write by Manager;
+    LedgerService.ListEntries(ListEntriesRequest: program_id, customer_id) Read by Service | Support | Manager | Auditor;
+    LedgerService.GetEntry(GetEntryRequest: program_id,) Read by Service | Support | Manager | Auditor;
+    LedgerService.ExportEntries(ExportEntriesRequest: program_id,) Export by Auditor;
     LedgerService.GetStatement(GetStatementRequest: program_id, customer_id)
-        by Customer | Service | Support | Manager | Auditor;
-    LiabilityService.GetLiability(GetLiabilityRequest: program_id,) by Manager | Auditor;
-    ProgramService.ApplyProgram(ApplyProgramRequest: program.program_id,) by Manager;
-    ProgramService.GetProgram(GetProgramRequest: program_id,) by Service | Support | Manager | Auditor;
-    ProgramService.ListPrograms(ListProgramsRequest: ,) by Service | Support | Manager | Auditor;
+        Read by Customer | Service | Support | Manager | Auditor;
+    LiabilityService.GetLiability(GetLiabilityRequest: program_id,) Read by Manager | Auditor;
+    ProgramService.ApplyProgram(ApplyProgramRequest: program.program_id,) Write by Manager;
+    ProgramService.GetProgram(GetProgramRequest: program_id,) Read by Service | Support | Manager | Auditor;
+    ProgramService.ListPrograms(ListProgramsRequest: ,) Read by Service | Support | Manager | Auditor;
     ReferralService.CreateReferralCode(CreateReferralCodeRequest: program_id, customer_id)
-        by Customer | Service | Support;
-    ReferralService.GetReferralCode(GetReferralCodeRequest: program_id,) by Service | Support | Manager | Auditor;
-    ReferralService.CreateReferral(CreateReferralRequest: program_id, referee_customer_id) by Customer | Service;
+        Write by Customer | Service | Support;
+    ReferralService.GetReferralCode(GetReferralCodeRequest: program_id,) Read by Service | Support | Manager | Auditor;
+    ReferralService.CreateReferral(CreateReferralRequest: program_id, referee_customer_id) Write by Customer | Service;
     ReferralService.GetReferral(GetReferralRequest: program_id, referee_customer_id)
-        by Customer | Service | Support | Manager | Auditor;
+        Read by Customer | Service | Support | Manager | Auditor;
     ReferralService.ListReferrals(ListReferralsRequest: program_id, referrer_customer_id)
-        by Customer | Service | Support | Manager | Auditor;
+        Read by Customer | Service | Support | Manager | Auditor;
     ReferralService.ConvertReferral(ConvertReferralRequest: program_id, referee_customer_id)
-        by Service | Support | Manager;
-    RewardService.GrantReward(GrantRewardRequest: program_id, customer_id) by Service | Support,
+        Write by Service | Support | Manager;
+    RewardService.GrantReward(GrantRewardRequest: program_id, customer_id) Write by Service | Support,
         Support if "`reason` is `GRANT_REASON_GOODWILL`"
             |request: &proto::GrantRewardRequest| request.reason == i32::from(proto::GrantReason::Goodwill);
     RewardService.BatchGrantRewards(BatchGrantRewardsRequest: grant.program_id, grant.customer_id)
-        by Service | Manager;
-    RewardService.VestReward(VestRewardRequest: program_id, customer_id) by Service | Support;
-    RewardService.RedeemPoints(RedeemPointsRequest: program_id, customer_id) by Service;
-    RewardService.HoldPoints(HoldPointsRequest: program_id, customer_id) by Service | Support;
-    RewardService.CapturePoints(CapturePointsRequest: program_id, customer_id) by Service | Support;
-    RewardService.ReleasePoints(ReleasePointsRequest: program_id, customer_id) by Service | Support;
-    RewardService.ReverseEntry(ReverseEntryRequest: program_id, customer_id) by Service | Support;
-    RewardService.AdjustPoints(AdjustPointsRequest: program_id, customer_id) by Support;
-    RewardService.ListLots(ListLotsRequest: program_id, customer_id) by Service | Support | Manager | Auditor;
-    RewardService.ListLotUses(ListLotUsesRequest: program_id, customer_id) by Service | Support | Manager | Auditor;
+        Write by Service | Manager;
+    RewardService.VestReward(VestRewardRequest: program_id, customer_id) Write by Service | Support;
+    RewardService.RedeemPoints(RedeemPointsRequest: program_id, customer_id) Write by Service;
+    RewardService.HoldPoints(HoldPointsRequest: program_id, customer_id) Write by Service | Support;
+    RewardService.CapturePoints(CapturePointsRequest: program_id, customer_id) Write by Service | Support;
+    RewardService.ReleasePoints(ReleasePointsRequest: program_id, customer_id) Write by Service | Support;
+    RewardService.ReverseEntry(ReverseEntryRequest: program_id, customer_id) Write by Service | Support;
+    RewardService.AdjustPoints(AdjustPointsRequest: program_id, customer_id) Write by Support;
+    RewardService.ListLots(ListLotsRequest: program_id, customer_id) Read by Service | Support | Manager | Auditor;
+    RewardService.ListLotUses(ListLotUsesRequest: program_id, customer_id) Read by Service | Support | Manager | Auditor;
     RewardService.GetBalance(GetBalanceRequest: program_id, customer_id)
-        by Customer | Service | Support | Manager | Auditor;
-    RewardService.ListRewards(ListRewardsRequest: program_id, customer_id) by Service | Support | Manager | Auditor;
+        Read by Customer | Service | Support | Manager | Auditor;
+    RewardService.ListRewards(ListRewardsRequest: program_id, customer_id) Read by Service | Support | Manager | Auditor;
     TierService.GetCustomerTier(GetCustomerTierRequest: program_id, customer_id)
-        by Customer | Service | Support | Manager | Auditor;
+        Read by Customer | Service | Support | Manager | Auditor;
     TierService.ListTierChanges(ListTierChangesRequest: program_id, customer_id)
-        by Service | Support | Manager | Auditor;
+        Read by Service | Support | Manager | Auditor;
 }

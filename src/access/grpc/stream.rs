@@ -69,6 +69,7 @@ where
             tokio::select! {
                 item = input.message(), if is_open && under_way.len() < MAX_IN_FLIGHT => match item {
                     Ok(Some(item)) => {
+                        caller.wait_for_item().await;
                         let outcome = begin(&service, item, &caller, writer).await;
                         under_way.push(outcome);
                     }

@@ -2,10 +2,16 @@
 //!
 //! Single calls come first. A batch with one of them takes few commands of streams beside it, and the batches after it
 //! grow slowly. So however many streams there are, a single call waits for one short batch and is in the next.
+//!
+//! Principals take turns. While calls of several wait, each has few in a batch, and batches of one alone grow slowly
+//! after that. So however much one principal sends, another one's call waits for one short batch and is in the next.
 
 use std::collections::VecDeque;
 
+use super::places::{MAX_CALLS, MAX_STREAMED};
+use super::turns::Turns;
 use crate::book::job::Origin;
+use crate::ids::PrincipalId;
 
 /// The most commands in one batch.
 pub(super) const MAX_BATCH: usize = 256;
@@ -14,50 +20,57 @@ pub(super) const MAX_BACKGROUND: usize = 16;
 /// The most commands of streams in a batch that has a single call. Each batch without one takes so many more than the
 /// batch before.
 const STREAM_STEP: usize = 16;
+/// The most single calls of one principal in a batch, while calls of several wait. Each batch with calls of one alone takes
+/// so many more than the batch before.
+const CALL_STEP: usize = 32;
 
 /// What waits in a lane, by where it came from.
 pub(super) struct Waiting<T> {
-    calls: VecDeque<T>,
-    streamed: VecDeque<T>,
+    calls: Turns<T>,
+    streamed: Turns<T>,
     background: VecDeque<T>,
+    /// The most single calls of one principal in the last batch.
+    call_share: usize,
     /// The most commands of streams in the last batch.
     stream_share: usize,
 }
 
 impl<T> Waiting<T> {
-    pub(super) const fn new() -> Self {
-        Self { calls: VecDeque::new(), streamed: VecDeque::new(), background: VecDeque::new(), stream_share: 0 }
+    pub(super) fn new() -> Self {
+        let (calls, streamed, background) = (Turns::new(), Turns::new(), VecDeque::new());
+        Self { calls, streamed, background, call_share: 0, stream_share: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.calls.is_empty() && self.streamed.is_empty() && self.background.is_empty()
     }
 
-    /// How many more of an origin the next batch could take.
+    /// How many more of an origin can wait here. All calls and commands of streams can, since it takes all of them to know
+    /// whose turn it is; they are bounded by their places.
     pub(super) fn room(&self, origin: Origin) -> usize {
         match origin {
-            Origin::Call => MAX_BATCH.saturating_sub(self.calls.len()),
-            Origin::Stream => MAX_BATCH.saturating_sub(self.streamed.len()),
+            Origin::Call => MAX_CALLS.saturating_sub(self.calls.len()),
+            Origin::Stream => MAX_STREAMED.saturating_sub(self.streamed.len()),
             Origin::Background => MAX_BACKGROUND.saturating_sub(self.background.len()),
         }
     }
 
-    const fn of(&mut self, origin: Origin) -> &mut VecDeque<T> {
+    /// Adds what a principal sent last.
+    pub(super) fn push(&mut self, origin: Origin, principal_id: PrincipalId, item: T) {
         match origin {
-            Origin::Call => &mut self.calls,
-            Origin::Stream => &mut self.streamed,
-            Origin::Background => &mut self.background,
+            Origin::Call => self.calls.push(principal_id, item),
+            Origin::Stream => self.streamed.push(principal_id, item),
+            Origin::Background => self.background.push_back(item),
         }
     }
 
-    /// Adds what came last.
-    pub(super) fn push(&mut self, origin: Origin, item: T) {
-        self.of(origin).push_back(item);
-    }
-
-    /// Puts back what is decided anew, before all others of its origin.
-    pub(super) fn put_back(&mut self, origin: Origin, item: T) {
-        self.of(origin).push_front(item);
+    /// Puts back what is decided anew, before all others of its origin and principal.
+    pub(super) fn put_back(&mut self, origin: Origin, principal_id: PrincipalId, item: T) {
+        match origin {
+            Origin::Call => self.calls.put_back(principal_id, item),
+            Origin::Stream => self.streamed.put_back(principal_id, item),
+            Origin::Background => self.background.push_front(item),
+        }
     }
 
     /// Takes the next batch, of at most `most`.
@@ -67,11 +80,13 @@ impl<T> Waiting<T> {
             0 => (self.stream_share + STREAM_STEP).min(MAX_BATCH),
             _ => STREAM_STEP,
         };
+        self.call_share = match self.calls.principals() {
+            0 | 1 => (self.call_share + CALL_STEP).min(MAX_BATCH),
+            _ => CALL_STEP,
+        };
         let streamed = self.streamed.len().min(self.stream_share).min(most.saturating_sub(background));
-        let calls = self.calls.len().min(most.saturating_sub(background + streamed));
-        let mut batch = Vec::with_capacity(calls + streamed + background);
-        batch.extend(self.calls.drain(..calls));
-        batch.extend(self.streamed.drain(..streamed));
+        let mut batch = self.calls.take(most.saturating_sub(background + streamed), self.call_share);
+        batch.extend(self.streamed.take(streamed, streamed));
         batch.extend(self.background.drain(..background));
         batch
     }
@@ -79,12 +94,16 @@ impl<T> Waiting<T> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+
+    const ONE: PrincipalId = PrincipalId(Uuid::from_u128(1));
 
     fn waiting(calls: usize, streamed: usize, background: usize) -> Waiting<Origin> {
         let mut waiting = Waiting::new();
         for (origin, count) in [(Origin::Call, calls), (Origin::Stream, streamed), (Origin::Background, background)] {
-            (0..count).for_each(|_| waiting.push(origin, origin));
+            (0..count).for_each(|_| waiting.push(origin, ONE, origin));
         }
         waiting
     }
@@ -99,7 +118,7 @@ mod tests {
         for _ in 0..100 {
             waiting.next_batch(MAX_BATCH);
         }
-        waiting.push(Origin::Call, Origin::Call);
+        waiting.push(Origin::Call, ONE, Origin::Call);
         let batch = waiting.next_batch(MAX_BATCH);
         assert_eq!(batch.first(), Some(&Origin::Call));
         assert_eq!(count(&batch), [1, STREAM_STEP, 16]);
@@ -111,7 +130,7 @@ mod tests {
         let mut sizes = Vec::new();
         for round in 0..40 {
             if round < 10 {
-                waiting.push(Origin::Call, Origin::Call);
+                waiting.push(Origin::Call, ONE, Origin::Call);
             }
             sizes.push(waiting.next_batch(MAX_BATCH).len());
         }
@@ -124,7 +143,10 @@ mod tests {
 
     #[test]
     fn streams_and_time_go_on_under_any_number_of_calls() {
-        let mut waiting = waiting(1_000, 1_000, 1_000);
+        let mut waiting = waiting(10_000, 1_000, 1_000);
+        for _ in 0..MAX_BATCH / CALL_STEP {
+            waiting.next_batch(MAX_BATCH);
+        }
         let batch = waiting.next_batch(MAX_BATCH);
         assert_eq!(batch.len(), MAX_BATCH);
         assert_eq!(count(&batch), [MAX_BATCH - STREAM_STEP - MAX_BACKGROUND, STREAM_STEP, MAX_BACKGROUND]);
@@ -133,23 +155,42 @@ mod tests {
     #[test]
     fn what_is_put_back_comes_first_and_the_order_of_a_stream_is_kept() {
         let mut waiting = Waiting::new();
-        (0..600).for_each(|number| waiting.push(Origin::Stream, number));
+        (0..600).for_each(|number| waiting.push(Origin::Stream, ONE, number));
         let mut done = Vec::new();
         while !waiting.is_empty() {
             let mut batch = waiting.next_batch(MAX_BATCH);
             // The second half of each batch must wait.
             let left = batch.split_off(batch.len().div_ceil(2));
             done.extend(batch);
-            left.into_iter().rev().for_each(|number| waiting.put_back(Origin::Stream, number));
+            left.into_iter().rev().for_each(|number| waiting.put_back(Origin::Stream, ONE, number));
         }
         assert_eq!(done, (0..600).collect::<Vec<_>>());
     }
 
     #[test]
-    fn no_more_is_received_than_a_batch_could_take() {
-        let waiting = waiting(MAX_BATCH, 1, MAX_BACKGROUND + 1);
+    fn no_more_is_received_than_there_are_places() {
+        let waiting = waiting(MAX_CALLS, 1, MAX_BACKGROUND + 1);
         assert_eq!(waiting.room(Origin::Call), 0);
-        assert_eq!(waiting.room(Origin::Stream), MAX_BATCH - 1);
+        assert_eq!(waiting.room(Origin::Stream), MAX_STREAMED - 1);
         assert_eq!(waiting.room(Origin::Background), 0);
+    }
+
+    /// A principal who floods has long batches alone, and short ones as soon as somebody else calls.
+    #[test]
+    fn a_call_is_in_the_next_batch_however_many_another_principal_sends() {
+        let other = PrincipalId(Uuid::from_u128(2));
+        let mut waiting = waiting(100_000, 0, 0);
+        let mut sizes = Vec::new();
+        for round in 0..40 {
+            if (10..20).contains(&round) {
+                waiting.push(Origin::Call, other, Origin::Stream);
+            }
+            let batch = waiting.next_batch(MAX_BATCH);
+            assert_eq!(batch.contains(&Origin::Stream), (10..20).contains(&round));
+            sizes.push(batch.len());
+        }
+        assert_eq!(sizes[9], MAX_BATCH);
+        assert!(sizes[10..20].iter().all(|size| *size == CALL_STEP + 1), "{sizes:?}");
+        assert_eq!((sizes[20], sizes[39]), (2 * CALL_STEP, MAX_BATCH));
     }
 }

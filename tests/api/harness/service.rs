@@ -1,10 +1,12 @@
 //! A running service: how it starts and ends.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
 use goldbook::access::grpc::Identities;
+use goldbook::access::limits::Limits;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::server::{self, Settings};
 use sqlx::postgres::PgConnectOptions;
@@ -131,6 +133,7 @@ impl Service {
             reflection: true,
             connections: 10_000,
             identities: Identities::default(),
+            limits: Limits(BTreeMap::new()),
             clock: (*clock).clone(),
         };
         configure(&mut settings);
