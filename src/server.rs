@@ -36,6 +36,7 @@ use crate::referrals::Referrals;
 use crate::rewards::Rewards;
 use crate::telemetry::RpcLayer;
 use crate::tiers::Tiers;
+use crate::web::{Origin, WebLayer};
 use crate::wire::{Methods, WireLayer};
 
 /// What holds for the messages of every service.
@@ -64,6 +65,8 @@ pub struct Settings {
     pub export_limit: Duration,
     /// How callers prove who they are. If there is no way, they are not asked, and may do everything.
     pub identities: Identities,
+    /// Whose pages may call from a browser.
+    pub cors_origins: Vec<Origin>,
     /// What tells the present: the database's clock, but in tests.
     pub clock: Clock,
 }
@@ -106,7 +109,8 @@ pub async fn run(
     let authentication = Authentication::new(&settings.identities, pool.clone())?;
     let fresh = tokio::spawn(authentication.clone().keep_fresh());
     let access = AccessLayer::new(authentication);
-    let mut serve = Box::pin(serve_until(listener, routes, access, stopped.map(|_| ()))?);
+    let web = WebLayer::new(&settings.cors_origins);
+    let mut serve = Box::pin(serve_until(listener, routes, web, access, stopped.map(|_| ()))?);
     let outcome = tokio::select! {
         outcome = &mut serve => outcome,
         () = shutdown => {
@@ -146,6 +150,7 @@ fn add_reflection(routes: Routes) -> Result<Routes, tonic_reflection::server::Er
 fn serve_until(
     listener: TcpListener,
     routes: Routes,
+    web: WebLayer,
     access: AccessLayer,
     stopped: impl Future<Output = ()>,
 ) -> Result<impl Future<Output = Result<(), tonic::transport::Error>>, prost::DecodeError> {
@@ -161,6 +166,8 @@ fn serve_until(
     Ok(Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
+        .accept_http1(true)
+        .layer(web)
         .layer(RpcLayer::new(methods.clone()))
         .layer(access)
         .layer(WireLayer::new(methods, MESSAGE_RULES.max_bytes))

@@ -16,6 +16,7 @@ use crate::database;
 use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, explain};
 use crate::server::{self, Settings};
 use crate::telemetry::{self, Collector, Logs, Telemetry};
+use crate::web::Origin;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,6 +39,9 @@ pub(crate) struct ServeArgs {
     /// Ask callers for an API key; see `goldbook key`.
     #[arg(long, env = "GOLDBOOK_API_KEYS")]
     api_keys: bool,
+    /// Let pages of this origin call from a browser, such as `https://shop.example`. May be given several times.
+    #[arg(long = "cors-origin", env = "GOLDBOOK_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    cors_origins: Vec<Origin>,
     /// The Postgres to use, in the service's role. Without it the service runs one of its own in the data directory.
     #[arg(long, env = "GOLDBOOK_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<PgConnectOptions>,
@@ -204,6 +208,7 @@ async fn serve_on(
         read_connections: args.read_connections,
         export_limit: Duration::from_secs(args.export_minutes * 60),
         identities: Identities { api_keys: args.api_keys, issuers: Vec::new() },
+        cors_origins: args.cors_origins.clone(),
         clock: Clock::database(),
     };
     server::run(listener, settings, stop).await.map_err(CliError::failed)

@@ -9,14 +9,25 @@ const WIRE: &[&str] = &[
     "tonic_types",
     "tonic_health",
     "tonic_reflection",
+    "tonic_web",
     "prost",
     "prost_types",
     "crate::proto",
     "goldbook_api",
 ];
 /// Where a proto may be seen.
-const WIRE_PLACES: &[&str] =
-    &["*/grpc.rs", "*/grpc/*", "proto.rs", "proto/*", "status.rs", "server.rs", "telemetry/*", "wire/*", "cli/*"];
+const WIRE_PLACES: &[&str] = &[
+    "*/grpc.rs",
+    "*/grpc/*",
+    "proto.rs",
+    "proto/*",
+    "status.rs",
+    "server.rs",
+    "telemetry/*",
+    "web/*",
+    "wire/*",
+    "cli/*",
+];
 /// What the interface says about single values is no message.
 const WIRE_EXCEPTIONS: &[Exception] = &[
     Exception { file: "ids.rs", path: "goldbook_api::values", why: "the form of names" },
@@ -34,6 +45,7 @@ const IMPURE_PLACES: &[&str] = &[
     "proto.rs",
     "proto/*",
     "status.rs",
+    "web/*",
     "wire/*",
     // Use cases that read in bulk. The others are the `mod.rs` of each room.
     "ledger/export.rs",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use goldbook::access::grpc::Identities;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::server::{self, Settings};
+use goldbook::web::Origin;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -86,20 +87,25 @@ impl Service {
     /// A service that reaches its database by these options, such as through a proxy.
     pub(crate) async fn start_with(database: Database, options: PgConnectOptions, clock: impl Into<Clock>) -> Self {
         // Nothing happens behind a test's back; those about it say so.
-        Self::start_in(database, options, clock, Background::default(), Identities::default()).await
+        Self::start_in(database, options, clock, Background::default(), Identities::default(), &[]).await
     }
 
     /// A service on this database that does things beside the calls.
     pub(crate) async fn start_busy(database: Database, clock: impl Into<Clock>, background: Background) -> Self {
         let options = database.options(SERVICE_ROLE);
-        Self::start_in(database, options, clock, background, Identities::default()).await
+        Self::start_in(database, options, clock, background, Identities::default(), &[]).await
     }
 
     /// A service that asks callers who they are.
     pub(crate) async fn start_asking(database: Database, identities: Identities) -> Self {
+        Self::start_for_pages(database, identities, &[]).await
+    }
+
+    /// A service that pages of these origins may call, and that asks callers who they are.
+    pub(crate) async fn start_for_pages(database: Database, identities: Identities, origins: &[&str]) -> Self {
         let options = database.options(SERVICE_ROLE);
         let clock = Clock::fixed(START.parse().unwrap());
-        Self::start_in(database, options, clock, Background::default(), identities).await
+        Self::start_in(database, options, clock, Background::default(), identities, origins).await
     }
 
     async fn start_in(
@@ -108,6 +114,7 @@ impl Service {
         clock: impl Into<Clock>,
         background: Background,
         identities: Identities,
+        origins: &[&str],
     ) -> Self {
         install_tracer();
         let clock = clock.into();
@@ -123,6 +130,7 @@ impl Service {
             read_connections: 4,
             export_limit: background.export_limit.unwrap_or(Duration::from_secs(3_600)),
             identities,
+            cors_origins: origins.iter().map(|origin| origin.parse::<Origin>().unwrap()).collect(),
             clock: (*clock).clone(),
         };
         let running = threads.spawn(async move {
