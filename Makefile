@@ -37,6 +37,10 @@ bench-check: ## Compare the figures of two measurements by ratio: OLD=file NEW=f
 	cargo build --release --locked
 	target/release/goldbook bench-check $(ARGS) $(OLD) $(NEW)
 
+.PHONY: web-check
+web-check: postgres ## Call a built service from pages in a headless Chromium, by a generated TypeScript client
+	scripts/check-web.sh
+
 .PHONY: fmt
 fmt: ## Format the code
 	scripts/install-tools.sh rustfmt

@@ -13,7 +13,7 @@
 //! - [`book`]: the one path that every write takes; [`ledger`]: reading what it wrote; [`liability`]: summing it up
 //! - [`audit`]: whether all of it is as the entries say
 //! - [`capabilities`]: what the book keeps for whom; [`server`]: the service put together; [`cli`]: the program around it
-//! - [`wire`]: the bytes of a call before they are messages
+//! - [`web`]: calls from browsers; [`wire`]: the bytes of a call before they are messages
 
 pub mod access;
 pub(crate) mod activities;
@@ -48,4 +48,5 @@ pub mod proto;
 pub(crate) mod status;
 #[expect(clippy::disallowed_methods, reason = "deadlines and warnings, which no entry knows")]
 pub mod telemetry;
+pub mod web;
 pub mod wire;

@@ -38,6 +38,7 @@ use crate::referrals::Referrals;
 use crate::rewards::Rewards;
 use crate::telemetry::RpcLayer;
 use crate::tiers::Tiers;
+use crate::web::{Origin, WebLayer};
 use crate::wire::{Methods, WireLayer};
 
 /// What holds for the messages of every service.
@@ -74,6 +75,8 @@ pub struct Settings {
     pub identities: Identities,
     /// How often callers may call, by role.
     pub limits: Limits,
+    /// Whose pages may call from a browser.
+    pub cors_origins: Vec<Origin>,
     /// What tells the present: the database's clock, but in tests.
     pub clock: Clock,
 }
@@ -119,7 +122,8 @@ pub async fn run(
     let access = AccessLayer::new(authentication);
     let certificates = settings.tls.clone().map(|tls| tokio::spawn(tls.keep_fresh()));
     let incoming = listener::accept(listener, settings.tls, settings.connections);
-    let mut serve = Box::pin(serve_until(incoming, routes, access, stopped.map(|_| ()))?);
+    let web = WebLayer::new(&settings.cors_origins);
+    let mut serve = Box::pin(serve_until(incoming, routes, web, access, stopped.map(|_| ()))?);
     let outcome = tokio::select! {
         outcome = &mut serve => outcome,
         () = shutdown => {
@@ -160,6 +164,7 @@ fn add_reflection(routes: Routes) -> Result<Routes, tonic_reflection::server::Er
 fn serve_until(
     incoming: impl Stream<Item = Result<Connection, std::io::Error>>,
     routes: Routes,
+    web: WebLayer,
     access: AccessLayer,
     stopped: impl Future<Output = ()>,
 ) -> Result<impl Future<Output = Result<(), tonic::transport::Error>>, prost::DecodeError> {
@@ -172,6 +177,8 @@ fn serve_until(
     Ok(Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
+        .accept_http1(true)
+        .layer(web)
         .layer(RpcLayer::new(methods.clone()))
         .layer(access)
         .layer(WireLayer::new(methods, MESSAGE_RULES.max_bytes))

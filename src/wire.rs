@@ -2,9 +2,10 @@
 //!
 //! [`WireLayer`] stands between the server span and the services. It refuses a call whose bytes break the rules of gRPC
 //! or a limit, and tells the caller which; tonic would call most of that an internal error of the service. `layer` looks
-//! at headers, `frames` follows the messages through a body, `decompression` makes them whole, `breach` lists what can
-//! be wrong.
+//! at headers, `frames` follows the messages through a body, `base64` and `decompression` make them whole, `breach` lists
+//! what can be wrong.
 
+mod base64;
 mod body;
 mod breach;
 mod compression;
@@ -14,7 +15,8 @@ mod headers;
 mod layer;
 mod methods;
 
+pub(crate) use base64::InBase64;
 pub use body::WireBody;
-pub(crate) use headers::{GRPC_TIMEOUT, parse_timeout};
+pub(crate) use headers::{GRPC_TIMEOUT, media_type, parse_timeout};
 pub use layer::{WireFuture, WireLayer, WireService};
 pub use methods::{Method, Methods};

@@ -88,9 +88,17 @@ pub(super) fn with_defaults(mut command: Command, path: &Path) -> Result<Command
             continue;
         }
         let flag = command.get_arguments().find(|flag| {
-            flag.get_id() == name.as_str() && flag.get_long().is_some() && name != CONFIG_FLAG && !flag.is_hide_set()
+            let is_named = flag.get_long().is_some_and(|long| long.replace('-', "_") == name);
+            is_named && name != CONFIG_FLAG && !flag.is_hide_set()
         });
         let Some(flag) = flag else { return Err(wrong(format!("there is no setting {name}"))) };
+        let id = flag.get_id().clone();
+        if let (Value::Array(items), ArgAction::Append) = (&value, flag.get_action()) {
+            let texts: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+            let texts = texts.ok_or_else(|| wrong(format!("{name} must be a list of texts")))?;
+            command = command.mut_arg(id, |flag| flag.default_values(texts));
+            continue;
+        }
         let default: String = match value {
             Value::String(text) => text,
             Value::Integer(number) => number.to_string(),
@@ -99,7 +107,7 @@ pub(super) fn with_defaults(mut command: Command, path: &Path) -> Result<Command
                 return Err(wrong(format!("{name} must be a text, a number, or for a switch true or false")));
             }
         };
-        command = command.mut_arg(name, |flag| flag.default_value(default));
+        command = command.mut_arg(id, |flag| flag.default_value(default));
     }
     Ok(command)
 }
@@ -165,14 +173,21 @@ mod tests {
             std::fs::write(file.path(), text).unwrap();
             let command = Command::new("serve")
                 .arg(clap::Arg::new("lanes").long("lanes").default_value("2"))
-                .arg(clap::Arg::new("api_keys").long("api-keys").action(ArgAction::SetTrue));
+                .arg(clap::Arg::new("api_keys").long("api-keys").action(ArgAction::SetTrue))
+                .arg(clap::Arg::new("origins").long("cors-origin").action(ArgAction::Append));
             let command = with_defaults(command, file.path())?;
             let matches = command.get_matches_from([&["serve"], args].concat());
-            Ok::<_, CliError>((matches.get_one::<String>("lanes").unwrap().clone(), matches.get_flag("api_keys")))
+            let origins = matches.get_many::<String>("origins").into_iter().flatten().count();
+            Ok::<_, CliError>((
+                matches.get_one::<String>("lanes").unwrap().clone(),
+                matches.get_flag("api_keys"),
+                origins,
+            ))
         };
-        assert_eq!(parse("", &[]).unwrap(), ("2".to_owned(), false));
-        assert_eq!(parse("lanes = 4\napi_keys = true", &[]).unwrap(), ("4".to_owned(), true));
-        assert_eq!(parse("lanes = 4", &["--lanes", "8"]).unwrap(), ("8".to_owned(), false));
+        assert_eq!(parse("", &[]).unwrap(), ("2".to_owned(), false, 0));
+        assert_eq!(parse("lanes = 4\napi_keys = true", &[]).unwrap(), ("4".to_owned(), true, 0));
+        assert_eq!(parse("lanes = 4", &["--lanes", "8"]).unwrap(), ("8".to_owned(), false, 0));
+        assert_eq!(parse("cors_origin = [\"a\", \"b\"]", &[]).unwrap().2, 2);
         assert!(parse("lane = 4", &[]).unwrap_err().to_string().contains("there is no setting lane"));
         assert!(parse("lanes = [4]", &[]).unwrap_err().to_string().contains("lanes must be"));
     }

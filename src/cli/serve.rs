@@ -19,6 +19,7 @@ use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE,
 use crate::listener::{Tls, TlsFiles};
 use crate::server::{self, Settings};
 use crate::telemetry::{self, Collector, Logs, Telemetry};
+use crate::web::Origin;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,6 +60,9 @@ pub(crate) struct ServeArgs {
     /// Ask callers for an API key; see `goldbook key`.
     #[arg(long, env = "GOLDBOOK_API_KEYS")]
     api_keys: bool,
+    /// Let pages of this origin call from a browser, such as `https://shop.example`. May be given several times.
+    #[arg(long = "cors-origin", env = "GOLDBOOK_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    cors_origins: Vec<Origin>,
     /// The Postgres to use, in the service's role. Without it the service runs one of its own in the data directory.
     #[arg(long, env = "GOLDBOOK_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<PgConnectOptions>,
@@ -196,6 +200,8 @@ impl ServeArgs {
         put("reflection", Some(self.reflection.into()));
         put("connections", Some(i64::from(self.connections).into()));
         put("api_keys", Some(self.api_keys.into()));
+        let origins = self.cors_origins.iter().map(|origin| origin.to_string().into()).collect();
+        put("cors_origin", Some(toml::Value::Array(origins)).filter(|_| !self.cors_origins.is_empty()));
         put("database_url", self.database_url.as_ref().map(|url| show_database(url).into()));
         put("owner_database_url", self.owner_database_url.as_ref().map(|url| show_database(url).into()));
         put("service_role", Some(self.service_role.clone().into()));
@@ -324,6 +330,7 @@ async fn serve_on(
         connections: usize::try_from(args.connections).unwrap_or(usize::MAX),
         identities: prepared.identities,
         limits: prepared.limits,
+        cors_origins: args.cors_origins.clone(),
         clock: Clock::database(),
     };
     server::run(listener, settings, stop).await.map_err(CliError::failed)

@@ -8,6 +8,7 @@ use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 use tonic::{Code, Status};
 
+use super::base64::Base64;
 use super::breach::Breach;
 use super::frames::Frames;
 
@@ -17,6 +18,7 @@ pin_project! {
     pub struct WireBody<B> {
         #[pin]
         inner: B,
+        base64: Option<Base64>,
         frames: Frames,
         data: Bytes,
         is_done: bool,
@@ -24,9 +26,16 @@ pin_project! {
 }
 
 impl<B> WireBody<B> {
-    pub(super) fn new(inner: B, frames: Frames) -> Self {
-        Self { inner, frames, data: Bytes::new(), is_done: false }
+    /// A body whose bytes are in base64, if there is one, and whose messages are looked at by `frames`.
+    pub(super) fn new(inner: B, base64: Option<Base64>, frames: Frames) -> Self {
+        Self { inner, base64, frames, data: Bytes::new(), is_done: false }
     }
+}
+
+/// Whether a body may end here.
+fn end(base64: Option<&Base64>, frames: &Frames) -> Result<(), Breach> {
+    base64.map_or(Ok(()), Base64::end)?;
+    frames.end()
 }
 
 impl<B: Body<Data = Bytes, Error = Status>> Body for WireBody<B> {
@@ -35,7 +44,7 @@ impl<B: Body<Data = Bytes, Error = Status>> Body for WireBody<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
-        let end = |breach: Breach, is_done: &mut bool| {
+        let fail = |breach: Breach, is_done: &mut bool| {
             *is_done = true;
             Poll::Ready(Some(Err(breach.into())))
         };
@@ -43,29 +52,33 @@ impl<B: Body<Data = Bytes, Error = Status>> Body for WireBody<B> {
             match this.frames.next(this.data) {
                 Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(None) => {}
-                Err(breach) => return end(breach, this.is_done),
+                Err(breach) => return fail(breach, this.is_done),
             }
             if !this.data.is_empty() {
                 continue;
             }
             let Some(frame) = ready!(this.inner.as_mut().poll_frame(cx)) else {
-                if let Err(breach) = this.frames.end() {
-                    return end(breach, this.is_done);
+                if let Err(breach) = end(this.base64.as_ref(), this.frames) {
+                    return fail(breach, this.is_done);
                 }
                 *this.is_done = true;
                 break;
             };
             match frame.map(Frame::into_data) {
-                Ok(Ok(data)) => *this.data = data,
+                Ok(Ok(data)) => match this.base64.as_mut().map(|base64| base64.decode(&data)) {
+                    None => *this.data = data,
+                    Some(Ok(decoded)) => *this.data = decoded,
+                    Some(Err(breach)) => return fail(breach, this.is_done),
+                },
                 // Trailers end a body, too. tonic does not look whether a message is whole then.
-                Ok(Err(trailers)) => match this.frames.end() {
+                Ok(Err(trailers)) => match end(this.base64.as_ref(), this.frames) {
                     Ok(()) => return Poll::Ready(Some(Ok(trailers))),
-                    Err(breach) => return end(breach, this.is_done),
+                    Err(breach) => return fail(breach, this.is_done),
                 },
                 // The caller went away, and the server drops a call that waits then. tonic would take this for the end of
                 // the body, and the missing message for a failure of ours.
                 Err(status) if status.code() == Code::Cancelled && this.frames.is_single() => return Poll::Pending,
-                Err(_) => return end(Breach::BrokenOff, this.is_done),
+                Err(_) => return fail(Breach::BrokenOff, this.is_done),
             }
         }
         Poll::Ready(None)
@@ -73,6 +86,7 @@ impl<B: Body<Data = Bytes, Error = Status>> Body for WireBody<B> {
 
     /// A body that ends where it may not is told to have more: the error.
     fn is_end_stream(&self) -> bool {
-        self.is_done || self.data.is_empty() && self.inner.is_end_stream() && self.frames.end().is_ok()
+        let may_end = || end(self.base64.as_ref(), &self.frames).is_ok();
+        self.is_done || self.data.is_empty() && self.inner.is_end_stream() && may_end()
     }
 }

@@ -9,8 +9,13 @@ use super::compression::Compression;
 /// What a call breaks before it is a message: a rule of gRPC, or a limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Breach {
-    #[error("the content-type must be application/grpc or application/grpc+proto")]
+    #[error(
+        "the content-type must be application/grpc, application/grpc-web or application/grpc-web-text, \
+         each with or without +proto"
+    )]
     ContentType,
+    #[error("gRPC needs HTTP/2; over HTTP/1.1 there is gRPC-Web")]
+    HttpVersion,
     #[error("there is no method {0}")]
     Method(String),
     #[error("grpc-timeout must be 1 to 8 digits and one of H, M, S, m, u and n")]
@@ -23,6 +28,8 @@ pub(super) enum Breach {
     AnotherMessage,
     #[error("the body ends in the middle of a message")]
     Truncated,
+    #[error("the body is not base64, as its content-type says")]
+    Base64,
     #[error("the body broke off")]
     BrokenOff,
     #[error("a message has the compression flag {0}; only 0 and 1 are valid")]
@@ -43,6 +50,8 @@ impl Breach {
     const fn code(&self) -> Code {
         match self {
             Self::ContentType
+            | Self::HttpVersion
+            | Self::Base64
             | Self::Timeout
             | Self::NoMessage
             | Self::AnotherMessage
@@ -59,7 +68,13 @@ impl Breach {
     /// The whole answer to a call that is refused for its headers.
     pub(super) fn into_response<B: Default>(self) -> http::Response<B> {
         // Whoever does not speak gRPC reads no status but that of HTTP.
-        let http_status = if self == Self::ContentType { StatusCode::UNSUPPORTED_MEDIA_TYPE } else { StatusCode::OK };
+        let http_status = if self == Self::ContentType {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE
+        } else if self == Self::HttpVersion {
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED
+        } else {
+            StatusCode::OK
+        };
         let mut response = Status::from(self).into_http();
         *response.status_mut() = http_status;
         response

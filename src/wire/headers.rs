@@ -18,9 +18,13 @@ const MAX_SHOWN: usize = 128;
 /// Whether a call says that it is gRPC with protobuf.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return false };
-    // Parameters, such as a charset, say nothing about protobuf.
-    let essence = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let essence = media_type(content_type.as_bytes());
     GRPC.iter().any(|grpc| essence.eq_ignore_ascii_case(grpc))
+}
+
+/// A media type without its parameters: a charset, for one, says nothing about protobuf.
+pub(crate) fn media_type(value: &[u8]) -> &[u8] {
+    value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
 }
 
 /// Whether the caller's deadline, if there is one, can be understood.

@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
+use super::base64::{Base64, InBase64};
 use super::body::WireBody;
 use super::breach::Breach;
 use super::frames::{Frames, Rules};
@@ -32,6 +33,9 @@ impl WireLayer {
     fn admit(&self, head: &mut Parts) -> Result<Rules, Breach> {
         if !is_grpc(&head.headers) {
             return Err(Breach::ContentType);
+        }
+        if head.version < Version::HTTP_2 {
+            return Err(Breach::HttpVersion);
         }
         let path = head.uri.path();
         let Some(method) = self.methods.find(path) else { return Err(Breach::Method(shorten(path.as_bytes()))) };
@@ -73,7 +77,8 @@ where
         let (mut head, body) = request.into_parts();
         match self.layer.admit(&mut head) {
             Ok(rules) => {
-                let request = Request::from_parts(head, WireBody::new(body, Frames::new(rules)));
+                let base64 = head.extensions.remove::<InBase64>().map(|InBase64| Base64::default());
+                let request = Request::from_parts(head, WireBody::new(body, base64, Frames::new(rules)));
                 WireFuture { inner: Some(self.inner.call(request)), breach: None }
             }
             Err(breach) => WireFuture { inner: None, breach: Some(breach) },

@@ -30,7 +30,7 @@ fn by<T>(credential: &str, message: T) -> Request<T> {
 }
 
 /// A key with this role, in these programs or all.
-async fn key_of(database: &Database, name: &str, role: Role, programs: Option<&[&str]>) -> String {
+pub(crate) async fn key_of(database: &Database, name: &str, role: Role, programs: Option<&[&str]>) -> String {
     let programs = programs.map(|programs| programs.iter().map(|it| (*it).try_into().unwrap()).collect());
     let terms = KeyTerms {
         name: name.to_owned(),
@@ -54,12 +54,12 @@ async fn start_with_keys() -> (Service, String) {
     (service, admin)
 }
 
-async fn apply_shop_by(service: &Service, credential: &str) {
+pub(crate) async fn apply_shop_by(service: &Service, credential: &str) {
     let apply = goldbook::proto::ApplyProgramRequest { program: Some(shop()), ..Default::default() };
     service.programs().apply_program(by(credential, apply)).await.unwrap();
 }
 
-async fn enrol_by(service: &Service, credential: &str, customer_id: &str) {
+pub(crate) async fn enrol_by(service: &Service, credential: &str, customer_id: &str) {
     let create = create_customer(customer_id, &format!("create-{customer_id}"));
     service.customers().create_customer(by(credential, create)).await.unwrap();
 }

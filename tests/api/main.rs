@@ -48,6 +48,7 @@ mod smoke;
 mod statements;
 mod tiers;
 mod traces;
+mod web;
 mod wire;
 mod worker;
 mod zones;

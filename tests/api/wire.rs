@@ -294,7 +294,8 @@ async fn a_malformed_timeout_is_told_and_the_call_is_not_carried_out() {
 #[tokio::test]
 async fn what_is_not_grpc_is_an_unsupported_media_type() {
     let service = start().await;
-    let told = "the content-type must be application/grpc or application/grpc+proto";
+    let told = "the content-type must be application/grpc, application/grpc-web or application/grpc-web-text, \
+                each with or without +proto";
     let bad = ["application/json", "application/grpc+json", "application/grpcx", "text/plain", ""];
     for headers in bad.map(|content_type| vec![("content-type", content_type)]).into_iter().chain([vec![]]) {
         for path in [GRANT, BATCH, "/", "/nothing/here"] {

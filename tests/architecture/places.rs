@@ -9,6 +9,7 @@ const WIRE: &[&str] = &[
     "tonic_types",
     "tonic_health",
     "tonic_reflection",
+    "tonic_web",
     "prost",
     "prost_types",
     "crate::proto",
@@ -24,6 +25,7 @@ const WIRE_PLACES: &[&str] = &[
     "server.rs",
     "listener/*",
     "telemetry/*",
+    "web/*",
     "wire/*",
     "cli/*",
 ];
@@ -44,6 +46,7 @@ const IMPURE_PLACES: &[&str] = &[
     "proto.rs",
     "proto/*",
     "status.rs",
+    "web/*",
     "wire/*",
     // Use cases that read in bulk. The others are the `mod.rs` of each room.
     "ledger/export.rs",

@@ -9,6 +9,7 @@ use goldbook::access::grpc::Identities;
 use goldbook::access::limits::Limits;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::server::{self, Settings};
+use goldbook::web::Origin;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -102,6 +103,15 @@ impl Service {
         Self::start_configured(database, |settings| settings.identities = identities).await
     }
 
+    /// A service that pages of these origins may call, and that asks callers who they are.
+    pub(crate) async fn start_for_pages(database: Database, identities: Identities, origins: &[&str]) -> Self {
+        Self::start_configured(database, |settings| {
+            settings.identities = identities;
+            settings.cors_origins = origins.iter().map(|origin| origin.parse::<Origin>().unwrap()).collect();
+        })
+        .await
+    }
+
     /// A service with settings that tests seldom change. Its clients connect when they first call.
     pub(crate) async fn start_configured(database: Database, configure: impl FnOnce(&mut Settings)) -> Self {
         let options = database.options(SERVICE_ROLE);
@@ -134,6 +144,7 @@ impl Service {
             connections: 10_000,
             identities: Identities::default(),
             limits: Limits(BTreeMap::new()),
+            cors_origins: Vec::new(),
             clock: (*clock).clone(),
         };
         configure(&mut settings);
