@@ -1,5 +1,7 @@
 //! The connections of callers: over TCP, with TLS where it is configured, and no more of them than there may be.
 
+mod bounds;
+#[expect(clippy::disallowed_methods, reason = "how long a caller is silent, which no entry knows")]
 mod connection;
 mod tls;
 
@@ -14,25 +16,24 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::TcpIncoming;
 
+pub use bounds::Bounds;
 pub use connection::{Connection, PeerName, PeerNames};
 pub use tls::{Tls, TlsError, TlsFiles};
 
-/// How long a caller may take to agree on TLS.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often an idle connection is asked by TCP whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// Accepts connections, at most `most` at a time; further ones wait until one ends. With TLS, connections are handed on
-/// once both sides agree, and a slow one holds up no other.
+/// Accepts connections within these bounds. With TLS, connections are handed on once both sides agree, and a slow one holds
+/// up no other.
 pub fn accept(
     listener: TcpListener,
     tls: Option<Tls>,
-    most: usize,
+    bounds: Bounds,
 ) -> impl Stream<Item = Result<Connection, std::io::Error>> {
     // Set here, since the server's own settings do not reach connections of a listener that it is given. Without a
     // delay, an answer does not wait for the acknowledgement of the one before.
     let mut incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEP_ALIVE));
-    let places = Arc::new(Semaphore::new(most));
+    let places = Arc::new(Semaphore::new(bounds.most));
     let (accepted, connections) = mpsc::channel(64);
     let accept = async move {
         loop {
@@ -52,12 +53,12 @@ pub fn accept(
             };
             match &tls {
                 None => {
-                    if accepted.send(Ok(Connection::plain(stream, place))).await.is_err() {
+                    if accepted.send(Ok(Connection::plain(stream, place, bounds))).await.is_err() {
                         return;
                     }
                 }
                 Some(tls) => {
-                    tokio::spawn(agree(tls.clone(), stream, place, accepted.clone()));
+                    tokio::spawn(agree(tls.clone(), stream, (place, bounds), accepted.clone()));
                 }
             }
         }
@@ -70,13 +71,13 @@ pub fn accept(
 async fn agree(
     tls: Tls,
     stream: tokio::net::TcpStream,
-    place: OwnedSemaphorePermit,
+    (place, bounds): (OwnedSemaphorePermit, Bounds),
     accepted: mpsc::Sender<Result<Connection, std::io::Error>>,
 ) {
-    match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+    match timeout(bounds.first_bytes, tls.accept(stream)).await {
         Ok(Ok(stream)) => {
             // The server may be closing.
-            let _ = accepted.send(Ok(Connection::tls(stream, place))).await;
+            let _ = accepted.send(Ok(Connection::tls(stream, place, bounds))).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "a caller does not agree on TLS"),
         Err(_) => tracing::debug!("a caller takes too long to agree on TLS"),

@@ -45,6 +45,14 @@ use crate::wire::{Methods, WireLayer};
 const MESSAGE_RULES: MessageRules = MessageRules { max_bytes: 4 * 1024 * 1024, compressions: &[Gzip, Zstd] };
 /// How often an idle connection is asked whether it lives, and how long it may take to answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+/// How many calls and streams may be under way on one connection.
+const MAX_STREAMS: u32 = 256;
+/// How large the headers of a call may be together, in bytes: a token of 8 KiB and what belongs to it.
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// How many calls a caller may take back before anybody has looked at them, and how many may be broken. A caller with more
+/// of them loses its connection.
+const MAX_RESET_STREAMS: usize = 64;
+const MAX_ERROR_STREAMS: usize = 256;
 /// How often the database is asked whether it lives.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long calls that are under way may take after the service was told to stop.
@@ -69,8 +77,8 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// Whether the service tells about its interface by reflection.
     pub reflection: bool,
-    /// How many connections of callers may be open at a time.
-    pub connections: usize,
+    /// How many connections of callers may be open, and how long they may be silent.
+    pub connections: listener::Bounds,
     /// How callers prove who they are. If there is no way, they are not asked, and may do everything.
     pub identities: Identities,
     /// How often callers may call, by role.
@@ -175,6 +183,10 @@ fn serve_until(
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
     ])?;
     Ok(Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESET_STREAMS))
+        .http2_max_local_error_reset_streams(Some(MAX_ERROR_STREAMS))
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
         .accept_http1(true)

@@ -16,7 +16,7 @@ use crate::access::limits::Limits;
 use crate::clock::Clock;
 use crate::database;
 use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, explain};
-use crate::listener::{Tls, TlsFiles};
+use crate::listener::{Bounds, Tls, TlsFiles};
 use crate::server::{self, Settings};
 use crate::telemetry::{self, Collector, Logs, Telemetry};
 use crate::web::Origin;
@@ -327,7 +327,7 @@ async fn serve_on(
         export_limit: Duration::from_secs(args.export_minutes * 60),
         tls: prepared.tls,
         reflection: args.reflection || args.listen.ip().is_loopback(),
-        connections: usize::try_from(args.connections).unwrap_or(usize::MAX),
+        connections: Bounds::at_most(usize::try_from(args.connections).unwrap_or(usize::MAX)),
         identities: prepared.identities,
         limits: prepared.limits,
         cors_origins: args.cors_origins.clone(),

@@ -4,19 +4,24 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 use x509_parser::extensions::GeneralName;
+
+use super::bounds::Bounds;
 
 /// A connection of a caller. It holds its place among all until it ends.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
     peer: PeerNames,
+    silence: Silence,
     _place: OwnedSemaphorePermit,
 }
 
@@ -24,6 +29,42 @@ pub struct Connection {
 enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// How long a caller has sent nothing.
+#[derive(Debug)]
+struct Silence {
+    heard: Instant,
+    longest: Duration,
+    /// What it is after the first bytes.
+    then: Duration,
+    /// Made when somebody first waits. It may ring early, and is set again then.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Silence {
+    fn new(bounds: Bounds) -> Self {
+        Self { heard: Instant::now(), longest: bounds.first_bytes, then: bounds.silence, alarm: None }
+    }
+
+    /// Notes that the caller sent something.
+    fn end(&mut self) {
+        self.heard = Instant::now();
+        self.longest = self.then;
+    }
+
+    /// Ready once it has lasted too long.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(self.heard + self.longest)));
+        while alarm.as_mut().poll(cx).is_ready() {
+            let end = self.heard + self.longest;
+            if Instant::now() >= end {
+                return Poll::Ready(());
+            }
+            alarm.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
 }
 
 /// The names in the certificate that the caller of a connection showed: its SAN URIs and DNS names. None without a
@@ -61,14 +102,15 @@ impl PeerNames {
 }
 
 impl Connection {
-    pub(super) fn plain(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
-        Self { stream: Stream::Plain(stream), peer: PeerNames::default(), _place: place }
+    pub(super) fn plain(stream: TcpStream, place: OwnedSemaphorePermit, bounds: Bounds) -> Self {
+        let (peer, silence) = (PeerNames::default(), Silence::new(bounds));
+        Self { stream: Stream::Plain(stream), peer, silence, _place: place }
     }
 
-    pub(super) fn tls(stream: TlsStream<TcpStream>, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn tls(stream: TlsStream<TcpStream>, place: OwnedSemaphorePermit, bounds: Bounds) -> Self {
         let own = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let peer = own.map(|certificate| PeerNames::of_certificate(certificate)).unwrap_or_default();
-        Self { stream: Stream::Tls(Box::new(stream)), peer, _place: place }
+        Self { stream: Stream::Tls(Box::new(stream)), peer, silence: Silence::new(bounds), _place: place }
     }
 }
 
@@ -82,9 +124,20 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let read = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        match read {
+            Poll::Ready(read) => {
+                this.silence.end();
+                Poll::Ready(read)
+            }
+            Poll::Pending => match this.silence.poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                Poll::Pending => Poll::Pending,
+            },
         }
     }
 }

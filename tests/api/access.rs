@@ -1,6 +1,7 @@
 //! Who may do what: keys, tokens, roles, and what a customer sees.
 
 mod customers;
+mod http2;
 mod issuer;
 mod keys;
 #[expect(clippy::disallowed_methods, reason = "limits count by this machine's clock")]

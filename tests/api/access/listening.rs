@@ -105,7 +105,7 @@ async fn a_file_that_is_wrong_is_refused_with_what_is_wrong() {
 async fn no_more_connections_are_open_than_there_may_be() {
     let database = Database::create().await;
     // One is the harness's own.
-    let service = Service::start_configured(database, |settings| settings.connections = 3).await;
+    let service = Service::start_configured(database, |settings| settings.connections.most = 3).await;
     let answers = async |stream: &TcpStream| {
         // The server's first frame: its settings.
         stream.readable().await.unwrap();

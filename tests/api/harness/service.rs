@@ -8,6 +8,7 @@ use std::time::Duration;
 use goldbook::access::grpc::Identities;
 use goldbook::access::limits::Limits;
 use goldbook::embedded_postgres::SERVICE_ROLE;
+use goldbook::listener::Bounds;
 use goldbook::server::{self, Settings};
 use goldbook::web::Origin;
 use sqlx::postgres::PgConnectOptions;
@@ -141,7 +142,7 @@ impl Service {
             export_limit: background.export_limit.unwrap_or(Duration::from_secs(3_600)),
             tls: None,
             reflection: true,
-            connections: 10_000,
+            connections: Bounds::at_most(10_000),
             identities: Identities::default(),
             limits: Limits(BTreeMap::new()),
             cors_origins: Vec::new(),
