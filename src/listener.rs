@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::TcpIncoming;
@@ -20,11 +20,14 @@ pub use bounds::Bounds;
 pub use connection::{Connection, PeerName, PeerNames};
 pub use tls::{Tls, TlsError, TlsFiles};
 
+/// How long nothing is accepted after a connection could not be.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// How often an idle connection is asked by TCP whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Accepts connections within these bounds. With TLS, connections are handed on once both sides agree, and a slow one holds
 /// up no other.
+#[expect(clippy::disallowed_methods, reason = "the pause after a failure")]
 pub fn accept(
     listener: TcpListener,
     tls: Option<Tls>,
@@ -47,7 +50,10 @@ pub fn accept(
                 Some(Err(error)) => {
                     // Such as too many open files: others may come through later.
                     tracing::warn!(%error, "a connection cannot be accepted");
-                    continue;
+                    tokio::select! {
+                        () = sleep(PAUSE_AFTER_FAILURE) => continue,
+                        () = accepted.closed() => return,
+                    }
                 }
                 None => return,
             };

@@ -45,6 +45,8 @@ use crate::wire::{Methods, WireLayer};
 const MESSAGE_RULES: MessageRules = MessageRules { max_bytes: 4 * 1024 * 1024, compressions: &[Gzip, Zstd] };
 /// How often an idle connection is asked whether it lives, and how long it may take to answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+/// How long a connection takes new calls. Then its caller is asked to make another, and calls under way go on.
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(3_600);
 /// How many calls and streams may be under way on one connection.
 const MAX_STREAMS: u32 = 256;
 /// How large the headers of a call may be together, in bytes: a token of 8 KiB and what belongs to it.
@@ -184,6 +186,7 @@ fn serve_until(
     ])?;
     Ok(Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
+        .max_connection_age(MAX_CONNECTION_AGE)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_max_pending_accept_reset_streams(Some(MAX_RESET_STREAMS))
         .http2_max_local_error_reset_streams(Some(MAX_ERROR_STREAMS))

@@ -26,8 +26,8 @@ pub(crate) struct Allowance {
     calls: Option<Arc<Semaphore>>,
 }
 
-/// A call under way, until the last of its parts is dropped.
-pub(crate) type CallPlace = Option<Arc<OwnedSemaphorePermit>>;
+/// The place of a call under way, where such calls are counted.
+pub(crate) type CallPlace = Option<OwnedSemaphorePermit>;
 
 impl Allowance {
     /// The allowance of a principal with these roles that has done nothing yet.
@@ -72,7 +72,7 @@ impl Allowance {
         let Some(calls) = &self.calls else { return Ok(None) };
         let place = Arc::clone(calls).try_acquire_owned();
         let place = place.map_err(|_| Error::Limited { what: "calls under way", retry_after: CALLS_DELAY })?;
-        Ok(Some(Arc::new(place)))
+        Ok(Some(place))
     }
 
     /// Waits until another item of a stream may come.

@@ -35,9 +35,8 @@ pub struct Issuer {
     pub roles_claim: Option<String>,
     /// The programs of bearers: of all whose token has no claim for it, and the most that such a claim can give.
     pub programs: Option<ProgramNames>,
-    /// What the issuer's own words for roles mean. Without any, its words are those of Goldbook.
-    #[serde(default)]
-    pub roles: BTreeMap<String, RoleMeaning>,
+    /// What the issuer's own words for roles mean. Absent, its words are those of Goldbook; empty, none means anything.
+    pub roles: Option<BTreeMap<String, RoleMeaning>>,
 }
 
 fn default_audience_claim() -> String {
@@ -124,7 +123,7 @@ impl Issuer {
         let means_customer = |meaning: &RoleMeaning| match meaning {
             RoleMeaning::Role(role) | RoleMeaning::In { role, .. } => *role == Role::Customer,
         };
-        if self.roles.values().any(means_customer) {
+        if self.roles.iter().flat_map(BTreeMap::values).any(means_customer) {
             faults.push(format!("issuer {issuer}: `roles` cannot make a customer; `customer_claim` says who is one"));
         }
         faults
@@ -145,15 +144,16 @@ impl Issuer {
             grants.insert(role, all);
         };
         for word in find_words(claims, self.roles_claim.as_deref())?.unwrap_or_default() {
-            match self.roles.get(word) {
+            let Some(meanings) = &self.roles else {
+                // Words that mean nothing here are for others.
+                if let Some(role) = word.parse().ok().filter(|role| *role != Role::Customer) {
+                    grant(role, programs.clone());
+                }
+                continue;
+            };
+            match meanings.get(word) {
                 Some(RoleMeaning::Role(role)) => grant(*role, programs.clone()),
                 Some(RoleMeaning::In { role, programs }) => grant(*role, ProgramSet::Only(programs.clone())),
-                None if self.roles.is_empty() => {
-                    // Words that mean nothing here are for others.
-                    if let Some(role) = word.parse().ok().filter(|role| *role != Role::Customer) {
-                        grant(role, programs.clone());
-                    }
-                }
                 None => {}
             }
         }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use sqlx::postgres::PgConnectOptions;
 
+use super::database_url::DatabaseUrl;
 use super::error::CliError;
 use super::error::with_causes;
 use super::output::{grouped, print};
@@ -49,7 +49,7 @@ pub(crate) struct AuditArgs {
     /// The database: in the service's role, or with --repair in the owner's. Without it, the one that a service runs in
     /// the data directory.
     #[arg(long, env = "GOLDBOOK_DATABASE_URL", value_name = "URL", hide_env_values = true)]
-    database_url: Option<PgConnectOptions>,
+    database_url: Option<DatabaseUrl>,
     /// The data directory of a running service with a database of its own.
     #[arg(long, env = "GOLDBOOK_DATA_DIR", value_name = "DIR", default_value = ".goldbook")]
     data_dir: PathBuf,
@@ -68,7 +68,7 @@ pub(crate) struct AuditArgs {
 pub(crate) async fn run(args: AuditArgs) -> Result<(), CliError> {
     let not_run = |why: String| CliError::NotRun(format!("the audit did not come to its end: {why}"));
     let database = match &args.database_url {
-        Some(database) => database.clone(),
+        Some(database) => database.options()?,
         None => {
             let role = if args.repair { OWNER_ROLE } else { SERVICE_ROLE };
             connect_options_of_running(&args.data_dir, role).map_err(|error| {

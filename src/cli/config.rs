@@ -63,7 +63,7 @@ pub(crate) async fn run(args: ConfigArgs) -> Result<(), CliError> {
         Action::Show(args) => {
             let file = FileSettings::read(args.config())?;
             let shown = toml::to_string_pretty(&file).map_err(CliError::failed)?;
-            print(format_args!("{}\n{shown}", args.show()).to_string().trim_end())
+            print(format_args!("{}\n{shown}", args.show()?).to_string().trim_end())
         }
     }
 }

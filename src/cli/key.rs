@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use jiff::{SpanRelativeTo, Timestamp};
 use sqlx::PgConnection;
-use sqlx::postgres::PgConnectOptions;
 
+use super::database_url::DatabaseUrl;
 use super::error::{CliError, with_causes};
 use super::output::{keep_whole, print, table};
 use crate::access::key::{KEY_BEGIN, KEY_CHARS, KeptKey, KeyTerms, NewKey};
@@ -53,7 +53,7 @@ enum Action {
 struct DatabaseArgs {
     /// The database, in the service's role. Without it, the one that a service runs in the data directory.
     #[arg(long, env = "GOLDBOOK_DATABASE_URL", value_name = "URL", hide_env_values = true)]
-    database_url: Option<PgConnectOptions>,
+    database_url: Option<DatabaseUrl>,
     /// The data directory of a running service with a database of its own.
     #[arg(long, env = "GOLDBOOK_DATA_DIR", value_name = "DIR", default_value = ".goldbook")]
     data_dir: PathBuf,
@@ -128,7 +128,7 @@ pub(crate) async fn run(args: KeyArgs) -> Result<(), CliError> {
 impl DatabaseArgs {
     async fn connect(&self) -> Result<PgConnection, CliError> {
         let options = match &self.database_url {
-            Some(database) => database.clone(),
+            Some(database) => database.options()?,
             None => connect_options_of_running(&self.data_dir, SERVICE_ROLE).map_err(|error| {
                 CliError::failed(format_args!(
                     "no service runs a database in {} ({error}): name one with --database-url, or the directory with \

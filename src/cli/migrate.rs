@@ -1,8 +1,8 @@
 //! `goldbook migrate`: brings the schema up to date, in the role of its owner.
 
 use clap::Args;
-use sqlx::postgres::PgConnectOptions;
 
+use super::database_url::DatabaseUrl;
 use super::error::CliError;
 use crate::database;
 use crate::embedded_postgres::SERVICE_ROLE;
@@ -20,7 +20,7 @@ Both roles must exist; see the README. The service's own database is migrated by
 pub(crate) struct MigrateArgs {
     /// The database, in the owner's role.
     #[arg(long, env = "GOLDBOOK_OWNER_DATABASE_URL", value_name = "URL", hide_env_values = true)]
-    database_url: PgConnectOptions,
+    database_url: DatabaseUrl,
     /// The role that the service uses: it may read everything and change no ledger row.
     #[arg(long, env = "GOLDBOOK_SERVICE_ROLE", value_name = "ROLE", default_value = SERVICE_ROLE)]
     service_role: String,
@@ -31,8 +31,9 @@ pub(crate) struct MigrateArgs {
 /// # Errors
 /// If the database cannot be reached or a migration fails.
 pub(crate) async fn run(args: MigrateArgs) -> Result<(), CliError> {
-    server::migrate(&args.database_url, &args.service_role).await.map_err(CliError::failed)?;
-    let version = database::check_schema(&args.database_url).await;
+    let database = args.database_url.options()?;
+    server::migrate(&database, &args.service_role).await.map_err(CliError::failed)?;
+    let version = database::check_schema(&database).await;
     version.map_err(CliError::failed)?;
     println!("the schema is up to date");
     Ok(())

@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod config_file;
 mod customer;
+mod database_url;
 mod demo;
 mod error;
 mod export;

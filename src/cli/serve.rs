@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::config_file::FileSettings;
+use super::database_url::DatabaseUrl;
 use super::error::{CliError, with_causes};
 use crate::access::grpc::Identities;
 use crate::access::limits::Limits;
@@ -65,10 +66,10 @@ pub(crate) struct ServeArgs {
     cors_origins: Vec<Origin>,
     /// The Postgres to use, in the service's role. Without it the service runs one of its own in the data directory.
     #[arg(long, env = "GOLDBOOK_DATABASE_URL", value_name = "URL", hide_env_values = true)]
-    database_url: Option<PgConnectOptions>,
+    database_url: Option<DatabaseUrl>,
     /// The same database in the owner's role, to migrate the schema at the start.
     #[arg(long, env = "GOLDBOOK_OWNER_DATABASE_URL", value_name = "URL", hide_env_values = true)]
-    owner_database_url: Option<PgConnectOptions>,
+    owner_database_url: Option<DatabaseUrl>,
     /// The role that the service uses in a database that the owner migrates.
     #[arg(long, env = "GOLDBOOK_SERVICE_ROLE", value_name = "ROLE", default_value = SERVICE_ROLE)]
     service_role: String,
@@ -154,6 +155,9 @@ impl ServeArgs {
         if !identities.certificates.is_empty() && self.tls_client_ca.is_none() {
             return Err(CliError::usage("certificates of callers count only with --tls-client-ca"));
         }
+        for url in [&self.database_url, &self.owner_database_url].into_iter().flatten() {
+            url.options()?;
+        }
         if self.owner_database_url.is_some() && self.database_url.is_none() {
             return Err(CliError::usage("--owner-database-url needs --database-url"));
         }
@@ -186,7 +190,10 @@ impl ServeArgs {
     }
 
     /// What holds for each flag, as the lines of a file. Passwords are left out.
-    pub(super) fn show(&self) -> String {
+    ///
+    /// # Errors
+    /// If the URL of a database is wrong.
+    pub(super) fn show(&self) -> Result<String, CliError> {
         let mut shown = toml::Table::new();
         let mut put = |name: &str, value: Option<toml::Value>| {
             value.into_iter().for_each(|value| drop(shown.insert(name.to_owned(), value)));
@@ -202,8 +209,9 @@ impl ServeArgs {
         put("api_keys", Some(self.api_keys.into()));
         let origins = self.cors_origins.iter().map(|origin| origin.to_string().into()).collect();
         put("cors_origin", Some(toml::Value::Array(origins)).filter(|_| !self.cors_origins.is_empty()));
-        put("database_url", self.database_url.as_ref().map(|url| show_database(url).into()));
-        put("owner_database_url", self.owner_database_url.as_ref().map(|url| show_database(url).into()));
+        let url = |url: &Option<DatabaseUrl>| url.as_ref().map(|url| url.show().map(toml::Value::String)).transpose();
+        put("database_url", url(&self.database_url)?);
+        put("owner_database_url", url(&self.owner_database_url)?);
         put("service_role", Some(self.service_role.clone().into()));
         put("data_dir", Some(self.data_dir.display().to_string().into()));
         put("postgres_bin", path(&self.postgres_bin));
@@ -214,14 +222,8 @@ impl ServeArgs {
         put("dues_ms", number(self.dues_ms));
         put("liability_seconds", number(self.liability_seconds));
         put("export_minutes", number(self.export_minutes));
-        shown.to_string()
+        Ok(shown.to_string())
     }
-}
-
-/// A database without the password.
-fn show_database(options: &PgConnectOptions) -> String {
-    let (user, host, port) = (options.get_username(), options.get_host(), options.get_port());
-    format!("postgres://{user}:***@{host}:{port}/{}", options.get_database().unwrap_or(user))
 }
 
 async fn serve(args: ServeArgs, prepared: Prepared) -> Result<(), CliError> {
@@ -231,10 +233,11 @@ async fn serve(args: ServeArgs, prepared: Prepared) -> Result<(), CliError> {
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| CliError::failed(format!("cannot listen on {}: {error}", args.listen)))?;
-    match args.database_url.clone() {
+    match &args.database_url {
         Some(database) => {
-            let owner = args.owner_database_url.as_ref();
-            prepare_schema(&args, owner, &database).await?;
+            let database = database.options()?;
+            let owner = args.owner_database_url.as_ref().map(DatabaseUrl::options).transpose()?;
+            prepare_schema(&args, owner.as_ref(), &database).await?;
             serve_on(listener, &args, prepared, database, stop).await
         }
         None => serve_embedded(listener, &args, prepared, stop).await,

@@ -210,7 +210,8 @@ const fn write_pockets(balance: &Balance) -> proto::PocketBalances {
     proto::PocketBalances { issued, owed, pending, available, held, redeemed, expired, cancelled }
 }
 
-/// A line of a statement. For a customer it has nothing that others wrote for each other, or that names another's account.
+/// A line of a statement. For a customer it has nothing that others wrote for each other, or that leads to
+/// another's account.
 fn write_line(line: StatementLine, is_for_customer: bool) -> proto::StatementLine {
     let StatementLine { entry, is_written, activity_id, note, author } = line;
     let of_colleagues = |text: String| if is_for_customer { String::new() } else { text };
@@ -226,6 +227,11 @@ fn write_line(line: StatementLine, is_for_customer: bool) -> proto::StatementLin
         activity_id: activity_id.map(String::from).unwrap_or_default(),
         note: of_colleagues(note),
         author: of_colleagues(author),
-        trace_id: if is_written { telemetry::TraceId(entry.trace_id).to_string() } else { String::new() },
+        // A trace may be of somebody else's call, and tie them together.
+        trace_id: of_colleagues(if is_written {
+            telemetry::TraceId(entry.trace_id).to_string()
+        } else {
+            String::new()
+        }),
     }
 }

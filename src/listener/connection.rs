@@ -70,7 +70,10 @@ impl Silence {
 /// The names in the certificate that the caller of a connection showed: its SAN URIs and DNS names. None without a
 /// certificate.
 #[derive(Clone, Debug, Default)]
-pub struct PeerNames(Arc<[PeerName]>);
+pub struct PeerNames {
+    names: Arc<[PeerName]>,
+    not_after: i64,
+}
 
 /// A name in a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -84,7 +87,13 @@ pub enum PeerName {
 impl PeerNames {
     /// The names.
     pub fn iter(&self) -> impl Iterator<Item = &PeerName> {
-        self.0.iter()
+        self.names.iter()
+    }
+
+    /// The last instant at which the certificate counts, in seconds of the Unix epoch.
+    #[must_use]
+    pub const fn not_after(&self) -> i64 {
+        self.not_after
     }
 
     /// The names in a certificate that was verified, in its DER form.
@@ -97,7 +106,8 @@ impl PeerNames {
             GeneralName::DNSName(name) => Some(PeerName::Dns(name.to_ascii_lowercase())),
             _ => None,
         };
-        Self(alternative.value.general_names.iter().filter_map(read).collect())
+        let names = alternative.value.general_names.iter().filter_map(read).collect();
+        Self { names, not_after: certificate.validity().not_after.timestamp() }
     }
 }
 

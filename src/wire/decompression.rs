@@ -3,7 +3,7 @@
 use std::io::{self, Read as _};
 
 use bytes::Bytes;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 use super::breach::Breach;
 use super::compression::Compression;
@@ -13,6 +13,8 @@ pub(super) const PREFIX_BYTES: usize = 5;
 /// How far back a message compressed with zstd may refer: 2^23 bytes, which RFC 9659 lets HTTP count on. The window is
 /// taken before the first byte is read, so a few bytes could ask for 128 MiB otherwise.
 const MAX_WINDOW_LOG: u32 = 23;
+/// How many frames of zstd one message may have; clients send one.
+const MAX_ZSTD_FRAMES: usize = 16;
 /// How each frame of zstd begins (RFC 8878).
 const ZSTD_MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
 
@@ -21,7 +23,7 @@ pub(super) fn decompress(compression: Compression, compressed: &[u8], max_bytes:
     let mut framed = Vec::with_capacity(PREFIX_BYTES + max_bytes.min(compressed.len().saturating_mul(2)));
     framed.resize(PREFIX_BYTES, 0);
     let decompressed = match compression {
-        Compression::Gzip => read_up_to(max_bytes, MultiGzDecoder::new(compressed), &mut framed),
+        Compression::Gzip => read_gzip(max_bytes, compressed, &mut framed),
         Compression::Zstd => read_zstd(max_bytes, compressed, &mut framed),
     };
     let Ok(length) = decompressed else { return Err(Breach::Undecodable(compression)) };
@@ -32,11 +34,20 @@ pub(super) fn decompress(compression: Compression, compressed: &[u8], max_bytes:
     Ok(framed.into())
 }
 
-/// Reads a message of one or more frames of zstd. They are taken one by one, since the decoder would also read formats of
+/// Reads a message of one member of gzip, as all clients send it. Each more would take work, and may be empty: a message of
+/// many would take much for nothing.
+fn read_gzip(max_bytes: usize, compressed: &[u8], message: &mut Vec<u8>) -> io::Result<usize> {
+    let mut decoder = GzDecoder::new(compressed);
+    let length = read_up_to(max_bytes, &mut decoder, message)?;
+    let is_whole = length > max_bytes || decoder.into_inner().is_empty();
+    if is_whole { Ok(length) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// Reads a message of one or more frames of zstd, of which each takes work even if it is empty. They are taken one by one, since the decoder would also read formats of
 /// before 2016, whatever their windows.
 fn read_zstd(max_bytes: usize, compressed: &[u8], message: &mut Vec<u8>) -> io::Result<usize> {
     let (mut rest, mut length) = (compressed, 0);
-    loop {
+    for _ in 0..MAX_ZSTD_FRAMES {
         if !rest.starts_with(&ZSTD_MAGIC) {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -48,6 +59,7 @@ fn read_zstd(max_bytes: usize, compressed: &[u8], message: &mut Vec<u8>) -> io::
             return Ok(length);
         }
     }
+    Err(io::ErrorKind::InvalidData.into())
 }
 
 /// Reads a message, or its beginning with one byte more than it may have.

@@ -17,6 +17,11 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
     timeout(BOUND, future).await.unwrap_or_else(|_| panic!("{what}: not within {BOUND:?}"))
 }
 
+/// Takes its time, for whoever must be slow.
+pub(crate) async fn pause(time: Duration) {
+    sleep(time).await;
+}
+
 /// Looks again and again until there is something to see.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let give_up = Instant::now() + BOUND;

@@ -251,6 +251,19 @@ async fn a_message_that_cannot_be_decompressed_is_told() {
     assert_eq!(service.available("anna").await, 2);
 }
 
+/// Each member or frame takes work, also an empty one: a message of many would take seconds.
+#[tokio::test]
+async fn a_message_compressed_in_many_pieces_is_refused() {
+    let service = start().await;
+    for (name, compress) in COMPRESSIONS {
+        let pieces = compress(b"").repeat(100_000);
+        let begin = [pieces.as_slice(), &compress(&grant_reward("anna", 1, name).encode_to_vec())].concat();
+        let refused = call_compressed(&service, GRANT, name, frame(1, &begin)).await;
+        assert_eq!(refused.status.code(), Code::InvalidArgument, "{name}: {}", refused.status.message());
+    }
+    assert_eq!(service.available("anna").await, 0);
+}
+
 #[tokio::test]
 async fn an_unknown_compression_is_unimplemented_and_the_known_ones_are_told() {
     let service = start().await;

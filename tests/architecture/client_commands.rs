@@ -5,8 +5,15 @@ use crate::reader::{Breach, Exception, Named, Source};
 use crate::{SOURCE, hold};
 
 /// The commands for operators, which know the service and its database.
-const OPERATORS_COMMANDS: &[&str] =
-    &["cli/serve/*", "cli/migrate/*", "cli/audit/*", "cli/key/*", "cli/config/*", "cli/config_file/*"];
+const OPERATORS_COMMANDS: &[&str] = &[
+    "cli/serve/*",
+    "cli/migrate/*",
+    "cli/audit/*",
+    "cli/key/*",
+    "cli/config/*",
+    "cli/config_file/*",
+    "cli/database_url/*",
+];
 
 const EXCEPTIONS: &[Exception] = &[Exception {
     file: "cli/bench/child.rs",

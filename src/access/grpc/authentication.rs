@@ -12,13 +12,14 @@ use sqlx::PgPool;
 
 use super::issuers::Issuers;
 use super::live_keys::LiveKeys;
-use super::recognized::Recognized;
+use super::recognized::{Known, Proof, Recognized};
 use crate::access::allowance::Allowance;
 use crate::access::certificate::CertificateRule;
 use crate::access::issuer::Issuer;
 use crate::access::key::{KEY_BEGIN, KeyHash, parse_key};
 use crate::access::limits::Limits;
 use crate::access::principal::{Principal, PrincipalKind};
+use crate::access::role::Role;
 use crate::access::store;
 use crate::access::token::MAX_TOKEN_BYTES;
 use crate::error::{Error, Reason, Refusal};
@@ -58,8 +59,9 @@ pub(crate) struct Authentication {
     pool: PgPool,
 }
 
-/// What a principal is known by: how they prove who they are, who vouches, and their name there.
-type Name = (PrincipalKind, String, String);
+/// What a principal is known by: how they prove who they are, who vouches, and their name there; and with which roles, since
+/// those say what is allowed.
+type Name = (PrincipalKind, String, String, Vec<Role>);
 
 /// The ways in which callers prove who they are.
 #[derive(Debug)]
@@ -103,7 +105,9 @@ impl Authentication {
     /// Who sends a request, by what it carries. Refuses with [`Reason::NotAuthenticated`] if that proves nobody.
     pub(super) fn recognize<B>(&self, request: &http::Request<B>) -> Recognized {
         match &*self.ways {
-            Ways::NobodyIsAsked(anyone) => Recognized::Now(Ok(Arc::clone(anyone))),
+            Ways::NobodyIsAsked(anyone) => {
+                Recognized::Now(Ok(Known { principal: Arc::clone(anyone), proof: Proof::Nothing }))
+            }
             Ways::Asked { keys, issuers, certificates } => match read_bearer(request.headers()) {
                 Err(refusal) => Recognized::Now(Err(refusal.into())),
                 Ok(None) => Recognized::Now(recognize_certificate(certificates, request)),
@@ -119,7 +123,8 @@ impl Authentication {
     /// What a principal may still do.
     pub(super) fn allowance_of(&self, principal: &Principal) -> Arc<Allowance> {
         let look_up = || {
-            let name = (principal.kind, principal.issuer.clone(), principal.subject.clone());
+            let roles = principal.grants.keys().copied().collect();
+            let name = (principal.kind, principal.issuer.clone(), principal.subject.clone(), roles);
             let made =
                 || Ok::<_, std::convert::Infallible>(Arc::new(Allowance::of(principal.grants.keys(), &self.limits)));
             let Ok(allowance) = self.allowances.get_or_insert_with(&name, made);
@@ -166,20 +171,23 @@ fn read_bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
 fn recognize_certificate<B>(
     certificates: &HashMap<PeerName, Arc<Principal>>,
     request: &http::Request<B>,
-) -> Result<Arc<Principal>, Error> {
-    let names = request.extensions().get::<PeerNames>();
-    let mut names = names.into_iter().flat_map(PeerNames::iter);
-    let principal = names.find_map(|name| certificates.get(name));
-    principal.cloned().ok_or_else(|| refuse("the request carries no credentials").into())
+) -> Result<Known, Error> {
+    let peer = request.extensions().get::<PeerNames>();
+    let mut names = peer.into_iter().flat_map(PeerNames::iter);
+    let principal = names.find_map(|name| certificates.get(name)).cloned();
+    let not_after = peer.map_or(i64::MIN, PeerNames::not_after);
+    let principal = principal.ok_or_else(|| refuse("the request carries no credentials"))?;
+    let known = Known { principal, proof: Proof::Certificate { not_after } };
+    if known.proof.counts() { Ok(known) } else { Err(refuse("the certificate of the connection has expired").into()) }
 }
 
 fn recognize_key(keys: &LiveKeys, text: &str) -> Recognized {
     let unknown = || Error::from(refuse("the API key is unknown, has expired, or was revoked"));
     let Some(hash) = parse_key(text) else { return Recognized::Now(Err(unknown())) };
-    if let Some(principal) = keys.find(&hash) {
-        return Recognized::Now(Ok(principal));
+    if let Some(known) = keys.find(hash) {
+        return Recognized::Now(Ok(known));
     }
     let keys = keys.clone();
-    let find_anew = async move |hash: KeyHash| keys.find_anew(&hash).await?.ok_or_else(unknown);
+    let find_anew = async move |hash: KeyHash| keys.find_anew(hash).await?.ok_or_else(unknown);
     Recognized::Later(async move { find_anew(hash).await }.boxed())
 }

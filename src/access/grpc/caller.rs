@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::authentication::Authentication;
-use crate::access::allowance::CallPlace;
+use super::recognized::Proof;
 use crate::access::permission::Permission;
 use crate::access::principal::{Principal, ProgramSet};
 use crate::book::Writer;
@@ -18,8 +18,7 @@ pub(crate) struct Caller {
     pub(super) principal: Arc<Principal>,
     pub(super) authentication: Authentication,
     pub(super) deadline: Option<Instant>,
-    /// Its place among the calls that its principal has under way.
-    pub(super) _place: CallPlace,
+    pub(super) proof: Proof,
 }
 
 impl fmt::Debug for Caller {
@@ -29,6 +28,11 @@ impl fmt::Debug for Caller {
 }
 
 impl Caller {
+    /// Whether what they proved it with still counts. A key may be revoked, and a token expire, while a stream goes on.
+    pub(super) fn still_counts(&self) -> bool {
+        self.proof.counts()
+    }
+
     /// Waits until another item of a stream may come.
     pub(super) async fn wait_for_item(&self) {
         self.authentication.allowance_of(&self.principal).wait_for_item().await;

@@ -12,9 +12,8 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::recognized::Recognized;
+use super::recognized::{Known, Proof, Recognized};
 use crate::access::issuer::{Issuer, KeySource};
-use crate::access::principal::Principal;
 use crate::access::token::{KeySet, Unverified, read_unverified, verify};
 use crate::error::{Error, Reason, Refusal, with_causes};
 
@@ -63,11 +62,25 @@ struct Keys {
 /// A token that was verified.
 #[derive(Clone, Debug)]
 struct Verified {
-    principal: Arc<Principal>,
+    known: Known,
+    proof: TokenProof,
+    generation: u64,
+}
+
+/// A token that counted when its call began.
+#[derive(Clone, Debug)]
+pub(super) struct TokenProof {
     /// In seconds of the Unix epoch.
     expires_at: u64,
     issuer: Arc<Trusted>,
-    generation: u64,
+    key_id: Arc<str>,
+}
+
+impl TokenProof {
+    /// Whether the token still counts: it has not expired, and its issuer still has the key.
+    pub(super) fn counts(&self) -> bool {
+        unix_seconds() < self.expires_at && self.issuer.keys().set.has(&self.key_id)
+    }
 }
 
 fn refuse(message: &'static str) -> Error {
@@ -81,7 +94,7 @@ fn hash_of(token: &str) -> [u8; 32] {
 }
 
 /// The present as issuers tell it, in seconds of the Unix epoch.
-fn unix_seconds() -> u64 {
+pub(super) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
@@ -111,10 +124,10 @@ impl Issuers {
     pub(super) fn recognize(&self, token: &str) -> Recognized {
         let hash = hash_of(token);
         if let Some(verified) = self.0.verified.get(&hash)
-            && verified.generation == verified.issuer.keys().generation
-            && unix_seconds() < verified.expires_at
+            && verified.generation == verified.proof.issuer.keys().generation
+            && unix_seconds() < verified.proof.expires_at
         {
-            return Recognized::Now(Ok(verified.principal));
+            return Recognized::Now(Ok(verified.known));
         }
         let unverified = match read_unverified(token) {
             Ok(unverified) => unverified,
@@ -135,10 +148,15 @@ impl Issuers {
         token: String,
         unverified: Unverified,
         trusted: Arc<Trusted>,
-    ) -> BoxFuture<'static, Result<Arc<Principal>, Error>> {
+    ) -> BoxFuture<'static, Result<Known, Error>> {
         let issuers = self.clone();
         async move {
-            trusted.fetch_for_unknown().await;
+            // A task of its own: a caller who goes away does not end the fetching for all others.
+            let fetching = tokio::spawn({
+                let trusted = Arc::clone(&trusted);
+                async move { trusted.fetch_for_unknown().await }
+            });
+            let _ = fetching.await;
             if !trusted.keys().is_fetched {
                 // Nobody knows yet whether the token counts.
                 return Err(Error::Unavailable);
@@ -154,14 +172,14 @@ impl Issuers {
         token: &str,
         unverified: &Unverified,
         trusted: &Arc<Trusted>,
-    ) -> Result<Arc<Principal>, Error> {
+    ) -> Result<Known, Error> {
         let keys = trusted.keys();
         let generation = keys.generation;
         let (principal, expires_at) = verify(token, unverified, &trusted.issuer, &keys.set).map_err(refuse)?;
-        let principal = Arc::new(principal);
-        let issuer = Arc::clone(trusted);
-        self.0.verified.insert(hash, Verified { principal: Arc::clone(&principal), expires_at, issuer, generation });
-        Ok(principal)
+        let proof = TokenProof { expires_at, issuer: Arc::clone(trusted), key_id: unverified.key_id.as_str().into() };
+        let known = Known { principal: Arc::new(principal), proof: Proof::Token(proof.clone()) };
+        self.0.verified.insert(hash, Verified { known: known.clone(), proof, generation });
+        Ok(known)
     }
 
     /// Fetches keys from time to time, until it is dropped.

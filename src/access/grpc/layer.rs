@@ -1,11 +1,14 @@
 //! The layer before all handlers: it finds out who calls, and lets nobody through who may not call the method at all.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, ready};
 use http::{Request, Response};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -13,10 +16,10 @@ use tower::{Layer, Service};
 use super::authentication::Authentication;
 use super::caller::Caller;
 use super::methods::METHODS;
-use super::recognized::Recognized;
+use super::recognized::{Known, Recognized};
+use crate::access::allowance::CallPlace;
 use crate::access::method::Method;
 use crate::access::permission::{may_call, refuse};
-use crate::access::principal::Principal;
 use crate::error::Error;
 
 /// Finds out who calls each method of the interface. What is not of it, such as health, is open.
@@ -50,14 +53,52 @@ pub(crate) struct AccessService<S> {
 }
 
 impl AccessLayer {
-    /// Lets a principal through to a method, unless they may not call it at all.
-    fn let_in(&self, method: &Method, principal: Arc<Principal>) -> Result<Caller, Error> {
+    /// Lets a caller through to a method, unless they may not call it at all, or have reached a limit.
+    fn let_in(&self, method: &Method, known: Known) -> Result<(Caller, CallPlace), Error> {
+        let Known { principal, proof } = known;
         if !may_call(&principal, method) {
             return Err(refuse(method).into());
         }
-        let allowance = self.authentication.allowance_of(&principal);
-        let place = allowance.begin(method.kind)?;
-        Ok(Caller { principal, authentication: self.authentication.clone(), deadline: None, _place: place })
+        let place = self.authentication.allowance_of(&principal).begin(method.kind)?;
+        Ok((Caller { principal, proof, authentication: self.authentication.clone(), deadline: None }, place))
+    }
+}
+
+/// Calls a service. The place among the calls under way is held until the answer has ended.
+async fn call_in_place<S>(inner: &mut S, request: Request<Body>, place: CallPlace) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    let response = inner.call(request).await?;
+    Ok(match place {
+        Some(place) => response.map(|body| Body::new(HeldBody { body, _place: place })),
+        None => response,
+    })
+}
+
+/// The body of an answer whose call has a place.
+struct HeldBody {
+    body: Body,
+    _place: OwnedSemaphorePermit,
+}
+
+impl http_body::Body for HeldBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -79,26 +120,32 @@ where
         let Some(method) = self.layer.methods.get(request.uri().path()).copied() else {
             return Either::Left(self.inner.call(request));
         };
+        // The service that was found ready is the one to call.
+        let take_inner = |own: &mut S| {
+            let ready = own.clone();
+            std::mem::replace(own, ready)
+        };
         match self.layer.authentication.recognize(&request) {
-            Recognized::Now(recognized) => {
-                match recognized.and_then(|principal| self.layer.let_in(method, principal)) {
-                    Ok(caller) => {
-                        request.extensions_mut().insert(caller);
-                        Either::Left(self.inner.call(request))
-                    }
-                    Err(error) => Either::Right(Box::pin(ready(Ok(Status::from(error).into_http())))),
+            Recognized::Now(recognized) => match recognized.and_then(|known| self.layer.let_in(method, known)) {
+                Ok((caller, None)) => {
+                    request.extensions_mut().insert(caller);
+                    Either::Left(self.inner.call(request))
                 }
-            }
+                Ok((caller, place)) => {
+                    request.extensions_mut().insert(caller);
+                    let mut inner = take_inner(&mut self.inner);
+                    Either::Right(Box::pin(async move { call_in_place(&mut inner, request, place).await }))
+                }
+                Err(error) => Either::Right(Box::pin(ready(Ok(Status::from(error).into_http())))),
+            },
             Recognized::Later(recognizing) => {
                 let layer = self.layer.clone();
-                // The service that was found ready is the one to call.
-                let ready = self.inner.clone();
-                let mut inner = std::mem::replace(&mut self.inner, ready);
+                let mut inner = take_inner(&mut self.inner);
                 Either::Right(Box::pin(async move {
-                    match recognizing.await.and_then(|principal| layer.let_in(method, principal)) {
-                        Ok(caller) => {
+                    match recognizing.await.and_then(|known| layer.let_in(method, known)) {
+                        Ok((caller, place)) => {
                             request.extensions_mut().insert(caller);
-                            inner.call(request).await
+                            call_in_place(&mut inner, request, place).await
                         }
                         Err(error) => Ok(Status::from(error).into_http()),
                     }

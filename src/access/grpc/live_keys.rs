@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use super::recognized::{Known as KnownCaller, Proof};
 use crate::access::key::{KeptKey, KeyHash, KeyTerms};
 use crate::access::principal::Principal;
 use crate::access::store::keys::{note_uses, read_live_keys};
@@ -29,8 +30,16 @@ pub(super) struct LiveKeys(Arc<Shared>);
 struct Shared {
     pool: PgPool,
     known: RwLock<Arc<Known>>,
-    /// Held by whoever reads them anew: when that was last done.
-    reading: Mutex<Option<Instant>>,
+    /// Held by whoever reads them anew.
+    reading: Mutex<Readings>,
+}
+
+/// When keys were last read.
+#[derive(Debug, Default)]
+struct Readings {
+    begun: Option<Instant>,
+    /// When the last one began that came to its end.
+    succeeded: Option<Instant>,
 }
 
 /// What was read of the keys.
@@ -69,9 +78,22 @@ impl Known {
         let live = |(hash, kept): (KeyHash, KeptKey)| {
             let earlier = self.keys.get(&hash).filter(|earlier| earlier.terms == kept.terms);
             let principal = earlier.map_or_else(|| Arc::new(kept.terms.principal()), |it| Arc::clone(&it.principal));
-            (hash, LiveKey { key_id: kept.key_id, terms: kept.terms, principal, was_used: AtomicBool::new(false) })
+            // Used since the uses were noted.
+            let was_used = AtomicBool::new(earlier.is_some_and(|it| it.was_used.load(Ordering::Relaxed)));
+            (hash, LiveKey { key_id: kept.key_id, terms: kept.terms, principal, was_used })
         };
         Self { keys: read.into_iter().map(live).collect(), told: Some((told, Instant::now())) }
+    }
+}
+
+/// A key that counted when its call began.
+#[derive(Clone, Debug)]
+pub(super) struct KeyProof(LiveKeys, KeyHash);
+
+impl KeyProof {
+    /// Whether the key still counts.
+    pub(super) fn counts(&self) -> bool {
+        self.0.known().find(&self.1).is_some()
     }
 }
 
@@ -82,26 +104,31 @@ impl LiveKeys {
     }
 
     /// Who shows a key, as far as it is known here.
-    pub(super) fn find(&self, hash: &KeyHash) -> Option<Arc<Principal>> {
-        self.known().find(hash)
+    pub(super) fn find(&self, hash: KeyHash) -> Option<KnownCaller> {
+        let principal = self.known().find(&hash)?;
+        Some(KnownCaller { principal, proof: Proof::Key(KeyProof(self.clone(), hash)) })
     }
 
     /// Who shows a key that is not known here, once keys were read anew.
     ///
     /// # Errors
-    /// If they cannot be read.
-    pub(super) async fn find_anew(&self, hash: &KeyHash) -> Result<Option<Arc<Principal>>, Error> {
-        let asked = Instant::now();
-        let mut reading = self.0.reading.lock().await;
-        // Whoever waited with others for one reading has it.
-        if reading.is_none_or(|last| last < asked) {
-            if let Some(last) = *reading {
-                sleep(UNKNOWN_INTERVAL.saturating_sub(last.elapsed())).await;
+    /// [`Error::Unavailable`] if they cannot be read: then nobody knows whether it counts.
+    pub(super) async fn find_anew(&self, hash: KeyHash) -> Result<Option<KnownCaller>, Error> {
+        let keys = self.clone();
+        // A task of its own: a caller who goes away does not end the reading for those who wait for it, too.
+        let reading = tokio::spawn(async move {
+            let asked = Instant::now();
+            let mut read = keys.0.reading.lock().await;
+            // Whoever waited with others for one reading has it.
+            if read.succeeded.is_none_or(|last| last < asked) {
+                if let Some(last) = read.begun {
+                    sleep(UNKNOWN_INTERVAL.saturating_sub(last.elapsed())).await;
+                }
+                keys.read(&mut read).await?;
             }
-            *reading = Some(Instant::now());
-            self.read().await?;
-        }
-        Ok(self.find(hash))
+            Ok(keys.find(hash))
+        });
+        reading.await.unwrap_or(Err(Error::Unavailable))
     }
 
     fn known(&self) -> Arc<Known> {
@@ -109,9 +136,20 @@ impl LiveKeys {
     }
 
     /// Reads them anew, and notes which of those known so far were used.
-    async fn read(&self) -> Result<(), Error> {
+    async fn read(&self, readings: &mut Readings) -> Result<(), Error> {
+        let begun = Instant::now();
+        readings.begun = Some(begun);
         let known = self.known();
         let mut connection = self.0.pool.acquire().await?;
+        let used = known.keys.values().filter(|key| key.was_used.swap(false, Ordering::Relaxed));
+        let used: Vec<Uuid> = used.map(|key| key.key_id).collect();
+        if !used.is_empty()
+            && let Err(error) = note_uses(&mut connection, &used).await
+        {
+            let unnoted = known.keys.values().filter(|key| used.contains(&key.key_id));
+            unnoted.for_each(|key| key.was_used.store(true, Ordering::Relaxed));
+            return Err(error.into());
+        }
         let (read, told) = read_live_keys(&mut connection).await?;
         let readable = read.into_iter().filter_map(|key| {
             key.inspect_err(|defect| tracing::error!(%defect, "an API key cannot be understood and does not count"))
@@ -119,11 +157,7 @@ impl LiveKeys {
         });
         let replaced = Arc::new(known.replace(readable.collect(), told));
         *self.0.known.write().unwrap_or_else(PoisonError::into_inner) = replaced;
-        let used = known.keys.values().filter(|key| key.was_used.load(Ordering::Relaxed)).map(|key| key.key_id);
-        let used: Vec<Uuid> = used.collect();
-        if !used.is_empty() {
-            note_uses(&mut connection, &used).await?;
-        }
+        readings.succeeded = Some(begun);
         Ok(())
     }
 
@@ -132,9 +166,8 @@ impl LiveKeys {
         loop {
             {
                 let mut reading = self.0.reading.lock().await;
-                *reading = Some(Instant::now());
                 // What fails here is logged where it became an error.
-                let _ = self.read().await;
+                let _ = self.read(&mut reading).await;
             }
             sleep(REFRESH_INTERVAL).await;
         }

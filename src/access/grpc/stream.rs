@@ -13,7 +13,7 @@ use super::admission::{admit_item, caller_of};
 use super::caller::Caller;
 use super::methods::Tied;
 use crate::book::Writer;
-use crate::error::{Error, Fields};
+use crate::error::{Error, Fields, Reason, Refusal};
 use crate::ids::IdempotencyKey;
 use crate::proto::google;
 use crate::status::to_rpc_status;
@@ -70,6 +70,11 @@ where
                 item = input.message(), if is_open && under_way.len() < MAX_IN_FLIGHT => match item {
                     Ok(Some(item)) => {
                         caller.wait_for_item().await;
+                        if !caller.still_counts() {
+                            is_open = false;
+                            broken = Some(expired().into());
+                            continue;
+                        }
                         let outcome = begin(&service, item, &caller, writer).await;
                         under_way.push(outcome);
                     }
@@ -92,6 +97,12 @@ where
     };
     tokio::spawn(work.in_current_span());
     Ok(ReceiverStream::new(answers))
+}
+
+/// The end of a stream whose caller cannot prove any more who it is. The items before are carried out.
+fn expired() -> Error {
+    let message = "the credentials that the stream was opened with do not count any more";
+    Refusal::new(Reason::NotAuthenticated, message).into()
 }
 
 /// Queues one item. What is bad about it becomes its own answer.

@@ -201,7 +201,7 @@ async fn a_customer_reads_a_statement_without_what_colleagues_wrote() {
     assert!(whole.iter().any(|line| line.cause_entry_ids.iter().any(|it| account(it) != account(&line.entry_id))));
     assert_eq!(own.len(), whole.len());
     for line in &own {
-        assert_eq!((line.note.as_str(), line.author.as_str()), ("", ""));
+        assert_eq!((line.note.as_str(), line.author.as_str(), line.trace_id.as_str()), ("", "", ""));
         assert!(line.cause_entry_ids.iter().all(|cause| account(cause) == account(&line.entry_id)), "{line:?}");
     }
 }

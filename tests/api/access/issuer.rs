@@ -143,7 +143,7 @@ pub(super) fn trusted(name: &str, keys: KeySource) -> Issuer {
         program_claim: Some("program_id".to_owned()),
         roles_claim: Some("roles".to_owned()),
         programs: None,
-        roles: [].into(),
+        roles: None,
     }
 }
 
@@ -179,6 +179,8 @@ struct State {
     keys: Mutex<Vec<Value>>,
     is_away: AtomicBool,
     asked: AtomicUsize,
+    /// How long answers take, in milliseconds.
+    delay: AtomicUsize,
 }
 
 impl Drop for Online {
@@ -214,6 +216,10 @@ impl Online {
         self.state.is_away.store(is_away, Ordering::SeqCst);
     }
 
+    pub(super) fn set_delay(&self, milliseconds: usize) {
+        self.state.delay.store(milliseconds, Ordering::SeqCst);
+    }
+
     /// How often it was asked for its keys.
     pub(super) fn asked(&self) -> usize {
         self.state.asked.load(Ordering::SeqCst)
@@ -229,6 +235,8 @@ async fn answer(mut stream: TcpStream, state: Arc<State>, name: String) {
         }
         request.push(byte[0]);
     }
+    let delay = u64::try_from(state.delay.load(Ordering::SeqCst)).unwrap();
+    crate::wait::pause(std::time::Duration::from_millis(delay)).await;
     let (status, body) = if state.is_away.load(Ordering::SeqCst) {
         ("503 Service Unavailable", json!({}))
     } else if request.starts_with(b"GET /.well-known/openid-configuration ") {

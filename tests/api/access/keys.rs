@@ -137,3 +137,41 @@ async fn keys_are_in_the_database_as_hashes_alone() {
     let secret = &admin[17..];
     assert!(rows.iter().all(|row| row.contains(&admin[..17]) && !row.contains(secret)), "{rows:?}");
 }
+
+/// A stream is no way to go on with a key that does not count any more.
+#[tokio::test]
+async fn a_stream_ends_when_its_key_is_revoked() {
+    let (service, admin) = start_with_keys().await;
+    enrol_by(&service, &admin, "anna").await;
+    let till = key_of(&service.database, "till", Role::Service, None).await;
+    let (send, items) = tokio::sync::mpsc::channel(1);
+    let items = tokio_stream::wrappers::ReceiverStream::new(items);
+    let answers = service.rewards().batch_grant_rewards(by(&till, items)).await;
+    let mut answers = answers.unwrap().into_inner();
+    let item = |number: u32| proto::BatchGrantRewardsRequest {
+        item_id: number.to_string(),
+        grant: Some(grant_reward("anna", 1, &format!("k-{number}"))),
+    };
+    send.send(item(0)).await.unwrap();
+    assert!(answers.message().await.unwrap().is_some());
+    let mut connection = service.database.connect(SERVICE_ROLE).await;
+    assert!(goldbook::access::revoke_key(&mut connection, &till[..17]).await.unwrap());
+    let mut granted = 1;
+    let ended = until("the end of the stream", async || {
+        // The stream may have ended while this was sent.
+        let _ = send.send(item(granted)).await;
+        match answers.message().await {
+            Ok(answer) => {
+                assert!(answer.is_some());
+                granted += 1;
+                None
+            }
+            Err(status) => Some(status),
+        }
+    })
+    .await;
+    let message = "the credentials that the stream was opened with do not count any more";
+    assert_unknown(Err::<(), _>(ended), message);
+    let balance = ask_balance(&service, &admin, "anna").await.unwrap();
+    assert_eq!(balance, i64::from(granted));
+}

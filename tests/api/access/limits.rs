@@ -141,3 +141,36 @@ async fn a_stream_is_read_no_faster_than_its_items_may_come() {
     assert!(begun.elapsed() >= Duration::from_millis(1_400), "{:?}", begun.elapsed());
     assert_eq!(ask_balance(&service, &till, "anna").await.unwrap(), 20);
 }
+
+/// An export holds its place until its last message was read, and any call until it was answered.
+#[tokio::test]
+async fn exports_hold_their_places_until_they_end() {
+    let key = SigningKey::p256("key");
+    let (service, _file) = start(&key, "[auditor]\ncalls = 1\n").await;
+    let auditor = key_of(&service.database, "auditor", Role::Auditor, None).await;
+    let export = async || {
+        let request = proto::ExportEntriesRequest { program_id: crate::harness::SHOP.to_owned(), ..Default::default() };
+        service.ledger().export_entries(by(&auditor, request)).await.map(tonic::Response::into_inner)
+    };
+    let mut first = crate::wait::until("the export", async || export().await.ok()).await;
+    assert_limited(export().await.map(drop), "calls under way");
+    assert_limited(ask_balance(&service, &auditor, "anna").await, "calls under way");
+    while within("a message", first.message()).await.unwrap().is_some() {}
+    crate::wait::until("its place", async || ask_balance(&service, &auditor, "anna").await.ok()).await;
+}
+
+/// The roles of a call say what is allowed, whatever its subject could do before.
+#[tokio::test]
+async fn limits_follow_the_roles_of_the_token_at_hand() {
+    let key = SigningKey::p256("key");
+    let (service, _file) = start(&key, "[customer]\nreads = { per_second = 1, burst = 3 }\n").await;
+    let mut both = claims_of_customer("anna");
+    both["roles"] = serde_json::json!(["support"]);
+    let (both, one) = (key.token(&both), key.token(&claims_of_customer("anna")));
+    for _ in 0..20 {
+        ask_balance(&service, &both, "anna").await.unwrap();
+    }
+    let calls = (0..20).map(|_| ask_balance(&service, &one, "anna"));
+    let outcomes = futures_util::future::join_all(calls).await;
+    assert!(outcomes.iter().any(Result::is_err));
+}

@@ -1,6 +1,7 @@
 //! Where a service may listen, and the file that configures it.
 
 use goldbook::embedded_postgres::SERVICE_ROLE;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::binary::{Serving, run, url};
@@ -83,6 +84,16 @@ async fn a_file_configures_what_flags_do_and_flags_win() {
 }
 
 #[tokio::test]
+async fn a_wrong_database_url_is_told_without_its_password() {
+    let file = Configured::of("database_url = \"postgres://goldbook:hunter2/3@db/loyalty\"");
+    for args in [&["serve", "--config", file.path()][..], &["config", "show", "--config", file.path()]] {
+        let ended = run(args).await;
+        assert_eq!(ended.status.code(), Some(2), "{args:?}");
+        assert!(ended.stderr.contains("percent-encoded") && !ended.stderr.contains("hunter2"), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_wrong_is_refused_with_what_is_wrong() {
     let told = async |text: &str| {
         let file = Configured::of(text);
@@ -112,13 +123,20 @@ async fn no_more_connections_are_open_than_there_may_be() {
         let mut bytes = [0; 9];
         stream.try_read(&mut bytes).is_ok_and(|count| count == 9)
     };
+    // A caller greets, and so is HTTP/2 spoken.
+    let greet = async || {
+        let mut stream = TcpStream::connect(service.address).await.unwrap();
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        stream.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings].concat()).await.unwrap();
+        stream
+    };
     let mut open = Vec::new();
     for _ in 0..2 {
-        let stream = TcpStream::connect(service.address).await.unwrap();
+        let stream = greet().await;
         until("settings", async || answers(&stream).await.then_some(())).await;
         open.push(stream);
     }
-    let waiting = TcpStream::connect(service.address).await.unwrap();
+    let waiting = greet().await;
     stays("the third waits", async || waiting.try_read(&mut [0; 9]).is_err()).await;
     drop(open.pop());
     until("its turn", async || answers(&waiting).await.then_some(())).await;

@@ -105,3 +105,40 @@ async fn a_key_rotation_under_load_fails_no_call() {
         caller.await.unwrap();
     }
 }
+
+/// The first caller with a new key does not wait for the issuer. All others have the key all the same.
+#[tokio::test]
+async fn a_caller_who_goes_away_does_not_end_the_fetching_of_keys() {
+    let key = SigningKey::p256("first");
+    let online = Online::start(&[&key]).await;
+    online.set_delay(300);
+    let identities = Identities { issuers: vec![trusted(&online.name, KeySource::Discovery)], ..Identities::default() };
+    let service = Service::start_asking(Database::create().await, identities).await;
+    let admin = key.token(&of_issuer(&online, claims_of_role("admin")));
+    apply_shop_by(&service, &admin).await;
+    enrol_by(&service, &admin, "anna").await;
+    // The next fetch may begin ten seconds after the first.
+    let second = SigningKey::p256("second");
+    online.replace(&[&key, &second]);
+    let token = second.token(&of_issuer(&online, claims_of_customer("anna")));
+    let mut impatient = 0;
+    let asked = online.asked();
+    until("the fetching for an impatient caller", async || {
+        let mut request = super::by(
+            &token,
+            goldbook::proto::GetBalanceRequest {
+                program_id: crate::harness::SHOP.to_owned(),
+                customer_id: "anna".to_owned(),
+                as_of: None,
+            },
+        );
+        request.set_timeout(std::time::Duration::from_millis(30));
+        let outcome = service.rewards().get_balance(request).await;
+        impatient += usize::from(outcome.is_err());
+        (online.asked() > asked || outcome.is_ok()).then_some(())
+    })
+    .await;
+    assert!(impatient > 0);
+    until("the second key", async || ask_balance(&service, &token, "anna").await.ok()).await;
+    assert!(online.asked() <= asked + 1, "it was fetched {} times", online.asked() - asked);
+}

@@ -37,8 +37,8 @@ fn in_shop() -> Option<ProgramNames> {
     Some(ProgramNames::List([SHOP.try_into().unwrap()].into()))
 }
 
-fn means(words: &[(&str, Role)]) -> BTreeMap<String, RoleMeaning> {
-    words.iter().map(|(word, role)| ((*word).to_owned(), RoleMeaning::Role(*role))).collect()
+fn means(words: &[(&str, Role)]) -> Option<BTreeMap<String, RoleMeaning>> {
+    Some(words.iter().map(|(word, role)| ((*word).to_owned(), RoleMeaning::Role(*role))).collect())
 }
 
 /// Keycloak: roles in `realm_access`, the audience a list, attributes of the user by a mapper.
@@ -141,11 +141,13 @@ async fn tokens_of_cognito_count() {
             customer_claim: Some("custom:customer_id".to_owned()),
             program_claim: None,
             programs: in_shop(),
-            roles: [(
-                "loyalty".to_owned(),
-                RoleMeaning::In { role: Role::Manager, programs: [SHOP.try_into().unwrap()].into() },
-            )]
-            .into(),
+            roles: Some(
+                [(
+                    "loyalty".to_owned(),
+                    RoleMeaning::In { role: Role::Manager, programs: [SHOP.try_into().unwrap()].into() },
+                )]
+                .into(),
+            ),
             ..issuer
         },
         base(json!({"cognito:groups": ["loyalty"]})),

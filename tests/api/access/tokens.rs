@@ -171,3 +171,36 @@ async fn what_is_no_token_does_not_count() {
     twice.metadata_mut().append("authorization", format!("Bearer {token}").parse().unwrap());
     assert_unknown(service.rewards().get_balance(twice).await, "the request has more than one authorization");
 }
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_has_expired() {
+    let key = SigningKey::ed25519("ed25519");
+    let (service, _file) = start(&[&key]).await;
+    // It has expired, but for the half minute that clocks may differ by: a second of that is left.
+    let claims = changed(&claims_of_role("service"), "exp", json!(from_now(-28)));
+    let (send, items) = tokio::sync::mpsc::channel(1);
+    let items = tokio_stream::wrappers::ReceiverStream::new(items);
+    let answers = service.rewards().batch_grant_rewards(super::by(&key.token(&claims), items)).await;
+    let mut answers = answers.unwrap().into_inner();
+    let mut number = 0;
+    let ended = crate::wait::until("the end of the stream", async || {
+        number += 1;
+        let grant = Some(crate::harness::grant_reward("anna", 1, &format!("k-{number}")));
+        let item = goldbook::proto::BatchGrantRewardsRequest { item_id: number.to_string(), grant };
+        let _ = send.send(item).await;
+        answers.message().await.err()
+    })
+    .await;
+    assert_unknown(Err::<(), _>(ended), "the credentials that the stream was opened with do not count any more");
+}
+
+/// Words that an issuer uses for itself mean nothing once there is a list of meanings, also an empty one.
+#[tokio::test]
+async fn roles_mean_what_is_configured_and_nothing_where_nothing_is() {
+    let key = SigningKey::ed25519("ed25519");
+    let file = KeyFile::of(&[&key]);
+    let issuer = goldbook::access::issuer::Issuer { roles: Some([].into()), ..trusted(ISSUER, file.source()) };
+    let identities = Identities { issuers: vec![issuer], ..Identities::default() };
+    let service = Service::start_asking(Database::create().await, identities).await;
+    assert_denied(ask_balance(&service, &key.token(&claims_of_role("admin")), "anna").await);
+}
