@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 use quick_cache::sync::Cache;
 use sqlx::PgPool;
 
-use super::issuers::Issuers;
+use super::issuers::{Issuers, unix_seconds};
 use super::live_keys::LiveKeys;
 use super::recognized::{Known, Proof, Recognized};
 use crate::access::allowance::Allowance;
@@ -105,9 +105,7 @@ impl Authentication {
     /// Who sends a request, by what it carries. Refuses with [`Reason::NotAuthenticated`] if that proves nobody.
     pub(super) fn recognize<B>(&self, request: &http::Request<B>) -> Recognized {
         match &*self.ways {
-            Ways::NobodyIsAsked(anyone) => {
-                Recognized::Now(Ok(Known { principal: Arc::clone(anyone), proof: Proof::Nothing }))
-            }
+            Ways::NobodyIsAsked(anyone) => Recognized::Now(Ok(Known { principal: Arc::clone(anyone), proof: None })),
             Ways::Asked { keys, issuers, certificates } => match read_bearer(request.headers()) {
                 Err(refusal) => Recognized::Now(Err(refusal.into())),
                 Ok(None) => Recognized::Now(recognize_certificate(certificates, request)),
@@ -177,8 +175,23 @@ fn recognize_certificate<B>(
     let principal = names.find_map(|name| certificates.get(name)).cloned();
     let not_after = peer.map_or(i64::MIN, PeerNames::not_after);
     let principal = principal.ok_or_else(|| refuse("the request carries no credentials"))?;
-    let known = Known { principal, proof: Proof::Certificate { not_after } };
-    if known.proof.counts() { Ok(known) } else { Err(refuse("the certificate of the connection has expired").into()) }
+    let proof = CertificateProof { not_after };
+    if !proof.counts() {
+        return Err(refuse("the certificate of the connection has expired").into());
+    }
+    Ok(Known { principal, proof: Some(Arc::new(proof)) })
+}
+
+/// A certificate that counts until then, in seconds of the Unix epoch.
+#[derive(Debug)]
+struct CertificateProof {
+    not_after: i64,
+}
+
+impl Proof for CertificateProof {
+    fn counts(&self) -> bool {
+        unix_seconds().cast_signed() <= self.not_after
+    }
 }
 
 fn recognize_key(keys: &LiveKeys, text: &str) -> Recognized {

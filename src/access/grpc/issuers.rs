@@ -63,22 +63,22 @@ struct Keys {
 #[derive(Clone, Debug)]
 struct Verified {
     known: Known,
-    proof: TokenProof,
+    proof: Arc<TokenProof>,
     generation: u64,
 }
 
 /// A token that counted when its call began.
 #[derive(Clone, Debug)]
-pub(super) struct TokenProof {
+struct TokenProof {
     /// In seconds of the Unix epoch.
     expires_at: u64,
     issuer: Arc<Trusted>,
-    key_id: Arc<str>,
+    key_id: String,
 }
 
-impl TokenProof {
-    /// Whether the token still counts: it has not expired, and its issuer still has the key.
-    pub(super) fn counts(&self) -> bool {
+impl Proof for TokenProof {
+    /// It has not expired, and its issuer still has the key.
+    fn counts(&self) -> bool {
         unix_seconds() < self.expires_at && self.issuer.keys().set.has(&self.key_id)
     }
 }
@@ -176,8 +176,9 @@ impl Issuers {
         let keys = trusted.keys();
         let generation = keys.generation;
         let (principal, expires_at) = verify(token, unverified, &trusted.issuer, &keys.set).map_err(refuse)?;
-        let proof = TokenProof { expires_at, issuer: Arc::clone(trusted), key_id: unverified.key_id.as_str().into() };
-        let known = Known { principal: Arc::new(principal), proof: Proof::Token(proof.clone()) };
+        let (issuer, key_id) = (Arc::clone(trusted), unverified.key_id.clone());
+        let proof = Arc::new(TokenProof { expires_at, issuer, key_id });
+        let known = Known { principal: Arc::new(principal), proof: Some(Arc::<TokenProof>::clone(&proof)) };
         self.0.verified.insert(hash, Verified { known: known.clone(), proof, generation });
         Ok(known)
     }

@@ -88,11 +88,10 @@ impl Known {
 
 /// A key that counted when its call began.
 #[derive(Clone, Debug)]
-pub(super) struct KeyProof(LiveKeys, KeyHash);
+struct KeyProof(LiveKeys, KeyHash);
 
-impl KeyProof {
-    /// Whether the key still counts.
-    pub(super) fn counts(&self) -> bool {
+impl Proof for KeyProof {
+    fn counts(&self) -> bool {
         self.0.known().find(&self.1).is_some()
     }
 }
@@ -106,7 +105,7 @@ impl LiveKeys {
     /// Who shows a key, as far as it is known here.
     pub(super) fn find(&self, hash: KeyHash) -> Option<KnownCaller> {
         let principal = self.known().find(&hash)?;
-        Some(KnownCaller { principal, proof: Proof::Key(KeyProof(self.clone(), hash)) })
+        Some(KnownCaller { principal, proof: Some(Arc::new(KeyProof(self.clone(), hash))) })
     }
 
     /// Who shows a key that is not known here, once keys were read anew.
