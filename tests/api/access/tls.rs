@@ -1,6 +1,7 @@
 //! TLS of the listener, certificates of callers, and files that change.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use goldbook::access::certificate::CertificateRule;
 use goldbook::access::grpc::Identities;
@@ -33,9 +34,16 @@ impl Root {
 
     /// A certificate with these names, and its key.
     fn issue(&self, names: Vec<SanType>) -> (String, String) {
+        self.issue_for(names, 3_600)
+    }
+
+    /// The same, which counts for so many seconds.
+    fn issue_for(&self, names: Vec<SanType>, seconds: i64) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = names;
+        let end = u64::try_from(super::issuer::from_now(seconds)).unwrap();
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(end);
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
@@ -161,6 +169,27 @@ async fn a_certificate_of_a_caller_tells_who_it_is() {
     let request = proto::ApplyProgramRequest { program: Some(shop()), ..Default::default() };
     let refused = ProgramServiceClient::new(channel).apply_program(by(&auditor, request)).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
+}
+
+/// Its connection was made while it counted, and is not closed.
+#[tokio::test]
+async fn a_certificate_of_a_caller_counts_until_it_expires() {
+    let root = Root::new();
+    let (_folder, files) = Folder::with(&root.issue_to_service(), Some(&root));
+    let certificates = vec![CertificateRule {
+        name: "manager".to_owned(),
+        uri: Some("spiffe://shop/manager".to_owned()),
+        dns: None,
+        roles: [Role::Manager].into(),
+        programs: ProgramNames::Word(All::All),
+    }];
+    let service = start(files, Identities { certificates, ..Identities::default() }).await;
+    let own = root.issue_for(vec![SanType::URI("spiffe://shop/manager".try_into().unwrap())], 4);
+    let channel = connect(&service, &root, Some(&own)).await.unwrap();
+    apply(channel.clone()).await.unwrap();
+    let refused = until("its end", async || apply(channel.clone()).await.err()).await;
+    let told = (refused.code(), refused.message());
+    assert_eq!(told, (Code::Unauthenticated, "the certificate of the connection has expired"));
 }
 
 #[tokio::test]
