@@ -220,3 +220,25 @@ async fn files_that_do_not_fit_together_are_told_by_their_names_alone() {
     std::fs::remove_file(folder.path("tls.key")).unwrap();
     assert!(told(files).await.contains("tls.key: "));
 }
+
+#[tokio::test]
+async fn client_commands_call_over_tls_with_a_key_from_a_file() {
+    let root = Root::new();
+    let own = root.issue(vec![SanType::IpAddress("127.0.0.1".parse().unwrap())]);
+    let (folder, files) = Folder::with(&own, None);
+    let service = start(files, Identities { api_keys: true, ..Identities::default() }).await;
+    std::fs::write(folder.path("roots.pem"), root.pem()).unwrap();
+    let admin = key_of(&service.database, "admin", Role::Admin, None).await;
+    std::fs::write(folder.path("key"), format!("{admin}\n")).unwrap();
+    let (roots, key) = (folder.path("roots.pem"), folder.path("key"));
+    let address = format!("https://{}", service.address);
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cdnow/program.toml");
+    let apply = ["program", "apply", example, "--address", &address, "--ca", roots.to_str().unwrap()];
+    let refused = crate::binary::run(&apply).await;
+    assert!(!refused.status.success() && refused.stderr.contains("no credentials"), "{}", refused.stderr);
+    let applied = crate::binary::run(&[&apply[..], &["--token-file", key.to_str().unwrap()]].concat()).await;
+    assert!(applied.status.success(), "{}", applied.stderr);
+    let without_roots = &apply[..5];
+    let untrusted = crate::binary::run(&[without_roots, &["--token-file", key.to_str().unwrap()]].concat()).await;
+    assert!(!untrusted.status.success(), "the machine's own roots do not lead there");
+}
