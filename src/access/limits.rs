@@ -9,7 +9,7 @@ use super::role::Role;
 
 /// The limits of each role. A role that is not in it has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "BTreeMap<Role, RoleLimits>", into = "BTreeMap<Role, RoleLimits>")]
 pub struct Limits(pub BTreeMap<Role, RoleLimits>);
 
 /// The limits of a role. What is absent is not limited.
@@ -38,6 +38,21 @@ pub struct Rate {
     pub burst: Option<NonZeroU32>,
 }
 
+impl From<BTreeMap<Role, RoleLimits>> for Limits {
+    /// The defaults, but for the roles that are named: to limit one role more must not limit another less.
+    fn from(named: BTreeMap<Role, RoleLimits>) -> Self {
+        let Self(mut limits) = Self::default();
+        limits.extend(named);
+        Self(limits)
+    }
+}
+
+impl From<Limits> for BTreeMap<Role, RoleLimits> {
+    fn from(limits: Limits) -> Self {
+        limits.0
+    }
+}
+
 impl Default for Limits {
     /// A phone needs few calls, and there are many phones. Others are limited by what they are configured to.
     fn default() -> Self {
@@ -50,5 +65,20 @@ impl Default for Limits {
             ..RoleLimits::default()
         };
         Self(BTreeMap::from([(Role::Customer, customer)]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_one_role_leave_those_of_others_as_they_are() {
+        let read = |text: &str| toml::from_str::<Limits>(text).unwrap();
+        assert_eq!(read(""), Limits::default());
+        let one = read("[service]\ncalls = 7\n");
+        assert_eq!(one.0[&Role::Customer], Limits::default().0[&Role::Customer]);
+        assert_eq!(one.0[&Role::Service].calls, NonZeroU32::new(7));
+        assert_eq!(read("[customer]\n").0[&Role::Customer], RoleLimits::default());
     }
 }
