@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use super::super::client::{Client, endpoint};
+use super::super::client::{Client, Credential, endpoint};
 use super::super::error::CliError;
 use super::super::output::grouped;
 use super::args::BenchArgs;
@@ -72,7 +72,7 @@ impl Bench {
             let echo = self.echo.insert(EchoServer::start()?);
             echo.ready().await?;
             let grounds = loads.at(Site::Main)?.grounds();
-            loads.echo = Some(Load::connect(&echo.endpoint()?, args.connections, grounds).await?);
+            loads.echo = Some(Load::connect(&echo.endpoint()?, &Credential::none(), args.connections, grounds).await?);
         }
         if let Some(customers) = args.large.filter(|_| stages.iter().any(|stage| stage.is_at(Site::Large))) {
             let (load, filled) = self.start_large(args, customers).await?;
@@ -120,7 +120,7 @@ impl Bench {
             }
             pgbench.analyze().await?;
         }
-        Load::connect(&endpoint(&address)?, args.connections, grounds).await
+        Load::connect(&endpoint(&address)?, &Credential::none(), args.connections, grounds).await
     }
 
     /// Starts a service and fills its ledger.
@@ -132,7 +132,8 @@ impl Bench {
         let filled = Filled { customers: customers.get(), entries, seconds: begun.elapsed().as_secs_f64() };
         eprintln!("filled a ledger with {} entries in {:.0} s", grouped(entries), filled.seconds);
         analyze(service, args).await?;
-        let load = Load::connect(&endpoint(&service.address())?, args.connections, grounds).await?;
+        let load =
+            Load::connect(&endpoint(&service.address())?, &Credential::none(), args.connections, grounds).await?;
         Ok((load, filled))
     }
 
@@ -145,7 +146,7 @@ impl Bench {
         let client = connect_client(&service.address()).await?;
         let grounds = Grounds::prepare(&client, &args.program_id, args.customers, &[]).await?;
         analyze(service, args).await?;
-        Load::connect(&endpoint(&service.address())?, args.connections, grounds).await
+        Load::connect(&endpoint(&service.address())?, &Credential::none(), args.connections, grounds).await
     }
 
     async fn sample(
@@ -200,7 +201,8 @@ impl Bench {
         let counter = Counter::before(&service.socket_dir()?)?;
         let second = self.second.insert(Service::start_beside(counter.socket_dir())?);
         second.ready().await?;
-        let load = Load::connect(&endpoint(&second.address())?, args.connections, main.grounds()).await?;
+        let load =
+            Load::connect(&endpoint(&second.address())?, &Credential::none(), args.connections, main.grounds()).await?;
         let window = args.window();
         let window = Window { warmup: window.warmup.min(LONGEST_COUNT), measured: window.measured.min(LONGEST_COUNT) };
         for stage in stages {
@@ -253,5 +255,5 @@ async fn analyze(service: &Service, args: &BenchArgs) -> Result<(), CliError> {
 }
 
 async fn connect_client(address: &str) -> Result<Client, CliError> {
-    connect(&endpoint(address)?).await.map(Client::new)
+    connect(&endpoint(address)?, &Credential::none()).await.map(Client::new)
 }
