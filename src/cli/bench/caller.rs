@@ -30,15 +30,21 @@ impl Caller {
     pub(super) fn new(workload: Workload, channel: Calls, grounds: &Grounds) -> Self {
         let ground = grounds.of(workload);
         match workload {
-            Workload::Grant | Workload::GrantOne | Workload::GrantEmpty | Workload::GrantLarge => {
-                Self::Grant(RewardServiceClient::new(channel), ground)
-            }
+            Workload::Grant
+            | Workload::GrantKeyed
+            | Workload::GrantOne
+            | Workload::GrantEmpty
+            | Workload::GrantLarge
+            | Workload::Quiet
+            | Workload::BesideCalls
+            | Workload::BesideStreams => Self::Grant(RewardServiceClient::new(channel), ground),
             Workload::Redeem | Workload::RedeemFew | Workload::RedeemMany => {
                 Self::Redeem(RewardServiceClient::new(channel), ground)
             }
             Workload::Purchase => Self::Purchase(ActivityServiceClient::new(channel), ground),
             Workload::Conversion => Self::Conversion(ActivityServiceClient::new(channel), grounds.referees.clone()),
             Workload::Tier
+            | Workload::TierKeyed
             | Workload::Echo
             | Workload::Pgbench
             | Workload::Raw
