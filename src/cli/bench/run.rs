@@ -9,7 +9,7 @@ use super::super::output::grouped;
 use super::args::BenchArgs;
 use super::child::{EchoServer, Service};
 use super::cpu::{self, Watched};
-use super::fairness;
+use super::fairness::OtherCaller;
 use super::grounds::Grounds;
 use super::load::{Load, Window, connect};
 use super::pgbench::Pgbench;
@@ -43,7 +43,7 @@ struct Loads {
     main: Option<Load>,
     echo: Option<Load>,
     keyed: Option<Load>,
-    other_caller: Option<Load>,
+    other_caller: Option<OtherCaller>,
     large: Option<Load>,
     empty: Option<Load>,
 }
@@ -53,8 +53,7 @@ impl Loads {
         let load = match site {
             Site::Main | Site::Postgres => &self.main,
             Site::Echo => &self.echo,
-            Site::Keyed => &self.keyed,
-            Site::OtherCaller => &self.other_caller,
+            Site::Keyed | Site::OtherCaller => &self.keyed,
             Site::Large => &self.large,
             Site::Empty => &self.empty,
         };
@@ -87,7 +86,7 @@ impl Bench {
             loads.echo = Some(Load::connect(&echo.endpoint()?, &Credential::none(), args.connections, grounds).await?);
         }
         if stages.iter().any(|stage| stage.is_at(Site::Keyed) || stage.is_at(Site::OtherCaller)) {
-            let [keyed, other_caller] = self.start_keyed(args, loads.at(Site::Main)?.grounds()).await?;
+            let (keyed, other_caller) = self.start_keyed(args, loads.at(Site::Main)?.grounds()).await?;
             (loads.keyed, loads.other_caller) = (Some(keyed), Some(other_caller));
         }
         if let Some(customers) = args.large.filter(|_| stages.iter().any(|stage| stage.is_at(Site::Large))) {
@@ -142,7 +141,7 @@ impl Bench {
     /// Starts a service that asks for API keys, and connects two callers to it. Beside the keys, it differs from the main
     /// one only in what it does by itself, which is nothing: the main one does that, on the same machine and in the same
     /// database, whichever of the two is measured.
-    async fn start_keyed(&mut self, args: &BenchArgs, grounds: Grounds) -> Result<[Load; 2], CliError> {
+    async fn start_keyed(&mut self, args: &BenchArgs, grounds: Grounds) -> Result<(Load, OtherCaller), CliError> {
         let main = self.service.as_ref();
         let main = main.ok_or_else(|| CliError::failed("a running service gets no API keys from here"))?;
         let (key, other_key) = (main.create_key("bench").await?, main.create_key("bench-other").await?);
@@ -150,8 +149,8 @@ impl Bench {
         keyed.ready().await?;
         let endpoint = endpoint(&keyed.address())?;
         let load = Load::connect(&endpoint, &key, args.connections, grounds.clone()).await?;
-        let other = Load::connect(&endpoint, &other_key, NonZeroU32::MIN, grounds).await?;
-        Ok([load, other])
+        let other_caller = OtherCaller::connect(endpoint, other_key, grounds).await?;
+        Ok((load, other_caller))
     }
 
     /// Starts a service and fills its ledger.
@@ -188,18 +187,16 @@ impl Bench {
         report: &mut Report,
     ) -> Result<(), CliError> {
         let watched = self.watched(workload.site());
-        let meter = || cpu::read(watched);
+        let meter = move || cpu::read(watched);
         let load = loads.at(workload.site())?;
         load.refill(workload, window, report.last_rate(workload)).await?;
         if let (Workload::Conversion, Some(pgbench)) = (workload, &self.pgbench) {
             // As after every other preparation.
             pgbench.analyze().await?;
         }
-        let measured = match (workload.site(), &self.pgbench) {
-            (Site::Postgres, Some(pgbench)) => pgbench.run(workload, clients, window, meter).await,
-            (Site::OtherCaller, _) => {
-                fairness::run(workload, clients, window, [load, loads.at(Site::Keyed)?], meter).await
-            }
+        let measured = match (workload.site(), &self.pgbench, &loads.other_caller) {
+            (Site::Postgres, Some(pgbench), _) => pgbench.run(workload, clients, window, meter).await,
+            (Site::OtherCaller, _, Some(caller)) => caller.run(workload, clients, window, load, meter).await,
             _ => load.run(workload, clients, window, meter).await,
         };
         let (mut sample, [before, after]) = measured?;
@@ -232,7 +229,9 @@ impl Bench {
         main: &Load,
         report: &mut Report,
     ) -> Result<(), CliError> {
-        let Some(service) = &self.service else { return Ok(()) };
+        let Some(service) = self.service.as_ref().filter(|_| stages.iter().any(|stage| stage.is_at(Site::Main))) else {
+            return Ok(());
+        };
         let counter = Counter::before(&service.socket_dir()?)?;
         let second = self.second.insert(Service::start_beside(counter.socket_dir())?);
         second.ready().await?;
