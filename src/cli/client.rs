@@ -85,12 +85,7 @@ impl ClientOptions {
             Some(path) => Some(Zeroizing::new(read(path)?)),
             None => std::env::var("GOLDBOOK_TOKEN").ok().filter(|text| !text.is_empty()).map(Zeroizing::new),
         };
-        let Some(text) = text else { return Ok(Credential(None)) };
-        let value = format!("Bearer {}", text.trim()).parse();
-        let mut value: MetadataValue<Ascii> =
-            value.map_err(|_| CliError::usage("the token to call with has characters that no token has"))?;
-        value.set_sensitive(true);
-        Ok(Credential(Some(value)))
+        text.map_or(Ok(Credential::none()), |text| Credential::bearer(&text))
     }
 }
 
@@ -101,6 +96,25 @@ fn read(path: &Path) -> Result<String, CliError> {
 /// Adds the API key or token to each call, if there is one.
 #[derive(Clone, Debug)]
 pub(super) struct Credential(Option<MetadataValue<Ascii>>);
+
+impl Credential {
+    /// For a service that asks nobody who they are.
+    pub(super) const fn none() -> Self {
+        Self(None)
+    }
+
+    /// An API key or token, with or without blanks around it.
+    ///
+    /// # Errors
+    /// If it cannot stand in a header.
+    pub(super) fn bearer(text: &str) -> Result<Self, CliError> {
+        let value = format!("Bearer {}", text.trim()).parse();
+        let mut value: MetadataValue<Ascii> =
+            value.map_err(|_| CliError::usage("the token to call with has characters that no token has"))?;
+        value.set_sensitive(true);
+        Ok(Self(Some(value)))
+    }
+}
 
 impl Interceptor for Credential {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -133,8 +147,8 @@ pub(crate) struct Client {
 
 impl Client {
     /// A client of the service behind this channel.
-    pub(super) fn new(channel: Channel) -> Self {
-        Self { channel: InterceptedService::new(channel, Credential(None)) }
+    pub(super) const fn new(channel: Calls) -> Self {
+        Self { channel }
     }
 
     pub(super) fn activities(&self) -> ActivityServiceClient<Calls> {

@@ -12,11 +12,13 @@ and removes both at the end.
 
 What is measured, interleaved in rounds:
   grant        RewardService.GrantReward to random customers, with fresh keys
-  pgbench      one small row per commit, on the same Postgres (from at most 80
+  grant-keyed  the same with an API key, at another service on the same database
+  pgbench      one small row per commit, on the same Postgres (from at most 64
                clients, since it takes 100 connections)
   grant-one    as grant, all to one customer
   redeem       RewardService.RedeemPoints of a few points of random customers
   tier         TierService.GetCustomerTier of random customers
+  tier-keyed   the same with an API key, at that other service
   echo         a bare tonic server that answers GetCustomerTier out of its head
   purchase     ActivityService.RecordActivity, random customers and amounts
   conversion   the same, each the first purchase of a customer who was referred,
@@ -30,6 +32,13 @@ What is measured, interleaved in rounds:
                of millions of entries
   grant-empty, stream-empty    with --large: as grant and stream, at a service
                started for it
+  quiet        with --only fairness: one client with an API key of its own grants
+               to its own customers, and nobody else calls
+  beside-calls, beside-streams    with --only fairness: as quiet, while another
+               key floods the service with as many clients, or streams, as are
+               told
+
+What needs API keys is not measured with --address.
 
 Every client sends its next call when the last one is answered. Calls per second
 are medians of the rounds; latencies and CPU are of all rounds together. Batches
@@ -41,6 +50,7 @@ Examples:
   goldbook bench
   goldbook bench --clients 64,256 --large --json run.json
   goldbook bench --clients 1,64 --seconds 5 --only grant
+  goldbook bench --only fairness
   goldbook bench --address http://127.0.0.1:50051 \\
     --database-url postgres://goldbook_owner@localhost/goldbook
 
@@ -71,7 +81,7 @@ pub(crate) struct BenchArgs {
     /// How many HTTP/2 connections the clients share.
     #[arg(long, value_name = "N", default_value = "4")]
     pub(super) connections: NonZeroU32,
-    /// Measure only these, and the baselines that belong to them.
+    /// Measure only these, and the baselines that belong to them. Without it, all but fairness.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(super) only: Vec<Method>,
     /// Also measure grants at a large ledger, of so many customers with ten entries each. It takes minutes to fill, and
@@ -111,6 +121,8 @@ pub(super) enum Method {
     Conversion,
     /// Streams of grants: RewardService.BatchGrantRewards
     Stream,
+    /// Grants of one caller while another one floods the service
+    Fairness,
 }
 
 /// Reads a number of seconds above zero.

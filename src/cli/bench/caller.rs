@@ -6,9 +6,9 @@ use goldbook_api::v1::RecordActivityResponse;
 use goldbook_api::v1::activity_service_client::ActivityServiceClient;
 use goldbook_api::v1::reward_service_client::RewardServiceClient;
 use goldbook_api::v1::tier_service_client::TierServiceClient;
-use tonic::transport::Channel;
 use tonic::{Response, Status};
 
+use super::super::client::Calls;
 use super::ground::Ground;
 use super::grounds::Grounds;
 use super::referees::Referees;
@@ -18,27 +18,33 @@ use super::workload::Workload;
 pub(super) const REST_AFTER_ERROR: Duration = Duration::from_millis(10);
 
 pub(super) enum Caller {
-    Grant(RewardServiceClient<Channel>, Ground),
-    Redeem(RewardServiceClient<Channel>, Ground),
-    Tier(TierServiceClient<Channel>, Ground),
-    Purchase(ActivityServiceClient<Channel>, Ground),
-    Conversion(ActivityServiceClient<Channel>, Referees),
+    Grant(RewardServiceClient<Calls>, Ground),
+    Redeem(RewardServiceClient<Calls>, Ground),
+    Tier(TierServiceClient<Calls>, Ground),
+    Purchase(ActivityServiceClient<Calls>, Ground),
+    Conversion(ActivityServiceClient<Calls>, Referees),
 }
 
 impl Caller {
     /// The caller of a workload that makes single calls.
-    pub(super) fn new(workload: Workload, channel: Channel, grounds: &Grounds) -> Self {
+    pub(super) fn new(workload: Workload, channel: Calls, grounds: &Grounds) -> Self {
         let ground = grounds.of(workload);
         match workload {
-            Workload::Grant | Workload::GrantOne | Workload::GrantEmpty | Workload::GrantLarge => {
-                Self::Grant(RewardServiceClient::new(channel), ground)
-            }
+            Workload::Grant
+            | Workload::GrantKeyed
+            | Workload::GrantOne
+            | Workload::GrantEmpty
+            | Workload::GrantLarge
+            | Workload::Quiet
+            | Workload::BesideCalls
+            | Workload::BesideStreams => Self::Grant(RewardServiceClient::new(channel), ground),
             Workload::Redeem | Workload::RedeemFew | Workload::RedeemMany => {
                 Self::Redeem(RewardServiceClient::new(channel), ground)
             }
             Workload::Purchase => Self::Purchase(ActivityServiceClient::new(channel), ground),
             Workload::Conversion => Self::Conversion(ActivityServiceClient::new(channel), grounds.referees.clone()),
             Workload::Tier
+            | Workload::TierKeyed
             | Workload::Echo
             | Workload::Pgbench
             | Workload::Raw

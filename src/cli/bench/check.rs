@@ -175,6 +175,8 @@ mod tests {
         assert_eq!(verdict("grant p50/pgbench mean", 1, 4.0, 4.3), Verdict::Good);
         assert_eq!(verdict("grant p50/pgbench mean", 1, 4.0, 4.5), Verdict::Worse);
         assert_eq!(verdict("grant p50/pgbench mean", 1, 4.0, 2.0), Verdict::Good);
+        assert_eq!(verdict("beside-calls p99/quiet p99", 64, 2.0, 2.1), Verdict::Good);
+        assert_eq!(verdict("beside-calls p99/quiet p99", 64, 2.0, 2.3), Verdict::Worse);
     }
 
     #[test]
@@ -184,6 +186,8 @@ mod tests {
         assert_eq!(verdict("grant/pgbench", 8, 0.10, 0.10), Verdict::Good);
         assert_eq!(verdict("stream/raw-200", 3, 0.44, 0.44), Verdict::Short);
         assert_eq!(verdict("grant p50/pgbench mean", 1, 6.5, 6.1), Verdict::Short);
+        assert_eq!(verdict("beside-streams p99/quiet p99", 4, 4.0, 3.1), Verdict::Short);
+        assert_eq!(verdict("tier-keyed/tier", 8, 0.89, 0.89), Verdict::Short);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Endpoint;
 
-use super::super::client::endpoint;
+use super::super::client::{Credential, endpoint};
 use super::super::error::CliError;
 use super::super::error::with_causes;
 use super::super::wait;
@@ -52,14 +52,35 @@ impl Service {
     /// Starts another service on a database that one has already, by the socket in this folder. It does what it is asked
     /// and nothing by itself.
     pub(super) fn start_beside(socket_dir: &Path) -> Result<Self, CliError> {
+        Self::spawn_beside("the second service", socket_dir, &[])
+    }
+
+    /// As [`start_beside`](Self::start_beside), but it asks callers for an API key.
+    pub(super) fn start_keyed_beside(socket_dir: &Path) -> Result<Self, CliError> {
+        Self::spawn_beside("the service with API keys", socket_dir, &["--api-keys"])
+    }
+
+    fn spawn_beside(name: &'static str, socket_dir: &Path, flags: &[&str]) -> Result<Self, CliError> {
         let failed = |error: std::io::Error| CliError::failed(format_args!("cannot make a directory: {error}"));
         let directory = throwaway_dir().map_err(failed)?;
-        let host = socket_dir.to_string_lossy().replace('%', "%25").replace('/', "%2F");
         let mut command = this_program()?;
-        command.args(["serve", "--no-migrate", "--dues-ms=0", "--liability-seconds=0", "--database-url"]);
-        command.arg(format!("postgres://{SERVICE_ROLE}@{host}:5432/{DATABASE}?sslmode=disable"));
-        let process = Process::spawn("the second service", command, directory.path().join("serve.log"))?;
+        command.args(["serve", "--no-migrate", "--dues-ms=0", "--liability-seconds=0"]).args(flags);
+        command.arg("--database-url").arg(service_url(socket_dir));
+        let process = Process::spawn(name, command, directory.path().join("serve.log"))?;
         Ok(Self { process, directory })
+    }
+
+    /// Makes an API key of this name, which may do in all programs what services may.
+    pub(super) async fn create_key(&self, name: &str) -> Result<Credential, CliError> {
+        let mut command = this_program()?;
+        command.args(["key", "create", name, "--role=service", "--database-url"]).arg(service_url(&self.socket_dir()?));
+        let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
+        let output = output.map_err(|error| CliError::failed(format_args!("cannot make an API key: {error}")))?;
+        if !output.status.success() {
+            let told = String::from_utf8_lossy(&output.stderr);
+            return Err(CliError::failed(format_args!("no API key was made, {}:\n{}", output.status, told.trim())));
+        }
+        Credential::bearer(&String::from_utf8_lossy(&output.stdout))
     }
 
     /// Waits until the service is ready.
@@ -144,14 +165,23 @@ impl EchoServer {
     }
 }
 
+/// The database whose socket is in this folder, in the service's role.
+fn service_url(socket_dir: &Path) -> String {
+    let host = socket_dir.to_string_lossy().replace('%', "%25").replace('/', "%2F");
+    format!("postgres://{SERVICE_ROLE}@{host}:5432/{DATABASE}?sslmode=disable")
+}
+
 /// This program, without the variables that name a database: a measurement must not write to one that the shell's
-/// environment happens to name.
+/// environment happens to name. Nor may the environment say who is asked for an API key.
 fn this_program() -> Result<Command, CliError> {
     let program = env::current_exe();
     let program =
         program.map_err(|error| CliError::failed(format_args!("cannot tell where this program is: {error}")))?;
     let mut command = Command::new(program);
-    command.env_remove("GOLDBOOK_DATABASE_URL").env_remove("GOLDBOOK_OWNER_DATABASE_URL");
+    command
+        .env_remove("GOLDBOOK_DATABASE_URL")
+        .env_remove("GOLDBOOK_OWNER_DATABASE_URL")
+        .env_remove("GOLDBOOK_API_KEYS");
     Ok(command)
 }
 

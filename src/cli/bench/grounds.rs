@@ -14,7 +14,8 @@ pub(super) const FEW_LOTS: u32 = 5;
 pub(super) const MANY_LOTS: u32 = 400;
 /// How many lots other customers begin with.
 const USUAL_LOTS: u32 = 4;
-/// How many customers with few and with many lots there are, and how many referrers; fewer if there are fewer customers.
+/// How many customers with few and with many lots there are, how many referrers, and how many customers of the caller who is
+/// measured beside a flood; fewer if there are fewer customers.
 const SPECIAL_CUSTOMERS: u32 = 1_000;
 /// How many entries each customer of a large ledger has.
 const ENTRIES_IN_LARGE: u64 = 10;
@@ -25,6 +26,8 @@ pub(super) struct Grounds {
     usual: Ground,
     few: Ground,
     many: Ground,
+    /// Whom no workload but those of fairness calls about.
+    apart: Ground,
     pub(super) referees: Referees,
 }
 
@@ -40,6 +43,7 @@ impl Grounds {
         let special = customers.get().min(SPECIAL_CUSTOMERS);
         let ground = |prefix, customers| Ground { program_id: program_id.to_owned(), prefix, customers };
         let (usual, few, many) = (ground("bench", customers.get()), ground("few", special), ground("many", special));
+        let apart = ground("apart", special);
         program::send(client, usual.program(Vec::new()), false, None).await?;
         usual.enrol(client).await?;
         usual.fund(client, USUAL_LOTS).await?;
@@ -49,6 +53,9 @@ impl Grounds {
                 ground.fund(client, lots).await?;
             }
         }
+        if workloads.contains(&Workload::Quiet) {
+            apart.enrol(client).await?;
+        }
         let sharing = Ground { program_id: format!("{program_id}-referrals"), prefix: "bench", customers: special };
         let mut referees = Referees::none();
         if workloads.contains(&Workload::Conversion) {
@@ -57,7 +64,7 @@ impl Grounds {
             sharing.enrol(client).await?;
             referees = Referees::of(client, sharing).await?;
         }
-        Ok(Self { usual, few, many, referees })
+        Ok(Self { usual, few, many, apart, referees })
     }
 
     /// Fills a ledger: enrols customers, and grants until each has ten entries. Returns how many entries there are.
@@ -77,7 +84,8 @@ impl Grounds {
     async fn prepare_nothing(client: &Client, program_id: &str, customers: NonZeroU32) -> Result<Self, CliError> {
         let ground = Ground { program_id: program_id.to_owned(), prefix: "bench", customers: customers.get() };
         program::send(client, ground.program(Vec::new()), false, None).await?;
-        Ok(Self { usual: ground.clone(), few: ground.clone(), many: ground, referees: Referees::none() })
+        let [usual, few, many, apart] = [ground.clone(), ground.clone(), ground.clone(), ground];
+        Ok(Self { usual, few, many, apart, referees: Referees::none() })
     }
 
     /// Where this workload's customers are.
@@ -85,11 +93,14 @@ impl Grounds {
         match workload {
             Workload::RedeemFew => self.few.clone(),
             Workload::RedeemMany => self.many.clone(),
+            Workload::Quiet | Workload::BesideCalls | Workload::BesideStreams => self.apart.clone(),
             Workload::GrantOne => Ground { customers: 1, ..self.usual.clone() },
             Workload::Grant
+            | Workload::GrantKeyed
             | Workload::Pgbench
             | Workload::Redeem
             | Workload::Tier
+            | Workload::TierKeyed
             | Workload::Echo
             | Workload::Purchase
             | Workload::Conversion

@@ -4,9 +4,10 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
-use tonic::transport::{Channel, Endpoint};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Endpoint;
 
-use super::super::client::Client;
+use super::super::client::{Calls, Client, Credential};
 use super::super::error::CliError;
 use super::super::error::with_causes;
 use super::super::refusal::Refusal;
@@ -35,19 +36,20 @@ pub(super) struct Window {
 
 /// The connections, and what the calls are about.
 pub(super) struct Load {
-    channels: Vec<Channel>,
+    channels: Vec<Calls>,
     grounds: Grounds,
 }
 
 impl Load {
     pub(super) async fn connect(
         endpoint: &Endpoint,
+        credential: &Credential,
         connections: NonZeroU32,
         grounds: Grounds,
     ) -> Result<Self, CliError> {
         let mut channels = Vec::new();
         for _ in 0..connections.get() {
-            channels.push(connect(endpoint).await?);
+            channels.push(connect(endpoint, credential).await?);
         }
         Ok(Self { channels, grounds })
     }
@@ -111,10 +113,11 @@ impl Load {
     }
 }
 
-/// One connection.
-pub(super) async fn connect(endpoint: &Endpoint) -> Result<Channel, CliError> {
+/// One connection, for calls with this credential.
+pub(super) async fn connect(endpoint: &Endpoint, credential: &Credential) -> Result<Calls, CliError> {
     let channel = endpoint.connect().await;
-    channel.map_err(|error| CliError::failed(format_args!("cannot connect: {}", with_causes(&error))))
+    let channel = channel.map_err(|error| CliError::failed(format_args!("cannot connect: {}", with_causes(&error))))?;
+    Ok(InterceptedService::new(channel, credential.clone()))
 }
 
 /// What all clients saw, without those who have no answer by then.

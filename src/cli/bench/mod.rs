@@ -10,6 +10,7 @@ pub(crate) mod check;
 mod child;
 mod cpu;
 pub(crate) mod echo;
+mod fairness;
 mod ground;
 mod grounds;
 mod load;

@@ -23,8 +23,9 @@ const CREATE: &str = include_str!("create.sql");
 const DROP: &str = include_str!("drop.sql");
 const ANALYZE: &str = include_str!("analyze.sql");
 
-/// The most connections. By default Postgres allows 100, and the service needs some of them.
-const MOST_CONNECTIONS: u32 = 80;
+/// The most connections. By default Postgres allows 100 and keeps back 3 of them. Two services are connected beside
+/// `pgbench`, and each may have 16.
+const MOST_CONNECTIONS: u32 = 64;
 
 /// `pgbench` and the database it works on.
 pub(super) struct Pgbench {

@@ -26,7 +26,9 @@ impl Stage {
 
 impl BenchArgs {
     fn wants(&self, method: Method) -> bool {
-        self.only.is_empty() || self.only.contains(&method)
+        // It makes a run a quarter longer, and what it tells changes only when lanes do.
+        let is_usual = method != Method::Fairness;
+        self.only.contains(&method) || (self.only.is_empty() && is_usual)
     }
 
     /// All stages, in order. Each workload is measured next to its baseline.
@@ -39,6 +41,11 @@ impl BenchArgs {
         if self.wants(Method::Stream) {
             stages.extend(self.streams.iter().map(|n| Stage::of(n.get(), [Workload::Stream, Workload::Raw])));
         }
+        if self.wants(Method::Fairness) {
+            let quiet_and = |n: &NonZeroU32, beside| Stage::of(n.get(), [Workload::Quiet, beside]);
+            stages.extend(self.clients.iter().map(|n| quiet_and(n, Workload::BesideCalls)));
+            stages.extend(self.streams.iter().map(|n| quiet_and(n, Workload::BesideStreams)));
+        }
         if self.large.is_some() {
             let first = |numbers: &[NonZeroU32]| numbers.first().map_or(1, |number| number.get());
             if self.wants(Method::Grant) {
@@ -50,7 +57,12 @@ impl BenchArgs {
         }
         let has_database = self.address.is_none() || self.database_url.is_some();
         for stage in &mut stages {
-            stage.workloads.retain(|workload| has_database || workload.site() != Site::Postgres);
+            stage.workloads.retain(|workload| match workload.site() {
+                Site::Postgres => has_database,
+                // Keys can be made in a database of its own only.
+                Site::Keyed | Site::OtherCaller => self.address.is_none(),
+                Site::Main | Site::Echo | Site::Empty | Site::Large => true,
+            });
         }
         stages.retain(|stage| !stage.workloads.is_empty());
         stages
@@ -60,10 +72,12 @@ impl BenchArgs {
         let writes = [Method::Grant, Method::Redeem, Method::Purchase, Method::Conversion];
         let is_any_wanted = writes.into_iter().any(|method| self.wants(method));
         [
+            (Workload::GrantKeyed, self.wants(Method::Grant)),
             (Workload::Grant, self.wants(Method::Grant)),
             (Workload::Pgbench, is_any_wanted),
             (Workload::GrantOne, self.wants(Method::Grant)),
             (Workload::Redeem, self.wants(Method::Redeem)),
+            (Workload::TierKeyed, self.wants(Method::Tier)),
             (Workload::Tier, self.wants(Method::Tier)),
             (Workload::Echo, self.wants(Method::Tier)),
             (Workload::Purchase, self.wants(Method::Purchase)),
@@ -100,25 +114,34 @@ mod tests {
     #[test]
     fn each_method_brings_its_baseline() {
         use Workload::{
-            Conversion, Echo, Grant, GrantEmpty, GrantLarge, GrantOne, Pgbench, Purchase, Raw, Redeem, RedeemFew,
-            RedeemMany, Stream, StreamEmpty, StreamLarge, Tier,
+            BesideCalls, BesideStreams, Conversion, Echo, Grant, GrantEmpty, GrantKeyed, GrantLarge, GrantOne, Pgbench,
+            Purchase, Quiet, Raw, Redeem, RedeemFew, RedeemMany, Stream, StreamEmpty, StreamLarge, Tier, TierKeyed,
         };
-        let all = [Grant, Pgbench, GrantOne, Redeem, Tier, Echo, Purchase, Conversion, RedeemFew, RedeemMany];
+        let writes = [GrantKeyed, Grant, Pgbench, GrantOne, Redeem];
+        let others = [TierKeyed, Tier, Echo, Purchase, Conversion, RedeemFew, RedeemMany];
+        let all = [&writes[..], &others].concat();
         let latency = || Stage::of(1, [Grant, Pgbench]);
         let streams = |clients| Stage::of(clients, [Stream, Raw]);
-        assert_eq!(stages(&[]), [Stage::of(64, all), latency(), streams(4)]);
+        assert_eq!(stages(&[]), [Stage::of(64, all.clone()), latency(), streams(4)]);
         let several = stages(&["--clients", "64,256", "--streams", "1,8", "--large"]);
         let empty_and_large = [Stage::of(64, [GrantEmpty, GrantLarge]), Stage::of(1, [StreamEmpty, StreamLarge])];
-        let expected = [Stage::of(64, all), Stage::of(256, all), latency(), streams(1), streams(8)];
+        let expected = [Stage::of(64, all.clone()), Stage::of(256, all), latency(), streams(1), streams(8)];
         assert_eq!(several, [&expected[..], &empty_and_large].concat());
-        assert_eq!(stages(&["--only", "tier"]), [Stage::of(64, [Tier, Echo])]);
+        assert_eq!(stages(&["--only", "tier"]), [Stage::of(64, [TierKeyed, Tier, Echo])]);
         assert_eq!(stages(&["--only", "stream"]), [streams(4)]);
         assert_eq!(stages(&["--only", "conversion"]), [Stage::of(64, [Pgbench, Conversion])]);
-        assert_eq!(stages(&["--only", "grant", "--clients", "1"]), [Stage::of(1, [Grant, Pgbench, GrantOne])]);
+        let alone = Stage::of(1, [GrantKeyed, Grant, Pgbench, GrantOne]);
+        assert_eq!(stages(&["--only", "grant", "--clients", "1"]), [alone]);
+        let fairness = stages(&["--only", "fairness", "--clients", "8,64"]);
+        let beside_calls = |clients| Stage::of(clients, [Quiet, BesideCalls]);
+        assert_eq!(fairness, [beside_calls(8), beside_calls(64), Stage::of(4, [Quiet, BesideStreams])]);
         let running = ["--address", "http://localhost:1", "--only", "purchase"];
         assert_eq!(stages(&running), [Stage::of(64, [Purchase])]);
         let with_database = [&running[..], &["--database-url", "postgres://x"]].concat();
         assert_eq!(stages(&with_database), [Stage::of(64, [Pgbench, Purchase])]);
+        let without_keys = ["--address", "http://localhost:1", "--only", "tier,fairness"];
+        assert_eq!(stages(&without_keys), [Stage::of(64, [Tier, Echo])]);
+        assert_eq!(stages(&["--address", "http://localhost:1", "--only", "fairness"]), []);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(super) enum Figure {
     Rate,
     /// The median latency of one client by the mean latency of one: the less the better.
     Latency,
+    /// The 99th percentiles of latencies: the less the better.
+    Tail,
 }
 
 /// What a ratio must come to.
@@ -42,6 +44,10 @@ const fn rate(measured: Workload, baseline: Workload, targets: &'static [Target]
     Ratio { measured, baseline, figure: Figure::Rate, targets }
 }
 
+const fn tail(measured: Workload, baseline: Workload, targets: &'static [Target]) -> Ratio {
+    Ratio { measured, baseline, figure: Figure::Tail, targets }
+}
+
 /// All ratios, in the order of tables.
 pub(super) const RATIOS: &[Ratio] = &[
     rate(Workload::Grant, Workload::Pgbench, &[at(64, 0.45), at(256, 0.60)]),
@@ -54,7 +60,11 @@ pub(super) const RATIOS: &[Ratio] = &[
     rate(Workload::RedeemMany, Workload::RedeemFew, &[always(0.8)]),
     rate(Workload::GrantLarge, Workload::GrantEmpty, &[always(0.9)]),
     rate(Workload::StreamLarge, Workload::StreamEmpty, &[always(0.8)]),
+    rate(Workload::GrantKeyed, Workload::Grant, &[always(0.9)]),
+    rate(Workload::TierKeyed, Workload::Tier, &[always(0.9)]),
     Ratio { measured: Workload::Grant, baseline: Workload::Pgbench, figure: Figure::Latency, targets: &[at(1, 6.0)] },
+    tail(Workload::BesideCalls, Workload::Quiet, &[always(3.0)]),
+    tail(Workload::BesideStreams, Workload::Quiet, &[always(3.0)]),
 ];
 
 impl Ratio {
@@ -63,6 +73,7 @@ impl Ratio {
         match self.figure {
             Figure::Rate => format!("{}/{}", self.measured, self.baseline),
             Figure::Latency => format!("{} p50/{} mean", self.measured, self.baseline),
+            Figure::Tail => format!("{} p99/{} p99", self.measured, self.baseline),
         }
     }
 
@@ -73,7 +84,7 @@ impl Ratio {
 
     /// Whether it is made of measurements with this number of clients.
     pub(super) fn is_made_at(&self, clients: u32) -> bool {
-        self.figure == Figure::Rate || clients == 1
+        self.figure != Figure::Latency || clients == 1
     }
 
     /// What it must come to at this number of clients.
@@ -84,7 +95,7 @@ impl Ratio {
     pub(super) fn reaches(&self, value: f64, target: f64) -> bool {
         match self.figure {
             Figure::Rate => value >= target,
-            Figure::Latency => value <= target,
+            Figure::Latency | Figure::Tail => value <= target,
         }
     }
 
@@ -92,7 +103,7 @@ impl Ratio {
     pub(super) fn loss(&self, old: f64, new: f64) -> f64 {
         match self.figure {
             Figure::Rate => 1.0 - new / old,
-            Figure::Latency => new / old - 1.0,
+            Figure::Latency | Figure::Tail => new / old - 1.0,
         }
     }
 
@@ -100,7 +111,7 @@ impl Ratio {
     pub(super) fn bound(&self, target: f64) -> String {
         match self.figure {
             Figure::Rate => format!("≥ {target:.2}"),
-            Figure::Latency => format!("≤ {target:.2}"),
+            Figure::Latency | Figure::Tail => format!("≤ {target:.2}"),
         }
     }
 
@@ -150,5 +161,8 @@ mod tests {
         assert!(latency.loss(4.0, 5.0) > 0.24 && latency.loss(5.0, 4.0) < 0.0);
         assert_eq!((rate.target(64), rate.target(256), rate.target(8)), (Some(0.45), Some(0.60), None));
         assert!(latency.is_made_at(1) && !latency.is_made_at(64) && rate.is_made_at(64));
+        let tail = find("beside-calls p99/quiet p99");
+        assert!(tail.reaches(3.0, 3.0) && !tail.reaches(3.1, 3.0) && tail.loss(2.0, 2.5) > 0.24);
+        assert!(tail.is_made_at(64) && tail.target(64) == Some(3.0));
     }
 }

@@ -23,7 +23,7 @@ impl Report {
     /// Adds a measurement, and tells of it.
     pub(super) fn add(&mut self, round: u32, sample: Sample) {
         let rate = grouped(whole(sample.per_second));
-        eprintln!("round {round}, {} clients: {:12} {rate:>8} /s", sample.clients, sample.workload);
+        eprintln!("round {round}, {} clients: {:14} {rate:>8} /s", sample.clients, sample.workload);
         self.samples.push((round, sample));
     }
 
@@ -68,7 +68,7 @@ impl Report {
             }
         }
         for (ratio, clients, value) in ratios(&medians) {
-            text.push_str(&format!("\n{:<24} {value:>6.2} at {clients} clients", ratio.name()));
+            text.push_str(&format!("\n{:<28} {value:>6.2} at {clients} clients", ratio.name()));
             if let Some(target) = ratio.target(clients) {
                 let verdict = if ratio.reaches(value, target) { "" } else { ", missed" };
                 text.push_str(&format!(" ({}{verdict})", ratio.bound(target)));
@@ -123,9 +123,11 @@ fn ratios(medians: &[Sample]) -> Vec<(&'static Ratio, u32, f64)> {
             let Some(baseline) = of(ratio.baseline).find(|baseline| baseline.clients == measured.clients) else {
                 continue;
             };
+            let at = |sample: &Sample, quantile| sample.latencies.value_at_quantile(quantile) as f64;
             let value = match ratio.figure {
                 Figure::Rate => measured.per_second / baseline.per_second,
-                Figure::Latency => measured.latencies.value_at_quantile(0.5) as f64 / baseline.mean_micros,
+                Figure::Latency => at(measured, 0.5) / baseline.mean_micros,
+                Figure::Tail => at(measured, 0.99) / at(baseline, 0.99),
             };
             if value.is_finite() && value > 0.0 {
                 all.push((ratio, measured.clients, value));
@@ -179,7 +181,7 @@ fn costs(medians: &[Figures]) -> Table {
 }
 
 fn arrange(table: &mut Table) {
-    output::keep_whole(table, 0, Workload::StreamLarge.name().len());
+    output::keep_whole(table, 0, Workload::BesideStreams.name().len());
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -244,6 +246,25 @@ mod tests {
         let found: Vec<_> =
             record.ratios.iter().map(|value| (value.name.as_str(), value.clients, value.ratio)).collect();
         assert_eq!(found, [("grant/pgbench", 1, 0.5), ("grant p50/pgbench mean", 1, 5.0)]);
+    }
+
+    #[test]
+    fn the_slow_calls_beside_a_flood_are_compared_with_those_of_the_same_caller_alone() {
+        let fast = [vec![1_000; 98], vec![2_000; 2]].concat();
+        let slow = [vec![1_000; 98], vec![5_000; 2]].concat();
+        let report = report([
+            sample(Workload::Quiet, 64, 900.0, &fast),
+            sample(Workload::BesideCalls, 64, 300.0, &slow),
+            sample(Workload::Quiet, 4, 900.0, &fast),
+            sample(Workload::BesideStreams, 4, 900.0, &fast),
+            // Nobody was measured alone beside so many.
+            sample(Workload::BesideCalls, 256, 300.0, &slow),
+        ]);
+        let record = report.record(Settings::default());
+        let found: Vec<_> = record.ratios.iter().map(|value| (value.name.as_str(), value.clients)).collect();
+        assert_eq!(found, [("beside-calls p99/quiet p99", 64), ("beside-streams p99/quiet p99", 4)]);
+        let values: Vec<_> = record.ratios.iter().map(|value| (value.ratio * 100.0).round()).collect();
+        assert_eq!(values, [250.0, 100.0]);
     }
 
     #[test]

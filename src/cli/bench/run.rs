@@ -3,12 +3,13 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use super::super::client::{Client, endpoint};
+use super::super::client::{Client, Credential, endpoint};
 use super::super::error::CliError;
 use super::super::output::grouped;
 use super::args::BenchArgs;
 use super::child::{EchoServer, Service};
 use super::cpu::{self, Watched};
+use super::fairness::OtherCaller;
 use super::grounds::Grounds;
 use super::load::{Load, Window, connect};
 use super::pgbench::Pgbench;
@@ -26,6 +27,8 @@ const LONGEST_COUNT: Duration = Duration::from_secs(3);
 pub(super) struct Bench {
     service: Option<Service>,
     echo: Option<EchoServer>,
+    /// The one that asks for API keys, on the database of the first.
+    keyed: Option<Service>,
     large: Option<Service>,
     /// Another in each round.
     empty: Option<Service>,
@@ -39,6 +42,8 @@ pub(super) struct Bench {
 struct Loads {
     main: Option<Load>,
     echo: Option<Load>,
+    keyed: Option<Load>,
+    other_caller: Option<OtherCaller>,
     large: Option<Load>,
     empty: Option<Load>,
 }
@@ -48,6 +53,7 @@ impl Loads {
         let load = match site {
             Site::Main | Site::Postgres => &self.main,
             Site::Echo => &self.echo,
+            Site::Keyed | Site::OtherCaller => &self.keyed,
             Site::Large => &self.large,
             Site::Empty => &self.empty,
         };
@@ -59,6 +65,11 @@ impl Bench {
     /// Starts what is needed and measures everything.
     pub(super) async fn measure(&mut self, args: &BenchArgs) -> Result<(Report, Settings), CliError> {
         let stages = args.stages();
+        if stages.is_empty() {
+            return Err(CliError::usage(
+                "fairness needs API keys, which are made for a service of its own: no --address",
+            ));
+        }
         let mut settings = Settings {
             seconds: args.seconds.as_secs_f64(),
             warmup: args.warmup.as_secs_f64(),
@@ -72,7 +83,11 @@ impl Bench {
             let echo = self.echo.insert(EchoServer::start()?);
             echo.ready().await?;
             let grounds = loads.at(Site::Main)?.grounds();
-            loads.echo = Some(Load::connect(&echo.endpoint()?, args.connections, grounds).await?);
+            loads.echo = Some(Load::connect(&echo.endpoint()?, &Credential::none(), args.connections, grounds).await?);
+        }
+        if stages.iter().any(|stage| stage.is_at(Site::Keyed) || stage.is_at(Site::OtherCaller)) {
+            let (keyed, other_caller) = self.start_keyed(args, loads.at(Site::Main)?.grounds()).await?;
+            (loads.keyed, loads.other_caller) = (Some(keyed), Some(other_caller));
         }
         if let Some(customers) = args.large.filter(|_| stages.iter().any(|stage| stage.is_at(Site::Large))) {
             let (load, filled) = self.start_large(args, customers).await?;
@@ -120,7 +135,22 @@ impl Bench {
             }
             pgbench.analyze().await?;
         }
-        Load::connect(&endpoint(&address)?, args.connections, grounds).await
+        Load::connect(&endpoint(&address)?, &Credential::none(), args.connections, grounds).await
+    }
+
+    /// Starts a service that asks for API keys, and connects two callers to it. Beside the keys, it differs from the main
+    /// one only in what it does by itself, which is nothing: the main one does that, on the same machine and in the same
+    /// database, whichever of the two is measured.
+    async fn start_keyed(&mut self, args: &BenchArgs, grounds: Grounds) -> Result<(Load, OtherCaller), CliError> {
+        let main = self.service.as_ref();
+        let main = main.ok_or_else(|| CliError::failed("a running service gets no API keys from here"))?;
+        let (key, other_key) = (main.create_key("bench").await?, main.create_key("bench-other").await?);
+        let keyed = self.keyed.insert(Service::start_keyed_beside(&main.socket_dir()?)?);
+        keyed.ready().await?;
+        let endpoint = endpoint(&keyed.address())?;
+        let load = Load::connect(&endpoint, &key, args.connections, grounds.clone()).await?;
+        let other_caller = OtherCaller::connect(endpoint, other_key, grounds).await?;
+        Ok((load, other_caller))
     }
 
     /// Starts a service and fills its ledger.
@@ -132,8 +162,7 @@ impl Bench {
         let filled = Filled { customers: customers.get(), entries, seconds: begun.elapsed().as_secs_f64() };
         eprintln!("filled a ledger with {} entries in {:.0} s", grouped(entries), filled.seconds);
         analyze(service, args).await?;
-        let load = Load::connect(&endpoint(&service.address())?, args.connections, grounds).await?;
-        Ok((load, filled))
+        Ok((connect_load(service, args, grounds).await?, filled))
     }
 
     /// Starts a service with nothing but customers in it, in the place of the last one.
@@ -145,7 +174,7 @@ impl Bench {
         let client = connect_client(&service.address()).await?;
         let grounds = Grounds::prepare(&client, &args.program_id, args.customers, &[]).await?;
         analyze(service, args).await?;
-        Load::connect(&endpoint(&service.address())?, args.connections, grounds).await
+        connect_load(service, args, grounds).await
     }
 
     async fn sample(
@@ -158,19 +187,22 @@ impl Bench {
         report: &mut Report,
     ) -> Result<(), CliError> {
         let watched = self.watched(workload.site());
-        let meter = || cpu::read(watched);
+        let meter = move || cpu::read(watched);
         let load = loads.at(workload.site())?;
         load.refill(workload, window, report.last_rate(workload)).await?;
         if let (Workload::Conversion, Some(pgbench)) = (workload, &self.pgbench) {
             // As after every other preparation.
             pgbench.analyze().await?;
         }
-        let measured = match (workload.site(), &self.pgbench) {
-            (Site::Postgres, Some(pgbench)) => pgbench.run(workload, clients, window, meter).await,
+        let measured = match (workload.site(), &self.pgbench, &loads.other_caller) {
+            (Site::Postgres, Some(pgbench), _) => pgbench.run(workload, clients, window, meter).await,
+            (Site::OtherCaller, _, Some(caller)) => caller.run(workload, clients, window, load, meter).await,
             _ => load.run(workload, clients, window, meter).await,
         };
         let (mut sample, [before, after]) = measured?;
-        sample.cpu = before.zip(after).map(|(before, after)| after.since(&before));
+        // Of a caller beside a flood it cannot be told.
+        let readings = before.zip(after).filter(|_| workload.flood().is_none());
+        sample.cpu = readings.map(|(before, after)| after.since(&before));
         report.add(round, sample);
         Ok(())
     }
@@ -183,6 +215,7 @@ impl Bench {
             Site::Main => both(own(&self.service)),
             Site::Large => both(own(&self.large)),
             Site::Empty => both(own(&self.empty)),
+            Site::Keyed | Site::OtherCaller => Watched { service: own(&self.keyed), postgres_of: own(&self.service) },
             Site::Postgres => Watched { service: None, postgres_of: own(&self.service) },
             Site::Echo => Watched { service: self.echo.as_ref().and_then(EchoServer::pid), postgres_of: None },
         }
@@ -196,11 +229,13 @@ impl Bench {
         main: &Load,
         report: &mut Report,
     ) -> Result<(), CliError> {
-        let Some(service) = &self.service else { return Ok(()) };
+        let Some(service) = self.service.as_ref().filter(|_| stages.iter().any(|stage| stage.is_at(Site::Main))) else {
+            return Ok(());
+        };
         let counter = Counter::before(&service.socket_dir()?)?;
         let second = self.second.insert(Service::start_beside(counter.socket_dir())?);
         second.ready().await?;
-        let load = Load::connect(&endpoint(&second.address())?, args.connections, main.grounds()).await?;
+        let load = connect_load(second, args, main.grounds()).await?;
         let window = args.window();
         let window = Window { warmup: window.warmup.min(LONGEST_COUNT), measured: window.measured.min(LONGEST_COUNT) };
         for stage in stages {
@@ -221,7 +256,7 @@ impl Bench {
     /// Stops everything in the reverse order of its start, whatever fails of it.
     pub(super) async fn stop(self) -> Result<(), CliError> {
         let mut outcome = Ok(());
-        let services = [self.second, self.empty, self.large];
+        let services = [self.second, self.empty, self.large, self.keyed];
         for service in services.into_iter().flatten() {
             outcome = outcome.and(service.stop().await);
         }
@@ -253,5 +288,9 @@ async fn analyze(service: &Service, args: &BenchArgs) -> Result<(), CliError> {
 }
 
 async fn connect_client(address: &str) -> Result<Client, CliError> {
-    connect(&endpoint(address)?).await.map(Client::new)
+    connect(&endpoint(address)?, &Credential::none()).await.map(Client::new)
+}
+
+async fn connect_load(service: &Service, args: &BenchArgs, grounds: Grounds) -> Result<Load, CliError> {
+    Load::connect(&endpoint(&service.address())?, &Credential::none(), args.connections, grounds).await
 }

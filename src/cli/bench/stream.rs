@@ -10,8 +10,8 @@ use goldbook_api::v1::reward_service_client::RewardServiceClient;
 use tokio::sync::Semaphore;
 use tokio_stream::StreamExt as _;
 use tonic::Status;
-use tonic::transport::Channel;
 
+use super::super::client::Calls;
 use super::super::refusal::Refusal;
 use super::ground::Ground;
 use super::log::Log;
@@ -22,7 +22,7 @@ const MOST_UNDER_WAY: usize = 2_000;
 
 /// Streams until `end`, and counts the outcomes from `begin` on. What is under way at the end is answered, and not
 /// counted.
-pub(super) async fn stream_until(channel: Channel, ground: Ground, begin: Instant, end: Instant) -> Log {
+pub(super) async fn stream_until(channel: Calls, ground: Ground, begin: Instant, end: Instant) -> Log {
     let mut log = Log::default();
     if let Err(status) = stream(&mut log, channel, ground, begin, end).await {
         log.errors.push(Refusal::from_status(&status).summary());
@@ -30,7 +30,7 @@ pub(super) async fn stream_until(channel: Channel, ground: Ground, begin: Instan
     log
 }
 
-async fn stream(log: &mut Log, channel: Channel, ground: Ground, begin: Instant, end: Instant) -> Result<(), Status> {
+async fn stream(log: &mut Log, channel: Calls, ground: Ground, begin: Instant, end: Instant) -> Result<(), Status> {
     let room = Arc::new(Semaphore::new(MOST_UNDER_WAY));
     let items = unfold((room.clone(), ground), move |(room, ground): (Arc<Semaphore>, Ground)| async move {
         // It is given back with the outcome. It cannot fail, since nobody closes it.

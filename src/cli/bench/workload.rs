@@ -7,6 +7,8 @@ use std::fmt;
 pub(super) enum Workload {
     /// `GrantReward` to random customers.
     Grant,
+    /// As `Grant`, at a service that asks for API keys.
+    GrantKeyed,
     /// One small row per commit.
     Pgbench,
     /// `GrantReward` to one customer by all clients.
@@ -19,6 +21,8 @@ pub(super) enum Workload {
     RedeemMany,
     /// `GetCustomerTier` of random customers.
     Tier,
+    /// As `Tier`, at a service that asks for API keys.
+    TierKeyed,
     /// A bare tonic server.
     Echo,
     /// `RecordActivity` of purchases that change nothing but points and spend.
@@ -37,6 +41,12 @@ pub(super) enum Workload {
     StreamEmpty,
     /// As `Stream`, at a service whose ledger was filled.
     StreamLarge,
+    /// `GrantReward` by one client, whose API key nobody else has, while nobody else calls.
+    Quiet,
+    /// As `Quiet`, while clients with another key flood the service with single calls.
+    BesideCalls,
+    /// As `Quiet`, while streams with another key flood it.
+    BesideStreams,
 }
 
 /// Where a workload runs.
@@ -52,18 +62,24 @@ pub(super) enum Site {
     Empty,
     /// A service whose ledger was filled.
     Large,
+    /// A service that asks for API keys, on the database of the main one.
+    Keyed,
+    /// The same one, for a caller with another key.
+    OtherCaller,
 }
 
 impl Workload {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Grant => "grant",
+            Self::GrantKeyed => "grant-keyed",
             Self::Pgbench => "pgbench",
             Self::GrantOne => "grant-one",
             Self::Redeem => "redeem",
             Self::RedeemFew => "redeem-5",
             Self::RedeemMany => "redeem-400",
             Self::Tier => "tier",
+            Self::TierKeyed => "tier-keyed",
             Self::Echo => "echo",
             Self::Purchase => "purchase",
             Self::Conversion => "conversion",
@@ -73,6 +89,9 @@ impl Workload {
             Self::GrantLarge => "grant-large",
             Self::StreamEmpty => "stream-empty",
             Self::StreamLarge => "stream-large",
+            Self::Quiet => "quiet",
+            Self::BesideCalls => "beside-calls",
+            Self::BesideStreams => "beside-streams",
         }
     }
 
@@ -82,6 +101,8 @@ impl Workload {
             Self::Echo => Site::Echo,
             Self::GrantEmpty | Self::StreamEmpty => Site::Empty,
             Self::GrantLarge | Self::StreamLarge => Site::Large,
+            Self::GrantKeyed | Self::TierKeyed => Site::Keyed,
+            Self::Quiet | Self::BesideCalls | Self::BesideStreams => Site::OtherCaller,
             Self::Grant
             | Self::GrantOne
             | Self::Redeem
@@ -92,6 +113,12 @@ impl Workload {
             | Self::Conversion
             | Self::Stream => Site::Main,
         }
+    }
+
+    /// What another caller does at the same time, with another key.
+    pub(super) fn flood(self) -> Option<Self> {
+        let floods = [(Self::BesideCalls, Self::GrantKeyed), (Self::BesideStreams, Self::Stream)];
+        floods.into_iter().find(|(beside, _)| *beside == self).map(|(_, flood)| flood)
     }
 }
 
