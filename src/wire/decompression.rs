@@ -13,8 +13,8 @@ pub(super) const PREFIX_BYTES: usize = 5;
 /// How far back a message compressed with zstd may refer: 2^23 bytes, which RFC 9659 lets HTTP count on. The window is
 /// taken before the first byte is read, so a few bytes could ask for 128 MiB otherwise.
 const MAX_WINDOW_LOG: u32 = 23;
-/// How many frames of zstd one message may have; clients send one.
-const MAX_ZSTD_FRAMES: usize = 16;
+/// How many members of gzip or frames of zstd one message may have; clients send one.
+const MAX_PARTS: usize = 16;
 /// How each frame of zstd begins (RFC 8878).
 const ZSTD_MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
 
@@ -34,20 +34,25 @@ pub(super) fn decompress(compression: Compression, compressed: &[u8], max_bytes:
     Ok(framed.into())
 }
 
-/// Reads a message of one member of gzip, as all clients send it. Each more would take work, and may be empty: a message of
-/// many would take much for nothing.
+/// Reads a message of one or more members of gzip, of which each takes work even if it is empty.
 fn read_gzip(max_bytes: usize, compressed: &[u8], message: &mut Vec<u8>) -> io::Result<usize> {
-    let mut decoder = GzDecoder::new(compressed);
-    let length = read_up_to(max_bytes, &mut decoder, message)?;
-    let is_whole = length > max_bytes || decoder.into_inner().is_empty();
-    if is_whole { Ok(length) } else { Err(io::ErrorKind::InvalidData.into()) }
+    let (mut rest, mut length) = (compressed, 0);
+    for _ in 0..MAX_PARTS {
+        let mut decoder = GzDecoder::new(rest);
+        length += read_up_to(max_bytes - length, &mut decoder, message)?;
+        rest = decoder.into_inner();
+        if rest.is_empty() || length > max_bytes {
+            return Ok(length);
+        }
+    }
+    Err(io::ErrorKind::InvalidData.into())
 }
 
 /// Reads a message of one or more frames of zstd, of which each takes work even if it is empty. They are taken one by one, since the decoder would also read formats of
 /// before 2016, whatever their windows.
 fn read_zstd(max_bytes: usize, compressed: &[u8], message: &mut Vec<u8>) -> io::Result<usize> {
     let (mut rest, mut length) = (compressed, 0);
-    for _ in 0..MAX_ZSTD_FRAMES {
+    for _ in 0..MAX_PARTS {
         if !rest.starts_with(&ZSTD_MAGIC) {
             return Err(io::ErrorKind::InvalidData.into());
         }
