@@ -1,6 +1,6 @@
 //! The ledger: its entries, one by one and as a list, and what they never hold. Exports have files of their own.
 
-mod export;
+pub(crate) mod export;
 mod export_command;
 
 use std::collections::BTreeSet;

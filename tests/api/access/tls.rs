@@ -184,7 +184,7 @@ async fn a_certificate_of_a_caller_counts_until_it_expires() {
         programs: ProgramNames::Word(All::All),
     }];
     let service = start(files, Identities { certificates, ..Identities::default() }).await;
-    let own = root.issue_for(vec![SanType::URI("spiffe://shop/manager".try_into().unwrap())], 4);
+    let own = root.issue_for(vec![SanType::URI("spiffe://shop/manager".try_into().unwrap())], 8);
     let channel = connect(&service, &root, Some(&own)).await.unwrap();
     apply(channel.clone()).await.unwrap();
     let refused = until("its end", async || apply(channel.clone()).await.err()).await;

@@ -105,6 +105,9 @@ async fn serve_refuses_to_listen_beyond_the_machine_unless_told_so() {
     for address in ["0.0.0.0:0", "[::]:0"] {
         let refused = run(&["serve", "--listen", address, "--database-url", &url]).await;
         assert_eq!(refused.status.code(), Some(2), "{}", refused.stderr);
+        assert!(refused.stderr.contains("who they are"), "{}", refused.stderr);
+        let refused = run(&["serve", "--api-keys", "--listen", address, "--database-url", &url]).await;
+        assert_eq!(refused.status.code(), Some(2), "{}", refused.stderr);
         assert!(refused.stderr.contains("--insecure-listen"), "{}", refused.stderr);
     }
 }

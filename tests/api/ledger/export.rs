@@ -75,7 +75,7 @@ async fn start_with(customers: &[&str]) -> Service {
 }
 
 /// Adds so many rows with so many causes each to every customer's account, as the service never would.
-pub(super) async fn add_rows(service: &Service, count: i64, causes: i64) {
+pub(crate) async fn add_rows(service: &Service, count: i64, causes: i64) {
     let mut owner = service.database.connect(OWNER_ROLE).await;
     let insert = format!(
         "INSERT INTO ledger_entries
