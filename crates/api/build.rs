@@ -140,7 +140,7 @@ fn write_implementations(services: &[ServiceDescriptorProto]) -> Result<String, 
         writeln!(code, "        let server = {module}_server::{name}Server::new(self.{module});")?;
         writeln!(code, "        let mut server = server.max_decoding_message_size(rules.max_bytes);")?;
         writeln!(code, "        for encoding in rules.compressions {{")?;
-        writeln!(code, "            server = server.accept_compressed(*encoding).send_compressed(*encoding);")?;
+        writeln!(code, "            server = server.send_compressed(*encoding);")?;
         writeln!(code, "        }}\n        routes = routes.add_service(server);")?;
     }
     writeln!(code, "        routes\n    }}\n}}")?;

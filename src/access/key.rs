@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use ring::digest::{SHA256, digest};
 use uuid::Uuid;
 
+use super::hash::sha256;
 use super::principal::{Principal, PrincipalKind, ProgramSet};
 use super::role::Role;
 
@@ -43,7 +43,7 @@ impl NewKey {
     /// What is kept of it.
     #[must_use]
     pub fn hash(&self) -> KeyHash {
-        hash_of(&self.0)
+        KeyHash(sha256(&self.0))
     }
 
     /// Its beginning, which may be shown.
@@ -69,13 +69,7 @@ impl Drop for NewKey {
 #[must_use]
 pub fn parse_key(text: &str) -> Option<KeyHash> {
     let rest = text.strip_prefix(KEY_BEGIN)?;
-    (rest.len() == KEY_CHARS && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())).then(|| hash_of(text))
-}
-
-fn hash_of(text: &str) -> KeyHash {
-    let mut hash = [0; 32];
-    hash.iter_mut().zip(digest(&SHA256, text.as_bytes()).as_ref()).for_each(|(slot, byte)| *slot = *byte);
-    KeyHash(hash)
+    (rest.len() == KEY_CHARS && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())).then(|| KeyHash(sha256(text)))
 }
 
 /// What a key is made for.

@@ -7,6 +7,7 @@
 mod allowance;
 pub mod certificate;
 pub mod grpc;
+mod hash;
 pub mod issuer;
 pub mod key;
 pub mod limits;
@@ -17,6 +18,7 @@ pub mod role;
 mod store;
 mod token;
 
+use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
@@ -41,6 +43,14 @@ pub async fn create_key(connection: &mut PgConnection, key: &NewKey, terms: &Key
         Kept::TwoAreLive => transaction.rollback().await?,
     }
     Ok(kept)
+}
+
+/// The present by the database's clock, which says when a key ends.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn read_present(connection: &mut PgConnection) -> Result<Timestamp, StoreError> {
+    store::keys::read_present(connection).await
 }
 
 /// Every key that was ever made.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::database_url::DatabaseUrl;
+use super::database_url::{DatabaseUrl, find_database};
 use super::error::CliError;
 use super::error::with_causes;
 use super::output::{grouped, print};
@@ -14,7 +14,7 @@ use crate::audit::model::Difference;
 use crate::audit::{Listener, Tally, audit};
 use crate::capabilities::capabilities;
 use crate::database::check_schema;
-use crate::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, connect_options_of_running};
+use crate::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE};
 use crate::ids::AccountId;
 use crate::programs::Catalogue;
 
@@ -67,19 +67,9 @@ pub(crate) struct AuditArgs {
 /// If anything differs, or the audit cannot come to its end.
 pub(crate) async fn run(args: AuditArgs) -> Result<(), CliError> {
     let not_run = |why: String| CliError::NotRun(format!("the audit did not come to its end: {why}"));
-    let database = match &args.database_url {
-        Some(database) => database.options()?,
-        None => {
-            let role = if args.repair { OWNER_ROLE } else { SERVICE_ROLE };
-            connect_options_of_running(&args.data_dir, role).map_err(|error| {
-                CliError::NotRun(format!(
-                    "no service runs a database in {} ({error}): name one with --database-url, or the directory with \
-                     --data-dir",
-                    args.data_dir.display()
-                ))
-            })?
-        }
-    };
+    let role = if args.repair { OWNER_ROLE } else { SERVICE_ROLE };
+    let database = find_database(args.database_url.as_ref(), &args.data_dir, role);
+    let database = database.map_err(|error| CliError::NotRun(error.to_string()))?;
     check_schema(&database).await.map_err(|error| not_run(with_causes(&error)))?;
     let capabilities = capabilities(&Catalogue::default());
     let begun = Instant::now();

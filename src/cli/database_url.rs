@@ -2,12 +2,14 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use sqlx::postgres::PgConnectOptions;
 use zeroize::Zeroizing;
 
 use super::error::CliError;
+use crate::embedded_postgres::connect_options_of_running;
 
 /// The URL of a database. It is not looked at before it is used: the command line would show a wrong one.
 #[derive(Clone)]
@@ -47,6 +49,26 @@ impl DatabaseUrl {
         let (user, host, port) = (options.get_username(), options.get_host(), options.get_port());
         Ok(format!("postgres://{user}:***@{host}:{port}/{}", options.get_database().unwrap_or(user)))
     }
+}
+
+/// The database that is named, or else the one that a service runs in the data directory, in this role.
+///
+/// # Errors
+/// If the URL is wrong, or no service runs one there.
+pub(crate) fn find_database(
+    named: Option<&DatabaseUrl>,
+    data_dir: &Path,
+    role: &str,
+) -> Result<PgConnectOptions, CliError> {
+    if let Some(named) = named {
+        return named.options();
+    }
+    connect_options_of_running(data_dir, role).map_err(|error| {
+        CliError::failed(format_args!(
+            "no service runs a database in {} ({error}): name one with --database-url, or the directory with --data-dir",
+            data_dir.display()
+        ))
+    })
 }
 
 #[cfg(test)]

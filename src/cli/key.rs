@@ -7,15 +7,15 @@ use clap::{Args, Subcommand};
 use jiff::{SpanRelativeTo, Timestamp};
 use sqlx::PgConnection;
 
-use super::database_url::DatabaseUrl;
+use super::database_url::{DatabaseUrl, find_database};
 use super::error::{CliError, with_causes};
 use super::output::{keep_whole, print, table};
 use crate::access::key::{KEY_BEGIN, KEY_CHARS, KeptKey, KeyTerms, NewKey};
 use crate::access::principal::ProgramSet;
 use crate::access::role::Role;
-use crate::access::{Kept, create_key, list_keys, revoke_key};
+use crate::access::{Kept, create_key, list_keys, read_present, revoke_key};
 use crate::database::{check_schema, connect_alone};
-use crate::embedded_postgres::{SERVICE_ROLE, connect_options_of_running};
+use crate::embedded_postgres::SERVICE_ROLE;
 use crate::ids::ProgramId;
 
 const HELP: &str = "\
@@ -127,16 +127,7 @@ pub(crate) async fn run(args: KeyArgs) -> Result<(), CliError> {
 
 impl DatabaseArgs {
     async fn connect(&self) -> Result<PgConnection, CliError> {
-        let options = match &self.database_url {
-            Some(database) => database.options()?,
-            None => connect_options_of_running(&self.data_dir, SERVICE_ROLE).map_err(|error| {
-                CliError::failed(format_args!(
-                    "no service runs a database in {} ({error}): name one with --database-url, or the directory with \
-                     --data-dir",
-                    self.data_dir.display()
-                ))
-            })?,
-        };
+        let options = find_database(self.database_url.as_ref(), &self.data_dir, SERVICE_ROLE)?;
         check_schema(&options).await.map_err(CliError::failed)?;
         connect_alone(&options).await.map_err(|error| CliError::failed(with_causes(&error)))
     }
@@ -148,12 +139,12 @@ async fn create(args: CreateArgs) -> Result<(), CliError> {
     } else {
         ProgramSet::Only(args.programs.into_iter().collect::<BTreeSet<_>>())
     };
-    let now = Timestamp::now();
+    let mut connection = args.database.connect().await?;
+    let now = present(&mut connection).await?;
     let expires_at = args.expires_after.map(|span| end_of(now, span)).transpose()?;
     let roles: BTreeSet<Role> = args.roles.into_iter().collect();
     let terms = KeyTerms { name: args.name, roles: roles.into_iter().collect(), programs, expires_at };
     let key = NewKey::make(|len| rand::random_range(0..len));
-    let mut connection = args.database.connect().await?;
     let kept = create_key(&mut connection, &key, &terms).await;
     match kept.map_err(|error| CliError::failed(with_causes(&error)))? {
         Kept::Yes => print(key.reveal()),
@@ -162,6 +153,11 @@ async fn create(args: CreateArgs) -> Result<(), CliError> {
             terms.name
         ))),
     }
+}
+
+/// The present by the clock that says when a key ends.
+async fn present(connection: &mut PgConnection) -> Result<Timestamp, CliError> {
+    read_present(connection).await.map_err(|error| CliError::failed(with_causes(&error)))
 }
 
 /// The instant so long after another one. Days and longer are counted in UTC.
@@ -174,11 +170,12 @@ fn end_of(now: Timestamp, span: jiff::Span) -> Result<Timestamp, CliError> {
 async fn list(args: &ListArgs) -> Result<(), CliError> {
     let mut connection = args.database.connect().await?;
     let keys = list_keys(&mut connection).await.map_err(|error| CliError::failed(with_causes(&error)))?;
+    let now = present(&mut connection).await?;
     let mut lines = table(["key", "name", "roles", "programs", "state", "last used"]);
     for KeptKey { prefix, terms, revoked_at, last_used_at, .. } in keys {
         let state = match (revoked_at, terms.expires_at) {
             (Some(revoked_at), _) => format!("ended {}", minutes(revoked_at)),
-            (None, Some(expires_at)) if expires_at <= Timestamp::now() => format!("ended {}", minutes(expires_at)),
+            (None, Some(expires_at)) if expires_at <= now => format!("ended {}", minutes(expires_at)),
             (None, Some(expires_at)) => format!("until {}", minutes(expires_at)),
             (None, None) => "live".to_owned(),
         };

@@ -76,7 +76,8 @@ impl program_service_server::ProgramService for Programs {
         let mut fields = Fields::default();
         let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &["programs"])?;
         fields.finish()?;
-        let (versions, next_page_token) = self.list_programs(caller.programs(), &page).await?;
+        let (versions, next_page_token) =
+            self.list_programs(&caller.programs_for::<proto::ListProgramsRequest>(), &page).await?;
         let versions = versions.into_iter().map(write_version).collect();
         Ok(Response::new(proto::ListProgramsResponse { versions, next_page_token }))
     }

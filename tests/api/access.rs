@@ -21,6 +21,7 @@ use goldbook::access::{Kept, create_key};
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use tonic::{Request, Status};
 
+use self::issuer::{ISSUER, KeyFile, SigningKey, claims_of_role, trusted};
 use crate::harness::{Database, SHOP, Service, create_customer, reason, shop};
 
 /// A request with a key or a token.
@@ -53,6 +54,17 @@ async fn start_with_keys() -> (Service, String) {
     let service = Service::start_asking(database, identities).await;
     apply_shop_by(&service, &admin).await;
     (service, admin)
+}
+
+/// A service that believes one issuer with these keys, with the program and Anna.
+async fn start_with_issuer(keys: &[&SigningKey]) -> (Service, KeyFile) {
+    let file = KeyFile::of(keys);
+    let identities = Identities { issuers: vec![trusted(ISSUER, file.source())], ..Identities::default() };
+    let service = Service::start_asking(Database::create().await, identities).await;
+    let admin = keys[0].token(&claims_of_role("admin"));
+    apply_shop_by(&service, &admin).await;
+    enrol_by(&service, &admin, "anna").await;
+    (service, file)
 }
 
 pub(crate) async fn apply_shop_by(service: &Service, credential: &str) {

@@ -14,7 +14,7 @@ use tonic_prost::ProstEncoder;
 pub struct MessageRules {
     /// The largest message that is taken, in bytes.
     pub max_bytes: usize,
-    /// The compressions that are taken and sent.
+    /// The compressions that answers are sent in, where the caller takes them. Requests come to the servers decompressed.
     pub compressions: &'static [CompressionEncoding],
 }
 

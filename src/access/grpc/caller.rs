@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::authentication::Authentication;
+use super::methods::Tied;
 use super::recognized::Proof;
-use crate::access::permission::Permission;
+use crate::access::permission::{Permission, programs_for};
 use crate::access::principal::{Principal, ProgramSet};
 use crate::book::Writer;
 use crate::error::Error;
@@ -69,8 +70,8 @@ impl Admitted {
         self.permission.is_customer
     }
 
-    /// The programs in which they may do this.
-    pub(crate) fn programs(&self) -> &ProgramSet {
-        &self.permission.programs
+    /// The programs in which they may call this method, which names none.
+    pub(crate) fn programs_for<T: Tied>(&self) -> ProgramSet {
+        programs_for(&self.caller.principal, &T::METHOD)
     }
 }

@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use quick_cache::sync::Cache;
-use ring::digest::{SHA256, digest};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::recognized::{Known, Proof, Recognized};
+use crate::access::hash::sha256;
 use crate::access::issuer::{Issuer, KeySource};
 use crate::access::token::{KeySet, Unverified, read_unverified, verify};
 use crate::error::{Error, Reason, Refusal, with_causes};
@@ -87,12 +87,6 @@ fn refuse(message: &'static str) -> Error {
     Refusal::new(Reason::NotAuthenticated, message).into()
 }
 
-fn hash_of(token: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.iter_mut().zip(digest(&SHA256, token.as_bytes()).as_ref()).for_each(|(slot, byte)| *slot = *byte);
-    hash
-}
-
 /// The present as issuers tell it, in seconds of the Unix epoch.
 pub(super) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -122,7 +116,7 @@ impl Issuers {
 
     /// Who bears a token: at once if it was verified before or its key is known.
     pub(super) fn recognize(&self, token: &str) -> Recognized {
-        let hash = hash_of(token);
+        let hash = sha256(token);
         if let Some(verified) = self.0.verified.get(&hash)
             && verified.generation == verified.proof.issuer.keys().generation
             && unix_seconds() < verified.proof.expires_at

@@ -51,13 +51,13 @@ pub(crate) trait Batch<Item>: Clone + Send + Sync + 'static {
 /// If nobody asked who calls, or the caller cannot be remembered.
 pub(crate) async fn answer_each<Service, Item>(
     service: &Service,
-    request: Request<Streaming<Received<Item>>>,
+    mut request: Request<Streaming<Received<Item>>>,
 ) -> Result<ReceiverStream<Result<Service::Answer, Status>>, Status>
 where
     Service: Batch<Item>,
     Item: Tied + Send + 'static,
 {
-    let caller = caller_of(&request)?;
+    let caller = caller_of(&mut request)?;
     let writer = caller.writer().await?;
     let mut input = request.into_inner();
     let service = service.clone();

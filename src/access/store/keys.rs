@@ -141,15 +141,21 @@ pub(crate) async fn list_keys(connection: &mut PgConnection) -> Result<Vec<KeptK
     Ok(keys?.into_iter().map(|(_, key)| key).collect())
 }
 
+/// What the database's clock tells.
+pub(crate) async fn read_present(connection: &mut PgConnection) -> Result<Timestamp, StoreError> {
+    let now = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#)
+        .fetch_one(connection)
+        .traced("SELECT clock_timestamp")
+        .await?;
+    Ok(now.to_jiff())
+}
+
 /// The keys that count now, and what the database's clock tells. One that cannot be understood, such as with a role of a
 /// newer version, is told as a defect and left out.
 pub(crate) async fn read_live_keys(
     connection: &mut PgConnection,
 ) -> Result<(Vec<Result<(KeyHash, KeptKey), Defect>>, Timestamp), StoreError> {
-    let now = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#)
-        .fetch_one(&mut *connection)
-        .traced("SELECT clock_timestamp")
-        .await?;
+    let now = read_present(connection).await?;
     let rows = sqlx::query_as!(
         KeyRow,
         "SELECT key_id, name, key_hash, prefix, roles, programs, created_at, expires_at, revoked_at, last_used_at
@@ -158,7 +164,7 @@ pub(crate) async fn read_live_keys(
     .fetch_all(connection)
     .traced("SELECT api_keys")
     .await?;
-    Ok((rows.into_iter().map(TryInto::try_into).collect(), now.to_jiff()))
+    Ok((rows.into_iter().map(TryInto::try_into).collect(), now))
 }
 
 /// Notes that keys were used.

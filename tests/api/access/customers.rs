@@ -1,12 +1,11 @@
 //! What a customer sees with a token of their own, and what they cannot learn.
 
-use goldbook::access::grpc::Identities;
 use goldbook::proto;
 use tonic::Status;
 
-use super::issuer::{ISSUER, KeyFile, SigningKey, claims_of_customer, claims_of_role, trusted};
-use super::{apply_shop_by, ask_balance, by, enrol_by};
-use crate::harness::{Database, SHOP, Service, create_referral, purchase};
+use super::issuer::{KeyFile, SigningKey, claims_of_customer, claims_of_role};
+use super::{ask_balance, by, enrol_by, start_with_issuer};
+use crate::harness::{SHOP, Service, create_referral, purchase};
 
 struct Shop {
     service: Service,
@@ -16,15 +15,11 @@ struct Shop {
 }
 
 impl Shop {
-    /// A shop with Anna, who has shared a code, and Ben, who came by it and bought.
+    /// A shop with Anna.
     async fn start() -> Self {
         let key = SigningKey::p256("key");
-        let file = KeyFile::of(&[&key]);
-        let identities = Identities { issuers: vec![trusted(ISSUER, file.source())], ..Identities::default() };
-        let service = Service::start_asking(Database::create().await, identities).await;
+        let (service, file) = start_with_issuer(&[&key]).await;
         let admin = key.token(&claims_of_role("admin"));
-        apply_shop_by(&service, &admin).await;
-        enrol_by(&service, &admin, "anna").await;
         Self { service, key, admin, _file: file }
     }
 

@@ -50,6 +50,10 @@ async fn a_service_without_identities_says_so_and_one_with_keys_asks() {
         service.programs().list_programs(goldbook::proto::ListProgramsRequest::default()).await
     };
     list(open.address).await.unwrap();
+    open.signal(nix::sys::signal::Signal::SIGTERM);
+    let said = "callers are not asked who they are: everyone on this machine may do everything";
+    let (_, log) = open.wait().await;
+    assert!(log.iter().any(|line| line["fields"]["message"] == said), "{log:?}");
     let asking = Serving::start(&options, &[("GOLDBOOK_API_KEYS", "true")]).await;
     assert_eq!(list(asking.address).await.unwrap_err().code(), tonic::Code::Unauthenticated);
 }
@@ -109,6 +113,19 @@ async fn a_file_that_is_wrong_is_refused_with_what_is_wrong() {
     assert!(missing.status.code() == Some(2) && missing.stderr.contains("/nowhere/goldbook.toml"));
     for args in [&["--tls-key", "x"][..], &["--tls-client-ca", "x"], &["--owner-database-url", "postgres://x"]] {
         assert_eq!(run(&[&["config", "check"], args].concat()).await.status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn reflection_can_be_left_out() {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    for is_on in [true, false] {
+        let service = Service::start_configured(Database::create().await, |settings| settings.reflection = is_on).await;
+        let mut client = ServerReflectionClient::new(service.channel.clone());
+        let answer = client.server_reflection_info(tokio_stream::empty::<ServerReflectionRequest>()).await;
+        let code = answer.map_or_else(|status| status.code(), |_| tonic::Code::Ok);
+        assert_eq!(code, if is_on { tonic::Code::Ok } else { tonic::Code::Unimplemented });
     }
 }
 

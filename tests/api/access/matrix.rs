@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use goldbook::access::grpc::{Identities, METHODS};
+use goldbook::access::grpc::METHODS;
 use goldbook::access::method::Method;
 use goldbook::access::role::Role;
 use goldbook::proto::{FILE_DESCRIPTOR_SET, GrantReason};
@@ -13,9 +13,9 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Status};
 
-use super::issuer::{ISSUER, KeyFile, SigningKey, claims_of_customer, claims_of_role, trusted};
-use super::{apply_shop_by, by, enrol_by};
-use crate::harness::{Database, SHOP, Service};
+use super::issuer::{SigningKey, claims_of_customer, claims_of_role};
+use super::{by, start_with_issuer};
+use crate::harness::{SHOP, Service};
 
 /// Sends and gets messages as bytes.
 #[derive(Clone, Copy, Default)]
@@ -189,12 +189,7 @@ fn the_table_has_every_method_and_names_its_fields() {
 #[tokio::test]
 async fn every_method_is_answered_to_every_role_as_the_table_says() {
     let key = SigningKey::ed25519("key");
-    let file = KeyFile::of(&[&key]);
-    let identities = Identities { issuers: vec![trusted(ISSUER, file.source())], ..Identities::default() };
-    let service = Service::start_asking(Database::create().await, identities).await;
-    let admin = key.token(&claims_of_role("admin"));
-    apply_shop_by(&service, &admin).await;
-    enrol_by(&service, &admin, "anna").await;
+    let (service, _file) = start_with_issuer(&[&key]).await;
     let interface = Interface::read();
     let mut asked = 0;
     for described in &interface.methods {
@@ -239,9 +234,7 @@ async fn every_method_is_answered_to_every_role_as_the_table_says() {
 #[tokio::test]
 async fn every_method_refuses_whoever_proves_nothing() {
     let key = SigningKey::ed25519("key");
-    let file = KeyFile::of(&[&key]);
-    let identities = Identities { issuers: vec![trusted(ISSUER, file.source())], ..Identities::default() };
-    let service = Service::start_asking(Database::create().await, identities).await;
+    let (service, _file) = start_with_issuer(&[&key]).await;
     for described in &Interface::read().methods {
         let method = METHODS.iter().find(|method| method.name == described.name).unwrap();
         let (code, _) = send(&service, described, method, "nothing", Vec::new()).await;

@@ -6,19 +6,8 @@ use serde_json::{Value, json};
 use super::issuer::{
     AUDIENCE, ISSUER, KeyFile, SigningKey, claims_of_customer, claims_of_role, encode, from_now, trusted,
 };
-use super::{apply_shop_by, ask_balance, assert_denied, assert_unknown, enrol_by};
+use super::{ask_balance, assert_denied, assert_unknown, start_with_issuer};
 use crate::harness::{Database, Service};
-
-/// A service that believes one issuer, with a program and a customer.
-async fn start(keys: &[&SigningKey]) -> (Service, KeyFile) {
-    let file = KeyFile::of(keys);
-    let identities = Identities { issuers: vec![trusted(ISSUER, file.source())], ..Identities::default() };
-    let service = Service::start_asking(Database::create().await, identities).await;
-    let admin = keys[0].token(&claims_of_role("admin"));
-    apply_shop_by(&service, &admin).await;
-    enrol_by(&service, &admin, "anna").await;
-    (service, file)
-}
 
 fn changed(claims: &Value, name: &str, value: Value) -> Value {
     let mut claims = claims.clone();
@@ -29,7 +18,7 @@ fn changed(claims: &Value, name: &str, value: Value) -> Value {
 #[tokio::test]
 async fn tokens_signed_with_each_of_the_three_algorithms_count() {
     let keys = [SigningKey::rsa("rsa"), SigningKey::p256("p256"), SigningKey::ed25519("ed25519")];
-    let (service, _file) = start(&keys.each_ref()).await;
+    let (service, _file) = start_with_issuer(&keys.each_ref()).await;
     for key in &keys {
         let token = key.token(&claims_of_customer("anna"));
         // The second time it is remembered.
@@ -42,7 +31,7 @@ async fn tokens_signed_with_each_of_the_three_algorithms_count() {
 #[tokio::test]
 async fn a_token_that_anyone_could_have_made_does_not_count() {
     let (rsa, stranger) = (SigningKey::rsa("rsa"), SigningKey::rsa("rsa"));
-    let (service, _file) = start(&[&rsa]).await;
+    let (service, _file) = start_with_issuer(&[&rsa]).await;
     let claims = claims_of_customer("anna");
     let header = |algorithm: &str| json!({"alg": algorithm, "kid": "rsa"}).to_string();
     let unsigned = format!("{}.{}.", encode(header("none")), encode(claims.to_string()));
@@ -68,7 +57,7 @@ async fn a_token_that_anyone_could_have_made_does_not_count() {
 #[tokio::test]
 async fn a_token_that_brings_its_own_key_does_not_count() {
     let (rsa, own) = (SigningKey::rsa("rsa"), SigningKey::rsa("rsa"));
-    let (service, _file) = start(&[&rsa]).await;
+    let (service, _file) = start_with_issuer(&[&rsa]).await;
     let claims = claims_of_customer("anna").to_string();
     for (name, value) in [
         ("jku", json!("https://evil.example.com/keys")),
@@ -90,7 +79,7 @@ async fn a_token_that_brings_its_own_key_does_not_count() {
 #[tokio::test]
 async fn a_token_for_somebody_else_or_of_somebody_else_does_not_count() {
     let key = SigningKey::p256("p256");
-    let (service, _file) = start(&[&key]).await;
+    let (service, _file) = start_with_issuer(&[&key]).await;
     let claims = claims_of_customer("anna");
     let ask = async |claims: Value| ask_balance(&service, &key.token(&claims), "anna").await;
     let for_somebody_else = "the token is for somebody else";
@@ -106,7 +95,7 @@ async fn a_token_for_somebody_else_or_of_somebody_else_does_not_count() {
 #[tokio::test]
 async fn a_token_counts_in_its_time_with_half_a_minute_for_clocks() {
     let key = SigningKey::ed25519("ed25519");
-    let (service, _file) = start(&[&key]).await;
+    let (service, _file) = start_with_issuer(&[&key]).await;
     let claims = claims_of_customer("anna");
     let ask = async |claims: Value| ask_balance(&service, &key.token(&claims), "anna").await;
     assert_eq!(ask(changed(&claims, "exp", json!(from_now(-10)))).await.unwrap(), 0);
@@ -121,7 +110,7 @@ async fn a_token_counts_in_its_time_with_half_a_minute_for_clocks() {
 #[tokio::test]
 async fn a_token_with_a_claim_twice_or_of_64_kib_does_not_count() {
     let key = SigningKey::ed25519("ed25519");
-    let (service, _file) = start(&[&key]).await;
+    let (service, _file) = start_with_issuer(&[&key]).await;
     let header = json!({"alg": "EdDSA", "kid": "ed25519"}).to_string();
     let claims = claims_of_customer("anna").to_string();
     let with = |more: &str| key.token_of(&header, &claims.replacen('{', &format!("{{{more},"), 1));
@@ -145,7 +134,7 @@ async fn a_token_with_a_claim_twice_or_of_64_kib_does_not_count() {
 #[tokio::test]
 async fn what_is_no_token_does_not_count() {
     let key = SigningKey::ed25519("ed25519");
-    let (service, _file) = start(&[&key]).await;
+    let (service, _file) = start_with_issuer(&[&key]).await;
     let neither = "the credentials are neither an API key nor a signed token";
     for text in ["x", "a.b", "a.b.c.d", "gbk_live_0123456789012345678901234567890123456789abc"] {
         assert_unknown(ask_balance(&service, text, "anna").await, neither);
@@ -175,7 +164,7 @@ async fn what_is_no_token_does_not_count() {
 #[tokio::test]
 async fn a_stream_ends_when_its_token_has_expired() {
     let key = SigningKey::ed25519("ed25519");
-    let (service, _file) = start(&[&key]).await;
+    let (service, _file) = start_with_issuer(&[&key]).await;
     // It has expired, but for the half minute that clocks may differ by: some seconds of that are left.
     let claims = changed(&claims_of_role("service"), "exp", json!(from_now(-24)));
     let (send, items) = tokio::sync::mpsc::channel(1);
