@@ -226,7 +226,8 @@ impl Check {
                 mentions.references.extend(named.map(|named| (*named, id)));
             }
             // These name entries of their own account alone. Applying them looks those up.
-            Detail::Referral(ReferralDetail::ReferralCodeCreated { .. } | ReferralDetail::ReferralExpired)
+            Detail::Program(ProgramDetail::EntriesExported { .. })
+            | Detail::Referral(ReferralDetail::ReferralCodeCreated { .. } | ReferralDetail::ReferralExpired)
             | Detail::Customer(_)
             | Detail::Points(_)
             | Detail::Tier(_) => {}

@@ -192,6 +192,12 @@ pub enum EntryReason {
     Correction,
     /// A caller's grant: another reason, told in the note.
     Other,
+    /// Somebody was given data to take away.
+    Export,
+    /// A customer was erased.
+    Erasure,
+    /// Nobody had written to an account for as long as the program keeps what is known of a person.
+    Retention,
 }
 
 stored_words!(EntryReason);

@@ -40,10 +40,15 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
     match detail {
         Detail::Program(detail) => match detail {
             ProgramDetail::ProgramApplied { .. } => proto::EntryKind::ProgramApplied,
+            ProgramDetail::EntriesExported { .. } => proto::EntryKind::EntriesExported,
         },
         Detail::Customer(detail) => match detail {
             CustomerDetail::CustomerEnrolled => proto::EntryKind::CustomerEnrolled,
             CustomerDetail::DossierUpdated { .. } => proto::EntryKind::DossierUpdated,
+            CustomerDetail::CustomerExported => proto::EntryKind::CustomerExported,
+            CustomerDetail::CustomerErased { .. } => proto::EntryKind::CustomerErased,
+            CustomerDetail::DossierErased { .. } => proto::EntryKind::DossierErased,
+            CustomerDetail::NotesErased => proto::EntryKind::NotesErased,
         },
         Detail::Activity(detail) => match detail {
             ActivityDetail::ActivityAccepted { .. } => proto::EntryKind::ActivityAccepted,
@@ -63,6 +68,7 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
             PointsDetail::DebtIncurred { .. } => proto::EntryKind::DebtIncurred,
             PointsDetail::ReversalSettled { .. } => proto::EntryKind::ReversalSettled,
             PointsDetail::DebtRepaid { .. } => proto::EntryKind::DebtRepaid,
+            PointsDetail::PointsForfeited { .. } => proto::EntryKind::PointsForfeited,
         },
         Detail::Tier(detail) => match detail {
             TierDetail::TierImported { .. } => proto::EntryKind::TierImported,
@@ -100,6 +106,9 @@ pub const fn write_reason(reason: EntryReason) -> proto::EntryReason {
         EntryReason::Refund => proto::EntryReason::Refund,
         EntryReason::DebtRepayment => proto::EntryReason::DebtRepayment,
         EntryReason::Migration => proto::EntryReason::Migration,
+        EntryReason::Export => proto::EntryReason::Export,
+        EntryReason::Erasure => proto::EntryReason::Erasure,
+        EntryReason::Retention => proto::EntryReason::Retention,
         EntryReason::Fraud => proto::EntryReason::Fraud,
         EntryReason::CustomerRequest => proto::EntryReason::CustomerRequest,
         EntryReason::Goodwill => proto::EntryReason::Goodwill,

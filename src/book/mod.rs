@@ -36,8 +36,8 @@ pub use capability::{Capabilities, Capability, Store};
 pub use command::{Command, CommandKey, KeyKind, Told, Written};
 pub use decision::{Asking, Decision, DecisionError};
 pub use detail::{
-    ActivityDetail, CustomerDetail, Detail, EarningWindow, LotPart, LotTerms, PointsDetail, ProgramDetail,
-    ReferralDetail, TierDetail,
+    ActivityDetail, CustomerDetail, Detail, EarningWindow, ErasureReason, LotPart, LotTerms, PointsDetail,
+    ProgramDetail, ReferralDetail, TierDetail,
 };
 pub use entry::{Actor, Entry, EntryReason, Key, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;

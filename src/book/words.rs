@@ -62,6 +62,9 @@ mod tests {
             "promotion",
             "correction",
             "other",
+            "export",
+            "erasure",
+            "retention",
         ];
         assert!(EntryReason::ALL.iter().map(|reason| reason.as_str()).eq(reasons));
     }

@@ -26,6 +26,7 @@ pub fn describe(line: &StatementLine) -> &'static str {
         EntryKind::DebtIncurred => "Points owed for a reversal",
         EntryKind::DebtRepaid => "Points used to pay what was owed",
         EntryKind::ReversalSettled => describe_settlement(line.r#move.as_ref()),
+        EntryKind::PointsForfeited => "Points given up: the customer was erased",
         // These move no points. A kind that is newer than this program reads as the unspecified one.
         EntryKind::Unspecified
         | EntryKind::ProgramApplied
@@ -38,7 +39,12 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::ReferralCodeCreated
         | EntryKind::ReferralCreated
         | EntryKind::ReferralConverted
-        | EntryKind::ReferralExpired => "Points moved",
+        | EntryKind::ReferralExpired
+        | EntryKind::EntriesExported
+        | EntryKind::CustomerExported
+        | EntryKind::CustomerErased
+        | EntryKind::DossierErased
+        | EntryKind::NotesErased => "Points moved",
     }
 }
 
@@ -69,6 +75,9 @@ const fn describe_grant(reason: EntryReason) -> &'static str {
         | EntryReason::Migration
         | EntryReason::Fraud
         | EntryReason::CustomerRequest
+        | EntryReason::Export
+        | EntryReason::Erasure
+        | EntryReason::Retention
         | EntryReason::Other => "Points granted",
     }
 }

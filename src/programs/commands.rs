@@ -99,9 +99,12 @@ impl Command for ApplyProgram {
         let (program_id, state) = (&self.program.program_id, decision.state::<ProgramsState>()?);
         let applied = entries.iter().find_map(|entry| match entry.detail {
             Detail::Program(ProgramDetail::ProgramApplied { version }) => Some((version, entry.effective_at)),
-            Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) | Detail::Referral(_) => {
-                None
-            }
+            Detail::Program(ProgramDetail::EntriesExported { .. })
+            | Detail::Customer(_)
+            | Detail::Activity(_)
+            | Detail::Points(_)
+            | Detail::Tier(_)
+            | Detail::Referral(_) => None,
         });
         let Some((version, applied_at)) = applied else {
             let current = state.current(program_id).ok_or_else(|| program_not_found(program_id))?;

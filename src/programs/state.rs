@@ -89,7 +89,12 @@ impl State for ProgramsState {
                 self.changed.insert(entry.id.account_id, row);
             }
             // None of these changes which version is in force.
-            Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) | Detail::Referral(_) => {}
+            Detail::Program(ProgramDetail::EntriesExported { .. })
+            | Detail::Customer(_)
+            | Detail::Activity(_)
+            | Detail::Points(_)
+            | Detail::Tier(_)
+            | Detail::Referral(_) => {}
         }
         Ok(())
     }

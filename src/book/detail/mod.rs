@@ -12,7 +12,7 @@ mod wide;
 use std::borrow::Cow;
 
 pub use activities::ActivityDetail;
-pub use customers::CustomerDetail;
+pub use customers::{CustomerDetail, ErasureReason};
 pub use points::{EarningWindow, LotPart, LotTerms, PointsDetail};
 pub use programs::ProgramDetail;
 pub use referrals::ReferralDetail;
@@ -228,6 +228,21 @@ mod tests {
             (ProgramDetail::ProgramApplied { version: 1 }.into(), r#"{"kind":"program_applied","version":1}"#),
             (CustomerDetail::CustomerEnrolled.into(), r#"{"kind":"customer_enrolled"}"#),
             (CustomerDetail::DossierUpdated { revision: 2 }.into(), r#"{"kind":"dossier_updated","revision":2}"#),
+            (CustomerDetail::CustomerExported.into(), r#"{"kind":"customer_exported"}"#),
+            (
+                CustomerDetail::CustomerErased { why: ErasureReason::CustomerRequest }.into(),
+                r#"{"kind":"customer_erased","why":"customer_request"}"#,
+            ),
+            (CustomerDetail::DossierErased { revision: 2 }.into(), r#"{"kind":"dossier_erased","revision":2}"#),
+            (CustomerDetail::NotesErased.into(), r#"{"kind":"notes_erased"}"#),
+            (
+                ProgramDetail::EntriesExported { from: None, until: Some(at) }.into(),
+                r#"{"kind":"entries_exported","until":"1970-01-01T00:00:00Z"}"#,
+            ),
+            (
+                PointsDetail::PointsForfeited { lots: vec![part] }.into(),
+                r#"{"kind":"points_forfeited","lots":[{"lot":3,"points":8}]}"#,
+            ),
             (
                 ActivityDetail::ActivityAccepted {
                     spend: 5,

@@ -177,6 +177,11 @@ pub enum PointsDetail {
         /// Which lots they were of.
         lots: Vec<LotPart>,
     },
+    /// Points went with the customer who was erased: pending ones are cancelled, others expire or were paid out.
+    PointsForfeited {
+        /// Which lots they were of.
+        lots: Vec<LotPart>,
+    },
 }
 
 impl PointsDetail {
@@ -195,7 +200,8 @@ impl PointsDetail {
             | Self::EntryReversed { .. }
             | Self::DebtIncurred { .. }
             | Self::ReversalSettled { .. }
-            | Self::DebtRepaid { .. } => None,
+            | Self::DebtRepaid { .. }
+            | Self::PointsForfeited { .. } => None,
         }
     }
 
@@ -215,7 +221,8 @@ impl PointsDetail {
             | Self::EntryReversed { .. }
             | Self::DebtIncurred { .. }
             | Self::ReversalSettled { .. }
-            | Self::DebtRepaid { .. } => None,
+            | Self::DebtRepaid { .. }
+            | Self::PointsForfeited { .. } => None,
         }
     }
 
@@ -231,7 +238,8 @@ impl PointsDetail {
             | Self::PointsAdjusted { lots, .. }
             | Self::EntryReversed { lots, .. }
             | Self::ReversalSettled { lots, .. }
-            | Self::DebtRepaid { lots } => lots,
+            | Self::DebtRepaid { lots }
+            | Self::PointsForfeited { lots } => lots,
             Self::PointsGranted { .. }
             | Self::PointsImported { .. }
             | Self::PointsVested { .. }
@@ -255,7 +263,8 @@ impl PointsDetail {
             | Self::EntryReversed { .. }
             | Self::DebtIncurred { .. }
             | Self::ReversalSettled { .. }
-            | Self::DebtRepaid { .. } => None,
+            | Self::DebtRepaid { .. }
+            | Self::PointsForfeited { .. } => None,
         }
     }
 
@@ -274,7 +283,8 @@ impl PointsDetail {
             | Self::EntryReversed { .. }
             | Self::DebtIncurred { .. }
             | Self::ReversalSettled { .. }
-            | Self::DebtRepaid { .. } => None,
+            | Self::DebtRepaid { .. }
+            | Self::PointsForfeited { .. } => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Entries about programs.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
@@ -12,5 +13,14 @@ pub enum ProgramDetail {
     ProgramApplied {
         /// The number of the version, from 1 without a gap.
         version: i32,
+    },
+    /// Somebody exported the program's entries.
+    EntriesExported {
+        /// Entries that took effect earlier were left out; none, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Timestamp>,
+        /// Entries that took effect then or later were left out; none, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
     },
 }

@@ -58,7 +58,8 @@ impl Lots {
             PointsDetail::DebtIncurred { reversed } => self.incur_debt(entry, *reversed),
             PointsDetail::PointsRedeemed { hold: None, lots }
             | PointsDetail::PointsAdjusted { terms: None, lots }
-            | PointsDetail::DebtRepaid { lots } => self.shift_parts(entry, lots),
+            | PointsDetail::DebtRepaid { lots }
+            | PointsDetail::PointsForfeited { lots } => self.shift_parts(entry, lots),
         };
         applied.ok_or_else(|| contradiction(entry))
     }

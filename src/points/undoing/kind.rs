@@ -31,7 +31,8 @@ impl ReversalKind {
                 | PointsDetail::EntryReversed { .. }
                 | PointsDetail::DebtIncurred { .. }
                 | PointsDetail::ReversalSettled { .. }
-                | PointsDetail::DebtRepaid { .. } => None,
+                | PointsDetail::DebtRepaid { .. }
+                | PointsDetail::PointsForfeited { .. } => None,
             },
             Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Tier(_) | Detail::Referral(_) => {
                 None

@@ -30,6 +30,9 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
         | EntryReason::Fraud
         | EntryReason::CustomerRequest
         | EntryReason::ProgramApplied
+        | EntryReason::Export
+        | EntryReason::Erasure
+        | EntryReason::Retention
         | EntryReason::Enrolment
         | EntryReason::DossierUpdate
         | EntryReason::ThresholdReached
