@@ -10,6 +10,8 @@ CREATE TABLE accounts (
     effective_at timestamptz NOT NULL,
     -- The earliest instant at which time alone may do something to the account; may be early, never late.
     next_due_at  timestamptz,
+    -- When its customer was erased; nothing says any more who they were.
+    erased_at    timestamptz,
     issued       bigint      NOT NULL,
     owed         bigint      NOT NULL,
     pending      bigint      NOT NULL,
@@ -38,6 +40,7 @@ CREATE TYPE sent_account AS (
     head         bigint,
     effective_at timestamptz,
     next_due_at  timestamptz,
+    erased_at    timestamptz,
     issued       bigint,
     owed         bigint,
     pending      bigint,

@@ -9,7 +9,12 @@ CREATE TABLE principals (
     subject      text        NOT NULL,
     -- The customer who they were when they were first seen; absent for others.
     customer_id  text,
+    -- The programs in which they are that customer; all of them, if absent.
+    program_ids  text[],
     first_seen   timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT principals_pkey PRIMARY KEY (principal_id),
     CONSTRAINT principals_seen_once UNIQUE (kind, issuer, subject)
 );
+
+-- Finds the principals that a customer is, to erase them.
+CREATE INDEX principals_customer ON principals (customer_id) WHERE customer_id IS NOT NULL;

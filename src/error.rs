@@ -148,6 +148,12 @@ reasons! {
     CustomerNotFound => "CUSTOMER_NOT_FOUND",
     /// The program already has a customer of this id.
     CustomerAlreadyExists => "CUSTOMER_ALREADY_EXISTS",
+    /// The customer was erased, and this request does not say that they come back.
+    CustomerErased => "CUSTOMER_ERASED",
+    /// Points of the customer are held for spends that are under way.
+    PointsHeld => "POINTS_HELD",
+    /// The service has no key to erase customers with.
+    ErasureKeyMissing => "ERASURE_KEY_MISSING",
     /// The dossier changed since the etag was read.
     EtagMismatch => "ETAG_MISMATCH",
     /// The idempotency key was used with another request.
@@ -176,7 +182,7 @@ reasons! {
     OwnReferralCode => "OWN_REFERRAL_CODE",
     /// The referee was already referred, once and for all.
     AlreadyReferred => "ALREADY_REFERRED",
-    /// The referee has purchased before and is not new.
+    /// The referee has purchased before, or was erased, and is not new.
     NotANewCustomer => "NOT_A_NEW_CUSTOMER",
     /// The customer was never referred.
     ReferralNotFound => "REFERRAL_NOT_FOUND",

@@ -24,7 +24,7 @@ use crate::benefits::Benefits;
 use crate::book::{Book, Capabilities, Instants, keep_applying_dues};
 use crate::capabilities::{capabilities, tables};
 use crate::clock::Clock;
-use crate::customers::Customers;
+use crate::customers::{Customers, ErasureKeys};
 use crate::database::{self, DatabaseProbe, SchemaError, by_scan, connect_for_lookups, connect_lazily};
 use crate::imports::Imports;
 use crate::ledger::Ledger;
@@ -85,6 +85,8 @@ pub struct Settings {
     pub identities: Identities,
     /// How often callers may call, by role.
     pub limits: Limits,
+    /// By which keys erased customers are known again. Without one, nobody can be erased.
+    pub erasure_keys: ErasureKeys,
     /// Whose pages may call from a browser.
     pub cors_origins: Vec<Origin>,
     /// What tells the present: the database's clock, but in tests.
@@ -111,7 +113,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let catalogue = Catalogue::default();
-    let capabilities = capabilities(&catalogue);
+    let capabilities = capabilities(&catalogue, settings.erasure_keys.clone());
     let pool = connect_lazily(&settings.database, settings.read_connections);
     let (book, lanes) = Book::open(&settings.database, settings.lanes, &capabilities, &settings.clock);
     let (health, health_service) = Health::new();
@@ -248,7 +250,7 @@ fn routes(
     let points = PointsService::new(book.clone(), pool.clone(), lookups, instants.clone(), capabilities.clone());
     let services = Implementations {
         program_service: Programs::new(book.clone(), pool.clone()),
-        customer_service: Customers::new(book.clone(), pool.clone()),
+        customer_service: Customers::new(book.clone(), pool.clone(), !settings.erasure_keys.is_empty()),
         activity_service: Activities::new(book.clone(), pool.clone()),
         benefit_service: Benefits::new(tiers.clone()),
         tier_service: tiers,

@@ -150,6 +150,9 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         Reason::EtagMismatch | Reason::ProgramVersionMismatch => Code::Aborted,
         Reason::InstantInFuture | Reason::InstantNotAhead | Reason::PageTokenInvalid => Code::OutOfRange,
         Reason::ProgramFieldImmutable
+        | Reason::CustomerErased
+        | Reason::PointsHeld
+        | Reason::ErasureKeyMissing
         | Reason::CurrencyMismatch
         | Reason::AmountOverflow
         | Reason::CampaignNotActive
@@ -188,6 +191,9 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::HoldNotFound => Some("hold_id"),
         // These name nothing that a request could ask for by its id.
         Reason::ProgramFieldImmutable
+        | Reason::CustomerErased
+        | Reason::PointsHeld
+        | Reason::ErasureKeyMissing
         | Reason::EtagMismatch
         | Reason::IdempotencyKeyReused
         | Reason::ActivityIdReused

@@ -85,6 +85,15 @@ impl Principal {
         self
     }
 
+    /// The programs in which they are a customer; none if that is all of them, or they are no customer.
+    #[must_use]
+    pub(super) fn customer_programs(&self) -> Option<Vec<String>> {
+        match self.grants.get(&Role::Customer)? {
+            ProgramSet::All => None,
+            ProgramSet::Only(programs) => Some(programs.iter().map(ToString::to_string).collect()),
+        }
+    }
+
     /// Whoever calls a service that asks nobody who they are: they may do everything.
     #[must_use]
     pub fn anyone() -> Self {

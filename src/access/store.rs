@@ -24,12 +24,13 @@ const TRIES: usize = 3;
 pub(super) async fn find_or_add(pool: &PgPool, principal: &Principal) -> Result<PrincipalId, Error> {
     #[expect(clippy::disallowed_methods, reason = "names a principal; no time is read out of it")]
     let new_id = Uuid::now_v7();
+    let programs = principal.customer_programs();
     for _ in 0..TRIES {
         // An insert that gives way to one elsewhere shows nothing of it to its own statement.
         let found = sqlx::query_scalar!(
             r#"WITH added AS (
-                   INSERT INTO principals (principal_id, kind, issuer, subject, customer_id)
-                   VALUES ($1, $2, $3, $4, $5)
+                   INSERT INTO principals (principal_id, kind, issuer, subject, customer_id, program_ids)
+                   VALUES ($1, $2, $3, $4, $5, $6)
                    ON CONFLICT (kind, issuer, subject) DO NOTHING RETURNING principal_id
                )
                SELECT principal_id AS "principal_id!" FROM added
@@ -39,6 +40,7 @@ pub(super) async fn find_or_add(pool: &PgPool, principal: &Principal) -> Result<
             principal.issuer,
             principal.subject,
             principal.customer_id.as_ref().map(|customer_id| customer_id.as_str()),
+            programs.as_deref(),
         )
         .fetch_optional(pool)
         .traced("INSERT principals")

@@ -8,6 +8,8 @@ use super::model::{Activity, Refund, accept, accept_refund, check};
 use super::state::{ActivitiesState, ActivityRow};
 use crate::book::{Asking, Command, CommandKey, Decision, DecisionError, Defect, Key, KeyKind, Name, NameUse};
 use crate::customers::commands::enrol_by_name;
+use crate::customers::erasure::commands::ask_before_enrolling;
+use crate::customers::erasure::state::ErasuresState;
 use crate::customers::model::customer_not_found;
 use crate::ids::{ActivityId, CustomerId, ProgramId};
 use crate::money::Money;
@@ -63,6 +65,9 @@ impl Command for RecordActivity {
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
         let customer = Name::customer(&self.program_id, &self.customer_id);
+        if self.enrol {
+            ask_before_enrolling(asking, &self.program_id, &self.customer_id)?;
+        }
         if matches!(self.activity, Activity::Purchase(_)) {
             return ask_earned(asking, &self.program_id, &customer);
         }
@@ -80,6 +85,7 @@ impl Command for RecordActivity {
             TypeId::of::<ReferralsState>(),
             TypeId::of::<PointsState>(),
             TypeId::of::<ActivitiesState>(),
+            TypeId::of::<ErasuresState>(),
         ]
     }
 

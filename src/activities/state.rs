@@ -1,9 +1,11 @@
 //! The activities that a batch accepted.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
-use crate::book::{Defect, Entry, State};
-use crate::ids::{ActivityId, EntryId};
+use crate::book::{CustomerDetail, Defect, Detail, Entry, State};
+use crate::ids::{AccountId, ActivityId, EntryId};
 
 /// An activity as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,20 +24,29 @@ pub(crate) struct ActivityRow {
     pub recorded_at: Timestamp,
 }
 
-/// The activities that a batch accepted. They are a source of record, to which rows are only added.
+/// The activities that a batch accepted. They are a source of record: rows are added, and erased with their customer.
 #[derive(Default)]
-pub(crate) struct ActivitiesState(pub(super) Vec<ActivityRow>);
+pub(crate) struct ActivitiesState {
+    pub(super) rows: Vec<ActivityRow>,
+    /// Accounts whose customers are erased, and with them what they did.
+    pub(super) erased: BTreeSet<AccountId>,
+}
 
 impl ActivitiesState {
     /// Adds an accepted activity.
     pub(crate) fn add(&mut self, row: ActivityRow) {
-        self.0.push(row);
+        self.rows.push(row);
     }
 }
 
 impl State for ActivitiesState {
-    /// Does nothing: an activity is a source of record, and the ledger tells only what it counts for.
-    fn apply(&mut self, _entry: &Entry) -> Result<(), Defect> {
+    /// Only forgets: an activity is a source of record, and the ledger tells only what it counts for.
+    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
+        if let Detail::Customer(CustomerDetail::CustomerErased { .. }) = entry.detail {
+            let account_id = entry.id.account_id;
+            self.rows.retain(|row| row.entry_id.account_id != account_id);
+            self.erased.insert(account_id);
+        }
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::database::{StoreError, Traced as _, WritePart, sent_as, write_part};
 use crate::ids::{AccountId, ActivityId, EntryId};
 
 /// The tables of activities. The audit compares their rows with the entries that accepted them.
-const TABLES: &[Table] = &[Table::source("activities", TableRights::Append)];
+const TABLES: &[Table] = &[Table::source("activities", TableRights::AppendAndRemove)];
 
 /// The room as the book knows it.
 #[must_use]
@@ -26,14 +26,18 @@ impl Store for ActivitiesStore {
     // Loads nothing. An activity's id is its key, so the ledger tells whether it is known.
 
     fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
-        let ActivitiesState(rows) = states.get()?;
+        let ActivitiesState { rows, erased } = states.get()?;
+        let erase = write_part!(
+            "DELETE FROM activities WHERE account_id = ANY($1::uuid[])",
+            erased.iter().map(|account_id| account_id.0).collect::<Vec<Uuid>>(),
+        );
         let part = write_part!(
             "INSERT INTO activities (account_id, account_seq, activity_id, kind, purchase_seq, amount, happened_at,
                  recorded_at)
              SELECT * FROM unnest($1::sent_activity[])",
             rows.iter().map(SentActivity::from).collect::<Vec<SentActivity>>(),
         );
-        Ok(vec![part])
+        Ok(vec![part, erase])
     }
 }
 

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::account_kind::AccountKind;
+use super::detail::{CustomerDetail, Detail};
 use super::entry::{Entry, Pocket, PocketMove};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
@@ -21,6 +22,8 @@ pub struct Account {
     pub effective_at: Option<Timestamp>,
     /// No later than the next instant at which time alone does something to it.
     pub next_due_at: Option<Timestamp>,
+    /// When its customer was erased, if they were.
+    pub erased_at: Option<Timestamp>,
     /// Where its points are.
     pub balance: Balance,
     /// Where they were after every 64th entry, by the entry's number: of the entries that were applied to this value.
@@ -111,6 +114,7 @@ impl Account {
             head: 0,
             effective_at: None,
             next_due_at: None,
+            erased_at: None,
             balance,
             balances: Vec::new(),
         }
@@ -144,6 +148,9 @@ impl Account {
         }
         self.head = entry.id.account_seq;
         self.effective_at = Some(entry.effective_at);
+        if matches!(entry.detail, Detail::Customer(CustomerDetail::CustomerErased { .. })) {
+            self.erased_at = Some(entry.effective_at);
+        }
         if self.head % BALANCE_EVERY == 0 {
             self.balances.push((self.head, self.balance));
         }

@@ -33,7 +33,8 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// The refusal of a command whose key was used with other content.
-    pub(super) fn refuse_reuse(self) -> Refusal {
+    #[must_use]
+    pub fn refuse_reuse(self) -> Refusal {
         match self {
             Self::Idempotency => {
                 Refusal::new(Reason::IdempotencyKeyReused, "this idempotency key was used for another request")

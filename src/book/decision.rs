@@ -155,13 +155,18 @@ impl<'a> Decision<'a> {
     /// commands of the batch do not see it, since it may never be written.
     ///
     /// # Errors
-    /// [`DecisionError::NotLoaded`] if it belongs to an account that is not locked.
+    /// [`DecisionError::NotLoaded`] if it belongs to an account that is not locked, or that is no longer the customer's
+    /// while the command would open another.
     pub fn find(&self, name: &Name) -> Result<Option<&'a Account>, DecisionError> {
         let Some(account_id) = self.view.names.get(name) else { return Ok(None) };
         let account = self.account(*account_id)?;
         let would_open = |name_use: &NameUse| matches!(name_use, NameUse::FindOrOpen(opened) if opened == name);
-        let is_shown = account.head > 0 || self.names.iter().any(would_open);
-        Ok(is_shown.then_some(account))
+        let would_open = self.names.iter().any(would_open);
+        // Erased by this very batch, which takes the name away: whoever would open an account for it waits until it is free.
+        if account.erased_at.is_some() {
+            return if would_open { Err(DecisionError::NotLoaded) } else { Ok(None) };
+        }
+        Ok((account.head > 0 || would_open).then_some(account))
     }
 
     /// A locked account, as it is before this decision's own entries.

@@ -229,7 +229,9 @@ impl Key {
         let mut hash = ContentHasher::new();
         hash.part(space.as_bytes());
         hash.part(key.as_bytes());
+        // The key is part of it: so a hash of what is known of a person tells nothing to whoever does not know the key.
         let mut fingerprint = ContentHasher::new();
+        fingerprint.part(key.as_bytes());
         for part in content {
             fingerprint.part(part);
         }
@@ -397,7 +399,7 @@ mod tests {
         let hash: String = entry().hash().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             (HASH_VERSION, hash.as_str()),
-            (1, "793930c609fd8b4a7b19954851216ee66b26ac882940985bb0708820b9272d38")
+            (1, "ddb501f22e9a233759f7fb9d79659760155ae15b6d6b1212fe9a83ec33a422ca")
         );
     }
 }

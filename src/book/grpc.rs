@@ -68,7 +68,7 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
             PointsDetail::DebtIncurred { .. } => proto::EntryKind::DebtIncurred,
             PointsDetail::ReversalSettled { .. } => proto::EntryKind::ReversalSettled,
             PointsDetail::DebtRepaid { .. } => proto::EntryKind::DebtRepaid,
-            PointsDetail::PointsForfeited { .. } => proto::EntryKind::PointsForfeited,
+            PointsDetail::PointsForfeited => proto::EntryKind::PointsForfeited,
         },
         Detail::Tier(detail) => match detail {
             TierDetail::TierImported { .. } => proto::EntryKind::TierImported,

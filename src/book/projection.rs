@@ -97,6 +97,7 @@ impl Account {
             ("kind", Cell::word(self.kind.as_str())),
             ("head", self.head.into()),
             ("effective_at", self.effective_at.into()),
+            ("erased_at", self.erased_at.into()),
         ];
         columns.extend(pocket_columns(&self.balance));
         Row { noun: "", key: Cell::Absent, columns }

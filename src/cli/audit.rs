@@ -13,6 +13,7 @@ use super::progress::Progress;
 use crate::audit::model::Difference;
 use crate::audit::{Listener, Tally, audit};
 use crate::capabilities::capabilities;
+use crate::customers::ErasureKeys;
 use crate::database::check_schema;
 use crate::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE};
 use crate::ids::AccountId;
@@ -71,7 +72,7 @@ pub(crate) async fn run(args: AuditArgs) -> Result<(), CliError> {
     let database = find_database(args.database_url.as_ref(), &args.data_dir, role);
     let database = database.map_err(|error| CliError::NotRun(error.to_string()))?;
     check_schema(&database).await.map_err(|error| not_run(with_causes(&error)))?;
-    let capabilities = capabilities(&Catalogue::default());
+    let capabilities = capabilities(&Catalogue::default(), ErasureKeys::default());
     let begun = Instant::now();
     let mut teller = Teller { progress: None, left: args.max_differences, failed: None };
     let outcome = audit(&database, &capabilities, args.repair, &mut teller).await;

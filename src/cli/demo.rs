@@ -157,6 +157,7 @@ impl Play {
                 ..Customer::default()
             }),
             idempotency_key: fresh_key(),
+            returns: false,
         };
         let answer = self.client.customers().create_customer(Request::new(request)).await;
         self.note(&format!("enrol {display_name}"), answer, |_| customer_id.to_owned())?;

@@ -12,6 +12,7 @@ mod config_file;
 mod customer;
 mod database_url;
 mod demo;
+mod erasure_keys;
 mod error;
 mod export;
 mod import;

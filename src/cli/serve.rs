@@ -11,10 +11,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::config_file::FileSettings;
 use super::database_url::DatabaseUrl;
+use super::erasure_keys;
 use super::error::{CliError, with_causes};
 use crate::access::grpc::Identities;
 use crate::access::limits::Limits;
 use crate::clock::Clock;
+use crate::customers::ErasureKeys;
 use crate::database;
 use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, explain};
 use crate::listener::{Bounds, Tls, TlsFiles};
@@ -58,6 +60,11 @@ pub(crate) struct ServeArgs {
     /// How many connections of callers may be open at a time; further ones wait.
     #[arg(long, env = "GOLDBOOK_CONNECTIONS", value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     connections: u32,
+    /// The keys under which erased customers are known again: on each line a name and at least 32 random bytes in Base64,
+    /// the present key first. GOLDBOOK_ERASURE_KEYS holds the same without a file. Without either, nobody can be erased;
+    /// a service with a database of its own then makes a key and keeps it in the data directory.
+    #[arg(long, env = "GOLDBOOK_ERASURE_KEY_FILE", value_name = "FILE")]
+    erasure_key_file: Option<PathBuf>,
     /// Ask callers for an API key; see `goldbook key`.
     #[arg(long, env = "GOLDBOOK_API_KEYS")]
     api_keys: bool,
@@ -128,6 +135,17 @@ pub(super) struct Prepared {
     tls: Option<Tls>,
     identities: Identities,
     limits: Limits,
+    erasure_keys: ErasureKeys,
+}
+
+impl Prepared {
+    /// Adds what a service makes that has a data directory.
+    fn complete(&mut self, data_dir: &Path) -> Result<(), CliError> {
+        if self.erasure_keys.is_empty() {
+            self.erasure_keys = erasure_keys::find_or_make(data_dir)?;
+        }
+        Ok(())
+    }
 }
 
 impl ServeArgs {
@@ -168,7 +186,8 @@ impl ServeArgs {
             Some(files) => Some(Tls::load(files).await.map_err(|error| CliError::usage(with_causes(&error)))?),
             None => None,
         };
-        Ok(Prepared { tls, identities, limits: file.limits })
+        let erasure_keys = erasure_keys::read(self.erasure_key_file.as_deref())?;
+        Ok(Prepared { tls, identities, limits: file.limits, erasure_keys })
     }
 
     /// Whoever can be reached from other machines asks callers who they are, and lets nobody listen in.
@@ -206,6 +225,7 @@ impl ServeArgs {
         put("tls_client_ca", path(&self.tls_client_ca));
         put("reflection", Some(self.reflection.into()));
         put("connections", Some(i64::from(self.connections).into()));
+        put("erasure_key_file", path(&self.erasure_key_file));
         put("api_keys", Some(self.api_keys.into()));
         let origins = self.cors_origins.iter().map(|origin| origin.to_string().into()).collect();
         put("cors_origin", Some(toml::Value::Array(origins)).filter(|_| !self.cors_origins.is_empty()));
@@ -248,7 +268,7 @@ async fn serve(args: ServeArgs, prepared: Prepared) -> Result<(), CliError> {
 async fn serve_embedded(
     listener: TcpListener,
     args: &ServeArgs,
-    prepared: Prepared,
+    mut prepared: Prepared,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), CliError> {
     let options = Options {
@@ -261,7 +281,8 @@ async fn serve_embedded(
     let mut postgres = started.map_err(|error| CliError::failed(explain(&error)))?;
     let owner = postgres.connect_options(OWNER_ROLE, DATABASE);
     let service = postgres.connect_options(SERVICE_ROLE, DATABASE);
-    let outcome = match prepare_schema(args, Some(&owner), &service).await {
+    let schema = prepare_schema(args, Some(&owner), &service).await;
+    let outcome = match schema.and_then(|()| prepared.complete(&args.data_dir)) {
         Ok(()) => serve_until_either_ends(listener, args, prepared, service, &mut postgres, stop).await,
         Err(error) => Err(error),
     };
@@ -333,6 +354,7 @@ async fn serve_on(
         connections: Bounds::at_most(usize::try_from(args.connections).unwrap_or(usize::MAX)),
         identities: prepared.identities,
         limits: prepared.limits,
+        erasure_keys: prepared.erasure_keys,
         cors_origins: args.cors_origins.clone(),
         clock: Clock::database(),
     };

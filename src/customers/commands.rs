@@ -4,6 +4,8 @@ use std::any::TypeId;
 
 use jiff::Timestamp;
 
+use super::erasure::commands::{ask_before_enrolling, refuse_erased};
+use super::erasure::state::ErasuresState;
 use super::model::{Dossier, MarketingConsent, Part, customer_not_found, enrol};
 use super::state::{Customer, CustomerRow, CustomersState};
 use crate::book::{
@@ -33,13 +35,14 @@ pub(crate) fn require_customer<'a>(
 /// Enrols a customer of whom nothing but the name is known yet.
 ///
 /// # Errors
-/// [`DecisionError`] as [`enrol`].
+/// A refusal if they were erased, else [`DecisionError`] as [`enrol`].
 pub(crate) fn enrol_by_name(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     account: &Account,
     customer_id: &CustomerId,
 ) -> Result<(), DecisionError> {
+    refuse_erased(decision, &policy.program.program_id, customer_id)?;
     enrol(decision, policy, account)?;
     keep_dossier(decision, account, customer_id, Dossier::default(), Vec::new());
     Ok(())
@@ -72,6 +75,8 @@ pub(crate) struct CreateCustomer {
     pub customer_id: CustomerId,
     pub dossier: Dossier,
     pub consents: Vec<MarketingConsent>,
+    /// Whether a customer who was erased comes back.
+    pub returns: bool,
     pub key: IdempotencyKey,
 }
 
@@ -85,13 +90,17 @@ impl Command for CreateCustomer {
     }
 
     fn key(&self) -> Option<CommandKey> {
-        let content = ("create_customer", &self.dossier, &self.consents);
+        let content = ("create_customer", &self.dossier, &self.consents, self.returns);
         let key = Key::of_content("key", self.key.as_str(), &content);
         Some(CommandKey { key, kind: KeyKind::Idempotency })
     }
 
     fn states(&self) -> Vec<TypeId> {
-        vec![TypeId::of::<ProgramsState>()]
+        vec![TypeId::of::<ProgramsState>(), TypeId::of::<ErasuresState>()]
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        ask_before_enrolling(asking, &self.program_id, &self.customer_id)
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
@@ -104,6 +113,9 @@ impl Command for CreateCustomer {
             return Err(refusal.with("customer_id", &self.customer_id).into());
         }
         refuse_future_consents(&self.consents, decision.now())?;
+        if !self.returns {
+            refuse_erased(decision, &self.program_id, &self.customer_id)?;
+        }
         enrol(decision, &policy, account)?;
         keep_dossier(decision, account, &self.customer_id, self.dossier.clone(), self.consents.clone());
         Ok(())

@@ -7,6 +7,7 @@ use goldbook_api::server::{Received, customer_service_server};
 use tonic::{Request, Response, Status};
 
 use super::Customers;
+use super::erasure::commands::ToldErasure;
 use crate::access::grpc::admit;
 use crate::error::Fields;
 use crate::ids::ProgramId;
@@ -14,8 +15,8 @@ use crate::paging::PageRequest;
 use crate::proto;
 use crate::proto::requests::parse_customer;
 use crate::telemetry;
-use parse::{parse_create, parse_update};
-use write::{write_consent, write_customer};
+use parse::{parse_create, parse_erase, parse_update};
+use write::{write_consent, write_customer, write_erasure};
 
 #[tonic::async_trait]
 impl customer_service_server::CustomerService for Customers {
@@ -58,6 +59,17 @@ impl customer_service_server::CustomerService for Customers {
         telemetry::record_program(update.program_id.as_str());
         let customer = self.update_customer(update, caller.writer().await?).await?;
         Ok(Response::new(proto::UpdateCustomerResponse { customer: Some(write_customer(customer)) }))
+    }
+
+    async fn erase_customer(
+        &self,
+        request: Request<Received<proto::EraseCustomerRequest>>,
+    ) -> Result<Response<proto::EraseCustomerResponse>, Status> {
+        let (request, caller) = admit(request)?;
+        let erase = parse_erase(request)?;
+        telemetry::record_program(erase.program_id.as_str());
+        let ToldErasure { erasure, replayed } = self.erase_customer(erase, caller.writer().await?).await?;
+        Ok(Response::new(proto::EraseCustomerResponse { erasure: Some(write_erasure(&erasure)), replayed }))
     }
 
     async fn list_customers(

@@ -1,6 +1,7 @@
 //! The dossier: who customers are, how to reach them, what matters to them.
 
 pub(crate) mod commands;
+pub(crate) mod erasure;
 pub(crate) mod grpc;
 pub(crate) mod model;
 pub(crate) mod state;
@@ -10,16 +11,19 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::book::{Book, Entry, Writer};
 use crate::database::{Listed, StoreError, leave_out_unreadable};
-use crate::error::Error;
+use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 use crate::paging::PageRequest;
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
+use erasure::commands::ToldErasure;
 use model::{MarketingConsent, customer_not_found};
 use state::{Customer, CustomerRow};
 
 pub(crate) use commands::{CreateCustomer, UpdateCustomer};
-pub(crate) use store::capability;
+pub(crate) use erasure::commands::EraseCustomer;
+pub use erasure::keys::ErasureKeys;
+pub(crate) use store::{capability, erasures_capability};
 
 /// The most consents in the history of one customer that an answer holds.
 const MAX_HISTORY: i64 = 1_000;
@@ -29,13 +33,15 @@ const MAX_HISTORY: i64 = 1_000;
 pub(crate) struct Customers {
     book: Book,
     pool: PgPool,
+    /// Whether there is a key under which what is left of them is kept.
+    can_erase: bool,
 }
 
 impl Customers {
-    /// Customers written through `book` and read from `pool`.
+    /// Customers written through `book` and read from `pool`. They can be erased where there is a key for it.
     #[must_use]
-    pub(crate) const fn new(book: Book, pool: PgPool) -> Self {
-        Self { book, pool }
+    pub(crate) const fn new(book: Book, pool: PgPool, can_erase: bool) -> Self {
+        Self { book, pool, can_erase }
     }
 
     /// Enrols a customer with a dossier. Says whether it is a repetition.
@@ -84,6 +90,19 @@ impl Customers {
     /// If the customer is unknown, or the dossier changed since the etag was read.
     pub(crate) async fn update_customer(&self, update: UpdateCustomer, writer: Writer) -> Result<Customer, Error> {
         self.book.submit(update, writer).await?.take_told()
+    }
+
+    /// Erases a customer; one who was erased already is not erased again.
+    ///
+    /// # Errors
+    /// If there is no key for it, the customer is unknown, points of theirs are held, or the idempotency key was used for
+    /// something else.
+    pub(crate) async fn erase_customer(&self, erase: EraseCustomer, writer: Writer) -> Result<ToldErasure, Error> {
+        if !self.can_erase {
+            let message = "the service has no key to erase customers with: configure --erasure-key-file";
+            return Err(Refusal::new(Reason::ErasureKeyMissing, message).into());
+        }
+        self.book.submit(erase, writer).await?.take_told()
     }
 
     /// A page of a program's customers.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::model::{Dossier, MarketingConsent, current_consents};
-use crate::book::{Defect, Entry, State};
+use crate::book::{CustomerDetail, Defect, Detail, Entry, State};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 
 /// A customer's dossier as stored.
@@ -55,6 +55,10 @@ pub(crate) struct CustomersState {
     pub(super) current: BTreeMap<AccountId, Vec<MarketingConsent>>,
     pub(super) changed: BTreeSet<AccountId>,
     pub(super) new_consents: Vec<(AccountId, i64, MarketingConsent)>,
+    /// Accounts whose customers are erased.
+    pub(super) erased: BTreeSet<AccountId>,
+    /// Accounts of which no consent may stay that was recorded before.
+    pub(super) without_consents: BTreeSet<AccountId>,
 }
 
 impl CustomersState {
@@ -102,8 +106,22 @@ impl CustomersState {
 }
 
 impl State for CustomersState {
-    /// Nothing: a dossier is a source of record, and the ledger tells only its revision.
-    fn apply(&mut self, _entry: &Entry) -> Result<(), Defect> {
+    /// Only forgets: a dossier is a source of record, and the ledger tells only its revision.
+    fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
+        let account_id = entry.id.account_id;
+        if let Detail::Customer(CustomerDetail::CustomerErased { .. }) = entry.detail {
+            self.rows.remove(&account_id);
+            self.changed.remove(&account_id);
+            self.erased.insert(account_id);
+        }
+        if let Detail::Customer(CustomerDetail::CustomerErased { .. } | CustomerDetail::DossierErased { .. }) =
+            entry.detail
+        {
+            self.new_consents.retain(|(of, ..)| *of != account_id);
+            self.recorded.remove(&account_id);
+            self.current.remove(&account_id);
+            self.without_consents.insert(account_id);
+        }
         Ok(())
     }
 }

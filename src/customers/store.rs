@@ -1,6 +1,8 @@
 //! The SQL of dossiers and consents.
 
-use std::collections::BTreeMap;
+mod erasures;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
@@ -8,6 +10,9 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use self::erasures::ErasuresStore;
+use super::erasure::keys::ErasureKeys;
+use super::erasure::state::ErasuresState;
 use super::model::{MarketingChannel, MarketingConsent};
 use super::state::{CustomerRow, CustomersState};
 use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
@@ -18,27 +23,52 @@ use crate::ids::{AccountId, CustomerId, ProgramId};
 
 /// The tables of customers.
 const TABLES: &[Table] = &[
-    Table::source("customers", TableRights::AppendAndChange).with_strays(&[
+    Table::source("customers", TableRights::AppendChangeAndRemove).with_strays(&[
         "SELECT n.account_id, 'a name of a customer belongs to an account without that dossier'
          FROM names n JOIN accounts a ON a.account_id = n.account_id
          LEFT JOIN customers c ON c.account_id = n.account_id AND c.program_id = n.program_id AND c.customer_id = n.name
          WHERE n.space = 'customer' AND c.account_id IS NULL",
         "SELECT c.account_id, 'a dossier of an account that does not exist'
          FROM customers c LEFT JOIN accounts a ON a.account_id = c.account_id WHERE a.account_id IS NULL",
+        "SELECT a.account_id, 'a customer who was not erased has no dossier'
+         FROM accounts a LEFT JOIN customers c ON c.account_id = a.account_id
+         WHERE a.kind = 'customer' AND a.erased_at IS NULL AND c.account_id IS NULL",
+        "SELECT a.account_id, 'a customer who was erased has a dossier'
+         FROM accounts a JOIN customers c ON c.account_id = a.account_id WHERE a.erased_at IS NOT NULL",
         "SELECT c.account_id, 'a dossier whose customer''s name is missing or another''s'
          FROM customers c
          LEFT JOIN names n ON n.program_id = c.program_id AND n.space = 'customer' AND n.name = c.customer_id
          WHERE n.account_id IS DISTINCT FROM c.account_id",
     ]),
-    Table::source("marketing_consents", TableRights::Append)
+    Table::source("marketing_consents", TableRights::AppendAndRemove)
         .with_strays(&["SELECT m.account_id, 'a consent of a customer without a dossier'
          FROM marketing_consents m LEFT JOIN customers c ON c.account_id = m.account_id WHERE c.account_id IS NULL"]),
+];
+
+/// The tables of erasures.
+const ERASURE_TABLES: &[Table] = &[
+    Table::source("erasures", TableRights::Append).with_strays(&[
+        "SELECT e.account_id, 'an erasure of an account that was not erased'
+         FROM erasures e LEFT JOIN accounts a ON a.account_id = e.account_id WHERE a.erased_at IS NULL",
+        "SELECT a.account_id, 'an account was erased, and no erasure is kept'
+         FROM accounts a LEFT JOIN erasures e ON e.account_id = a.account_id
+         WHERE a.erased_at IS NOT NULL AND e.account_id IS NULL",
+    ]),
+    Table::source("tombstones", TableRights::Append)
+        .with_strays(&["SELECT t.account_id, 'a tombstone without an erasure'
+         FROM tombstones t LEFT JOIN erasures e ON e.account_id = t.account_id WHERE e.account_id IS NULL"]),
 ];
 
 /// The room as the book knows it.
 #[must_use]
 pub(crate) fn capability() -> Capability {
     Capability::new(CustomersState::default, CustomersStore, TABLES)
+}
+
+/// Erasures as the book knows them. Who was erased is known again by `keys`.
+#[must_use]
+pub(crate) fn erasures_capability(keys: ErasureKeys) -> Capability {
+    Capability::new(ErasuresState::default, ErasuresStore { keys }, ERASURE_TABLES)
 }
 
 struct CustomersStore;
@@ -76,7 +106,12 @@ impl Store for CustomersStore {
     fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
         let state: &CustomersState = states.get()?;
         let changed = state.changed.iter().filter_map(|id| state.rows.get(id));
-        Ok(vec![upsert_customers(changed)?, insert_consents(&state.new_consents)])
+        Ok(vec![
+            upsert_customers(changed)?,
+            delete_customers(&state.erased),
+            insert_consents(&state.new_consents),
+            delete_consents(&state.without_consents),
+        ])
     }
 }
 
@@ -294,6 +329,18 @@ fn upsert_customers<'a>(rows: impl Iterator<Item = &'a CustomerRow>) -> Result<W
              updated_at = excluded.updated_at",
         sent,
     ))
+}
+
+fn delete_customers(accounts: &BTreeSet<AccountId>) -> WritePart {
+    write_part!("DELETE FROM customers WHERE account_id = ANY($1::uuid[])", ids(accounts))
+}
+
+fn delete_consents(accounts: &BTreeSet<AccountId>) -> WritePart {
+    write_part!("DELETE FROM marketing_consents WHERE account_id = ANY($1::uuid[])", ids(accounts))
+}
+
+fn ids(accounts: &BTreeSet<AccountId>) -> Vec<Uuid> {
+    accounts.iter().map(|account_id| account_id.0).collect()
 }
 
 /// A consent as it is sent.

@@ -2,8 +2,10 @@
 
 use std::any::TypeId;
 
-use crate::book::{Command, CommandKey, Decision, DecisionError, Key, KeyKind, Name, NameUse};
+use crate::book::{Asking, Command, CommandKey, Decision, DecisionError, Defect, Key, KeyKind, Name, NameUse};
 use crate::customers::commands::enrol_by_name;
+use crate::customers::erasure::commands::ask_before_enrolling;
+use crate::customers::erasure::state::ErasuresState;
 use crate::customers::model::customer_not_found;
 use crate::ids::{CustomerId, IdempotencyKey, ProgramId};
 use crate::points::grants::opening::OpeningLot;
@@ -66,7 +68,11 @@ impl Command for ImportBalance {
             Opening::Lot(_) => TypeId::of::<PointsState>(),
             Opening::Tier(_) => TypeId::of::<StandingsState>(),
         };
-        vec![TypeId::of::<ProgramsState>(), own]
+        vec![TypeId::of::<ProgramsState>(), TypeId::of::<ErasuresState>(), own]
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        if self.enrol { ask_before_enrolling(asking, &self.program_id, &self.customer_id) } else { Ok(()) }
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {

@@ -180,6 +180,8 @@ pub(super) struct Changed {
     pub(super) holds: BTreeSet<(AccountId, i64)>,
     pub(super) earnings: BTreeSet<AccountId>,
     pub(super) reversals: BTreeSet<(AccountId, i64)>,
+    /// Accounts all of whose open lots end, read or not: whether what was available is paid out, or expires.
+    pub(super) forfeited: BTreeMap<AccountId, bool>,
 }
 
 impl Lots {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::lots::{Earned, Earning, Hold, Lot, Lots, MadeUp};
-use crate::book::{Account, Cell, Defect, Due, Dues, Entry, NewEntry, PointsDetail, Row, State};
+use crate::book::{
+    Account, Cell, CustomerDetail, Defect, Detail, Due, Dues, Entry, NewEntry, PointsDetail, Row, State,
+};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// What commands ask for. These rows are loaded only on request.
@@ -33,6 +35,8 @@ pub(crate) struct PointsState {
     /// The entries of commands whose keys were asked for.
     pub(super) commands: BTreeMap<(AccountId, [u8; 32]), Vec<Entry>>,
     pub(super) notes: Vec<(EntryId, Note)>,
+    /// Accounts beside whose entries no note may stay that was written before.
+    pub(super) without_notes: BTreeSet<AccountId>,
     /// The texts of stored notes that were asked for.
     pub(super) stored_notes: BTreeMap<EntryId, String>,
 }
@@ -112,6 +116,13 @@ impl PointsState {
         }
     }
 
+    /// Forgets what was written beside the entries of an account.
+    fn erase_notes(&mut self, account_id: AccountId) {
+        self.without_notes.insert(account_id);
+        self.notes.retain(|(id, _)| id.account_id != account_id);
+        self.stored_notes.retain(|id, _| id.account_id != account_id);
+    }
+
     /// Keeps an entry of this very batch that somebody asked for, itself or by the hold that it ends.
     fn keep_asked(&mut self, entry: &Entry) {
         let account_id = entry.id.account_id;
@@ -135,6 +146,9 @@ impl PointsState {
 impl State for PointsState {
     fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
         self.keep_asked(entry);
+        if let Detail::Customer(CustomerDetail::CustomerErased { .. } | CustomerDetail::NotesErased) = entry.detail {
+            self.erase_notes(entry.id.account_id);
+        }
         self.lots.apply(entry)
     }
 

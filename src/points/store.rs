@@ -26,7 +26,7 @@ const TABLES: &[Table] = &[
     Table::projection("holds", "format('hold %s', hold_seq)"),
     Table::projection("earnings", "'earnings'"),
     Table::projection("reversals", "format('reversal of entry %s', entry_seq)"),
-    Table::source("entry_notes", TableRights::Append).with_strays(&[
+    Table::source("entry_notes", TableRights::AppendAndRemove).with_strays(&[
         "SELECT t.account_id, format('a note beside entry %s, which does not exist', t.account_seq)
          FROM entry_notes t
          LEFT JOIN ledger_entries e ON e.account_id = t.account_id AND e.account_seq = t.account_seq

@@ -7,6 +7,7 @@ use crate::book::{
     NameUse, NewEntry, ReferralDetail, Told,
 };
 use crate::customers::commands::{enrol_by_name, require_customer};
+use crate::customers::erasure::state::ErasuresState;
 use crate::customers::model::customer_not_found;
 use crate::error::{Reason, Refusal};
 use crate::ids::{CampaignId, CustomerId, IdempotencyKey, ProgramId, ReferralCode};
@@ -157,13 +158,22 @@ impl Command for CreateReferral {
     }
 
     fn states(&self) -> Vec<TypeId> {
-        vec![TypeId::of::<ProgramsState>(), TypeId::of::<StandingsState>(), TypeId::of::<ReferralsState>()]
+        vec![
+            TypeId::of::<ProgramsState>(),
+            TypeId::of::<StandingsState>(),
+            TypeId::of::<ReferralsState>(),
+            TypeId::of::<ErasuresState>(),
+        ]
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
         let state: &mut ReferralsState = asking.state()?;
         state.ask_codes();
         state.ask_names();
+        let referee = asking.find(&Name::customer(&self.program_id, &self.referee));
+        let erasures: &mut ErasuresState = asking.state()?;
+        erasures.ask(&self.program_id, &self.referee);
+        referee.into_iter().for_each(|account_id| erasures.ask_dossier(account_id));
         Ok(())
     }
 
@@ -182,6 +192,11 @@ impl Command for CreateReferral {
         let standings: &StandingsState = decision.state()?;
         if standings.get(referee.account_id).is_some_and(|standing| standing.purchases > 0) {
             return refuse(Reason::NotANewCustomer, "the customer has purchased before");
+        }
+        let erasures: &ErasuresState = decision.state()?;
+        let was_erased = !erasures.of(&self.program_id, &self.referee)?.is_empty();
+        if was_erased || erasures.is_erased_person(referee.account_id) {
+            return refuse(Reason::NotANewCustomer, "the customer was here before, and was erased");
         }
         let referrer = decision.find(&Name::referral_code(&self.program_id, &self.code))?;
         let referrer = referrer.ok_or_else(|| code_not_found(&self.code))?;

@@ -238,12 +238,13 @@ pub(crate) fn convert(
 /// What one side gets of what a campaign promises.
 struct Promised {
     granted: Option<Points>,
-    /// What the balance cannot count any more. It must not keep the other side from what is theirs.
+    /// What the balance cannot count any more, or is nobody's since the customer was erased. It must not keep the other side from what is theirs.
     withheld: Option<i64>,
 }
 
 fn promise(decision: &Decision<'_>, account_id: AccountId, points: i64) -> Result<Promised, DecisionError> {
-    let is_possible = points > 0 && decision.can_be_issued(account_id, points)?;
+    let is_erased = decision.account(account_id)?.erased_at.is_some();
+    let is_possible = points > 0 && !is_erased && decision.can_be_issued(account_id, points)?;
     let granted = Points::new(points).filter(|_| is_possible);
     Ok(Promised { granted, withheld: Some(points).filter(|points| *points > 0 && granted.is_none()) })
 }

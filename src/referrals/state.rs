@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Code, Names, Referral, ReferralState, expire};
-use crate::book::{Account, Cell, Defect, Detail, Due, DueKind, Dues, Entry, NewEntry, ReferralDetail, Row, State};
+use crate::book::{
+    Account, Cell, CustomerDetail, Defect, Detail, Due, DueKind, Dues, Entry, NewEntry, ReferralDetail, Row, State,
+};
 use crate::ids::{AccountId, CampaignId, ReferralCode};
 
 /// The codes and referrals of a batch.
@@ -19,6 +21,8 @@ pub(crate) struct ReferralsState {
     pub(super) new_codes: BTreeSet<(AccountId, CampaignId)>,
     pub(super) referrals: BTreeMap<AccountId, Referral>,
     pub(super) changed: BTreeSet<AccountId>,
+    /// Accounts whose customers are erased: nobody can come with their codes any more.
+    pub(super) erased: BTreeSet<AccountId>,
 }
 
 impl ReferralsState {
@@ -103,6 +107,10 @@ impl State for ReferralsState {
     fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
         match &entry.detail {
             Detail::Referral(detail) => self.apply_referral(entry, detail),
+            Detail::Customer(CustomerDetail::CustomerErased { .. }) => {
+                self.erased.insert(entry.id.account_id);
+                Ok(())
+            }
             // Nothing else changes codes and referrals: what converts a referral says so in an entry of its own.
             Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) => {
                 Ok(())

@@ -91,7 +91,10 @@ impl Store for ReferralsStore {
         let state: &ReferralsState = states.get()?;
         let codes = state.new_codes.iter().filter_map(|key| Some((key.0, state.codes.get(key)?)));
         let changed = state.changed.iter().filter_map(|id| state.referrals.get(id));
-        Ok(vec![insert_codes(codes), upsert_referrals(changed)])
+        let erased_now = state.new_codes.iter().filter(|(owner, _)| state.erased.contains(owner));
+        let erased_now = erased_now.filter_map(|key| Some((key.0, state.codes.get(key)?)));
+        let freed = [free_new_codes(erased_now), free_codes(&state.erased)];
+        Ok([insert_codes(codes), upsert_referrals(changed)].into_iter().chain(freed).collect())
     }
 }
 
@@ -118,6 +121,18 @@ impl TryFrom<RawCode> for (AccountId, Code) {
             created_at: raw.created_at.to_jiff(),
         };
         Ok((AccountId(raw.account_id), code))
+    }
+}
+
+impl From<(AccountId, &Code)> for RawCode {
+    fn from((account_id, code): (AccountId, &Code)) -> Self {
+        Self {
+            account_id: account_id.0,
+            campaign_id: code.campaign_id.to_string(),
+            code: code.code.to_string(),
+            account_seq: code.account_seq,
+            created_at: code.created_at.to_sqlx(),
+        }
     }
 }
 
@@ -160,18 +175,30 @@ pub(super) async fn read_names(
     Ok(Names { customers, codes: codes.map(|(owner, code)| ((owner, code.campaign_id), code.code)).collect() })
 }
 
+/// Removes the names of all stored codes of accounts.
+fn free_codes(accounts: &BTreeSet<AccountId>) -> WritePart {
+    write_part!(
+        "DELETE FROM names n USING referral_codes r
+         WHERE r.account_id = ANY($1::uuid[]) AND n.space = 'referral_code' AND n.name = r.code
+           AND n.account_id = r.account_id",
+        accounts.iter().map(|account_id| account_id.0).collect::<Vec<Uuid>>(),
+    )
+}
+
+/// Removes the names of codes that are stored by the same statement.
+fn free_new_codes<'a>(codes: impl Iterator<Item = (AccountId, &'a Code)>) -> WritePart {
+    write_part!(
+        "DELETE FROM names n USING unnest($1::sent_code[]) AS u
+         WHERE n.space = 'referral_code' AND n.name = u.code AND n.account_id = u.account_id",
+        codes.map(RawCode::from).collect::<Vec<RawCode>>(),
+    )
+}
+
 fn insert_codes<'a>(codes: impl Iterator<Item = (AccountId, &'a Code)>) -> WritePart {
-    let rows = codes.map(|(account_id, code)| RawCode {
-        account_id: account_id.0,
-        campaign_id: code.campaign_id.to_string(),
-        code: code.code.to_string(),
-        account_seq: code.account_seq,
-        created_at: code.created_at.to_sqlx(),
-    });
     write_part!(
         "INSERT INTO referral_codes (account_id, campaign_id, code, account_seq, created_at)
          SELECT * FROM unnest($1::sent_code[])",
-        rows.collect::<Vec<RawCode>>(),
+        codes.map(RawCode::from).collect::<Vec<RawCode>>(),
     )
 }
 

@@ -52,7 +52,8 @@ impl Told {
 async fn audit_with(database: &Database, repair: bool) -> Told {
     let mut told = Told::default();
     let role = if repair { OWNER_ROLE } else { SERVICE_ROLE };
-    let capabilities = goldbook::capabilities::capabilities(&Catalogue::default());
+    let capabilities =
+        goldbook::capabilities::capabilities(&Catalogue::default(), goldbook::capabilities::ErasureKeys::default());
     told.tally = goldbook::audit::audit(&database.options(role), &capabilities, repair, &mut told).await.unwrap();
     told
 }

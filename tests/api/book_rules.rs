@@ -14,7 +14,8 @@ use crate::harness::{Database, SHOP, projections};
 
 /// Rules 1 to 4 of the book, on everything that the database holds.
 pub(crate) async fn check_rules(database: &Database) -> Result<(), TestCaseError> {
-    let capabilities = goldbook::capabilities::capabilities(&Catalogue::default());
+    let capabilities =
+        goldbook::capabilities::capabilities(&Catalogue::default(), goldbook::capabilities::ErasureKeys::default());
     let mut source = database.connect(SUPERUSER).await;
     let rebuilt = Database::create().await;
     let mut target = rebuilt.connect(SUPERUSER).await;

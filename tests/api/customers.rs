@@ -1,6 +1,7 @@
 //! Customers: enrolling them, their dossiers, and the lists of both. Consents and changes have files of their own.
 
 mod consents;
+mod erasure;
 mod updates;
 
 use futures_util::future::join_all;
@@ -76,6 +77,7 @@ fn create(customer: proto::Customer, key: &str) -> proto::CreateCustomerRequest 
         program_id: SHOP.to_owned(),
         customer: Some(customer),
         idempotency_key: key.to_owned(),
+        returns: false,
     }
 }
 

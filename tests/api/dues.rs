@@ -98,7 +98,12 @@ async fn a_batch_settles_a_bounded_number_of_dues_of_all_accounts_together() {
     // All accounts are in one batch, since there is but one lane.
     let clock = Clock::fixed(NEXT_WEEK.parse().unwrap());
     let options = service.database.options(SERVICE_ROLE);
-    let (book, lanes) = Book::open(&options, 1, &capabilities(&Catalogue::default()), &clock);
+    let (book, lanes) = Book::open(
+        &options,
+        1,
+        &capabilities(&Catalogue::default(), goldbook::capabilities::ErasureKeys::default()),
+        &clock,
+    );
     let pool = connect_lazily(&options, 1);
     apply_all_dues(&pool, &book, &clock).await.unwrap();
     let in_batches = "SELECT count(*) AS dues FROM ledger_entries WHERE kind = 'points_expired' GROUP BY xmin";

@@ -13,6 +13,7 @@ const OPERATORS_COMMANDS: &[&str] = &[
     "cli/config/*",
     "cli/config_file/*",
     "cli/database_url/*",
+    "cli/erasure_keys/*",
 ];
 
 const EXCEPTIONS: &[Exception] = &[Exception {

@@ -89,6 +89,7 @@ methods! {
     CustomerService.GetCustomer(GetCustomerRequest: program_id, customer_id)
         Read by Customer | Service | Support | Manager | Auditor;
     CustomerService.UpdateCustomer(UpdateCustomerRequest: program_id, customer.customer_id) Write by Service | Support;
+    CustomerService.EraseCustomer(EraseCustomerRequest: program_id, customer_id) Write by Manager;
     CustomerService.ListCustomers(ListCustomersRequest: program_id,) Read by Service | Support | Manager | Auditor;
     ImportService.ImportBalances(ImportBalancesRequest: program_id, customer_id) Write by Manager;
     LedgerService.ListEntries(ListEntriesRequest: program_id, customer_id) Read by Service | Support | Manager | Auditor;

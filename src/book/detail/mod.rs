@@ -239,10 +239,7 @@ mod tests {
                 ProgramDetail::EntriesExported { from: None, until: Some(at) }.into(),
                 r#"{"kind":"entries_exported","until":"1970-01-01T00:00:00Z"}"#,
             ),
-            (
-                PointsDetail::PointsForfeited { lots: vec![part] }.into(),
-                r#"{"kind":"points_forfeited","lots":[{"lot":3,"points":8}]}"#,
-            ),
+            (PointsDetail::PointsForfeited.into(), r#"{"kind":"points_forfeited"}"#),
             (
                 ActivityDetail::ActivityAccepted {
                     spend: 5,

@@ -177,11 +177,9 @@ pub enum PointsDetail {
         /// Which lots they were of.
         lots: Vec<LotPart>,
     },
-    /// Points went with the customer who was erased: pending ones are cancelled, others expire or were paid out.
-    PointsForfeited {
-        /// Which lots they were of.
-        lots: Vec<LotPart>,
-    },
+    /// All points of a pocket went with the customer who was erased, of however many lots: pending ones are cancelled,
+    /// available ones expire or were paid out.
+    PointsForfeited,
 }
 
 impl PointsDetail {
@@ -201,7 +199,7 @@ impl PointsDetail {
             | Self::DebtIncurred { .. }
             | Self::ReversalSettled { .. }
             | Self::DebtRepaid { .. }
-            | Self::PointsForfeited { .. } => None,
+            | Self::PointsForfeited => None,
         }
     }
 
@@ -222,7 +220,7 @@ impl PointsDetail {
             | Self::DebtIncurred { .. }
             | Self::ReversalSettled { .. }
             | Self::DebtRepaid { .. }
-            | Self::PointsForfeited { .. } => None,
+            | Self::PointsForfeited => None,
         }
     }
 
@@ -238,13 +236,13 @@ impl PointsDetail {
             | Self::PointsAdjusted { lots, .. }
             | Self::EntryReversed { lots, .. }
             | Self::ReversalSettled { lots, .. }
-            | Self::DebtRepaid { lots }
-            | Self::PointsForfeited { lots } => lots,
+            | Self::DebtRepaid { lots } => lots,
             Self::PointsGranted { .. }
             | Self::PointsImported { .. }
             | Self::PointsVested { .. }
             | Self::VestingMissed { .. }
-            | Self::DebtIncurred { .. } => &[],
+            | Self::DebtIncurred { .. }
+            | Self::PointsForfeited => &[],
         }
     }
 
@@ -264,7 +262,7 @@ impl PointsDetail {
             | Self::DebtIncurred { .. }
             | Self::ReversalSettled { .. }
             | Self::DebtRepaid { .. }
-            | Self::PointsForfeited { .. } => None,
+            | Self::PointsForfeited => None,
         }
     }
 
@@ -284,7 +282,7 @@ impl PointsDetail {
             | Self::DebtIncurred { .. }
             | Self::ReversalSettled { .. }
             | Self::DebtRepaid { .. }
-            | Self::PointsForfeited { .. } => None,
+            | Self::PointsForfeited => None,
         }
     }
 }

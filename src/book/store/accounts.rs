@@ -19,6 +19,7 @@ pub(super) struct AccountRow {
     pub(super) head: i64,
     pub(super) effective_at: jiff_sqlx::Timestamp,
     pub(super) next_due_at: Option<jiff_sqlx::Timestamp>,
+    pub(super) erased_at: Option<jiff_sqlx::Timestamp>,
     pub(super) issued: i64,
     pub(super) owed: i64,
     pub(super) pending: i64,
@@ -43,6 +44,7 @@ impl TryFrom<AccountRow> for Account {
             head: row.head,
             effective_at: Some(row.effective_at.to_jiff()),
             next_due_at: row.next_due_at.map(jiff_sqlx::Timestamp::to_jiff),
+            erased_at: row.erased_at.map(jiff_sqlx::Timestamp::to_jiff),
             balance: Balance {
                 issued: row.issued,
                 owed: row.owed,
@@ -63,7 +65,7 @@ macro_rules! select_accounts {
     ($rest:literal $($arguments:tt)*) => {
         sqlx::query_as!(
             $crate::book::store::accounts::AccountRow,
-            r#"SELECT account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending, available, held,
+            r#"SELECT account_id, program_id, kind, head, effective_at, next_due_at, erased_at, issued, owed, pending, available, held,
                       redeemed, expired, cancelled, clock_timestamp() AS "told!"
                FROM "# + $rest $($arguments)*
         )
@@ -74,7 +76,7 @@ pub(super) use select_accounts;
 /// The [`AccountRow`] in a record that has more columns.
 macro_rules! account_row {
     ($record:ident) => {
-        account_row!($record: account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
+        account_row!($record: account_id, program_id, kind, head, effective_at, next_due_at, erased_at, issued, owed, pending,
             available, held, redeemed, expired, cancelled, told)
     };
     ($record:ident: $($column:ident),*) => {
@@ -212,13 +214,13 @@ pub(in crate::book) async fn find_and_lock(
                ) a ON true
            )
            SELECT place AS "place?", is_used AS "is_used!", related_to AS "related_to?", account_id AS "account_id!",
-                  '' AS "program_id!", '' AS "kind!", head AS "head!", 'epoch'::timestamptz AS "effective_at!: jiff_sqlx::Timestamp", NULL::timestamptz AS "next_due_at?: jiff_sqlx::Timestamp",
+                  '' AS "program_id!", '' AS "kind!", head AS "head!", 'epoch'::timestamptz AS "effective_at!: jiff_sqlx::Timestamp", NULL::timestamptz AS "next_due_at?: jiff_sqlx::Timestamp", NULL::timestamptz AS "erased_at?: jiff_sqlx::Timestamp",
                   0::bigint AS "issued!", 0::bigint AS "owed!", 0::bigint AS "pending!", 0::bigint AS "available!",
                   0::bigint AS "held!", 0::bigint AS "redeemed!", 0::bigint AS "expired!", 0::bigint AS "cancelled!",
                   clock_timestamp() AS "told!"
            FROM wanted
            UNION ALL
-           SELECT NULL, false, NULL, account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
+           SELECT NULL, false, NULL, account_id, program_id, kind, head, effective_at, next_due_at, erased_at, issued, owed, pending,
                   available, held, redeemed, expired, cancelled, clock_timestamp()
            FROM (
                SELECT * FROM accounts WHERE account_id = ANY(ARRAY(SELECT account_id FROM wanted WHERE is_locked))
@@ -269,6 +271,7 @@ pub(super) struct SentAccount {
     head: i64,
     effective_at: Option<jiff_sqlx::Timestamp>,
     next_due_at: Option<jiff_sqlx::Timestamp>,
+    erased_at: Option<jiff_sqlx::Timestamp>,
     issued: i64,
     owed: i64,
     pending: i64,
@@ -291,6 +294,7 @@ impl From<&Account> for SentAccount {
             head: account.head,
             effective_at: account.effective_at.map(|instant| instant.to_sqlx()),
             next_due_at: account.next_due_at.map(|instant| instant.to_sqlx()),
+            erased_at: account.erased_at.map(|instant| instant.to_sqlx()),
             issued,
             owed,
             pending,
@@ -310,8 +314,8 @@ fn sent(accounts: &[&Account]) -> Vec<SentAccount> {
 /// Adds accounts that were opened in this batch.
 pub(in crate::book) fn insert_accounts(accounts: &[&Account]) -> WritePart {
     write_part!(
-        "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
-             available, held, redeemed, expired, cancelled)
+        "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, erased_at, issued, owed,
+             pending, available, held, redeemed, expired, cancelled)
          SELECT * FROM unnest($1::sent_account[])",
         sent(accounts),
     )
@@ -322,7 +326,7 @@ pub(in crate::book) fn update_accounts(accounts: &[&Account]) -> WritePart {
     write_part!(
         always,
         "UPDATE accounts a SET head = u.head, effective_at = u.effective_at, next_due_at = u.next_due_at,
-             issued = u.issued, owed = u.owed, pending = u.pending, available = u.available, held = u.held,
+             erased_at = u.erased_at, issued = u.issued, owed = u.owed, pending = u.pending, available = u.available, held = u.held,
              redeemed = u.redeemed, expired = u.expired, cancelled = u.cancelled
          FROM unnest($1::sent_account[]) AS u WHERE a.account_id = u.account_id",
         sent(accounts),

@@ -87,12 +87,12 @@ pub async fn lock_account(connection: &mut PgConnection, account_id: AccountId) 
 /// If the statement fails.
 pub async fn restore_account(connection: &mut PgConnection, account: &Account) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, issued, owed, pending,
-             available, held, redeemed, expired, cancelled)
+        "INSERT INTO accounts (account_id, program_id, kind, head, effective_at, next_due_at, erased_at, issued, owed,
+             pending, available, held, redeemed, expired, cancelled)
          SELECT * FROM unnest($1::sent_account[])
          ON CONFLICT (account_id) DO UPDATE SET program_id = excluded.program_id, kind = excluded.kind,
              head = excluded.head, effective_at = excluded.effective_at, next_due_at = excluded.next_due_at,
-             issued = excluded.issued, owed = excluded.owed, pending = excluded.pending,
+             erased_at = excluded.erased_at, issued = excluded.issued, owed = excluded.owed, pending = excluded.pending,
              available = excluded.available, held = excluded.held, redeemed = excluded.redeemed,
              expired = excluded.expired, cancelled = excluded.cancelled",
         vec![SentAccount::from(account)] as _,

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use crate::book::ErasureReason;
+use crate::customers::erasure::commands::Disposal;
 use crate::customers::model::{
     Address, CommunicationStyle, Dossier, ImportantDate, MarketingChannel, MarketingConsent, Part,
 };
-use crate::customers::{CreateCustomer, UpdateCustomer};
+use crate::customers::{CreateCustomer, EraseCustomer, UpdateCustomer};
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, IdempotencyKey, ProgramId};
 use crate::proto;
 use crate::proto::fields::{parse_date, parse_instant, parse_text};
 use crate::proto::google;
+use crate::proto::requests::parse_customer;
 
 const MAX_NAME: usize = 200;
 const MAX_EMAIL: usize = 254;
@@ -38,7 +41,34 @@ pub(super) fn parse_create(request: proto::CreateCustomerRequest) -> Result<Crea
     let consents = parse_consents(&mut fields, &customer.marketing_consents);
     let dossier = parse_dossier(&mut fields, customer);
     let (program_id, (customer_id, key)) = fields.finish_with(program_id.zip(customer_id.zip(key)))?;
-    Ok(CreateCustomer { program_id, customer_id, dossier, consents, key })
+    Ok(CreateCustomer { program_id, customer_id, dossier, consents, returns: request.returns, key })
+}
+
+pub(super) fn parse_erase(request: proto::EraseCustomerRequest) -> Result<EraseCustomer, Error> {
+    let mut fields = Fields::default();
+    let reason = match request.reason() {
+        proto::ErasureReason::Unspecified => {
+            fields.refuse("reason", "must be one of the reasons for an erasure");
+            None
+        }
+        proto::ErasureReason::CustomerRequest => Some(ErasureReason::CustomerRequest),
+        proto::ErasureReason::LegalObligation => Some(ErasureReason::LegalObligation),
+        proto::ErasureReason::NoLongerNeeded => Some(ErasureReason::NoLongerNeeded),
+        proto::ErasureReason::RecordedInError => Some(ErasureReason::RecordedInError),
+    };
+    let disposal = match request.balance() {
+        proto::BalanceDisposal::Unspecified => {
+            fields.refuse("balance", "must say what becomes of the points that the customer has");
+            None
+        }
+        proto::BalanceDisposal::Expire => Some(Disposal::Expire),
+        proto::BalanceDisposal::PayOut => Some(Disposal::PayOut),
+    };
+    let key = fields.check("idempotency_key", IdempotencyKey::try_from(request.idempotency_key));
+    let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
+    let ((program_id, customer_id), ((reason, disposal), key)) =
+        fields.finish_with(customer.zip(reason.zip(disposal).zip(key)))?;
+    Ok(EraseCustomer { program_id, customer_id, reason, disposal, key })
 }
 
 pub(super) fn parse_update(request: proto::UpdateCustomerRequest) -> Result<UpdateCustomer, Error> {

@@ -1,5 +1,6 @@
 //! A customer as callers see them.
 
+use crate::customers::erasure::state::{Erasure, Settled};
 use crate::customers::model::{Address, CommunicationStyle, MarketingChannel, MarketingConsent, current_consents};
 use crate::customers::state::Customer;
 use crate::proto;
@@ -39,6 +40,17 @@ pub(super) fn write_customer(customer: Customer) -> proto::Customer {
         create_time: Some(write_instant(row.created_at)),
         update_time: Some(write_instant(row.updated_at)),
         etag: row.revision.to_string(),
+    }
+}
+
+pub(super) fn write_erasure(erasure: &Erasure) -> proto::Erasure {
+    let Settled { expired, paid_out, cancelled } = erasure.settled;
+    proto::Erasure {
+        account_id: erasure.account_id.0.to_string(),
+        erase_time: Some(write_instant(erasure.erased_at)),
+        expired_points: expired,
+        paid_out_points: paid_out,
+        cancelled_points: cancelled,
     }
 }
 

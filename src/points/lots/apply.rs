@@ -58,8 +58,8 @@ impl Lots {
             PointsDetail::DebtIncurred { reversed } => self.incur_debt(entry, *reversed),
             PointsDetail::PointsRedeemed { hold: None, lots }
             | PointsDetail::PointsAdjusted { terms: None, lots }
-            | PointsDetail::DebtRepaid { lots }
-            | PointsDetail::PointsForfeited { lots } => self.shift_parts(entry, lots),
+            | PointsDetail::DebtRepaid { lots } => self.shift_parts(entry, lots),
+            PointsDetail::PointsForfeited => self.forfeit(entry),
         };
         applied.ok_or_else(|| contradiction(entry))
     }
@@ -124,6 +124,36 @@ impl Lots {
     fn expire(&mut self, entry: &Entry, parts: &[LotPart]) -> Option<()> {
         self.shift_parts(entry, parts)?;
         self.end_sliding(entry.id.account_id, parts)
+    }
+
+    /// Takes all points of a pocket, of however many lots: those that were not read are changed where they are stored.
+    fn forfeit(&mut self, entry: &Entry) -> Option<()> {
+        let (account_id, whole) = (entry.id.account_id, entry.movement?);
+        let (mut taken, mut changed) = (0_i64, Vec::new());
+        for (seq, lot) in self.lots_of(account_id) {
+            let mut lot = lot.clone();
+            let points = lot.points_in(whole.from)?;
+            if points > 0 {
+                lot.shift(PocketMove { points, ..whole })?;
+                taken = taken.checked_add(points)?;
+                changed.push((seq, lot));
+            }
+        }
+        for (seq, lot) in changed {
+            self.put_lot((account_id, seq), lot);
+        }
+        let is_paid_out = whole.to == Pocket::Redeemed;
+        *self.changed.forfeited.entry(account_id).or_default() |= is_paid_out;
+        let Some(gap) = self.gaps.get_mut(&account_id) else {
+            // All lots are known, or none was read: nothing of points is asked for where a customer is erased.
+            let is_known = self.lots_of(account_id).next().is_some();
+            return (!is_known || taken == whole.points).then_some(());
+        };
+        // Nothing is left that time could do something to, once nothing is available either.
+        if whole.from == Pocket::Available {
+            (gap.due, gap.sliding_to) = (None, Some(i64::MAX));
+        }
+        Some(())
     }
 
     /// Undoes an earlier entry: its parts move, and get another expiry where they come back from theirs.

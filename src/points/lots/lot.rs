@@ -119,6 +119,11 @@ impl Lot {
         }
     }
 
+    /// How many of its points are in a pocket.
+    pub(super) fn points_in(&self, pocket: Pocket) -> Option<i64> {
+        self.clone().pocket(pocket).copied()
+    }
+
     /// Moves points from one pocket to another; none if they are not there.
     pub(super) fn shift(&mut self, movement: PocketMove) -> Option<()> {
         let from = self.pocket(movement.from)?;

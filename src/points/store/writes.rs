@@ -1,5 +1,7 @@
 //! What writes lots and what goes with them: one part for each table.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use uuid::Uuid;
@@ -8,7 +10,7 @@ use super::rows::{EarningRow, ReversalRow};
 use crate::book::Defect;
 use crate::database::{WritePart, sent_as, write_part};
 use crate::ids::{AccountId, EntryId};
-use crate::points::lots::{Earning, Hold, Lot, Lots, MadeUp, Reversed};
+use crate::points::lots::{Changed, Earning, Hold, Lot, Lots, MadeUp, Reversed};
 use crate::points::state::{Note, PointsState};
 
 /// Writes every row that changed, and what callers wrote beside entries.
@@ -26,8 +28,46 @@ pub(super) fn parts(state: &PointsState) -> Result<Vec<WritePart>, Defect> {
         upsert_holds(holds),
         upsert_earnings(earnings)?,
         upsert_reversals(reversals),
+        forfeit_lots(changed),
         insert_notes(&state.notes),
+        delete_notes(&state.without_notes),
     ])
+}
+
+/// An account whose points go with its customer, as it is sent.
+#[derive(sqlx::Encode)]
+struct SentForfeit {
+    account_id: Uuid,
+    is_paid_out: bool,
+    written: Vec<i64>,
+}
+
+sent_as!(SentForfeit, "sent_forfeit");
+
+/// Ends all open lots of accounts, however many there are, but for those that the batch writes anyway.
+fn forfeit_lots(changed: &Changed) -> WritePart {
+    let mut sent = Vec::with_capacity(changed.forfeited.len());
+    for (account_id, is_paid_out) in &changed.forfeited {
+        let written = changed.lots.range((*account_id, i64::MIN)..=(*account_id, i64::MAX));
+        let written = written.map(|(_, seq)| *seq).collect();
+        sent.push(SentForfeit { account_id: account_id.0, is_paid_out: *is_paid_out, written });
+    }
+    write_part!(
+        "UPDATE lots l SET pending = 0, available = 0, cancelled = l.cancelled + l.pending,
+             redeemed = l.redeemed + CASE WHEN u.is_paid_out THEN l.available ELSE 0 END,
+             expired = l.expired + CASE WHEN u.is_paid_out THEN 0 ELSE l.available END
+         FROM unnest($1::sent_forfeit[]) AS u
+         WHERE l.account_id = u.account_id AND (l.pending > 0 OR l.has_available) AND l.lot_seq <> ALL (u.written)",
+        sent,
+    )
+}
+
+/// Removes what was written beside the entries of accounts.
+fn delete_notes(accounts: &BTreeSet<AccountId>) -> WritePart {
+    write_part!(
+        "DELETE FROM entry_notes WHERE account_id = ANY($1::uuid[])",
+        accounts.iter().map(|account_id| account_id.0).collect::<Vec<Uuid>>(),
+    )
 }
 
 /// A lot as it is sent.

@@ -32,7 +32,7 @@ impl ReversalKind {
                 | PointsDetail::DebtIncurred { .. }
                 | PointsDetail::ReversalSettled { .. }
                 | PointsDetail::DebtRepaid { .. }
-                | PointsDetail::PointsForfeited { .. } => None,
+                | PointsDetail::PointsForfeited => None,
             },
             Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Tier(_) | Detail::Referral(_) => {
                 None

@@ -46,7 +46,7 @@ fn fold(
     as_of: Timestamp,
 ) -> Option<(i64, i64, String, String)> {
     let count = entries.iter().filter(|entry| entry.effective_at <= as_of).count();
-    let states = capabilities(&Catalogue::default()).new_states();
+    let states = capabilities(&Catalogue::default(), goldbook::capabilities::ErasureKeys::default()).new_states();
     let balance = Folded::from_entries(&entries[..count], states).unwrap()?.account.balance;
     let (mut spend, mut tier) = (0, (String::new(), String::new()));
     for entry in &told[..count] {

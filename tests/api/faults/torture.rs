@@ -96,7 +96,8 @@ impl Deployment {
     async fn assert_sound(&self) -> u64 {
         let database = connect_options_of_running(&self.data_dir, SERVICE_ROLE).unwrap();
         let mut told = Told::default();
-        let capabilities = goldbook::capabilities::capabilities(&Catalogue::default());
+        let capabilities =
+            goldbook::capabilities::capabilities(&Catalogue::default(), goldbook::capabilities::ErasureKeys::default());
         let tally = goldbook::audit::audit(&database, &capabilities, false, &mut told).await.unwrap();
         assert!(told.differences.is_empty(), "{:#?}", told.differences);
         tally.entries

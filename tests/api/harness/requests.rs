@@ -77,6 +77,7 @@ pub(crate) fn create_customer(customer_id: &str, key: &str) -> proto::CreateCust
         program_id: SHOP.to_owned(),
         customer: Some(proto::Customer { customer_id: customer_id.to_owned(), ..Default::default() }),
         idempotency_key: key.to_owned(),
+        returns: false,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use goldbook::access::grpc::Identities;
 use goldbook::access::limits::Limits;
+use goldbook::capabilities::ErasureKeys;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::listener::Bounds;
 use goldbook::server::{self, Settings};
@@ -24,6 +25,9 @@ use crate::collector::install_tracer;
 
 /// What every test's clock shows at first.
 pub(crate) const START: &str = "2026-01-15T12:00:00Z";
+
+/// By which the services of tests know erased customers again.
+pub(crate) const ERASURE_KEY: &str = "test MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 /// How often a service does what nobody called for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -145,6 +149,7 @@ impl Service {
             connections: Bounds::at_most(10_000),
             identities: Identities::default(),
             limits: Limits(BTreeMap::new()),
+            erasure_keys: ErasureKeys::parse(ERASURE_KEY).unwrap(),
             cors_origins: Vec::new(),
             clock: (*clock).clone(),
         };
