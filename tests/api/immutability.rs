@@ -172,7 +172,7 @@ async fn the_services_role_cannot_rewrite_sources_of_record_nor_migrations() {
     };
     // What the ledger and the sources of record are, whatever is declared.
     let appended = names(&[TableRights::Append]);
-    for table in ["ledger_entries", "program_versions", "activities", "marketing_consents", "entry_notes"] {
+    for table in ["ledger_entries", "program_versions", "erasures", "tombstones"] {
         assert!(appended.contains(&table), "{table} is declared otherwise");
     }
     let columns: BTreeMap<String, Vec<String>> = read_columns(&database).await.into_iter().collect();
