@@ -17,7 +17,7 @@ pub(crate) use cluster::Database;
 pub(crate) use lists::{assert_refuses_bad_pages, read_pages};
 pub(crate) use requests::{at, create_customer, create_referral, grant_reward, instant, money, purchase, shop, usd};
 pub(crate) use schema::{projections, read_columns, tables};
-pub(crate) use service::{Background, START, Service};
+pub(crate) use service::{Background, ERASURE_KEY, START, Service};
 
 /// The program that most tests use.
 pub(crate) const SHOP: &str = "shop";

@@ -158,3 +158,47 @@ async fn no_more_connections_are_open_than_there_may_be() {
     drop(open.pop());
     until("its turn", async || answers(&waiting).await.then_some(())).await;
 }
+
+/// Each flag of `serve`, with a value that is not its default.
+const FLAGS: &[(&str, &str)] = &[
+    ("--listen", "127.0.0.1:7"),
+    ("--insecure-listen", ""),
+    ("--tls-certificate", "/cert"),
+    ("--tls-key", "/key"),
+    ("--tls-client-ca", "/ca"),
+    ("--reflection", ""),
+    ("--connections", "7"),
+    ("--erasure-key-file", "/erasure"),
+    ("--api-keys", ""),
+    ("--cors-origin", "https://shop.example"),
+    ("--database-url", "postgres://a:very-secret@localhost/d"),
+    ("--owner-database-url", "postgres://o:very-secret@localhost/d"),
+    ("--service-role", "role"),
+    ("--data-dir", "/data"),
+    ("--postgres-bin", "/bin"),
+    ("--no-migrate", ""),
+    ("--lanes", "7"),
+    ("--read-connections", "7"),
+    ("--dues-ms", "7"),
+    ("--liability-seconds", "7"),
+    ("--export-minutes", "7"),
+];
+
+#[tokio::test]
+async fn every_flag_is_shown_and_no_secret_is() {
+    let help = run(&["serve", "--help"]).await.stdout;
+    let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+    let mut flags: Vec<String> = flags.map(|flag| format!("--{}", flag.split([' ', '=']).next().unwrap())).collect();
+    flags.retain(|flag| flag != "--config" && flag != "--help");
+    let mut known: Vec<&str> = FLAGS.iter().map(|(flag, _)| *flag).collect();
+    flags.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(flags, known);
+    let args: Vec<&str> =
+        FLAGS.iter().flat_map(|(flag, value)| [*flag, *value]).filter(|arg| !arg.is_empty()).collect();
+    let shown = run(&[&["config", "show"], args.as_slice()].concat()).await;
+    assert!(!shown.stdout.contains("very-secret"), "{}", shown.stdout);
+    let table: toml::Table = shown.stdout.parse().unwrap();
+    let missing = |flag: &&&str| !table.contains_key(&flag.trim_start_matches('-').replace('-', "_"));
+    assert_eq!(known.iter().filter(missing).collect::<Vec<_>>(), [&""; 0]);
+}
