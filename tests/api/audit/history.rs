@@ -6,7 +6,7 @@ use goldbook::proto::{adjust_points_request, expiry_rule, vesting_rule};
 use jiff::SignedDuration;
 use tonic::{Code, Status};
 
-use crate::harness::{SHOP, Service, create_referral, grant_reward, instant, purchase, shop, usd};
+use crate::harness::{SHOP, Service, create_customer, create_referral, grant_reward, instant, purchase, shop, usd};
 use crate::random::Random;
 
 /// [`shop`] where points slide, earning is capped and expired points come back.
@@ -44,7 +44,7 @@ pub(super) async fn random(seed: u64, steps: u64) -> Service {
     for step in 0..steps {
         let customer = format!("c{}", random.below(6));
         let key = format!("k{step}");
-        match random.below(15) {
+        match random.below(16) {
             0..=2 => {
                 let hours = i64::try_from(random.below(150)).unwrap();
                 service.clock.set(service.clock.now() + SignedDuration::from_hours(hours));
@@ -76,6 +76,7 @@ pub(super) async fn random(seed: u64, steps: u64) -> Service {
                 let code = allowed(service.referrals().create_referral_code(request).await);
                 codes.extend(code.map(|response| response.referral_code.unwrap().code));
             }
+            14 => come_and_go(&service, &mut random, &customer, key).await,
             _ if !codes.is_empty() => {
                 let code = random.one_of(&codes).clone();
                 allowed(service.referrals().create_referral(create_referral(&format!("new-{step}"), &code)).await);
@@ -88,6 +89,26 @@ pub(super) async fn random(seed: u64, steps: u64) -> Service {
         }
     }
     service
+}
+
+/// Erases a customer, who may come back.
+async fn come_and_go(service: &Service, random: &mut Random, customer: &str, key: String) {
+    // Some stay for the whole of the history.
+    if customer < "c3" {
+        return;
+    }
+    let request = proto::EraseCustomerRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: customer.to_owned(),
+        reason: proto::ErasureReason::CustomerRequest.into(),
+        balance: 1 + i32::try_from(random.below(2)).unwrap(),
+        idempotency_key: key.clone(),
+    };
+    allowed(service.customers().erase_customer(request).await);
+    if random.below(3) > 0 {
+        let request = proto::CreateCustomerRequest { returns: true, ..create_customer(customer, &key) };
+        allowed(service.customers().create_customer(request).await);
+    }
 }
 
 async fn refund_any(service: &Service, random: &mut Random, customer: &str, step: u64) {
