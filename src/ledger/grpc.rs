@@ -1,5 +1,7 @@
 //! `LedgerService` on the wire.
 
+mod actions;
+
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use goldbook_api::server::{Received, ledger_service_server};
@@ -67,7 +69,7 @@ impl ledger_service_server::LedgerService for Ledger {
         &self,
         request: Request<Received<proto::ExportEntriesRequest>>,
     ) -> Result<Response<Self::ExportEntriesStream>, Status> {
-        let (request, _) = admit(request)?;
+        let (request, caller) = admit(request)?;
         let mut fields = Fields::default();
         let range = parse_time_range(
             &mut fields,
@@ -81,7 +83,7 @@ impl ledger_service_server::LedgerService for Ledger {
         let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
         let program_id = fields.finish_with(program_id)?;
         telemetry::record_program(program_id.as_str());
-        let export = self.export_entries(program_id, range, after).await?;
+        let export = self.export_entries(program_id, range, after, caller.writer().await?).await?;
         let first = proto::ExportEntriesResponse {
             entries_total: export.entries_total,
             as_of: Some(write_instant(export.as_of)),
@@ -113,6 +115,24 @@ impl ledger_service_server::LedgerService for Ledger {
             lines: statement.lines.into_iter().map(|line| write_line(line, caller.is_customer())).collect(),
             next_page_token: statement.next_page_token,
         }))
+    }
+
+    async fn list_privileged_actions(
+        &self,
+        request: Request<Received<proto::ListPrivilegedActionsRequest>>,
+    ) -> Result<Response<proto::ListPrivilegedActionsResponse>, Status> {
+        let (request, _) = admit(request)?;
+        let mut fields = Fields::default();
+        let filter = actions::parse_filter(&mut fields, &request);
+        let described = format!("{filter:?}");
+        let filters = ["privileged actions", &request.program_id, &described];
+        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
+        let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
+        let program_id = fields.finish_with(program_id)?;
+        telemetry::record_program(program_id.as_str());
+        let (found, next_page_token) = self.list_privileged_actions(&program_id, &filter, &page).await?;
+        let actions = found.into_iter().map(actions::write_action).collect();
+        Ok(Response::new(proto::ListPrivilegedActionsResponse { actions, next_page_token }))
     }
 }
 
