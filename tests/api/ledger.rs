@@ -2,6 +2,7 @@
 
 pub(crate) mod export;
 mod export_command;
+mod privileged_actions;
 
 use std::collections::BTreeSet;
 
