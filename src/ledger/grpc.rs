@@ -1,6 +1,7 @@
 //! `LedgerService` on the wire.
 
 mod actions;
+mod parse;
 
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
@@ -8,6 +9,7 @@ use goldbook_api::server::{Received, ledger_service_server};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
+use self::parse::{MAX_KINDS, parse_time_range};
 use super::Ledger;
 use super::statement::StatementLine;
 use super::store::{EntryFilter, HashedEntry, OwnedEntry, TimeRange};
@@ -18,11 +20,10 @@ use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
 use crate::proto;
-use crate::proto::fields::{parse_optional_instant, write_instant};
+use crate::proto::fields::write_instant;
 use crate::proto::requests::parse_customer_list;
 use crate::telemetry;
 
-const MAX_KINDS: usize = 50;
 /// The most entries in one message of an export.
 const MAX_CHUNK: usize = 500;
 /// How many bytes of entries fill a message of an export, however few entries they are. Clients refuse messages of more
@@ -155,21 +156,6 @@ fn write_chunks(
         let message = proto::ExportEntriesResponse { entries: chunk, resume_token, ..Default::default() };
         Ok((!message.entries.is_empty()).then_some((message, (entries, place))))
     })
-}
-
-/// An instant of a request, with the name of its field.
-type Bound<'a> = (&'static str, Option<&'a prost_types::Timestamp>);
-
-/// Parses a range of instants, whose end must be later than its beginning.
-fn parse_time_range(fields: &mut Fields, begin: Bound<'_>, end: Bound<'_>) -> TimeRange {
-    let from = parse_optional_instant(fields, begin.0, begin.1);
-    let until = parse_optional_instant(fields, end.0, end.1);
-    if let (Some(from), Some(until)) = (from, until)
-        && until <= from
-    {
-        fields.refuse(end.0, format!("must be later than {}", begin.0));
-    }
-    TimeRange { from, until }
 }
 
 fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> EntryFilter {

@@ -3,6 +3,7 @@
 pub(crate) mod export;
 mod export_command;
 mod privileged_actions;
+mod recorded_exports;
 
 use std::collections::BTreeSet;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{MAX_KINDS, parse_time_range};
+use super::parse::{MAX_KINDS, parse_time_range};
 use crate::access::key::KeyChange;
 use crate::access::principal::{KnownPrincipal, PrincipalKind};
 use crate::error::Fields;

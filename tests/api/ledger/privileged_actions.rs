@@ -1,5 +1,5 @@
-//! `ListPrivilegedActions`: what auditors look at, once each and page by page, and nothing else; and that each export is
-//! recorded. Who did it is told in `access/actions.rs`.
+//! `ListPrivilegedActions`: what auditors look at, once each and page by page, and nothing else. Who did it is told in
+//! `access/actions.rs`.
 
 use futures_util::future::join_all;
 use goldbook::embedded_postgres::{OWNER_ROLE, SUPERUSER};
@@ -10,7 +10,7 @@ use sqlx::{Connection as _, Executor as _};
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
-use super::export::{add_rows, finish};
+use super::recorded_exports::{export, export_request};
 use crate::harness::{
     Clock, Database, SHOP, START, Service, assert_refused, assert_refuses_bad_pages, at, create_customer, purchase,
     read_pages, shop, sorted_bad_fields,
@@ -19,14 +19,10 @@ use crate::points::calls::{adjust_points, refund};
 use crate::proxy::Proxy;
 use crate::wait::{stays, within};
 
-type Actions = Vec<proto::PrivilegedAction>;
+pub(super) type Actions = Vec<proto::PrivilegedAction>;
 
-fn request() -> proto::ListPrivilegedActionsRequest {
+pub(super) fn request() -> proto::ListPrivilegedActionsRequest {
     proto::ListPrivilegedActionsRequest { program_id: SHOP.to_owned(), ..Default::default() }
-}
-
-fn export_request() -> proto::ExportEntriesRequest {
-    proto::ExportEntriesRequest { program_id: SHOP.to_owned(), ..Default::default() }
 }
 
 async fn list(service: &Service, request: proto::ListPrivilegedActionsRequest) -> Result<(Actions, String), Status> {
@@ -35,32 +31,25 @@ async fn list(service: &Service, request: proto::ListPrivilegedActionsRequest) -
 }
 
 /// All actions, on one page.
-async fn all(service: &Service) -> Actions {
+pub(super) async fn all(service: &Service) -> Actions {
     let (actions, token) = list(service, request()).await.unwrap();
     assert_eq!(token, "");
     actions
 }
 
-async fn kinds(service: &Service, request: proto::ListPrivilegedActionsRequest) -> Vec<Kind> {
+pub(super) async fn kinds(service: &Service, request: proto::ListPrivilegedActionsRequest) -> Vec<Kind> {
     list(service, request).await.unwrap().0.iter().map(proto::PrivilegedAction::kind).collect()
 }
 
-/// Exports, and returns what came.
-async fn export(service: &Service, request: proto::ExportEntriesRequest) -> Result<Vec<proto::Entry>, Status> {
-    let mut stream = service.ledger().export_entries(request).await?.into_inner();
-    stream.message().await?.unwrap();
-    Ok(finish(stream).await?.1)
-}
-
 /// A service with the program and anna, by this clock.
-async fn start_by(clock: Clock) -> Service {
+pub(super) async fn start_by(clock: Clock) -> Service {
     let service = Service::start_on(Database::create().await, clock).await;
     service.apply_shop().await;
     service.enrol("anna").await;
     service
 }
 
-async fn start() -> Service {
+pub(super) async fn start() -> Service {
     start_by(Clock::fixed(START.parse().unwrap())).await
 }
 
@@ -112,7 +101,7 @@ async fn every_kind_of_entry_that_a_caller_asked_for_is_listed_and_no_ordinary_o
 }
 
 #[tokio::test]
-async fn a_call_is_one_action_however_many_entries_it_wrote_and_however_often_it_was_sent() {
+async fn a_call_is_one_action_with_many_entries_too_and_when_it_is_repeated() {
     let service = start().await;
     let lot = service.give(10, "lot").await;
     service.spend(4, "spend").await;
@@ -312,106 +301,4 @@ async fn a_list_waits_for_a_key_whose_commit_is_slow_and_one_of_entries_alone_do
     let actions = within("the list", asking).await.unwrap().unwrap();
     assert_eq!((actions.len(), actions[0].kind()), (2, Kind::ApiKeyCreated));
     assert_eq!(actions[0].principal.as_ref().unwrap().subject, SUPERUSER);
-}
-
-#[tokio::test]
-async fn an_export_is_recorded_with_its_period_and_is_not_in_itself() {
-    let service = start_by(Clock::database()).await;
-    let first = export(&service, export_request()).await.unwrap();
-    assert!(first.iter().all(|entry| entry.kind() != proto::EntryKind::EntriesExported));
-    let period = proto::ExportEntriesRequest {
-        start_time: Some(at(START)),
-        end_time: Some(at("2026-01-16T12:00:00Z")),
-        ..export_request()
-    };
-    export(&service, period).await.unwrap();
-    let second = export(&service, export_request()).await.unwrap();
-    assert_eq!(second.len(), first.len() + 2);
-    let recorded: Vec<_> =
-        second.iter().filter(|entry| entry.kind() == proto::EntryKind::EntriesExported).cloned().collect();
-    let details: Vec<&str> = recorded.iter().map(|entry| entry.detail_json.as_str()).collect();
-    let named = r#"{"kind":"entries_exported","from":"2026-01-15T12:00:00Z","until":"2026-01-16T12:00:00Z"}"#;
-    assert_eq!(details, [r#"{"kind":"entries_exported"}"#, named]);
-    for entry in &recorded {
-        assert_eq!((entry.actor(), entry.reason()), (proto::Actor::Caller, proto::EntryReason::Export));
-        assert_eq!((entry.customer_id.as_str(), entry.policy_version), ("", 1));
-    }
-    let exports = all(&service).await.into_iter().filter(|action| action.kind() == Kind::EntriesExported);
-    assert_eq!(
-        exports.map(|action| action.entry_id).skip(1).collect::<Vec<_>>(),
-        [recorded[1].entry_id.clone(), recorded[0].entry_id.clone()]
-    );
-    crate::book_rules::check_rules(&service.database).await.unwrap();
-}
-
-/// The entry that records an export lies behind the end of it, so the same request brings the same again.
-#[tokio::test]
-async fn exports_of_one_period_hold_the_same_entries_however_often_they_are_made() {
-    let service = start_by(Clock::database()).await;
-    let mut stream = service.ledger().export_entries(export_request()).await.unwrap().into_inner();
-    let as_of = stream.message().await.unwrap().unwrap().as_of;
-    let (_, whole) = finish(stream).await.unwrap();
-    let again = proto::ExportEntriesRequest { end_time: as_of, ..export_request() };
-    for _ in 0..3 {
-        assert_eq!(export(&service, again.clone()).await.unwrap(), whole);
-    }
-    assert_eq!(export(&service, export_request()).await.unwrap().len(), whole.len() + 4);
-}
-
-#[tokio::test]
-async fn an_export_that_goes_on_with_another_is_one_more_action() {
-    let service = start().await;
-    add_rows(&service, 1_000, 0).await;
-    let end_time = Some(at("2026-01-16T12:00:00Z"));
-    service.set_clock("2026-01-17T12:00:00Z");
-    let part = proto::ExportEntriesRequest { end_time, ..export_request() };
-    let mut stream = service.ledger().export_entries(part.clone()).await.unwrap().into_inner();
-    stream.message().await.unwrap().unwrap();
-    let some = stream.message().await.unwrap().unwrap();
-    drop(stream);
-    let rest = export(&service, proto::ExportEntriesRequest { resume_token: some.resume_token, ..part }).await.unwrap();
-    assert_eq!(some.entries.len() + rest.len(), 1_003);
-    assert_eq!(kinds(&service, request()).await, [Kind::EntriesExported, Kind::EntriesExported, Kind::ProgramApplied]);
-}
-
-#[tokio::test]
-async fn an_export_that_is_refused_is_no_action() {
-    let service = start().await;
-    add_rows(&service, 8_000, 10).await;
-    let mut running = Vec::new();
-    for _ in 0..2 {
-        running.push(service.ledger().export_entries(export_request()).await.unwrap().into_inner());
-    }
-    assert_eq!(export(&service, export_request()).await.unwrap_err().code(), Code::ResourceExhausted);
-    let bad = |resume_token: &str, program_id: &str, end_time| proto::ExportEntriesRequest {
-        program_id: program_id.to_owned(),
-        resume_token: resume_token.to_owned(),
-        start_time: Some(at(START)),
-        end_time,
-    };
-    assert!(export(&service, bad("AAAA", SHOP, None)).await.is_err());
-    assert!(export(&service, bad("", SHOP, Some(at(START)))).await.is_err());
-    drop(running);
-    assert_eq!(kinds(&service, request()).await, [Kind::EntriesExported, Kind::EntriesExported, Kind::ProgramApplied]);
-    crate::wait::until("a free place", async || {
-        let refused = export(&service, bad("", "nowhere", None)).await.unwrap_err();
-        (refused.code() == Code::NotFound).then_some(())
-    })
-    .await;
-    assert_eq!(service.count_entries().await, 8_000 + 5);
-}
-
-#[tokio::test]
-async fn an_export_that_cannot_be_recorded_is_not_given() {
-    let service = start().await;
-    let mut connection = service.database.connect(SUPERUSER).await;
-    connection.execute("BEGIN").await.unwrap();
-    connection.execute("SELECT 1 FROM accounts WHERE kind = 'program' FOR UPDATE").await.unwrap();
-    // It waits for a while for whoever holds the account.
-    let refused = within("the refusal", export(&service, export_request())).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
-    connection.execute("ROLLBACK").await.unwrap();
-    assert_eq!(kinds(&service, request()).await, [Kind::ProgramApplied]);
-    export(&service, export_request()).await.unwrap();
-    assert_eq!(kinds(&service, request()).await, [Kind::EntriesExported, Kind::ProgramApplied]);
 }
