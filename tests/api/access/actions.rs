@@ -126,6 +126,19 @@ async fn who_was_erased_is_told_by_an_id_alone() {
     assert!(before[0].principal.is_some() && !after[0].principal_id.is_empty());
 }
 
+/// Such as one of a newer version.
+#[tokio::test]
+async fn a_principal_that_cannot_be_understood_keeps_nobody_from_the_list() {
+    let signing = SigningKey::ed25519("key");
+    let (service, _file) = start(&signing).await;
+    let admin = signing.token(&claims_of_role("admin"));
+    apply_shop_by(&service, &admin).await;
+    let mut owner = service.database.connect(OWNER_ROLE).await;
+    sqlx::query("UPDATE principals SET kind = 'passkey'").execute(&mut owner).await.unwrap();
+    let actions = list(&service, &admin, SHOP).await.unwrap();
+    assert_eq!((actions.len(), actions[0].kind(), &actions[0].principal), (1, Kind::ProgramApplied, &None));
+}
+
 /// That a key has ended is noted when its place is needed. It is no action of anybody.
 #[tokio::test]
 async fn a_key_that_ended_by_itself_was_not_revoked() {

@@ -8,7 +8,8 @@ use tonic::{Code, Status};
 
 use super::export::{add_rows, finish};
 use super::privileged_actions::{all, kinds, request, start, start_by};
-use crate::harness::{Clock, SHOP, START, Service, at};
+use crate::harness::{Clock, Database, SHOP, START, Service, at, grant_reward};
+use crate::proxy::Proxy;
 use crate::wait::within;
 
 pub(super) fn export_request() -> proto::ExportEntriesRequest {
@@ -125,4 +126,26 @@ async fn an_export_that_cannot_be_recorded_is_not_given() {
     assert_eq!(kinds(&service, request()).await, [Kind::ProgramApplied]);
     export(&service, export_request()).await.unwrap();
     assert_eq!(kinds(&service, request()).await, [Kind::EntriesExported, Kind::ProgramApplied]);
+}
+
+/// Also one that is refused late, since what came before its moment is still under way.
+#[tokio::test]
+async fn an_export_whose_moment_does_not_close_is_no_action() {
+    let database = Database::create().await;
+    let proxy = Proxy::before(&database);
+    let writer = Service::start_with(database.clone(), proxy.options(), Clock::database()).await;
+    writer.apply_shop().await;
+    writer.enrol("anna").await;
+    let asked = Service::start_on(database, Clock::database()).await;
+    proxy.hold_commits();
+    let mut rewards = writer.rewards();
+    let call = tokio::spawn(async move { rewards.grant_reward(grant_reward("anna", 1, "slow")).await });
+    proxy.holds(1).await;
+    let refused = within("the refusal", export(&asked, export_request())).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    proxy.release_commits();
+    within("the grant", call).await.unwrap().unwrap();
+    assert_eq!(kinds(&asked, request()).await, [Kind::ProgramApplied]);
+    export(&asked, export_request()).await.unwrap();
+    assert_eq!(kinds(&asked, request()).await, [Kind::EntriesExported, Kind::ProgramApplied]);
 }
