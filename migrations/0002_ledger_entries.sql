@@ -71,6 +71,13 @@ CREATE UNIQUE INDEX ledger_entries_key_once ON ledger_entries (account_id, key_h
 CREATE INDEX ledger_entries_tiers ON ledger_entries (account_id, account_seq)
     WHERE kind IN ('tier_changed', 'tier_imported');
 
+-- Finds what callers did that auditors look at, by when it was written: `ListPrivilegedActions`. A reversal may be several
+-- entries, or a debt alone: the first of them stands for it, which has the key. One that a refund brings is no action.
+CREATE INDEX ledger_entries_privileged ON ledger_entries (program_id, kind, recorded_at, account_id, account_seq)
+    WHERE kind IN ('program_applied', 'points_adjusted', 'entry_reversed', 'debt_incurred', 'entries_exported',
+                   'customer_exported', 'customer_erased')
+      AND actor = 'caller' AND (key_hash IS NOT NULL OR kind NOT IN ('entry_reversed', 'debt_incurred'));
+
 CREATE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'ledger_entries is append-only: % is refused', TG_OP

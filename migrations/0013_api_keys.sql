@@ -27,3 +27,7 @@ CREATE TABLE api_keys (
 );
 
 CREATE UNIQUE INDEX api_keys_two_live ON api_keys (name, slot) WHERE revoked_at IS NULL;
+
+-- Find when keys were made and revoked: `ListPrivilegedActions`.
+CREATE INDEX api_keys_created ON api_keys (created_at, key_id);
+CREATE INDEX api_keys_revoked ON api_keys (revoked_at, key_id) WHERE revoked_at IS NOT NULL;

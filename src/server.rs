@@ -259,6 +259,7 @@ fn routes(
         import_service: Imports::new(book.clone()),
         liability_service: Liability::new(pool.clone(), instants.clone()),
         ledger_service: Ledger::new(
+            book.clone(),
             pool.clone(),
             &settings.database,
             settings.export_limit,

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::hash::sha256;
 use super::principal::{Principal, PrincipalKind, ProgramSet};
 use super::role::Role;
+use crate::ids::ProgramId;
 
 /// What every key begins with, so that scanners for secrets find it.
 pub const KEY_BEGIN: &str = "gbk_live_";
@@ -109,6 +110,58 @@ pub struct KeptKey {
     pub revoked_at: Option<Timestamp>,
     /// When it was last used, to within some seconds.
     pub last_used_at: Option<Timestamp>,
+}
+
+/// A change of a key that somebody made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyChange {
+    /// Names the key to the database.
+    pub key_id: Uuid,
+    /// What was done to it.
+    pub kind: KeyChangeKind,
+    /// When.
+    pub at: Timestamp,
+    /// By whom: a role of the database.
+    pub by: String,
+    /// The name of the key.
+    pub name: String,
+    /// Its beginning.
+    pub prefix: String,
+    /// Whether it counts in every program.
+    pub counts_in_all_programs: bool,
+}
+
+/// What somebody did to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyChangeKind {
+    /// It was made.
+    Created,
+    /// It was revoked. That it ended by itself is no such change.
+    Revoked,
+}
+
+impl KeyChangeKind {
+    /// The number of the change among those of its key.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::Created => 1,
+            Self::Revoked => 2,
+        }
+    }
+}
+
+/// Which changes of keys to list.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyChangesWanted<'a> {
+    /// Those of keys that count in this program.
+    pub program_id: &'a ProgramId,
+    /// What was done.
+    pub kinds: &'a [KeyChangeKind],
+    /// Those at this instant or later.
+    pub from: Option<Timestamp>,
+    /// Those before this instant, and at it those of keys and with numbers below these.
+    pub before: (Timestamp, Uuid, i64),
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub enum Kind {
     Read,
     /// It writes, or opens a stream of writes.
     Write,
-    /// It reads everything.
+    /// It reads everything, and writes that it did.
     Export,
 }
 

@@ -18,16 +18,28 @@ pub mod role;
 mod store;
 mod token;
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::database::StoreError;
+use crate::error::Error;
+use crate::ids::PrincipalId;
 
-use key::{KeptKey, KeyTerms, NewKey};
+use key::{KeptKey, KeyChange, KeyChangesWanted, KeyTerms, NewKey};
+use principal::KnownPrincipal;
 
 pub(crate) use store::TABLES;
 pub use store::keys::Kept;
+
+/// How long a list waits for changes of keys that are under way.
+const WAIT_LIMIT: Duration = Duration::from_secs(2);
+/// The pause between two looks: about as long as such a change takes.
+const PAUSE: Duration = Duration::from_millis(3);
 
 /// Keeps a new key by its hash.
 ///
@@ -67,4 +79,55 @@ pub async fn list_keys(connection: &mut PgConnection) -> Result<Vec<KeptKey>, St
 /// If the database cannot be read or written.
 pub async fn revoke_key(connection: &mut PgConnection, prefix: &str) -> Result<bool, StoreError> {
     store::keys::revoke_key(connection, prefix).await
+}
+
+/// Changes that somebody made to keys, the newest first, and at most so many.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn list_key_changes(
+    connection: &mut PgConnection,
+    wanted: KeyChangesWanted<'_>,
+    limit: i64,
+) -> Result<Vec<KeyChange>, StoreError> {
+    Ok(store::keys::list_key_changes(connection, wanted, limit).await?)
+}
+
+/// Waits until every change of a key can be seen that says it was made by an instant, which has passed. Keys are not
+/// written by lanes, so [`Instants`](crate::book::Instants) know nothing of them.
+///
+/// # Errors
+/// [`Error::InstantOpen`] if one that is under way does not end.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the pause between two looks, and their end; nothing stored knows of them"
+)]
+pub(crate) async fn wait_for_key_changes(connection: &mut PgConnection, instant: Timestamp) -> Result<(), Error> {
+    let give_up = Instant::now() + WAIT_LIMIT;
+    while store::keys::are_keys_being_changed(connection).await? {
+        if Instant::now() >= give_up {
+            tracing::warn!(%instant, "a list waits in vain for a change of API keys that is under way");
+            return Err(Error::InstantOpen(instant));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+/// What ids of principals stand for; of those who are not erased.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_principals(
+    connection: &mut PgConnection,
+    ids: &[PrincipalId],
+) -> Result<BTreeMap<PrincipalId, KnownPrincipal>, StoreError> {
+    let mut known = BTreeMap::new();
+    for (id, principal) in store::read_principals(connection, ids).await? {
+        match principal {
+            Ok(principal) => drop(known.insert(id, principal)),
+            Err(defect) => tracing::error!(failure = %defect, "a list leaves out who a principal is"),
+        }
+    }
+    Ok(known)
 }

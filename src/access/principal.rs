@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
-use strum::IntoStaticStr;
+use strum::{EnumString, IntoStaticStr};
 
 use super::allowance::Allowance;
 use super::role::Role;
@@ -29,7 +29,7 @@ pub struct Principal {
 }
 
 /// How a principal proves who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, EnumString)]
 #[strum(serialize_all = "snake_case")]
 pub enum PrincipalKind {
     /// Not at all: the service asks nobody.
@@ -40,6 +40,17 @@ pub enum PrincipalKind {
     Token,
     /// By the certificate of its connection.
     Certificate,
+}
+
+/// What the id of a principal stands for, as long as it is not erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownPrincipal {
+    /// How they proved who they are.
+    pub kind: PrincipalKind,
+    /// Who vouches for them. Empty where it is the service itself.
+    pub issuer: String,
+    /// Their name to whoever vouches.
+    pub subject: String,
 }
 
 /// Some programs, or all that there are and will be.

@@ -2,13 +2,13 @@
 
 pub(crate) mod keys;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::principal::Principal;
+use super::principal::{KnownPrincipal, Principal, PrincipalKind};
 use crate::book::{Table, TableRights};
 use crate::database::Traced as _;
-use crate::error::Error;
+use crate::error::{Defect, Error};
 use crate::ids::PrincipalId;
 
 /// The tables of access.
@@ -16,6 +16,33 @@ pub(crate) const TABLES: &[Table] = &[
     Table::source("principals", TableRights::AppendChangeAndRemove),
     Table::source("api_keys", TableRights::AppendAndChange),
 ];
+
+/// What ids of principals stand for; of those who are not erased. One that cannot be understood, such as a newer
+/// version's, is told as a defect.
+pub(super) async fn read_principals(
+    connection: &mut PgConnection,
+    ids: &[PrincipalId],
+) -> Result<Vec<(PrincipalId, Result<KnownPrincipal, Defect>)>, sqlx::Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!(
+        "SELECT p.principal_id, p.kind, p.issuer, p.subject FROM unnest($1::uuid[]) AS u (principal_id)
+         CROSS JOIN LATERAL (
+             SELECT principal_id, kind, issuer, subject FROM principals p
+             WHERE p.principal_id = u.principal_id OFFSET 0
+         ) p",
+        &ids,
+    )
+    .fetch_all(connection)
+    .traced("SELECT principals")
+    .await?;
+    let read = rows.into_iter().map(|row| {
+        let kind = row.kind.parse::<PrincipalKind>();
+        let kind = kind.map_err(|_| Defect::new(format!("principal {}: unknown kind {}", row.principal_id, row.kind)));
+        let known = kind.map(|kind| KnownPrincipal { kind, issuer: row.issuer, subject: row.subject });
+        (PrincipalId(row.principal_id), known)
+    });
+    Ok(read.collect())
+}
 
 /// How often a principal is looked for who is being added elsewhere at the same time.
 const TRIES: usize = 3;

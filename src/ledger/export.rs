@@ -14,8 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
+use super::commands::RecordExport;
 use super::store::{OwnedEntry, TimeRange, begin_snapshot, count_entries, scan_entries};
-use crate::book::Instants;
+use crate::book::{Book, Instants, Writer};
 use crate::database::{StoreError, Traced as _, by_scan, connect_alone};
 use crate::error::Error;
 use crate::ids::{EntryId, ProgramId};
@@ -50,14 +51,15 @@ pub(super) struct Exports {
     database: PgConnectOptions,
     limit: Duration,
     instants: Instants,
+    book: Book,
     slots: Arc<Semaphore>,
 }
 
 impl Exports {
-    pub(super) fn new(database: &PgConnectOptions, limit: Duration, instants: Instants) -> Self {
+    pub(super) fn new(database: &PgConnectOptions, limit: Duration, instants: Instants, book: Book) -> Self {
         let at_most = (limit + GRACE).as_millis().to_string();
         let database = by_scan(database).options([("statement_timeout", at_most)]);
-        Self { database, limit, instants, slots: Arc::new(Semaphore::new(MAX_EXPORTS)) }
+        Self { database, limit, instants, book, slots: Arc::new(Semaphore::new(MAX_EXPORTS)) }
     }
 
     pub(super) async fn begin(
@@ -65,6 +67,7 @@ impl Exports {
         program_id: ProgramId,
         range: TimeRange,
         after: Option<EntryId>,
+        writer: Writer,
     ) -> Result<Export, Error> {
         let slot = self.slots.clone().try_acquire_owned().map_err(|_| crowded())?;
         // This connection is not from a pool. If the export is given up, it is closed; one of a pool would have to read
@@ -75,6 +78,10 @@ impl Exports {
         begin_snapshot(&mut connection).await?;
         read_version(&mut connection, &program_id, None).await?.ok_or_else(|| program_not_found(&program_id))?;
         let entries_total = count_entries(&mut connection, &program_id, range, after).await?;
+        // Recorded last of all that may refuse, so that no refused export is on the book; and after the snapshot, so that
+        // the entry is later than `as_of`, and an export of the same period holds the same entries as before.
+        let TimeRange { from, until } = range;
+        self.book.submit(RecordExport { program_id: program_id.clone(), from, until }, writer).await?;
         let reading = Reading { connection, program_id, range, after, limit: self.limit, _slot: slot };
         Ok(Export { entries_total, as_of, entries: reading.start() })
     }

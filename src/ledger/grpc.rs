@@ -1,11 +1,15 @@
 //! `LedgerService` on the wire.
 
+mod actions;
+mod parse;
+
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use goldbook_api::server::{Received, ledger_service_server};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
+use self::parse::{MAX_KINDS, parse_time_range};
 use super::Ledger;
 use super::statement::StatementLine;
 use super::store::{EntryFilter, HashedEntry, OwnedEntry, TimeRange};
@@ -16,11 +20,10 @@ use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
 use crate::proto;
-use crate::proto::fields::{parse_optional_instant, write_instant};
+use crate::proto::fields::write_instant;
 use crate::proto::requests::parse_customer_list;
 use crate::telemetry;
 
-const MAX_KINDS: usize = 50;
 /// The most entries in one message of an export.
 const MAX_CHUNK: usize = 500;
 /// How many bytes of entries fill a message of an export, however few entries they are. Clients refuse messages of more
@@ -67,7 +70,7 @@ impl ledger_service_server::LedgerService for Ledger {
         &self,
         request: Request<Received<proto::ExportEntriesRequest>>,
     ) -> Result<Response<Self::ExportEntriesStream>, Status> {
-        let (request, _) = admit(request)?;
+        let (request, caller) = admit(request)?;
         let mut fields = Fields::default();
         let range = parse_time_range(
             &mut fields,
@@ -81,7 +84,7 @@ impl ledger_service_server::LedgerService for Ledger {
         let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
         let program_id = fields.finish_with(program_id)?;
         telemetry::record_program(program_id.as_str());
-        let export = self.export_entries(program_id, range, after).await?;
+        let export = self.export_entries(program_id, range, after, caller.writer().await?).await?;
         let first = proto::ExportEntriesResponse {
             entries_total: export.entries_total,
             as_of: Some(write_instant(export.as_of)),
@@ -114,6 +117,24 @@ impl ledger_service_server::LedgerService for Ledger {
             next_page_token: statement.next_page_token,
         }))
     }
+
+    async fn list_privileged_actions(
+        &self,
+        request: Request<Received<proto::ListPrivilegedActionsRequest>>,
+    ) -> Result<Response<proto::ListPrivilegedActionsResponse>, Status> {
+        let (request, _) = admit(request)?;
+        let mut fields = Fields::default();
+        let filter = actions::parse_filter(&mut fields, &request);
+        let described = format!("{filter:?}");
+        let filters = ["privileged actions", &request.program_id, &described];
+        let page = PageRequest::parse(&mut fields, request.page_size, &request.page_token, &filters)?;
+        let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
+        let program_id = fields.finish_with(program_id)?;
+        telemetry::record_program(program_id.as_str());
+        let (found, next_page_token) = self.list_privileged_actions(&program_id, &filter, &page).await?;
+        let actions = found.into_iter().map(actions::write_action).collect();
+        Ok(Response::new(proto::ListPrivilegedActionsResponse { actions, next_page_token }))
+    }
 }
 
 /// Packs entries into messages. Each message is sent as soon as it is full.
@@ -135,21 +156,6 @@ fn write_chunks(
         let message = proto::ExportEntriesResponse { entries: chunk, resume_token, ..Default::default() };
         Ok((!message.entries.is_empty()).then_some((message, (entries, place))))
     })
-}
-
-/// An instant of a request, with the name of its field.
-type Bound<'a> = (&'static str, Option<&'a prost_types::Timestamp>);
-
-/// Parses a range of instants, whose end must be later than its beginning.
-fn parse_time_range(fields: &mut Fields, begin: Bound<'_>, end: Bound<'_>) -> TimeRange {
-    let from = parse_optional_instant(fields, begin.0, begin.1);
-    let until = parse_optional_instant(fields, end.0, end.1);
-    if let (Some(from), Some(until)) = (from, until)
-        && until <= from
-    {
-        fields.refuse(end.0, format!("must be later than {}", begin.0));
-    }
-    TimeRange { from, until }
 }
 
 fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> EntryFilter {

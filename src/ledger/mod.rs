@@ -1,24 +1,30 @@
 //! Reading the book: its entries, as they were written.
 
+pub mod actions;
+mod commands;
 mod export;
 pub mod grpc;
 pub mod statement;
 pub mod store;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgConnection, PgPool};
 
-use crate::book::{Capabilities, Instants, find_entries_in, read_head};
+use crate::access::key::KeyChangesWanted;
+use crate::access::{list_key_changes, read_principals, wait_for_key_changes};
+use crate::book::{Book, Capabilities, Instants, Writer, find_entries_in, read_head};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::customers::read_customer_ids;
 use crate::error::{Error, Reason, Refusal};
-use crate::ids::{CustomerId, EntryId, ProgramId};
+use crate::ids::{AccountId, CustomerId, EntryId, PrincipalId, ProgramId};
 use crate::paging::{PageRequest, WINDOW};
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
+use actions::{ActionFilter, ActionPlace, KeptAction, PrivilegedAction, WrittenAction, merge};
 pub use export::Export;
 use export::Exports;
 use store::{EntryFilter, HashedEntry, OwnedEntry, TimeRange};
@@ -33,16 +39,18 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger read from `pool`; exports make connections of their own to `database`, and end within `export_limit`.
+    /// The ledger read from `pool`; exports make connections of their own to `database`, end within `export_limit`, and are
+    /// recorded through `book`.
     #[must_use]
     pub fn new(
+        book: Book,
         pool: PgPool,
         database: &PgConnectOptions,
         export_limit: Duration,
         instants: Instants,
         capabilities: Capabilities,
     ) -> Self {
-        let exports = Exports::new(database, export_limit, instants.clone());
+        let exports = Exports::new(database, export_limit, instants.clone(), book);
         Self { pool, instants, capabilities, exports }
     }
 
@@ -92,15 +100,87 @@ impl Ledger {
     }
 
     /// Begins to export the entries of a program that took effect in a period, behind the one that another export came to.
+    /// That it was begun is on the book then.
     ///
     /// # Errors
-    /// If the program is unknown, or too many exports are running.
+    /// If the program is unknown, too many exports are running, or it cannot be recorded.
     pub async fn export_entries(
         &self,
         program_id: ProgramId,
         range: TimeRange,
         after: Option<EntryId>,
+        writer: Writer,
     ) -> Result<Export, Error> {
-        self.exports.begin(program_id, range, after).await
+        self.exports.begin(program_id, range, after, writer).await
     }
+
+    /// A page of what callers did in a program that auditors look at, the newest first.
+    ///
+    /// # Errors
+    /// If the program is unknown, or the page token is bad.
+    pub async fn list_privileged_actions(
+        &self,
+        program_id: &ProgramId,
+        filter: &ActionFilter,
+        page: &PageRequest,
+    ) -> Result<(Vec<PrivilegedAction>, String), Error> {
+        let before = match page.after_with(ActionPlace::parse)? {
+            Some(place) => place,
+            None => self.begin_actions(filter).await?,
+        };
+        let mut connection = self.pool.acquire().await?;
+        let written = store::actions::list_actions(&mut connection, program_id, filter, before, page.limit()).await?;
+        if written.is_empty() {
+            let version = read_version(&mut connection, program_id, None).await?;
+            version.ok_or_else(|| program_not_found(program_id))?;
+        }
+        let kinds = filter.key_changes();
+        let on_keys = if kinds.is_empty() {
+            Vec::new()
+        } else {
+            let before = (before.at, before.id, before.number);
+            let wanted = KeyChangesWanted { program_id, kinds: &kinds, from: filter.from, before };
+            list_key_changes(&mut connection, wanted, page.limit()).await?
+        };
+        let actions = describe(&mut connection, merge(written, on_keys, page.limit())).await?;
+        let cursor = |action: &PrivilegedAction| action.kept.place().to_string();
+        Ok(page.cut_by(actions, cursor, PrivilegedAction::bytes, None))
+    }
+
+    /// Where a list of actions begins: before all that has not happened yet. Whatever says that it was done by then can be
+    /// seen then, so no page misses what was committed late.
+    async fn begin_actions(&self, filter: &ActionFilter) -> Result<ActionPlace, Error> {
+        let now = self.instants.close_up_to(filter.until).await?;
+        if !filter.key_changes().is_empty() {
+            let mut connection = self.pool.acquire().await?;
+            wait_for_key_changes(&mut connection, now).await?;
+        }
+        // What happened at this very instant is in the list.
+        let after_now = now.saturating_add(jiff::SignedDuration::from_micros(1)).unwrap_or(now);
+        Ok(ActionPlace::before(filter.until.map_or(after_now, |until| until.min(after_now))))
+    }
+}
+
+/// Adds to actions what is stored beside them: whose accounts they are, and who did them.
+async fn describe(connection: &mut PgConnection, kept: Vec<KeptAction>) -> Result<Vec<PrivilegedAction>, Error> {
+    let written = |action: &KeptAction| match action {
+        KeptAction::Written(written) => Some(*written),
+        KeptAction::OnKey(_) => None,
+    };
+    let accounts: BTreeSet<AccountId> = kept.iter().filter_map(written).map(|it| it.entry_id.account_id).collect();
+    let accounts: Vec<AccountId> = accounts.into_iter().collect();
+    let customers: BTreeMap<AccountId, CustomerId> =
+        read_customer_ids(connection, &accounts).await?.into_iter().collect();
+    let ids: BTreeSet<PrincipalId> = kept.iter().filter_map(written).map(|it| it.principal_id).collect();
+    let ids: Vec<PrincipalId> = ids.into_iter().collect();
+    let principals = read_principals(connection, &ids).await?;
+    let with_names = |kept: KeptAction| match written(&kept) {
+        Some(WrittenAction { entry_id, principal_id, .. }) => PrivilegedAction {
+            customer_id: customers.get(&entry_id.account_id).cloned(),
+            principal: principals.get(&principal_id).cloned(),
+            kept,
+        },
+        None => PrivilegedAction { kept, customer_id: None, principal: None },
+    };
+    Ok(kept.into_iter().map(with_names).collect())
 }

@@ -1,5 +1,6 @@
 //! The SQL that reads the ledger.
 
+pub(super) mod actions;
 pub(super) mod statement;
 
 use futures_util::StreamExt as _;

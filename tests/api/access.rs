@@ -1,5 +1,6 @@
 //! Who may do what: keys, tokens, roles, and what a customer sees.
 
+mod actions;
 mod customers;
 mod http2;
 mod issuer;

@@ -1,6 +1,7 @@
 //! No call costs more for a customer with a long history than for one with a short one: told by the rows that Postgres
 //! reads for it, and never by a clock.
 
+mod actions;
 mod caps;
 mod exports;
 mod lookups;
@@ -142,6 +143,7 @@ enum Call {
     Entries,
     EntriesOfAKind,
     EntriesOfAPeriod,
+    PrivilegedActions,
     Purchase,
     Redeem,
     Hold,
@@ -163,6 +165,7 @@ const CALLS: &[Call] = &[
     Call::Entries,
     Call::EntriesOfAKind,
     Call::EntriesOfAPeriod,
+    Call::PrivilegedActions,
     Call::Purchase,
     Call::ReverseUnspent,
     Call::Redeem,
@@ -245,6 +248,10 @@ impl Call {
                     _ => {}
                 }
                 service.ledger().list_entries(request).await.unwrap();
+            }
+            Self::PrivilegedActions => {
+                let request = proto::ListPrivilegedActionsRequest { program_id, ..Default::default() };
+                service.ledger().list_privileged_actions(request).await.unwrap();
             }
             Self::Purchase => drop(service.purchase("anna", "order", "3.00").await.unwrap()),
             Self::ReverseUnspent => {

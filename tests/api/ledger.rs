@@ -2,6 +2,8 @@
 
 pub(crate) mod export;
 mod export_command;
+mod privileged_actions;
+mod recorded_exports;
 
 use std::collections::BTreeSet;
 

@@ -97,6 +97,7 @@ methods! {
     LedgerService.ExportEntries(ExportEntriesRequest: program_id,) Export by Auditor;
     LedgerService.GetStatement(GetStatementRequest: program_id, customer_id)
         Read by Customer | Service | Support | Manager | Auditor;
+    LedgerService.ListPrivilegedActions(ListPrivilegedActionsRequest: program_id,) Read by Auditor;
     LiabilityService.GetLiability(GetLiabilityRequest: program_id,) Read by Manager | Auditor;
     ProgramService.ApplyProgram(ApplyProgramRequest: program.program_id,) Write by Manager;
     ProgramService.GetProgram(GetProgramRequest: program_id,) Read by Service | Support | Manager | Auditor;

@@ -7,7 +7,7 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::access::key::{KeptKey, KeyHash, KeyTerms};
+use crate::access::key::{KeptKey, KeyChange, KeyChangeKind, KeyChangesWanted, KeyHash, KeyTerms};
 use crate::access::principal::ProgramSet;
 use crate::access::role::Role;
 use crate::database::{StoreError, Traced as _};
@@ -174,4 +174,76 @@ pub(crate) async fn note_uses(connection: &mut PgConnection, keys: &[Uuid]) -> R
         .traced("UPDATE api_keys")
         .await?;
     Ok(())
+}
+
+/// Changes that somebody made to keys, the newest first, and at most so many. That a key ended by itself is no such change,
+/// although it is noted once its place is needed.
+pub(crate) async fn list_key_changes(
+    connection: &mut PgConnection,
+    wanted: KeyChangesWanted<'_>,
+    limit: i64,
+) -> Result<Vec<KeyChange>, sqlx::Error> {
+    let KeyChangesWanted { program_id, kinds, from, before: (at, key_id, number) } = wanted;
+    let rows = sqlx::query!(
+        r#"SELECT key_id AS "key_id!", number AS "number!", done_at AS "done_at!: jiff_sqlx::Timestamp",
+                  done_by AS "done_by!", name AS "name!", prefix AS "prefix!",
+                  counts_in_all_programs AS "counts_in_all_programs!"
+           FROM (
+               (SELECT key_id, 1::bigint AS number, created_at AS done_at, created_by AS done_by, name, prefix,
+                       programs IS NULL AS counts_in_all_programs
+                FROM api_keys
+                WHERE $2 AND (programs IS NULL OR $1 = ANY(programs))
+                  AND (created_at, key_id, 1::bigint) < ($4, $5, $6)
+                  AND created_at >= coalesce($7, '-infinity'::timestamptz)
+                ORDER BY created_at DESC, key_id DESC LIMIT $8)
+               UNION ALL
+               (SELECT key_id, 2::bigint, revoked_at, coalesce(revoked_by, ''), name, prefix, programs IS NULL
+                FROM api_keys
+                WHERE $3 AND (programs IS NULL OR $1 = ANY(programs)) AND revoked_at IS NOT NULL
+                  AND (revoked_by IS DISTINCT FROM 'expiry' OR revoked_at IS DISTINCT FROM expires_at)
+                  AND (revoked_at, key_id, 2::bigint) < ($4, $5, $6)
+                  AND revoked_at >= coalesce($7, '-infinity'::timestamptz)
+                ORDER BY revoked_at DESC, key_id DESC LIMIT $8)
+           ) changes
+           ORDER BY done_at DESC, key_id DESC, number DESC LIMIT $8"#,
+        program_id.as_str(),
+        kinds.contains(&KeyChangeKind::Created),
+        kinds.contains(&KeyChangeKind::Revoked),
+        at.to_sqlx() as _,
+        key_id,
+        number,
+        from.map(|instant| instant.to_sqlx()) as _,
+        limit,
+    )
+    .fetch_all(connection)
+    .traced("SELECT api_keys")
+    .await?;
+    let changes = rows.into_iter().map(|row| KeyChange {
+        key_id: row.key_id,
+        kind: if row.number == KeyChangeKind::Created.number() {
+            KeyChangeKind::Created
+        } else {
+            KeyChangeKind::Revoked
+        },
+        at: row.done_at.to_jiff(),
+        by: row.done_by,
+        name: row.name,
+        prefix: row.prefix,
+        counts_in_all_programs: row.counts_in_all_programs,
+    });
+    Ok(changes.collect())
+}
+
+/// Whether somebody has a change of keys under way. Whoever changes keys holds this lock from before they ask the clock,
+/// and until everyone sees the change.
+pub(crate) async fn are_keys_being_changed(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+               WHERE l.relation = 'api_keys'::regclass AND l.mode = 'RowExclusiveLock' AND l.pid <> pg_backend_pid()
+           ) AS "is_one_under_way!""#,
+    )
+    .fetch_one(connection)
+    .traced("SELECT pg_locks")
+    .await
 }

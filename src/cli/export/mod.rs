@@ -52,6 +52,9 @@ Columns of csv, which has a header, and names in jsonl, one object a line:
   detail           the results that it carries, as JSON
 What else is empty in csv is null in jsonl.
 
+The service records who exports: each export is an entry on the program's own
+account, which later ones have.
+
 FILE appears when the export is whole, and not before: a file that was there
 stays until then. Only its owner may read it.
 
