@@ -5,6 +5,7 @@ mod apart;
 mod failure;
 mod order;
 pub(super) mod places;
+mod share;
 mod turns;
 mod waiting;
 
@@ -22,6 +23,7 @@ use self::answers::{answer_all, come_again, fail, refuse_rows, turn_away};
 use self::apart::{Apart, Found};
 use self::failure::{BatchFailure, Remedy};
 use self::order::{Left, Why, hold_back, take_apart};
+use self::share::Lately;
 use self::waiting::{MAX_BATCH, Waiting};
 use super::batch;
 use super::capability::Capabilities;
@@ -30,6 +32,7 @@ use super::outcome::CommandOutcome;
 use crate::clock::Clock;
 use crate::database::{FailureKind, StoreError};
 use crate::error::{Error, with_causes};
+use crate::ids::PrincipalId;
 use crate::telemetry;
 
 /// How often a batch is tried again after a deadlock or a serialization failure.
@@ -56,6 +59,8 @@ pub(super) struct Lane {
     waiting: Waiting<Job>,
     /// What waits for somebody else.
     apart: Apart,
+    /// Who has called lately.
+    lately: Lately,
     database: PgConnectOptions,
     capabilities: Capabilities,
     clock: Clock,
@@ -75,8 +80,8 @@ impl Lane {
         clock: Clock,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        let (waiting, apart) = (Waiting::new(), Apart::default());
-        Self { queues, waiting, apart, database, capabilities, clock, connection: None, closing, is_closing: false }
+        let (waiting, apart, lately) = (Waiting::new(), Apart::default(), Lately::default());
+        Self { queues, waiting, apart, lately, database, capabilities, clock, connection: None, closing, is_closing: false }
     }
 
     /// Works until the queues are closed and empty.
@@ -86,11 +91,17 @@ impl Lane {
             let now = present();
             self.give_up_apart(now);
             let mut jobs = self.apart.take(now);
-            let fresh = self.waiting.next_batch(MAX_BATCH - jobs.len());
+            let fresh = self.waiting.next_batch(MAX_BATCH - jobs.len(), self.lately.are_several(now));
             let (fresh, crowded) = self.apart.keep_order(fresh, now);
             crowded.into_iter().for_each(turn_away);
             jobs.extend(fresh);
+            self.lately.note(&jobs, now);
+            let flooder = share::flooder(&jobs);
             self.carry_out(jobs).await;
+            if let Some(flooder) = flooder.filter(|_| self.lately.are_several(now)) {
+                let ended = present();
+                self.rest(flooder, ended + share::rest_after(ended.duration_since(now))).await;
+            }
             // It may hold up a batch for a moment, so it has one of its own.
             if let Some(job) = self.apart.take_alone(now) {
                 self.carry_out(vec![job]).await;
@@ -132,6 +143,22 @@ impl Lane {
             else => return false,
         }
         true
+    }
+
+    /// Lets the lane rest until then, or until somebody else than the flooder calls.
+    #[expect(clippy::disallowed_methods, reason = "the rest of who floods")]
+    async fn rest(&mut self, flooder: PrincipalId, until: Instant) {
+        let mut end = std::pin::pin!(tokio::time::sleep_until(until));
+        while !self.waiting.has_of_others(flooder) {
+            tokio::select! {
+                biased;
+                () = told_to_close(&mut self.closing) => return,
+                () = &mut end => return,
+                Some(job) = self.queues.calls.recv() => self.waiting.push(Origin::Call, job.principal_id, job),
+                Some(job) = self.queues.streamed.recv() => self.waiting.push(Origin::Stream, job.principal_id, job),
+                else => return,
+            }
+        }
     }
 
     /// Takes the commands that wait already, as many as have places.

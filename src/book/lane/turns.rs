@@ -30,6 +30,12 @@ impl<T> Turns<T> {
         self.order.len()
     }
 
+    /// Whether something waits of somebody else than this principal.
+    pub(super) fn has_of_others(&self, principal_id: PrincipalId) -> bool {
+        // Each principal stands in the order once.
+        self.order.iter().take(2).any(|other| *other != principal_id)
+    }
+
     /// Adds what a principal sent last.
     pub(super) fn push(&mut self, principal_id: PrincipalId, item: T) {
         let queue = self.queues.entry(principal_id).or_default();

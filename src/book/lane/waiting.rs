@@ -73,15 +73,20 @@ impl<T> Waiting<T> {
         }
     }
 
-    /// Takes the next batch, of at most `most`.
-    pub(super) fn next_batch(&mut self, most: usize) -> Vec<T> {
+    /// Whether anything waits of somebody else than this principal.
+    pub(super) fn has_of_others(&self, principal_id: PrincipalId) -> bool {
+        self.calls.has_of_others(principal_id) || self.streamed.has_of_others(principal_id)
+    }
+
+    /// Takes the next batch, of at most `most`. It does not grow while several principals have called lately.
+    pub(super) fn next_batch(&mut self, most: usize, are_several: bool) -> Vec<T> {
         let background = self.background.len().min(MAX_BACKGROUND);
         self.stream_share = match self.calls.len() {
-            0 => (self.stream_share + STREAM_STEP).min(MAX_BATCH),
+            0 if !are_several => (self.stream_share + STREAM_STEP).min(MAX_BATCH),
             _ => STREAM_STEP,
         };
         self.call_share = match self.calls.principals() {
-            0 | 1 => (self.call_share + CALL_STEP).min(MAX_BATCH),
+            0 | 1 if !are_several => (self.call_share + CALL_STEP).min(MAX_BATCH),
             _ => CALL_STEP,
         };
         let streamed = self.streamed.len().min(self.stream_share).min(most.saturating_sub(background));
@@ -116,10 +121,10 @@ mod tests {
     fn a_single_call_is_in_the_next_batch_however_many_commands_of_streams_wait() {
         let mut waiting = waiting(0, 100_000, 10_000);
         for _ in 0..100 {
-            waiting.next_batch(MAX_BATCH);
+            waiting.next_batch(MAX_BATCH, false);
         }
         waiting.push(Origin::Call, ONE, Origin::Call);
-        let batch = waiting.next_batch(MAX_BATCH);
+        let batch = waiting.next_batch(MAX_BATCH, false);
         assert_eq!(batch.first(), Some(&Origin::Call));
         assert_eq!(count(&batch), [1, STREAM_STEP, 16]);
     }
@@ -132,7 +137,7 @@ mod tests {
             if round < 10 {
                 waiting.push(Origin::Call, ONE, Origin::Call);
             }
-            sizes.push(waiting.next_batch(MAX_BATCH).len());
+            sizes.push(waiting.next_batch(MAX_BATCH, false).len());
         }
         assert!(sizes[..10].iter().all(|size| *size == 1 + STREAM_STEP), "{sizes:?}");
         // A call that comes every other batch never waits for a long one.
@@ -145,9 +150,9 @@ mod tests {
     fn streams_and_time_go_on_under_any_number_of_calls() {
         let mut waiting = waiting(10_000, 1_000, 1_000);
         for _ in 0..MAX_BATCH / CALL_STEP {
-            waiting.next_batch(MAX_BATCH);
+            waiting.next_batch(MAX_BATCH, false);
         }
-        let batch = waiting.next_batch(MAX_BATCH);
+        let batch = waiting.next_batch(MAX_BATCH, false);
         assert_eq!(batch.len(), MAX_BATCH);
         assert_eq!(count(&batch), [MAX_BATCH - STREAM_STEP - MAX_BACKGROUND, STREAM_STEP, MAX_BACKGROUND]);
     }
@@ -158,7 +163,7 @@ mod tests {
         (0..600).for_each(|number| waiting.push(Origin::Stream, ONE, number));
         let mut done = Vec::new();
         while !waiting.is_empty() {
-            let mut batch = waiting.next_batch(MAX_BATCH);
+            let mut batch = waiting.next_batch(MAX_BATCH, false);
             // The second half of each batch must wait.
             let left = batch.split_off(batch.len().div_ceil(2));
             done.extend(batch);
@@ -185,7 +190,7 @@ mod tests {
             if (10..20).contains(&round) {
                 waiting.push(Origin::Call, other, Origin::Stream);
             }
-            let batch = waiting.next_batch(MAX_BATCH);
+            let batch = waiting.next_batch(MAX_BATCH, false);
             assert_eq!(batch.contains(&Origin::Stream), (10..20).contains(&round));
             sizes.push(batch.len());
         }

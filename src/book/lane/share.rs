@@ -1,0 +1,107 @@
+//! How much of a lane's time a principal has who floods it while others call. It is pure.
+//!
+//! Principals take turns within a batch. That alone would keep the lane, and with it the machine, busy with whoever sends
+//! the most, and all others would wait for what is under way. So a principal who fills batches alone rests after each for
+//! as long as the batch took, while somebody else has called lately. Whoever is alone, or sends little, never rests.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::book::job::{Job, Origin};
+use crate::ids::PrincipalId;
+
+/// How many commands of one principal alone make a batch that is followed by a rest.
+const FLOOD: usize = 16;
+/// For how long a principal who called counts as one who calls.
+const LATELY: Duration = Duration::from_millis(500);
+/// How long a rest is at most.
+const MAX_REST: Duration = Duration::from_millis(50);
+/// From how many principals on those are forgotten who have not called lately.
+const REMEMBERED: usize = 64;
+
+/// Who has called lately.
+#[derive(Debug, Default)]
+pub(super) struct Lately(HashMap<PrincipalId, Instant>);
+
+impl Lately {
+    /// Notes who sent what a batch carries out.
+    pub(super) fn note(&mut self, jobs: &[Job], now: Instant) {
+        for job in jobs.iter().filter(|job| job.origin != Origin::Background) {
+            self.note_one(job.principal_id, now);
+        }
+    }
+
+    fn note_one(&mut self, principal_id: PrincipalId, now: Instant) {
+        if self.0.len() >= REMEMBERED {
+            self.0.retain(|_, called_at| now.duration_since(*called_at) <= LATELY);
+        }
+        self.0.insert(principal_id, now);
+    }
+
+    /// Whether several principals have called lately.
+    pub(super) fn are_several(&self, now: Instant) -> bool {
+        self.0.values().filter(|called_at| now.duration_since(**called_at) <= LATELY).take(2).count() > 1
+    }
+}
+
+/// The principal who fills a batch alone, if one does.
+pub(super) fn flooder(jobs: &[Job]) -> Option<PrincipalId> {
+    find_flooder(jobs.iter().filter(|job| job.origin != Origin::Background).map(|job| job.principal_id))
+}
+
+fn find_flooder(mut senders: impl Iterator<Item = PrincipalId>) -> Option<PrincipalId> {
+    let first = senders.next()?;
+    let mut count = 1;
+    for sender in senders {
+        if sender != first {
+            return None;
+        }
+        count += 1;
+    }
+    (count >= FLOOD).then_some(first)
+}
+
+/// How long a flooder rests after a batch that took so long.
+pub(super) fn rest_after(took: Duration) -> Duration {
+    took.min(MAX_REST)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::book::lane::present;
+
+    fn principal(number: u128) -> PrincipalId {
+        PrincipalId(Uuid::from_u128(number))
+    }
+
+    #[test]
+    fn who_fills_a_batch_alone_floods_and_nobody_else_does() {
+        let batch = |own: usize, others: usize| {
+            let others = std::iter::repeat_n(principal(2), others);
+            find_flooder(std::iter::repeat_n(principal(1), own).chain(others))
+        };
+        assert_eq!(batch(FLOOD, 0), Some(principal(1)));
+        assert_eq!([batch(FLOOD - 1, 0), batch(200, 1), batch(0, 0)], [None; 3]);
+    }
+
+    #[test]
+    fn somebody_else_counts_for_a_while_and_is_forgotten() {
+        let (mut lately, begin) = (Lately::default(), present());
+        assert!(!lately.are_several(begin));
+        lately.note_one(principal(1), begin);
+        lately.note_one(principal(1), begin);
+        assert!(!lately.are_several(begin));
+        lately.note_one(principal(2), begin);
+        assert!(lately.are_several(begin + LATELY) && !lately.are_several(begin + LATELY * 2));
+        for number in 0..10_000 {
+            let now = begin + LATELY * 2 * u32::try_from(number).unwrap();
+            lately.note_one(principal(number), now);
+        }
+        assert!(lately.0.len() <= REMEMBERED);
+    }
+}
