@@ -13,3 +13,6 @@ CREATE TABLE principals (
     CONSTRAINT principals_pkey PRIMARY KEY (principal_id),
     CONSTRAINT principals_seen_once UNIQUE (kind, issuer, subject)
 );
+
+-- Finds who called as a customer: what a person can have of what is known of them.
+CREATE INDEX principals_by_customer ON principals (customer_id) WHERE customer_id IS NOT NULL;

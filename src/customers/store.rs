@@ -1,5 +1,7 @@
 //! The SQL of dossiers and consents.
 
+pub(super) mod recorded;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;

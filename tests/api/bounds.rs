@@ -2,6 +2,7 @@
 //! reads for it, and never by a clock.
 
 mod caps;
+mod customer_exports;
 mod exports;
 mod lookups;
 mod past;

@@ -1,6 +1,8 @@
 //! Customers: enrolling them, their dossiers, and the lists of both. Consents and changes have files of their own.
 
 mod consents;
+pub(crate) mod export;
+mod export_command;
 mod updates;
 
 use futures_util::future::join_all;
