@@ -16,5 +16,5 @@ CREATE TABLE principals (
     CONSTRAINT principals_seen_once UNIQUE (kind, issuer, subject)
 );
 
--- Finds the principals that a customer is, to erase them.
-CREATE INDEX principals_customer ON principals (customer_id) WHERE customer_id IS NOT NULL;
+-- Finds who called as a customer: what a person can have of what is known of them, and what is erased with them.
+CREATE INDEX principals_by_customer ON principals (customer_id) WHERE customer_id IS NOT NULL;

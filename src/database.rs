@@ -1,20 +1,22 @@
-//! Reaching Postgres: the pool for reads, the migrations, the privileges of the service's role, and reads that come
-//! together in one statement.
+//! Reaching Postgres: the pool for reads, the migrations, the privileges of the service's role, reads that come together
+//! in one statement, and exports.
 
+mod alone;
 mod error;
+mod exports;
 mod lookups;
 mod pages;
 pub(crate) mod parts;
 mod sent;
 mod traced;
 
-use std::time::Duration;
-
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
+pub use alone::connect_alone;
 pub use error::{FailureKind, StoreError};
+pub(crate) use exports::{ExportBounds, ExportPlaces, ExportReader, Halt, Outlet};
 pub use lookups::{BatchReader, Fetch};
 pub(crate) use pages::{Listed, leave_out_unreadable, read_page};
 pub use parts::{ReadPart, WritePart};
@@ -22,6 +24,7 @@ pub(crate) use parts::{Selection, read_parts, selection, write_part, write_parts
 pub(crate) use sent::{JsonText, sent_as};
 pub use traced::{StatementError, Traced};
 
+use alone::ACQUIRE_TIMEOUT;
 use lookups::LOOKUP_CONNECTIONS;
 
 /// The application name of the connections that write entries, and of no others: by it, a reader sees in
@@ -30,9 +33,6 @@ pub(crate) const BATCH_SESSIONS: &str = "goldbook batch";
 
 /// The schema, embedded in the program.
 static MIGRATIONS: Migrator = sqlx::migrate!();
-
-/// How long a read waits for a connection before the database counts as away.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The schema cannot be used as it is.
 #[derive(Debug, thiserror::Error)]
@@ -107,17 +107,6 @@ pub fn by_scan(options: &PgConnectOptions) -> PgConnectOptions {
         ("max_parallel_workers_per_gather", "0"),
         ("client_connection_check_interval", "1s"),
     ])
-}
-
-/// A connection of one's own, made within a bound.
-///
-/// # Errors
-/// If the database is away.
-pub async fn connect_alone(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
-    match tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await {
-        Ok(connection) => Ok(connection?),
-        Err(_) => Err(StoreError::ConnectTimedOut { bound: ACQUIRE_TIMEOUT }),
-    }
 }
 
 /// Brings the schema up to date as its owner, and gives the service's role its privileges: `grants` are pairs of

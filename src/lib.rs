@@ -11,7 +11,7 @@
 //! - [`activities`]: what customers did, and everything that follows from it
 //! - [`imports`]: what they bring along from another system
 //! - [`book`]: the one path that every write takes; [`ledger`]: reading what it wrote; [`liability`]: summing it up
-//! - [`audit`]: whether all of it is as the entries say
+//! - [`audit`]: whether all of it is as the entries say; [`privacy`]: what people can have of it
 //! - [`capabilities`]: what the book keeps for whom; [`server`]: the service put together; [`cli`]: the program around it
 //! - [`web`]: calls from browsers; [`wire`]: the bytes of a call before they are messages
 
@@ -24,6 +24,7 @@ pub(crate) mod imports;
 pub mod ledger;
 pub(crate) mod liability;
 pub(crate) mod points;
+pub(crate) mod privacy;
 pub mod programs;
 pub(crate) mod referrals;
 pub(crate) mod rewards;

@@ -1,6 +1,7 @@
 //! The service put together: capabilities, use cases, and what holds for every call. [`run`] serves on a listener until
 //! it is told to stop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -31,6 +32,7 @@ use crate::ledger::Ledger;
 use crate::liability::{Liability, keep_summing_up};
 use crate::listener::{self, Connection, Tls};
 use crate::points::PointsService;
+use crate::privacy::CustomerExports;
 use crate::programs::Catalogue;
 use crate::programs::Programs;
 use crate::proto;
@@ -248,9 +250,15 @@ fn routes(
 ) -> Routes {
     let tiers = Tiers::new(pool.clone(), lookups, instants.clone(), capabilities.clone(), catalogue);
     let points = PointsService::new(book.clone(), pool.clone(), lookups, instants.clone(), capabilities.clone());
+    let exports = CustomerExports::new(book.clone(), &settings.database, settings.export_limit, instants.clone());
     let services = Implementations {
         program_service: Programs::new(book.clone(), pool.clone()),
-        customer_service: Customers::new(book.clone(), pool.clone(), !settings.erasure_keys.is_empty()),
+        customer_service: Customers::new(
+            book.clone(),
+            pool.clone(),
+            Arc::new(exports),
+            !settings.erasure_keys.is_empty(),
+        ),
         activity_service: Activities::new(book.clone(), pool.clone()),
         benefit_service: Benefits::new(tiers.clone()),
         tier_service: tiers,

@@ -34,10 +34,11 @@ use std::sync::LazyLock;
 
 use reader::{Breach, Exception, Named, Source, read_folder};
 
-/// A room's rank: it may import rooms of a lower rank, and none of its own. `ledger` reads what all others wrote, and
-/// `audit` tells whether it is right.
+/// A room's rank: it may import rooms of a lower rank, and none of its own. `ledger` reads what all others wrote,
+/// `audit` tells whether it is right, and `privacy` gives people what is known of them.
 const RANKS: &[(&str, u8)] = &[
     ("audit", 8),
+    ("privacy", 8),
     ("activities", 7),
     ("benefits", 6),
     ("referrals", 6),

@@ -61,6 +61,7 @@ impl Default for Limits {
         let customer = RoleLimits {
             reads: Some(rate(20, 100)),
             writes: Some(rate(5, 20)),
+            exports: Some(rate(1, 3)),
             calls: Some(number(32)),
             ..RoleLimits::default()
         };

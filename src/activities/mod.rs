@@ -8,12 +8,13 @@ pub(crate) mod state;
 mod store;
 
 use futures_util::future::BoxFuture;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::book::{Book, Detail, Entry, Writer, Written};
 use crate::customers::find_account;
+use crate::database::StoreError;
 use crate::error::Error;
-use crate::ids::{CustomerId, ProgramId};
+use crate::ids::{AccountId, CustomerId, ProgramId};
 use crate::money::Currency;
 use crate::paging::PageRequest;
 use crate::programs::model::program_not_found;
@@ -89,6 +90,19 @@ impl Activities {
         let (rows, next_page_token) = page.cut(rows, |row| row.entry_id.account_seq.to_string());
         Ok((version.program.currency, rows, next_page_token))
     }
+}
+
+/// The activities that an account accepted before one of its numbers, the newest first; at most `limit`.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_activities(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<ActivityRow>, StoreError> {
+    store::list_activities(connection, account_id, Some(before), limit).await
 }
 
 fn into_recorded(outcome: Result<Written, Error>, program_id: &ProgramId) -> Result<Recorded, Error> {

@@ -81,7 +81,18 @@ impl Lane {
         closing: watch::Receiver<bool>,
     ) -> Self {
         let (waiting, apart, lately) = (Waiting::new(), Apart::default(), Lately::default());
-        Self { queues, waiting, apart, lately, database, capabilities, clock, connection: None, closing, is_closing: false }
+        Self {
+            queues,
+            waiting,
+            apart,
+            lately,
+            database,
+            capabilities,
+            clock,
+            connection: None,
+            closing,
+            is_closing: false,
+        }
     }
 
     /// Works until the queues are closed and empty.

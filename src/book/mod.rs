@@ -35,6 +35,7 @@ pub use account_kind::AccountKind;
 pub use capability::{Capabilities, Capability, Store};
 pub use command::{Command, CommandKey, KeyKind, Told, Written};
 pub use decision::{Asking, Decision, DecisionError};
+pub(crate) use detail::quote_wide_numbers;
 pub use detail::{
     ActivityDetail, CustomerDetail, Detail, EarningWindow, ErasureReason, LotPart, LotTerms, PointsDetail,
     ProgramDetail, ReferralDetail, TierDetail,

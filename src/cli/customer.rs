@@ -1,6 +1,8 @@
-//! `goldbook customer`: shows what the book knows of one customer, on one screen.
+//! `goldbook customer`: shows what the book knows of one customer, on one screen, or gives all of it.
 
-use clap::Args;
+mod export;
+
+use clap::{Args, Subcommand};
 use comfy_table::Table;
 use goldbook_api::google::{Date, PostalAddress};
 use goldbook_api::v1::{
@@ -22,13 +24,29 @@ const LAST_ENTRIES: usize = 10;
 /// Who they are, the tier they hold and why, what is missing to the next, what they are entitled to, their points,
 /// their referrals, and the last entries on their account.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Examples:
   goldbook customer C0001
-  goldbook customer C0001 --program cdnow | less")]
+  goldbook customer C0001 --program cdnow | less
+  goldbook customer export --program cdnow --customer C0001 --output C0001.json")]
 pub(crate) struct CustomerArgs {
+    #[command(subcommand)]
+    command: Option<CustomerCommand>,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+/// What else can be done with one customer.
+#[derive(Debug, Subcommand)]
+enum CustomerCommand {
+    Export(export::ExportArgs),
+}
+
+#[derive(Debug, Args)]
+struct ShowArgs {
     /// The business's own id of the customer.
-    #[arg(value_name = "CUSTOMER")]
-    customer_id: String,
+    #[arg(value_name = "CUSTOMER", required = true)]
+    customer_id: Option<String>,
     /// The program; may be left out where there is only one.
     #[arg(long = "program", value_name = "ID")]
     program_id: Option<String>,
@@ -41,22 +59,31 @@ pub(crate) struct CustomerArgs {
 /// # Errors
 /// If there is no such customer, or the service does not answer or refuses.
 pub(crate) async fn run(args: CustomerArgs) -> Result<(), CliError> {
+    match args.command {
+        Some(CustomerCommand::Export(args)) => export::run(args).await,
+        None => show(args.show).await,
+    }
+}
+
+async fn show(args: ShowArgs) -> Result<(), CliError> {
+    // It is required where there is no subcommand.
+    let customer_id = args.customer_id.unwrap_or_default();
     let client = args.client.connect().await?;
     let program = client.choose_program(args.program_id.as_deref()).await?;
-    let scope = (program.program_id.clone(), args.customer_id.clone());
+    let scope = (program.program_id.clone(), customer_id.clone());
     let mut reader = Reader::new(client.clone(), program)?;
 
     let (customer, account_id) = dossier(&client, scope.clone()).await?;
-    let tier = reader.tier(&args.customer_id).await?;
-    let balance = reader.balance(&args.customer_id).await?;
+    let tier = reader.tier(&customer_id).await?;
+    let balance = reader.balance(&customer_id).await?;
     let entitlements = entitlements(&client, scope.clone()).await?;
     let (brought_by, brought) = referrals(&client, scope).await?;
-    let statement = reader.statement(&args.customer_id, LAST_ENTRIES).await?;
+    let statement = reader.statement(&customer_id, LAST_ENTRIES).await?;
 
     let mut facts = output::facts();
     let enrolled = instant::show(customer.create_time.as_ref(), &reader.zone);
     let program = &reader.program;
-    facts.add_row(["Customer", &args.customer_id]);
+    facts.add_row(["Customer", &customer_id]);
     facts.add_row(["Program", &format!("{} ({}), enrolled {enrolled}", program.display_name, program.program_id)]);
     facts.add_row(["Account", &account_id]);
     add_dossier(&mut facts, &customer);
@@ -76,7 +103,7 @@ pub(crate) async fn run(args: CustomerArgs) -> Result<(), CliError> {
         earlier => format!(" of {}", grouped(i128::try_from(earlier + shown).unwrap_or(i128::MAX))),
     };
     print(heading(&format!("Last {shown} entries{of_all}; times in {}", reader.program.time_zone)))?;
-    print(reader.entry_table(&statement.entries, &args.customer_id, false).await?.trim_fmt())
+    print(reader.entry_table(&statement.entries, &customer_id, false).await?.trim_fmt())
 }
 
 async fn dossier(client: &Client, scope: (String, String)) -> Result<(Customer, String), CliError> {

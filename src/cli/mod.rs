@@ -43,6 +43,7 @@ First steps:
   goldbook import balances --program cdnow --enrol balances.csv
   goldbook export --program cdnow --output entries.csv
   goldbook customer C0001   what the book knows about one customer
+  goldbook customer export --program cdnow --customer C0001 --output C0001.json
   goldbook statement C0001  every move of the customer's points
   goldbook demo             a referral from code to reward, step by step
 

@@ -3,16 +3,19 @@
 mod parse;
 mod write;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use goldbook_api::server::{Received, customer_service_server};
 use tonic::{Request, Response, Status};
 
-use super::Customers;
 use super::erasure::commands::ToldErasure;
+use super::{CustomerExport, Customers};
 use crate::access::grpc::admit;
 use crate::error::Fields;
 use crate::ids::ProgramId;
 use crate::paging::PageRequest;
 use crate::proto;
+use crate::proto::fields::write_instant;
 use crate::proto::requests::parse_customer;
 use crate::telemetry;
 use parse::{parse_create, parse_erase, parse_update};
@@ -86,5 +89,22 @@ impl customer_service_server::CustomerService for Customers {
         let (customers, next_page_token) = self.list_customers(&program_id, &page).await?;
         let customers = customers.into_iter().map(write_customer).collect();
         Ok(Response::new(proto::ListCustomersResponse { customers, next_page_token }))
+    }
+    type ExportCustomerStream = BoxStream<'static, Result<proto::ExportCustomerResponse, Status>>;
+
+    async fn export_customer(
+        &self,
+        request: Request<Received<proto::ExportCustomerRequest>>,
+    ) -> Result<Response<Self::ExportCustomerStream>, Status> {
+        let (request, caller) = admit(request)?;
+        let mut fields = Fields::default();
+        let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
+        let (program_id, customer_id) = fields.finish_with(customer)?;
+        telemetry::record_program(program_id.as_str());
+        let CustomerExport { as_of, chunks } =
+            self.export_customer(program_id, customer_id, caller.writer().await?).await?;
+        let first = proto::ExportCustomerResponse { as_of: Some(write_instant(as_of)), chunk: Vec::new() };
+        let rest = chunks.map(|chunk| Ok(proto::ExportCustomerResponse { chunk: chunk?, as_of: None }));
+        Ok(Response::new(stream::iter([Ok(first)]).chain(rest).boxed()))
     }
 }

@@ -7,6 +7,11 @@ pub(crate) mod model;
 pub(crate) mod state;
 mod store;
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
 use crate::book::{Book, Entry, Writer};
@@ -19,14 +24,39 @@ use crate::programs::read_version;
 use erasure::commands::ToldErasure;
 use model::{MarketingConsent, customer_not_found};
 use state::{Customer, CustomerRow};
+use store::recorded;
 
 pub(crate) use commands::{CreateCustomer, UpdateCustomer};
 pub(crate) use erasure::commands::EraseCustomer;
 pub use erasure::keys::ErasureKeys;
+pub(crate) use store::recorded::ConsentPlace;
 pub(crate) use store::{capability, erasures_capability};
 
 /// The most consents in the history of one customer that an answer holds.
 const MAX_HISTORY: i64 = 1_000;
+
+/// Gives people what is known of them. A room above does, since it reads what all rooms keep.
+#[async_trait]
+pub(crate) trait CustomerExporter: Send + Sync {
+    /// Records that somebody is given all that is known of a customer, and begins to read it.
+    ///
+    /// # Errors
+    /// If the program or the customer is unknown, it cannot be recorded, or too many exports are running.
+    async fn export_customer(
+        &self,
+        program_id: ProgramId,
+        customer_id: CustomerId,
+        writer: Writer,
+    ) -> Result<CustomerExport, Error>;
+}
+
+/// An export of all that is known of a customer, which has begun.
+pub(crate) struct CustomerExport {
+    /// The instant of the document.
+    pub as_of: Timestamp,
+    /// The document in pieces, none of them empty. Dropping it ends the export.
+    pub chunks: BoxStream<'static, Result<Vec<u8>, Error>>,
+}
 
 /// The use cases of customers.
 #[derive(Clone)]
@@ -35,13 +65,14 @@ pub(crate) struct Customers {
     pool: PgPool,
     /// Whether there is a key under which what is left of them is kept.
     can_erase: bool,
+    exporter: Arc<dyn CustomerExporter>,
 }
 
 impl Customers {
     /// Customers written through `book` and read from `pool`. They can be erased where there is a key for it.
     #[must_use]
-    pub(crate) const fn new(book: Book, pool: PgPool, can_erase: bool) -> Self {
-        Self { book, pool, can_erase }
+    pub(crate) fn new(book: Book, pool: PgPool, exporter: Arc<dyn CustomerExporter>, can_erase: bool) -> Self {
+        Self { book, pool, can_erase, exporter }
     }
 
     /// Enrols a customer with a dossier. Says whether it is a repetition.
@@ -105,6 +136,19 @@ impl Customers {
         self.book.submit(erase, writer).await?.take_told()
     }
 
+    /// Begins to export all that is known of a customer.
+    ///
+    /// # Errors
+    /// As [`CustomerExporter::export_customer`].
+    pub(crate) async fn export_customer(
+        &self,
+        program_id: ProgramId,
+        customer_id: CustomerId,
+        writer: Writer,
+    ) -> Result<CustomerExport, Error> {
+        self.exporter.export_customer(program_id, customer_id, writer).await
+    }
+
     /// A page of a program's customers.
     ///
     /// # Errors
@@ -162,6 +206,30 @@ pub(crate) async fn read_customer_ids(
     accounts: &[AccountId],
 ) -> Result<Vec<(AccountId, CustomerId)>, StoreError> {
     Ok(store::read_customer_ids(connection, accounts).await?)
+}
+
+/// An account's dossier; none if it has none.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_dossier(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+) -> Result<Option<CustomerRow>, StoreError> {
+    Ok(store::read_customers(connection, &[account_id]).await?.pop())
+}
+
+/// Consents of an account in the order in which they were recorded, behind a place; at most `limit`.
+///
+/// # Errors
+/// If the database cannot be read, or one cannot be understood.
+pub(crate) async fn read_recorded_consents(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    after: ConsentPlace,
+    limit: i64,
+) -> Result<Vec<(ConsentPlace, MarketingConsent)>, StoreError> {
+    recorded::read_recorded_consents(connection, account_id, after, limit).await
 }
 
 impl CreateCustomer {

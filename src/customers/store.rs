@@ -1,6 +1,7 @@
 //! The SQL of dossiers and consents.
 
 mod erasures;
+pub(super) mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
 

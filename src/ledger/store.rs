@@ -125,16 +125,6 @@ pub async fn read_entry(
     Ok(row.map(with_hash).transpose()?)
 }
 
-/// Begins a transaction in which all statements see the snapshot of the first one. It ends with its connection.
-///
-/// # Errors
-/// If the database cannot be reached.
-pub async fn begin_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let begin = sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-    begin.execute(connection).traced("BEGIN").await?;
-    Ok(())
-}
-
 /// How many entries of a program took effect in a period, behind one in the order of an export.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ pub(crate) mod undoing;
 mod vesting;
 
 use jiff::Timestamp;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::book::{
     AsOf, Balance, Book, Capabilities, Command, Depth, Entry, Instants, WithDues, Writer, Written,
@@ -26,11 +26,11 @@ use crate::book::{
 };
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
-use crate::database::BatchReader;
+use crate::database::{BatchReader, StoreError};
 use crate::error::{Error, Reason, Refusal};
-use crate::ids::{CustomerId, EntryId, ProgramId};
+use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 use crate::paging::{PageRequest, WINDOW};
-use lots::{Lot, Next, ReadTo, Upcoming};
+use lots::{Hold, Lot, Next, ReadTo, Upcoming};
 use state::PointsState;
 use store::FoundBalance;
 use subject::Subject;
@@ -205,4 +205,38 @@ impl PointsService {
         })?;
         Ok(page.cut(entries, |entry| entry.id.account_seq.to_string()))
     }
+}
+
+/// The lots that entries of an account made before one of its numbers, the newest first, each with when its points
+/// expire; at most `limit`. They are as they are written.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_lots(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<(EntryId, Lot, Option<Timestamp>)>, StoreError> {
+    let common = store::read_common_expiry(connection, account_id).await?;
+    let lots = store::list_lots(connection, account_id, false, before, 0, limit).await?;
+    let with_expiry = lots.into_iter().map(|(account_seq, lot)| {
+        let expiry = common.expiry_of(account_id, &lot);
+        (EntryId { account_id, account_seq }, lot, expiry)
+    });
+    Ok(with_expiry.collect())
+}
+
+/// The holds that entries of an account made before one of its numbers, the newest first, each with when it was made; at
+/// most `limit`. They are as they are written.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_holds(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<(EntryId, Hold, Timestamp)>, StoreError> {
+    store::list_holds(connection, account_id, before, limit).await
 }

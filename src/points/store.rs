@@ -17,7 +17,10 @@ use crate::book::{Capability, Scope, States, Store, Table, TableRights};
 use crate::database::{ReadPart, StoreError, WritePart};
 use crate::programs::state::ProgramsState;
 
-pub(super) use reads::{FoundBalance, fetch_balances, find_lot_back, list_lot_uses, list_lots, read_upcoming};
+pub(super) use reads::{
+    FoundBalance, fetch_balances, find_lot_back, list_holds, list_lot_uses, list_lots, read_common_expiry,
+    read_upcoming,
+};
 
 /// The tables of points.
 const TABLES: &[Table] = &[

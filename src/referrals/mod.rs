@@ -16,7 +16,7 @@ use crate::book::{Book, Detail, ReferralDetail, Writer};
 use crate::clock::Clock;
 use crate::customers::model::customer_not_found;
 use crate::customers::{find_account, read_customer_ids};
-use crate::database::leave_out_unreadable;
+use crate::database::{StoreError, leave_out_unreadable};
 use crate::error::Error;
 use crate::ids::{AccountId, CampaignId, CustomerId, ProgramId, ReferralCode};
 use crate::paging::{PageRequest, parse_number};
@@ -173,6 +173,42 @@ impl Referrals {
         let mut written = self.book.submit(ConvertReferral { program_id, referee }, writer).await?;
         Ok((written.take_told()?, written.entries.is_empty()))
     }
+}
+
+/// The codes that an account shares: one for each campaign at most.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_codes(connection: &mut PgConnection, account_id: AccountId) -> Result<Vec<Code>, StoreError> {
+    store::read_codes(connection, account_id).await
+}
+
+/// The referral by which an account was brought, as it is at an instant.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_referral_of(
+    connection: &mut PgConnection,
+    referee: AccountId,
+    at: Timestamp,
+) -> Result<Option<Referral>, StoreError> {
+    let (mut referrals, _) = store::read_referrals(connection, &[referee]).await?;
+    Ok(referrals.pop().map(|referral| referral.at_instant(at)))
+}
+
+/// The referrals that an account made before one of them, the newest first, as they are at an instant; at most `limit`.
+///
+/// # Errors
+/// If the database cannot be read, or one cannot be understood.
+pub(crate) async fn read_referrals_by(
+    connection: &mut PgConnection,
+    referrer: AccountId,
+    before: Option<(Timestamp, AccountId)>,
+    at: Timestamp,
+    limit: i64,
+) -> Result<Vec<Referral>, StoreError> {
+    let (listed, _) = store::list_referrals(connection, referrer, before, limit).await?;
+    listed.into_iter().map(|row| Ok(row.item?.at_instant(at))).collect()
 }
 
 async fn name_code(

@@ -295,6 +295,15 @@ pub(super) async fn read_referrals(
     into_referrals(referrals_of(referees).fetch(connection).await?)
 }
 
+/// The codes of an account.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn read_codes(connection: &mut PgConnection, owner: AccountId) -> Result<Vec<Code>, StoreError> {
+    let codes = into_codes(codes_of(&[owner]).fetch(connection).await?)?;
+    Ok(codes.into_iter().map(|(_, code)| code).collect())
+}
+
 /// A referral as it is sent.
 #[derive(sqlx::Encode)]
 struct SentReferral {

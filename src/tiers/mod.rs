@@ -13,9 +13,9 @@ use sqlx::{PgConnection, PgPool};
 use crate::book::{AsOf, Capabilities, Entry, Instants, begin_snapshot, read_as_of};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
-use crate::database::BatchReader;
+use crate::database::{BatchReader, StoreError};
 use crate::error::Error;
-use crate::ids::{CustomerId, EntryId, ProgramId};
+use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
 use crate::programs::model::{ProgramVersion, Tier, program_not_found};
 use crate::programs::{Catalogue, read_version_number_at};
@@ -161,4 +161,28 @@ impl Tiers {
         let changes = store::list_changes(connection, account_id, before, page.limit()).await?;
         Ok(page.cut(changes, |change| change.id.account_seq.to_string()))
     }
+}
+
+/// The standing of an account, as it is written.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_standing(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+) -> Result<Option<Standing>, StoreError> {
+    store::read_standing(connection, account_id).await
+}
+
+/// The entries that changed an account's tier before one of its numbers, the newest first; at most `limit`.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_tier_changes(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<Entry>, StoreError> {
+    store::list_changes(connection, account_id, Some(before), limit).await
 }

@@ -211,6 +211,18 @@ pub(super) async fn read_standing_at(
     Ok(state.rows.remove(&account_id))
 }
 
+/// The standing of an account, as it is stored.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn read_standing(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+) -> Result<Option<Standing>, StoreError> {
+    let row = standings_of(vec![account_id.0]).fetch(connection).await?.pop();
+    row.map(|row| Ok(standing_in!(row, last_seq))).transpose()
+}
+
 /// A standing as a read finds it.
 #[derive(Clone, Debug)]
 pub(super) struct FoundStanding {

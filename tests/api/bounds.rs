@@ -3,6 +3,7 @@
 
 mod actions;
 mod caps;
+mod customer_exports;
 mod exports;
 mod lookups;
 mod past;

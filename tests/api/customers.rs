@@ -2,6 +2,8 @@
 
 mod consents;
 mod erasure;
+pub(crate) mod export;
+mod export_command;
 mod updates;
 
 use futures_util::future::join_all;

@@ -91,6 +91,8 @@ methods! {
     CustomerService.UpdateCustomer(UpdateCustomerRequest: program_id, customer.customer_id) Write by Service | Support;
     CustomerService.EraseCustomer(EraseCustomerRequest: program_id, customer_id) Write by Manager;
     CustomerService.ListCustomers(ListCustomersRequest: program_id,) Read by Service | Support | Manager | Auditor;
+    CustomerService.ExportCustomer(ExportCustomerRequest: program_id, customer_id)
+        Export by Customer | Support | Auditor;
     ImportService.ImportBalances(ImportBalancesRequest: program_id, customer_id) Write by Manager;
     LedgerService.ListEntries(ListEntriesRequest: program_id, customer_id) Read by Service | Support | Manager | Auditor;
     LedgerService.GetEntry(GetEntryRequest: program_id,) Read by Service | Support | Manager | Auditor;

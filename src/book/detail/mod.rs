@@ -20,6 +20,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use strum::VariantNames as _;
 pub use tiers::TierDetail;
+pub(crate) use wide::quote_wide_numbers;
 
 /// What happened to an account. Holds no name, no free text and nothing that a caller chose.
 ///
@@ -138,7 +139,7 @@ impl Detail {
     /// # Errors
     /// As there.
     pub fn to_wire_json(&self) -> Result<String, serde_json::Error> {
-        Ok(wide::quote_wide_numbers(&self.to_canonical_json()?))
+        Ok(quote_wide_numbers(&self.to_canonical_json()?))
     }
 }
 

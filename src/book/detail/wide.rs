@@ -9,7 +9,7 @@ const EXACT: u128 = 1 << 53;
 
 /// JSON with its integers beyond 2^53 as strings.
 #[must_use]
-pub(super) fn quote_wide_numbers(json: &str) -> String {
+pub(crate) fn quote_wide_numbers(json: &str) -> String {
     let is_of_number = |character: char| character.is_ascii_digit() || "+-.eE".contains(character);
     let mut quoted = String::with_capacity(json.len());
     let (mut rest, mut in_string, mut is_escaped) = (json, false, false);

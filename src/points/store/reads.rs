@@ -8,11 +8,12 @@ use sqlx::{PgConnection, PgPool};
 
 use super::lots::{FoundLot, MAX_NEXT, read_next};
 pub(in crate::points) use super::lots::{find_lot_back, list_lots};
+use super::rows::earnings_of;
 use crate::book::store::read_entries;
-use crate::book::{Balance, Entry};
+use crate::book::{Balance, Defect, Entry, LotPart};
 use crate::database::{Fetch, StoreError, Traced as _};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
-use crate::points::lots::{Lots, MAX_OWN_USES, Next, Upcoming};
+use crate::points::lots::{Hold, Lots, MAX_OWN_USES, Next, Upcoming};
 
 /// A customer's balance as a read finds it.
 #[derive(Clone, Debug)]
@@ -188,4 +189,54 @@ pub(crate) async fn list_lot_uses(
     let mut entries = read_entries(connection, &page).await?;
     entries.sort_unstable_by_key(|entry| entry.id.account_seq);
     Ok(Some(entries))
+}
+
+/// What tells when the lots of an account expire together, and no lot.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_common_expiry(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+) -> Result<Lots, StoreError> {
+    let rows = earnings_of(&[account_id]).fetch(connection).await?;
+    let earnings: Result<_, Defect> = rows.into_iter().map(TryInto::try_into).collect();
+    Ok(Lots { earnings: earnings?, ..Lots::default() })
+}
+
+/// The holds of an account that were made before one of its entries, the newest first, each with when it was made; at most
+/// `limit`.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn list_holds(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<(EntryId, Hold, Timestamp)>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT h.hold_seq, h.points, h.policy_version, h.ends_at, h.lot_seqs, h.lot_points, h.ended_seq,
+                e.effective_at
+         FROM holds h JOIN ledger_entries e ON e.account_id = h.account_id AND e.account_seq = h.hold_seq
+         WHERE h.account_id = $1 AND h.hold_seq < $2 ORDER BY h.hold_seq DESC LIMIT $3",
+        account_id.0,
+        before,
+        limit,
+    )
+    .fetch_all(connection)
+    .traced("SELECT holds")
+    .await?;
+    let holds = rows.into_iter().map(|row| {
+        let parts = row.lot_seqs.into_iter().zip(row.lot_points);
+        let hold = Hold {
+            points: row.points,
+            policy_version: row.policy_version,
+            ends_at: row.ends_at.to_jiff(),
+            parts: parts.map(|(lot, points)| LotPart { lot, points }).collect(),
+            ended_seq: row.ended_seq,
+        };
+        (EntryId { account_id, account_seq: row.hold_seq }, hold, row.effective_at.to_jiff())
+    });
+    Ok(holds.collect())
 }

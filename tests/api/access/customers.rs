@@ -5,6 +5,7 @@ use tonic::Status;
 
 use super::issuer::{KeyFile, SigningKey, claims_of_customer, claims_of_role};
 use super::{ask_balance, by, enrol_by, start_with_issuer};
+use crate::customers::export::read_document;
 use crate::harness::{SHOP, Service, create_referral, purchase};
 
 struct Shop {
@@ -199,4 +200,24 @@ async fn a_customer_reads_a_statement_without_what_colleagues_wrote() {
         assert_eq!((line.note.as_str(), line.author.as_str(), line.trace_id.as_str()), ("", "", ""));
         assert!(line.cause_entry_ids.iter().all(|cause| account(cause) == account(&line.entry_id)), "{line:?}");
     }
+}
+
+#[tokio::test]
+async fn a_customer_can_have_what_is_known_of_them_and_of_nobody_else() {
+    let shop = Shop::start().await;
+    enrol_by(&shop.service, &shop.admin, "ben").await;
+    let anna = shop.token("anna");
+    let before = shop.service.count_entries().await;
+    let export = async |customer_id: &str| {
+        let request = proto::ExportCustomerRequest { program_id: SHOP.to_owned(), customer_id: customer_id.to_owned() };
+        shop.service.customers().export_customer(by(&anna, request)).await
+    };
+    let (existing, missing) = (export("ben").await.unwrap_err(), export("zoe").await.unwrap_err());
+    assert_eq!(existing.code(), tonic::Code::PermissionDenied);
+    assert_eq!(seen(&existing), seen(&missing));
+    assert_eq!(shop.service.count_entries().await, before);
+    let document = read_document(export("anna").await.unwrap().into_inner()).await.unwrap();
+    assert_eq!(document["customer_id"], "anna");
+    assert_eq!(document["principals"][0]["subject"], "user-anna");
+    assert_eq!(shop.service.count_entries().await, before + 1);
 }

@@ -26,14 +26,14 @@ pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// A pair of keys of one of the kinds that count.
-pub(super) enum Pair {
+pub(crate) enum Pair {
     Rsa(RsaKeyPair),
     P256(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
 }
 
 /// A key of an issuer.
-pub(super) struct SigningKey {
+pub(crate) struct SigningKey {
     pub key_id: String,
     pub pair: Pair,
 }
@@ -44,7 +44,7 @@ impl SigningKey {
         Self { key_id: key_id.to_owned(), pair: Pair::Rsa(pair) }
     }
 
-    pub(super) fn p256(key_id: &str) -> Self {
+    pub(crate) fn p256(key_id: &str) -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         Self { key_id: key_id.to_owned(), pair: Pair::P256(pair) }
     }
@@ -96,7 +96,7 @@ impl SigningKey {
     }
 
     /// A token with these claims.
-    pub(super) fn token(&self, claims: &Value) -> String {
+    pub(crate) fn token(&self, claims: &Value) -> String {
         let header = json!({"alg": self.algorithm(), "typ": "JWT", "kid": self.key_id});
         self.token_of(&header.to_string(), &claims.to_string())
     }
@@ -117,7 +117,7 @@ pub(super) fn from_now(seconds: i64) -> i64 {
 }
 
 /// Claims of a customer of the shop.
-pub(super) fn claims_of_customer(customer_id: &str) -> Value {
+pub(crate) fn claims_of_customer(customer_id: &str) -> Value {
     json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": format!("user-{customer_id}"), "exp": from_now(300),
         "iat": from_now(0), "customer_id": customer_id, "program_id": SHOP,
@@ -125,7 +125,7 @@ pub(super) fn claims_of_customer(customer_id: &str) -> Value {
 }
 
 /// Claims of a colleague with this role in the shop.
-pub(super) fn claims_of_role(role: &str) -> Value {
+pub(crate) fn claims_of_role(role: &str) -> Value {
     json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": format!("user-{role}"), "exp": from_now(300), "roles": [role],
         "program_id": SHOP,
@@ -148,7 +148,7 @@ pub(super) fn trusted(name: &str, keys: KeySource) -> Issuer {
 }
 
 /// A key set in a file.
-pub(super) struct KeyFile(tempfile::TempDir);
+pub(crate) struct KeyFile(tempfile::TempDir);
 
 impl KeyFile {
     pub(super) fn of(keys: &[&SigningKey]) -> Self {

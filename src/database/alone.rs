@@ -1,0 +1,22 @@
+//! Connections of one's own, made within a bound.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, PgConnection};
+
+use super::error::StoreError;
+
+/// How long a read waits for a connection before the database counts as away.
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A connection of one's own, made within a bound.
+///
+/// # Errors
+/// If the database is away.
+pub async fn connect_alone(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    match tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await {
+        Ok(connection) => Ok(connection?),
+        Err(_) => Err(StoreError::ConnectTimedOut { bound: ACQUIRE_TIMEOUT }),
+    }
+}

@@ -1,0 +1,105 @@
+//! An export of a customer is read no faster than its caller takes it, and ends with who leaves.
+
+use std::time::Duration;
+
+use goldbook::embedded_postgres::SUPERUSER;
+use goldbook::proto;
+use tonic::{Code, Status, Streaming};
+
+use super::History;
+use crate::customers::export::{of, read_document};
+use crate::harness::{Background, SHOP, Service};
+use crate::wait::{until, within};
+
+type Stream = Streaming<proto::ExportCustomerResponse>;
+
+async fn begin(service: &Service) -> Result<Stream, Status> {
+    Ok(service.customers().export_customer(of(SHOP, "anna")).await?.into_inner())
+}
+
+async fn start(history: &History, export_limit: Option<Duration>) -> Service {
+    let background = Background { export_limit, ..Background::default() };
+    Service::start_busy(history.database.clone(), history.clock.clone(), background).await
+}
+
+/// The sessions that have a snapshot open, and when each asked something last.
+async fn snapshots(history: &History) -> Vec<(i32, String)> {
+    let mut connection = history.database.connect(SUPERUSER).await;
+    sqlx::query_as(
+        "SELECT pid, state_change::text FROM pg_stat_activity WHERE datname = current_database()
+           AND xact_start IS NOT NULL AND pid <> pg_backend_pid() ORDER BY pid",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap()
+}
+
+async fn until_open(history: &History, count: usize) {
+    until("so many snapshots are open", async || (snapshots(history).await.len() == count).then_some(())).await;
+}
+
+#[tokio::test]
+async fn export_customer_reads_no_further_than_its_caller_and_keeps_its_moment() {
+    let history = History::load(30_000).await;
+    let service = start(&history, None).await;
+    let stream = begin(&service).await.unwrap();
+    let (mut before, mut looks) = (Vec::new(), 0);
+    until("the export waits for its caller", async || {
+        let now = snapshots(&history).await;
+        looks = if now.len() == 1 && now == before { looks + 1 } else { 0 };
+        before = now;
+        (looks == 20).then_some(())
+    })
+    .await;
+    // What is written now comes too late, and does not wait.
+    service.purchase("anna", "order-1", "250.00").await.unwrap();
+    let document = within("the document", read_document(stream)).await.unwrap();
+    let count = |name: &str| document[name].as_array().unwrap().len();
+    assert_eq!((count("entries"), count("lots"), count("activities")), (30_001, 29_998, 0));
+    let entries = document["entries"].as_array().unwrap();
+    assert!((1_i64..).zip(entries).all(|(seq, entry)| entry["account_seq"] == seq));
+    assert_eq!(entries.last().unwrap()["kind"], "customer_exported");
+    until_open(&history, 0).await;
+}
+
+#[tokio::test]
+async fn export_customer_lets_four_run_and_frees_the_place_of_who_goes_away() {
+    let history = History::load(30_000).await;
+    let service = start(&history, None).await;
+    let mut running = Vec::new();
+    for _ in 0..4 {
+        running.push(begin(&service).await.unwrap());
+    }
+    let written = service.count_entries().await;
+    let refused = begin(&service).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().starts_with("4 exports run already"), "{refused:?}");
+    assert!(tonic_types::StatusExt::get_details_retry_info(&refused).is_some());
+    assert_eq!(service.count_entries().await, written);
+    until_open(&history, 4).await;
+    drop(running.pop());
+    until_open(&history, 3).await;
+    let next = until("a free place", async || begin(&service).await.ok()).await;
+    drop(running);
+    within("the document", read_document(next)).await.unwrap();
+    until_open(&history, 0).await;
+}
+
+#[tokio::test]
+async fn export_customer_ends_after_its_time_and_not_as_if_complete() {
+    let history = History::load(30_000).await;
+    let service = start(&history, Some(Duration::from_secs(1))).await;
+    let stream = begin(&service).await.unwrap();
+    // Nothing is read until the service has let go of its snapshot.
+    until_open(&history, 0).await;
+    let mut stream = stream;
+    let ended = loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it looks complete"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ended.code(), Code::ResourceExhausted, "{ended:?}");
+    assert!(ended.message().contains("begin anew"), "{ended:?}");
+}
