@@ -65,13 +65,6 @@ pub fn import_files(file: &[u8]) -> bool {
     true
 }
 
-/// The first line of an input, and the rest.
-fn split_line(input: &[u8]) -> Option<(&str, &[u8])> {
-    let end = input.iter().position(|byte| *byte == b'\n')?;
-    let (line, rest) = input.split_at_checked(end)?;
-    Some((str::from_utf8(line).ok()?, rest.get(1..)?))
-}
-
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Calls of the service without a database, and what holds for every answer.
+//! Calls of the service without a database, what holds for every answer, and what inputs begin with.
 
 use std::cell::OnceCell;
 
@@ -7,7 +7,8 @@ use http::{HeaderMap, Request};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use crate::server::fuzzing::{Answer, Pieces, WithoutDatabase};
+use crate::server::fuzzing::{Answer, WithoutDatabase};
+use crate::wire::fuzzing::Pieces;
 
 /// The origin whose pages may call.
 pub(super) const ORIGIN: &str = "https://shop.example";
@@ -104,4 +105,11 @@ pub(super) fn messages(mut body: &[u8]) -> Vec<&[u8]> {
         body = behind;
     }
     messages
+}
+
+/// The first line of an input, and the rest.
+pub(super) fn split_line(input: &[u8]) -> Option<(&str, &[u8])> {
+    let end = input.iter().position(|byte| *byte == b'\n')?;
+    let (line, rest) = input.split_at_checked(end)?;
+    Some((str::from_utf8(line).ok()?, rest.get(1..)?))
 }

@@ -4,9 +4,8 @@ use goldbook_api::v1 as proto;
 use prost::Message as _;
 use tonic::Code;
 
-use super::calls::{frame, messages};
+use super::calls::{frame, messages, split_line};
 use super::requests::send;
-use super::split_line;
 use crate::error::Fields;
 use crate::paging::PageRequest;
 

@@ -11,8 +11,7 @@ use http::Request;
 use prost::Message as _;
 use tonic::Code;
 
-use super::calls::{Outcome, body, call, frame, is_told_to_callers, messages};
-use super::split_line;
+use super::calls::{Outcome, body, call, frame, is_told_to_callers, messages, split_line};
 use crate::access::grpc::METHODS;
 use crate::access::method::Method;
 use crate::proto::google;

@@ -6,6 +6,7 @@ use std::{fs, panic};
 
 use tonic::Code;
 
+use super::calls::split_line;
 use super::page_tokens::{LISTS, ask, parse};
 use super::*;
 use crate::access::grpc::METHODS;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use goldbook_api::{google, zones};
 use jiff::Timestamp;
 
-use super::split_line;
+use super::calls::split_line;
 use crate::book::Detail;
 use crate::clock::{END_OF_TIME, PartialDate};
 use crate::error::Fields;

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, Request, Response};
 use http_body::Body as _;
@@ -115,20 +114,5 @@ fn settings() -> Settings {
         limits: Limits(BTreeMap::new()),
         cors_origins: Vec::new(),
         clock: Clock::database(),
-    }
-}
-
-/// A body that comes in pieces.
-pub(crate) struct Pieces(pub(crate) std::vec::IntoIter<Bytes>);
-
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, tonic::Status>>> {
-        std::task::Poll::Ready(self.0.next().map(|piece| Ok(http_body::Frame::data(piece))))
     }
 }

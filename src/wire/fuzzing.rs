@@ -1,7 +1,7 @@
 //! The bytes of a body: base64, frames, decompression, and their bounds.
 
 use std::io::{Read as _, Write as _};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf as _, Bytes};
@@ -14,7 +14,6 @@ use super::body::WireBody;
 use super::compression::Compression;
 use super::decompression::PREFIX_BYTES;
 use super::frames::{Frames, Rules};
-use crate::server::fuzzing::Pieces;
 
 /// The largest message here. The service takes larger ones, by the same code.
 const MAX_BYTES: usize = 64 * 1024;
@@ -150,4 +149,19 @@ fn comes_back(message: &[u8], compression: Compression) {
 fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     [&[flag], length.to_be_bytes().as_slice(), message].concat()
+}
+
+/// A body that comes in pieces.
+pub(crate) struct Pieces(pub(crate) std::vec::IntoIter<Bytes>);
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, tonic::Status>>> {
+        Poll::Ready(self.0.next().map(|piece| Ok(http_body::Frame::data(piece))))
+    }
 }

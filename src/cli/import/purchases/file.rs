@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_is_not_closed_is_told_where_it_begins_and_nothing_is_lost_in_silence() {
+    fn a_quote_that_is_not_closed_is_told_where_it_begins() {
         let header = "purchase_id,customer_id,purchased_on,amount,note\n";
         for (rest, number) in [
             ("p1,c1,1997-01-01,1,\n\np2,c1,1997-01-01,1,\"so\np3,c1,1997-01-01,1,\n", 4),
