@@ -22,6 +22,15 @@ test: postgres ## Run every test, the properties with the same cases every time
 explore: postgres ## Run the properties with new random seeds for GOLDBOOK_EXPLORE_SECONDS (600)
 	scripts/explore.sh
 
+.PHONY: fuzz
+fuzz: ## Run each target of fuzz/ on random inputs for GOLDBOOK_FUZZ_SECONDS (60), or those in TARGETS
+	scripts/install-tools.sh fuzz
+	$(tools) scripts/fuzz.sh $(TARGETS)
+
+.PHONY: fuzz-seeds
+fuzz-seeds: ## Write the inputs that fuzzing begins with anew, after a change of the interface
+	GOLDBOOK_FUZZ_SEEDS=1 cargo test --locked --lib fuzzing
+
 .PHONY: torture
 torture: postgres ## Kill the service and its Postgres under load, GOLDBOOK_TORTURE_KILLS times (2000: hours)
 	GOLDBOOK_TORTURE_SEED="$${GOLDBOOK_TORTURE_SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}" \
@@ -45,11 +54,13 @@ web-check: postgres ## Call a built service from pages in a headless Chromium, b
 fmt: ## Format the code
 	scripts/install-tools.sh rustfmt
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 .PHONY: lint
 lint: ## Check format, lints, documentation and protos
 	scripts/install-tools.sh rustfmt clippy buf
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	$(tools) buf lint

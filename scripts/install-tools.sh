@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs tools of the project's checks, at fixed versions, below target/tools:
-#   scripts/install-tools.sh rustfmt clippy sqlx deny buf
+#   scripts/install-tools.sh rustfmt clippy sqlx deny fuzz buf
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 sqlx_version=0.9.0 # the version of the sqlx crate, which writes what the tool compares
 deny_version=0.20.2
+fuzz_version=0.13.2
 buf_version=1.75.0
 tools=target/tools
 
@@ -24,6 +25,13 @@ install_deny() {
     if [[ "$("$tools/bin/cargo-deny" --version 2>/dev/null || true)" == *" $deny_version" ]]; then return; fi
     # No optimization, for the same reason.
     CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version "$deny_version" --locked --debug --force \
+        --root "$tools"
+}
+
+install_fuzz() {
+    if [[ "$("$tools/bin/cargo-fuzz" --version 2>/dev/null || true)" == *" $fuzz_version" ]]; then return; fi
+    # No optimization, for the same reason.
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-fuzz --version "$fuzz_version" --locked --debug --force \
         --root "$tools"
 }
 
@@ -55,6 +63,7 @@ for tool in "$@"; do
     clippy) cargo clippy --version >/dev/null 2>&1 || rustup component add clippy ;;
     sqlx) install_sqlx ;;
     deny) install_deny ;;
+    fuzz) install_fuzz ;;
     buf) install_buf ;;
     *)
         echo "unknown tool: $tool" >&2

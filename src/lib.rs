@@ -13,6 +13,7 @@
 //! - [`book`]: the one path that every write takes; [`ledger`]: reading what it wrote; [`liability`]: summing it up
 //! - [`audit`]: whether all of it is as the entries say; [`privacy`]: what people can have of it
 //! - [`capabilities`]: what the book keeps for whom; [`server`]: the service put together; [`cli`]: the program around it
+//! - `fuzzing`: all that a stranger can send, decoded as `make fuzz` does, and no part of the program
 //! - [`web`]: calls from browsers; [`wire`]: the bytes of a call before they are messages
 
 pub mod access;
@@ -41,6 +42,8 @@ pub mod clock;
 pub mod database;
 pub mod embedded_postgres;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod ids;
 pub mod listener;
 pub(crate) mod money;

@@ -17,6 +17,8 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthReporter;
+use tower::ServiceBuilder;
+use tower::layer::util::{Identity, Stack};
 
 use crate::access::grpc::{AccessLayer, Authentication, Identities};
 use crate::access::limits::Limits;
@@ -42,6 +44,9 @@ use crate::telemetry::RpcLayer;
 use crate::tiers::Tiers;
 use crate::web::{Origin, WebLayer};
 use crate::wire::{Methods, WireLayer};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 
 /// What holds for the messages of every service.
 const MESSAGE_RULES: MessageRules = MessageRules { max_bytes: 4 * 1024 * 1024, compressions: &[Gzip, Zstd] };
@@ -182,12 +187,6 @@ fn serve_until(
     access: AccessLayer,
     stopped: impl Future<Output = ()>,
 ) -> Result<impl Future<Output = Result<(), tonic::transport::Error>>, prost::DecodeError> {
-    let methods = Methods::read(&[
-        proto::FILE_DESCRIPTOR_SET,
-        tonic_health::pb::FILE_DESCRIPTOR_SET,
-        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
-        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
-    ])?;
     Ok(Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .max_connection_age(MAX_CONNECTION_AGE)
@@ -197,12 +196,26 @@ fn serve_until(
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
         .accept_http1(true)
+        .layer(layers(web, access)?)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, stopped))
+}
+
+/// What every call goes through before a service sees it, the first one last.
+type Layers = Stack<WireLayer, Stack<AccessLayer, Stack<RpcLayer, Stack<WebLayer, Identity>>>>;
+
+fn layers(web: WebLayer, access: AccessLayer) -> Result<ServiceBuilder<Layers>, prost::DecodeError> {
+    let methods = Methods::read(&[
+        proto::FILE_DESCRIPTOR_SET,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ])?;
+    Ok(ServiceBuilder::new()
         .layer(web)
         .layer(RpcLayer::new(methods.clone()))
         .layer(access)
-        .layer(WireLayer::new(methods, MESSAGE_RULES.max_bytes))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, stopped))
+        .layer(WireLayer::new(methods, MESSAGE_RULES.max_bytes)))
 }
 
 /// What goes on beside the calls, until it is dropped.

@@ -83,19 +83,24 @@ pub(crate) fn to_rpc_status(error: Error) -> tonic_types::Status {
     )
 }
 
-/// Every bad field, as far as the response headers that carry them may grow: clients bound those, usually at 8 KiB.
+/// Every bad field, as far as the response headers that carry them may grow: clients bound those, usually at 8 KiB. The
+/// message stands in them twice, once with up to three bytes for each of its own, and the details grow by a third.
 fn list_violations(violations: Vec<Violation>) -> Status {
-    const MAX_DETAIL_BYTES: usize = 4_096;
+    const MAX_MESSAGE_BYTES: usize = 512;
+    const MAX_DETAIL_BYTES: usize = 3_072;
+    /// What a violation takes beside its texts.
+    const VIOLATION_BYTES: usize = 10;
     let (count, mut bytes) = (violations.len(), 0);
     let mut details = ErrorDetails::new();
     let mut first = None;
     for (i, Violation { field, description }) in violations.into_iter().enumerate() {
-        bytes += field.len() + description.len();
+        let (field, description) = (shorten(field, MAX_DETAIL_BYTES / 4), shorten(description, MAX_DETAIL_BYTES / 4));
+        bytes += field.len() + description.len() + VIOLATION_BYTES;
         if bytes > MAX_DETAIL_BYTES {
             details.add_bad_request_violation("", format!("and {} more bad fields", count - i));
             break;
         }
-        first.get_or_insert_with(|| format!("{field} {description}"));
+        first.get_or_insert_with(|| shorten(format!("{field} {description}"), MAX_MESSAGE_BYTES));
         details.add_bad_request_violation(field, description);
     }
     let message = match (first, count) {
@@ -104,6 +109,14 @@ fn list_violations(violations: Vec<Violation>) -> Status {
         (None, _) => format!("bad request: {count} bad fields"),
     };
     Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// A text that may repeat what a caller sent, or its beginning.
+fn shorten(text: String, max_bytes: usize) -> String {
+    match text.get(..text.floor_char_boundary(max_bytes)) {
+        Some(begin) if begin.len() < text.len() => format!("{begin}…"),
+        _ => text,
+    }
 }
 
 fn retry(code: Code, message: &str) -> Status {
@@ -263,5 +276,23 @@ mod tests {
         let status = Status::from(Error::Internal("password of the database".to_owned()));
         assert_eq!(status.code(), Code::Internal);
         assert!(status.message().starts_with("internal error, trace "));
+    }
+    #[test]
+    fn a_list_of_bad_fields_fits_in_the_headers_that_clients_take() {
+        let violation =
+            |field: &str, description: &str| Violation { field: field.to_owned(), description: description.to_owned() };
+        let long = ["p".repeat(100_000), "ü".repeat(100_000), "%".repeat(4_000)];
+        let mut lists = vec![vec![violation("a", "b"); 10_000], vec![violation("name", &" ".repeat(200)); 100]];
+        lists.extend(long.iter().flat_map(|text| [vec![violation("a", text); 9], vec![violation(text, "is bad")]]));
+        for violations in lists {
+            let (count, field) = (violations.len(), violations[0].field.clone());
+            let status = list_violations(violations);
+            let details = status.get_error_details();
+            let told = details.bad_request().unwrap().field_violations.first().unwrap();
+            assert!(field.starts_with(told.field.trim_end_matches('…')), "the first is told");
+            let headers = status.into_http::<tonic::body::Body>().into_parts().0.headers;
+            let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+            assert!(size < 7 * 1024, "{count} bad fields such as {}… take {size} bytes", &field[..1]);
+        }
     }
 }

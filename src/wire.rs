@@ -11,6 +11,8 @@ mod breach;
 mod compression;
 mod decompression;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod headers;
 mod layer;
 mod methods;

@@ -3,6 +3,8 @@
 mod admission;
 mod authentication;
 mod caller;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[expect(
     clippy::disallowed_methods,
     reason = "keys of issuers have an age by this machine's clock, which no entry knows"

@@ -121,6 +121,13 @@ impl Book {
         (Self { lanes: senders }, Lanes { running, closing: close })
     }
 
+    /// A book that takes everything in and carries out nothing.
+    #[cfg(any(test, fuzzing))]
+    #[must_use]
+    pub(crate) const fn without_lanes() -> Self {
+        Self { lanes: Vec::new() }
+    }
+
     /// Carries out a command, or refuses at once where too many wait.
     ///
     /// # Errors

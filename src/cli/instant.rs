@@ -16,10 +16,13 @@ pub(super) fn time_zone(name: &str) -> Result<TimeZone, CliError> {
     })
 }
 
+/// The first instant that the wire has: the year 1 begins.
+const FIRST_INSTANT: Timestamp = Timestamp::constant(-62_135_596_800, 0);
+
 /// Why a text names no instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// It is neither a day nor an instant.
+    /// It is neither a day nor an instant, or lies before the year 1.
     Malformed,
     /// It lies in the last hours of the year 9999, after [`LAST_INSTANT`].
     TooLate,
@@ -27,7 +30,7 @@ pub(super) enum Unreadable {
 
 /// The first instant of a day where the program is, or an instant as RFC 3339 writes it.
 pub(super) fn parse(text: &str, zone: &TimeZone) -> Result<Timestamp, Unreadable> {
-    if let Some(instant) = read(text, zone) {
+    if let Some(instant) = read(text, zone).filter(|instant| *instant >= FIRST_INSTANT) {
         return if instant <= LAST_INSTANT { Ok(instant) } else { Err(Unreadable::TooLate) };
     }
     // A text that is an instant one year earlier is not malformed, but too late.
@@ -123,7 +126,19 @@ mod tests {
         for late in ["9999-12-31", "9999-12-31T23:59:59Z", "9999-12-30T22:00:00.1Z", "9999-12-30T23:00:00Z"] {
             assert_eq!(parse(late, &zone), Err(Unreadable::TooLate), "{late}");
         }
-        for bad in ["", "9999", "9999-12-32", "9999-12-31T00:00:00", "10000-01-01", "never", "9999-02-29"] {
+        assert_eq!(parse("0001-01-01", &zone), Ok("0001-01-01T04:56:02Z".parse().unwrap()));
+        for bad in [
+            "0000-12-31",
+            "0000-12-31T23:59:59Z",
+            "-000001-01-01T00:00:00Z",
+            "",
+            "9999",
+            "9999-12-32",
+            "9999-12-31T00:00:00",
+            "10000-01-01",
+            "never",
+            "9999-02-29",
+        ] {
             assert_eq!(parse(bad, &zone), Err(Unreadable::Malformed), "{bad}");
         }
     }

@@ -33,6 +33,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use goldbook_api::zones;
 
 pub use error::CliError;
+#[cfg(any(test, fuzzing))]
+pub(crate) use {import::fuzzing::read_import, program::fuzzing::read_document};
 
 /// What `goldbook --help` says after the list of commands.
 const FIRST_STEPS: &str = "\

@@ -98,7 +98,7 @@ impl PeerNames {
 
     /// The names in a certificate that was verified, in its DER form.
     #[expect(clippy::wildcard_enum_match_arm, reason = "another crate's kinds, of which it may add some")]
-    fn of_certificate(der: &[u8]) -> Self {
+    pub(crate) fn of_certificate(der: &[u8]) -> Self {
         let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else { return Self::default() };
         let Ok(Some(alternative)) = certificate.subject_alternative_name() else { return Self::default() };
         let read = |name: &GeneralName<'_>| match name {

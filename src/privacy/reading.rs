@@ -210,7 +210,7 @@ impl Parts<'_> {
 
     /// Returns the ids of the customer's own principals.
     async fn write_principals(&mut self) -> Result<BTreeSet<Uuid>, Halt> {
-        let Subject { program_id, customer_id, account_id, .. } = self.subject;
+        let Subject { program_id, customer_id, .. } = self.subject;
         let principals = read_own_principals(self.connection, program_id, customer_id).await?;
         self.text.begin_list("principals");
         for principal in &principals {

@@ -18,6 +18,9 @@ use crate::proto;
 use crate::proto::fields::{parse_money, parse_optional_instant, parse_text, write_instant, write_money};
 use crate::telemetry;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 const MAX_DISPLAY_NAME: usize = 200;
 const MAX_DESCRIPTION: usize = 2_000;
 const MAX_TIERS: usize = 32;

@@ -20,31 +20,53 @@ pub(crate) struct InBase64;
 pub(super) struct Base64 {
     /// The beginning of a group whose rest is to come.
     kept: Vec<u8>,
+    /// Whether what came after the bytes that were decoded last is no base64.
+    is_broken: bool,
 }
 
 impl Base64 {
-    /// The bytes of all groups that this piece makes whole.
-    pub(super) fn decode(&mut self, piece: &[u8]) -> Result<Bytes, Breach> {
+    /// The bytes of all groups that this piece makes whole, up to the first that is wrong: what came before it goes on, as
+    /// it would have if the piece had ended there. [`check`](Self::check) tells.
+    pub(super) fn decode(&mut self, piece: &[u8]) -> Bytes {
         self.kept.extend_from_slice(piece);
         let rest = self.kept.split_off(self.kept.len() / GROUP * GROUP);
         let text = mem::replace(&mut self.kept, rest);
-        let mut decoded = Vec::with_capacity(text.len() / GROUP * 3);
-        let mut rest = text.as_slice();
-        // A client may encode its body in parts, so padding may stand anywhere in it. What is decoded must not depend on
-        // the pieces in which it comes.
-        while let Some(padding) = rest.iter().position(|character| *character == b'=') {
-            let (part, behind) = rest.split_at_checked((padding / GROUP + 1) * GROUP).ok_or(Breach::Base64)?;
-            STANDARD.decode_vec(part, &mut decoded).map_err(|_| Breach::Base64)?;
-            rest = behind;
-        }
-        STANDARD.decode_vec(rest, &mut decoded).map_err(|_| Breach::Base64)?;
-        Ok(decoded.into())
+        decode_parts(&text).unwrap_or_else(|| {
+            self.is_broken = true;
+            decode_groups(&text)
+        })
+    }
+
+    /// Whether all was base64 so far.
+    pub(super) const fn check(&self) -> Result<(), Breach> {
+        if self.is_broken { Err(Breach::Base64) } else { Ok(()) }
     }
 
     /// Whether the body may end here.
     pub(super) fn end(&self) -> Result<(), Breach> {
+        self.check()?;
         if self.kept.is_empty() { Ok(()) } else { Err(Breach::Truncated) }
     }
+}
+
+/// Decodes whole groups. A client may encode its body in parts, so padding may stand anywhere in it: what is decoded must
+/// not depend on the pieces in which it comes.
+fn decode_parts(text: &[u8]) -> Option<Bytes> {
+    let mut decoded = Vec::with_capacity(text.len() / GROUP * 3);
+    let mut rest = text;
+    while let Some(padding) = rest.iter().position(|character| *character == b'=') {
+        let (part, behind) = rest.split_at_checked((padding / GROUP + 1) * GROUP)?;
+        STANDARD.decode_vec(part, &mut decoded).ok()?;
+        rest = behind;
+    }
+    STANDARD.decode_vec(rest, &mut decoded).ok()?;
+    Some(decoded.into())
+}
+
+/// Decodes the groups before the first that is wrong.
+fn decode_groups(text: &[u8]) -> Bytes {
+    let groups = text.chunks(GROUP).map(|group| STANDARD.decode(group));
+    groups.map_while(Result::ok).flatten().collect()
 }
 
 #[cfg(test)]
@@ -55,7 +77,8 @@ mod tests {
         let mut base64 = Base64::default();
         let mut decoded = Vec::new();
         for piece in pieces {
-            decoded.extend(base64.decode(piece)?);
+            decoded.extend(base64.decode(piece));
+            base64.check()?;
         }
         base64.end().map(|()| decoded)
     }
@@ -70,6 +93,20 @@ mod tests {
             assert_eq!(decode(&pieces).unwrap(), bytes, "in pieces of {size}");
         }
         assert_eq!(decode(&[]).unwrap(), b"");
+    }
+
+    #[test]
+    fn what_comes_before_a_bad_group_goes_on_in_whatever_pieces_it_comes() {
+        let text = b"AAEC/w==aGVsbG8=AA*AAAAA";
+        for size in 1..=text.len() {
+            let mut base64 = Base64::default();
+            let pieces = text.chunks(size).map_while(|piece| base64.check().is_ok().then(|| base64.decode(piece)));
+            let decoded: Vec<u8> = pieces.flatten().collect();
+            assert_eq!(
+                (decoded.as_slice(), base64.check()),
+                (b"\x00\x01\x02\xffhello".as_slice(), Err(Breach::Base64))
+            );
+        }
     }
 
     #[test]

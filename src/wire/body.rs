@@ -57,6 +57,9 @@ impl<B: Body<Data = Bytes, Error = Status>> Body for WireBody<B> {
             if !this.data.is_empty() {
                 continue;
             }
+            if let Some(Err(breach)) = this.base64.as_ref().map(Base64::check) {
+                return fail(breach, this.is_done);
+            }
             let Some(frame) = ready!(this.inner.as_mut().poll_frame(cx)) else {
                 if let Err(breach) = end(this.base64.as_ref(), this.frames) {
                     return fail(breach, this.is_done);
@@ -65,11 +68,12 @@ impl<B: Body<Data = Bytes, Error = Status>> Body for WireBody<B> {
                 break;
             };
             match frame.map(Frame::into_data) {
-                Ok(Ok(data)) => match this.base64.as_mut().map(|base64| base64.decode(&data)) {
-                    None => *this.data = data,
-                    Some(Ok(decoded)) => *this.data = decoded,
-                    Some(Err(breach)) => return fail(breach, this.is_done),
-                },
+                Ok(Ok(data)) => {
+                    *this.data = match this.base64 {
+                        None => data,
+                        Some(base64) => base64.decode(&data),
+                    };
+                }
                 // Trailers end a body, too. tonic does not look whether a message is whole then.
                 Ok(Err(trailers)) => match end(this.base64.as_ref(), this.frames) {
                     Ok(()) => return Poll::Ready(Some(Ok(trailers))),

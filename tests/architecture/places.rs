@@ -22,12 +22,13 @@ const WIRE_PLACES: &[&str] = &[
     "proto.rs",
     "proto/*",
     "status.rs",
-    "server.rs",
+    "server/*",
     "listener/*",
     "telemetry/*",
     "web/*",
     "wire/*",
     "cli/*",
+    "fuzzing/*",
 ];
 /// What the interface says about single values is no message.
 const WIRE_EXCEPTIONS: &[Exception] = &[
@@ -73,13 +74,14 @@ const IMPURE_PLACES: &[&str] = &[
     "book/worker.rs",
     // The doors, and what the service runs on.
     "main.rs",
-    "server.rs",
+    "server/*",
     "listener/*",
     "access/allowance.rs",
     "database/*",
     "embedded_postgres.rs",
     "telemetry/*",
     "cli/*",
+    "fuzzing/*",
 ];
 
 /// What a rule has no business with: I/O, waiting, the present, chance.

@@ -94,6 +94,15 @@ impl Authentication {
         Ok(Self { ways: Arc::new(ways), limits: Arc::new(limits), allowances, pool })
     }
 
+    /// The same, where whoever is not asked has an id before the database is.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn with_known_id(self) -> Self {
+        if let Ways::NobodyIsAsked(anyone) = &*self.ways {
+            let _ = anyone.id.set(PrincipalId::NOBODY);
+        }
+        self
+    }
+
     /// Keeps what it knows up to date, until it is dropped.
     pub(crate) async fn keep_fresh(self) {
         let Ways::Asked { keys, issuers, .. } = &*self.ways else { return };
@@ -150,7 +159,7 @@ fn refuse(message: &str) -> Refusal {
 }
 
 /// The token or key in the header for it.
-fn read_bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+pub(super) fn read_bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

@@ -61,12 +61,19 @@ pub(super) fn required<'a>(record: &'a ByteRecord, place: usize, name: &str) -> 
     if text.is_empty() { Err(format!("{name} is empty")) } else { Ok(text) }
 }
 
+/// What is wrong with a line that takes in all others.
+const UNCLOSED: &str = "has a quote that is not closed, so all lines after it count as one text";
+
+/// What is read behind a file. Its last line may lack its end; an end too many does no harm. The quote begins a line of its
+/// own, unless it closes one that the file left open: then that line is the last one.
+const BEHIND: &[u8] = b"\n\"\n";
+
 /// A file that is being read.
 pub(super) struct Lines<R, F> {
     reader: Reader<io::Chain<R, &'static [u8]>>,
     form: F,
-    record: ByteRecord,
-    is_broken: bool,
+    /// What comes next, read already: nothing follows a quote that is not closed.
+    ahead: Option<Line<ByteRecord>>,
 }
 
 impl<F: Form> Lines<File, F> {
@@ -84,18 +91,31 @@ impl<F: Form> Lines<File, F> {
 impl<R: Read, F: Form> Lines<R, F> {
     /// Reads the header.
     pub(super) fn from_reader(source: R, form: impl FnOnce(&Header) -> Result<F, String>) -> Result<Self, String> {
-        // The last line may lack its end. An end too many does no harm.
-        let mut reader = lines_of(source.chain(b"\n".as_slice()));
+        let mut reader = lines_of(source.chain(BEHIND));
         let header = reader.byte_headers().map_err(|error| error.to_string())?;
         let lower = |name: &[u8]| String::from_utf8_lossy(name).trim().to_ascii_lowercase();
         let form = form(&Header(header.iter().map(lower).collect()))?;
-        Ok(Self { reader, form, record: ByteRecord::new(), is_broken: false })
+        let mut lines = Self { reader, form, ahead: None };
+        lines.ahead = lines.read();
+        if lines.ahead.is_none() { Err(format!("the header {UNCLOSED}")) } else { Ok(lines) }
     }
 
-    /// The number of the line on which the record begins. The reader knows only where the record ended, and where it
-    /// began to look for it, which may be at blank lines before.
-    fn line_number(&self) -> u64 {
-        let breaks_within = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count();
+    fn read(&mut self) -> Option<Line<ByteRecord>> {
+        let mut record = ByteRecord::new();
+        match self.reader.read_byte_record(&mut record) {
+            Ok(true) => Some((self.number_of(&record), Ok(record))),
+            Ok(false) => None,
+            Err(error) => {
+                let line = self.reader.position().line();
+                Some((line, Err(format!("this line and all after it cannot be read: {error}"))))
+            }
+        }
+    }
+
+    /// The number of the line on which the record that was just read begins. The reader knows only where it ended, and
+    /// where it began to look for it, which may be at blank lines before.
+    fn number_of(&self, record: &ByteRecord) -> u64 {
+        let breaks_within = record.as_slice().iter().filter(|byte| **byte == b'\n').count();
         let after = self.reader.position().line();
         after.saturating_sub(1).saturating_sub(u64::try_from(breaks_within).unwrap_or_default())
     }
@@ -105,20 +125,18 @@ impl<R: Read, F: Form> Iterator for Lines<R, F> {
     type Item = Line<F::Row>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.is_broken {
-            return None;
-        }
         loop {
-            match self.reader.read_byte_record(&mut self.record) {
-                Ok(true) if is_blank(&self.record) => {}
-                Ok(true) => return Some((self.line_number(), self.form.parse(&self.record))),
-                Ok(false) => return None,
-                Err(error) => {
-                    self.is_broken = true;
-                    let line = self.reader.position().line();
-                    return Some((line, Err(format!("this line and all after it cannot be read: {error}"))));
-                }
+            let (number, record) = self.ahead.take()?;
+            let record = match record {
+                Ok(record) => record,
+                Err(why) => return Some((number, Err(why))),
+            };
+            self.ahead = self.read();
+            if is_blank(&record) {
+                continue;
             }
+            let row = if self.ahead.is_none() { Err(UNCLOSED.to_owned()) } else { self.form.parse(&record) };
+            return Some((number, row));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `goldbook import`: history and balances from files, through the same RPCs that everyone uses.
 
 mod balances;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod lines;
 mod purchases;
 mod refusals;

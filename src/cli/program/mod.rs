@@ -2,6 +2,8 @@
 
 mod difference;
 mod document;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod points_table;
 mod text;
 

@@ -126,7 +126,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    fn find(header: &Header, setting: Setting) -> Result<Self, String> {
+    pub(super) fn find(header: &Header, setting: Setting) -> Result<Self, String> {
         let optional = |name| header.find_optional(&[name]);
         let (points, tier_id) = (optional("points")?, optional("tier_id")?);
         if points.is_none() && tier_id.is_none() {

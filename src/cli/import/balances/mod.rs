@@ -1,6 +1,8 @@
 //! `goldbook import balances`: the points and tiers that customers bring along from another system.
 
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod reconciliation;
 
 use std::path::PathBuf;

@@ -53,7 +53,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    fn find(header: &Header, setting: Setting) -> Result<Self, String> {
+    pub(super) fn find(header: &Header, setting: Setting) -> Result<Self, String> {
         let currency_code = &setting.currency_code;
         let amount = header.find_amount("amount", currency_code)?;
         let amount_in_currency = format!("amount_{}", currency_code.to_ascii_lowercase());
@@ -151,6 +151,24 @@ mod tests {
         assert!(problem(2).starts_with("purchased_on is 01/02/1997, not a day"));
         assert!(problem(4).starts_with("amount is $1, but must be a decimal"));
         assert_eq!(problem(5), "customer_id is empty");
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_told_where_it_begins() {
+        let header = "purchase_id,customer_id,purchased_on,amount,note\n";
+        for (rest, number) in [
+            ("p1,c1,1997-01-01,1,\n\np2,c1,1997-01-01,1,\"so\np3,c1,1997-01-01,1,\n", 4),
+            ("p1,c1,1997-01-01,1,\np2,c1,1997-01-01,1,\"", 3),
+            ("p1,c1,1997-01-01,1,\np2,c1,1997-01-01,1,\"so\"\"", 3),
+        ] {
+            let lines = read(&format!("{header}{rest}")).unwrap();
+            assert_eq!((lines.len(), lines[0].0, lines[0].1.is_ok(), lines[1].0), (2, 2, true, number), "{rest}");
+            let problem = lines[1].1.as_ref().unwrap_err();
+            assert!(problem.starts_with("has a quote that is not closed"), "{problem}");
+        }
+        let header = read("purchase_id,customer_id,purchased_on,amount,\"note\np1,c1,1997-01-01,1,").unwrap_err();
+        assert!(header.starts_with("the header has a quote that is not closed"), "{header}");
+        assert_eq!(read("purchase_id,customer_id,purchased_on,amount,\"note\"").unwrap(), []);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `goldbook import purchases`: what customers bought before, as history.
 
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod tally;
 
 use std::path::PathBuf;

@@ -1,0 +1,3 @@
+#![no_main]
+
+goldbook_fuzz::target!(values);
