@@ -19,15 +19,33 @@ mod store;
 mod token;
 
 use jiff::Timestamp;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::database::StoreError;
 
 use key::{KeptKey, KeyTerms, NewKey};
 
 pub(crate) use store::TABLES;
 pub use store::keys::Kept;
+
+/// How many principals are looked at together.
+const PAGE: i64 = 512;
+
+/// Removes the principals of customers who do not exist, such as those who were erased and whose app called once more. It
+/// looks at each principal once a day, whichever service does.
+///
+/// # Errors
+/// If the database cannot be read or written.
+pub(crate) async fn forget_strangers(pool: &PgPool, clock: &Clock) -> Result<(), StoreError> {
+    loop {
+        let mut connection = pool.acquire().await?;
+        if !store::forget_page(&mut connection, clock, PAGE).await? {
+            return Ok(());
+        }
+    }
+}
 
 /// Keeps a new key by its hash.
 ///

@@ -203,7 +203,7 @@ async fn a_due_that_contradicts_itself_is_set_aside_and_holds_up_nobody() {
     let database = Database::create().await;
     let clock = Clock::fixed(START.parse().unwrap());
     let often =
-        Background { apply_dues_every: Some(Duration::from_millis(10)), sum_up_every: None, export_limit: None };
+        Background { apply_dues_every: Some(Duration::from_millis(10)), sum_up_every: None, erase_of_inactive_every: None, export_limit: None };
     let service = Service::start_busy(database.clone(), clock.clone(), often).await;
     service.apply_shop().await;
     for customer_id in ["anna", "ben"] {
