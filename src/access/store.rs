@@ -61,11 +61,7 @@ pub(super) async fn find_or_add(pool: &PgPool, principal: &Principal) -> Result<
 
 /// Removes those of the next page of principals who are customers and whose customer does not exist in any of their
 /// programs. Tells whether there was such a page: none until a day after the last round began.
-pub(super) async fn forget_page(
-    connection: &mut PgConnection,
-    clock: &Clock,
-    limit: i64,
-) -> Result<bool, StoreError> {
+pub(super) async fn forget_page(connection: &mut PgConnection, clock: &Clock, limit: i64) -> Result<bool, StoreError> {
     let mut transaction = connection.begin().traced("BEGIN").await?;
     let round = sqlx::query!(
         r#"SELECT begun_at AS "begun_at?: jiff_sqlx::Timestamp", after_principal_id, is_over, clock_timestamp() AS "told!"

@@ -352,7 +352,8 @@ async fn serve_on(
         lanes: args.lanes.into(),
         apply_dues_every: Some(Duration::from_millis(args.dues_ms)).filter(|every| !every.is_zero()),
         sum_up_every: Some(Duration::from_secs(args.liability_seconds)).filter(|every| !every.is_zero()),
-        erase_of_inactive_every: Some(Duration::from_secs(args.retention_minutes * 60)).filter(|every| !every.is_zero()),
+        erase_of_inactive_every: Some(Duration::from_secs(args.retention_minutes * 60))
+            .filter(|every| !every.is_zero()),
         read_connections: args.read_connections,
         export_limit: Duration::from_secs(args.export_minutes * 60),
         tls: prepared.tls,

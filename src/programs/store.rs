@@ -325,7 +325,8 @@ pub(super) async fn list_retentions(
     let listed = rows.into_iter().map(|row| {
         let damaged = |what: String| Defect::new(format!("the retention of program {:?}: {what}", row.program_id));
         let parse = || {
-            let program_id = ProgramId::try_from(row.program_id.as_str()).map_err(|error| damaged(error.to_string()))?;
+            let program_id =
+                ProgramId::try_from(row.program_id.as_str()).map_err(|error| damaged(error.to_string()))?;
             let zone = Zone::try_from(row.time_zone.unwrap_or_default()).map_err(|error| damaged(error.to_owned()))?;
             let retention = serde_json::from_value(row.retention).map_err(|error| damaged(error.to_string()))?;
             Ok(ProgramRetention { program_id, version: row.version, time_zone: zone.0, retention })

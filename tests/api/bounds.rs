@@ -5,6 +5,7 @@ mod caps;
 mod exports;
 mod lookups;
 mod past;
+mod retention;
 mod uses;
 
 use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};

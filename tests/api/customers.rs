@@ -2,6 +2,7 @@
 
 mod consents;
 mod erasure;
+mod retention;
 mod updates;
 
 use futures_util::future::join_all;

@@ -116,11 +116,7 @@ impl Worker {
 
     /// Has what was found erased; returns the accounts that are worth another look, since something was due on them first,
     /// or somebody held them. Of those that were erased, the next look finds nothing.
-    async fn submit(
-        &self,
-        program: &ProgramRetention,
-        found: Vec<Inactive>,
-    ) -> Result<Vec<AccountId>, RetentionError> {
+    async fn submit(&self, program: &ProgramRetention, found: Vec<Inactive>) -> Result<Vec<AccountId>, RetentionError> {
         let commands = found.into_iter().map(|inactive| async move {
             let (program_id, version) = (program.program_id.clone(), program.version);
             let command = EraseOfInactive { program_id, version, inactive };
