@@ -195,7 +195,7 @@ async fn nothing_else_of_a_customer_changes() {
 }
 
 #[tokio::test]
-async fn what_a_caller_writes_begins_the_days_anew_and_what_time_or_a_rule_writes_does_not() {
+async fn what_a_caller_writes_begins_the_days_anew_and_what_time_writes_does_not() {
     let database = Database::create().await;
     let often = Background { apply_dues_every: OFTEN.erase_of_inactive_every, ..OFTEN };
     let service = Service::start_busy(database, Clock::fixed(START.parse().unwrap()), often).await;
@@ -247,7 +247,7 @@ async fn what_a_caller_writes_begins_the_days_anew_and_what_time_or_a_rule_write
 }
 
 #[tokio::test]
-async fn what_falls_due_first_is_written_and_then_what_is_kept_no_longer_goes_in_the_same_round() {
+async fn what_falls_due_is_written_first_and_nothing_waits_for_another_round() {
     // Nobody applies dues but the commands that erase.
     let service = start_with(keeping(Some(10), None)).await;
     service.enrol("anna").await;
@@ -279,7 +279,7 @@ async fn a_program_without_retention_keeps_everything() {
 }
 
 #[tokio::test]
-async fn a_new_version_holds_for_those_who_were_inactive_long_before_and_at_once() {
+async fn a_new_version_holds_at_once_also_for_those_inactive_long_before() {
     let service = start_with(keeping(Some(1_000), Some(1_000))).await;
     enrol_known(&service, "anna").await;
     pass_to(&service, "2026-06-01T12:00:00Z").await;
