@@ -13,7 +13,7 @@ use crate::wait::until;
 async fn a_purchase_beside_the_worker_keeps_the_whole_dossier_or_comes_after_it() {
     let service = Service::start().await;
     service.apply(keeping(Some(10), Some(10))).await.unwrap();
-    let people: Vec<String> = (0..60).map(|i| format!("c-{i}")).collect();
+    let people: Vec<String> = (0..240).map(|i| format!("c-{i}")).collect();
     join_all(people.iter().map(|customer_id| enrol_known(&service, customer_id))).await;
     service.set_clock("2026-02-15T12:00:00Z");
     let workers = [
@@ -21,8 +21,11 @@ async fn a_purchase_beside_the_worker_keeps_the_whole_dossier_or_comes_after_it(
         Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await,
     ];
     let (service, people) = (&service, &people);
+    // Whoever comes last buys first, while the worker is at the others.
+    let begun = "ledger_entries WHERE kind = 'dossier_erased'";
+    until("the first to be erased", async || (count(service, begun).await > 0).then_some(())).await;
     let buy = async |customer_id: &String| drop(service.purchase(customer_id, "order", "3.00").await.unwrap());
-    join_all(people.iter().map(buy)).await;
+    join_all(people.iter().rev().map(buy)).await;
     wait_for_round(service, SHOP).await;
     for worker in workers {
         worker.stop().await;
