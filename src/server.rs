@@ -27,7 +27,7 @@ use crate::benefits::Benefits;
 use crate::book::{Book, Capabilities, Instants, keep_applying_dues};
 use crate::capabilities::{capabilities, tables};
 use crate::clock::Clock;
-use crate::customers::{Customers, ErasureKeys};
+use crate::customers::{Customers, ErasureKeys, keep_erasing_of_inactive};
 use crate::database::{self, DatabaseProbe, SchemaError, by_scan, connect_for_lookups, connect_lazily};
 use crate::imports::Imports;
 use crate::ledger::Ledger;
@@ -78,6 +78,8 @@ pub struct Settings {
     pub apply_dues_every: Option<Duration>,
     /// How often the liability of programs is summed up; never, if absent.
     pub sum_up_every: Option<Duration>,
+    /// How often it is looked for customers without activity, of whom programs keep something no longer; never, if absent.
+    pub erase_of_inactive_every: Option<Duration>,
     /// How many connections reads share.
     pub read_connections: u32,
     /// How long one export may take in all.
@@ -229,8 +231,9 @@ impl Background {
         instants: &Instants,
         capabilities: &Capabilities,
     ) -> Self {
-        let clock = settings.clock.clone();
-        let apply_dues = |every| tokio::spawn(keep_applying_dues(pool.clone(), book.clone(), clock, every));
+        let clock = || settings.clock.clone();
+        let apply_dues = |every| tokio::spawn(keep_applying_dues(pool.clone(), book.clone(), clock(), every));
+        let erase = |every| tokio::spawn(keep_erasing_of_inactive(pool.clone(), book.clone(), clock(), every));
         let sum_up = |every| {
             tokio::spawn(keep_summing_up(
                 by_scan(&settings.database),
@@ -240,7 +243,12 @@ impl Background {
                 every,
             ))
         };
-        Self(settings.apply_dues_every.map(apply_dues).into_iter().chain(settings.sum_up_every.map(sum_up)).collect())
+        let tasks = [
+            settings.apply_dues_every.map(apply_dues),
+            settings.sum_up_every.map(sum_up),
+            settings.erase_of_inactive_every.map(erase),
+        ];
+        Self(tasks.into_iter().flatten().collect())
     }
 }
 

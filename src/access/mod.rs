@@ -22,10 +22,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::database::StoreError;
 use crate::error::Error;
 use crate::ids::PrincipalId;
@@ -40,6 +41,23 @@ pub use store::keys::Kept;
 const WAIT_LIMIT: Duration = Duration::from_secs(2);
 /// The pause between two looks: about as long as such a change takes.
 const PAUSE: Duration = Duration::from_millis(3);
+
+/// How many principals are looked at together.
+const PAGE: i64 = 512;
+
+/// Removes the principals of customers who do not exist, such as those who were erased and whose app called once more. It
+/// looks at each principal once a day, whichever service does.
+///
+/// # Errors
+/// If the database cannot be read or written.
+pub(crate) async fn forget_strangers(pool: &PgPool, clock: &Clock) -> Result<(), StoreError> {
+    loop {
+        let mut connection = pool.acquire().await?;
+        if !store::forget_page(&mut connection, clock, PAGE).await? {
+            return Ok(());
+        }
+    }
+}
 
 /// Keeps a new key by its hash.
 ///

@@ -2,12 +2,15 @@
 
 pub(crate) mod keys;
 
-use sqlx::{PgConnection, PgPool};
+use jiff::SignedDuration;
+use jiff_sqlx::ToSqlx as _;
+use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::principal::{KnownPrincipal, Principal, PrincipalKind};
-use crate::book::{Table, TableRights};
-use crate::database::Traced as _;
+use crate::book::{Table, TableRights, TableRole};
+use crate::clock::Clock;
+use crate::database::{StoreError, Traced as _};
 use crate::error::{Defect, Error};
 use crate::ids::PrincipalId;
 
@@ -15,6 +18,7 @@ use crate::ids::PrincipalId;
 pub(crate) const TABLES: &[Table] = &[
     Table::source("principals", TableRights::AppendChangeAndRemove),
     Table::source("api_keys", TableRights::AppendAndChange),
+    Table { name: "principal_rounds", role: TableRole::Report, rights: TableRights::AppendAndChange, strays: &[] },
 ];
 
 /// What ids of principals stand for; of those who are not erased. One that cannot be understood, such as a newer
@@ -46,6 +50,9 @@ pub(super) async fn read_principals(
 
 /// How often a principal is looked for who is being added elsewhere at the same time.
 const TRIES: usize = 3;
+/// How long after a round through the principals began the next one begins. A principal is left alone for as long: the
+/// customer may be about to be enrolled.
+const ROUND: SignedDuration = SignedDuration::from_hours(24);
 
 /// The id of a principal, who is added if they were never seen before.
 pub(super) async fn find_or_add(pool: &PgPool, principal: &Principal) -> Result<PrincipalId, Error> {
@@ -77,4 +84,56 @@ pub(super) async fn find_or_add(pool: &PgPool, principal: &Principal) -> Result<
         }
     }
     Err(Error::Unavailable)
+}
+
+/// Removes those of the next page of principals who are customers and whose customer does not exist in any of their
+/// programs. Tells whether there was such a page: none until a day after the last round began.
+pub(super) async fn forget_page(connection: &mut PgConnection, clock: &Clock, limit: i64) -> Result<bool, StoreError> {
+    let mut transaction = connection.begin().traced("BEGIN").await?;
+    let round = sqlx::query!(
+        r#"SELECT begun_at AS "begun_at?: jiff_sqlx::Timestamp", after_principal_id, is_over, clock_timestamp() AS "told!"
+           FROM principal_rounds FOR UPDATE"#,
+    )
+    .fetch_one(&mut *transaction)
+    .traced("SELECT principal_rounds")
+    .await?;
+    let now = clock.present(round.told.to_jiff());
+    let age = round.begun_at.map(|begun_at| now.duration_since(begun_at.to_jiff()).abs());
+    if round.is_over && age.is_some_and(|age| age < ROUND) {
+        return Ok(false);
+    }
+    let page = sqlx::query_scalar!(
+        "SELECT principal_id FROM principals WHERE principal_id > $1 ORDER BY principal_id LIMIT $2",
+        round.after_principal_id.filter(|_| !round.is_over).unwrap_or(Uuid::nil()),
+        limit,
+    )
+    .fetch_all(&mut *transaction)
+    .traced("SELECT principals")
+    .await?;
+    sqlx::query!(
+        "DELETE FROM principals p
+         WHERE p.principal_id = ANY ($1) AND p.customer_id IS NOT NULL AND p.first_seen < $2
+           AND NOT EXISTS (
+               SELECT FROM names n
+               WHERE n.name = p.customer_id AND n.space = 'customer'
+                 AND (p.program_ids IS NULL OR n.program_id = ANY (p.program_ids))
+           )",
+        &page,
+        now.saturating_sub(ROUND).unwrap_or(now).to_sqlx() as _,
+    )
+    .execute(&mut *transaction)
+    .traced("DELETE principals")
+    .await?;
+    let begun_at = round.begun_at.filter(|_| !round.is_over).map_or(now, jiff_sqlx::Timestamp::to_jiff);
+    sqlx::query!(
+        "UPDATE principal_rounds SET begun_at = $1, after_principal_id = $2, is_over = $3",
+        begun_at.to_sqlx() as _,
+        page.last(),
+        page.is_empty(),
+    )
+    .execute(&mut *transaction)
+    .traced("UPDATE principal_rounds")
+    .await?;
+    transaction.commit().traced("COMMIT").await?;
+    Ok(!page.is_empty())
 }

@@ -104,6 +104,10 @@ pub(crate) struct ServeArgs {
     /// for twenty times as long, if that is more.
     #[arg(long, env = "GOLDBOOK_LIABILITY_SECONDS", value_name = "S", default_value_t = 60)]
     liability_seconds: u64,
+    /// How often it is looked for customers without activity of whom a program keeps notes or dossiers no longer, in
+    /// minutes; 0 for never. Each customer is looked at once a day, however often that is.
+    #[arg(long, env = "GOLDBOOK_RETENTION_MINUTES", value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    retention_minutes: u64,
     /// How long one export may take in all, in minutes. One that is cut off can be gone on with.
     #[arg(long, env = "GOLDBOOK_EXPORT_MINUTES", value_name = "MINUTES", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     export_minutes: u64,
@@ -241,6 +245,7 @@ impl ServeArgs {
         let number = |number: u64| Some(i64::try_from(number).unwrap_or(i64::MAX).into());
         put("dues_ms", number(self.dues_ms));
         put("liability_seconds", number(self.liability_seconds));
+        put("retention_minutes", number(self.retention_minutes));
         put("export_minutes", number(self.export_minutes));
         Ok(shown.to_string())
     }
@@ -347,6 +352,8 @@ async fn serve_on(
         lanes: args.lanes.into(),
         apply_dues_every: Some(Duration::from_millis(args.dues_ms)).filter(|every| !every.is_zero()),
         sum_up_every: Some(Duration::from_secs(args.liability_seconds)).filter(|every| !every.is_zero()),
+        erase_of_inactive_every: Some(Duration::from_secs(args.retention_minutes * 60))
+            .filter(|every| !every.is_zero()),
         read_connections: args.read_connections,
         export_limit: Duration::from_secs(args.export_minutes * 60),
         tls: prepared.tls,

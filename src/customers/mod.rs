@@ -4,6 +4,7 @@ pub(crate) mod commands;
 pub(crate) mod erasure;
 pub(crate) mod grpc;
 pub(crate) mod model;
+pub(crate) mod retention;
 pub(crate) mod state;
 mod store;
 
@@ -29,6 +30,7 @@ use store::recorded;
 pub(crate) use commands::{CreateCustomer, UpdateCustomer};
 pub(crate) use erasure::commands::EraseCustomer;
 pub use erasure::keys::ErasureKeys;
+pub(crate) use retention::worker::keep_erasing_of_inactive;
 pub(crate) use store::recorded::ConsentPlace;
 pub(crate) use store::{capability, erasures_capability};
 

@@ -119,7 +119,8 @@ impl State for CustomersState {
         {
             self.new_consents.retain(|(of, ..)| *of != account_id);
             self.recorded.remove(&account_id);
-            self.current.remove(&account_id);
+            // Commands behind this one in the batch may still tell what they add.
+            self.current.entry(account_id).and_modify(Vec::clear);
             self.without_consents.insert(account_id);
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod erasures;
 pub(super) mod recorded;
+pub(super) mod retention;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ use super::erasure::keys::ErasureKeys;
 use super::erasure::state::ErasuresState;
 use super::model::{MarketingChannel, MarketingConsent};
 use super::state::{CustomerRow, CustomersState};
-use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
+use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights, TableRole};
 use crate::database::{
     Listed, ReadPart, Selection, StoreError, Traced as _, WritePart, read_page, selection, sent_as, write_part,
 };
@@ -44,6 +45,7 @@ const TABLES: &[Table] = &[
     Table::source("marketing_consents", TableRights::AppendAndRemove)
         .with_strays(&["SELECT m.account_id, 'a consent of a customer without a dossier'
          FROM marketing_consents m LEFT JOIN customers c ON c.account_id = m.account_id WHERE c.account_id IS NULL"]),
+    Table { name: "retention_rounds", role: TableRole::Report, rights: TableRights::AppendAndChange, strays: &[] },
 ];
 
 /// The tables of erasures.

@@ -9,6 +9,7 @@ use super::model::{
     Benefit, Campaign, Conversion, Program, ProgramVersion, Tier, Zone, find_campaign_faults, find_tier_faults,
 };
 use super::points::grpc::{parse_points_policy, write_points_policy};
+use super::retention::Retention;
 use crate::access::grpc::admit;
 use crate::error::{Error, Fields};
 use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
@@ -27,6 +28,7 @@ const MAX_TIERS: usize = 32;
 const MAX_BENEFITS: usize = 100;
 const MAX_CAMPAIGNS: usize = 100;
 const MAX_CONVERT_WITHIN_DAYS: i32 = 3_650;
+const MAX_RETENTION_DAYS: i32 = 36_500;
 
 #[tonic::async_trait]
 impl program_service_server::ProgramService for Programs {
@@ -101,6 +103,7 @@ fn parse_program(program: Option<proto::Program>, expected_version: Option<i32>)
     let time_zone = parse_time_zone(&mut fields, &program.time_zone);
     let points_per_unit = fields.check("program.points_per_unit", Rate::parse(&program.points_per_unit));
     let points = parse_points_policy(&mut fields, "program.points", program.points.as_ref());
+    let retention = parse_retention(&mut fields, "program.retention", program.retention);
     let mut bound = |field: &str, count: usize, max: usize| {
         if count > max {
             fields.refuse(field, format!("must have at most {max} items"));
@@ -137,11 +140,29 @@ fn parse_program(program: Option<proto::Program>, expected_version: Option<i32>)
             time_zone: time_zone?,
             points_per_unit: points_per_unit?,
             points: points?,
+            retention,
             tiers: tiers?,
             campaigns: campaigns?,
         })
     };
     fields.finish_with(parsed())
+}
+
+/// For how long what is known of customers is kept; for ever, if nothing is said. Bad fields are refused.
+fn parse_retention(fields: &mut Fields, path: &str, retention: Option<proto::Retention>) -> Retention {
+    let Some(proto::Retention { notes_days, dossier_days }) = retention else { return Retention::default() };
+    for (field, days) in [("notes_days", notes_days), ("dossier_days", dossier_days)] {
+        if days.is_some_and(|days| !(1..=MAX_RETENTION_DAYS).contains(&days)) {
+            fields.refuse(format!("{path}.{field}"), "must be from 1 to 36,500; absent means for ever");
+        }
+    }
+    Retention { notes_days, dossier_days }
+}
+
+/// None if everything is kept.
+fn write_retention(retention: Retention) -> Option<proto::Retention> {
+    let Retention { notes_days, dossier_days } = retention;
+    (!retention.is_empty()).then_some(proto::Retention { notes_days, dossier_days })
 }
 
 /// What people call something: never empty.
@@ -285,6 +306,7 @@ fn write_program(program: Program) -> proto::Program {
         tiers: tiers.collect(),
         campaigns: campaigns.collect(),
         points: write_points_policy(&program.points),
+        retention: write_retention(program.retention),
     }
 }
 

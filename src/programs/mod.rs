@@ -4,6 +4,7 @@ pub(crate) mod commands;
 pub mod grpc;
 pub mod model;
 pub mod points;
+pub mod retention;
 pub mod state;
 mod store;
 
@@ -20,6 +21,7 @@ use crate::ids::ProgramId;
 use crate::paging::PageRequest;
 use commands::{ApplyProgram, Versions};
 use model::{Program, ProgramVersion, check_expected, check_immutable, program_not_found};
+use retention::ProgramRetention;
 
 pub use store::{Catalogue, capability};
 
@@ -124,6 +126,19 @@ pub(crate) async fn read_version(
     version: Option<i32>,
 ) -> Result<Option<ProgramVersion>, StoreError> {
     store::read_version(connection, program_id, version).await
+}
+
+/// A page of the programs that do not keep everything for ever, by their ids. One that cannot be understood is there with
+/// what is wrong.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn list_retentions(
+    connection: &mut PgConnection,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Listed<ProgramRetention>>, StoreError> {
+    store::list_retentions(connection, after, limit).await
 }
 
 /// The number of the version that was in force at an instant; before the first was applied, the first.

@@ -9,6 +9,7 @@ use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::points::PointsPolicy;
+use super::retention::Retention;
 use crate::error::{Reason, Refusal, Violation};
 use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Money, Rate};
@@ -30,6 +31,9 @@ pub struct Program {
     /// What becomes of points once they are granted.
     #[serde(default)]
     pub points: PointsPolicy,
+    /// For how long it keeps what is known of customers who do nothing any more.
+    #[serde(default, skip_serializing_if = "Retention::is_empty")]
+    pub retention: Retention,
     /// Levels of standing, lowest first; the first begins at zero.
     pub tiers: Vec<Tier>,
     /// What referrals bring, offer by offer.
@@ -322,6 +326,7 @@ pub(crate) mod tests {
             time_zone: Zone(zones::find("America/New_York").unwrap()),
             points_per_unit: Rate::parse("1").unwrap(),
             points: PointsPolicy::default(),
+            retention: Retention::default(),
             tiers: vec![tier("member", 0), tier("silver", 20_000), tier("gold", 50_000)],
             campaigns: vec![campaign("friends", Conversion::FirstPurchase), campaign("partners", Conversion::Manual)],
         }

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 pub use self::catalogue::Catalogue;
 use self::catalogue::{VersionKey, parse_version};
-use super::model::ProgramVersion;
+use super::model::{ProgramVersion, Zone};
+use super::retention::ProgramRetention;
 use super::state::{Current, ProgramRow, ProgramsState};
 use crate::access::principal::ProgramSet;
 use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table, TableRights};
@@ -299,6 +300,40 @@ pub(super) async fn list_versions(
         Ok::<_, StoreError>(Listed { cursor: row.program_id, item })
     });
     read_page(rows, |row| row.bytes(ProgramVersion::bytes)).traced("SELECT program_versions").await
+}
+
+/// A page of the programs whose versions in force do not keep everything for ever, by program.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn list_retentions(
+    connection: &mut PgConnection,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Listed<ProgramRetention>>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT p.program_id, v.version, v.document ->> 'time_zone' AS time_zone,
+                  v.document -> 'retention' AS "retention!"
+           FROM programs p JOIN program_versions v ON v.program_id = p.program_id AND v.version = p.version
+           WHERE p.program_id > $1 AND v.document -> 'retention' IS NOT NULL ORDER BY p.program_id LIMIT $2"#,
+        after,
+        limit,
+    )
+    .fetch_all(connection)
+    .traced("SELECT program_versions")
+    .await?;
+    let listed = rows.into_iter().map(|row| {
+        let damaged = |what: String| Defect::new(format!("the retention of program {:?}: {what}", row.program_id));
+        let parse = || {
+            let program_id =
+                ProgramId::try_from(row.program_id.as_str()).map_err(|error| damaged(error.to_string()))?;
+            let zone = Zone::try_from(row.time_zone.unwrap_or_default()).map_err(|error| damaged(error.to_owned()))?;
+            let retention = serde_json::from_value(row.retention).map_err(|error| damaged(error.to_string()))?;
+            Ok(ProgramRetention { program_id, version: row.version, time_zone: zone.0, retention })
+        };
+        Listed { item: parse(), cursor: row.program_id.clone() }
+    });
+    Ok(listed.collect())
 }
 
 fn parse_program_id(text: String) -> Result<ProgramId, StoreError> {

@@ -109,6 +109,7 @@ fn settings() -> Settings {
         lanes: 1,
         apply_dues_every: None,
         sum_up_every: None,
+        erase_of_inactive_every: None,
         read_connections: 1,
         export_limit: Duration::from_secs(1),
         tls: None,

@@ -7,6 +7,7 @@ mod customer_exports;
 mod exports;
 mod lookups;
 mod past;
+mod retention;
 mod uses;
 
 use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};

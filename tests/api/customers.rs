@@ -4,6 +4,7 @@ mod consents;
 mod erasure;
 pub(crate) mod export;
 mod export_command;
+mod retention;
 mod updates;
 
 use futures_util::future::join_all;

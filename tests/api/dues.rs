@@ -202,8 +202,12 @@ async fn services_share_the_accounts_on_which_something_is_due() {
 async fn a_due_that_contradicts_itself_is_set_aside_and_holds_up_nobody() {
     let database = Database::create().await;
     let clock = Clock::fixed(START.parse().unwrap());
-    let often =
-        Background { apply_dues_every: Some(Duration::from_millis(10)), sum_up_every: None, export_limit: None };
+    let often = Background {
+        apply_dues_every: Some(Duration::from_millis(10)),
+        sum_up_every: None,
+        erase_of_inactive_every: None,
+        export_limit: None,
+    };
     let service = Service::start_busy(database.clone(), clock.clone(), often).await;
     service.apply_shop().await;
     for customer_id in ["anna", "ben"] {

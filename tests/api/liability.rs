@@ -17,8 +17,12 @@ use crate::harness::{
 };
 use crate::wait::until;
 
-const OFTEN: Background =
-    Background { apply_dues_every: None, sum_up_every: Some(Duration::from_millis(20)), export_limit: None };
+const OFTEN: Background = Background {
+    apply_dues_every: None,
+    sum_up_every: Some(Duration::from_millis(20)),
+    erase_of_inactive_every: None,
+    export_limit: None,
+};
 
 async fn start() -> Service {
     let clock = Clock::fixed(START.parse().unwrap());

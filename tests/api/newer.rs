@@ -139,8 +139,12 @@ async fn a_program_of_a_newer_document_fails_its_own_commands_alone() {
 async fn dues_of_an_account_of_an_unknown_kind_hold_up_no_others() {
     let database = Database::create().await;
     let clock = Clock::fixed(START.parse().unwrap());
-    let often =
-        Background { apply_dues_every: Some(Duration::from_millis(10)), sum_up_every: None, export_limit: None };
+    let often = Background {
+        apply_dues_every: Some(Duration::from_millis(10)),
+        sum_up_every: None,
+        erase_of_inactive_every: None,
+        export_limit: None,
+    };
     let service = Service::start_busy(database.clone(), clock.clone(), often).await;
     service.apply_shop().await;
     for customer_id in ["anna", "ben"] {

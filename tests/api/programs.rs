@@ -3,6 +3,7 @@
 mod batches;
 mod command;
 mod points;
+mod retention;
 
 use futures_util::future::join_all;
 use goldbook::embedded_postgres::OWNER_ROLE;

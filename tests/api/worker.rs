@@ -9,8 +9,12 @@ use goldbook::proto;
 use crate::harness::{Background, Clock, Database, SHOP, START, Service, grant_reward};
 use crate::wait::until;
 
-const OFTEN: Background =
-    Background { apply_dues_every: Some(Duration::from_millis(20)), sum_up_every: None, export_limit: None };
+const OFTEN: Background = Background {
+    apply_dues_every: Some(Duration::from_millis(20)),
+    sum_up_every: None,
+    erase_of_inactive_every: None,
+    export_limit: None,
+};
 const PEOPLE: [&str; 3] = ["anna", "ben", "cleo"];
 
 /// Grants and holds whose dues fall in the next weeks, some of them at one instant.

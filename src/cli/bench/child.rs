@@ -64,7 +64,9 @@ impl Service {
         let failed = |error: std::io::Error| CliError::failed(format_args!("cannot make a directory: {error}"));
         let directory = throwaway_dir().map_err(failed)?;
         let mut command = this_program()?;
-        command.args(["serve", "--no-migrate", "--dues-ms=0", "--liability-seconds=0"]).args(flags);
+        command
+            .args(["serve", "--no-migrate", "--dues-ms=0", "--liability-seconds=0", "--retention-minutes=0"])
+            .args(flags);
         command.arg("--database-url").arg(service_url(socket_dir));
         let process = Process::spawn(name, command, directory.path().join("serve.log"))?;
         Ok(Self { process, directory })

@@ -58,6 +58,7 @@ impl Ground {
             tiers: tiers.into(),
             campaigns,
             points: None,
+            retention: None,
         }
     }
 

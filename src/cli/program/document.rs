@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use goldbook_api::v1::{Benefit, Campaign, Conversion, Program, Tier};
+use goldbook_api::v1::{Benefit, Campaign, Conversion, Program, Retention, Tier};
 use goldbook_api::values::write_instant;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,9 +28,20 @@ pub(in crate::cli) struct Document {
     points_per_unit: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     points: Option<PointsTable>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retention: Option<RetentionTable>,
     tiers: Vec<TierTable>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     campaigns: Vec<CampaignTable>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetentionTable {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notes_days: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dossier_days: Option<i32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -113,6 +124,7 @@ impl Document {
             time_zone: self.time_zone,
             points_per_unit: self.points_per_unit,
             points: self.points.map(PointsTable::into_proto),
+            retention: self.retention.map(RetentionTable::into_proto),
             tiers: self.tiers.into_iter().map(|tier| tier.into_proto(&currency)).collect(),
             campaigns: self.campaigns.into_iter().map(|campaign| campaign.into_proto(&currency)).collect(),
             currency_code: currency,
@@ -131,12 +143,23 @@ impl Document {
             tiers: tiers.collect(),
             campaigns: campaigns.collect::<Result<_, _>>()?,
             points: program.points.map(PointsTable::from_proto).transpose()?.flatten(),
+            retention: program.retention.map(RetentionTable::from_proto),
             program_id: program.program_id,
             display_name: program.display_name,
             time_zone: program.time_zone,
             points_per_unit: program.points_per_unit,
             currency,
         })
+    }
+}
+
+impl RetentionTable {
+    const fn into_proto(self) -> Retention {
+        Retention { notes_days: self.notes_days, dossier_days: self.dossier_days }
+    }
+
+    const fn from_proto(retention: Retention) -> Self {
+        Self { notes_days: retention.notes_days, dossier_days: retention.dossier_days }
     }
 }
 
@@ -230,6 +253,10 @@ currency = "USD"
 time_zone = "America/New_York"
 points_per_unit = "1.5"
 
+[retention]
+notes_days = 365
+dossier_days = 1095
+
 [[tiers]]
 tier_id = "member"
 display_name = "Member"
@@ -268,6 +295,7 @@ conversion = "manual"
         assert_eq!(program.tiers[1].threshold.as_ref().unwrap().units, 200);
         assert_eq!(program.campaigns[0].starts_at.unwrap().seconds, 1_772_341_200);
         assert_eq!(program.campaigns[1].conversion(), Conversion::Manual);
+        assert_eq!(program.retention.unwrap().dossier_days, Some(1_095));
         let back = Document::from_proto(program).unwrap();
         assert_eq!(back, document);
         assert_eq!(back.to_toml().unwrap(), DOCUMENT);
@@ -300,15 +328,15 @@ conversion = "manual"
                 4,
                 "unknown field `colour`, expected one of",
             ),
-            ("\"200.00\"", "200.00", 20, "a decimal in quotes with at most 9 decimals, such as \"10.00\""),
-            ("\"200.00\"", "\"200.0000000001\"", 20, "a decimal in quotes with at most 9 decimals"),
+            ("\"200.00\"", "200.00", 24, "a decimal in quotes with at most 9 decimals, such as \"10.00\""),
+            ("\"200.00\"", "\"200.0000000001\"", 24, "a decimal in quotes with at most 9 decimals"),
             ("\"1.5\"", "1.5", 5, "a decimal in quotes, such as \"1\" or \"0.125\""),
-            ("\"first_purchase\"", "\"purchase\"", 26, "expected `first_purchase` or `manual`"),
-            ("\"2026-03-01T05:00:00Z\"", "\"March\"", 25, "an instant with its offset as in RFC 3339"),
-            ("\"2026-03-01T05:00:00Z\"", "2026-03-01", 25, "an instant with its offset as in RFC 3339"),
-            ("\"2026-03-01T05:00:00Z\"", "5", 25, "an instant with its offset as in RFC 3339"),
-            ("convert_within_days = 90", "convert_within_days = \"90\"", 28, "expected i32"),
-            ("tier_id = \"silver\"\n", "", 17, "missing field `tier_id`"),
+            ("\"first_purchase\"", "\"purchase\"", 30, "expected `first_purchase` or `manual`"),
+            ("\"2026-03-01T05:00:00Z\"", "\"March\"", 29, "an instant with its offset as in RFC 3339"),
+            ("\"2026-03-01T05:00:00Z\"", "2026-03-01", 29, "an instant with its offset as in RFC 3339"),
+            ("\"2026-03-01T05:00:00Z\"", "5", 29, "an instant with its offset as in RFC 3339"),
+            ("convert_within_days = 90", "convert_within_days = \"90\"", 32, "expected i32"),
+            ("tier_id = \"silver\"\n", "", 21, "missing field `tier_id`"),
         ] {
             let error = Document::parse(&DOCUMENT.replace(right, wrong)).unwrap_err();
             assert!(error.contains(&format!("line {line},")), "{wrong}: {error}");

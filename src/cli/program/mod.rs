@@ -37,6 +37,10 @@ const DOCUMENT_HELP: &str = r#"The document:
   earning = { per_transaction = 5000, per_period = [{ period = "month", points = 20000 }] }
   reinstatement = { within = "P30D", valid_for = "P90D" }
 
+  [retention]                        # optional, as everything in it: what is absent is kept for ever
+  notes_days = 365                   # days without activity after which notes beside entries are erased
+  dossier_days = 1095                # and the dossier with its consents
+
   [[tiers]]                          # by ascending threshold; the first is zero
   tier_id = "member"
   display_name = "Member"
@@ -61,12 +65,12 @@ Examples:
   goldbook program apply --dry-run shop.toml     show what would change
   goldbook program apply shop.toml               show it and apply it
 
-An unchanged document changes nothing; a changed one becomes the next version. docs/programs.md says more of points."#;
+An unchanged document changes nothing; a changed one becomes the next version. docs/programs.md says more of points and retention."#;
 
 /// Apply, show and list loyalty programs.
 ///
-/// A program is one document: currency, time zone, what becomes of points, tiers with their benefits, campaigns. It is
-/// applied as a whole, and every change becomes a new version, which never changes again.
+/// A program is one document: currency, time zone, what becomes of points, how long personal data is kept, tiers with their
+/// benefits, campaigns. It is applied as a whole, and every change becomes a new version, which never changes again.
 #[derive(Debug, Args)]
 pub(crate) struct ProgramArgs {
     #[command(subcommand)]

@@ -181,6 +181,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("--read-connections", "7"),
     ("--dues-ms", "7"),
     ("--liability-seconds", "7"),
+    ("--retention-minutes", "7"),
     ("--export-minutes", "7"),
 ];
 

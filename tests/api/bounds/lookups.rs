@@ -47,7 +47,7 @@ async fn lookups_that_were_planned_on_empty_tables_stay_lookups_after_a_bulk_loa
     let load = "
         CREATE TEMP TABLE loaded AS SELECT 'c' || i AS name, gen_random_uuid() AS id FROM generate_series(1, 20000) i;
         INSERT INTO names SELECT 'shop', 'customer', name, id FROM loaded;
-        INSERT INTO accounts SELECT id, 'shop', 'customer', 2, effective_at, NULL, 0, 0, 0, 0, 0, 0, 0, 0
+        INSERT INTO accounts SELECT id, 'shop', 'customer', 2, effective_at, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0
             FROM loaded, accounts WHERE kind = 'customer';
         INSERT INTO standings SELECT id, tier_id, since, policy_version, changed_seq, cause_seq, 0, 0, 2
             FROM loaded, standings;";
@@ -89,7 +89,7 @@ async fn conversions_that_were_planned_on_empty_tables_stay_lookups_after_a_bulk
         CREATE TEMP TABLE loaded AS SELECT 'c' || i AS name, gen_random_uuid() AS id FROM generate_series(1, 20000) i;
         CREATE TEMP TABLE ben AS SELECT account_id AS ben FROM names WHERE name = 'ben';
         INSERT INTO names SELECT 'shop', 'customer', name, id FROM loaded;
-        INSERT INTO accounts SELECT id, 'shop', 'customer', 3, effective_at, NULL, 0, 0, 0, 0, 0, 0, 0, 0
+        INSERT INTO accounts SELECT id, 'shop', 'customer', 3, effective_at, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0
             FROM loaded, ben JOIN accounts ON account_id = ben;
         INSERT INTO standings SELECT id, tier_id, since, policy_version, changed_seq, cause_seq, 0, 0, 2
             FROM loaded, ben JOIN standings ON account_id = ben;

@@ -47,6 +47,7 @@ pub(crate) fn shop() -> proto::Program {
             campaign("partners", proto::Conversion::Manual),
         ],
         points: None,
+        retention: None,
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) const ERASURE_KEY: &str = "test MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhY
 pub(crate) struct Background {
     pub apply_dues_every: Option<Duration>,
     pub sum_up_every: Option<Duration>,
+    pub erase_of_inactive_every: Option<Duration>,
     /// How long an export may take in all, if not as long as a test.
     pub export_limit: Option<Duration>,
 }
@@ -142,6 +143,7 @@ impl Service {
             lanes: 2,
             apply_dues_every: background.apply_dues_every,
             sum_up_every: background.sum_up_every,
+            erase_of_inactive_every: background.erase_of_inactive_every,
             read_connections: 4,
             export_limit: background.export_limit.unwrap_or(Duration::from_secs(3_600)),
             tls: None,
