@@ -2,7 +2,7 @@
 
 mod customers;
 mod http2;
-mod issuer;
+pub(crate) mod issuer;
 mod keys;
 #[expect(clippy::disallowed_methods, reason = "limits count by this machine's clock")]
 mod limits;
@@ -25,7 +25,7 @@ use self::issuer::{ISSUER, KeyFile, SigningKey, claims_of_role, trusted};
 use crate::harness::{Database, SHOP, Service, create_customer, reason, shop};
 
 /// A request with a key or a token.
-fn by<T>(credential: &str, message: T) -> Request<T> {
+pub(crate) fn by<T>(credential: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", format!("Bearer {credential}").parse().unwrap());
     request
@@ -57,7 +57,7 @@ async fn start_with_keys() -> (Service, String) {
 }
 
 /// A service that believes one issuer with these keys, with the program and Anna.
-async fn start_with_issuer(keys: &[&SigningKey]) -> (Service, KeyFile) {
+pub(crate) async fn start_with_issuer(keys: &[&SigningKey]) -> (Service, KeyFile) {
     let file = KeyFile::of(keys);
     let identities = Identities { issuers: vec![trusted(ISSUER, file.source())], ..Identities::default() };
     let service = Service::start_asking(Database::create().await, identities).await;
