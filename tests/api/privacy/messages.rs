@@ -39,10 +39,17 @@ impl Marks {
 
     /// Fills every empty text of a message, at any depth, with a mark of its own.
     pub(super) fn fill(&mut self, message: &mut DynamicMessage, text: Text, made: Made) {
+        // A program's document is of no person, and every version of it is kept.
+        if matches!(text, Text::Valid) && message.descriptor().full_name() == "goldbook.v1.Program" {
+            return;
+        }
         for field in message.descriptor().fields() {
             if !is_wanted(message, &field, made) {
                 continue;
             }
+            // What is below an alternative chooses by the rest, so that all combinations come.
+            let alternatives = field.containing_oneof().map_or(1, |oneof| oneof.fields().count());
+            let made = made.map(|choice| choice / alternatives);
             if field.is_map() {
                 self.fill_map(message.get_field_mut(&field), &field, text, made);
                 continue;
