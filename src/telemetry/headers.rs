@@ -18,16 +18,17 @@ pub(super) fn trailers(code: Code, message: &str) -> HeaderMap {
     trailers
 }
 
-/// gRPC metadata as the propagator reads it.
+/// gRPC metadata as the propagator reads it: of a caller's trace the ids alone. A `tracestate` would reach the collector as it
+/// is, whatever a caller put there.
 pub(super) struct Metadata<'a>(pub(super) &'a HeaderMap);
 
 impl Extractor for Metadata<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
+        self.0.get(key).filter(|_| key == TRACEPARENT.as_str())?.to_str().ok()
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(HeaderName::as_str).collect()
+        self.0.keys().filter(|name| **name == TRACEPARENT).map(HeaderName::as_str).collect()
     }
 }
 

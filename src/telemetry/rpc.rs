@@ -22,9 +22,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 pub use super::deadline::Deadline;
 use super::deadline::Timer;
-use super::headers::{
-    Metadata, TRACEPARENT, code_name, code_of, is_our_fault, server_address, traceparent, trailers,
-};
+use super::headers::{Metadata, TRACEPARENT, code_name, code_of, is_our_fault, server_address, traceparent, trailers};
 use crate::wire::Methods;
 
 /// In v1.44 and before; the next release of the conventions calls it `rpc.status_code`.

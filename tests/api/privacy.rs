@@ -179,7 +179,9 @@ impl Marked {
             ("authorization", format!("Bearer {mark}.{mark}.{mark}")),
             ("authorization", format!("Bearer {elsewhere}")),
         ] {
-            for path in ["goldbook.v1.RewardService/GetBalance".to_owned(), format!("goldbook.v1.RewardService/{of_path}")] {
+            for path in
+                ["goldbook.v1.RewardService/GetBalance".to_owned(), format!("goldbook.v1.RewardService/{of_path}")]
+            {
                 let mut request = by(&token, Vec::new());
                 request.metadata_mut().insert(name, value.parse().unwrap());
                 if name == "tracestate" {
@@ -229,9 +231,9 @@ impl Marked {
             marks_of(&carried.message).into_iter().map(|(mark, path)| (mark, format!("{}.{path}", carried.method)))
         });
         let subjects = self.subjects.iter().map(|mark| (*mark, "token.sub".to_owned()));
-        marked.chain(subjects).partition(|(mark, path)| {
-            !["idempotency_key", "item_id"].contains(&leaf(path)) && !of_gone.contains(mark)
-        })
+        marked
+            .chain(subjects)
+            .partition(|(mark, path)| !["idempotency_key", "item_id"].contains(&leaf(path)) && !of_gone.contains(mark))
     }
 }
 
@@ -274,7 +276,9 @@ async fn assert_spans_tell_nothing(since: jiff::Timestamp) {
             .filter(|span| !searcher.search(&prost::Message::encode_to_vec(**span)).is_empty())
             .map(|span| format!("{span:?}"))
             .collect();
-        ours.iter().any(|span| span.attributes.iter().any(|it| it.key == "goldbook.program_id")).then_some((ours.len(), told))
+        ours.iter()
+            .any(|span| span.attributes.iter().any(|it| it.key == "goldbook.program_id"))
+            .then_some((ours.len(), told))
     })
     .await;
     assert!(count > 500, "{count} spans");
@@ -301,7 +305,8 @@ async fn what_a_caller_writes_of_a_person_stands_in_the_personal_tables_and_nowh
     let (searcher, tables) = (Searcher::for_marks(), personal_tables());
     let found = searcher.search(&dump_without(&marked.database, &tables).await);
     assert!(found.is_empty(), "elsewhere: {found:#?}");
-    let plant = "INSERT INTO stuck_dues SELECT gen_random_uuid(), now(), 'of ' || customer_id, 1, now(), now() FROM customers";
+    let plant =
+        "INSERT INTO stuck_dues SELECT gen_random_uuid(), now(), 'of ' || customer_id, 1, now(), now() FROM customers";
     execute(&marked.database, plant).await;
     assert!(!searcher.search(&dump_without(&marked.database, &tables).await).is_empty(), "what is planted is found");
 

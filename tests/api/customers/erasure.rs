@@ -28,7 +28,10 @@ pub(crate) fn erasure(customer_id: &str, balance: proto::BalanceDisposal, key: &
     }
 }
 
-pub(crate) async fn erase(service: &Service, request: proto::EraseCustomerRequest) -> Result<(proto::Erasure, bool), Status> {
+pub(crate) async fn erase(
+    service: &Service,
+    request: proto::EraseCustomerRequest,
+) -> Result<(proto::Erasure, bool), Status> {
     let answer = service.customers().erase_customer(request).await?.into_inner();
     Ok((answer.erasure.unwrap(), answer.replayed))
 }

@@ -54,22 +54,20 @@ pub(super) async fn read_files(database: &Database) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
+const PAGE: &str = include_str!("../../../docs/privacy.md");
+
 /// The tables that `docs/privacy.md` says hold what is personal.
 pub(super) fn personal_tables() -> Vec<String> {
-    listed("| `", |line| line.split('`').nth(1))
+    let rows = PAGE.lines().filter_map(|line| line.strip_prefix("| `"));
+    let tables: Vec<String> = rows.filter_map(|row| row.split('`').next()).map(str::to_owned).collect();
+    assert!(!tables.is_empty(), "docs/privacy.md lists no tables");
+    tables
 }
 
 /// The statements that `docs/privacy.md` says rid the files of what was erased.
 pub(super) fn statements_after_erasures() -> Vec<String> {
-    listed("VACUUM", Some)
-}
-
-fn listed(begin: &str, read: impl Fn(&'static str) -> Option<&'static str>) -> Vec<String> {
-    let page = include_str!("../../../docs/privacy.md");
-    let lines = page.lines().filter(|line| line.starts_with(begin));
-    let found: Vec<String> = lines.filter_map(read).map(str::to_owned).collect();
-    assert!(!found.is_empty(), "docs/privacy.md has no line that begins with {begin}");
-    found
+    let block = PAGE.split("```").find_map(|block| block.strip_prefix("sql\n"));
+    block.expect("docs/privacy.md shows no statements").lines().map(str::to_owned).collect()
 }
 
 pub(super) async fn execute(database: &Database, statements: &str) {

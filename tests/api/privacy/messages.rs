@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use goldbook::proto::FILE_DESCRIPTOR_SET;
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, MethodDescriptor, ReflectMessage as _,
-    Value,
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, MethodDescriptor,
+    ReflectMessage as _, Value,
 };
 
 use super::marks::{Mark, find_marks};
@@ -212,7 +212,9 @@ fn texts_of(value: &Value) -> Vec<(String, String)> {
 /// The marks of a message with the paths of their fields.
 pub(super) fn marks_of(message: &DynamicMessage) -> BTreeSet<(Mark, String)> {
     let texts = texts(message).into_iter();
-    texts.flat_map(|(path, text)| find_marks(text.as_bytes()).into_iter().map(move |mark| (mark, path.clone()))).collect()
+    texts
+        .flat_map(|(path, text)| find_marks(text.as_bytes()).into_iter().map(move |mark| (mark, path.clone())))
+        .collect()
 }
 
 /// Empties every text that has a mark and whose path is not to be kept.

@@ -116,7 +116,9 @@ impl Caller {
             ..purchase(customer_id, "", "1.00", now)
         };
         let _: proto::RecordActivityResponse = self.carry_out("ActivityService.RecordActivity", &refunded).await;
-        for activity in [purchase("", "", "12.00", now), proto::RecordActivityRequest { activity_id: String::new(), ..refunded }] {
+        for activity in
+            [purchase("", "", "12.00", now), proto::RecordActivityRequest { activity_id: String::new(), ..refunded }]
+        {
             let item = proto::BatchRecordActivitiesRequest { item_id: String::new(), activity: Some(activity) };
             let _: proto::BatchRecordActivitiesResponse =
                 self.carry_out("ActivityService.BatchRecordActivities", &item).await;
@@ -150,7 +152,8 @@ impl Caller {
         let _: proto::ReleasePointsResponse = self.carry_out("RewardService.ReleasePoints", release).await;
         let entry_id = granted.reward.unwrap().reward_id;
         let reason = i32::from(proto::CorrectionReason::Correction);
-        let reverse = of!(ReverseEntryRequest { customer_id: customer_id, entry_id: entry_id, points: 3, reason: reason });
+        let reverse =
+            of!(ReverseEntryRequest { customer_id: customer_id, entry_id: entry_id, points: 3, reason: reason });
         let _: proto::ReverseEntryResponse = self.carry_out("RewardService.ReverseEntry", reverse).await;
         let change = Some(proto::adjust_points_request::Change::PointsUp(7));
         let adjust = of!(AdjustPointsRequest { customer_id: customer_id, change: change, reason: reason });
@@ -182,7 +185,8 @@ impl Caller {
 
     async fn play_imports(&mut self) {
         let lot = Opening::Lot(proto::OpeningLot { points: 9, ..Default::default() });
-        let tier = Opening::Tier(proto::OpeningTier { tier_id: "silver".to_owned(), qualifying_spend: Some(usd("210")) });
+        let tier =
+            Opening::Tier(proto::OpeningTier { tier_id: "silver".to_owned(), qualifying_spend: Some(usd("210")) });
         for opening in [lot, tier] {
             let import = of!(ImportBalancesRequest { enrol: true, opening: Some(opening) });
             let _: proto::ImportBalancesResponse = self.carry_out("ImportService.ImportBalances", import).await;
@@ -205,7 +209,8 @@ impl Caller {
         self.look("LedgerService.GetStatement", of!(GetStatementRequest { customer_id: customer_id })).await;
         let liability = of!(GetLiabilityRequest {});
         let asked = self.read("LiabilityService.GetLiability", liability);
-        until("liability to be summed up", async || self.send("LiabilityService.GetLiability", &asked).await.ok()).await;
+        until("liability to be summed up", async || self.send("LiabilityService.GetLiability", &asked).await.ok())
+            .await;
         self.look("LiabilityService.GetLiability", liability).await;
         self.look("ProgramService.GetProgram", of!(GetProgramRequest {})).await;
         self.look("ProgramService.ListPrograms", &proto::ListProgramsRequest::default()).await;

@@ -136,7 +136,8 @@ async fn what_time_does_beside_erasures_leaves_no_points_and_nothing_after_the_e
     }
     clock.set(start + SignedDuration::from_hours(24 * 90));
     until("nothing to be due", async || {
-        (count(&service.database, "accounts WHERE next_due_at IS NOT NULL AND next_due_at <= now() + '90 days'").await == 0)
+        (count(&service.database, "accounts WHERE next_due_at IS NOT NULL AND next_due_at <= now() + '90 days'").await
+            == 0)
             .then_some(())
     })
     .await;
@@ -208,7 +209,8 @@ async fn a_service_that_is_killed_erases_each_customer_whole_or_not_at_all() {
 async fn assert_all_or_nothing(service: &Service, accounts: &BTreeMap<String, String>) {
     // What the killed service had sent may still be carried out.
     until("the killed service to be gone", async || {
-        let select = "pg_stat_activity WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()";
+        let select =
+            "pg_stat_activity WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()";
         (count(&service.database, select).await == 0).then_some(())
     })
     .await;
