@@ -64,8 +64,17 @@ fn hold(customer_id: &str) -> proto::HoldPointsRequest {
 /// Makes a request of these fields; the others are empty.
 macro_rules! of {
     ($request:ident { $($field:ident: $value:expr),* $(,)? }) => {
-        &proto::$request { program_id: SHOP.to_owned(), $($field: $value.clone(),)* ..Default::default() }
+        &fresh(|request: &mut proto::$request| {
+            request.program_id = SHOP.to_owned();
+            $(request.$field = $value.clone();)*
+        })
     };
+}
+
+fn fresh<T: Default>(fill: impl FnOnce(&mut T)) -> T {
+    let mut message = T::default();
+    fill(&mut message);
+    message
 }
 
 impl Caller {
