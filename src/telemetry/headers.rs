@@ -9,8 +9,6 @@ use opentelemetry::{KeyValue, StringValue};
 use tonic::{Code, Status};
 
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// The longest name of an unknown method that a span shows.
-const MAX_ORIGINAL_METHOD: usize = 128;
 
 /// The end of a stream that is cut off.
 pub(super) fn trailers(code: Code, message: &str) -> HeaderMap {
@@ -20,16 +18,17 @@ pub(super) fn trailers(code: Code, message: &str) -> HeaderMap {
     trailers
 }
 
-/// gRPC metadata as the propagator reads it.
+/// gRPC metadata as the propagator reads it: of a caller's trace the ids alone. A `tracestate` would reach the collector as it
+/// is, whatever a caller put there.
 pub(super) struct Metadata<'a>(pub(super) &'a HeaderMap);
 
 impl Extractor for Metadata<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
+        self.0.get(key).filter(|_| key == TRACEPARENT.as_str())?.to_str().ok()
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(HeaderName::as_str).collect()
+        self.0.keys().filter(|name| **name == TRACEPARENT).map(HeaderName::as_str).collect()
     }
 }
 
@@ -46,14 +45,6 @@ pub(super) fn server_address(authority: &http::uri::Authority) -> impl Iterator<
     let host = StringValue::from(authority.host().to_owned());
     let port = authority.port_u16().map(|port| KeyValue::new("server.port", i64::from(port)));
     std::iter::once(KeyValue::new("server.address", host)).chain(port)
-}
-
-/// What an unknown method was called, if it could be a method's name at all: the caller may have put anything there.
-pub(super) fn original_method(path: &str) -> Option<KeyValue> {
-    let method = path.strip_prefix('/')?;
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'/');
-    let shown = method.len() <= MAX_ORIGINAL_METHOD && method.bytes().all(is_name);
-    shown.then(|| KeyValue::new("rpc.method_original", method.to_owned()))
 }
 
 pub(super) fn code_of(headers: &HeaderMap) -> Option<Code> {

@@ -22,9 +22,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 pub use super::deadline::Deadline;
 use super::deadline::Timer;
-use super::headers::{
-    Metadata, TRACEPARENT, code_name, code_of, is_our_fault, original_method, server_address, traceparent, trailers,
-};
+use super::headers::{Metadata, TRACEPARENT, code_name, code_of, is_our_fault, server_address, traceparent, trailers};
 use crate::wire::Methods;
 
 /// In v1.44 and before; the next release of the conventions calls it `rpc.status_code`.
@@ -132,9 +130,9 @@ impl Call {
                 KeyValue::new("rpc.system.name", "grpc"),
                 KeyValue::new("rpc.method", method.unwrap_or("_OTHER")),
             ]);
-            match method {
-                Some(method) => server.update_name(method),
-                None => server.set_attributes(original_method(path)),
+            // What another method was called is left out: a caller may have put anything there, also of a person.
+            if let Some(method) = method {
+                server.update_name(method);
             }
             server.set_attributes(request.uri().authority().into_iter().flat_map(server_address));
         }

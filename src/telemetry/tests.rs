@@ -319,7 +319,7 @@ async fn a_method_that_does_not_exist_gets_no_name_of_its_own() {
     let spans = SINK.spans(trace, 1).await;
     assert_eq!(spans[0].name, "grpc");
     assert_eq!(attribute(&spans[0], "rpc.method").as_deref(), Some("_OTHER"));
-    assert!(attribute(&spans[0], "rpc.method_original").unwrap().ends_with("TraceService/Export"));
+    assert!(!format!("{:?}", spans[0]).contains("Export"), "a caller may have made it up");
 }
 
 #[tokio::test]

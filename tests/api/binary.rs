@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::JoinHandle;
 
 use crate::wait::within;
 
@@ -17,6 +18,23 @@ pub(crate) struct Serving {
     pub address: SocketAddr,
     child: Child,
     log: Lines<BufReader<ChildStderr>>,
+}
+
+/// `goldbook serve`, whose log is being read.
+pub(crate) struct Watched {
+    pub address: SocketAddr,
+    pid: Pid,
+    reading: JoinHandle<(ExitStatus, Vec<String>)>,
+}
+
+impl Watched {
+    /// Stops the service in order; what it logged since it began to listen.
+    pub(crate) async fn stop(self) -> Vec<String> {
+        kill(self.pid, Signal::SIGTERM).unwrap();
+        let (status, lines) = within("the end of the service", self.reading).await.unwrap();
+        assert!(status.success(), "{status}: {:?}", lines.last());
+        lines
+    }
 }
 
 /// How a program that ended by itself did so.
@@ -107,6 +125,20 @@ impl Serving {
         };
         let lines = within("the end of the log", rest).await;
         (within("the end of the service", self.child.wait()).await.unwrap(), lines)
+    }
+
+    /// Reads the log from now on, so that the service never waits for a reader however much it says.
+    pub(crate) fn watch(self) -> Watched {
+        let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap());
+        let (address, mut log, mut child) = (self.address, self.log, self.child);
+        let reading = tokio::spawn(async move {
+            let mut lines = Vec::new();
+            while let Some(line) = log.next_line().await.unwrap() {
+                lines.push(line);
+            }
+            (child.wait().await.unwrap(), lines)
+        });
+        Watched { address, pid, reading }
     }
 
     /// Ends the service without a warning.

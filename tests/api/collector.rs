@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex, mpsc};
+use std::sync::{LazyLock, Mutex, OnceLock, mpsc};
 
 use goldbook::telemetry::{self, Collector, LogFormat, Logs, Telemetry, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
@@ -21,6 +21,8 @@ use crate::wait::until;
 
 /// The process's one tracer.
 static TRACER: LazyLock<Telemetry> = LazyLock::new(install);
+/// Where it listens.
+static ENDPOINT: OnceLock<String> = OnceLock::new();
 /// The newest spans; the oldest make room for them.
 static RECEIVED: Mutex<VecDeque<Span>> = Mutex::new(VecDeque::new());
 const MOST_SPANS: usize = 100_000;
@@ -58,7 +60,8 @@ fn install() -> Telemetry {
             server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
         });
     });
-    let collector = Collector::At(format!("http://{}", address.recv().unwrap()));
+    let endpoint = ENDPOINT.get_or_init(|| format!("http://{}", address.recv().unwrap()));
+    let collector = Collector::At(endpoint.clone());
     // Tests break things on purpose; their log is only of interest to whoever asks for it.
     let filter = std::env::var("GOLDBOOK_LOG").unwrap_or_else(|_| "off".to_owned());
     telemetry::init("test", &collector, &Logs { filter, format: LogFormat::Plain }).unwrap()
@@ -67,6 +70,12 @@ fn install() -> Telemetry {
 /// Makes sure that services of this process are traced.
 pub(crate) fn install_tracer() {
     LazyLock::force(&TRACER);
+}
+
+/// Where programs send their traces to that are to be received here.
+pub(crate) fn endpoint() -> &'static str {
+    install_tracer();
+    ENDPOINT.get().unwrap()
 }
 
 /// A request that belongs to a new trace of its caller's.

@@ -1,6 +1,7 @@
 //! A service of its own for each test: its database, its clock, its clients.
 
 mod answers;
+mod bytes;
 mod calls;
 mod clients;
 mod clock;
@@ -11,6 +12,7 @@ mod schema;
 mod service;
 
 pub(crate) use answers::{assert_refused, assert_same_error, assert_tells, bad_fields, reason, sorted_bad_fields};
+pub(crate) use bytes::Bytes;
 pub(crate) use clients::Clients;
 pub(crate) use clock::Clock;
 pub(crate) use cluster::Database;

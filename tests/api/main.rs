@@ -39,6 +39,7 @@ mod ledger;
 mod liability;
 mod newer;
 mod points;
+mod privacy;
 mod programs;
 mod referrals;
 mod rewards;

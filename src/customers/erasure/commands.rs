@@ -114,12 +114,19 @@ impl Command for EraseCustomer {
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let policy = current_policy(decision, &self.program_id)?;
         let erasures = decision.state::<ErasuresState>()?.of(&self.program_id, &self.customer_id)?;
-        if self.find_by_key(erasures)?.is_some() {
+        let (is_repeated, was_erased) = (self.find_by_key(erasures)?.is_some(), !erasures.is_empty());
+        let Some(account) = decision.find(&self.name())? else {
+            if !was_erased {
+                return Err(customer_not_found(&self.customer_id).into());
+            }
+            // A token of theirs may have been used since, which adds a principal.
+            let (program_id, customer_id) = (self.program_id.clone(), self.customer_id.clone());
+            decision.keep(move |state: &mut ErasuresState| state.clear_again(program_id, customer_id));
+            return Ok(());
+        };
+        if is_repeated {
             return Ok(());
         }
-        let Some(account) = decision.find(&self.name())? else {
-            return if erasures.is_empty() { Err(customer_not_found(&self.customer_id).into()) } else { Ok(()) };
-        };
         if account.balance.held > 0 {
             return Err(points_held(account.balance.held).into());
         }

@@ -54,6 +54,8 @@ pub(crate) struct ErasuresState {
     /// Those of the accounts whose dossiers do.
     pub(in crate::customers) found_dossiers: BTreeSet<AccountId>,
     pub(in crate::customers) new: Vec<(Erasure, ErasedPerson)>,
+    /// Customers who were erased before, and of whom a token of theirs may have left something since.
+    pub(in crate::customers) again: Vec<(ProgramId, CustomerId)>,
 }
 
 impl ErasuresState {
@@ -90,6 +92,11 @@ impl ErasuresState {
         let name = (person.program_id.clone(), person.customer_id.clone());
         self.found.entry(name).or_default().push(erasure);
         self.new.push((erasure, person));
+    }
+
+    /// Removes what a token has left of a customer who was erased before.
+    pub(super) fn clear_again(&mut self, program_id: ProgramId, customer_id: CustomerId) {
+        self.again.push((program_id, customer_id));
     }
 }
 

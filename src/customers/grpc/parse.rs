@@ -79,10 +79,11 @@ pub(super) fn parse_update(request: proto::UpdateCustomerRequest) -> Result<Upda
     if paths.is_empty() || paths.len() > Part::ALL.len() {
         fields.refuse("update_mask", "must name at least one field of the customer, and each once");
     }
-    for path in paths.iter().take(Part::ALL.len()) {
+    for (i, path) in paths.iter().take(Part::ALL.len()).enumerate() {
         match Part::ALL.iter().find(|(name, _)| name == path) {
             Some((_, part)) => parts.push(*part),
-            None => fields.refuse("update_mask", format!("'{path}' is not a field of the customer that can change")),
+            // What the path is instead is not told: it may be of a person, such as the key of an attribute.
+            None => fields.refuse("update_mask", format!("paths[{i}] is not a field of the customer that can change")),
         }
     }
     let Some(customer) = request.customer else {
@@ -215,16 +216,18 @@ fn parse_attributes(fields: &mut Fields, attributes: BTreeMap<String, String>) -
     if attributes.len() > MAX_ATTRIBUTES {
         fields.refuse("customer.attributes", format!("must have at most {MAX_ATTRIBUTES} items"));
     }
-    for (key, value) in attributes.iter().take(MAX_ATTRIBUTES) {
+    for key in attributes.keys().take(MAX_ATTRIBUTES) {
         if key.is_empty() {
             fields.refuse("customer.attributes", "must not have an empty key");
         }
         parse_text(fields, "customer.attributes", key, MAX_ATTRIBUTE_KEY);
-        // A value may have line breaks. It may not have characters that Postgres cannot store.
-        if value.chars().count() > MAX_ATTRIBUTE_VALUE || value.contains('\0') {
-            let expected = format!("must be at most {MAX_ATTRIBUTE_VALUE} characters without U+0000");
-            fields.refuse(format!("customer.attributes[{key}]"), expected);
-        }
+    }
+    // A value may have line breaks. It may not have characters that Postgres cannot store. Of which key it is, is not told,
+    // since keys are of the person, too.
+    let is_bad = |value: &String| value.chars().count() > MAX_ATTRIBUTE_VALUE || value.contains('\0');
+    if attributes.values().take(MAX_ATTRIBUTES).any(is_bad) {
+        let expected = format!("each value must be at most {MAX_ATTRIBUTE_VALUE} characters without U+0000");
+        fields.refuse("customer.attributes", expected);
     }
     attributes
 }

@@ -46,11 +46,16 @@ impl Store for ErasuresStore {
     }
 
     fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
-        let new = &states.get::<ErasuresState>()?.new;
+        let ErasuresState { new, again, .. } = states.get()?;
         if !new.is_empty() && self.keys.is_empty() {
             return Err(Defect::new("a customer is erased without a key").into());
         }
-        Ok(vec![insert_erasures(new), insert_tombstones(new, &self.keys), delete_names(new), delete_principals(new)])
+        Ok(vec![
+            insert_erasures(new),
+            insert_tombstones(new, &self.keys),
+            delete_names(new),
+            delete_principals(new, again),
+        ])
     }
 }
 
@@ -241,10 +246,15 @@ fn delete_names(new: &[(Erasure, ErasedPerson)]) -> WritePart {
 }
 
 /// Whoever called as the customer is nobody's principal any more; entries keep their ids.
-fn delete_principals(new: &[(Erasure, ErasedPerson)]) -> WritePart {
+fn delete_principals(new: &[(Erasure, ErasedPerson)], again: &[(ProgramId, CustomerId)]) -> WritePart {
+    let again = again.iter().map(|(program_id, customer_id)| SentErasedName {
+        account_id: Uuid::nil(),
+        program_id: program_id.to_string(),
+        customer_id: customer_id.to_string(),
+    });
     write_part!(
         "DELETE FROM principals p USING unnest($1::sent_erased_name[]) AS u
          WHERE p.customer_id = u.customer_id AND (p.program_ids IS NULL OR u.program_id = ANY (p.program_ids))",
-        names(new),
+        names(new).into_iter().chain(again).collect::<Vec<SentErasedName>>(),
     )
 }

@@ -18,10 +18,10 @@ use tokio::task::JoinHandle;
 
 use crate::harness::SHOP;
 
-pub(super) const ISSUER: &str = "https://login.example.com/realms/shop";
-pub(super) const AUDIENCE: &str = "goldbook";
+pub(crate) const ISSUER: &str = "https://login.example.com/realms/shop";
+pub(crate) const AUDIENCE: &str = "goldbook";
 
-pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct SigningKey {
 }
 
 impl SigningKey {
-    pub(super) fn rsa(key_id: &str) -> Self {
+    pub(crate) fn rsa(key_id: &str) -> Self {
         let pair = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
         Self { key_id: key_id.to_owned(), pair: Pair::Rsa(pair) }
     }
@@ -49,11 +49,11 @@ impl SigningKey {
         Self { key_id: key_id.to_owned(), pair: Pair::P256(pair) }
     }
 
-    pub(super) fn ed25519(key_id: &str) -> Self {
+    pub(crate) fn ed25519(key_id: &str) -> Self {
         Self { key_id: key_id.to_owned(), pair: Pair::Ed25519(Ed25519KeyPair::generate().unwrap()) }
     }
 
-    pub(super) fn algorithm(&self) -> &'static str {
+    pub(crate) fn algorithm(&self) -> &'static str {
         match self.pair {
             Pair::Rsa(_) => "RS256",
             Pair::P256(_) => "ES256",
@@ -62,7 +62,7 @@ impl SigningKey {
     }
 
     /// The public half, as issuers publish it.
-    pub(super) fn jwk(&self) -> Value {
+    pub(crate) fn jwk(&self) -> Value {
         let (kid, alg) = (&self.key_id, self.algorithm());
         match &self.pair {
             Pair::Rsa(pair) => {
@@ -102,7 +102,7 @@ impl SigningKey {
     }
 
     /// A token of these texts, whatever they are.
-    pub(super) fn token_of(&self, header: &str, claims: &str) -> String {
+    pub(crate) fn token_of(&self, header: &str, claims: &str) -> String {
         let signed = format!("{}.{}", encode(header), encode(claims));
         let signature = encode(self.sign(signed.as_bytes()));
         format!("{signed}.{signature}")
@@ -111,7 +111,7 @@ impl SigningKey {
 
 /// Seconds of the Unix epoch, so long from now.
 #[expect(clippy::disallowed_methods, reason = "tokens count by the machine's clock")]
-pub(super) fn from_now(seconds: i64) -> i64 {
+pub(crate) fn from_now(seconds: i64) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     i64::try_from(now).unwrap() + seconds
 }
@@ -133,7 +133,7 @@ pub(crate) fn claims_of_role(role: &str) -> Value {
 }
 
 /// The issuer as a service knows it, with its keys from there.
-pub(super) fn trusted(name: &str, keys: KeySource) -> Issuer {
+pub(crate) fn trusted(name: &str, keys: KeySource) -> Issuer {
     Issuer {
         issuer: name.to_owned(),
         audience: [AUDIENCE.to_owned()].into(),
@@ -151,24 +151,24 @@ pub(super) fn trusted(name: &str, keys: KeySource) -> Issuer {
 pub(crate) struct KeyFile(tempfile::TempDir);
 
 impl KeyFile {
-    pub(super) fn of(keys: &[&SigningKey]) -> Self {
+    pub(crate) fn of(keys: &[&SigningKey]) -> Self {
         let file = Self(tempfile::tempdir().unwrap());
         file.replace(keys);
         file
     }
 
-    pub(super) fn replace(&self, keys: &[&SigningKey]) {
+    pub(crate) fn replace(&self, keys: &[&SigningKey]) {
         let keys: Vec<Value> = keys.iter().map(|key| key.jwk()).collect();
         std::fs::write(self.0.path().join("keys.json"), json!({"keys": keys}).to_string()).unwrap();
     }
 
-    pub(super) fn source(&self) -> KeySource {
+    pub(crate) fn source(&self) -> KeySource {
         KeySource::File(self.0.path().join("keys.json"))
     }
 }
 
 /// An issuer on the network of this machine, by OpenID Connect.
-pub(super) struct Online {
+pub(crate) struct Online {
     pub name: String,
     state: Arc<State>,
     serving: JoinHandle<()>,
@@ -190,7 +190,7 @@ impl Drop for Online {
 }
 
 impl Online {
-    pub(super) async fn start(keys: &[&SigningKey]) -> Self {
+    pub(crate) async fn start(keys: &[&SigningKey]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let name = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(State::default());
@@ -208,20 +208,20 @@ impl Online {
     }
 
     /// Has these keys from now on.
-    pub(super) fn replace(&self, keys: &[&SigningKey]) {
+    pub(crate) fn replace(&self, keys: &[&SigningKey]) {
         *self.state.keys.lock().unwrap() = keys.iter().map(|key| key.jwk()).collect();
     }
 
-    pub(super) fn set_away(&self, is_away: bool) {
+    pub(crate) fn set_away(&self, is_away: bool) {
         self.state.is_away.store(is_away, Ordering::SeqCst);
     }
 
-    pub(super) fn set_delay(&self, milliseconds: usize) {
+    pub(crate) fn set_delay(&self, milliseconds: usize) {
         self.state.delay.store(milliseconds, Ordering::SeqCst);
     }
 
     /// How often it was asked for its keys.
-    pub(super) fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.state.asked.load(Ordering::SeqCst)
     }
 }

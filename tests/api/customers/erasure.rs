@@ -19,7 +19,7 @@ use crate::harness::{
 };
 
 /// A request to erase a customer.
-fn erasure(customer_id: &str, balance: proto::BalanceDisposal, key: &str) -> proto::EraseCustomerRequest {
+pub(crate) fn erasure(customer_id: &str, balance: proto::BalanceDisposal, key: &str) -> proto::EraseCustomerRequest {
     proto::EraseCustomerRequest {
         program_id: SHOP.to_owned(),
         customer_id: customer_id.to_owned(),
@@ -29,7 +29,10 @@ fn erasure(customer_id: &str, balance: proto::BalanceDisposal, key: &str) -> pro
     }
 }
 
-async fn erase(service: &Service, request: proto::EraseCustomerRequest) -> Result<(proto::Erasure, bool), Status> {
+pub(crate) async fn erase(
+    service: &Service,
+    request: proto::EraseCustomerRequest,
+) -> Result<(proto::Erasure, bool), Status> {
     let answer = service.customers().erase_customer(request).await?.into_inner();
     Ok((answer.erasure.unwrap(), answer.replayed))
 }

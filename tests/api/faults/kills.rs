@@ -18,7 +18,7 @@ where
 {
     let proxy = Proxy::before(database);
     // Only the call commits: a summary made meanwhile would be taken for it.
-    let quiet = [("GOLDBOOK_DUES_MS", "0"), ("GOLDBOOK_LIABILITY_SECONDS", "0")];
+    let quiet = [("GOLDBOOK_DUES_MS", "0"), ("GOLDBOOK_LIABILITY_SECONDS", "0"), ("GOLDBOOK_RETENTION_MINUTES", "0")];
     let serving = Serving::start(&proxy.options(), &quiet).await;
     let doomed = Service::at(serving.address, database.clone()).await;
     proxy.break_commits([Fault::KeepAnswer]);

@@ -117,7 +117,7 @@ async fn serve_answers_what_is_under_way_when_it_is_told_to_stop() {
     let database = Database::create().await;
     let proxy = Proxy::before(&database);
     // Only the calls commit: a summary made meanwhile would be taken for one.
-    let quiet = [("GOLDBOOK_DUES_MS", "0"), ("GOLDBOOK_LIABILITY_SECONDS", "0")];
+    let quiet = [("GOLDBOOK_DUES_MS", "0"), ("GOLDBOOK_LIABILITY_SECONDS", "0"), ("GOLDBOOK_RETENTION_MINUTES", "0")];
     let serving = Serving::start(&proxy.options(), &quiet).await;
     let client = Service::at(serving.address, database).await;
     client.apply_shop().await;
