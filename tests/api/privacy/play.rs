@@ -215,6 +215,8 @@ impl Caller {
         let benefits = of!(ListCustomerBenefitsRequest { customer_id: customer_id });
         self.look("BenefitService.ListCustomerBenefits", benefits).await;
         self.look("LedgerService.ExportEntries", of!(ExportEntriesRequest {})).await;
+        self.look("LedgerService.ListPrivilegedActions", of!(ListPrivilegedActionsRequest {})).await;
+        self.look("CustomerService.ExportCustomer", of!(ExportCustomerRequest { customer_id: customer_id })).await;
         self.look("LedgerService.GetStatement", of!(GetStatementRequest { customer_id: customer_id })).await;
         let liability = of!(GetLiabilityRequest {});
         let asked = self.read("LiabilityService.GetLiability", liability);
