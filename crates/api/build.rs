@@ -31,6 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out_dir.join("implementations.rs"), write_implementations(&services)?)?;
     fs::write(out_dir.join("servers.rs"), write_server_list(&services)?)?;
 
+    let mut config = tonic_prost_build::Config::new();
+    // The server looks up by its name which fields a request has, before it is decoded.
+    config.enable_type_names();
     tonic_prost_build::configure()
         // tonic-types has this type already, with helpers for its details.
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
@@ -41,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
         // Servers are made below, since theirs are other types of requests.
         .build_server(false)
-        .compile_fds(descriptors)?;
+        .compile_fds_with_config(descriptors, config)?;
     write_servers(&services);
     Ok(())
 }

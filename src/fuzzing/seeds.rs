@@ -32,6 +32,7 @@ pub(super) fn all() -> Vec<Seed> {
         seeds.push(("metadata", format!("web-{name}"), head(&path, &["content-type: application/grpc-web"], &body)));
     }
     seeds.extend(metadata());
+    seeds.extend(crowds());
     seeds.extend(bodies());
     seeds.extend(values());
     seeds.extend(files());
@@ -253,6 +254,33 @@ fn metadata() -> Vec<Seed> {
             .into(),
         ),
         seed("http1", [format!("POST {path} 1.1\ncontent-type: application/grpc-web\n\n").as_bytes(), &plain].concat()),
+    ]
+}
+
+/// Small bodies of messages that would become large once they are decoded: nearly 4 MiB of empty elements at the end of a
+/// path of fields, compressed.
+fn crowds() -> Vec<Seed> {
+    let crowd = |fields: &[u32]| {
+        let mut crowd = Vec::new();
+        for (depth, field) in fields.iter().rev().enumerate() {
+            let mut outer = Vec::new();
+            prost::encoding::bytes::encode(*field, &crowd, &mut outer);
+            crowd = if depth == 0 { outer.repeat(2_097_000) } else { outer };
+        }
+        crowd
+    };
+    let seed = |name: &str, method: &str, fields: &[u32]| {
+        let headers = ["content-type: application/grpc", "grpc-encoding: gzip", "x-piece: 999"];
+        let input = head(&format!("/goldbook.v1.{method}"), &headers, &packed(&crowd(fields), gzip));
+        ("metadata", format!("crowd-{name}"), input)
+    };
+    vec![
+        seed("campaigns", "ProgramService/ApplyProgram", &[1, 7]),
+        seed("benefits", "ProgramService/ApplyProgram", &[1, 6, 4]),
+        seed("important-dates", "CustomerService/CreateCustomer", &[2, 11]),
+        seed("attributes", "CustomerService/CreateCustomer", &[2, 14]),
+        seed("mask", "CustomerService/UpdateCustomer", &[3, 1]),
+        seed("items", "RewardService/BatchGrantRewards", &[1]),
     ]
 }
 

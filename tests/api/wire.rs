@@ -1,5 +1,7 @@
 //! What a caller is told whose bytes are not what gRPC asks for. The requests are made by hand: no client sends them.
 
+mod elements;
+
 use std::future::poll_fn;
 use std::io::Write as _;
 

@@ -1,13 +1,17 @@
 //! The servers of all services, put together as one set of routes, and what becomes of a request before a service sees
 //! it.
 
+mod elements;
+
 use std::marker::PhantomData;
 
-use prost::Message;
 use prost::bytes::Buf as _;
+use prost::{Message, Name};
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, CompressionEncoding, DecodeBuf, Decoder};
 use tonic_prost::ProstEncoder;
+
+pub use elements::MAX_ELEMENTS;
 
 /// What holds for the messages of every service.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +55,7 @@ impl<T, U> Default for ServerCodec<T, U> {
 impl<T, U> Codec for ServerCodec<T, Received<U>>
 where
     T: Message + Send + 'static,
-    U: Message + Default + Send + 'static,
+    U: Name + Default + Send + 'static,
 {
     type Encode = T;
     type Decode = Received<U>;
@@ -67,19 +71,20 @@ where
     }
 }
 
-/// Decodes requests.
+/// Decodes requests of up to [`MAX_ELEMENTS`] elements. A larger one fails the call or the stream, as one of too many
+/// bytes does.
 #[derive(Debug)]
 pub struct RequestDecoder<T>(PhantomData<T>);
 
-impl<T: Message + Default> Decoder for RequestDecoder<T> {
+impl<T: Name + Default> Decoder for RequestDecoder<T> {
     type Item = Received<T>;
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
-        let received = Received(T::decode(&mut *buffer));
-        // The rest of bytes that are no message must not be taken for the beginning of the next one.
-        buffer.advance(buffer.remaining());
-        Ok(Some(received))
+        // All of it is taken: the rest of bytes that are no message must not be taken for the beginning of the next one.
+        let message = buffer.copy_to_bytes(buffer.remaining());
+        elements::check::<T>(&message)?;
+        Ok(Some(Received(T::decode(message))))
     }
 
     fn buffer_settings(&self) -> BufferSettings {
