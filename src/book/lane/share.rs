@@ -1,19 +1,21 @@
 //! How much of a lane's time a principal has who floods it while others call. It is pure.
 //!
 //! Principals take turns within a batch. That alone would keep the lane, and with it the machine, busy with whoever sends
-//! the most, and all others would wait for what is under way. So a principal who fills batches alone rests after each for
-//! as long as the batch took, while somebody else has called lately. Whoever is alone, or sends little, never rests.
+//! the most, and all others would wait for what is under way. So a principal who fills its share of a batch alone rests
+//! after it for twice as long as it took, while somebody else has called lately. Whoever is alone, or sends little, never
+//! rests.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::waiting::SHARE;
 use crate::book::job::{Job, Origin};
 use crate::ids::PrincipalId;
 
-/// How many commands of one principal alone make a batch that is followed by a rest.
-const FLOOD: usize = 16;
+/// For how many times as long as its batch took a flooder rests.
+const REST: u32 = 2;
 /// For how long a principal who called counts as one who calls.
 const LATELY: Duration = Duration::from_millis(500);
 /// How long a rest is at most.
@@ -60,12 +62,12 @@ fn find_flooder(mut senders: impl Iterator<Item = PrincipalId>) -> Option<Princi
         }
         count += 1;
     }
-    (count >= FLOOD).then_some(first)
+    (count >= SHARE).then_some(first)
 }
 
 /// How long a flooder rests after a batch that took so long.
 pub(super) fn rest_after(took: Duration) -> Duration {
-    took.min(MAX_REST)
+    took.saturating_mul(REST).min(MAX_REST)
 }
 
 #[cfg(test)]
@@ -85,8 +87,8 @@ mod tests {
             let others = std::iter::repeat_n(principal(2), others);
             find_flooder(std::iter::repeat_n(principal(1), own).chain(others))
         };
-        assert_eq!(batch(FLOOD, 0), Some(principal(1)));
-        assert_eq!([batch(FLOOD - 1, 0), batch(200, 1), batch(0, 0)], [None; 3]);
+        assert_eq!(batch(SHARE, 0), Some(principal(1)));
+        assert_eq!([batch(SHARE - 1, 0), batch(200, 1), batch(0, 0)], [None; 3]);
     }
 
     #[test]

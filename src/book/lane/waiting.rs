@@ -3,8 +3,8 @@
 //! Single calls come first. A batch with one of them takes few commands of streams beside it, and the batches after it
 //! grow slowly. So however many streams there are, a single call waits for one short batch and is in the next.
 //!
-//! Principals take turns. While calls of several wait, each has few in a batch, and batches of one alone grow slowly
-//! after that. So however much one principal sends, another one's call waits for one short batch and is in the next.
+//! Principals take turns. While several call, each has very few in a batch, and batches of one alone grow slowly after
+//! that. So however much one principal sends, another one's call waits for one short batch and is in the next.
 
 use std::collections::VecDeque;
 
@@ -20,18 +20,20 @@ pub(super) const MAX_BACKGROUND: usize = 16;
 /// The most commands of streams in a batch that has a single call. Each batch without one takes so many more than the
 /// batch before.
 const STREAM_STEP: usize = 16;
-/// The most single calls of one principal in a batch, while calls of several wait. Each batch with calls of one alone takes
-/// so many more than the batch before.
+/// Each batch with calls of one principal alone takes so many more than the batch before.
 const CALL_STEP: usize = 32;
+/// The most single calls of one principal in a batch, and the most commands of its streams, while several call: the others
+/// wait for all of them.
+pub(super) const SHARE: usize = 4;
 
 /// What waits in a lane, by where it came from.
 pub(super) struct Waiting<T> {
     calls: Turns<T>,
     streamed: Turns<T>,
     background: VecDeque<T>,
-    /// The most single calls of one principal in the last batch.
+    /// The most single calls of one principal in the last batch, as far as there was room.
     call_share: usize,
-    /// The most commands of streams in the last batch.
+    /// The most commands of one principal's streams in the last batch, as far as there was room.
     stream_share: usize,
 }
 
@@ -81,17 +83,18 @@ impl<T> Waiting<T> {
     /// Takes the next batch, of at most `most`. It does not grow while several principals have called lately.
     pub(super) fn next_batch(&mut self, most: usize, are_several: bool) -> Vec<T> {
         let background = self.background.len().min(MAX_BACKGROUND);
-        self.stream_share = match self.calls.len() {
-            0 if !are_several => (self.stream_share + STREAM_STEP).min(MAX_BATCH),
-            _ => STREAM_STEP,
+        let are_several = are_several || self.calls.principals() > 1 || self.streamed.principals() > 1;
+        (self.call_share, self.stream_share) = match (are_several, self.calls.len()) {
+            (true, _) => (SHARE, SHARE),
+            (false, 0) => (self.call_share + CALL_STEP, self.stream_share + STREAM_STEP),
+            (false, _) => (self.call_share + CALL_STEP, STREAM_STEP),
         };
-        self.call_share = match self.calls.principals() {
-            0 | 1 if !are_several => (self.call_share + CALL_STEP).min(MAX_BATCH),
-            _ => CALL_STEP,
-        };
-        let streamed = self.streamed.len().min(self.stream_share).min(most.saturating_sub(background));
+        self.call_share = self.call_share.min(MAX_BATCH);
+        self.stream_share = self.stream_share.min(MAX_BATCH);
+        let most_streamed = self.streamed.principals().saturating_mul(self.stream_share).min(MAX_BATCH);
+        let streamed = self.streamed.len().min(most_streamed).min(most.saturating_sub(background));
         let mut batch = self.calls.take(most.saturating_sub(background + streamed), self.call_share);
-        batch.extend(self.streamed.take(streamed, streamed));
+        batch.extend(self.streamed.take(streamed, self.stream_share));
         batch.extend(self.background.drain(..background));
         batch
     }
@@ -195,7 +198,23 @@ mod tests {
             sizes.push(batch.len());
         }
         assert_eq!(sizes[9], MAX_BATCH);
-        assert!(sizes[10..20].iter().all(|size| *size == CALL_STEP + 1), "{sizes:?}");
-        assert_eq!((sizes[20], sizes[39]), (2 * CALL_STEP, MAX_BATCH));
+        assert!(sizes[10..20].iter().all(|size| *size == SHARE + 1), "{sizes:?}");
+        assert_eq!((sizes[20], sizes[39]), (SHARE + CALL_STEP, MAX_BATCH));
+    }
+
+    /// Streams of several principals have a few commands each, and one that streams beside a caller has few as well.
+    #[test]
+    fn streams_have_their_share_while_several_call() {
+        let mut of_three = Waiting::new();
+        for number in 1..=3 {
+            (0..100).for_each(|_| of_three.push(Origin::Stream, PrincipalId(Uuid::from_u128(number)), number));
+        }
+        let batch = of_three.next_batch(MAX_BATCH, false);
+        assert_eq!((1..=3).map(|it| batch.iter().filter(|own| **own == it).count()).collect::<Vec<_>>(), [SHARE; 3]);
+        let mut of_one = waiting(0, 1_000, 0);
+        assert_eq!(
+            [true, true, false].map(|are_several| of_one.next_batch(MAX_BATCH, are_several).len()),
+            [SHARE, SHARE, SHARE + STREAM_STEP]
+        );
     }
 }
