@@ -62,13 +62,24 @@ pub(super) async fn find_or_add(pool: &PgPool, principal: &Principal) -> Result<
     for _ in 0..TRIES {
         // An insert that gives way to one elsewhere shows nothing of it to its own statement.
         let found = sqlx::query_scalar!(
-            r#"WITH added AS (
-                   INSERT INTO principals (principal_id, kind, issuer, subject, customer_id, program_ids)
-                   VALUES ($1, $2, $3, $4, $5, $6)
-                   ON CONFLICT (kind, issuer, subject) DO NOTHING RETURNING principal_id
+            r#"WITH known AS (
+                   SELECT principal_id FROM principals
+                   WHERE kind = $2 AND issuer = $3 AND subject = $4
+                     AND ($5::text IS NULL OR customer_id = $5 AND (program_ids IS NULL OR $6::text[] <@ program_ids))
+               ), added AS (
+                   INSERT INTO principals AS p (principal_id, kind, issuer, subject, customer_id, program_ids)
+                   SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT FROM known)
+                   ON CONFLICT (kind, issuer, subject) DO UPDATE
+                   SET customer_id = coalesce(excluded.customer_id, p.customer_id),
+                       program_ids = CASE
+                           WHEN p.customer_id IS NULL THEN excluded.program_ids
+                           WHEN p.program_ids IS NULL OR excluded.program_ids IS NULL THEN NULL
+                           ELSE ARRAY(SELECT DISTINCT unnest(p.program_ids || excluded.program_ids) ORDER BY 1)
+                       END
+                   WHERE excluded.customer_id IS NOT NULL
+                   RETURNING principal_id
                )
-               SELECT principal_id AS "principal_id!" FROM added
-               UNION ALL SELECT principal_id FROM principals WHERE kind = $2 AND issuer = $3 AND subject = $4"#,
+               SELECT principal_id AS "principal_id!" FROM added UNION ALL SELECT principal_id FROM known"#,
             new_id,
             principal.kind.as_str(),
             principal.issuer,

@@ -109,13 +109,16 @@ impl Lane {
             self.lately.note(&jobs, now);
             let flooder = share::flooder(&jobs);
             self.carry_out(jobs).await;
-            if let Some(flooder) = flooder.filter(|_| self.lately.are_several(now)) {
-                let ended = present();
-                self.rest(flooder, ended + share::rest_after(ended.duration_since(now))).await;
-            }
+            let ended = present();
+            let took = ended.duration_since(now);
             // It may hold up a batch for a moment, so it has one of its own.
             if let Some(job) = self.apart.take_alone(now) {
                 self.carry_out(vec![job]).await;
+            }
+            if let Some(flooder) = flooder.filter(|_| self.lately.are_several(now)) {
+                let until = ended + share::rest_after(took);
+                // What waits apart is tried when its time has come.
+                self.rest(flooder, self.apart.next_at().map_or(until, |next_at| next_at.min(until))).await;
             }
         }
         if let Some(connection) = self.connection.take() {

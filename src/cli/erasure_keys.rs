@@ -1,5 +1,6 @@
 //! Where the keys are kept under which erased customers are known again.
 
+use std::env::VarError;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -25,7 +26,11 @@ pub(super) fn read(file: Option<&Path>) -> Result<ErasureKeys, CliError> {
     if let Some(file) = file {
         return read_file(file);
     }
-    let Ok(text) = std::env::var(VARIABLE).map(Zeroizing::new) else { return Ok(ErasureKeys::default()) };
+    let text = match std::env::var(VARIABLE) {
+        Ok(text) => Zeroizing::new(text),
+        Err(VarError::NotPresent) => return Ok(ErasureKeys::default()),
+        Err(VarError::NotUnicode(_)) => return Err(CliError::usage(format_args!("{VARIABLE}: it is no text"))),
+    };
     ErasureKeys::parse(&text).map_err(|what| CliError::usage(format_args!("{VARIABLE}: {what}")))
 }
 
@@ -38,7 +43,7 @@ pub(super) fn find_or_make(data_dir: &Path) -> Result<ErasureKeys, CliError> {
     // Two services have one data directory never at a time: its Postgres sees to that.
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
         Ok(file) => {
-            let written = write_new(file);
+            let written = write_new(file).and_then(|()| File::open(data_dir)?.sync_all());
             // What is half written would be read as no key at all at the next start.
             written.inspect_err(|_| drop(std::fs::remove_file(&path))).map_err(|error| failed(&path, &error))?;
         }

@@ -68,6 +68,12 @@ impl CustomersState {
         self.rows.get(&account_id)
     }
 
+    /// Whether this batch writes the account's dossier.
+    #[must_use]
+    pub(crate) fn is_changed(&self, account_id: AccountId) -> bool {
+        self.changed.contains(&account_id)
+    }
+
     /// Asks whether consents were recorded before.
     pub(crate) fn ask_consents(&mut self, account_id: AccountId, consents: &[MarketingConsent]) {
         self.asked.extend(consents.iter().map(|consent| (account_id, consent.clone())));

@@ -9,6 +9,7 @@ use crate::book::{
 use crate::customers::commands::{enrol_by_name, require_customer};
 use crate::customers::erasure::state::ErasuresState;
 use crate::customers::model::customer_not_found;
+use crate::customers::state::CustomersState;
 use crate::error::{Reason, Refusal};
 use crate::ids::{CampaignId, CustomerId, IdempotencyKey, ProgramId, ReferralCode};
 use crate::points::state::PointsState;
@@ -162,6 +163,7 @@ impl Command for CreateReferral {
             TypeId::of::<ProgramsState>(),
             TypeId::of::<StandingsState>(),
             TypeId::of::<ReferralsState>(),
+            TypeId::of::<CustomersState>(),
             TypeId::of::<ErasuresState>(),
         ]
     }
@@ -194,6 +196,10 @@ impl Command for CreateReferral {
             return refuse(Reason::NotANewCustomer, "the customer has purchased before");
         }
         let erasures: &ErasuresState = decision.state()?;
+        // What this batch writes of dossiers and erasures was not there when they were compared.
+        if erasures.has_new() || decision.state::<CustomersState>()?.is_changed(referee.account_id) {
+            return Err(DecisionError::NotLoaded);
+        }
         let was_erased = !erasures.of(&self.program_id, &self.referee)?.is_empty();
         if was_erased || erasures.is_erased_person(referee.account_id) {
             return refuse(Reason::NotANewCustomer, "the customer was here before, and was erased");

@@ -149,6 +149,10 @@ impl Authentication {
             return Ok(*id);
         }
         let id = store::find_or_add(&self.pool, principal).await?;
+        // A customer may be erased, on whichever replica. Whoever comes back has another id.
+        if principal.customer_id.is_some() {
+            return Ok(id);
+        }
         // Whoever looked it up at the same time found the same.
         Ok(*principal.id.get_or_init(|| id))
     }

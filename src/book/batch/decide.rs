@@ -79,6 +79,11 @@ impl Batch<'_> {
     /// Answers a command whose key was used. Otherwise applies dues, decides, and accepts the new entries.
     fn carry_out(&mut self, job: &Job) -> Result<Written, DecisionError> {
         let scope = self.scope_of(job);
+        // Its customer was erased by this very batch. The next one finds no such name.
+        let is_erased = |scope| self.accounts.get(&scope).is_some_and(|account| account.erased_at.is_some());
+        if job.has_key && scope.is_some_and(is_erased) {
+            return Err(DecisionError::NotLoaded);
+        }
         if let Some(scope) = scope
             && let Some(earlier) = self.entries_by_key.get(&(scope, job.key.key.hash))
         {

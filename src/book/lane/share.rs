@@ -30,16 +30,15 @@ pub(super) struct Lately(HashMap<PrincipalId, Instant>);
 impl Lately {
     /// Notes who sent what a batch carries out.
     pub(super) fn note(&mut self, jobs: &[Job], now: Instant) {
-        for job in jobs.iter().filter(|job| job.origin != Origin::Background) {
-            self.note_one(job.principal_id, now);
-        }
+        let jobs = jobs.iter().filter(|job| job.origin != Origin::Background);
+        self.note_all(jobs.map(|job| job.principal_id), now);
     }
 
-    fn note_one(&mut self, principal_id: PrincipalId, now: Instant) {
+    fn note_all(&mut self, principals: impl Iterator<Item = PrincipalId>, now: Instant) {
         if self.0.len() >= REMEMBERED {
             self.0.retain(|_, called_at| now.duration_since(*called_at) <= LATELY);
         }
-        self.0.insert(principal_id, now);
+        self.0.extend(principals.map(|principal_id| (principal_id, now)));
     }
 
     /// Whether several principals have called lately.
@@ -95,14 +94,14 @@ mod tests {
     fn somebody_else_counts_for_a_while_and_is_forgotten() {
         let (mut lately, begin) = (Lately::default(), present());
         assert!(!lately.are_several(begin));
-        lately.note_one(principal(1), begin);
-        lately.note_one(principal(1), begin);
+        lately.note_all([principal(1)].into_iter(), begin);
+        lately.note_all([principal(1)].into_iter(), begin);
         assert!(!lately.are_several(begin));
-        lately.note_one(principal(2), begin);
+        lately.note_all([principal(2)].into_iter(), begin);
         assert!(lately.are_several(begin + LATELY) && !lately.are_several(begin + LATELY * 2));
         for number in 0..10_000 {
             let now = begin + LATELY * 2 * u32::try_from(number).unwrap();
-            lately.note_one(principal(number), now);
+            lately.note_all([principal(number)].into_iter(), now);
         }
         assert!(lately.0.len() <= REMEMBERED);
     }

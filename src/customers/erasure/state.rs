@@ -87,6 +87,12 @@ impl ErasuresState {
         self.found_dossiers.contains(&account_id)
     }
 
+    /// Whether this batch erases anyone.
+    #[must_use]
+    pub(crate) fn has_new(&self) -> bool {
+        !self.new.is_empty()
+    }
+
     /// Keeps an erasure, and by what the person may be known again.
     pub(super) fn add(&mut self, erasure: Erasure, person: ErasedPerson) {
         let name = (person.program_id.clone(), person.customer_id.clone());

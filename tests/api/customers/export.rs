@@ -418,3 +418,31 @@ async fn export_customer_tells_of_no_principal_of_another_program() {
     let subjects: Vec<&str> = list(&document, "principals").iter().map(|it| it["subject"].as_str().unwrap()).collect();
     assert_eq!(subjects, ["user-anna"]);
 }
+
+/// Whoever comes back after they were erased is another principal, by the same token too: nothing ties the two.
+#[tokio::test]
+async fn export_customer_of_one_who_came_back_tells_of_them_alone() {
+    let Shop { service, key, admin, .. } = &Shop::start().await;
+    let token = key.token(&claims_of_customer("anna"));
+    let own_id = async || {
+        let answer = service.customers().export_customer(by(&token, of(SHOP, "anna"))).await.unwrap();
+        let document = read_document(answer.into_inner()).await.unwrap();
+        let principals = list(&document, "principals").to_vec();
+        let ids: Vec<String> = principals.iter().map(|it| it["principal_id"].as_str().unwrap().to_owned()).collect();
+        let [id] = ids.as_slice() else { panic!("{principals:?}") };
+        id.clone()
+    };
+    let before = own_id().await;
+    assert_eq!(own_id().await, before);
+    let erase = proto::EraseCustomerRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: "anna".to_owned(),
+        reason: proto::ErasureReason::CustomerRequest.into(),
+        balance: proto::BalanceDisposal::Expire.into(),
+        idempotency_key: "erase".to_owned(),
+    };
+    service.customers().erase_customer(by(admin, erase)).await.unwrap();
+    let back = proto::CreateCustomerRequest { returns: true, ..create_customer("anna", "back") };
+    service.customers().create_customer(by(admin, back)).await.unwrap();
+    assert_ne!(own_id().await, before);
+}

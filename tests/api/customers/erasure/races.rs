@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use super::{count, erase, erasure, get, start};
 use crate::audit::assert_clean;
-use crate::harness::{Service, create_referral, purchase, reason};
+use crate::harness::{Service, create_customer, create_referral, purchase, reason};
 
 /// How a call may end beside an erasure.
 fn is_expected(status: &Status) -> bool {
@@ -122,6 +122,58 @@ async fn a_customer_comes_and_goes_in_one_batch() {
         // Whichever came first: what is kept of them is whole, or nothing is.
         let named = count(&service, &format!("names WHERE name = '{customer_id}'")).await;
         assert_eq!(get(&service, &customer_id).await.is_ok(), named == 1);
+    }
+    assert_clean(&service.database).await;
+}
+
+/// What one batch writes of a dossier or an erasure counts for the referral behind it, too.
+#[tokio::test]
+async fn an_erased_person_is_known_however_close_the_calls_are() {
+    let service = start().await;
+    let code = service.share_code("ben", "friends").await;
+    let dossier = |customer_id: &str| proto::CreateCustomerRequest {
+        customer: Some(proto::Customer {
+            customer_id: customer_id.to_owned(),
+            email: "anna@example.com".to_owned(),
+            ..Default::default()
+        }),
+        ..create_customer(customer_id, "enrol")
+    };
+    service.customers().create_customer(dossier("anna")).await.unwrap();
+    erase(&service, erasure("anna", Expire, "k")).await.unwrap();
+    for round in 0..20 {
+        let customer_id = format!("again-{round}");
+        let (mut customers, mut referrals) = (service.customers(), service.referrals());
+        let request = proto::CreateReferralRequest { enrol: false, ..create_referral(&customer_id, &code) };
+        let (enrolled, referred) =
+            tokio::join!(customers.create_customer(dossier(&customer_id)), referrals.create_referral(request));
+        enrolled.unwrap();
+        let refused = referred.unwrap_err();
+        assert!(is_expected(&refused), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_referral_that_is_repeated_beside_an_erasure_is_a_replay_or_refused() {
+    let service = start().await;
+    let code = service.share_code("ben", "friends").await;
+    for round in 0..20 {
+        let customer_id = format!("c-{round}");
+        for enrol in [true, false] {
+            let request = proto::CreateReferralRequest { enrol, ..create_referral(&customer_id, &code) };
+            if enrol {
+                service.referrals().create_referral(request.clone()).await.unwrap();
+            }
+            let again = async |request| service.referrals().create_referral(request).await.map(drop);
+            let erase_now = async { erase(&service, erasure(&customer_id, Expire, "k")).await };
+            let (erased, outcomes) = tokio::join!(erase_now, join_all((0..4).map(|_| again(request.clone()))));
+            erased.unwrap();
+            for outcome in outcomes {
+                let is_reused = |status: &Status| reason(status) == "IDEMPOTENCY_KEY_REUSED";
+                let is_told = outcome.as_ref().err().is_none_or(|status| is_expected(status) || is_reused(status));
+                assert!(is_told, "{outcome:?}");
+            }
+        }
     }
     assert_clean(&service.database).await;
 }
