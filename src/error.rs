@@ -45,6 +45,24 @@ pub enum Error {
     InternalLogged(String),
 }
 
+impl Error {
+    /// Whether the moment is to blame, so that the same may well succeed later.
+    #[must_use]
+    pub(crate) const fn is_of_the_moment(&self) -> bool {
+        match self {
+            Self::Overloaded
+            | Self::Crowded(_)
+            | Self::Limited { .. }
+            | Self::Unavailable
+            | Self::InstantOpen(_)
+            | Self::DeadlineExceeded => true,
+            Self::Invalid(_) | Self::Unreadable(_) | Self::Refused(_) | Self::Internal(_) | Self::InternalLogged(_) => {
+                false
+            }
+        }
+    }
+}
+
 /// An error with its causes on one line, for the log. The outer error often says no more than that something failed.
 #[must_use]
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {

@@ -126,22 +126,8 @@ async fn apply_page(book: &Book, page: Vec<DueAccount>, failed: &mut Option<Erro
         match outcome {
             // Of a held account whoever holds it will see to the dues, or the next round does.
             Ok(()) | Err(Error::Overloaded) => {}
-            Err(
-                error @ (Error::Internal(_)
-                | Error::InternalLogged(_)
-                | Error::Refused(_)
-                | Error::Invalid(_)
-                | Error::Unreadable(_)),
-            ) => {
-                stuck.push(StuckAccount { account_id, due_at, failure: error.to_string() });
-            }
-            Err(
-                error @ (Error::Limited { .. }
-                | Error::Unavailable
-                | Error::InstantOpen(_)
-                | Error::Crowded(_)
-                | Error::DeadlineExceeded),
-            ) => *failed = Some(error),
+            Err(error) if error.is_of_the_moment() => *failed = Some(error),
+            Err(error) => stuck.push(StuckAccount { account_id, due_at, failure: error.to_string() }),
         }
     }
     stuck

@@ -2,6 +2,8 @@
 
 use std::any::TypeId;
 
+use serde::Serialize;
+
 use super::state::{ErasedPerson, Erasure, ErasuresState, Settled};
 use crate::book::{
     Account, Actor, Asking, Command, CommandKey, CustomerDetail, Decision, DecisionError, Defect, Detail, Entry,
@@ -15,7 +17,8 @@ use crate::programs::commands::current_policy;
 use crate::programs::state::ProgramsState;
 
 /// What becomes of the points that are available.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Disposal {
     /// They expire.
     Expire,
@@ -41,17 +44,7 @@ impl EraseCustomer {
     /// The key of the request. It stands in the erasure and on no entry: once the name is gone, a repetition finds no
     /// account by it.
     fn own_key(&self) -> Key {
-        let content: &[&[u8]] = &[
-            b"erase_customer",
-            &[u8::from(self.disposal == Disposal::PayOut)],
-            match self.reason {
-                ErasureReason::CustomerRequest => b"customer_request",
-                ErasureReason::LegalObligation => b"legal_obligation",
-                ErasureReason::NoLongerNeeded => b"no_longer_needed",
-                ErasureReason::RecordedInError => b"recorded_in_error",
-            },
-        ];
-        Key::new("key", self.key.as_str(), content)
+        Key::of_content("key", self.key.as_str(), &("erase_customer", self.disposal, self.reason))
     }
 
     /// The erasure that the key was used for.

@@ -126,23 +126,11 @@ impl Worker {
         for (account_id, outcome) in join_all(commands).await {
             match outcome {
                 Ok(_) | Err(Error::Overloaded) => again.push(account_id),
-                Err(
-                    error @ (Error::Internal(_)
-                    | Error::InternalLogged(_)
-                    | Error::Refused(_)
-                    | Error::Invalid(_)
-                    | Error::Unreadable(_)),
-                ) => {
+                Err(error) if error.is_of_the_moment() => failed = Some(error),
+                Err(error) => {
                     let failure = with_causes(&error);
                     tracing::warn!(account_id = %account_id.0, failure, "what is kept no longer of an account stays");
                 }
-                Err(
-                    error @ (Error::Limited { .. }
-                    | Error::Unavailable
-                    | Error::InstantOpen(_)
-                    | Error::Crowded(_)
-                    | Error::DeadlineExceeded),
-                ) => failed = Some(error),
             }
         }
         failed.map_or(Ok(again), |error| Err(RetentionError::Command(error)))

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::book::{Defect, Key, Scope, States, Store};
 use crate::customers::erasure::keys::{ErasureKeys, Identifier, IdentifierHash};
 use crate::customers::erasure::state::{ErasedPerson, Erasure, ErasuresState, Settled};
+use crate::customers::state::CustomersState;
 use crate::database::{StoreError, Traced as _, WritePart, sent_as, write_part};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 
@@ -24,12 +25,13 @@ pub(super) struct ErasuresStore {
 #[async_trait]
 impl Store for ErasuresStore {
     async fn load(&self, states: &mut States, _scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let state: &mut ErasuresState = states.get_mut()?;
+        let state: &ErasuresState = states.get()?;
         if self.keys.is_empty() || (state.asked.is_empty() && state.asked_dossiers.is_empty()) {
             return Ok(());
         }
         let wanted = self.hash_names(&state.asked);
-        let dossiers = self.hash_dossiers(&read_contacts(connection, &state.asked_dossiers).await?);
+        let dossiers = self.hash_dossiers(&state.asked_dossiers, states)?;
+        let state: &mut ErasuresState = states.get_mut()?;
         let hashes: BTreeSet<IdentifierHash> = wanted.keys().chain(dossiers.keys()).copied().collect();
         for (hash, erasure) in find_erasures(connection, &hashes).await? {
             if let Some(name) = wanted.get(&hash) {
@@ -72,52 +74,23 @@ impl ErasuresStore {
         hashes
     }
 
-    fn hash_dossiers(&self, contacts: &[Contact]) -> BTreeMap<IdentifierHash, Vec<AccountId>> {
+    /// Whoever asks about dossiers asks for them, too.
+    fn hash_dossiers(
+        &self,
+        accounts: &BTreeSet<AccountId>,
+        states: &States,
+    ) -> Result<BTreeMap<IdentifierHash, Vec<AccountId>>, Defect> {
         let mut hashes = BTreeMap::<_, Vec<AccountId>>::new();
-        for Contact { account_id, program_id, email, phone } in contacts {
-            for identifier in [Identifier::Email(email), Identifier::Phone(phone)] {
-                for hash in self.keys.hashes(program_id, identifier) {
+        for account_id in accounts {
+            let Some(row) = states.get_loaded::<CustomersState>()?.get(*account_id) else { continue };
+            for identifier in [Identifier::Email(&row.dossier.email), Identifier::Phone(&row.dossier.phone)] {
+                for hash in self.keys.hashes(&row.program_id, identifier) {
                     hashes.entry(hash).or_default().push(*account_id);
                 }
             }
         }
-        hashes
+        Ok(hashes)
     }
-}
-
-/// How a customer is reached.
-struct Contact {
-    account_id: AccountId,
-    program_id: ProgramId,
-    email: String,
-    phone: String,
-}
-
-async fn read_contacts(
-    connection: &mut PgConnection,
-    accounts: &BTreeSet<AccountId>,
-) -> Result<Vec<Contact>, StoreError> {
-    let accounts: Vec<Uuid> = accounts.iter().map(|account_id| account_id.0).collect();
-    if accounts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = sqlx::query!(
-        r#"SELECT account_id, program_id, coalesce(dossier ->> 'email', '') AS "email!",
-                  coalesce(dossier ->> 'phone', '') AS "phone!"
-           FROM customers WHERE account_id = ANY($1)"#,
-        &accounts,
-    )
-    .fetch_all(connection)
-    .traced("SELECT customers")
-    .await?;
-    let mut contacts = Vec::with_capacity(rows.len());
-    for row in rows {
-        let account_id = row.account_id;
-        let program_id = ProgramId::try_from(row.program_id)
-            .map_err(|error| Defect::new(format!("the dossier of account {account_id}: {error}")))?;
-        contacts.push(Contact { account_id: AccountId(account_id), program_id, email: row.email, phone: row.phone });
-    }
-    Ok(contacts)
 }
 
 /// The erasures of whoever is known by these hashes: of each hash the last ones.

@@ -132,7 +132,7 @@ impl Lots {
         let (mut taken, mut changed) = (0_i64, Vec::new());
         for (seq, lot) in self.lots_of(account_id) {
             let mut lot = lot.clone();
-            let points = lot.points_in(whole.from)?;
+            let points = *lot.pocket(whole.from)?;
             if points > 0 {
                 lot.shift(PocketMove { points, ..whole })?;
                 taken = taken.checked_add(points)?;

@@ -105,7 +105,7 @@ impl Lot {
         Ok(lot)
     }
 
-    const fn pocket(&mut self, pocket: Pocket) -> Option<&mut i64> {
+    pub(super) const fn pocket(&mut self, pocket: Pocket) -> Option<&mut i64> {
         match pocket {
             Pocket::Issued => None,
             // Points that leave a lot to pay a debt.
@@ -117,11 +117,6 @@ impl Lot {
             Pocket::Expired => Some(&mut self.expired),
             Pocket::Cancelled => Some(&mut self.cancelled),
         }
-    }
-
-    /// How many of its points are in a pocket.
-    pub(super) fn points_in(&self, pocket: Pocket) -> Option<i64> {
-        self.clone().pocket(pocket).copied()
     }
 
     /// Moves points from one pocket to another; none if they are not there.
