@@ -102,7 +102,8 @@ impl Lane {
             let now = present();
             self.give_up_apart(now);
             let mut jobs = self.apart.take(now);
-            let fresh = self.waiting.next_batch(MAX_BATCH - jobs.len(), self.lately.are_several(now));
+            let has_light_caller = self.waiting.has_light_caller(self.lately.principals(now));
+            let fresh = self.waiting.next_batch(MAX_BATCH - jobs.len(), has_light_caller);
             let (fresh, crowded) = self.apart.keep_order(fresh, now);
             crowded.into_iter().for_each(turn_away);
             jobs.extend(fresh);
@@ -115,7 +116,7 @@ impl Lane {
             if let Some(job) = self.apart.take_alone(now) {
                 self.carry_out(vec![job]).await;
             }
-            if let Some(flooder) = flooder.filter(|_| self.lately.are_several(now)) {
+            if let Some(flooder) = flooder.filter(|_| has_light_caller) {
                 let until = ended + share::rest_after(took);
                 // What waits apart is tried when its time has come.
                 self.rest(flooder, self.apart.next_at().map_or(until, |next_at| next_at.min(until))).await;

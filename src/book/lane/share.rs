@@ -1,8 +1,8 @@
 //! How much of a lane's time a principal has who floods it while others call. It is pure.
 //!
 //! Principals take turns within a batch. That alone would keep the lane, and with it the machine, busy with whoever sends
-//! the most, and all others would wait for what is under way. So a principal who fills its share of a batch alone rests
-//! after it for twice as long as it took, while somebody else has called lately. Whoever is alone, or sends little, never
+//! the most, and all others would wait for what is under way. So a principal who fills its share of a batch alone, beside
+//! somebody who sends little, rests after it for three times as long as it took. Whoever is alone, or sends little, never
 //! rests.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use crate::book::job::{Job, Origin};
 use crate::ids::PrincipalId;
 
 /// For how many times as long as its batch took a flooder rests.
-const REST: u32 = 2;
+const REST: u32 = 3;
 /// For how long a principal who called counts as one who calls.
 const LATELY: Duration = Duration::from_millis(500);
 /// How long a rest is at most.
@@ -41,9 +41,10 @@ impl Lately {
         self.0.extend(principals.map(|principal_id| (principal_id, now)));
     }
 
-    /// Whether several principals have called lately.
-    pub(super) fn are_several(&self, now: Instant) -> bool {
-        self.0.values().filter(|called_at| now.duration_since(**called_at) <= LATELY).take(2).count() > 1
+    /// Who has called lately, in no order.
+    pub(super) fn principals(&self, now: Instant) -> impl Iterator<Item = PrincipalId> {
+        let lately = self.0.iter().filter(move |(_, called_at)| now.duration_since(**called_at) <= LATELY);
+        lately.map(|(principal_id, _)| *principal_id)
     }
 }
 
@@ -93,12 +94,13 @@ mod tests {
     #[test]
     fn somebody_else_counts_for_a_while_and_is_forgotten() {
         let (mut lately, begin) = (Lately::default(), present());
-        assert!(!lately.are_several(begin));
+        let count = |lately: &Lately, now| lately.principals(now).count();
+        assert_eq!(count(&lately, begin), 0);
         lately.note_all([principal(1)].into_iter(), begin);
-        lately.note_all([principal(1)].into_iter(), begin);
-        assert!(!lately.are_several(begin));
-        lately.note_all([principal(2)].into_iter(), begin);
-        assert!(lately.are_several(begin + LATELY) && !lately.are_several(begin + LATELY * 2));
+        lately.note_all([principal(1), principal(2)].into_iter(), begin + LATELY);
+        lately.note_all([principal(3)].into_iter(), begin);
+        assert_eq!([begin + LATELY, begin + LATELY * 2].map(|now| count(&lately, now)), [3, 2]);
+        assert_eq!(count(&lately, begin + LATELY * 3), 0);
         for number in 0..10_000 {
             let now = begin + LATELY * 2 * u32::try_from(number).unwrap();
             lately.note_all([principal(number)].into_iter(), now);

@@ -25,9 +25,14 @@ impl<T> Turns<T> {
         self.length == 0
     }
 
-    /// How many principals something waits of.
-    pub(super) fn principals(&self) -> usize {
-        self.order.len()
+    /// The principals something waits of.
+    pub(super) fn principals(&self) -> impl ExactSizeIterator<Item = PrincipalId> {
+        self.order.iter().copied()
+    }
+
+    /// How many wait of a principal.
+    pub(super) fn count_of(&self, principal_id: PrincipalId) -> usize {
+        self.queues.get(&principal_id).map_or(0, VecDeque::len)
     }
 
     /// Whether something waits of somebody else than this principal.
@@ -98,9 +103,10 @@ mod tests {
         (0..100).for_each(|number| turns.push(principal(1), (1, number)));
         (0..2).for_each(|number| turns.push(principal(2), (2, number)));
         turns.push(principal(3), (3, 0));
-        assert_eq!((turns.len(), turns.principals()), (103, 3));
+        assert_eq!((turns.len(), turns.principals().len()), (103, 3));
+        assert_eq!([1, 2, 3, 4].map(|number| turns.count_of(principal(number))), [100, 2, 1, 0]);
         assert_eq!(turns.take(6, 100), [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (1, 2)]);
-        assert_eq!(turns.principals(), 1);
+        assert_eq!(turns.principals().collect::<Vec<_>>(), [principal(1)]);
         // Who comes now is next but one.
         turns.push(principal(4), (4, 0));
         assert_eq!(turns.take(3, 100), [(1, 3), (4, 0), (1, 4)]);

@@ -3,8 +3,9 @@
 //! Single calls come first. A batch with one of them takes few commands of streams beside it, and the batches after it
 //! grow slowly. So however many streams there are, a single call waits for one short batch and is in the next.
 //!
-//! Principals take turns. While several call, each has very few in a batch, and batches of one alone grow slowly after
-//! that. So however much one principal sends, another one's call waits for one short batch and is in the next.
+//! Principals take turns. Beside one who sends little, each has very few in a batch, and batches grow slowly after that. So
+//! however much one principal sends, another one's call waits for one short batch and is in the next. Where much waits of
+//! everyone, short batches would serve nobody, and they are long.
 
 use std::collections::VecDeque;
 
@@ -22,9 +23,9 @@ pub(super) const MAX_BACKGROUND: usize = 16;
 const STREAM_STEP: usize = 16;
 /// Each batch with calls of one principal alone takes so many more than the batch before.
 const CALL_STEP: usize = 32;
-/// The most single calls of one principal in a batch, and the most commands of its streams, while several call: the others
-/// wait for all of them.
-pub(super) const SHARE: usize = 4;
+/// The most single calls of one principal in a batch, and the most commands of its streams, beside somebody of whom no more
+/// wait: the others wait for all of them.
+pub(super) const SHARE: usize = 2;
 
 /// What waits in a lane, by where it came from.
 pub(super) struct Waiting<T> {
@@ -80,18 +81,30 @@ impl<T> Waiting<T> {
         self.calls.has_of_others(principal_id) || self.streamed.has_of_others(principal_id)
     }
 
-    /// Takes the next batch, of at most `most`. It does not grow while several principals have called lately.
-    pub(super) fn next_batch(&mut self, most: usize, are_several: bool) -> Vec<T> {
+    /// Whether somebody who sends little is among several: those who have called lately, and those of whom something waits.
+    pub(super) fn has_light_caller(&self, lately: impl Iterator<Item = PrincipalId>) -> bool {
+        let (mut first, mut are_several, mut is_light) = (None, false, false);
+        for principal_id in lately.chain(self.calls.principals()).chain(self.streamed.principals()) {
+            are_several |= *first.get_or_insert(principal_id) != principal_id;
+            is_light |= self.calls.count_of(principal_id).max(self.streamed.count_of(principal_id)) <= SHARE;
+            if are_several && is_light {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes the next batch, of at most `most`. It does not grow beside somebody who sends little.
+    pub(super) fn next_batch(&mut self, most: usize, has_light_caller: bool) -> Vec<T> {
         let background = self.background.len().min(MAX_BACKGROUND);
-        let are_several = are_several || self.calls.principals() > 1 || self.streamed.principals() > 1;
-        (self.call_share, self.stream_share) = match (are_several, self.calls.len()) {
+        (self.call_share, self.stream_share) = match (has_light_caller, self.calls.len()) {
             (true, _) => (SHARE, SHARE),
             (false, 0) => (self.call_share + CALL_STEP, self.stream_share + STREAM_STEP),
             (false, _) => (self.call_share + CALL_STEP, STREAM_STEP),
         };
         self.call_share = self.call_share.min(MAX_BATCH);
         self.stream_share = self.stream_share.min(MAX_BATCH);
-        let most_streamed = self.streamed.principals().saturating_mul(self.stream_share).min(MAX_BATCH);
+        let most_streamed = self.streamed.principals().len().saturating_mul(self.stream_share).min(MAX_BATCH);
         let streamed = self.streamed.len().min(most_streamed).min(most.saturating_sub(background));
         let mut batch = self.calls.take(most.saturating_sub(background + streamed), self.call_share);
         batch.extend(self.streamed.take(streamed, self.stream_share));
@@ -193,7 +206,8 @@ mod tests {
             if (10..20).contains(&round) {
                 waiting.push(Origin::Call, other, Origin::Stream);
             }
-            let batch = waiting.next_batch(MAX_BATCH, false);
+            let has_light_caller = waiting.has_light_caller([ONE].into_iter());
+            let batch = waiting.next_batch(MAX_BATCH, has_light_caller);
             assert_eq!(batch.contains(&Origin::Stream), (10..20).contains(&round));
             sizes.push(batch.len());
         }
@@ -202,18 +216,36 @@ mod tests {
         assert_eq!((sizes[20], sizes[39]), (SHARE + CALL_STEP, MAX_BATCH));
     }
 
-    /// Streams of several principals have a few commands each, and one that streams beside a caller has few as well.
     #[test]
-    fn streams_have_their_share_while_several_call() {
+    fn who_sends_little_is_light_beside_others_and_nobody_is_alone() {
+        let mut waiting = Waiting::new();
+        let [one, two, three] = [1, 2, 3].map(|number| PrincipalId(Uuid::from_u128(number)));
+        assert!(!waiting.has_light_caller([one, one].into_iter()) && waiting.has_light_caller([one, two].into_iter()));
+        for principal_id in [one, two] {
+            (0..=SHARE).for_each(|_| waiting.push(Origin::Call, principal_id, 0));
+        }
+        assert!(!waiting.has_light_caller([one, two].into_iter()));
+        assert!(waiting.has_light_caller([three].into_iter()));
+        waiting.push(Origin::Stream, three, 0);
+        assert!(waiting.has_light_caller([].into_iter()));
+        (0..SHARE).for_each(|_| waiting.push(Origin::Stream, three, 0));
+        assert!(!waiting.has_light_caller([one, two, three].into_iter()));
+    }
+
+    /// Beside somebody who sends little, streams of several principals have a few commands each. Without, they grow.
+    #[test]
+    fn streams_have_their_share_beside_a_light_caller() {
         let mut of_three = Waiting::new();
         for number in 1..=3 {
             (0..100).for_each(|_| of_three.push(Origin::Stream, PrincipalId(Uuid::from_u128(number)), number));
         }
-        let batch = of_three.next_batch(MAX_BATCH, false);
-        assert_eq!((1..=3).map(|it| batch.iter().filter(|own| **own == it).count()).collect::<Vec<_>>(), [SHARE; 3]);
+        for (has_light_caller, each) in [(true, SHARE), (false, SHARE + STREAM_STEP)] {
+            let batch = of_three.next_batch(MAX_BATCH, has_light_caller);
+            assert_eq!([1, 2, 3].map(|it| batch.iter().filter(|own| **own == it).count()), [each; 3]);
+        }
         let mut of_one = waiting(0, 1_000, 0);
         assert_eq!(
-            [true, true, false].map(|are_several| of_one.next_batch(MAX_BATCH, are_several).len()),
+            [true, true, false].map(|has_light_caller| of_one.next_batch(MAX_BATCH, has_light_caller).len()),
             [SHARE, SHARE, SHARE + STREAM_STEP]
         );
     }
