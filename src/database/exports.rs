@@ -2,15 +2,15 @@
 //! receives them.
 
 use std::future::ready;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
@@ -18,6 +18,7 @@ use super::alone::connect_alone;
 use super::error::StoreError;
 use super::traced::{StatementError, Traced as _};
 use crate::error::{Defect, Error};
+use crate::ids::PrincipalId;
 use crate::telemetry;
 
 /// How much longer the database carries on, should the service not end an export itself.
@@ -28,6 +29,8 @@ const GRACE: Duration = Duration::from_secs(60);
 pub(crate) struct ExportBounds {
     /// How many run at a time. Each has a connection, and its snapshot keeps Postgres from cleaning up.
     pub at_a_time: usize,
+    /// How many of them may be one principal's.
+    pub of_one: usize,
     /// How many items are read ahead of the caller.
     pub items_ahead: usize,
     /// How long an export waits for a caller who receives nothing. After that it is given up: others may wait to export,
@@ -44,34 +47,64 @@ pub(crate) struct ExportBounds {
 pub(crate) struct ExportPlaces {
     database: PgConnectOptions,
     bounds: ExportBounds,
-    slots: Arc<Semaphore>,
+    holders: Holders,
 }
+
+/// Who has an export running, once for each.
+type Holders = Arc<Mutex<Vec<PrincipalId>>>;
 
 impl ExportPlaces {
     /// Places for exports that connect by these options.
     pub(crate) fn new(database: PgConnectOptions, bounds: ExportBounds) -> Self {
         let at_most = (bounds.limit + GRACE).as_millis().to_string();
         let database = database.options([("statement_timeout", at_most)]);
-        Self { database, bounds, slots: Arc::new(Semaphore::new(bounds.at_a_time)) }
+        Self { database, bounds, holders: Holders::default() }
     }
 
-    /// Takes a place, and connects.
+    /// Takes a place for a principal, and connects.
     ///
     /// # Errors
-    /// If all places are taken, or the database is away.
-    pub(crate) async fn take(&self) -> Result<ExportPlace, Error> {
-        let slot = self.slots.clone().try_acquire_owned().map_err(|_| self.bounds.crowded())?;
+    /// If all places are taken, or all that one may have, or the database is away.
+    pub(crate) async fn take(&self, principal_id: PrincipalId) -> Result<ExportPlace, Error> {
+        let slot = self.take_slot(principal_id)?;
         // This connection is not from a pool. If the export is given up, it is closed; one of a pool would have to read
         // all its rows first.
         let connection = connect_alone(&self.database).await?;
         Ok(ExportPlace { connection, bounds: self.bounds, slot })
     }
+
+    fn take_slot(&self, principal_id: PrincipalId) -> Result<Slot, Error> {
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        if holders.len() >= self.bounds.at_a_time {
+            return Err(ExportBounds::crowded(&format!("{} exports", holders.len())));
+        }
+        let own = holders.iter().filter(|holder| **holder == principal_id).count();
+        if own >= self.bounds.of_one {
+            return Err(ExportBounds::crowded(&format!("{own} exports of this caller")));
+        }
+        holders.push(principal_id);
+        Ok(Slot { holders: Arc::clone(&self.holders), principal_id })
+    }
+}
+
+/// A principal's place, until it is dropped.
+struct Slot {
+    holders: Holders,
+    principal_id: PrincipalId,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = holders.iter().position(|holder| *holder == self.principal_id) {
+            holders.swap_remove(own);
+        }
+    }
 }
 
 impl ExportBounds {
-    fn crowded(&self) -> Error {
-        let at_a_time = self.at_a_time;
-        Error::Crowded(format!("{at_a_time} exports run already, as many as may; try again when one of them has ended"))
+    fn crowded(running: &str) -> Error {
+        Error::Crowded(format!("{running} run already, as many as may; try again when one of them has ended"))
     }
 
     fn stalled(&self) -> Error {
@@ -91,7 +124,7 @@ pub(crate) struct ExportPlace {
     /// The export's own connection.
     pub connection: PgConnection,
     bounds: ExportBounds,
-    slot: OwnedSemaphorePermit,
+    slot: Slot,
 }
 
 /// What an export reads, and how.

@@ -20,7 +20,7 @@ use crate::programs::read_version;
 /// What exports may take. Each scans the ledger.
 const fn bounds(limit: Duration) -> ExportBounds {
     let advice = "go on from the last resume_token";
-    ExportBounds { at_a_time: 2, items_ahead: 256, stall_limit: Duration::from_secs(600), limit, advice }
+    ExportBounds { at_a_time: 2, of_one: 2, items_ahead: 256, stall_limit: Duration::from_secs(600), limit, advice }
 }
 
 /// An export that has begun.
@@ -53,7 +53,7 @@ impl Exports {
         after: Option<EntryId>,
         writer: Writer,
     ) -> Result<Export, Error> {
-        let mut place = self.places.take().await?;
+        let mut place = self.places.take(writer.principal_id).await?;
         // Closed before the snapshot is made: so all that took effect by then is in it, and stays all.
         let as_of = self.instants.close_up_to(range.until).await?;
         place.begin_snapshot().await?;

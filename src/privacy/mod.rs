@@ -40,6 +40,7 @@ impl CustomerExports {
     pub(crate) fn new(book: Book, database: &PgConnectOptions, limit: Duration, instants: Instants) -> Self {
         let bounds = ExportBounds {
             at_a_time: 4,
+            of_one: 2,
             items_ahead: 4,
             stall_limit: Duration::from_secs(60),
             limit: limit.min(LIMIT),
@@ -59,7 +60,7 @@ impl CustomerExporter for CustomerExports {
         writer: Writer,
     ) -> Result<CustomerExport, Error> {
         // Before anything is written: who finds no place has been given nothing.
-        let mut place = self.places.take().await?;
+        let mut place = self.places.take(writer.principal_id).await?;
         let record = RecordExport { program_id: program_id.clone(), customer_id: customer_id.clone() };
         let written = self.book.submit(record, writer).await?;
         let recorded = written.entries.first();

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use goldbook::access::grpc::Identities;
+use goldbook::access::role::Role;
 use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::proto;
 use tonic::{Code, Status, Streaming};
 
 use super::History;
+use crate::access::{by, key_of};
 use crate::customers::export::{of, read_document};
 use crate::harness::{Background, SHOP, Service};
 use crate::wait::{until, within};
@@ -15,6 +18,11 @@ type Stream = Streaming<proto::ExportCustomerResponse>;
 
 async fn begin(service: &Service) -> Result<Stream, Status> {
     Ok(service.customers().export_customer(of(SHOP, "anna")).await?.into_inner())
+}
+
+/// The same, by who has this key.
+async fn begin_by(service: &Service, key: &str) -> Result<Stream, Status> {
+    Ok(service.customers().export_customer(by(key, of(SHOP, "anna"))).await?.into_inner())
 }
 
 async fn start(history: &History, export_limit: Option<Duration>) -> Service {
@@ -63,26 +71,38 @@ async fn export_customer_reads_no_further_than_its_caller_and_keeps_its_moment()
 }
 
 #[tokio::test]
-async fn export_customer_lets_four_run_and_frees_the_place_of_who_goes_away() {
+async fn export_customer_lets_four_run_two_of_a_caller_and_frees_the_place_of_who_goes_away() {
     let history = History::load(30_000).await;
-    let service = start(&history, None).await;
-    let mut running = Vec::new();
-    for _ in 0..4 {
-        running.push(begin(&service).await.unwrap());
+    let mut keys = Vec::new();
+    for name in ["desk", "audit", "board"] {
+        keys.push(key_of(&history.database, name, Role::Auditor, None).await);
     }
-    let written = service.count_entries().await;
-    let refused = begin(&service).await.unwrap_err();
-    assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert!(refused.message().starts_with("4 exports run already"), "{refused:?}");
-    assert!(tonic_types::StatusExt::get_details_retry_info(&refused).is_some());
-    assert_eq!(service.count_entries().await, written);
+    let identities = Identities { api_keys: true, ..Identities::default() };
+    let service = Service::start_asking(history.database.clone(), identities).await;
+    let mut running = Vec::new();
+    for (key, crowded) in [(&keys[0], "2 exports of this caller run already"), (&keys[1], "4 exports run already")] {
+        for _ in 0..2 {
+            running.push(begin_by(&service, key).await.unwrap());
+        }
+        assert_crowded(&service, key, crowded).await;
+    }
     until_open(&history, 4).await;
     drop(running.pop());
     until_open(&history, 3).await;
-    let next = until("a free place", async || begin(&service).await.ok()).await;
+    assert_crowded(&service, &keys[0], "2 exports of this caller run already").await;
+    let next = until("a free place", async || begin_by(&service, &keys[2]).await.ok()).await;
     drop(running);
     within("the document", read_document(next)).await.unwrap();
     until_open(&history, 0).await;
+}
+
+async fn assert_crowded(service: &Service, key: &str, begin: &str) {
+    let written = service.count_entries().await;
+    let refused = begin_by(service, key).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().starts_with(begin), "{refused:?}");
+    assert!(tonic_types::StatusExt::get_details_retry_info(&refused).is_some());
+    assert_eq!(service.count_entries().await, written);
 }
 
 #[tokio::test]

@@ -62,7 +62,8 @@ async fn spends_that_leave_something_in_a_lot_add_no_index_entries() {
     service.apply_shop().await;
     service.enrol("anna").await;
     service.grant("anna", 100, "grant").await.unwrap();
-    for spend in 0..50 {
+    // As many versions of its row as fit in its page, whoever still sees the old ones.
+    for spend in 0..20 {
         service.redeem(1, &format!("spend-{spend}")).await.unwrap();
     }
     let database = service.database.clone();
@@ -71,5 +72,5 @@ async fn spends_that_leave_something_in_a_lot_add_no_index_entries() {
     let mut connection = database.connect(SUPERUSER).await;
     let updates = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'lots'";
     let (changed, in_place): (i64, i64) = sqlx::query_as(updates).fetch_one(&mut connection).await.unwrap();
-    assert_eq!((changed, in_place), (50, 50));
+    assert_eq!((changed, in_place), (20, 20));
 }
