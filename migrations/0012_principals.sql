@@ -7,13 +7,14 @@ CREATE TABLE principals (
     issuer       text        NOT NULL,
     -- Their name to whoever vouches.
     subject      text        NOT NULL,
-    -- The customer who they were when they were first seen; absent for others.
+    -- The customer who they are; absent for others. One login that is used for two customers is two principals, so that each
+    -- customer has, and is erased with, what is their own.
     customer_id  text,
     -- The programs in which they are that customer; all of them, if absent.
     program_ids  text[],
     first_seen   timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT principals_pkey PRIMARY KEY (principal_id),
-    CONSTRAINT principals_seen_once UNIQUE (kind, issuer, subject)
+    CONSTRAINT principals_seen_once UNIQUE NULLS NOT DISTINCT (kind, issuer, subject, customer_id)
 );
 
 -- Finds who called as a customer: what a person can have of what is known of them, and what is erased with them.

@@ -65,14 +65,13 @@ pub(super) async fn find_or_add(pool: &PgPool, principal: &Principal) -> Result<
             r#"WITH known AS (
                    SELECT principal_id FROM principals
                    WHERE kind = $2 AND issuer = $3 AND subject = $4
-                     AND ($5::text IS NULL OR customer_id = $5 AND (program_ids IS NULL OR $6::text[] <@ program_ids))
+                     AND ($5::text IS NULL AND customer_id IS NULL
+                          OR customer_id = $5 AND (program_ids IS NULL OR $6::text[] <@ program_ids))
                ), added AS (
                    INSERT INTO principals AS p (principal_id, kind, issuer, subject, customer_id, program_ids)
                    SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT FROM known)
-                   ON CONFLICT (kind, issuer, subject) DO UPDATE
-                   SET customer_id = coalesce(excluded.customer_id, p.customer_id),
-                       program_ids = CASE
-                           WHEN p.customer_id IS NULL THEN excluded.program_ids
+                   ON CONFLICT (kind, issuer, subject, customer_id) DO UPDATE
+                   SET program_ids = CASE
                            WHEN p.program_ids IS NULL OR excluded.program_ids IS NULL THEN NULL
                            ELSE ARRAY(SELECT DISTINCT unnest(p.program_ids || excluded.program_ids) ORDER BY 1)
                        END

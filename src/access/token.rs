@@ -19,7 +19,7 @@ const LEEWAY_SECONDS: u64 = 30;
 /// How deep claims may be nested.
 const MAX_DEPTH: u8 = 16;
 /// Headers by which a token would choose the key that it is checked with.
-const OWN_KEYS: [&str; 6] = ["jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256"];
+const OWN_KEYS: [&str; 4] = ["jku", "jwk", "x5u", "x5c"];
 
 /// What a token says of itself. Nothing of it is proved.
 #[derive(Clone, Debug, PartialEq, Eq)]

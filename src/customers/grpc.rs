@@ -105,6 +105,6 @@ impl customer_service_server::CustomerService for Customers {
             self.export_customer(program_id, customer_id, caller.writer().await?).await?;
         let first = proto::ExportCustomerResponse { as_of: Some(write_instant(as_of)), chunk: Vec::new() };
         let rest = chunks.map(|chunk| Ok(proto::ExportCustomerResponse { chunk: chunk?, as_of: None }));
-        Ok(Response::new(stream::iter([Ok(first)]).chain(rest).boxed()))
+        Ok(Response::new(caller.while_it_counts(stream::iter([Ok(first)]).chain(rest))))
     }
 }

@@ -91,7 +91,8 @@ impl ledger_service_server::LedgerService for Ledger {
             entries: Vec::new(),
             resume_token: request.resume_token,
         };
-        Ok(Response::new(stream::iter([Ok(first)]).chain(write_chunks(export.entries, place)).boxed()))
+        let answers = stream::iter([Ok(first)]).chain(write_chunks(export.entries, place));
+        Ok(Response::new(caller.while_it_counts(answers)))
     }
 
     async fn get_statement(

@@ -10,6 +10,7 @@ mod limits;
 mod listening;
 mod matrix;
 mod outages;
+mod principals;
 mod providers;
 mod tls;
 mod tokens;

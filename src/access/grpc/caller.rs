@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt as _};
 use tokio::time::Instant;
+use tonic::Status;
 
 use super::authentication::Authentication;
 use super::methods::Tied;
@@ -11,7 +14,7 @@ use super::recognized::Proof;
 use crate::access::permission::{Permission, programs_for};
 use crate::access::principal::{Principal, ProgramSet};
 use crate::book::Writer;
-use crate::error::Error;
+use crate::error::{Error, Reason, Refusal};
 
 /// Who sends a request, before anything is asked about them.
 #[derive(Clone)]
@@ -49,6 +52,12 @@ impl Caller {
     }
 }
 
+/// The end of a stream whose caller cannot prove any more who it is. Items that came before are carried out.
+pub(super) fn expired() -> Error {
+    let message = "the credentials that the stream was opened with do not count any more";
+    Refusal::new(Reason::NotAuthenticated, message).into()
+}
+
 /// A caller whose request was admitted.
 #[derive(Clone, Debug)]
 pub(crate) struct Admitted {
@@ -63,6 +72,16 @@ impl Admitted {
     /// As [`Caller::writer`].
     pub(crate) async fn writer(&self) -> Result<Writer, Error> {
         self.caller.writer().await
+    }
+
+    /// Ends a long answer as soon as what the caller proved who they are with does not count any more. Nothing comes after
+    /// an error.
+    pub(crate) fn while_it_counts<T>(
+        &self,
+        answers: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    ) -> BoxStream<'static, Result<T, Status>> {
+        let caller = self.caller.clone();
+        answers.map(move |answer| if caller.still_counts() { answer } else { Err(expired().into()) }).boxed()
     }
 
     /// Whether they are no more than a customer, who must not learn who others are.

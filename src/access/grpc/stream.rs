@@ -10,10 +10,10 @@ use tonic::{Request, Status, Streaming};
 use tracing::Instrument as _;
 
 use super::admission::{admit_item, caller_of};
-use super::caller::Caller;
+use super::caller::{Caller, expired};
 use super::methods::Tied;
 use crate::book::Writer;
-use crate::error::{Error, Fields, Reason, Refusal};
+use crate::error::{Error, Fields};
 use crate::ids::IdempotencyKey;
 use crate::proto::google;
 use crate::status::to_rpc_status;
@@ -97,12 +97,6 @@ where
     };
     tokio::spawn(work.in_current_span());
     Ok(ReceiverStream::new(answers))
-}
-
-/// The end of a stream whose caller cannot prove any more who it is. The items before are carried out.
-fn expired() -> Error {
-    let message = "the credentials that the stream was opened with do not count any more";
-    Refusal::new(Reason::NotAuthenticated, message).into()
 }
 
 /// Queues one item. What is bad about it becomes its own answer.

@@ -13,6 +13,11 @@ use crate::harness::{Database, SHOP, Service};
 
 /// A service that believes this issuer; one token is a manager's, the other one Anna's.
 async fn both_count(issuer: impl FnOnce(Issuer) -> Issuer, manager: Value, customer: Value) {
+    both_count_with(json!({"typ": "JWT"}), issuer, manager, customer).await;
+}
+
+/// The same, of tokens with these headers beside what names the key.
+async fn both_count_with(more_headers: Value, issuer: impl FnOnce(Issuer) -> Issuer, manager: Value, customer: Value) {
     let key = SigningKey::rsa("key-1");
     let file = KeyFile::of(&[&key]);
     let issuer = issuer(trusted(manager["iss"].as_str().unwrap(), file.source()));
@@ -22,13 +27,16 @@ async fn both_count(issuer: impl FnOnce(Issuer) -> Issuer, manager: Value, custo
     let own_issuer = trusted("https://own.example.com", own_file.source());
     let identities = Identities { issuers: vec![issuer, own_issuer], ..Identities::default() };
     let service = Service::start_asking(Database::create().await, identities).await;
-    apply_shop_by(&service, &key.token(&manager)).await;
+    let mut header = json!({"alg": "RS256", "kid": key.key_id});
+    header.as_object_mut().unwrap().extend(more_headers.as_object().unwrap().clone());
+    let sign = |claims: &Value| key.token_of(&header.to_string(), &claims.to_string());
+    apply_shop_by(&service, &sign(&manager)).await;
     let admin = json!({
         "iss": "https://own.example.com", "aud": "goldbook", "sub": "admin", "exp": from_now(60), "roles": ["admin"],
         "program_id": SHOP,
     });
     enrol_by(&service, &own.token(&admin), "anna").await;
-    let anna = key.token(&customer);
+    let anna = sign(&customer);
     assert_eq!(ask_balance(&service, &anna, "anna").await.unwrap(), 0);
     assert_denied(ask_balance(&service, &anna, "ben").await);
 }
@@ -109,6 +117,38 @@ async fn tokens_of_azure_count() {
     both_count(
         |issuer| Issuer {
             audience: ["6e74172b-0000-0000-0000-2d4c27ebf0fa".to_owned()].into(),
+            program_claim: None,
+            programs: in_shop(),
+            customer_claim: Some("extn.customer_id".to_owned()),
+            roles: means(&[("Goldbook.Manage", Role::Manager)]),
+            ..issuer
+        },
+        base(json!({"roles": ["Goldbook.Manage"]})),
+        base(json!({"extn.customer_id": "anna"})),
+    )
+    .await;
+}
+
+/// Microsoft Entra ID's older tokens, which an application has unless it asks for others: the thumbprint of the certificate
+/// stands beside the key's id.
+#[tokio::test]
+async fn tokens_of_azure_version_1_count() {
+    let tenant = "72f988bf-0000-0000-0000-2d7cd011db47";
+    let base = |more: Value| {
+        let mut claims = json!({
+            "aud": "api://6e74172b-0000-0000-0000-2d4c27ebf0fa", "iss": format!("https://sts.windows.net/{tenant}/"),
+            "iat": from_now(0), "nbf": from_now(0), "exp": from_now(300), "acr": "1", "amr": ["pwd"],
+            "appid": "00000003-0000-0000-0000-000000000000", "appidacr": "0", "tid": tenant,
+            "oid": "00000000-0000-0000-66f3-3332eca7ea81", "sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ",
+            "ver": "1.0", "scp": "access_as_user", "upn": "anna@example.com",
+        });
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        claims
+    };
+    both_count_with(
+        json!({"typ": "JWT", "x5t": "i6lGk3FZzxRcUb2C3nEQ7syHJlY"}),
+        |issuer| Issuer {
+            audience: ["api://6e74172b-0000-0000-0000-2d4c27ebf0fa".to_owned()].into(),
             program_claim: None,
             programs: in_shop(),
             customer_claim: Some("extn.customer_id".to_owned()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use goldbook::access::grpc::Identities;
 use goldbook::access::role::Role;
-use goldbook::embedded_postgres::SUPERUSER;
+use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};
 use goldbook::proto;
 use tonic::{Code, Status, Streaming};
 
@@ -103,6 +103,39 @@ async fn assert_crowded(service: &Service, key: &str, begin: &str) {
     assert!(refused.message().starts_with(begin), "{refused:?}");
     assert!(tonic_types::StatusExt::get_details_retry_info(&refused).is_some());
     assert_eq!(service.count_entries().await, written);
+}
+
+/// A key that was stolen reads no further than to the moment at which it was revoked.
+#[tokio::test]
+async fn exports_end_when_their_key_is_revoked() {
+    let history = History::load(30_000).await;
+    let key = key_of(&history.database, "desk", Role::Auditor, None).await;
+    let identities = Identities { api_keys: true, ..Identities::default() };
+    let service = Service::start_asking(history.database.clone(), identities).await;
+    let mut customer = begin_by(&service, &key).await.unwrap();
+    let export = proto::ExportEntriesRequest { program_id: SHOP.to_owned(), ..Default::default() };
+    let mut entries = service.ledger().export_entries(by(&key, export)).await.unwrap().into_inner();
+    let mut connection = history.database.connect(SERVICE_ROLE).await;
+    assert!(goldbook::access::revoke_key(&mut connection, &key[..17]).await.unwrap());
+    until("the end of the key", async || begin_by(&service, &key).await.err().filter(is_unknown)).await;
+    let rest_of_entries = async {
+        while entries.message().await?.is_some() {}
+        Ok::<(), Status>(())
+    };
+    let rest_of_customer = async {
+        while customer.message().await?.is_some() {}
+        Ok::<(), Status>(())
+    };
+    for ended in [within("the end", rest_of_entries).await, within("the end", rest_of_customer).await] {
+        let ended = ended.unwrap_err();
+        assert!(is_unknown(&ended), "{ended:?}");
+        assert_eq!(ended.message(), "the credentials that the stream was opened with do not count any more");
+    }
+    until_open(&history, 0).await;
+}
+
+fn is_unknown(status: &Status) -> bool {
+    status.code() == Code::Unauthenticated
 }
 
 #[tokio::test]
