@@ -132,6 +132,14 @@ pub(crate) async fn wait_for_key_changes(connection: &mut PgConnection, instant:
     Ok(())
 }
 
+/// Forgets what the id of a principal stands for. Says whether anything did.
+///
+/// # Errors
+/// If the database cannot be read or written.
+pub async fn erase_principal(connection: &mut PgConnection, id: PrincipalId) -> Result<bool, StoreError> {
+    Ok(store::delete_principal(connection, id).await?)
+}
+
 /// What ids of principals stand for; of those who are not erased.
 ///
 /// # Errors

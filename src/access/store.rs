@@ -48,6 +48,13 @@ pub(super) async fn read_principals(
     Ok(read.collect())
 }
 
+/// Removes a principal. Says whether there was one.
+pub(super) async fn delete_principal(connection: &mut PgConnection, id: PrincipalId) -> Result<bool, sqlx::Error> {
+    let delete = sqlx::query!("DELETE FROM principals WHERE principal_id = $1", id.0);
+    let deleted = delete.execute(connection).traced("DELETE principals").await?;
+    Ok(deleted.rows_affected() > 0)
+}
+
 /// How often a principal is looked for who is being added elsewhere at the same time.
 const TRIES: usize = 3;
 /// How long after a round through the principals began the next one begins. A principal is left alone for as long: the

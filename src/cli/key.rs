@@ -1,21 +1,18 @@
 //! `goldbook key`: the keys by which services prove who they are, in the database.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use jiff::{SpanRelativeTo, Timestamp};
 use sqlx::PgConnection;
 
-use super::database_url::{DatabaseUrl, find_database};
+use super::database_args::DatabaseArgs;
 use super::error::{CliError, with_causes};
 use super::output::{keep_whole, print, table};
 use crate::access::key::{KEY_BEGIN, KEY_CHARS, KeptKey, KeyTerms, NewKey};
 use crate::access::principal::ProgramSet;
 use crate::access::role::Role;
 use crate::access::{Kept, create_key, list_keys, read_present, revoke_key};
-use crate::database::{check_schema, connect_alone};
-use crate::embedded_postgres::SERVICE_ROLE;
 use crate::ids::ProgramId;
 
 const HELP: &str = "\
@@ -46,17 +43,6 @@ enum Action {
     Create(CreateArgs),
     List(ListArgs),
     Revoke(RevokeArgs),
-}
-
-/// Which database keys are in.
-#[derive(Debug, Args)]
-struct DatabaseArgs {
-    /// The database, in the service's role. Without it, the one that a service runs in the data directory.
-    #[arg(long, env = "GOLDBOOK_DATABASE_URL", value_name = "URL", hide_env_values = true)]
-    database_url: Option<DatabaseUrl>,
-    /// The data directory of a running service with a database of its own.
-    #[arg(long, env = "GOLDBOOK_DATA_DIR", value_name = "DIR", default_value = ".goldbook")]
-    data_dir: PathBuf,
 }
 
 /// Create a key, and show it this once.
@@ -122,14 +108,6 @@ pub(crate) async fn run(args: KeyArgs) -> Result<(), CliError> {
         Action::Create(args) => create(args).await,
         Action::List(args) => list(&args).await,
         Action::Revoke(args) => revoke(&args).await,
-    }
-}
-
-impl DatabaseArgs {
-    async fn connect(&self) -> Result<PgConnection, CliError> {
-        let options = find_database(self.database_url.as_ref(), &self.data_dir, SERVICE_ROLE)?;
-        check_schema(&options).await.map_err(CliError::failed)?;
-        connect_alone(&options).await.map_err(|error| CliError::failed(with_causes(&error)))
     }
 }
 

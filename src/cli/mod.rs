@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod config_file;
 mod customer;
+mod database_args;
 mod database_url;
 mod demo;
 mod erasure_keys;
@@ -20,6 +21,7 @@ mod instant;
 mod key;
 mod migrate;
 mod output;
+mod principal;
 mod program;
 mod progress;
 mod refusal;
@@ -90,6 +92,7 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     Audit(audit::AuditArgs),
     Key(key::KeyArgs),
+    Principal(principal::PrincipalArgs),
     Config(config::ConfigArgs),
     Program(program::ProgramArgs),
     Import(import::ImportArgs),
@@ -149,6 +152,7 @@ impl Cli {
             Command::Migrate(args) => migrate::run(args).await,
             Command::Audit(args) => audit::run(args).await,
             Command::Key(args) => key::run(args).await,
+            Command::Principal(args) => principal::run(args).await,
             Command::Config(args) => config::run(args).await,
             Command::Program(args) => program::run(args).await,
             Command::Import(args) => import::run(args).await,

@@ -10,8 +10,10 @@ const OPERATORS_COMMANDS: &[&str] = &[
     "cli/migrate/*",
     "cli/audit/*",
     "cli/key/*",
+    "cli/principal/*",
     "cli/config/*",
     "cli/config_file/*",
+    "cli/database_args/*",
     "cli/database_url/*",
     "cli/erasure_keys/*",
 ];

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::issuer::{KeyFile, SigningKey, claims_of_customer, claims_of_role};
 use super::{by, start_with_issuer};
+use crate::binary::{run, url};
 use crate::customers::export::{of, read_document};
 use crate::harness::{SHOP, Service, create_customer, shop};
 
@@ -103,4 +104,33 @@ async fn a_login_with_another_name_in_each_program_is_nobody_else_who_has_the_na
     // The same customer in another program is the same principal.
     assert_eq!(programs.export_own("login", SHOP, "anna").await, programs.export_own("login", OUTLET, "anna").await);
     assert_eq!(programs.known_as("login").await, ["anna", "ben"]);
+}
+
+/// Somebody who is no customer is forgotten by command, and what they wrote keeps their id.
+#[tokio::test]
+async fn who_a_principal_was_is_erased_by_command() {
+    let programs = TwoPrograms::start().await;
+    let database = &programs.service.database;
+    let url = url(&database.options(SERVICE_ROLE));
+    let entries = async || {
+        let list = proto::ListEntriesRequest {
+            program_id: SHOP.to_owned(),
+            customer_id: "ben".to_owned(),
+            ..Default::default()
+        };
+        programs.service.ledger().list_entries(by(&programs.admin, list)).await.unwrap().into_inner().entries
+    };
+    let written = entries().await;
+    let id = &written.first().unwrap().principal_id;
+    let erase = async |id: &str| run(&["principal", "erase", id, "--database-url", &url]).await;
+    let erased = erase(id).await;
+    assert!(erased.status.success(), "{}", erased.stderr);
+    let select = "SELECT count(*) FROM principals WHERE principal_id = $1::uuid OR subject = 'user-admin'";
+    let mut connection = database.connect(SERVICE_ROLE).await;
+    let left: i64 = sqlx::query_scalar(select).bind(id).fetch_one(&mut connection).await.unwrap();
+    assert_eq!((left, entries().await), (0, written.clone()));
+    let again = erase(id).await;
+    assert_eq!(again.status.code(), Some(1));
+    assert!(again.stderr.contains("unknown, or erased"), "{}", again.stderr);
+    assert_eq!(erase("anna").await.status.code(), Some(2));
 }

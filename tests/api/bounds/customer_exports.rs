@@ -71,7 +71,7 @@ async fn export_customer_reads_no_further_than_its_caller_and_keeps_its_moment()
 }
 
 #[tokio::test]
-async fn export_customer_lets_four_run_two_of_a_caller_and_frees_the_place_of_who_goes_away() {
+async fn export_customer_lets_four_run_two_of_a_caller_and_frees_places() {
     let history = History::load(30_000).await;
     let mut keys = Vec::new();
     for name in ["desk", "audit", "board"] {
