@@ -19,12 +19,12 @@ use tonic::{Code, Request};
 use self::caller::{Caller, told};
 use self::dumps::{dump_each, dump_without, execute, personal_tables};
 use self::marks::{Mark, Searcher, find_marks};
-use self::messages::{GIVEN, Marks, Text, clear_marked, is_given, leaf, marks_of, methods, text_paths, texts};
+use self::messages::{GIVEN, Marks, Text, clear_marked, is_given, leaf, marks_of, text_paths, texts};
 use crate::access::by;
 use crate::access::issuer::{ISSUER, KeyFile, SigningKey, claims_of_customer, claims_of_role, trusted};
 use crate::binary::{Serving, Watched};
 use crate::collector::{endpoint, find_spans};
-use crate::harness::{Clock, Database, ERASURE_KEY};
+use crate::harness::{Clock, Database, ERASURE_KEY, methods};
 
 /// A service in a process of its own that says all it can, and whoever calls it.
 struct Marked {
