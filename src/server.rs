@@ -143,7 +143,7 @@ pub async fn run(
     let access = AccessLayer::new(authentication);
     let certificates = settings.tls.clone().map(|tls| tokio::spawn(tls.keep_fresh()));
     let incoming = listener::accept(listener, settings.tls, settings.connections);
-    let web = WebLayer::new(&settings.cors_origins);
+    let web = WebLayer::new(&settings.cors_origins, MAX_HEADER_BYTES);
     let mut serve = Box::pin(serve_until(incoming, routes, web, access, stopped.map(|_| ()))?);
     let outcome = tokio::select! {
         outcome = &mut serve => outcome,

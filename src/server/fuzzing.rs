@@ -12,7 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 use tonic::body::Body;
 use tower::Service as _;
 
-use super::{Settings, add_reflection, layers, routes};
+use super::{MAX_HEADER_BYTES, Settings, add_reflection, layers, routes};
 use crate::access::grpc::{AccessLayer, Authentication, Identities};
 use crate::access::limits::Limits;
 use crate::book::{Book, Instants};
@@ -66,7 +66,8 @@ impl WithoutDatabase {
             let routes = routes(&settings, &book, [&pool, &lookups], &instants, &capabilities, catalogue);
             let routes = add_reflection(routes)?.prepare();
             let authentication = Authentication::new(&settings.identities, settings.limits, pool)?.with_known_id();
-            let service = layers(WebLayer::new(&origins), AccessLayer::new(authentication))?.service(routes);
+            let service =
+                layers(WebLayer::new(&origins, MAX_HEADER_BYTES), AccessLayer::new(authentication))?.service(routes);
             let call = move |request| -> LocalBoxFuture<'static, Option<Response<Body>>> {
                 let mut service = service.clone();
                 Box::pin(async move {

@@ -22,6 +22,8 @@ use super::translation::Translation;
 
 /// How long a browser remembers that a page may call.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
+/// What HTTP/2 counts for a header beside its name and its value, in bytes.
+const HEADER_BYTES: usize = 32;
 /// What a page may send: what gRPC-Web clients do, who calls, and the caller's trace.
 const REQUEST_HEADERS: [HeaderName; 7] = [
     CONTENT_TYPE,
@@ -40,9 +42,13 @@ const ANSWER_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("traceparent"),
 ];
 
-/// Lets pages of some origins call by gRPC-Web, and refuses calls of all other pages. Calls that are no page's pass.
+/// Lets pages of some origins call by gRPC-Web, and refuses calls of all other pages. Calls that are no page's pass. Over
+/// HTTP/1.1, it first refuses what has too large headers.
 #[derive(Clone, Debug)]
-pub(crate) struct WebLayer(Arc<Pages>);
+pub(crate) struct WebLayer {
+    pages: Arc<Pages>,
+    max_header_bytes: usize,
+}
 
 /// The pages that may call.
 #[derive(Debug)]
@@ -52,9 +58,9 @@ struct Pages {
 }
 
 impl WebLayer {
-    /// A layer that lets pages of these origins call.
+    /// A layer that lets pages of these origins call, with headers of so many bytes together.
     #[must_use]
-    pub(crate) fn new(origins: &[Origin]) -> Self {
+    pub(crate) fn new(origins: &[Origin], max_header_bytes: u32) -> Self {
         let cors = CorsLayer::new()
             // Only what comes from one of them is asked.
             .allow_origin(AllowOrigin::mirror_request())
@@ -63,7 +69,8 @@ impl WebLayer {
             .expose_headers(ANSWER_HEADERS)
             .max_age(MAX_AGE);
         let origins = origins.iter().map(|origin| origin.header().clone()).collect();
-        Self(Arc::new(Pages { origins, cors }))
+        let max_header_bytes = usize::try_from(max_header_bytes).unwrap_or(usize::MAX);
+        Self { pages: Arc::new(Pages { origins, cors }), max_header_bytes }
     }
 }
 
@@ -71,7 +78,7 @@ impl<S> Layer<S> for WebLayer {
     type Service = WebService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        WebService { calls: Translation(inner), pages: self.0.clone() }
+        WebService { calls: Translation(inner), pages: self.pages.clone(), max_header_bytes: self.max_header_bytes }
     }
 }
 
@@ -80,6 +87,7 @@ impl<S> Layer<S> for WebLayer {
 pub(crate) struct WebService<S> {
     calls: Translation<S>,
     pages: Arc<Pages>,
+    max_header_bytes: usize,
 }
 
 /// A call of nobody's page, one of a page that may call, and one that is refused.
@@ -101,6 +109,10 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         if request.version() < Version::HTTP_2 {
             request = request.map(|body| Body::new(Lingering::new(body)));
+            // HTTP/2 has a bound of its own. That of HTTP/1.1 is its buffer, which is many times as large and cannot be set.
+            if header_bytes(&request) > self.max_header_bytes {
+                return Either::Right(Either::Right(ready(Ok(refuse_headers()))));
+            }
         }
         // Browsers send it with every call, also to where the page itself came from.
         let Some(origin) = request.headers().get(ORIGIN) else { return Either::Left(self.calls.call(request)) };
@@ -113,6 +125,19 @@ where
         // Whether a page may call is answered here, before a span begins and anybody is asked who they are.
         Either::Right(Either::Left(self.pages.cors.layer(calls).call(request)))
     }
+}
+
+/// How large the head of a request is, as HTTP/2 counts it (RFC 9113, 6.5.2).
+fn header_bytes<B>(request: &Request<B>) -> usize {
+    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    request.headers().iter().fold(path, |sum, (name, value)| sum + name.as_str().len() + value.len() + HEADER_BYTES)
+}
+
+/// The answer to a request with too large headers, as HTTP/2 gives it: there is no gRPC in it.
+fn refuse_headers() -> Response<Body> {
+    let mut refusal = Response::new(Body::empty());
+    *refusal.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    refusal
 }
 
 /// The answer to a page that may not call. It has none of the headers that would let the page read it.

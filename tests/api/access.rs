@@ -2,6 +2,7 @@
 
 mod actions;
 mod customers;
+mod existence;
 mod http2;
 pub(crate) mod issuer;
 mod keys;

@@ -12,7 +12,7 @@ mod schema;
 mod service;
 
 pub(crate) use answers::{assert_refused, assert_same_error, assert_tells, bad_fields, reason, sorted_bad_fields};
-pub(crate) use bytes::Bytes;
+pub(crate) use bytes::{Bytes, call_method, methods};
 pub(crate) use clients::Clients;
 pub(crate) use clock::Clock;
 pub(crate) use cluster::Database;

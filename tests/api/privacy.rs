@@ -19,12 +19,12 @@ use tonic::{Code, Request};
 use self::caller::{Caller, told};
 use self::dumps::{dump_each, dump_without, execute, personal_tables};
 use self::marks::{Mark, Searcher, find_marks};
-use self::messages::{GIVEN, Marks, Text, clear_marked, is_given, leaf, marks_of, methods, text_paths, texts};
+use self::messages::{GIVEN, Marks, Text, clear_marked, is_given, leaf, marks_of, text_paths, texts};
 use crate::access::by;
 use crate::access::issuer::{ISSUER, KeyFile, SigningKey, claims_of_customer, claims_of_role, trusted};
 use crate::binary::{Serving, Watched};
 use crate::collector::{endpoint, find_spans};
-use crate::harness::{Clock, Database, ERASURE_KEY};
+use crate::harness::{Clock, Database, ERASURE_KEY, methods};
 
 /// A service in a process of its own that says all it can, and whoever calls it.
 struct Marked {
@@ -326,6 +326,11 @@ async fn what_a_caller_writes_of_a_person_stands_in_the_personal_tables_and_nowh
     let found = searcher.search(log.join("\n").as_bytes());
     assert!(found.is_empty(), "in the log: {found:#?}");
     assert!(log.iter().any(|line| line.contains(r#""spans_dropped":0"#)), "{:?}", log.last());
+    let log = Database::read_log();
+    let of_failures = String::from_utf8_lossy(&log).matches("violates check constraint \"broken\"").count();
+    assert!(of_failures >= 4, "{of_failures} failures in the log of Postgres");
+    let found = searcher.search(&log);
+    assert!(found.is_empty(), "in the log of Postgres: {found:#?}");
     assert_spans_tell_nothing(since).await;
     // The service has ended, so that it does not remove what is planted.
     let plant =

@@ -1,6 +1,7 @@
 //! What a page in a browser gets: gRPC-Web in both its forms, over both versions of HTTP, and only where its origin may
 //! call. The requests are made by hand.
 
+mod headers;
 mod http1;
 mod origins;
 mod page;

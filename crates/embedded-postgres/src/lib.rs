@@ -9,6 +9,8 @@
 //!   they are by default, and the cluster has data checksums.
 //! - **Nobody else gets in.** The server listens on a Unix socket only. The socket's directory is closed to everyone but
 //!   the server's user, so there are no passwords.
+//! - **The log holds no data.** Postgres tells a failure by its message alone: rows and the values of parameters, which
+//!   its details and contexts would repeat, stay out of `postgres.log`.
 //! - **The next start works, whatever was killed and whenever**: the application, Postgres, `initdb` or the machine. A
 //!   cluster gets its name only once it is complete. Roles and the database are created where they are missing. A server
 //!   that outlived its application is stopped in order before another is started.

@@ -142,6 +142,9 @@ impl Server {
             "logging_collector=off".to_owned(),
             // An error in the log is recognized by its words.
             "lc_messages=C".to_owned(),
+            // Rows and values stay out of the log, which outlives them: the detail of a violated constraint is the row,
+            // and details and contexts of statements are the values of their parameters.
+            "log_error_verbosity=terse".to_owned(),
             format!("cluster_name={}", application.name),
         ] {
             postgres.arg("-c").arg(setting);

@@ -102,6 +102,37 @@ async fn first_start_makes_a_durable_cluster_with_two_plain_roles_and_a_database
     postgres.stop().await.unwrap();
 }
 
+/// The detail of a violated constraint would be the row, and that of a statement the values of its parameters.
+#[tokio::test]
+async fn the_log_tells_of_failures_and_not_of_the_data_in_them() {
+    let directory = throwaway_dir().unwrap();
+    let postgres = EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap();
+    let mut connection = PgConnection::connect_with(&postgres.connect_options(SUPERUSER, DATABASE)).await.unwrap();
+    for sql in [
+        "CREATE TABLE people (name text CONSTRAINT short CHECK (length(name) < 5) UNIQUE)",
+        // Whoever wants to know how long statements take is not told what they are about.
+        "SET log_min_duration_statement = 0",
+        "SET log_parameter_max_length_on_error = -1",
+    ] {
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+    }
+    let insert = "INSERT INTO people VALUES ($1)";
+    for (name, is_taken) in [("Wilhelmina", false), ("Zoë", true), ("Zoë", false)] {
+        let outcome = sqlx::query(insert).bind(name).execute(&mut connection).await;
+        assert_eq!(outcome.is_ok(), is_taken, "{name}: {outcome:?}");
+    }
+    let log = fs::read_to_string(directory.path().join("postgres.log")).unwrap();
+    for told in
+        ["duration: ", "violates check constraint \"short\"", "duplicate key value violates unique constraint", insert]
+    {
+        assert!(log.contains(told), "{told} is not in {log}");
+    }
+    for kept_back in ["Wilhelmina", "Zoë", "DETAIL", "CONTEXT"] {
+        assert!(!log.contains(kept_back), "{kept_back} is in {log}");
+    }
+    postgres.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn second_start_is_quick_and_keeps_the_data() {
     let directory = throwaway_dir().unwrap();

@@ -179,6 +179,7 @@ struct State {
     keys: Mutex<Vec<Value>>,
     is_away: AtomicBool,
     asked: AtomicUsize,
+    turned_away: AtomicUsize,
     /// How long answers take, in milliseconds.
     delay: AtomicUsize,
 }
@@ -220,6 +221,11 @@ impl Online {
         self.state.delay.store(milliseconds, Ordering::SeqCst);
     }
 
+    /// How often it was asked for anything while it was away.
+    pub(crate) fn turned_away(&self) -> usize {
+        self.state.turned_away.load(Ordering::SeqCst)
+    }
+
     /// How often it was asked for its keys.
     pub(crate) fn asked(&self) -> usize {
         self.state.asked.load(Ordering::SeqCst)
@@ -238,6 +244,7 @@ async fn answer(mut stream: TcpStream, state: Arc<State>, name: String) {
     let delay = u64::try_from(state.delay.load(Ordering::SeqCst)).unwrap();
     crate::wait::pause(std::time::Duration::from_millis(delay)).await;
     let (status, body) = if state.is_away.load(Ordering::SeqCst) {
+        state.turned_away.fetch_add(1, Ordering::SeqCst);
         ("503 Service Unavailable", json!({}))
     } else if request.starts_with(b"GET /.well-known/openid-configuration ") {
         ("200 OK", json!({"issuer": name, "jwks_uri": format!("{name}/keys")}))

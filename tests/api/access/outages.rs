@@ -106,6 +106,57 @@ async fn a_key_rotation_under_load_fails_no_call() {
     }
 }
 
+/// A fetch that fails takes nothing from the keys that are known: tokens that nobody has seen before go on counting, while it
+/// is under way and afterwards.
+#[tokio::test]
+async fn a_failed_fetch_of_keys_under_load_fails_no_call() {
+    let key = SigningKey::p256("first");
+    let online = Online::start(&[&key]).await;
+    let service = start(&online, &key).await;
+    online.set_away(true);
+    online.set_delay(300);
+    let (key, issuer) = (Arc::new(key), online.name.clone());
+    let (done, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let service = Arc::new(service);
+    let callers: Vec<_> = (0..8)
+        .map(|caller| {
+            let (service, key, issuer) = (service.clone(), key.clone(), issuer.clone());
+            let (done, asked) = (done.clone(), asked.clone());
+            tokio::spawn(async move {
+                for number in 0_u64.. {
+                    if done.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    // No two tokens are the same, so none of them is remembered.
+                    let mut claims = claims_of_customer("anna");
+                    (claims["iss"], claims["jti"]) = (json!(issuer), json!(format!("{caller}-{number}")));
+                    assert_eq!(ask_balance(&service, &key.token(&claims), "anna").await.unwrap(), 0);
+                    asked.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    let answers = async |more: usize| {
+        let seen = asked.load(Ordering::SeqCst);
+        until("answers", async || (asked.load(Ordering::SeqCst) >= seen + more).then_some(())).await;
+    };
+    // Keys were fetched at the start, so the stranger comes until they may be fetched again.
+    let stranger = SigningKey::p256("unknown").token(&of_issuer(&online, claims_of_customer("anna")));
+    let message = "the token names a key that its issuer does not have";
+    until("a fetch that fails", async || {
+        assert_unknown(ask_balance(&service, &stranger, "anna").await, message);
+        (online.turned_away() > 0).then_some(())
+    })
+    .await;
+    // The stranger waited for the fetch, so it is over.
+    answers(100).await;
+    done.store(true, Ordering::SeqCst);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(online.turned_away(), 1);
+}
+
 /// The first caller with a new key does not wait for the issuer. All others have the key all the same.
 #[tokio::test]
 async fn a_caller_who_goes_away_does_not_end_the_fetching_of_keys() {

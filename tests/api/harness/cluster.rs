@@ -1,5 +1,6 @@
 //! The test process's own Postgres, and the databases in it.
 
+use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,6 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 /// The test process's own Postgres, with a migrated database to copy.
 pub(super) struct Cluster {
     socket: PgConnectOptions,
+    log: PathBuf,
     made: AtomicU32,
 }
 
@@ -38,11 +40,13 @@ impl Cluster {
                 let mut connection = superuser.connect().await.unwrap();
                 sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
                 server::migrate(&owner, SERVICE_ROLE).await.unwrap();
-                sender.send(superuser).unwrap();
+                let log = postgres.data_dir().join("postgres.log");
+                sender.send((superuser, log)).unwrap();
                 postgres.wait().await;
             });
         });
-        Self { socket: receiver.recv().unwrap(), made: AtomicU32::new(0) }
+        let (socket, log) = receiver.recv().unwrap();
+        Self { socket, log, made: AtomicU32::new(0) }
     }
 
     /// Makes a copy of a database that nobody is connected to.
@@ -70,6 +74,11 @@ impl Database {
     /// A copy of this one, to which nobody may be connected.
     pub(crate) async fn copy(&self) -> Self {
         Self { name: CLUSTER.copy_database(&self.name).await }
+    }
+
+    /// What Postgres has logged so far, of this database and of all others.
+    pub(crate) fn read_log() -> Vec<u8> {
+        std::fs::read(&CLUSTER.log).unwrap()
     }
 
     /// What Postgres knows it by.

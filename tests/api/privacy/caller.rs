@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::StreamExt as _;
 use prost::Message;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
+use tonic::Status;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
 
 use super::marks::{Mark, Searcher, find_marks};
-use super::messages::{Made, Marks, Text, leaf, marks_of, methods};
+use super::messages::{Made, Marks, Text, leaf, marks_of};
 use crate::access::by;
-use crate::harness::Bytes;
+use crate::harness::{call_method, methods};
 
 /// What a refusal may repeat of its own request: what it asked for, by its name.
 const ASKED_FOR: [&str; 12] = [
@@ -84,7 +83,7 @@ impl Caller {
         let own = marks_of(message);
         self.marked.extend(own.iter().map(|(_, path)| (method.to_owned(), path.clone())));
         let request = by(&self.token, message.encode_to_vec());
-        let outcome = call(&self.channel, &self.methods[method], request).await;
+        let outcome = call_method(&self.channel, &self.methods[method], request).await;
         if let Err(status) = &outcome {
             self.refused += 1;
             let told = told(status);
@@ -105,35 +104,4 @@ impl Caller {
 pub(super) fn told(status: &Status) -> Vec<u8> {
     let headers = format!("{:?}", status.metadata());
     [status.message().as_bytes(), b" ", status.details(), b" ", headers.as_bytes()].concat()
-}
-
-/// Sends bytes as the request of a method; the answer, of a stream its first one.
-async fn call(channel: &Channel, method: &MethodDescriptor, request: Request<Vec<u8>>) -> Result<Vec<u8>, Status> {
-    let path = format!("/{}/{}", method.parent_service().full_name(), method.name()).parse().unwrap();
-    let mut client = tonic::client::Grpc::new(channel.clone());
-    client.ready().await.unwrap();
-    if method.is_client_streaming() {
-        let request = request.map(tokio_stream::once);
-        let answer = client.streaming(request, path, Bytes).await?.into_inner().message().await?;
-        let answer = answer.expect("an answer to the item");
-        return item_error(&answer).map_or(Ok(answer), Err);
-    }
-    if method.is_server_streaming() {
-        let mut answers = client.server_streaming(request, path, Bytes).await?.into_inner();
-        let first = answers.message().await?.unwrap_or_default();
-        while answers.next().await.transpose()?.is_some() {}
-        return Ok(first);
-    }
-    client.unary(request, path, Bytes).await.map(tonic::Response::into_inner)
-}
-
-/// The error in the answer to an item: the field 3 of all such answers is a `google.rpc.Status`.
-fn item_error(answer: &[u8]) -> Option<Status> {
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct Answer {
-        #[prost(message, optional, tag = "3")]
-        error: Option<goldbook::proto::google::Status>,
-    }
-    let error = Answer::decode(answer).unwrap().error?;
-    Some(Status::with_details(error.code.into(), error.message.clone(), error.encode_to_vec().into()))
 }

@@ -2,11 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use goldbook::proto::FILE_DESCRIPTOR_SET;
-use prost_reflect::{
-    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, MethodDescriptor,
-    ReflectMessage as _, Value,
-};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value};
 
 use super::marks::{Mark, find_marks};
 use crate::harness::SHOP;
@@ -156,13 +152,6 @@ pub(super) fn is_given(name: &str) -> bool {
 /// The last part of a path.
 pub(super) fn leaf(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
-}
-
-/// The methods of the interface.
-pub(super) fn methods() -> Vec<MethodDescriptor> {
-    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
-    let ours = pool.services().filter(|service| service.package_name() == "goldbook.v1");
-    ours.flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
 }
 
 /// Every text that a message can carry, by its path.
