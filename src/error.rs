@@ -31,6 +31,9 @@ pub enum Error {
     /// The database is away; trying again later may work.
     #[error("the database is not available")]
     Unavailable,
+    /// The keys of the issuer of a token were never received; trying again later may work.
+    #[error("the keys of the token's issuer are not known yet")]
+    IssuerAway,
     /// Writes that began before this instant are still under way; trying again later may work.
     #[error("writes that began before {0} are still under way")]
     InstantOpen(jiff::Timestamp),
@@ -54,6 +57,7 @@ impl Error {
             | Self::Crowded(_)
             | Self::Limited { .. }
             | Self::Unavailable
+            | Self::IssuerAway
             | Self::InstantOpen(_)
             | Self::DeadlineExceeded => true,
             Self::Invalid(_) | Self::Unreadable(_) | Self::Refused(_) | Self::Internal(_) | Self::InternalLogged(_) => {

@@ -30,6 +30,9 @@ impl From<Error> for Status {
             }
             Error::Crowded(message) => retry(Code::ResourceExhausted, &message),
             Error::Unavailable => retry(Code::Unavailable, "the database is not available; try again"),
+            Error::IssuerAway => {
+                retry(Code::Unavailable, "the keys of the token's issuer cannot be fetched now; try again")
+            }
             Error::InstantOpen(instant) => {
                 let why = "and what is answered for an instant must not change afterwards";
                 let message = format!("writes that began before {instant} are still under way, {why}; try again");

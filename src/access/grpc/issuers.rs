@@ -153,7 +153,7 @@ impl Issuers {
             let _ = fetching.await;
             if !trusted.keys().is_fetched {
                 // Nobody knows yet whether the token counts.
-                return Err(Error::Unavailable);
+                return Err(Error::IssuerAway);
             }
             issuers.verify(hash, &token, &unverified, &trusted)
         }

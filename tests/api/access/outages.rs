@@ -47,6 +47,7 @@ async fn an_issuer_that_was_never_there_leaves_the_caller_to_try_again() {
     let token = key.token(&of_issuer(&online, claims_of_customer("anna")));
     let refused = ask_balance(&service, &token, "anna").await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
+    assert_eq!(refused.message(), "the keys of the token's issuer cannot be fetched now; try again");
 }
 
 /// A token with an unknown key has the keys fetched once in ten seconds, and no more.
