@@ -40,7 +40,7 @@ impl FileSettings {
         let mut table = read_table(path)?;
         table.retain(|_, value| is_of_settings(value));
         let wrong = |fault: String| CliError::usage(format_args!("{}: {fault}", path.display()));
-        let settings: Self = table.try_into().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
+        let settings: Self = table.try_into().map_err(|error| wrong(tell_misfit(&error)))?;
         let faults = settings.find_faults();
         if faults.is_empty() { Ok(settings) } else { Err(wrong(faults.join("\n"))) }
     }
@@ -74,7 +74,24 @@ fn is_of_settings(value: &Value) -> bool {
 fn read_table(path: &Path) -> Result<Table, CliError> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|error| CliError::usage(format_args!("{}: {error}", path.display())))?;
-    text.parse().map_err(|error| CliError::usage(format_args!("{}: {error}", path.display())))
+    text.parse().map_err(|error| CliError::usage(format_args!("{}: {}", path.display(), tell_syntax(&error, &text))))
+}
+
+/// What is wrong with the text of a file, and where. The error's own words repeat the line, which may hold a password.
+fn tell_syntax(error: &toml::de::Error, text: &str) -> String {
+    let message = error.message();
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return format!("it is not TOML: {message}");
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
+    format!("it is not TOML at line {line}, column {column}: {message}")
+}
+
+/// What of a file is no setting, and where. A value that is of another kind is repeated, but no URL: it may hold a password.
+fn tell_misfit(error: &toml::de::Error) -> String {
+    let (told, message) = (error.to_string(), error.message());
+    if message.contains("://") { told.replace(message, "a URL stands where none can") } else { told }
 }
 
 /// The same command, whose flags have what the file says for defaults: so the environment and the command line win.
@@ -164,6 +181,25 @@ mod tests {
         ] {
             assert!(told(text).contains(fault), "{fault}: {}", told(text));
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_the_text_around_it() {
+        let told = |text: &str| read(text).unwrap_err().to_string();
+        let syntax = told("lanes = 2\n\ndatabase_url = \"postgres://u:hunter2@db/x\nlisten = \"127.0.0.1:1\"");
+        assert!(syntax.contains("line 3, column") && !syntax.contains("hunter2"), "{syntax}");
+        for text in [
+            "database_url = postgres://u:hunter2@db/x",
+            "\"postgres://u:hunter2@db/x\"",
+            &format!("{ISSUER}keys = \"https://u:hunter2@db/x\""),
+            &format!("{ISSUER}customer_claim = [\"https://u:hunter2@db/x\"]"),
+            &format!("{ISSUER}[issuer.keys]\nfile = [\"https://u:hunter2@db/x\"]"),
+            "[[issuer]]\naudience = \"https://u:hunter2@db/x\"",
+        ] {
+            assert!(!told(text).contains("hunter2"), "{text}: {}", told(text));
+        }
+        let misplaced = told(&format!("{ISSUER}keys = \"https://u:hunter2@db/x\""));
+        assert!(misplaced.contains("a URL stands where none can\nin `issuer"), "{misplaced}");
     }
 
     #[test]
