@@ -83,6 +83,13 @@ impl Serving {
         Self::launch(command).await
     }
 
+    /// Starts a service on this database that listens where these flags say.
+    pub(crate) async fn start_at(database: &PgConnectOptions, flags: &[&str]) -> Self {
+        let mut command = goldbook();
+        command.args(["serve", "--database-url", &url(database)]).args(flags);
+        Self::launch(command).await
+    }
+
     /// Starts a service with a database of its own in this data directory, and returns when it listens.
     pub(crate) async fn start_in(data_dir: &Path) -> Self {
         let mut command = goldbook();

@@ -3,6 +3,10 @@
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tonic::Code;
+use tonic::transport::Channel;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
 use crate::binary::{Serving, run, url};
 use crate::harness::{Database, Service};
@@ -55,7 +59,7 @@ async fn a_service_without_identities_says_so_and_one_with_keys_asks() {
     let (_, log) = open.wait().await;
     assert!(log.iter().any(|line| line["fields"]["message"] == said), "{log:?}");
     let asking = Serving::start(&options, &[("GOLDBOOK_API_KEYS", "true")]).await;
-    assert_eq!(list(asking.address).await.unwrap_err().code(), tonic::Code::Unauthenticated);
+    assert_eq!(list(asking.address).await.unwrap_err().code(), Code::Unauthenticated);
 }
 
 #[tokio::test]
@@ -116,16 +120,33 @@ async fn a_file_that_is_wrong_is_refused_with_what_is_wrong() {
     }
 }
 
+/// What a caller without credentials is answered who asks for reflection.
+async fn ask_for_reflection(channel: Channel) -> Code {
+    let mut client = ServerReflectionClient::new(channel);
+    let answer = client.server_reflection_info(tokio_stream::empty::<ServerReflectionRequest>()).await;
+    answer.map_or_else(|status| status.code(), |_| Code::Ok)
+}
+
 #[tokio::test]
 async fn reflection_can_be_left_out() {
-    use tonic_reflection::pb::v1::ServerReflectionRequest;
-    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     for is_on in [true, false] {
         let service = Service::start_configured(Database::create().await, |settings| settings.reflection = is_on).await;
-        let mut client = ServerReflectionClient::new(service.channel.clone());
-        let answer = client.server_reflection_info(tokio_stream::empty::<ServerReflectionRequest>()).await;
-        let code = answer.map_or_else(|status| status.code(), |_| tonic::Code::Ok);
-        assert_eq!(code, if is_on { tonic::Code::Ok } else { tonic::Code::Unimplemented });
+        let code = ask_for_reflection(service.channel.clone()).await;
+        assert_eq!(code, if is_on { Code::Ok } else { Code::Unimplemented });
+    }
+}
+
+#[tokio::test]
+async fn reflection_is_open_on_this_machine_and_elsewhere_by_its_flag_alone() {
+    let database = Database::create().await.options(SERVICE_ROLE);
+    let everywhere = ["--listen", "0.0.0.0:0", "--api-keys", "--insecure-listen"];
+    let with_flag = [&everywhere[..], &["--reflection"]].concat();
+    let local = ["--listen", "127.0.0.1:0", "--api-keys"];
+    for (flags, is_open) in [(&everywhere[..], false), (&with_flag, true), (&local, true)] {
+        let serving = Serving::start_at(&database, flags).await;
+        let address = format!("http://127.0.0.1:{}", serving.address.port());
+        let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
+        assert_eq!(ask_for_reflection(channel).await == Code::Ok, is_open, "{flags:?}");
     }
 }
 
