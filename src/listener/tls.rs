@@ -1,5 +1,6 @@
 //! TLS of the listener, from files that are read again when they change. Connections that are open stay as they are.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -49,11 +50,19 @@ struct Contents {
     client_ca: Option<Vec<u8>>,
 }
 
+impl fmt::Debug for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Contents(…)")
+    }
+}
+
 /// TLS as the files have it now.
 #[derive(Clone, Debug)]
 pub struct Tls {
     files: Arc<TlsFiles>,
     config: Arc<RwLock<Arc<ServerConfig>>>,
+    /// What the files held when it was loaded.
+    loaded: Arc<Contents>,
 }
 
 impl TlsFiles {
@@ -121,7 +130,7 @@ impl Tls {
     pub async fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let contents = files.read().await?;
         let config = Arc::new(files.configure(&contents)?);
-        Ok(Self { files: Arc::new(files), config: Arc::new(RwLock::new(config)) })
+        Ok(Self { files: Arc::new(files), config: Arc::new(RwLock::new(config)), loaded: Arc::new(contents) })
     }
 
     pub(super) async fn accept(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, std::io::Error> {
@@ -133,18 +142,19 @@ impl Tls {
     /// used, what was there before.
     #[expect(clippy::disallowed_methods, reason = "the pause between two looks")]
     pub async fn keep_fresh(self) {
-        let mut used = self.files.read().await.ok();
+        // Not what they hold now: between loading and serving there is the start of the database, which may take long.
+        let mut used = self.loaded;
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             let read = match self.files.read().await {
-                Ok(contents) if used.as_ref() == Some(&contents) => continue,
+                Ok(contents) if *used == contents => continue,
                 Ok(contents) => self.files.configure(&contents).map(|config| (contents, config)),
                 Err(error) => Err(error),
             };
             match read {
                 Ok((contents, config)) => {
                     *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-                    used = Some(contents);
+                    used = Arc::new(contents);
                     tracing::info!("the TLS certificate was read anew");
                 }
                 Err(error) => tracing::warn!(%error, "the TLS files changed and cannot be used; those before count"),

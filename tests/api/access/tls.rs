@@ -132,6 +132,17 @@ async fn a_certificate_that_changes_holds_for_new_connections_and_breaks_none() 
 }
 
 #[tokio::test]
+async fn a_certificate_that_changes_before_the_service_serves_is_not_overlooked() {
+    let (first, second) = (Root::new(), Root::new());
+    let (folder, files) = Folder::with(&first.issue_to_service(), None);
+    let tls = Tls::load(files).await.unwrap();
+    folder.replace(&second.issue_to_service());
+    let database = Database::create().await;
+    let service = Service::start_configured(database, |settings| settings.tls = Some(tls)).await;
+    until("the new certificate", async || connect(&service, &second, None).await.ok()).await;
+}
+
+#[tokio::test]
 async fn a_certificate_of_a_caller_tells_who_it_is() {
     let (root, stranger) = (Root::new(), Root::new());
     let (_folder, files) = Folder::with(&root.issue_to_service(), Some(&root));
