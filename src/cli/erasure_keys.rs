@@ -14,7 +14,7 @@ use super::error::CliError;
 use crate::customers::ErasureKeys;
 
 /// The variable that holds keys without a file.
-const VARIABLE: &str = "GOLDBOOK_ERASURE_KEYS";
+pub(super) const VARIABLE: &str = "GOLDBOOK_ERASURE_KEYS";
 /// The file in the data directory of a service that was given none.
 const OWN_FILE: &str = "erasure-keys";
 

@@ -170,6 +170,8 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::CommandFactory as _;
 
     use super::*;
@@ -177,6 +179,35 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// The names in code spans of a cell.
+    fn names_in(cell: &str) -> Vec<String> {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_readme_lists_every_flag_of_serve_with_its_variable() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+        let (_, section) = readme.split_once("\n## Configuration\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix('|')?.split_once('|'));
+        let rows: Vec<(Vec<String>, Vec<String>)> =
+            rows.map(|(flags, rest)| (names_in(flags), names_in(rest.split('|').next().unwrap()))).collect();
+        // A row of several flags has their variables in the same order.
+        let listed = rows.iter().flat_map(|(flags, variables)| {
+            flags.iter().enumerate().map(|(place, flag)| (flag.clone(), variables.get(place).cloned()))
+        });
+        let listed: BTreeSet<(String, Option<String>)> = listed.collect();
+        let command = Cli::command();
+        let flags = command.find_subcommand("serve").unwrap().get_arguments().filter(|flag| !flag.is_hide_set());
+        let known = flags.map(|flag| {
+            let variable = flag.get_env().map(|variable| variable.to_str().unwrap().to_owned());
+            (format!("--{}", flag.get_long().unwrap()), variable)
+        });
+        assert_eq!(listed, known.collect());
+        let without_flag = erasure_keys::VARIABLE.to_owned();
+        assert!(rows.iter().any(|(_, variables)| variables.contains(&without_flag)), "{without_flag}");
     }
 
     #[test]
