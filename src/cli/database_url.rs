@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command};
 use sqlx::postgres::PgConnectOptions;
 use zeroize::Zeroizing;
 
@@ -51,6 +53,39 @@ impl DatabaseUrl {
     }
 }
 
+/// Refuses a command line in which the URL of a database has a password: process lists show it to everyone.
+///
+/// # Errors
+/// If one has. It says where a password can stand.
+pub(super) fn refuse_passwords(command: &Command, matches: &ArgMatches) -> Result<(), CliError> {
+    for flag in command.get_arguments() {
+        let Some(name) = flag.get_long().filter(|name| name.ends_with("database-url")) else { continue };
+        let id = flag.get_id().as_str();
+        if matches.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        let mut urls = matches.get_raw(id).into_iter().flatten();
+        if urls.any(|url| has_password(&url.to_string_lossy())) {
+            let variable = flag.get_env().map(|variable| variable.to_string_lossy());
+            let elsewhere = variable.map(|variable| format!("give the URL in {variable}, or ")).unwrap_or_default();
+            return Err(CliError::usage(format_args!(
+                "--{name}: process lists show a password on the command line to everyone: {elsewhere}leave the \
+                 password out of it, and let it be in PGPASSWORD or in the file ~/.pgpass",
+            )));
+        }
+    }
+    let inner = matches.subcommand().and_then(|(name, inner)| Some((command.find_subcommand(name)?, inner)));
+    inner.map_or(Ok(()), |(command, inner)| refuse_passwords(command, inner))
+}
+
+/// Whether a URL holds a password, also where its characters are not encoded as they must be.
+fn has_password(url: &str) -> bool {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let before_parameters = rest.split('?').next().and_then(|start| start.rsplit_once('@'));
+    let user = before_parameters.or_else(|| rest.rsplit_once('@')).map(|(user, _)| user);
+    user.is_some_and(|user| user.contains(':')) || url.contains("password=")
+}
+
 /// The database that is named, or else the one that a service runs in the data directory, in this role.
 ///
 /// # Errors
@@ -74,6 +109,31 @@ pub(crate) fn find_database(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_found_wherever_it_is_in_a_url() {
+        for url in [
+            "postgres://u:hunter2@db:5433/loyalty",
+            "postgres://u:hunter2/3@db/loyalty",
+            "postgres://u:hunter2?3@db/loyalty",
+            "postgres://u:hunter2#3@db/loyalty",
+            "postgres://u:p@ss@db/loyalty",
+            "postgres://u@db/loyalty?sslmode=require&password=hunter2",
+            "host=db password=hunter2",
+        ] {
+            assert!(has_password(url), "{url}");
+        }
+        for url in [
+            "postgres://u@db:5433/loyalty",
+            "postgres://db/loyalty",
+            "postgres://u@%2Frun%2Fpg:5432/loyalty?sslmode=disable",
+            "postgres://u@[::1]:5432/loyalty",
+            "postgres://[::1]:5432/loyalty",
+            "postgres://u@localhost/loyalty?host=/run/a:b",
+        ] {
+            assert!(!has_password(url), "{url}");
+        }
+    }
 
     #[test]
     fn a_password_is_never_shown() {

@@ -113,10 +113,11 @@ impl Cli {
     /// where the command line is wrong or asks for help.
     ///
     /// # Errors
-    /// If the configuration file is wrong.
+    /// If the configuration file is wrong, or a password stands on the command line.
     pub fn read() -> Result<Self, CliError> {
         let command = Self::command();
         let given = command.clone().get_matches();
+        database_url::refuse_passwords(&command, &given)?;
         let Some(path) = config_file::config_of(&given) else {
             return Self::from_arg_matches(&given).map_err(|error| error.exit());
         };
@@ -179,6 +180,32 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_takes_a_password_on_its_line() {
+        let command = Cli::command();
+        let lines = [
+            ("serve --database-url", "GOLDBOOK_DATABASE_URL"),
+            ("serve --owner-database-url", "GOLDBOOK_OWNER_DATABASE_URL"),
+            ("config check --database-url", "GOLDBOOK_DATABASE_URL"),
+            ("config show --owner-database-url", "GOLDBOOK_OWNER_DATABASE_URL"),
+            ("migrate --database-url", "GOLDBOOK_OWNER_DATABASE_URL"),
+            ("audit --database-url", "GOLDBOOK_DATABASE_URL"),
+            ("key list --database-url", "GOLDBOOK_DATABASE_URL"),
+            ("key create till --role service --database-url", "GOLDBOOK_DATABASE_URL"),
+            ("bench --address http://localhost:1 --database-url", "~/.pgpass"),
+        ];
+        for (line, elsewhere) in lines {
+            let read = |url: &str| {
+                let line = format!("goldbook {line} {url}");
+                let matches = command.clone().try_get_matches_from(line.split(' ')).unwrap();
+                database_url::refuse_passwords(&command, &matches)
+            };
+            read("postgres://goldbook_owner@localhost/goldbook").unwrap();
+            let told = read("postgres://goldbook_owner:hunter2@localhost/goldbook").unwrap_err().to_string();
+            assert!(told.contains(elsewhere) && told.contains("PGPASSWORD") && !told.contains("hunter2"), "{told}");
+        }
     }
 
     /// The names in code spans of a cell.

@@ -59,7 +59,14 @@ pub(crate) fn goldbook() -> Command {
 
 /// Runs the program to its end.
 pub(crate) async fn run(args: &[&str]) -> Ended {
-    let output = within("the program", goldbook().args(args).output()).await.unwrap();
+    run_in(&[], args).await
+}
+
+/// Runs the program to its end with these variables.
+pub(crate) async fn run_in(environment: &[(&str, &str)], args: &[&str]) -> Ended {
+    let mut command = goldbook();
+    command.args(args).envs(environment.iter().copied());
+    let output = within("the program", command.output()).await.unwrap();
     Ended {
         status: output.status,
         stdout: String::from_utf8(output.stdout).unwrap(),

@@ -8,7 +8,7 @@ use tonic::transport::Channel;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
-use crate::binary::{Serving, run, url};
+use crate::binary::{Serving, run, run_in, url};
 use crate::harness::{Database, Service};
 use crate::wait::{stays, until};
 
@@ -180,7 +180,18 @@ async fn no_more_connections_are_open_than_there_may_be() {
     until("its turn", async || answers(&waiting).await.then_some(())).await;
 }
 
-/// Each flag of `serve`, with a value that is not its default.
+#[tokio::test]
+async fn a_password_on_the_command_line_is_refused() {
+    let url = "postgres://goldbook_owner:hunter2@%2Fnowhere/goldbook";
+    for command in [&["serve"][..], &["migrate"], &["audit"], &["key", "list"], &["config", "check"]] {
+        let refused = run(&[command, &["--database-url", url]].concat()).await;
+        assert_eq!(refused.status.code(), Some(2), "{command:?}");
+        assert!(refused.stderr.contains("DATABASE_URL") && !refused.stderr.contains("hunter2"), "{}", refused.stderr);
+    }
+    assert!(run_in(&[("GOLDBOOK_DATABASE_URL", url)], &["config", "check"]).await.status.success());
+}
+
+/// Each flag of `serve`, with a value that is not its default. URLs are given by their variables.
 const FLAGS: &[(&str, &str)] = &[
     ("--listen", "127.0.0.1:7"),
     ("--insecure-listen", ""),
@@ -192,8 +203,8 @@ const FLAGS: &[(&str, &str)] = &[
     ("--erasure-key-file", "/erasure"),
     ("--api-keys", ""),
     ("--cors-origin", "https://shop.example"),
-    ("--database-url", "postgres://a:very-secret@localhost/d"),
-    ("--owner-database-url", "postgres://o:very-secret@localhost/d"),
+    ("--database-url", "postgres://a@localhost/d"),
+    ("--owner-database-url", "postgres://o@localhost/d"),
     ("--service-role", "role"),
     ("--data-dir", "/data"),
     ("--postgres-bin", "/bin"),
@@ -216,9 +227,13 @@ async fn every_flag_is_shown_and_no_secret_is() {
     flags.sort_unstable();
     known.sort_unstable();
     assert_eq!(flags, known);
-    let args: Vec<&str> =
-        FLAGS.iter().flat_map(|(flag, value)| [*flag, *value]).filter(|arg| !arg.is_empty()).collect();
-    let shown = run(&[&["config", "show"], args.as_slice()].concat()).await;
+    let args = FLAGS.iter().filter(|(flag, _)| !flag.ends_with("database-url"));
+    let args: Vec<&str> = args.flat_map(|(flag, value)| [*flag, *value]).filter(|arg| !arg.is_empty()).collect();
+    let urls = [
+        ("GOLDBOOK_DATABASE_URL", "postgres://a:very-secret@localhost/d"),
+        ("GOLDBOOK_OWNER_DATABASE_URL", "postgres://o:very-secret@localhost/d"),
+    ];
+    let shown = run_in(&urls, &[&["config", "show"], args.as_slice()].concat()).await;
     assert!(!shown.stdout.contains("very-secret"), "{}", shown.stdout);
     let table: toml::Table = shown.stdout.parse().unwrap();
     let missing = |flag: &&&str| !table.contains_key(&flag.trim_start_matches('-').replace('-', "_"));
