@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -105,7 +106,7 @@ impl Issuer {
     #[must_use]
     pub fn find_faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let issuer = &self.issuer;
+        let issuer = self.shown_name();
         if issuer.is_empty() {
             faults.push("an issuer has no name".to_owned());
         }
@@ -126,7 +127,19 @@ impl Issuer {
         if self.roles.iter().flat_map(BTreeMap::values).any(means_customer) {
             faults.push(format!("issuer {issuer}: `roles` cannot make a customer; `customer_claim` says who is one"));
         }
+        let url_fault = match &self.keys {
+            KeySource::Discovery => find_url_fault(&self.issuer)
+                .map(|fault| format!("issuer {issuer}: its keys are looked for at its name, which {fault}")),
+            KeySource::Url(url) => find_url_fault(url).map(|fault| format!("issuer {issuer}: `keys.url` {fault}")),
+            KeySource::File(_) => None,
+        };
+        faults.extend(url_fault);
         faults
+    }
+
+    /// Its name as people may see it: without the password of somebody who wrote one into it.
+    pub(crate) fn shown_name(&self) -> String {
+        without_user(&self.issuer)
     }
 
     /// The principal that the claims of a verified token tell.
@@ -187,6 +200,29 @@ impl Issuer {
     }
 }
 
+/// What is wrong with a URL from which keys are fetched, if anything is. It repeats nothing of it.
+pub(super) fn find_url_fault(url: &str) -> Option<&'static str> {
+    let Ok(url) = Url::parse(url) else { return Some("is no URL") };
+    // What stays on this machine, nobody can change on its way.
+    let is_local = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
+    if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
+        return Some("must be https");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Some("must not hold a user or a password");
+    }
+    None
+}
+
+/// A URL as people may see it.
+pub(super) fn without_user(url: &str) -> String {
+    let Some((user, rest)) = url.rsplit_once('@') else { return url.to_owned() };
+    match user.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://…@{rest}"),
+        None => format!("…@{rest}"),
+    }
+}
+
 /// A claim by its name, or inside others by a path with dots. A claim whose own name has dots comes first.
 fn find_claim<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(name) {
@@ -220,4 +256,43 @@ fn find_words<'a>(claims: &'a Map<String, Value>, name: Option<&str>) -> Result<
 pub(super) fn is_for_audience(issuer: &Issuer, claims: &Map<String, Value>) -> bool {
     let words = find_words(claims, Some(&issuer.audience_claim));
     words.is_ok_and(|words| words.unwrap_or_default().iter().any(|word| issuer.audience.contains(*word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_fetched_over_https_alone_but_on_this_machine() {
+        for url in ["https://a/keys", "https://a:8443", "http://127.0.0.1:1/keys", "http://[::1]/", "http://localhost"]
+        {
+            assert_eq!(find_url_fault(url), None, "{url}");
+        }
+        for (url, fault) in [
+            ("", "no URL"),
+            ("login.example.com", "no URL"),
+            ("http://login.example.com", "https"),
+            ("http://localhost.example.com", "https"),
+            ("http://127.0.0.1@login.example.com", "https"),
+            ("file:///keys.json", "https"),
+            ("https://u:hunter2@login.example.com", "user"),
+            ("https://u@login.example.com", "user"),
+            ("http://u:hunter2@localhost/keys", "user"),
+        ] {
+            assert!(find_url_fault(url).is_some_and(|found| found.contains(fault)), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_user() {
+        for (url, shown) in [
+            ("https://u:hunter2@a/keys", "https://…@a/keys"),
+            ("https://u:hunt@er/2@a", "https://…@a"),
+            ("u:hunter2@a", "…@a"),
+            ("https://a/keys", "https://a/keys"),
+            ("u:hunter2@a://b", "…@a://b"),
+        ] {
+            assert_eq!(without_user(url), shown);
+        }
+    }
 }

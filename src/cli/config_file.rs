@@ -2,9 +2,10 @@
 //! than one value.
 
 use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, Id};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -37,12 +38,14 @@ impl FileSettings {
     /// If the file cannot be read, or anything in it is wrong. All faults are told at once.
     pub(super) fn read(path: Option<&Path>) -> Result<Self, CliError> {
         let Some(path) = path else { return Ok(Self::default()) };
-        let mut table = read_table(path)?;
+        Self::of(read_table(path)?).map_err(|faults| wrong(path, &faults))
+    }
+
+    fn of(mut table: Table) -> Result<Self, Vec<String>> {
         table.retain(|_, value| is_of_settings(value));
-        let wrong = |fault: String| CliError::usage(format_args!("{}: {fault}", path.display()));
-        let settings: Self = table.try_into().map_err(|error| wrong(tell_misfit(&error)))?;
+        let settings: Self = table.try_into().map_err(|error| vec![tell_misfit(&error)])?;
         let faults = settings.find_faults();
-        if faults.is_empty() { Ok(settings) } else { Err(wrong(faults.join("\n"))) }
+        if faults.is_empty() { Ok(settings) } else { Err(faults) }
     }
 
     fn find_faults(&self) -> Vec<String> {
@@ -50,7 +53,7 @@ impl FileSettings {
         faults.extend(self.certificates.iter().flat_map(CertificateRule::find_faults));
         let mut names = BTreeSet::new();
         let twice = self.issuers.iter().filter(|issuer| !names.insert(&issuer.issuer));
-        faults.extend(twice.map(|issuer| format!("issuer {} is there twice", issuer.issuer)));
+        faults.extend(twice.map(|issuer| format!("issuer {} is there twice", issuer.shown_name())));
         let mut peers = Vec::new();
         for rule in &self.certificates {
             if let Some(peer) = rule.peer() {
@@ -62,6 +65,10 @@ impl FileSettings {
         }
         faults
     }
+}
+
+fn wrong(path: &Path, faults: &[String]) -> CliError {
+    CliError::usage(format_args!("{}: {}", path.display(), faults.join("\n")))
 }
 
 /// Tables, and lists of them, are settings; everything else is the default of a flag. A list that is empty says nothing.
@@ -91,42 +98,71 @@ fn tell_syntax(error: &toml::de::Error, text: &str) -> String {
 /// What of a file is no setting, and where. A value that is of another kind is repeated, but no URL: it may hold a password.
 fn tell_misfit(error: &toml::de::Error) -> String {
     let (told, message) = (error.to_string(), error.message());
-    if message.contains("://") { told.replace(message, "a URL stands where none can") } else { told }
+    let told = if message.contains("://") { told.replace(message, "a URL stands where none can") } else { told };
+    told.trim_end().to_owned()
 }
 
 /// The same command, whose flags have what the file says for defaults: so the environment and the command line win.
 ///
 /// # Errors
-/// If the file cannot be read, or names what is no flag, or gives it more or less than one value.
+/// If the file cannot be read, or anything in it is wrong. All faults are told at once.
 pub(super) fn with_defaults(mut command: Command, path: &Path) -> Result<Command, CliError> {
-    let wrong = |fault: String| CliError::usage(format_args!("{}: {fault}", path.display()));
-    for (name, value) in read_table(path)? {
-        if is_of_settings(&value) {
-            continue;
+    let table = read_table(path)?;
+    let mut faults = Vec::new();
+    for (name, value) in table.iter().filter(|(_, value)| !is_of_settings(value)) {
+        match find_default(&command, name, value) {
+            Ok((id, texts)) => command = command.mut_arg(id, |flag| flag.default_values(texts)),
+            Err(fault) => faults.push(fault),
         }
-        let flag = command.get_arguments().find(|flag| {
-            let is_named = flag.get_long().is_some_and(|long| long.replace('-', "_") == name);
-            is_named && name != CONFIG_FLAG && !flag.is_hide_set()
-        });
-        let Some(flag) = flag else { return Err(wrong(format!("there is no setting {name}"))) };
-        let id = flag.get_id().clone();
-        if let (Value::Array(items), ArgAction::Append) = (&value, flag.get_action()) {
-            let texts: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
-            let texts = texts.ok_or_else(|| wrong(format!("{name} must be a list of texts")))?;
-            command = command.mut_arg(id, |flag| flag.default_values(texts));
-            continue;
-        }
-        let default: String = match value {
-            Value::String(text) => text,
-            Value::Integer(number) => number.to_string(),
-            Value::Boolean(is_on) if matches!(flag.get_action(), ArgAction::SetTrue) => is_on.to_string(),
-            Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
-                return Err(wrong(format!("{name} must be a text, a number, or for a switch true or false")));
-            }
-        };
-        command = command.mut_arg(id, |flag| flag.default_value(default));
     }
-    Ok(command)
+    if faults.is_empty() {
+        return Ok(command);
+    }
+    // What has no flag is looked at once the flags are right; here nobody comes to that.
+    faults.extend(FileSettings::of(table).err().into_iter().flatten());
+    Err(wrong(path, &faults))
+}
+
+/// The flag that a line of the file is about, and its default as texts. Else what is wrong with the line.
+fn find_default(command: &Command, name: &str, value: &Value) -> Result<(Id, Vec<String>), String> {
+    let flag = command.get_arguments().find(|flag| {
+        let is_named = flag.get_long().is_some_and(|long| long.replace('-', "_") == name);
+        is_named && name != CONFIG_FLAG && !flag.is_hide_set()
+    });
+    let flag = flag.ok_or_else(|| format!("there is no setting {name}"))?;
+    let is_switch = matches!(flag.get_action(), ArgAction::SetTrue);
+    let texts = match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Integer(number) => vec![number.to_string()],
+        Value::Boolean(is_on) if is_switch => vec![is_on.to_string()],
+        Value::Array(items) if matches!(flag.get_action(), ArgAction::Append) => {
+            let texts: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+            texts.ok_or_else(|| format!("{name} must be a list of texts"))?
+        }
+        Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
+            return Err(format!("{name} must be a text, a number, or for a switch true or false"));
+        }
+    };
+    let fault = if is_switch { find_switch_fault(&texts) } else { find_value_fault(flag, &texts) };
+    match fault {
+        Some(fault) => Err(format!("{name}: {fault}")),
+        None => Ok((flag.get_id().clone(), texts)),
+    }
+}
+
+fn find_switch_fault(texts: &[String]) -> Option<String> {
+    let is_known = |text: &String| text == "true" || text == "false";
+    (!texts.iter().all(is_known)).then(|| "it must be true or false".to_owned())
+}
+
+/// What is wrong with the values of a flag, found out as on a command line with this flag alone. They are not repeated: one
+/// that stands at the wrong flag may be secret.
+fn find_value_fault(flag: &Arg, texts: &[String]) -> Option<String> {
+    let name = flag.get_long()?;
+    let line = texts.iter().map(|text| format!("--{name}={text}"));
+    let alone = Command::new(CONFIG_FLAG).no_binary_name(true).arg(flag.clone());
+    let error = alone.try_get_matches_from(line).err()?;
+    Some(error.source().map_or_else(|| "it cannot have this value".to_owned(), ToString::to_string))
 }
 
 /// The file that the command line or the environment names.
@@ -208,9 +244,10 @@ mod tests {
         let parse = |text: &str, args: &[&str]| {
             std::fs::write(file.path(), text).unwrap();
             let command = Command::new("serve")
-                .arg(clap::Arg::new("lanes").long("lanes").default_value("2"))
-                .arg(clap::Arg::new("api_keys").long("api-keys").action(ArgAction::SetTrue))
-                .arg(clap::Arg::new("origins").long("cors-origin").action(ArgAction::Append));
+                .arg(Arg::new("lanes").long("lanes").default_value("2"))
+                .arg(Arg::new("port").long("port").value_parser(clap::value_parser!(u16)))
+                .arg(Arg::new("api_keys").long("api-keys").action(ArgAction::SetTrue))
+                .arg(Arg::new("origins").long("cors-origin").action(ArgAction::Append));
             let command = with_defaults(command, file.path())?;
             let matches = command.get_matches_from([&["serve"], args].concat());
             let origins = matches.get_many::<String>("origins").into_iter().flatten().count();
@@ -226,5 +263,13 @@ mod tests {
         assert_eq!(parse("cors_origin = [\"a\", \"b\"]", &[]).unwrap().2, 2);
         assert!(parse("lane = 4", &[]).unwrap_err().to_string().contains("there is no setting lane"));
         assert!(parse("lanes = [4]", &[]).unwrap_err().to_string().contains("lanes must be"));
+        let text =
+            "lane = 4\nlanes = [4]\nport = \"postgres://u:hunter2@db/x\"\napi_keys = \"maybe\"\n[limit]\n[limits]\n";
+        let all = parse(text, &[]).unwrap_err().to_string();
+        for fault in ["setting lane\n", "lanes must be", "port: invalid", "api_keys: it must", "unknown field `limit`"]
+        {
+            assert!(all.contains(fault), "{fault}: {all}");
+        }
+        assert!(!all.contains("hunter2"), "{all}");
     }
 }

@@ -161,55 +161,68 @@ impl ServeArgs {
     /// Reads all files that the configuration names, and checks that it is safe to listen with it.
     ///
     /// # Errors
-    /// If a file cannot be read or is wrong, or callers from other machines could do what they like.
+    /// If a file cannot be read or is wrong, or callers from other machines could do what they like. All faults are told at
+    /// once.
     pub(super) async fn prepare(&self) -> Result<Prepared, CliError> {
-        let file = FileSettings::read(self.config())?;
-        let identities = Identities { api_keys: self.api_keys, issuers: file.issuers, certificates: file.certificates };
-        let tls_files = match (&self.tls_certificate, &self.tls_key) {
-            (Some(certificate), Some(key)) => Some(TlsFiles {
-                certificate: certificate.clone(),
-                key: key.clone(),
-                client_ca: self.tls_client_ca.clone(),
-            }),
-            (None, None) if self.tls_client_ca.is_none() => None,
-            _ => return Err(CliError::usage("TLS needs both --tls-certificate and --tls-key")),
-        };
-        if !identities.certificates.is_empty() && self.tls_client_ca.is_none() {
-            return Err(CliError::usage("certificates of callers count only with --tls-client-ca"));
-        }
+        let mut faults = Vec::new();
+        let file = keep(FileSettings::read(self.config()), &mut faults);
+        let tls = keep(self.load_tls().await, &mut faults);
+        let erasure_keys = keep(erasure_keys::read(self.erasure_key_file.as_deref()), &mut faults);
         for url in [&self.database_url, &self.owner_database_url].into_iter().flatten() {
-            url.options()?;
+            keep(url.options(), &mut faults);
         }
         if self.owner_database_url.is_some() && self.database_url.is_none() {
-            return Err(CliError::usage("--owner-database-url needs --database-url"));
+            faults.push("--owner-database-url needs --database-url".to_owned());
         }
-        if !self.listen.ip().is_loopback() {
-            self.check_open_listener(&identities, tls_files.is_some())?;
+        // Who callers are is known only where the file is right.
+        let known = file.map(|file| {
+            let FileSettings { issuers, certificates, limits } = file;
+            (Identities { api_keys: self.api_keys, issuers, certificates }, limits)
+        });
+        if let Some((identities, _)) = &known {
+            faults.extend(self.find_listener_faults(identities));
+            faults.extend(identities.find_file_faults().await);
         }
-        let tls = match tls_files {
-            Some(files) => Some(Tls::load(files).await.map_err(|error| CliError::usage(with_causes(&error)))?),
-            None => None,
+        match (known, tls, erasure_keys) {
+            (Some((identities, limits)), Some(tls), Some(erasure_keys)) if faults.is_empty() => {
+                Ok(Prepared { tls, identities, limits, erasure_keys })
+            }
+            (_, _, _) => Err(CliError::usage(faults.join("\n"))),
+        }
+    }
+
+    async fn load_tls(&self) -> Result<Option<Tls>, CliError> {
+        let files = match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                TlsFiles { certificate: certificate.clone(), key: key.clone(), client_ca: self.tls_client_ca.clone() }
+            }
+            (None, None) if self.tls_client_ca.is_none() => return Ok(None),
+            _ => return Err(CliError::usage("TLS needs both --tls-certificate and --tls-key")),
         };
-        let erasure_keys = erasure_keys::read(self.erasure_key_file.as_deref())?;
-        Ok(Prepared { tls, identities, limits: file.limits, erasure_keys })
+        Tls::load(files).await.map(Some).map_err(|error| CliError::usage(with_causes(&error)))
     }
 
     /// Whoever can be reached from other machines asks callers who they are, and lets nobody listen in.
-    fn check_open_listener(&self, identities: &Identities, has_tls: bool) -> Result<(), CliError> {
+    fn find_listener_faults(&self, identities: &Identities) -> Vec<String> {
         let address = self.listen;
-        if identities.is_empty() {
-            return Err(CliError::usage(format_args!(
+        let is_open = !address.ip().is_loopback();
+        let mut faults = Vec::new();
+        if !identities.certificates.is_empty() && self.tls_client_ca.is_none() {
+            faults.push("certificates of callers count only with --tls-client-ca".to_owned());
+        }
+        if is_open && identities.is_empty() {
+            faults.push(format!(
                 "{address} is reachable from other machines, and the service would not ask callers who they are: \
                  listen on 127.0.0.1, or configure --api-keys, an issuer of tokens, or certificates of callers",
-            )));
+            ));
         }
-        if !has_tls && !self.insecure_listen {
-            return Err(CliError::usage(format_args!(
+        if is_open && self.tls_certificate.is_none() && !self.insecure_listen {
+            faults.push(format!(
                 "{address} is reachable from other machines, and others could read and change what is sent: \
                  configure --tls-certificate and --tls-key, or say --insecure-listen if something in front has TLS",
-            )));
+            ));
         }
-        Ok(())
+        faults
     }
 
     /// What holds for each flag, as the lines of a file. Passwords are left out.
@@ -249,6 +262,11 @@ impl ServeArgs {
         put("export_minutes", number(self.export_minutes));
         Ok(shown.to_string())
     }
+}
+
+/// What came of a part of the configuration. What is wrong with it is told with all other faults.
+fn keep<T>(part: Result<T, CliError>, faults: &mut Vec<String>) -> Option<T> {
+    part.map_err(|fault| faults.push(fault.to_string())).ok()
 }
 
 async fn serve(args: ServeArgs, prepared: Prepared) -> Result<(), CliError> {

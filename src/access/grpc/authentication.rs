@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 use quick_cache::sync::Cache;
 use sqlx::PgPool;
 
-use super::issuers::{Issuers, unix_seconds};
+use super::issuers::{Issuers, find_file_faults, unix_seconds};
 use super::live_keys::LiveKeys;
 use super::recognized::{Known, Proof, Recognized};
 use crate::access::allowance::Allowance;
@@ -46,6 +46,11 @@ impl Identities {
     pub const fn is_empty(&self) -> bool {
         let Self { api_keys, issuers, certificates } = self;
         !*api_keys && issuers.is_empty() && certificates.is_empty()
+    }
+
+    /// What is wrong with the files that they name, if anything is.
+    pub(crate) async fn find_file_faults(&self) -> Vec<String> {
+        find_file_faults(&self.issuers).await
     }
 }
 

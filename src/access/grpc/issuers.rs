@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::recognized::{Known, Proof, Recognized};
 use crate::access::hash::sha256;
-use crate::access::issuer::{Issuer, KeySource};
+use crate::access::issuer::{Issuer, KeySource, find_url_fault, without_user};
 use crate::access::token::{KeySet, Unverified, read_unverified, verify};
 use crate::error::{Error, Reason, Refusal, with_causes};
 
@@ -251,12 +251,10 @@ impl Trusted {
         }
     }
 
-    /// What a URL answers. It must be https, but on this machine.
+    /// What a URL answers. What an issuer says where its keys are is held to the same rule as the configuration.
     async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
-        let url = reqwest::Url::parse(url).map_err(|error| error.to_string())?;
-        let is_local = || matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_local()) {
-            return Err(format!("{url} must be https"));
+        if let Some(fault) = find_url_fault(url) {
+            return Err(format!("{} {fault}", without_user(url)));
         }
         let answer = self.client.get(url).send().await.and_then(reqwest::Response::error_for_status);
         let mut answer = answer.map_err(|error| with_causes(&error))?;
@@ -269,6 +267,20 @@ impl Trusted {
         }
         Ok(bytes)
     }
+}
+
+/// What is wrong with the files in which issuers have their keys, if anything is.
+pub(super) async fn find_file_faults(issuers: &[Issuer]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for issuer in issuers {
+        let KeySource::File(path) = &issuer.keys else { continue };
+        let fault = match read_file(path).await {
+            Ok(json) => KeySet::parse(&json).err().map(|fault| format!("{}: {fault}", path.display())),
+            Err(fault) => Some(fault),
+        };
+        faults.extend(fault.map(|fault| format!("issuer {}: {fault}", issuer.shown_name())));
+    }
+    faults
 }
 
 async fn read_file(path: &Path) -> Result<Vec<u8>, String> {

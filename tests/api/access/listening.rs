@@ -1,5 +1,6 @@
 //! Where a service may listen, and the file that configures it.
 
+use goldbook::access::issuer::KeySource;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -8,6 +9,7 @@ use tonic::transport::Channel;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
+use super::issuer::{KeyFile, SigningKey};
 use crate::binary::{Serving, run, run_in, url};
 use crate::harness::{Database, Service};
 use crate::wait::{stays, until};
@@ -110,7 +112,7 @@ async fn a_file_that_is_wrong_is_refused_with_what_is_wrong() {
         ended.stderr
     };
     assert!(told("lane = 3").await.contains("there is no setting lane"));
-    assert!(told("lanes = \"many\"").await.contains("many"));
+    assert!(told("lanes = \"many\"").await.contains("lanes: invalid"));
     assert!(told("[[isuer]]\nissuer = \"x\"").await.contains("isuer"));
     assert!(told("[[issuer]]\nissuer = \"x\"\naudience = []").await.contains("`audience` must name"));
     let missing = run(&["serve", "--config", "/nowhere/goldbook.toml"]).await;
@@ -118,6 +120,72 @@ async fn a_file_that_is_wrong_is_refused_with_what_is_wrong() {
     for args in [&["--tls-key", "x"][..], &["--tls-client-ca", "x"], &["--owner-database-url", "postgres://x"]] {
         assert_eq!(run(&[&["config", "check"], args].concat()).await.status.code(), Some(2), "{args:?}");
     }
+}
+
+/// A table of an issuer whose keys come from there.
+fn issuer(name: &str, keys: &str) -> String {
+    format!(
+        "[[issuer]]\nissuer = \"{name}\"\nkeys = {keys}\naudience = [\"goldbook\"]\nroles_claim = \"roles\"\n\
+         programs = \"all\"\n"
+    )
+}
+
+#[tokio::test]
+async fn all_faults_of_a_configuration_are_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("broken.json"), "{\"keys\": []}").unwrap();
+    let with_file = |name: &str, file: &str| issuer(name, &format!("{{ file = \"{}\" }}", path(file)));
+    let check = async |text: &str| {
+        let file = Configured::of(text);
+        run(&["config", "check", "--config", file.path()]).await
+    };
+    // Forms of files and settings, which the text alone tells.
+    let discovery = issuer("http://plain.example.com", "\"discovery\"");
+    let user = issuer("https://u:hunter2@user.example.com", "\"discovery\"");
+    let url = issuer("plain", "{ url = \"http://keys.example.com\" }");
+    let secret_url = issuer("secret", "{ url = \"https://u:hunter2@keys.example.com\" }");
+    let forms = format!("lanes = \"many\"\ndues_ms = -1\nlane = 3\n{discovery}{user}{url}{secret_url}");
+    // What only the files tell.
+    let (missing, broken) = (with_file("missing", "none.json"), with_file("broken", "broken.json"));
+    let files = format!(
+        "listen = \"0.0.0.0:0\"\ntls_certificate = \"{0}\"\ntls_key = \"{0}\"\nerasure_key_file = \"{1}\"\n\
+         owner_database_url = \"postgres://u:hunter2/3@db/x\"\n{missing}{broken}\
+         [[certificate]]\nname = \"till\"\ndns = \"till.shop\"\nroles = [\"service\"]\nprograms = \"all\"\n",
+        path("none.pem"),
+        path("none.keys"),
+    );
+    let of_forms = [
+        "lanes: ",
+        "dues_ms: ",
+        "there is no setting lane\n",
+        "issuer http://plain.example.com: its keys are looked for at its name, which must be https",
+        "issuer https://…@user.example.com: its keys are looked for at its name, which must not hold a user",
+        "issuer plain: `keys.url` must be https",
+        "issuer secret: `keys.url` must not hold a user",
+    ];
+    let of_files = [
+        "none.pem: ",
+        "none.keys: ",
+        "percent-encoded",
+        "--owner-database-url needs --database-url",
+        "--tls-client-ca",
+        "none.json: ",
+        "broken.json: it has no key that tokens can be signed with",
+    ];
+    for (text, faults) in [(forms, of_forms), (files, of_files)] {
+        let ended = check(&text).await;
+        assert_eq!(ended.status.code(), Some(2));
+        for fault in faults {
+            assert!(ended.stderr.contains(fault), "{fault}: {}", ended.stderr);
+        }
+        assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+    }
+    let keys = KeyFile::of(&[&SigningKey::ed25519("one")]);
+    let KeySource::File(file) = keys.source() else { unreachable!() };
+    let local = issuer("local", "{ url = \"http://127.0.0.1:1/keys\" }");
+    let sound = check(&format!("{}{local}", issuer("file", &format!("{{ file = \"{}\" }}", file.display())))).await;
+    assert!(sound.status.success(), "{}", sound.stderr);
 }
 
 /// What a caller without credentials is answered who asks for reflection.
