@@ -219,7 +219,7 @@ impl Lane {
             };
             time_outs = if matches!(failure, BatchFailure::BatchTimedOut { .. }) { time_outs + 1 } else { 0 };
             let remedy = failure.remedy(jobs.len(), time_outs);
-            span.in_scope(|| log_failure(&failure, remedy, jobs.len()));
+            span.in_scope(|| failure.log(remedy, jobs.len()));
             match remedy {
                 Remedy::TellAway => jobs.into_iter().for_each(|job| job.answer(Err(Error::Unavailable))),
                 Remedy::FailOne(place) => {
@@ -364,24 +364,6 @@ fn timely(jobs: Vec<Job>) -> Vec<Job> {
         }
     }
     kept
-}
-
-/// Logs what befell a batch, where nothing else tells of it.
-fn log_failure(failure: &BatchFailure, remedy: Remedy, size: usize) {
-    let told = with_causes(failure);
-    match remedy {
-        Remedy::TellAway => tracing::warn!(failure = told, "the database is away"),
-        Remedy::Split if failure.is_told_at_a_split() => {
-            tracing::warn!(failure = told, size, "a batch failed and is split");
-        }
-        // The command itself is told of, or will be.
-        Remedy::Split
-        | Remedy::FailOne(_)
-        | Remedy::KeepApart
-        | Remedy::ComeAgain
-        | Remedy::Refuse(_)
-        | Remedy::Fail => {}
-    }
 }
 
 /// Waits up to twice `around`, so that those who collided do not collide again.

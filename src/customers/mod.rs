@@ -25,13 +25,13 @@ use crate::programs::read_version;
 use erasure::commands::ToldErasure;
 use model::{MarketingConsent, customer_not_found};
 use state::{Customer, CustomerRow};
-use store::recorded;
+use store::consents;
 
 pub(crate) use commands::{CreateCustomer, UpdateCustomer};
 pub(crate) use erasure::commands::EraseCustomer;
 pub use erasure::keys::ErasureKeys;
 pub(crate) use retention::worker::keep_erasing_of_inactive;
-pub(crate) use store::recorded::ConsentPlace;
+pub(crate) use store::consents::ConsentPlace;
 pub(crate) use store::{capability, erasures_capability};
 
 /// The most consents in the history of one customer that an answer holds.
@@ -104,7 +104,7 @@ impl Customers {
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let row = store::read_customers(&mut connection, &[account_id]).await?.pop();
         let row = row.ok_or_else(|| customer_not_found(customer_id))?;
-        let consents = store::read_current_consents(&mut connection, &[account_id]).await?;
+        let consents = consents::read_current_consents(&mut connection, &[account_id]).await?;
         Ok(Customer { row, consents: consents.into_iter().map(|(_, consent)| consent).collect() })
     }
 
@@ -114,7 +114,7 @@ impl Customers {
     /// If the database cannot be read.
     pub(crate) async fn list_consents(&self, account_id: AccountId) -> Result<Vec<MarketingConsent>, Error> {
         let mut connection = self.pool.acquire().await?;
-        Ok(store::read_consents_of(&mut connection, account_id, MAX_HISTORY).await?)
+        Ok(consents::read_consents_of(&mut connection, account_id, MAX_HISTORY).await?)
     }
 
     /// Changes parts of a dossier.
@@ -174,7 +174,7 @@ impl Customers {
         let rows = leave_out_unreadable(rows);
         let accounts: Vec<AccountId> = rows.iter().map(|row| row.account_id).collect();
         let mut consents = std::collections::BTreeMap::<AccountId, Vec<MarketingConsent>>::new();
-        for (account_id, consent) in store::read_current_consents(&mut connection, &accounts).await? {
+        for (account_id, consent) in consents::read_current_consents(&mut connection, &accounts).await? {
             consents.entry(account_id).or_default().push(consent);
         }
         let customers = rows.into_iter().map(|row| {
@@ -231,7 +231,7 @@ pub(crate) async fn read_recorded_consents(
     after: ConsentPlace,
     limit: i64,
 ) -> Result<Vec<(ConsentPlace, MarketingConsent)>, StoreError> {
-    recorded::read_recorded_consents(connection, account_id, after, limit).await
+    consents::read_recorded_consents(connection, account_id, after, limit).await
 }
 
 impl CreateCustomer {

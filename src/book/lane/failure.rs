@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::waiting::MAX_BATCH;
 use crate::book::batch::BatchError;
 use crate::database::{FailureKind, StoreError};
-use crate::error::Defect;
+use crate::error::{Defect, with_causes};
 use crate::telemetry;
 
 /// How often in a row parts of a batch may time out, as they do on the way to one command that does, before the
@@ -112,9 +112,27 @@ impl BatchFailure {
         }
     }
 
+    /// Logs what befell a batch of `size`, where nothing else tells of it.
+    pub(super) fn log(&self, remedy: Remedy, size: usize) {
+        let told = with_causes(self);
+        match remedy {
+            Remedy::TellAway => tracing::warn!(failure = told, "the database is away"),
+            Remedy::Split if self.is_told_at_a_split() => {
+                tracing::warn!(failure = told, size, "a batch failed and is split");
+            }
+            // The command itself is told of, or will be.
+            Remedy::Split
+            | Remedy::FailOne(_)
+            | Remedy::KeepApart
+            | Remedy::ComeAgain
+            | Remedy::Refuse(_)
+            | Remedy::Fail => {}
+        }
+    }
+
     /// Whether nothing else tells of the failure when a batch is split: two halves may well succeed where the whole did
     /// not.
-    pub(super) fn is_told_at_a_split(&self) -> bool {
+    fn is_told_at_a_split(&self) -> bool {
         match self {
             // The command will panic again when it is retried. It is logged once it is alone in its batch, since only
             // then is it known which command panics.
