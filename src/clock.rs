@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-pub use goldbook_api::values::{END_OF_TIME, LAST_INSTANT};
+pub use goldbook_api::values::{END_OF_TIME, FIRST_INSTANT, LAST_INSTANT};
 use jiff::Timestamp;
 
 use crate::error::{Reason, Refusal};

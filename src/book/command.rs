@@ -5,7 +5,8 @@ use std::any::{Any, TypeId};
 use jiff::Timestamp;
 
 use super::decision::{Asking, Decision, DecisionError};
-use super::entry::{Entry, Key};
+use super::entry::Entry;
+use super::key::Key;
 use super::name::NameUse;
 use crate::error::{Defect, Error, Reason, Refusal};
 use crate::ids::{AccountId, ProgramId};

@@ -1,13 +1,13 @@
 //! The immutable row of the ledger: what happened to one account, why, when, and the hash over all of it.
 
-use std::fmt::Debug;
+use std::borrow::Cow;
 
 use jiff::Timestamp;
-use ring::digest::{Context, SHA256};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
-use super::detail::Detail;
+use super::detail::{Detail, LotPart, PointsDetail};
+use super::key::{ContentHasher, Key};
 use super::words::stored_words;
 use crate::ids::{EntryId, PrincipalId, ProgramId};
 
@@ -213,45 +213,19 @@ pub struct PocketMove {
     pub points: i64,
 }
 
-/// An idempotency key as the ledger keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// The key, hashed: what the caller chose stays out of the ledger.
-    pub hash: [u8; 32],
-    /// The command it was used for, hashed.
-    pub fingerprint: [u8; 32],
-}
-
-impl Key {
-    /// Hashes a key within its `space` and the parsed content of its command, part by part.
-    #[must_use]
-    pub fn new(space: &str, key: &str, content: &[&[u8]]) -> Self {
-        let mut hash = ContentHasher::new();
-        hash.part(space.as_bytes());
-        hash.part(key.as_bytes());
-        // The key is part of it: so a hash of what is known of a person tells nothing to whoever does not know the key.
-        let mut fingerprint = ContentHasher::new();
-        fingerprint.part(key.as_bytes());
-        for part in content {
-            fingerprint.part(part);
-        }
-        Self { hash: hash.finish(), fingerprint: fingerprint.finish() }
-    }
-
-    /// Hashes a key within its `space` and the content of its command, serialized as one part. Content that cannot be
-    /// serialized is hashed as its `Debug` text: so two commands never have one fingerprint, whatever their content is.
-    #[must_use]
-    pub(crate) fn of_content(space: &str, key: &str, content: &(impl serde::Serialize + Debug)) -> Self {
-        let part = serde_json::to_vec(content).unwrap_or_else(|_| format!("{content:?}").into_bytes());
-        Self::new(space, key, &[&part])
-    }
-}
-
 impl Entry {
     /// About how many bytes it takes in a page: most of them for the lots that it names.
     #[must_use]
     pub fn bytes(&self) -> usize {
         500 + 48 * self.causes.len() + 120 * self.detail.lots().len()
+    }
+
+    /// The lots whose points it moved; not the lot that it made.
+    pub(crate) fn moved_lots(&self) -> Cow<'_, [LotPart]> {
+        match (self.detail.points().and_then(PointsDetail::whole_lot), self.movement) {
+            (Some(lot), Some(movement)) => Cow::Owned(vec![LotPart { lot, points: movement.points }]),
+            (Some(_), None) | (None, _) => Cow::Borrowed(self.detail.lots()),
+        }
     }
 
     /// SHA-256 over a canonical encoding of every column: a version byte, then each field with its length before it.
@@ -265,7 +239,7 @@ impl Entry {
     /// The same, where the detail's canonical JSON is known already.
     pub(super) fn hash_with(&self, detail: &str) -> [u8; 32] {
         let mut hasher = ContentHasher::new();
-        hasher.0.update(&HASH_VERSION.to_be_bytes());
+        hasher.update(&HASH_VERSION.to_be_bytes());
         hasher.part(self.id.account_id.0.as_bytes());
         hasher.part(&self.id.account_seq.to_be_bytes());
         hasher.part(self.program_id.as_str().as_bytes());
@@ -300,27 +274,6 @@ impl Entry {
         hasher.part(&self.effective_at.as_microsecond().to_be_bytes());
         hasher.part(&self.recorded_at.as_microsecond().to_be_bytes());
         hasher.finish()
-    }
-}
-
-/// A hash over parts that cannot run into each other.
-struct ContentHasher(Context);
-
-impl ContentHasher {
-    fn new() -> Self {
-        Self(Context::new(&SHA256))
-    }
-
-    fn part(&mut self, bytes: &[u8]) {
-        self.0.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
-        self.0.update(bytes);
-    }
-
-    fn finish(self) -> [u8; 32] {
-        let digest = self.0.finish();
-        let mut hash = [0; 32];
-        hash.iter_mut().zip(digest.as_ref()).for_each(|(slot, byte)| *slot = *byte);
-        hash
     }
 }
 
@@ -384,12 +337,6 @@ mod tests {
             change(&mut changed);
             assert_ne!(changed.hash().unwrap(), original, "{name}");
         }
-    }
-
-    #[test]
-    fn parts_of_a_key_cannot_run_into_each_other() {
-        assert_ne!(Key::new("key", "a", &[b"bc", b"d"]), Key::new("key", "a", &[b"b", b"cd"]));
-        assert_ne!(Key::new("key", "a", &[]).hash, Key::new("keya", "", &[]).hash);
     }
 
     /// What is on the ledger stays provable: neither the JSON of a detail nor the layout of the hash may change under

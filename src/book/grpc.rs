@@ -27,11 +27,7 @@ pub fn write_parts(account_id: AccountId, parts: &[LotPart]) -> Vec<proto::LotPa
 /// The lots whose points an entry moved, on the wire; not the lot that it made.
 #[must_use]
 pub fn write_lots(entry: &Entry) -> Vec<proto::LotPart> {
-    let account_id = entry.id.account_id;
-    if let (Some(lot), Some(movement)) = (entry.detail.points().and_then(PointsDetail::whole_lot), entry.movement) {
-        return write_parts(account_id, &[LotPart { lot, points: movement.points }]);
-    }
-    write_parts(account_id, entry.detail.lots())
+    write_parts(entry.id.account_id, &entry.moved_lots())
 }
 
 /// A kind on the wire.

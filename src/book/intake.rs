@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::capability::Capabilities;
 use super::command::{Command, CommandKey, KeyKind, Written};
-use super::entry::Key;
 use super::job::{Job, Origin};
+use super::key::Key;
 use super::lane::places::{MAX_CALLS, MAX_STREAMED, Place, Places};
 use super::lane::{Lane, Queues};
 use super::name::NameUse;

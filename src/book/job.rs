@@ -91,7 +91,7 @@ pub(super) mod tests {
     use super::*;
     use crate::book::command::KeyKind;
     use crate::book::command::tests::Idle;
-    use crate::book::entry::Key;
+    use crate::book::key::Key;
     use crate::book::name::Name;
     use crate::ids::{CustomerId, ProgramId};
 

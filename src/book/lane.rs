@@ -108,7 +108,7 @@ impl Lane {
             crowded.into_iter().for_each(turn_away);
             jobs.extend(fresh);
             self.lately.note(&jobs, now);
-            let flooder = share::flooder(&jobs);
+            let flooder = if has_light_caller { share::flooder(&jobs) } else { None };
             self.carry_out(jobs).await;
             let ended = present();
             let took = ended.duration_since(now);
@@ -116,7 +116,7 @@ impl Lane {
             if let Some(job) = self.apart.take_alone(now) {
                 self.carry_out(vec![job]).await;
             }
-            if let Some(flooder) = flooder.filter(|_| has_light_caller) {
+            if let Some(flooder) = flooder {
                 let until = ended + share::rest_after(took);
                 // What waits apart is tried when its time has come.
                 self.rest(flooder, self.apart.next_at().map_or(until, |next_at| next_at.min(until))).await;
@@ -171,7 +171,6 @@ impl Lane {
                 () = &mut end => return,
                 Some(job) = self.queues.calls.recv() => self.waiting.push(Origin::Call, job.principal_id, job),
                 Some(job) = self.queues.streamed.recv() => self.waiting.push(Origin::Stream, job.principal_id, job),
-                else => return,
             }
         }
     }

@@ -17,6 +17,7 @@ pub mod grpc;
 mod instants;
 mod intake;
 mod job;
+mod key;
 mod lane;
 pub mod name;
 mod outcome;
@@ -40,10 +41,11 @@ pub use detail::{
     ActivityDetail, CustomerDetail, Detail, EarningWindow, ErasureReason, LotPart, LotTerms, PointsDetail,
     ProgramDetail, ReferralDetail, TierDetail,
 };
-pub use entry::{Actor, Entry, EntryReason, Key, NewEntry, Pocket, PocketMove};
+pub use entry::{Actor, Entry, EntryReason, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;
 pub use instants::Instants;
 pub use intake::{Book, Lanes, Writer};
+pub use key::Key;
 pub use name::{Name, NameSpace, NameUse};
 pub use past::{AsOf, EntryRange, Past, find_entries_in, fold, read_as_of, read_balance_at, read_head};
 pub use projection::{Cell, Row};

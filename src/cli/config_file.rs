@@ -17,6 +17,9 @@ use crate::access::limits::Limits;
 /// The flag that names the file.
 const CONFIG_FLAG: &str = "config";
 
+/// The settings that are lists of tables.
+const LISTS: [&str; 2] = ["issuer", "certificate"];
+
 /// What of the file has no flag.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -42,7 +45,7 @@ impl FileSettings {
     }
 
     fn of(mut table: Table) -> Result<Self, Vec<String>> {
-        table.retain(|_, value| is_of_settings(value));
+        table.retain(|name, value| is_of_settings(name, value));
         let settings: Self = table.try_into().map_err(|error| vec![tell_misfit(&error)])?;
         let faults = settings.find_faults();
         if faults.is_empty() { Ok(settings) } else { Err(faults) }
@@ -71,11 +74,10 @@ fn wrong(path: &Path, faults: &[String]) -> CliError {
     CliError::usage(format_args!("{}: {}", path.display(), faults.join("\n")))
 }
 
-/// Tables, and lists of them, are settings; everything else is the default of a flag. A list that is empty says nothing.
-fn is_of_settings(value: &Value) -> bool {
-    value.is_table()
-        || value.as_array().is_some_and(Vec::is_empty)
-        || value.as_array().is_some_and(|items| items.iter().any(Value::is_table))
+/// Tables, and lists of them, are settings; everything else is the default of a flag. Of an empty list only the name tells.
+fn is_of_settings(name: &str, value: &Value) -> bool {
+    let is_list = |items: &Vec<Value>| items.iter().any(Value::is_table) || items.is_empty() && LISTS.contains(&name);
+    value.is_table() || value.as_array().is_some_and(is_list)
 }
 
 fn read_table(path: &Path) -> Result<Table, CliError> {
@@ -109,7 +111,7 @@ fn tell_misfit(error: &toml::de::Error) -> String {
 pub(super) fn with_defaults(mut command: Command, path: &Path) -> Result<Command, CliError> {
     let table = read_table(path)?;
     let mut faults = Vec::new();
-    for (name, value) in table.iter().filter(|(_, value)| !is_of_settings(value)) {
+    for (name, value) in table.iter().filter(|(name, value)| !is_of_settings(name, value)) {
         match find_default(&command, name, value) {
             Ok((id, texts)) => command = command.mut_arg(id, |flag| flag.default_values(texts)),
             Err(fault) => faults.push(fault),
@@ -209,6 +211,7 @@ mod tests {
         {
             assert!(two.contains(fault), "{fault}: {two}");
         }
+        assert_eq!(read("cors_origin = []\nissuer = []").unwrap(), FileSettings::default());
         for (text, fault) in [
             ("[[issuers]]\nissuer = \"a\"", "unknown field `issuers`"),
             (&format!("{ISSUER}secret = 1"), "unknown field `secret`"),
@@ -261,6 +264,9 @@ mod tests {
         assert_eq!(parse("lanes = 4\napi_keys = true", &[]).unwrap(), ("4".to_owned(), true, 0));
         assert_eq!(parse("lanes = 4", &["--lanes", "8"]).unwrap(), ("8".to_owned(), false, 0));
         assert_eq!(parse("cors_origin = [\"a\", \"b\"]", &[]).unwrap().2, 2);
+        assert_eq!(parse("cors_origin = []\nissuer = []\ncertificate = []", &[]).unwrap().2, 0);
+        assert!(parse("origin = []", &[]).unwrap_err().to_string().contains("there is no setting origin"));
+        assert!(parse("lanes = []", &[]).unwrap_err().to_string().contains("lanes must be"));
         assert!(parse("lane = 4", &[]).unwrap_err().to_string().contains("there is no setting lane"));
         assert!(parse("lanes = [4]", &[]).unwrap_err().to_string().contains("lanes must be"));
         let text =

@@ -1,6 +1,6 @@
 //! Instants as people write and read them, in the program's time zone.
 
-use goldbook_api::values::LAST_INSTANT;
+use goldbook_api::values::{FIRST_INSTANT, LAST_INSTANT};
 use goldbook_api::zones;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -15,9 +15,6 @@ pub(super) fn time_zone(name: &str) -> Result<TimeZone, CliError> {
         CliError::failed(format_args!("the time zone {name} is not in this program's time zone data, {version}"))
     })
 }
-
-/// The first instant that the wire has: the year 1 begins.
-const FIRST_INSTANT: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 
 /// Why a text names no instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

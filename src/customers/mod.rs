@@ -102,7 +102,7 @@ impl Customers {
     ) -> Result<Customer, Error> {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
-        let row = store::read_customers(&mut connection, &[account_id]).await?.pop();
+        let row = read_dossier(&mut connection, account_id).await?;
         let row = row.ok_or_else(|| customer_not_found(customer_id))?;
         let consents = consents::read_current_consents(&mut connection, &[account_id]).await?;
         Ok(Customer { row, consents: consents.into_iter().map(|(_, consent)| consent).collect() })

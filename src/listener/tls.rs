@@ -1,10 +1,10 @@
 //! TLS of the listener, from files that are read again when they change. Connections that are open stay as they are.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use ring::digest::{Context, SHA256};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -43,16 +43,21 @@ pub enum TlsError {
 }
 
 /// What was read of the files.
-#[derive(PartialEq, Eq)]
 struct Contents {
     certificate: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
     client_ca: Option<Vec<u8>>,
 }
 
-impl fmt::Debug for Contents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Contents(…)")
+impl Contents {
+    /// What tells whether they changed, so that no old private key is kept for it.
+    fn digest(&self) -> Vec<u8> {
+        let mut hasher = Context::new(&SHA256);
+        for part in [Some(&self.certificate), Some(&*self.key), self.client_ca.as_ref()].into_iter().flatten() {
+            hasher.update(&part.len().to_be_bytes());
+            hasher.update(part);
+        }
+        hasher.finish().as_ref().to_vec()
     }
 }
 
@@ -61,8 +66,8 @@ impl fmt::Debug for Contents {
 pub struct Tls {
     files: Arc<TlsFiles>,
     config: Arc<RwLock<Arc<ServerConfig>>>,
-    /// What the files held when it was loaded.
-    loaded: Arc<Contents>,
+    /// The digest of what the files held when it was loaded.
+    loaded: Vec<u8>,
 }
 
 impl TlsFiles {
@@ -130,7 +135,8 @@ impl Tls {
     pub async fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let contents = files.read().await?;
         let config = Arc::new(files.configure(&contents)?);
-        Ok(Self { files: Arc::new(files), config: Arc::new(RwLock::new(config)), loaded: Arc::new(contents) })
+        let loaded = contents.digest();
+        Ok(Self { files: Arc::new(files), config: Arc::new(RwLock::new(config)), loaded })
     }
 
     pub(super) async fn accept(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, std::io::Error> {
@@ -147,14 +153,14 @@ impl Tls {
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             let read = match self.files.read().await {
-                Ok(contents) if *used == contents => continue,
-                Ok(contents) => self.files.configure(&contents).map(|config| (contents, config)),
+                Ok(contents) if used == contents.digest() => continue,
+                Ok(contents) => self.files.configure(&contents).map(|config| (contents.digest(), config)),
                 Err(error) => Err(error),
             };
             match read {
-                Ok((contents, config)) => {
+                Ok((digest, config)) => {
                     *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-                    used = Arc::new(contents);
+                    used = digest;
                     tracing::info!("the TLS certificate was read anew");
                 }
                 Err(error) => tracing::warn!(%error, "the TLS files changed and cannot be used; those before count"),

@@ -30,7 +30,7 @@ use crate::database::{BatchReader, StoreError};
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 use crate::paging::{PageRequest, WINDOW};
-use lots::{Hold, Lot, Next, ReadTo, Upcoming};
+use lots::{Hold, Lot, Lots, Next, ReadTo, Upcoming};
 use state::PointsState;
 use store::FoundBalance;
 use subject::Subject;
@@ -207,6 +207,17 @@ impl PointsService {
     }
 }
 
+/// What tells when the lots of an account expire together.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_common_expiry(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+) -> Result<Lots, StoreError> {
+    store::read_common_expiry(connection, account_id).await
+}
+
 /// The lots that entries of an account made before one of its numbers, the newest first, each with when its points
 /// expire; at most `limit`. They are as they are written.
 ///
@@ -215,10 +226,10 @@ impl PointsService {
 pub(crate) async fn read_lots(
     connection: &mut PgConnection,
     account_id: AccountId,
+    common: &Lots,
     before: i64,
     limit: i64,
 ) -> Result<Vec<(EntryId, Lot, Option<Timestamp>)>, StoreError> {
-    let common = store::read_common_expiry(connection, account_id).await?;
     let lots = store::list_lots(connection, account_id, false, before, 0, limit).await?;
     let with_expiry = lots.into_iter().map(|(account_seq, lot)| {
         let expiry = common.expiry_of(account_id, &lot);

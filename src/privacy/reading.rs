@@ -21,7 +21,7 @@ use crate::customers::state::CustomerRow;
 use crate::database::{ExportReader, Halt, Outlet, Traced as _};
 use crate::error::Defect;
 use crate::ids::{AccountId, CustomerId, ProgramId};
-use crate::points::{read_holds, read_lots};
+use crate::points::{read_common_expiry, read_holds, read_lots};
 use crate::programs::model::Program;
 use crate::programs::read_version;
 use crate::referrals::{read_codes, read_referral_of, read_referrals_by};
@@ -142,10 +142,11 @@ impl Parts<'_> {
         let account = read_head(self.connection, account_id).await?;
         let account = account.ok_or_else(|| damaged(self.subject, "there is no account"))?;
         self.member("balance", &PocketsPart::of(&account.balance))?;
+        let common = read_common_expiry(self.connection, account_id).await?;
         self.text.begin_list("lots");
         let mut before = i64::MAX;
         loop {
-            let page = read_lots(self.connection, account_id, before, PAGE).await?;
+            let page = read_lots(self.connection, account_id, &common, before, PAGE).await?;
             let Some((last, ..)) = page.last() else { break };
             before = last.account_seq;
             for (lot_id, lot, expires_at) in &page {

@@ -5,12 +5,10 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::google;
-use crate::clock::{LAST_INSTANT, PartialDate};
+use crate::clock::{FIRST_INSTANT, LAST_INSTANT, PartialDate};
 use crate::error::Fields;
 use crate::money::{Currency, Money};
 
-/// The beginning of the year 1, before which `google.protobuf.Timestamp` has no instants, nor Postgres for long.
-const FIRST_SECOND: i64 = -62_135_596_800;
 /// The last second of the year 9999, after which `google.protobuf.Timestamp` has none.
 const LAST_SECOND: i64 = 253_402_300_799;
 
@@ -30,8 +28,8 @@ pub fn parse_instant_to(
     instant: &prost_types::Timestamp,
     last: Timestamp,
 ) -> Option<Timestamp> {
-    let is_valid =
-        (FIRST_SECOND..=LAST_SECOND).contains(&instant.seconds) && (0..1_000_000_000).contains(&instant.nanos);
+    let is_valid = (FIRST_INSTANT.as_second()..=LAST_SECOND).contains(&instant.seconds)
+        && (0..1_000_000_000).contains(&instant.nanos);
     if !is_valid {
         fields.refuse(field, "must be a valid google.protobuf.Timestamp");
         return None;

@@ -45,16 +45,15 @@ const ANSWER_HEADERS: [HeaderName; 4] = [
 /// Lets pages of some origins call by gRPC-Web, and refuses calls of all other pages. Calls that are no page's pass. Over
 /// HTTP/1.1, it first refuses what has too large headers.
 #[derive(Clone, Debug)]
-pub(crate) struct WebLayer {
-    pages: Arc<Pages>,
-    max_header_bytes: usize,
-}
+pub(crate) struct WebLayer(Arc<Rules>);
 
-/// The pages that may call.
+/// Who may call, and with what.
 #[derive(Debug)]
-struct Pages {
+struct Rules {
+    /// Where the pages are from that may call.
     origins: HashSet<HeaderValue>,
     cors: CorsLayer,
+    max_header_bytes: usize,
 }
 
 impl WebLayer {
@@ -70,7 +69,7 @@ impl WebLayer {
             .max_age(MAX_AGE);
         let origins = origins.iter().map(|origin| origin.header().clone()).collect();
         let max_header_bytes = usize::try_from(max_header_bytes).unwrap_or(usize::MAX);
-        Self { pages: Arc::new(Pages { origins, cors }), max_header_bytes }
+        Self(Arc::new(Rules { origins, cors, max_header_bytes }))
     }
 }
 
@@ -78,7 +77,7 @@ impl<S> Layer<S> for WebLayer {
     type Service = WebService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        WebService { calls: Translation(inner), pages: self.pages.clone(), max_header_bytes: self.max_header_bytes }
+        WebService { calls: Translation(inner), rules: self.0.clone() }
     }
 }
 
@@ -86,8 +85,7 @@ impl<S> Layer<S> for WebLayer {
 #[derive(Clone, Debug)]
 pub(crate) struct WebService<S> {
     calls: Translation<S>,
-    pages: Arc<Pages>,
-    max_header_bytes: usize,
+    rules: Arc<Rules>,
 }
 
 /// A call of nobody's page, one of a page that may call, and one that is refused.
@@ -110,20 +108,20 @@ where
         if request.version() < Version::HTTP_2 {
             request = request.map(|body| Body::new(Lingering::new(body)));
             // HTTP/2 has a bound of its own. That of HTTP/1.1 is its buffer, which is many times as large and cannot be set.
-            if header_bytes(&request) > self.max_header_bytes {
+            if header_bytes(&request) > self.rules.max_header_bytes {
                 return Either::Right(Either::Right(ready(Ok(refuse_headers()))));
             }
         }
         // Browsers send it with every call, also to where the page itself came from.
         let Some(origin) = request.headers().get(ORIGIN) else { return Either::Left(self.calls.call(request)) };
-        if !self.pages.origins.contains(origin) {
+        if !self.rules.origins.contains(origin) {
             return Either::Right(Either::Right(ready(Ok(refuse()))));
         }
         // The service that was found ready is the one to call.
         let next = self.calls.clone();
         let calls = mem::replace(&mut self.calls, next);
         // Whether a page may call is answered here, before a span begins and anybody is asked who they are.
-        Either::Right(Either::Left(self.pages.cors.layer(calls).call(request)))
+        Either::Right(Either::Left(self.rules.cors.layer(calls).call(request)))
     }
 }
 

@@ -11,6 +11,9 @@ pub const MAX_SLUG_CHARS: usize = 63;
 /// it is far enough from the end of the year 9999, where `google.protobuf.Timestamp` and the calendar end.
 pub const END_OF_TIME: Timestamp = Timestamp::constant(253_370_764_800, 0);
 
+/// The first instant that `google.protobuf.Timestamp` has: 0001-01-01T00:00:00Z. Postgres has none that is much earlier.
+pub const FIRST_INSTANT: Timestamp = Timestamp::constant(-62_135_596_800, 0);
+
 /// The last instant that can be named at all: 9999-12-30T22:00:00Z. Later ones have no local time in some time zones.
 pub const LAST_INSTANT: Timestamp = Timestamp::constant(253_402_207_200, 0);
 

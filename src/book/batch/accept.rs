@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::memory::Batch;
 use crate::book::account::Account;
 use crate::book::decision::{DecisionError, overflow};
-use crate::book::entry::{Entry, Key, NewEntry, Place};
+use crate::book::entry::{Entry, NewEntry, Place};
 use crate::book::job::Job;
+use crate::book::key::Key;
 use crate::ids::{AccountId, EntryId, PrincipalId};
 
 /// On whose behalf entries are accepted.

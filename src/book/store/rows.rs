@@ -3,7 +3,8 @@
 use uuid::Uuid;
 
 use crate::book::detail::Detail;
-use crate::book::entry::{Actor, Entry, EntryReason, Key, Pocket, PocketMove};
+use crate::book::entry::{Actor, Entry, EntryReason, Pocket, PocketMove};
+use crate::book::key::Key;
 use crate::database::StoreError;
 use crate::error::Defect;
 use crate::ids::{AccountId, EntryId, PrincipalId, ProgramId};

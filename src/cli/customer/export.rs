@@ -8,7 +8,7 @@ use goldbook_api::v1::ExportCustomerRequest;
 
 use super::super::client::{Client, ClientOptions, incomplete_answer};
 use super::super::error::CliError;
-use super::super::export::destination::Destination;
+use super::super::export::destination::{Destination, unless_interrupted};
 
 /// What an export tells that was interrupted.
 const BROKEN: &str = "the export was interrupted; repeat it";
@@ -55,14 +55,7 @@ pub(super) async fn run(args: ExportArgs) -> Result<(), CliError> {
     let client = args.client.connect().await?;
     let destination = Destination::open(&args.output)?;
     let request = ExportCustomerRequest { program_id: args.program_id, customer_id: args.customer_id };
-    if !destination.is_file() {
-        return write(&client, request, destination).await;
-    }
-    // An interrupt is caught so that the temporary file is removed.
-    tokio::select! {
-        written = write(&client, request, destination) => written,
-        _ = tokio::signal::ctrl_c() => Err(CliError::failed("the export was interrupted; nothing was written")),
-    }
+    unless_interrupted(destination.is_file(), write(&client, request, destination)).await
 }
 
 async fn write(client: &Client, request: ExportCustomerRequest, destination: Destination) -> Result<(), CliError> {

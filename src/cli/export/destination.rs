@@ -8,6 +8,24 @@ use tempfile::NamedTempFile;
 
 use super::super::error::CliError;
 
+/// Does work that writes to a destination. Where that is a file, an interrupt is caught, so that the temporary file is
+/// removed. Without a file it ends the process as usual, even while that waits for the reader of its output.
+///
+/// # Errors
+/// If the work fails or is interrupted.
+pub(in super::super) async fn unless_interrupted<T>(
+    is_file: bool,
+    work: impl Future<Output = Result<T, CliError>>,
+) -> Result<T, CliError> {
+    if !is_file {
+        return work.await;
+    }
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Err(CliError::failed("the export was interrupted; nothing was written")),
+    }
+}
+
 /// An open destination.
 pub(in super::super) enum Destination {
     Stdout,

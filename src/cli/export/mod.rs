@@ -10,7 +10,7 @@ use goldbook_api::v1::{ExportEntriesRequest, ExportEntriesResponse};
 use goldbook_api::values::write_instant;
 use tonic::{Code, Streaming};
 
-use self::destination::Destination;
+use self::destination::{Destination, unless_interrupted};
 use self::rows::{Format, Rows};
 use super::client::{Client, ClientOptions, incomplete_answer};
 use super::error::CliError;
@@ -107,16 +107,8 @@ pub(crate) async fn run(args: ExportArgs) -> Result<(), CliError> {
         end_time: until.map(write_instant),
         resume_token: String::new(),
     };
-    let count = if destination.is_file() {
-        // An interrupt is caught so that the temporary file is removed. Without a file it ends the process as usual,
-        // even while that waits for the reader of its output.
-        tokio::select! {
-            written = write(&client, request, args.format, destination) => written?,
-            _ = tokio::signal::ctrl_c() => return Err(CliError::failed("the export was interrupted; nothing was written")),
-        }
-    } else {
-        write(&client, request, args.format, destination).await?
-    };
+    let is_file = destination.is_file();
+    let count = unless_interrupted(is_file, write(&client, request, args.format, destination)).await?;
     eprintln!("{} entries exported", grouped(count));
     Ok(())
 }

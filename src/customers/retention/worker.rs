@@ -83,7 +83,8 @@ impl Worker {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Takes pages of a program's accounts until the round is over.
+    /// Takes pages of a program's accounts until the round is over. A page is taken for good, so that no two services look
+    /// at it: what fails of it waits for the next round.
     async fn erase_in(&self, program: &ProgramRetention) -> Result<(), RetentionError> {
         loop {
             let mut connection = self.pool.acquire().await.map_err(StoreError::from)?;

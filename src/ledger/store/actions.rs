@@ -43,15 +43,13 @@ pub(in crate::ledger) async fn list_actions(
     .fetch_all(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    let parse = |(kind, entry_id, written_at, principal_id): (String, EntryId, _, _)| {
-        let kind = ActionKind::of_entry(&kind)
-            .ok_or_else(|| Defect::new(format!("entry {entry_id}: an entry of kind {kind} is no action")))?;
-        Ok(WrittenAction { kind, entry_id, written_at, principal_id: PrincipalId(principal_id) })
-    };
     rows.into_iter()
         .map(|row| {
             let entry_id = EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq };
-            parse((row.kind, entry_id, row.recorded_at.to_jiff(), row.principal_id))
+            let kind = ActionKind::of_entry(&row.kind)
+                .ok_or_else(|| Defect::new(format!("entry {entry_id}: an entry of kind {} is no action", row.kind)))?;
+            let (written_at, principal_id) = (row.recorded_at.to_jiff(), PrincipalId(row.principal_id));
+            Ok(WrittenAction { kind, entry_id, written_at, principal_id })
         })
         .collect()
 }

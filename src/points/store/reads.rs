@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::lots::{FoundLot, MAX_NEXT, read_next};
 pub(in crate::points) use super::lots::{find_lot_back, list_lots};
-use super::rows::earnings_of;
+use super::rows::{earnings_of, hold_in};
 use crate::book::store::read_entries;
 use crate::book::{Balance, Defect, Entry, LotPart};
 use crate::database::{Fetch, StoreError, Traced as _};
@@ -228,14 +228,7 @@ pub(crate) async fn list_holds(
     .traced("SELECT holds")
     .await?;
     let holds = rows.into_iter().map(|row| {
-        let parts = row.lot_seqs.into_iter().zip(row.lot_points);
-        let hold = Hold {
-            points: row.points,
-            policy_version: row.policy_version,
-            ends_at: row.ends_at.to_jiff(),
-            parts: parts.map(|(lot, points)| LotPart { lot, points }).collect(),
-            ended_seq: row.ended_seq,
-        };
+        let hold = hold_in!(row);
         (EntryId { account_id, account_seq: row.hold_seq }, hold, row.effective_at.to_jiff())
     });
     Ok(holds.collect())

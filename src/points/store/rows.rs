@@ -11,6 +11,25 @@ use crate::database::{Selection, StoreError, Traced as _, selection, sent_as};
 use crate::ids::{AccountId, EntryId};
 use crate::points::lots::{ByEntry, Earning, Hold, Reversed};
 
+/// A hold out of a row that has the columns of one.
+macro_rules! hold_in {
+    ($row:ident) => {
+        Hold {
+            points: $row.points,
+            policy_version: $row.policy_version,
+            ends_at: $row.ends_at.to_jiff(),
+            parts: $row
+                .lot_seqs
+                .into_iter()
+                .zip($row.lot_points)
+                .map(|(lot, points)| LotPart { lot, points })
+                .collect(),
+            ended_seq: $row.ended_seq,
+        }
+    };
+}
+pub(super) use hold_in;
+
 pub(super) fn columns(keys: &BTreeSet<(AccountId, i64)>) -> (Vec<Uuid>, Vec<i64>) {
     keys.iter().map(|(account_id, seq)| (account_id.0, *seq)).unzip()
 }
@@ -81,14 +100,7 @@ pub(super) async fn read_holds(
     Ok(rows
         .into_iter()
         .map(|row| {
-            let parts = row.lot_seqs.into_iter().zip(row.lot_points);
-            let hold = Hold {
-                points: row.points,
-                policy_version: row.policy_version,
-                ends_at: row.ends_at.to_jiff(),
-                parts: parts.map(|(lot, points)| LotPart { lot, points }).collect(),
-                ended_seq: row.ended_seq,
-            };
+            let hold = hold_in!(row);
             ((AccountId(row.account_id), row.hold_seq), hold, row.read_for)
         })
         .collect())

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::book::{Detail, Entry, LotPart, PocketMove, PointsDetail, ReferralDetail};
+use crate::book::{Detail, Entry, PocketMove, ReferralDetail};
 use crate::ids::EntryId;
 
 /// A row of the ledger, with what a caller wrote beside it.
@@ -78,15 +78,11 @@ pub(super) fn own_causes(entry: &Entry) -> Vec<EntryId> {
     entry.causes.iter().filter(|cause| cause.account_id == entry.id.account_id).copied().collect()
 }
 
-/// The lots whose points an entry moved; not the lot that it made.
+/// The lots whose points an entry moved.
 fn moved_lots(entry: &Entry) -> Vec<LotPartItem> {
-    let whole = entry.detail.points().and_then(PointsDetail::whole_lot).zip(entry.movement);
-    let whole = whole.map(|(lot, movement)| LotPart { lot, points: movement.points });
-    let parts = whole.iter().chain(entry.detail.lots());
-    let account_id = entry.id.account_id;
-    parts
-        .map(|part| LotPartItem { lot_id: EntryId { account_id, account_seq: part.lot }, points: part.points })
-        .collect()
+    let lot_id = |lot| EntryId { account_id: entry.id.account_id, account_seq: lot };
+    let parts = entry.moved_lots();
+    parts.iter().map(|part| LotPartItem { lot_id: lot_id(part.lot), points: part.points }).collect()
 }
 
 /// The results that an entry carries, without those that are about another person.
