@@ -5,21 +5,20 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use opentelemetry::{Context, Key, KeyValue};
+use opentelemetry::Context;
 use opentelemetry_otlp::{
     OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, SpanExporter as OtlpExporter,
 };
 use opentelemetry_otlp::{OTEL_EXPORTER_OTLP_PROTOCOL, OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
-use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector as _};
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, Span, SpanData, SpanExporter, SpanProcessor,
 };
 use tokio::runtime::Runtime;
 
 use super::error::InitError;
-use super::targets::OURS;
+use super::resource::resource;
 
 /// Ended spans that may wait for the collector, unless `OTEL_BSP_MAX_QUEUE_SIZE` says otherwise. The standard's 2,048
 /// are a tenth of a second at the rates this service is made for; a span takes about a kilobyte.
@@ -100,15 +99,6 @@ pub(super) fn tracer_provider(
     // The sampler is the default's, which `OTEL_TRACES_SAMPLER` sets: without it, the parent's decision, else always.
     let provider = builder.with_span_processor(processor).with_resource(resource(service_version)).build();
     Ok((provider, Some(counters)))
-}
-
-/// Who sends the spans: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` are read by the SDK; without a name in them
-/// the service has its own.
-fn resource(service_version: &'static str) -> Resource {
-    let named = env::var("OTEL_SERVICE_NAME").is_ok_and(|name| !name.is_empty())
-        || EnvResourceDetector::new().detect().get(&Key::new("service.name")).is_some();
-    let builder = Resource::builder().with_attribute(KeyValue::new("service.version", service_version));
-    if named { builder.build() } else { builder.with_service_name(OURS).build() }
 }
 
 /// What became of the spans that ended.

@@ -10,6 +10,7 @@ mod export;
 mod headers;
 mod logs;
 mod panics;
+mod resource;
 mod rpc;
 mod targets;
 
