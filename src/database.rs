@@ -136,13 +136,19 @@ pub async fn migrate(
     Ok(())
 }
 
+/// The newest migration of this program.
+#[must_use]
+pub fn needed_schema() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
 /// Makes sure that every migration of this program has run.
 ///
 /// # Errors
 /// [`SchemaError::Old`] if one is missing.
 pub async fn check_schema(options: &PgConnectOptions) -> Result<(), SchemaError> {
     let mut connection = options.connect().await?;
-    let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let needed = needed_schema();
     let found = newest_migration(&mut connection).await?;
     connection.close().await?;
     if found < needed { Err(SchemaError::Old { found, needed }) } else { Ok(()) }
@@ -186,6 +192,20 @@ pub async fn check_sessions(options: &PgConnectOptions) -> Result<(), SightError
         (_, 0) => Ok(()),
         (_, hidden) => Err(SightError::Hidden(hidden)),
     }
+}
+
+/// How many bytes of a disk the database takes, and the newest migration that has run.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn measure(pool: &PgPool) -> Result<(f64, i64), StoreError> {
+    let mut connection = pool.acquire().await?;
+    let size = sqlx::query_scalar!(r#"SELECT pg_database_size(current_database())::double precision AS "size!""#)
+        .fetch_one(&mut *connection)
+        .traced("SELECT pg_database")
+        .await?;
+    let schema = newest_migration(&mut connection).traced("SELECT _sqlx_migrations").await?;
+    Ok((size, schema))
 }
 
 async fn newest_migration(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {

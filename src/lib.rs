@@ -14,7 +14,11 @@
 //! - [`audit`]: whether all of it is as the entries say; [`privacy`]: what people can have of it
 //! - [`capabilities`]: what the book keeps for whom; [`server`]: the service put together; [`cli`]: the program around it
 //! - `fuzzing`: all that a stranger can send, decoded as `make fuzz` does, and no part of the program
+//! - [`admin`]: metrics and probes by HTTP
 //! - [`web`]: calls from browsers; [`wire`]: the bytes of a call before they are messages
+
+/// The commit that the program was built from, where whoever built it said so with `GOLDBOOK_COMMIT`.
+pub const COMMIT: Option<&str> = option_env!("GOLDBOOK_COMMIT");
 
 pub mod access;
 pub(crate) mod activities;
@@ -38,6 +42,7 @@ pub mod capabilities;
 pub mod cli;
 pub mod server;
 
+pub mod admin;
 pub mod clock;
 pub mod database;
 pub mod embedded_postgres;

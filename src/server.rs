@@ -1,10 +1,12 @@
 //! The service put together: capabilities, use cases, and what holds for every call. [`run`] serves on a listener until
 //! it is told to stop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use gauges::Gauges;
 use goldbook_api::server::{Implementations, MessageRules};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
@@ -23,6 +25,7 @@ use tower::layer::util::{Identity, Stack};
 use crate::access::grpc::{AccessLayer, Authentication, Identities};
 use crate::access::limits::Limits;
 use crate::activities::Activities;
+use crate::admin::Readiness;
 use crate::benefits::Benefits;
 use crate::book::{Book, Capabilities, Instants, keep_applying_dues};
 use crate::capabilities::{capabilities, tables};
@@ -41,12 +44,15 @@ use crate::proto;
 use crate::referrals::Referrals;
 use crate::rewards::Rewards;
 use crate::telemetry::RpcLayer;
+use crate::telemetry::metrics::registry::DATABASE_REACHABLE;
+use crate::telemetry::metrics::{Reading, is_measured, show, watch_pool};
 use crate::tiers::Tiers;
 use crate::web::{Origin, WebLayer};
 use crate::wire::{Methods, WireLayer};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod gauges;
 
 /// What holds for the messages of every service.
 const MESSAGE_RULES: MessageRules = MessageRules { max_bytes: 4 * 1024 * 1024, compressions: &[Gzip, Zstd] };
@@ -100,6 +106,10 @@ pub struct Settings {
     pub cors_origins: Vec<Origin>,
     /// What tells the present: the database's clock, but in tests.
     pub clock: Clock,
+    /// Where the service's own database lives, if it has one.
+    pub data_dir: Option<PathBuf>,
+    /// Where it is said whether the service is ready.
+    pub readiness: Readiness,
 }
 
 /// Brings a database's schema up to date as its owner, and lets the service's role do with each table what its room
@@ -125,8 +135,10 @@ pub async fn run(
     let capabilities = capabilities(&catalogue, settings.erasure_keys.clone());
     let pool = connect_lazily(&settings.database, settings.read_connections);
     let (book, lanes) = Book::open(&settings.database, settings.lanes, &capabilities, &settings.clock);
-    let (health, health_service) = Health::new();
+    let (health, health_service) = Health::new(settings.readiness.clone());
     let lookups = connect_for_lookups(&settings.database);
+    watch("reads", &pool);
+    watch("lookups", &lookups);
     let instants = Instants::open(&lookups, settings.clock.clone());
     let services = routes(&settings, &book, [&pool, &lookups], &instants, &capabilities, catalogue);
     let services = services.add_service(health_service);
@@ -248,8 +260,26 @@ impl Background {
             settings.sum_up_every.map(sum_up),
             settings.erase_of_inactive_every.map(erase),
         ];
-        Self(tasks.into_iter().flatten().collect())
+        let gauges = is_measured().then(|| tokio::spawn(gauges(settings, pool).keep_looking()));
+        Self(tasks.into_iter().flatten().chain(gauges).collect())
     }
+}
+
+fn gauges(settings: &Settings, pool: &PgPool) -> Gauges {
+    Gauges {
+        pool: pool.clone(),
+        data_dir: settings.data_dir.clone(),
+        applies_dues: settings.apply_dues_every.is_some(),
+        sum_up_every: settings.sum_up_every,
+        erases_of_inactive: settings.erase_of_inactive_every.is_some(),
+    }
+}
+
+/// Shows what a pool has.
+fn watch(name: &'static str, pool: &PgPool) {
+    let pool = pool.clone();
+    let most = u64::from(pool.options().get_max_connections());
+    watch_pool(name, move || [u64::from(pool.size()), u64::try_from(pool.num_idle()).unwrap_or(0), most]);
 }
 
 impl Drop for Background {
@@ -301,12 +331,12 @@ fn routes(
 
 /// What `grpc.health.v1` says of every service, which is the same for all.
 #[derive(Clone)]
-struct Health(HealthReporter);
+struct Health(HealthReporter, Readiness);
 
 impl Health {
-    fn new() -> (Self, HealthServer<impl tonic_health::pb::health_server::Health>) {
+    fn new(readiness: Readiness) -> (Self, HealthServer<impl tonic_health::pb::health_server::Health>) {
         let (reporter, service) = tonic_health::server::health_reporter();
-        (Self(reporter), service)
+        (Self(reporter, readiness), service)
     }
 
     /// The services by name; the empty name stands for all.
@@ -315,6 +345,7 @@ impl Health {
     }
 
     async fn report(&self, status: ServingStatus) {
+        self.1.set(matches!(status, ServingStatus::Serving));
         for service in Self::services() {
             self.0.set_service_status(service, status).await;
         }
@@ -335,6 +366,7 @@ impl Health {
         let mut was_reachable = None;
         loop {
             let reachable = probe.is_reachable().await;
+            show(&DATABASE_REACHABLE, [(vec![], Reading::Fixed(f64::from(u8::from(reachable))))]);
             if was_reachable != Some(reachable) {
                 let status = if reachable { ServingStatus::Serving } else { ServingStatus::NotServing };
                 self.report(status).await;

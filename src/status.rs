@@ -7,7 +7,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::database::{FailureKind, StoreError};
 use crate::error::{Error, Reason, Refusal, Violation, with_causes};
-use crate::telemetry;
+use crate::telemetry::{self, metrics};
 
 /// `ErrorInfo.domain` of every refusal.
 pub(crate) const ERROR_DOMAIN: &str = "goldbook";
@@ -22,13 +22,20 @@ impl From<Error> for Status {
             Error::Invalid(violations) => list_violations(violations),
             Error::Unreadable(why) => Self::invalid_argument(format!("the body is no message of this method: {why}")),
             Error::Refused(refusal) => refuse(refusal),
-            Error::Overloaded => retry(Code::ResourceExhausted, "too much is waiting; try again"),
+            Error::Overloaded => {
+                metrics::count_limit("waiting commands");
+                retry(Code::ResourceExhausted, "too much is waiting; try again")
+            }
             Error::Limited { what, retry_after } => {
+                metrics::count_limit(what);
                 let message = format!("the caller has reached its limit of {what}; try again later");
                 let details = ErrorDetails::with_retry_info(Some(retry_after.max(LEAST_RETRY_DELAY)));
                 Self::with_error_details(Code::ResourceExhausted, message, details)
             }
-            Error::Crowded(message) => retry(Code::ResourceExhausted, &message),
+            Error::Crowded(message) => {
+                metrics::count_limit("exports under way");
+                retry(Code::ResourceExhausted, &message)
+            }
             Error::Unavailable => retry(Code::Unavailable, "the database is not available; try again"),
             Error::IssuerAway => {
                 retry(Code::Unavailable, "the keys of the token's issuer cannot be fetched now; try again")
@@ -129,6 +136,7 @@ fn retry(code: Code, message: &str) -> Status {
 fn refuse(refusal: Refusal) -> Status {
     let Refusal { reason, message, metadata } = refusal;
     telemetry::record_reason(reason.name());
+    metrics::count_refusal(reason.name());
     let mut details = ErrorDetails::new();
     let code = code_of(reason);
     let fact = |key: &str| metadata.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone());

@@ -90,7 +90,7 @@ function start(command, args, stdio) {
 
 /** Starts the service, and returns its address. */
 async function startService(directory, origin) {
-  const args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", join(directory, "data"), "--throwaway-database"];
+  const args = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir", join(directory, "data"), "--throwaway-database"];
   const service = start(goldbook, [...args, "--cors-origin", origin], ["ignore", "ignore", "pipe"]);
   const lines = createInterface({ input: service.stderr });
   const listening = new Promise((resolve, reject) => {

@@ -157,3 +157,11 @@ pub(crate) async fn read_principals(
     }
     Ok(known)
 }
+
+/// The seconds that are left until the next API key expires that still counts; none where none of them has an end.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn next_key_expiry(pool: &PgPool) -> Result<Option<f64>, StoreError> {
+    store::keys::read_next_expiry(&mut *pool.acquire().await?).await
+}

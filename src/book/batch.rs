@@ -20,17 +20,20 @@ mod dues;
 mod load;
 mod memory;
 mod names;
+mod tally;
 mod write;
 
 use sqlx::{Connection as _, PgConnection};
 
 use self::memory::Batch;
+use self::tally::Tally;
 use super::capability::Capabilities;
 use super::job::Job;
 use super::outcome::CommandOutcome;
 use crate::clock::Clock;
 use crate::database::{StoreError, Traced as _};
 use crate::error::Defect;
+use crate::telemetry::metrics::{self, TimedBatch};
 
 /// Why a batch was rolled back.
 #[derive(Debug)]
@@ -69,10 +72,13 @@ pub(super) async fn carry_out(
     capabilities: &Capabilities,
     clock: &Clock,
 ) -> Result<Vec<CommandOutcome>, BatchError> {
+    let mut timed = TimedBatch::begin();
     let mut transaction = connection.begin().traced("BEGIN").await?;
-    match run_phases(&mut transaction, jobs, capabilities, clock).await {
-        Ok(outcomes) => {
+    match run_phases(&mut transaction, jobs, capabilities, clock, &mut timed).await {
+        Ok((outcomes, tally)) => {
             transaction.commit().traced("COMMIT").await?;
+            timed.commit(jobs.len());
+            tally.iter().for_each(|(program_id, wrote)| metrics::count_written(program_id.as_str(), wrote));
             Ok(outcomes)
         }
         Err(error) => {
@@ -88,10 +94,12 @@ async fn run_phases(
     jobs: &[Job],
     capabilities: &Capabilities,
     clock: &Clock,
-) -> Result<Vec<CommandOutcome>, BatchError> {
+    timed: &mut TimedBatch,
+) -> Result<(Vec<CommandOutcome>, Tally), BatchError> {
     let mut batch = Batch::new(jobs, capabilities.new_states());
     batch.find_names(capabilities, connection).await?;
     batch.read_instant(clock, connection).await?;
+    timed.end_phase("find_and_lock");
     batch.load_keys(connection).await?;
     if let Err(error) = batch.load_states(capabilities, connection).await {
         if !batch.leave_related_out(&error, capabilities) {
@@ -99,7 +107,10 @@ async fn run_phases(
         }
         batch.load_states(capabilities, connection).await?;
     }
+    timed.end_phase("load");
     let outcomes = batch.decide_all().map_err(|(place, defect)| BatchError::Command { place, defect })?;
+    timed.end_phase("decide");
     batch.write(capabilities, connection).await?;
-    Ok(outcomes)
+    timed.end_phase("write");
+    Ok((outcomes, batch.tally()))
 }

@@ -37,7 +37,7 @@ impl Instants {
     /// Instants by a clock; the looks of all who wait at the same time are one statement on `lookups`.
     #[must_use]
     pub fn open(lookups: &PgPool, clock: Clock) -> Self {
-        Self { clock, looks: BatchReader::open(lookups, &fetch_looks()) }
+        Self { clock, looks: BatchReader::open("instants", lookups, &fetch_looks()) }
     }
 
     /// The clock that tells the present.

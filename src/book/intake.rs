@@ -21,6 +21,7 @@ use crate::database::{BATCH_SESSIONS, by_key};
 use crate::error::Error;
 use crate::ids::{AccountId, PrincipalId};
 use crate::telemetry;
+use crate::telemetry::metrics::WaitingCommand;
 
 /// How many commands of the background may wait in one lane.
 const MAX_BACKGROUND: usize = 512;
@@ -197,6 +198,7 @@ impl Book {
             trace_id: telemetry::trace_id(waiting.as_ref().unwrap_or(&caller)),
             caller: telemetry::span_context(&caller),
             waiting,
+            counted: Some(WaitingCommand::new(origin.into())),
             principal_id: writer.principal_id,
             place: Place::Background,
             deadline: writer.deadline,

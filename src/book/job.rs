@@ -12,6 +12,7 @@ use super::lane::places::Place;
 use super::name::{Name, NameUse};
 use crate::error::Error;
 use crate::ids::PrincipalId;
+use crate::telemetry::metrics::{CommandOrigin, WaitingCommand};
 use crate::telemetry::{self, TraceId};
 
 /// Where a command came from, which says who goes first.
@@ -23,6 +24,16 @@ pub(super) enum Origin {
     Stream,
     /// Nobody waits for it.
     Background,
+}
+
+impl From<Origin> for CommandOrigin {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Call => Self::Call,
+            Origin::Stream => Self::Stream,
+            Origin::Background => Self::Background,
+        }
+    }
 }
 
 /// How long a command has waited for an account or a name that somebody else holds.
@@ -52,6 +63,8 @@ pub(super) struct Job {
     pub(super) caller: telemetry::SpanContext,
     /// Open from the call until a batch takes the command.
     pub(super) waiting: Option<Span>,
+    /// Counts it among those that wait, as long.
+    pub(super) counted: Option<WaitingCommand>,
     /// Who called.
     pub(super) principal_id: PrincipalId,
     /// Its place among those that wait, until it is answered.
@@ -110,6 +123,7 @@ pub(super) mod tests {
             trace_id: TraceId::default(),
             caller: telemetry::SpanContext::NONE,
             waiting: None,
+            counted: None,
             principal_id: PrincipalId::NOBODY,
             place: Place::Background,
             deadline: None,

@@ -33,7 +33,7 @@ use crate::clock::Clock;
 use crate::database::{FailureKind, StoreError};
 use crate::error::{Error, with_causes};
 use crate::ids::PrincipalId;
-use crate::telemetry;
+use crate::telemetry::{self, metrics};
 
 /// How often a batch is tried again after a deadlock or a serialization failure.
 const MAX_CONFLICTS: u32 = 8;
@@ -229,6 +229,7 @@ impl Lane {
                     parts.push(others);
                 }
                 Remedy::Split => {
+                    metrics::count_split();
                     let second = jobs.split_off(jobs.len() / 2);
                     parts.push(second);
                     parts.push(jobs);
@@ -254,12 +255,14 @@ impl Lane {
             match failure.kind() {
                 FailureKind::Conflict if conflicts < MAX_CONFLICTS => {
                     conflicts += 1;
+                    metrics::count_retry("conflict");
                     pause(Duration::from_millis(1) * 2_u32.pow(conflicts)).await;
                 }
                 FailureKind::Away if reconnects < MAX_RECONNECTS => {
                     let told = with_causes(&failure);
                     tracing::warn!(failure = told, size = jobs.len(), "a batch is tried again on a new connection");
                     reconnects += 1;
+                    metrics::count_retry("connection");
                     pause(Duration::from_millis(20) * 4_u32.pow(reconnects)).await;
                 }
                 FailureKind::Conflict
@@ -309,6 +312,9 @@ impl Lane {
     fn keep(&mut self, left: Left) {
         let now = present();
         let (again, fresh): (Left, Left) = left.into_iter().partition(|(job, _)| job.stay.is_some());
+        for (_, why) in again.iter().chain(&fresh) {
+            metrics::count_postponement(why.cause());
+        }
         for (job, why) in again.into_iter().rev() {
             let found = match why {
                 Why::Apart(found) => found,
@@ -378,6 +384,9 @@ fn batch_span(jobs: &mut [Job]) -> Span {
     for job in jobs {
         if context.is_sampled() {
             telemetry::link(&span, &job.caller);
+        }
+        if let Some(counted) = job.counted.take() {
+            counted.taken();
         }
         if let Some(waiting) = job.waiting.take() {
             telemetry::link(&waiting, &context);

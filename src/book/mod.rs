@@ -53,7 +53,7 @@ pub use reading::{WithDues, apply_dues_in_memory, begin_snapshot, read_with_dues
 pub use scanned_entry::ScannedEntry;
 pub use state::{Depth, Due, DueKind, Dues, NextDue, Scope, State, States};
 pub use table::{Table, TableRights, TableRole};
-pub use worker::{DuesError, apply_all_dues, keep_applying_dues};
+pub use worker::{DuesError, apply_all_dues, dues_lag, keep_applying_dues};
 
 pub use crate::error::Defect;
 

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::database::StoreError;
 use crate::error::{Error, with_causes};
 use crate::ids::{AccountId, ProgramId};
+use crate::telemetry::metrics;
 
 /// How many accounts are looked up at a time.
 const PAGE: i64 = 256;
@@ -80,8 +81,17 @@ pub async fn keep_applying_dues(pool: PgPool, book: Book, clock: Clock, every: D
             _ => {}
         }
         was_well = outcome.is_ok();
+        metrics::count_round("dues", was_well);
         tokio::time::sleep(every).await;
     }
+}
+
+/// For how many seconds the oldest due has been waiting that is not written, and how many accounts are set aside.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn dues_lag(pool: &PgPool) -> Result<(f64, f64), StoreError> {
+    store::dues::read_lag(&mut *pool.acquire().await?).await
 }
 
 /// Applies every due of every account by now, but for those that another service is at. An account whose dues cannot be

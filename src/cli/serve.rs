@@ -1,5 +1,7 @@
 //! `goldbook serve`: runs the service, with a database of its own or with another.
 
+mod admin_listen;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,18 +11,22 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use admin_listen::AdminListen;
+
 use super::config_file::FileSettings;
 use super::database_url::DatabaseUrl;
 use super::erasure_keys;
 use super::error::{CliError, with_causes};
 use crate::access::grpc::Identities;
 use crate::access::limits::Limits;
+use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::customers::ErasureKeys;
 use crate::database;
 use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, explain};
 use crate::listener::{Bounds, Tls, TlsFiles};
 use crate::server::{self, Settings};
+use crate::telemetry::metrics::{self, Measurements, Receivers};
 use crate::telemetry::{self, Collector, Logs, Telemetry};
 use crate::web::Origin;
 
@@ -42,6 +48,9 @@ pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes any that is free.
     #[arg(long, env = "GOLDBOOK_LISTEN", default_value = "127.0.0.1:50051", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
+    /// Where metrics (/metrics), probes (/livez, /readyz) and the version are told by HTTP; off for nowhere.
+    #[arg(long, env = "GOLDBOOK_ADMIN_LISTEN", default_value = "127.0.0.1:9464", value_name = "ADDRESS:PORT")]
+    admin_listen: AdminListen,
     /// Listen beyond this machine without TLS: only behind something that has it.
     #[arg(long)]
     insecure_listen: bool,
@@ -125,9 +134,15 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
     let telemetry = telemetry::init(env!("CARGO_PKG_VERSION"), &Collector::from_env(), &Logs::from_env())
         .map_err(CliError::failed)?;
     telemetry::log_panics();
-    let outcome = serve(args, prepared).await;
+    let receivers = Receivers::from_env(args.admin_listen != AdminListen::Off);
+    let measurements =
+        metrics::measure(env!("CARGO_PKG_VERSION"), crate::COMMIT, receivers).map_err(CliError::failed)?;
+    let outcome = serve(args, prepared, measurements.clone()).await;
     if let Err(error) = &outcome {
         tracing::error!(%error, "the service ends");
+    }
+    if let Some(measurements) = measurements {
+        measurements.shutdown().await;
     }
     Telemetry::shutdown(telemetry).await;
     outcome
@@ -236,6 +251,7 @@ impl ServeArgs {
         };
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string().into());
         put("listen", Some(self.listen.to_string().into()));
+        put("admin_listen", Some(self.admin_listen.to_string().into()));
         put("insecure_listen", Some(self.insecure_listen.into()));
         put("tls_certificate", path(&self.tls_certificate));
         put("tls_key", path(&self.tls_key));
@@ -269,27 +285,29 @@ fn keep<T>(part: Result<T, CliError>, faults: &mut Vec<String>) -> Option<T> {
     part.map_err(|fault| faults.push(fault.to_string())).ok()
 }
 
-async fn serve(args: ServeArgs, prepared: Prepared) -> Result<(), CliError> {
+async fn serve(args: ServeArgs, prepared: Prepared, measurements: Option<Measurements>) -> Result<(), CliError> {
     // Signals are caught from here on, however long the start takes.
     let stop = stop_signal()?;
     // The port comes first: if it is taken, no database is started for nothing.
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| CliError::failed(format!("cannot listen on {}: {error}", args.listen)))?;
+    let readiness = Readiness::default();
+    let _answering = args.admin_listen.start(measurements, readiness.clone()).await?;
     match &args.database_url {
         Some(database) => {
             let database = database.options()?;
             let owner = args.owner_database_url.as_ref().map(DatabaseUrl::options).transpose()?;
             prepare_schema(&args, owner.as_ref(), &database).await?;
-            serve_on(listener, &args, prepared, database, stop).await
+            serve_on((listener, readiness), &args, prepared, database, stop).await
         }
-        None => serve_embedded(listener, &args, prepared, stop).await,
+        None => serve_embedded((listener, readiness), &args, prepared, stop).await,
     }
 }
 
 /// Serves with a database of the service's own, which is started and stopped with it.
 async fn serve_embedded(
-    listener: TcpListener,
+    place: (TcpListener, Readiness),
     args: &ServeArgs,
     mut prepared: Prepared,
     stop: impl Future<Output = ()> + Send,
@@ -306,7 +324,7 @@ async fn serve_embedded(
     let service = postgres.connect_options(SERVICE_ROLE, DATABASE);
     let schema = prepare_schema(args, Some(&owner), &service).await;
     let outcome = match schema.and_then(|()| prepared.complete(&args.data_dir)) {
-        Ok(()) => serve_until_either_ends(listener, args, prepared, service, &mut postgres, stop).await,
+        Ok(()) => serve_until_either_ends(place, args, prepared, service, &mut postgres, stop).await,
         Err(error) => Err(error),
     };
     if let Err(error) = postgres.stop().await {
@@ -317,7 +335,7 @@ async fn serve_embedded(
 
 /// Serves until a signal comes, or until the database ends by itself, which is a failure.
 async fn serve_until_either_ends(
-    listener: TcpListener,
+    place: (TcpListener, Readiness),
     args: &ServeArgs,
     prepared: Prepared,
     service: PgConnectOptions,
@@ -331,7 +349,7 @@ async fn serve_until_either_ends(
             status = postgres.wait() => ended = Some(status),
         }
     };
-    let outcome = serve_on(listener, args, prepared, service, stop_or_end).await;
+    let outcome = serve_on(place, args, prepared, service, stop_or_end).await;
     let Some(status) = ended else { return outcome };
     Err(CliError::failed(format!(
         "the database ended by itself ({}); its log is in {}",
@@ -354,7 +372,7 @@ async fn prepare_schema(
 }
 
 async fn serve_on(
-    listener: TcpListener,
+    (listener, readiness): (TcpListener, Readiness),
     args: &ServeArgs,
     prepared: Prepared,
     database: PgConnectOptions,
@@ -382,6 +400,8 @@ async fn serve_on(
         erasure_keys: prepared.erasure_keys,
         cors_origins: args.cors_origins.clone(),
         clock: Clock::database(),
+        data_dir: args.database_url.is_none().then(|| args.data_dir.clone()),
+        readiness,
     };
     server::run(listener, settings, stop).await.map_err(CliError::failed)
 }

@@ -12,7 +12,7 @@ use tracing::{Instrument as _, Span};
 
 use super::error::{FailureKind, StoreError};
 use crate::error::Error;
-use crate::telemetry;
+use crate::telemetry::{self, metrics};
 
 /// How long a statement that answers lookups may take before the database counts as away.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,12 +43,12 @@ pub struct BatchReader<K, V> {
 }
 
 impl<K: Clone + Send + Sync + 'static, V: Send + 'static> BatchReader<K, V> {
-    /// Starts a task that takes whatever waits. One statement runs at a time, so that many lookups share it: twice as
+    /// Starts a task that takes whatever waits: `what` is how metrics name such lookups. One statement runs at a time, so that many lookups share it: twice as
     /// many would each carry half.
     #[must_use]
-    pub fn open(pool: &PgPool, fetch: &Fetch<K, V>) -> Self {
+    pub fn open(what: &'static str, pool: &PgPool, fetch: &Fetch<K, V>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_LENGTH);
-        tokio::spawn(answer_lookups(pool.clone(), waiting, fetch.clone()));
+        tokio::spawn(answer_lookups(what, pool.clone(), waiting, fetch.clone()));
         Self { queue }
     }
 
@@ -70,6 +70,7 @@ impl<K: Clone + Send + Sync + 'static, V: Send + 'static> BatchReader<K, V> {
 }
 
 async fn answer_lookups<K: Clone + Send + Sync + 'static, V: Send + 'static>(
+    what: &'static str,
     pool: PgPool,
     mut waiting: mpsc::Receiver<Lookup<K, V>>,
     fetch: Fetch<K, V>,
@@ -79,6 +80,7 @@ async fn answer_lookups<K: Clone + Send + Sync + 'static, V: Send + 'static>(
         if waiting.recv_many(&mut lookups, MAX_LOOKUPS).await == 0 {
             return;
         }
+        metrics::record_lookups(what, lookups.len());
         let span = tracing::info_span!(parent: None, "read.batch", size = lookups.len());
         let mut keys = Vec::with_capacity(lookups.len());
         let mut replies = Vec::with_capacity(lookups.len());

@@ -6,6 +6,7 @@ use tracing::Instrument as _;
 
 use super::error::StoreError;
 use crate::telemetry;
+use crate::telemetry::metrics::TimedStatement;
 
 /// A failure of which a trace shows the SQLSTATE.
 pub trait StatementError {
@@ -32,12 +33,18 @@ impl StatementError for StoreError {
 pub trait Traced<T, E: StatementError>: Future<Output = Result<T, E>> + Sized + Send {
     /// Runs the statement in a client span, named by its verb and table; a failure shows in the span.
     fn traced(self, summary: impl Into<Cow<'static, str>>) -> impl Future<Output = Result<T, E>> + Send {
+        let summary = summary.into();
+        let timed = TimedStatement::begin(&summary);
         let span = telemetry::statement(summary);
         let failed = span.clone();
         async move {
-            self.await.inspect_err(|error| {
-                telemetry::fail_statement(&failed, error.sql_state().as_deref().unwrap_or("_OTHER"));
-            })
+            let outcome = self.await;
+            let failure = outcome.as_ref().err().map(|error| error.sql_state().unwrap_or_else(|| "_OTHER".to_owned()));
+            if let Some(code) = &failure {
+                telemetry::fail_statement(&failed, code);
+            }
+            timed.end(failure.as_deref());
+            outcome
         }
         .instrument(span)
     }

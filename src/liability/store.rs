@@ -329,3 +329,21 @@ pub(super) async fn read_summary(
         ],
     }))
 }
+
+/// How old the newest summary of each program is, in seconds by the database's clock: of the first hundred programs, those
+/// that have one.
+pub(super) async fn read_summary_ages(connection: &mut PgConnection) -> Result<Vec<(String, f64)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT p.program_id AS "program_id!",
+                  extract(epoch FROM clock_timestamp() - s.taken_at)::double precision AS "age!"
+           FROM (SELECT program_id FROM programs ORDER BY program_id LIMIT 100) p
+           CROSS JOIN LATERAL (
+               SELECT l.taken_at FROM liability_summaries l WHERE l.program_id = p.program_id
+               ORDER BY l.taken_at DESC LIMIT 1
+           ) s"#,
+    )
+    .fetch_all(connection)
+    .traced("SELECT liability_summaries")
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.program_id, row.age)).collect())
+}

@@ -22,6 +22,7 @@ use crate::ids::{AccountId, ProgramId};
 use crate::points::state::PointsState;
 use crate::programs::model::Zone;
 use crate::programs::read_version;
+use crate::telemetry::metrics;
 
 /// The pause before the next summary is so many times as long as the last one took. So a large database is not always
 /// busy with summaries.
@@ -81,8 +82,17 @@ pub(crate) async fn keep_summing_up(
             _ => {}
         }
         was_well = outcome.is_ok();
+        metrics::count_round("liability", was_well);
         tokio::time::sleep(every.max(begun.elapsed() * REST_FACTOR)).await;
     }
+}
+
+/// How old the newest summary of each program is, in seconds: of the first hundred programs, those that have one.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn summary_ages(pool: &PgPool) -> Result<Vec<(String, f64)>, StoreError> {
+    store::read_summary_ages(&mut *pool.acquire().await?).await
 }
 
 /// A service that makes summaries when it is its turn.

@@ -15,6 +15,7 @@ use tonic::transport::server::Connected;
 use x509_parser::extensions::GeneralName;
 
 use super::bounds::Bounds;
+use crate::telemetry::metrics::Counted;
 
 /// A connection of a caller. It holds its place among all until it ends.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Connection {
     peer: PeerNames,
     silence: Silence,
     _place: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
 #[derive(Debug)]
@@ -114,13 +116,15 @@ impl PeerNames {
 impl Connection {
     pub(super) fn plain(stream: TcpStream, place: OwnedSemaphorePermit, bounds: Bounds) -> Self {
         let (peer, silence) = (PeerNames::default(), Silence::new(bounds));
-        Self { stream: Stream::Plain(stream), peer, silence, _place: place }
+        Self { stream: Stream::Plain(stream), peer, silence, _place: place, _counted: Counted::connection() }
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>, place: OwnedSemaphorePermit, bounds: Bounds) -> Self {
         let own = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let peer = own.map(|certificate| PeerNames::of_certificate(certificate)).unwrap_or_default();
-        Self { stream: Stream::Tls(Box::new(stream)), peer, silence: Silence::new(bounds), _place: place }
+        let silence = Silence::new(bounds);
+        let stream = Stream::Tls(Box::new(stream));
+        Self { stream, peer, silence, _place: place, _counted: Counted::connection() }
     }
 }
 

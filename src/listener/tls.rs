@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use ring::digest::{Context, SHA256};
 use rustls::pki_types::pem::PemObject as _;
@@ -13,6 +13,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use zeroize::Zeroizing;
+
+use crate::telemetry::metrics::registry::CERTIFICATE_EXPIRY;
+use crate::telemetry::metrics::{Reading, show};
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -83,6 +86,7 @@ impl TlsFiles {
     fn configure(&self, contents: &Contents) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = read_certificates(&self.certificate, &contents.certificate)?;
+        let expiry = chain.first().and_then(|own| read_expiry(own));
         let key = PrivateKeyDer::from_pem_slice(&contents.key)
             .map_err(|_| TlsError::Content(self.key.clone(), "it holds no private key in PEM".to_owned()))?;
         let unusable = |error| TlsError::Unusable(self.certificate.clone(), error);
@@ -109,9 +113,20 @@ impl TlsFiles {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
+        show(&CERTIFICATE_EXPIRY, expiry.map(|left| (Vec::new(), left)));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
+}
+
+/// The time left until a certificate expires.
+#[expect(clippy::disallowed_methods, reason = "certificates are judged by the machine's clock")]
+fn read_expiry(certificate: &CertificateDer<'_>) -> Option<Reading> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "the seconds since 1970 are far below 2^53")]
+    let was = certificate.validity().not_after.timestamp() as f64 - now;
+    Some(Reading::Left { was, at: Instant::now() })
 }
 
 async fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -68,7 +68,7 @@ impl PointsService {
         instants: Instants,
         capabilities: Capabilities,
     ) -> Self {
-        let balances = BatchReader::open(lookups, &store::fetch_balances());
+        let balances = BatchReader::open("balances", lookups, &store::fetch_balances());
         Self { book, pool, instants, capabilities, balances }
     }
 

@@ -15,6 +15,7 @@ use tower::Service as _;
 use super::{MAX_HEADER_BYTES, Settings, add_reflection, layers, routes};
 use crate::access::grpc::{AccessLayer, Authentication, Identities};
 use crate::access::limits::Limits;
+use crate::admin::Readiness;
 use crate::book::{Book, Instants};
 use crate::capabilities::capabilities;
 use crate::clock::Clock;
@@ -121,5 +122,7 @@ fn settings() -> Settings {
         erasure_keys: ErasureKeys::parse(ERASURE_KEY).unwrap_or_default(),
         cors_origins: Vec::new(),
         clock: Clock::database(),
+        data_dir: None,
+        readiness: Readiness::default(),
     }
 }

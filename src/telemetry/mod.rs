@@ -9,6 +9,7 @@ mod error;
 mod export;
 mod headers;
 mod logs;
+pub mod metrics;
 mod panics;
 mod resource;
 mod rpc;
@@ -58,6 +59,10 @@ pub fn init(service_version: &'static str, collector: &Collector, logs: &Logs) -
     let (provider, counters) = export::tracer_provider(service_version, collector)?;
     subscriber(&provider, counters.is_some(), logs, std::io::stderr)?.try_init()?;
     export::warn_of_unsupported_settings(collector);
+    if let Some(counters) = &counters {
+        let counters = Arc::clone(counters);
+        metrics::watch_spans(move || [counters.exported(), counters.dropped()]);
+    }
     Ok(Telemetry { provider, counters })
 }
 

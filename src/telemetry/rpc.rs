@@ -23,6 +23,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 pub use super::deadline::Deadline;
 use super::deadline::Timer;
 use super::headers::{Metadata, TRACEPARENT, code_name, code_of, is_our_fault, server_address, traceparent, trailers};
+use super::metrics::TimedCall;
 use crate::wire::Methods;
 
 /// In v1.44 and before; the next release of the conventions calls it `rpc.status_code`.
@@ -108,6 +109,7 @@ struct Call {
     streams: bool,
     /// The outcome as far as it is known; a call that is dropped without one was cancelled.
     code: Option<Code>,
+    timed: TimedCall,
 }
 
 impl Call {
@@ -136,7 +138,7 @@ impl Call {
             }
             server.set_attributes(request.uri().authority().into_iter().flat_map(server_address));
         }
-        Self { span, context, streams, code: None }
+        Self { span, context, streams, code: None, timed: TimedCall::begin(method.unwrap_or("_OTHER")) }
     }
 
     /// While the guard lives, `tracing`'s current span is the server span, and so is OpenTelemetry's: it stays that
@@ -167,8 +169,9 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let server = self.context.span();
+        let code = self.code.unwrap_or(Code::Cancelled);
+        self.timed.end(code, server.span_context());
         if server.span_context().is_sampled() {
-            let code = self.code.unwrap_or(Code::Cancelled);
             server.set_attribute(KeyValue::new(STATUS_CODE, code_name(code)));
             if is_our_fault(code) {
                 server.set_attribute(KeyValue::new("error.type", code_name(code)));

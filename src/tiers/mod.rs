@@ -62,7 +62,7 @@ impl Tiers {
         capabilities: Capabilities,
         catalogue: Catalogue,
     ) -> Self {
-        let standings = BatchReader::open(lookups, &store::fetch_standings());
+        let standings = BatchReader::open("standings", lookups, &store::fetch_standings());
         Self { pool, instants, capabilities, catalogue, standings }
     }
 

@@ -13,9 +13,11 @@ use tokio::task::JoinHandle;
 
 use crate::wait::within;
 
-/// `goldbook serve`, on a port of its own.
+/// `goldbook serve`, on ports of its own.
 pub(crate) struct Serving {
     pub address: SocketAddr,
+    /// Where it tells its metrics.
+    pub admin: SocketAddr,
     child: Child,
     log: Lines<BufReader<ChildStderr>>,
 }
@@ -105,20 +107,26 @@ impl Serving {
     }
 
     async fn launch(mut command: Command) -> Self {
+        command.env("GOLDBOOK_ADMIN_LISTEN", "127.0.0.1:0");
         let mut child = command.spawn().unwrap();
+        let mut admin = None;
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let listening = async {
             loop {
                 let line = log.next_line().await.unwrap().expect("the service ended before it listened");
                 // An error at the end is told to people.
                 let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+                let address = || line["fields"]["address"].as_str().unwrap().parse().unwrap();
+                if line["fields"]["message"] == "metrics and probes" {
+                    admin = Some(address());
+                }
                 if line["fields"]["message"] == "listening" {
-                    return line["fields"]["address"].as_str().unwrap().parse().unwrap();
+                    return address();
                 }
             }
         };
         let address = within("listening", listening).await;
-        Self { address, child, log }
+        Self { address, admin: admin.unwrap(), child, log }
     }
 
     /// The process, which must not have been waited for.

@@ -37,6 +37,7 @@ mod immutability;
 mod imports;
 mod ledger;
 mod liability;
+mod metrics;
 mod newer;
 mod points;
 mod privacy;

@@ -186,7 +186,7 @@ async fn a_row_that_cannot_be_understood_fails_its_own_lookup_alone() {
             Ok(keys.iter().map(|key| Some(key * 2)).collect())
         })
     });
-    let reader = BatchReader::open(&pool, &fetch);
+    let reader = BatchReader::open("numbers", &pool, &fetch);
     let found = join_all((0..100).map(|key| reader.find(key))).await;
     for (key, found) in (0_u32..).zip(found) {
         match found {

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, ready};
-use http::{Request, Response};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request, Response};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use tonic::body::Body;
@@ -18,9 +19,12 @@ use super::caller::Caller;
 use super::methods::METHODS;
 use super::recognized::{Known, Recognized};
 use crate::access::allowance::CallPlace;
+use crate::access::key::KEY_BEGIN;
 use crate::access::method::Method;
 use crate::access::permission::{may_call, refuse};
-use crate::error::Error;
+use crate::error::{Error, Reason};
+use crate::listener::PeerNames;
+use crate::telemetry::metrics::{self, Credential};
 
 /// Finds out who calls each method of the interface. What is not of it, such as health, is open.
 #[derive(Clone, Debug)]
@@ -62,6 +66,29 @@ impl AccessLayer {
         let place = self.authentication.allowance_of(&principal).begin(method.kind)?;
         Ok((Caller { principal, proof, authentication: self.authentication.clone(), deadline: None }, place))
     }
+}
+
+/// What a request carries to prove who calls.
+fn credential_of<B>(request: &Request<B>) -> Credential {
+    let certificate = request.extensions().get::<PeerNames>().is_some_and(|names| names.iter().next().is_some());
+    match request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes) {
+        Some(value) if value.windows(KEY_BEGIN.len()).take(16).any(|part| part == KEY_BEGIN.as_bytes()) => {
+            Credential::ApiKey
+        }
+        Some(_) => Credential::Token,
+        None if certificate => Credential::Certificate,
+        None => Credential::None,
+    }
+}
+
+/// Counts that nobody proved who calls, if so.
+fn counted(recognized: Result<Known, Error>, shown: Credential) -> Result<Known, Error> {
+    if let Err(Error::Refused(refusal)) = &recognized
+        && refusal.reason == Reason::NotAuthenticated
+    {
+        metrics::count_authentication_failure(shown);
+    }
+    recognized
 }
 
 /// Calls a service. The place among the calls under way is held until the answer has ended.
@@ -125,24 +152,27 @@ where
             let ready = own.clone();
             std::mem::replace(own, ready)
         };
+        let shown = credential_of(&request);
         match self.layer.authentication.recognize(&request) {
-            Recognized::Now(recognized) => match recognized.and_then(|known| self.layer.let_in(method, known)) {
-                Ok((caller, None)) => {
-                    request.extensions_mut().insert(caller);
-                    Either::Left(self.inner.call(request))
+            Recognized::Now(recognized) => {
+                match counted(recognized, shown).and_then(|known| self.layer.let_in(method, known)) {
+                    Ok((caller, None)) => {
+                        request.extensions_mut().insert(caller);
+                        Either::Left(self.inner.call(request))
+                    }
+                    Ok((caller, place)) => {
+                        request.extensions_mut().insert(caller);
+                        let mut inner = take_inner(&mut self.inner);
+                        Either::Right(Box::pin(async move { call_in_place(&mut inner, request, place).await }))
+                    }
+                    Err(error) => Either::Right(Box::pin(ready(Ok(Status::from(error).into_http())))),
                 }
-                Ok((caller, place)) => {
-                    request.extensions_mut().insert(caller);
-                    let mut inner = take_inner(&mut self.inner);
-                    Either::Right(Box::pin(async move { call_in_place(&mut inner, request, place).await }))
-                }
-                Err(error) => Either::Right(Box::pin(ready(Ok(Status::from(error).into_http())))),
-            },
+            }
             Recognized::Later(recognizing) => {
                 let layer = self.layer.clone();
                 let mut inner = take_inner(&mut self.inner);
                 Either::Right(Box::pin(async move {
-                    match recognizing.await.and_then(|known| layer.let_in(method, known)) {
+                    match counted(recognizing.await, shown).and_then(|known| layer.let_in(method, known)) {
                         Ok((caller, place)) => {
                             request.extensions_mut().insert(caller);
                             call_in_place(&mut inner, request, place).await

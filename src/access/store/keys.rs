@@ -247,3 +247,16 @@ pub(crate) async fn are_keys_being_changed(connection: &mut PgConnection) -> Res
     .traced("SELECT pg_locks")
     .await
 }
+
+/// The seconds that are left until the next key expires that still counts, by the database's clock. None where none of them
+/// has an end.
+pub(crate) async fn read_next_expiry(connection: &mut PgConnection) -> Result<Option<f64>, StoreError> {
+    let left = sqlx::query_scalar!(
+        "SELECT extract(epoch FROM min(expires_at) - clock_timestamp())::double precision FROM api_keys
+         WHERE revoked_at IS NULL AND expires_at > clock_timestamp()",
+    )
+    .fetch_one(connection)
+    .traced("SELECT api_keys")
+    .await?;
+    Ok(left)
+}

@@ -15,6 +15,18 @@ pub(super) enum Why {
     Apart(Found),
 }
 
+impl Why {
+    /// What it is called in metrics.
+    pub(super) const fn cause(self) -> &'static str {
+        match self {
+            Self::NextBatch => "batch",
+            Self::Apart(Found::Account) => "account",
+            Self::Apart(Found::Name) => "name",
+            Self::Apart(Found::Other) => "order",
+        }
+    }
+}
+
 /// Commands that must wait, in order.
 pub(super) type Left = Vec<(Job, Why)>;
 

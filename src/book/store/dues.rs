@@ -112,3 +112,21 @@ pub(in crate::book) async fn forget_settled(connection: &mut PgConnection) -> Re
     .await?;
     Ok(())
 }
+
+/// For how many seconds the oldest due has been waiting that is not written, by the database's clock, and how many accounts
+/// are set aside. Those are not waited for.
+pub(in crate::book) async fn read_lag(connection: &mut PgConnection) -> Result<(f64, f64), StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT coalesce((
+                      SELECT extract(epoch FROM clock_timestamp() - a.next_due_at)::double precision FROM accounts a
+                      WHERE a.next_due_at <= clock_timestamp()
+                        AND NOT EXISTS (SELECT FROM stuck_dues s WHERE s.account_id = a.account_id)
+                      ORDER BY a.next_due_at LIMIT 1
+                  ), 0) AS "lag!",
+                  (SELECT count(*) FROM stuck_dues)::double precision AS "stuck!""#,
+    )
+    .fetch_one(connection)
+    .traced("SELECT accounts")
+    .await?;
+    Ok((row.lag, row.stuck))
+}

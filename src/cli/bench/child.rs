@@ -28,6 +28,9 @@ const LONGEST_STOP: Duration = Duration::from_secs(90);
 /// How much of a failed service's log is told.
 const LAST_LINES: usize = 20;
 
+/// Services of a measurement count what operators see, as any service does, at a port that is free.
+const ADMIN_LISTEN: (&str, &str) = ("GOLDBOOK_ADMIN_LISTEN", "127.0.0.1:0");
+
 /// A service with a database of its own, for one run.
 pub(super) struct Service {
     process: Process,
@@ -42,6 +45,7 @@ impl Service {
         let directory = throwaway_dir().map_err(failed)?;
         let mut command = this_program()?;
         command.arg("serve").arg("--throwaway-database").arg("--data-dir").arg(directory.path().join("data"));
+        command.env(ADMIN_LISTEN.0, env::var_os(ADMIN_LISTEN.0).unwrap_or_else(|| ADMIN_LISTEN.1.into()));
         if let Some(bin_dir) = postgres_bin {
             command.arg("--postgres-bin").arg(bin_dir);
         }
@@ -67,6 +71,7 @@ impl Service {
         command
             .args(["serve", "--no-migrate", "--dues-ms=0", "--liability-seconds=0", "--retention-minutes=0"])
             .args(flags);
+        command.env(ADMIN_LISTEN.0, env::var_os(ADMIN_LISTEN.0).unwrap_or_else(|| ADMIN_LISTEN.1.into()));
         command.arg("--database-url").arg(service_url(socket_dir));
         let process = Process::spawn(name, command, directory.path().join("serve.log"))?;
         Ok(Self { process, directory })

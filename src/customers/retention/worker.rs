@@ -10,12 +10,13 @@ use super::commands::{EraseOfInactive, Inactive};
 use crate::access::forget_strangers;
 use crate::book::Book;
 use crate::clock::Clock;
-use crate::customers::store::retention::{find_inactive, take_page};
+use crate::customers::store::retention::{find_inactive, read_lag, take_page};
 use crate::database::{StoreError, leave_out_unreadable};
 use crate::error::{Error, with_causes};
 use crate::ids::AccountId;
 use crate::programs::list_retentions;
 use crate::programs::retention::{Limits, ProgramRetention};
+use crate::telemetry::metrics;
 
 /// How many accounts are looked at together.
 const PAGE: i64 = 256;
@@ -53,8 +54,17 @@ pub(crate) async fn keep_erasing_of_inactive(pool: PgPool, book: Book, clock: Cl
             _ => {}
         }
         was_well = outcome.is_ok();
+        metrics::count_round("retention", was_well);
         tokio::time::sleep(every).await;
     }
+}
+
+/// For how many seconds the oldest round has been late.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn retention_lag(pool: &PgPool) -> Result<f64, StoreError> {
+    read_lag(&mut *pool.acquire().await?).await
 }
 
 /// What the work needs.

@@ -262,6 +262,7 @@ async fn a_password_on_the_command_line_is_refused() {
 /// Each flag of `serve`, with a value that is not its default. URLs are given by their variables.
 const FLAGS: &[(&str, &str)] = &[
     ("--listen", "127.0.0.1:7"),
+    ("--admin-listen", "off"),
     ("--insecure-listen", ""),
     ("--tls-certificate", "/cert"),
     ("--tls-key", "/key"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use goldbook::access::grpc::Identities;
 use goldbook::access::limits::Limits;
+use goldbook::admin::Readiness;
 use goldbook::capabilities::ErasureKeys;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::listener::Bounds;
@@ -154,6 +155,8 @@ impl Service {
             erasure_keys: ErasureKeys::parse(ERASURE_KEY).unwrap(),
             cors_origins: Vec::new(),
             clock: (*clock).clone(),
+            data_dir: None,
+            readiness: Readiness::default(),
         };
         configure(&mut settings);
         let is_plain = settings.tls.is_none();

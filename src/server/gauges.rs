@@ -1,0 +1,96 @@
+//! What operators see of the whole that no call shows: how late work in the background is, how old summaries are, what
+//! expires soon, what is left of a disk. It is looked at from time to time, and shown until the next look.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::statvfs::statvfs;
+use sqlx::PgPool;
+
+use crate::access::next_key_expiry;
+use crate::book::dues_lag;
+use crate::customers::retention_lag;
+use crate::database::{self, StoreError};
+use crate::liability::summary_ages;
+use crate::telemetry::metrics::registry::{
+    API_KEY_EXPIRY, DATABASE_SIZE, DISK_FREE, DISK_SIZE, LIABILITY_AGE, SCHEMA, STUCK_ACCOUNTS, WORKER_LAG,
+};
+use crate::telemetry::metrics::{Reading, show};
+
+/// How often it is looked.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What is looked at.
+pub(super) struct Gauges {
+    pub(super) pool: PgPool,
+    /// Where the service's own database lives, if it has one.
+    pub(super) data_dir: Option<PathBuf>,
+    /// Whether dues are applied in the background, and how often liability is summed up there.
+    pub(super) applies_dues: bool,
+    pub(super) sum_up_every: Option<Duration>,
+    pub(super) erases_of_inactive: bool,
+}
+
+impl Gauges {
+    /// Looks again and again, until it is dropped.
+    #[expect(clippy::disallowed_methods, reason = "the pause between two looks")]
+    pub(super) async fn keep_looking(self) {
+        loop {
+            if let Some(data_dir) = &self.data_dir {
+                show_disk(data_dir);
+            }
+            // While the database is away, ages go on growing, and another gauge tells that it is.
+            if let Err(error) = self.look().await {
+                tracing::debug!(%error, "the gauges cannot be read");
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    async fn look(&self) -> Result<(), StoreError> {
+        let (dues, stuck) = dues_lag(&self.pool).await?;
+        let ages = summary_ages(&self.pool).await?;
+        let retention = retention_lag(&self.pool).await?;
+        let key_expiry = next_key_expiry(&self.pool).await?;
+        let (size, schema) = database::measure(&self.pool).await?;
+
+        let at = looked_at();
+        let oldest_summary = ages.iter().map(|(_, age)| *age).fold(0.0, f64::max);
+        let late = |age: f64, every: Duration| (age - every.as_secs_f64()).max(0.0);
+        let lags = [
+            ("dues", Some(dues).filter(|_| self.applies_dues)),
+            ("liability", self.sum_up_every.map(|every| late(oldest_summary, every))),
+            ("retention", Some(retention).filter(|_| self.erases_of_inactive)),
+        ];
+        // One that is not late stays so until the next look.
+        let reading = |lag: f64| if lag > 0.0 { Reading::Age { was: lag, at } } else { Reading::Fixed(0.0) };
+        let lags = lags
+            .into_iter()
+            .filter_map(|(worker, lag)| Some((vec![("goldbook.worker", worker.to_owned())], reading(lag?))));
+        show(&WORKER_LAG, lags);
+        show(&STUCK_ACCOUNTS, [(vec![], Reading::Fixed(stuck))]);
+        show(
+            &LIABILITY_AGE,
+            ages.into_iter()
+                .map(|(program_id, was)| (vec![("goldbook.program_id", program_id)], Reading::Age { was, at })),
+        );
+        show(&API_KEY_EXPIRY, key_expiry.map(|was| (vec![], Reading::Left { was, at })));
+        show(&DATABASE_SIZE, [(vec![], Reading::Fixed(size))]);
+        #[expect(clippy::cast_precision_loss, reason = "the number of a migration is far below 2^53")]
+        show(&SCHEMA, [(vec![], Reading::Fixed(schema as f64))]);
+        Ok(())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "ages grow from here on; nothing that is stored depends on it")]
+fn looked_at() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a disk has far fewer than 2^53 bytes")]
+fn show_disk(data_dir: &Path) {
+    let Ok(file_system) = statvfs(data_dir) else { return };
+    let bytes = |blocks: u64| (file_system.fragment_size() * blocks) as f64;
+    show(&DISK_SIZE, [(vec![], Reading::Fixed(bytes(file_system.blocks())))]);
+    show(&DISK_FREE, [(vec![], Reading::Fixed(bytes(file_system.blocks_available())))]);
+}

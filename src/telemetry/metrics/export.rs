@@ -1,0 +1,188 @@
+//! Who gets the metrics: a collector over OTLP, whoever reads them by HTTP, both or nobody.
+
+use std::env;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry::metrics::MeterProvider as _;
+use opentelemetry_otlp::{MetricExporter, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::reader::MetricReader;
+use opentelemetry_sdk::metrics::{
+    InstrumentKind, ManualReader, PeriodicReader, Pipeline, SdkMeterProvider, Temporality,
+};
+use tokio::runtime::Runtime;
+
+use super::instruments::{INSTRUMENTS, Instruments};
+use super::shown::{Reading, observe, show};
+use super::{exposition, registry};
+use crate::telemetry::error::InitError;
+use crate::telemetry::resource::resource;
+use crate::telemetry::targets::OURS;
+
+/// Who wants metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receivers {
+    /// Whether the collector that the standard variables name gets them.
+    pub collector: bool,
+    /// Whether they are read by HTTP.
+    pub scraped: bool,
+}
+
+impl Receivers {
+    /// Asks the standard variables: a collector is an endpoint that is set, and neither `OTEL_SDK_DISABLED=true` nor
+    /// `OTEL_METRICS_EXPORTER=none`.
+    #[must_use]
+    pub fn from_env(scraped: bool) -> Self {
+        let value = |name| env::var(name).ok().filter(|value: &String| !value.trim().is_empty());
+        let is = |name, word: &str| value(name).is_some_and(|value| value.trim().eq_ignore_ascii_case(word));
+        let endpoint = value(OTEL_EXPORTER_OTLP_METRICS_ENDPOINT).or_else(|| value(OTEL_EXPORTER_OTLP_ENDPOINT));
+        let is_off = is("OTEL_SDK_DISABLED", "true") || is("OTEL_METRICS_EXPORTER", "none");
+        Self { collector: endpoint.is_some() && !is_off, scraped }
+    }
+}
+
+/// The metrics of this process, for whoever reads them. A clone reads the same.
+#[derive(Clone, Debug)]
+pub struct Measurements {
+    provider: SdkMeterProvider,
+    reader: Arc<ManualReader>,
+}
+
+/// Makes the instruments of this process, if anybody wants metrics: `commit` is what the program was built from.
+///
+/// # Errors
+/// If the settings of the collector make no sense.
+pub fn measure(
+    version: &'static str,
+    commit: Option<&'static str>,
+    receivers: Receivers,
+) -> Result<Option<Measurements>, InitError> {
+    if !receivers.collector && !receivers.scraped {
+        return Ok(None);
+    }
+    let reader = Arc::new(ManualReader::builder().build());
+    let mut builder = SdkMeterProvider::builder().with_resource(resource(version));
+    if receivers.scraped {
+        builder = builder.with_reader(Shared(Arc::clone(&reader)));
+    }
+    if receivers.collector {
+        builder = builder.with_reader(PeriodicReader::builder(Sender::connect()?).build());
+    }
+    let provider = builder.build();
+    let scope = InstrumentationScope::builder(OURS).with_version(version);
+    let meter = provider.meter_with_scope(scope.build());
+    if INSTRUMENTS.set(Instruments::new(&meter)).is_ok() {
+        observe(&meter);
+    }
+    let commit = commit.unwrap_or("unknown");
+    show(
+        &registry::BUILD,
+        [(vec![("goldbook.version", version.to_owned()), ("goldbook.commit", commit.to_owned())], Reading::Fixed(1.0))],
+    );
+    show(&registry::UPTIME, [(vec![], Reading::Age { was: 0.0, at: Instant::now() })]);
+    Ok(Some(Measurements { provider, reader }))
+}
+
+impl Measurements {
+    /// All metrics as text, in the format of OpenMetrics, which has exemplars, or in the older one of Prometheus. It may take
+    /// some milliseconds.
+    #[must_use]
+    pub fn text(&self, is_openmetrics: bool) -> String {
+        let mut metrics = ResourceMetrics::default();
+        // It can only fail before there is a reader and after the end.
+        let _ = self.reader.collect(&mut metrics);
+        exposition::write(&metrics, is_openmetrics)
+    }
+
+    /// Sends the collector what it has not got yet, waiting a few seconds at most.
+    pub async fn shutdown(self) {
+        let provider = self.provider;
+        // Whatever hinders it was logged when it was sent.
+        let _ = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(Duration::from_secs(4))).await;
+    }
+}
+
+/// A reader that is asked by others as well.
+#[derive(Debug)]
+struct Shared(Arc<ManualReader>);
+
+impl MetricReader for Shared {
+    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
+        self.0.register_pipeline(pipeline);
+    }
+
+    fn collect(&self, metrics: &mut ResourceMetrics) -> OTelSdkResult {
+        self.0.collect(metrics)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self, kind: InstrumentKind) -> Temporality {
+        self.0.temporality(kind)
+    }
+}
+
+/// Sends metrics to the collector, on a thread of its own.
+struct Sender {
+    next: MetricExporter,
+    /// Taken only when dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Sender {
+    fn connect() -> Result<Self, InitError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("metric-export")
+            .enable_io()
+            .enable_time()
+            .build()?;
+        // The channel connects on first use, on the runtime that it was built in.
+        let next = {
+            let _inside = runtime.enter();
+            MetricExporter::builder().with_tonic().build()?
+        };
+        Ok(Self { next, runtime: Some(runtime) })
+    }
+}
+
+impl PushMetricExporter for Sender {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        // Once a minute, or how often it is sent: nothing is lost for good, since the next ones count from the start, too.
+        if let Err(error) = self.next.export(metrics).await {
+            tracing::warn!(%error, "the collector did not take the metrics");
+        }
+        Ok(())
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.next.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.next.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.next.temporality()
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        // An ordinary drop waits for the runtime's tasks, and panics if it happens inside another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
