@@ -58,7 +58,10 @@
   value: {{ int $serve.retentionMinutes | quote }}
 - name: GOLDBOOK_EXPORT_MINUTES
   value: {{ int $serve.exportMinutes | quote }}
-{{- include "goldbook.log.env" . }}
+{{- with $serve.log }}
+- name: GOLDBOOK_LOG
+  value: {{ . | quote }}
+{{- end }}
 {{- include "goldbook.telemetry.env" . }}
 {{- with .Values.telemetry.alwaysSample }}
 - name: GOLDBOOK_ALWAYS_SAMPLE
@@ -66,13 +69,6 @@
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
-{{- end }}
-{{- end -}}
-
-{{- define "goldbook.log.env" -}}
-{{- with .Values.serve.log }}
-- name: GOLDBOOK_LOG
-  value: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
