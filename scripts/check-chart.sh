@@ -53,8 +53,10 @@ PYTHON
 }
 
 install_validate() {
-    local there=target/tools/check-chart
-    if [[ "$("$there/bin/kubernetes-validate" --version 2>/dev/null || true)" == *"$validate_version"* ]]; then return; fi
+    local there="$tools/check-chart"
+    local found
+    found=$("$there/bin/kubernetes-validate" --version 2>/dev/null || true)
+    if [[ $found == *"$validate_version"* ]]; then return; fi
     rm -rf "$there"
     # Debian has the module that makes environments in a package of its own.
     if ! python3 -m venv "$there" 2>/dev/null; then
@@ -67,4 +69,4 @@ install_validate() {
 if ! command -v python3 >/dev/null; then install_packages python3 python3-venv; fi
 install_helm
 install_validate
-HELM="$PWD/$helm" exec "$tools/check-chart/bin/python" scripts/check-chart/main.py "$@"
+HELM="$PWD/$helm" PYTHONDONTWRITEBYTECODE=1 exec "$tools/check-chart/bin/python" scripts/check-chart/main.py "$@"

@@ -83,12 +83,22 @@ def merge(below, above):
     return merged
 
 
+class Loader(yaml.SafeLoader):
+    """Refuses a name that stands twice, as Kubernetes does."""
+
+    def construct_mapping(self, node, deep=False):
+        names = [self.construct_object(name, deep=True) for name, _ in node.value]
+        if len(set(names)) != len(names):
+            raise yaml.constructor.ConstructorError(None, None, f"a name stands twice in {names}", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def load(values_file, *arguments, chart=CHART):
     text, fault = template(values_file, *arguments, chart=chart)
     if fault:
         raise SystemExit(f"{values_file.name} is not rendered: {fault}")
     values = merge(yaml.safe_load((chart / "values.yaml").read_text()), yaml.safe_load(values_file.read_text()))
-    objects = [item for item in yaml.safe_load_all(text) if item]
+    objects = [item for item in yaml.load_all(text, Loader=Loader) if item]
     name = values_file.name.removesuffix("-values.yaml")
     return Rendering(name, values, objects), text
 

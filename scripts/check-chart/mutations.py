@@ -1,5 +1,9 @@
 """Tries each rule on a rendering that is broken. A rule that finds nothing there would find nothing ever."""
 
+import ast
+import pathlib
+import sys
+
 from rules import RULES
 
 
@@ -32,6 +36,16 @@ def secret(r):
     r.objects.append({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {}})
 
 
+def reference(r):
+    return setting(r, "GOLDBOOK_DATABASE_URL")["valueFrom"]["secretKeyRef"]
+
+
+def copied(rendering, kind, **content):
+    """An object as one of a dashboard or of alerts, without what it is found by."""
+    metadata = rendering.one("Service")["metadata"] | {"labels": {COMPONENT: "dashboards"}}
+    return {"kind": kind, "metadata": metadata, **content}
+
+
 VERSION = "app.kubernetes.io/version"
 COMPONENT = "app.kubernetes.io/component"
 
@@ -55,13 +69,19 @@ MUTATIONS = [
     ("no_secret_is_plain", lambda r: container(r)["args"].append("--database-url=postgres://u:hunter2@db/x")),
     ("no_secret_is_plain", secret),
     ("no_secret_is_plain", lambda r: r.one("Service")["metadata"]["annotations"].update(a="gbk_live_x")),
-    ("references_are_whole", lambda r: setting(r, "GOLDBOOK_DATABASE_URL")["valueFrom"]["secretKeyRef"].pop("key")),
-    ("references_are_whole", lambda r: setting(r, "GOLDBOOK_DATABASE_URL")["valueFrom"]["secretKeyRef"].update(name="")),
-    ("references_are_whole", lambda r: pod(r)["volumes"].pop(0)),
-    ("references_are_whole", lambda r: pod(r)["volumes"][0]["secret"].update(defaultMode=0o644)),
-    ("references_are_whole", lambda r: pod(r)["volumes"][0]["secret"].pop("items")),
-    ("references_are_whole", lambda r: container(r)["volumeMounts"][0].pop("readOnly")),
-    ("references_are_whole", lambda r: setting(r, "GOLDBOOK_TLS_KEY").update(value="/etc/goldbook/tls/other.key")),
+    ("secrets_are_named_whole", lambda r: reference(r).pop("key")),
+    (
+        "secrets_are_named_whole",
+        lambda r: reference(r).update(name=""),
+    ),
+    ("files_are_where_they_are_looked_for", lambda r: pod(r)["volumes"].pop(0)),
+    ("secrets_are_named_whole", lambda r: pod(r)["volumes"][0]["secret"].update(defaultMode=0o644)),
+    ("secrets_are_named_whole", lambda r: pod(r)["volumes"][0]["secret"].pop("items")),
+    ("files_are_where_they_are_looked_for", lambda r: container(r)["volumeMounts"][0].pop("readOnly")),
+    (
+        "files_are_where_they_are_looked_for",
+        lambda r: setting(r, "GOLDBOOK_TLS_KEY").update(value="/etc/goldbook/tls/other.key"),
+    ),
     ("variables_are_sound", add_variable("GOLDBOOK_LANES", "3")),
     ("variables_are_sound", lambda r: container(r)["env"].insert(0, {"name": "A", "value": "$(K8S_POD_UID)"})),
     ("variables_are_sound", lambda r: setting(r, "OTEL_RESOURCE_ATTRIBUTES").update(value="a=b")),
@@ -114,50 +134,109 @@ MUTATIONS = [
     ("ports_meet", lambda r: container(r)["ports"][0].update(containerPort=50052)),
     ("ports_meet", lambda r: spec(r, "Service")["ports"][0].update(targetPort="http")),
     ("ports_meet", lambda r: spec(r, "Service", "-admin").update(type="LoadBalancer")),
-    ("ports_meet", lambda r: spec(r, "ServiceMonitor")["endpoints"][0].update(port="metrics")),
-    ("ports_meet", lambda r: spec(r, "GRPCRoute")["rules"][0]["backendRefs"][0].update(port=1)),
+    ("ways_lead_to_services", lambda r: spec(r, "ServiceMonitor")["endpoints"][0].update(port="metrics")),
+    ("ways_lead_to_services", lambda r: spec(r, "GRPCRoute")["rules"][0]["backendRefs"][0].update(port=1)),
     ("ports_meet", lambda r: spec(r, "NetworkPolicy")["ingress"][0]["ports"][0].update(port="http")),
     ("the_owner_migrates_alone", lambda r: container(r)["args"].remove("--no-migrate")),
     (
         "the_owner_migrates_alone",
         lambda r: container(r)["env"].append(setting(r, "GOLDBOOK_OWNER_DATABASE_URL", "Job")),
     ),
-    ("the_owner_migrates_alone", lambda r: setting(r, "GOLDBOOK_OWNER_DATABASE_URL", "Job").update(name="OTHER")
-     or setting(r, "OTHER", "Job")["valueFrom"]["secretKeyRef"].update(name="other")),
+    (
+        "the_owner_migrates_alone",
+        lambda r: (
+            setting(r, "GOLDBOOK_OWNER_DATABASE_URL", "Job").update(name="OTHER")
+            or setting(r, "OTHER", "Job")["valueFrom"]["secretKeyRef"].update(name="other")
+        ),
+    ),
     ("the_owner_migrates_alone", lambda r: r.one("Job")["metadata"].pop("annotations")),
     ("the_owner_migrates_alone", lambda r: pod(r, "Job").update(serviceAccountName="loyalty")),
     ("audits_come_by_schedule", lambda r: spec(r, "CronJob").update(concurrencyPolicy="Allow")),
     ("audits_come_by_schedule", lambda r: container(r, "CronJob").update(args=["audit", "--repair"])),
     ("audits_come_by_schedule", lambda r: spec(r, "CronJob")["jobTemplate"]["spec"].pop("podFailurePolicy")),
-    ("other_kinds_have_what_they_need", lambda r: spec(r, "Certificate").update(secretName="other")),
-    ("other_kinds_have_what_they_need", lambda r: spec(r, "Certificate")["issuerRef"].update(name="")),
-    ("other_kinds_have_what_they_need", lambda r: spec(r, "ServiceMonitor")["endpoints"][0].update(path="/")),
-    ("other_kinds_have_what_they_need", lambda r: spec(r, "GRPCRoute")["parentRefs"][0].pop("name")),
-    ("other_kinds_have_what_they_need", lambda r: spec(r, "BackendTLSPolicy")["validation"].pop("hostname")),
+    ("certificates_are_for_the_service", lambda r: spec(r, "Certificate").update(secretName="other")),
+    ("certificates_are_for_the_service", lambda r: spec(r, "Certificate")["issuerRef"].update(name="")),
+    ("prometheus_reads_the_metrics", lambda r: spec(r, "ServiceMonitor")["endpoints"][0].update(path="/")),
+    ("gateways_are_told_all", lambda r: spec(r, "GRPCRoute")["parentRefs"][0].pop("name")),
+    ("gateways_are_told_all", lambda r: spec(r, "BackendTLSPolicy")["validation"].pop("hostname")),
     (
         "dashboards_and_alerts_are_copies",
-        lambda r: r.objects.append(
-            {
-                "kind": "ConfigMap",
-                "metadata": r.one("Service")["metadata"]
-                | {"labels": {COMPONENT: "dashboards"}},
-                "data": {"strange.json": "{}"},
-            }
-        ),
+        lambda r: r.objects.append(copied(r, "ConfigMap", data={"strange.json": "{}"})),
     ),
+    ("switches_are_obeyed", lambda r: r.objects.remove(r.one("BackendTLSPolicy"))),
+    ("switches_are_obeyed", lambda r: r.objects.remove(r.one("ServiceAccount"))),
+    (
+        "network_policies_select_all_pods",
+        lambda r: spec(r, "NetworkPolicy", "-audit")["ingress"].append({"ports": [{}]}),
+    ),
+    ("audits_come_by_schedule", lambda r: spec(r, "CronJob")["jobTemplate"]["spec"].pop("activeDeadlineSeconds")),
+    ("prometheus_reads_the_metrics", lambda r: spec(r, "ServiceMonitor").update(namespaceSelector={"any": True})),
+    ("gateways_are_told_all", lambda r: r.one("GRPCRoute").update(apiVersion="gateway.networking.k8s.io/v1alpha2")),
+    ("certificates_are_for_the_service", lambda r: spec(r, "Certificate").update(dnsNames=["goldbook.example.com"])),
+    ("dashboards_and_alerts_are_copies", lambda r: r.objects.append(copied(r, "PrometheusRule", spec={"groups": []}))),
+    (
+        "dashboards_and_alerts_are_copies",
+        lambda r: r.objects.append(copied(r, "ConfigMap", data={"a.json": "a" * 1_000_000})),
+    ),
+    (
+        "the_owner_migrates_alone",
+        add_variable("GOLDBOOK_DATABASE_URL", "postgres://goldbook_service@db/goldbook", "Job"),
+    ),
+    ("variables_are_sound", lambda r: setting(r, "OTEL_SERVICE_NAME").update(name="OTHER")),
+    ("containers_are_restricted", lambda r: container(r)["securityContext"].update(runAsUser=0)),
+    ("files_are_where_they_are_looked_for", lambda r: pod(r)["volumes"].append(pod(r)["volumes"][0])),
+    (
+        "files_are_where_they_are_looked_for",
+        lambda r: container(r)["volumeMounts"].append(container(r)["volumeMounts"][0]),
+    ),
+    ("secrets_are_named_whole", lambda r: reference(r).update(optional=True)),
+    (
+        "files_are_where_they_are_looked_for",
+        lambda r: pod(r)["volumes"].append({"name": "config-2", "configMap": {"name": "loyalty-book-config"}}),
+    ),
+    ("replicas_are_probed", lambda r: container(r).update(readinessProbe={"grpc": {"port": 9464}})),
+    ("replicas_are_probed", lambda r: container(r).update(readinessProbe={"tcpSocket": {"port": 50051}})),
+    ("images_are_pinned", lambda r: container(r).update(image="goldbook:latest")),
 ]
 
 
-def missed(everything):
-    """Faults of the rules themselves: what they do not find."""
+class Trace:
+    """Which lines of some files are run."""
+
+    def __init__(self, modules):
+        self.files = {module.__file__ for module in modules}
+        self.lines = set()
+
+    def __call__(self, frame, event, _):
+        if frame.f_code.co_filename not in self.files:
+            return None
+        if event == "line":
+            self.lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return self
+
+    def untold(self):
+        """The faults that rules can tell and did not."""
+        for file in sorted(self.files):
+            text = pathlib.Path(file).read_text()
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.Yield) and (file, node.lineno) not in self.lines:
+                    line = text.splitlines()[node.lineno - 1].strip()
+                    yield f"{pathlib.Path(file).name}:{node.lineno}: no mutation comes to this: {line}"
+
+
+def missed(everything, modules):
+    """Faults of the rules themselves: what they do not find in broken manifests."""
+    trace = Trace(modules)
     for number, (name, break_it) in enumerate(MUTATIONS):
         function = next(function for function in RULES if function.__name__ == name)
         broken = everything.copy()
         break_it(broken)
-        if broken.objects == everything.objects:
+        if broken == everything:
             yield f"mutation {number} of {name} changes nothing"
-        elif not list(function(broken)):
+            continue
+        sys.settrace(trace)
+        found = list(function(broken))
+        sys.settrace(None)
+        if not found:
             yield f"{name} would miss mutation {number}"
-    for function in RULES:
-        if function.__name__ not in [name for name, _ in MUTATIONS]:
-            yield f"{function.__name__} is tried on nothing that is broken"
+    yield from trace.untold()

@@ -167,7 +167,9 @@ def ports_meet(rendering):
         for port in service["spec"]["ports"]:
             if port["targetPort"] not in ports:
                 yield f"{title(service)} leads to {port['targetPort']}, which no container has"
-    public = [service for service in services if any(port["targetPort"] == "admin" for port in service["spec"]["ports"])]
+    public = [
+        service for service in services if any(port["targetPort"] == "admin" for port in service["spec"]["ports"])
+    ]
     if any(service["spec"]["type"] != "ClusterIP" or len(service["spec"]["ports"]) > 1 for service in public):
         yield "the admin listener can be reached from outside"
     for policy in rendering.of_kind("NetworkPolicy"):
@@ -175,8 +177,15 @@ def ports_meet(rendering):
             for port in way["ports"]:
                 if port["port"] not in ports:
                     yield f"{title(policy)} lets in on {port['port']}, which no container has"
+
+
+@rule
+def ways_lead_to_services(rendering):
+    services = rendering.of_kind("Service")
     for monitor in rendering.of_kind("ServiceMonitor"):
-        found = [item for item in services if matches(monitor["spec"]["selector"]["matchLabels"], item["metadata"]["labels"])]
+        found = [
+            item for item in services if matches(monitor["spec"]["selector"]["matchLabels"], item["metadata"]["labels"])
+        ]
         names = [port["name"] for item in found for port in item["spec"]["ports"]]
         if [endpoint["port"] for endpoint in monitor["spec"]["endpoints"]] != names:
             yield f"{title(monitor)} reads {names}"
@@ -237,7 +246,7 @@ def audits_come_by_schedule(rendering):
 
 
 @rule
-def other_kinds_have_what_they_need(rendering):
+def certificates_are_for_the_service(rendering):
     for item in rendering.of_kind("Certificate"):
         spec = item["spec"]
         deployment = rendering.one("Deployment")["spec"]["template"]["spec"]
@@ -249,11 +258,19 @@ def other_kinds_have_what_they_need(rendering):
         for service in rendering.of_kind("Service")[:1]:
             if f"{service['metadata']['name']}.{NAMESPACE}.svc" not in spec["dnsNames"]:
                 yield "the certificate is not for the Service"
+
+
+@rule
+def prometheus_reads_the_metrics(rendering):
     for item in rendering.of_kind("ServiceMonitor"):
         if item["apiVersion"] != "monitoring.coreos.com/v1" or item["spec"]["endpoints"][0]["path"] != "/metrics":
             yield "the ServiceMonitor reads something else"
         if item["spec"]["namespaceSelector"] != {"matchNames": [NAMESPACE]}:
             yield "the ServiceMonitor looks elsewhere"
+
+
+@rule
+def gateways_are_told_all(rendering):
     for item in rendering.of_kind("GRPCRoute", "BackendTLSPolicy"):
         if item["apiVersion"] != "gateway.networking.k8s.io/v1":
             yield f"{title(item)} is of {item['apiVersion']}"

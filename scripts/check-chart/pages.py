@@ -1,4 +1,4 @@
-"""What must hold for the files of the chart: README, values and schema say the same, and settings are those of Goldbook."""
+"""What must hold for the files of the chart: README, values and schema agree, and settings are those of Goldbook."""
 
 import json
 import re
@@ -109,11 +109,28 @@ def known_settings(command):
     return flags, variables
 
 
+def setting_faults(renderings):
+    yield from unknown_settings(renderings)
+    # A flag and a variable that are misspelt must be found.
+    broken = renderings[0].copy()
+    for _, container in broken.containers():
+        container["args"].append("--no-migrat")
+        container["env"].append({"name": "GOLDBOOK_LANE", "value": "2"})
+    found = unknown_settings([broken])
+    for command in {container["args"][0] for _, container in broken.containers()}:
+        for wanted in (
+            f"goldbook {command} has no flag --no-migrat",
+            f"goldbook {command} reads no variable GOLDBOOK_LANE",
+        ):
+            if wanted not in found:
+                yield f"the check of settings would miss that {wanted}"
+
+
 def unknown_settings(renderings):
     """Flags and variables in the manifests that Goldbook does not know."""
     unknown = set()
     for rendering in renderings:
-        for item, container in rendering.containers():
+        for _, container in rendering.containers():
             command, *arguments = container["args"]
             flags, variables = known_settings(command)
             for argument in arguments:

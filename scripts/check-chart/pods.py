@@ -13,6 +13,8 @@ SECRET_TEXT = re.compile(
 )
 # The seconds that the service may take after SIGTERM: calls under way, what the book accepted, spans that wait.
 STOP_SECONDS = 10 + 10 + 4
+# Of files of secrets, which belong to root: the group of the pod may read them, and others may not.
+FILE_MODE = 0o440
 
 
 @rule
@@ -69,43 +71,47 @@ def no_secret_is_plain(rendering):
 
 
 @rule
-def references_are_whole(rendering):
-    made = {(item["kind"], item["metadata"]["name"]) for item in rendering.objects}
+def secrets_are_named_whole(rendering):
+    for item, container in rendering.containers():
+        for variable in container.get("env", []):
+            reference = variable.get("valueFrom", {}).get("secretKeyRef", {"name": "-", "key": "-"})
+            if not (reference.get("name") and reference.get("key")):
+                yield f"{title(item)}: {variable['name']} names no secret, or no key in it"
+            if reference.get("optional"):
+                yield f"{title(item)}: {variable['name']} may be missing"
     for item, template in rendering.pods():
-        spec = template["spec"]
-        volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
-        if len(volumes) != len(spec.get("volumes", [])):
+        for volume in template["spec"].get("volumes", []):
+            secret = volume.get("secret")
+            if secret is None:
+                continue
+            if not secret.get("secretName") or not all(entry.get("key") for entry in secret.get("items", [{}])):
+                yield f"{title(item)}: the volume {volume['name']} names no secret, or no key in it"
+            if secret.get("defaultMode") != FILE_MODE:
+                yield f"{title(item)}: others may read the volume {volume['name']}"
+
+
+@rule
+def files_are_where_they_are_looked_for(rendering):
+    own = rendering.one("Deployment")["metadata"]["name"] + "-"
+    made = [item["metadata"]["name"] for item in rendering.of_kind("ConfigMap")]
+    for item, template in rendering.pods():
+        volumes = {volume["name"]: volume for volume in template["spec"].get("volumes", [])}
+        if len(volumes) != len(template["spec"].get("volumes", [])):
             yield f"{title(item)} has two volumes of one name"
-        for container in spec["containers"]:
-            for variable in container.get("env", []):
-                reference = variable.get("valueFrom", {}).get("secretKeyRef")
-                if reference is not None and not (reference.get("name") and reference.get("key")):
-                    yield f"{title(item)}: {variable['name']} names no secret, or no key in it"
-                if reference is not None and reference.get("optional"):
-                    yield f"{title(item)}: {variable['name']} may be missing"
+        for volume in volumes.values():
+            name = volume.get("configMap", {}).get("name", "")
+            if name.startswith(own) and name not in made:
+                yield f"{title(item)} mounts {name}, which is not there"
+        for container in template["spec"]["containers"]:
             mounts = container.get("volumeMounts", [])
             if len({mount["mountPath"] for mount in mounts}) != len(mounts):
                 yield f"{title(item)} mounts twice in one place"
-            for mount in mounts:
-                if mount["name"] not in volumes:
-                    yield f"{title(item)} mounts {mount['name']}, which is no volume"
-                # Files that are mounted one by one stay as they were when their secret changes.
-                if not mount.get("readOnly") or "subPath" in mount:
-                    yield f"{title(item)}: the mount {mount['name']} can be written, or never changes"
             if set(volumes) != {mount["name"] for mount in mounts}:
-                yield f"{title(item)} has volumes that are not mounted"
+                yield f"{title(item)} has volumes that are not mounted, or mounts what is no volume"
+            # Files that are mounted one by one stay as they were when their secret changes.
+            if any(not mount.get("readOnly") or "subPath" in mount for mount in mounts):
+                yield f"{title(item)} has a mount that can be written, or never changes"
             yield from paths_without_a_file(item, container, volumes)
-        for volume in volumes.values():
-            secret = volume.get("secret")
-            if secret is not None:
-                if not secret.get("secretName") or not all(entry.get("key") for entry in secret.get("items", [{}])):
-                    yield f"{title(item)}: the volume {volume['name']} names no secret, or no key in it"
-                if secret.get("defaultMode") != 0o440:
-                    yield f"{title(item)}: others may read the volume {volume['name']}"
-            name = volume.get("configMap", {}).get("name")
-            if name and name.startswith(rendering.one("Deployment")["metadata"]["name"] + "-"):
-                if ("ConfigMap", name) not in made:
-                    yield f"{title(item)} mounts {name}, which is not there"
 
 
 def paths_without_a_file(item, container, volumes):

@@ -1,4 +1,4 @@
-"""The list of what must hold. A rule is a function that takes a rendering and tells faults; its name says what holds."""
+"""What must hold. A rule is a function that takes a rendering and tells faults; its name says what holds."""
 
 RULES = []
 
