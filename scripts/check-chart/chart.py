@@ -1,11 +1,14 @@
 """The chart as its checks see it: rendered objects, with the values that they were made from."""
 
+import contextlib
 import copy
 import dataclasses
 import os
 import pathlib
 import re
+import shutil
 import subprocess
+import tempfile
 
 import yaml
 
@@ -16,6 +19,18 @@ RELEASE, NAMESPACE = "book", "shop"
 
 # What changes with dashboards and alerts alone. It is compared with their files, and not with golden ones.
 COPIED = ("templates/dashboards.yaml", "templates/prometheusrule.yaml")
+
+SAMPLE_ALERTS = """\
+# Braces are for Prometheus.
+groups:
+  - name: sample
+    rules:
+      - alert: Sample
+        expr: up{job="goldbook"} == 0
+        annotations:
+          summary: "{{ $labels.instance }} is away for {{ $value | humanizeDuration }}"
+"""
+SAMPLE_DASHBOARD = '{\n  "title": "Sample {{instance}}",\n\n  "panels": [{"expr": "a < b & c"}]\n}\n'
 
 
 @dataclasses.dataclass
@@ -121,3 +136,18 @@ def strings(value):
             yield from strings(inner)
     elif isinstance(value, str):
         yield value
+
+
+@contextlib.contextmanager
+def sample():
+    """A copy of the chart, with dashboards and alerts that are hard to copy in place of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        chart = pathlib.Path(directory) / "goldbook"
+        shutil.copytree(CHART, chart)
+        for name in ("dashboards", "rules"):
+            shutil.rmtree(chart / name, ignore_errors=True)
+            (chart / name).mkdir()
+        (chart / "dashboards/sample_of-one.json").write_text(SAMPLE_DASHBOARD)
+        (chart / "dashboards/second.json").write_text("{}\n")
+        (chart / "rules/goldbook.yaml").write_text(SAMPLE_ALERTS)
+        yield chart

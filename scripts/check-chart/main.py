@@ -12,7 +12,8 @@ from kubernetes_validate import utils
 
 import objects
 import pods
-from chart import CHART, GOLDEN, golden_text, load, merge, run_helm, template, values_files
+from chart import CHART, GOLDEN, golden_text, load, merge, run_helm, sample, template, values_files
+from effects import effect_faults
 from mutations import missed
 from pages import setting_faults, values_faults, version_faults
 from rules import faults
@@ -52,17 +53,6 @@ REFUSED = [
     ("a route to TLS without TLS", ["--set", "route.backendTls.enabled=true"], "backendTls"),
     ("an old Kubernetes", ["--kube-version", "1.32.0"], "kubeVersion"),
 ]
-SAMPLE_ALERTS = """\
-# Braces are for Prometheus.
-groups:
-  - name: sample
-    rules:
-      - alert: Sample
-        expr: up{job="goldbook"} == 0
-        annotations:
-          summary: "{{ $labels.instance }} is away for {{ $value | humanizeDuration }}"
-"""
-SAMPLE_DASHBOARD = '{\n  "title": "Sample {{instance}}",\n\n  "panels": [{"expr": "a < b & c"}]\n}\n'
 
 
 def lint_faults():
@@ -138,21 +128,15 @@ def refusal_faults():
 
 def copy_faults():
     """Files of dashboards and alerts reach the cluster as they are, whatever stands in them."""
-    with tempfile.TemporaryDirectory() as directory:
-        chart = pathlib.Path(directory) / "goldbook"
-        shutil.copytree(CHART, chart)
-        for name in ("dashboards", "rules"):
-            shutil.rmtree(chart / name, ignore_errors=True)
-            (chart / name).mkdir()
-        (chart / "dashboards/sample_of-one.json").write_text(SAMPLE_DASHBOARD)
-        (chart / "dashboards/second.json").write_text("{}\n")
-        (chart / "rules/goldbook.yaml").write_text(SAMPLE_ALERTS)
+    with sample() as chart:
         for name in ("everything", "minimal"):
             rendering, _ = load(chart / f"ci/{name}-values.yaml", chart=chart)
             yield from objects.dashboards_and_alerts_are_copies(rendering, chart)
         rendering, _ = load(chart / "ci/everything-values.yaml", chart=chart)
-        if len(rendering.of_kind("PrometheusRule")) != 1 or len(rendering.of_kind("ConfigMap")) != 2:
-            yield "a sample of dashboards and alerts is not rendered"
+        names = [item["metadata"]["name"] for item in rendering.of_kind("PrometheusRule", "ConfigMap")]
+        if names != ["loyalty-book-dashboard-sample-of-one", "loyalty-book-dashboard-second", "loyalty-book"]:
+            yield f"a sample of dashboards and alerts is rendered as {names}"
+            return
         rendering.one("PrometheusRule")["spec"]["groups"] = []
         if not list(objects.dashboards_and_alerts_are_copies(rendering, chart)):
             yield "a rule that is lost on the way would not be missed"
@@ -167,7 +151,7 @@ def package_faults():
             return
         shutil.unpack_archive(next(pathlib.Path(directory).glob("*.tgz")), directory)
         there = pathlib.Path(directory) / "goldbook"
-        if (there / "ci").exists() or not (there / "values.schema.json").exists():
+        if (there / "ci").exists() or (there / "rules/tests").exists() or not (there / "values.schema.json").exists():
             yield "the package has what checks it, or lacks its schema"
         for name in ("dashboards", "rules"):
             if (CHART / name).exists() and not any((there / name).iterdir()):
@@ -190,6 +174,7 @@ def main():
         ("dashboards and alerts", copy_faults()),
         ("the package", package_faults()),
         ("README.md, values.yaml and values.schema.json", values_faults()),
+        ("what each value does", effect_faults()),
         ("versions", version_faults()),
         ("flags and variables of Goldbook", setting_faults(renderings)),
     ]
