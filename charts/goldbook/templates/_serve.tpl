@@ -65,7 +65,9 @@
 {{- include "goldbook.telemetry.env" . }}
 {{- with .Values.telemetry.alwaysSample }}
 - name: GOLDBOOK_ALWAYS_SAMPLE
-  value: {{ . | quote }}
+  value: {{ join "," . | quote }}
+- name: GOLDBOOK_SLOW_MS
+  value: {{ int $.Values.telemetry.slowMs | quote }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
