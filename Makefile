@@ -50,6 +50,10 @@ bench-check: ## Compare the figures of two measurements by ratio: OLD=file NEW=f
 web-check: postgres ## Call a built service from pages in a headless Chromium, by a generated TypeScript client
 	scripts/check-web.sh
 
+.PHONY: chart
+chart: ## Check the chart: golden files, schemas of Kubernetes, values and what must hold; ARGS=--bless writes golden files
+	scripts/check-chart.sh $(ARGS)
+
 .PHONY: fmt
 fmt: ## Format the code
 	scripts/install-tools.sh rustfmt
