@@ -50,6 +50,14 @@ bench-check: ## Compare the figures of two measurements by ratio: OLD=file NEW=f
 web-check: postgres ## Call a built service from pages in a headless Chromium, by a generated TypeScript client
 	scripts/check-web.sh
 
+.PHONY: rules
+rules: postgres ## Check alerts, runbooks and dashboards, and test the alerts
+	scripts/check-rules.sh
+
+.PHONY: watch
+watch: postgres ## Scrape a driven service, and check that all that alerts and dashboards ask for is there
+	scripts/watch-service.sh
+
 .PHONY: fmt
 fmt: ## Format the code
 	scripts/install-tools.sh rustfmt
