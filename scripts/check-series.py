@@ -6,7 +6,8 @@
 
 Prometheus must have scraped a service that was driven, with the rules loaded; scripts/watch-service.sh does that. Every
 series that a rule, panel, variable or page asks for must be there, with the labels by which it is selected, grouped and
-named, and with the values that are asked for literally. Only Python's own library is needed.
+named, and with the values that are asked for literally. Rules must have been evaluated, and where a panel shows
+examples there must be some. Only Python's own library is needed.
 """
 
 import argparse
@@ -103,21 +104,31 @@ class Prometheus:
             self.series[name] = self.ask("series", **{"match[]": "{" + selector + "}", "start": f"{since:.0f}"})
         return self.series[name]
 
-    def asked_by_rules(self):
-        for group in self.ask("rules")["groups"]:
-            for rule in group["rules"]:
-                yield promql.Asked(f"rule {rule['name']}", rule["query"], [])
+    def rules(self):
+        return [rule for group in self.ask("rules")["groups"] for rule in group["rules"]]
+
+    def has_examples(self, expression):
+        """Whether there are calls with a trace among what an expression counts."""
+        found = self.ask("query_exemplars", query=expression, start=time.time() - 86_400, end=time.time())
+        return any("trace_id" in example["labels"] for series in found for example in series["exemplars"])
 
 
 def check(prometheus, paths):
-    asked = list(prometheus.asked_by_rules())
-    if not asked:
+    rules = prometheus.rules()
+    if not rules:
         print("this Prometheus has no rules loaded", file=sys.stderr)
         return 1
+    asked = [promql.Asked(f"rule {rule['name']}", rule["query"], []) for rule in rules]
     for path in paths:
         asked += promql.asked_by(path)
     excepted = set()
     faults = [fault for one in asked for fault in faults_of(one, prometheus.known, excepted)]
+    for rule in rules:
+        if rule["health"] != "ok":
+            faults.append(f"rule {rule['name']}: it cannot be evaluated: {rule.get('lastError') or 'it never was'}")
+    for one in asked:
+        if one.with_examples and not prometheus.has_examples(one.expression):
+            faults.append(f"{one.place}: there are no examples with a trace_id")
     for fault in faults:
         print(fault, file=sys.stderr)
     for name, label, value in sorted(excepted, key=str):
@@ -179,7 +190,7 @@ def self_test():
     asked = promql.asked_by_dashboard("d.json", dashboard)
     assert [(one.expression, one.shown) for one in asked] == [("x", ["job"]), ('x{job=~".*"}', ["code"])], asked
     asked = promql.asked_by_page("p.md", "```promql\nx # why\ny\n/ z\n```\n```sh\nw\n```\n")
-    assert [[found.name for found in promql.read(one.expression).selectors] for one in asked] == [["x"], ["y", "z"]], asked
+    assert [names(one.expression) for one in asked] == [["x"], ["y", "z"]], asked
     print("the reading of expressions is as it should be")
 
 

@@ -62,7 +62,9 @@ install_buf() {
 
 install_yaml() {
     local python=$tools/python/bin/python
-    if [[ "$("$python" -c 'import yaml; print(yaml.__version__)' 2>/dev/null || true)" == "$yaml_version" ]]; then return; fi
+    local found
+    found=$("$python" -c 'import yaml; print(yaml.__version__)' 2>/dev/null || true)
+    if [[ $found == "$yaml_version" ]]; then return; fi
     if ! python3 -c 'import ensurepip' 2>/dev/null && command -v apt-get >/dev/null; then
         as_root apt-get -o DPkg::Lock::Timeout=300 update </dev/null
         as_root env DEBIAN_FRONTEND=noninteractive \

@@ -208,6 +208,8 @@ class Asked:
     expression: str
     # Labels that are shown beside what it finds.
     shown: list
+    # Whether examples are shown in it, each with its trace.
+    with_examples: bool = False
 
 
 def panels_of(dashboard):
@@ -224,7 +226,8 @@ def asked_by_dashboard(name, dashboard):
         for target in panel.get("targets", []):
             shown = re.findall(r"\{\{\s*(\w+)\s*\}\}", target.get("legendFormat", ""))
             place = f"{name}, panel {panel['title']!r}, query {target['refId']}"
-            asked.append(Asked(place, without_variables(target["expr"]), shown))
+            expression = without_variables(target["expr"])
+            asked.append(Asked(place, expression, shown, target.get("exemplar", False)))
     for variable in dashboard.get("templating", {}).get("list", []):
         query = variable.get("query")
         query = query.get("query") if isinstance(query, dict) else query
