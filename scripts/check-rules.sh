@@ -26,6 +26,7 @@ if [[ -n $failed ]]; then
     exit 1
 fi
 
-python3 scripts/check-series.py --self-test
-PATH="$postgres_bin:$PATH" scripts/with-database.sh target/tools/python/bin/python scripts/check-rules.py \
-    --metrics docs/metrics.md
+python3 -B scripts/check-series.py --self-test
+PATH="$postgres_bin:$PATH" scripts/with-database.sh \
+    target/tools/python/bin/python -B scripts/check-rules.py --metrics docs/metrics.md
+PATH="$postgres_bin:$PATH" scripts/with-database.sh scripts/try-rules.sh

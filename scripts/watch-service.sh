@@ -158,7 +158,7 @@ check() {
         "$goldbook" demo --program cdnow
         "$goldbook" customer --program cdnow C0001
     } >>"$directory/driven" 2>&1
-    python3 scripts/check-series.py --prometheus "http://$(prometheus_address)" charts/goldbook/dashboards/*.json \
+    python3 -B scripts/check-series.py --prometheus "http://$(prometheus_address)" charts/goldbook/dashboards/*.json \
         docs/runbooks/*.md >"$directory/checked" 2>&1
 }
 await 'what rules, dashboards and runbooks ask for' "$service" check || {
