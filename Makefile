@@ -54,6 +54,14 @@ web-check: postgres ## Call a built service from pages in a headless Chromium, b
 chart: ## Check the chart: golden files, schemas of Kubernetes, values and what must hold; ARGS=--bless writes golden files
 	scripts/check-chart.sh $(ARGS)
 
+.PHONY: rules
+rules: postgres ## Check alerts, runbooks and dashboards, and test the alerts
+	scripts/check-rules.sh
+
+.PHONY: watch
+watch: postgres ## Scrape a driven service, and check that all that alerts and dashboards ask for is there
+	scripts/watch-service.sh
+
 .PHONY: fmt
 fmt: ## Format the code
 	scripts/install-tools.sh rustfmt

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs tools of the project's checks, at fixed versions, below target/tools:
-#   scripts/install-tools.sh rustfmt clippy sqlx deny fuzz buf
+#   scripts/install-tools.sh rustfmt clippy sqlx deny fuzz buf yaml
+# and some with the system's package manager:
+#   scripts/install-tools.sh prometheus
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -8,6 +10,7 @@ sqlx_version=0.9.0 # the version of the sqlx crate, which writes what the tool c
 deny_version=0.20.2
 fuzz_version=0.13.2
 buf_version=1.75.0
+yaml_version=6.0.2
 tools=target/tools
 
 as_root() {
@@ -57,6 +60,46 @@ install_buf() {
     ln -sf ../buf/node_modules/.bin/buf "$tools/bin/buf"
 }
 
+install_yaml() {
+    local python=$tools/python/bin/python
+    local found
+    found=$("$python" -c 'import yaml; print(yaml.__version__)' 2>/dev/null || true)
+    if [[ $found == "$yaml_version" ]]; then return; fi
+    if ! python3 -c 'import ensurepip' 2>/dev/null && command -v apt-get >/dev/null; then
+        as_root apt-get -o DPkg::Lock::Timeout=300 update </dev/null
+        as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends python3-venv </dev/null
+    fi
+    mkdir -p "$tools"
+    python3 -m venv "$tools/python"
+    "$python" -m pip install --quiet --disable-pip-version-check "PyYAML==$yaml_version"
+}
+
+# The package would start a server at once and with the machine, and only its programs are wanted. A policy that the
+# machine's owner has made stays.
+install_prometheus() {
+    if command -v promtool >/dev/null && command -v prometheus >/dev/null; then return; fi
+    if command -v apt-get >/dev/null; then
+        local policy=/usr/sbin/policy-rc.d is_ours='' status=0
+        as_root apt-get -o DPkg::Lock::Timeout=300 update </dev/null
+        if [[ ! -e $policy ]]; then
+            is_ours=yes
+            printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+            as_root chmod 755 "$policy"
+        fi
+        as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends prometheus </dev/null || status=$?
+        if [[ -n $is_ours ]]; then as_root rm -f "$policy"; fi
+        if command -v systemctl >/dev/null; then as_root systemctl disable --quiet prometheus.service || true; fi
+        return "$status"
+    elif command -v brew >/dev/null; then
+        brew install prometheus </dev/null
+    else
+        echo "install Prometheus with promtool with this system's package manager" >&2
+        exit 1
+    fi
+}
+
 for tool in "$@"; do
     case $tool in
     rustfmt) cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt ;;
@@ -65,6 +108,8 @@ for tool in "$@"; do
     deny) install_deny ;;
     fuzz) install_fuzz ;;
     buf) install_buf ;;
+    yaml) install_yaml ;;
+    prometheus) install_prometheus ;;
     *)
         echo "unknown tool: $tool" >&2
         exit 2
