@@ -12,7 +12,7 @@ use crate::error::Defect;
 use crate::ids::AccountId;
 
 /// The most accounts whose rows are held at a time.
-const MAX_ACCOUNTS: i64 = 1_000;
+pub(super) const MAX_ACCOUNTS: usize = 1_000;
 /// The most entries that these accounts may have together. An account with more is held alone.
 const MAX_ENTRIES: i64 = 100_000;
 
@@ -20,6 +20,8 @@ const MAX_ENTRIES: i64 = 100_000;
 pub(super) struct Chunk {
     pub(super) after: AccountId,
     pub(super) up_to: AccountId,
+    /// The accounts in order, if others may stand between them; otherwise all accounts up to the last are meant.
+    pub(super) only: Vec<AccountId>,
     pub(super) heads: BTreeMap<AccountId, Account>,
     pub(super) states: States,
     /// Accounts whose rows were read by themselves, because those of the chunk could not be.
@@ -35,8 +37,9 @@ impl Chunk {
         capabilities: &Capabilities,
         after: AccountId,
     ) -> Result<Self, StoreError> {
-        let mut rows = scan::scan_accounts(connection, after, MAX_ACCOUNTS).await?;
-        let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < MAX_ACCOUNTS);
+        let limit = i64::try_from(MAX_ACCOUNTS).unwrap_or(i64::MAX);
+        let mut rows = scan::scan_accounts(connection, after, limit).await?;
+        let is_last = rows.len() < MAX_ACCOUNTS;
         let count = count_fitting(&rows);
         let up_to = match rows.get(count - 1) {
             Some((account_id, _)) if count < rows.len() || !is_last => *account_id,
@@ -44,10 +47,40 @@ impl Chunk {
             _ => AccountId(Uuid::max()),
         };
         rows.truncate(count);
+        Self::load_rows(connection, capabilities, (after, up_to), rows).await
+    }
+
+    /// Reads what is stored about some accounts, in order, or about the first of them if they have many entries. Returns
+    /// the others.
+    pub(super) async fn load_some(
+        connection: &mut PgConnection,
+        capabilities: &Capabilities,
+        mut accounts: Vec<AccountId>,
+    ) -> Result<(Self, Vec<AccountId>), StoreError> {
+        let mut rows = scan::read_accounts(connection, &accounts).await?;
+        let count = count_fitting(&rows);
+        let mut others = Vec::new();
+        if let Some((first, _)) = rows.get(count) {
+            others = accounts.split_off(accounts.partition_point(|account_id| account_id < first));
+        }
+        rows.truncate(count);
+        let before = AccountId(Uuid::nil());
+        let bounds = (before, accounts.last().copied().unwrap_or(before));
+        let chunk = Self::load_rows(connection, capabilities, bounds, rows).await?;
+        Ok((Self { only: accounts, ..chunk }, others))
+    }
+
+    async fn load_rows(
+        connection: &mut PgConnection,
+        capabilities: &Capabilities,
+        (after, up_to): (AccountId, AccountId),
+        rows: Vec<(AccountId, Result<Account, Defect>)>,
+    ) -> Result<Self, StoreError> {
         let ids: Vec<AccountId> = rows.iter().map(|(account_id, _)| *account_id).collect();
         let mut chunk = Self {
             after,
             up_to,
+            only: Vec::new(),
             heads: BTreeMap::new(),
             states: capabilities.new_projections(),
             apart: BTreeMap::new(),
