@@ -58,12 +58,7 @@ impl Chunk {
         mut accounts: Vec<AccountId>,
     ) -> Result<(Self, Vec<AccountId>), StoreError> {
         let mut rows = scan::read_accounts(connection, &accounts).await?;
-        let count = count_fitting(&rows);
-        let mut others = Vec::new();
-        if let Some((first, _)) = rows.get(count) {
-            others = accounts.split_off(accounts.partition_point(|account_id| account_id < first));
-        }
-        rows.truncate(count);
+        let others = split_off_others(&mut accounts, &mut rows);
         let before = AccountId(Uuid::nil());
         let bounds = (before, accounts.last().copied().unwrap_or(before));
         let chunk = Self::load_rows(connection, capabilities, bounds, rows).await?;
@@ -125,6 +120,18 @@ impl Chunk {
     }
 }
 
+/// Takes the accounts away that a chunk has no room for, and their heads. Not every account has a head.
+fn split_off_others(
+    accounts: &mut Vec<AccountId>,
+    rows: &mut Vec<(AccountId, Result<Account, Defect>)>,
+) -> Vec<AccountId> {
+    let count = count_fitting(rows);
+    let Some((first, _)) = rows.get(count) else { return Vec::new() };
+    let others = accounts.split_off(accounts.partition_point(|account_id| account_id < first));
+    rows.truncate(count);
+    others
+}
+
 /// How many of the accounts, from the first on, have no more entries together than a chunk may have; at least one.
 fn count_fitting(rows: &[(AccountId, Result<Account, Defect>)]) -> usize {
     let mut entries = 0_i64;
@@ -139,4 +146,34 @@ fn count_fitting(rows: &[(AccountId, Result<Account, Defect>)]) -> usize {
         count += 1;
     }
     count.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::book::AccountKind;
+    use crate::ids::ProgramId;
+
+    fn id(number: u128) -> AccountId {
+        AccountId(Uuid::from_u128(number))
+    }
+
+    #[test]
+    fn accounts_with_many_entries_are_left_to_the_next_chunk_with_all_that_follow() {
+        let head = |number: u128, head: i64| {
+            let account = Account::empty(id(number), ProgramId::try_from("shop").unwrap(), AccountKind::Customer);
+            (id(number), Ok(Account { head, ..account }))
+        };
+        let mut accounts: Vec<AccountId> = (1..=6).map(id).collect();
+        // The third and the last have no head.
+        let mut rows = vec![head(1, 1), head(2, MAX_ENTRIES - 1), head(4, 1), head(5, MAX_ENTRIES + 1)];
+        let others = split_off_others(&mut accounts, &mut rows);
+        assert_eq!((accounts, others, rows.len()), (vec![id(1), id(2), id(3)], vec![id(4), id(5), id(6)], 2));
+        // One that has too many is alone.
+        let (mut accounts, mut rows) = (vec![id(5), id(6)], vec![head(5, MAX_ENTRIES + 1), head(6, 1)]);
+        let others = split_off_others(&mut accounts, &mut rows);
+        assert_eq!((accounts, others, rows.len()), (vec![id(5)], vec![id(6)], 1));
+        let (mut accounts, mut rows) = (vec![id(7), id(8)], Vec::new());
+        assert_eq!((split_off_others(&mut accounts, &mut rows), accounts), (Vec::new(), vec![id(7), id(8)]));
+    }
 }

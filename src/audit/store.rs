@@ -7,12 +7,15 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-pub(crate) use self::records::TABLES;
 use super::mentions::StoredActivity;
 pub(super) use crate::book::store::balances::read_balances;
 pub(super) use crate::book::store::{projections, scan};
+use crate::book::{Table, TableRights};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, EntryId, ProgramId};
+
+/// The tables of audits. Old reports are removed.
+pub(crate) const TABLES: &[Table] = &[Table::report("audits", TableRights::AppendAndRemove)];
 
 /// Why an audit did not come to its end.
 #[derive(Debug, thiserror::Error)]

@@ -5,12 +5,8 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::audit::record::{Extent, LastAudit, Record};
-use crate::book::{Table, TableRights};
 use crate::database::{StoreError, Traced as _};
 use crate::error::Defect;
-
-/// The tables of audits. Old reports are removed.
-pub(crate) const TABLES: &[Table] = &[Table::report("audits", TableRights::AppendAndRemove)];
 
 /// How many audits of each extent are kept: a week of hourly ones.
 const KEPT: i64 = 168;

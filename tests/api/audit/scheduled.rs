@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
+use futures_util::stream;
 use goldbook::audit::model::DifferenceKind;
 use goldbook::audit::{Asked, Extent, LastAudit, Outcome, last_audits};
 use goldbook::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, SUPERUSER};
 use goldbook::ids::AccountId;
+use goldbook::proto;
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx as _;
 use sqlx::AssertSqlSafe;
@@ -22,6 +24,10 @@ use crate::wait::{until, within};
 
 /// By how much an audit reaches back behind what is covered.
 const MARGIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// What is found by names and keyed hashes or without a head, and so by a full audit alone.
+const FULL_ALONE: &[&str] =
+    &["belongs to an account without that", "belongs to no account", "a tombstone", "which has no head"];
 
 async fn since_last(database: &Database) -> (Told, Outcome) {
     audit_with(database, Asked { extent: Extent::SinceLast, repair: false }).await
@@ -101,7 +107,7 @@ async fn audit_since_the_last_reads_the_accounts_that_were_written_to_and_no_oth
 }
 
 #[tokio::test]
-async fn audit_since_the_last_finds_what_was_done_to_accounts_written_to_since_and_the_full_one_the_rest() {
+async fn what_was_done_to_other_accounts_is_found_by_a_full_audit_alone() {
     let service = audited_shop().await;
     let database = &service.database;
     sabotage(database, &format!("UPDATE lots SET available = 99, redeemed = 1 WHERE account_id = {BEN}")).await;
@@ -122,9 +128,6 @@ async fn audit_since_the_last_finds_what_was_done_to_accounts_written_to_since_a
 
 #[tokio::test]
 async fn all_that_a_full_audit_tells_of_accounts_is_told_of_those_written_to_since() {
-    /// What is found by names and keyed hashes, and so by a full audit alone.
-    const FULL_ALONE: &[&str] =
-        &["belongs to an account without that", "belongs to no account", "a tombstone", "which has no head"];
     for damages in [
         "UPDATE accounts SET available = available + 10, issued = issued + 10 WHERE account_id = :anna;
          UPDATE lots SET redeemed = redeemed - 1, available = available + 1 WHERE account_id = :anna AND points = 100;
@@ -159,6 +162,36 @@ async fn all_that_a_full_audit_tells_of_accounts_is_told_of_those_written_to_sin
         assert_eq!(words(&new), expected);
         assert_eq!((new.tally.entries, new.tally.accounts), (full.tally.entries, full.tally.accounts));
     }
+}
+
+#[tokio::test]
+async fn accounts_written_to_since_are_read_in_pages() {
+    const CUSTOMERS: usize = 1_100;
+    let service = Service::start().await;
+    service.apply_shop().await;
+    let now = service.clock.now();
+    let items = (0..CUSTOMERS).map(move |number| {
+        let activity = purchase(&format!("c{number}"), "order", "20.00", now);
+        proto::BatchRecordActivitiesRequest { item_id: number.to_string(), activity: Some(activity) }
+    });
+    let mut outcomes = service.activities().batch_record_activities(stream::iter(items)).await.unwrap().into_inner();
+    while outcomes.message().await.unwrap().is_some() {}
+    let database = &service.database;
+    since_last(database).await;
+    cover_by(database, "2000-01-01T00:00:00Z".parse().unwrap()).await;
+    let damages = "UPDATE standings SET qualifying_spend = 7;
+                   UPDATE activities SET amount = amount + 1 WHERE account_id = (SELECT max(account_id) FROM activities);
+                   DELETE FROM accounts WHERE account_id IN (SELECT account_id FROM standings ORDER BY 1 OFFSET 998 LIMIT 4)";
+    sabotage(database, damages).await;
+    let (told, outcome) = since_last(database).await;
+    assert_eq!(outcome.record.extent(), Extent::SinceLast);
+    let full = audit(database).await;
+    assert_eq!((&told.compared, told.tally.entries), (&full.compared, full.tally.entries));
+    assert!(told.compared.len() > CUSTOMERS);
+    let of_heads: BTreeSet<&str> =
+        words(&full).into_iter().filter(|what| !FULL_ALONE.iter().any(|alone| what.contains(alone))).collect();
+    assert!(of_heads.len() > CUSTOMERS);
+    assert_eq!(words(&told), of_heads);
 }
 
 #[tokio::test]
