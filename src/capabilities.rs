@@ -3,7 +3,7 @@
 use crate::book::{Capabilities, Table};
 pub use crate::customers::ErasureKeys;
 use crate::programs::Catalogue;
-use crate::{access, activities, book, customers, liability, points, programs, referrals, tiers};
+use crate::{access, activities, audit, book, customers, liability, points, programs, referrals, tiers};
 
 /// Every capability, each one behind those whose states it reads when it is loaded. Points read programs, and stand right
 /// behind them: what is read of all others then goes with what is read of points in one statement. Versions of programs
@@ -26,5 +26,11 @@ pub fn capabilities(catalogue: &Catalogue, erasure_keys: ErasureKeys) -> Capabil
 #[must_use]
 pub fn tables() -> Vec<&'static Table> {
     let capabilities = capabilities(&Catalogue::default(), ErasureKeys::default());
-    book::TABLES.iter().chain(capabilities.tables()).chain(liability::TABLES).chain(access::TABLES).collect()
+    book::TABLES
+        .iter()
+        .chain(capabilities.tables())
+        .chain(liability::TABLES)
+        .chain(access::TABLES)
+        .chain(audit::TABLES)
+        .collect()
 }

@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::principal::{KnownPrincipal, Principal, PrincipalKind};
-use crate::book::{Table, TableRights, TableRole};
+use crate::book::{Table, TableRights};
 use crate::clock::Clock;
 use crate::database::{StoreError, Traced as _};
 use crate::error::{Defect, Error};
@@ -18,7 +18,7 @@ use crate::ids::PrincipalId;
 pub(crate) const TABLES: &[Table] = &[
     Table::source("principals", TableRights::AppendChangeAndRemove),
     Table::source("api_keys", TableRights::AppendAndChange),
-    Table { name: "principal_rounds", role: TableRole::Report, rights: TableRights::AppendAndChange, strays: &[] },
+    Table::report("principal_rounds", TableRights::AppendAndChange),
 ];
 
 /// What ids of principals stand for; of those who are not erased. One that cannot be understood, such as a newer

@@ -85,6 +85,11 @@ impl Check {
         self.account_id
     }
 
+    /// The number of the last entry that was checked.
+    pub(super) const fn last_seq(&self) -> i64 {
+        self.last_seq
+    }
+
     /// Tells that the ledger is damaged.
     fn tell_damage(&mut self, found: &mut Found<'_>, what: String) {
         self.is_sound = false;

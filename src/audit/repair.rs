@@ -6,6 +6,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::mentions::Mentions;
 use super::model::Check;
+use super::report::Report;
 use super::store::{AuditError, scan};
 use crate::book::Capabilities;
 use crate::database::{StoreError, Traced as _, by_key, connect_alone};
@@ -27,6 +28,11 @@ impl Repairer {
             return Err(AuditError::NotOwner);
         }
         Ok(Self { connection, capabilities })
+    }
+
+    /// The connection, which sees the present.
+    pub(super) const fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
     }
 
     /// Writes an account's head and rows as its entries say they are. Returns whether that was done: it is not where
@@ -63,4 +69,24 @@ impl Repairer {
         transaction.commit().traced("COMMIT").await?;
         Ok(true)
     }
+}
+
+/// Builds the rows of accounts anew, if a repair is asked for. Each account comes with how many differences that
+/// removes.
+pub(super) async fn repair_all(
+    repairer: Option<&mut Repairer>,
+    report: &mut Report<'_>,
+    differing: impl IntoIterator<Item = (AccountId, u64)>,
+) -> Result<(), StoreError> {
+    let Some(repairer) = repairer else { return Ok(()) };
+    for (account_id, differences) in differing {
+        if repairer.repair(account_id).await? {
+            report.tally.repaired += 1;
+            report.tally.remaining = report.tally.remaining.saturating_sub(differences);
+            report.listener.repaired(account_id);
+        } else {
+            report.listener.not_repaired(account_id);
+        }
+    }
+    Ok(())
 }

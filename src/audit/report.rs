@@ -1,14 +1,15 @@
-//! What an audit tells while it runs, and what it counts.
+//! What an audit tells while it runs.
 
 use super::chunk::Chunk;
 use super::model::{Check, Difference, DifferenceKind};
+use super::record::Tally;
 use crate::book::Capabilities;
 use crate::ids::AccountId;
 
 /// Is told how an audit goes.
 pub trait Listener: Send {
-    /// The audit begins and expects about so many entries.
-    fn begin(&mut self, _entries: u64) {}
+    /// The audit begins and expects about so many entries, if it can know.
+    fn begin(&mut self, _entries: Option<u64>) {}
 
     /// So many entries have been read.
     fn read(&mut self, _entries: u64) {}
@@ -16,26 +17,14 @@ pub trait Listener: Send {
     /// Rows do not say what the entries say.
     fn found(&mut self, difference: &Difference);
 
+    /// An account was compared, up to its last entry, of this number.
+    fn compared(&mut self, _account_id: AccountId, _last_seq: i64) {}
+
     /// An account's rows were built anew.
     fn repaired(&mut self, _account_id: AccountId) {}
 
     /// An account's rows were not built anew, because its entries are damaged.
     fn not_repaired(&mut self, _account_id: AccountId) {}
-}
-
-/// What an audit counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Entries that were read.
-    pub entries: u64,
-    /// Accounts that were compared.
-    pub accounts: u64,
-    /// Differences that were found.
-    pub differences: u64,
-    /// Differences that were found and not repaired.
-    pub remaining: u64,
-    /// Accounts whose rows were built anew.
-    pub repaired: u64,
 }
 
 /// Tells and counts differences.
@@ -52,6 +41,12 @@ impl Report<'_> {
         self.listener.found(difference);
     }
 
+    /// Tells that a row of an account is stray.
+    pub(super) fn tell_stray(&mut self, account_id: AccountId, what: &str) {
+        let what = format!("account {}: {what}", account_id.0);
+        self.tell(&Difference { account_id, kind: DifferenceKind::Source, what });
+    }
+
     /// Begins the check of an account.
     pub(super) fn begin(&self, account_id: AccountId) -> Check {
         Check::new(account_id, self.capabilities.new_projections())
@@ -61,6 +56,7 @@ impl Report<'_> {
     pub(super) fn finish(&mut self, check: Check, chunk: &Chunk) -> Option<(AccountId, u64)> {
         let account_id = check.account_id();
         self.tally.accounts += 1;
+        self.listener.compared(account_id, check.last_seq());
         if let Some(why) = chunk.unreadable.get(&account_id) {
             let what = format!("rows of account {} cannot be understood: {why}", account_id.0);
             self.tell(&Difference { account_id, kind: DifferenceKind::Projection, what });

@@ -1,15 +1,21 @@
 //! The audit's SQL: rows that belong to entries or accounts, looked up for many at once.
 
-use futures_util::StreamExt as _;
+pub(super) mod records;
+
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::mentions::StoredActivity;
 pub(super) use crate::book::store::balances::read_balances;
 pub(super) use crate::book::store::{projections, scan};
+use crate::book::{Table, TableRights};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, EntryId, ProgramId};
+
+/// The tables of audits. Old reports are removed.
+pub(crate) const TABLES: &[Table] = &[Table::report("audits", TableRights::AppendAndRemove)];
 
 /// Why an audit did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +64,14 @@ pub(super) async fn renew_snapshot(connection: &mut PgConnection) -> Result<(), 
     sqlx::raw_sql(renew).execute(connection).traced("BEGIN").await.map(drop)
 }
 
+/// Leaves the snapshot.
+///
+/// # Errors
+/// If the database cannot be reached.
+pub(super) async fn end_snapshot(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("COMMIT").execute(connection).traced("COMMIT").await.map(drop)
+}
+
 /// Lets the statements that follow go through whole tables, on a connection that was made for lookups by key.
 ///
 /// # Errors
@@ -68,13 +82,47 @@ pub(super) async fn plan_for_whole_tables(connection: &mut PgConnection) -> Resu
     sqlx::raw_sql(set).execute(connection).traced("SET").await.map(drop)
 }
 
+/// Lets the accounts with new entries be found by when entries were recorded, and never by a way through all entries.
+///
+/// # Errors
+/// If the statement fails.
+pub(super) async fn plan_for_new_entries(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let set = "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off";
+    sqlx::raw_sql(set).execute(connection).traced("SET").await.map(drop)
+}
+
+/// An activity as it is stored.
+struct ActivityRow {
+    account_id: Uuid,
+    account_seq: i64,
+    activity_id: String,
+    purchase_seq: Option<i64>,
+    amount: i64,
+    happened_at: jiff_sqlx::Timestamp,
+    recorded_at: jiff_sqlx::Timestamp,
+}
+
+impl From<ActivityRow> for StoredActivity {
+    fn from(row: ActivityRow) -> Self {
+        Self {
+            id: EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq },
+            activity_id: row.activity_id,
+            purchase: row.purchase_seq,
+            amount: row.amount,
+            happened_at: row.happened_at.to_jiff(),
+            recorded_at: row.recorded_at.to_jiff(),
+        }
+    }
+}
+
 /// Activities in the order of account and entry, after one entry and up to another.
 pub(super) fn scan_activities(
     connection: &mut PgConnection,
     after: EntryId,
     up_to: EntryId,
 ) -> BoxStream<'_, Result<StoredActivity, sqlx::Error>> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        ActivityRow,
         "SELECT account_id, account_seq, activity_id, purchase_seq, amount, happened_at, recorded_at FROM activities
          WHERE (account_id, account_seq) > ($1, $2) AND (account_id, account_seq) <= ($3, $4)
          ORDER BY account_id, account_seq",
@@ -83,15 +131,30 @@ pub(super) fn scan_activities(
         up_to.account_id.0,
         up_to.account_seq,
     );
-    let rows = rows.map(|row| StoredActivity {
-        id: EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq },
-        activity_id: row.activity_id,
-        purchase: row.purchase_seq,
-        amount: row.amount,
-        happened_at: row.happened_at.to_jiff(),
-        recorded_at: row.recorded_at.to_jiff(),
-    });
-    rows.fetch(connection).boxed()
+    rows.fetch(connection).map_ok(StoredActivity::from).boxed()
+}
+
+/// The same of some accounts alone.
+pub(super) fn scan_activities_of<'c>(
+    connection: &'c mut PgConnection,
+    accounts: &[AccountId],
+    after: EntryId,
+    up_to: EntryId,
+) -> BoxStream<'c, Result<StoredActivity, sqlx::Error>> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query_as!(
+        ActivityRow,
+        "SELECT a.account_id, a.account_seq, a.activity_id, a.purchase_seq, a.amount, a.happened_at, a.recorded_at
+         FROM unnest($1::uuid[]) AS u (account_id) JOIN activities a ON a.account_id = u.account_id
+         WHERE (a.account_id, a.account_seq) > ($2, $3) AND (a.account_id, a.account_seq) <= ($4, $5)
+         ORDER BY a.account_id, a.account_seq",
+        &ids,
+        after.account_id.0,
+        after.account_seq,
+        up_to.account_id.0,
+        up_to.account_seq,
+    );
+    rows.fetch(connection).map_ok(StoredActivity::from).boxed()
 }
 
 /// Which of the accounts have a dossier.
@@ -155,13 +218,18 @@ pub(super) async fn find_missing_versions(
     Ok(rows.into_iter().map(|place| usize::try_from(place - 1).unwrap_or(usize::MAX)).collect())
 }
 
-/// All versions of all programs: the program's account, the version in words, and its document.
-pub(super) fn scan_documents(
-    connection: &mut PgConnection,
-) -> BoxStream<'_, Result<(AccountId, String, serde_json::Value), sqlx::Error>> {
+/// All versions of all programs, or of those with some accounts: the program's account, the version in words, and its
+/// document.
+pub(super) fn scan_documents<'c>(
+    connection: &'c mut PgConnection,
+    accounts: Option<&[AccountId]>,
+) -> BoxStream<'c, Result<(AccountId, String, serde_json::Value), sqlx::Error>> {
+    let ids = accounts.map(|accounts| accounts.iter().map(|account| account.0).collect::<Vec<Uuid>>());
     let rows = sqlx::query!(
         r#"SELECT p.account_id, format('version %s of program %s', v.version, v.program_id) AS "what!", v.document
-           FROM program_versions v JOIN programs p ON p.program_id = v.program_id"#,
+           FROM programs p JOIN program_versions v ON v.program_id = p.program_id
+           WHERE $1::uuid[] IS NULL OR p.account_id = ANY($1)"#,
+        ids.as_deref() as _,
     );
     rows.map(|row| (AccountId(row.account_id), row.what, row.document)).fetch(connection).boxed()
 }

@@ -12,14 +12,37 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use sqlx::PgPool;
+use jiff::{SignedDuration, Timestamp};
+use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 
-use super::store::instants::{Look, fetch_looks};
+use super::store::instants::{Look, fetch_looks, look_at_batches};
 use crate::clock::{Clock, refuse_future_in};
-use crate::database::BatchReader;
+use crate::database::{BatchReader, StoreError};
 use crate::error::Error;
+
+/// What is closed already, without waiting for anything.
+#[derive(Clone, Copy, Debug)]
+pub struct ClosedSoFar {
+    /// What the database's clock told when it was looked.
+    pub told: Timestamp,
+    /// The latest instant that is closed by the database's clock. None if sessions that write do not show whether they
+    /// have a batch under way, such as to another role than theirs.
+    pub closed: Option<Timestamp>,
+}
+
+/// Looks what is closed already. Whatever was recorded by then is seen in snapshots that are taken afterwards. The
+/// connection must not be in a transaction.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn find_closed(connection: &mut PgConnection) -> Result<ClosedSoFar, StoreError> {
+    let look = look_at_batches(connection).await?;
+    let open = look.oldest_batch.map_or(look.told, |began| began.min(look.told));
+    // A batch may take the very instant at which it began.
+    let closed = open.saturating_sub(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MIN);
+    Ok(ClosedSoFar { told: look.told, closed: (look.hidden_sessions == 0).then_some(closed) })
+}
 
 /// How long an answer waits for its instant to be closed.
 const WAIT_LIMIT: Duration = Duration::from_secs(2);

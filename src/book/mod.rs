@@ -43,7 +43,7 @@ pub use detail::{
 };
 pub use entry::{Actor, Entry, EntryReason, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;
-pub use instants::Instants;
+pub use instants::{ClosedSoFar, Instants, find_closed};
 pub use intake::{Book, Lanes, Writer};
 pub use key::Key;
 pub use name::{Name, NameSpace, NameUse};

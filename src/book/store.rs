@@ -27,25 +27,20 @@ pub(crate) use self::rows::{entry_row, select_entries};
 
 /// The tables of the book itself.
 pub(super) const TABLES: &[Table] = &[
-    Table { name: "accounts", role: TableRole::Head, rights: TableRights::AppendAndChange, strays: &[] },
+    Table::new("accounts", TableRole::Head, TableRights::AppendAndChange),
     Table::projection("balances", "format('balance after entry %s', account_seq)"),
-    Table { name: "ledger_entries", role: TableRole::Ledger, rights: TableRights::Append, strays: &[] },
+    Table::new("ledger_entries", TableRole::Ledger, TableRights::Append),
     // A name that was just claimed is given back where its command is refused.
-    Table::source("names", TableRights::AppendAndRemove).with_strays(&[
+    Table::source("names", TableRights::AppendAndRemove).with_scanned_strays(&[
         "SELECT n.account_id, format('a name in space %s of program %s belongs to no account', n.space, n.program_id)
          FROM names n LEFT JOIN accounts a ON a.account_id = n.account_id WHERE a.account_id IS NULL",
     ]),
-    Table { name: "due_rounds", role: TableRole::Report, rights: TableRights::AppendAndChange, strays: &[] },
-    Table {
-        name: "stuck_dues",
-        role: TableRole::Report,
-        rights: TableRights::AppendChangeAndRemove,
-        strays: &[
-            "SELECT s.account_id, format('what is due at %s could not be written %s times since %s: %s', s.due_at,
-                 s.failures, s.since, s.failure)
-             FROM stuck_dues s JOIN accounts a ON a.account_id = s.account_id AND a.next_due_at = s.due_at",
-        ],
-    },
+    Table::report("due_rounds", TableRights::AppendAndChange),
+    Table::report("stuck_dues", TableRights::AppendChangeAndRemove).with_strays(&[
+        "SELECT s.account_id, format('what is due at %s could not be written %s times since %s: %s', s.due_at,
+             s.failures, s.since, s.failure)
+         FROM stuck_dues s JOIN accounts a ON a.account_id = s.account_id AND a.next_due_at = s.due_at",
+    ]),
 ];
 
 /// Names as parallel columns, for a statement over all of them.

@@ -11,8 +11,11 @@ pub struct Table {
     /// What the service may do with its rows, besides reading them.
     pub rights: TableRights,
     /// Statements that find rows which point at nothing, or at what does not point back. Each selects the account that
-    /// owns the row, and a text that says what is wrong. They may not name parameters.
+    /// owns the row, and a text that says what is wrong. They may not name parameters. An index finds the rows of an
+    /// account, so that an audit can look for those of some accounts alone.
     pub strays: &'static [&'static str],
+    /// The same, where no index finds the rows of an account: only an audit of the whole ledger looks for these.
+    pub scanned_strays: &'static [&'static str],
 }
 
 /// What the rows of a table are to the book.
@@ -64,19 +67,38 @@ impl Table {
     /// A projection by its name and what a row of it is called. The service adds and changes its rows.
     #[must_use]
     pub const fn projection(name: &'static str, row: &'static str) -> Self {
-        Self { name, role: TableRole::Projection { row }, rights: TableRights::AppendAndChange, strays: &[] }
+        Self::new(name, TableRole::Projection { row }, TableRights::AppendAndChange)
     }
 
     /// A source of record by its name, and what the service may do with its rows.
     #[must_use]
     pub const fn source(name: &'static str, rights: TableRights) -> Self {
-        Self { name, role: TableRole::Source, rights, strays: &[] }
+        Self::new(name, TableRole::Source, rights)
+    }
+
+    /// A report by its name, and what the service may do with its rows.
+    #[must_use]
+    pub const fn report(name: &'static str, rights: TableRights) -> Self {
+        Self::new(name, TableRole::Report, rights)
+    }
+
+    /// A table of which nothing can be stray.
+    #[must_use]
+    pub const fn new(name: &'static str, role: TableRole, rights: TableRights) -> Self {
+        Self { name, role, rights, strays: &[], scanned_strays: &[] }
     }
 
     /// The table, with statements that find its stray rows.
     #[must_use]
     pub const fn with_strays(mut self, strays: &'static [&'static str]) -> Self {
         self.strays = strays;
+        self
+    }
+
+    /// The table, with statements that find stray rows of it which no index finds by their account.
+    #[must_use]
+    pub const fn with_scanned_strays(mut self, strays: &'static [&'static str]) -> Self {
+        self.scanned_strays = strays;
         self
     }
 

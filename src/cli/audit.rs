@@ -11,7 +11,7 @@ use super::error::with_causes;
 use super::output::{grouped, print};
 use super::progress::Progress;
 use crate::audit::model::Difference;
-use crate::audit::{Listener, Tally, audit};
+use crate::audit::{Asked, Extent, Listener, Outcome, Tally, audit};
 use crate::capabilities::capabilities;
 use crate::customers::ErasureKeys;
 use crate::database::check_schema;
@@ -31,12 +31,19 @@ once, and that names, dossiers and activities belong to entries that exist.
 
 The service may run meanwhile, and is not held up.
 
+--since-last reads the accounts that were written to since the last audit after
+which nothing differed, each from its first entry, so that it can run every hour
+however large the ledger is. It does not see what was changed without an entry on
+accounts that were not written to: let an audit of everything run every week.
+Where no audit was clean before, it reads everything.
+
 --repair builds the rows of accounts that differ anew from their entries, one
 account at a time, while the service runs. Entries are never changed: an account
 whose entries are damaged is told and left as it is. It needs the owner's role.
 
 Examples:
   goldbook audit
+  goldbook audit --since-last
   goldbook audit --database-url postgres://goldbook_service@db/goldbook
   goldbook audit --repair --database-url postgres://goldbook_owner@db/goldbook
 
@@ -54,6 +61,9 @@ pub(crate) struct AuditArgs {
     /// The data directory of a running service with a database of its own.
     #[arg(long, env = "GOLDBOOK_DATA_DIR", value_name = "DIR", default_value = ".goldbook")]
     data_dir: PathBuf,
+    /// Read the accounts that were written to since the last audit that was clean, not all.
+    #[arg(long)]
+    since_last: bool,
     /// Build rows that differ anew from the entries.
     #[arg(long)]
     repair: bool,
@@ -75,13 +85,17 @@ pub(crate) async fn run(args: AuditArgs) -> Result<(), CliError> {
     let capabilities = capabilities(&Catalogue::default(), ErasureKeys::default());
     let begun = Instant::now();
     let mut teller = Teller { progress: None, left: args.max_differences, failed: None };
-    let outcome = audit(&database, &capabilities, args.repair, &mut teller).await;
+    let extent = if args.since_last { Extent::SinceLast } else { Extent::Full };
+    let asked = Asked { extent, repair: args.repair };
+    let outcome = audit(&database, &capabilities, asked, &mut teller).await;
     if let Some(progress) = teller.progress.take() {
         progress.end();
     }
-    let tally = outcome.map_err(|error| not_run(with_causes(&error)))?;
+    let outcome = outcome.map_err(|error| not_run(with_causes(&error)))?;
+    let tally = outcome.record.tally;
     let told = match teller.failed {
-        None => summarize(&tally, begun.elapsed().as_secs_f64(), args.max_differences),
+        None => summarize(&tally, begun.elapsed().as_secs_f64(), args.max_differences)
+            .and_then(|()| tell_what_is_covered(&outcome, extent)),
         Some(error) => Err(error),
     };
     match told {
@@ -123,6 +137,27 @@ fn summarize(tally: &Tally, seconds: f64, told: u64) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Says which part of the ledger was read, and where the next audit of what is new begins.
+fn tell_what_is_covered(outcome: &Outcome, asked: Extent) -> Result<(), CliError> {
+    let record = &outcome.record;
+    match record.since {
+        Some(since) => print(format_args!("read: accounts with entries recorded after {since}"))?,
+        None if asked == Extent::SinceLast => print("read: everything, since no audit before was clean")?,
+        None => print("read: everything")?,
+    }
+    match record.covers {
+        Some(covers) => print(format_args!("covers: entries recorded by {covers}"))?,
+        None => print(
+            "covers: nothing for the next --since-last, since this role does not see which batches are under way",
+        )?,
+    }
+    if let Err(error) = &outcome.remembered {
+        // What was found is the answer all the same, and a standby can be audited, too.
+        eprintln!("not remembered, so the next --since-last begins where it would have: {}", with_causes(error));
+    }
+    Ok(())
+}
+
 /// Prints differences as they are found.
 struct Teller {
     progress: Option<Progress>,
@@ -147,8 +182,8 @@ impl Teller {
 }
 
 impl Listener for Teller {
-    fn begin(&mut self, entries: u64) {
-        self.progress = Some(Progress::begin("entries", Some(entries)));
+    fn begin(&mut self, entries: Option<u64>) {
+        self.progress = Some(Progress::begin("entries", entries));
     }
 
     fn read(&mut self, entries: u64) {

@@ -17,7 +17,7 @@ use self::erasures::ErasuresStore;
 use super::erasure::keys::ErasureKeys;
 use super::erasure::state::ErasuresState;
 use super::state::{CustomerRow, CustomersState};
-use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights, TableRole};
+use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
 use crate::database::{
     Listed, ReadPart, Selection, StoreError, Traced as _, WritePart, read_page, selection, sent_as, write_part,
 };
@@ -25,27 +25,28 @@ use crate::ids::{AccountId, CustomerId, ProgramId};
 
 /// The tables of customers.
 const TABLES: &[Table] = &[
-    Table::source("customers", TableRights::AppendChangeAndRemove).with_strays(&[
-        "SELECT n.account_id, 'a name of a customer belongs to an account without that dossier'
+    Table::source("customers", TableRights::AppendChangeAndRemove)
+        .with_scanned_strays(&["SELECT n.account_id, 'a name of a customer belongs to an account without that dossier'
          FROM names n JOIN accounts a ON a.account_id = n.account_id
          LEFT JOIN customers c ON c.account_id = n.account_id AND c.program_id = n.program_id AND c.customer_id = n.name
-         WHERE n.space = 'customer' AND c.account_id IS NULL",
-        "SELECT c.account_id, 'a dossier of an account that does not exist'
+         WHERE n.space = 'customer' AND c.account_id IS NULL"])
+        .with_strays(&[
+            "SELECT c.account_id, 'a dossier of an account that does not exist'
          FROM customers c LEFT JOIN accounts a ON a.account_id = c.account_id WHERE a.account_id IS NULL",
-        "SELECT a.account_id, 'a customer who was not erased has no dossier'
+            "SELECT a.account_id, 'a customer who was not erased has no dossier'
          FROM accounts a LEFT JOIN customers c ON c.account_id = a.account_id
          WHERE a.kind = 'customer' AND a.erased_at IS NULL AND c.account_id IS NULL",
-        "SELECT a.account_id, 'a customer who was erased has a dossier'
+            "SELECT a.account_id, 'a customer who was erased has a dossier'
          FROM accounts a JOIN customers c ON c.account_id = a.account_id WHERE a.erased_at IS NOT NULL",
-        "SELECT c.account_id, 'a dossier whose customer''s name is missing or another''s'
+            "SELECT c.account_id, 'a dossier whose customer''s name is missing or another''s'
          FROM customers c
          LEFT JOIN names n ON n.program_id = c.program_id AND n.space = 'customer' AND n.name = c.customer_id
          WHERE n.account_id IS DISTINCT FROM c.account_id",
-    ]),
+        ]),
     Table::source("marketing_consents", TableRights::AppendAndRemove)
         .with_strays(&["SELECT m.account_id, 'a consent of a customer without a dossier'
          FROM marketing_consents m LEFT JOIN customers c ON c.account_id = m.account_id WHERE c.account_id IS NULL"]),
-    Table { name: "retention_rounds", role: TableRole::Report, rights: TableRights::AppendAndChange, strays: &[] },
+    Table::report("retention_rounds", TableRights::AppendAndChange),
 ];
 
 /// The tables of erasures.
@@ -58,7 +59,7 @@ const ERASURE_TABLES: &[Table] = &[
          WHERE a.erased_at IS NOT NULL AND e.account_id IS NULL",
     ]),
     Table::source("tombstones", TableRights::Append)
-        .with_strays(&["SELECT t.account_id, 'a tombstone without an erasure'
+        .with_scanned_strays(&["SELECT t.account_id, 'a tombstone without an erasure'
          FROM tombstones t LEFT JOIN erasures e ON e.account_id = t.account_id WHERE e.account_id IS NULL"]),
 ];
 

@@ -6,14 +6,14 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::model::{Summary, Sums};
-use crate::book::{Defect, Table, TableRights, TableRole};
+use crate::book::{Defect, Table, TableRights};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, ProgramId};
 
 /// The tables of liability.
 pub(crate) const TABLES: &[Table] = &[
-    Table { name: "liability_summaries", role: TableRole::Report, rights: TableRights::AppendAndRemove, strays: &[] },
-    Table { name: "liability_lease", role: TableRole::Report, rights: TableRights::AppendAndChange, strays: &[] },
+    Table::report("liability_summaries", TableRights::AppendAndRemove),
+    Table::report("liability_lease", TableRights::AppendAndChange),
 ];
 
 /// How long a lease lasts if it is not renewed.

@@ -23,7 +23,7 @@ use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// The tables of programs.
 pub(super) const TABLES: &[Table] = &[
-    Table::projection("programs", "'program'").with_strays(&[
+    Table::projection("programs", "'program'").with_scanned_strays(&[
         "SELECT n.account_id, 'a name of a program belongs to an account that is not the program''s'
          FROM names n JOIN accounts a ON a.account_id = n.account_id
          LEFT JOIN programs p ON p.account_id = n.account_id AND p.program_id = n.program_id

@@ -22,17 +22,18 @@ use crate::ids::{AccountId, EntryId, ProgramId, ReferralCode};
 
 /// The tables of referrals.
 const TABLES: &[Table] = &[
-    Table::projection("referral_codes", "format('referral code of campaign %s', campaign_id)").with_strays(&[
-        "SELECT n.account_id, 'a referral code''s name belongs to an account without that code'
+    Table::projection("referral_codes", "format('referral code of campaign %s', campaign_id)")
+        .with_scanned_strays(&["SELECT n.account_id, 'a referral code''s name belongs to an account without that code'
          FROM names n JOIN accounts a ON a.account_id = n.account_id
          LEFT JOIN referral_codes r ON r.account_id = n.account_id AND r.code = n.name
-         WHERE n.space = 'referral_code' AND r.account_id IS NULL",
-        // A customer without a dossier was forgotten, and the names of their codes with it.
-        "SELECT r.account_id, 'a referral code whose name is missing or another''s'
+         WHERE n.space = 'referral_code' AND r.account_id IS NULL"])
+        .with_strays(&[
+            // A customer without a dossier was forgotten, and the names of their codes with it.
+            "SELECT r.account_id, 'a referral code whose name is missing or another''s'
          FROM referral_codes r JOIN customers c ON c.account_id = r.account_id
          LEFT JOIN names n ON n.program_id = c.program_id AND n.space = 'referral_code' AND n.name = r.code
          WHERE n.account_id IS DISTINCT FROM r.account_id",
-    ]),
+        ]),
     Table::projection("referrals", "'referral'"),
 ];
 

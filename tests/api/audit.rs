@@ -3,9 +3,12 @@
 mod damages;
 mod history;
 mod repairs;
+mod scheduled;
+
+use std::collections::BTreeMap;
 
 use goldbook::audit::model::{Difference, DifferenceKind};
-use goldbook::audit::{Listener, Tally};
+use goldbook::audit::{Asked, Extent, Listener, Outcome, Tally};
 use goldbook::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, SUPERUSER};
 use goldbook::ids::AccountId;
 use goldbook::programs::Catalogue;
@@ -24,11 +27,17 @@ pub(crate) struct Told {
     pub differences: Vec<Difference>,
     pub repaired: Vec<AccountId>,
     pub not_repaired: Vec<AccountId>,
+    /// The accounts that were compared, each with the number of its last entry.
+    pub compared: BTreeMap<AccountId, i64>,
 }
 
 impl Listener for Told {
     fn found(&mut self, difference: &Difference) {
         self.differences.push(difference.clone());
+    }
+
+    fn compared(&mut self, account_id: AccountId, last_seq: i64) {
+        assert_eq!(self.compared.insert(account_id, last_seq), None, "{account_id:?} was compared twice");
     }
 
     fn repaired(&mut self, account_id: AccountId) {
@@ -49,21 +58,27 @@ impl Told {
     }
 }
 
-async fn audit_with(database: &Database, repair: bool) -> Told {
+async fn audit_as(role: &str, database: &Database, asked: Asked) -> (Told, Outcome) {
     let mut told = Told::default();
-    let role = if repair { OWNER_ROLE } else { SERVICE_ROLE };
     let capabilities =
         goldbook::capabilities::capabilities(&Catalogue::default(), goldbook::capabilities::ErasureKeys::default());
-    told.tally = goldbook::audit::audit(&database.options(role), &capabilities, repair, &mut told).await.unwrap();
-    told
+    let outcome = goldbook::audit::audit(&database.options(role), &capabilities, asked, &mut told).await.unwrap();
+    told.tally = outcome.record.tally;
+    (told, outcome)
+}
+
+async fn audit_with(database: &Database, asked: Asked) -> (Told, Outcome) {
+    let (told, outcome) = audit_as(if asked.repair { OWNER_ROLE } else { SERVICE_ROLE }, database, asked).await;
+    outcome.remembered.as_ref().unwrap();
+    (told, outcome)
 }
 
 pub(crate) async fn audit(database: &Database) -> Told {
-    audit_with(database, false).await
+    audit_with(database, Asked { extent: Extent::Full, repair: false }).await.0
 }
 
 pub(crate) async fn repair(database: &Database) -> Told {
-    audit_with(database, true).await
+    audit_with(database, Asked { extent: Extent::Full, repair: true }).await.0
 }
 
 /// Asserts that nothing differs.

@@ -84,7 +84,7 @@ impl Tree {
         let stores = self.below("src/", "/store.rs").flat_map(|(_, text)| text.split("Table").skip(1));
         let declared = stores.filter_map(|rest| {
             let is_projection = rest.starts_with("::projection(");
-            let begins = ["::projection(", "::source(", " {"];
+            let begins = ["::projection(", "::source(", "::report(", "::new(", " {"];
             let rest = begins.iter().find_map(|begin| rest.strip_prefix(begin))?.trim_start();
             let name = rest.trim_start_matches("name:").trim_start().strip_prefix('"')?.split_once('"')?.0;
             Some((name, is_projection))

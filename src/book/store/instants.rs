@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use crate::database::{BATCH_SESSIONS, Fetch, StoreError, Traced as _};
 
@@ -28,28 +28,33 @@ pub(in crate::book) struct Look {
     pub hidden_sessions: i64,
 }
 
-/// Looks once for all who ask at the same time. Postgres keeps what it has seen of sessions until a transaction ends, so
-/// each look is a transaction of its own.
+/// Looks at the batches under way. Postgres keeps what it has seen of sessions until a transaction ends, so each look is
+/// a transaction of its own.
+pub(in crate::book) async fn look_at_batches(executor: impl PgExecutor<'_>) -> Result<Look, StoreError> {
+    // `now()` is read when the statement begins, and the sessions afterwards.
+    let seen = sqlx::query!(
+        r#"SELECT now() AS "told!", min(xact_start) AS "oldest_batch?: jiff_sqlx::Timestamp",
+                  count(*) FILTER (WHERE state = 'disabled' OR query = '<insufficient privilege>')
+                      AS "hidden_sessions!"
+           FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"#,
+        BATCH_SESSIONS,
+    )
+    .fetch_one(executor)
+    .traced("SELECT pg_stat_activity")
+    .await?;
+    Ok(Look {
+        told: seen.told.to_jiff(),
+        oldest_batch: seen.oldest_batch.map(jiff_sqlx::Timestamp::to_jiff),
+        hidden_sessions: seen.hidden_sessions,
+    })
+}
+
+/// Looks once for all who ask at the same time.
 #[must_use]
 pub(in crate::book) fn fetch_looks() -> Fetch<(), Look> {
     Arc::new(|pool: PgPool, askers: Arc<[()]>| {
         Box::pin(async move {
-            // `now()` is read when the statement begins, and the sessions afterwards.
-            let seen = sqlx::query!(
-                r#"SELECT now() AS "told!", min(xact_start) AS "oldest_batch?: jiff_sqlx::Timestamp",
-                          count(*) FILTER (WHERE state = 'disabled' OR query = '<insufficient privilege>')
-                              AS "hidden_sessions!"
-                   FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"#,
-                BATCH_SESSIONS,
-            )
-            .fetch_one(&pool)
-            .traced("SELECT pg_stat_activity")
-            .await?;
-            let look = Look {
-                told: seen.told.to_jiff(),
-                oldest_batch: seen.oldest_batch.map(jiff_sqlx::Timestamp::to_jiff),
-                hidden_sessions: seen.hidden_sessions,
-            };
+            let look = look_at_batches(&pool).await?;
             Ok(vec![Some(look); askers.len()])
         })
     })

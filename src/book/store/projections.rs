@@ -54,13 +54,35 @@ pub fn scan_stray_rows(
     connection: &mut PgConnection,
     tables: impl Iterator<Item = &'static Table>,
 ) -> BoxStream<'_, Result<Stray, sqlx::Error>> {
-    let selects: Vec<&str> = tables.flat_map(|table| table.strays).copied().collect();
+    let selects: Vec<&str> =
+        tables.flat_map(|table| table.strays.iter().chain(table.scanned_strays)).copied().collect();
     scan_strays(connection, selects.join(" UNION ALL "))
 }
 
+/// Rows of some accounts that the declarations of tables call stray, as far as an index finds them by account.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn find_stray_rows(
+    connection: &mut PgConnection,
+    tables: impl Iterator<Item = &'static Table>,
+    accounts: &[AccountId],
+) -> Result<Vec<Stray>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let selects: Vec<&str> = tables.flat_map(|table| table.strays).copied().collect();
+    // Postgres brings the condition into each part.
+    let select = format!(
+        "SELECT account_id, what FROM ({}) s (account_id, what) WHERE account_id = ANY($1)",
+        selects.join(" UNION ALL ")
+    );
+    let rows = sqlx::query(AssertSqlSafe(select)).bind(ids).try_map(read_stray);
+    rows.fetch_all(connection).traced("SELECT strays").await
+}
+
 fn scan_strays(connection: &mut PgConnection, select: String) -> BoxStream<'_, Result<Stray, sqlx::Error>> {
-    let rows = sqlx::query(AssertSqlSafe(select)).try_map(|row: sqlx::postgres::PgRow| {
-        Ok(Stray { account_id: AccountId(row.try_get::<Uuid, _>(0)?), what: row.try_get(1)? })
-    });
-    rows.fetch(connection).boxed()
+    sqlx::query(AssertSqlSafe(select)).try_map(read_stray).fetch(connection).boxed()
+}
+
+fn read_stray(row: sqlx::postgres::PgRow) -> Result<Stray, sqlx::Error> {
+    Ok(Stray { account_id: AccountId(row.try_get::<Uuid, _>(0)?), what: row.try_get(1)? })
 }

@@ -2,6 +2,8 @@
 
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -42,6 +44,29 @@ pub fn scan_entries_of(
     rows.fetch(connection).map_ok(ScannedEntry::from).boxed()
 }
 
+/// All entries of some accounts, by account and number. Rows are read as they are taken.
+pub fn scan_entries_of_all<'c>(
+    connection: &'c mut PgConnection,
+    accounts: &[AccountId],
+) -> BoxStream<'c, Result<ScannedEntry, sqlx::Error>> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = select_entries!(
+        "FROM unnest($1::uuid[]) AS u (account_id) JOIN ledger_entries e ON e.account_id = u.account_id
+         ORDER BY e.account_id, e.account_seq",
+        &ids,
+    );
+    rows.fetch(connection).map_ok(ScannedEntry::from).boxed()
+}
+
+/// The accounts that have an entry which was recorded after an instant, by account. Rows are read as they are taken.
+pub fn scan_changed(connection: &mut PgConnection, since: Timestamp) -> BoxStream<'_, Result<AccountId, sqlx::Error>> {
+    let rows = sqlx::query_scalar!(
+        "SELECT DISTINCT account_id FROM ledger_entries WHERE recorded_at > $1 ORDER BY account_id",
+        since.to_sqlx() as _,
+    );
+    rows.fetch(connection).map_ok(AccountId).boxed()
+}
+
 /// Heads by account, after one, and no more than `limit`; each readable or not.
 ///
 /// # Errors
@@ -52,6 +77,22 @@ pub async fn scan_accounts(
     limit: i64,
 ) -> Result<Vec<(AccountId, Result<Account, Defect>)>, sqlx::Error> {
     let rows = select_accounts!("accounts WHERE account_id > $1 ORDER BY account_id LIMIT $2", after.0, limit,)
+        .fetch_all(connection)
+        .traced("SELECT accounts")
+        .await?;
+    Ok(rows.into_iter().map(|row| (AccountId(row.account_id), Account::try_from(row))).collect())
+}
+
+/// Heads of some accounts, by account; each readable or not.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn read_accounts(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+) -> Result<Vec<(AccountId, Result<Account, Defect>)>, sqlx::Error> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = select_accounts!("accounts WHERE account_id = ANY($1) ORDER BY account_id", &ids,)
         .fetch_all(connection)
         .traced("SELECT accounts")
         .await?;

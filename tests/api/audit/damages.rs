@@ -5,8 +5,8 @@ use goldbook::audit::model::DifferenceKind;
 use super::{Told, assert_clean, audit, count_entries, create_history, sabotage};
 
 /// The account of a customer, in SQL.
-const ANNA: &str = "(SELECT account_id FROM customers WHERE customer_id = 'anna')";
-const BEN: &str = "(SELECT account_id FROM customers WHERE customer_id = 'ben')";
+pub(super) const ANNA: &str = "(SELECT account_id FROM customers WHERE customer_id = 'anna')";
+pub(super) const BEN: &str = "(SELECT account_id FROM customers WHERE customer_id = 'ben')";
 
 /// What an audit tells after this was done to the small history.
 async fn damage(statements: &str) -> Told {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use goldbook::audit::{Asked, Extent};
 use goldbook::embedded_postgres::{SERVICE_ROLE, connect_options_of_running, throwaway_dir};
 use goldbook::programs::Catalogue;
 use nix::sys::signal::{Signal, kill};
@@ -98,7 +99,8 @@ impl Deployment {
         let mut told = Told::default();
         let capabilities =
             goldbook::capabilities::capabilities(&Catalogue::default(), goldbook::capabilities::ErasureKeys::default());
-        let tally = goldbook::audit::audit(&database, &capabilities, false, &mut told).await.unwrap();
+        let asked = Asked { extent: Extent::Full, repair: false };
+        let tally = goldbook::audit::audit(&database, &capabilities, asked, &mut told).await.unwrap().record.tally;
         assert!(told.differences.is_empty(), "{:#?}", told.differences);
         tally.entries
     }

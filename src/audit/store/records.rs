@@ -1,0 +1,99 @@
+//! The SQL of the audits that are remembered.
+
+use jiff::{SignedDuration, Timestamp};
+use jiff_sqlx::ToSqlx as _;
+use sqlx::{Connection as _, PgConnection};
+
+use crate::audit::record::{Extent, LastAudit, Record};
+use crate::database::{StoreError, Traced as _};
+use crate::error::Defect;
+
+/// How many audits of each extent are kept: a week of hourly ones.
+const KEPT: i64 = 168;
+
+/// The instant by which all that was recorded was found clean: that of the last clean audit.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(in crate::audit) async fn find_covered(connection: &mut PgConnection) -> Result<Option<Timestamp>, sqlx::Error> {
+    let covered = sqlx::query_scalar!(
+        r#"SELECT covers AS "covers!" FROM audits WHERE remaining = 0 AND covers IS NOT NULL
+           ORDER BY audit_id DESC LIMIT 1"#,
+    )
+    .fetch_optional(connection)
+    .traced("SELECT audits")
+    .await?;
+    Ok(covered.map(jiff_sqlx::Timestamp::to_jiff))
+}
+
+/// Adds an audit that came to its end just now, and removes old ones, but never the last clean one.
+///
+/// # Errors
+/// If the role may not write it, or the database is one that is only read, such as a standby.
+pub(in crate::audit) async fn insert_record(
+    connection: &mut PgConnection,
+    record: &Record,
+    version: &str,
+) -> Result<(), StoreError> {
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let mut transaction = connection.begin().traced("BEGIN").await?;
+    sqlx::query!(
+        "INSERT INTO audits (extent, since, covers, begun_at, accounts, entries, differences, remaining, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        record.extent().as_str(),
+        record.since.map(Timestamp::to_sqlx) as _,
+        record.covers.map(Timestamp::to_sqlx) as _,
+        record.begun_at.to_sqlx() as _,
+        count(record.tally.accounts),
+        count(record.tally.entries),
+        count(record.tally.differences),
+        count(record.tally.remaining),
+        version,
+    )
+    .execute(&mut *transaction)
+    .traced("INSERT audits")
+    .await?;
+    sqlx::query!(
+        "DELETE FROM audits a
+         WHERE audit_id <= (
+                   SELECT audit_id FROM audits o WHERE o.extent = a.extent ORDER BY audit_id DESC OFFSET $1 LIMIT 1
+               )
+           AND audit_id IS DISTINCT FROM (
+                   SELECT audit_id FROM audits WHERE remaining = 0 AND covers IS NOT NULL ORDER BY audit_id DESC LIMIT 1
+               )",
+        KEPT,
+    )
+    .execute(&mut *transaction)
+    .traced("DELETE audits")
+    .await?;
+    transaction.commit().traced("COMMIT").await?;
+    Ok(())
+}
+
+/// The last audit of each extent.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(in crate::audit) async fn read_last(connection: &mut PgConnection) -> Result<Vec<LastAudit>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT DISTINCT ON (extent) extent, ended_at, remaining,
+                  (extract(epoch FROM clock_timestamp() - ended_at) * 1000000)::bigint AS "age!"
+           FROM audits ORDER BY extent, audit_id DESC"#,
+    )
+    .fetch_all(connection)
+    .traced("SELECT audits")
+    .await?;
+    let read: Result<Vec<LastAudit>, Defect> = rows
+        .into_iter()
+        .map(|row| {
+            let unknown = || Defect::new(format!("the extent {:?} of an audit is unknown", row.extent));
+            Ok(LastAudit {
+                extent: Extent::from_stored(&row.extent).ok_or_else(unknown)?,
+                ended_at: row.ended_at.to_jiff(),
+                age: SignedDuration::from_micros(row.age),
+                differences: u64::try_from(row.remaining).unwrap_or(0),
+            })
+        })
+        .collect();
+    Ok(read?)
+}
