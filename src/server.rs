@@ -121,6 +121,7 @@ pub async fn run(
     settings: Settings,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    database::name_in_traces(&settings.database);
     let catalogue = Catalogue::default();
     let capabilities = capabilities(&catalogue, settings.erasure_keys.clone());
     let pool = connect_lazily(&settings.database, settings.read_connections);
@@ -135,7 +136,7 @@ pub async fn run(
     drop(book);
     // Said before the first call can ask.
     health.report(ServingStatus::NotServing).await;
-    let watch = tokio::spawn(health.clone().follow(DatabaseProbe::new(settings.database.clone())));
+    let watch = tokio::spawn(health.clone().follow(DatabaseProbe::new(&settings.database)));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let authentication = Authentication::new(&settings.identities, settings.limits, pool.clone())?;

@@ -179,7 +179,7 @@ impl Book {
     ) -> Result<(&LaneEntrance, Job, Reply), Error> {
         let caller = Span::current();
         // Its ids are in the entries, so where the caller has none to give, there is a span in any case.
-        let waiting = (!telemetry::is_current_unsampled()).then(|| tracing::info_span!("book.wait"));
+        let waiting = (!telemetry::is_current_unrecorded()).then(|| tracing::info_span!("book.wait"));
         let names = command.names();
         let lane = self.lane_of(&names, &command.accounts())?;
         let (sender, reply) = oneshot::channel();

@@ -373,7 +373,7 @@ async fn pause(around: Duration) {
 
 /// The span of a batch: a root of its own, linked to the callers it serves, whose waiting ends here.
 fn batch_span(jobs: &mut [Job]) -> Span {
-    let span = tracing::info_span!(parent: None, "book.batch", size = jobs.len());
+    let span = tracing::info_span!(parent: None, "book.batch", goldbook.batch.size = telemetry::count(jobs.len()));
     let context = telemetry::span_context(&span);
     for job in jobs {
         if context.is_sampled() {

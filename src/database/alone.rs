@@ -15,7 +15,7 @@ pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// # Errors
 /// If the database is away.
 pub async fn connect_alone(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
-    match tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await {
+    match tokio::time::timeout(ACQUIRE_TIMEOUT, super::unlogged(options).connect()).await {
         Ok(connection) => Ok(connection?),
         Err(_) => Err(StoreError::ConnectTimedOut { bound: ACQUIRE_TIMEOUT }),
     }

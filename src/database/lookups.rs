@@ -79,7 +79,7 @@ async fn answer_lookups<K: Clone + Send + Sync + 'static, V: Send + 'static>(
         if waiting.recv_many(&mut lookups, MAX_LOOKUPS).await == 0 {
             return;
         }
-        let span = tracing::info_span!(parent: None, "read.batch", size = lookups.len());
+        let span = tracing::info_span!(parent: None, "read.batch", goldbook.read.batch.size = telemetry::count(lookups.len()));
         let mut keys = Vec::with_capacity(lookups.len());
         let mut replies = Vec::with_capacity(lookups.len());
         let batch = telemetry::span_context(&span);

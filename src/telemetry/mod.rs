@@ -12,15 +12,15 @@ mod logs;
 mod panics;
 mod resource;
 mod rpc;
+mod statements;
 mod targets;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::trace::{Status, TraceContextExt as _, TracerProvider as _};
-use opentelemetry::{KeyValue, StringValue};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanRef, Status, TraceContextExt as _, TracerProvider as _};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -35,10 +35,10 @@ pub use logs::{LogFormat, Logs};
 pub use opentelemetry::trace::SpanContext;
 pub use panics::{log_panics, message_of};
 pub use rpc::{Deadline, RpcBody, RpcFuture, RpcLayer, RpcService, record_program, record_reason};
+pub use statements::{fail_statement, name_database, statement};
 
 use export::Counters;
 use logs::Gate;
-use targets::{OURS, SQL};
 
 /// How long [`Telemetry::shutdown`] waits for the collector: a hanging one must not hold up the end of the process.
 const FLUSH_LIMIT: Duration = Duration::from_secs(4);
@@ -56,7 +56,7 @@ pub struct Telemetry {
 /// If the collector's settings or the log filter make no sense, or if a subscriber is installed already.
 pub fn init(service_version: &'static str, collector: &Collector, logs: &Logs) -> Result<Telemetry, InitError> {
     let (provider, counters) = export::tracer_provider(service_version, collector)?;
-    subscriber(&provider, counters.is_some(), logs, std::io::stderr)?.try_init()?;
+    subscriber(&provider, service_version, counters.is_some(), logs, std::io::stderr)?.try_init()?;
     export::warn_of_unsupported_settings(collector);
     Ok(Telemetry { provider, counters })
 }
@@ -64,6 +64,7 @@ pub fn init(service_version: &'static str, collector: &Collector, logs: &Logs) -
 /// Spans go to the tracer and events to the log, each by its own measure: a quiet log does not switch off spans.
 fn subscriber<W>(
     provider: &SdkTracerProvider,
+    service_version: &'static str,
     exporting: bool,
     logs: &Logs,
     writer: W,
@@ -74,7 +75,7 @@ where
     // Everything switched off here is work per span that nobody reads. Without context activation a child finds its
     // parent through `tracing`, and OpenTelemetry's current context is free for `rpc` to hold the server span.
     let spans = tracing_opentelemetry::layer()
-        .with_tracer(provider.tracer(OURS))
+        .with_tracer(provider.tracer_with_scope(resource::scope(service_version)))
         .with_location(false)
         .with_threads(false)
         .with_target(false)
@@ -148,58 +149,35 @@ pub fn link(from: &Span, to: &SpanContext) {
     from.add_link(to.clone());
 }
 
-/// Whether spans below the current one need not be made: it is not sampled, so they would not be either, and log lines
-/// within them find its ids all the same.
+/// Whether spans below the current one need not be made: nobody would get to see them, and log lines within them find its
+/// ids all the same.
 #[must_use]
-pub fn is_current_unsampled() -> bool {
+pub fn is_current_unrecorded() -> bool {
     let current = Span::current();
-    !current.is_none() && !current.context().span().span_context().is_sampled()
+    !current.is_none() && !is_recorded(&current.context().span())
 }
 
-/// The client span of one SQL statement, named by what it does to which tables: `INSERT ledger_entries`, `SELECT
-/// referrals, standings`. None where it would not be sampled.
-///
-/// The summary is all that it tells: parameters are people's data.
+/// Whether somebody may get to see a span.
+fn is_recorded(span: &SpanRef<'_>) -> bool {
+    span.span_context().is_sampled()
+}
+
+/// A number as an attribute of a span: `tracing` would make a text of one that has no sign.
 #[must_use]
-pub fn statement(summary: impl Into<Cow<'static, str>>) -> Span {
-    if is_current_unsampled() {
-        return Span::none();
-    }
-    let span = tracing::info_span!(target: SQL, "sql", otel.kind = "client");
-    if span.is_disabled() {
-        return span;
-    }
-    // Static strings go to the span directly: as fields of the macro, each would be copied to the heap.
-    let context = span.context();
-    let sql = context.span();
-    if sql.span_context().is_sampled() {
-        let summary: Cow<'static, str> = summary.into();
-        let (operation, tables) = summary.split_once(' ').unwrap_or((&summary, ""));
-        sql.set_attribute(KeyValue::new("db.operation.name", operation.to_owned()));
-        // Of several tables none is the one.
-        if !tables.is_empty() && !tables.contains(',') {
-            sql.set_attribute(KeyValue::new("db.collection.name", tables.to_owned()));
-        }
-        sql.set_attributes([
-            KeyValue::new("db.system.name", "postgresql"),
-            KeyValue::new("db.query.summary", summary.clone()),
-        ]);
-        sql.update_name(summary);
-    }
-    span
+pub fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Marks a statement's span as failed, with Postgres's error code or another short, fixed name of the failure.
-pub fn fail_statement(span: &Span, code: &str) {
+/// Marks a span of work of our own as failed; `error_type` is a short, fixed name of the failure.
+pub fn fail_span(span: &Span, error_type: &'static str) {
     if span.is_disabled() {
         return;
     }
     let context = span.context();
-    let sql = context.span();
-    if sql.span_context().is_sampled() {
-        let code = StringValue::from(code.to_owned());
-        sql.set_attributes([KeyValue::new("db.response.status_code", code.clone()), KeyValue::new("error.type", code)]);
-        sql.set_status(Status::error(""));
+    let failed = context.span();
+    if is_recorded(&failed) {
+        failed.set_attribute(KeyValue::new("error.type", error_type));
+        failed.set_status(Status::error(""));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The layer around every RPC: its server span, its deadline, the trace id that the caller gets back, and the answer if
 //! the handler panics.
 //!
-//! Names follow the OpenTelemetry conventions for gRPC, v1.44. The peer's address is left out: it belongs to a person.
+//! Names follow the OpenTelemetry conventions for gRPC, of the version that [`super::resource`] names. The peer's address is left out: it belongs to a person.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -22,17 +22,18 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 pub use super::deadline::Deadline;
 use super::deadline::Timer;
+use super::is_recorded;
 use super::headers::{Metadata, TRACEPARENT, code_name, code_of, is_our_fault, server_address, traceparent, trailers};
 use crate::wire::Methods;
 
-/// In v1.44 and before; the next release of the conventions calls it `rpc.status_code`.
+/// After v1.44, the conventions call it `rpc.status_code`.
 const STATUS_CODE: &str = "rpc.response.status_code";
 
 /// Notes on the current RPC's span which program the request is about. Does nothing outside an RPC's own task.
 pub fn record_program(program_id: &str) {
     get_active_span(|span| {
-        if span.span_context().is_sampled() {
-            span.set_attribute(KeyValue::new("goldbook.program_id", program_id.to_owned()));
+        if is_recorded(&span) {
+            span.set_attribute(KeyValue::new("goldbook.program.id", program_id.to_owned()));
         }
     });
 }
@@ -41,7 +42,7 @@ pub fn record_program(program_id: &str) {
 /// task.
 pub fn record_reason(reason: &'static str) {
     get_active_span(|span| {
-        if span.span_context().is_sampled() {
+        if is_recorded(&span) {
             span.set_attribute(KeyValue::new("goldbook.reason", reason));
         }
     });
@@ -125,7 +126,7 @@ impl Call {
         }
         let context = span.context();
         let server = context.span();
-        if server.span_context().is_sampled() {
+        if is_recorded(&server) {
             server.set_attributes([
                 KeyValue::new("rpc.system.name", "grpc"),
                 KeyValue::new("rpc.method", method.unwrap_or("_OTHER")),
@@ -167,7 +168,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let server = self.context.span();
-        if server.span_context().is_sampled() {
+        if is_recorded(&server) {
             let code = self.code.unwrap_or(Code::Cancelled);
             server.set_attribute(KeyValue::new(STATUS_CODE, code_name(code)));
             if is_our_fault(code) {

@@ -78,7 +78,7 @@ async fn record_activity_can_be_followed_from_the_rpc_to_the_granted_rows_and_ba
         ("rpc.system.name", "grpc"),
         ("rpc.method", "goldbook.v1.ActivityService/RecordActivity"),
         ("rpc.response.status_code", "OK"),
-        ("goldbook.program_id", SHOP),
+        ("goldbook.program.id", SHOP),
         ("server.address", "127.0.0.1"),
     ] {
         assert_eq!(attribute(&server, key).as_deref(), Some(value), "{key}");
@@ -178,7 +178,7 @@ async fn a_refusal_shows_its_reason_and_is_no_error_of_the_service() {
     assert_eq!(reason(&status), "CUSTOMER_NOT_FOUND");
     let server = find_server_span(trace).await;
     assert_eq!(attribute(&server, "goldbook.reason").as_deref(), Some("CUSTOMER_NOT_FOUND"));
-    assert_eq!(attribute(&server, "goldbook.program_id").as_deref(), Some(SHOP));
+    assert_eq!(attribute(&server, "goldbook.program.id").as_deref(), Some(SHOP));
     assert_eq!(attribute(&server, "rpc.response.status_code").as_deref(), Some("NOT_FOUND"));
     assert_eq!(attribute(&server, "error.type"), None);
     assert!(!is_error(&server));

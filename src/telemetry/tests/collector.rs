@@ -10,7 +10,7 @@ fn without_a_collector_spans_have_ids_and_statements_are_not_traced() {
     let (provider, counters) = export::tracer_provider("1", &Collector::Off).unwrap();
     assert!(counters.is_none());
     let logs = Logs { filter: "off".to_owned(), format: LogFormat::Plain };
-    tracing::subscriber::with_default(subscriber(&provider, false, &logs, io::sink).unwrap(), || {
+    tracing::subscriber::with_default(subscriber(&provider, "1.2.3", false, &logs, io::sink).unwrap(), || {
         let root = tracing::info_span!("root");
         let child = root.in_scope(|| tracing::info_span!("child"));
         assert_ne!(trace_id(&root), TraceId::default());
@@ -29,7 +29,7 @@ async fn a_hanging_collector_costs_spans_and_nothing_else() {
     let collector = Collector::At(format!("http://{}", hanging.local_addr().unwrap()));
     let (provider, counters) = export::tracer_provider("1", &collector).unwrap();
     let logs = Logs { filter: "off".to_owned(), format: LogFormat::Plain };
-    let subscriber = subscriber(&provider, true, &logs, io::sink).unwrap();
+    let subscriber = subscriber(&provider, "1.2.3", true, &logs, io::sink).unwrap();
     tracing::subscriber::with_default(subscriber, || {
         for _ in 0..20_000 {
             drop(tracing::info_span!("work"));
@@ -51,7 +51,7 @@ async fn an_absent_collector_is_counted() {
     };
     let (provider, counters) = export::tracer_provider("1", &Collector::At(format!("http://{absent}"))).unwrap();
     let logs = Logs { filter: "off".to_owned(), format: LogFormat::Plain };
-    tracing::subscriber::with_default(subscriber(&provider, true, &logs, io::sink).unwrap(), || {
+    tracing::subscriber::with_default(subscriber(&provider, "1.2.3", true, &logs, io::sink).unwrap(), || {
         drop(tracing::info_span!("work"));
     });
     let telemetry = Telemetry { provider, counters };

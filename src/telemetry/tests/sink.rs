@@ -70,7 +70,7 @@ impl Sink {
         let collector = Collector::At(format!("http://{}", address.recv().unwrap()));
         let (provider, counters) = export::tracer_provider("1.2.3", &collector).unwrap();
         let logs = Logs { filter: format!("warn,{OURS}=info"), format: LogFormat::Json };
-        subscriber(&provider, true, &logs, || Page).unwrap().try_init().unwrap();
+        subscriber(&provider, "1.2.3", true, &logs, || Page).unwrap().try_init().unwrap();
         Self { telemetry: Telemetry { provider, counters } }
     }
 
