@@ -29,6 +29,7 @@ mod serve;
 mod statement;
 pub mod statement_line;
 mod statements;
+mod telemetry_args;
 mod wait;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};

@@ -121,5 +121,6 @@ fn settings() -> Settings {
         erasure_keys: ErasureKeys::parse(ERASURE_KEY).unwrap_or_default(),
         cors_origins: Vec::new(),
         clock: Clock::database(),
+        start: tracing::Span::none(),
     }
 }

@@ -13,10 +13,12 @@ use opentelemetry_otlp::{OTEL_EXPORTER_OTLP_PROTOCOL, OTEL_EXPORTER_OTLP_TRACES_
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, Span, SpanData, SpanExporter, SpanProcessor,
+    BatchConfigBuilder, BatchSpanProcessor, Config, Sampler, SdkTracerProvider, Span, SpanData, SpanExporter,
+    SpanProcessor,
 };
 use tokio::runtime::Runtime;
 
+use super::always::{AlwaysSample, KeepingProcessor, Recording};
 use super::error::InitError;
 use super::resource::resource;
 
@@ -38,6 +40,23 @@ pub enum Collector {
     Environment,
     /// The OTLP receiver over gRPC at this address: `http://127.0.0.1:4317`.
     At(String),
+}
+
+/// Who gets what this process tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// Who gets the spans.
+    pub traces: Collector,
+    /// Which spans they get though they were not sampled.
+    pub always_sample: AlwaysSample,
+}
+
+impl Export {
+    /// To whom the standard variables say.
+    #[must_use]
+    pub fn from_env(always_sample: AlwaysSample) -> Self {
+        Self { traces: Collector::from_env(), always_sample }
+    }
 }
 
 impl Collector {
@@ -76,13 +95,13 @@ pub(super) fn warn_of_unsupported_settings(collector: &Collector) {
 /// The tracer, and the counts of its export if there is one.
 pub(super) fn tracer_provider(
     service_version: &'static str,
-    collector: &Collector,
+    export: &Export,
 ) -> Result<(SdkTracerProvider, Option<Arc<Counters>>), InitError> {
     let mut builder = SdkTracerProvider::builder();
     if env::var_os("OTEL_SPAN_LINK_COUNT_LIMIT").is_none() {
         builder = builder.with_max_links_per_span(DEFAULT_LINKS);
     }
-    let endpoint = match collector {
+    let endpoint = match &export.traces {
         // Not sampled is not recorded: spans cost next to nothing then, and their ids are as real.
         Collector::Off => return Ok((builder.with_sampler(Sampler::AlwaysOff).build(), None)),
         Collector::Environment => None,
@@ -97,8 +116,13 @@ pub(super) fn tracer_provider(
     let next = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
     let processor = BoundedProcessor { next, limit: limit as u64, counters: Arc::clone(&counters) };
     // The sampler is the default's, which `OTEL_TRACES_SAMPLER` sets: without it, the parent's decision, else always.
-    let provider = builder.with_span_processor(processor).with_resource(resource(service_version)).build();
-    Ok((provider, Some(counters)))
+    builder = builder.with_resource(resource(service_version));
+    if export.always_sample.is_off() {
+        return Ok((builder.with_span_processor(processor).build(), Some(counters)));
+    }
+    let keeping = KeepingProcessor::new(processor, export.always_sample, Arc::clone(&counters.given_up));
+    let sampler = Recording::new(Config::default().sampler);
+    Ok((builder.with_sampler(sampler).with_span_processor(keeping).build(), Some(counters)))
 }
 
 /// What became of the spans that ended.
@@ -107,9 +131,15 @@ pub(super) struct Counters {
     queued: AtomicU64,
     exported: AtomicU64,
     dropped: AtomicU64,
+    given_up: Arc<AtomicU64>,
 }
 
 impl Counters {
+    /// Not sampled, and not waited for any longer to learn whether they are kept.
+    pub(super) fn given_up(&self) -> u64 {
+        self.given_up.load(Relaxed)
+    }
+
     /// Waiting for the collector, or on the way to it.
     pub(super) fn queued(&self) -> u64 {
         self.queued.load(Relaxed)

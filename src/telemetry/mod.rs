@@ -4,6 +4,7 @@
 //! what the other rooms use; OpenTelemetry appears here only. `rpc` makes the server spans, `export` sends spans
 //! away, `logs` writes lines, `panics` tells of defects.
 
+mod always;
 mod deadline;
 mod error;
 mod export;
@@ -29,12 +30,13 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+pub use always::{AlwaysKind, AlwaysSample};
 pub use error::InitError;
-pub use export::Collector;
+pub use export::{Collector, Export};
 pub use logs::{LogFormat, Logs};
 pub use opentelemetry::trace::SpanContext;
 pub use panics::{log_panics, message_of};
-pub use rpc::{Deadline, RpcBody, RpcFuture, RpcLayer, RpcService, record_program, record_reason};
+pub use rpc::{Deadline, RpcBody, RpcFuture, RpcLayer, RpcService, record_items, record_program, record_reason};
 pub use statements::{fail_statement, name_database, statement};
 
 use export::Counters;
@@ -54,10 +56,10 @@ pub struct Telemetry {
 ///
 /// # Errors
 /// If the collector's settings or the log filter make no sense, or if a subscriber is installed already.
-pub fn init(service_version: &'static str, collector: &Collector, logs: &Logs) -> Result<Telemetry, InitError> {
-    let (provider, counters) = export::tracer_provider(service_version, collector)?;
+pub fn init(service_version: &'static str, export: &Export, logs: &Logs) -> Result<Telemetry, InitError> {
+    let (provider, counters) = export::tracer_provider(service_version, export)?;
     subscriber(&provider, service_version, counters.is_some(), logs, std::io::stderr)?.try_init()?;
-    export::warn_of_unsupported_settings(collector);
+    export::warn_of_unsupported_settings(&export.traces);
     Ok(Telemetry { provider, counters })
 }
 
@@ -91,6 +93,12 @@ impl Telemetry {
         self.counters.as_ref().map_or(0, |counters| counters.dropped())
     }
 
+    /// How many spans that might have been kept though they were not sampled had to be given up before that was known.
+    #[must_use]
+    pub fn spans_given_up(&self) -> u64 {
+        self.counters.as_ref().map_or(0, |counters| counters.given_up())
+    }
+
     /// How many spans the collector has taken.
     #[must_use]
     pub fn spans_exported(&self) -> u64 {
@@ -117,7 +125,8 @@ impl Telemetry {
             tracing::warn!("the collector did not take the last spans in time");
         }
         let (spans_exported, spans_dropped) = (counters.exported(), counters.dropped() + counters.queued());
-        tracing::info!(spans_exported, spans_dropped, "traces flushed");
+        let spans_given_up = counters.given_up();
+        tracing::info!(spans_exported, spans_dropped, spans_given_up, "traces flushed");
     }
 }
 
@@ -159,7 +168,13 @@ pub fn is_current_unrecorded() -> bool {
 
 /// Whether somebody may get to see a span.
 fn is_recorded(span: &SpanRef<'_>) -> bool {
-    span.span_context().is_sampled()
+    span.span_context().is_sampled() || (always::is_on() && span.is_recording())
+}
+
+/// Whether somebody may get to see a span of this identity, so that it is worth telling things of it.
+#[must_use]
+pub fn records(span: &Span, context: &SpanContext) -> bool {
+    context.is_sampled() || (always::is_on() && span.context().span().is_recording())
 }
 
 /// A number as an attribute of a span: `tracing` would make a text of one that has no sign.

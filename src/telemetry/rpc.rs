@@ -22,12 +22,14 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 pub use super::deadline::Deadline;
 use super::deadline::Timer;
-use super::is_recorded;
 use super::headers::{Metadata, TRACEPARENT, code_name, code_of, is_our_fault, server_address, traceparent, trailers};
+use super::{count, is_recorded};
 use crate::wire::Methods;
 
 /// After v1.44, the conventions call it `rpc.status_code`.
-const STATUS_CODE: &str = "rpc.response.status_code";
+pub(super) const STATUS_CODE: &str = "rpc.response.status_code";
+/// Set of calls whose messages come in streams: how long they take is their callers' choice.
+pub(super) const STREAM: &str = "goldbook.rpc.stream";
 
 /// Notes on the current RPC's span which program the request is about. Does nothing outside an RPC's own task.
 pub fn record_program(program_id: &str) {
@@ -46,6 +48,19 @@ pub fn record_reason(reason: &'static str) {
             span.set_attribute(KeyValue::new("goldbook.reason", reason));
         }
     });
+}
+
+/// Notes on the current span, that of an RPC with a stream, how many items it has carried, and how many of those were
+/// refused or failed.
+pub fn record_items(items: usize, failed: usize) {
+    let context = Span::current().context();
+    let span = context.span();
+    if is_recorded(&span) {
+        span.set_attributes([
+            KeyValue::new("goldbook.stream.items", count(items)),
+            KeyValue::new("goldbook.stream.failed_items", count(failed)),
+        ]);
+    }
 }
 
 /// Puts every RPC into a server span, holds it to its caller's deadline, and answers for handlers that panic.
@@ -134,6 +149,9 @@ impl Call {
             // What another method was called is left out: a caller may have put anything there, also of a person.
             if let Some(method) = method {
                 server.update_name(method);
+            }
+            if known.is_some_and(|method| method.takes_stream || method.answers_stream) {
+                server.set_attribute(KeyValue::new(STREAM, true));
             }
             server.set_attributes(request.uri().authority().into_iter().flat_map(server_address));
         }

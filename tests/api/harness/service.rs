@@ -154,6 +154,7 @@ impl Service {
             erasure_keys: ErasureKeys::parse(ERASURE_KEY).unwrap(),
             cors_origins: Vec::new(),
             clock: (*clock).clone(),
+            start: tracing::Span::none(),
         };
         configure(&mut settings);
         let is_plain = settings.tls.is_none();
