@@ -1,8 +1,9 @@
-//! Traces and logs: one tracer for the whole process, its export, and log lines that name their trace.
+//! Traces and logs: one tracer for the whole process, log lines that name their trace, and the export of both.
 //!
 //! The tracer is always there, exporter or not, so that every ledger entry carries the id of a real trace. `tracing` is
-//! what the other rooms use; OpenTelemetry appears here only. `rpc` makes the server spans, `export` sends spans
-//! away, `logs` writes lines, `panics` tells of defects.
+//! what the other rooms use; OpenTelemetry appears here only. `rpc` makes the server spans and `statements`
+//! those of SQL, `export` sends spans away and `always` says which in any case, `logs` writes lines and `records` sends
+//! them, `panics` tells of defects.
 
 mod always;
 mod deadline;
@@ -11,8 +12,10 @@ mod export;
 mod headers;
 mod logs;
 mod panics;
+mod records;
 mod resource;
 mod rpc;
+mod sending;
 mod statements;
 mod targets;
 
@@ -22,12 +25,11 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanRef, Status, TraceContextExt as _, TracerProvider as _};
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tracing::{Span, Subscriber};
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
 use tracing_subscriber::Registry;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use always::{AlwaysKind, AlwaysSample};
@@ -39,17 +41,19 @@ pub use panics::{log_panics, message_of};
 pub use rpc::{Deadline, RpcBody, RpcFuture, RpcLayer, RpcService, record_items, record_program, record_reason};
 pub use statements::{fail_statement, name_database, statement};
 
-use export::Counters;
 use logs::Gate;
+use records::Records;
+use sending::Counters;
 
-/// How long [`Telemetry::shutdown`] waits for the collector: a hanging one must not hold up the end of the process.
-const FLUSH_LIMIT: Duration = Duration::from_secs(4);
+/// How long [`Telemetry::shutdown`] waits for the collector to take spans, and then to take log records: a hanging one must not hold up the end of the process.
+const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 
 /// Keeps the tracer's export going; whoever holds it flushes it at the end with [`Telemetry::shutdown`].
 #[derive(Debug)]
 pub struct Telemetry {
     provider: SdkTracerProvider,
     counters: Option<Arc<Counters>>,
+    records: Option<Records>,
 }
 
 /// Installs the tracer and the log subscriber of this process.
@@ -58,22 +62,22 @@ pub struct Telemetry {
 /// If the collector's settings or the log filter make no sense, or if a subscriber is installed already.
 pub fn init(service_version: &'static str, export: &Export, logs: &Logs) -> Result<Telemetry, InitError> {
     let (provider, counters) = export::tracer_provider(service_version, export)?;
-    subscriber(&provider, service_version, counters.is_some(), logs, std::io::stderr)?.try_init()?;
-    export::warn_of_unsupported_settings(&export.traces);
-    Ok(Telemetry { provider, counters })
+    let records = Records::connect(service_version, &export.logs)?;
+    let gate = Gate::new(counters.is_some(), logs, records.clone(), std::io::stderr)?;
+    subscriber(&provider, service_version, gate).try_init()?;
+    export::warn_of_unsupported_settings(export);
+    Ok(Telemetry { provider, counters, records })
 }
 
+/// What the gate is in front of.
+type Spans = Layered<OpenTelemetryLayer<Registry, SdkTracer>, Registry>;
+
 /// Spans go to the tracer and events to the log, each by its own measure: a quiet log does not switch off spans.
-fn subscriber<W>(
+fn subscriber(
     provider: &SdkTracerProvider,
     service_version: &'static str,
-    exporting: bool,
-    logs: &Logs,
-    writer: W,
-) -> Result<impl Subscriber + Send + Sync + use<W>, InitError>
-where
-    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
-{
+    gate: Gate<Spans>,
+) -> impl Subscriber + Send + Sync + use<> {
     // Everything switched off here is work per span that nobody reads. Without context activation a child finds its
     // parent through `tracing`, and OpenTelemetry's current context is free for `rpc` to hold the server span.
     let spans = tracing_opentelemetry::layer()
@@ -83,7 +87,7 @@ where
         .with_target(false)
         .with_tracked_inactivity(false)
         .with_context_activation(false);
-    Ok(Registry::default().with(spans).with(Gate::new(exporting, logs, writer)?))
+    Registry::default().with(spans).with(gate)
 }
 
 impl Telemetry {
@@ -107,9 +111,10 @@ impl Telemetry {
 
     /// Sends what has ended so far and waits for it, at most about five seconds.
     pub async fn flush(&self) {
-        let provider = self.provider.clone();
-        // The processor's flush blocks. That it timed out shows in the counters.
-        let _ = tokio::task::spawn_blocking(move || provider.force_flush()).await;
+        let (provider, records) = (self.provider.clone(), self.records.clone());
+        let flush = move || (provider.force_flush(), records.map(|records| records.provider.force_flush()));
+        // The processors' flush blocks. That it timed out shows in the counters.
+        let _ = tokio::task::spawn_blocking(flush).await;
     }
 
     /// Sends what is left, waiting a few seconds at most, and logs how many spans were exported and dropped.
@@ -118,15 +123,25 @@ impl Telemetry {
     }
 
     async fn shutdown_within(self, limit: Duration) {
-        let Self { provider, counters } = self;
-        let Some(counters) = counters else { return };
-        let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit)).await;
-        if !matches!(flushed, Ok(Ok(()))) {
-            tracing::warn!("the collector did not take the last spans in time");
+        let Self { provider, counters, records } = self;
+        if let Some(counters) = counters {
+            let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit)).await;
+            if !matches!(flushed, Ok(Ok(()))) {
+                tracing::warn!("the collector did not take the last spans in time");
+            }
+            let (spans_exported, spans_dropped) = (counters.exported(), counters.dropped() + counters.queued());
+            let spans_given_up = counters.given_up();
+            tracing::info!(spans_exported, spans_dropped, spans_given_up, "traces flushed");
         }
-        let (spans_exported, spans_dropped) = (counters.exported(), counters.dropped() + counters.queued());
-        let spans_given_up = counters.given_up();
-        tracing::info!(spans_exported, spans_dropped, spans_given_up, "traces flushed");
+        // They come last, so that what is said of the traces is among them.
+        if let Some(Records { provider, counters, .. }) = records {
+            let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit)).await;
+            if !matches!(flushed, Ok(Ok(()))) {
+                tracing::warn!("the collector did not take the last log records in time");
+            }
+            let (records_sent, records_dropped) = (counters.exported(), counters.dropped() + counters.queued());
+            tracing::info!(records_sent, records_dropped, "logs flushed");
+        }
     }
 }
 
