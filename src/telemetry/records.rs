@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
-use opentelemetry::trace::SpanContext;
+use opentelemetry::trace::{SpanContext, SpanId, TraceId};
 use opentelemetry::{Context, InstrumentationScope, Key};
 use opentelemetry_otlp::{LogExporter as OtlpExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
@@ -81,9 +81,13 @@ impl Records {
         if let Some(current) = current {
             record.set_trace_context(current.trace_id(), current.span_id(), Some(current.trace_flags()));
         }
-        let mut fields = Fields { record, target: target.to_owned(), is_ours: target.starts_with(OURS) };
+        let (target, is_ours) = (target.to_owned(), target.starts_with(OURS));
+        let mut fields = Fields { record, target, is_ours, trace_id: None };
         event.record(&mut fields);
-        let Fields { mut record, target, .. } = fields;
+        let Fields { mut record, target, trace_id, .. } = fields;
+        if let Some(trace_id) = trace_id {
+            record.set_trace_context(trace_id, SpanId::INVALID, None);
+        }
         record.add_attribute(TARGET, target);
         self.logger.emit(record);
     }
@@ -104,6 +108,8 @@ struct Fields {
     record: SdkLogRecord,
     target: String,
     is_ours: bool,
+    /// The trace that the line itself names, where it is not within that trace: a failure that somebody was told of.
+    trace_id: Option<TraceId>,
 }
 
 impl Fields {
@@ -112,6 +118,7 @@ impl Fields {
             "message" => self.record.set_body(value.into()),
             // What `log` tells beside the line stands in the record's own places.
             name if name.starts_with("log.") => {}
+            "trace_id" if self.trace_id.is_some() => {}
             name if self.is_ours => self.record.add_attribute(Key::new(format!("{OURS}.{name}")), value),
             name => self.record.add_attribute(Key::new(name), value),
         }
@@ -120,7 +127,11 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, format!("{value:?}"));
+        let text = format!("{value:?}");
+        if self.is_ours && field.name() == "trace_id" {
+            self.trace_id = TraceId::from_hex(&text).ok();
+        }
+        self.add(field, text);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -1,6 +1,7 @@
 //! From the RPC to the rows and back: every call can be followed through its trace, and no trace tells about people.
 
 mod always;
+mod command;
 mod conventions;
 mod logs;
 mod start;

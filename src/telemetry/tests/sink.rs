@@ -15,6 +15,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::super::targets::OURS;
 use super::super::*;
 
 /// What the process's one subscriber writes to: a collector in a thread of its own, and a page of log lines.

@@ -1,6 +1,6 @@
 //! What is exported whatever the sampler says.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};
 use goldbook::proto;
@@ -12,7 +12,7 @@ use super::is_error;
 use crate::binary::Serving;
 use crate::collector::{Span, attribute, endpoint, find_server_span, find_spans, links_to, traced};
 use crate::harness::{Database, SHOP, Service, grant_reward};
-use crate::wait::until;
+use crate::wait::pause;
 
 /// A service that samples nothing.
 async fn serve(database: &Database, always: &str) -> (Serving, Service) {
@@ -95,10 +95,9 @@ async fn a_slow_request_is_kept_with_its_statements_and_no_line_of_the_log_tells
     sqlx::raw_sql("LOCK TABLE customers").execute(&mut *held).await.unwrap();
     let (slow, request) =
         traced(proto::GetCustomerRequest { program_id: SHOP.to_owned(), customer_id: "anna".to_owned() });
-    let begun = Instant::now();
     let mut customers = service.customers();
     let call = tokio::spawn(async move { customers.get_customer(request).await });
-    until("a slow call", async || (begun.elapsed() > Duration::from_millis(1_700)).then_some(())).await;
+    pause(Duration::from_millis(1_700)).await;
     held.commit().await.unwrap();
     call.await.unwrap().unwrap();
 
