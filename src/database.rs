@@ -24,7 +24,7 @@ pub(crate) use parts::{Selection, read_parts, selection, write_part, write_parts
 pub(crate) use sent::{JsonText, sent_as};
 pub use traced::{StatementError, Traced};
 
-use alone::ACQUIRE_TIMEOUT;
+use alone::{ACQUIRE_TIMEOUT, unlogged};
 use lookups::LOOKUP_CONNECTIONS;
 
 use crate::telemetry;
@@ -66,13 +66,6 @@ pub fn connect_lazily(options: &PgConnectOptions, connections: u32) -> PgPool {
 #[must_use]
 pub fn connect_for_lookups(options: &PgConnectOptions) -> PgPool {
     pool_options(LOOKUP_CONNECTIONS).test_before_acquire(false).connect_lazy_with(bounded(by_key(options)))
-}
-
-/// Connections that write no statement into the log. By itself the driver warns of every statement that takes a second, with
-/// all of its text: of exports, which take hours, and of what waits for a lock. Spans and metrics tell how long statements
-/// take, by their summaries.
-pub(crate) fn unlogged(options: &PgConnectOptions) -> PgConnectOptions {
-    options.clone().disable_statement_logging()
 }
 
 /// Tells the spans of statements which database they are for.

@@ -11,7 +11,7 @@ use super::output::print;
 use crate::access::principal::KnownPrincipal;
 use crate::access::read_principals;
 use crate::book::store::EntryRow;
-use crate::ids::{EntryId, PrincipalId};
+use crate::ids::{AccountId, EntryId, PrincipalId};
 use crate::ledger::store::command::read_command_of;
 use crate::telemetry::TraceId;
 
@@ -22,8 +22,8 @@ written with it, on whatever accounts. It reads the database, in the service's
 role, while the service runs or not.
 
 Examples:
-  goldbook trace 019a2b3c-0000-7000-8000-000000000001.12
-  goldbook trace --json 019a2b3c-0000-7000-8000-000000000001.12
+  goldbook trace 019a2b3c000070008000000000000001.12
+  goldbook trace --json 019a2b3c000070008000000000000001.12
 
 Exit status: 0 if there is such an entry; 1 if there is none, or the database
 cannot be read; 2 for wrong usage, such as a text that is no entry's id.";
@@ -35,7 +35,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct TraceArgs {
-    /// The entry, as the service names it: ACCOUNT_UUID.NUMBER.
+    /// The entry, as the service names it in `entry_id`.
     entry_id: EntryId,
     /// Print one JSON object.
     #[arg(long)]
@@ -66,7 +66,7 @@ pub(crate) async fn run(args: TraceArgs) -> Result<(), CliError> {
 }
 
 fn id_of(row: &EntryRow) -> String {
-    format!("{}.{}", row.account_id, row.account_seq)
+    EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq }.to_string()
 }
 
 /// The trace's id in hexadecimal; what is stored as it is, where it is none.

@@ -17,7 +17,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample, Span, SpanData, SpanProcessor};
 
-use super::rpc::{STATUS_CODE, STREAM};
+use super::headers::{STATUS_CODE, STREAM};
 
 /// Spans that may wait for the end of the one above them. A span takes about a kilobyte.
 const MOST_WAITING: usize = 16_384;

@@ -16,18 +16,18 @@ mod records;
 mod resource;
 mod rpc;
 mod sending;
+mod spans;
 mod statements;
 mod targets;
+mod trace_id;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
-use opentelemetry::trace::{SpanRef, Status, TraceContextExt as _, TracerProvider as _};
+use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
-use tracing::{Span, Subscriber};
-use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
+use tracing::Subscriber;
+use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -39,7 +39,9 @@ pub use logs::{LogFormat, Logs};
 pub use opentelemetry::trace::SpanContext;
 pub use panics::{log_panics, message_of};
 pub use rpc::{Deadline, RpcBody, RpcFuture, RpcLayer, RpcService, record_items, record_program, record_reason};
+pub use spans::{count, fail_span, is_current_unrecorded, link, records, span_context, trace_id};
 pub use statements::{fail_statement, name_database, statement};
+pub use trace_id::TraceId;
 
 use logs::Gate;
 use records::Records;
@@ -142,72 +144,6 @@ impl Telemetry {
             let (records_sent, records_dropped) = (counters.exported(), counters.dropped() + counters.queued());
             tracing::info!(records_sent, records_dropped, "logs flushed");
         }
-    }
-}
-
-/// The id of a trace, as entries keep it; shown in hexadecimal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct TraceId(pub [u8; 16]);
-
-impl fmt::Display for TraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-/// The id of the trace that a span belongs to: valid with and without an exporter, sampled or not; all zero only for a
-/// span that is disabled, as all are before [`init`].
-#[must_use]
-pub fn trace_id(span: &Span) -> TraceId {
-    TraceId(span.context().span().span_context().trace_id().to_bytes())
-}
-
-/// What identifies a span to others, for [`link`].
-#[must_use]
-pub fn span_context(span: &Span) -> SpanContext {
-    span.context().span().span_context().clone()
-}
-
-/// Links a span to another that is not its parent, such as a batch to a request that it carries.
-pub fn link(from: &Span, to: &SpanContext) {
-    from.add_link(to.clone());
-}
-
-/// Whether spans below the current one need not be made: nobody would get to see them, and log lines within them find its
-/// ids all the same.
-#[must_use]
-pub fn is_current_unrecorded() -> bool {
-    let current = Span::current();
-    !current.is_none() && !is_recorded(&current.context().span())
-}
-
-/// Whether somebody may get to see a span.
-fn is_recorded(span: &SpanRef<'_>) -> bool {
-    span.span_context().is_sampled() || (always::is_on() && span.is_recording())
-}
-
-/// Whether somebody may get to see a span of this identity, so that it is worth telling things of it.
-#[must_use]
-pub fn records(span: &Span, context: &SpanContext) -> bool {
-    context.is_sampled() || (always::is_on() && span.context().span().is_recording())
-}
-
-/// A number as an attribute of a span: `tracing` would make a text of one that has no sign.
-#[must_use]
-pub fn count(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Marks a span of work of our own as failed; `error_type` is a short, fixed name of the failure.
-pub fn fail_span(span: &Span, error_type: &'static str) {
-    if span.is_disabled() {
-        return;
-    }
-    let context = span.context();
-    let failed = context.span();
-    if is_recorded(&failed) {
-        failed.set_attribute(KeyValue::new("error.type", error_type));
-        failed.set_status(Status::error(""));
     }
 }
 

@@ -22,14 +22,11 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 pub use super::deadline::Deadline;
 use super::deadline::Timer;
-use super::headers::{Metadata, TRACEPARENT, code_name, code_of, is_our_fault, server_address, traceparent, trailers};
-use super::{count, is_recorded};
+use super::headers::{
+    Metadata, STATUS_CODE, STREAM, TRACEPARENT, code_name, code_of, is_our_fault, server_address, traceparent, trailers,
+};
+use super::spans::{count, is_recorded};
 use crate::wire::Methods;
-
-/// After v1.44, the conventions call it `rpc.status_code`.
-pub(super) const STATUS_CODE: &str = "rpc.response.status_code";
-/// Set of calls whose messages come in streams: how long they take is their callers' choice.
-pub(super) const STREAM: &str = "goldbook.rpc.stream";
 
 /// Notes on the current RPC's span which program the request is about. Does nothing outside an RPC's own task.
 pub fn record_program(program_id: &str) {

@@ -9,8 +9,8 @@ use opentelemetry::{KeyValue, StringValue};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use super::spans::{is_current_unrecorded, is_recorded};
 use super::targets::SQL;
-use super::{is_current_unrecorded, is_recorded};
 
 /// The one database of this process, once it is known.
 static DATABASE: OnceLock<Database> = OnceLock::new();

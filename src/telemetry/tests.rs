@@ -23,7 +23,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::*;
 use crate::wire::Methods;

@@ -45,7 +45,8 @@ pub(crate) struct Origin {
 
 impl Origin {
     fn new(resource: &Option<Resource>, scope: Option<InstrumentationScope>, schema_url: String) -> Arc<Self> {
-        let resource = resource.as_ref().unwrap().attributes.clone();
+        let mut resource = resource.as_ref().unwrap().attributes.clone();
+        resource.sort_by(|one, other| one.key.cmp(&other.key));
         Arc::new(Self { resource, scope: scope.unwrap(), schema_url })
     }
 

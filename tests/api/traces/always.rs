@@ -45,7 +45,7 @@ fn assert_sampled(span: &Span) {
 }
 
 #[tokio::test]
-async fn a_failed_request_is_kept_with_its_batch_though_nothing_is_sampled_and_others_are_not() {
+async fn a_failed_request_is_kept_with_its_batch_though_nothing_is_sampled() {
     let database = Database::create().await;
     let (_serving, service) = serve(&database, "errors").await;
     let (good, request) = traced(grant_reward("anna", 1, "good"));

@@ -8,7 +8,7 @@ use crate::collector::traced;
 use crate::harness::{SHOP, Service, purchase};
 
 #[tokio::test]
-async fn trace_tells_the_trace_the_principal_and_every_row_of_the_command_that_wrote_an_entry() {
+async fn trace_tells_who_wrote_an_entry_and_every_row_of_that_command() {
     let service = Service::start().await;
     service.apply_shop().await;
     let code = service.share_code("anna", "friends").await;
@@ -56,12 +56,11 @@ async fn trace_tells_the_trace_the_principal_and_every_row_of_the_command_that_w
 async fn trace_says_that_there_is_no_such_entry_and_that_a_text_names_none() {
     let service = Service::start().await;
     let database = url(&service.database.options(SERVICE_ROLE));
-    let missing = "0199a3c4-0000-7000-8000-000000000001.12";
+    let missing = "0199a3c4000070008000000000000001.12";
     let told = run(&["trace", missing, "--database-url", &database]).await;
     assert_eq!(told.status.code(), Some(1));
     assert!(told.stderr.contains(&format!("the ledger has no entry {missing}")), "{}", told.stderr);
-    for malformed in ["12", "anna.1", "0199a3c4-0000-7000-8000-000000000001", "0199a3c4-0000-7000-8000-000000000001.0"]
-    {
+    for malformed in ["12", "anna.1", "0199a3c4000070008000000000000001", "0199a3c4000070008000000000000001.0"] {
         let told = run(&["trace", malformed, "--database-url", &database]).await;
         assert_eq!(told.status.code(), Some(2), "{malformed}");
         assert!(told.stderr.contains("must be an entry id as returned by the service"), "{}", told.stderr);
@@ -69,7 +68,7 @@ async fn trace_says_that_there_is_no_such_entry_and_that_a_text_names_none() {
 }
 
 #[tokio::test]
-async fn rows_of_a_command_are_found_by_the_index_of_instants_and_not_by_reading_the_ledger() {
+async fn rows_of_a_command_are_found_by_an_index_and_not_by_reading_the_ledger() {
     let service = Service::start().await;
     let mut connection = service.database.connect(SUPERUSER).await;
     // What the planner may not do is what it would not do with a large ledger.

@@ -19,7 +19,7 @@ fn item(customer_id: &str, key: &str) -> proto::ImportBalancesRequest {
 }
 
 #[tokio::test]
-async fn an_import_and_an_export_tell_how_much_they_carried_and_each_item_its_program_and_batch() {
+async fn an_import_and_an_export_tell_how_much_they_carried() {
     let service = Service::start().await;
     service.apply_shop().await;
     service.enrol("anna").await;
