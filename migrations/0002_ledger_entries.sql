@@ -78,7 +78,7 @@ CREATE INDEX ledger_entries_privileged ON ledger_entries (program_id, kind, reco
                    'customer_exported', 'customer_erased')
       AND actor = 'caller' AND (key_hash IS NOT NULL OR kind NOT IN ('entry_reversed', 'debt_incurred'));
 
--- Finds what was written since an instant: `goldbook audit --since-last`. Rows are added nearly in this order, so that a few
+-- Finds what was written at or since an instant: `goldbook trace`, `goldbook audit --since-last`. Rows are added nearly in this order, so that a few
 -- bytes say it of 4 MiB of them, and a write has next to nothing to do for it. What was added last has no entry before
 -- autovacuum comes by, and is read whole until then.
 CREATE INDEX ledger_entries_recorded ON ledger_entries USING brin (recorded_at)

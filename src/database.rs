@@ -24,8 +24,10 @@ pub(crate) use parts::{Selection, read_parts, selection, write_part, write_parts
 pub(crate) use sent::{JsonText, sent_as};
 pub use traced::{StatementError, Traced};
 
-use alone::ACQUIRE_TIMEOUT;
+use alone::{ACQUIRE_TIMEOUT, unlogged};
 use lookups::LOOKUP_CONNECTIONS;
+
+use crate::telemetry;
 
 /// The application name of the connections that write entries, and of no others: by it, a reader sees in
 /// `pg_stat_activity` whether a batch is under way.
@@ -66,6 +68,13 @@ pub fn connect_for_lookups(options: &PgConnectOptions) -> PgPool {
     pool_options(LOOKUP_CONNECTIONS).test_before_acquire(false).connect_lazy_with(bounded(by_key(options)))
 }
 
+/// Tells the spans of statements which database they are for.
+pub fn name_in_traces(options: &PgConnectOptions) {
+    let name = options.get_database().unwrap_or_else(|| options.get_username());
+    let socket = options.get_socket().map(std::path::PathBuf::as_path);
+    telemetry::name_database(name, options.get_host(), socket, options.get_port());
+}
+
 fn pool_options(connections: u32) -> PgPoolOptions {
     PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
 }
@@ -85,7 +94,7 @@ fn bounded(options: PgConnectOptions) -> PgConnectOptions {
 /// `OFFSET 0`, which leave the planner no other way.
 #[must_use]
 pub fn by_key(options: &PgConnectOptions) -> PgConnectOptions {
-    options.clone().options([
+    unlogged(options).options([
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
@@ -102,7 +111,7 @@ pub fn by_key(options: &PgConnectOptions) -> PgConnectOptions {
 /// database, and end soon after whoever asked has gone, whatever the statement is doing then.
 #[must_use]
 pub fn by_scan(options: &PgConnectOptions) -> PgConnectOptions {
-    options.clone().options([
+    unlogged(options).options([
         ("jit", "off"),
         ("max_parallel_workers_per_gather", "0"),
         ("client_connection_check_interval", "1s"),
@@ -119,7 +128,7 @@ pub async fn migrate(
     service_role: &str,
     grants: &[(&'static str, &'static str)],
 ) -> Result<(), SchemaError> {
-    let mut connection = owner.connect().await?;
+    let mut connection = unlogged(owner).connect().await?;
     MIGRATIONS.run(&mut connection).await?;
     let mut transaction = connection.begin().await?;
     // Two that grant at the same time would update the same catalogue rows.
@@ -147,7 +156,7 @@ pub fn needed_schema() -> i64 {
 /// # Errors
 /// [`SchemaError::Old`] if one is missing.
 pub async fn check_schema(options: &PgConnectOptions) -> Result<(), SchemaError> {
-    let mut connection = options.connect().await?;
+    let mut connection = unlogged(options).connect().await?;
     let needed = needed_schema();
     let found = newest_migration(&mut connection).await?;
     connection.close().await?;
@@ -177,7 +186,7 @@ pub enum SightError {
 /// # Errors
 /// If it cannot be seen, and why.
 pub async fn check_sessions(options: &PgConnectOptions) -> Result<(), SightError> {
-    let mut connection = options.clone().application_name(BATCH_SESSIONS).connect().await?;
+    let mut connection = unlogged(options).application_name(BATCH_SESSIONS).connect().await?;
     let (seen, hidden): (i64, i64) = sqlx::query_as(
         "SELECT count(*) FILTER (WHERE pid = pg_backend_pid() AND xact_start IS NOT NULL),
                 count(*) FILTER (WHERE query = '<insufficient privilege>')
@@ -228,8 +237,8 @@ pub struct DatabaseProbe {
 impl DatabaseProbe {
     /// A probe that connects when it is first asked.
     #[must_use]
-    pub const fn new(options: PgConnectOptions) -> Self {
-        Self { options, connection: None }
+    pub fn new(options: &PgConnectOptions) -> Self {
+        Self { options: unlogged(options), connection: None }
     }
 
     /// Whether the database answers, within a bound.

@@ -21,6 +21,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthReporter;
 use tower::ServiceBuilder;
 use tower::layer::util::{Identity, Stack};
+use tracing::Span;
 
 use crate::access::grpc::{AccessLayer, Authentication, Identities};
 use crate::access::limits::Limits;
@@ -110,6 +111,8 @@ pub struct Settings {
     pub data_dir: Option<PathBuf>,
     /// Where it is said whether the service is ready.
     pub readiness: Readiness,
+    /// The span of the start, which ends once health says that the service serves.
+    pub start: Span,
 }
 
 /// Brings a database's schema up to date as its owner, and lets the service's role do with each table what its room
@@ -131,6 +134,7 @@ pub async fn run(
     settings: Settings,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    database::name_in_traces(&settings.database);
     let catalogue = Catalogue::default();
     let capabilities = capabilities(&catalogue, settings.erasure_keys.clone());
     let pool = connect_lazily(&settings.database, settings.read_connections);
@@ -147,7 +151,7 @@ pub async fn run(
     drop(book);
     // Said before the first call can ask.
     health.report(ServingStatus::NotServing).await;
-    let watch = tokio::spawn(health.clone().follow(DatabaseProbe::new(settings.database.clone())));
+    let watch = tokio::spawn(health.clone().follow(DatabaseProbe::new(&settings.database), settings.start));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let authentication = Authentication::new(&settings.identities, settings.limits, pool.clone())?;
@@ -362,7 +366,8 @@ impl Health {
 
     /// Keeps health at what the database's state is.
     #[expect(clippy::disallowed_methods, reason = "the pause between two questions")]
-    async fn follow(self, mut probe: DatabaseProbe) {
+    async fn follow(self, mut probe: DatabaseProbe, start: Span) {
+        let mut starting = Some([tracing::info_span!(parent: &start, "start.first_health"), start]);
         let mut was_reachable = None;
         loop {
             let reachable = probe.is_reachable().await;
@@ -370,6 +375,7 @@ impl Health {
             if was_reachable != Some(reachable) {
                 let status = if reachable { ServingStatus::Serving } else { ServingStatus::NotServing };
                 self.report(status).await;
+                starting = starting.filter(|_| !reachable);
                 match (was_reachable, reachable) {
                     (_, false) => tracing::warn!("the database is away"),
                     (Some(false), true) => tracing::info!("the database is back"),

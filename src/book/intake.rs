@@ -180,7 +180,13 @@ impl Book {
     ) -> Result<(&LaneEntrance, Job, Reply), Error> {
         let caller = Span::current();
         // Its ids are in the entries, so where the caller has none to give, there is a span in any case.
-        let waiting = (!telemetry::is_current_unsampled()).then(|| tracing::info_span!("book.wait"));
+        let waiting = (!telemetry::is_current_unrecorded()).then(|| match origin {
+            Origin::Call => tracing::info_span!("book.wait"),
+            // The span above is of a stream or a round, which may be for several programs.
+            Origin::Stream | Origin::Background => {
+                tracing::info_span!("book.wait", goldbook.program.id = command.program_id().as_str())
+            }
+        });
         let names = command.names();
         let lane = self.lane_of(&names, &command.accounts())?;
         let (sender, reply) = oneshot::channel();

@@ -218,6 +218,7 @@ impl Lane {
             };
             time_outs = if matches!(failure, BatchFailure::BatchTimedOut { .. }) { time_outs + 1 } else { 0 };
             let remedy = failure.remedy(jobs.len(), time_outs);
+            failure.error_type().into_iter().for_each(|error_type| telemetry::fail_span(&span, error_type));
             span.in_scope(|| failure.log(remedy, jobs.len()));
             match remedy {
                 Remedy::TellAway => jobs.into_iter().for_each(|job| job.answer(Err(Error::Unavailable))),
@@ -379,10 +380,11 @@ async fn pause(around: Duration) {
 
 /// The span of a batch: a root of its own, linked to the callers it serves, whose waiting ends here.
 fn batch_span(jobs: &mut [Job]) -> Span {
-    let span = tracing::info_span!(parent: None, "book.batch", size = jobs.len());
+    let span = tracing::info_span!(parent: None, "book.batch", goldbook.batch.size = telemetry::count(jobs.len()));
     let context = telemetry::span_context(&span);
+    let is_recorded = telemetry::records(&span, &context);
     for job in jobs {
-        if context.is_sampled() {
+        if is_recorded {
             telemetry::link(&span, &job.caller);
         }
         if let Some(counted) = job.counted.take() {

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::database::StoreError;
 use crate::error::{Error, with_causes};
 use crate::ids::{AccountId, ProgramId};
-use crate::telemetry::metrics;
+use crate::telemetry::{self, metrics};
 
 /// How many accounts are looked up at a time.
 const PAGE: i64 = 256;
@@ -72,7 +72,11 @@ pub async fn keep_applying_dues(pool: PgPool, book: Book, clock: Clock, every: D
     let mut was_well = true;
     loop {
         let span = tracing::info_span!(parent: None, "book.apply_dues");
-        let outcome = apply_all_dues(&pool, &book, &clock).instrument(span).await;
+        let outcome = apply_all_dues(&pool, &book, &clock).instrument(span.clone()).await;
+        if outcome.is_err() {
+            telemetry::fail_span(&span, "round_failed");
+        }
+        drop(span);
         match &outcome {
             Ok(()) if !was_well => tracing::info!("dues are applied again"),
             Err(error) if was_well => {

@@ -1,6 +1,6 @@
 //! The command line: what a person at a terminal does with Goldbook, as a server's operator or as one of its clients.
 //!
-//! `serve`, `config`, `migrate`, `audit` and `key` are the server's side, and know the database. Everything else is a client like
+//! `serve`, `config`, `migrate`, `audit`, `trace`, `principal` and `key` are the server's side, and know the database. Everything else is a client like
 //! any other: it talks to a running service over gRPC and knows nothing that the protos do not say.
 
 mod amount;
@@ -29,6 +29,8 @@ mod serve;
 mod statement;
 pub mod statement_line;
 mod statements;
+mod telemetry_args;
+mod trace;
 mod wait;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -93,6 +95,7 @@ enum Command {
     Audit(audit::AuditArgs),
     Key(key::KeyArgs),
     Principal(principal::PrincipalArgs),
+    Trace(trace::TraceArgs),
     Config(config::ConfigArgs),
     Program(program::ProgramArgs),
     Import(import::ImportArgs),
@@ -154,6 +157,7 @@ impl Cli {
             Command::Audit(args) => audit::run(args).await,
             Command::Key(args) => key::run(args).await,
             Command::Principal(args) => principal::run(args).await,
+            Command::Trace(args) => trace::run(args).await,
             Command::Config(args) => config::run(args).await,
             Command::Program(args) => program::run(args).await,
             Command::Import(args) => import::run(args).await,

@@ -17,6 +17,7 @@ use super::config_file::FileSettings;
 use super::database_url::DatabaseUrl;
 use super::erasure_keys;
 use super::error::{CliError, with_causes};
+use super::telemetry_args::{Start, TelemetryArgs};
 use crate::access::grpc::Identities;
 use crate::access::limits::Limits;
 use crate::admin::Readiness;
@@ -27,7 +28,7 @@ use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE,
 use crate::listener::{Bounds, Tls, TlsFiles};
 use crate::server::{self, Settings};
 use crate::telemetry::metrics::{self, Measurements, Receivers};
-use crate::telemetry::{self, Collector, Logs, Telemetry};
+use crate::telemetry::{self, Logs, Telemetry};
 use crate::web::Origin;
 
 const EXAMPLES: &str = "\
@@ -120,6 +121,8 @@ pub(crate) struct ServeArgs {
     /// How long one export may take in all, in minutes. One that is cut off can be gone on with.
     #[arg(long, env = "GOLDBOOK_EXPORT_MINUTES", value_name = "MINUTES", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     export_minutes: u64,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
     /// The data directory is thrown away afterwards: set it up faster, at the price of not surviving a power cut.
     #[arg(long, hide = true)]
     throwaway_database: bool,
@@ -131,7 +134,7 @@ pub(crate) struct ServeArgs {
 /// If it cannot start, or its database ends by itself.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
     let prepared = args.prepare().await?;
-    let telemetry = telemetry::init(env!("CARGO_PKG_VERSION"), &Collector::from_env(), &Logs::from_env())
+    let telemetry = telemetry::init(env!("CARGO_PKG_VERSION"), &args.telemetry.export(), &Logs::from_env())
         .map_err(CliError::failed)?;
     telemetry::log_panics();
     let receivers = Receivers::from_env(args.admin_listen != AdminListen::Off);
@@ -288,6 +291,7 @@ fn keep<T>(part: Result<T, CliError>, faults: &mut Vec<String>) -> Option<T> {
 async fn serve(args: ServeArgs, prepared: Prepared, measurements: Option<Measurements>) -> Result<(), CliError> {
     // Signals are caught from here on, however long the start takes.
     let stop = stop_signal()?;
+    let start = Start::begin();
     // The port comes first: if it is taken, no database is started for nothing.
     let listener = TcpListener::bind(args.listen)
         .await
@@ -298,10 +302,10 @@ async fn serve(args: ServeArgs, prepared: Prepared, measurements: Option<Measure
         Some(database) => {
             let database = database.options()?;
             let owner = args.owner_database_url.as_ref().map(DatabaseUrl::options).transpose()?;
-            prepare_schema(&args, owner.as_ref(), &database).await?;
-            serve_on((listener, readiness), &args, prepared, database, stop).await
+            prepare_schema(&args, &start, owner.as_ref(), &database).await?;
+            serve_on((listener, readiness), &args, (prepared, start), database, stop).await
         }
-        None => serve_embedded((listener, readiness), &args, prepared, stop).await,
+        None => serve_embedded((listener, readiness), &args, (prepared, start), stop).await,
     }
 }
 
@@ -309,7 +313,7 @@ async fn serve(args: ServeArgs, prepared: Prepared, measurements: Option<Measure
 async fn serve_embedded(
     place: (TcpListener, Readiness),
     args: &ServeArgs,
-    mut prepared: Prepared,
+    (mut prepared, start): (Prepared, Start),
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), CliError> {
     let options = Options {
@@ -318,13 +322,13 @@ async fn serve_embedded(
         bin_dir: args.postgres_bin.clone(),
         throwaway: args.throwaway_database,
     };
-    let started = EmbeddedPostgres::start(options).await;
+    let started = start.step("start.postgres", EmbeddedPostgres::start(options)).await;
     let mut postgres = started.map_err(|error| CliError::failed(explain(&error)))?;
     let owner = postgres.connect_options(OWNER_ROLE, DATABASE);
     let service = postgres.connect_options(SERVICE_ROLE, DATABASE);
-    let schema = prepare_schema(args, Some(&owner), &service).await;
+    let schema = prepare_schema(args, &start, Some(&owner), &service).await;
     let outcome = match schema.and_then(|()| prepared.complete(&args.data_dir)) {
-        Ok(()) => serve_until_either_ends(place, args, prepared, service, &mut postgres, stop).await,
+        Ok(()) => serve_until_either_ends(place, args, (prepared, start), service, &mut postgres, stop).await,
         Err(error) => Err(error),
     };
     if let Err(error) = postgres.stop().await {
@@ -337,7 +341,7 @@ async fn serve_embedded(
 async fn serve_until_either_ends(
     place: (TcpListener, Readiness),
     args: &ServeArgs,
-    prepared: Prepared,
+    prepared: (Prepared, Start),
     service: PgConnectOptions,
     postgres: &mut EmbeddedPostgres,
     stop: impl Future<Output = ()> + Send,
@@ -361,20 +365,22 @@ async fn serve_until_either_ends(
 /// Migrates the schema if there is an owner's connection, and checks that it is up to date.
 async fn prepare_schema(
     args: &ServeArgs,
+    start: &Start,
     owner: Option<&PgConnectOptions>,
     service: &PgConnectOptions,
 ) -> Result<(), CliError> {
     if let Some(owner) = owner.filter(|_| !args.no_migrate) {
-        server::migrate(owner, &args.service_role).await.map_err(CliError::failed)?;
+        let migrate = server::migrate(owner, &args.service_role);
+        start.step("start.migrate", migrate).await.map_err(CliError::failed)?;
     }
-    database::check_schema(service).await.map_err(CliError::failed)?;
-    database::check_sessions(service).await.map_err(CliError::failed)
+    start.step("start.check_schema", database::check_schema(service)).await.map_err(CliError::failed)?;
+    start.step("start.check_sessions", database::check_sessions(service)).await.map_err(CliError::failed)
 }
 
 async fn serve_on(
     (listener, readiness): (TcpListener, Readiness),
     args: &ServeArgs,
-    prepared: Prepared,
+    (prepared, start): (Prepared, Start),
     database: PgConnectOptions,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), CliError> {
@@ -402,6 +408,7 @@ async fn serve_on(
         clock: Clock::database(),
         data_dir: args.database_url.is_none().then(|| args.data_dir.clone()),
         readiness,
+        start: start.0,
     };
     server::run(listener, settings, stop).await.map_err(CliError::failed)
 }

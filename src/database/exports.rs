@@ -2,6 +2,8 @@
 //! receives them.
 
 use std::future::ready;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -187,6 +189,7 @@ impl StatementError for Halt {
 pub(crate) struct Outlet<T> {
     items: mpsc::Sender<T>,
     stall_limit: Duration,
+    sent: AtomicUsize,
 }
 
 impl<T> Outlet<T> {
@@ -196,7 +199,10 @@ impl<T> Outlet<T> {
     /// If the caller has left, or receives nothing for too long.
     pub(crate) async fn send(&self, item: T) -> Result<(), Halt> {
         match self.items.send_timeout(item, self.stall_limit).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.sent.fetch_add(1, Relaxed);
+                Ok(())
+            }
             Err(SendTimeoutError::Timeout(_)) => Err(Halt::Stalled),
             Err(SendTimeoutError::Closed(_)) => Err(Halt::Left),
         }
@@ -221,7 +227,7 @@ impl ExportPlace {
         let (items, taken) = mpsc::channel(bounds.items_ahead);
         let name = reader.name();
         let work = async move {
-            let outlet = Outlet { items, stall_limit: bounds.stall_limit };
+            let outlet = Outlet { items, stall_limit: bounds.stall_limit, sent: AtomicUsize::new(0) };
             let outcome = tokio::select! {
                 // The caller may also leave while the database still sorts and there is nothing to send.
                 () = outlet.items.closed() => Err(Halt::Left),
@@ -229,6 +235,7 @@ impl ExportPlace {
                     outcome.unwrap_or(Err(Halt::TooLong))
                 }
             };
+            telemetry::record_items(outlet.sent.load(Relaxed), 0);
             if outcome.is_ok() {
                 // Everything was read, so it does not matter whether closing succeeds.
                 let _ = connection.close().await;

@@ -81,15 +81,17 @@ async fn answer_lookups<K: Clone + Send + Sync + 'static, V: Send + 'static>(
             return;
         }
         metrics::record_lookups(what, lookups.len());
-        let span = tracing::info_span!(parent: None, "read.batch", size = lookups.len());
+        let span =
+            tracing::info_span!(parent: None, "read.batch", goldbook.read.batch.size = telemetry::count(lookups.len()));
         let mut keys = Vec::with_capacity(lookups.len());
         let mut replies = Vec::with_capacity(lookups.len());
         let batch = telemetry::span_context(&span);
+        let is_recorded = telemetry::records(&span, &batch);
         for Lookup { key, span: asking, caller, reply } in lookups {
-            if batch.is_sampled() {
+            if is_recorded {
                 telemetry::link(&span, &caller);
             }
-            if caller.is_sampled() {
+            if telemetry::records(&asking, &caller) {
                 telemetry::link(&asking, &batch);
             }
             keys.push(key);
@@ -120,6 +122,7 @@ async fn answer_in_parts<K: Clone, V>(
                 parts.push((keys, replies));
             }
             Err(failure) => {
+                telemetry::fail_span(&Span::current(), "read_failed");
                 for reply in replies {
                     let _ = reply.send(Err(failure.error.clone()));
                 }

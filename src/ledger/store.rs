@@ -1,6 +1,7 @@
 //! The SQL that reads the ledger.
 
 pub(super) mod actions;
+pub mod command;
 pub(super) mod statement;
 
 use futures_util::StreamExt as _;

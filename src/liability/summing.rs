@@ -22,7 +22,7 @@ use crate::ids::{AccountId, ProgramId};
 use crate::points::state::PointsState;
 use crate::programs::model::Zone;
 use crate::programs::read_version;
-use crate::telemetry::metrics;
+use crate::telemetry::{self, metrics};
 
 /// The pause before the next summary is so many times as long as the last one took. So a large database is not always
 /// busy with summaries.
@@ -73,7 +73,11 @@ pub(crate) async fn keep_summing_up(
     loop {
         let begun = Instant::now();
         let span = tracing::info_span!(parent: None, "liability.sum_up");
-        let outcome = maker.sum_up_if_old().instrument(span).await;
+        let outcome = maker.sum_up_if_old().instrument(span.clone()).await;
+        if outcome.is_err() {
+            telemetry::fail_span(&span, "round_failed");
+        }
+        drop(span);
         match &outcome {
             Ok(()) if !was_well => tracing::info!("liability is summed up again"),
             Err(error) if was_well => {

@@ -124,5 +124,6 @@ fn settings() -> Settings {
         clock: Clock::database(),
         data_dir: None,
         readiness: Readiness::default(),
+        start: tracing::Span::none(),
     }
 }

@@ -8,12 +8,14 @@ use nix::sys::statvfs::statvfs;
 use sqlx::PgPool;
 
 use crate::access::next_key_expiry;
+use crate::audit::{LastAudit, last_audits};
 use crate::book::dues_lag;
 use crate::customers::retention_lag;
 use crate::database::{self, StoreError};
 use crate::liability::summary_ages;
 use crate::telemetry::metrics::registry::{
-    API_KEY_EXPIRY, DATABASE_SIZE, DISK_FREE, DISK_SIZE, LIABILITY_AGE, SCHEMA, STUCK_ACCOUNTS, WORKER_LAG,
+    API_KEY_EXPIRY, AUDIT_AGE, AUDIT_DIFFERENCES, DATABASE_SIZE, DISK_FREE, DISK_SIZE, LIABILITY_AGE, SCHEMA,
+    STUCK_ACCOUNTS, WORKER_LAG,
 };
 use crate::telemetry::metrics::{Reading, show};
 
@@ -54,6 +56,8 @@ impl Gauges {
         let key_expiry = next_key_expiry(&self.pool).await?;
         let (size, schema) = database::measure(&self.pool).await?;
 
+        let audits = last_audits(&mut *self.pool.acquire().await?).await?;
+
         let at = looked_at();
         let oldest_summary = ages.iter().map(|(_, age)| *age).fold(0.0, f64::max);
         let late = |age: f64, every: Duration| (age - every.as_secs_f64()).max(0.0);
@@ -72,8 +76,14 @@ impl Gauges {
         show(
             &LIABILITY_AGE,
             ages.into_iter()
-                .map(|(program_id, was)| (vec![("goldbook.program_id", program_id)], Reading::Age { was, at })),
+                .map(|(program_id, was)| (vec![("goldbook.program.id", program_id)], Reading::Age { was, at })),
         );
+        let extent = |audit: &LastAudit| vec![("goldbook.audit", audit.extent.as_str().to_owned())];
+        #[expect(clippy::cast_precision_loss, reason = "so many differences nobody tells apart")]
+        let differences = |audit: &LastAudit| (extent(audit), Reading::Fixed(audit.differences as f64));
+        let ages = audits.iter().map(|audit| (extent(audit), Reading::Age { was: audit.age.as_secs_f64(), at }));
+        show(&AUDIT_AGE, ages);
+        show(&AUDIT_DIFFERENCES, audits.iter().map(differences));
         show(&API_KEY_EXPIRY, key_expiry.map(|was| (vec![], Reading::Left { was, at })));
         show(&DATABASE_SIZE, [(vec![], Reading::Fixed(size))]);
         #[expect(clippy::cast_precision_loss, reason = "the number of a migration is far below 2^53")]

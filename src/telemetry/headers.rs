@@ -10,6 +10,11 @@ use tonic::{Code, Status};
 
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// After v1.44, the conventions call it `rpc.status_code`.
+pub(super) const STATUS_CODE: &str = "rpc.response.status_code";
+/// Set of calls whose messages come in streams: how long they take is their callers' choice.
+pub(super) const STREAM: &str = "goldbook.rpc.stream";
+
 /// The end of a stream that is cut off.
 pub(super) fn trailers(code: Code, message: &str) -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(2);

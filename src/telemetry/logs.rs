@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use tracing::dispatcher::WeakDispatch;
 use tracing::level_filters::LevelFilter;
+use tracing::span::Id;
 use tracing::subscriber::Interest;
 use tracing::{Dispatch, Event, Metadata, Subscriber};
 use tracing_opentelemetry::get_otel_context;
@@ -18,10 +19,11 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, fmt as lines};
 
 use super::error::InitError;
+use super::records::Records;
 use super::targets::{OURS, SQL};
 
 /// Filter directives before the user's own. The exporter's warnings repeat with every batch while the collector is
-/// away; [`super::export`] says the same once a minute.
+/// away; [`super::sending`] says the same once a minute.
 const BASE_DIRECTIVES: &str = "opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry-otlp=error";
 
 /// How log lines look.
@@ -68,11 +70,13 @@ pub(super) struct Gate<S> {
     exporting: bool,
     directives: EnvFilter,
     lines: Box<dyn Layer<S> + Send + Sync>,
+    /// Who else gets the lines.
+    records: Option<Records>,
     installed: Installed,
 }
 
 impl<S: Subscriber + for<'span> LookupSpan<'span>> Gate<S> {
-    pub(super) fn new<W>(exporting: bool, logs: &Logs, writer: W) -> Result<Self, InitError>
+    pub(super) fn new<W>(exporting: bool, logs: &Logs, records: Option<Records>, writer: W) -> Result<Self, InitError>
     where
         W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
     {
@@ -90,7 +94,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Gate<S> {
                 lines.event_format(WithTrace { line, json: false, installed: Arc::clone(&installed) }).boxed()
             }
         };
-        Ok(Self { exporting, directives, lines, installed })
+        Ok(Self { exporting, directives, lines, records, installed })
     }
 
     /// Spans of this crate, and of those the SQL statements only while somebody collects them.
@@ -121,9 +125,13 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Gate<S> {
         Layer::<S>::max_level_hint(&self.directives).map(|events| events.max(LevelFilter::INFO))
     }
 
-    /// Writes the event here and lets it go no further: beyond is only the tracer, which would put a copy of every
+    /// Writes and sends the event here and lets it go no further: beyond is only the tracer, which would put a copy of every
     /// line into its span.
     fn event_enabled(&self, event: &Event<'_>, ctx: Context<'_, S>) -> bool {
+        if let Some(records) = &self.records {
+            let current = ctx.current_span().id().and_then(|id| identity_of(&self.installed, id, event));
+            records.send(event, current.as_ref());
+        }
         self.lines.on_event(event, ctx);
         false
     }
@@ -168,14 +176,18 @@ impl<F> WithTrace<F> {
         S: Subscriber + for<'span> LookupSpan<'span>,
         N: for<'writer> FormatFields<'writer> + 'static,
     {
-        // OpenTelemetry may log while it holds the very span's lock.
-        if event.metadata().target().starts_with("opentelemetry") {
-            return None;
-        }
-        let current = ctx.current_span();
-        let subscriber = self.installed.get()?.upgrade()?;
-        let context = get_otel_context(current.id()?, &subscriber)?;
-        let current = context.span().span_context().clone();
-        current.is_valid().then_some(current)
+        identity_of(&self.installed, ctx.current_span().id()?, event)
     }
+}
+
+/// What identifies the span that an event belongs to.
+fn identity_of(installed: &Installed, span: &Id, event: &Event<'_>) -> Option<SpanContext> {
+    // OpenTelemetry may log while it holds the very span's lock.
+    if event.metadata().target().starts_with("opentelemetry") {
+        return None;
+    }
+    let subscriber = installed.get()?.upgrade()?;
+    let context = get_otel_context(span, &subscriber)?;
+    let identity = context.span().span_context().clone();
+    identity.is_valid().then_some(identity)
 }

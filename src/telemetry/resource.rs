@@ -3,12 +3,15 @@
 use std::env;
 use std::sync::LazyLock;
 
-use opentelemetry::{Key, KeyValue};
+use opentelemetry::{InstrumentationScope, Key, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector as _};
 use uuid::Uuid;
 
 use super::targets::OURS;
+
+/// The version of the OpenTelemetry conventions that the names of attributes follow.
+const CONVENTIONS: &str = "https://opentelemetry.io/schemas/1.42.0";
 
 /// What tells this process from other replicas and from its own earlier runs, made once.
 static INSTANCE_ID: LazyLock<Uuid> = LazyLock::new(|| uuid::Builder::from_random_bytes(rand::random()).into_uuid());
@@ -26,4 +29,10 @@ pub(super) fn resource(service_version: &'static str) -> Resource {
         builder = builder.with_attribute(KeyValue::new("service.instance.id", INSTANCE_ID.to_string()));
     }
     builder.build()
+}
+
+/// What makes the spans, log records and measurements: this crate, and the conventions that the names of their attributes
+/// follow.
+pub(super) fn scope(service_version: &'static str) -> InstrumentationScope {
+    InstrumentationScope::builder(OURS).with_version(service_version).with_schema_url(CONVENTIONS).build()
 }

@@ -1,7 +1,7 @@
 //! The layer around every RPC: its server span, its deadline, the trace id that the caller gets back, and the answer if
 //! the handler panics.
 //!
-//! Names follow the OpenTelemetry conventions for gRPC, v1.44. The peer's address is left out: it belongs to a person.
+//! Names follow the OpenTelemetry conventions for gRPC, of the version that [`super::resource`] names. The peer's address is left out: it belongs to a person.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -22,18 +22,18 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 pub use super::deadline::Deadline;
 use super::deadline::Timer;
-use super::headers::{Metadata, TRACEPARENT, code_name, code_of, is_our_fault, server_address, traceparent, trailers};
+use super::headers::{
+    Metadata, STATUS_CODE, STREAM, TRACEPARENT, code_name, code_of, is_our_fault, server_address, traceparent, trailers,
+};
 use super::metrics::TimedCall;
+use super::spans::{count, is_recorded};
 use crate::wire::Methods;
-
-/// In v1.44 and before; the next release of the conventions calls it `rpc.status_code`.
-const STATUS_CODE: &str = "rpc.response.status_code";
 
 /// Notes on the current RPC's span which program the request is about. Does nothing outside an RPC's own task.
 pub fn record_program(program_id: &str) {
     get_active_span(|span| {
-        if span.span_context().is_sampled() {
-            span.set_attribute(KeyValue::new("goldbook.program_id", program_id.to_owned()));
+        if is_recorded(&span) {
+            span.set_attribute(KeyValue::new("goldbook.program.id", program_id.to_owned()));
         }
     });
 }
@@ -42,10 +42,23 @@ pub fn record_program(program_id: &str) {
 /// task.
 pub fn record_reason(reason: &'static str) {
     get_active_span(|span| {
-        if span.span_context().is_sampled() {
+        if is_recorded(&span) {
             span.set_attribute(KeyValue::new("goldbook.reason", reason));
         }
     });
+}
+
+/// Notes on the current span, that of an RPC with a stream, how many items it has carried, and how many of those were
+/// refused or failed.
+pub fn record_items(items: usize, failed: usize) {
+    let context = Span::current().context();
+    let span = context.span();
+    if is_recorded(&span) {
+        span.set_attributes([
+            KeyValue::new("goldbook.stream.items", count(items)),
+            KeyValue::new("goldbook.stream.failed_items", count(failed)),
+        ]);
+    }
 }
 
 /// Puts every RPC into a server span, holds it to its caller's deadline, and answers for handlers that panic.
@@ -127,7 +140,7 @@ impl Call {
         }
         let context = span.context();
         let server = context.span();
-        if server.span_context().is_sampled() {
+        if is_recorded(&server) {
             server.set_attributes([
                 KeyValue::new("rpc.system.name", "grpc"),
                 KeyValue::new("rpc.method", method.unwrap_or("_OTHER")),
@@ -135,6 +148,9 @@ impl Call {
             // What another method was called is left out: a caller may have put anything there, also of a person.
             if let Some(method) = method {
                 server.update_name(method);
+            }
+            if known.is_some_and(|method| method.takes_stream || method.answers_stream) {
+                server.set_attribute(KeyValue::new(STREAM, true));
             }
             server.set_attributes(request.uri().authority().into_iter().flat_map(server_address));
         }
@@ -171,7 +187,7 @@ impl Drop for Call {
         let server = self.context.span();
         let code = self.code.unwrap_or(Code::Cancelled);
         self.timed.end(code, server.span_context());
-        if server.span_context().is_sampled() {
+        if is_recorded(&server) {
             server.set_attribute(KeyValue::new(STATUS_CODE, code_name(code)));
             if is_our_fault(code) {
                 server.set_attribute(KeyValue::new("error.type", code_name(code)));

@@ -23,7 +23,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::*;
 use crate::wire::Methods;
@@ -157,7 +157,7 @@ async fn an_rpc_is_a_server_span_in_its_callers_trace_with_its_statements_below(
     assert_eq!(attribute(server, "rpc.method").as_deref(), Some("grpc.health.v1.Health/Check"));
     assert_eq!(attribute(server, "server.address").as_deref(), Some("127.0.0.1"));
     assert!(attribute(server, "server.port").is_some());
-    assert_eq!(attribute(server, "goldbook.program_id").as_deref(), Some("cdnow"));
+    assert_eq!(attribute(server, "goldbook.program.id").as_deref(), Some("cdnow"));
     assert_eq!(attribute(server, "error.type"), None);
     assert_eq!(outcome(server), "OK");
     assert!(!is_error(server));
@@ -273,7 +273,7 @@ async fn the_span_of_a_stream_ends_with_the_stream() {
     let spans = SINK.spans(trace, 3).await;
     let server = spans.iter().find(|span| span.kind == SpanKind::Server as i32).unwrap();
     assert_eq!(outcome(server), "OK");
-    assert_eq!(attribute(server, "goldbook.program_id").as_deref(), Some("streamed"));
+    assert_eq!(attribute(server, "goldbook.program.id").as_deref(), Some("streamed"));
     for item in spans.iter().filter(|span| span.name == "item") {
         assert_eq!(item.parent_span_id, server.span_id);
         assert!(item.end_time_unix_nano <= server.end_time_unix_nano);

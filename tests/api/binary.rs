@@ -106,6 +106,14 @@ impl Serving {
         Self::launch(command).await
     }
 
+    /// Starts a service with a throw-away database of its own and these variables, and returns when it listens.
+    pub(crate) async fn start_own(data_dir: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut command = goldbook();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--throwaway-database", "--data-dir"]).arg(data_dir);
+        command.envs(environment.iter().copied());
+        Self::launch(command).await
+    }
+
     async fn launch(mut command: Command) -> Self {
         command.env("GOLDBOOK_ADMIN_LISTEN", "127.0.0.1:0");
         let mut child = command.spawn().unwrap();

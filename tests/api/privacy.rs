@@ -291,7 +291,7 @@ async fn assert_spans_tell_nothing(since: jiff::Timestamp) {
             .map(|span| format!("{span:?}"))
             .collect();
         ours.iter()
-            .any(|span| span.attributes.iter().any(|it| it.key == "goldbook.program_id"))
+            .any(|span| span.attributes.iter().any(|it| it.key == "goldbook.program.id"))
             .then_some((ours.len(), told))
     })
     .await;

@@ -1,15 +1,23 @@
 //! From the RPC to the rows and back: every call can be followed through its trace, and no trace tells about people.
 
+mod always;
+mod command;
+mod conventions;
+mod logs;
+mod start;
+mod streams;
+
 use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};
 use goldbook::proto;
 use goldbook::telemetry::TraceId;
 use nix::sys::signal::Signal;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use tokio::net::TcpListener;
 use tonic::Code;
 
 use crate::binary::Serving;
-use crate::collector::{CALLER, Span, SpanKind, attribute, find_server_span, find_spans, links_to, traced};
+use crate::collector::{CALLER, Span, SpanKind, attribute, find_server_span, find_spans, links_to, traced, value};
 use crate::harness::{Database, SHOP, Service, create_customer, grant_reward, purchase, reason};
 use crate::wait::within;
 
@@ -78,7 +86,7 @@ async fn record_activity_can_be_followed_from_the_rpc_to_the_granted_rows_and_ba
         ("rpc.system.name", "grpc"),
         ("rpc.method", "goldbook.v1.ActivityService/RecordActivity"),
         ("rpc.response.status_code", "OK"),
-        ("goldbook.program_id", SHOP),
+        ("goldbook.program.id", SHOP),
         ("server.address", "127.0.0.1"),
     ] {
         assert_eq!(attribute(&server, key).as_deref(), Some(value), "{key}");
@@ -90,7 +98,7 @@ async fn record_activity_can_be_followed_from_the_rpc_to_the_granted_rows_and_ba
     assert_eq!(wait.parent_span_id, server.span_id);
     assert!(links_to(&batch, &server), "the batch links back to the request");
     assert!(batch.parent_span_id.is_empty() && batch.trace_id != server.trace_id, "a batch belongs to no one request");
-    assert_eq!(attribute(&batch, "size").as_deref(), Some("1"));
+    assert_eq!(value(&batch.attributes, "goldbook.batch.size"), Some(Value::IntValue(1)), "a number");
 
     for statement in &statements {
         assert_eq!(statement.kind(), SpanKind::Client, "{}", statement.name);
@@ -178,7 +186,7 @@ async fn a_refusal_shows_its_reason_and_is_no_error_of_the_service() {
     assert_eq!(reason(&status), "CUSTOMER_NOT_FOUND");
     let server = find_server_span(trace).await;
     assert_eq!(attribute(&server, "goldbook.reason").as_deref(), Some("CUSTOMER_NOT_FOUND"));
-    assert_eq!(attribute(&server, "goldbook.program_id").as_deref(), Some(SHOP));
+    assert_eq!(attribute(&server, "goldbook.program.id").as_deref(), Some(SHOP));
     assert_eq!(attribute(&server, "rpc.response.status_code").as_deref(), Some("NOT_FOUND"));
     assert_eq!(attribute(&server, "error.type"), None);
     assert!(!is_error(&server));
@@ -204,6 +212,8 @@ async fn get_customer_tier_links_to_the_batch_of_reads_that_answered_it_and_back
     })
     .await;
     assert!(links_to(&server, &batch), "the request links to the batch: {:?}", server.links);
+    let size = value(&batch.attributes, "goldbook.read.batch.size");
+    assert!(matches!(size, Some(Value::IntValue(1..))), "a number: {size:?}");
     assert!(!statements.is_empty());
     assert!(statements.iter().all(|statement| statement.kind() == SpanKind::Client));
 }
@@ -274,8 +284,8 @@ async fn no_span_tells_about_a_person() {
     .await;
 }
 
-/// Runs a service with this collector; what it says about its traces when it stops.
-async fn serve_with_collector(endpoint: &str) -> serde_json::Value {
+/// Runs a service with this collector; what it says about its traces and its log records when it stops.
+async fn serve_with_collector(endpoint: &str) -> [serde_json::Value; 2] {
     let database = Database::create().await;
     let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "50")];
     let serving = Serving::start(&database.options(SERVICE_ROLE), &environment).await;
@@ -293,24 +303,29 @@ async fn serve_with_collector(endpoint: &str) -> serde_json::Value {
     serving.signal(Signal::SIGTERM);
     let (status, log) = serving.wait().await;
     assert!(status.success(), "{status}");
-    log.into_iter().find(|line| line["fields"]["message"] == "traces flushed").expect("a line about the traces")
+    ["traces flushed", "logs flushed"]
+        .map(|message| log.iter().find(|line| line["fields"]["message"] == message).expect(message).clone())
+}
+
+/// Nothing was sent, and all of it is counted.
+fn assert_all_dropped([traces, logs]: [serde_json::Value; 2]) {
+    assert_eq!(traces["fields"]["spans_exported"], 0, "{traces}");
+    assert!(traces["fields"]["spans_dropped"].as_u64().unwrap() > 300, "{traces}");
+    assert_eq!(logs["fields"]["records_sent"], 0, "{logs}");
+    assert!(logs["fields"]["records_dropped"].as_u64().unwrap() > 0, "{logs}");
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_costs_spans_and_no_call() {
+async fn a_collector_that_is_away_costs_spans_and_log_records_and_no_call() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let line = serve_with_collector(&format!("http://{address}")).await;
-    assert_eq!(line["fields"]["spans_exported"], 0, "{line}");
-    assert!(line["fields"]["spans_dropped"].as_u64().unwrap() > 300, "{line}");
+    assert_all_dropped(serve_with_collector(&format!("http://{address}")).await);
 }
 
 #[tokio::test]
-async fn a_collector_that_hangs_costs_spans_and_no_call() {
+async fn a_collector_that_hangs_costs_spans_and_log_records_and_no_call() {
     // Connections are taken by the system and answered by nobody.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let line = serve_with_collector(&format!("http://{}", listener.local_addr().unwrap())).await;
-    assert_eq!(line["fields"]["spans_exported"], 0, "{line}");
-    assert!(line["fields"]["spans_dropped"].as_u64().unwrap() > 300, "{line}");
+    assert_all_dropped(serve_with_collector(&format!("http://{}", listener.local_addr().unwrap())).await);
 }

@@ -11,6 +11,8 @@ const OPERATORS_COMMANDS: &[&str] = &[
     "cli/audit/*",
     "cli/key/*",
     "cli/principal/*",
+    "cli/trace/*",
+    "cli/telemetry_args/*",
     "cli/config/*",
     "cli/config_file/*",
     "cli/database_args/*",

@@ -17,6 +17,7 @@ use crate::error::{Error, Fields};
 use crate::ids::IdempotencyKey;
 use crate::proto::google;
 use crate::status::to_rpc_status;
+use crate::telemetry;
 
 /// How many items of one stream are under way at a time; beyond that the stream is read no faster than it is written.
 const MAX_IN_FLIGHT: usize = 512;
@@ -65,6 +66,7 @@ where
     let work = async move {
         let mut under_way = FuturesUnordered::new();
         let (mut is_open, mut broken) = (true, None);
+        let (mut items, mut failed) = (0, 0);
         while is_open || !under_way.is_empty() {
             tokio::select! {
                 item = input.message(), if is_open && under_way.len() < MAX_IN_FLIGHT => match item {
@@ -85,12 +87,15 @@ where
                         broken = Some(status);
                     }
                 },
-                Some(outcome) = under_way.next() => {
+                Some((outcome, is_done)) = under_way.next() => {
+                    items += 1;
+                    failed += usize::from(!is_done);
                     // A caller that does not listen any more still gets its items written.
                     let _ = outcomes.send(Ok(outcome)).await;
                 }
             }
         }
+        telemetry::record_items(items, failed);
         if let Some(status) = broken {
             let _ = outcomes.send(Err(status)).await;
         }
@@ -99,28 +104,34 @@ where
     Ok(ReceiverStream::new(answers))
 }
 
-/// Queues one item. What is bad about it becomes its own answer.
+/// Queues one item. What is bad about it becomes its own answer, with whether it was carried out.
 async fn begin<Service, Item>(
     service: &Service,
     item: Received<Item>,
     caller: &Caller,
     writer: Writer,
-) -> BoxFuture<'static, Service::Answer>
+) -> BoxFuture<'static, (Service::Answer, bool)>
 where
     Service: Batch<Item>,
     Item: Tied,
 {
     // What is no message has no name either.
     let item_id = item.peek().map(|item| Service::item_id(item).to_owned()).unwrap_or_default();
+    let refuse = |item_id, error| ready((Service::answer(item_id, Err(to_rpc_status(error))), false)).boxed();
     let item = match admit_item(item, caller) {
         Ok((item, _)) => item,
-        Err(error) => return ready(Service::answer(item_id, Err(to_rpc_status(error)))).boxed(),
+        Err(error) => return refuse(item_id, error),
     };
     let mut fields = Fields::default();
     // The bounds are those of any name that a caller chooses.
     fields.check("item_id", IdempotencyKey::try_from(item_id.as_str()));
     match service.queue(item, fields, writer).await {
-        Ok(outcome) => outcome.map(|outcome| Service::answer(item_id, outcome.map_err(to_rpc_status))).boxed(),
-        Err(error) => ready(Service::answer(item_id, Err(to_rpc_status(error)))).boxed(),
+        Ok(outcome) => outcome
+            .map(|outcome| {
+                let is_done = outcome.is_ok();
+                (Service::answer(item_id, outcome.map_err(to_rpc_status)), is_done)
+            })
+            .boxed(),
+        Err(error) => refuse(item_id, error),
     }
 }

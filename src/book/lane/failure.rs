@@ -89,6 +89,24 @@ impl BatchFailure {
         }
     }
 
+    /// A short, fixed name, as spans tell it; none where nothing is wrong: it waits for somebody else, or goes in several
+    /// batches.
+    pub(super) fn error_type(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(StoreError::TooManyRows { .. }) => None,
+            Self::Store(_) => match self.kind() {
+                FailureKind::Locked => None,
+                FailureKind::Conflict => Some("conflict"),
+                FailureKind::Away => Some("database_away"),
+                FailureKind::TooMuch => Some("too_much"),
+                FailureKind::Other => Some("store"),
+            },
+            Self::Command { .. } => Some("command"),
+            Self::BatchTimedOut { .. } => Some("timeout"),
+            Self::Panicked { .. } => Some("panic"),
+        }
+    }
+
     /// What is done about a batch of `size` that failed in this way, after so many parts in a row that timed out.
     pub(super) fn remedy(&self, size: usize, time_outs: u32) -> Remedy {
         if self.kind() == FailureKind::Away || time_outs > MAX_TIME_OUTS {

@@ -16,7 +16,7 @@ use crate::error::{Error, with_causes};
 use crate::ids::AccountId;
 use crate::programs::list_retentions;
 use crate::programs::retention::{Limits, ProgramRetention};
-use crate::telemetry::metrics;
+use crate::telemetry::{self, metrics};
 
 /// How many accounts are looked at together.
 const PAGE: i64 = 256;
@@ -44,7 +44,11 @@ pub(crate) async fn keep_erasing_of_inactive(pool: PgPool, book: Book, clock: Cl
     let mut was_well = true;
     loop {
         let span = tracing::info_span!(parent: None, "customers.retention");
-        let outcome = worker.erase_all().instrument(span).await;
+        let outcome = worker.erase_all().instrument(span.clone()).await;
+        if outcome.is_err() {
+            telemetry::fail_span(&span, "round_failed");
+        }
+        drop(span);
         match &outcome {
             Ok(()) if !was_well => tracing::info!("what programs keep no longer is erased again"),
             Err(error) if was_well => {

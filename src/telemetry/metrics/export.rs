@@ -4,7 +4,6 @@ use std::env;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use opentelemetry::InstrumentationScope;
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_otlp::{MetricExporter, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT};
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -20,8 +19,7 @@ use super::instruments::{INSTRUMENTS, Instruments};
 use super::shown::{Reading, observe, show};
 use super::{exposition, registry};
 use crate::telemetry::error::InitError;
-use crate::telemetry::resource::resource;
-use crate::telemetry::targets::OURS;
+use crate::telemetry::resource::{resource, scope};
 
 /// Who wants metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +71,7 @@ pub fn measure(
         builder = builder.with_reader(PeriodicReader::builder(Sender::connect()?).build());
     }
     let provider = builder.build();
-    let scope = InstrumentationScope::builder(OURS).with_version(version);
-    let meter = provider.meter_with_scope(scope.build());
+    let meter = provider.meter_with_scope(scope(version));
     if INSTRUMENTS.set(Instruments::new(&meter)).is_ok() {
         observe(&meter);
     }

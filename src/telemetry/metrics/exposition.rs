@@ -197,7 +197,7 @@ mod tests {
     fn names_and_labels_are_those_of_prometheus() {
         assert_eq!(family_of("rpc.server.call.duration", "s"), "rpc_server_call_duration_seconds");
         assert_eq!(family_of("goldbook.points.granted", "{point}"), "goldbook_points_granted");
-        assert_eq!(label("goldbook.program_id", "a\"b\\c\nd"), r#"goldbook_program_id="a\"b\\c\nd""#);
+        assert_eq!(label("goldbook.program.id", "a\"b\\c\nd"), r#"goldbook_program_id="a\"b\\c\nd""#);
         assert_eq!([number(1.0), number(0.0005), number(f64::INFINITY)], ["1.0", "0.0005", "+Inf"]);
     }
 }

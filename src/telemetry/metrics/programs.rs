@@ -25,7 +25,7 @@ impl Programs {
         } else {
             StringValue::from("other")
         };
-        KeyValue::new("goldbook.program_id", value)
+        KeyValue::new("goldbook.program.id", value)
     }
 }
 

@@ -88,17 +88,17 @@ metrics! {
         "Commands that a later batch had to carry out.";
     LOOKUPS: Kind::Histogram(GATHERED), "goldbook.read.batch.size", "{lookup}", ["goldbook.read"],
         "How many reads one statement answered.";
-    ENTRIES: Kind::Counter, "goldbook.entries.written", "{entry}", ["goldbook.program_id"],
+    ENTRIES: Kind::Counter, "goldbook.entries.written", "{entry}", ["goldbook.program.id"],
         "Entries that this service wrote.";
-    POINTS_GRANTED: Kind::Counter, "goldbook.points.granted", "{point}", ["goldbook.program_id"],
+    POINTS_GRANTED: Kind::Counter, "goldbook.points.granted", "{point}", ["goldbook.program.id"],
         "Points that were granted, whatever became of them.";
-    POINTS_REDEEMED: Kind::Counter, "goldbook.points.redeemed", "{point}", ["goldbook.program_id"],
+    POINTS_REDEEMED: Kind::Counter, "goldbook.points.redeemed", "{point}", ["goldbook.program.id"],
         "Points that were spent, also where they were given back later.";
-    POINTS_EXPIRED: Kind::Counter, "goldbook.points.expired", "{point}", ["goldbook.program_id"],
+    POINTS_EXPIRED: Kind::Counter, "goldbook.points.expired", "{point}", ["goldbook.program.id"],
         "Points that expired.";
-    CONVERSIONS: Kind::Counter, "goldbook.referrals.converted", "{referral}", ["goldbook.program_id"],
+    CONVERSIONS: Kind::Counter, "goldbook.referrals.converted", "{referral}", ["goldbook.program.id"],
         "Referrals that converted.";
-    TIER_CHANGES: Kind::Counter, "goldbook.tiers.changed", "{change}", ["goldbook.program_id"],
+    TIER_CHANGES: Kind::Counter, "goldbook.tiers.changed", "{change}", ["goldbook.program.id"],
         "Changes of a customer's tier, the first one on joining among them.";
     WORKER_ROUNDS: Kind::Counter, "goldbook.worker.rounds", "{round}", ["goldbook.worker", "goldbook.outcome"],
         "Rounds of work in the background.";
@@ -106,7 +106,7 @@ metrics! {
         "For how long the oldest thing has been waiting that work in the background is late with.";
     STUCK_ACCOUNTS: Kind::Gauge, "goldbook.accounts.stuck", "{account}", [],
         "Accounts that are set aside because what is due on them cannot be written.";
-    LIABILITY_AGE: Kind::Gauge, "goldbook.liability.age", "s", ["goldbook.program_id"],
+    LIABILITY_AGE: Kind::Gauge, "goldbook.liability.age", "s", ["goldbook.program.id"],
         "How old the newest summary of a program's liability is.";
     STATEMENT_DURATION: Kind::Histogram(SECONDS), "db.client.operation.duration", "s",
         ["db.system.name", "db.operation.name", "db.collection.name", "error.type"],

@@ -15,6 +15,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::super::targets::OURS;
 use super::super::*;
 
 /// What the process's one subscriber writes to: a collector in a thread of its own, and a page of log lines.
@@ -68,10 +69,11 @@ impl Sink {
             });
         });
         let collector = Collector::At(format!("http://{}", address.recv().unwrap()));
-        let (provider, counters) = export::tracer_provider("1.2.3", &collector).unwrap();
+        let export = Export { traces: collector, logs: Collector::Off, always_sample: AlwaysSample::default() };
+        let (provider, counters) = export::tracer_provider("1.2.3", &export).unwrap();
         let logs = Logs { filter: format!("warn,{OURS}=info"), format: LogFormat::Json };
-        subscriber(&provider, true, &logs, || Page).unwrap().try_init().unwrap();
-        Self { telemetry: Telemetry { provider, counters } }
+        subscriber(&provider, "1.2.3", Gate::new(true, &logs, None, || Page).unwrap()).try_init().unwrap();
+        Self { telemetry: Telemetry { provider, counters, records: None } }
     }
 
     /// The spans of a trace once there are as many.

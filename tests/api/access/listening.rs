@@ -272,6 +272,8 @@ const FLAGS: &[(&str, &str)] = &[
     ("--erasure-key-file", "/erasure"),
     ("--api-keys", ""),
     ("--cors-origin", "https://shop.example"),
+    ("--always-sample", "errors,slow"),
+    ("--slow-ms", "7"),
     ("--database-url", "postgres://a@localhost/d"),
     ("--owner-database-url", "postgres://o@localhost/d"),
     ("--service-role", "role"),

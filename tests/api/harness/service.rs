@@ -157,6 +157,7 @@ impl Service {
             clock: (*clock).clone(),
             data_dir: None,
             readiness: Readiness::default(),
+            start: tracing::Span::none(),
         };
         configure(&mut settings);
         let is_plain = settings.tls.is_none();
