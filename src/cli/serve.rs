@@ -278,6 +278,9 @@ impl ServeArgs {
         put("dues_ms", number(self.dues_ms));
         put("liability_seconds", number(self.liability_seconds));
         put("retention_minutes", number(self.retention_minutes));
+        let always = self.telemetry.always_sample.iter().map(|kind| kind.to_string().into()).collect();
+        put("always_sample", Some(toml::Value::Array(always)).filter(|_| !self.telemetry.always_sample.is_empty()));
+        put("slow_ms", number(self.telemetry.slow_ms));
         put("export_minutes", number(self.export_minutes));
         Ok(shown.to_string())
     }

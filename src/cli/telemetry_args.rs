@@ -13,10 +13,10 @@ pub(super) struct TelemetryArgs {
     /// Export traces of this kind whatever OTEL_TRACES_SAMPLER says: `errors` of what failed by the service's fault, `slow`
     /// of what took long.
     #[arg(long, env = "GOLDBOOK_ALWAYS_SAMPLE", value_name = "KIND", value_delimiter = ',')]
-    always_sample: Vec<AlwaysKind>,
+    pub(super) always_sample: Vec<AlwaysKind>,
     /// From how many milliseconds on a call or a batch is slow. A call with a stream never is.
     #[arg(long, env = "GOLDBOOK_SLOW_MS", value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
-    slow_ms: u64,
+    pub(super) slow_ms: u64,
 }
 
 impl TelemetryArgs {
