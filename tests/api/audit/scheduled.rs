@@ -180,8 +180,10 @@ async fn accounts_written_to_since_are_read_in_pages() {
     since_last(database).await;
     cover_by(database, "2000-01-01T00:00:00Z".parse().unwrap()).await;
     let damages = "UPDATE standings SET qualifying_spend = 7;
-                   UPDATE activities SET amount = amount + 1 WHERE account_id = (SELECT account_id FROM activities ORDER BY 1 DESC LIMIT 1);
-                   DELETE FROM accounts WHERE account_id IN (SELECT account_id FROM standings ORDER BY 1 OFFSET 998 LIMIT 4)";
+                   UPDATE activities SET amount = amount + 1
+                   WHERE account_id = (SELECT account_id FROM activities ORDER BY 1 DESC LIMIT 1);
+                   DELETE FROM accounts
+                   WHERE account_id IN (SELECT account_id FROM standings ORDER BY 1 OFFSET 998 LIMIT 4)";
     sabotage(database, damages).await;
     let (told, outcome) = since_last(database).await;
     assert_eq!(outcome.record.extent(), Extent::SinceLast);
