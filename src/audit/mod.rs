@@ -26,7 +26,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use crate::book::Capabilities;
-use crate::book::ScannedEntry;
+use crate::book::StoredEntry;
 use crate::database::{StoreError, by_key, by_scan, connect_alone};
 use crate::error::Defect;
 use crate::ids::{AccountId, EntryId};
@@ -79,7 +79,7 @@ pub async fn audit(
 }
 
 /// The entries of the ledger, of which the next can be looked at without removing it.
-type Entries = Pin<Box<Peekable<BoxStream<'static, Result<ScannedEntry, sqlx::Error>>>>>;
+type Entries = Pin<Box<Peekable<BoxStream<'static, Result<StoredEntry, sqlx::Error>>>>>;
 
 /// Reads the ledger in a task of its own, so that entries are read and parsed while others are checked.
 fn read_ahead(mut connection: PgConnection) -> (Entries, JoinHandle<PgConnection>) {
@@ -161,8 +161,9 @@ impl Audit<'_> {
         up_to: EntryId,
         dossiers: &BTreeSet<AccountId>,
     ) -> Result<(), StoreError> {
-        let Mentions { references, accepted, versions, crowded } = mentions;
-        self.compare_activities(&accepted, after, up_to, dossiers).await?;
+        let Mentions { references, accepted, versions, crowded, newer } = mentions;
+        let is_newer = |id: EntryId| newer.contains(&id);
+        self.compare_activities(&accepted, is_newer, after, up_to, dossiers).await?;
         if !references.is_empty() {
             let named = references.iter().map(|(named, _)| *named);
             for place in store::find_missing_entries(&mut self.connection, named).await? {
@@ -193,6 +194,7 @@ impl Audit<'_> {
     async fn compare_activities(
         &mut self,
         accepted: &[Accepted],
+        is_newer: impl Fn(EntryId) -> bool,
         after: EntryId,
         up_to: EntryId,
         dossiers: &BTreeSet<AccountId>,
@@ -219,7 +221,7 @@ impl Audit<'_> {
                 (Some(entry), None) if dossiers.contains(&entry.id.account_id) => {
                     tell(entry.id, format!("entry {}: the row of its activity is missing", entry.id));
                 }
-                (None, Some(row)) => {
+                (None, Some(row)) if !is_newer(row.id) => {
                     tell(row.id, format!("entry {}: an activity's row names it, and it accepted none", row.id));
                 }
                 _ => {}
@@ -266,8 +268,14 @@ impl Audit<'_> {
         let mut rows = store::scan_documents(&mut self.connection);
         while let Some((account_id, what, document)) = rows.try_next().await? {
             if let Err(error) = serde_json::from_value::<Program>(document) {
-                let what = format!("the document of {what} cannot be understood: {error}");
-                self.report.tell(&Difference { account_id, kind: DifferenceKind::Source, what });
+                let what = format_args!("the document of {what} cannot be understood");
+                let defect = Defect::unread(what, &error);
+                if defect.is_unknown() {
+                    self.report.tell_newer(&defect.to_string());
+                } else {
+                    let what = defect.to_string();
+                    self.report.tell(&Difference { account_id, kind: DifferenceKind::Source, what });
+                }
             }
         }
         drop(rows);
@@ -282,7 +290,7 @@ impl Audit<'_> {
 }
 
 /// Whether an entry is of an account up to this one. A failure counts as one, so that it ends the audit at once.
-fn is_up_to(row: &Result<ScannedEntry, sqlx::Error>, up_to: AccountId) -> bool {
+fn is_up_to(row: &Result<StoredEntry, sqlx::Error>, up_to: AccountId) -> bool {
     match row {
         Ok(row) => row.id.account_id <= up_to,
         Err(_) => true,

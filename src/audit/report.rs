@@ -13,6 +13,9 @@ pub trait Listener: Send {
     /// So many entries have been read.
     fn read(&mut self, _entries: u64) {}
 
+    /// Something is a newer version's, and not compared.
+    fn newer(&mut self, _what: &str) {}
+
     /// Rows do not say what the entries say.
     fn found(&mut self, difference: &Difference);
 
@@ -36,6 +39,9 @@ pub struct Tally {
     pub remaining: u64,
     /// Accounts whose rows were built anew.
     pub repaired: u64,
+    /// Accounts, and versions of programs, that a newer version wrote to in a way that this one does not know. What it can
+    /// prove of them was checked; they are not repaired.
+    pub newer: u64,
 }
 
 /// Tells and counts differences.
@@ -52,6 +58,11 @@ impl Report<'_> {
         self.listener.found(difference);
     }
 
+    pub(super) fn tell_newer(&mut self, what: &str) {
+        self.tally.newer += 1;
+        self.listener.newer(what);
+    }
+
     /// Begins the check of an account.
     pub(super) fn begin(&self, account_id: AccountId) -> Check {
         Check::new(account_id, self.capabilities.new_projections())
@@ -61,8 +72,14 @@ impl Report<'_> {
     pub(super) fn finish(&mut self, check: Check, chunk: &Chunk) -> Option<(AccountId, u64)> {
         let account_id = check.account_id();
         self.tally.accounts += 1;
-        if let Some(why) = chunk.unreadable.get(&account_id) {
-            let what = format!("rows of account {} cannot be understood: {why}", account_id.0);
+        let unreadable = chunk.unreadable.get(&account_id);
+        let newer = unreadable.filter(|unreadable| unreadable.is_newer).map(|unreadable| unreadable.why.as_str());
+        if let Some(newer) = check.newer().or(newer) {
+            self.tell_newer(&format!("account {}: {newer}", account_id.0));
+            return None;
+        }
+        if let Some(unreadable) = unreadable {
+            let what = format!("rows of account {} cannot be understood: {}", account_id.0, unreadable.why);
             self.tell(&Difference { account_id, kind: DifferenceKind::Projection, what });
             return Some((account_id, 1));
         }

@@ -9,6 +9,7 @@ mod error;
 mod export;
 mod headers;
 mod logs;
+mod newer;
 mod panics;
 mod rpc;
 mod targets;
@@ -34,6 +35,8 @@ pub use logs::{LogFormat, Logs};
 pub use opentelemetry::trace::SpanContext;
 pub use panics::{log_panics, message_of};
 pub use rpc::{Deadline, RpcBody, RpcFuture, RpcLayer, RpcService, record_program, record_reason};
+
+pub(crate) use newer::warn_of_newer;
 
 use export::Counters;
 use logs::Gate;
