@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs tools of the project's checks, at fixed versions, below target/tools:
-#   scripts/install-tools.sh rustfmt clippy sqlx deny fuzz buf
+#   scripts/install-tools.sh rustfmt clippy sqlx deny fuzz buf squawk
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -8,6 +8,7 @@ sqlx_version=0.9.0 # the version of the sqlx crate, which writes what the tool c
 deny_version=0.20.2
 fuzz_version=0.13.2
 buf_version=1.75.0
+squawk_version=2.70.0
 tools=target/tools
 
 as_root() {
@@ -49,6 +50,28 @@ install_npm() {
     fi
 }
 
+install_venv() {
+    # It may be there without what it installs pip from.
+    if python3 -c 'import ensurepip' 2>/dev/null; then return; fi
+    if command -v apt-get >/dev/null; then
+        as_root apt-get -o DPkg::Lock::Timeout=300 update </dev/null
+        as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends python3-venv </dev/null
+    else
+        echo "install Python 3 with its module venv with this system's package manager" >&2
+        exit 1
+    fi
+}
+
+install_squawk() {
+    if [[ "$("$tools/bin/squawk" --version 2>/dev/null || true)" == "squawk $squawk_version" ]]; then return; fi
+    install_venv
+    python3 -m venv "$tools/squawk"
+    "$tools/squawk/bin/pip" install --quiet --disable-pip-version-check "squawk-cli==$squawk_version"
+    mkdir -p "$tools/bin"
+    ln -sf ../squawk/bin/squawk "$tools/bin/squawk"
+}
+
 install_buf() {
     if [[ "$("$tools/bin/buf" --version 2>/dev/null || true)" == "$buf_version" ]]; then return; fi
     install_npm
@@ -65,6 +88,7 @@ for tool in "$@"; do
     deny) install_deny ;;
     fuzz) install_fuzz ;;
     buf) install_buf ;;
+    squawk) install_squawk ;;
     *)
         echo "unknown tool: $tool" >&2
         exit 2
