@@ -89,6 +89,16 @@ breaking: ## Check that the protos break no client of the last release, and try 
 	$(tools) scripts/check-breaking.sh
 	$(tools) scripts/try-breaking.sh
 
+.PHONY: migrations-check
+migrations-check: ## Check that new migrations leave the last release alone, and try that check
+	scripts/install-tools.sh squawk
+	$(tools) scripts/check-migrations.sh
+	$(tools) scripts/try-check-migrations.sh
+
+.PHONY: beside-check
+beside-check: postgres ## Run the last release beside this version on one database, both ways round
+	scripts/check-beside-last-release.sh
+
 .PHONY: sqlx-prepare
 sqlx-prepare: postgres ## Write .sqlx anew, after a change to a statement or a migration
 	scripts/install-tools.sh sqlx

@@ -8,8 +8,9 @@ CREATE TABLE ledger_entries (
     from_pocket    text,
     to_pocket      text,
     points         bigint,
-    -- The results that the entry carries, typed and versioned in code; never a string that a caller chose.
-    detail         jsonb       NOT NULL,
+    -- The results that the entry carries, typed and versioned in code; never a string that a caller chose. As the text
+    -- that was hashed: so a version that knows fewer fields still proves it, and passes it on whole.
+    detail         json        NOT NULL,
     command_id     uuid        NOT NULL,
     -- On the first entry of a command on its scope's account: its idempotency key and its content, both hashed.
     key_hash       bytea,
@@ -48,7 +49,7 @@ CREATE TYPE sent_entry AS (
     from_pocket    text,
     to_pocket      text,
     points         bigint,
-    detail         jsonb,
+    detail         json,
     command_id     uuid,
     key_hash       bytea,
     fingerprint    bytea,

@@ -6,7 +6,8 @@ CREATE TABLE audits (
     extent      text        NOT NULL,
     -- It read the accounts with an entry that was recorded later; absent if it read all of them.
     since       timestamptz,
-    -- Whatever was recorded by then was there to be read. Absent if its role could not see which batches were under way.
+    -- Whatever was recorded by then was there to be read. Absent if its role could not see which batches were under way,
+    -- or a newer version had written what it did not know.
     covers      timestamptz,
     begun_at    timestamptz NOT NULL,
     ended_at    timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs tools of the project's checks, at fixed versions, below target/tools:
-#   scripts/install-tools.sh rustfmt clippy sqlx deny fuzz buf yaml
+#   scripts/install-tools.sh rustfmt clippy sqlx deny fuzz buf squawk yaml
 # and some with the system's package manager:
 #   scripts/install-tools.sh prometheus
 set -euo pipefail
@@ -11,6 +11,7 @@ deny_version=0.20.2
 fuzz_version=0.13.2
 buf_version=1.75.0
 yaml_version=6.0.2
+squawk_version=2.70.0
 tools=target/tools
 
 as_root() {
@@ -50,6 +51,28 @@ install_npm() {
         echo "install Node.js with npm with this system's package manager" >&2
         exit 1
     fi
+}
+
+install_venv() {
+    # It may be there without what it installs pip from.
+    if python3 -c 'import ensurepip' 2>/dev/null; then return; fi
+    if command -v apt-get >/dev/null; then
+        as_root apt-get -o DPkg::Lock::Timeout=300 update </dev/null
+        as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends python3-venv </dev/null
+    else
+        echo "install Python 3 with its module venv with this system's package manager" >&2
+        exit 1
+    fi
+}
+
+install_squawk() {
+    if [[ "$("$tools/bin/squawk" --version 2>/dev/null || true)" == "squawk $squawk_version" ]]; then return; fi
+    install_venv
+    python3 -m venv "$tools/squawk"
+    "$tools/squawk/bin/pip" install --quiet --disable-pip-version-check "squawk-cli==$squawk_version"
+    mkdir -p "$tools/bin"
+    ln -sf ../squawk/bin/squawk "$tools/bin/squawk"
 }
 
 install_buf() {
@@ -110,6 +133,7 @@ for tool in "$@"; do
     buf) install_buf ;;
     yaml) install_yaml ;;
     prometheus) install_prometheus ;;
+    squawk) install_squawk ;;
     *)
         echo "unknown tool: $tool" >&2
         exit 2

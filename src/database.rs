@@ -5,17 +5,17 @@ mod alone;
 mod error;
 mod exports;
 mod lookups;
+pub mod migrations;
 mod pages;
 pub(crate) mod parts;
 mod sent;
 mod traced;
 
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
 pub use alone::connect_alone;
-pub use error::{FailureKind, StoreError};
+pub use error::{FailureKind, SchemaError, StoreError};
 pub(crate) use exports::{ExportBounds, ExportPlaces, ExportReader, Halt, Outlet};
 pub use lookups::{BatchReader, Fetch};
 pub(crate) use pages::{Listed, leave_out_unreadable, read_page};
@@ -32,28 +32,6 @@ use crate::telemetry;
 /// The application name of the connections that write entries, and of no others: by it, a reader sees in
 /// `pg_stat_activity` whether a batch is under way.
 pub(crate) const BATCH_SESSIONS: &str = "goldbook batch";
-
-/// The schema, embedded in the program.
-static MIGRATIONS: Migrator = sqlx::migrate!();
-
-/// The schema cannot be used as it is.
-#[derive(Debug, thiserror::Error)]
-pub enum SchemaError {
-    /// The database cannot be reached or refuses.
-    #[error("the database: {0}")]
-    Database(#[from] sqlx::Error),
-    /// A migration failed or was changed after it had run.
-    #[error("migrating the schema: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    /// The database lacks migrations that this program needs.
-    #[error("the database's schema is at version {found} and this program needs {needed}: run `goldbook migrate`")]
-    Old {
-        /// The newest migration that has run; 0 for none.
-        found: i64,
-        /// The newest migration of this program.
-        needed: i64,
-    },
-}
 
 /// A pool for reads; connections are made when they are needed, and asked whether they live before they are used.
 #[must_use]
@@ -128,11 +106,9 @@ pub async fn migrate(
     service_role: &str,
     grants: &[(&'static str, &'static str)],
 ) -> Result<(), SchemaError> {
-    let mut connection = unlogged(owner).connect().await?;
-    MIGRATIONS.run(&mut connection).await?;
+    let mut connection = migrations::connect_alone(owner).await?;
+    migrations::run_migrations(&mut connection, migrations::migrations(), migrations::PATIENCE).await?;
     let mut transaction = connection.begin().await?;
-    // Two that grant at the same time would update the same catalogue rows.
-    sqlx::raw_sql("LOCK TABLE _sqlx_migrations IN SHARE ROW EXCLUSIVE MODE").execute(&mut *transaction).await?;
     let role = service_role.replace('"', "\"\"");
     let all = grants.iter().chain(&[("SELECT", "_sqlx_migrations"), ("SELECT", "related_accounts")]);
     for (privileges, table) in all {
@@ -148,7 +124,7 @@ pub async fn migrate(
 /// The newest migration of this program.
 #[must_use]
 pub fn needed_schema() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+    migrations::newest()
 }
 
 /// Makes sure that every migration of this program has run.

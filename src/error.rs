@@ -34,6 +34,10 @@ pub enum Error {
     /// The keys of the issuer of a token were never received; trying again later may work.
     #[error("the keys of the token's issuer are not known yet")]
     IssuerAway,
+    /// It is about something stored that this version does not know, such as a newer one's, which it says; a service of the
+    /// newer version may do it.
+    #[error("written by a newer version: {0}")]
+    Newer(String),
     /// Writes that began before this instant are still under way; trying again later may work.
     #[error("writes that began before {0} are still under way")]
     InstantOpen(jiff::Timestamp),
@@ -60,9 +64,13 @@ impl Error {
             | Self::IssuerAway
             | Self::InstantOpen(_)
             | Self::DeadlineExceeded => true,
-            Self::Invalid(_) | Self::Unreadable(_) | Self::Refused(_) | Self::Internal(_) | Self::InternalLogged(_) => {
-                false
-            }
+            // It may be long until no older version runs, or the newer one again.
+            Self::Newer(_)
+            | Self::Invalid(_)
+            | Self::Unreadable(_)
+            | Self::Refused(_)
+            | Self::Internal(_)
+            | Self::InternalLogged(_) => false,
         }
     }
 }
@@ -86,19 +94,43 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 /// Something that contradicts the book's own rules: a bug or a damaged database, never the caller's doing. It names the
 /// ids that it is about.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Defect(String);
+#[error("{description}")]
+pub struct Defect {
+    description: String,
+    is_unknown: bool,
+}
 
 impl Defect {
     /// A defect, described for whoever mends it.
     pub fn new(description: impl Into<String>) -> Self {
-        Self(description.into())
+        Self { description: description.into(), is_unknown: false }
+    }
+
+    /// Something stored that this version does not know, such as a word that a newer one added. Nobody can tell that from
+    /// damage here; an audit by the newest version can.
+    pub fn unknown(description: impl Into<String>) -> Self {
+        Self { description: description.into(), is_unknown: true }
+    }
+
+    /// Something stored as JSON that cannot be read: what it is, and why.
+    pub(crate) fn unread(what: impl fmt::Display, error: &serde_json::Error) -> Self {
+        let description = format!("{what}: {error}");
+        // Serde tells these in words alone: a field, a word, or a form of a choice that this version does not have.
+        let unknown = ["unknown field `", "unknown variant `", "invalid value: map, expected map with a single key"];
+        let is_unknown = unknown.iter().any(|begin| error.to_string().starts_with(begin));
+        Self { description, is_unknown }
+    }
+
+    /// Whether a newer version may understand it.
+    #[must_use]
+    pub(crate) const fn is_unknown(&self) -> bool {
+        self.is_unknown
     }
 }
 
 impl From<Defect> for Error {
     fn from(defect: Defect) -> Self {
-        Self::Internal(defect.0)
+        if defect.is_unknown { Self::Newer(defect.description) } else { Self::Internal(defect.description) }
     }
 }
 
@@ -252,6 +284,8 @@ reasons! {
     NotAuthenticated => "NOT_AUTHENTICATED",
     /// The caller may not send this request.
     NotPermitted => "NOT_PERMITTED",
+    /// A newer version of the service wrote something that this one does not know.
+    WrittenByNewerVersion => "WRITTEN_BY_NEWER_VERSION",
     /// The page token is not one that this method returned for these filters.
     PageTokenInvalid => "PAGE_TOKEN_INVALID",
 }
@@ -306,5 +340,52 @@ impl Fields {
     /// [`Error::Invalid`] with every violation, if there is one.
     pub fn finish(self) -> Result<(), Error> {
         if self.0.is_empty() { Ok(()) } else { Err(self.into_error()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Choice {
+        Never,
+        After(#[expect(dead_code, reason = "what is read is not looked at")] i32),
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Rule {
+        #[expect(dead_code, reason = "what is read is not looked at")]
+        choice: Choice,
+    }
+
+    /// Serde tells them apart in words alone, which a new version of it might change.
+    #[test]
+    fn what_a_newer_version_adds_is_told_from_damage() {
+        let is_unknown = |json: serde_json::Value| {
+            let defect = Defect::unread("a rule", &serde_json::from_value::<Rule>(json).unwrap_err());
+            assert!(defect.to_string().starts_with("a rule: "));
+            defect.is_unknown()
+        };
+        for newer in [
+            serde_json::json!({"choice": "never", "households": true}),
+            serde_json::json!({"choice": "sometimes"}),
+            serde_json::json!({"choice": {"sometimes": 1}}),
+            serde_json::json!({"choice": {"after": 1, "sometimes": 1}}),
+        ] {
+            assert!(is_unknown(newer.clone()), "{newer}");
+        }
+        for damaged in [
+            serde_json::json!({}),
+            serde_json::json!({"choice": 1}),
+            serde_json::json!({"choice": {"after": "noon"}}),
+            serde_json::json!(null),
+        ] {
+            assert!(!is_unknown(damaged.clone()), "{damaged}");
+        }
     }
 }

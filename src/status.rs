@@ -40,6 +40,15 @@ impl From<Error> for Status {
             Error::IssuerAway => {
                 retry(Code::Unavailable, "the keys of the token's issuer cannot be fetched now; try again")
             }
+            Error::Newer(what) => {
+                telemetry::warn_of_newer(&what);
+                let reason = Reason::WrittenByNewerVersion;
+                telemetry::record_reason(reason.name());
+                let message = "a newer version of the service wrote what this is about; try again, which may reach one";
+                let mut details = ErrorDetails::with_retry_info(Some(RETRY_DELAY));
+                details.set_error_info(reason.name(), ERROR_DOMAIN, std::collections::HashMap::<String, String>::new());
+                Self::with_error_details(code_of(reason), message, details)
+            }
             Error::InstantOpen(instant) => {
                 let why = "and what is answered for an instant must not change afterwards";
                 let message = format!("writes that began before {instant} are still under way, {why}; try again");
@@ -72,6 +81,9 @@ impl From<sqlx::Error> for Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Defect(defect) = error {
+            return defect.into();
+        }
         match error.kind() {
             kind @ (FailureKind::Conflict | FailureKind::Locked | FailureKind::TooMuch | FailureKind::Away) => {
                 // The caller is told to come again, and not why. So this is the one place where the cause is logged.
@@ -172,6 +184,7 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         Reason::NotAuthenticated => Code::Unauthenticated,
         Reason::NotPermitted => Code::PermissionDenied,
         Reason::EtagMismatch | Reason::ProgramVersionMismatch => Code::Aborted,
+        Reason::WrittenByNewerVersion => Code::Unavailable,
         Reason::InstantInFuture | Reason::InstantNotAhead | Reason::PageTokenInvalid => Code::OutOfRange,
         Reason::ProgramFieldImmutable
         | Reason::CustomerErased
@@ -249,6 +262,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::LiabilityUnknown
         | Reason::NotAuthenticated
         | Reason::NotPermitted
+        | Reason::WrittenByNewerVersion
         | Reason::PageTokenInvalid => None,
     }
 }

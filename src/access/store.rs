@@ -41,7 +41,8 @@ pub(super) async fn read_principals(
     .await?;
     let read = rows.into_iter().map(|row| {
         let kind = row.kind.parse::<PrincipalKind>();
-        let kind = kind.map_err(|_| Defect::new(format!("principal {}: unknown kind {}", row.principal_id, row.kind)));
+        let kind =
+            kind.map_err(|_| Defect::unknown(format!("principal {}: unknown kind {}", row.principal_id, row.kind)));
         let known = kind.map(|kind| KnownPrincipal { kind, issuer: row.issuer, subject: row.subject });
         (PrincipalId(row.principal_id), known)
     });

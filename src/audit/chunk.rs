@@ -16,6 +16,21 @@ pub(super) const MAX_ACCOUNTS: usize = 1_000;
 /// The most entries that these accounts may have together. An account with more is held alone.
 const MAX_ENTRIES: i64 = 100_000;
 
+/// Rows that cannot be understood.
+pub(super) struct Unreadable {
+    /// Why, for people.
+    pub(super) why: String,
+    /// Whether a newer version may understand them.
+    pub(super) is_newer: bool,
+}
+
+impl From<StoreError> for Unreadable {
+    fn from(error: StoreError) -> Self {
+        let is_newer = matches!(&error, StoreError::Defect(defect) if defect.is_unknown());
+        Self { why: error.to_string(), is_newer }
+    }
+}
+
 /// What is stored about some accounts that follow each other.
 pub(super) struct Chunk {
     pub(super) after: AccountId,
@@ -27,7 +42,7 @@ pub(super) struct Chunk {
     /// Accounts whose rows were read by themselves, because those of the chunk could not be.
     pub(super) apart: BTreeMap<AccountId, States>,
     /// Accounts whose rows or heads cannot be understood, and why.
-    pub(super) unreadable: BTreeMap<AccountId, String>,
+    pub(super) unreadable: BTreeMap<AccountId, Unreadable>,
 }
 
 impl Chunk {
@@ -84,7 +99,7 @@ impl Chunk {
         for (account_id, head) in rows {
             match head {
                 Ok(head) => drop(chunk.heads.insert(account_id, head)),
-                Err(error) => drop(chunk.unreadable.insert(account_id, error.to_string())),
+                Err(defect) => drop(chunk.unreadable.insert(account_id, StoreError::from(defect).into())),
             }
         }
         for (account_id, seq, balance) in read_balances(connection, &ids).await? {
@@ -112,7 +127,7 @@ impl Chunk {
             let mut own = capabilities.new_projections();
             match capabilities.load_whole(&mut own, &[*account_id], connection).await {
                 Ok(()) => drop(self.apart.insert(*account_id, own)),
-                Err(error) if error.is_of_a_row() => drop(self.unreadable.insert(*account_id, error.to_string())),
+                Err(error) if error.is_of_a_row() => drop(self.unreadable.insert(*account_id, error.into())),
                 Err(error) => return Err(error),
             }
         }

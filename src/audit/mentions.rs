@@ -1,5 +1,7 @@
 //! What entries say of rows that the audit has to look up elsewhere.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::ids::{AccountId, EntryId, ProgramId};
@@ -42,6 +44,8 @@ pub(super) struct Mentions {
     pub(super) versions: Vec<(EntryId, ProgramId, i32)>,
     /// Accounts with more keys than are remembered.
     pub(super) crowded: Vec<AccountId>,
+    /// Entries of a newer version: nobody here knows what they accepted.
+    pub(super) newer: BTreeSet<EntryId>,
 }
 
 impl Mentions {

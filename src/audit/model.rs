@@ -9,8 +9,9 @@ use super::compare::{compare_heads, compare_rows};
 use super::mentions::{Accepted, Mentions};
 use crate::book::entry::HASH_VERSION;
 use crate::book::{
-    Account, AccountKind, ActivityDetail, Detail, Entry, ProgramDetail, ReferralDetail, ScannedEntry, States,
+    Account, AccountKind, ActivityDetail, Detail, Entry, ProgramDetail, ReferralDetail, States, StoredEntry,
 };
+use crate::error::Defect;
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// How many keys of an account are remembered. For an account with more, the database is asked.
@@ -59,8 +60,10 @@ pub(super) struct Check {
     states: States,
     /// Whether every entry up to here could be applied. After one that could not, no further one is.
     can_apply: bool,
-    /// Whether no entry up to here is damaged.
+    /// Whether no entry up to here is damaged, or a newer version's.
     is_sound: bool,
+    /// What a newer version wrote, the first of it.
+    newer: Option<String>,
 }
 
 impl Check {
@@ -77,6 +80,7 @@ impl Check {
             states,
             can_apply: true,
             is_sound: true,
+            newer: None,
         }
     }
 
@@ -108,25 +112,28 @@ impl Check {
     }
 
     /// Checks the account's next entry and applies it. What must be looked up elsewhere is added to `mentions`.
-    pub(super) fn check_entry(&mut self, row: ScannedEntry, mentions: &mut Mentions, found: &mut Found<'_>) {
+    pub(super) fn check_entry(&mut self, row: StoredEntry, mentions: &mut Mentions, found: &mut Found<'_>) {
         let id = row.id;
         if id.account_seq != self.last_seq.saturating_add(1) {
             self.tell_missing(found, self.last_seq.saturating_add(1), id.account_seq.saturating_sub(1));
             self.can_apply = false;
         }
         self.last_seq = id.account_seq;
+        let is_proven = self.check_hash(&row, found);
         let entry = match row.entry {
             Ok(entry) => entry,
             Err(defect) => {
                 self.can_apply = false;
-                return self.tell_damage(found, format!("{defect}; its hash cannot be computed"));
+                if is_proven && defect.is_unknown() {
+                    return self.note_newer(id, &defect, mentions);
+                }
+                return self.tell_damage(found, defect.to_string());
             }
         };
         if row.kind != entry.detail.kind() {
             let what = format!("entry {id}: the kind is {} by its detail, {} as stored", entry.detail.kind(), row.kind);
             self.tell_damage(found, what);
         }
-        self.check_hash(&entry, row.hash_version, &row.content_hash, found);
         self.check_program_and_time(&entry, found);
         self.check_key(&entry, mentions, found);
         self.note_references(&entry, mentions, found);
@@ -135,20 +142,34 @@ impl Check {
         }
     }
 
-    fn check_hash(&mut self, entry: &Entry, version: i16, stored: &[u8], found: &mut Found<'_>) {
-        let id = entry.id;
-        if version != HASH_VERSION {
-            return self.tell_damage(found, format!("entry {id}: its hash is of the unknown version {version}"));
+    /// An entry that its hash proves, and that only a newer version understands.
+    fn note_newer(&mut self, id: EntryId, defect: &Defect, mentions: &mut Mentions) {
+        self.is_sound = false;
+        self.newer.get_or_insert_with(|| defect.to_string());
+        mentions.newer.insert(id);
+    }
+
+    /// What a newer version wrote on the account, if it did: the rows are not compared then.
+    pub(super) fn newer(&self) -> Option<&str> {
+        self.newer.as_deref()
+    }
+
+    /// Whether the hash is that of the columns, as they are stored.
+    fn check_hash(&mut self, row: &StoredEntry, found: &mut Found<'_>) -> bool {
+        let id = row.id;
+        if row.hash_version != HASH_VERSION {
+            let what = format!("entry {id}: its hash is of the unknown version {}", row.hash_version);
+            self.tell_damage(found, what);
+            return false;
         }
-        match entry.hash() {
-            Ok(hash) if hash == stored => {}
-            Ok(hash) => {
-                let what =
-                    format!("entry {id}: the content hash is {} by its columns, {} as stored", hex(&hash), hex(stored));
-                self.tell_damage(found, what);
-            }
-            Err(error) => self.tell_damage(found, format!("entry {id}: {error}; its hash cannot be computed")),
+        let hash = row.hash();
+        let is_proven = hash.as_slice() == row.content_hash.as_slice();
+        if !is_proven {
+            let stored = hex(&row.content_hash);
+            let what = format!("entry {id}: the content hash is {} by its columns, {stored} as stored", hex(&hash));
+            self.tell_damage(found, what);
         }
+        is_proven
     }
 
     /// An entry is of its account's program, and does not take effect before the entry before it.

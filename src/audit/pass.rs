@@ -21,7 +21,7 @@ use super::model::{Difference, DifferenceKind};
 use super::repair::{Repairer, repair_all};
 use super::report::Report;
 use super::store::{self, projections, scan};
-use crate::book::ScannedEntry;
+use crate::book::StoredEntry;
 use crate::database::StoreError;
 use crate::error::Defect;
 use crate::ids::{AccountId, EntryId};
@@ -35,7 +35,7 @@ const PARCEL: usize = 256;
 const PARCELS_AHEAD: usize = 8;
 
 /// Entries by account and number, of which the next can be looked at without removing it.
-type Entries<'e> = Pin<Box<Peekable<BoxStream<'e, Result<ScannedEntry, sqlx::Error>>>>>;
+type Entries<'e> = Pin<Box<Peekable<BoxStream<'e, Result<StoredEntry, sqlx::Error>>>>>;
 
 /// Reads the ledger in a task of its own, so that entries are read and parsed while others are checked.
 fn read_ahead(mut connection: PgConnection) -> (Entries<'static>, JoinHandle<PgConnection>) {
@@ -150,8 +150,8 @@ impl Pass<'_> {
 
     /// Looks up what a page of entries names.
     async fn look_up(&mut self, mentions: Mentions, page: &Page<'_>) -> Result<(), StoreError> {
-        let Mentions { references, accepted, versions, crowded } = mentions;
-        self.compare_activities(&accepted, page).await?;
+        let Mentions { references, accepted, versions, crowded, newer } = mentions;
+        self.compare_activities(&accepted, |id| newer.contains(&id), page).await?;
         if !references.is_empty() {
             let named = references.iter().map(|(named, _)| *named);
             for place in store::find_missing_entries(&mut self.connection, named).await? {
@@ -179,7 +179,12 @@ impl Pass<'_> {
     }
 
     /// Compares a page's accepted activities with their rows, both in the same order.
-    async fn compare_activities(&mut self, accepted: &[Accepted], page: &Page<'_>) -> Result<(), StoreError> {
+    async fn compare_activities(
+        &mut self,
+        accepted: &[Accepted],
+        is_newer: impl Fn(EntryId) -> bool,
+        page: &Page<'_>,
+    ) -> Result<(), StoreError> {
         let mut accepted = accepted.iter().peekable();
         let report = &mut self.report;
         let mut tell = |id: EntryId, what: String| {
@@ -206,7 +211,7 @@ impl Pass<'_> {
                 (Some(entry), None) if page.dossiers.contains(&entry.id.account_id) => {
                     tell(entry.id, format!("entry {}: the row of its activity is missing", entry.id));
                 }
-                (None, Some(row)) => {
+                (None, Some(row)) if !is_newer(row.id) => {
                     tell(row.id, format!("entry {}: an activity's row names it, and it accepted none", row.id));
                 }
                 _ => {}
@@ -284,8 +289,13 @@ async fn look_at_documents(
     let mut rows = store::scan_documents(connection, accounts);
     while let Some((account_id, what, document)) = rows.try_next().await? {
         if let Err(error) = serde_json::from_value::<Program>(document) {
-            let what = format!("the document of {what} cannot be understood: {error}");
-            report.tell(&Difference { account_id, kind: DifferenceKind::Source, what });
+            let defect = Defect::unread(format_args!("the document of {what} cannot be understood"), &error);
+            if defect.is_unknown() {
+                report.tell_newer(&defect.to_string());
+            } else {
+                let what = defect.to_string();
+                report.tell(&Difference { account_id, kind: DifferenceKind::Source, what });
+            }
         }
     }
     Ok(())
@@ -302,7 +312,7 @@ struct Page<'a> {
 }
 
 /// Whether an entry is of an account up to this one. A failure counts as one, so that it ends the audit at once.
-fn is_up_to(row: &Result<ScannedEntry, sqlx::Error>, up_to: AccountId) -> bool {
+fn is_up_to(row: &Result<StoredEntry, sqlx::Error>, up_to: AccountId) -> bool {
     match row {
         Ok(row) => row.id.account_id <= up_to,
         Err(_) => true,

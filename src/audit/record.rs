@@ -41,16 +41,19 @@ pub struct Tally {
     pub remaining: u64,
     /// Accounts whose rows were built anew.
     pub repaired: u64,
+    /// Accounts, and versions of programs, that a newer version wrote to in a way that this one does not know. What it can
+    /// prove of them was checked; they are not repaired.
+    pub newer: u64,
 }
 
-/// An audit that came to its end. It is clean if none of its differences remain; the next audit of what is new begins
-/// after the last clean one.
+/// An audit that came to its end. It is clean if none of its differences remain and it knew all that it read; the next
+/// audit of what is new begins after the last clean one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Accounts with an entry that was recorded after this instant were read; all accounts if there is none.
     pub since: Option<Timestamp>,
     /// Whatever was recorded by this instant was there to be read. None if it could not be seen which batches were under
-    /// way; then the next audit of what is new begins no later for this one.
+    /// way, or something was met that a newer version wrote; then the next audit of what is new begins no later for this one.
     pub covers: Option<Timestamp>,
     /// When it began, by the database's clock.
     pub begun_at: Timestamp,

@@ -14,6 +14,9 @@ pub trait Listener: Send {
     /// So many entries have been read.
     fn read(&mut self, _entries: u64) {}
 
+    /// Something is a newer version's, and not compared.
+    fn newer(&mut self, _what: &str) {}
+
     /// Rows do not say what the entries say.
     fn found(&mut self, difference: &Difference);
 
@@ -41,6 +44,11 @@ impl Report<'_> {
         self.listener.found(difference);
     }
 
+    pub(super) fn tell_newer(&mut self, what: &str) {
+        self.tally.newer += 1;
+        self.listener.newer(what);
+    }
+
     /// Tells that a row of an account is stray.
     pub(super) fn tell_stray(&mut self, account_id: AccountId, what: &str) {
         let what = format!("account {}: {what}", account_id.0);
@@ -57,8 +65,14 @@ impl Report<'_> {
         let account_id = check.account_id();
         self.tally.accounts += 1;
         self.listener.compared(account_id, check.last_seq());
-        if let Some(why) = chunk.unreadable.get(&account_id) {
-            let what = format!("rows of account {} cannot be understood: {why}", account_id.0);
+        let unreadable = chunk.unreadable.get(&account_id);
+        let newer = unreadable.filter(|unreadable| unreadable.is_newer).map(|unreadable| unreadable.why.as_str());
+        if let Some(newer) = check.newer().or(newer) {
+            self.tell_newer(&format!("account {}: {newer}", account_id.0));
+            return None;
+        }
+        if let Some(unreadable) = unreadable {
+            let what = format!("rows of account {} cannot be understood: {}", account_id.0, unreadable.why);
             self.tell(&Difference { account_id, kind: DifferenceKind::Projection, what });
             return Some((account_id, 1));
         }

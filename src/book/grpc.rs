@@ -17,6 +17,20 @@ pub fn write_move(movement: PocketMove) -> proto::PocketMove {
     }
 }
 
+/// A move on the wire, by the words that are stored. A pocket of a newer version is unspecified.
+#[must_use]
+pub fn write_stored_move(from: &str, to: &str, points: i64) -> proto::PocketMove {
+    let pocket = |word| Pocket::from_stored(word).map_or(proto::Pocket::Unspecified, write_pocket).into();
+    proto::PocketMove { from: pocket(from), to: pocket(to), points }
+}
+
+/// A kind on the wire, by the word that is stored, which is its name there. One of a newer version is unspecified.
+#[must_use]
+pub fn write_stored_kind(word: &str) -> proto::EntryKind {
+    let name = format!("ENTRY_KIND_{}", word.to_uppercase());
+    proto::EntryKind::from_str_name(&name).unwrap_or(proto::EntryKind::Unspecified)
+}
+
 /// Parts of an account's lots on the wire.
 #[must_use]
 pub fn write_parts(account_id: AccountId, parts: &[LotPart]) -> Vec<proto::LotPart> {

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
-use self::answers::{answer_all, come_again, fail, refuse_rows, turn_away};
+use self::answers::{answer_all, come_again, fail_by, refuse_rows, turn_away};
 use self::apart::{Apart, Found};
 use self::failure::{BatchFailure, Remedy};
 use self::order::{Left, Why, hold_back, take_apart};
@@ -224,7 +224,7 @@ impl Lane {
                 Remedy::TellAway => jobs.into_iter().for_each(|job| job.answer(Err(Error::Unavailable))),
                 Remedy::FailOne(place) => {
                     let (failed, others, followers) = take_apart(jobs, place);
-                    failed.into_iter().for_each(|job| fail(job, &with_causes(&failure)));
+                    failed.into_iter().for_each(|job| fail_by(job, &failure));
                     // The followers may well fail the same way, so they are tried by themselves.
                     parts.push(followers);
                     parts.push(others);
@@ -238,7 +238,7 @@ impl Lane {
                 Remedy::KeepApart => left.extend(jobs.into_iter().map(|job| (job, Why::Apart(Found::Name)))),
                 Remedy::ComeAgain => jobs.into_iter().for_each(|job| come_again(job, &with_causes(&failure))),
                 Remedy::Refuse(most) => jobs.into_iter().for_each(|job| job.answer(Err(refuse_rows(most)))),
-                Remedy::Fail => jobs.into_iter().for_each(|job| fail(job, &with_causes(&failure))),
+                Remedy::Fail => jobs.into_iter().for_each(|job| fail_by(job, &failure)),
             }
         }
         self.keep(left);

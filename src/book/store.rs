@@ -152,7 +152,7 @@ impl TryFrom<&Entry> for SentEntry {
     type Error = Defect;
 
     fn try_from(entry: &Entry) -> Result<Self, Defect> {
-        let detail = entry.detail.to_canonical_json();
+        let detail = entry.detail.to_json();
         let detail = detail.map_err(|error| Defect::new(format!("entry {}: {error}", entry.id)))?;
         Ok(Self {
             account_id: entry.id.account_id.0,

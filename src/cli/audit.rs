@@ -47,8 +47,11 @@ Examples:
   goldbook audit --database-url postgres://goldbook_service@db/goldbook
   goldbook audit --repair --database-url postgres://goldbook_owner@db/goldbook
 
+What a newer version wrote and this one does not know is told and counted apart:
+it is proven by its hash, and not compared or repaired. The newer version can.
+
 Exit status: 0 if nothing differs, or all that did is repaired; 1 if anything
-does; 2 for wrong usage, or if the audit could not come to its end.";
+does, or is a newer version's and was not compared; 2 for wrong usage, or if the audit could not come to its end.";
 
 /// Check that everything kept is what the ledger's entries say, and repair what is not.
 #[derive(Debug, Args)]
@@ -104,6 +107,7 @@ pub(crate) async fn run(args: AuditArgs) -> Result<(), CliError> {
         Err(error) => return Err(error),
     }
     match tally.remaining {
+        0 if tally.newer > 0 => Err(CliError::Incomplete("a newer version's rows were not compared".to_owned())),
         0 => Ok(()),
         1 => Err(CliError::Incomplete("1 difference".to_owned())),
         differences => Err(CliError::Incomplete(format!("{} differences", grouped(differences)))),
@@ -111,7 +115,7 @@ pub(crate) async fn run(args: AuditArgs) -> Result<(), CliError> {
 }
 
 fn summarize(tally: &Tally, seconds: f64, told: u64) -> Result<(), CliError> {
-    let Tally { entries, accounts, differences, repaired, remaining } = *tally;
+    let Tally { entries, accounts, differences, repaired, remaining, newer } = *tally;
     if differences > told {
         print(format_args!("… and {} more", grouped(differences - told)))?;
     }
@@ -128,8 +132,12 @@ fn summarize(tally: &Tally, seconds: f64, told: u64) -> Result<(), CliError> {
         grouped(accounts),
         grouped(rate)
     ))?;
+    if newer > 0 {
+        let of = "accounts or programs hold what a newer version wrote, and were not compared: audit with that one";
+        print(format_args!("{} {of}", grouped(newer)))?;
+    }
     if differences == 0 {
-        return print("nothing differs");
+        return print(if newer == 0 { "nothing differs" } else { "nothing else differs" });
     }
     if repaired > 0 {
         print(format_args!("{} accounts repaired, {} differences remain", grouped(repaired), grouped(remaining)))?;
@@ -147,6 +155,9 @@ fn tell_what_is_covered(outcome: &Outcome, asked: Extent) -> Result<(), CliError
     }
     match record.covers {
         Some(covers) => print(format_args!("covers: entries recorded by {covers}"))?,
+        None if record.tally.newer > 0 => {
+            print("covers: nothing for the next --since-last, since not all was compared")?;
+        }
         None => print(
             "covers: nothing for the next --since-last, since this role does not see which batches are under way",
         )?,
@@ -189,6 +200,13 @@ impl Listener for Teller {
     fn read(&mut self, entries: u64) {
         if let Some(progress) = &mut self.progress {
             progress.set(entries);
+        }
+    }
+
+    fn newer(&mut self, what: &str) {
+        if self.left > 0 {
+            self.left -= 1;
+            self.tell(&format!("of a newer version: {what}"));
         }
     }
 

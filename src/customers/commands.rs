@@ -61,6 +61,7 @@ fn keep_dossier(
         program_id: account.program_id.clone(),
         customer_id: customer_id.clone(),
         dossier,
+        stored: serde_json::Value::Null,
         revision: 1,
         created_at,
         updated_at: created_at,

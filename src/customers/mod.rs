@@ -7,6 +7,7 @@ pub(crate) mod model;
 pub(crate) mod retention;
 pub(crate) mod state;
 mod store;
+pub(crate) mod stored;
 
 use std::sync::Arc;
 
@@ -245,6 +246,7 @@ impl CreateCustomer {
             program_id: self.program_id,
             customer_id: self.customer_id,
             dossier: self.dossier,
+            stored: serde_json::Value::Null,
             revision: 1,
             created_at: first.effective_at,
             updated_at: first.effective_at,

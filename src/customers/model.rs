@@ -15,7 +15,7 @@ use crate::programs::model::ProgramVersion;
 /// added later changes nothing about what was said before it, and so no idempotency key's fingerprint.
 /// The fields are described in customers.proto.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub(crate) struct Dossier {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub given_name: String,
@@ -48,7 +48,7 @@ pub(crate) struct Dossier {
 /// A postal address, as `google.type.PostalAddress` has it.
 /// The fields are described in google/type/postal_address.proto.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub(crate) struct Address {
     pub region_code: String,
     pub language_code: String,

@@ -19,6 +19,8 @@ pub(crate) struct CustomerRow {
     pub customer_id: CustomerId,
     /// Who they are and how to reach them.
     pub dossier: Dossier,
+    /// The JSON that is stored of it, with what this version does not know; null for one that is not stored yet.
+    pub stored: serde_json::Value,
     /// Counts changes; the etag.
     pub revision: i64,
     /// When they were enrolled.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use jiff_sqlx::ToSqlx as _;
+use serde::Deserialize as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -16,7 +17,9 @@ use self::consents::{current_consents_of, delete_consents, find_recorded, insert
 use self::erasures::ErasuresStore;
 use super::erasure::keys::ErasureKeys;
 use super::erasure::state::ErasuresState;
+use super::model::Dossier;
 use super::state::{CustomerRow, CustomersState};
+use super::stored::keep_unknown;
 use crate::book::{Capability, Defect, Scope, States, Store, Table, TableRights};
 use crate::database::{
     Listed, ReadPart, Selection, StoreError, Traced as _, WritePart, read_page, selection, sent_as, write_part,
@@ -143,7 +146,9 @@ impl TryFrom<RawCustomer> for CustomerRow {
             account_id: AccountId(raw.account_id),
             program_id: ProgramId::try_from(raw.program_id).map_err(|error| damaged(error.to_string()))?,
             customer_id: CustomerId::try_from(raw.customer_id).map_err(|error| damaged(error.to_string()))?,
-            dossier: serde_json::from_value(raw.dossier).map_err(|error| damaged(error.to_string()))?,
+            dossier: Dossier::deserialize(&raw.dossier)
+                .map_err(|error| Defect::unread(format_args!("the dossier of account {account_id}"), &error))?,
+            stored: raw.dossier,
             revision: raw.revision,
             created_at: raw.created_at.to_jiff(),
             updated_at: raw.updated_at.to_jiff(),
@@ -203,7 +208,7 @@ fn upsert_customers<'a>(rows: impl Iterator<Item = &'a CustomerRow>) -> Result<W
             account_id: row.account_id.0,
             program_id: row.program_id.to_string(),
             customer_id: row.customer_id.to_string(),
-            dossier: serde_json::to_value(&row.dossier).map_err(defect)?,
+            dossier: keep_unknown(&row.stored, &row.dossier).map_err(defect)?,
             revision: row.revision,
             created_at: row.created_at.to_sqlx(),
             updated_at: row.updated_at.to_sqlx(),

@@ -3,6 +3,7 @@
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo};
 use sqlx::{Encode, Postgres, Type};
 
@@ -25,19 +26,20 @@ macro_rules! sent_as {
 }
 pub(crate) use sent_as;
 
-/// A JSON document that is text already, for a column of `jsonb`.
+/// Postgres's own number of its type `json`.
+const JSON: Oid = Oid(114);
+
+/// JSON that is kept as this very text, in a column of `json`.
 pub(crate) struct JsonText(pub(crate) String);
 
 impl Type<Postgres> for JsonText {
     fn type_info() -> PgTypeInfo {
-        <serde_json::Value as Type<Postgres>>::type_info()
+        PgTypeInfo::with_oid(JSON)
     }
 }
 
 impl Encode<'_, Postgres> for JsonText {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        // The version of the binary form, whose rest is the text.
-        buffer.push(1);
         buffer.extend_from_slice(self.0.as_bytes());
         Ok(IsNull::No)
     }

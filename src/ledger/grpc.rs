@@ -12,10 +12,10 @@ use tonic::{Request, Response, Status};
 use self::parse::{MAX_KINDS, parse_time_range};
 use super::Ledger;
 use super::statement::StatementLine;
-use super::store::{EntryFilter, HashedEntry, OwnedEntry, TimeRange};
+use super::store::{EntryFilter, OwnedEntry, TimeRange};
 use crate::access::grpc::admit;
-use crate::book::grpc::{write_kind, write_lots, write_move, write_reason};
-use crate::book::{Actor, Balance};
+use crate::book::grpc::{write_kind, write_lots, write_move, write_reason, write_stored_kind, write_stored_move};
+use crate::book::{Actor, Balance, EntryReason, StoredEntry, quote_wide_numbers};
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, EntryId, ProgramId};
 use crate::paging::PageRequest;
@@ -44,8 +44,7 @@ impl ledger_service_server::LedgerService for Ledger {
         let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
         let (entries, next_page_token) = self.list_entries(&program_id, &customer_id, &filter, &page).await?;
-        let entries =
-            entries.into_iter().map(|entry| write_entry(entry, Some(&customer_id))).collect::<Result<_, _>>()?;
+        let entries = entries.into_iter().map(|entry| write_entry(entry, Some(&customer_id))).collect();
         Ok(Response::new(proto::ListEntriesResponse { entries, next_page_token }))
     }
 
@@ -60,7 +59,7 @@ impl ledger_service_server::LedgerService for Ledger {
         let (program_id, entry_id) = fields.finish_with(program_id.zip(entry_id))?;
         telemetry::record_program(program_id.as_str());
         let (entry, customer_id) = self.get_entry(&program_id, entry_id).await?;
-        let entry = Some(write_entry(entry, customer_id.as_ref())?);
+        let entry = Some(write_entry(entry, customer_id.as_ref()));
         Ok(Response::new(proto::GetEntryResponse { entry }))
     }
 
@@ -149,7 +148,7 @@ fn write_chunks(
             && bytes < FULL_CHUNK_BYTES
             && let Some((entry, customer_id)) = entries.try_next().await?
         {
-            let entry = write_entry(entry, customer_id.as_ref())?;
+            let entry = write_entry(entry, customer_id.as_ref());
             bytes += entry.encoded_len();
             chunk.push(entry);
         }
@@ -180,36 +179,39 @@ fn parse_filter(fields: &mut Fields, request: &proto::ListEntriesRequest) -> Ent
     EntryFilter { kinds, from, until, newest_first: request.newest_first }
 }
 
-fn write_entry(hashed: HashedEntry, customer_id: Option<&CustomerId>) -> Result<proto::Entry, Status> {
-    let (entry, content_hash) = hashed;
-    let detail_json = entry.detail.to_wire_json();
-    let detail_json = detail_json.map_err(|error| Error::Internal(format!("entry {}: {error}", entry.id)))?;
-    let actor = match entry.actor {
-        Actor::Caller => proto::Actor::Caller,
-        Actor::Rule => proto::Actor::Rule,
-        Actor::Time => proto::Actor::Time,
-    };
-    Ok(proto::Entry {
-        entry_id: entry.id.to_string(),
-        account_id: entry.id.account_id.0.to_string(),
-        account_seq: entry.id.account_seq,
-        program_id: entry.program_id.to_string(),
+/// An entry as it is stored. Words of a newer version are left unspecified: the detail's JSON has its kind.
+fn write_entry(stored: StoredEntry, customer_id: Option<&CustomerId>) -> proto::Entry {
+    let StoredEntry { id, movement, .. } = stored;
+    proto::Entry {
+        entry_id: id.to_string(),
+        account_id: id.account_id.0.to_string(),
+        account_seq: id.account_seq,
+        program_id: stored.program_id,
         customer_id: customer_id.map(ToString::to_string).unwrap_or_default(),
-        kind: write_kind(&entry.detail).into(),
-        r#move: entry.movement.map(write_move),
-        lots: write_lots(&entry),
-        detail_json,
-        principal_id: entry.principal_id.to_string(),
-        actor: actor.into(),
-        reason: write_reason(entry.reason).into(),
-        policy_version: entry.policy_version,
-        cause_entry_ids: entry.causes.iter().map(ToString::to_string).collect(),
-        command_id: entry.command_id.to_string(),
-        trace_id: telemetry::TraceId(entry.trace_id).to_string(),
-        effective_at: Some(write_instant(entry.effective_at)),
-        recorded_at: Some(write_instant(entry.recorded_at)),
-        content_hash,
-    })
+        kind: write_stored_kind(&stored.kind).into(),
+        r#move: movement.map(|(from, to, points)| write_stored_move(&from, &to, points)),
+        lots: stored.entry.as_ref().map(write_lots).unwrap_or_default(),
+        detail_json: quote_wide_numbers(&stored.detail),
+        principal_id: stored.principal_id.to_string(),
+        actor: write_actor(&stored.actor).into(),
+        reason: EntryReason::from_stored(&stored.reason).map_or(proto::EntryReason::Unspecified, write_reason).into(),
+        policy_version: stored.policy_version,
+        cause_entry_ids: stored.causes.iter().map(ToString::to_string).collect(),
+        command_id: stored.command_id.to_string(),
+        trace_id: stored.trace_id.try_into().map(|id| telemetry::TraceId(id).to_string()).unwrap_or_default(),
+        effective_at: Some(write_instant(stored.effective_at)),
+        recorded_at: Some(write_instant(stored.recorded_at)),
+        content_hash: stored.content_hash,
+    }
+}
+
+fn write_actor(word: &str) -> proto::Actor {
+    match Actor::from_stored(word) {
+        Some(Actor::Caller) => proto::Actor::Caller,
+        Some(Actor::Rule) => proto::Actor::Rule,
+        Some(Actor::Time) => proto::Actor::Time,
+        None => proto::Actor::Unspecified,
+    }
 }
 
 const fn write_pockets(balance: &Balance) -> proto::PocketBalances {

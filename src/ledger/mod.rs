@@ -15,7 +15,7 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::access::key::KeyChangesWanted;
 use crate::access::{list_key_changes, read_principals, wait_for_key_changes};
-use crate::book::{Book, Capabilities, Instants, Writer, find_entries_in, read_head};
+use crate::book::{Book, Capabilities, Instants, StoredEntry, Writer, find_entries_in, read_head};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::customers::read_customer_ids;
@@ -27,7 +27,7 @@ use crate::programs::read_version;
 use actions::{ActionFilter, ActionPlace, KeptAction, PrivilegedAction, WrittenAction, merge};
 pub use export::Export;
 use export::Exports;
-use store::{EntryFilter, HashedEntry, OwnedEntry, TimeRange};
+use store::{EntryFilter, OwnedEntry, TimeRange};
 
 /// The use cases of the ledger.
 #[derive(Clone)]
@@ -64,7 +64,7 @@ impl Ledger {
         customer_id: &CustomerId,
         filter: &EntryFilter,
         page: &PageRequest,
-    ) -> Result<(Vec<HashedEntry>, String), Error> {
+    ) -> Result<(Vec<StoredEntry>, String), Error> {
         let after = page.after_number()?;
         if filter.until.is_some() {
             self.instants.close_up_to(filter.until).await?;
@@ -79,8 +79,8 @@ impl Ledger {
         let (range, is_part) = filter.look_at(within, after, most);
         let entries = store::list_entries(&mut connection, account_id, filter, range, page.limit()).await?;
         let end = if filter.newest_first { range.first } else { range.last };
-        let cursor = |(entry, _): &HashedEntry| entry.id.account_seq.to_string();
-        Ok(page.cut_by(entries, cursor, |(entry, _)| entry.bytes(), is_part.then(|| end.to_string())))
+        let cursor = |entry: &StoredEntry| entry.id.account_seq.to_string();
+        Ok(page.cut_by(entries, cursor, StoredEntry::bytes, is_part.then(|| end.to_string())))
     }
 
     /// One entry and its customer. There is no customer for the program's own account, nor for one who was forgotten.

@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::book::store::{EntryRow, entry_row, select_entries};
-use crate::book::{Entry, EntryRange};
+use crate::book::{EntryRange, StoredEntry};
 use crate::database::{StoreError, Traced as _, read_page};
 use crate::error::Defect;
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
@@ -49,10 +49,8 @@ impl EntryFilter {
     }
 }
 
-/// An entry with the hash that was stored with it.
-pub type HashedEntry = (Entry, Vec<u8>);
 /// An entry and its customer. There is no customer for the program's own account, nor for one who was forgotten.
-pub type OwnedEntry = (HashedEntry, Option<CustomerId>);
+pub type OwnedEntry = (StoredEntry, Option<CustomerId>);
 
 /// A range of instants. Its first instant belongs to it, its last does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,9 +71,8 @@ pub async fn list_entries(
     filter: &EntryFilter,
     range: EntryRange,
     limit: i64,
-) -> Result<Vec<HashedEntry>, StoreError> {
-    let with_hash = |row: Result<EntryRow, sqlx::Error>| Ok::<_, StoreError>(with_hash(row?)?);
-    let bytes = |(entry, _): &HashedEntry| entry.bytes();
+) -> Result<Vec<StoredEntry>, StoreError> {
+    let stored = |row: Result<EntryRow, sqlx::Error>| Ok::<_, StoreError>(row?.into());
     if filter.newest_first {
         let select = select_entries!(
             "FROM ledger_entries e
@@ -88,7 +85,7 @@ pub async fn list_entries(
             &filter.kinds,
             limit,
         );
-        read_page(select.fetch(connection).map(with_hash), bytes).traced("SELECT ledger_entries").await
+        read_page(select.fetch(connection).map(stored), StoredEntry::bytes).traced("SELECT ledger_entries").await
     } else {
         let select = select_entries!(
             "FROM ledger_entries e
@@ -101,7 +98,7 @@ pub async fn list_entries(
             &filter.kinds,
             limit,
         );
-        read_page(select.fetch(connection).map(with_hash), bytes).traced("SELECT ledger_entries").await
+        read_page(select.fetch(connection).map(stored), StoredEntry::bytes).traced("SELECT ledger_entries").await
     }
 }
 
@@ -113,7 +110,7 @@ pub async fn read_entry(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     entry_id: EntryId,
-) -> Result<Option<HashedEntry>, StoreError> {
+) -> Result<Option<StoredEntry>, StoreError> {
     let row = select_entries!(
         "FROM ledger_entries e WHERE account_id = $1 AND account_seq = $2 AND program_id = $3",
         entry_id.account_id.0,
@@ -123,7 +120,7 @@ pub async fn read_entry(
     .fetch_optional(connection)
     .traced("SELECT ledger_entries")
     .await?;
-    Ok(row.map(with_hash).transpose()?)
+    Ok(row.map(StoredEntry::from))
 }
 
 /// How many entries of a program took effect in a period, behind one in the order of an export.
@@ -177,12 +174,7 @@ pub fn scan_entries<'a>(
         let customer_id =
             customer_id.map_err(|error| Defect::new(format!("the customer id of account {}: {error}", row.account_id)));
         let entry: EntryRow = entry_row!(row);
-        Ok((with_hash(entry)?, customer_id?))
+        Ok((entry.into(), customer_id?))
     });
     rows.fetch(connection).map(|row| row?.map_err(|defect: Defect| StoreError::from(defect))).boxed()
-}
-
-fn with_hash(mut row: EntryRow) -> Result<HashedEntry, Defect> {
-    let content_hash = std::mem::take(&mut row.content_hash);
-    Ok((Entry::try_from(row)?, content_hash))
 }

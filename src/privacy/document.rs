@@ -14,6 +14,7 @@ use crate::activities::state::ActivityRow;
 use crate::book::{Balance, Detail, Entry, TierDetail};
 use crate::customers::model::Dossier;
 use crate::customers::state::CustomerRow;
+use crate::customers::stored::unknown_of;
 use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode, TierId};
 use crate::money::Money;
 use crate::points::lots::{Hold, Lot};
@@ -32,15 +33,21 @@ pub(super) const SCHEMA: &str = "urn:goldbook:schema:customer-export:1";
 pub(super) struct DossierPart<'a> {
     #[serde(flatten)]
     dossier: &'a Dossier,
+    /// What a newer version wrote of the customer.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    further: serde_json::Map<String, serde_json::Value>,
     create_time: Timestamp,
     update_time: Timestamp,
     etag: String,
 }
 
 impl<'a> DossierPart<'a> {
-    pub(super) fn of(row: &'a CustomerRow) -> Self {
+    /// # Errors
+    /// If the dossier cannot be serialized, which is a defect.
+    pub(super) fn of(row: &'a CustomerRow) -> Result<Self, serde_json::Error> {
         let (create_time, update_time) = (row.created_at, row.updated_at);
-        Self { dossier: &row.dossier, create_time, update_time, etag: row.revision.to_string() }
+        let further = unknown_of(&row.stored, &row.dossier)?;
+        Ok(Self { dossier: &row.dossier, further, create_time, update_time, etag: row.revision.to_string() })
     }
 }
 

@@ -103,7 +103,8 @@ impl Parts<'_> {
         self.member("customer_id", &subject.customer_id.as_str())?;
         self.member("account_id", &subject.account_id)?;
         self.member("as_of", &subject.as_of)?;
-        self.member("dossier", &DossierPart::of(dossier))?;
+        let part = DossierPart::of(dossier).map_err(|error| damaged(subject, &format!("dossier: {error}")))?;
+        self.member("dossier", &part)?;
         self.text.begin_list("marketing_consents");
         let mut after = (0, 0);
         loop {

@@ -27,7 +27,7 @@ pub(super) fn scan_noted_entries(
     let rows = rows.map(|row| {
         let note = row.note.unwrap_or_default();
         let entry: EntryRow = entry_row!(row);
-        Ok((Entry::try_from(entry)?, note))
+        Ok((Entry::try_from(&entry)?, note))
     });
     rows.fetch(connection).map(|row| row?.map_err(|defect: Defect| StoreError::from(defect))).boxed()
 }

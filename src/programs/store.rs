@@ -328,7 +328,9 @@ pub(super) async fn list_retentions(
             let program_id =
                 ProgramId::try_from(row.program_id.as_str()).map_err(|error| damaged(error.to_string()))?;
             let zone = Zone::try_from(row.time_zone.unwrap_or_default()).map_err(|error| damaged(error.to_owned()))?;
-            let retention = serde_json::from_value(row.retention).map_err(|error| damaged(error.to_string()))?;
+            let retention = serde_json::from_value(row.retention).map_err(|error| {
+                Defect::unread(format_args!("the retention of program {:?}", row.program_id), &error)
+            })?;
             Ok(ProgramRetention { program_id, version: row.version, time_zone: zone.0, retention })
         };
         Listed { item: parse(), cursor: row.program_id.clone() }

@@ -233,7 +233,9 @@ impl TryFrom<RawReferral> for Referral {
         let (referee, referrer) = (AccountId(raw.account_id), AccountId(raw.referrer_account_id));
         let entry_on = |account_id| move |account_seq| EntryId { account_id, account_seq };
         let damaged = || Defect::new(format!("the referral of account {} is damaged", raw.account_id));
-        let word: StateWord = raw.state.parse().map_err(|_| damaged())?;
+        let word: StateWord = raw.state.parse().map_err(|_| {
+            Defect::unknown(format!("the referral of account {}: unknown state {:?}", raw.account_id, raw.state))
+        })?;
         let state = match (word, raw.ended_seq, raw.ended_at) {
             (StateWord::Pending, None, None) => ReferralState::Pending,
             (StateWord::Converted, Some(seq), Some(at)) => ReferralState::Converted {

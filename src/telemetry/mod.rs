@@ -12,6 +12,7 @@ mod export;
 mod headers;
 mod logs;
 pub mod metrics;
+mod newer;
 mod panics;
 mod records;
 mod resource;
@@ -43,6 +44,8 @@ pub use rpc::{Deadline, RpcBody, RpcFuture, RpcLayer, RpcService, record_items, 
 pub use spans::{count, fail_span, is_current_unrecorded, link, records, span_context, trace_id};
 pub use statements::{fail_statement, name_database, statement};
 pub use trace_id::TraceId;
+
+pub(crate) use newer::warn_of_newer;
 
 use logs::Gate;
 use records::Records;

@@ -289,7 +289,7 @@ pub(super) async fn list_changes(
         "FROM ledger_entries e
          WHERE account_id = $1 AND account_seq < $2
            AND kind IN ('tier_changed', 'tier_imported')
-           AND (kind = 'tier_changed' OR detail->'from' <> detail->'to')
+           AND (kind = 'tier_changed' OR detail->>'from' IS DISTINCT FROM detail->>'to')
          ORDER BY account_seq DESC LIMIT $3",
         account_id.0,
         before.unwrap_or(i64::MAX),

@@ -80,8 +80,10 @@ async fn check_account(
     }
     let mut account = Account::empty(account_id, SHOP.to_owned().try_into().unwrap(), AccountKind::Customer);
     let mut entries = Vec::new();
-    for (entry, content_hash) in hashed {
-        prop_assert_eq!(entry.hash().unwrap().to_vec(), content_hash, "entry {}", entry.id);
+    for stored in hashed {
+        prop_assert_eq!(stored.hash().to_vec(), stored.content_hash.clone(), "entry {}", stored.id);
+        let entry = stored.entry.unwrap();
+        prop_assert_eq!(entry.hash().unwrap().to_vec(), stored.content_hash, "entry {}", entry.id);
         let last: Option<&goldbook::book::Entry> = entries.last();
         prop_assert!(last.is_none_or(|last| last.effective_at <= entry.effective_at), "time goes back at {}", entry.id);
         account.apply(&entry).unwrap();

@@ -1,4 +1,7 @@
-//! Rows that a newer version wrote fail the commands and reads of their own account or program, and no others.
+//! Rows that a newer version wrote fail the commands and reads of their own account or program at most, and no others.
+
+mod entries;
+mod schema;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +14,11 @@ use goldbook::error::{Defect, Error};
 use goldbook::proto;
 use sqlx::AssertSqlSafe;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
-use crate::harness::{Background, Database, SHOP, START, Service, grant_reward, shop};
+use crate::audit::audit;
+use crate::binary::{run, url};
+use crate::harness::{Background, Database, SHOP, START, Service, grant_reward, reason, shop};
 use crate::wait::until;
 
 async fn change(database: &Database, statements: &str) {
@@ -45,8 +51,12 @@ async fn start() -> Service {
     service
 }
 
-fn assert_internal<T: std::fmt::Debug>(outcome: Result<T, tonic::Status>) {
-    assert_eq!(outcome.unwrap_err().code(), Code::Internal);
+/// Asserts that a caller is told to try again, where a newer version may be.
+#[track_caller]
+fn assert_newer<T: std::fmt::Debug>(outcome: Result<T, tonic::Status>) {
+    let status = outcome.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "WRITTEN_BY_NEWER_VERSION"));
+    assert!(status.get_details_retry_info().is_some(), "{status:?}");
 }
 
 #[tokio::test]
@@ -61,11 +71,11 @@ async fn an_account_of_an_unknown_kind_fails_its_own_commands_alone() {
     make_household(&service.database, "rita").await;
     let grants = join_all(others.iter().map(|other| service.grant(other, 1, "gift")));
     let (own, grants) = tokio::join!(service.grant("rita", 1, "gift"), grants);
-    assert_internal(own);
+    assert_newer(own);
     assert!(grants.into_iter().all(|granted| !granted.unwrap().replayed));
     // Who was brought by that account needs it for the conversion alone.
     assert!(!service.purchase("ben", "small", "5.00").await.unwrap().referral_converted);
-    assert_internal(service.purchase("ben", "large", "50.00").await);
+    assert_newer(service.purchase("ben", "large", "50.00").await);
     assert!(!service.purchase("ben", "small again", "5.00").await.unwrap().referral_converted);
 }
 
@@ -90,9 +100,9 @@ async fn rows_of_a_referrer_that_mean_nothing_fail_the_conversion_alone() {
         ),
     )
     .await;
-    assert_internal(service.purchase("rita", "own", "5.00").await);
+    assert_newer(service.purchase("rita", "own", "5.00").await);
     assert!(!service.purchase("ben", "small", "5.00").await.unwrap().referral_converted);
-    assert_internal(service.purchase("ben", "large", "50.00").await);
+    assert_newer(service.purchase("ben", "large", "50.00").await);
 }
 
 #[tokio::test]
@@ -130,7 +140,7 @@ async fn a_program_of_a_newer_document_fails_its_own_commands_alone() {
         if program_id == SHOP {
             assert!(!outcome.unwrap().into_inner().replayed);
         } else {
-            assert_internal(outcome);
+            assert_newer(outcome);
         }
     }
 }
@@ -228,7 +238,8 @@ async fn lists_leave_out_what_cannot_be_understood_and_go_on() {
             break;
         }
     }
-    assert_eq!(customers, ["a", "c", "d", "rita"]);
+    // What is not known of a dossier is passed over.
+    assert_eq!(customers, ["a", "b", "c", "d", "rita"]);
     let (mut programs, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = proto::ListProgramsRequest { page_size: 1, page_token };
@@ -258,6 +269,34 @@ async fn lists_leave_out_what_cannot_be_understood_and_go_on() {
     referees.sort_unstable();
     assert_eq!(referees, ["a", "c", "d"]);
     // Its own reads fail.
-    let request = proto::GetCustomerRequest { program_id: SHOP.to_owned(), customer_id: "b".to_owned() };
-    assert_internal(service.customers().get_customer(request).await);
+    let (program_id, referee_customer_id) = (SHOP.to_owned(), "b".to_owned());
+    let request = proto::GetReferralRequest { program_id, referee_customer_id };
+    assert_newer(service.referrals().get_referral(request).await);
+    let request = proto::GetProgramRequest { program_id: "p2".to_owned(), ..Default::default() };
+    assert_newer(service.programs().get_program(request).await);
+}
+
+#[tokio::test]
+async fn rows_that_only_a_newer_version_knows_are_counted_apart_by_an_audit() {
+    let service = start().await;
+    let code = service.share_code("rita", "friends").await;
+    service.refer("ben", &code).await;
+    service.apply(proto::Program { program_id: "newer".to_owned(), ..shop() }).await.unwrap();
+    make_household(&service.database, "rita").await;
+    change(
+        &service.database,
+        "ALTER TABLE referrals DROP CONSTRAINT referrals_state_known, DROP CONSTRAINT referrals_end_whole;
+         UPDATE referrals SET state = 'paused';
+         UPDATE program_versions SET document = document || '{\"households\": 1}' WHERE program_id = 'newer'",
+    )
+    .await;
+    let told = audit(&service.database).await;
+    assert!(told.differences.is_empty(), "{told:?}");
+    // The household, the referral, and the document.
+    assert_eq!(told.tally.newer, 3);
+    let command = run(&["audit", "--database-url", &url(&service.database.options(SERVICE_ROLE))]).await;
+    assert_eq!(command.status.code(), Some(1), "{}{}", command.stdout, command.stderr);
+    assert!(command.stdout.contains("of a newer version: "), "{}", command.stdout);
+    assert!(command.stdout.contains("3 accounts or programs hold what a newer version wrote"), "{}", command.stdout);
+    assert!(command.stdout.contains("nothing else differs"), "{}", command.stdout);
 }

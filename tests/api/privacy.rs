@@ -5,6 +5,7 @@ mod dumps;
 mod erased;
 mod marks;
 mod messages;
+mod newer;
 mod play;
 mod races;
 

@@ -72,7 +72,7 @@ fn files_of_sql_are_imported_by_their_own_rooms_use_cases_and_by_sql() {
         ("points/grants/model.rs", "use crate::points::store::load;"),
         ("tiers/state.rs", "use super::store::read_standings;"),
         ("tiers/mod.rs", "use crate::programs::store::read_version;"),
-        ("audit/model.rs", "use crate::book::store::scan::ScannedEntry;"),
+        ("audit/model.rs", "use crate::book::store::scan::StoredEntry;"),
         ("points/grants/mod.rs", "use crate::points::store::load;"),
     ];
     let good = [

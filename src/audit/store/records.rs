@@ -6,7 +6,6 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::audit::record::{Extent, LastAudit, Record};
 use crate::database::{StoreError, Traced as _};
-use crate::error::Defect;
 
 /// How many audits of each extent are kept: a week of hourly ones.
 const KEPT: i64 = 168;
@@ -83,17 +82,14 @@ pub(in crate::audit) async fn read_last(connection: &mut PgConnection) -> Result
     .fetch_all(connection)
     .traced("SELECT audits")
     .await?;
-    let read: Result<Vec<LastAudit>, Defect> = rows
-        .into_iter()
-        .map(|row| {
-            let unknown = || Defect::new(format!("the extent {:?} of an audit is unknown", row.extent));
-            Ok(LastAudit {
-                extent: Extent::from_stored(&row.extent).ok_or_else(unknown)?,
-                ended_at: row.ended_at.to_jiff(),
-                age: SignedDuration::from_micros(row.age),
-                differences: u64::try_from(row.remaining).unwrap_or(0),
-            })
+    // One of an extent that a newer version has is for that one to tell.
+    let known = rows.into_iter().filter_map(|row| {
+        Some(LastAudit {
+            extent: Extent::from_stored(&row.extent)?,
+            ended_at: row.ended_at.to_jiff(),
+            age: SignedDuration::from_micros(row.age),
+            differences: u64::try_from(row.remaining).unwrap_or(0),
         })
-        .collect();
-    Ok(read?)
+    });
+    Ok(known.collect())
 }

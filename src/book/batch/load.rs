@@ -165,7 +165,13 @@ impl Batch<'_> {
             std::mem::take(&mut self.accounts).into_iter().partition(|(account_id, _)| own.contains(account_id));
         self.accounts = kept;
         let is_mended = error.is_of_a_row() && !left_out.is_empty();
-        let defect = Defect::new(with_causes(error));
+        let defect = match error {
+            StoreError::Defect(defect) => defect.clone(),
+            StoreError::Database(_)
+            | StoreError::ConnectTimedOut { .. }
+            | StoreError::TooManyDues
+            | StoreError::TooManyRows { .. } => Defect::new(with_causes(error)),
+        };
         self.unreadable.extend(left_out.into_keys().map(|account_id| (account_id, defect.clone())));
         self.states = capabilities.new_states();
         self.accounts_with_dues.clear();

@@ -8,7 +8,7 @@ use super::wide;
 
 /// What a customer did, by what it counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum ActivityDetail {
     /// An activity was accepted, with what it counts for.

@@ -5,7 +5,7 @@ use strum::{IntoStaticStr, VariantNames};
 
 /// What happened to a customer and to what is known about them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum CustomerDetail {
     /// The customer joined the program.

@@ -9,7 +9,6 @@ use super::wide;
 
 /// Some points of one lot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct LotPart {
     /// The number of the entry that made the lot.
     pub lot: i64,
@@ -19,7 +18,7 @@ pub struct LotPart {
 
 /// When a lot's points vest and expire.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct LotTerms {
     /// When they become available; at once, if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +53,6 @@ impl LotTerms {
 
 /// A calendar period in which earning is capped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct EarningWindow {
     /// Its kind, in the words of the program's document.
     pub period: String,
@@ -71,7 +69,7 @@ pub struct EarningWindow {
 
 /// What happened to points.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum PointsDetail {
     /// Points were granted as a new lot, which this entry names.

@@ -8,7 +8,7 @@ use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode};
 
 /// What happened to referral codes and referrals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum ReferralDetail {
     /// The customer has a code to share.

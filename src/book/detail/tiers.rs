@@ -8,7 +8,7 @@ use crate::ids::TierId;
 
 /// What happened to the tier that a customer holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum TierDetail {
     /// The tier that another system had given was taken over.

@@ -1,10 +1,11 @@
 //! What callers are told of their commands, and what the log is told beside it.
 
 use super::apart::Found;
+use super::failure::BatchFailure;
 use super::order::{Left, Why};
 use crate::book::job::Job;
 use crate::book::outcome::CommandOutcome;
-use crate::error::{Error, Reason, Refusal};
+use crate::error::{Error, Reason, Refusal, with_causes};
 
 /// How often a command may wait for a batch that locks more.
 const MAX_POSTPONEMENTS: u32 = 16;
@@ -15,6 +16,7 @@ pub(super) fn answer_all(jobs: Vec<Job>, outcomes: Vec<CommandOutcome>) -> Left 
         match outcome {
             CommandOutcome::Written(written) => job.answer(Ok(written)),
             CommandOutcome::Refused(refusal) => job.answer(Err(Error::Refused(refusal))),
+            CommandOutcome::Failed(defect) if defect.is_unknown() => job.answer(Err(defect.into())),
             CommandOutcome::Failed(defect) => fail(job, &defect.to_string()),
             CommandOutcome::Postponed => left.extend(postpone(job).map(|job| (job, Why::NextBatch))),
             CommandOutcome::DuesRemain | CommandOutcome::Behind => left.push((job, Why::NextBatch)),
@@ -41,6 +43,14 @@ pub(super) fn turn_away(job: Job) {
 pub(super) fn refuse_rows(most: i64) -> Error {
     let message = format!("this would touch more than {most} lots at once; do it in smaller parts");
     Refusal::new(Reason::TooManyLots, message).with("maximum", most).into()
+}
+
+/// Fails a command for what befell its batch.
+pub(super) fn fail_by(job: Job, failure: &BatchFailure) {
+    match failure.unknown() {
+        Some(defect) => job.answer(Err(defect.clone().into())),
+        None => fail(job, &with_causes(failure)),
+    }
 }
 
 /// Logs the failure of a command, and tells its caller no more than that there was one.

@@ -79,6 +79,15 @@ impl BatchFailure {
         Self::Panicked { message: telemetry::message_of(thrown).to_owned() }
     }
 
+    /// What this version does not know, if that is why.
+    pub(super) fn unknown(&self) -> Option<&Defect> {
+        let defect = match self {
+            Self::Command { defect, .. } | Self::Store(StoreError::Defect(defect)) => defect,
+            Self::Store(_) | Self::BatchTimedOut { .. } | Self::Panicked { .. } => return None,
+        };
+        Some(defect).filter(|defect| defect.is_unknown())
+    }
+
     /// What can be done about it.
     pub(super) fn kind(&self) -> FailureKind {
         match self {
@@ -157,6 +166,8 @@ impl BatchFailure {
             Self::Panicked { .. } => false,
             // Nothing is wrong: it goes in several batches.
             Self::Store(StoreError::TooManyRows { .. }) => false,
+            // Told where its caller is.
+            Self::Store(_) | Self::Command { .. } if self.unknown().is_some() => false,
             Self::Store(_) | Self::Command { .. } | Self::BatchTimedOut { .. } => self.kind() != FailureKind::Locked,
         }
     }

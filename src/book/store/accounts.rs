@@ -40,7 +40,8 @@ impl TryFrom<AccountRow> for Account {
         Ok(Self {
             account_id: AccountId(row.account_id),
             program_id: ProgramId::try_from(row.program_id.as_str()).map_err(damaged)?,
-            kind: AccountKind::from_stored(&row.kind).ok_or_else(|| damaged("unknown kind"))?,
+            kind: AccountKind::from_stored(&row.kind)
+                .ok_or_else(|| Defect::unknown(format!("account {}: unknown kind", row.account_id)))?,
             head: row.head,
             effective_at: Some(row.effective_at.to_jiff()),
             next_due_at: row.next_due_at.map(jiff_sqlx::Timestamp::to_jiff),

@@ -156,7 +156,9 @@ pub(in crate::book) async fn read_balance_at(
     for row in moves {
         let damaged =
             |what: &str| Defect::new(format!("entry {} of account {}: {what}", row.account_seq, account_id.0));
-        let pocket = |word: &str| Pocket::from_stored(word).ok_or_else(|| damaged("unknown pocket"));
+        let unknown =
+            || Defect::unknown(format!("entry {} of account {}: unknown pocket", row.account_seq, account_id.0));
+        let pocket = |word: &str| Pocket::from_stored(word).ok_or_else(unknown);
         let movement = PocketMove { from: pocket(&row.from)?, to: pocket(&row.to)?, points: row.points };
         balance.make(movement).map_err(|error| damaged(&error.to_string()))?;
     }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use crate::book::detail::Detail;
 use crate::book::entry::{Actor, Entry, EntryReason, Pocket, PocketMove};
 use crate::book::key::Key;
+use crate::book::stored_entry::StoredEntry;
 use crate::database::StoreError;
 use crate::error::Defect;
 use crate::ids::{AccountId, EntryId, PrincipalId, ProgramId};
@@ -73,25 +74,26 @@ macro_rules! entry_row {
 
 pub(crate) use {entry_row, select_entries};
 
-impl TryFrom<EntryRow> for Entry {
+impl TryFrom<&EntryRow> for Entry {
     type Error = Defect;
 
-    fn try_from(row: EntryRow) -> Result<Self, Defect> {
-        let id = EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq };
+    fn try_from(row: &EntryRow) -> Result<Self, Defect> {
+        let id = row.id();
         let damaged = |what: &str| Defect::new(format!("entry {id}: {what}"));
-        let causes: Result<Vec<EntryId>, _> = row.causes.iter().map(|cause| cause.parse()).collect();
+        let unknown = |what: &str| Defect::unknown(format!("entry {id}: {what}"));
         Ok(Self {
             id,
             program_id: ProgramId::try_from(row.program_id.as_str()).map_err(damaged)?,
-            detail: Detail::from_json(&row.detail).map_err(|error| damaged(&error.to_string()))?,
-            movement: movement_of(&row, damaged)?,
+            detail: Detail::from_json(&row.detail)
+                .map_err(|error| Defect::unread(format_args!("entry {id}"), &error))?,
+            movement: movement_of(row, unknown)?,
             command_id: row.command_id,
-            key: key_of(&row, damaged)?,
+            key: key_of(row, damaged)?,
             principal_id: PrincipalId(row.principal_id),
-            actor: Actor::from_stored(&row.actor).ok_or_else(|| damaged("unknown actor"))?,
-            reason: EntryReason::from_stored(&row.reason).ok_or_else(|| damaged("unknown reason"))?,
+            actor: Actor::from_stored(&row.actor).ok_or_else(|| unknown("unknown actor"))?,
+            reason: EntryReason::from_stored(&row.reason).ok_or_else(|| unknown("unknown reason"))?,
             policy_version: row.policy_version,
-            causes: causes.map_err(damaged)?,
+            causes: row.causes()?,
             trace_id: row.trace_id.as_slice().try_into().map_err(|_| damaged("trace id length"))?,
             effective_at: row.effective_at.to_jiff(),
             recorded_at: row.recorded_at.to_jiff(),
@@ -99,9 +101,46 @@ impl TryFrom<EntryRow> for Entry {
     }
 }
 
-fn movement_of(row: &EntryRow, damaged: impl Fn(&str) -> Defect) -> Result<Option<PocketMove>, Defect> {
+impl EntryRow {
+    fn id(&self) -> EntryId {
+        EntryId { account_id: AccountId(self.account_id), account_seq: self.account_seq }
+    }
+
+    fn causes(&self) -> Result<Vec<EntryId>, Defect> {
+        let causes: Result<Vec<EntryId>, &str> = self.causes.iter().map(|cause| cause.parse()).collect();
+        causes.map_err(|error| Defect::new(format!("entry {}: {error}", self.id())))
+    }
+}
+
+impl From<EntryRow> for StoredEntry {
+    fn from(row: EntryRow) -> Self {
+        Self {
+            id: row.id(),
+            entry: Entry::try_from(&row),
+            // An entry whose causes are no ids is unreadable, and its hash is another one.
+            causes: row.causes().unwrap_or_default(),
+            movement: row.from_pocket.zip(row.to_pocket).zip(row.points).map(|((from, to), points)| (from, to, points)),
+            key: row.key_hash.zip(row.fingerprint),
+            program_id: row.program_id,
+            kind: row.kind,
+            detail: row.detail,
+            command_id: row.command_id,
+            principal_id: PrincipalId(row.principal_id),
+            actor: row.actor,
+            reason: row.reason,
+            policy_version: row.policy_version,
+            trace_id: row.trace_id,
+            effective_at: row.effective_at.to_jiff(),
+            recorded_at: row.recorded_at.to_jiff(),
+            hash_version: row.hash_version,
+            content_hash: row.content_hash,
+        }
+    }
+}
+
+fn movement_of(row: &EntryRow, unknown: impl Fn(&str) -> Defect) -> Result<Option<PocketMove>, Defect> {
     let (Some(from), Some(to), Some(points)) = (&row.from_pocket, &row.to_pocket, row.points) else { return Ok(None) };
-    let pocket = |word: &str| Pocket::from_stored(word).ok_or_else(|| damaged("unknown pocket"));
+    let pocket = |word: &str| Pocket::from_stored(word).ok_or_else(|| unknown("unknown pocket"));
     Ok(Some(PocketMove { from: pocket(from)?, to: pocket(to)?, points }))
 }
 
@@ -118,6 +157,6 @@ fn key_of(row: &EntryRow, damaged: impl Fn(&str) -> Defect) -> Result<Option<Key
 /// # Errors
 /// If a row is damaged.
 pub fn into_entries(rows: Vec<EntryRow>) -> Result<Vec<Entry>, StoreError> {
-    let entries: Result<Vec<Entry>, Defect> = rows.into_iter().map(Entry::try_from).collect();
+    let entries: Result<Vec<Entry>, Defect> = rows.iter().map(Entry::try_from).collect();
     Ok(entries?)
 }

@@ -9,53 +9,40 @@ use uuid::Uuid;
 
 use super::accounts::{SentAccount, select_accounts};
 use super::balances::insert_balances;
-use super::rows::{EntryRow, select_entries};
+use super::rows::select_entries;
 use crate::book::account::Account;
-use crate::book::entry::Entry;
-use crate::book::scanned_entry::ScannedEntry;
+use crate::book::stored_entry::StoredEntry;
 use crate::database::{Traced as _, write_parts};
 use crate::error::Defect;
-use crate::ids::{AccountId, EntryId};
-
-impl From<EntryRow> for ScannedEntry {
-    fn from(mut row: EntryRow) -> Self {
-        Self {
-            id: EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq },
-            kind: std::mem::take(&mut row.kind),
-            hash_version: row.hash_version,
-            content_hash: std::mem::take(&mut row.content_hash),
-            entry: Entry::try_from(row),
-        }
-    }
-}
+use crate::ids::AccountId;
 
 /// The whole ledger by account and number. Rows are read as they are taken.
-pub fn scan_entries(connection: &mut PgConnection) -> BoxStream<'_, Result<ScannedEntry, sqlx::Error>> {
+pub fn scan_entries(connection: &mut PgConnection) -> BoxStream<'_, Result<StoredEntry, sqlx::Error>> {
     let rows = select_entries!("FROM ledger_entries e ORDER BY account_id, account_seq",);
-    rows.fetch(connection).map_ok(ScannedEntry::from).boxed()
+    rows.fetch(connection).map_ok(StoredEntry::from).boxed()
 }
 
 /// All entries of an account, by number. Rows are read as they are taken.
 pub fn scan_entries_of(
     connection: &mut PgConnection,
     account_id: AccountId,
-) -> BoxStream<'_, Result<ScannedEntry, sqlx::Error>> {
+) -> BoxStream<'_, Result<StoredEntry, sqlx::Error>> {
     let rows = select_entries!("FROM ledger_entries e WHERE account_id = $1 ORDER BY account_seq", account_id.0,);
-    rows.fetch(connection).map_ok(ScannedEntry::from).boxed()
+    rows.fetch(connection).map_ok(StoredEntry::from).boxed()
 }
 
 /// All entries of some accounts, by account and number. Rows are read as they are taken.
 pub fn scan_entries_of_all<'c>(
     connection: &'c mut PgConnection,
     accounts: &[AccountId],
-) -> BoxStream<'c, Result<ScannedEntry, sqlx::Error>> {
+) -> BoxStream<'c, Result<StoredEntry, sqlx::Error>> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = select_entries!(
         "FROM unnest($1::uuid[]) AS u (account_id) JOIN ledger_entries e ON e.account_id = u.account_id
          ORDER BY e.account_id, e.account_seq",
         &ids,
     );
-    rows.fetch(connection).map_ok(ScannedEntry::from).boxed()
+    rows.fetch(connection).map_ok(StoredEntry::from).boxed()
 }
 
 /// The accounts that have an entry which was recorded after an instant, by account. Rows are read as they are taken.

@@ -82,6 +82,8 @@ impl Command for EraseOfInactive {
             let row = row.ok_or_else(|| Defect::new(format!("customer {} has no dossier", account_id.0)))?;
             let mut emptied = row.clone();
             emptied.dossier = Dossier::default();
+            // Also what a newer version wrote.
+            emptied.stored = serde_json::Value::Null;
             emptied.revision = row.revision.saturating_add(1);
             emptied.updated_at = account.time_at(decision.at()).max(row.updated_at);
             let detail = CustomerDetail::DossierErased { revision: emptied.revision };

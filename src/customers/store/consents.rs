@@ -25,8 +25,9 @@ pub(super) struct RawConsent {
 impl RawConsent {
     pub(super) fn parse(self) -> Result<(AccountId, MarketingConsent), StoreError> {
         let Self { account_id, channel, granted, source, decided_at } = self;
-        let channel = MarketingChannel::from_stored(&channel)
-            .ok_or_else(|| Defect::new(format!("a consent of account {account_id}: unknown channel {channel:?}")))?;
+        let channel = MarketingChannel::from_stored(&channel).ok_or_else(|| {
+            Defect::unknown(format!("a consent of account {account_id}: unknown channel {channel:?}"))
+        })?;
         Ok((AccountId(account_id), MarketingConsent { channel, granted, decided_at: decided_at.to_jiff(), source }))
     }
 }

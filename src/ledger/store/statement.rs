@@ -27,7 +27,7 @@ pub(in crate::ledger) async fn list_moves(
         range.last,
         limit,
     );
-    let rows = select.fetch(connection).map(|row| Ok::<_, StoreError>(Entry::try_from(row?)?));
+    let rows = select.fetch(connection).map(|row| Ok::<_, StoreError>(Entry::try_from(&row?)?));
     read_page(rows, Entry::bytes).traced("SELECT ledger_entries").await
 }
 

@@ -144,8 +144,9 @@ impl Command for VestReward {
             let reversed = decision.state::<PointsState>()?.lots().reversed(account.account_id, seq).in_all;
             return Err(self.not_pending(lot, reversed).into());
         };
-        let rule: ExpiryRule = serde_json::from_str(rule)
-            .map_err(|error| Defect::new(format!("the expiry rule of the lot of entry {}: {error}", self.reward_id)))?;
+        let rule: ExpiryRule = serde_json::from_str(rule).map_err(|error| {
+            Defect::unread(format_args!("the expiry rule of the lot of entry {}", self.reward_id), &error)
+        })?;
         let expires_at = rule.of(account.time_at(decision.at()), &policy.program.time_zone.0);
         for new_entry in vest_on_event(account, seq, lot, expires_at, policy.version) {
             decision.post(account.account_id, new_entry)?;

@@ -38,7 +38,6 @@ pub(crate) struct Lot {
 /// What makes up for points of a lot that were spent, held or taken already when they were clawed back. If they come
 /// back expired, it is given back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct MadeUp {
     /// How many points became a debt.
     pub debt: i64,
@@ -229,7 +228,6 @@ impl Earning {
 
 /// What was earned in a calendar period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Earned {
     /// The period's first day where the program is. None where the entries do not tell it.
     pub day: Option<Date>,

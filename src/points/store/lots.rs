@@ -96,7 +96,8 @@ impl TryFrom<LotRow> for FoundLot {
 
     fn try_from(row: LotRow) -> Result<Self, Defect> {
         let made_up = row.made_up.map(serde_json::from_value).transpose().map_err(|error| {
-            Defect::new(format!("what makes up for lot {} of account {}: {error}", row.lot_seq, row.account_id))
+            let what = format_args!("what makes up for lot {} of account {}", row.lot_seq, row.account_id);
+            Defect::unread(what, &error)
         })?;
         let lot = Lot {
             points: row.points,

@@ -150,8 +150,7 @@ impl TryFrom<EarningRow> for (AccountId, Earning) {
     type Error = Defect;
 
     fn try_from(row: EarningRow) -> Result<Self, Defect> {
-        let defect =
-            |error: serde_json::Error| Defect::new(format!("the earnings of account {}: {error}", row.account_id));
+        let defect = |error| Defect::unread(format_args!("the earnings of account {}", row.account_id), &error);
         let earning = Earning {
             slides_to: row.slides_to.map(jiff_sqlx::Timestamp::to_jiff),
             lapses: row.lapses.into_iter().map(jiff_sqlx::Timestamp::to_jiff).collect(),

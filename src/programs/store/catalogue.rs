@@ -126,7 +126,7 @@ pub(super) fn parse_version(
     let program_id = document.get("program_id").and_then(serde_json::Value::as_str).map(str::to_owned);
     let program: Program = serde_json::from_value(document).map_err(|error| {
         let program_id = program_id.as_deref().unwrap_or("without an id");
-        Defect::new(format!("version {version} of program {program_id}: {error}"))
+        Defect::unread(format_args!("version {version} of program {program_id}"), &error)
     })?;
     Ok(ProgramVersion { program, version, applied_at: applied_at.to_jiff() })
 }

@@ -54,7 +54,7 @@ async fn audit_finds_that_the_last_or_the_first_entry_or_all_were_removed() {
 
 #[tokio::test]
 async fn audit_finds_a_changed_detail() {
-    let statements = "UPDATE ledger_entries SET detail = jsonb_set(detail, '{lots,0,points}', '29')
+    let statements = "UPDATE ledger_entries SET detail = jsonb_set(detail::jsonb, '{lots,0,points}', '29')::json
                       WHERE account_id = :anna AND kind = 'points_redeemed'";
     assert_told(statements, DifferenceKind::Ledger, &["the content hash is ", "the lots contradict it"]).await;
 }

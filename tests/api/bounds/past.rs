@@ -72,7 +72,7 @@ async fn past_balances_and_tiers_are_what_the_whole_history_gives_at_every_insta
     let mut connection = service.database.connect(SUPERUSER).await;
     let range = goldbook::book::EntryRange { first: 1, last: i64::MAX };
     let entries = list_entries(&mut connection, account_id, &EntryFilter::default(), range, i64::MAX).await.unwrap();
-    let entries: Vec<_> = entries.into_iter().map(|(entry, _)| entry).collect();
+    let entries: Vec<_> = entries.into_iter().map(|stored| stored.entry.unwrap()).collect();
     let mut instants: Vec<Timestamp> = entries.iter().map(|entry| entry.effective_at).collect();
     instants.dedup();
     let one = SignedDuration::from_micros(1);

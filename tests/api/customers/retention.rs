@@ -100,6 +100,17 @@ async fn erased_kinds(service: &Service, customer_id: &str) -> Vec<proto::EntryK
 }
 
 #[tokio::test]
+async fn what_a_newer_version_knows_of_a_person_goes_with_their_dossier() {
+    let service = start_with(keeping(None, Some(20))).await;
+    enrol_known(&service, "anna").await;
+    let mut connection = service.database.connect(SUPERUSER).await;
+    let newer = "UPDATE customers SET dossier = dossier || '{\"pets\": [\"Rex\"]}'";
+    sqlx::query(newer).execute(&mut connection).await.unwrap();
+    pass_to(&service, "2026-02-05T12:00:00Z").await;
+    assert_eq!(count(&service, "customers WHERE dossier = '{}'").await, 1);
+}
+
+#[tokio::test]
 async fn notes_and_dossiers_go_after_their_days_and_not_earlier() {
     let service = start_with(keeping(Some(10), Some(20))).await;
     enrol_known(&service, "anna").await;

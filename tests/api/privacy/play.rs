@@ -78,16 +78,22 @@ fn fresh<T: Default>(fill: impl FnOnce(&mut T)) -> T {
 }
 
 impl Caller {
-    /// Plays all methods, by a caller who may do everything. It begins with the program.
-    pub(super) async fn play(&mut self) {
+    /// Plays all methods, by a caller who may do everything. It begins with the program. The customer of most of it.
+    pub(super) async fn play(&mut self) -> String {
         let apply = proto::ApplyProgramRequest { program: Some(shop()), ..Default::default() };
         let _: proto::ApplyProgramResponse = self.carry_out("ProgramService.ApplyProgram", &apply).await;
         let customer_id = self.play_customers().await;
-        self.play_activities(&customer_id).await;
-        self.play_rewards(&customer_id).await;
-        self.play_referrals(&customer_id).await;
+        self.play_on(&customer_id).await;
         self.play_imports().await;
         self.play_reads(&customer_id).await;
+        customer_id
+    }
+
+    /// Plays what a customer does who is there already.
+    pub(super) async fn play_on(&mut self, customer_id: &str) {
+        self.play_activities(customer_id).await;
+        self.play_rewards(customer_id).await;
+        self.play_referrals(customer_id).await;
     }
 
     /// Enrols a customer with everything in the dossier, and updates another one, who was nobody but a name before.
