@@ -67,6 +67,18 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long calls that are under way may take after the service was told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long answers that are ready may take to be sent after the database was lost.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How the service ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Calls under way are answered, and what the book accepted is written.
+    InOrder,
+    /// The database is lost, so nothing can be waited for.
+    WithoutDatabase,
+}
+
 /// What the service needs to run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -112,14 +124,15 @@ pub async fn migrate(owner: &PgConnectOptions, service_role: &str) -> Result<(),
     database::migrate(owner, service_role, &grants).await
 }
 
-/// Serves until `shutdown` is done: health says so first, calls under way are answered, then the book is closed.
+/// Serves until `shutdown` is done: health says so first, calls under way are answered, then the book is closed. Without a
+/// database, only what is answered already is sent.
 ///
 /// # Errors
 /// If the server cannot be set up or the listener fails.
 pub async fn run(
     listener: TcpListener,
     settings: Settings,
-    shutdown: impl Future<Output = ()> + Send,
+    shutdown: impl Future<Output = Ending> + Send,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let catalogue = Catalogue::default();
     let capabilities = capabilities(&catalogue, settings.erasure_keys.clone());
@@ -145,18 +158,14 @@ pub async fn run(
     let incoming = listener::accept(listener, settings.tls, settings.connections);
     let web = WebLayer::new(&settings.cors_origins, MAX_HEADER_BYTES);
     let mut serve = Box::pin(serve_until(incoming, routes, web, access, stopped.map(|_| ()))?);
-    let outcome = tokio::select! {
-        outcome = &mut serve => outcome,
-        () = shutdown => {
+    let (outcome, ending) = tokio::select! {
+        outcome = &mut serve => (outcome, Ending::InOrder),
+        ending = shutdown => {
             watch.abort();
             health.report(ServingStatus::NotServing).await;
             health.end_watches().await;
-            tracing::info!("stopping: calls under way are answered first");
             let _ = stop.send(());
-            tokio::time::timeout(DRAIN_TIMEOUT, &mut serve).await.unwrap_or_else(|_| {
-                tracing::warn!("some calls did not end in time and are cut off");
-                Ok(())
-            })
+            (drain(&mut serve, ending).await, ending)
         }
     };
     drop(serve);
@@ -164,11 +173,34 @@ pub async fn run(
     fresh.abort();
     certificates.iter().for_each(JoinHandle::abort);
     drop(background);
-    if tokio::time::timeout(DRAIN_TIMEOUT, lanes.close()).await.is_err() {
-        tracing::warn!("the book did not close in time");
+    // Without a database, the lanes would go on trying to reach it.
+    if ending == Ending::InOrder {
+        if tokio::time::timeout(DRAIN_TIMEOUT, lanes.close()).await.is_err() {
+            tracing::warn!("the book did not close in time");
+        }
+        pool.close().await;
     }
-    pool.close().await;
     Ok(outcome?)
+}
+
+/// Lets a server that was told to stop answer what is under way, as long as it may take.
+async fn drain<E>(serve: impl Future<Output = Result<(), E>>, ending: Ending) -> Result<(), E> {
+    let limit = match ending {
+        Ending::InOrder => {
+            tracing::info!("stopping: calls under way are answered first");
+            DRAIN_TIMEOUT
+        }
+        Ending::WithoutDatabase => {
+            tracing::warn!("stopping at once: the database is lost, and calls under way are cut off");
+            LAST_WORDS_TIMEOUT
+        }
+    };
+    tokio::time::timeout(limit, serve).await.unwrap_or_else(|_| {
+        if ending == Ending::InOrder {
+            tracing::warn!("some calls did not end in time and are cut off");
+        }
+        Ok(())
+    })
 }
 
 /// Adds reflection, in both versions that clients ask for, of every service but itself.

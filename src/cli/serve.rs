@@ -6,6 +6,7 @@ mod prepare;
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,7 +16,7 @@ use super::error::CliError;
 use crate::clock::Clock;
 use crate::database;
 use crate::listener::Bounds;
-use crate::server::{self, Settings};
+use crate::server::{self, Ending, Settings};
 use crate::telemetry::{self, Collector, Logs, Telemetry};
 
 pub(super) use args::ServeArgs;
@@ -50,7 +51,7 @@ async fn serve(args: ServeArgs, prepared: Prepared) -> Result<(), CliError> {
             let database = database.options()?;
             let owner = args.owner_database_url.as_ref().map(DatabaseUrl::options).transpose()?;
             prepare_schema(&args, owner.as_ref(), &database).await?;
-            serve_on(listener, &args, prepared, database, stop).await
+            serve_on(listener, &args, prepared, database, stop.map(|()| Ending::InOrder)).await
         }
         None => serve_embedded(listener, &args, prepared, stop).await,
     }
@@ -73,7 +74,7 @@ async fn serve_on(
     args: &ServeArgs,
     prepared: Prepared,
     database: PgConnectOptions,
-    stop: impl Future<Output = ()> + Send,
+    stop: impl Future<Output = Ending> + Send,
 ) -> Result<(), CliError> {
     let address = listener.local_addr().map_err(CliError::failed)?;
     tracing::info!(%address, tls = prepared.tls.is_some(), "listening");

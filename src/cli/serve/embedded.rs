@@ -8,6 +8,7 @@ use super::prepare::Prepared;
 use super::{prepare_schema, serve_on};
 use crate::cli::error::CliError;
 use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, explain};
+use crate::server::Ending;
 
 /// Serves with a database of the service's own, which is started and stopped with it.
 pub(super) async fn serve_embedded(
@@ -49,8 +50,11 @@ async fn serve_until_either_ends(
     let mut ended = None;
     let stop_or_end = async {
         tokio::select! {
-            () = stop => {}
-            status = postgres.wait() => ended = Some(status),
+            () = stop => Ending::InOrder,
+            status = postgres.wait() => {
+                ended = Some(status);
+                Ending::WithoutDatabase
+            }
         }
     };
     let outcome = serve_on(listener, args, prepared, service, stop_or_end).await;

@@ -10,7 +10,7 @@ use goldbook::access::limits::Limits;
 use goldbook::capabilities::ErasureKeys;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::listener::Bounds;
-use goldbook::server::{self, Settings};
+use goldbook::server::{self, Ending, Settings};
 use goldbook::web::Origin;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
@@ -160,6 +160,7 @@ impl Service {
         let running = threads.spawn(async move {
             server::run(listener, settings, async {
                 let _ = stopped.await;
+                Ending::InOrder
             })
             .await
             .unwrap();
