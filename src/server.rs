@@ -2,7 +2,7 @@
 //! it is told to stop.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use goldbook_api::server::{Implementations, MessageRules};
@@ -112,6 +112,8 @@ pub struct Settings {
     pub cors_origins: Vec<Origin>,
     /// What tells the present: the database's clock, but in tests.
     pub clock: Clock,
+    /// When the start began, for the log.
+    pub begun: Instant,
 }
 
 /// Brings a database's schema up to date as its owner, and lets the service's role do with each table what its room
@@ -132,6 +134,7 @@ pub async fn migrate(owner: &PgConnectOptions, service_role: &str) -> Result<(),
 pub async fn run(
     listener: TcpListener,
     settings: Settings,
+    probe: DatabaseProbe,
     shutdown: impl Future<Output = Ending> + Send,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let catalogue = Catalogue::default();
@@ -147,8 +150,9 @@ pub async fn run(
     let background = Background::start(&settings, &book, &pool, &instants, &capabilities);
     drop(book);
     // Said before the first call can ask.
-    health.report(ServingStatus::NotServing).await;
-    let watch = tokio::spawn(health.clone().follow(DatabaseProbe::new(settings.database.clone())));
+    let is_reachable = probe.is_connected();
+    health.report(if is_reachable { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+    let watch = tokio::spawn(health.clone().follow(probe, is_reachable));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let authentication = Authentication::new(&settings.identities, settings.limits, pool.clone())?;
@@ -158,6 +162,10 @@ pub async fn run(
     let incoming = listener::accept(listener, settings.tls, settings.connections);
     let web = WebLayer::new(&settings.cors_origins, MAX_HEADER_BYTES);
     let mut serve = Box::pin(serve_until(incoming, routes, web, access, stopped.map(|_| ()))?);
+    if is_reachable {
+        let milliseconds = u64::try_from(settings.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(milliseconds, "serving");
+    }
     let (outcome, ending) = tokio::select! {
         outcome = &mut serve => (outcome, Ending::InOrder),
         ending = shutdown => {
@@ -361,10 +369,14 @@ impl Health {
         }
     }
 
-    /// Keeps health at what the database's state is.
+    /// Keeps health at what the database's state is, which is known where the probe is connected already.
     #[expect(clippy::disallowed_methods, reason = "the pause between two questions")]
-    async fn follow(self, mut probe: DatabaseProbe) {
+    async fn follow(self, mut probe: DatabaseProbe, is_reachable: bool) {
         let mut was_reachable = None;
+        if is_reachable {
+            was_reachable = Some(true);
+            tokio::time::sleep(HEALTH_INTERVAL).await;
+        }
         loop {
             let reachable = probe.is_reachable().await;
             if was_reachable != Some(reachable) {

@@ -4,17 +4,20 @@ mod args;
 mod embedded;
 mod prepare;
 
-use std::time::Duration;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use sqlx::postgres::PgConnectOptions;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::database_url::DatabaseUrl;
-use super::error::CliError;
+use super::error::{CliError, with_causes};
 use crate::clock::Clock;
-use crate::database;
+use crate::database::{self, DatabaseProbe, SchemaError, Waiting};
 use crate::listener::Bounds;
 use crate::server::{self, Ending, Settings};
 use crate::telemetry::{self, Collector, Logs, Telemetry};
@@ -23,59 +26,103 @@ pub(super) use args::ServeArgs;
 use embedded::serve_embedded;
 use prepare::Prepared;
 
-/// Runs `goldbook serve`.
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1_024;
+
+/// Runs `goldbook serve` in a process that began at this time.
 ///
 /// # Errors
 /// If it cannot start, or its database ends by itself.
-pub(crate) async fn run(args: ServeArgs) -> Result<(), CliError> {
-    let prepared = args.prepare().await?;
-    let telemetry = telemetry::init(env!("CARGO_PKG_VERSION"), &Collector::from_env(), &Logs::from_env())
-        .map_err(CliError::failed)?;
+pub(crate) async fn run(args: ServeArgs, begun: Instant) -> Result<(), CliError> {
+    // All that is wrong is told at once, before anything is touched.
+    let mut faults = Vec::new();
+    let prepared = args.read(&mut faults).await;
+    let telemetry = telemetry::init(env!("CARGO_PKG_VERSION"), &Collector::from_env(), &Logs::from_env());
+    let telemetry = telemetry.map_err(|wrong| faults.extend(wrong.iter().map(|error| with_causes(error)))).ok();
+    // The port is taken before a database is started for nothing. Nobody can connect to it yet.
+    let socket = reserve(args.listen);
+    let (Some(prepared), Some(telemetry)) = (prepared, telemetry) else {
+        faults.extend(socket.err().map(|error| error.to_string()));
+        return Err(CliError::usage(faults.join("\n")));
+    };
     telemetry::log_panics();
-    let outcome = serve(args, prepared).await;
+    let outcome = match socket {
+        Ok(socket) => serve(Start { args, prepared, socket, begun }).await,
+        Err(error) => Err(error),
+    };
     if let Err(error) = &outcome {
         tracing::error!(%error, "the service ends");
     }
     Telemetry::shutdown(telemetry).await;
     outcome
 }
-async fn serve(args: ServeArgs, prepared: Prepared) -> Result<(), CliError> {
+
+/// What a service starts with.
+struct Start {
+    args: ServeArgs,
+    prepared: Prepared,
+    /// Takes the port, and listens once the database is ready: until then, connections are refused.
+    socket: TcpSocket,
+    begun: Instant,
+}
+
+/// Takes the port without listening on it.
+fn reserve(address: SocketAddr) -> Result<TcpSocket, CliError> {
+    let take = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Connections of an earlier service that still end are in nobody's way.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    take().map_err(|error: io::Error| CliError::failed(format!("cannot listen on {address}: {error}")))
+}
+
+async fn serve(start: Start) -> Result<(), CliError> {
     // Signals are caught from here on, however long the start takes.
-    let stop = stop_signal()?;
-    // The port comes first: if it is taken, no database is started for nothing.
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .map_err(|error| CliError::failed(format!("cannot listen on {}: {error}", args.listen)))?;
-    match &args.database_url {
-        Some(database) => {
-            let database = database.options()?;
-            let owner = args.owner_database_url.as_ref().map(DatabaseUrl::options).transpose()?;
-            prepare_schema(&args, owner.as_ref(), &database).await?;
-            serve_on(listener, &args, prepared, database, stop.map(|()| Ending::InOrder)).await
+    let mut stop = pin!(stop_signal()?);
+    let Some(database) = &start.args.database_url else { return serve_embedded(start, stop).await };
+    let database = database.options()?;
+    let owner = start.args.owner_database_url.as_ref().map(DatabaseUrl::options).transpose()?;
+    let prepare = async || prepare_schema(&start.args, owner.as_ref(), &database).await;
+    let first = owner.as_ref().unwrap_or(&database);
+    let probe = tokio::select! {
+        () = &mut stop => {
+            tracing::info!("told to stop before it served");
+            return Ok(());
         }
-        None => serve_embedded(listener, &args, prepared, stop).await,
+        probe = start.args.patience.wait_for(first, prepare, log_waiting) => probe.map_err(CliError::failed)?,
+    };
+    serve_on(start, database, probe, stop.map(|()| Ending::InOrder)).await
+}
+
+fn log_waiting(waiting: Waiting) {
+    match waiting {
+        Waiting::Begins { .. } => tracing::warn!("{waiting}"),
+        Waiting::Ends { .. } => tracing::info!("{waiting}"),
     }
 }
+
 /// Migrates the schema if there is an owner's connection, and checks that it is up to date.
 async fn prepare_schema(
     args: &ServeArgs,
     owner: Option<&PgConnectOptions>,
     service: &PgConnectOptions,
-) -> Result<(), CliError> {
+) -> Result<DatabaseProbe, SchemaError> {
     if let Some(owner) = owner.filter(|_| !args.no_migrate) {
-        server::migrate(owner, &args.service_role).await.map_err(CliError::failed)?;
+        server::migrate(owner, &args.service_role).await?;
     }
-    database::check_schema(service).await.map_err(CliError::failed)?;
-    database::check_sessions(service).await.map_err(CliError::failed)
+    database::check(service).await
 }
 
 async fn serve_on(
-    listener: TcpListener,
-    args: &ServeArgs,
-    prepared: Prepared,
+    Start { args, prepared, socket, begun }: Start,
     database: PgConnectOptions,
+    probe: DatabaseProbe,
     stop: impl Future<Output = Ending> + Send,
 ) -> Result<(), CliError> {
+    let listener = socket.listen(BACKLOG);
+    let listener = listener.map_err(|error| CliError::failed(format!("cannot listen on {}: {error}", args.listen)))?;
     let address = listener.local_addr().map_err(CliError::failed)?;
     tracing::info!(%address, tls = prepared.tls.is_some(), "listening");
     if prepared.identities.is_empty() {
@@ -98,8 +145,9 @@ async fn serve_on(
         erasure_keys: prepared.erasure_keys,
         cors_origins: args.cors_origins.clone(),
         clock: Clock::database(),
+        begun,
     };
-    server::run(listener, settings, stop).await.map_err(CliError::failed)
+    server::run(listener, settings, probe, stop).await.map_err(CliError::failed)
 }
 
 /// Returns a future that ends at the first SIGTERM or SIGINT.

@@ -97,7 +97,7 @@ impl FailureKind {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::borrow::Cow;
     use std::error::Error;
     use std::fmt;
@@ -108,7 +108,7 @@ mod tests {
 
     /// What Postgres says of a failure, by its code alone.
     #[derive(Debug)]
-    struct Said(&'static str);
+    pub(in crate::database) struct Said(pub(in crate::database) &'static str);
 
     impl fmt::Display for Said {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

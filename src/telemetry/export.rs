@@ -193,7 +193,15 @@ impl CountingExporter {
         // The channel connects on first use, on the runtime that it was built in.
         let next = {
             let _inside = runtime.enter();
-            builder.build()?
+            builder.build()
+        };
+        let next = match next {
+            Ok(next) => next,
+            Err(error) => {
+                // It has done nothing yet, and must not be waited for where this is called.
+                runtime.shutdown_background();
+                return Err(error.into());
+            }
         };
         Ok(Self { next, counters, warned: Mutex::default(), runtime: Some(runtime) })
     }

@@ -53,10 +53,17 @@ pub struct Telemetry {
 /// Installs the tracer and the log subscriber of this process.
 ///
 /// # Errors
-/// If the collector's settings or the log filter make no sense, or if a subscriber is installed already.
-pub fn init(service_version: &'static str, collector: &Collector, logs: &Logs) -> Result<Telemetry, InitError> {
-    let (provider, counters) = export::tracer_provider(service_version, collector)?;
-    subscriber(&provider, counters.is_some(), logs, std::io::stderr)?.try_init()?;
+/// If the collector's settings or the log filter make no sense, or if a subscriber is installed already: all that is wrong.
+pub fn init(service_version: &'static str, collector: &Collector, logs: &Logs) -> Result<Telemetry, Vec<InitError>> {
+    let of_filter = logs.check().err();
+    let tracer = export::tracer_provider(service_version, collector);
+    let (provider, counters) = match (tracer, of_filter) {
+        (Ok(tracer), None) => tracer,
+        (tracer, of_filter) => return Err(tracer.err().into_iter().chain(of_filter).collect()),
+    };
+    let installed = subscriber(&provider, counters.is_some(), logs, std::io::stderr)
+        .and_then(|subscriber| Ok(subscriber.try_init()?));
+    installed.map_err(|error| vec![error])?;
     export::warn_of_unsupported_settings(collector);
     Ok(Telemetry { provider, counters })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::cli::database_args::Patience;
 use crate::cli::database_url::DatabaseUrl;
 use crate::cli::error::CliError;
 use crate::embedded_postgres::SERVICE_ROLE;
@@ -75,6 +76,8 @@ pub(in crate::cli) struct ServeArgs {
     /// Do not migrate; refuse to start on an old schema.
     #[arg(long)]
     pub(super) no_migrate: bool,
+    #[command(flatten)]
+    pub(super) patience: Patience,
     /// How many batches are written at a time, each on a connection of its own.
     #[arg(long, env = "GOLDBOOK_LANES", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(super) lanes: u8,
@@ -135,9 +138,10 @@ impl ServeArgs {
         put("data_dir", Some(self.data_dir.display().to_string().into()));
         put("postgres_bin", path(&self.postgres_bin));
         put("no_migrate", Some(self.no_migrate.into()));
+        let number = |number: u64| Some(i64::try_from(number).unwrap_or(i64::MAX).into());
+        put("wait_for_database", number(self.patience.wait_for_database));
         put("lanes", Some(i64::from(self.lanes).into()));
         put("read_connections", Some(i64::from(self.read_connections).into()));
-        let number = |number: u64| Some(i64::try_from(number).unwrap_or(i64::MAX).into());
         put("dues_ms", number(self.dues_ms));
         put("liability_seconds", number(self.liability_seconds));
         put("retention_minutes", number(self.retention_minutes));

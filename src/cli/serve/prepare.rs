@@ -9,6 +9,7 @@ use crate::cli::config_file::FileSettings;
 use crate::cli::erasure_keys;
 use crate::cli::error::{CliError, with_causes};
 use crate::customers::ErasureKeys;
+use crate::embedded_postgres::{check_data_dir, explain, find_bin_dir};
 use crate::listener::{Tls, TlsFiles};
 
 /// What of the configuration is more than a value: it is read before anything is started.
@@ -38,14 +39,22 @@ impl ServeArgs {
     /// once.
     pub(in crate::cli) async fn prepare(&self) -> Result<Prepared, CliError> {
         let mut faults = Vec::new();
-        let file = keep(FileSettings::read(self.config()), &mut faults);
-        let tls = keep(self.load_tls().await, &mut faults);
-        let erasure_keys = keep(erasure_keys::read(self.erasure_key_file.as_deref()), &mut faults);
+        self.read(&mut faults).await.ok_or_else(|| CliError::usage(faults.join("\n")))
+    }
+
+    /// As [`prepare`](Self::prepare), with the faults added to others. It is something if there are none.
+    pub(super) async fn read(&self, faults: &mut Vec<String>) -> Option<Prepared> {
+        let earlier = faults.len();
+        let file = keep(FileSettings::read(self.config()), faults);
+        let tls = keep(self.load_tls().await, faults);
+        let erasure_keys = keep(erasure_keys::read(self.erasure_key_file.as_deref()), faults);
         for url in [&self.database_url, &self.owner_database_url].into_iter().flatten() {
-            keep(url.options(), &mut faults);
+            keep(url.options(), faults);
         }
-        if self.owner_database_url.is_some() && self.database_url.is_none() {
-            faults.push("--owner-database-url needs --database-url".to_owned());
+        match (&self.database_url, &self.owner_database_url) {
+            (None, Some(_)) => faults.push("--owner-database-url needs --database-url".to_owned()),
+            (None, None) => self.find_own_database_faults(erasure_keys.as_ref(), faults),
+            (Some(_), _) => {}
         }
         // Who callers are is known only where the file is right.
         let known = file.map(|file| {
@@ -56,11 +65,17 @@ impl ServeArgs {
             faults.extend(self.find_listener_faults(identities));
             faults.extend(identities.find_file_faults().await);
         }
-        match (known, tls, erasure_keys) {
-            (Some((identities, limits)), Some(tls), Some(erasure_keys)) if faults.is_empty() => {
-                Ok(Prepared { tls, identities, limits, erasure_keys })
-            }
-            (_, _, _) => Err(CliError::usage(faults.join("\n"))),
+        let ((identities, limits), tls, erasure_keys) = (known?, tls?, erasure_keys?);
+        (faults.len() == earlier).then_some(Prepared { tls, identities, limits, erasure_keys })
+    }
+
+    /// What keeps a database of the service's own from being started, as far as it shows before.
+    fn find_own_database_faults(&self, erasure_keys: Option<&ErasureKeys>, faults: &mut Vec<String>) {
+        keep(find_bin_dir(self.postgres_bin.as_deref()).map_err(|error| CliError::failed(explain(&error))), faults);
+        let data_dir = check_data_dir(&self.data_dir);
+        keep(data_dir.map_err(|error| CliError::failed(format!("{} (--data-dir)", with_causes(&error)))), faults);
+        if erasure_keys.is_some_and(ErasureKeys::is_empty) {
+            keep(erasure_keys::check_own(&self.data_dir), faults);
         }
     }
 

@@ -190,8 +190,7 @@ async fn a_service_whose_own_postgres_was_killed_ends_at_once_whatever_is_under_
     // Whatever was acknowledged is there after the next start.
     let serving = Serving::start_in(&data_dir).await;
     let clients = Clients::connect(serving.address).await;
-    let request =
-        proto::GetBalanceRequest { program_id: SHOP.to_owned(), customer_id: "anna".to_owned(), as_of: None };
+    let request = proto::GetBalanceRequest { program_id: SHOP.to_owned(), customer_id: "anna".to_owned(), as_of: None };
     let balance = clients.rewards().get_balance(request).await.unwrap().into_inner().balance.unwrap();
     assert!(balance.available >= 10 + answered, "{balance:?}, and {answered} calls were answered");
     serving.signal(Signal::SIGTERM);

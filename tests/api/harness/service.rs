@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use goldbook::access::grpc::Identities;
 use goldbook::access::limits::Limits;
 use goldbook::capabilities::ErasureKeys;
+use goldbook::database::DatabaseProbe;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::listener::Bounds;
 use goldbook::server::{self, Ending, Settings};
@@ -154,11 +155,13 @@ impl Service {
             erasure_keys: ErasureKeys::parse(ERASURE_KEY).unwrap(),
             cors_origins: Vec::new(),
             clock: (*clock).clone(),
+            begun: Instant::now(),
         };
         configure(&mut settings);
         let is_plain = settings.tls.is_none();
         let running = threads.spawn(async move {
-            server::run(listener, settings, async {
+            let probe = DatabaseProbe::new(settings.database.clone());
+            server::run(listener, settings, probe, async {
                 let _ = stopped.await;
                 Ending::InOrder
             })
