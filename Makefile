@@ -50,6 +50,15 @@ bench-check: ## Compare the figures of two measurements by ratio: OLD=file NEW=f
 web-check: postgres ## Call a built service from pages in a headless Chromium, by a generated TypeScript client
 	scripts/check-web.sh
 
+.PHONY: rolling-restart-check
+rolling-restart-check: postgres ## Restart two replicas under the load of a stock client, which must not notice
+	scripts/check-rolling-restart.sh
+
+.PHONY: start-time
+start-time: postgres ## Measure how long a start on an existing database takes, STARTS times (21)
+	cargo build --release --locked
+	scripts/measure-start.sh target/release/goldbook $(STARTS)
+
 .PHONY: fmt
 fmt: ## Format the code
 	scripts/install-tools.sh rustfmt
