@@ -1,4 +1,4 @@
-"""Two replicas are restarted one after the other, under the load of a client with the service config of docs/clients.md.
+"""Two replicas are restarted one after the other, and one is killed, under the load of a client with the service config of docs/clients.md.
 
 No call may fail for whoever makes it, and each acknowledged grant must be in the ledger once. In the end a replica is
 killed, and a client without the service config must notice: otherwise this would not find anything.
@@ -77,6 +77,10 @@ class Service:
         self.reader.join()
         if status != 0 or any("cut off" in line for line in self.lines):
             sys.exit(f"a service did not end in order, with status {status}:\n" + "".join(self.lines))
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(BOUND)
 
 
 class Load:
@@ -240,22 +244,26 @@ def main(program):
                 load.goes_on()
                 replicas[place] = start(place)
             load.goes_on()
+            # One that is killed has no time to say anything, and calls are repeated.
+            replicas[0].kill()
+            load.goes_on()
+            replicas[0] = start(0)
+            load.goes_on()
             load.stop()
             if load.failures:
                 sys.exit(f"{len(load.failures)} calls failed, such as: {load.failures[:5]}")
             check_ledger(channel, load.acknowledged)
         run([program, "audit", "--database-url", database])
-        print(f"{load.answered} grants through two restarts, {load.resumed} streams gone on with, none failed or lost")
+        print(f"{load.answered} grants through two restarts and a kill, {load.resumed} streams gone on with, none failed or lost")
 
         # Whoever repeats nothing notices when a replica is killed.
         with connect(ports[:1], ("grpc.enable_retries", 0)) as channel:
             load = Load(channel)
             load.start()
             load.goes_on()
-            replicas[0].process.kill()
+            replicas[0].kill()
             wait_until("a failure of a call that is not repeated", lambda: load.failures)
             load.stopping.set()
-            replicas[0].process.wait(BOUND)
             replicas[0] = start(0)
             load.stop()
         print(f"without the service config, {len(load.failures)} calls failed when a replica was killed, as they must")

@@ -10,6 +10,7 @@ pub(crate) mod parts;
 mod patience;
 mod sent;
 mod traced;
+mod unfit;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -25,6 +26,7 @@ pub(crate) use parts::{Selection, read_parts, selection, write_part, write_parts
 pub use patience::{Waiting, wait_for_database};
 pub(crate) use sent::{JsonText, sent_as};
 pub use traced::{StatementError, Traced};
+pub use unfit::{SchemaError, SightError};
 
 use alone::ACQUIRE_TIMEOUT;
 use lookups::LOOKUP_CONNECTIONS;
@@ -36,36 +38,6 @@ pub(crate) const BATCH_SESSIONS: &str = "goldbook batch";
 
 /// The schema, embedded in the program.
 static MIGRATIONS: Migrator = sqlx::migrate!();
-
-/// The schema cannot be used as it is.
-#[derive(Debug, thiserror::Error)]
-pub enum SchemaError {
-    /// The database cannot be reached or refuses.
-    #[error("the database: {0}")]
-    Database(#[from] sqlx::Error),
-    /// A migration failed or was changed after it had run.
-    #[error("migrating the schema: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    /// The database lacks migrations that this program needs.
-    #[error("the database's schema is at version {found} and this program needs {needed}: run `goldbook migrate`")]
-    Old {
-        /// The newest migration that has run; 0 for none.
-        found: i64,
-        /// The newest migration of this program.
-        needed: i64,
-    },
-    /// The database was away for as long as it was waited for.
-    #[error("the database at {place} cannot be reached: {cause}")]
-    Away {
-        /// Where it should be.
-        place: String,
-        /// Why it could not be reached the last time.
-        cause: String,
-    },
-    /// It cannot be seen which writes are under way.
-    #[error(transparent)]
-    Sight(#[from] SightError),
-}
 
 /// A pool for reads; connections are made when they are needed, and asked whether they live before they are used.
 #[must_use]
@@ -172,23 +144,6 @@ pub async fn check_schema(options: &PgConnectOptions) -> Result<(), SchemaError>
     refuse_old_schema(&mut connection).await?;
     connection.close().await?;
     Ok(())
-}
-
-/// It cannot be seen in the database what the service's sessions do.
-#[derive(Debug, thiserror::Error)]
-pub enum SightError {
-    /// The database cannot be reached or refuses.
-    #[error("the database: {0}")]
-    Database(#[from] sqlx::Error),
-    /// The service does not see its own sessions.
-    #[error(
-        "the service does not see its own transactions in pg_stat_activity, and cannot tell which writes are under way: \
-         track_activities must be on, and application_name must reach Postgres"
-    )]
-    Untracked,
-    /// Somebody else writes to the database.
-    #[error("{0} sessions write to the book in another role, which hides from this one which writes are under way")]
-    Hidden(i64),
 }
 
 /// Makes sure that it can be seen which batches are under way: answers for an instant depend on it. It connects as a lane

@@ -3,31 +3,26 @@
 mod args;
 mod embedded;
 mod prepare;
+mod serving;
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::database_url::DatabaseUrl;
 use super::error::{CliError, with_causes};
-use crate::clock::Clock;
-use crate::database::{self, DatabaseProbe, SchemaError, Waiting};
-use crate::listener::Bounds;
-use crate::server::{self, Ending, Settings};
+use crate::database::Waiting;
+use crate::server::Ending;
 use crate::telemetry::{self, Collector, Logs, Telemetry};
 
 pub(super) use args::ServeArgs;
 use embedded::serve_embedded;
-use prepare::Prepared;
-
-/// How many connections may wait to be accepted.
-const BACKLOG: u32 = 1_024;
+use serving::{Start, prepare_schema, serve_on};
 
 /// Runs `goldbook serve` in a process that began at this time.
 ///
@@ -55,15 +50,6 @@ pub(crate) async fn run(args: ServeArgs, begun: Instant) -> Result<(), CliError>
     }
     Telemetry::shutdown(telemetry).await;
     outcome
-}
-
-/// What a service starts with.
-struct Start {
-    args: ServeArgs,
-    prepared: Prepared,
-    /// Takes the port, and listens once the database is ready: until then, connections are refused.
-    socket: TcpSocket,
-    begun: Instant,
 }
 
 /// Takes the port without listening on it.
@@ -101,53 +87,6 @@ fn log_waiting(waiting: Waiting) {
         Waiting::Begins { .. } => tracing::warn!("{waiting}"),
         Waiting::Ends { .. } => tracing::info!("{waiting}"),
     }
-}
-
-/// Migrates the schema if there is an owner's connection, and checks that it is up to date.
-async fn prepare_schema(
-    args: &ServeArgs,
-    owner: Option<&PgConnectOptions>,
-    service: &PgConnectOptions,
-) -> Result<DatabaseProbe, SchemaError> {
-    if let Some(owner) = owner.filter(|_| !args.no_migrate) {
-        server::migrate(owner, &args.service_role).await?;
-    }
-    database::check(service).await
-}
-
-async fn serve_on(
-    Start { args, prepared, socket, begun }: Start,
-    database: PgConnectOptions,
-    probe: DatabaseProbe,
-    stop: impl Future<Output = Ending> + Send,
-) -> Result<(), CliError> {
-    let listener = socket.listen(BACKLOG);
-    let listener = listener.map_err(|error| CliError::failed(format!("cannot listen on {}: {error}", args.listen)))?;
-    let address = listener.local_addr().map_err(CliError::failed)?;
-    tracing::info!(%address, tls = prepared.tls.is_some(), "listening");
-    if prepared.identities.is_empty() {
-        tracing::warn!("callers are not asked who they are: everyone on this machine may do everything");
-    }
-    let settings = Settings {
-        database,
-        lanes: args.lanes.into(),
-        apply_dues_every: Some(Duration::from_millis(args.dues_ms)).filter(|every| !every.is_zero()),
-        sum_up_every: Some(Duration::from_secs(args.liability_seconds)).filter(|every| !every.is_zero()),
-        erase_of_inactive_every: Some(Duration::from_secs(args.retention_minutes * 60))
-            .filter(|every| !every.is_zero()),
-        read_connections: args.read_connections,
-        export_limit: Duration::from_secs(args.export_minutes * 60),
-        tls: prepared.tls,
-        reflection: args.reflection || args.listen.ip().is_loopback(),
-        connections: Bounds::at_most(usize::try_from(args.connections).unwrap_or(usize::MAX)),
-        identities: prepared.identities,
-        limits: prepared.limits,
-        erasure_keys: prepared.erasure_keys,
-        cors_origins: args.cors_origins.clone(),
-        clock: Clock::database(),
-        begun,
-    };
-    server::run(listener, settings, probe, stop).await.map_err(CliError::failed)
 }
 
 /// Returns a future that ends at the first SIGTERM or SIGINT.

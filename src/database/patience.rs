@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{SchemaError, SightError};
+use super::unfit::{SchemaError, SightError};
 
 /// How long one attempt to connect may take: a machine that is gone does not answer at all.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);

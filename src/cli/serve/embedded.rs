@@ -2,7 +2,7 @@
 
 use sqlx::postgres::PgConnectOptions;
 
-use super::{Start, prepare_schema, serve_on};
+use super::serving::{Start, prepare_schema, serve_on};
 use crate::cli::error::CliError;
 use crate::database::DatabaseProbe;
 use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, explain};

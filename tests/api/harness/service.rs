@@ -126,6 +126,7 @@ impl Service {
         Self::start_in(database, options, clock, Background::default(), configure).await
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it is for the log alone")]
     async fn start_in(
         database: Database,
         options: PgConnectOptions,
