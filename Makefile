@@ -62,6 +62,15 @@ rules: postgres ## Check alerts, runbooks and dashboards, and test the alerts
 watch: postgres ## Scrape a driven service, and check that all that alerts and dashboards ask for is there
 	scripts/watch-service.sh
 
+.PHONY: rolling-restart-check
+rolling-restart-check: postgres ## Restart two replicas under the load of a stock client, which must not notice
+	scripts/check-rolling-restart.sh
+
+.PHONY: start-time
+start-time: postgres ## Measure how long a start on an existing database takes, STARTS times (21)
+	cargo build --release --locked
+	scripts/measure-start.sh target/release/goldbook $(STARTS)
+
 .PHONY: fmt
 fmt: ## Format the code
 	scripts/install-tools.sh rustfmt

@@ -8,24 +8,29 @@ mod lookups;
 pub mod migrations;
 mod pages;
 pub(crate) mod parts;
+mod patience;
 mod sent;
 mod traced;
+mod unfit;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _};
 
 pub use alone::connect_alone;
-pub use error::{FailureKind, SchemaError, StoreError};
+pub use error::{FailureKind, StoreError};
 pub(crate) use exports::{ExportBounds, ExportPlaces, ExportReader, Halt, Outlet};
 pub use lookups::{BatchReader, Fetch};
 pub(crate) use pages::{Listed, leave_out_unreadable, read_page};
 pub use parts::{ReadPart, WritePart};
 pub(crate) use parts::{Selection, read_parts, selection, write_part, write_parts};
+pub use patience::{Waiting, wait_for_database};
 pub(crate) use sent::{JsonText, sent_as};
 pub use traced::{StatementError, Traced};
+pub use unfit::{SchemaError, SightError};
 
 use alone::{ACQUIRE_TIMEOUT, unlogged};
 use lookups::LOOKUP_CONNECTIONS;
+use patience::connect;
 
 use crate::telemetry;
 
@@ -108,15 +113,13 @@ pub async fn migrate(
 ) -> Result<(), SchemaError> {
     let mut connection = migrations::connect_alone(owner).await?;
     migrations::run_migrations(&mut connection, migrations::migrations(), migrations::PATIENCE).await?;
-    let mut transaction = connection.begin().await?;
     let role = service_role.replace('"', "\"\"");
     let all = grants.iter().chain(&[("SELECT", "_sqlx_migrations"), ("SELECT", "related_accounts")]);
-    for (privileges, table) in all {
-        // Identifiers cannot be parameters; the role is quoted and the rest is ours.
-        let grant = format!("GRANT {privileges} ON {table} TO \"{role}\"");
-        sqlx::raw_sql(AssertSqlSafe(grant)).execute(&mut *transaction).await?;
-    }
-    transaction.commit().await?;
+    // Identifiers cannot be parameters; the role is quoted and the rest is ours.
+    let all: String = all.map(|(privileges, table)| format!("GRANT {privileges} ON {table} TO \"{role}\";")).collect();
+    // All or none of them; nobody else grants meanwhile, since the connection's lock keeps others out.
+    let grant = format!("BEGIN; {all} COMMIT");
+    sqlx::raw_sql(AssertSqlSafe(grant)).execute(&mut connection).await?;
     connection.close().await?;
     Ok(())
 }
@@ -127,33 +130,32 @@ pub fn needed_schema() -> i64 {
     migrations::newest()
 }
 
+/// Makes sure that a service can work with a database, and that it sees there what it needs to see. It takes no longer than
+/// to connect and to ask one question. The connection is kept, for those who ask later whether the database lives.
+///
+/// # Errors
+/// As of [`check_schema`] and [`check_sessions`].
+pub async fn check(options: &PgConnectOptions) -> Result<DatabaseProbe, SchemaError> {
+    let with_schema = async {
+        let mut connection = connect(options).await?;
+        refuse_old_schema(&mut connection).await?;
+        Ok::<_, SchemaError>(connection)
+    };
+    let (connection, sessions) = tokio::join!(with_schema, check_sessions(options));
+    let connection = connection?;
+    sessions?;
+    Ok(DatabaseProbe { options: unlogged(options), connection: Some(connection) })
+}
+
 /// Makes sure that every migration of this program has run.
 ///
 /// # Errors
 /// [`SchemaError::Old`] if one is missing.
 pub async fn check_schema(options: &PgConnectOptions) -> Result<(), SchemaError> {
-    let mut connection = unlogged(options).connect().await?;
-    let needed = needed_schema();
-    let found = newest_migration(&mut connection).await?;
+    let mut connection = connect(options).await?;
+    refuse_old_schema(&mut connection).await?;
     connection.close().await?;
-    if found < needed { Err(SchemaError::Old { found, needed }) } else { Ok(()) }
-}
-
-/// It cannot be seen in the database what the service's sessions do.
-#[derive(Debug, thiserror::Error)]
-pub enum SightError {
-    /// The database cannot be reached or refuses.
-    #[error("the database: {0}")]
-    Database(#[from] sqlx::Error),
-    /// The service does not see its own sessions.
-    #[error(
-        "the service does not see its own transactions in pg_stat_activity, and cannot tell which writes are under way: \
-         track_activities must be on, and application_name must reach Postgres"
-    )]
-    Untracked,
-    /// Somebody else writes to the database.
-    #[error("{0} sessions write to the book in another role, which hides from this one which writes are under way")]
-    Hidden(i64),
+    Ok(())
 }
 
 /// Makes sure that it can be seen which batches are under way: answers for an instant depend on it. It connects as a lane
@@ -162,15 +164,15 @@ pub enum SightError {
 /// # Errors
 /// If it cannot be seen, and why.
 pub async fn check_sessions(options: &PgConnectOptions) -> Result<(), SightError> {
-    let mut connection = unlogged(options).application_name(BATCH_SESSIONS).connect().await?;
-    let (seen, hidden): (i64, i64) = sqlx::query_as(
+    let mut connection = connect(&options.clone().application_name(BATCH_SESSIONS)).await?;
+    let select = format!(
         "SELECT count(*) FILTER (WHERE pid = pg_backend_pid() AND xact_start IS NOT NULL),
                 count(*) FILTER (WHERE query = '<insufficient privilege>')
-         FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1",
-    )
-    .bind(BATCH_SESSIONS)
-    .fetch_one(&mut connection)
-    .await?;
+         FROM pg_stat_activity WHERE datname = current_database() AND application_name = '{BATCH_SESSIONS}'"
+    );
+    // One round trip, where a prepared statement would take two.
+    let row = sqlx::raw_sql(AssertSqlSafe(select)).fetch_one(&mut connection).await?;
+    let (seen, hidden): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     connection.close().await?;
     match (seen, hidden) {
         (0, _) => Err(SightError::Untracked),
@@ -193,15 +195,21 @@ pub(crate) async fn measure(pool: &PgPool) -> Result<(f64, i64), StoreError> {
     Ok((size, schema))
 }
 
+async fn refuse_old_schema(connection: &mut PgConnection) -> Result<(), SchemaError> {
+    let needed = needed_schema();
+    let found = newest_migration(connection).await?;
+    if found < needed { Err(SchemaError::Old { found, needed }) } else { Ok(()) }
+}
+
+/// The newest migration that has run; 0 for none. It takes one round trip, where a prepared statement would take two.
 async fn newest_migration(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let exists: bool =
-        sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
-    if !exists {
-        return Ok(0);
+    let select = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+    match sqlx::raw_sql(select).fetch_one(connection).await {
+        Ok(row) => row.try_get(0),
+        // There is no such table.
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Ok(0),
+        Err(error) => Err(error),
     }
-    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success")
-        .fetch_one(connection)
-        .await
 }
 
 /// Asks the database whether it lives, on a connection of its own: one that is busy is not away.
@@ -215,6 +223,12 @@ impl DatabaseProbe {
     #[must_use]
     pub fn new(options: &PgConnectOptions) -> Self {
         Self { options: unlogged(options), connection: None }
+    }
+
+    /// Whether it is connected, as one is that a check has left.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        self.connection.is_some()
     }
 
     /// Whether the database answers, within a bound.

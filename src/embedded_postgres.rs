@@ -7,7 +7,8 @@ use std::path::Path;
 use sqlx::postgres::PgConnectOptions;
 
 pub use ::embedded_postgres::{
-    Application, EmbeddedPostgres, Options, SUPERUSER, StartError, StopError, find_bin_dir, throwaway_dir,
+    Application, EmbeddedPostgres, Options, SUPERUSER, StartError, StopError, check_data_dir, find_bin_dir,
+    throwaway_dir,
 };
 
 /// Owns the database and its schema; migrations run as this role.

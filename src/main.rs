@@ -1,17 +1,20 @@
 //! The program: reads the command line, does what it says, and ends with the exit code that fits.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use goldbook::cli::{Cli, CliError};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+#[expect(clippy::disallowed_methods, reason = "how long the start takes, for the log")]
 fn main() -> ExitCode {
+    let begun = Instant::now();
     let ended = Cli::read().and_then(|cli| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| CliError::failed(format_args!("cannot start the runtime: {error}")))?;
-        runtime.block_on(cli.run())
+        runtime.block_on(cli.run(begun))
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,

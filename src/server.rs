@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use gauges::Gauges;
@@ -74,6 +74,18 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long calls that are under way may take after the service was told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long answers that are ready may take to be sent after the database was lost.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How the service ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Calls under way are answered, and what the book accepted is written.
+    InOrder,
+    /// The database is lost, so nothing can be waited for.
+    WithoutDatabase,
+}
+
 /// What the service needs to run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -113,6 +125,8 @@ pub struct Settings {
     pub readiness: Readiness,
     /// The span of the start, which ends once health says that the service serves.
     pub start: Span,
+    /// When the start began, for the log.
+    pub begun: Instant,
 }
 
 /// Brings a database's schema up to date as its owner, and lets the service's role do with each table what its room
@@ -125,14 +139,16 @@ pub async fn migrate(owner: &PgConnectOptions, service_role: &str) -> Result<(),
     database::migrate(owner, service_role, &grants).await
 }
 
-/// Serves until `shutdown` is done: health says so first, calls under way are answered, then the book is closed.
+/// Serves until `shutdown` is done: health says so first, calls under way are answered, then the book is closed. Without a
+/// database, only what is answered already is sent.
 ///
 /// # Errors
 /// If the server cannot be set up or the listener fails.
 pub async fn run(
     listener: TcpListener,
     settings: Settings,
-    shutdown: impl Future<Output = ()> + Send,
+    probe: DatabaseProbe,
+    shutdown: impl Future<Output = Ending> + Send,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     database::name_in_traces(&settings.database);
     let catalogue = Catalogue::default();
@@ -150,8 +166,9 @@ pub async fn run(
     let background = Background::start(&settings, &book, &pool, &instants, &capabilities);
     drop(book);
     // Said before the first call can ask.
-    health.report(ServingStatus::NotServing).await;
-    let watch = tokio::spawn(health.clone().follow(DatabaseProbe::new(&settings.database), settings.start));
+    let is_reachable = probe.is_connected();
+    health.report(if is_reachable { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+    let watch = tokio::spawn(health.clone().follow(probe, is_reachable, settings.start));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let authentication = Authentication::new(&settings.identities, settings.limits, pool.clone())?;
@@ -161,18 +178,18 @@ pub async fn run(
     let incoming = listener::accept(listener, settings.tls, settings.connections);
     let web = WebLayer::new(&settings.cors_origins, MAX_HEADER_BYTES);
     let mut serve = Box::pin(serve_until(incoming, routes, web, access, stopped.map(|_| ()))?);
-    let outcome = tokio::select! {
-        outcome = &mut serve => outcome,
-        () = shutdown => {
+    if is_reachable {
+        let milliseconds = u64::try_from(settings.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(milliseconds, "serving");
+    }
+    let (outcome, ending) = tokio::select! {
+        outcome = &mut serve => (outcome, Ending::InOrder),
+        ending = shutdown => {
             watch.abort();
             health.report(ServingStatus::NotServing).await;
             health.end_watches().await;
-            tracing::info!("stopping: calls under way are answered first");
             let _ = stop.send(());
-            tokio::time::timeout(DRAIN_TIMEOUT, &mut serve).await.unwrap_or_else(|_| {
-                tracing::warn!("some calls did not end in time and are cut off");
-                Ok(())
-            })
+            (drain(&mut serve, ending).await, ending)
         }
     };
     drop(serve);
@@ -180,11 +197,34 @@ pub async fn run(
     fresh.abort();
     certificates.iter().for_each(JoinHandle::abort);
     drop(background);
-    if tokio::time::timeout(DRAIN_TIMEOUT, lanes.close()).await.is_err() {
-        tracing::warn!("the book did not close in time");
+    // Without a database, the lanes would go on trying to reach it.
+    if ending == Ending::InOrder {
+        if tokio::time::timeout(DRAIN_TIMEOUT, lanes.close()).await.is_err() {
+            tracing::warn!("the book did not close in time");
+        }
+        pool.close().await;
     }
-    pool.close().await;
     Ok(outcome?)
+}
+
+/// Lets a server that was told to stop answer what is under way, as long as it may take.
+async fn drain<E>(serve: impl Future<Output = Result<(), E>>, ending: Ending) -> Result<(), E> {
+    let limit = match ending {
+        Ending::InOrder => {
+            tracing::info!("stopping: calls under way are answered first");
+            DRAIN_TIMEOUT
+        }
+        Ending::WithoutDatabase => {
+            tracing::warn!("stopping at once: the database is lost, and calls under way are cut off");
+            LAST_WORDS_TIMEOUT
+        }
+    };
+    tokio::time::timeout(limit, serve).await.unwrap_or_else(|_| {
+        if ending == Ending::InOrder {
+            tracing::warn!("some calls did not end in time and are cut off");
+        }
+        Ok(())
+    })
 }
 
 /// Adds reflection, in both versions that clients ask for, of every service but itself.
@@ -364,11 +404,17 @@ impl Health {
         }
     }
 
-    /// Keeps health at what the database's state is.
+    /// Keeps health at what the database's state is, which is known where the probe is connected already.
     #[expect(clippy::disallowed_methods, reason = "the pause between two questions")]
-    async fn follow(self, mut probe: DatabaseProbe, start: Span) {
+    async fn follow(self, mut probe: DatabaseProbe, is_reachable: bool, start: Span) {
         let mut starting = Some([tracing::info_span!(parent: &start, "start.first_health"), start]);
         let mut was_reachable = None;
+        if is_reachable {
+            was_reachable = Some(true);
+            starting = None;
+            show(&DATABASE_REACHABLE, [(vec![], Reading::Fixed(1.0))]);
+            tokio::time::sleep(HEALTH_INTERVAL).await;
+        }
         loop {
             let reachable = probe.is_reachable().await;
             show(&DATABASE_REACHABLE, [(vec![], Reading::Fixed(f64::from(u8::from(reachable))))]);

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 
+use super::database_args::{Patience, tell_waiting};
 use super::database_url::{DatabaseUrl, find_database};
 use super::error::CliError;
 use super::error::with_causes;
@@ -73,6 +74,8 @@ pub(crate) struct AuditArgs {
     /// How many differences to tell; all are counted.
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_differences: u64,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// Runs `goldbook audit`.
@@ -84,7 +87,8 @@ pub(crate) async fn run(args: AuditArgs) -> Result<(), CliError> {
     let role = if args.repair { OWNER_ROLE } else { SERVICE_ROLE };
     let database = find_database(args.database_url.as_ref(), &args.data_dir, role);
     let database = database.map_err(|error| CliError::NotRun(error.to_string()))?;
-    check_schema(&database).await.map_err(|error| not_run(with_causes(&error)))?;
+    let check = args.patience.wait_for(&database, async || check_schema(&database).await, tell_waiting);
+    check.await.map_err(|error| not_run(with_causes(&error)))?;
     let capabilities = capabilities(&Catalogue::default(), ErasureKeys::default());
     let begun = Instant::now();
     let mut teller = Teller { progress: None, left: args.max_differences, failed: None };

@@ -53,6 +53,15 @@ pub(super) fn find_or_make(data_dir: &Path) -> Result<ErasureKeys, CliError> {
     read_file(&path)
 }
 
+/// Whether the key of a service that was given none can be read, if it has one already.
+///
+/// # Errors
+/// If the file cannot be read, or is no list of keys.
+pub(super) fn check_own(data_dir: &Path) -> Result<(), CliError> {
+    let path = data_dir.join(OWN_FILE);
+    if path.exists() { read_file(&path).map(drop) } else { Ok(()) }
+}
+
 fn read_file(path: &Path) -> Result<ErasureKeys, CliError> {
     let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| failed(path, &error))?;
     ErasureKeys::parse(&text).map_err(|what| CliError::usage(format_args!("{}: {what}", path.display())))

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::database_args::{Patience, tell_waiting};
 use super::database_url::DatabaseUrl;
 use super::error::CliError;
 use crate::database;
@@ -24,6 +25,8 @@ pub(crate) struct MigrateArgs {
     /// The role that the service uses: it may read everything and change no ledger row.
     #[arg(long, env = "GOLDBOOK_SERVICE_ROLE", value_name = "ROLE", default_value = SERVICE_ROLE)]
     service_role: String,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// Runs `goldbook migrate`.
@@ -32,9 +35,11 @@ pub(crate) struct MigrateArgs {
 /// If the database cannot be reached or a migration fails.
 pub(crate) async fn run(args: MigrateArgs) -> Result<(), CliError> {
     let database = args.database_url.options()?;
-    server::migrate(&database, &args.service_role).await.map_err(CliError::failed)?;
-    let version = database::check_schema(&database).await;
-    version.map_err(CliError::failed)?;
+    let migrate = async || {
+        server::migrate(&database, &args.service_role).await?;
+        database::check_schema(&database).await
+    };
+    args.patience.wait_for(&database, migrate, tell_waiting).await.map_err(CliError::failed)?;
     println!("the schema is up to date");
     Ok(())
 }

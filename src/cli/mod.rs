@@ -33,6 +33,8 @@ mod telemetry_args;
 mod trace;
 mod wait;
 
+use std::time::Instant;
+
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use goldbook_api::zones;
 
@@ -145,14 +147,14 @@ impl Cli {
         }
     }
 
-    /// Runs the command.
+    /// Runs the command of a process that began at this time.
     ///
     /// # Errors
     /// If the command failed. [`CliError::exit_code`] is what the process should end with.
-    pub async fn run(self) -> Result<(), CliError> {
+    pub async fn run(self, begun: Instant) -> Result<(), CliError> {
         let Some(command) = self.command else { return output::print(version(self.verbose)) };
         match command {
-            Command::Serve(args) => serve::run(*args).await,
+            Command::Serve(args) => serve::run(*args, begun).await,
             Command::Migrate(args) => migrate::run(args).await,
             Command::Audit(args) => audit::run(args).await,
             Command::Key(args) => key::run(args).await,

@@ -30,9 +30,9 @@ impl TelemetryArgs {
 
 /// The trace of the service's start, which ends when health first says that it serves.
 #[derive(Clone, Debug)]
-pub(super) struct Start(pub(super) Span);
+pub(super) struct StartTrace(pub(super) Span);
 
-impl Start {
+impl StartTrace {
     pub(super) fn begin() -> Self {
         Self(tracing::info_span!(parent: None, "goldbook.start"))
     }

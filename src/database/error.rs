@@ -51,37 +51,6 @@ impl StoreError {
     }
 }
 
-/// The schema cannot be used as it is.
-#[derive(Debug, thiserror::Error)]
-pub enum SchemaError {
-    /// The database cannot be reached or refuses.
-    #[error("the database: {0}")]
-    Database(#[from] sqlx::Error),
-    /// A migration failed or was changed after it had run.
-    #[error("migrating the schema: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    /// Others held a lock that a migration needs, at each try.
-    #[error(
-        "migration {version} was held up for {} s by transactions that use a table which it changes, and nothing of it was \
-         done: look for old ones in pg_stat_activity (xact_start), then run it again",
-        tried.as_secs()
-    )]
-    HeldUp {
-        /// The migration.
-        version: i64,
-        /// For how long it was tried.
-        tried: Duration,
-    },
-    /// The database lacks migrations that this program needs.
-    #[error("the database's schema is at version {found} and this program needs {needed}: run `goldbook migrate`")]
-    Old {
-        /// The newest migration that has run; 0 for none.
-        found: i64,
-        /// The newest migration of this program.
-        needed: i64,
-    },
-}
-
 /// What can be done about a failed statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
@@ -128,7 +97,7 @@ impl FailureKind {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::borrow::Cow;
     use std::error::Error;
     use std::fmt;
@@ -139,7 +108,7 @@ mod tests {
 
     /// What Postgres says of a failure, by its code alone.
     #[derive(Debug)]
-    struct Said(&'static str);
+    pub(in crate::database) struct Said(pub(in crate::database) &'static str);
 
     impl fmt::Display for Said {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, SqlSafeStr as _};
+use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _};
 
-use super::error::{FailureKind, SchemaError};
+use super::error::FailureKind;
+use super::patience::connect;
+use super::unfit::SchemaError;
 
 /// The schema, embedded in the program.
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -40,7 +42,7 @@ pub(super) fn newest() -> i64 {
 /// Connects as the owner, once nobody else migrates. Who waits holds no snapshot meanwhile: an index that is made
 /// `CONCURRENTLY` would wait for that, and so both for ever.
 pub async fn connect_alone(owner: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = owner.connect().await?;
+    let mut connection = connect(owner).await?;
     let lock = || sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
     while !lock().fetch_one(&mut connection).await? {
         sleep(LOOK).await;

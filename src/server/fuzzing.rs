@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, Request, Response};
@@ -105,6 +105,7 @@ async fn read(answer: impl Future<Output = Option<Response<Body>>>) -> Option<An
 /// Without one, nobody could be erased.
 const ERASURE_KEY: &str = "fuzzing MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
+#[expect(clippy::disallowed_methods, reason = "it is for the log alone")]
 fn settings() -> Settings {
     Settings {
         database: PgConnectOptions::new_without_pgpass().socket("/nowhere"),
@@ -125,5 +126,6 @@ fn settings() -> Settings {
         data_dir: None,
         readiness: Readiness::default(),
         start: tracing::Span::none(),
+        begun: Instant::now(),
     }
 }

@@ -59,6 +59,15 @@ impl Logs {
         };
         Self { filter, format }
     }
+
+    /// Whether the filter is one.
+    pub(super) fn check(&self) -> Result<(), InitError> {
+        self.directives().map(drop)
+    }
+
+    fn directives(&self) -> Result<EnvFilter, InitError> {
+        Ok(EnvFilter::builder().parse(format!("{BASE_DIRECTIVES},{}", self.filter))?)
+    }
 }
 
 /// The outermost layer: decides which spans and events exist at all, and writes the events as lines.
@@ -80,7 +89,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Gate<S> {
     where
         W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
     {
-        let directives = EnvFilter::builder().parse(format!("{BASE_DIRECTIVES},{}", logs.filter))?;
+        let directives = logs.directives()?;
         let installed = Installed::default();
         let lines = lines::layer().with_writer(writer);
         let lines = match logs.format {

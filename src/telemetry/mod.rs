@@ -65,12 +65,20 @@ pub struct Telemetry {
 /// Installs the tracer and the log subscriber of this process.
 ///
 /// # Errors
-/// If the collector's settings or the log filter make no sense, or if a subscriber is installed already.
-pub fn init(service_version: &'static str, export: &Export, logs: &Logs) -> Result<Telemetry, InitError> {
-    let (provider, counters) = export::tracer_provider(service_version, export)?;
-    let records = Records::connect(service_version, &export.logs)?;
-    let gate = Gate::new(counters.is_some(), logs, records.clone(), std::io::stderr)?;
-    subscriber(&provider, service_version, gate).try_init()?;
+/// If the collector's settings or the log filter make no sense, or if a subscriber is installed already: all that is wrong.
+pub fn init(service_version: &'static str, export: &Export, logs: &Logs) -> Result<Telemetry, Vec<InitError>> {
+    let of_filter = logs.check().err();
+    let tracer = export::tracer_provider(service_version, export);
+    let records = Records::connect(service_version, &export.logs);
+    let ((provider, counters), records) = match (tracer, records, of_filter) {
+        (Ok(tracer), Ok(records), None) => (tracer, records),
+        (tracer, records, of_filter) => {
+            return Err(tracer.err().into_iter().chain(records.err()).chain(of_filter).collect());
+        }
+    };
+    let gate = Gate::new(counters.is_some(), logs, records.clone(), std::io::stderr);
+    let installed = gate.and_then(|gate| Ok(subscriber(&provider, service_version, gate).try_init()?));
+    installed.map_err(|error| vec![error])?;
     export::warn_of_unsupported_settings(export);
     if let Some(counters) = &counters {
         let counters = Arc::clone(counters);

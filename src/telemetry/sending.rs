@@ -95,9 +95,16 @@ impl<E> CountingExporter<E> {
         // The channel lives on the runtime that it is built in.
         let next = {
             let _inside = runtime.enter();
-            build()?
+            build()
         };
-        Ok(Self { next, counters, what, warned: Mutex::default(), runtime: Some(runtime) })
+        match next {
+            Ok(next) => Ok(Self { next, counters, what, warned: Mutex::default(), runtime: Some(runtime) }),
+            Err(error) => {
+                // It has done nothing yet, and must not be waited for where this is called.
+                runtime.shutdown_background();
+                Err(error.into())
+            }
+        }
     }
 
     /// Counts what became of so many that the exporter tried to send. The failure is counted and logged; the batch

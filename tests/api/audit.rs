@@ -146,7 +146,7 @@ async fn audit_command_that_cannot_run_says_so_by_its_exit_code() {
     let nowhere = tempfile::tempdir().unwrap();
     for arguments in [
         ["audit", "--data-dir", nowhere.path().to_str().unwrap()],
-        ["audit", "--database-url", "postgres://nobody@%2Fnowhere/goldbook"],
+        ["audit", "--wait-for-database=0", "--database-url=postgres://nobody@%2Fnowhere/goldbook"],
         ["audit", "--max-differences", "many"],
     ] {
         let ended = run(&arguments).await;

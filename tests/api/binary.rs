@@ -39,6 +39,46 @@ impl Watched {
     }
 }
 
+/// The program while it is at work, whatever it does, with all that it tells on standard error.
+pub(crate) struct Running {
+    child: Child,
+    reader: Lines<BufReader<ChildStderr>>,
+    told: Vec<String>,
+}
+
+impl Running {
+    pub(crate) fn start(args: &[&str]) -> Self {
+        // Nobody reads what it prints.
+        let mut child = goldbook().args(args).stdout(Stdio::null()).spawn().unwrap();
+        let reader = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, reader, told: Vec::new() }
+    }
+
+    /// Waits for a line with this in it.
+    pub(crate) async fn says(&mut self, what: &str) -> String {
+        loop {
+            let line = within(what, self.reader.next_line()).await.unwrap();
+            let line = line.unwrap_or_else(|| panic!("it ended before it said {what}: {:?}", self.told));
+            self.told.push(line.clone());
+            if line.contains(what) {
+                return line;
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()), signal).unwrap();
+    }
+
+    /// Waits until it has ended by itself; all that it told.
+    pub(crate) async fn end(mut self) -> (ExitStatus, Vec<String>) {
+        while let Some(line) = within("the end of the log", self.reader.next_line()).await.unwrap() {
+            self.told.push(line);
+        }
+        (within("the end of the program", self.child.wait()).await.unwrap(), self.told)
+    }
+}
+
 /// How a program that ended by itself did so.
 pub(crate) struct Ended {
     pub status: ExitStatus,

@@ -10,6 +10,7 @@ mod outages;
 mod panics;
 mod processes;
 mod replicas;
+mod starts;
 mod torture;
 
 use goldbook::embedded_postgres::SUPERUSER;

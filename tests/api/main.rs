@@ -45,6 +45,7 @@ mod programs;
 mod referrals;
 mod rewards;
 mod sample;
+mod service_config;
 mod serving;
 mod smoke;
 mod statements;

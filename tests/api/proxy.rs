@@ -48,6 +48,10 @@ struct Rules {
     held: watch::Sender<bool>,
     holding: watch::Sender<usize>,
     away: watch::Sender<bool>,
+    /// How many connections were turned away meanwhile.
+    turned_away: watch::Sender<usize>,
+    /// What the service has sent: the type of each message, with the text of a statement.
+    asked: Mutex<Vec<String>>,
 }
 
 impl Proxy {
@@ -63,6 +67,8 @@ impl Proxy {
             held: watch::Sender::new(false),
             holding: watch::Sender::new(0),
             away: watch::Sender::new(false),
+            turned_away: watch::Sender::new(0),
+            asked: Mutex::default(),
         });
         let directory = throwaway_dir().unwrap();
         let listener = UnixListener::bind(directory.path().join(socket_name)).unwrap();
@@ -71,7 +77,9 @@ impl Proxy {
             async move {
                 loop {
                     let (service, _) = listener.accept().await.unwrap();
-                    if !*rules.away.borrow() {
+                    if *rules.away.borrow() {
+                        rules.turned_away.send_modify(|count| *count += 1);
+                    } else {
                         tokio::spawn(rules.clone().carry(service));
                     }
                 }
@@ -115,6 +123,16 @@ impl Proxy {
         self.rules.away.send_replace(true);
     }
 
+    /// Waits until as many connections were turned away.
+    pub(crate) async fn turned_away(&self, count: usize) {
+        within("the attempts", self.rules.turned_away.subscribe().wait_for(|turned| *turned >= count)).await.unwrap();
+    }
+
+    /// What services have sent so far, each message by its type and the text of a statement; a first one is `start`.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.rules.asked.lock().unwrap().clone()
+    }
+
     /// Takes connections again.
     pub(crate) fn come_back(&self) {
         self.rules.away.send_replace(false);
@@ -156,6 +174,7 @@ impl Rules {
     async fn pass_requests(&self, from: OwnedReadHalf, mut to: OwnedWriteHalf, answers: &Answers) -> io::Result<()> {
         let mut from = BufReader::new(from);
         let mut message = read_start(&mut from).await?;
+        self.asked.lock().unwrap().push("start".to_owned());
         loop {
             if message == b"Q\0\0\0\x0bCOMMIT\0" {
                 self.hold().await;
@@ -175,6 +194,9 @@ impl Rules {
             }
             to.write_all(&message).await?;
             message = read_message(&mut from).await?;
+            let (kind, text) = (char::from(message[0]), String::from_utf8_lossy(&message[5..]));
+            let text = if matches!(kind, 'Q' | 'P') { text.trim_matches('\0') } else { "" };
+            self.asked.lock().unwrap().push(format!("{kind}{text}"));
         }
     }
 

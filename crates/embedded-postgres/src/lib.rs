@@ -66,7 +66,7 @@ use tokio::time::{sleep, timeout};
 pub use self::binaries::find_bin_dir;
 pub use self::error::{ConnectError, StartError, StopError};
 use self::place::Place;
-pub use self::place::throwaway_dir;
+pub use self::place::{check_data_dir, throwaway_dir};
 use self::server::Server;
 
 /// The superuser, whom `initdb` creates; the application's roles are created in this role.

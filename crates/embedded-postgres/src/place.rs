@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs, io, process};
 
-use nix::unistd::Uid;
+use nix::unistd::{AccessFlags, Uid, access};
 use ring::digest::{SHA256, digest};
 use tempfile::TempDir;
 
@@ -90,6 +90,22 @@ impl Place {
         let opened = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&self.log);
         opened.map_err(StartError::file("open", &self.log))
     }
+}
+
+/// Makes sure that a data directory can be used, or be made where there is none; touches nothing.
+///
+/// # Errors
+///
+/// [`StartError::File`], when it is no directory or this process may not write there.
+pub fn check_data_dir(data_dir: &Path) -> Result<(), StartError> {
+    let is_there = |path: &Path| path != Path::new("") && path.exists();
+    // The first one that exists: the directory itself, or where it would be made.
+    let nearest = data_dir.ancestors().find(|path| is_there(path)).unwrap_or(Path::new("."));
+    let fail = StartError::file("write to", nearest);
+    if !nearest.is_dir() {
+        return Err(fail(io::ErrorKind::NotADirectory.into()));
+    }
+    access(nearest, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| fail(error.into()))
 }
 
 /// A new directory for a throw-away cluster, which the server's user can enter also when root makes it.

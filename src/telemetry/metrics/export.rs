@@ -147,9 +147,16 @@ impl Sender {
         // The channel connects on first use, on the runtime that it was built in.
         let next = {
             let _inside = runtime.enter();
-            MetricExporter::builder().with_tonic().build()?
+            MetricExporter::builder().with_tonic().build()
         };
-        Ok(Self { next, runtime: Some(runtime) })
+        match next {
+            Ok(next) => Ok(Self { next, runtime: Some(runtime) }),
+            Err(error) => {
+                // It has done nothing yet, and must not be waited for where this is called.
+                runtime.shutdown_background();
+                Err(error.into())
+            }
+        }
     }
 }
 

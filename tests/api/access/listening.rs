@@ -280,6 +280,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("--data-dir", "/data"),
     ("--postgres-bin", "/bin"),
     ("--no-migrate", ""),
+    ("--wait-for-database", "7"),
     ("--lanes", "7"),
     ("--read-connections", "7"),
     ("--dues-ms", "7"),

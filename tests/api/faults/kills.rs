@@ -1,12 +1,18 @@
 //! A service that is killed between commit and reply: the caller asks another one again, and the ledger has one row.
 
+use std::time::{Duration, Instant};
+
+use goldbook::embedded_postgres::throwaway_dir;
 use goldbook::proto;
+use nix::sys::signal::Signal;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
+use super::torture::kill_postgres;
 use super::{count, start_behind_proxy};
 use crate::binary::Serving;
 use crate::harness::{
-    Clock, Database, SHOP, Service, create_customer, create_referral, grant_reward, purchase, reason,
+    Clients, Clock, Database, SHOP, Service, create_customer, create_referral, grant_reward, purchase, reason, shop,
 };
 use crate::proxy::{Fault, Proxy};
 use crate::wait::within;
@@ -135,4 +141,62 @@ async fn update_customer_with_an_etag_lands_once_when_the_service_is_killed() {
     assert_eq!(read.given_name, "Anna");
     assert_ne!(read.etag, customer.etag);
     assert_eq!(count(&service.database, "customers WHERE revision = 2").await, 1);
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "how long a service takes to end")]
+async fn a_service_whose_own_postgres_was_killed_ends_at_once_whatever_is_under_way() {
+    let directory = throwaway_dir().unwrap();
+    let data_dir = directory.path().join("data");
+    let serving = Serving::start_in(&data_dir).await;
+    let clients = Clients::connect(serving.address).await;
+    clients.apply(shop()).await;
+    clients.customers().create_customer(create_customer("anna", "enrol")).await.unwrap();
+    // A stream that its caller never ends, and callers that go on for as long as they are answered.
+    let (items, receiver) = tokio::sync::mpsc::channel(4);
+    items.send(grant_item("first")).await.unwrap();
+    let mut stream = clients.rewards().batch_grant_rewards(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+    within("the first item", stream.message()).await.unwrap().unwrap();
+    let callers: Vec<_> = (0..8)
+        .map(|caller| {
+            let mut rewards = clients.rewards();
+            tokio::spawn(async move {
+                let grant = |call| grant_reward("anna", 1, &format!("{caller}-{call}"));
+                for call in 0_i64.. {
+                    if rewards.grant_reward(grant(call)).await.is_err() {
+                        return call;
+                    }
+                }
+                0
+            })
+        })
+        .collect();
+    let begun = Instant::now();
+    kill_postgres(&data_dir);
+    let (status, log) = serving.wait().await;
+    // It takes about a second. To wait for calls under way would take ten, and for the lanes longer.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(status.code(), Some(1));
+    let said =
+        |what: &str| log.iter().any(|line| line["fields"]["message"].as_str().is_some_and(|it| it.contains(what)));
+    assert!(said("the database is lost") && !said("did not end in time"), "{log:?}");
+    let last = log.last().unwrap().as_str().unwrap();
+    assert!(last.starts_with("error: the database ended by itself (signal: 9 (SIGKILL))"), "{last}");
+    assert!(within("the end of the stream", stream.message()).await.is_err());
+    let mut answered = 0;
+    for caller in callers {
+        answered += within("the end of the calls", caller).await.unwrap();
+    }
+    // Whatever was acknowledged is there after the next start.
+    let serving = Serving::start_in(&data_dir).await;
+    let clients = Clients::connect(serving.address).await;
+    let request = proto::GetBalanceRequest { program_id: SHOP.to_owned(), customer_id: "anna".to_owned(), as_of: None };
+    let balance = clients.rewards().get_balance(request).await.unwrap().into_inner().balance.unwrap();
+    assert!(balance.available >= 10 + answered, "{balance:?}, and {answered} calls were answered");
+    serving.signal(Signal::SIGTERM);
+    assert!(serving.wait().await.0.success());
+}
+
+fn grant_item(key: &str) -> proto::BatchGrantRewardsRequest {
+    proto::BatchGrantRewardsRequest { item_id: key.to_owned(), grant: Some(grant_reward("anna", 10, key)) }
 }

@@ -6,6 +6,7 @@ use goldbook::{database, server};
 use nix::sys::signal::Signal;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpStream;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use super::{count, sabotage};
 use crate::binary::{Serving, run, url};
 use crate::harness::{Database, Service, grant_reward};
 use crate::proxy::Proxy;
-use crate::wait::within;
+use crate::wait::{until, within};
 
 /// A database without anything in it, in its owner's role.
 #[expect(clippy::disallowed_methods, reason = "names a database of its own")]
@@ -119,7 +120,8 @@ async fn serve_answers_what_is_under_way_when_it_is_told_to_stop() {
     // Only the calls commit: a summary made meanwhile would be taken for one.
     let quiet = [("GOLDBOOK_DUES_MS", "0"), ("GOLDBOOK_LIABILITY_SECONDS", "0"), ("GOLDBOOK_RETENTION_MINUTES", "0")];
     let serving = Serving::start(&proxy.options(), &quiet).await;
-    let client = Service::at(serving.address, database).await;
+    let address = serving.address;
+    let client = Service::at(address, database).await;
     client.apply_shop().await;
     client.enrol("anna").await;
     let mut health = client.health().watch(HealthCheckRequest::default()).await.unwrap().into_inner();
@@ -135,6 +137,8 @@ async fn serve_answers_what_is_under_way_when_it_is_told_to_stop() {
     serving.signal(Signal::SIGTERM);
     assert_eq!(within("health", health.message()).await.unwrap().unwrap().status(), ServingStatus::NotServing);
     drop(health);
+    // Whoever connects now is refused, and does not wait for the end of calls under way.
+    until("the end of the listener", async || TcpStream::connect(address).await.err()).await;
     assert!(!call.is_finished());
     proxy.release_commits();
     let granted = within("the grant", call).await.unwrap().unwrap().into_inner();

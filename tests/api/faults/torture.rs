@@ -40,7 +40,6 @@ enum Victim {
 }
 
 impl Victim {
-    /// Postgres alone seldom, since a service without its Postgres takes a while to end.
     const DEALT: [Self; 8] = [
         Self::Service,
         Self::Service,
@@ -116,7 +115,7 @@ impl Deployment {
 }
 
 /// Kills every process of the Postgres in this data directory, each by its own number.
-fn kill_postgres(data_dir: &Path) {
+pub(super) fn kill_postgres(data_dir: &Path) {
     let cluster = data_dir.join("postgres").canonicalize().unwrap();
     let pid_file = std::fs::read_to_string(cluster.join("postmaster.pid")).unwrap();
     let postmaster: i32 = pid_file.lines().next().unwrap().parse().unwrap();

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use goldbook::access::grpc::Identities;
 use goldbook::access::limits::Limits;
 use goldbook::admin::Readiness;
 use goldbook::capabilities::ErasureKeys;
+use goldbook::database::DatabaseProbe;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::listener::Bounds;
-use goldbook::server::{self, Settings};
+use goldbook::server::{self, Ending, Settings};
 use goldbook::web::Origin;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
@@ -126,6 +127,7 @@ impl Service {
         Self::start_in(database, options, clock, Background::default(), configure).await
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it is for the log alone")]
     async fn start_in(
         database: Database,
         options: PgConnectOptions,
@@ -158,12 +160,15 @@ impl Service {
             data_dir: None,
             readiness: Readiness::default(),
             start: tracing::Span::none(),
+            begun: Instant::now(),
         };
         configure(&mut settings);
         let is_plain = settings.tls.is_none();
         let running = threads.spawn(async move {
-            server::run(listener, settings, async {
+            let probe = DatabaseProbe::new(&settings.database);
+            server::run(listener, settings, probe, async {
                 let _ = stopped.await;
+                Ending::InOrder
             })
             .await
             .unwrap();

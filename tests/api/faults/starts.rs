@@ -1,0 +1,177 @@
+//! How the program starts: on a database that is away or refuses, how much it asks, and what it tells when it cannot.
+
+use goldbook::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE};
+use nix::sys::signal::Signal;
+use tokio::net::{TcpListener, TcpStream};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+
+use crate::binary::{Running, Serving, run, run_in, url};
+use crate::harness::{Clients, Database};
+use crate::proxy::Proxy;
+use crate::wait::until;
+
+/// Nothing is done but what is called for.
+const QUIET: [&str; 6] = ["--dues-ms", "0", "--liability-seconds", "0", "--retention-minutes", "0"];
+
+/// An address that nobody has.
+async fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_at_the_start_is_waited_for_with_one_line() {
+    let database = Database::create().await;
+    let proxy = Proxy::before(&database);
+    proxy.go_away();
+    let (address, url) = (free_address().await, url(&proxy.options()));
+    let mut waiting = Running::start(&["serve", "--listen", &address, "--database-url", &url]);
+    let line = waiting.says("waiting for the database at ").await;
+    assert!(line.contains(proxy.options().get_socket().unwrap().to_str().unwrap()), "{line}");
+    // Whoever calls is told at once, and hangs on no connection.
+    assert!(TcpStream::connect(&address).await.is_err());
+    proxy.turned_away(3).await;
+    proxy.come_back();
+    waiting.says("\"listening\"").await;
+    let clients = Clients::connect(address.parse().unwrap()).await;
+    let health = clients.health().check(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(health.status(), ServingStatus::Serving);
+    waiting.signal(Signal::SIGTERM);
+    let (status, lines) = waiting.end().await;
+    assert!(status.success(), "{status}: {lines:?}");
+    let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    assert_eq!((count("waiting for the database"), count(" is there\"")), (1, 1), "{lines:?}");
+    assert_eq!(count("\"WARN\""), 2, "one of them that callers are not asked who they are: {lines:?}");
+}
+
+#[tokio::test]
+async fn a_service_that_waits_for_its_database_ends_when_it_is_told_to() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let url = format!("postgres://goldbook_service@{}/goldbook", free_address().await);
+        let mut waiting = Running::start(&["serve", "--listen", "127.0.0.1:0", "--database-url", &url]);
+        waiting.says("waiting for the database at 127.0.0.1:").await;
+        waiting.signal(signal);
+        let (status, lines) = waiting.end().await;
+        assert_eq!(status.code(), Some(0), "{lines:?}");
+        assert!(lines.last().unwrap().contains("told to stop before it served"), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_stays_away_is_told_with_its_place_and_cause() {
+    let url = format!("postgres://goldbook_service@{}/goldbook", free_address().await);
+    let listen = ["serve", "--listen", "127.0.0.1:0"];
+    for (command, code) in [(&listen[..], 1), (&["migrate"], 1), (&["audit"], 2)] {
+        let ended = run(&[command, &["--wait-for-database", "0", "--database-url", &url]].concat()).await;
+        assert_eq!(ended.status.code(), Some(code), "{command:?}");
+        assert!(ended.stderr.contains("the database at 127.0.0.1:"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("cannot be reached: ") && ended.stderr.contains("refused"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("waiting"), "{}", ended.stderr);
+    }
+    // It is the last word after a wait, too.
+    let ended = run(&["audit", "--wait-for-database", "1", "--database-url", &url]).await;
+    assert!(ended.stderr.starts_with("waiting for the database at ") && ended.stderr.contains("cannot be reached"));
+}
+
+#[tokio::test]
+async fn what_would_not_mend_is_not_waited_for() {
+    let database = Database::create().await;
+    let options = database.options(SERVICE_ROLE);
+    let no_database = url(&options.clone().database("nobody_made_this"));
+    let no_role = url(&options.username("nobody_made_this"));
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    for (command, code) in [(&serve[..], 1), (&["migrate"], 1), (&["audit"], 2)] {
+        for url in [&no_database, &no_role] {
+            let ended = run(&[command, &["--wait-for-database", "86400", "--database-url", url]].concat()).await;
+            assert_eq!(ended.status.code(), Some(code), "{command:?}: {}", ended.stderr);
+            assert!(ended.stderr.contains("\"nobody_made_this\" does not exist"), "{}", ended.stderr);
+            assert!(!ended.stderr.contains("waiting"), "{}", ended.stderr);
+        }
+    }
+}
+
+#[tokio::test]
+async fn migrate_and_audit_wait_as_serve_does() {
+    let database = Database::create().await;
+    let proxy = Proxy::before(&database);
+    for (command, role) in [("migrate", OWNER_ROLE), ("audit", SERVICE_ROLE)] {
+        proxy.go_away();
+        let url = url(&proxy.options().username(role));
+        let mut waiting = Running::start(&[command, "--database-url", &url]);
+        waiting.says("waiting for the database at ").await;
+        proxy.come_back();
+        let (status, lines) = waiting.end().await;
+        assert!(status.success(), "{command}: {lines:?}");
+        assert!(lines[1].ends_with(" is there"), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_asks_the_database_one_question_on_each_of_two_connections() {
+    let database = Database::create().await;
+    let proxy = Proxy::before(&database);
+    let options = proxy.options();
+    let serving = Serving::start_at(&options, &[&["--listen", "127.0.0.1:0"][..], &QUIET].concat()).await;
+    let clients = Clients::connect(serving.address).await;
+    let health = clients.health().check(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(health.status(), ServingStatus::Serving);
+    let mut asked = until("the end of a connection", async || {
+        let asked = proxy.asked();
+        asked.iter().any(|message| message == "X").then_some(asked)
+    })
+    .await;
+    // Whether the database still lives is asked a second later, and every second from then on.
+    asked.retain(|message| message != "S");
+    asked.sort();
+    let [first, second, rest @ ..] = asked.as_slice() else { panic!("{asked:?}") };
+    assert!(first.contains("_sqlx_migrations") && second.contains("pg_stat_activity"), "{asked:?}");
+    // Both are connected to, and one of them is let go again.
+    assert_eq!(rest, ["X", "start", "start"]);
+    serving.signal(Signal::SIGTERM);
+    let (status, log) = serving.wait().await;
+    assert!(status.success());
+    let served = log.iter().find(|line| line["fields"]["message"] == "serving").unwrap();
+    assert!(served["fields"]["milliseconds"].as_u64().is_some(), "{served}");
+}
+
+#[tokio::test]
+async fn all_that_keeps_a_service_from_starting_is_told_at_once_and_nothing_is_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("file"), "").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let wrong = [("GOLDBOOK_LOG", "goldbook=loud"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://not a host:4317")];
+    let (data_dir, bin_dir) = (path("file/data"), path("bin"));
+    let args = ["serve", "--listen", &listen, "--data-dir", &data_dir, "--postgres-bin", &bin_dir, "--tls-key", "/key"];
+    let ended = run_in(&wrong, &args).await;
+    assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
+    for fault in [
+        "TLS needs both",
+        "it holds no `postgres`",
+        "(--postgres-bin",
+        "(--data-dir)",
+        "log filter: ",
+        "trace export: ",
+        &format!("cannot listen on {listen}: "),
+    ] {
+        assert!(ended.stderr.contains(fault), "{fault}: {}", ended.stderr);
+    }
+    // Each of these is found before a data directory is made.
+    let data_dir = path("data");
+    std::fs::create_dir(path("kept")).unwrap();
+    std::fs::write(path("kept/erasure-keys"), "no key").unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir"];
+    for (variables, args, told, code) in [
+        (&wrong[..1], [&serve[..], &[&data_dir]].concat(), "log filter: ", 2),
+        (&wrong[1..], [&serve[..], &[&data_dir]].concat(), "trace export: ", 2),
+        (&[], vec!["serve", "--listen", &listen, "--data-dir", &data_dir], "cannot listen on ", 1),
+        (&[], [&serve[..], &[&path("kept")]].concat(), "erasure-keys: ", 2),
+    ] {
+        let ended = run_in(variables, &args).await;
+        assert_eq!(ended.status.code(), Some(code), "{told}: {}", ended.stderr);
+        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+    }
+    let names = |folder: &str| std::fs::read_dir(folder).unwrap().count();
+    assert_eq!((names(folder.path().to_str().unwrap()), names(&path("kept"))), (2, 1));
+}
