@@ -136,13 +136,19 @@ pub async fn migrate(
     Ok(())
 }
 
+/// The number of the newest migration, without which the program refuses to start.
+#[must_use]
+pub fn needed_version() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
 /// Makes sure that every migration of this program has run.
 ///
 /// # Errors
 /// [`SchemaError::Old`] if one is missing.
 pub async fn check_schema(options: &PgConnectOptions) -> Result<(), SchemaError> {
     let mut connection = options.connect().await?;
-    let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let needed = needed_version();
     let found = newest_migration(&mut connection).await?;
     connection.close().await?;
     if found < needed { Err(SchemaError::Old { found, needed }) } else { Ok(()) }

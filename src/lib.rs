@@ -52,5 +52,6 @@ pub mod proto;
 pub(crate) mod status;
 #[expect(clippy::disallowed_methods, reason = "deadlines and warnings, which no entry knows")]
 pub mod telemetry;
+pub mod version;
 pub mod web;
 pub mod wire;
