@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs tools of the project's checks, at fixed versions, below target/tools:
-#   scripts/install-tools.sh rustfmt clippy sqlx deny fuzz buf
+#   scripts/install-tools.sh rustfmt clippy sqlx deny fuzz cyclonedx buf
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 sqlx_version=0.9.0 # the version of the sqlx crate, which writes what the tool compares
 deny_version=0.20.2
 fuzz_version=0.13.2
+cyclonedx_version=0.5.9
 buf_version=1.75.0
 tools=target/tools
 
@@ -32,6 +33,15 @@ install_fuzz() {
     if [[ "$("$tools/bin/cargo-fuzz" --version 2>/dev/null || true)" == *" $fuzz_version" ]]; then return; fi
     # No optimization, for the same reason.
     CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-fuzz --version "$fuzz_version" --locked --debug --force \
+        --root "$tools"
+}
+
+install_cyclonedx() {
+    local have
+    have=$("$tools/bin/cargo-cyclonedx" cyclonedx --version 2>/dev/null || true)
+    if [[ $have == *" $cyclonedx_version" ]]; then return; fi
+    # No optimization, for the same reason.
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-cyclonedx --version "$cyclonedx_version" --locked --debug --force \
         --root "$tools"
 }
 
@@ -64,6 +74,7 @@ for tool in "$@"; do
     sqlx) install_sqlx ;;
     deny) install_deny ;;
     fuzz) install_fuzz ;;
+    cyclonedx) install_cyclonedx ;;
     buf) install_buf ;;
     *)
         echo "unknown tool: $tool" >&2
