@@ -50,6 +50,23 @@ bench-check: ## Compare the figures of two measurements by ratio: OLD=file NEW=f
 web-check: postgres ## Call a built service from pages in a headless Chromium, by a generated TypeScript client
 	scripts/check-web.sh
 
+.PHONY: release
+release: ## Build target/release/goldbook as it is released, with the commit in it
+	GOLDBOOK_COMMIT="$${GOLDBOOK_COMMIT:-$$(git rev-parse HEAD)}" scripts/build-release.sh
+
+.PHONY: reproducible
+reproducible: ## Build the last commit twice as it is released, and compare the bytes
+	scripts/check-reproducible.sh
+
+.PHONY: sbom
+sbom: ## Write the list of all crates in the program, target/sbom/goldbook.cdx.json (CycloneDX), and check it
+	scripts/install-tools.sh cyclonedx
+	$(tools) scripts/make-sbom.sh
+
+.PHONY: image-check
+image-check: ## Build the container image without Docker, look into it and run it as Compose does; as root
+	scripts/check-image.sh
+
 .PHONY: fmt
 fmt: ## Format the code
 	scripts/install-tools.sh rustfmt
