@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the program as it is released: with the same compiler, C compiler and commit, the same bytes come out in whatever
-# folder. Arguments go to `cargo build`. GOLDBOOK_COMMIT is what `goldbook --version --verbose` names as the commit.
+# Builds the program as it is released: in which folders the sources, the crates and the compiler are does not get into it.
+# Arguments go to `cargo build`. GOLDBOOK_COMMIT is what `goldbook --version --verbose` names as the commit.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
