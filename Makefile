@@ -71,6 +71,23 @@ start-time: postgres ## Measure how long a start on an existing database takes, 
 	cargo build --release --locked
 	scripts/measure-start.sh target/release/goldbook $(STARTS)
 
+.PHONY: release
+release: ## Build target/release/goldbook as it is released, with the commit in it
+	GOLDBOOK_COMMIT="$${GOLDBOOK_COMMIT:-$$(git rev-parse HEAD)}" scripts/build-release.sh
+
+.PHONY: reproducible
+reproducible: ## Build the last commit twice as it is released, and compare the bytes
+	scripts/check-reproducible.sh
+
+.PHONY: sbom
+sbom: ## Write the list of all crates in the program, target/sbom/goldbook.cdx.json (CycloneDX), and check it
+	scripts/install-tools.sh cyclonedx
+	$(tools) scripts/make-sbom.sh
+
+.PHONY: image-check
+image-check: ## Build the container image without Docker, look into it and run it as Compose does; as root
+	scripts/check-image.sh
+
 .PHONY: fmt
 fmt: ## Format the code
 	scripts/install-tools.sh rustfmt

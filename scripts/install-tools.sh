@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs tools of the project's checks, at fixed versions, below target/tools:
-#   scripts/install-tools.sh rustfmt clippy sqlx deny fuzz buf squawk yaml
+#   scripts/install-tools.sh rustfmt clippy sqlx deny fuzz cyclonedx buf squawk yaml
 # and some with the system's package manager:
 #   scripts/install-tools.sh prometheus
 set -euo pipefail
@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 sqlx_version=0.9.0 # the version of the sqlx crate, which writes what the tool compares
 deny_version=0.20.2
 fuzz_version=0.13.2
+cyclonedx_version=0.5.9
 buf_version=1.75.0
 yaml_version=6.0.2
 squawk_version=2.70.0
@@ -36,6 +37,15 @@ install_fuzz() {
     if [[ "$("$tools/bin/cargo-fuzz" --version 2>/dev/null || true)" == *" $fuzz_version" ]]; then return; fi
     # No optimization, for the same reason.
     CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-fuzz --version "$fuzz_version" --locked --debug --force \
+        --root "$tools"
+}
+
+install_cyclonedx() {
+    local have
+    have=$("$tools/bin/cargo-cyclonedx" cyclonedx --version 2>/dev/null || true)
+    if [[ $have == *" $cyclonedx_version" ]]; then return; fi
+    # No optimization, for the same reason.
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-cyclonedx --version "$cyclonedx_version" --locked --debug --force \
         --root "$tools"
 }
 
@@ -130,6 +140,7 @@ for tool in "$@"; do
     sqlx) install_sqlx ;;
     deny) install_deny ;;
     fuzz) install_fuzz ;;
+    cyclonedx) install_cyclonedx ;;
     buf) install_buf ;;
     yaml) install_yaml ;;
     prometheus) install_prometheus ;;

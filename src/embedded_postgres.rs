@@ -50,8 +50,9 @@ pub fn explain(error: &StartError) -> String {
         | StartError::Unreachable { .. }
         | StartError::OtherOwner { .. }
         | StartError::NotACluster(_) => "--data-dir",
+        // As in a container whose file system is read-only.
+        StartError::File { .. } => "--data-dir, or --database-url for a running Postgres",
         StartError::NoAccount
-        | StartError::File { .. }
         | StartError::Run { .. }
         | StartError::Initdb(_)
         | StartError::LeftRunning(_)
@@ -71,6 +72,9 @@ mod tests {
     fn an_option_that_would_help_is_named() {
         let told = explain(&StartError::NotACluster("/data/postgres".into()));
         assert!(told.ends_with("or choose another data directory (--data-dir)"), "{told}");
+        let read_only = io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+        let told = explain(&StartError::File { action: "create", path: ".goldbook".into(), source: read_only });
+        assert!(told.ends_with("(--data-dir, or --database-url for a running Postgres)"), "{told}");
         assert_eq!(explain(&StartError::LeftRunning(7)), StartError::LeftRunning(7).to_string());
     }
 }

@@ -17,9 +17,6 @@
 //! - [`admin`]: metrics and probes by HTTP
 //! - [`web`]: calls from browsers; [`wire`]: the bytes of a call before they are messages
 
-/// The commit that the program was built from, where whoever built it said so with `GOLDBOOK_COMMIT`.
-pub const COMMIT: Option<&str> = option_env!("GOLDBOOK_COMMIT");
-
 pub mod access;
 pub(crate) mod activities;
 pub mod audit;
@@ -57,5 +54,6 @@ pub mod proto;
 pub(crate) mod status;
 #[expect(clippy::disallowed_methods, reason = "deadlines and warnings, which no entry knows")]
 pub mod telemetry;
+pub mod version;
 pub mod web;
 pub mod wire;

@@ -31,12 +31,12 @@ pub mod statement_line;
 mod statements;
 mod telemetry_args;
 mod trace;
+mod version;
 mod wait;
 
 use std::time::Instant;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use goldbook_api::zones;
 
 pub use error::CliError;
 #[cfg(any(test, fuzzing))]
@@ -75,18 +75,12 @@ pub struct Cli {
     #[arg(short = 'V', long, required = true)]
     version: bool,
 
-    /// With --version: also of the time zone data that came with it.
+    /// With --version: also the commit, how it was built, the schema that it needs and the data that came with it.
     #[arg(long, requires = "version")]
     verbose: bool,
 
     #[command(subcommand)]
     command: Option<Command>,
-}
-
-/// What `--version` prints.
-fn version(is_verbose: bool) -> String {
-    let version = format!("goldbook {}", env!("CARGO_PKG_VERSION"));
-    if is_verbose { format!("{version}\ntime zone data {}", zones::version()) } else { version }
 }
 
 /// A command's help comes from the comment on its arguments. A comment on a variant here would replace it.
@@ -152,7 +146,9 @@ impl Cli {
     /// # Errors
     /// If the command failed. [`CliError::exit_code`] is what the process should end with.
     pub async fn run(self, begun: Instant) -> Result<(), CliError> {
-        let Some(command) = self.command else { return output::print(version(self.verbose)) };
+        let Some(command) = self.command else {
+            return output::print(if self.verbose { version::verbose() } else { version::short() });
+        };
         match command {
             Command::Serve(args) => serve::run(*args, begun).await,
             Command::Migrate(args) => migrate::run(args).await,

@@ -40,7 +40,7 @@ pub(crate) async fn run(args: ServeArgs, begun: Instant) -> Result<(), CliError>
     let telemetry = telemetry::init(env!("CARGO_PKG_VERSION"), &args.telemetry.export(), &Logs::from_env());
     let telemetry = telemetry.map_err(|wrong| faults.extend(wrong.iter().map(|error| with_causes(error)))).ok();
     let receivers = Receivers::from_env(args.admin_listen != AdminListen::Off);
-    let measurements = metrics::measure(env!("CARGO_PKG_VERSION"), crate::COMMIT, receivers);
+    let measurements = metrics::measure(env!("CARGO_PKG_VERSION"), crate::version::COMMIT, receivers);
     let measurements = measurements.map_err(|error| faults.push(with_causes(&error))).ok();
     // The port is taken before a database is started for nothing. Nobody can connect to it yet.
     let socket = reserve(args.listen);

@@ -5,6 +5,7 @@ use std::path::Path;
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::proto;
 use goldbook::proto::{CalendarPeriod, expiry_rule, vesting_rule};
+use goldbook::version::COMMIT;
 
 use crate::binary::{Serving, goldbook, run};
 use crate::harness::{Database, SHOP, Service, at, grant_reward, shop};
@@ -60,15 +61,31 @@ async fn a_machine_with_other_zone_data_makes_no_difference() {
     assert_eq!(service.lots().await[1].expires_at, Some(at("2040-12-01T07:00:00Z")));
 }
 
+/// The number of a migration.
+fn number_of(file: std::io::Result<std::fs::DirEntry>) -> i64 {
+    let name = file.unwrap().file_name().into_string().unwrap();
+    name.split_once('_').unwrap().0.parse().unwrap()
+}
+
 #[tokio::test]
-async fn the_version_of_the_zone_data_is_told_on_request() {
+async fn the_version_tells_on_request_how_it_was_built() {
     let plain = run(&["--version"]).await;
     assert!(plain.status.success());
     assert_eq!(plain.stdout, format!("goldbook {}\n", env!("CARGO_PKG_VERSION")));
     for flags in [["--version", "--verbose"], ["--verbose", "-V"]] {
         let verbose = run(&flags).await;
-        let zones = goldbook_api::zones::version();
-        assert_eq!(verbose.stdout, format!("{}time zone data {zones}\n", plain.stdout));
+        assert!(verbose.stdout.starts_with(&plain.stdout));
+        let names = ["commit", "target", "compiler", "profile", "schema", "time zone data", "TLS", "tokens"];
+        let lines: Vec<&str> = verbose.stdout.lines().skip(1).collect();
+        assert_eq!(lines.len(), names.len(), "{lines:?}");
+        let told = names.iter().zip(&lines).map(|(name, line)| line.strip_prefix(name).unwrap().trim());
+        let told: Vec<&str> = told.collect();
+        assert_eq!(told[0], COMMIT.unwrap_or("unknown"));
+        assert!(told[1].contains(std::env::consts::ARCH) && told[1].contains(std::env::consts::OS), "{told:?}");
+        assert!(told[2].starts_with("rustc "), "{told:?}");
+        assert_eq!(told[3], if cfg!(debug_assertions) { "debug" } else { "release" });
+        assert_eq!(told[4].parse().ok(), std::fs::read_dir("migrations").unwrap().map(number_of).max());
+        assert_eq!(told[5], goldbook_api::zones::version());
     }
     for bad in [["--verbose"].as_slice(), &[], &["--version", "serve"], &["--verbose", "wait"]] {
         assert_eq!(run(bad).await.status.code(), Some(2), "{bad:?}");

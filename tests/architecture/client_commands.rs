@@ -4,7 +4,7 @@
 use crate::reader::{Breach, Exception, Named, Source};
 use crate::{SOURCE, hold};
 
-/// The commands for operators, which know the service and its database.
+/// The commands for operators, which know the service and its database; and what tells which service it is.
 const OPERATORS_COMMANDS: &[&str] = &[
     "cli/serve/*",
     "cli/migrate/*",
@@ -18,6 +18,7 @@ const OPERATORS_COMMANDS: &[&str] = &[
     "cli/database_args/*",
     "cli/database_url/*",
     "cli/erasure_keys/*",
+    "cli/version/*",
 ];
 
 const EXCEPTIONS: &[Exception] = &[Exception {

@@ -71,7 +71,7 @@ impl AdminListen {
         tracing::info!(%address, "metrics and probes");
         let version = json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "commit": crate::COMMIT,
+            "commit": crate::version::COMMIT,
             "schema": crate::database::needed_schema(),
         });
         let admin = Admin { readiness, measurements, version: format!("{version}\n") };
