@@ -7,6 +7,7 @@ mod amount;
 mod audit;
 mod bench;
 mod client;
+mod completions;
 mod config;
 mod config_file;
 mod customer;
@@ -19,6 +20,7 @@ mod export;
 mod import;
 mod instant;
 mod key;
+mod man;
 mod migrate;
 mod output;
 mod principal;
@@ -102,6 +104,8 @@ enum Command {
     Bench(Box<bench::args::BenchArgs>),
     BenchCheck(bench::check::BenchCheckArgs),
     Wait(wait::WaitArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
     /// The baseline that `bench` compares reads with; it starts this by itself.
     #[command(hide = true)]
     BenchEcho(bench::echo::EchoArgs),
@@ -166,6 +170,8 @@ impl Cli {
             Command::Bench(args) => bench::run(*args).await,
             Command::BenchCheck(args) => bench::check::run(&args),
             Command::Wait(args) => wait::run(args).await,
+            Command::Completions(args) => completions::run(&args, Self::command()),
+            Command::Man(args) => man::run(&args, Self::command()),
             Command::BenchEcho(args) => bench::echo::run(args).await,
         }
     }

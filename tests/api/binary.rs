@@ -16,7 +16,7 @@ use crate::wait::within;
 /// `goldbook serve`, on ports of its own.
 pub(crate) struct Serving {
     pub address: SocketAddr,
-    /// Where it tells its metrics.
+    /// Where it tells its metrics; nowhere if that is off.
     pub admin: SocketAddr,
     child: Child,
     log: Lines<BufReader<ChildStderr>>,
@@ -174,7 +174,7 @@ impl Serving {
             }
         };
         let address = within("listening", listening).await;
-        Self { address, admin: admin.unwrap(), child, log }
+        Self { address, admin: admin.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))), child, log }
     }
 
     /// The process, which must not have been waited for.

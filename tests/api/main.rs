@@ -47,6 +47,7 @@ mod rewards;
 mod sample;
 mod service_config;
 mod serving;
+mod shells;
 mod smoke;
 mod statements;
 mod tiers;

@@ -12,7 +12,8 @@ use crate::proxy::Proxy;
 use crate::wait::until;
 
 /// Nothing is done but what is called for.
-const QUIET: [&str; 6] = ["--dues-ms", "0", "--liability-seconds", "0", "--retention-minutes", "0"];
+const QUIET: [&str; 8] =
+    ["--dues-ms", "0", "--liability-seconds", "0", "--retention-minutes", "0", "--admin-listen", "off"];
 
 /// An address that nobody has.
 async fn free_address() -> String {

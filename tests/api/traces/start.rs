@@ -36,8 +36,7 @@ async fn the_start_is_one_trace_from_its_postgres_to_the_first_health() {
     .await;
     assert!(start.parent_span_id.is_empty() && !is_error(&start));
     let names: BTreeSet<&str> = steps.iter().map(|step| step.name.as_str()).collect();
-    let expected =
-        ["start.check_schema", "start.check_sessions", "start.first_health", "start.migrate", "start.postgres"];
+    let expected = ["start.check", "start.first_health", "start.migrate", "start.postgres"];
     assert_eq!(names, expected.into());
     for step in &steps {
         assert!(step.start_time_unix_nano >= start.start_time_unix_nano, "{}", step.name);
