@@ -53,7 +53,7 @@ service_url=postgres://goldbook_service@$socket:5432/beside
 # Starts a service; its process and its address are in the variables `service` and `address` then.
 start() {
     local log=$directory/log-${#services[@]}
-    env GOLDBOOK_OWNER_DATABASE_URL="$owner_url" "$1" serve --listen 127.0.0.1:0 --database-url "$service_url" \
+    env GOLDBOOK_ADMIN_LISTEN=off GOLDBOOK_OWNER_DATABASE_URL="$owner_url" "$1" serve --listen 127.0.0.1:0 --database-url "$service_url" \
         >/dev/null 2>"$log" &
     service=$!
     services+=("$service")

@@ -30,7 +30,8 @@ start() {
     local begun ended line
     mkfifo "$directory/log"
     begun=${EPOCHREALTIME/[.,]/}
-    env -u GOLDBOOK_DATABASE_URL -u GOLDBOOK_OWNER_DATABASE_URL "$program" serve "${quiet[@]}" "$@" 2>"$directory/log" &
+    env -u GOLDBOOK_DATABASE_URL -u GOLDBOOK_OWNER_DATABASE_URL GOLDBOOK_ADMIN_LISTEN=127.0.0.1:0 \
+        "$program" serve "${quiet[@]}" "$@" 2>"$directory/log" &
     service=$!
     exec 3<"$directory/log"
     rm "$directory/log"

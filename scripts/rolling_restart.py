@@ -50,6 +50,8 @@ class Service:
 
     def __init__(self, program, *flags):
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("GOLDBOOK_", "OTEL_"))}
+        # Two replicas on one machine cannot tell their metrics at one port.
+        environment["GOLDBOOK_ADMIN_LISTEN"] = "off"
         quiet = ["--dues-ms=0", "--liability-seconds=0", "--retention-minutes=0"]
         self.process = subprocess.Popen(
             [program, "serve", *quiet, *flags], stderr=subprocess.PIPE, text=True, env=environment
