@@ -27,7 +27,7 @@ debian=$folder/$release.tar
 if [[ ! -s $debian ]]; then
     mkdir -p "$folder"
     # What the slim image has: the smallest Debian, and these. Handbooks and translations are left out there, too.
-    if ! mmdebstrap --mode=root --variant=minbase --include=ca-certificates,gcc,libc6-dev \
+    if ! mmdebstrap --mode=root --format=tar --variant=minbase --include=ca-certificates,gcc,libc6-dev \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         "$release" "$debian.part" &>"$folder/mmdebstrap.log"; then
         cat "$folder/mmdebstrap.log" >&2

@@ -35,7 +35,7 @@ use crate::customers::{Customers, ErasureKeys, keep_erasing_of_inactive};
 use crate::database::{self, DatabaseProbe, SchemaError, by_scan, connect_for_lookups, connect_lazily};
 use crate::imports::Imports;
 use crate::ledger::Ledger;
-use crate::liability::{Liability, keep_summing_up};
+use crate::liability::{Liability, Pace, keep_summing_up};
 use crate::listener::{self, Connection, Tls};
 use crate::points::PointsService;
 use crate::privacy::CustomerExports;
@@ -290,13 +290,14 @@ impl Background {
         let clock = || settings.clock.clone();
         let apply_dues = |every| tokio::spawn(keep_applying_dues(pool.clone(), book.clone(), clock(), every));
         let erase = |every| tokio::spawn(keep_erasing_of_inactive(pool.clone(), book.clone(), clock(), every));
+        let pace = Pace::default();
         let sum_up = |every| {
             tokio::spawn(keep_summing_up(
                 by_scan(&settings.database),
                 pool.clone(),
                 capabilities.clone(),
                 instants.clone(),
-                every,
+                (every, pace.clone()),
             ))
         };
         let tasks = [
@@ -304,18 +305,18 @@ impl Background {
             settings.sum_up_every.map(sum_up),
             settings.erase_of_inactive_every.map(erase),
         ];
-        let gauges = is_measured().then(|| tokio::spawn(gauges(settings, pool).keep_looking()));
+        let gauges = is_measured().then(|| tokio::spawn(gauges(settings, pool, pace).keep_looking()));
         Self(tasks.into_iter().flatten().chain(gauges).collect())
     }
 }
 
-fn gauges(settings: &Settings, pool: &PgPool) -> Gauges {
+fn gauges(settings: &Settings, pool: &PgPool, pace: Pace) -> Gauges {
     Gauges {
         pool: pool.clone(),
         data_dir: settings.data_dir.clone(),
         applies_dues: settings.apply_dues_every.is_some(),
-        sum_up_every: settings.sum_up_every,
-        erases_of_inactive: settings.erase_of_inactive_every.is_some(),
+        liability_pace: settings.sum_up_every.map(|_| pace),
+        erase_of_inactive_every: settings.erase_of_inactive_every,
     }
 }
 

@@ -22,10 +22,7 @@ impl From<Error> for Status {
             Error::Invalid(violations) => list_violations(violations),
             Error::Unreadable(why) => Self::invalid_argument(format!("the body is no message of this method: {why}")),
             Error::Refused(refusal) => refuse(refusal),
-            Error::Overloaded => {
-                metrics::count_limit("waiting commands");
-                retry(Code::ResourceExhausted, "too much is waiting; try again")
-            }
+            Error::Overloaded => retry(Code::ResourceExhausted, "too much is waiting; try again"),
             Error::Limited { what, retry_after } => {
                 metrics::count_limit(what);
                 let message = format!("the caller has reached its limit of {what}; try again later");
@@ -44,6 +41,7 @@ impl From<Error> for Status {
                 telemetry::warn_of_newer(&what);
                 let reason = Reason::WrittenByNewerVersion;
                 telemetry::record_reason(reason.name());
+                metrics::count_refusal(reason.name());
                 let message = "a newer version of the service wrote what this is about; try again, which may reach one";
                 let mut details = ErrorDetails::with_retry_info(Some(RETRY_DELAY));
                 details.set_error_info(reason.name(), ERROR_DOMAIN, std::collections::HashMap::<String, String>::new());

@@ -77,7 +77,7 @@ pub(super) async fn carry_out(
     match run_phases(&mut transaction, jobs, capabilities, clock, &mut timed).await {
         Ok((outcomes, tally)) => {
             transaction.commit().traced("COMMIT").await?;
-            timed.commit(jobs.len());
+            timed.commit(outcomes.iter().filter(|outcome| outcome.for_followers().is_none()).count());
             tally.iter().for_each(|(program_id, wrote)| metrics::count_written(program_id.as_str(), wrote));
             Ok(outcomes)
         }
@@ -99,7 +99,7 @@ async fn run_phases(
     let mut batch = Batch::new(jobs, capabilities.new_states());
     batch.find_names(capabilities, connection).await?;
     batch.read_instant(clock, connection).await?;
-    timed.end_phase("find_and_lock");
+    timed.enter("load");
     batch.load_keys(connection).await?;
     if let Err(error) = batch.load_states(capabilities, connection).await {
         if !batch.leave_related_out(&error, capabilities) {
@@ -107,10 +107,10 @@ async fn run_phases(
         }
         batch.load_states(capabilities, connection).await?;
     }
-    timed.end_phase("load");
+    timed.enter("decide");
     let outcomes = batch.decide_all().map_err(|(place, defect)| BatchError::Command { place, defect })?;
-    timed.end_phase("decide");
+    timed.enter("write");
     batch.write(capabilities, connection).await?;
-    timed.end_phase("write");
+    timed.enter("commit");
     Ok((outcomes, batch.tally()))
 }

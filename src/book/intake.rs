@@ -21,7 +21,7 @@ use crate::database::{BATCH_SESSIONS, by_key};
 use crate::error::Error;
 use crate::ids::{AccountId, PrincipalId};
 use crate::telemetry;
-use crate::telemetry::metrics::WaitingCommand;
+use crate::telemetry::metrics::{self, WaitingCommand};
 
 /// How many commands of the background may wait in one lane.
 const MAX_BACKGROUND: usize = 512;
@@ -135,9 +135,9 @@ impl Book {
     /// The command's refusal, or that it could not be carried out.
     pub async fn submit(&self, command: impl Command + 'static, writer: Writer) -> Result<Written, Error> {
         let (lane, mut job, reply) = self.prepare(Box::new(command), Origin::Call, writer)?;
-        job.place = lane.places.take_for_call(writer.principal_id).ok_or(Error::Overloaded)?;
+        job.place = lane.places.take_for_call(writer.principal_id).ok_or_else(overloaded)?;
         lane.calls.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+            mpsc::error::TrySendError::Full(_) => overloaded(),
             mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
         })?;
         receive(reply).await
@@ -252,6 +252,12 @@ fn run_alone(lane: Lane) -> oneshot::Receiver<()> {
 fn own_key(command_id: Uuid) -> CommandKey {
     let key = Key::new("command", &command_id.to_string(), &[]);
     CommandKey { key, kind: KeyKind::Idempotency }
+}
+
+/// Refuses a command because too many wait.
+fn overloaded() -> Error {
+    metrics::count_limit("waiting commands");
+    Error::Overloaded
 }
 
 async fn receive(reply: Reply) -> Result<Written, Error> {

@@ -104,7 +104,9 @@ impl Lane {
             let mut jobs = self.apart.take(now);
             let has_light_caller = self.waiting.has_light_caller(self.lately.principals(now));
             let fresh = self.waiting.next_batch(MAX_BATCH - jobs.len(), has_light_caller);
+            let count = fresh.len();
             let (fresh, crowded) = self.apart.keep_order(fresh, now);
+            metrics::count_postponements("order", count - fresh.len() - crowded.len());
             crowded.into_iter().for_each(turn_away);
             jobs.extend(fresh);
             self.lately.note(&jobs, now);
@@ -313,8 +315,9 @@ impl Lane {
     fn keep(&mut self, left: Left) {
         let now = present();
         let (again, fresh): (Left, Left) = left.into_iter().partition(|(job, _)| job.stay.is_some());
-        for (_, why) in again.iter().chain(&fresh) {
-            metrics::count_postponement(why.cause());
+        // What waits apart already is counted once, however often it is tried.
+        for (_, why) in &fresh {
+            metrics::count_postponements(why.cause(), 1);
         }
         for (job, why) in again.into_iter().rev() {
             let found = match why {

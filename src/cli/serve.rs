@@ -21,7 +21,8 @@ use super::telemetry_args::StartTrace;
 use crate::admin::Readiness;
 use crate::database::Waiting;
 use crate::server::Ending;
-use crate::telemetry::metrics::{self, Measurements, Receivers};
+use crate::telemetry::metrics::registry::DATABASE_REACHABLE;
+use crate::telemetry::metrics::{self, Measurements, Reading, Receivers, show};
 use crate::telemetry::{self, Logs, Telemetry};
 
 use admin_listen::AdminListen;
@@ -99,10 +100,17 @@ async fn serve(start: Start, measurements: Option<Measurements>) -> Result<(), C
 }
 
 fn log_waiting(waiting: Waiting) {
-    match waiting {
-        Waiting::Begins { .. } => tracing::warn!("{waiting}"),
-        Waiting::Ends { .. } => tracing::info!("{waiting}"),
-    }
+    let is_reachable = match waiting {
+        Waiting::Begins { .. } => {
+            tracing::warn!("{waiting}");
+            0.0
+        }
+        Waiting::Ends { .. } => {
+            tracing::info!("{waiting}");
+            1.0
+        }
+    };
+    show(&DATABASE_REACHABLE, [(vec![], Reading::Fixed(is_reachable))]);
 }
 
 /// Returns a future that ends at the first SIGTERM or SIGINT.

@@ -31,7 +31,7 @@ use store::consents;
 pub(crate) use commands::{CreateCustomer, UpdateCustomer};
 pub(crate) use erasure::commands::EraseCustomer;
 pub use erasure::keys::ErasureKeys;
-pub(crate) use retention::worker::{keep_erasing_of_inactive, retention_lag};
+pub(crate) use retention::worker::{keep_erasing_of_inactive, retention_age};
 pub(crate) use store::consents::ConsentPlace;
 pub(crate) use store::{capability, erasures_capability};
 

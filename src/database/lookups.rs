@@ -62,7 +62,10 @@ impl<K: Clone + Send + Sync + 'static, V: Send + 'static> BatchReader<K, V> {
         let caller = telemetry::span_context(&span);
         let lookup = Lookup { key, span, caller, reply };
         self.queue.try_send(lookup).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+            mpsc::error::TrySendError::Full(_) => {
+                metrics::count_limit("waiting reads");
+                Error::Overloaded
+            }
             mpsc::error::TrySendError::Closed(_) => Error::Unavailable,
         })?;
         answer.await.unwrap_or(Err(Error::Unavailable))

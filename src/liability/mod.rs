@@ -12,7 +12,7 @@ mod summing;
 use jiff::Timestamp;
 use sqlx::PgPool;
 
-pub(crate) use summing::{keep_summing_up, summary_ages};
+pub(crate) use summing::{Pace, keep_summing_up, summary_ages};
 
 use crate::book::Instants;
 use crate::error::{Error, Reason, Refusal};

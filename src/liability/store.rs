@@ -9,6 +9,7 @@ use super::model::{Summary, Sums};
 use crate::book::{Defect, Table, TableRights};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, ProgramId};
+use crate::telemetry::metrics::MAX_PROGRAMS;
 
 /// The tables of liability.
 pub(crate) const TABLES: &[Table] = &[
@@ -330,20 +331,27 @@ pub(super) async fn read_summary(
     }))
 }
 
-/// How old the newest summary of each program is, in seconds by the database's clock: of the first hundred programs, those
-/// that have one.
-pub(super) async fn read_summary_ages(connection: &mut PgConnection) -> Result<Vec<(String, f64)>, StoreError> {
+/// How old the newest summary of each of the first hundred programs is, in seconds by the database's clock, and of the oldest
+/// one of the first thousand. A program without one counts from its first version on.
+pub(super) async fn read_summary_ages(connection: &mut PgConnection) -> Result<(Vec<(String, f64)>, f64), StoreError> {
     let rows = sqlx::query!(
         r#"SELECT p.program_id AS "program_id!",
-                  extract(epoch FROM clock_timestamp() - s.taken_at)::double precision AS "age!"
-           FROM (SELECT program_id FROM programs ORDER BY program_id LIMIT 100) p
-           CROSS JOIN LATERAL (
+                  extract(epoch FROM clock_timestamp() - coalesce(s.taken_at, v.applied_at))::double precision AS "age!"
+           FROM (SELECT program_id FROM programs ORDER BY program_id LIMIT 1000) p
+           LEFT JOIN LATERAL (
                SELECT l.taken_at FROM liability_summaries l WHERE l.program_id = p.program_id
                ORDER BY l.taken_at DESC LIMIT 1
-           ) s"#,
+           ) s ON TRUE
+           CROSS JOIN LATERAL (
+               SELECT f.applied_at FROM program_versions f WHERE f.program_id = p.program_id
+               ORDER BY f.version LIMIT 1
+           ) v
+           ORDER BY p.program_id"#,
     )
     .fetch_all(connection)
     .traced("SELECT liability_summaries")
     .await?;
-    Ok(rows.into_iter().map(|row| (row.program_id, row.age)).collect())
+    let oldest = rows.iter().map(|row| row.age).fold(0.0, f64::max);
+    let shown = rows.into_iter().take(MAX_PROGRAMS);
+    Ok((shown.map(|row| (row.program_id, row.age)).collect(), oldest))
 }

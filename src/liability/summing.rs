@@ -2,6 +2,8 @@
 //! is. Nothing is locked for that.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -66,7 +68,7 @@ pub(crate) async fn keep_summing_up(
     pool: PgPool,
     capabilities: Capabilities,
     instants: Instants,
-    every: Duration,
+    (every, pace): (Duration, Pace),
 ) {
     let maker = Maker { database, pool, capabilities, instants, every, name: Uuid::now_v7() };
     let mut was_well = true;
@@ -87,15 +89,35 @@ pub(crate) async fn keep_summing_up(
         }
         was_well = outcome.is_ok();
         metrics::count_round("liability", was_well);
-        tokio::time::sleep(every.max(begun.elapsed() * REST_FACTOR)).await;
+        let took = begun.elapsed();
+        let rest = every.max(took * REST_FACTOR);
+        // The next summary is of the instant after the rest, and is there once it has been made.
+        pace.set(rest + took * 2);
+        tokio::time::sleep(rest).await;
     }
 }
 
-/// How old the newest summary of each program is, in seconds: of the first hundred programs, those that have one.
+/// How old a summary may become before the next one is late, by how long the last one took.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pace(Arc<AtomicU64>);
+
+impl Pace {
+    fn set(&self, pace: Duration) {
+        self.0.store(u64::try_from(pace.as_millis()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// That age; none before the first summary.
+    pub(crate) fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Relaxed))
+    }
+}
+
+/// How old the newest summary of each of the first hundred programs is, in seconds, and of the oldest one of the first
+/// thousand. A program without one counts from its first version on.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub(crate) async fn summary_ages(pool: &PgPool) -> Result<Vec<(String, f64)>, StoreError> {
+pub(crate) async fn summary_ages(pool: &PgPool) -> Result<(Vec<(String, f64)>, f64), StoreError> {
     store::read_summary_ages(&mut *pool.acquire().await?).await
 }
 

@@ -10,9 +10,10 @@ use sqlx::PgPool;
 use crate::access::next_key_expiry;
 use crate::audit::{LastAudit, last_audits};
 use crate::book::dues_lag;
-use crate::customers::retention_lag;
+use crate::customers::retention_age;
 use crate::database::{self, StoreError};
-use crate::liability::summary_ages;
+use crate::error::with_causes;
+use crate::liability::{Pace, summary_ages};
 use crate::telemetry::metrics::registry::{
     API_KEY_EXPIRY, AUDIT_AGE, AUDIT_DIFFERENCES, DATABASE_SIZE, DISK_FREE, DISK_SIZE, LIABILITY_AGE, SCHEMA,
     STUCK_ACCOUNTS, WORKER_LAG,
@@ -27,51 +28,70 @@ pub(super) struct Gauges {
     pub(super) pool: PgPool,
     /// Where the service's own database lives, if it has one.
     pub(super) data_dir: Option<PathBuf>,
-    /// Whether dues are applied in the background, and how often liability is summed up there.
+    /// Whether dues are applied in the background.
     pub(super) applies_dues: bool,
-    pub(super) sum_up_every: Option<Duration>,
-    pub(super) erases_of_inactive: bool,
+    /// How old a summary of liability may become before it is late, if they are made in the background.
+    pub(super) liability_pace: Option<Pace>,
+    /// How often it is looked for customers without activity, if it is.
+    pub(super) erase_of_inactive_every: Option<Duration>,
 }
+
+/// How late each work in the background is, in seconds.
+type Lags = Vec<(&'static str, f64)>;
+
+/// How long after one round of retention began the next one begins.
+const RETENTION_ROUND: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Gauges {
     /// Looks again and again, until it is dropped.
     #[expect(clippy::disallowed_methods, reason = "the pause between two looks")]
     pub(super) async fn keep_looking(self) {
+        let mut last: Option<(Lags, Instant)> = None;
+        let mut was_well = true;
         loop {
             if let Some(data_dir) = &self.data_dir {
                 show_disk(data_dir);
             }
-            // While the database is away, ages go on growing, and another gauge tells that it is.
-            if let Err(error) = self.look().await {
-                tracing::debug!(%error, "the gauges cannot be read");
+            match self.look().await {
+                Ok(seen) => {
+                    if !was_well {
+                        tracing::info!("the gauges are read again");
+                    }
+                    was_well = true;
+                    last = Some(seen);
+                }
+                // While nobody can look, ages go on growing, also of what was not late when it was last seen.
+                Err(error) => {
+                    if was_well {
+                        tracing::warn!(error = with_causes(&error), "the gauges cannot be read; those of before go on");
+                    }
+                    was_well = false;
+                    if let Some((lags, at)) = &last {
+                        show_lags(lags, *at, |was, at| Reading::Age { was, at });
+                    }
+                }
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 
-    async fn look(&self) -> Result<(), StoreError> {
+    async fn look(&self) -> Result<(Lags, Instant), StoreError> {
         let (dues, stuck) = dues_lag(&self.pool).await?;
-        let ages = summary_ages(&self.pool).await?;
-        let retention = retention_lag(&self.pool).await?;
+        let (ages, oldest) = summary_ages(&self.pool).await?;
+        let retention = retention_age(&self.pool).await?;
         let key_expiry = next_key_expiry(&self.pool).await?;
         let (size, schema) = database::measure(&self.pool).await?;
-
         let audits = last_audits(&mut *self.pool.acquire().await?).await?;
 
         let at = looked_at();
-        let oldest_summary = ages.iter().map(|(_, age)| *age).fold(0.0, f64::max);
-        let late = |age: f64, every: Duration| (age - every.as_secs_f64()).max(0.0);
-        let lags = [
-            ("dues", Some(dues).filter(|_| self.applies_dues)),
-            ("liability", self.sum_up_every.map(|every| late(oldest_summary, every))),
-            ("retention", Some(retention).filter(|_| self.erases_of_inactive)),
-        ];
+        let late = |age: f64, pace: Duration| (age - pace.as_secs_f64()).max(0.0);
+        let liability = self.liability_pace.as_ref().map(|pace| late(oldest, pace.get()));
+        let retention = self.erase_of_inactive_every.map(|every| late(retention, RETENTION_ROUND + every));
+        let lags =
+            [("dues", Some(dues).filter(|_| self.applies_dues)), ("liability", liability), ("retention", retention)];
+        let lags: Lags = lags.into_iter().filter_map(|(worker, lag)| Some((worker, lag?))).collect();
         // One that is not late stays so until the next look.
-        let reading = |lag: f64| if lag > 0.0 { Reading::Age { was: lag, at } } else { Reading::Fixed(0.0) };
-        let lags = lags
-            .into_iter()
-            .filter_map(|(worker, lag)| Some((vec![("goldbook.worker", worker.to_owned())], reading(lag?))));
-        show(&WORKER_LAG, lags);
+        show_lags(&lags, at, |was, at| if was > 0.0 { Reading::Age { was, at } } else { Reading::Fixed(0.0) });
         show(&STUCK_ACCOUNTS, [(vec![], Reading::Fixed(stuck))]);
         show(
             &LIABILITY_AGE,
@@ -88,8 +108,13 @@ impl Gauges {
         show(&DATABASE_SIZE, [(vec![], Reading::Fixed(size))]);
         #[expect(clippy::cast_precision_loss, reason = "the number of a migration is far below 2^53")]
         show(&SCHEMA, [(vec![], Reading::Fixed(schema as f64))]);
-        Ok(())
+        Ok((lags, at))
     }
+}
+
+fn show_lags(lags: &Lags, at: Instant, reading: impl Fn(f64, Instant) -> Reading) {
+    let label = |worker: &str| vec![("goldbook.worker", worker.to_owned())];
+    show(&WORKER_LAG, lags.iter().map(|(worker, lag)| (label(worker), reading(*lag, at))));
 }
 
 #[expect(clippy::disallowed_methods, reason = "ages grow from here on; nothing that is stored depends on it")]

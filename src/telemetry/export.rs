@@ -7,8 +7,9 @@ use std::time::Duration;
 use opentelemetry::Context;
 use opentelemetry_otlp::{
     OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_LOGS_ENDPOINT, OTEL_EXPORTER_OTLP_LOGS_PROTOCOL,
-    OTEL_EXPORTER_OTLP_PROTOCOL, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_PROTOCOL,
-    SpanExporter as OtlpExporter, WithExportConfig as _,
+    OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_PROTOCOL, OTEL_EXPORTER_OTLP_PROTOCOL,
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, SpanExporter as OtlpExporter,
+    WithExportConfig as _,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -43,6 +44,12 @@ pub(super) const TRACES: Signal = Signal {
     endpoint: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
     exporter: "OTEL_TRACES_EXPORTER",
     protocol: OTEL_EXPORTER_OTLP_TRACES_PROTOCOL,
+};
+pub(super) const METRICS: Signal = Signal {
+    what: "metrics",
+    endpoint: OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
+    exporter: "OTEL_METRICS_EXPORTER",
+    protocol: OTEL_EXPORTER_OTLP_METRICS_PROTOCOL,
 };
 pub(super) const LOGS: Signal = Signal {
     what: "logs",
@@ -84,7 +91,7 @@ impl Export {
 impl Collector {
     /// Asks the standard variables: a collector is an endpoint that is set, and neither `OTEL_SDK_DISABLED=true` nor the
     /// signal's exporter `none`.
-    fn from_env(signal: Signal) -> Self {
+    pub(super) fn from_env(signal: Signal) -> Self {
         Self::from_variables(signal, |name| env::var(name).ok())
     }
 
@@ -102,12 +109,19 @@ impl Collector {
 /// Says so if the variables ask for another protocol than the one this service speaks.
 pub(super) fn warn_of_unsupported_settings(export: &Export) {
     for (collector, signal) in [(&export.traces, TRACES), (&export.logs, LOGS)] {
+        signal.warn_of_protocol(collector);
+    }
+}
+
+impl Signal {
+    /// Says so if the variables ask for another protocol of this signal than the one that is spoken.
+    pub(super) fn warn_of_protocol(self, collector: &Collector) {
         let set = |name| env::var(name).ok().filter(|protocol| !protocol.is_empty());
-        let protocol = set(signal.protocol).or_else(|| set(OTEL_EXPORTER_OTLP_PROTOCOL));
+        let protocol = set(self.protocol).or_else(|| set(OTEL_EXPORTER_OTLP_PROTOCOL));
         if *collector == Collector::Environment
             && let Some(protocol) = protocol.filter(|protocol| protocol != "grpc")
         {
-            let what = signal.what;
+            let what = self.what;
             tracing::warn!(
                 protocol,
                 "{what} are sent over OTLP/gRPC; the protocol that OTEL_* asks for is not supported"

@@ -14,7 +14,7 @@ pub mod registry;
 mod shown;
 
 use std::borrow::Cow;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanContext;
@@ -126,36 +126,42 @@ impl WaitingCommand {
 /// A try of a batch, phase by phase.
 pub(crate) struct TimedBatch {
     begun: Instant,
-    phase_begun: Instant,
+    /// The phase that is under way, and since when.
+    phase: (&'static str, Instant),
     is_committed: bool,
 }
 
 impl TimedBatch {
     pub(crate) fn begin() -> Self {
         let now = Instant::now();
-        Self { begun: now, phase_begun: now, is_committed: false }
+        Self { begun: now, phase: ("find_and_lock", now), is_committed: false }
     }
 
-    /// Records that a phase has ended, and the next one begins.
-    pub(crate) fn end_phase(&mut self, phase: &'static str) {
+    /// Records that a phase has ended, and this one begins.
+    pub(crate) fn enter(&mut self, phase: &'static str) {
         let now = Instant::now();
-        let took = now.duration_since(self.phase_begun);
-        self.phase_begun = now;
-        record(|instruments| {
-            instruments.phase_duration.record(took.as_secs_f64(), &[KeyValue::new("goldbook.batch.phase", phase)]);
-        });
+        let (ended, since) = std::mem::replace(&mut self.phase, (phase, now));
+        record_phase(ended, now.duration_since(since));
     }
 
     /// Records that the batch is committed.
     pub(crate) fn commit(mut self, size: usize) {
-        self.end_phase("commit");
         self.is_committed = true;
         record(|instruments| instruments.batch_size.record(u64::try_from(size).unwrap_or(u64::MAX), &[]));
     }
 }
 
+fn record_phase(phase: &'static str, took: Duration) {
+    record(|instruments| {
+        instruments.phase_duration.record(took.as_secs_f64(), &[KeyValue::new("goldbook.batch.phase", phase)]);
+    });
+}
+
 impl Drop for TimedBatch {
+    /// The last phase is recorded here, also one that failed or was given up.
     fn drop(&mut self) {
+        let (phase, since) = self.phase;
+        record_phase(phase, since.elapsed());
         let outcome = if self.is_committed { "committed" } else { "failed" };
         record(|instruments| {
             let attribute = KeyValue::new("goldbook.outcome", outcome);
@@ -174,9 +180,12 @@ pub(crate) fn count_split() {
     record(|instruments| instruments.splits.add(1, &[]));
 }
 
-/// Counts a command that a later batch has to carry out.
-pub(crate) fn count_postponement(cause: &'static str) {
-    record(|instruments| instruments.postponements.add(1, &[KeyValue::new("goldbook.cause", cause)]));
+/// Counts commands that a later batch has to carry out.
+pub(crate) fn count_postponements(cause: &'static str, count: usize) {
+    if count > 0 {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        record(|instruments| instruments.postponements.add(count, &[KeyValue::new("goldbook.cause", cause)]));
+    }
 }
 
 /// Records how many reads a statement answers.
@@ -237,13 +246,24 @@ impl TimedStatement {
     }
 
     /// Records its end, with the short name of its failure if it failed.
-    pub(crate) fn end(self, failure: Option<&str>) {
-        let Some((begun, summary)) = self.0 else { return };
+    pub(crate) fn end(mut self, failure: Option<&str>) {
+        self.record_end(failure);
+    }
+
+    fn record_end(&mut self, failure: Option<&str>) {
+        let Some((begun, summary)) = self.0.take() else { return };
         record(|instruments| {
             let mut attributes = vec![KeyValue::new("db.system.name", "postgresql")];
             attributes.extend(instruments::statement_attributes(summary));
             attributes.extend(failure.map(|code| KeyValue::new("error.type", code.to_owned())));
             instruments.statement_duration.record(begun.elapsed().as_secs_f64(), &attributes);
         });
+    }
+}
+
+impl Drop for TimedStatement {
+    /// One that nobody waits for any more has taken at least as long.
+    fn drop(&mut self) {
+        self.record_end(Some("cancelled"));
     }
 }

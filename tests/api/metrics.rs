@@ -10,10 +10,12 @@ use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};
 use goldbook::proto;
 use goldbook::telemetry::metrics::MAX_PROGRAMS;
 use goldbook::telemetry::metrics::registry::{Kind, REGISTRY};
-use tokio::io::AsyncReadExt as _;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::binary::{Serving, url};
+use crate::binary::{Serving, goldbook, url};
 use crate::collector;
 use crate::harness::{Database, SHOP, Service, grant_reward, shop};
 use crate::points::calls::redeem_points;
@@ -86,6 +88,38 @@ async fn metrics_count_what_happened() {
         page.find("goldbook_worker_lag_seconds", &[("goldbook_worker", "dues")])
     });
     assert_eq!(left.await, 0.0);
+    // Nothing was summed up yet of the program, and it is as old as that.
+    let age = until("the age of the program's liability", async || {
+        let page = Page::read(&get(admin, "/metrics", "").await.body);
+        page.find("goldbook_liability_age_seconds", &[("goldbook_program_id", SHOP)])
+    });
+    assert!(age.await > 0.0);
+}
+
+#[tokio::test]
+async fn a_service_that_waits_for_its_database_tells_so_before_it_serves() {
+    let flags = ["--listen", "127.0.0.1:0", "--wait-for-database", "60", "--admin-listen", "127.0.0.1:0"];
+    let mut command = goldbook();
+    command.arg("serve").args(flags).args(["--database-url", "postgres://goldbook_service@127.0.0.1:1/goldbook"]);
+    let mut child = command.spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let address = within("the admin listener", async {
+        loop {
+            let line = log.next_line().await.unwrap().expect("the service ended");
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if line["fields"]["message"] == "metrics and probes" {
+                return line["fields"]["address"].as_str().unwrap().parse().unwrap();
+            }
+        }
+    });
+    let admin = address.await;
+    let reachable = until("the database that is away", async || {
+        Page::read(&get(admin, "/metrics", "").await.body).find("goldbook_database_reachable", &[])
+    });
+    assert_eq!(reachable.await, 0.0);
+    assert_eq!((get(admin, "/livez", "").await.status, get(admin, "/readyz", "").await.status), (200, 503));
+    kill(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(within("the end", child.wait()).await.unwrap().success());
 }
 
 #[tokio::test]

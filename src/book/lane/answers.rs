@@ -3,9 +3,10 @@
 use super::apart::Found;
 use super::failure::BatchFailure;
 use super::order::{Left, Why};
-use crate::book::job::Job;
+use crate::book::job::{Job, Origin};
 use crate::book::outcome::CommandOutcome;
 use crate::error::{Error, Reason, Refusal, with_causes};
+use crate::telemetry::metrics;
 
 /// How often a command may wait for a batch that locks more.
 const MAX_POSTPONEMENTS: u32 = 16;
@@ -36,6 +37,9 @@ pub(super) fn come_again(job: Job, failure: &str) {
 
 /// Answers a command for which there is no room among those that wait apart; there is none for the background.
 pub(super) fn turn_away(job: Job) {
+    if job.origin != Origin::Background {
+        metrics::count_limit("waiting commands");
+    }
     job.answer(Err(Error::Overloaded));
 }
 

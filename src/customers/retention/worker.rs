@@ -10,7 +10,7 @@ use super::commands::{EraseOfInactive, Inactive};
 use crate::access::forget_strangers;
 use crate::book::Book;
 use crate::clock::Clock;
-use crate::customers::store::retention::{find_inactive, read_lag, take_page};
+use crate::customers::store::retention::{find_inactive, read_oldest_round, take_page};
 use crate::database::{StoreError, leave_out_unreadable};
 use crate::error::{Error, with_causes};
 use crate::ids::AccountId;
@@ -63,12 +63,12 @@ pub(crate) async fn keep_erasing_of_inactive(pool: PgPool, book: Book, clock: Cl
     }
 }
 
-/// For how many seconds the oldest round has been late.
+/// How many seconds ago the oldest round began; 0 if there is none.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub(crate) async fn retention_lag(pool: &PgPool) -> Result<f64, StoreError> {
-    read_lag(&mut *pool.acquire().await?).await
+pub(crate) async fn retention_age(pool: &PgPool) -> Result<f64, StoreError> {
+    read_oldest_round(&mut *pool.acquire().await?).await
 }
 
 /// What the work needs.

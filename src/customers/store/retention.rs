@@ -133,17 +133,15 @@ pub(in crate::customers) async fn find_inactive(
     Ok(found.collect())
 }
 
-/// For how many seconds the oldest round has been late, by the database's clock: a day after it began, it is over and the
-/// next one has begun.
-pub(in crate::customers) async fn read_lag(connection: &mut PgConnection) -> Result<f64, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT coalesce(greatest(0,
-                      extract(epoch FROM clock_timestamp() - min(r.begun_at))::double precision - 86400
-                  ), 0) AS "lag!"
-           FROM retention_rounds r WHERE EXISTS (SELECT FROM programs p WHERE p.program_id = r.program_id AND p.version = r.version)"#,
+/// How many seconds ago the oldest round began of those by the version in force, by the database's clock; 0 if there is none.
+pub(in crate::customers) async fn read_oldest_round(connection: &mut PgConnection) -> Result<f64, StoreError> {
+    let age = sqlx::query_scalar!(
+        r#"SELECT coalesce(extract(epoch FROM clock_timestamp() - min(r.begun_at))::double precision, 0) AS "age!"
+           FROM retention_rounds r
+           WHERE EXISTS (SELECT FROM programs p WHERE p.program_id = r.program_id AND p.version = r.version)"#,
     )
     .fetch_one(connection)
     .traced("SELECT retention_rounds")
     .await?;
-    Ok(row.lag)
+    Ok(age)
 }

@@ -1,11 +1,11 @@
 //! Who gets the metrics: a collector over OTLP, whoever reads them by HTTP, both or nobody.
 
-use std::env;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use opentelemetry::Context;
 use opentelemetry::metrics::MeterProvider as _;
-use opentelemetry_otlp::{MetricExporter, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT};
+use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
@@ -19,6 +19,7 @@ use super::instruments::{INSTRUMENTS, Instruments};
 use super::shown::{Reading, observe, show};
 use super::{exposition, registry};
 use crate::telemetry::error::InitError;
+use crate::telemetry::export::{Collector, METRICS};
 use crate::telemetry::resource::{resource, scope};
 
 /// Who wants metrics.
@@ -35,11 +36,9 @@ impl Receivers {
     /// `OTEL_METRICS_EXPORTER=none`.
     #[must_use]
     pub fn from_env(scraped: bool) -> Self {
-        let value = |name| env::var(name).ok().filter(|value: &String| !value.trim().is_empty());
-        let is = |name, word: &str| value(name).is_some_and(|value| value.trim().eq_ignore_ascii_case(word));
-        let endpoint = value(OTEL_EXPORTER_OTLP_METRICS_ENDPOINT).or_else(|| value(OTEL_EXPORTER_OTLP_ENDPOINT));
-        let is_off = is("OTEL_SDK_DISABLED", "true") || is("OTEL_METRICS_EXPORTER", "none");
-        Self { collector: endpoint.is_some() && !is_off, scraped }
+        let collector = Collector::from_env(METRICS);
+        METRICS.warn_of_protocol(&collector);
+        Self { collector: collector != Collector::Off, scraped }
     }
 }
 
@@ -141,13 +140,16 @@ impl Sender {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("metric-export")
+            // What sending has to say of itself is not sent.
+            .on_thread_start(|| std::mem::forget(Context::enter_telemetry_suppressed_scope()))
             .enable_io()
             .enable_time()
             .build()?;
         // The channel connects on first use, on the runtime that it was built in.
         let next = {
             let _inside = runtime.enter();
-            MetricExporter::builder().with_tonic().build()
+            // Sums from the start: what a collector did not take is in the next ones.
+            MetricExporter::builder().with_tonic().with_temporality(Temporality::Cumulative).build()
         };
         match next {
             Ok(next) => Ok(Self { next, runtime: Some(runtime) }),

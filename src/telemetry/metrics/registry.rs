@@ -66,7 +66,7 @@ metrics! {
         ["goldbook.credential" = ("none" | "api_key" | "token" | "certificate")],
         "Calls whose caller did not prove who it is, by what it showed.";
     LIMITS_HIT: Kind::Counter, "goldbook.limits.hit", "{call}",
-        ["goldbook.limit" = ("waiting commands" | "exports under way" | "calls under way" | "reads" | "writes" | "exports")],
+        ["goldbook.limit" = ("waiting commands" | "waiting reads" | "exports under way" | "calls under way" | "reads" | "writes" | "exports")],
         "Calls that were turned away because a limit of the caller's or of the service's was reached.";
     OPEN_CONNECTIONS: Kind::UpDownCounter, "goldbook.connections.open", "{connection}", [],
         "Connections of callers that are open.";
@@ -126,7 +126,7 @@ metrics! {
     AUDIT_AGE: Kind::Gauge, "goldbook.audit.age", "s", ["goldbook.audit"],
         "How long ago the last audit came to its end; absent before the first.";
     AUDIT_DIFFERENCES: Kind::Gauge, "goldbook.audit.differences", "{difference}", ["goldbook.audit"],
-        "How many differences the last audit found; absent before the first.";
+        "How many differences the last audit found and did not repair; absent before the first.";
     CERTIFICATE_EXPIRY: Kind::Gauge, "goldbook.certificate.expiry", "s", [],
         "The time left until the certificate of the listener expires, below zero afterwards; absent without TLS.";
     API_KEY_EXPIRY: Kind::Gauge, "goldbook.api_key.expiry", "s", [],
