@@ -1,6 +1,7 @@
 """Callers who remember what they asked for, under which key, and what was answered; and what must be in the ledger then."""
 
 import collections
+import concurrent.futures
 import dataclasses
 import sys
 import threading
@@ -130,28 +131,41 @@ class Load:
 
 def replay(channel, calls):
     """Sends calls again, each customer's in their order, and returns how many were carried out only now."""
+    by_customer = collections.defaultdict(list)
+    for call in calls:
+        by_customer[call.customer].append(call)
+    with concurrent.futures.ThreadPoolExecutor(CALLERS) as callers:
+        return sum(callers.map(lambda calls: replay_in_order(channel, calls), by_customer.values()))
+
+
+def replay_in_order(channel, calls):
     carried_out = 0
     for call in calls:
         entry, replayed = send(channel, call)
         carried_out += not replayed
         if replayed and call.entry not in [None, entry]:
-            sys.exit(f"{call} was answered with another entry, {entry}")
+            raise AssertionError(f"{call} was answered with another entry, {entry}")
         call.entry = entry
     return carried_out
 
 
-KINDS = [ledger_pb2.ENTRY_KIND_POINTS_GRANTED, ledger_pb2.ENTRY_KIND_POINTS_REDEEMED]
+SIGNS = {ledger_pb2.ENTRY_KIND_POINTS_GRANTED: 1, ledger_pb2.ENTRY_KIND_POINTS_REDEEMED: -1}
 
 
 def read_ledger(channel, customer):
-    """How often each entry of a grant or a redemption is in the customer's ledger."""
+    """How often each entry of a grant or a redemption is in the customer's ledger, by its id and its points.
+
+    An id is the account's and a number of the entry there, so another entry may have it after some were lost.
+    """
     ledger, token, counts = ledger_pb2_grpc.LedgerServiceStub(channel), "", collections.Counter()
     while True:
         request = ledger_pb2.ListEntriesRequest(
             program_id=PROGRAM, customer_id=customer, page_size=1000, page_token=token
         )
         page = ledger.ListEntries(request)
-        counts.update(entry.entry_id for entry in page.entries if entry.kind in KINDS)
+        counts.update(
+            (entry.entry_id, SIGNS[entry.kind] * entry.move.points) for entry in page.entries if entry.kind in SIGNS
+        )
         token = page.next_page_token
         if not token:
             return counts
@@ -162,7 +176,7 @@ def check_present(channel, load, present, absent=()):
     ledgers = {customer: read_ledger(channel, customer) for customer in load.calls}
     for calls, times in [(present, 1), (absent, 0)]:
         for call in calls:
-            if (found := ledgers[call.customer][call.entry]) != times:
+            if (found := ledgers[call.customer][(call.entry, call.points)]) != times:
                 sys.exit(f"{call} is in the ledger {found} times, and must be there {times} times")
     return ledgers
 
