@@ -67,7 +67,7 @@ rolling-restart-check: postgres ## Restart two replicas under the load of a stoc
 	scripts/check-rolling-restart.sh
 
 .PHONY: restore-check
-restore-check: postgres ## Restore a backup and fail over to a standby under load; CHECKS names some of them
+restore-check: postgres ## Restore a backup, fail over to a standby and try PgBouncer, under load; CHECKS names some of them
 	scripts/check-restore.sh $(CHECKS)
 
 .PHONY: start-time

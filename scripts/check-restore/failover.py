@@ -50,6 +50,6 @@ def check(machine):
     service.end()
     standby.end()
     return (
-        f"{len(acknowledged)} acknowledged calls were kept; {replayed} of {len(unanswered)} without an answer did their "
-        "work when they were repeated"
+        f"{len(acknowledged)} acknowledged calls were kept; {replayed} of {len(unanswered)} without an answer did "
+        "their work when they were repeated"
     )

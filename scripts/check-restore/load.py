@@ -1,4 +1,4 @@
-"""Callers who remember what they asked for, under which key, and what was answered; and what must be in the ledger then."""
+"""Callers who remember what they asked for, under which key, and what was answered; what must be in the ledger then."""
 
 import collections
 import concurrent.futures

@@ -1,14 +1,15 @@
-"""Runs the checks of backups and failover, or those that are named."""
+"""Runs the checks of backups, failover and connection poolers, or those that are named."""
 
 import signal
 import sys
 import time
 
 import failover
+import pooler
 import restore
 from processes import Machine
 
-CHECKS = {"restore": restore, "failover": failover}
+CHECKS = {"restore": restore, "failover": failover, "pooler": pooler}
 
 
 def main(program, bin_dir, *names):

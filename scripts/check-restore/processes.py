@@ -1,4 +1,4 @@
-"""What the checks start: Postgres, the service and a forwarder of connections. All of it ends with them."""
+"""What the checks start: Postgres, PgBouncer, the service and a forwarder of connections. All of it ends with them."""
 
 import os
 import pathlib
@@ -35,7 +35,7 @@ def free_port():
 
 
 def database_account():
-    """Postgres refuses to run as root."""
+    """Postgres refuses to run as root, and PgBouncer does, too."""
     if os.getuid() != 0:
         return None
     for name in ["postgres", "nobody"]:
@@ -210,6 +210,17 @@ class Service:
             sys.exit(f"a service ended before it served:\n{self.log()}")
         return self
 
+    def refused(self):
+        """What a service says that refuses to start."""
+        try:
+            status = self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            sys.exit(f"a service did not refuse to start:\n{self.log()}")
+        self.reader.join()
+        if status != 1:
+            sys.exit(f"a service ended with {status}:\n{self.log()}")
+        return self.log()
+
     def log(self):
         return "".join(self.lines)
 
@@ -280,3 +291,41 @@ class Forwarder:
 
     def end(self):
         self.listener.close()
+
+
+class PgBouncer:
+    """A PgBouncer on a socket of its own, in front of a cluster."""
+
+    def __init__(self, machine, cluster, name, mode, ignored):
+        self.cluster = cluster
+        self.base = machine.directory / name
+        self.base.mkdir()
+        (self.base / "users.txt").write_text('"goldbook_owner" ""\n"goldbook_service" ""\n')
+        (self.base / "pgbouncer.ini").write_text(
+            f"[databases]\ngoldbook = host={cluster.base} port=5432\n"
+            f"[pgbouncer]\nlisten_addr =\nunix_socket_dir = {self.base}\nlisten_port = 6432\n"
+            f"auth_type = trust\nauth_file = {self.base}/users.txt\npool_mode = {mode}\n"
+            f"ignore_startup_parameters = {ignored}\ndefault_pool_size = 60\n"
+        )
+        if machine.account:
+            os.chown(self.base, machine.account.pw_uid, machine.account.pw_gid)
+        self.said = open(self.base / "log", "ab")
+        self.process = subprocess.Popen(
+            [shutil.which("pgbouncer"), str(self.base / "pgbouncer.ini")],
+            stdin=subprocess.DEVNULL, stdout=self.said, stderr=self.said, cwd="/", **machine.account_options(),
+        )  # fmt: skip
+        machine.running.append(self)
+        wait_until("the start of PgBouncer", lambda: (self.base / ".s.PGSQL.6432").exists() or self.process.poll())
+        if self.process.poll() is not None:
+            sys.exit("PgBouncer ended:\n" + (self.base / "log").read_text())
+
+    def url(self, role="goldbook_service"):
+        host = str(self.base).replace("/", "%2F")
+        return f"postgres://{role}@{host}:6432/goldbook?sslmode=disable"
+
+    def end(self):
+        if self.process.poll() is None:
+            # Without waiting for those who are connected.
+            self.process.terminate()
+            self.process.wait(BOUND)
+        self.said.close()

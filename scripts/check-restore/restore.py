@@ -1,4 +1,4 @@
-"""A restore to an instant: what was acknowledged before is there, and callers bring back what came after by their keys."""
+"""A restore to an instant: what was acknowledged before is there, and callers bring back the rest by their keys."""
 
 import shutil
 
