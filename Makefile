@@ -66,6 +66,10 @@ watch: postgres ## Scrape a driven service, and check that all that alerts and d
 rolling-restart-check: postgres ## Restart two replicas under the load of a stock client, which must not notice
 	scripts/check-rolling-restart.sh
 
+.PHONY: restore-check
+restore-check: postgres ## Restore a backup, fail over to a standby and try PgBouncer, under load; CHECKS names some of them
+	scripts/check-restore.sh $(CHECKS)
+
 .PHONY: start-time
 start-time: postgres ## Measure how long a start on an existing database takes, STARTS times (21)
 	cargo build --release --locked

@@ -9,6 +9,7 @@ pub mod migrations;
 mod pages;
 pub(crate) mod parts;
 mod patience;
+mod pooled;
 mod sent;
 mod traced;
 mod unfit;
@@ -31,6 +32,7 @@ pub use unfit::{SchemaError, SightError};
 use alone::{ACQUIRE_TIMEOUT, unlogged};
 use lookups::LOOKUP_CONNECTIONS;
 use patience::connect;
+use pooled::{READ_MARK, connect_marked, refuse_unmarked};
 
 use crate::telemetry;
 
@@ -137,8 +139,8 @@ pub fn needed_schema() -> i64 {
 /// As of [`check_schema`] and [`check_sessions`].
 pub async fn check(options: &PgConnectOptions) -> Result<DatabaseProbe, SchemaError> {
     let with_schema = async {
-        let mut connection = connect(options).await?;
-        refuse_old_schema(&mut connection).await?;
+        let mut connection = connect_marked(options).await?;
+        refuse_unfit(&mut connection).await?;
         Ok::<_, SchemaError>(connection)
     };
     let (connection, sessions) = tokio::join!(with_schema, check_sessions(options));
@@ -147,13 +149,13 @@ pub async fn check(options: &PgConnectOptions) -> Result<DatabaseProbe, SchemaEr
     Ok(DatabaseProbe { options: unlogged(options), connection: Some(connection) })
 }
 
-/// Makes sure that every migration of this program has run.
+/// Makes sure that every migration of this program has run, and that no pooler changes what the program asks for.
 ///
 /// # Errors
-/// [`SchemaError::Old`] if one is missing.
+/// [`SchemaError::Old`] if a migration is missing, [`SchemaError::Pooled`] if there is such a pooler.
 pub async fn check_schema(options: &PgConnectOptions) -> Result<(), SchemaError> {
-    let mut connection = connect(options).await?;
-    refuse_old_schema(&mut connection).await?;
+    let mut connection = connect_marked(options).await?;
+    refuse_unfit(&mut connection).await?;
     connection.close().await?;
     Ok(())
 }
@@ -195,9 +197,17 @@ pub(crate) async fn measure(pool: &PgPool) -> Result<(f64, i64), StoreError> {
     Ok((size, schema))
 }
 
-async fn refuse_old_schema(connection: &mut PgConnection) -> Result<(), SchemaError> {
+/// Asks for the newest migration and the mark of the connection in one round trip.
+async fn refuse_unfit(connection: &mut PgConnection) -> Result<(), SchemaError> {
     let needed = needed_schema();
-    let found = newest_migration(connection).await?;
+    let select = format!("SELECT coalesce(max(version), 0), {READ_MARK} FROM _sqlx_migrations WHERE success");
+    let row = match sqlx::raw_sql(AssertSqlSafe(select)).fetch_one(connection).await {
+        Ok(row) => row,
+        Err(error) if is_no_table(&error) => return Err(SchemaError::Old { found: 0, needed }),
+        Err(error) => return Err(error.into()),
+    };
+    refuse_unmarked(&row, 1)?;
+    let found: i64 = row.try_get(0)?;
     if found < needed { Err(SchemaError::Old { found, needed }) } else { Ok(()) }
 }
 
@@ -206,10 +216,13 @@ async fn newest_migration(connection: &mut PgConnection) -> Result<i64, sqlx::Er
     let select = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
     match sqlx::raw_sql(select).fetch_one(connection).await {
         Ok(row) => row.try_get(0),
-        // There is no such table.
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Ok(0),
+        Err(error) if is_no_table(&error) => Ok(0),
         Err(error) => Err(error),
     }
+}
+
+fn is_no_table(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).as_deref() == Some("42P01")
 }
 
 /// Asks the database whether it lives, on a connection of its own: one that is busy is not away.

@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _};
 
 use super::error::FailureKind;
-use super::patience::connect;
+use super::pooled::{READ_MARK, connect_marked, refuse_unmarked};
 use super::unfit::SchemaError;
 
 /// The schema, embedded in the program.
@@ -41,8 +41,13 @@ pub(super) fn newest() -> i64 {
 
 /// Connects as the owner, once nobody else migrates. Who waits holds no snapshot meanwhile: an index that is made
 /// `CONCURRENTLY` would wait for that, and so both for ever.
-pub async fn connect_alone(owner: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = connect(owner).await?;
+///
+/// # Errors
+/// If the database cannot be reached, or a pooler stands before it, which would keep the lock when all is done.
+pub async fn connect_alone(owner: &PgConnectOptions) -> Result<PgConnection, SchemaError> {
+    let mut connection = connect_marked(owner).await?;
+    let select = format!("SELECT {READ_MARK}");
+    refuse_unmarked(&sqlx::raw_sql(AssertSqlSafe(select)).fetch_one(&mut connection).await?, 0)?;
     let lock = || sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
     while !lock().fetch_one(&mut connection).await? {
         sleep(LOOK).await;

@@ -107,7 +107,9 @@ impl SchemaError {
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error,
                 _ => return None,
             },
-            Self::Old { .. } | Self::HeldUp { .. } | Self::Away { .. } | Self::Sight(_) => return None,
+            Self::Old { .. } | Self::HeldUp { .. } | Self::Pooled { .. } | Self::Away { .. } | Self::Sight(_) => {
+                return None;
+            }
         };
         is_passing(error, socket_of(database).is_some()).then(|| error.to_string())
     }

@@ -31,6 +31,15 @@ pub enum SchemaError {
         /// The newest migration of this program.
         needed: i64,
     },
+    /// A connection pooler stands between, which does not pass on what is asked of a session.
+    #[error(
+        "a connection pooler keeps from Postgres how its sessions must be ({said}): connect to Postgres itself, past PgBouncer \
+         or whatever pools; see \"Connection poolers\" in docs/operations.md"
+    )]
+    Pooled {
+        /// What was refused or left out.
+        said: String,
+    },
     /// The database was away for as long as it was waited for.
     #[error("the database at {place} cannot be reached: {cause}")]
     Away {

@@ -204,6 +204,8 @@ async fn get_liability_keeps_the_last_summary_of_each_day_for_ever() {
     };
     assert_eq!(found_at("2026-01-16T05:00:00Z").await.unwrap(), at("2026-01-16T04:00:00Z"));
     assert_eq!(found_at("2026-01-20T00:00:00Z").await.unwrap(), at("2026-01-16T06:00:00Z"));
+    // What was superseded is removed a moment after the new one is there.
+    until("the end of the superseded one", async || found_at("2026-01-15T20:00:00Z").await.err()).await;
     assert_refused(found_at("2026-01-15T20:00:00Z").await, Code::FailedPrecondition, "LIABILITY_UNKNOWN");
     let ahead: Timestamp = service.clock.now() + SignedDuration::from_secs(1);
     let asked = proto::GetLiabilityRequest { as_of: Some(instant(ahead)), ..request() };
