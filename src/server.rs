@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use gauges::Gauges;
 use goldbook_api::server::{Implementations, MessageRules};
+use health::Health;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
@@ -17,8 +18,6 @@ use tonic::codec::CompressionEncoding::{Gzip, Zstd};
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
-use tonic_health::pb::health_server::HealthServer;
-use tonic_health::server::HealthReporter;
 use tower::ServiceBuilder;
 use tower::layer::util::{Identity, Stack};
 use tracing::Span;
@@ -45,8 +44,7 @@ use crate::proto;
 use crate::referrals::Referrals;
 use crate::rewards::Rewards;
 use crate::telemetry::RpcLayer;
-use crate::telemetry::metrics::registry::DATABASE_REACHABLE;
-use crate::telemetry::metrics::{Reading, is_measured, show, watch_pool};
+use crate::telemetry::metrics::{is_measured, watch_pool};
 use crate::tiers::Tiers;
 use crate::web::{Origin, WebLayer};
 use crate::wire::{Methods, WireLayer};
@@ -54,6 +52,7 @@ use crate::wire::{Methods, WireLayer};
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gauges;
+mod health;
 
 /// What holds for the messages of every service.
 const MESSAGE_RULES: MessageRules = MessageRules { max_bytes: 4 * 1024 * 1024, compressions: &[Gzip, Zstd] };
@@ -69,8 +68,6 @@ const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// of them loses its connection.
 const MAX_RESET_STREAMS: usize = 64;
 const MAX_ERROR_STREAMS: usize = 256;
-/// How often the database is asked whether it lives.
-const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long calls that are under way may take after the service was told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -372,65 +369,4 @@ fn routes(
         ),
     };
     services.into_routes(&MESSAGE_RULES)
-}
-
-/// What `grpc.health.v1` says of every service, which is the same for all.
-#[derive(Clone)]
-struct Health(HealthReporter, Readiness);
-
-impl Health {
-    fn new(readiness: Readiness) -> (Self, HealthServer<impl tonic_health::pb::health_server::Health>) {
-        let (reporter, service) = tonic_health::server::health_reporter();
-        (Self(reporter, readiness), service)
-    }
-
-    /// The services by name; the empty name stands for all.
-    fn services() -> impl Iterator<Item = &'static str> {
-        std::iter::once("").chain(proto::SERVICES.iter().copied())
-    }
-
-    async fn report(&self, status: ServingStatus) {
-        self.1.set(matches!(status, ServingStatus::Serving));
-        for service in Self::services() {
-            self.0.set_service_status(service, status).await;
-        }
-    }
-
-    /// Ends the calls that watch health, which would otherwise never end.
-    async fn end_watches(mut self) {
-        // Time for the last word to be read before the stream ends.
-        tokio::task::yield_now().await;
-        for service in Self::services() {
-            self.0.clear_service_status(service).await;
-        }
-    }
-
-    /// Keeps health at what the database's state is, which is known where the probe is connected already.
-    #[expect(clippy::disallowed_methods, reason = "the pause between two questions")]
-    async fn follow(self, mut probe: DatabaseProbe, is_reachable: bool, start: Span) {
-        let mut starting = Some([tracing::info_span!(parent: &start, "start.first_health"), start]);
-        let mut was_reachable = None;
-        if is_reachable {
-            was_reachable = Some(true);
-            starting = None;
-            show(&DATABASE_REACHABLE, [(vec![], Reading::Fixed(1.0))]);
-            tokio::time::sleep(HEALTH_INTERVAL).await;
-        }
-        loop {
-            let reachable = probe.is_reachable().await;
-            show(&DATABASE_REACHABLE, [(vec![], Reading::Fixed(f64::from(u8::from(reachable))))]);
-            if was_reachable != Some(reachable) {
-                let status = if reachable { ServingStatus::Serving } else { ServingStatus::NotServing };
-                self.report(status).await;
-                starting = starting.filter(|_| !reachable);
-                match (was_reachable, reachable) {
-                    (_, false) => tracing::warn!("the database is away"),
-                    (Some(false), true) => tracing::info!("the database is back"),
-                    (Some(true) | None, true) => {}
-                }
-                was_reachable = Some(reachable);
-            }
-            tokio::time::sleep(HEALTH_INTERVAL).await;
-        }
-    }
 }

@@ -9,7 +9,7 @@ use super::always;
 use super::trace_id::TraceId;
 
 /// The id of the trace that a span belongs to: valid with and without an exporter, sampled or not; all zero only for a
-/// span that is disabled, as all are before [`init`].
+/// span that is disabled, as all are before [`init`](super::init).
 #[must_use]
 pub fn trace_id(span: &Span) -> TraceId {
     TraceId(span.context().span().span_context().trace_id().to_bytes())
