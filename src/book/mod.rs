@@ -51,6 +51,7 @@ pub use past::{AsOf, EntryRange, Past, find_entries_in, fold, read_as_of, read_b
 pub use projection::{Cell, Row};
 pub use reading::{WithDues, apply_dues_in_memory, begin_snapshot, read_with_dues};
 pub use state::{Depth, Due, DueKind, Dues, NextDue, Scope, State, States};
+pub use store::EntryRow;
 pub use stored_entry::StoredEntry;
 pub use table::{Table, TableRights, TableRole};
 pub use worker::{DuesError, apply_all_dues, dues_lag, keep_applying_dues};

@@ -10,9 +10,9 @@ use super::error::{CliError, with_causes};
 use super::output::print;
 use crate::access::principal::KnownPrincipal;
 use crate::access::read_principals;
-use crate::book::store::EntryRow;
+use crate::book::EntryRow;
 use crate::ids::{AccountId, EntryId, PrincipalId};
-use crate::ledger::store::command::read_command_of;
+use crate::ledger::read_command_of;
 use crate::telemetry::TraceId;
 
 const HELP: &str = "\

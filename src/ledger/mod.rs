@@ -15,10 +15,11 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::access::key::KeyChangesWanted;
 use crate::access::{list_key_changes, read_principals, wait_for_key_changes};
-use crate::book::{Book, Capabilities, Instants, StoredEntry, Writer, find_entries_in, read_head};
+use crate::book::{Book, Capabilities, EntryRow, Instants, StoredEntry, Writer, find_entries_in, read_head};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::customers::read_customer_ids;
+use crate::database::StoreError;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, CustomerId, EntryId, PrincipalId, ProgramId};
 use crate::paging::{PageRequest, WINDOW};
@@ -28,6 +29,17 @@ use actions::{ActionFilter, ActionPlace, KeptAction, PrivilegedAction, WrittenAc
 pub use export::Export;
 use export::Exports;
 use store::{EntryFilter, OwnedEntry, TimeRange};
+
+/// All rows of the command that wrote an entry, as they are stored, on whatever accounts; none if there is no such entry.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_command_of(
+    connection: &mut PgConnection,
+    entry_id: EntryId,
+) -> Result<Vec<EntryRow>, StoreError> {
+    store::command::read_command_of(connection, entry_id).await
+}
 
 /// The use cases of the ledger.
 #[derive(Clone)]

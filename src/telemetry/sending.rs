@@ -1,5 +1,6 @@
 //! What sending has in common, whatever is sent: no request ever waits for it, and nothing is lost uncounted.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,17 +58,73 @@ impl Counters {
     }
 }
 
-/// The OTLP exporter with counts, and with a thread of its own for its connection: encoding and sending take nothing
-/// from the threads that answer requests, and do not end with the runtime that happened to start the tracer.
+/// An OTLP exporter with a thread of its own for its connection: encoding and sending take nothing from the threads that
+/// answer requests, and do not end with the runtime that happened to start it.
+#[derive(Debug)]
+pub(super) struct OnOwnThread<E> {
+    exporter: E,
+    /// Taken only when dropped.
+    runtime: Option<Runtime>,
+}
+
+impl<E> OnOwnThread<E> {
+    /// `build` makes the exporter, whose channel connects on first use.
+    pub(super) fn connect(build: impl FnOnce() -> Result<E, ExporterBuildError>) -> Result<Self, InitError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("telemetry-export")
+            // What sending has to tell of itself is not sent, or sending logs would never end.
+            .on_thread_start(|| std::mem::forget(Context::enter_telemetry_suppressed_scope()))
+            .enable_io()
+            .enable_time()
+            .build()?;
+        // The channel lives on the runtime that it is built in.
+        let built = {
+            let _inside = runtime.enter();
+            build()
+        };
+        match built {
+            Ok(exporter) => Ok(Self { exporter, runtime: Some(runtime) }),
+            Err(error) => {
+                // It has done nothing yet, and must not be waited for where this is called.
+                runtime.shutdown_background();
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl<E> Deref for OnOwnThread<E> {
+    type Target = E;
+
+    fn deref(&self) -> &E {
+        &self.exporter
+    }
+}
+
+impl<E> DerefMut for OnOwnThread<E> {
+    fn deref_mut(&mut self) -> &mut E {
+        &mut self.exporter
+    }
+}
+
+impl<E> Drop for OnOwnThread<E> {
+    fn drop(&mut self) {
+        // An ordinary drop waits for the runtime's tasks, and panics if it happens inside another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// An exporter that counts what becomes of what it sends.
 #[derive(Debug)]
 pub(super) struct CountingExporter<E> {
-    pub(super) next: E,
+    pub(super) next: OnOwnThread<E>,
     counters: Arc<Counters>,
     /// What is sent, as the log calls it.
     what: &'static str,
     warned: Mutex<Warned>,
-    /// Taken only when dropped.
-    runtime: Option<Runtime>,
 }
 
 /// What the log knows about drops already.
@@ -84,27 +141,7 @@ impl<E> CountingExporter<E> {
         counters: Arc<Counters>,
         build: impl FnOnce() -> Result<E, ExporterBuildError>,
     ) -> Result<Self, InitError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("telemetry-export")
-            // What sending logs is not sent, or it would never end.
-            .on_thread_start(|| std::mem::forget(Context::enter_telemetry_suppressed_scope()))
-            .enable_io()
-            .enable_time()
-            .build()?;
-        // The channel lives on the runtime that it is built in.
-        let next = {
-            let _inside = runtime.enter();
-            build()
-        };
-        match next {
-            Ok(next) => Ok(Self { next, counters, what, warned: Mutex::default(), runtime: Some(runtime) }),
-            Err(error) => {
-                // It has done nothing yet, and must not be waited for where this is called.
-                runtime.shutdown_background();
-                Err(error.into())
-            }
-        }
+        Ok(Self { next: OnOwnThread::connect(build)?, counters, what, warned: Mutex::default() })
     }
 
     /// Counts what became of so many that the exporter tried to send. The failure is counted and logged; the batch
@@ -129,14 +166,5 @@ impl<E> CountingExporter<E> {
         let cause =
             failure.map_or_else(|| format!("the collector is slower than {} come", self.what), ToString::to_string);
         tracing::warn!(dropped, cause, "{} are being dropped", self.what);
-    }
-}
-
-impl<E> Drop for CountingExporter<E> {
-    fn drop(&mut self) {
-        // An ordinary drop waits for the runtime's tasks, and panics if it happens inside another runtime.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }

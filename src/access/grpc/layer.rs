@@ -7,14 +7,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, ready};
-use http::header::AUTHORIZATION;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::authentication::Authentication;
+use super::authentication::{Authentication, read_bearer};
 use super::caller::Caller;
 use super::methods::METHODS;
 use super::recognized::{Known, Recognized};
@@ -70,25 +69,22 @@ impl AccessLayer {
 
 /// What a request carries to prove who calls.
 fn credential_of<B>(request: &Request<B>) -> Credential {
-    let certificate = request.extensions().get::<PeerNames>().is_some_and(|names| names.iter().next().is_some());
-    match request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes) {
-        Some(value) if value.windows(KEY_BEGIN.len()).take(16).any(|part| part == KEY_BEGIN.as_bytes()) => {
-            Credential::ApiKey
-        }
-        Some(_) => Credential::Token,
-        None if certificate => Credential::Certificate,
-        None => Credential::None,
+    let has_names = |names: &PeerNames| names.iter().next().is_some();
+    match read_bearer(request.headers()) {
+        Ok(Some(credential)) if credential.starts_with(KEY_BEGIN) => Credential::ApiKey,
+        Ok(Some(_)) | Err(_) => Credential::Token,
+        Ok(None) if request.extensions().get().is_some_and(has_names) => Credential::Certificate,
+        Ok(None) => Credential::None,
     }
 }
 
 /// Counts that nobody proved who calls, if so.
-fn counted(recognized: Result<Known, Error>, shown: Credential) -> Result<Known, Error> {
-    if let Err(Error::Refused(refusal)) = &recognized
+fn count_failure<B>(recognized: &Result<Known, Error>, request: &Request<B>) {
+    if let Err(Error::Refused(refusal)) = recognized
         && refusal.reason == Reason::NotAuthenticated
     {
-        metrics::count_authentication_failure(shown);
+        metrics::count_authentication_failure(credential_of(request));
     }
-    recognized
 }
 
 /// Calls a service. The place among the calls under way is held until the answer has ended.
@@ -152,10 +148,10 @@ where
             let ready = own.clone();
             std::mem::replace(own, ready)
         };
-        let shown = credential_of(&request);
         match self.layer.authentication.recognize(&request) {
             Recognized::Now(recognized) => {
-                match counted(recognized, shown).and_then(|known| self.layer.let_in(method, known)) {
+                count_failure(&recognized, &request);
+                match recognized.and_then(|known| self.layer.let_in(method, known)) {
                     Ok((caller, None)) => {
                         request.extensions_mut().insert(caller);
                         Either::Left(self.inner.call(request))
@@ -172,7 +168,9 @@ where
                 let layer = self.layer.clone();
                 let mut inner = take_inner(&mut self.inner);
                 Either::Right(Box::pin(async move {
-                    match counted(recognizing.await, shown).and_then(|known| layer.let_in(method, known)) {
+                    let recognized = recognizing.await;
+                    count_failure(&recognized, &request);
+                    match recognized.and_then(|known| layer.let_in(method, known)) {
                         Ok((caller, place)) => {
                             request.extensions_mut().insert(caller);
                             call_in_place(&mut inner, request, place).await

@@ -14,7 +14,10 @@ use crate::ids::EntryId;
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn read_command_of(connection: &mut PgConnection, entry_id: EntryId) -> Result<Vec<EntryRow>, StoreError> {
+pub(in crate::ledger) async fn read_command_of(
+    connection: &mut PgConnection,
+    entry_id: EntryId,
+) -> Result<Vec<EntryRow>, StoreError> {
     let rows = select_entries!(
         "FROM ledger_entries o
          JOIN ledger_entries e ON e.recorded_at = o.recorded_at AND e.command_id = o.command_id

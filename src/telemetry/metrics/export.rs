@@ -3,7 +3,6 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use opentelemetry::Context;
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -13,7 +12,6 @@ use opentelemetry_sdk::metrics::reader::MetricReader;
 use opentelemetry_sdk::metrics::{
     InstrumentKind, ManualReader, PeriodicReader, Pipeline, SdkMeterProvider, Temporality,
 };
-use tokio::runtime::Runtime;
 
 use super::instruments::{INSTRUMENTS, Instruments};
 use super::shown::{Reading, observe, show};
@@ -21,6 +19,7 @@ use super::{exposition, registry};
 use crate::telemetry::error::InitError;
 use crate::telemetry::export::{Collector, METRICS};
 use crate::telemetry::resource::{resource, scope};
+use crate::telemetry::sending::OnOwnThread;
 
 /// Who wants metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,67 +127,35 @@ impl MetricReader for Shared {
     }
 }
 
-/// Sends metrics to the collector, on a thread of its own.
-struct Sender {
-    next: MetricExporter,
-    /// Taken only when dropped.
-    runtime: Option<Runtime>,
-}
+/// Sends metrics to the collector.
+struct Sender(OnOwnThread<MetricExporter>);
 
 impl Sender {
     fn connect() -> Result<Self, InitError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("metric-export")
-            // What sending has to say of itself is not sent.
-            .on_thread_start(|| std::mem::forget(Context::enter_telemetry_suppressed_scope()))
-            .enable_io()
-            .enable_time()
-            .build()?;
-        // The channel connects on first use, on the runtime that it was built in.
-        let next = {
-            let _inside = runtime.enter();
-            // Sums from the start: what a collector did not take is in the next ones.
-            MetricExporter::builder().with_tonic().with_temporality(Temporality::Cumulative).build()
-        };
-        match next {
-            Ok(next) => Ok(Self { next, runtime: Some(runtime) }),
-            Err(error) => {
-                // It has done nothing yet, and must not be waited for where this is called.
-                runtime.shutdown_background();
-                Err(error.into())
-            }
-        }
+        // Sums from the start: what a collector did not take is in the next ones.
+        let build = || MetricExporter::builder().with_tonic().with_temporality(Temporality::Cumulative).build();
+        OnOwnThread::connect(build).map(Self)
     }
 }
 
 impl PushMetricExporter for Sender {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        // Once a minute, or how often it is sent: nothing is lost for good, since the next ones count from the start, too.
-        if let Err(error) = self.next.export(metrics).await {
+        // Said as often as it is sent, by default once a minute.
+        if let Err(error) = self.0.export(metrics).await {
             tracing::warn!(%error, "the collector did not take the metrics");
         }
         Ok(())
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.next.force_flush()
+        self.0.force_flush()
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.next.shutdown_with_timeout(timeout)
+        self.0.shutdown_with_timeout(timeout)
     }
 
     fn temporality(&self) -> Temporality {
-        self.next.temporality()
-    }
-}
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        // An ordinary drop waits for the runtime's tasks, and panics if it happens inside another runtime.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        self.0.temporality()
     }
 }

@@ -180,8 +180,7 @@ fn label(name: &str, value: &str) -> String {
 }
 
 /// A number as both formats write it: a whole one has a point, so that a bound is written in one way.
-fn number(value: impl std::borrow::Borrow<f64>) -> String {
-    let value = *value.borrow();
+fn number(value: f64) -> String {
     if value.is_infinite() {
         if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() }
     } else {
