@@ -120,6 +120,8 @@ MUTATIONS = [
         "network_policies_select_all_pods",
         lambda r: r.one("NetworkPolicy", "-migration")["metadata"]["annotations"].update({"helm.sh/hook-weight": "5"}),
     ),
+    ("gateways_are_let_in", lambda r: spec(r, "NetworkPolicy")["ingress"][0]["from"].pop()),
+    ("gateways_are_let_in", lambda r: spec(r, "GRPCRoute")["parentRefs"].append({"name": "b", "namespace": "other"})),
     ("replicas_are_replaced_one_by_one", lambda r: spec(r, "Deployment").update(replicas=2)),
     ("replicas_are_replaced_one_by_one", lambda r: spec(r, "Deployment")["strategy"].pop("rollingUpdate")),
     ("replicas_are_replaced_one_by_one", lambda r: pod(r).pop("topologySpreadConstraints")),

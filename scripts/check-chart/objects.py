@@ -133,6 +133,26 @@ def is_before(first, second):
 
 
 @rule
+def gateways_are_let_in(rendering):
+    values = rendering.values["networkPolicy"]
+    # Whoever names the callers names the gateways among them.
+    if not values["enabled"] or values["grpc"]["from"] != [{"podSelector": {}}]:
+        return
+    callers = [
+        peer.get("namespaceSelector", {}).get("matchLabels")
+        for policy in rendering.of_kind("NetworkPolicy")
+        for way in policy["spec"]["ingress"]
+        if "grpc" in [port["port"] for port in way["ports"]]
+        for peer in way.get("from", [])
+    ]
+    for route in rendering.of_kind("GRPCRoute"):
+        for parent in route["spec"]["parentRefs"]:
+            namespace = parent.get("namespace", NAMESPACE)
+            if namespace != NAMESPACE and {"kubernetes.io/metadata.name": namespace} not in callers:
+                yield f"the gateway {parent['name']} in {namespace} is not let in"
+
+
+@rule
 def replicas_are_replaced_one_by_one(rendering):
     spec = rendering.one("Deployment")["spec"]
     if spec["strategy"] != {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}:

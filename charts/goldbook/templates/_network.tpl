@@ -13,6 +13,19 @@
   {{- with include "goldbook.peers" (list "to" .Values.networkPolicy.database.to) }}{{ . | nindent 2 }}{{- end }}
 {{- end -}}
 
+{{/* Who may call. Where nobody says it, the gateways of the route may, too: by default their proxies run where they are. */}}
+{{- define "goldbook.callers" -}}
+{{- $from := .Values.networkPolicy.grpc.from -}}
+{{- if and .Values.route.enabled (eq (toJson $from) "[{\"podSelector\":{}}]") -}}
+{{- range .Values.route.parentRefs -}}
+{{- if ne (default $.Release.Namespace .namespace) $.Release.Namespace -}}
+{{- $from = append $from (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .namespace))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (uniq $from) -}}
+{{- end -}}
+
 {{/* No peers are all of them. */}}
 {{- define "goldbook.peers" -}}
 {{- with index . 1 -}}
