@@ -116,6 +116,7 @@ MUTATIONS = [
     ("network_policies_select_all_pods", lambda r: spec(r, "NetworkPolicy")["egress"].pop(0)),
     ("network_policies_select_all_pods", lambda r: spec(r, "NetworkPolicy")["egress"].append({"ports": []})),
     ("network_policies_select_all_pods", lambda r: spec(r, "NetworkPolicy")["policyTypes"].remove("Egress")),
+    ("network_policies_select_all_pods", lambda r: spec(r, "NetworkPolicy", "-migration")["egress"].pop()),
     (
         "network_policies_select_all_pods",
         lambda r: r.one("NetworkPolicy", "-migration")["metadata"]["annotations"].update({"helm.sh/hook-weight": "5"}),

@@ -117,11 +117,13 @@ def network_policies_select_all_pods(rendering):
         if item["kind"] != "Deployment" and spec["ingress"]:
             yield f"{title(policy)} lets somebody in"
         out = {port["port"] for way in spec["egress"] for port in way["ports"]}
-        needed = {53, rendering.values["database"]["port"]}
+        needed = {*rendering.values["networkPolicy"]["dns"]["ports"], rendering.values["database"]["port"]}
         if item["kind"] == "Deployment" and rendering.values["telemetry"]["otlpEndpoint"]:
             needed.add(rendering.values["networkPolicy"]["otlp"]["port"])
         if not needed <= out:
             yield f"{title(policy)} does not let out to {sorted(needed - out)}"
+        if any(way not in spec["egress"] for way in rendering.values["networkPolicy"]["extraEgress"]):
+            yield f"{title(policy)} does not let out as was asked for"
         if not all(way.get("ports") for way in spec["egress"] + spec["ingress"]):
             yield f"{title(policy)} opens all ports"
 
@@ -237,7 +239,10 @@ def the_owner_migrates_alone(rendering):
                 yield "the schema is not migrated before the replicas start"
             if "before-hook-creation" not in annotations.get("helm.sh/hook-delete-policy", ""):
                 yield "the job of the last release is in the way"
-            if arguments != ["migrate"] or "serviceAccountName" in spec:
+            # What the chart makes comes after the job.
+            account = rendering.values["serviceAccount"]
+            known = None if account["create"] else account["name"] or "default"
+            if arguments != ["migrate"] or spec.get("serviceAccountName") != known:
                 yield "the job needs what is not there yet, or does something else"
             if "GOLDBOOK_DATABASE_URL" in variables(template):
                 yield "the job has the service's secret"

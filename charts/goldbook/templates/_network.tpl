@@ -1,16 +1,22 @@
 {{/* Rules of network policies. */}}
 
+{{/* What every pod may reach. */}}
 {{- define "goldbook.egress" -}}
 - ports:
-    - port: 53
+    {{- range .Values.networkPolicy.dns.ports }}
+    - port: {{ int . }}
       protocol: UDP
-    - port: 53
+    - port: {{ int . }}
       protocol: TCP
+    {{- end }}
   {{- with include "goldbook.peers" (list "to" .Values.networkPolicy.dns.to) }}{{ . | nindent 2 }}{{- end }}
 - ports:
     - port: {{ .Values.database.port }}
       protocol: TCP
   {{- with include "goldbook.peers" (list "to" .Values.networkPolicy.database.to) }}{{ . | nindent 2 }}{{- end }}
+{{- with .Values.networkPolicy.extraEgress }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* Who may call. Where nobody says it, the gateways of the route may, too: by default their proxies run where they are. */}}
