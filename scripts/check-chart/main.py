@@ -45,6 +45,13 @@ REFUSED = [
     ("two files", ["--set", "config.text=api_keys=true,config.secret.name=x"], "choose one"),
     ("a password as a value", ["--set", "extraEnv[0].name=PGPASSWORD,extraEnv[0].value=x"], "extraEnv"),
     ("a URL as a value", ["--set", "extraEnv[0].name=GOLDBOOK_DATABASE_URL,extraEnv[0].value=x"], "extraEnv"),
+    (
+        "headers of a collector as a value",
+        ["--set", "extraEnv[0].name=OTEL_EXPORTER_OTLP_LOGS_HEADERS,extraEnv[0].value=x"],
+        "extraEnv",
+    ),
+    ("a Service that is headless and public", ["--set", "service.headless=true,service.type=NodePort"], "headless"),
+    ("metrics that are read too seldom for the alerts", ["--set", "serviceMonitor.interval=3m"], "interval"),
     ("an audit without its database", ["--set", "database.service.urlSecret.name=,config.secret.name=x"], "audit"),
     ("a label that selects", ["--set", r"podLabels.app\.kubernetes\.io/name=x"], "app.kubernetes.io/name"),
     ("a page with a star", ["--set", "serve.corsOrigins[0]=*"], "corsOrigins"),

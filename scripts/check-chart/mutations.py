@@ -119,6 +119,10 @@ MUTATIONS = [
     ("network_policies_select_all_pods", lambda r: spec(r, "NetworkPolicy", "-migration")["egress"].pop()),
     (
         "network_policies_select_all_pods",
+        lambda r: setting(r, "OTEL_EXPORTER_OTLP_ENDPOINT").update(value="http://collector.monitoring:4319"),
+    ),
+    (
+        "network_policies_select_all_pods",
         lambda r: r.one("NetworkPolicy", "-migration")["metadata"]["annotations"].update({"helm.sh/hook-weight": "5"}),
     ),
     ("gateways_are_let_in", lambda r: spec(r, "NetworkPolicy")["ingress"][0]["from"].pop()),

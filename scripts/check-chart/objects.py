@@ -1,6 +1,7 @@
 """What must hold between objects: who selects whom, which ports meet, what has to be there first."""
 
 import json
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -118,8 +119,9 @@ def network_policies_select_all_pods(rendering):
             yield f"{title(policy)} lets somebody in"
         out = {port["port"] for way in spec["egress"] for port in way["ports"]}
         needed = {*rendering.values["networkPolicy"]["dns"]["ports"], rendering.values["database"]["port"]}
-        if item["kind"] == "Deployment" and rendering.values["telemetry"]["otlpEndpoint"]:
-            needed.add(rendering.values["networkPolicy"]["otlp"]["port"])
+        collector = variables(template).get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        if collector:
+            needed.add(rendering.values["networkPolicy"]["otlp"]["port"] or urlsplit(collector["value"]).port)
         if not needed <= out:
             yield f"{title(policy)} does not let out to {sorted(needed - out)}"
         if any(way not in spec["egress"] for way in rendering.values["networkPolicy"]["extraEgress"]):

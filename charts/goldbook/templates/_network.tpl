@@ -32,6 +32,13 @@
 {{- toYaml (uniq $from) -}}
 {{- end -}}
 
+{{/* The port of the collector: that of its pods, if it is another than that of the address. */}}
+{{- define "goldbook.otlpPort" -}}
+{{- $url := urlParse .Values.telemetry.otlpEndpoint -}}
+{{- $own := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- int (coalesce .Values.networkPolicy.otlp.port $own (ternary "443" "80" (eq $url.scheme "https"))) -}}
+{{- end -}}
+
 {{/* No peers are all of them. */}}
 {{- define "goldbook.peers" -}}
 {{- with index . 1 -}}
