@@ -204,6 +204,12 @@ MUTATIONS = [
     ("replicas_are_probed", lambda r: container(r).update(readinessProbe={"grpc": {"port": 9464}})),
     ("replicas_are_probed", lambda r: container(r).update(readinessProbe={"tcpSocket": {"port": 50051}})),
     ("images_are_pinned", lambda r: container(r).update(image="goldbook:latest")),
+    ("fields_are_known_elsewhere", lambda r: spec(r, "Certificate").update(renewBfore="720h")),
+    ("fields_are_known_elsewhere", lambda r: spec(r, "ServiceMonitor")["endpoints"][0].update(metricRelabeling=[])),
+    ("fields_are_known_elsewhere", lambda r: spec(r, "GRPCRoute")["parentRefs"][0].update(section="https")),
+    ("fields_are_known_elsewhere", lambda r: r.one("BackendTLSPolicy").update(specs={})),
+    ("fields_are_known_elsewhere", lambda r: spec(r, "PrometheusRule")["groups"][0]["rules"][0].update(four="5m")),
+    ("fields_are_known_elsewhere", lambda r: spec(r, "Certificate").update(usages=[{"server": "auth"}])),
 ]
 
 
