@@ -90,7 +90,7 @@ MUTATIONS = [
     ("replicas_are_probed", lambda r: container(r)["livenessProbe"]["httpGet"].update(path="/readyz")),
     ("replicas_are_probed", lambda r: container(r)["startupProbe"].update(failureThreshold=3)),
     ("replicas_are_probed", lambda r: container(r)["readinessProbe"]["httpGet"].update(port="grpc")),
-    ("replicas_end_in_order", lambda r: pod(r).update(terminationGracePeriodSeconds=28)),
+    ("replicas_end_in_order", lambda r: pod(r).update(terminationGracePeriodSeconds=29)),
     ("replicas_end_in_order", lambda r: container(r).pop("lifecycle")),
     ("images_are_pinned", lambda r: container(r, "CronJob").update(image="registry.example.com/goldbook:0.1.0")),
     ("images_are_pinned", lambda r: container(r, "Job").update(command=["sh"])),

@@ -15,15 +15,16 @@ SECRET_TEXT = re.compile(
 
 def seconds_of(name):
     """A constant of the service that is a number of seconds."""
-    pattern = re.compile(rf"^(?:pub(?:\([a-z]+\))? )?const {name}: Duration = Duration::from_secs\((\d+)\);", re.MULTILINE)
-    found = [int(match[1]) for path in (REPOSITORY / "src").rglob("*.rs") for match in pattern.finditer(path.read_text())]
+    pattern = re.compile(rf"\bconst {name}: Duration = Duration::from_secs\((\d+)\);")
+    sources = (path.read_text() for path in (REPOSITORY / "src").rglob("*.rs"))
+    found = [int(match[1]) for source in sources for match in pattern.finditer(source)]
     if len(found) != 1:
-        raise SystemExit(f"{len(found)} files of src say how long {name} is")
+        raise SystemExit(f"{name} is not one number of seconds in src, but {found}")
     return found[0]
 
 
-# What the service may take after SIGTERM: calls under way, then what the book accepted, then metrics, spans and records that
-# wait; and two seconds in which connections are closed.
+# What the service may take after SIGTERM: calls under way, then what the book accepted, then metrics, spans and records
+# that wait; and two seconds in which connections are closed.
 STOP_SECONDS = 2 * seconds_of("DRAIN_TIMEOUT") + seconds_of("FLUSH_LIMIT") + 2
 # Of files of secrets, which belong to root: the group of the pod may read them, and others may not.
 FILE_MODE = 0o440

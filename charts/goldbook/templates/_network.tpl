@@ -19,7 +19,7 @@
 {{- end }}
 {{- end -}}
 
-{{/* Who may call. Where nobody says it, the gateways of the route may, too: by default their proxies run where they are. */}}
+{{/* Who may call. Unless somebody says it, whatever runs beside the gateways of the route may, too: so do most proxies. */}}
 {{- define "goldbook.callers" -}}
 {{- $from := .Values.networkPolicy.grpc.from -}}
 {{- if and .Values.route.enabled (eq (toJson $from) "[{\"podSelector\":{}}]") -}}
