@@ -1,4 +1,4 @@
-"""Kinds that Kubernetes itself does not have, and which of their fields the chart may write: a misspelt one is no error."""
+"""Which fields the chart may write of kinds that Kubernetes itself does not have: there, a misspelt one is no error."""
 
 from chart import title
 from rules import rule
