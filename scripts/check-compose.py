@@ -80,7 +80,12 @@ def find_peer_faults(services):
     sends = urlsplit(serving["OTEL_EXPORTER_OTLP_ENDPOINT"])
     if sends.hostname != "collector" or sends.port != urlsplit(f"//{takes}").port:
         yield f"the service sends to {sends.netloc}, and the collector takes at {takes}"
-    for kind, pipeline in collector["service"]["pipelines"].items():
+    pipelines = collector["service"]["pipelines"]
+    # The service sends all three to one address, and warns each minute where one is not taken.
+    for kind in ("traces", "metrics", "logs"):
+        if kind not in pipelines:
+            yield f"collector.yaml: the service sends {kind}, and no pipeline takes them"
+    for kind, pipeline in pipelines.items():
         for part in ("receivers", "processors", "exporters"):
             for named in pipeline[part]:
                 if named not in collector[part]:

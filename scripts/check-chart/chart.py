@@ -25,10 +25,14 @@ SAMPLE_ALERTS = """\
 groups:
   - name: sample
     rules:
-      - alert: Sample
+      - record: sample:up
+        expr: up
+      # Named as the checks name what they switch off to see whether that does anything.
+      - alert: other
         expr: up{job="goldbook"} == 0
         annotations:
           summary: "{{ $labels.instance }} is away for {{ $value | humanizeDuration }}"
+          runbook_url: docs/runbooks/sample.md
 """
 SAMPLE_DASHBOARD = '{\n  "title": "Sample {{instance}}",\n\n  "panels": [{"expr": "a < b & c"}]\n}\n'
 

@@ -10,7 +10,7 @@ from pages import leaves
 
 # One of them fits wherever a text stands that is not one of a list.
 TEXTS = ["other", "errors", "31s", "5h", "0 5 * * *", "https://other.example", "0.0.0.1", "sha256:" + "1" * 64]
-THINGS = [{"name": "other"}, {"name": "OTHER", "value": "other"}]
+THINGS = [{"name": "other"}, {"name": "OTHER", "value": "other"}, 5353]
 # The one that shows most comes first.
 BASES = ["everything", "production", "mtls", "minimal", "tls-cert-manager"]
 

@@ -10,6 +10,7 @@ import tempfile
 import kubernetes_validate
 from kubernetes_validate import utils
 
+import elsewhere
 import objects
 import pods
 from chart import CHART, GOLDEN, golden_text, load, merge, run_helm, sample, template, values_files
@@ -19,8 +20,6 @@ from pages import setting_faults, values_faults, version_faults
 from rules import faults
 
 KUBERNETES = ["1.33", "1.34", "1.35", "1.36"]
-# Kinds that Kubernetes itself does not have. Rules look at them.
-DEFINED_ELSEWHERE = {"Certificate", "ServiceMonitor", "PrometheusRule", "GRPCRoute", "BackendTLSPolicy"}
 # What must be refused, and a part of what is said then.
 REFUSED = [
     ("a misspelt value", ["--set", "replicaCount=3"], "replicaCount"),
@@ -45,6 +44,13 @@ REFUSED = [
     ("two files", ["--set", "config.text=api_keys=true,config.secret.name=x"], "choose one"),
     ("a password as a value", ["--set", "extraEnv[0].name=PGPASSWORD,extraEnv[0].value=x"], "extraEnv"),
     ("a URL as a value", ["--set", "extraEnv[0].name=GOLDBOOK_DATABASE_URL,extraEnv[0].value=x"], "extraEnv"),
+    (
+        "headers of a collector as a value",
+        ["--set", "extraEnv[0].name=OTEL_EXPORTER_OTLP_LOGS_HEADERS,extraEnv[0].value=x"],
+        "extraEnv",
+    ),
+    ("a Service that is headless and public", ["--set", "service.headless=true,service.type=NodePort"], "headless"),
+    ("metrics that are read too seldom for the alerts", ["--set", "serviceMonitor.interval=3m"], "interval"),
     ("an audit without its database", ["--set", "database.service.urlSecret.name=,config.secret.name=x"], "audit"),
     ("a label that selects", ["--set", r"podLabels.app\.kubernetes\.io/name=x"], "app.kubernetes.io/name"),
     ("a page with a star", ["--set", "serve.corsOrigins[0]=*"], "corsOrigins"),
@@ -96,7 +102,7 @@ def schema_faults(renderings):
         (rendering, item)
         for rendering in renderings
         for item in rendering.objects
-        if item["kind"] not in DEFINED_ELSEWHERE
+        if item["kind"] not in elsewhere.SPECS
     ]
     for version in KUBERNETES:
         for rendering, item in core:
@@ -168,7 +174,7 @@ def main():
         ("lint", lint_faults()),
         ("golden files", golden_faults({name: text for name, (_, text) in loaded.items()}, bless)),
         ("what must hold", (fault for rendering in renderings for fault in faults(rendering))),
-        ("the same on broken manifests", missed(loaded["everything"][0], [objects, pods])),
+        ("the same on broken manifests", missed(loaded["everything"][0], [objects, pods, elsewhere])),
         (f"schemas of Kubernetes {KUBERNETES[0]} to {KUBERNETES[-1]}", schema_faults(renderings)),
         ("what is refused", refusal_faults()),
         ("dashboards and alerts", copy_faults()),

@@ -90,7 +90,7 @@ MUTATIONS = [
     ("replicas_are_probed", lambda r: container(r)["livenessProbe"]["httpGet"].update(path="/readyz")),
     ("replicas_are_probed", lambda r: container(r)["startupProbe"].update(failureThreshold=3)),
     ("replicas_are_probed", lambda r: container(r)["readinessProbe"]["httpGet"].update(port="grpc")),
-    ("replicas_end_in_order", lambda r: pod(r).update(terminationGracePeriodSeconds=28)),
+    ("replicas_end_in_order", lambda r: pod(r).update(terminationGracePeriodSeconds=29)),
     ("replicas_end_in_order", lambda r: container(r).pop("lifecycle")),
     ("images_are_pinned", lambda r: container(r, "CronJob").update(image="registry.example.com/goldbook:0.1.0")),
     ("images_are_pinned", lambda r: container(r, "Job").update(command=["sh"])),
@@ -116,10 +116,17 @@ MUTATIONS = [
     ("network_policies_select_all_pods", lambda r: spec(r, "NetworkPolicy")["egress"].pop(0)),
     ("network_policies_select_all_pods", lambda r: spec(r, "NetworkPolicy")["egress"].append({"ports": []})),
     ("network_policies_select_all_pods", lambda r: spec(r, "NetworkPolicy")["policyTypes"].remove("Egress")),
+    ("network_policies_select_all_pods", lambda r: spec(r, "NetworkPolicy", "-migration")["egress"].pop()),
+    (
+        "network_policies_select_all_pods",
+        lambda r: setting(r, "OTEL_EXPORTER_OTLP_ENDPOINT").update(value="http://collector.monitoring:4319"),
+    ),
     (
         "network_policies_select_all_pods",
         lambda r: r.one("NetworkPolicy", "-migration")["metadata"]["annotations"].update({"helm.sh/hook-weight": "5"}),
     ),
+    ("gateways_are_let_in", lambda r: spec(r, "NetworkPolicy")["ingress"][0]["from"].pop()),
+    ("gateways_are_let_in", lambda r: spec(r, "GRPCRoute")["parentRefs"].append({"name": "b", "namespace": "other"})),
     ("replicas_are_replaced_one_by_one", lambda r: spec(r, "Deployment").update(replicas=2)),
     ("replicas_are_replaced_one_by_one", lambda r: spec(r, "Deployment")["strategy"].pop("rollingUpdate")),
     ("replicas_are_replaced_one_by_one", lambda r: pod(r).pop("topologySpreadConstraints")),
@@ -197,6 +204,12 @@ MUTATIONS = [
     ("replicas_are_probed", lambda r: container(r).update(readinessProbe={"grpc": {"port": 9464}})),
     ("replicas_are_probed", lambda r: container(r).update(readinessProbe={"tcpSocket": {"port": 50051}})),
     ("images_are_pinned", lambda r: container(r).update(image="goldbook:latest")),
+    ("fields_are_known_elsewhere", lambda r: spec(r, "Certificate").update(renewBfore="720h")),
+    ("fields_are_known_elsewhere", lambda r: spec(r, "ServiceMonitor")["endpoints"][0].update(metricRelabeling=[])),
+    ("fields_are_known_elsewhere", lambda r: spec(r, "GRPCRoute")["parentRefs"][0].update(section="https")),
+    ("fields_are_known_elsewhere", lambda r: r.one("BackendTLSPolicy").update(specs={})),
+    ("fields_are_known_elsewhere", lambda r: spec(r, "PrometheusRule")["groups"][0]["rules"][0].update(four="5m")),
+    ("fields_are_known_elsewhere", lambda r: spec(r, "Certificate").update(usages=[{"server": "auth"}])),
 ]
 
 

@@ -1,6 +1,7 @@
 """What must hold between objects: who selects whom, which ports meet, what has to be there first."""
 
 import json
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -117,11 +118,14 @@ def network_policies_select_all_pods(rendering):
         if item["kind"] != "Deployment" and spec["ingress"]:
             yield f"{title(policy)} lets somebody in"
         out = {port["port"] for way in spec["egress"] for port in way["ports"]}
-        needed = {53, rendering.values["database"]["port"]}
-        if item["kind"] == "Deployment" and rendering.values["telemetry"]["otlpEndpoint"]:
-            needed.add(rendering.values["networkPolicy"]["otlp"]["port"])
+        needed = {*rendering.values["networkPolicy"]["dns"]["ports"], rendering.values["database"]["port"]}
+        collector = variables(template).get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        if collector:
+            needed.add(rendering.values["networkPolicy"]["otlp"]["port"] or urlsplit(collector["value"]).port)
         if not needed <= out:
             yield f"{title(policy)} does not let out to {sorted(needed - out)}"
+        if any(way not in spec["egress"] for way in rendering.values["networkPolicy"]["extraEgress"]):
+            yield f"{title(policy)} does not let out as was asked for"
         if not all(way.get("ports") for way in spec["egress"] + spec["ingress"]):
             yield f"{title(policy)} opens all ports"
 
@@ -130,6 +134,26 @@ def is_before(first, second):
     weight = "helm.sh/hook-weight"
     first, second = first["metadata"]["annotations"], second["metadata"]["annotations"]
     return first.get("helm.sh/hook") == second["helm.sh/hook"] and int(first[weight]) < int(second[weight])
+
+
+@rule
+def gateways_are_let_in(rendering):
+    values = rendering.values["networkPolicy"]
+    # Whoever names the callers names the gateways among them.
+    if not values["enabled"] or values["grpc"]["from"] != [{"podSelector": {}}]:
+        return
+    callers = [
+        peer.get("namespaceSelector", {}).get("matchLabels")
+        for policy in rendering.of_kind("NetworkPolicy")
+        for way in policy["spec"]["ingress"]
+        if "grpc" in [port["port"] for port in way["ports"]]
+        for peer in way.get("from", [])
+    ]
+    for route in rendering.of_kind("GRPCRoute"):
+        for parent in route["spec"]["parentRefs"]:
+            namespace = parent.get("namespace", NAMESPACE)
+            if namespace != NAMESPACE and {"kubernetes.io/metadata.name": namespace} not in callers:
+                yield f"the gateway {parent['name']} in {namespace} is not let in"
 
 
 @rule
@@ -217,7 +241,10 @@ def the_owner_migrates_alone(rendering):
                 yield "the schema is not migrated before the replicas start"
             if "before-hook-creation" not in annotations.get("helm.sh/hook-delete-policy", ""):
                 yield "the job of the last release is in the way"
-            if arguments != ["migrate"] or "serviceAccountName" in spec:
+            # What the chart makes comes after the job.
+            account = rendering.values["serviceAccount"]
+            known = None if account["create"] else account["name"] or "default"
+            if arguments != ["migrate"] or spec.get("serviceAccountName") != known:
                 yield "the job needs what is not there yet, or does something else"
             if "GOLDBOOK_DATABASE_URL" in variables(template):
                 yield "the job has the service's secret"
@@ -283,6 +310,21 @@ def gateways_are_told_all(rendering):
             yield "the gateway does not know how to speak TLS to the service"
 
 
+def wanted_rules(values, text):
+    """The rules of the file, without alerts that are switched off or would fire because an audit is."""
+    audit, made = values["audit"], values["prometheusRule"]
+    recent, full = (audit["enabled"] and audit[name]["enabled"] for name in ("recent", "full"))
+    runs = {"GoldbookAuditOld": recent, "GoldbookFullAuditOld": full, "GoldbookAuditAbsent": recent or full}
+    disabled = {*made["disabled"], *(name for name, is_wanted in runs.items() if not is_wanted)}
+    groups = yaml.safe_load(text)["groups"]
+    for group in groups:
+        group["rules"] = [one for one in group["rules"] if one.get("alert") not in disabled]
+        for annotations in (one["annotations"] for one in group["rules"] if "annotations" in one):
+            if made["runbookBase"] and "runbook_url" in annotations:
+                annotations["runbook_url"] = f"{made['runbookBase'].rstrip('/')}/{annotations['runbook_url']}"
+    return {"groups": [group for group in groups if group["rules"]]}
+
+
 @rule
 def dashboards_and_alerts_are_copies(rendering, chart=CHART):
     dashboards = {path.name: path.read_text() for path in sorted((chart / "dashboards").glob("*.json"))}
@@ -300,7 +342,7 @@ def dashboards_and_alerts_are_copies(rendering, chart=CHART):
     if found != dashboards:
         yield f"dashboards are {sorted(found)}, and their files {sorted(dashboards)}, or they differ"
     alerts = chart / "rules/goldbook.yaml"
-    wanted = [yaml.safe_load(alerts.read_text())] if alerts.exists() else []
+    wanted = [wanted_rules(rendering.values, alerts.read_text())] if alerts.exists() else []
     if not rendering.values["prometheusRule"]["enabled"]:
         wanted = []
     made = rendering.of_kind("PrometheusRule")

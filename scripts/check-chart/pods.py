@@ -2,7 +2,7 @@
 
 import re
 
-from chart import strings, title
+from chart import REPOSITORY, strings, title
 from rules import rule
 
 # Beyond these, a literal value of a variable whose name speaks of a secret is taken for one.
@@ -11,8 +11,21 @@ SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|CREDENTIAL|HEADERS|PASSFILE
 SECRET_TEXT = re.compile(
     r"://[^/\s@]*:[^/\s@]+@|password\s*=|database_url\s*=|-----BEGIN [A-Z ]*PRIVATE KEY|gbk_live_", re.IGNORECASE
 )
-# The seconds that the service may take after SIGTERM: calls under way, what the book accepted, spans that wait.
-STOP_SECONDS = 10 + 10 + 4
+
+
+def seconds_of(name):
+    """A constant of the service that is a number of seconds."""
+    pattern = re.compile(rf"\bconst {name}: Duration = Duration::from_secs\((\d+)\);")
+    sources = (path.read_text() for path in (REPOSITORY / "src").rglob("*.rs"))
+    found = [int(match[1]) for source in sources for match in pattern.finditer(source)]
+    if len(found) != 1:
+        raise SystemExit(f"{name} is not one number of seconds in src, but {found}")
+    return found[0]
+
+
+# What the service may take after SIGTERM: calls under way, then what the book accepted, then metrics, spans and records
+# that wait; and two seconds in which connections are closed.
+STOP_SECONDS = 2 * seconds_of("DRAIN_TIMEOUT") + seconds_of("FLUSH_LIMIT") + 2
 # Of files of secrets, which belong to root: the group of the pod may read them, and others may not.
 FILE_MODE = 0o440
 

@@ -20,14 +20,19 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
+{{/* Takes a list of the root, the component, and what has labels beside those of all objects: the last one counts. */}}
 {{- define "goldbook.labels" -}}
 {{- $root := index . 0 -}}
+{{- $others := dict -}}
+{{- range prepend (slice . 2) $root.Values.commonLabels -}}
+{{- $others = mergeOverwrite $others . -}}
+{{- end -}}
 {{ include "goldbook.selector" . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: goldbook
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{- with $root.Values.commonLabels }}
+{{- with $others }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

@@ -54,6 +54,9 @@
 {{- $faults = append $faults (printf "database.%s: choose one of urlSecret and passwordSecret" .) -}}
 {{- end -}}
 {{- end -}}
+{{- if and $values.service.headless (ne $values.service.type "ClusterIP") -}}
+{{- $faults = append $faults "service.headless: it has no address that service.type could publish; choose one" -}}
+{{- end -}}
 {{- if and $values.autoscaling.enabled (gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas)) -}}
 {{- $faults = append $faults "autoscaling.minReplicas: it must not be above maxReplicas" -}}
 {{- end -}}
