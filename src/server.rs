@@ -71,7 +71,7 @@ const MAX_ERROR_STREAMS: usize = 256;
 /// How long calls that are under way may take after the service was told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long answers that are ready may take to be sent after the database was lost.
+/// How long answers that are ready may take to be sent after the database was lost, and connections to it to be closed.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How the service ends.
@@ -199,7 +199,8 @@ pub async fn run(
         if tokio::time::timeout(DRAIN_TIMEOUT, lanes.close()).await.is_err() {
             tracing::warn!("the book did not close in time");
         }
-        pool.close().await;
+        // A call that was cut off may keep its connection until its statement ends.
+        let _ = tokio::time::timeout(LAST_WORDS_TIMEOUT, pool.close()).await;
     }
     Ok(outcome?)
 }

@@ -23,9 +23,9 @@ def seconds_of(name):
     return found[0]
 
 
-# What the service may take after SIGTERM: calls under way, then what the book accepted, then metrics, spans and records
-# that wait; and two seconds in which connections are closed.
-STOP_SECONDS = 2 * seconds_of("DRAIN_TIMEOUT") + seconds_of("FLUSH_LIMIT") + 2
+# What the service may take after SIGTERM: calls under way, then what the book accepted, then metrics and spans that wait,
+# then log records; and a second in which connections to the database are closed.
+STOP_SECONDS = 2 * seconds_of("DRAIN_TIMEOUT") + 2 * seconds_of("FLUSH_LIMIT") + 1
 # Of files of secrets, which belong to root: the group of the pod may read them, and others may not.
 FILE_MODE = 0o440
 

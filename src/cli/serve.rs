@@ -61,10 +61,12 @@ pub(crate) async fn run(args: ServeArgs, begun: Instant) -> Result<(), CliError>
     if let Err(error) = &outcome {
         tracing::error!(%error, "the service ends");
     }
-    if let Some(measurements) = measurements {
-        measurements.shutdown().await;
-    }
-    Telemetry::shutdown(telemetry).await;
+    let last_metrics = async {
+        if let Some(measurements) = measurements {
+            measurements.shutdown().await;
+        }
+    };
+    tokio::join!(last_metrics, Telemetry::shutdown(telemetry));
     outcome
 }
 

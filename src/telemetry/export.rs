@@ -9,7 +9,7 @@ use opentelemetry_otlp::{
     OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_LOGS_ENDPOINT, OTEL_EXPORTER_OTLP_LOGS_PROTOCOL,
     OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_PROTOCOL, OTEL_EXPORTER_OTLP_PROTOCOL,
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, SpanExporter as OtlpExporter,
-    WithExportConfig as _,
+    WithExportConfig as _, WithTonicConfig as _,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -19,6 +19,7 @@ use opentelemetry_sdk::trace::{
 };
 
 use super::always::{AlwaysSample, KeepingProcessor, Recording};
+use super::collector_tls::tls_to_collector;
 use super::error::InitError;
 use super::resource::resource;
 use super::sending::{Counters, CountingExporter};
@@ -96,9 +97,8 @@ impl Collector {
     }
 
     pub(super) fn from_variables(signal: Signal, variable: impl Fn(&str) -> Option<String>) -> Self {
-        let value = |name| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let is = |name, word: &str| value(name).is_some_and(|value| value.eq_ignore_ascii_case(word));
-        let endpoint = value(signal.endpoint).or_else(|| value(OTEL_EXPORTER_OTLP_ENDPOINT));
+        let is = |name: &str, word| trimmed(variable(name)).is_some_and(|value| value.eq_ignore_ascii_case(word));
+        let endpoint = signal.value("ENDPOINT", &variable);
         if endpoint.is_none() || is("OTEL_SDK_DISABLED", "true") || is(signal.exporter, "none") {
             return Self::Off;
         }
@@ -113,7 +113,18 @@ pub(super) fn warn_of_unsupported_settings(export: &Export) {
     }
 }
 
+/// What is set, and not empty.
+fn trimmed(value: Option<String>) -> Option<String> {
+    value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
 impl Signal {
+    /// The variable that says this of the signal, such as `ENDPOINT`, or of all signals, and its value.
+    pub(super) fn value(self, what: &str, variable: impl Fn(&str) -> Option<String>) -> Option<(String, String)> {
+        let names = [self.endpoint, OTEL_EXPORTER_OTLP_ENDPOINT].map(|endpoint| endpoint.replace("ENDPOINT", what));
+        names.into_iter().find_map(|name| trimmed(variable(&name)).map(|value| (name, value)))
+    }
+
     /// Says so if the variables ask for another protocol of this signal than the one that is spoken.
     pub(super) fn warn_of_protocol(self, collector: &Collector) {
         let set = |name| env::var(name).ok().filter(|protocol| !protocol.is_empty());
@@ -145,9 +156,13 @@ pub(super) fn tracer_provider(
         Collector::Environment => None,
         Collector::At(endpoint) => Some(endpoint.as_str()),
     };
+    let tls = tls_to_collector(TRACES, endpoint)?;
     let counters = Arc::new(Counters::default());
     let exporter = CountingExporter::connect("spans", Arc::clone(&counters), || {
-        let builder = OtlpExporter::builder().with_tonic();
+        let mut builder = OtlpExporter::builder().with_tonic();
+        if let Some(tls) = tls {
+            builder = builder.with_tls_config(tls);
+        }
         match endpoint {
             Some(endpoint) => builder.with_endpoint(endpoint).build(),
             None => builder.build(),

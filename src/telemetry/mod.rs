@@ -6,6 +6,7 @@
 //! them, `panics` tells of defects.
 
 mod always;
+mod collector_tls;
 mod deadline;
 mod error;
 mod export;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tracing::Subscriber;
 use tracing_opentelemetry::OpenTelemetryLayer;
@@ -51,8 +53,9 @@ use logs::Gate;
 use records::Records;
 use sending::Counters;
 
-/// How long [`Telemetry::shutdown`] waits for the collector to take spans, and then to take log records: a hanging one must not hold up the end of the process.
-const FLUSH_LIMIT: Duration = Duration::from_secs(3);
+/// How long a collector has at the end to take metrics, spans or log records: one that hangs must not hold up the end of the
+/// process.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Keeps the tracer's export going; whoever holds it flushes it at the end with [`Telemetry::shutdown`].
 #[derive(Debug)]
@@ -135,7 +138,8 @@ impl Telemetry {
         let _ = tokio::task::spawn_blocking(flush).await;
     }
 
-    /// Sends what is left, waiting a few seconds at most, and logs how many spans were exported and dropped.
+    /// Sends what is left, waiting [`FLUSH_LIMIT`] at most for spans and as long for log records, and logs how many spans
+    /// were exported and dropped.
     pub async fn shutdown(self) {
         self.shutdown_within(FLUSH_LIMIT).await;
     }
@@ -143,8 +147,7 @@ impl Telemetry {
     async fn shutdown_within(self, limit: Duration) {
         let Self { provider, counters, records } = self;
         if let Some(counters) = counters {
-            let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit)).await;
-            if !matches!(flushed, Ok(Ok(()))) {
+            if !within(limit, move || provider.shutdown_with_timeout(limit)).await {
                 tracing::warn!("the collector did not take the last spans in time");
             }
             let (spans_exported, spans_dropped) = (counters.exported(), counters.dropped() + counters.queued());
@@ -153,14 +156,21 @@ impl Telemetry {
         }
         // They come last, so that what is said of the traces is among them.
         if let Some(Records { provider, counters, .. }) = records {
-            let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit)).await;
-            if !matches!(flushed, Ok(Ok(()))) {
+            if !within(limit, move || provider.shutdown_with_timeout(limit)).await {
                 tracing::warn!("the collector did not take the last log records in time");
             }
             let (records_sent, records_dropped) = (counters.exported(), counters.dropped() + counters.queued());
             tracing::info!(records_sent, records_dropped, "logs flushed");
         }
     }
+}
+
+/// Whether the last of something is sent in time. A thread of its own waits for it, which nobody waits for: what sends may
+/// take longer than it was told.
+async fn within(limit: Duration, send: impl FnOnce() -> OTelSdkResult + Send + 'static) -> bool {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let begun = std::thread::Builder::new().name("telemetry-end".to_owned()).spawn(move || tell.send(send().is_ok()));
+    begun.is_ok() && matches!(tokio::time::timeout(limit, told).await, Ok(Ok(true)))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::trace::{SpanContext, SpanId, TraceId};
 use opentelemetry::{Context, InstrumentationScope, Key};
-use opentelemetry_otlp::{LogExporter as OtlpExporter, WithExportConfig as _};
+use opentelemetry_otlp::{LogExporter as OtlpExporter, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{
@@ -18,8 +18,9 @@ use opentelemetry_sdk::logs::{
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
+use super::collector_tls::tls_to_collector;
 use super::error::InitError;
-use super::export::Collector;
+use super::export::{Collector, LOGS};
 use super::resource::{resource, scope};
 use super::sending::{Counters, CountingExporter};
 use super::targets::OURS;
@@ -48,9 +49,13 @@ impl Records {
             Collector::Environment => None,
             Collector::At(endpoint) => Some(endpoint.as_str()),
         };
+        let tls = tls_to_collector(LOGS, endpoint)?;
         let counters = Arc::new(Counters::default());
         let exporter = CountingExporter::connect("log records", Arc::clone(&counters), || {
-            let builder = OtlpExporter::builder().with_tonic();
+            let mut builder = OtlpExporter::builder().with_tonic();
+            if let Some(tls) = tls {
+                builder = builder.with_tls_config(tls);
+            }
             match endpoint {
                 Some(endpoint) => builder.with_endpoint(endpoint).build(),
                 None => builder.build(),

@@ -13,7 +13,7 @@ mod matrix;
 mod outages;
 mod principals;
 mod providers;
-mod tls;
+pub(crate) mod tls;
 mod tokens;
 
 use goldbook::access::grpc::Identities;

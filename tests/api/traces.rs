@@ -3,9 +3,11 @@
 mod always;
 mod command;
 mod conventions;
+mod ending;
 mod logs;
 mod start;
 mod streams;
+mod tls;
 
 use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};
 use goldbook::proto;

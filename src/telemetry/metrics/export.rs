@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::MeterProvider as _;
-use opentelemetry_otlp::MetricExporter;
+use opentelemetry_otlp::{MetricExporter, WithTonicConfig as _};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
@@ -16,10 +16,12 @@ use opentelemetry_sdk::metrics::{
 use super::instruments::{INSTRUMENTS, Instruments};
 use super::shown::{Reading, observe, show};
 use super::{exposition, registry};
+use crate::telemetry::collector_tls::tls_to_collector;
 use crate::telemetry::error::InitError;
 use crate::telemetry::export::{Collector, METRICS};
 use crate::telemetry::resource::{resource, scope};
 use crate::telemetry::sending::OnOwnThread;
+use crate::telemetry::{FLUSH_LIMIT, within};
 
 /// Who wants metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,11 +95,11 @@ impl Measurements {
         exposition::write(&metrics, is_openmetrics)
     }
 
-    /// Sends the collector what it has not got yet, waiting a few seconds at most.
+    /// Sends the collector what it has not got yet, waiting [`FLUSH_LIMIT`] at most.
     pub async fn shutdown(self) {
         let provider = self.provider;
         // Whatever hinders it was logged when it was sent.
-        let _ = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(Duration::from_secs(4))).await;
+        within(FLUSH_LIMIT, move || provider.shutdown_with_timeout(FLUSH_LIMIT)).await;
     }
 }
 
@@ -133,8 +135,11 @@ struct Sender(OnOwnThread<MetricExporter>);
 impl Sender {
     fn connect() -> Result<Self, InitError> {
         // Sums from the start: what a collector did not take is in the next ones.
-        let build = || MetricExporter::builder().with_tonic().with_temporality(Temporality::Cumulative).build();
-        OnOwnThread::connect(build).map(Self)
+        let mut builder = MetricExporter::builder().with_tonic().with_temporality(Temporality::Cumulative);
+        if let Some(tls) = tls_to_collector(METRICS, None)? {
+            builder = builder.with_tls_config(tls);
+        }
+        OnOwnThread::connect(|| builder.build()).map(Self)
     }
 }
 

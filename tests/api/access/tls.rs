@@ -19,21 +19,21 @@ use crate::harness::{Database, Service, shop};
 use crate::wait::{until, within};
 
 /// A root that certificates lead to.
-struct Root(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Root(CertifiedIssuer<'static, KeyPair>);
 
 impl Root {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// A certificate with these names, and its key.
-    fn issue(&self, names: Vec<SanType>) -> (String, String) {
+    pub(crate) fn issue(&self, names: Vec<SanType>) -> (String, String) {
         self.issue_for(names, 3_600)
     }
 
