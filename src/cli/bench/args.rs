@@ -13,6 +13,7 @@ and removes both at the end.
 What is measured, interleaved in rounds:
   grant        RewardService.GrantReward to random customers, with fresh keys
   grant-keyed  the same with an API key, at another service on the same database
+  grant-unmeasured    the same at one whose metrics nobody gets
   pgbench      one small row per commit, on the same Postgres (from at most 64
                clients, since it takes 100 connections)
   grant-one    as grant, all to one customer

@@ -32,6 +32,7 @@ impl Caller {
         match workload {
             Workload::Grant
             | Workload::GrantKeyed
+            | Workload::GrantUnmeasured
             | Workload::GrantOne
             | Workload::GrantEmpty
             | Workload::GrantLarge

@@ -59,6 +59,11 @@ impl Service {
         Self::spawn_beside("the second service", socket_dir, &[])
     }
 
+    /// As [`start_beside`](Self::start_beside), but it measures nothing for operators.
+    pub(super) fn start_unmeasured_beside(socket_dir: &Path) -> Result<Self, CliError> {
+        Self::spawn_beside("the service without metrics", socket_dir, &["--admin-listen=off"])
+    }
+
     /// As [`start_beside`](Self::start_beside), but it asks callers for an API key.
     pub(super) fn start_keyed_beside(socket_dir: &Path) -> Result<Self, CliError> {
         Self::spawn_beside("the service with API keys", socket_dir, &["--api-keys"])

@@ -97,6 +97,7 @@ impl Grounds {
             Workload::GrantOne => Ground { customers: 1, ..self.usual.clone() },
             Workload::Grant
             | Workload::GrantKeyed
+            | Workload::GrantUnmeasured
             | Workload::Pgbench
             | Workload::Redeem
             | Workload::Tier

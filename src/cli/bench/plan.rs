@@ -61,6 +61,8 @@ impl BenchArgs {
                 Site::Postgres => has_database,
                 // Keys can be made in a database of its own only.
                 Site::Keyed | Site::OtherCaller => self.address.is_none(),
+                // Another service needs to be told where the database is.
+                Site::Unmeasured => self.address.is_none(),
                 Site::Main | Site::Echo | Site::Empty | Site::Large => true,
             });
         }
@@ -74,6 +76,7 @@ impl BenchArgs {
         [
             (Workload::GrantKeyed, self.wants(Method::Grant)),
             (Workload::Grant, self.wants(Method::Grant)),
+            (Workload::GrantUnmeasured, self.wants(Method::Grant)),
             (Workload::Pgbench, is_any_wanted),
             (Workload::GrantOne, self.wants(Method::Grant)),
             (Workload::Redeem, self.wants(Method::Redeem)),
@@ -114,10 +117,11 @@ mod tests {
     #[test]
     fn each_method_brings_its_baseline() {
         use Workload::{
-            BesideCalls, BesideStreams, Conversion, Echo, Grant, GrantEmpty, GrantKeyed, GrantLarge, GrantOne, Pgbench,
-            Purchase, Quiet, Raw, Redeem, RedeemFew, RedeemMany, Stream, StreamEmpty, StreamLarge, Tier, TierKeyed,
+            BesideCalls, BesideStreams, Conversion, Echo, Grant, GrantEmpty, GrantKeyed, GrantLarge, GrantOne,
+            GrantUnmeasured, Pgbench, Purchase, Quiet, Raw, Redeem, RedeemFew, RedeemMany, Stream, StreamEmpty,
+            StreamLarge, Tier, TierKeyed,
         };
-        let writes = [GrantKeyed, Grant, Pgbench, GrantOne, Redeem];
+        let writes = [GrantKeyed, Grant, GrantUnmeasured, Pgbench, GrantOne, Redeem];
         let others = [TierKeyed, Tier, Echo, Purchase, Conversion, RedeemFew, RedeemMany];
         let all = [&writes[..], &others].concat();
         let latency = || Stage::of(1, [Grant, Pgbench]);
@@ -130,7 +134,7 @@ mod tests {
         assert_eq!(stages(&["--only", "tier"]), [Stage::of(64, [TierKeyed, Tier, Echo])]);
         assert_eq!(stages(&["--only", "stream"]), [streams(4)]);
         assert_eq!(stages(&["--only", "conversion"]), [Stage::of(64, [Pgbench, Conversion])]);
-        let alone = Stage::of(1, [GrantKeyed, Grant, Pgbench, GrantOne]);
+        let alone = Stage::of(1, [GrantKeyed, Grant, GrantUnmeasured, Pgbench, GrantOne]);
         assert_eq!(stages(&["--only", "grant", "--clients", "1"]), [alone]);
         let fairness = stages(&["--only", "fairness", "--clients", "8,64"]);
         let beside_calls = |clients| Stage::of(clients, [Quiet, BesideCalls]);

@@ -61,6 +61,7 @@ pub(super) const RATIOS: &[Ratio] = &[
     rate(Workload::GrantLarge, Workload::GrantEmpty, &[always(0.9)]),
     rate(Workload::StreamLarge, Workload::StreamEmpty, &[always(0.8)]),
     rate(Workload::GrantKeyed, Workload::Grant, &[always(0.9)]),
+    rate(Workload::Grant, Workload::GrantUnmeasured, &[always(0.97)]),
     rate(Workload::TierKeyed, Workload::Tier, &[always(0.9)]),
     Ratio { measured: Workload::Grant, baseline: Workload::Pgbench, figure: Figure::Latency, targets: &[at(1, 6.0)] },
     tail(Workload::BesideCalls, Workload::Quiet, &[always(3.0)]),

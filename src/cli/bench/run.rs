@@ -29,6 +29,8 @@ pub(super) struct Bench {
     echo: Option<EchoServer>,
     /// The one that asks for API keys, on the database of the first.
     keyed: Option<Service>,
+    /// The one whose metrics nobody gets, on the same database.
+    unmeasured: Option<Service>,
     large: Option<Service>,
     /// Another in each round.
     empty: Option<Service>,
@@ -43,6 +45,7 @@ struct Loads {
     main: Option<Load>,
     echo: Option<Load>,
     keyed: Option<Load>,
+    unmeasured: Option<Load>,
     other_caller: Option<OtherCaller>,
     large: Option<Load>,
     empty: Option<Load>,
@@ -54,6 +57,7 @@ impl Loads {
             Site::Main | Site::Postgres => &self.main,
             Site::Echo => &self.echo,
             Site::Keyed | Site::OtherCaller => &self.keyed,
+            Site::Unmeasured => &self.unmeasured,
             Site::Large => &self.large,
             Site::Empty => &self.empty,
         };
@@ -88,6 +92,11 @@ impl Bench {
         if stages.iter().any(|stage| stage.is_at(Site::Keyed) || stage.is_at(Site::OtherCaller)) {
             let (keyed, other_caller) = self.start_keyed(args, loads.at(Site::Main)?.grounds()).await?;
             (loads.keyed, loads.other_caller) = (Some(keyed), Some(other_caller));
+        }
+        if let Some(main) = self.service.as_ref().filter(|_| stages.iter().any(|stage| stage.is_at(Site::Unmeasured))) {
+            let unmeasured = self.unmeasured.insert(Service::start_unmeasured_beside(&main.socket_dir()?)?);
+            unmeasured.ready().await?;
+            loads.unmeasured = Some(connect_load(unmeasured, args, loads.at(Site::Main)?.grounds()).await?);
         }
         if let Some(customers) = args.large.filter(|_| stages.iter().any(|stage| stage.is_at(Site::Large))) {
             let (load, filled) = self.start_large(args, customers).await?;
@@ -216,6 +225,7 @@ impl Bench {
             Site::Large => both(own(&self.large)),
             Site::Empty => both(own(&self.empty)),
             Site::Keyed | Site::OtherCaller => Watched { service: own(&self.keyed), postgres_of: own(&self.service) },
+            Site::Unmeasured => Watched { service: own(&self.unmeasured), postgres_of: own(&self.service) },
             Site::Postgres => Watched { service: None, postgres_of: own(&self.service) },
             Site::Echo => Watched { service: self.echo.as_ref().and_then(EchoServer::pid), postgres_of: None },
         }
@@ -256,7 +266,7 @@ impl Bench {
     /// Stops everything in the reverse order of its start, whatever fails of it.
     pub(super) async fn stop(self) -> Result<(), CliError> {
         let mut outcome = Ok(());
-        let services = [self.second, self.empty, self.large, self.keyed];
+        let services = [self.second, self.empty, self.large, self.unmeasured, self.keyed];
         for service in services.into_iter().flatten() {
             outcome = outcome.and(service.stop().await);
         }

@@ -9,6 +9,8 @@ pub(super) enum Workload {
     Grant,
     /// As `Grant`, at a service that asks for API keys.
     GrantKeyed,
+    /// As `Grant`, at a service that measures nothing for operators.
+    GrantUnmeasured,
     /// One small row per commit.
     Pgbench,
     /// `GrantReward` to one customer by all clients.
@@ -64,7 +66,9 @@ pub(super) enum Site {
     Large,
     /// A service that asks for API keys, on the database of the main one.
     Keyed,
-    /// The same one, for a caller with another key.
+    /// A service whose metrics nobody gets, on the database of the main one.
+    Unmeasured,
+    /// The one that asks for API keys, for a caller with another key.
     OtherCaller,
 }
 
@@ -73,6 +77,7 @@ impl Workload {
         match self {
             Self::Grant => "grant",
             Self::GrantKeyed => "grant-keyed",
+            Self::GrantUnmeasured => "grant-unmeasured",
             Self::Pgbench => "pgbench",
             Self::GrantOne => "grant-one",
             Self::Redeem => "redeem",
@@ -102,6 +107,7 @@ impl Workload {
             Self::GrantEmpty | Self::StreamEmpty => Site::Empty,
             Self::GrantLarge | Self::StreamLarge => Site::Large,
             Self::GrantKeyed | Self::TierKeyed => Site::Keyed,
+            Self::GrantUnmeasured => Site::Unmeasured,
             Self::Quiet | Self::BesideCalls | Self::BesideStreams => Site::OtherCaller,
             Self::Grant
             | Self::GrantOne
