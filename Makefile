@@ -133,6 +133,10 @@ migrations-check: ## Check that new migrations leave the last release alone, and
 beside-check: postgres ## Run the last release beside this version on one database, both ways round
 	scripts/check-beside-last-release.sh
 
+.PHONY: migrations-trial
+migrations-trial: postgres ## Migrate a database of ENTRIES entries (5,000,000: minutes) under the load of a stock client
+	scripts/try-migrations.sh
+
 .PHONY: sqlx-prepare
 sqlx-prepare: postgres ## Write .sqlx anew, after a change to a statement or a migration
 	scripts/install-tools.sh sqlx

@@ -13,9 +13,6 @@ if [[ -z ${DATABASE_URL:-} ]]; then
 fi
 bin_dir=$(scripts/install-postgres.sh)
 
-# Builds the program in the current folder, with what it builds kept in another; prints nothing but the program's path.
-build() { CARGO_TARGET_DIR=$1 cargo build --locked --bin goldbook >&2 && printf '%s/debug/goldbook' "$1"; }
-
 directory=$(mktemp -d)
 services=()
 clean_up() {
@@ -28,17 +25,14 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-new=${NEW:-$(build "$PWD/target")}
-if [[ -n ${OLD:-} ]]; then
-    old=$OLD
-elif [[ -n $(git tag --merged HEAD --list 'v[0-9]*') ]]; then
-    release=$(git describe --tags --abbrev=0 --match 'v[0-9]*')
-    echo "the last release is $release"
-    mkdir "$directory/source"
-    git archive "$release" | tar -x -C "$directory/source"
-    old=$(cd "$directory/source" && build "$OLDPWD/target/last-release")
-else
-    echo 'no release v* is among the ancestors of this commit: the new version stands in for it'
+new=${NEW:-}
+if [[ -z $new ]]; then
+    cargo build --locked --bin goldbook
+    new=$PWD/target/debug/goldbook
+fi
+old=${OLD:-$(scripts/build-last-release.sh)}
+if [[ -z $old ]]; then
+    echo 'the new version stands in for the last release'
     old=$new
 fi
 

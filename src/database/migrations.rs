@@ -1,8 +1,8 @@
 //! Bringing the schema up to date while services of two versions use it.
 //!
 //! A statement that waits for a lock on a table holds up everyone who wants the table after it. So a migration waits for
-//! a second at most, gives up what it has done, and tries again a little later: whatever is under way for long, such as an
-//! export, holds up the migration alone.
+//! a second and a half at most, gives up what it has done, and tries again once all of those are through: whatever is under
+//! way for long, such as an export, holds up the migration alone.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,13 @@ use super::unfit::SchemaError;
 /// The schema, embedded in the program.
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// How long a statement of a migration waits for a lock. Nobody waits longer behind it.
-const LOCK_TIMEOUT: &str = "1s";
+/// How long a statement of a migration waits for a lock. Nobody waits longer behind it. It is more than the second
+/// (`deadlock_timeout`) after which Postgres has an autovacuum make way for whoever waits: that may be under way for hours.
+const LOCK_TIMEOUT: &str = "1500ms";
 /// How long a migration is tried again, in all.
 pub const PATIENCE: Duration = Duration::from_secs(300);
-/// The longest pause before it is tried again.
+/// The pause before it is tried again. A command that found the table locked is itself tried again only now and then, and
+/// must not find it locked each time.
 const PAUSE: Duration = Duration::from_secs(2);
 /// By what those who migrate know each other: of all advisory locks, this is Goldbook's only one.
 const LOCK: i64 = 0x676f_6c64_626f_6f6b;
@@ -66,7 +68,7 @@ pub async fn run_migrations(
 ) -> Result<(), SchemaError> {
     let mut migrator = Migrator::with_migrations(migrations.into_iter().map(in_no_ones_way).collect());
     migrator.set_ignore_missing(true).set_locking(false);
-    let (begun, mut pause) = (now(), Duration::from_millis(50));
+    let begun = now();
     loop {
         let error = match migrator.run_direct(None, connection, false).await {
             Ok(()) => return Ok(()),
@@ -77,8 +79,7 @@ pub async fn run_migrations(
             return Err(SchemaError::HeldUp { version, tried: begun.elapsed() });
         }
         tracing::info!(version, "a migration waits for others to let go of a table");
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE);
+        sleep(PAUSE).await;
     }
 }
 
@@ -93,10 +94,10 @@ fn in_no_ones_way(migration: Migration) -> Migration {
     Migration { sql: AssertSqlSafe(sql).into_sql_str(), ..migration }
 }
 
-/// The migration that did not get a lock in time, if that is why.
+/// The migration that did not get a lock in time, or gave way to somebody who wanted what it had, if that is why.
 fn held_up(error: &MigrateError) -> Option<i64> {
     let MigrateError::ExecuteMigration(error, version) = error else { return None };
-    (FailureKind::of(error) == FailureKind::Locked).then_some(*version)
+    matches!(FailureKind::of(error), FailureKind::Locked | FailureKind::Conflict).then_some(*version)
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long a migration has been tried, which no entry knows")]

@@ -36,6 +36,20 @@ async fn has_column(database: &Database, table: &str, column: &str) -> bool {
     sqlx::query_scalar(select).bind(table).bind(column).fetch_one(&mut connection).await.unwrap()
 }
 
+/// Waits until a migration that adds a column has waited for a lock, and has not, as often as `steps` say.
+async fn until_it_waits(database: &Database, steps: &[bool]) {
+    let mut looking = database.connect(SUPERUSER).await;
+    for waits in steps {
+        until("the migration's next step", async || {
+            let select = "SELECT count(*) > 0 FROM pg_stat_activity
+                          WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%ADD COLUMN%'";
+            let is_waiting: bool = sqlx::query_scalar(select).fetch_one(&mut looking).await.unwrap();
+            (is_waiting == *waits).then_some(())
+        })
+        .await;
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "how long a call took, which nothing stores")]
 fn now() -> Instant {
     Instant::now()
@@ -119,17 +133,8 @@ async fn a_migration_that_waits_for_a_lock_holds_up_no_call_for_long() {
             let database = database.clone();
             async move { migrate(&database, newer(1, alter, false), BOUND).await }
         });
-        let mut looking = database.connect(SUPERUSER).await;
         // It waits for the lock, gives up, and waits again.
-        for waits in [true, false, true] {
-            until("the migration's next step", async || {
-                let select = "SELECT count(*) > 0 FROM pg_stat_activity
-                              WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%ADD COLUMN%'";
-                let is_waiting: bool = sqlx::query_scalar(select).fetch_one(&mut looking).await.unwrap();
-                (is_waiting == waits).then_some(())
-            })
-            .await;
-        }
+        until_it_waits(&database, &[true, false, true]).await;
         assert!(!has_column(&database, "accounts", "newer").await);
         export.rollback().await.unwrap();
         within("the migration", migrating).await.unwrap().unwrap();
@@ -151,6 +156,25 @@ async fn a_migration_that_gets_no_lock_says_so_and_leaves_nothing_behind() {
     export.rollback().await.unwrap();
     assert!(!has_column(&database, "names", "newer").await);
     migrate(&database, newer(1, alter, false), Duration::ZERO).await.unwrap();
+    assert!(has_column(&database, "names", "newer").await);
+}
+
+#[tokio::test]
+async fn a_migration_that_meets_a_reader_crosswise_is_tried_again_and_the_reader_goes_on() {
+    let database = Database::create().await;
+    let mut long = database.connect(SUPERUSER).await;
+    let mut export = long.begin().await.unwrap();
+    sqlx::raw_sql("SELECT count(*) FROM accounts").execute(&mut *export).await.unwrap();
+    let migrating = tokio::spawn({
+        let database = database.clone();
+        let alter = "ALTER TABLE names ADD COLUMN newer text; ALTER TABLE accounts ADD COLUMN newer text";
+        async move { migrate(&database, newer(1, alter, false), BOUND).await }
+    });
+    until_it_waits(&database, &[true]).await;
+    // Each wants now what the other one has.
+    sqlx::raw_sql("SELECT count(*) FROM names").execute(&mut *export).await.unwrap();
+    export.rollback().await.unwrap();
+    within("the migration", migrating).await.unwrap().unwrap();
     assert!(has_column(&database, "names", "newer").await);
 }
 

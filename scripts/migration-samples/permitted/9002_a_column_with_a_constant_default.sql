@@ -1,0 +1,1 @@
+ALTER TABLE ledger_entries ADD COLUMN level text NOT NULL DEFAULT 'none';

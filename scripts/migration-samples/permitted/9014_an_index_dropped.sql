@@ -1,0 +1,2 @@
+-- no-transaction
+DROP INDEX CONCURRENTLY ledger_entries_by_channel;
