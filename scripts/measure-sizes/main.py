@@ -95,9 +95,10 @@ class Bench:
         print(f"{name}: {cost.count} one after the other", file=sys.stderr, flush=True)
         return cost
 
-    def expiries(self, count):
-        """What it costs that the points of so many grants expire, each of another customer."""
-        expires_at = now() + datetime.timedelta(seconds=10 + count / 1000)
+    def expiries(self, count, seconds):
+        """What it costs that the points of so many grants expire, each of another customer. To grant them takes at most so
+        many seconds."""
+        expires_at = now() + datetime.timedelta(seconds=seconds)
         with self.serving() as service:
             make(service.port, (self.requests.grant(number, expires_at) for number in range(count)), streams=STREAMS)
         while now() <= expires_at:
@@ -171,7 +172,8 @@ def measure(bench):
         "grants": bench.alone("grants", requests.grant, spread),
         "redemptions": bench.alone("redemptions", requests.redemption, spread),
     }
-    together["expiries"] = bench.expiries(count // 10)
+    # A tenth of the grants takes a tenth of the time, more or less.
+    together["expiries"] = bench.expiries(count // 10, 10 + together["grants"].seconds / 2)
     idle = bench.idle(max(10, min(60, count // 1000)))
     tables = bench.meter.look().tables
     return report.Report(together, alone, bench.vacuum(), idle, tables)
