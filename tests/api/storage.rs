@@ -34,7 +34,8 @@ impl Vacuum {
                 SELECT 'freeze_age', coalesce((SELECT value FROM options WHERE name = 'autovacuum_freeze_min_age'),
                                               current_setting('vacuum_freeze_min_age'))::float8
             ), chosen AS (
-                SELECT json_object_agg(name, value) AS of FROM parameters WHERE name LIKE 'autovacuum_vacuum%' OR name = 'freeze_age'
+                SELECT json_object_agg(name, value) AS of FROM parameters
+                WHERE name LIKE 'autovacuum_vacuum%' OR name = 'freeze_age'
             )
             SELECT ((of->>'autovacuum_vacuum_threshold')::float8
                        + (of->>'autovacuum_vacuum_scale_factor')::float8 * $2)::bigint AS dead,
