@@ -75,6 +75,11 @@ start-time: postgres ## Measure how long a start on an existing database takes, 
 	cargo build --release --locked
 	scripts/measure-start.sh target/release/goldbook $(STARTS)
 
+.PHONY: sizes
+sizes: postgres ## Measure what customers, purchases and grants cost the database, with CUSTOMERS (60000); JSON=file keeps it
+	cargo build --release --locked
+	scripts/measure-sizes.sh target/release/goldbook $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(JSON),--json $(JSON))
+
 .PHONY: site
 site: ## Build the documentation site into target/site, and check its links
 	scripts/build-site.sh

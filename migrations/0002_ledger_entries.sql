@@ -38,6 +38,13 @@ CREATE TABLE ledger_entries (
         octet_length(content_hash) = 32 AND octet_length(trace_id) = 16
         AND octet_length(key_hash) = 32 AND octet_length(fingerprint) = 32
     )
+-- Rows never change, so vacuum has each page to mark once, as seen by everybody and frozen. It comes for every million rows,
+-- however many there are, and freezes at once: so no vacuum ever has to read the whole ledger again, not even the one that
+-- Postgres forces before its transaction ids are used up.
+) WITH (
+    autovacuum_vacuum_insert_scale_factor = 0,
+    autovacuum_vacuum_insert_threshold = 1000000,
+    autovacuum_freeze_min_age = 0
 );
 
 -- A row as a batch sends it: an array of these is one parameter.

@@ -16,6 +16,11 @@ CREATE TABLE activities (
     CONSTRAINT activities_kind_known CHECK (kind IN ('purchase', 'refund')),
     CONSTRAINT activities_refund_has_purchase CHECK ((kind = 'refund') = (purchase_seq IS NOT NULL)),
     CONSTRAINT activities_amount_not_negative CHECK (amount >= 0)
+-- Vacuum marks and freezes each page once, as in ledger_entries.
+) WITH (
+    autovacuum_vacuum_insert_scale_factor = 0,
+    autovacuum_vacuum_insert_threshold = 1000000,
+    autovacuum_freeze_min_age = 0
 );
 
 -- A row as a batch sends it: an array of these is one parameter.

@@ -15,7 +15,8 @@ CREATE TABLE standings (
     last_seq         bigint      NOT NULL,
     CONSTRAINT standings_pkey PRIMARY KEY (account_id),
     CONSTRAINT standings_progress_not_negative CHECK (qualifying_spend >= 0 AND purchases >= 0)
-) WITH (fillfactor = 70);
+-- Room for the next versions, and vacuum, as in accounts.
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 
 -- A row as a batch sends it: an array of these is one parameter.
 CREATE TYPE sent_standing AS (

@@ -35,8 +35,9 @@ CREATE TABLE lots (
     CONSTRAINT lots_points_conserved
         CHECK (points = pending + available + held + redeemed + expired + cancelled + repaid),
     CONSTRAINT lots_pending_has_due CHECK (pending = 0 OR num_nonnulls(vests_at, vest_by) = 1)
--- Room on each page for the next versions of its rows.
-) WITH (fillfactor = 90);
+-- Room on each page for the next versions of its rows. Once a lot is used up, it leaves an index: the entries that this
+-- leaves behind go by vacuum, as in accounts.
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02);
 
 -- A row as a batch sends it: an array of these is one parameter.
 CREATE TYPE sent_lot AS (

@@ -192,12 +192,12 @@ class Cluster:
 class Service:
     """`goldbook serve` on a port of its own."""
 
-    def __init__(self, machine, url):
+    def __init__(self, machine, url, *flags):
         self.port = free_port()
         self.lines = []
         self.process = subprocess.Popen(
             [machine.program, "serve", "--listen", f"127.0.0.1:{self.port}", "--admin-listen", "off"]
-            + ["--database-url", url, "--no-migrate"],
+            + ["--database-url", url, "--no-migrate", *flags],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=clean_environment(),
         )  # fmt: skip
         machine.running.append(self)

@@ -50,6 +50,7 @@ mod serving;
 mod shells;
 mod smoke;
 mod statements;
+mod storage;
 mod tiers;
 mod traces;
 mod web;
