@@ -59,6 +59,7 @@ pub fn explain(error: &StartError) -> String {
         | StartError::Ended { .. }
         | StartError::NoAnswer { .. }
         | StartError::Setup(_)
+        | StartError::ToldToStop
         | StartError::Interrupted(_) => return error.to_string(),
     };
     format!("{error} ({options})")

@@ -80,6 +80,8 @@ pub struct LastAudit {
     pub age: SignedDuration,
     /// The differences that it found and did not repair.
     pub differences: u64,
+    /// The accounts, and versions of programs, that it did not compare, since a newer version wrote what it does not know.
+    pub newer: u64,
 }
 
 /// By how much an audit of what is new reaches back behind what is covered already: the database's clock may have been

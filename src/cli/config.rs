@@ -44,7 +44,7 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Check that a service would start with this configuration, as far as files tell.
+    /// Check that a service would start with this configuration, as far as files and variables tell.
     Check(Box<ServeArgs>),
     /// Show what holds: the file, the environment and the flags together. Passwords are left out.
     Show(Box<ServeArgs>),
@@ -57,7 +57,7 @@ enum Action {
 pub(crate) async fn run(args: ConfigArgs) -> Result<(), CliError> {
     match args.action {
         Action::Check(args) => {
-            args.prepare().await?;
+            args.check().await?;
             print("the configuration is sound")
         }
         Action::Show(args) => {

@@ -22,10 +22,9 @@ use crate::admin::Readiness;
 use crate::database::Waiting;
 use crate::server::Ending;
 use crate::telemetry::metrics::registry::DATABASE_REACHABLE;
-use crate::telemetry::metrics::{self, Measurements, Reading, Receivers, show};
+use crate::telemetry::metrics::{self, Measurements, Reading, show};
 use crate::telemetry::{self, Logs, Telemetry};
 
-use admin_listen::AdminListen;
 pub(super) use args::ServeArgs;
 use embedded::serve_embedded;
 use serving::{Start, prepare_schema, serve_on};
@@ -40,8 +39,7 @@ pub(crate) async fn run(args: ServeArgs, begun: Instant) -> Result<(), CliError>
     let prepared = args.read(&mut faults).await;
     let telemetry = telemetry::init(env!("CARGO_PKG_VERSION"), &args.telemetry.export(), &Logs::from_env());
     let telemetry = telemetry.map_err(|wrong| faults.extend(wrong.iter().map(|error| with_causes(error)))).ok();
-    let receivers = Receivers::from_env(args.admin_listen != AdminListen::Off);
-    let measurements = metrics::measure(env!("CARGO_PKG_VERSION"), crate::version::COMMIT, receivers);
+    let measurements = metrics::measure(env!("CARGO_PKG_VERSION"), crate::version::COMMIT, args.receivers());
     let measurements = measurements.map_err(|error| faults.push(with_causes(&error))).ok();
     // The port is taken before a database is started for nothing. Nobody can connect to it yet.
     let socket = reserve(args.listen);

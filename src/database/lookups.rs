@@ -179,3 +179,34 @@ async fn fetch_surely<K, V>(pool: &PgPool, fetch: &Fetch<K, V>, keys: &Arc<[K]>)
 fn was_dead(error: &sqlx::Error) -> bool {
     FailureKind::of(error) == FailureKind::Away && !matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::postgres::PgConnectOptions;
+
+    use super::*;
+    use crate::telemetry::metrics::{Receivers, measure};
+
+    #[tokio::test]
+    async fn lookups_for_which_there_is_no_room_are_turned_away_and_counted() {
+        let measured = measure("0", None, Receivers { collector: false, scraped: true }).unwrap().unwrap();
+        let pool = PgPool::connect_lazy_with(PgConnectOptions::new_without_pgpass());
+        let fetch: Fetch<usize, usize> = Arc::new(|_, _| Box::pin(std::future::pending()));
+        let reader = BatchReader::open("numbers", &pool, &fetch);
+        let mut waiting = Vec::new();
+        // Nothing is taken meanwhile, since whoever takes is on this thread.
+        for key in 0..QUEUE_LENGTH + 3 {
+            let mut lookup = Box::pin(reader.find(key));
+            match (&mut lookup).now_or_never() {
+                None => waiting.push(lookup),
+                Some(outcome) => assert!(matches!(outcome, Err(Error::Overloaded)), "{outcome:?}"),
+            }
+        }
+        assert_eq!(waiting.len(), QUEUE_LENGTH);
+        let text = measured.text(false);
+        let counted = text
+            .lines()
+            .find_map(|line| line.strip_prefix("goldbook_limits_hit_total{goldbook_limit=\"waiting reads\"} "));
+        assert_eq!(counted, Some("3"), "{text}");
+    }
+}

@@ -15,8 +15,8 @@ use crate::database::{self, StoreError};
 use crate::error::with_causes;
 use crate::liability::{Pace, summary_ages};
 use crate::telemetry::metrics::registry::{
-    API_KEY_EXPIRY, AUDIT_AGE, AUDIT_DIFFERENCES, DATABASE_SIZE, DISK_FREE, DISK_SIZE, LIABILITY_AGE, SCHEMA,
-    STUCK_ACCOUNTS, WORKER_LAG,
+    API_KEY_EXPIRY, AUDIT_AGE, AUDIT_DIFFERENCES, AUDIT_NEWER, DATABASE_SIZE, DISK_FREE, DISK_SIZE, LIABILITY_AGE,
+    SCHEMA, STUCK_ACCOUNTS, WORKER_LAG,
 };
 use crate::telemetry::metrics::{Reading, show};
 
@@ -98,18 +98,23 @@ impl Gauges {
             ages.into_iter()
                 .map(|(program_id, was)| (vec![("goldbook.program.id", program_id)], Reading::Age { was, at })),
         );
-        let extent = |audit: &LastAudit| vec![("goldbook.audit", audit.extent.as_str().to_owned())];
-        #[expect(clippy::cast_precision_loss, reason = "so many differences nobody tells apart")]
-        let differences = |audit: &LastAudit| (extent(audit), Reading::Fixed(audit.differences as f64));
-        let ages = audits.iter().map(|audit| (extent(audit), Reading::Age { was: audit.age.as_secs_f64(), at }));
-        show(&AUDIT_AGE, ages);
-        show(&AUDIT_DIFFERENCES, audits.iter().map(differences));
+        show_audits(&audits, at);
         show(&API_KEY_EXPIRY, key_expiry.map(|was| (vec![], Reading::Left { was, at })));
         show(&DATABASE_SIZE, [(vec![], Reading::Fixed(size))]);
         #[expect(clippy::cast_precision_loss, reason = "the number of a migration is far below 2^53")]
         show(&SCHEMA, [(vec![], Reading::Fixed(schema as f64))]);
         Ok((lags, at))
     }
+}
+
+fn show_audits(audits: &[LastAudit], at: Instant) {
+    let extent = |audit: &LastAudit| vec![("goldbook.audit", audit.extent.as_str().to_owned())];
+    #[expect(clippy::cast_precision_loss, reason = "so many differences nobody tells apart")]
+    let count = |audit: &LastAudit, count: u64| (extent(audit), Reading::Fixed(count as f64));
+    let age = |audit: &LastAudit| (extent(audit), Reading::Age { was: audit.age.as_secs_f64(), at });
+    show(&AUDIT_AGE, audits.iter().map(age));
+    show(&AUDIT_DIFFERENCES, audits.iter().map(|audit| count(audit, audit.differences)));
+    show(&AUDIT_NEWER, audits.iter().map(|audit| count(audit, audit.newer)));
 }
 
 fn show_lags(lags: &Lags, at: Instant, reading: impl Fn(f64, Instant) -> Reading) {

@@ -141,6 +141,33 @@ impl Signal {
     }
 }
 
+/// What sends spans away; none without a collector.
+///
+/// # Errors
+/// If the collector's settings make no sense.
+pub(super) fn span_exporter(
+    collector: &Collector,
+    counters: &Arc<Counters>,
+) -> Result<Option<CountingExporter<OtlpExporter>>, InitError> {
+    let endpoint = match collector {
+        Collector::Off => return Ok(None),
+        Collector::Environment => None,
+        Collector::At(endpoint) => Some(endpoint.as_str()),
+    };
+    let tls = tls_to_collector(TRACES, endpoint)?;
+    let exporter = CountingExporter::connect("spans", Arc::clone(counters), || {
+        let mut builder = OtlpExporter::builder().with_tonic();
+        if let Some(tls) = tls {
+            builder = builder.with_tls_config(tls);
+        }
+        match endpoint {
+            Some(endpoint) => builder.with_endpoint(endpoint).build(),
+            None => builder.build(),
+        }
+    });
+    exporter.map(Some)
+}
+
 /// The tracer, and the counts of its export if there is one.
 pub(super) fn tracer_provider(
     service_version: &'static str,
@@ -150,24 +177,11 @@ pub(super) fn tracer_provider(
     if env::var_os("OTEL_SPAN_LINK_COUNT_LIMIT").is_none() {
         builder = builder.with_max_links_per_span(DEFAULT_LINKS);
     }
-    let endpoint = match &export.traces {
-        // Not sampled is not recorded: spans cost next to nothing then, and their ids are as real.
-        Collector::Off => return Ok((builder.with_sampler(Sampler::AlwaysOff).build(), None)),
-        Collector::Environment => None,
-        Collector::At(endpoint) => Some(endpoint.as_str()),
-    };
-    let tls = tls_to_collector(TRACES, endpoint)?;
     let counters = Arc::new(Counters::default());
-    let exporter = CountingExporter::connect("spans", Arc::clone(&counters), || {
-        let mut builder = OtlpExporter::builder().with_tonic();
-        if let Some(tls) = tls {
-            builder = builder.with_tls_config(tls);
-        }
-        match endpoint {
-            Some(endpoint) => builder.with_endpoint(endpoint).build(),
-            None => builder.build(),
-        }
-    })?;
+    let Some(exporter) = span_exporter(&export.traces, &counters)? else {
+        // Not sampled is not recorded: spans cost next to nothing then, and their ids are as real.
+        return Ok((builder.with_sampler(Sampler::AlwaysOff).build(), None));
+    };
     let limit = env::var("OTEL_BSP_MAX_QUEUE_SIZE").ok().and_then(|text| text.trim().parse().ok());
     let limit = limit.filter(|&spans| spans > 0).unwrap_or(DEFAULT_QUEUE_SPANS);
     // The other `OTEL_BSP_*` variables are read by this builder's default.

@@ -20,7 +20,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanContext;
 use tonic::Code;
 
-pub use export::{Measurements, Receivers, measure};
+pub use export::{Measurements, Receivers, find_fault, measure};
 pub(crate) use levels::{CommandOrigin, Counted};
 pub use programs::MAX_PROGRAMS;
 pub(super) use shown::watch_spans;

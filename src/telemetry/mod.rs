@@ -90,6 +90,15 @@ pub fn init(service_version: &'static str, export: &Export, logs: &Logs) -> Resu
     Ok(Telemetry { provider, counters, records })
 }
 
+/// What keeps [`init`] from setting up the export and the log. Nothing is installed, and nobody is sent anything.
+#[must_use]
+pub fn find_faults(export: &Export, logs: &Logs) -> Vec<InitError> {
+    let counters = Arc::default();
+    let of_traces = export::span_exporter(&export.traces, &counters).err();
+    let of_logs = records::record_exporter(&export.logs, &counters).err();
+    of_traces.into_iter().chain(of_logs).chain(logs.check().err()).collect()
+}
+
 /// What the gate is in front of.
 type Spans = Layered<OpenTelemetryLayer<Registry, SdkTracer>, Registry>;
 

@@ -30,6 +30,33 @@ const DEFAULT_QUEUE_RECORDS: usize = 2_048;
 /// Where a line comes from, such as `goldbook::book::lane`.
 const TARGET: &str = "goldbook.log.target";
 
+/// What sends log records to a collector; none without one.
+///
+/// # Errors
+/// If the collector's settings make no sense.
+pub(super) fn record_exporter(
+    collector: &Collector,
+    counters: &Arc<Counters>,
+) -> Result<Option<CountingExporter<OtlpExporter>>, InitError> {
+    let endpoint = match collector {
+        Collector::Off => return Ok(None),
+        Collector::Environment => None,
+        Collector::At(endpoint) => Some(endpoint.as_str()),
+    };
+    let tls = tls_to_collector(LOGS, endpoint)?;
+    let exporter = CountingExporter::connect("log records", Arc::clone(counters), || {
+        let mut builder = OtlpExporter::builder().with_tonic();
+        if let Some(tls) = tls {
+            builder = builder.with_tls_config(tls);
+        }
+        match endpoint {
+            Some(endpoint) => builder.with_endpoint(endpoint).build(),
+            None => builder.build(),
+        }
+    });
+    exporter.map(Some)
+}
+
 /// What sends log records away.
 #[derive(Clone, Debug)]
 pub(super) struct Records {
@@ -44,23 +71,8 @@ impl Records {
     /// # Errors
     /// If the collector's settings make no sense.
     pub(super) fn connect(service_version: &'static str, collector: &Collector) -> Result<Option<Self>, InitError> {
-        let endpoint = match collector {
-            Collector::Off => return Ok(None),
-            Collector::Environment => None,
-            Collector::At(endpoint) => Some(endpoint.as_str()),
-        };
-        let tls = tls_to_collector(LOGS, endpoint)?;
         let counters = Arc::new(Counters::default());
-        let exporter = CountingExporter::connect("log records", Arc::clone(&counters), || {
-            let mut builder = OtlpExporter::builder().with_tonic();
-            if let Some(tls) = tls {
-                builder = builder.with_tls_config(tls);
-            }
-            match endpoint {
-                Some(endpoint) => builder.with_endpoint(endpoint).build(),
-                None => builder.build(),
-            }
-        })?;
+        let Some(exporter) = record_exporter(collector, &counters)? else { return Ok(None) };
         let limit = env::var("OTEL_BLRP_MAX_QUEUE_SIZE").ok().and_then(|text| text.trim().parse().ok());
         let limit = limit.filter(|&records| records > 0).unwrap_or(DEFAULT_QUEUE_RECORDS);
         // The other `OTEL_BLRP_*` variables are read by this builder's default.

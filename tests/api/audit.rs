@@ -2,6 +2,7 @@
 
 mod damages;
 mod history;
+mod remembered;
 mod repairs;
 mod scheduled;
 

@@ -1,7 +1,10 @@
 //! What operators see: metrics on the admin listener and over OTLP, and the probes beside them.
 
+mod ages;
 mod otlp;
 mod page;
+mod waiting;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -122,6 +122,9 @@ pub enum StartError {
     /// The application's roles or database could not be created.
     #[error("cannot create the roles and the database: {0}; see postgres.log in the data directory")]
     Setup(#[source] sqlx::Error),
+    /// It was told to stop before it had started.
+    #[error("Postgres was told to stop before it had started")]
+    ToldToStop,
     /// The preparation was cut off, as when the runtime shuts down.
     #[error("the start of Postgres was interrupted: {0}; start again")]
     Interrupted(#[source] tokio::task::JoinError),

@@ -18,6 +18,7 @@
 //!   until Postgres has ended. A second application is refused, and told which process holds the lock.
 //! - **Root may start it.** Postgres refuses to run as root, so it then runs as the user `postgres`, else `nobody`. If
 //!   that user cannot enter the data directory, the cluster is put below `/var/lib`, and the data directory links to it.
+//! - **Whoever wants to stop need not wait for the start.** [`EmbeddedPostgres::start_unless`] ends `initdb` at once.
 //! - **No data is removed unasked.** Only a cluster that was started as [throw-away](Options::throwaway) is removed.
 //!
 //! # Why another crate
@@ -47,6 +48,7 @@
 mod account;
 mod binaries;
 mod error;
+mod interrupt;
 mod leftover;
 mod memory;
 mod place;
@@ -55,6 +57,7 @@ mod server;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -65,6 +68,7 @@ use tokio::time::{sleep, timeout};
 
 pub use self::binaries::find_bin_dir;
 pub use self::error::{ConnectError, StartError, StopError};
+use self::interrupt::Interrupt;
 use self::place::Place;
 pub use self::place::{check_data_dir, throwaway_dir};
 use self::server::Server;
@@ -143,28 +147,63 @@ impl EmbeddedPostgres {
     ///
     /// [`StartError`], whose message says what to do.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        Self::start_unless(options, std::future::pending()).await
+    }
+
+    /// As [`start`](Self::start), unless `stop` is done before it has started. Then `initdb` is ended at once and what it
+    /// made is removed, or the server that starts is stopped in order.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], whose message says what to do; [`StartError::ToldToStop`] after `stop`.
+    pub async fn start_unless(options: Options, stop: impl Future<Output = ()>) -> Result<Self, StartError> {
+        let mut stop = pin!(stop);
         let (application, throwaway) = (options.application, options.throwaway);
-        let (place, bin_dir) = blocking(move || server::prepare(&options)).await?;
+        let interrupt = Interrupt::default();
+        let mut preparing = pin!(blocking({
+            let interrupt = interrupt.clone();
+            move || server::prepare(&options, &interrupt)
+        }));
+        let (place, bin_dir) = tokio::select! {
+            prepared = &mut preparing => prepared?,
+            () = &mut stop => {
+                interrupt.tell();
+                // Whatever came of it, it has ended and cleaned up.
+                let _ = preparing.await;
+                return Err(StartError::ToldToStop);
+            }
+        };
         let server = Server::spawn(&application, &place, &bin_dir, throwaway)?;
         let mut postgres = Self { application, server, bin_dir, place };
-        let give_up = Instant::now() + LONGEST_RETRY;
-        while let Err(error) = postgres.wait_until_connectable().await {
-            if !error.is_passing() || Instant::now() > give_up {
+        let ready = tokio::select! {
+            ready = postgres.become_ready(throwaway) => ready,
+            () = &mut stop => Err(StartError::ToldToStop),
+        };
+        match ready {
+            Ok(()) => Ok(postgres),
+            Err(error) => {
                 // The failure to start is what matters. A server that did not stop is stopped by the next start.
                 let _ = postgres.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until Postgres takes connections and has what the application needs. It starts it again where processes of a
+    /// killed one are still in its way.
+    async fn become_ready(&mut self, throwaway: bool) -> Result<(), StartError> {
+        let give_up = Instant::now() + LONGEST_RETRY;
+        while let Err(error) = self.wait_until_connectable().await {
+            if !error.is_passing() || Instant::now() > give_up {
                 return Err(error);
             }
-            postgres.server.dismiss_reaper();
+            self.server.dismiss_reaper();
             sleep(Duration::from_millis(100)).await;
-            let (cluster, socket_dir) = (postgres.place.cluster.clone(), postgres.place.socket_dir.clone());
+            let (cluster, socket_dir) = (self.place.cluster.clone(), self.place.socket_dir.clone());
             blocking(move || leftover::stop_and_clear(&cluster, &socket_dir)).await?;
-            postgres.server = Server::spawn(&application, &postgres.place, &postgres.bin_dir, throwaway)?;
+            self.server = Server::spawn(&self.application, &self.place, &self.bin_dir, throwaway)?;
         }
-        if let Err(error) = postgres.create_roles_and_database().await {
-            let _ = postgres.stop().await;
-            return Err(StartError::Setup(error));
-        }
-        Ok(postgres)
+        self.create_roles_and_database().await.map_err(StartError::Setup)
     }
 
     /// How to connect as this role to this database, over the Unix socket.

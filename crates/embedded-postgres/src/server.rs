@@ -13,6 +13,7 @@ use tokio::process::Child;
 
 use super::account::{command, give};
 use super::error::StartError;
+use super::interrupt::Interrupt;
 use super::place::Place;
 use super::reaper::Reaper;
 use super::{Application, Options, PORT, SUPERUSER, binaries, leftover, memory};
@@ -22,13 +23,13 @@ const LAST_WORDS: u64 = 2_000;
 
 /// Makes everything ready for [`Server::spawn`]: the place, no other server in it, and a cluster. The second part of
 /// what it returns is the folder of the programs.
-pub(super) fn prepare(options: &Options) -> Result<(Place, PathBuf), StartError> {
+pub(super) fn prepare(options: &Options, interrupt: &Interrupt) -> Result<(Place, PathBuf), StartError> {
     let place = Place::prepare(options)?;
     leftover::stop_and_clear(&place.cluster, &place.socket_dir)?;
     let major = cluster_major(&place.cluster)?;
     let installation = binaries::choose(options.bin_dir.as_deref(), place.account.as_ref(), &place.cluster, major)?;
     if major.is_none() {
-        create_cluster(&place, installation.bin_dir(), options)?;
+        create_cluster(&place, installation.bin_dir(), options, interrupt)?;
     }
     Ok((place, installation.bin_dir().to_path_buf()))
 }
@@ -51,7 +52,7 @@ fn cluster_major(cluster: &Path) -> Result<Option<u32>, StartError> {
 
 /// Runs `initdb` beside the cluster's place and moves the result there, so that a kill leaves nothing half done under
 /// the cluster's name.
-fn create_cluster(place: &Place, bin_dir: &Path, options: &Options) -> Result<(), StartError> {
+fn create_cluster(place: &Place, bin_dir: &Path, options: &Options, interrupt: &Interrupt) -> Result<(), StartError> {
     let home = place.cluster.parent().unwrap_or(&place.data_dir);
     remove_unfinished(home);
     let unfinished = home.join(format!("postgres.initdb-{}", process::id()));
@@ -66,10 +67,14 @@ fn create_cluster(place: &Place, bin_dir: &Path, options: &Options) -> Result<()
     if options.throwaway {
         initdb.arg("--no-sync");
     }
-    let output = initdb.output().map_err(|source| StartError::Run { program, source })?;
-    if !output.status.success() {
+    let (status, told) = interrupt.run(&mut initdb).map_err(|source| StartError::Run { program, source })?;
+    if interrupt.is_told() {
         remove_unfinished(home);
-        return Err(StartError::Initdb(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        return Err(StartError::ToldToStop);
+    }
+    if !status.success() {
+        remove_unfinished(home);
+        return Err(StartError::Initdb(String::from_utf8_lossy(&told).trim().to_owned()));
     }
     let share = memory::shared_buffers();
     let own = share.iter().map(|share| ("shared_buffers", share.as_str()));

@@ -1,23 +1,35 @@
 //! Serving with a database of the service's own.
 
+use std::pin::pin;
+
 use sqlx::postgres::PgConnectOptions;
 
 use super::serving::{Start, prepare_schema, serve_on};
 use crate::cli::error::CliError;
 use crate::database::DatabaseProbe;
-use crate::embedded_postgres::{DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, explain};
+use crate::embedded_postgres::{
+    DATABASE, EmbeddedPostgres, GOLDBOOK, OWNER_ROLE, Options, SERVICE_ROLE, StartError, explain,
+};
 use crate::server::Ending;
 
 /// Serves with a database of the service's own, which is started and stopped with it.
 pub(super) async fn serve_embedded(mut start: Start, stop: impl Future<Output = ()> + Send) -> Result<(), CliError> {
+    let mut stop = pin!(stop);
     let options = Options {
         application: GOLDBOOK,
         data_dir: start.args.data_dir.clone(),
         bin_dir: start.args.postgres_bin.clone(),
         throwaway: start.args.throwaway_database,
     };
-    let started = start.trace.step("start.postgres", EmbeddedPostgres::start(options)).await;
-    let mut postgres = started.map_err(|error| CliError::failed(explain(&error)))?;
+    let starting = EmbeddedPostgres::start_unless(options, &mut stop);
+    let mut postgres = match start.trace.step("start.postgres", starting).await {
+        Ok(postgres) => postgres,
+        Err(StartError::ToldToStop) => {
+            tracing::info!("told to stop before it served");
+            return Ok(());
+        }
+        Err(error) => return Err(CliError::failed(explain(&error))),
+    };
     let owner = postgres.connect_options(OWNER_ROLE, DATABASE);
     let service = postgres.connect_options(SERVICE_ROLE, DATABASE);
     let schema = prepare_schema(&start.args, &start.trace, Some(&owner), &service).await.map_err(CliError::failed);

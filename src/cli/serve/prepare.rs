@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::admin_listen::AdminListen;
 use super::args::ServeArgs;
 use crate::access::grpc::Identities;
 use crate::access::limits::Limits;
@@ -11,10 +12,12 @@ use crate::cli::error::{CliError, with_causes};
 use crate::customers::ErasureKeys;
 use crate::embedded_postgres::{check_data_dir, explain, find_bin_dir};
 use crate::listener::{Tls, TlsFiles};
+use crate::telemetry::metrics::{self, Receivers};
+use crate::telemetry::{self, Logs};
 
 /// What of the configuration is more than a value: it is read before anything is started.
 #[derive(Clone, Debug)]
-pub(in crate::cli) struct Prepared {
+pub(super) struct Prepared {
     pub(super) tls: Option<Tls>,
     pub(super) identities: Identities,
     pub(super) limits: Limits,
@@ -32,17 +35,28 @@ impl Prepared {
 }
 
 impl ServeArgs {
-    /// Reads all files that the configuration names, and checks that it is safe to listen with it.
+    /// Finds all that would keep a service from starting with this configuration, but for a port that is taken. Nothing is
+    /// started.
     ///
     /// # Errors
-    /// If a file cannot be read or is wrong, or callers from other machines could do what they like. All faults are told at
-    /// once.
-    pub(in crate::cli) async fn prepare(&self) -> Result<Prepared, CliError> {
+    /// If there is anything. All faults are told at once.
+    pub(in crate::cli) async fn check(&self) -> Result<(), CliError> {
         let mut faults = Vec::new();
-        self.read(&mut faults).await.ok_or_else(|| CliError::usage(faults.join("\n")))
+        self.read(&mut faults).await;
+        let of_telemetry = telemetry::find_faults(&self.telemetry.export(), &Logs::from_env());
+        let of_metrics = metrics::find_fault(self.receivers());
+        faults.extend(of_telemetry.iter().chain(&of_metrics).map(|error| with_causes(error)));
+        if faults.is_empty() { Ok(()) } else { Err(CliError::usage(faults.join("\n"))) }
     }
 
-    /// As [`prepare`](Self::prepare), with the faults added to others. It is something if there are none.
+    /// Who gets the metrics, as the flags and the standard variables say.
+    pub(super) fn receivers(&self) -> Receivers {
+        Receivers::from_env(self.admin_listen != AdminListen::Off)
+    }
+
+    /// Reads all files that the configuration names, and checks that it is safe to listen with it. Adds what is wrong to
+    /// the faults: a file that cannot be read or is wrong, or that callers from other machines could do what they like. It
+    /// is something if there is nothing of that.
     pub(super) async fn read(&self, faults: &mut Vec<String>) -> Option<Prepared> {
         let earlier = faults.len();
         let file = keep(FileSettings::read(self.config()), faults);

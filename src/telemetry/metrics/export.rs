@@ -84,6 +84,12 @@ pub fn measure(
     Ok(Some(Measurements { provider, reader }))
 }
 
+/// What keeps [`measure`] from sending metrics. Nothing is measured, and nobody is sent anything.
+#[must_use]
+pub fn find_fault(receivers: Receivers) -> Option<InitError> {
+    if receivers.collector { Sender::connect().err() } else { None }
+}
+
 impl Measurements {
     /// All metrics as text, in the format of OpenMetrics, which has exemplars, or in the older one of Prometheus. It may take
     /// some milliseconds.

@@ -127,6 +127,8 @@ metrics! {
         "How long ago the last audit came to its end; absent before the first.";
     AUDIT_DIFFERENCES: Kind::Gauge, "goldbook.audit.differences", "{difference}", ["goldbook.audit"],
         "How many differences the last audit found and did not repair; absent before the first.";
+    AUDIT_NEWER: Kind::Gauge, "goldbook.audit.newer", "{account}", ["goldbook.audit"],
+        "How many accounts, and versions of programs, the last audit did not compare, since a newer version wrote to them; absent before the first.";
     CERTIFICATE_EXPIRY: Kind::Gauge, "goldbook.certificate.expiry", "s", [],
         "The time left until the certificate of the listener expires, below zero afterwards; absent without TLS.";
     API_KEY_EXPIRY: Kind::Gauge, "goldbook.api_key.expiry", "s", [],

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use futures_util::stream;
 use goldbook::audit::model::DifferenceKind;
-use goldbook::audit::{Asked, Extent, LastAudit, Outcome, last_audits};
-use goldbook::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, SUPERUSER};
+use goldbook::audit::{Asked, Extent, Outcome};
+use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::ids::AccountId;
 use goldbook::proto;
 use jiff::{SignedDuration, Timestamp};
@@ -15,27 +15,26 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::damages::{ANNA, BEN};
-use super::{Told, audit, audit_as, audit_with, count_entries, count_sessions, create_history, sabotage};
-use crate::binary::{run, url};
+use super::{Told, audit, audit_with, count_entries, count_sessions, create_history, sabotage};
 use crate::harness::{Clock, Database, START, Service, purchase};
 use crate::proxy::Proxy;
 use crate::random::{Random, cases};
 use crate::wait::{until, within};
 
 /// By how much an audit reaches back behind what is covered.
-const MARGIN: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const MARGIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// What is found by names and keyed hashes or without a head, and so by a full audit alone.
 const FULL_ALONE: &[&str] =
     &["belongs to an account without that", "belongs to no account", "a tombstone", "which has no head"];
 
-async fn since_last(database: &Database) -> (Told, Outcome) {
+pub(super) async fn since_last(database: &Database) -> (Told, Outcome) {
     audit_with(database, Asked { extent: Extent::SinceLast, repair: false }).await
 }
 
 /// Makes the last audit cover what was recorded by an instant, so that entries after it are new, without a margin. Clocks
 /// of tests stand, and what is closed is told by the database's.
-async fn cover_by(database: &Database, instant: Timestamp) {
+pub(super) async fn cover_by(database: &Database, instant: Timestamp) {
     let covers = instant + MARGIN;
     let update = "UPDATE audits SET covers = $1 WHERE audit_id = (SELECT max(audit_id) FROM audits)";
     let mut connection = database.connect(SUPERUSER).await;
@@ -61,7 +60,7 @@ async fn read_heads(database: &Database) -> BTreeMap<AccountId, i64> {
     heads.into_iter().map(|(account_id, head)| (AccountId(account_id), head)).collect()
 }
 
-async fn count(database: &Database, select: &str) -> i64 {
+pub(super) async fn count(database: &Database, select: &str) -> i64 {
     let mut connection = database.connect(SUPERUSER).await;
     sqlx::query_scalar(AssertSqlSafe(select.to_owned())).fetch_one(&mut connection).await.unwrap()
 }
@@ -71,7 +70,7 @@ fn words(told: &Told) -> BTreeSet<&str> {
 }
 
 /// A shop with anna and ben, audited and clean, and a day later: what is written now is new.
-async fn audited_shop() -> Service {
+pub(super) async fn audited_shop() -> Service {
     let service = Service::start().await;
     service.apply_shop().await;
     for customer in ["anna", "ben"] {
@@ -220,40 +219,6 @@ async fn random_histories_are_audited_by_what_is_new_as_by_all() {
 }
 
 #[tokio::test]
-async fn a_difference_is_told_by_every_audit_of_what_is_new_until_it_is_repaired() {
-    let service = audited_shop().await;
-    let database = &service.database;
-    service.grant("anna", 50, "again").await.unwrap();
-    sabotage(database, &format!("UPDATE standings SET qualifying_spend = 7 WHERE account_id = {ANNA}")).await;
-    let asked = Asked { extent: Extent::SinceLast, repair: false };
-    for _ in 0..2 {
-        // It covers the present, and is not clean: the next one begins where it began.
-        let (told, outcome) = audit_with(database, asked).await;
-        assert_eq!((told.tally.remaining, outcome.record.since), (1, Some(START.parse().unwrap())));
-        told.assert_tells(DifferenceKind::Projection, "qualifying_spend is 0 by the entries, 7 as stored (+7)");
-    }
-    let (told, outcome) = audit_with(database, Asked { repair: true, ..asked }).await;
-    assert_eq!((told.tally.differences, told.tally.remaining, told.tally.repaired), (1, 0, 1));
-    // The owner does not see whether the service writes, so that this one covers nothing.
-    assert_eq!(outcome.record.covers, None);
-    let (told, outcome) = audit_with(database, asked).await;
-    assert_eq!((told.tally.differences, told.tally.accounts), (0, 1));
-    assert_eq!(outcome.record.since, Some(START.parse().unwrap()));
-    let covered = outcome.record.covers.unwrap();
-    assert_eq!(since_last(database).await.1.record.since, Some(covered - MARGIN));
-}
-
-#[tokio::test]
-async fn a_repair_that_leaves_nothing_is_clean_where_nobody_writes() {
-    let database = create_history().await;
-    sabotage(&database, "UPDATE standings SET qualifying_spend = qualifying_spend + 7").await;
-    let (told, outcome) = audit_with(&database, Asked { extent: Extent::Full, repair: true }).await;
-    assert_eq!((told.tally.differences, told.tally.remaining), (2, 0));
-    let covered = outcome.record.covers.unwrap();
-    assert_eq!(since_last(&database).await.1.record.since, Some(covered - MARGIN));
-}
-
-#[tokio::test]
 async fn a_batch_under_way_is_left_to_the_next_audit() {
     let database = Database::create().await;
     let proxy = Proxy::before(&database);
@@ -376,99 +341,4 @@ async fn what_an_audit_of_one_account_reads_does_not_grow_with_the_ledger() {
     // Of few accounts Postgres may read all.
     let (of_few, of_many) = (read[0], read[1]);
     assert!(of_many.0 <= of_few.0 && of_many.1 <= of_few.1 && of_many.0 > 0, "{of_few:?} {of_many:?}");
-}
-
-#[tokio::test]
-async fn an_audit_that_does_not_come_to_its_end_is_not_remembered() {
-    let database = create_history().await;
-    sabotage(&database, "ALTER TABLE activities RENAME TO away").await;
-    let ended = run(&["audit", "--database-url", &url(&database.options(SERVICE_ROLE))]).await;
-    assert_eq!(ended.status.code(), Some(2), "{}{}", ended.stdout, ended.stderr);
-    assert_eq!(count(&database, "SELECT count(*) FROM audits").await, 0);
-}
-
-#[tokio::test]
-async fn whoever_may_only_read_audits_and_is_told_that_it_is_not_remembered() {
-    let database = create_history().await;
-    // The database's owner is not asked: a standby refuses every writer in the same way.
-    let read_only = format!("ALTER DATABASE \"{}\" SET default_transaction_read_only = on", database.name());
-    sabotage(&database, &read_only).await;
-    let asked = Asked { extent: Extent::Full, repair: false };
-    let (told, outcome) = audit_as(SERVICE_ROLE, &database, asked).await;
-    assert!(told.differences.is_empty() && outcome.remembered.is_err(), "{outcome:?}");
-    let ended = run(&["audit", "--since-last", "--database-url", &url(&database.options(SERVICE_ROLE))]).await;
-    assert_eq!(ended.status.code(), Some(0), "{}{}", ended.stdout, ended.stderr);
-    assert!(ended.stderr.contains("not remembered, so the next --since-last begins where it would have"));
-    assert_eq!(count(&database, "SELECT count(*) FROM audits").await, 0);
-}
-
-#[tokio::test]
-async fn old_audits_are_removed_and_the_last_clean_one_is_not() {
-    let database = create_history().await;
-    let (_, clean) = since_last(&database).await;
-    let old = "INSERT INTO audits (extent, since, covers, begun_at, accounts, entries, differences, remaining, version)
-               SELECT extent, CASE extent WHEN 'since_last' THEN now() END, now(), now(), 1, 1, 2, 2, '0'
-               FROM generate_series(1, 300), unnest(ARRAY['full', 'since_last']) extent";
-    sabotage(&database, old).await;
-    sabotage(&database, "UPDATE standings SET qualifying_spend = qualifying_spend + 7").await;
-    let (told, outcome) = audit_with(&database, Asked { extent: Extent::Full, repair: false }).await;
-    assert_eq!((told.tally.remaining, outcome.record.since), (2, None));
-    let kept = "SELECT count(*) FROM audits WHERE audit_id > 1 AND extent = ";
-    assert_eq!(count(&database, &format!("{kept} 'full'")).await, 168);
-    assert_eq!(count(&database, &format!("{kept} 'since_last'")).await, 168);
-    let (_, next) = since_last(&database).await;
-    assert_eq!(next.record.since, Some(clean.record.covers.unwrap() - MARGIN));
-}
-
-#[tokio::test]
-async fn last_audits_tell_their_age_and_what_they_found() {
-    let database = create_history().await;
-    let read = async || {
-        let mut connection = database.connect(SERVICE_ROLE).await;
-        last_audits(&mut connection).await.unwrap()
-    };
-    assert_eq!(read().await, []);
-    since_last(&database).await;
-    let all = read().await;
-    assert_eq!(all.iter().map(|last| (last.extent, last.differences)).collect::<Vec<_>>(), [(Extent::Full, 0)]);
-    cover_by(&database, "2000-01-01T00:00:00Z".parse().unwrap()).await;
-    sabotage(&database, "UPDATE audits SET ended_at = ended_at - interval '3 h'").await;
-    sabotage(&database, "UPDATE standings SET qualifying_spend = qualifying_spend + 7").await;
-    since_last(&database).await;
-    let hours = |last: &LastAudit| (last.extent, last.differences, last.age.as_hours());
-    assert_eq!(read().await.iter().map(hours).collect::<Vec<_>>(), [(Extent::Full, 0, 3), (Extent::SinceLast, 2, 0)]);
-    // What was repaired is no difference any more, and neither is a negative age a failure.
-    sabotage(&database, "UPDATE audits SET ended_at = ended_at + interval '9 h' WHERE extent = 'full'").await;
-    audit_with(&database, Asked { extent: Extent::SinceLast, repair: true }).await;
-    let after: Vec<_> = read().await;
-    assert!(after[0].age < SignedDuration::ZERO && after[1].differences == 0, "{after:?}");
-}
-
-#[tokio::test]
-async fn audit_command_tells_since_when_and_up_to_when_it_read() {
-    let database = create_history().await;
-    let url = url(&database.options(SERVICE_ROLE));
-    let arguments = ["audit", "--since-last", "--database-url", &url];
-    let first = run(&arguments).await;
-    assert_eq!(first.status.code(), Some(0), "{}{}", first.stdout, first.stderr);
-    assert!(first.stdout.contains("read: everything, since no audit before was clean"), "{}", first.stdout);
-    assert!(first.stdout.contains("covers: entries recorded by 20"), "{}", first.stdout);
-    let second = run(&arguments).await;
-    assert_eq!(second.status.code(), Some(0), "{}{}", second.stdout, second.stderr);
-    assert!(second.stdout.contains("read: accounts with entries recorded after 20"), "{}", second.stdout);
-    assert!(second.stdout.contains("0 entries of 0 accounts"), "{}", second.stdout);
-
-    cover_by(&database, "2000-01-01T00:00:00Z".parse().unwrap()).await;
-    sabotage(&database, "UPDATE standings SET qualifying_spend = qualifying_spend + 7").await;
-    let differs = run(&arguments).await;
-    assert_eq!(differs.status.code(), Some(1), "{}{}", differs.stdout, differs.stderr);
-    assert!(
-        differs.stdout.contains("as stored (+7)") && differs.stderr.contains("2 differences"),
-        "{}",
-        differs.stdout
-    );
-    let owner = crate::binary::url(&database.options(OWNER_ROLE));
-    let repaired = run(&["audit", "--since-last", "--repair", "--database-url", &owner]).await;
-    assert_eq!(repaired.status.code(), Some(0), "{}{}", repaired.stdout, repaired.stderr);
-    assert!(repaired.stdout.contains("2 accounts repaired, 0 differences remain"), "{}", repaired.stdout);
 }

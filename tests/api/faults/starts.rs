@@ -1,6 +1,10 @@
 //! How the program starts: on a database that is away or refuses, how much it asks, and what it tells when it cannot.
 
-use goldbook::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use goldbook::embedded_postgres::{OWNER_ROLE, SERVICE_ROLE, find_bin_dir, throwaway_dir};
 use nix::sys::signal::Signal;
 use tokio::net::{TcpListener, TcpStream};
 use tonic_health::pb::HealthCheckRequest;
@@ -56,6 +60,45 @@ async fn a_service_that_waits_for_its_database_ends_when_it_is_told_to() {
         assert_eq!(status.code(), Some(0), "{lines:?}");
         assert!(lines.last().unwrap().contains("told to stop before it served"), "{lines:?}");
     }
+}
+
+/// Programs of which `initdb` never ends by itself, and says in its directory that it has begun.
+fn make_hanging_programs(bin_dir: &Path) {
+    let make = |path: &Path, text: &str| {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    };
+    fs::create_dir(bin_dir).unwrap();
+    fs::set_permissions(bin_dir, Permissions::from_mode(0o755)).unwrap();
+    let postgres = find_bin_dir(None).unwrap().join("postgres");
+    make(&bin_dir.join("postgres"), &format!("#!/bin/sh\nexec '{}' \"$@\"\n", postgres.display()));
+    make(&bin_dir.join("initdb"), "#!/bin/sh\ntouch \"$2/begun\"\nsleep 600\n");
+}
+
+#[tokio::test]
+async fn a_service_that_makes_its_database_ends_when_it_is_told_to_and_makes_it_the_next_time() {
+    let directory = throwaway_dir().unwrap();
+    let (bin_dir, data_dir) = (directory.path().join("bin"), directory.path().join("data"));
+    make_hanging_programs(&bin_dir);
+    let unfinished = || {
+        let entries = fs::read_dir(&data_dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        entries.filter(|path| path.to_string_lossy().contains("postgres.initdb-")).collect::<Vec<_>>()
+    };
+    let args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", data_dir.to_str().unwrap()];
+    let args = [&args[..], &["--postgres-bin", bin_dir.to_str().unwrap()], &QUIET].concat();
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let starting = Running::start(&args);
+        let is_begun = || unfinished().first().is_some_and(|path| path.join("begun").exists());
+        until("the cluster to be made", async || is_begun().then_some(())).await;
+        starting.signal(signal);
+        let (status, lines) = starting.end().await;
+        assert_eq!(status.code(), Some(0), "{lines:?}");
+        assert!(lines.last().unwrap().contains("told to stop before it served"), "{lines:?}");
+        assert!(unfinished().is_empty() && !data_dir.join("postgres").exists());
+    }
+    let serving = Serving::start_in(&data_dir).await;
+    serving.signal(Signal::SIGTERM);
+    assert!(serving.wait().await.0.success());
 }
 
 #[tokio::test]
@@ -139,7 +182,7 @@ async fn a_start_asks_the_database_one_question_on_each_of_two_connections() {
 async fn all_that_keeps_a_service_from_starting_is_told_at_once_and_nothing_is_touched() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    std::fs::write(path("file"), "").unwrap();
+    fs::write(path("file"), "").unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listen = taken.local_addr().unwrap().to_string();
     let wrong = [("GOLDBOOK_LOG", "goldbook=loud"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://not a host:4317")];
@@ -158,10 +201,23 @@ async fn all_that_keeps_a_service_from_starting_is_told_at_once_and_nothing_is_t
     ] {
         assert!(ended.stderr.contains(fault), "{fault}: {}", ended.stderr);
     }
-    // Each of these is found before a data directory is made.
+    // One looks at each of the three kinds that may be sent.
+    let count = |told: &str| told.matches("trace export: ").count();
+    assert_eq!(count(&ended.stderr), 3, "{}", ended.stderr);
+    // Whoever only wants to know is told the same, but for the port.
+    let checked = run_in(&wrong, &[&["config", "check"], &args[1..]].concat()).await;
+    assert_eq!(checked.status.code(), Some(2), "{}", checked.stderr);
+    let port = format!("\ncannot listen on {listen}: ");
+    let (before, _) = ended.stderr.split_once(&port).unwrap();
+    let sorted = |told: &str| told.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!((sorted(checked.stderr.trim_end()), count(&checked.stderr)), (sorted(before), 3));
+    let sound = [("GOLDBOOK_LOG", "goldbook=debug"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")];
     let data_dir = path("data");
-    std::fs::create_dir(path("kept")).unwrap();
-    std::fs::write(path("kept/erasure-keys"), "no key").unwrap();
+    let checked = run_in(&sound, &["config", "check", "--data-dir", &data_dir]).await;
+    assert!(checked.status.success(), "{}", checked.stderr);
+    // Each of these is found before a data directory is made.
+    fs::create_dir(path("kept")).unwrap();
+    fs::write(path("kept/erasure-keys"), "no key").unwrap();
     let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir"];
     for (variables, args, told, code) in [
         (&wrong[..1], [&serve[..], &[&data_dir]].concat(), "log filter: ", 2),
@@ -173,6 +229,6 @@ async fn all_that_keeps_a_service_from_starting_is_told_at_once_and_nothing_is_t
         assert_eq!(ended.status.code(), Some(code), "{told}: {}", ended.stderr);
         assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
     }
-    let names = |folder: &str| std::fs::read_dir(folder).unwrap().count();
+    let names = |folder: &str| fs::read_dir(folder).unwrap().count();
     assert_eq!((names(folder.path().to_str().unwrap()), names(&path("kept"))), (2, 1));
 }

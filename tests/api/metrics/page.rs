@@ -38,6 +38,11 @@ pub(super) async fn request(address: SocketAddr, text: &str) -> Answer {
     Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
 
+/// Reads the page of metrics.
+pub(super) async fn scrape(admin: SocketAddr) -> Page {
+    Page::read(&get(admin, "/metrics", "").await.body)
+}
+
 /// The labels of a series.
 type Labels = BTreeMap<String, String>;
 

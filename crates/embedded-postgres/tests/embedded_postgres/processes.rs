@@ -4,11 +4,12 @@ use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use embedded_postgres::{EmbeddedPostgres, Options, StartError, throwaway_dir};
+use embedded_postgres::{EmbeddedPostgres, Options, StartError, find_bin_dir, throwaway_dir};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, chown};
 use sqlx::{Connection, PgConnection};
@@ -162,5 +163,50 @@ async fn server_is_in_a_process_group_of_its_own() {
         }
     };
     assert_eq!(group, Some(pid));
+    postgres.stop().await.unwrap();
+}
+
+/// Programs of which `initdb` never ends by itself. It leaves its process id where it is to make a cluster.
+fn make_hanging_programs(bin_dir: &Path) {
+    let make = |path: &Path, text: &str| {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    };
+    fs::create_dir(bin_dir).unwrap();
+    fs::set_permissions(bin_dir, Permissions::from_mode(0o755)).unwrap();
+    let postgres = find_bin_dir(None).unwrap().join("postgres");
+    make(&bin_dir.join("postgres"), &format!("#!/bin/sh\nexec '{}' \"$@\"\n", postgres.display()));
+    make(&bin_dir.join("initdb"), "#!/bin/sh\necho $$ >\"$2/begun\"\nsleep 600\n");
+}
+
+/// What is left in a data directory of clusters that were not completed.
+fn unfinished(data_dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(data_dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| path.to_string_lossy().contains("postgres.initdb-")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_told_to_stop_ends_initdb_at_once_and_leaves_nothing_half_made() {
+    let directory = throwaway_dir().unwrap();
+    let (bin_dir, data_dir) = (directory.path().join("bin"), directory.path().join("data"));
+    make_hanging_programs(&bin_dir);
+    let options = Options { bin_dir: Some(bin_dir), ..throwaway(&data_dir) };
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let starting = tokio::spawn(EmbeddedPostgres::start_unless(options, async { stopped.await.unwrap() }));
+    let mut initdb = None;
+    wait_until("initdb has begun", || {
+        let begun = unfinished(&data_dir).first().map(|path| path.join("begun"));
+        initdb = begun.and_then(|begun| fs::read_to_string(begun).ok()?.trim().parse().ok());
+        initdb.is_some()
+    });
+    stop.send(()).unwrap();
+    assert!(matches!(starting.await.unwrap(), Err(StartError::ToldToStop)));
+    assert_eq!(kill(Pid::from_raw(initdb.unwrap()), None), Err(Errno::ESRCH));
+    assert_eq!(unfinished(&data_dir), Vec::<PathBuf>::new());
+
+    // However early it is told.
+    let stopped = EmbeddedPostgres::start_unless(throwaway(&data_dir), async {}).await;
+    assert!(matches!(stopped, Err(StartError::ToldToStop)));
+    let postgres = EmbeddedPostgres::start(throwaway(&data_dir)).await.unwrap();
     postgres.stop().await.unwrap();
 }
