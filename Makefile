@@ -18,6 +18,11 @@ run: postgres ## Build and start the service on 127.0.0.1:50051 (GOLDBOOK_LISTEN
 test: postgres ## Run every test, the properties with the same cases every time
 	cargo test --workspace --locked
 
+.PHONY: test-18
+test-18: postgres ## Run every test on PostgreSQL 18, or those whose names hold one of TESTS
+	GOLDBOOK_OTHER_POSTGRES_BIN="$$(scripts/install-postgres.sh)" GOLDBOOK_POSTGRES_BIN="$$(scripts/install-postgres-18.sh)" \
+	cargo test --workspace --locked $(if $(TESTS),--test api --test embedded_postgres -- $(TESTS))
+
 .PHONY: explore
 explore: postgres ## Run the properties with new random seeds for GOLDBOOK_EXPLORE_SECONDS (600)
 	scripts/explore.sh
@@ -98,7 +103,7 @@ sbom: ## Write the list of all crates in the program, target/sbom/goldbook.cdx.j
 	$(tools) scripts/make-sbom.sh
 
 .PHONY: image-check
-image-check: ## Build the container image without Docker, look into it and run it as Compose does; as root
+image-check: ## Build the container image without Docker, look into it and run it as Compose and the chart do; as root
 	scripts/check-image.sh
 
 .PHONY: fmt

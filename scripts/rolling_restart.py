@@ -50,7 +50,11 @@ class Service:
     """`goldbook serve` as a child process."""
 
     def __init__(self, program, *flags):
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("GOLDBOOK_", "OTEL_"))}
+        # The Postgres that is tried is the caller's choice.
+        kept = {name: value for name, value in os.environ.items() if name == "GOLDBOOK_POSTGRES_BIN"}
+        environment = kept | {
+            name: value for name, value in os.environ.items() if not name.startswith(("GOLDBOOK_", "OTEL_"))
+        }
         # Two replicas on one machine cannot tell their metrics at one port.
         environment["GOLDBOOK_ADMIN_LISTEN"] = "off"
         quiet = ["--dues-ms=0", "--liability-seconds=0", "--retention-minutes=0"]

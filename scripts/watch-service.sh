@@ -20,8 +20,10 @@ fi
 cargo build --locked
 goldbook=$root/target/debug/goldbook
 
-# The service is set up by this script alone, whatever the shell is set up for.
-while IFS= read -r name; do unset "$name"; done < <(compgen -e | grep -E '^(GOLDBOOK|OTEL)_' || true)
+# The service is set up by this script alone, whatever the shell is set up for, but for the Postgres that is tried.
+while IFS= read -r name; do
+    if [[ $name != GOLDBOOK_POSTGRES_BIN ]]; then unset "$name"; fi
+done < <(compgen -e | grep -E '^(GOLDBOOK|OTEL)_' || true)
 
 # TMPDIR is not used: its path may be too long for a socket. Postgres, which is no root's, has to get through.
 directory=$(mktemp -d /tmp/goldbook-watch.XXXXXX)

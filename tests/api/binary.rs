@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinHandle;
 
+use crate::harness::POSTGRES_BIN;
 use crate::wait::within;
 
 /// `goldbook serve`, on ports of its own.
@@ -86,12 +87,14 @@ pub(crate) struct Ended {
     pub stderr: String,
 }
 
-/// The program with nothing from this process's environment that would change what it does.
+/// The program with nothing from this process's environment that would change what it does, but for the Postgres that is
+/// tried.
 pub(crate) fn goldbook() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_goldbook"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        if ["GOLDBOOK_", "OTEL_", "PG", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix)) {
+        let changes = ["GOLDBOOK_", "OTEL_", "PG", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix));
+        if changes && name != POSTGRES_BIN {
             command.env_remove(&*name);
         }
     }

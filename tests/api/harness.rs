@@ -15,7 +15,7 @@ pub(crate) use answers::{assert_refused, assert_same_error, assert_tells, bad_fi
 pub(crate) use bytes::{Bytes, call_method, methods};
 pub(crate) use clients::Clients;
 pub(crate) use clock::Clock;
-pub(crate) use cluster::Database;
+pub(crate) use cluster::{Database, POSTGRES_BIN, postgres_bin};
 pub(crate) use lists::{assert_refuses_bad_pages, read_pages};
 pub(crate) use requests::{at, create_customer, create_referral, grant_reward, instant, money, purchase, shop, usd};
 pub(crate) use schema::{projections, read_columns, tables};

@@ -10,7 +10,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Clock, Database, SHOP, START, Service};
+use crate::harness::{Clock, Database, SHOP, START, Service, postgres_bin};
 use crate::wait::{until, within};
 
 /// Every service of the interface, and the empty name, which stands for all.
@@ -44,7 +44,7 @@ fn assert_away<T: std::fmt::Debug>(outcome: Result<T, Status>) {
 async fn health_follows_postgres_away_and_back_and_so_does_everything_else() {
     let directory = throwaway_dir().unwrap();
     let data_dir = directory.path().join("data");
-    let options = Options { application: GOLDBOOK, data_dir, bin_dir: None, throwaway: true };
+    let options = Options { application: GOLDBOOK, data_dir, bin_dir: postgres_bin(), throwaway: true };
     let postgres = EmbeddedPostgres::start(options.clone()).await.unwrap();
     server::migrate(&postgres.connect_options(OWNER_ROLE, DATABASE), SERVICE_ROLE).await.unwrap();
     let reach = postgres.connect_options(SERVICE_ROLE, DATABASE);

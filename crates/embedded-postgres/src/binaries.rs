@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::{env, fs, io};
 
 use super::account::{Account, command};
-use super::error::StartError;
+use super::error::{OtherMajor, StartError};
 
 /// The oldest major version that is supported.
 const OLDEST_MAJOR: u32 = 15;
@@ -55,12 +55,14 @@ pub(super) fn choose(
     cluster: &Path,
     cluster_major: Option<u32>,
 ) -> Result<Installation, StartError> {
-    let mut found = installations(explicit, account)?.into_iter();
+    let found = installations(explicit, account)?;
+    let newest = found.first().cloned();
     match cluster_major {
-        None => found.next().ok_or(StartError::NotFound),
-        Some(major) => found
-            .find(|installation| installation.major == major)
-            .ok_or_else(|| StartError::OtherVersion { cluster: cluster.to_path_buf(), major }),
+        None => newest.ok_or(StartError::NotFound),
+        Some(major) => found.into_iter().find(|installation| installation.major == major).ok_or_else(|| {
+            let other = newest.map(|newest| OtherMajor { major: newest.major, bin_dir: newest.bin_dir });
+            StartError::OtherVersion { cluster: cluster.to_path_buf(), major, other }
+        }),
     }
 }
 

@@ -26,15 +26,17 @@ pub enum StartError {
     },
     /// The cluster was made by a major version that is not here.
     #[error(
-        "the database in {} was made by PostgreSQL {major}, which was not found: install PostgreSQL {major}, or name \
+        "the database in {} was made by PostgreSQL {major}, which was not found{}: install PostgreSQL {major}, or name \
          the folder of its programs",
-        .cluster.display()
+        .cluster.display(), .other.as_ref().map(ToString::to_string).unwrap_or_default()
     )]
     OtherVersion {
         /// The data directory of the cluster.
         cluster: PathBuf,
         /// The major version that made it.
         major: u32,
+        /// What was found in its place.
+        other: Option<OtherMajor>,
     },
     /// Another program works in this data directory.
     #[error("{} is in use by another program{holder}: stop that one, or choose another data directory", .directory.display())]
@@ -143,6 +145,16 @@ impl StartError {
         let path = path.to_path_buf();
         move |source| Self::File { action, path, source }
     }
+}
+
+/// Programs of a major version that did not make a cluster, as a message tells of them.
+#[derive(Debug, thiserror::Error)]
+#[error(" (PostgreSQL {major} in {} cannot open it)", .bin_dir.display())]
+pub struct OtherMajor {
+    /// The major version.
+    pub major: u32,
+    /// The folder of the programs.
+    pub bin_dir: PathBuf,
 }
 
 /// Why an attempt to connect failed.

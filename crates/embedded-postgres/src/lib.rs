@@ -67,7 +67,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::time::{sleep, timeout};
 
 pub use self::binaries::find_bin_dir;
-pub use self::error::{ConnectError, StartError, StopError};
+pub use self::error::{ConnectError, OtherMajor, StartError, StopError};
 use self::interrupt::Interrupt;
 use self::place::Place;
 pub use self::place::{check_data_dir, throwaway_dir};

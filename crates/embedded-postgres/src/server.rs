@@ -25,9 +25,10 @@ const LAST_WORDS: u64 = 2_000;
 /// what it returns is the folder of the programs.
 pub(super) fn prepare(options: &Options, interrupt: &Interrupt) -> Result<(Place, PathBuf), StartError> {
     let place = Place::prepare(options)?;
-    leftover::stop_and_clear(&place.cluster, &place.socket_dir)?;
     let major = cluster_major(&place.cluster)?;
     let installation = binaries::choose(options.bin_dir.as_deref(), place.account.as_ref(), &place.cluster, major)?;
+    // Only now: a server that an earlier run left behind goes on where this one could not take its place.
+    leftover::stop_and_clear(&place.cluster, &place.socket_dir)?;
     if major.is_none() {
         create_cluster(&place, installation.bin_dir(), options, interrupt)?;
     }

@@ -37,8 +37,8 @@ pub(in crate::audit) async fn insert_record(
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let mut transaction = connection.begin().traced("BEGIN").await?;
     sqlx::query!(
-        "INSERT INTO audits (extent, since, covers, begun_at, accounts, entries, differences, remaining, newer,
-                             version)
+        "INSERT INTO audits (extent, since, covers, begun_at, accounts, entries, differences, remaining,
+                             not_compared, version)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         record.extent().as_str(),
         record.since.map(Timestamp::to_sqlx) as _,
@@ -77,7 +77,7 @@ pub(in crate::audit) async fn insert_record(
 /// If the database cannot be read.
 pub(in crate::audit) async fn read_last(connection: &mut PgConnection) -> Result<Vec<LastAudit>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT DISTINCT ON (extent) extent, ended_at, remaining, newer,
+        r#"SELECT DISTINCT ON (extent) extent, ended_at, remaining, not_compared,
                   (extract(epoch FROM clock_timestamp() - ended_at) * 1000000)::bigint AS "age!"
            FROM audits ORDER BY extent, audit_id DESC"#,
     )
@@ -91,7 +91,7 @@ pub(in crate::audit) async fn read_last(connection: &mut PgConnection) -> Result
             ended_at: row.ended_at.to_jiff(),
             age: SignedDuration::from_micros(row.age),
             differences: u64::try_from(row.remaining).unwrap_or(0),
-            newer: u64::try_from(row.newer).unwrap_or(0),
+            newer: u64::try_from(row.not_compared).unwrap_or(0),
         })
     });
     Ok(known.collect())

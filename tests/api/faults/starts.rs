@@ -76,7 +76,7 @@ fn make_hanging_programs(bin_dir: &Path) {
 }
 
 #[tokio::test]
-async fn a_service_that_makes_its_database_ends_when_it_is_told_to_and_makes_it_the_next_time() {
+async fn a_service_that_makes_its_database_ends_when_told_to_and_makes_it_next_time() {
     let directory = throwaway_dir().unwrap();
     let (bin_dir, data_dir) = (directory.path().join("bin"), directory.path().join("data"));
     make_hanging_programs(&bin_dir);

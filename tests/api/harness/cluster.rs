@@ -20,6 +20,14 @@ pub(super) struct Cluster {
 
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(Cluster::start);
 
+/// The folder of PostgreSQL's programs that whoever runs the tests asks for. Otherwise they are found.
+pub(crate) fn postgres_bin() -> Option<PathBuf> {
+    std::env::var_os(POSTGRES_BIN).map(PathBuf::from)
+}
+
+/// What the program has that folder from, too.
+pub(crate) const POSTGRES_BIN: &str = "GOLDBOOK_POSTGRES_BIN";
+
 /// The database that every test's is a copy of.
 const TEMPLATE: &str = "template_goldbook";
 
@@ -32,7 +40,7 @@ impl Cluster {
             runtime.block_on(async {
                 let directory = throwaway_dir().unwrap();
                 let data_dir = directory.path().join("data");
-                let options = Options { application: GOLDBOOK, data_dir, bin_dir: None, throwaway: true };
+                let options = Options { application: GOLDBOOK, data_dir, bin_dir: postgres_bin(), throwaway: true };
                 let mut postgres = EmbeddedPostgres::start(options).await.unwrap();
                 let owner = postgres.connect_options(OWNER_ROLE, TEMPLATE);
                 let superuser = postgres.connect_options(SUPERUSER, "postgres");

@@ -75,7 +75,7 @@ async fn looks(admin: SocketAddr) -> f64 {
 }
 
 #[tokio::test]
-async fn liability_is_late_while_no_summary_is_there_and_after_a_long_one_the_next_is_not_expected_soon() {
+async fn liability_is_late_without_a_summary_and_not_soon_after_one_that_took_long() {
     let database = create_shop().await;
     // Summaries can be read and made, but not written.
     let mut session = database.connect(SUPERUSER).await;

@@ -7,13 +7,13 @@ use std::process::Stdio;
 use goldbook::embedded_postgres::{SUPERUSER, find_bin_dir};
 use sqlx::AssertSqlSafe;
 
-use crate::harness::Database;
+use crate::harness::{Database, postgres_bin};
 use crate::wait::within;
 
 /// Dumps a database as SQL, as `pg_dump` does with these options.
 pub(super) async fn dump(database: &Database, options: &[String]) -> Vec<u8> {
     let reach = database.options(SUPERUSER);
-    let mut command = tokio::process::Command::new(find_bin_dir(None).unwrap().join("pg_dump"));
+    let mut command = tokio::process::Command::new(find_bin_dir(postgres_bin().as_deref()).unwrap().join("pg_dump"));
     command.arg("--host").arg(reach.get_socket().unwrap()).args(["--port", &reach.get_port().to_string()]);
     command.args(["--username", SUPERUSER, "--no-password", "--dbname", database.name()]).args(options);
     let output = within("the dump", command.stdin(Stdio::null()).kill_on_drop(true).output()).await.unwrap();
