@@ -1,7 +1,7 @@
 //! A schema that changes under a running service, and one that is newer than the program.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -55,8 +55,14 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Calls of many kinds, one after the other, until told to stop; the longest that one took.
-async fn call_until(clients: Clients, customer_id: String, stop: Arc<AtomicBool>) -> (u64, Duration) {
+/// Calls of many kinds, one after the other, until told to stop, and counts those that were answered; the longest that one
+/// took.
+async fn call_until(
+    clients: Clients,
+    customer_id: String,
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+) -> Duration {
     let (mut calls, mut longest) = (0, Duration::ZERO);
     while !stop.load(Ordering::Relaxed) {
         let begun = now();
@@ -80,28 +86,40 @@ async fn call_until(clients: Clients, customer_id: String, stop: Arc<AtomicBool>
         }
         longest = longest.max(begun.elapsed());
         calls += 1;
+        answered.store(calls, Ordering::Relaxed);
     }
-    (calls, longest)
+    longest
+}
+
+/// Waits until each caller was answered as often as a whole round of calls more.
+async fn until_all_went_round(callers: &[Arc<AtomicU64>]) {
+    let before: Vec<u64> = callers.iter().map(|answered| answered.load(Ordering::Relaxed)).collect();
+    until("a round of calls of each caller", async || {
+        let mut all = callers.iter().zip(&before);
+        all.all(|(answered, before)| answered.load(Ordering::Relaxed) >= before + 4).then_some(())
+    })
+    .await;
 }
 
 /// Has eight customers call while something is done. None of their calls fails; the longest that one took.
 async fn under_load<T>(service: &Service, work: impl Future<Output = T>) -> (T, Duration) {
     let stop = Arc::new(AtomicBool::new(false));
-    let mut calling = Vec::new();
+    let (mut calling, mut callers) = (Vec::new(), Vec::new());
     for number in 0..8 {
         let customer_id = format!("c-{number}");
         service.enrol(&customer_id).await;
         let clients = Clients::connect(service.address).await;
-        calling.push(tokio::spawn(call_until(clients, customer_id, stop.clone())));
+        callers.push(Arc::new(AtomicU64::new(0)));
+        let answered = Arc::clone(&callers[number]);
+        calling.push(tokio::spawn(call_until(clients, customer_id, stop.clone(), answered)));
     }
-    // Every statement was prepared before the schema changes.
-    pause(Duration::from_millis(300)).await;
+    // Every statement was prepared before the schema changes, and is used after it.
+    until_all_went_round(&callers).await;
     let done = work.await;
+    until_all_went_round(&callers).await;
     stop.store(true, Ordering::Relaxed);
     let called = join_all(calling).await.into_iter().map(Result::unwrap);
-    let (calls, longest): (Vec<u64>, Vec<Duration>) = called.unzip();
-    assert!(calls.iter().all(|calls| *calls > 8), "{calls:?}");
-    (done, longest.into_iter().max().unwrap())
+    (done, called.max().unwrap())
 }
 
 #[tokio::test]
