@@ -14,6 +14,9 @@ use tokio::task::JoinHandle;
 use crate::harness::POSTGRES_BIN;
 use crate::wait::within;
 
+/// The usual port is one for the whole machine.
+const ADMIN_LISTEN: (&str, &str) = ("GOLDBOOK_ADMIN_LISTEN", "127.0.0.1:0");
+
 /// `goldbook serve`, on ports of its own.
 pub(crate) struct Serving {
     pub address: SocketAddr,
@@ -50,7 +53,8 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn start(args: &[&str]) -> Self {
         // Nobody reads what it prints.
-        let mut child = goldbook().args(args).stdout(Stdio::null()).spawn().unwrap();
+        let mut child =
+            goldbook().env(ADMIN_LISTEN.0, ADMIN_LISTEN.1).args(args).stdout(Stdio::null()).spawn().unwrap();
         let reader = BufReader::new(child.stderr.take().unwrap()).lines();
         Self { child, reader, told: Vec::new() }
     }
@@ -110,6 +114,9 @@ pub(crate) async fn run(args: &[&str]) -> Ended {
 /// Runs the program to its end with these variables.
 pub(crate) async fn run_in(environment: &[(&str, &str)], args: &[&str]) -> Ended {
     let mut command = goldbook();
+    if args.first() == Some(&"serve") {
+        command.env(ADMIN_LISTEN.0, ADMIN_LISTEN.1);
+    }
     command.args(args).envs(environment.iter().copied());
     let output = within("the program", command.output()).await.unwrap();
     Ended {
@@ -158,7 +165,7 @@ impl Serving {
     }
 
     async fn launch(mut command: Command) -> Self {
-        command.env("GOLDBOOK_ADMIN_LISTEN", "127.0.0.1:0");
+        command.env(ADMIN_LISTEN.0, ADMIN_LISTEN.1);
         let mut child = command.spawn().unwrap();
         let mut admin = None;
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
