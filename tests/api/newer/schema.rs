@@ -109,8 +109,8 @@ async fn under_load<T>(service: &Service, work: impl Future<Output = T>) -> (T, 
         let customer_id = format!("c-{number}");
         service.enrol(&customer_id).await;
         let clients = Clients::connect(service.address).await;
-        callers.push(Arc::new(AtomicU64::new(0)));
-        let answered = Arc::clone(&callers[number]);
+        let answered = Arc::new(AtomicU64::new(0));
+        callers.push(Arc::clone(&answered));
         calling.push(tokio::spawn(call_until(clients, customer_id, stop.clone(), answered)));
     }
     // Every statement was prepared before the schema changes, and is used after it.
