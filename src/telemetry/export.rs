@@ -5,12 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::Context;
-use opentelemetry_otlp::{
-    OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_LOGS_ENDPOINT, OTEL_EXPORTER_OTLP_LOGS_PROTOCOL,
-    OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_PROTOCOL, OTEL_EXPORTER_OTLP_PROTOCOL,
-    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, SpanExporter as OtlpExporter,
-    WithExportConfig as _, WithTonicConfig as _,
-};
+use opentelemetry_otlp::{SpanExporter as OtlpExporter, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
@@ -19,7 +14,7 @@ use opentelemetry_sdk::trace::{
 };
 
 use super::always::{AlwaysSample, KeepingProcessor, Recording};
-use super::collector_tls::tls_to_collector;
+use super::collector::{Collector, LOGS, TRACES, tls_to_collector};
 use super::error::InitError;
 use super::resource::resource;
 use super::sending::{Counters, CountingExporter};
@@ -30,45 +25,6 @@ const DEFAULT_QUEUE_SPANS: usize = 16_384;
 /// Links per span, unless `OTEL_SPAN_LINK_COUNT_LIMIT` says otherwise: a batch links to each request that it carries,
 /// and the standard's 128 would leave some out.
 const DEFAULT_LINKS: u32 = 1_024;
-
-/// The variables of one kind of what is sent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Signal {
-    what: &'static str,
-    endpoint: &'static str,
-    exporter: &'static str,
-    protocol: &'static str,
-}
-
-pub(super) const TRACES: Signal = Signal {
-    what: "traces",
-    endpoint: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
-    exporter: "OTEL_TRACES_EXPORTER",
-    protocol: OTEL_EXPORTER_OTLP_TRACES_PROTOCOL,
-};
-pub(super) const METRICS: Signal = Signal {
-    what: "metrics",
-    endpoint: OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
-    exporter: "OTEL_METRICS_EXPORTER",
-    protocol: OTEL_EXPORTER_OTLP_METRICS_PROTOCOL,
-};
-pub(super) const LOGS: Signal = Signal {
-    what: "logs",
-    endpoint: OTEL_EXPORTER_OTLP_LOGS_ENDPOINT,
-    exporter: "OTEL_LOGS_EXPORTER",
-    protocol: OTEL_EXPORTER_OTLP_LOGS_PROTOCOL,
-};
-
-/// Who gets what is sent of one kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Collector {
-    /// Nobody. Spans still have real ids.
-    Off,
-    /// Whoever the standard `OTEL_EXPORTER_OTLP_*` variables name.
-    Environment,
-    /// The OTLP receiver over gRPC at this address: `http://127.0.0.1:4317`.
-    At(String),
-}
 
 /// Who gets what this process tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,55 +45,10 @@ impl Export {
     }
 }
 
-impl Collector {
-    /// Asks the standard variables: a collector is an endpoint that is set, and neither `OTEL_SDK_DISABLED=true` nor the
-    /// signal's exporter `none`.
-    pub(super) fn from_env(signal: Signal) -> Self {
-        Self::from_variables(signal, |name| env::var(name).ok())
-    }
-
-    pub(super) fn from_variables(signal: Signal, variable: impl Fn(&str) -> Option<String>) -> Self {
-        let is = |name: &str, word| trimmed(variable(name)).is_some_and(|value| value.eq_ignore_ascii_case(word));
-        let endpoint = signal.value("ENDPOINT", &variable);
-        if endpoint.is_none() || is("OTEL_SDK_DISABLED", "true") || is(signal.exporter, "none") {
-            return Self::Off;
-        }
-        Self::Environment
-    }
-}
-
 /// Says so if the variables ask for another protocol than the one this service speaks.
 pub(super) fn warn_of_unsupported_settings(export: &Export) {
     for (collector, signal) in [(&export.traces, TRACES), (&export.logs, LOGS)] {
         signal.warn_of_protocol(collector);
-    }
-}
-
-/// What is set, and not empty.
-fn trimmed(value: Option<String>) -> Option<String> {
-    value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-}
-
-impl Signal {
-    /// The variable that says this of the signal, such as `ENDPOINT`, or of all signals, and its value.
-    pub(super) fn value(self, what: &str, variable: impl Fn(&str) -> Option<String>) -> Option<(String, String)> {
-        let names = [self.endpoint, OTEL_EXPORTER_OTLP_ENDPOINT].map(|endpoint| endpoint.replace("ENDPOINT", what));
-        names.into_iter().find_map(|name| trimmed(variable(&name)).map(|value| (name, value)))
-    }
-
-    /// Says so if the variables ask for another protocol of this signal than the one that is spoken.
-    pub(super) fn warn_of_protocol(self, collector: &Collector) {
-        let set = |name| env::var(name).ok().filter(|protocol| !protocol.is_empty());
-        let protocol = set(self.protocol).or_else(|| set(OTEL_EXPORTER_OTLP_PROTOCOL));
-        if *collector == Collector::Environment
-            && let Some(protocol) = protocol.filter(|protocol| protocol != "grpc")
-        {
-            let what = self.what;
-            tracing::warn!(
-                protocol,
-                "{what} are sent over OTLP/gRPC; the protocol that OTEL_* asks for is not supported"
-            );
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! them, `panics` tells of defects.
 
 mod always;
-mod collector_tls;
+mod collector;
 mod deadline;
 mod error;
 mod export;
@@ -28,7 +28,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tracing::Subscriber;
 use tracing_opentelemetry::OpenTelemetryLayer;
@@ -37,8 +36,9 @@ use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use always::{AlwaysKind, AlwaysSample};
+pub use collector::Collector;
 pub use error::InitError;
-pub use export::{Collector, Export};
+pub use export::Export;
 pub use logs::{LogFormat, Logs};
 pub use opentelemetry::trace::SpanContext;
 pub use panics::{log_panics, message_of};
@@ -51,11 +51,7 @@ pub(crate) use newer::warn_of_newer;
 
 use logs::Gate;
 use records::Records;
-use sending::Counters;
-
-/// How long a collector has at the end to take metrics, spans or log records: one that hangs must not hold up the end of the
-/// process.
-const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+use sending::{Counters, FLUSH_LIMIT, within};
 
 /// Keeps the tracer's export going; whoever holds it flushes it at the end with [`Telemetry::shutdown`].
 #[derive(Debug)]
@@ -172,14 +168,6 @@ impl Telemetry {
             tracing::info!(records_sent, records_dropped, "logs flushed");
         }
     }
-}
-
-/// Whether the last of something is sent in time. A thread of its own waits for it, which nobody waits for: what sends may
-/// take longer than it was told.
-async fn within(limit: Duration, send: impl FnOnce() -> OTelSdkResult + Send + 'static) -> bool {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let begun = std::thread::Builder::new().name("telemetry-end".to_owned()).spawn(move || tell.send(send().is_ok()));
-    begun.is_ok() && matches!(tokio::time::timeout(limit, told).await, Ok(Ok(true)))
 }
 
 #[cfg(test)]

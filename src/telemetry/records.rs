@@ -18,9 +18,8 @@ use opentelemetry_sdk::logs::{
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-use super::collector_tls::tls_to_collector;
+use super::collector::{Collector, LOGS, tls_to_collector};
 use super::error::InitError;
-use super::export::{Collector, LOGS};
 use super::resource::{resource, scope};
 use super::sending::{Counters, CountingExporter};
 use super::targets::OURS;

@@ -12,6 +12,9 @@ use tokio::runtime::Runtime;
 
 use super::error::InitError;
 
+/// How long a collector has at the end to take metrics, spans or log records: one that hangs must not hold up the end of the
+/// process.
+pub(super) const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 /// How often at most the log says that something is being dropped.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -167,4 +170,12 @@ impl<E> CountingExporter<E> {
             failure.map_or_else(|| format!("the collector is slower than {} come", self.what), ToString::to_string);
         tracing::warn!(dropped, cause, "{} are being dropped", self.what);
     }
+}
+
+/// Whether the last of something is sent in time. A thread of its own waits for it, which nobody waits for: what sends may
+/// take longer than it was told.
+pub(super) async fn within(limit: Duration, send: impl FnOnce() -> OTelSdkResult + Send + 'static) -> bool {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let begun = std::thread::Builder::new().name("telemetry-end".to_owned()).spawn(move || tell.send(send().is_ok()));
+    begun.is_ok() && matches!(tokio::time::timeout(limit, told).await, Ok(Ok(true)))
 }

@@ -16,12 +16,10 @@ use opentelemetry_sdk::metrics::{
 use super::instruments::{INSTRUMENTS, Instruments};
 use super::shown::{Reading, observe, show};
 use super::{exposition, registry};
-use crate::telemetry::collector_tls::tls_to_collector;
+use crate::telemetry::collector::{Collector, METRICS, tls_to_collector};
 use crate::telemetry::error::InitError;
-use crate::telemetry::export::{Collector, METRICS};
 use crate::telemetry::resource::{resource, scope};
-use crate::telemetry::sending::OnOwnThread;
-use crate::telemetry::{FLUSH_LIMIT, within};
+use crate::telemetry::sending::{FLUSH_LIMIT, OnOwnThread, within};
 
 /// Who wants metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
