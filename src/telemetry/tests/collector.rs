@@ -73,7 +73,7 @@ async fn an_absent_collector_is_counted() {
 #[test]
 fn the_standard_variables_switch_export_on_and_off() {
     let with = |set: &'static [(&str, &str)]| {
-        Collector::from_variables(crate::telemetry::collector::TRACES, |name| {
+        Collector::from_variables(collector::TRACES, |name| {
             set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         })
     };
@@ -81,8 +81,7 @@ fn the_standard_variables_switch_export_on_and_off() {
     assert_eq!(with(&[]), Collector::Off);
     assert_eq!(with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]), Collector::Off);
     assert_eq!(
-        Collector::from_variables(crate::telemetry::collector::TRACES, |name| (name == endpoint.0)
-            .then(|| endpoint.1.to_owned())),
+        Collector::from_variables(collector::TRACES, |name| (name == endpoint.0).then(|| endpoint.1.to_owned())),
         Collector::Environment
     );
     assert_eq!(with(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector:4317")]), Collector::Environment);
