@@ -5,7 +5,7 @@ use std::{env, fs};
 use opentelemetry_otlp::{
     OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_LOGS_ENDPOINT, OTEL_EXPORTER_OTLP_LOGS_PROTOCOL,
     OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_PROTOCOL, OTEL_EXPORTER_OTLP_PROTOCOL,
-    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_PROTOCOL,
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, WithExportConfig, WithTonicConfig,
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
@@ -51,6 +51,18 @@ pub enum Collector {
 }
 
 impl Collector {
+    /// Where it is for a signal; none if it is off.
+    ///
+    /// # Errors
+    /// As of [`Address::find`].
+    pub(super) fn address(&self, signal: Signal) -> Result<Option<Address>, InitError> {
+        match self {
+            Self::Off => Ok(None),
+            Self::Environment => Address::find(signal, None).map(Some),
+            Self::At(endpoint) => Address::find(signal, Some(endpoint)).map(Some),
+        }
+    }
+
     /// Asks the standard variables: a collector is an endpoint that is set, and neither `OTEL_SDK_DISABLED=true` nor the
     /// signal's exporter `none`.
     pub(super) fn from_env(signal: Signal) -> Self {
@@ -95,30 +107,52 @@ impl Signal {
     }
 }
 
-/// Whom the collector of a signal has to prove to be, and who this program is there; none for an endpoint that is `http`.
-///
-/// The machine's authorities are trusted, or that of `OTEL_EXPORTER_OTLP_CERTIFICATE` alone. This program shows
-/// `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` with `OTEL_EXPORTER_OTLP_CLIENT_KEY`. Variables of the signal itself come first.
-/// The files are read once.
-///
-/// # Errors
-/// If a file cannot be read, or if one of a certificate and its key is missing.
-pub(super) fn tls_to_collector(signal: Signal, endpoint: Option<&str>) -> Result<Option<ClientTlsConfig>, InitError> {
-    let value = |what| signal.value(what, |name| env::var(name).ok());
-    let endpoint = endpoint.map(str::to_owned).or_else(|| value("ENDPOINT").map(|(_, endpoint)| endpoint));
-    // Without a scheme it may be one or the other.
-    if endpoint.is_none_or(|endpoint| endpoint.to_ascii_lowercase().starts_with("http://")) {
-        return Ok(None);
+/// Where a collector is, and how its connection is kept safe.
+pub(super) struct Address {
+    /// As the standard variables say, if absent.
+    endpoint: Option<String>,
+    tls: Option<ClientTlsConfig>,
+}
+
+impl Address {
+    /// Finds it for a signal, at this endpoint or at that of the standard variables.
+    ///
+    /// With an endpoint that is not `http`, the machine's authorities are trusted, or that of `OTEL_EXPORTER_OTLP_CERTIFICATE`
+    /// alone, and `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` is shown with `OTEL_EXPORTER_OTLP_CLIENT_KEY`. Variables of the signal
+    /// itself come first. The files are read once.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or if one of a certificate and its key is missing.
+    pub(super) fn find(signal: Signal, endpoint: Option<&str>) -> Result<Self, InitError> {
+        let endpoint = endpoint.map(str::to_owned);
+        let value = |what| signal.value(what, |name| env::var(name).ok());
+        let known = endpoint.clone().or_else(|| value("ENDPOINT").map(|(_, endpoint)| endpoint));
+        // Without a scheme it may be one or the other.
+        if known.is_none_or(|endpoint| endpoint.to_ascii_lowercase().starts_with("http://")) {
+            return Ok(Self { endpoint, tls: None });
+        }
+        let read = |what| value(what).map(|(variable, path)| read_file(variable, path)).transpose();
+        let config = match read("CERTIFICATE")? {
+            Some(authority) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)),
+            None => ClientTlsConfig::new().with_enabled_roots(),
+        };
+        let config = match (read("CLIENT_CERTIFICATE")?, read("CLIENT_KEY")?) {
+            (Some(certificate), Some(key)) => config.identity(Identity::from_pem(certificate, key)),
+            (None, None) => config,
+            (Some(_), None) | (None, Some(_)) => return Err(InitError::HalfOfIdentity),
+        };
+        Ok(Self { endpoint, tls: Some(config) })
     }
-    let read = |what| value(what).map(|(variable, path)| read_file(variable, path)).transpose();
-    let config = match read("CERTIFICATE")? {
-        Some(authority) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)),
-        None => ClientTlsConfig::new().with_enabled_roots(),
-    };
-    match (read("CLIENT_CERTIFICATE")?, read("CLIENT_KEY")?) {
-        (Some(certificate), Some(key)) => Ok(Some(config.identity(Identity::from_pem(certificate, key)))),
-        (None, None) => Ok(Some(config)),
-        (Some(_), None) | (None, Some(_)) => Err(InitError::HalfOfIdentity),
+
+    /// Has an exporter send there.
+    pub(super) fn set_on<B: WithExportConfig + WithTonicConfig>(self, mut builder: B) -> B {
+        if let Some(tls) = self.tls {
+            builder = builder.with_tls_config(tls);
+        }
+        match self.endpoint {
+            Some(endpoint) => builder.with_endpoint(endpoint),
+            None => builder,
+        }
     }
 }
 

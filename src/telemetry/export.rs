@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::Context;
-use opentelemetry_otlp::{SpanExporter as OtlpExporter, WithExportConfig as _, WithTonicConfig as _};
+use opentelemetry_otlp::SpanExporter as OtlpExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
@@ -14,7 +14,7 @@ use opentelemetry_sdk::trace::{
 };
 
 use super::always::{AlwaysSample, KeepingProcessor, Recording};
-use super::collector::{Collector, LOGS, TRACES, tls_to_collector};
+use super::collector::{Collector, LOGS, TRACES};
 use super::error::InitError;
 use super::resource::resource;
 use super::sending::{Counters, CountingExporter};
@@ -60,23 +60,9 @@ pub(super) fn span_exporter(
     collector: &Collector,
     counters: &Arc<Counters>,
 ) -> Result<Option<CountingExporter<OtlpExporter>>, InitError> {
-    let endpoint = match collector {
-        Collector::Off => return Ok(None),
-        Collector::Environment => None,
-        Collector::At(endpoint) => Some(endpoint.as_str()),
-    };
-    let tls = tls_to_collector(TRACES, endpoint)?;
-    let exporter = CountingExporter::connect("spans", Arc::clone(counters), || {
-        let mut builder = OtlpExporter::builder().with_tonic();
-        if let Some(tls) = tls {
-            builder = builder.with_tls_config(tls);
-        }
-        match endpoint {
-            Some(endpoint) => builder.with_endpoint(endpoint).build(),
-            None => builder.build(),
-        }
-    });
-    exporter.map(Some)
+    let Some(address) = collector.address(TRACES)? else { return Ok(None) };
+    let build = || address.set_on(OtlpExporter::builder().with_tonic()).build();
+    CountingExporter::connect("spans", Arc::clone(counters), build).map(Some)
 }
 
 /// The tracer, and the counts of its export if there is one.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::trace::{SpanContext, SpanId, TraceId};
 use opentelemetry::{Context, InstrumentationScope, Key};
-use opentelemetry_otlp::{LogExporter as OtlpExporter, WithExportConfig as _, WithTonicConfig as _};
+use opentelemetry_otlp::LogExporter as OtlpExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{
@@ -18,7 +18,7 @@ use opentelemetry_sdk::logs::{
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-use super::collector::{Collector, LOGS, tls_to_collector};
+use super::collector::{Collector, LOGS};
 use super::error::InitError;
 use super::resource::{resource, scope};
 use super::sending::{Counters, CountingExporter};
@@ -37,23 +37,9 @@ pub(super) fn record_exporter(
     collector: &Collector,
     counters: &Arc<Counters>,
 ) -> Result<Option<CountingExporter<OtlpExporter>>, InitError> {
-    let endpoint = match collector {
-        Collector::Off => return Ok(None),
-        Collector::Environment => None,
-        Collector::At(endpoint) => Some(endpoint.as_str()),
-    };
-    let tls = tls_to_collector(LOGS, endpoint)?;
-    let exporter = CountingExporter::connect("log records", Arc::clone(counters), || {
-        let mut builder = OtlpExporter::builder().with_tonic();
-        if let Some(tls) = tls {
-            builder = builder.with_tls_config(tls);
-        }
-        match endpoint {
-            Some(endpoint) => builder.with_endpoint(endpoint).build(),
-            None => builder.build(),
-        }
-    });
-    exporter.map(Some)
+    let Some(address) = collector.address(LOGS)? else { return Ok(None) };
+    let build = || address.set_on(OtlpExporter::builder().with_tonic()).build();
+    CountingExporter::connect("log records", Arc::clone(counters), build).map(Some)
 }
 
 /// What sends log records away.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::MeterProvider as _;
-use opentelemetry_otlp::{MetricExporter, WithTonicConfig as _};
+use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
@@ -16,7 +16,7 @@ use opentelemetry_sdk::metrics::{
 use super::instruments::{INSTRUMENTS, Instruments};
 use super::shown::{Reading, observe, show};
 use super::{exposition, registry};
-use crate::telemetry::collector::{Collector, METRICS, tls_to_collector};
+use crate::telemetry::collector::{Address, Collector, METRICS};
 use crate::telemetry::error::InitError;
 use crate::telemetry::resource::{resource, scope};
 use crate::telemetry::sending::{FLUSH_LIMIT, OnOwnThread, within};
@@ -139,10 +139,8 @@ struct Sender(OnOwnThread<MetricExporter>);
 impl Sender {
     fn connect() -> Result<Self, InitError> {
         // Sums from the start: what a collector did not take is in the next ones.
-        let mut builder = MetricExporter::builder().with_tonic().with_temporality(Temporality::Cumulative);
-        if let Some(tls) = tls_to_collector(METRICS, None)? {
-            builder = builder.with_tls_config(tls);
-        }
+        let builder = MetricExporter::builder().with_tonic().with_temporality(Temporality::Cumulative);
+        let builder = Address::find(METRICS, None)?.set_on(builder);
         OnOwnThread::connect(|| builder.build()).map(Self)
     }
 }
