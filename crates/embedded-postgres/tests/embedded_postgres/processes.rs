@@ -122,6 +122,18 @@ async fn server_that_outlived_its_killed_service_is_stopped_first() {
     service.wait().unwrap();
     assert_eq!(kill(orphan, None), Ok(()), "the postmaster was to outlive its service");
 
+    // Where this start cannot take its place, it goes on.
+    let version = directory.path().join("postgres/PG_VERSION");
+    let made_by = fs::read(&version).unwrap();
+    fs::write(&version, "99\n").unwrap();
+    let refusal = EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap_err();
+    assert!(matches!(refusal, StartError::OtherVersion { major: 99, .. }), "{refusal}");
+    assert!(
+        directory.path().join("postgres/postmaster.pid").exists(),
+        "the postmaster was stopped, and nothing serves"
+    );
+    fs::write(&version, made_by).unwrap();
+
     let postgres = EmbeddedPostgres::start(throwaway(directory.path())).await.unwrap();
     assert_ne!(pid_of(&postgres), orphan);
     assert_row_is_kept(&postgres).await;
