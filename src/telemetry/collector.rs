@@ -9,7 +9,7 @@ use opentelemetry_otlp::{
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use super::error::InitError;
+use super::error::{ExportFault, InitError};
 
 /// The variables of one kind of what is sent.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ impl Collector {
     ///
     /// # Errors
     /// As of [`Address::find`].
-    pub(super) fn address(&self, signal: Signal) -> Result<Option<Address>, InitError> {
+    pub(super) fn address(&self, signal: Signal) -> Result<Option<Address>, ExportFault> {
         match self {
             Self::Off => Ok(None),
             Self::Environment => Address::find(signal, None).map(Some),
@@ -85,6 +85,11 @@ fn trimmed(value: Option<String>) -> Option<String> {
 }
 
 impl Signal {
+    /// What is told if it cannot be sent.
+    pub(super) fn unsent(self, fault: ExportFault) -> InitError {
+        InitError::Export { what: self.what, fault }
+    }
+
     /// The variable that says this of the signal, such as `ENDPOINT`, or of all signals, and its value.
     pub(super) fn value(self, what: &str, variable: impl Fn(&str) -> Option<String>) -> Option<(String, String)> {
         let names = [self.endpoint, OTEL_EXPORTER_OTLP_ENDPOINT].map(|endpoint| endpoint.replace("ENDPOINT", what));
@@ -123,7 +128,7 @@ impl Address {
     ///
     /// # Errors
     /// If a file cannot be read, or if one of a certificate and its key is missing.
-    pub(super) fn find(signal: Signal, endpoint: Option<&str>) -> Result<Self, InitError> {
+    pub(super) fn find(signal: Signal, endpoint: Option<&str>) -> Result<Self, ExportFault> {
         let endpoint = endpoint.map(str::to_owned);
         let value = |what| signal.value(what, |name| env::var(name).ok());
         let known = endpoint.clone().or_else(|| value("ENDPOINT").map(|(_, endpoint)| endpoint));
@@ -139,7 +144,7 @@ impl Address {
         let config = match (read("CLIENT_CERTIFICATE")?, read("CLIENT_KEY")?) {
             (Some(certificate), Some(key)) => config.identity(Identity::from_pem(certificate, key)),
             (None, None) => config,
-            (Some(_), None) | (None, Some(_)) => return Err(InitError::HalfOfIdentity),
+            (Some(_), None) | (None, Some(_)) => return Err(ExportFault::HalfOfIdentity),
         };
         Ok(Self { endpoint, tls: Some(config) })
     }
@@ -156,6 +161,6 @@ impl Address {
     }
 }
 
-fn read_file(variable: String, path: String) -> Result<Vec<u8>, InitError> {
-    fs::read(&path).map_err(|error| InitError::File { variable, path, error })
+fn read_file(variable: String, path: String) -> Result<Vec<u8>, ExportFault> {
+    fs::read(&path).map_err(|error| ExportFault::File { variable, path, error })
 }

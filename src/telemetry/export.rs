@@ -60,9 +60,12 @@ pub(super) fn span_exporter(
     collector: &Collector,
     counters: &Arc<Counters>,
 ) -> Result<Option<CountingExporter<OtlpExporter>>, InitError> {
-    let Some(address) = collector.address(TRACES)? else { return Ok(None) };
-    let build = || address.set_on(OtlpExporter::builder().with_tonic()).build();
-    CountingExporter::connect("spans", Arc::clone(counters), build).map(Some)
+    let connect = || {
+        let Some(address) = collector.address(TRACES)? else { return Ok(None) };
+        let build = || address.set_on(OtlpExporter::builder().with_tonic()).build();
+        CountingExporter::connect("spans", Arc::clone(counters), build).map(Some)
+    };
+    connect().map_err(|fault| TRACES.unsent(fault))
 }
 
 /// The tracer, and the counts of its export if there is one.

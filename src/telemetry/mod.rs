@@ -37,7 +37,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use always::{AlwaysKind, AlwaysSample};
 pub use collector::Collector;
-pub use error::InitError;
+pub use error::{ExportFault, InitError};
 pub use export::Export;
 pub use logs::{LogFormat, Logs};
 pub use opentelemetry::trace::SpanContext;

@@ -37,9 +37,12 @@ pub(super) fn record_exporter(
     collector: &Collector,
     counters: &Arc<Counters>,
 ) -> Result<Option<CountingExporter<OtlpExporter>>, InitError> {
-    let Some(address) = collector.address(LOGS)? else { return Ok(None) };
-    let build = || address.set_on(OtlpExporter::builder().with_tonic()).build();
-    CountingExporter::connect("log records", Arc::clone(counters), build).map(Some)
+    let connect = || {
+        let Some(address) = collector.address(LOGS)? else { return Ok(None) };
+        let build = || address.set_on(OtlpExporter::builder().with_tonic()).build();
+        CountingExporter::connect("log records", Arc::clone(counters), build).map(Some)
+    };
+    connect().map_err(|fault| LOGS.unsent(fault))
 }
 
 /// What sends log records away.

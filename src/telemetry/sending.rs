@@ -10,7 +10,7 @@ use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use tokio::runtime::Runtime;
 
-use super::error::InitError;
+use super::error::ExportFault;
 
 /// How long a collector has at the end to take metrics, spans or log records: one that hangs must not hold up the end of the
 /// process.
@@ -72,7 +72,7 @@ pub(super) struct OnOwnThread<E> {
 
 impl<E> OnOwnThread<E> {
     /// `build` makes the exporter, whose channel connects on first use.
-    pub(super) fn connect(build: impl FnOnce() -> Result<E, ExporterBuildError>) -> Result<Self, InitError> {
+    pub(super) fn connect(build: impl FnOnce() -> Result<E, ExporterBuildError>) -> Result<Self, ExportFault> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("telemetry-export")
@@ -143,7 +143,7 @@ impl<E> CountingExporter<E> {
         what: &'static str,
         counters: Arc<Counters>,
         build: impl FnOnce() -> Result<E, ExporterBuildError>,
-    ) -> Result<Self, InitError> {
+    ) -> Result<Self, ExportFault> {
         Ok(Self { next: OnOwnThread::connect(build)?, counters, what, warned: Mutex::default() })
     }
 

@@ -140,8 +140,9 @@ impl Sender {
     fn connect() -> Result<Self, InitError> {
         // Sums from the start: what a collector did not take is in the next ones.
         let builder = MetricExporter::builder().with_tonic().with_temporality(Temporality::Cumulative);
-        let builder = Address::find(METRICS, None)?.set_on(builder);
-        OnOwnThread::connect(|| builder.build()).map(Self)
+        let connected =
+            Address::find(METRICS, None).and_then(|address| OnOwnThread::connect(|| address.set_on(builder).build()));
+        connected.map(Self).map_err(|fault| METRICS.unsent(fault))
     }
 }
 
