@@ -62,6 +62,10 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::fro
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(3_600);
 /// How many calls and streams may be under way on one connection.
 const MAX_STREAMS: u32 = 256;
+/// How many bytes of a stream, and of all streams of a connection, may lie unread. The connection has room for every stream,
+/// since hyper ends one on which many small messages lie unread, and takes this size for the measure of many.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 /// How large the headers of a call may be together, in bytes: a token of 8 KiB and what belongs to it.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// How many calls a caller may take back before anybody has looked at them, and how many may be broken. A caller with more
@@ -245,6 +249,8 @@ fn serve_until(
 ) -> Result<impl Future<Output = Result<(), tonic::transport::Error>>, prost::DecodeError> {
     Ok(Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_connection_age(MAX_CONNECTION_AGE)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_max_pending_accept_reset_streams(Some(MAX_RESET_STREAMS))

@@ -1,13 +1,18 @@
 //! `BatchGrantRewards`: many grants over one stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
+use futures_util::{FutureExt as _, StreamExt as _};
 use goldbook::proto;
 use goldbook::proto::batch_grant_rewards_response::Outcome;
 use tonic_types::StatusExt as _;
 
 use super::{granted_points, send, start_with_anna};
 use crate::harness::{Service, assert_same_error, create_customer, grant_reward};
+use crate::wait::within;
 
 /// Sends items over one stream; the outcomes by item id, each of which came exactly once.
 async fn batch(
@@ -114,4 +119,30 @@ async fn batch_grant_rewards_grants_thousands_in_the_order_of_each_customer() {
 async fn batch_grant_rewards_of_nothing_ends_without_an_outcome() {
     let service = start_with_anna().await;
     assert_eq!(batch(&service, Vec::new()).await.len(), 0);
+}
+
+/// A library may send each item in a frame of its own. A caller that hears its outcomes late then has thousands of them unread.
+#[tokio::test]
+async fn thousands_of_small_items_that_lie_unread_wait_for_their_turn() {
+    const ITEMS: usize = 10_000;
+    let service = start_with_anna().await;
+    let endpoint = tonic::transport::Channel::from_shared(format!("http://{}", service.address)).unwrap();
+    // So few bytes of outcomes are on their way that the service soon waits for whoever reads them.
+    let channel = endpoint.initial_stream_window_size(64).connect().await.unwrap();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    let items = tokio_stream::iter(0..ITEMS).then(move |item| {
+        let nothing_asked = proto::BatchGrantRewardsRequest { item_id: item.to_string(), grant: None };
+        count.fetch_add(1, Relaxed);
+        // What is not there at once is not sent together with what is.
+        tokio::task::yield_now().map(|()| nothing_asked)
+    });
+    let mut client = proto::reward_service_client::RewardServiceClient::new(channel);
+    let mut outcomes = client.batch_grant_rewards(items).await.unwrap().into_inner();
+    crate::wait::until("thousands to be sent", async || (sent.load(Relaxed) >= ITEMS / 2).then_some(())).await;
+    let mut answered = HashSet::new();
+    while let Some(outcome) = within("an outcome", outcomes.message()).await.unwrap() {
+        answered.insert(outcome.item_id);
+    }
+    assert_eq!(answered.len(), ITEMS);
 }
