@@ -27,7 +27,7 @@ trap 'exit 143' TERM
 
 new=${NEW:-}
 if [[ -z $new ]]; then
-    cargo build --locked --bin goldbook
+    scripts/build-debug.sh
     new=$PWD/target/debug/goldbook
 fi
 old=${OLD:-$(scripts/build-last-release.sh)}

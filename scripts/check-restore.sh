@@ -29,7 +29,7 @@ bin_dir=$(scripts/install-postgres.sh)
 
 program=${GOLDBOOK_BIN:-}
 if [[ -z $program ]]; then
-    cargo build --locked
+    scripts/build-debug.sh
     program=target/debug/goldbook
 fi
 # Its threads call while programs are started, which concerns nobody.

@@ -8,5 +8,5 @@ cd "$(dirname "$0")/.."
 scripts/install-python-client.sh
 client=target/python-client
 
-cargo build --locked
+scripts/build-debug.sh
 PYTHONPATH="$client/stubs" "$client/python/bin/python" scripts/rolling_restart.py target/debug/goldbook

@@ -24,7 +24,7 @@ if [[ -z $chromium ]]; then
     chromium=$(find_chromium)
 fi
 
-cargo build --locked
+scripts/build-debug.sh
 
 # Built apart from the sources, so that what npm installs stands below target.
 site=target/web

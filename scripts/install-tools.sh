@@ -21,34 +21,36 @@ as_root() {
     if [[ $(id -u) -eq 0 ]]; then "$@"; else sudo "$@"; fi
 }
 
+# Builds a program without optimization, since building takes longer than running ever will. What several have in common is
+# built once.
+install_crate() {
+    local crate=$1 version=$2
+    shift 2
+    CARGO_TARGET_DIR=$tools/built CARGO_PROFILE_DEV_DEBUG=0 cargo install "$crate" --version "$version" --locked --debug --force \
+        --root "$tools" "$@"
+}
+
 install_sqlx() {
     if [[ "$("$tools/bin/cargo-sqlx" sqlx --version 2>/dev/null || true)" == *" $sqlx_version" ]]; then return; fi
-    # No optimization, since building takes longer than running ever will. No TLS, since it talks to a Unix socket.
-    CARGO_PROFILE_DEV_DEBUG=0 cargo install sqlx-cli --version "$sqlx_version" --locked --debug --force \
-        --no-default-features --features postgres,sqlx-toml --root "$tools"
+    # No TLS, since it talks to a Unix socket.
+    install_crate sqlx-cli "$sqlx_version" --no-default-features --features postgres,sqlx-toml
 }
 
 install_deny() {
     if [[ "$("$tools/bin/cargo-deny" --version 2>/dev/null || true)" == *" $deny_version" ]]; then return; fi
-    # No optimization, for the same reason.
-    CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version "$deny_version" --locked --debug --force \
-        --root "$tools"
+    install_crate cargo-deny "$deny_version"
 }
 
 install_fuzz() {
     if [[ "$("$tools/bin/cargo-fuzz" --version 2>/dev/null || true)" == *" $fuzz_version" ]]; then return; fi
-    # No optimization, for the same reason.
-    CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-fuzz --version "$fuzz_version" --locked --debug --force \
-        --root "$tools"
+    install_crate cargo-fuzz "$fuzz_version"
 }
 
 install_cyclonedx() {
     local have
     have=$("$tools/bin/cargo-cyclonedx" cyclonedx --version 2>/dev/null || true)
     if [[ $have == *" $cyclonedx_version" ]]; then return; fi
-    # No optimization, for the same reason.
-    CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-cyclonedx --version "$cyclonedx_version" --locked --debug --force \
-        --root "$tools"
+    install_crate cargo-cyclonedx "$cyclonedx_version"
 }
 
 install_npm() {

@@ -50,7 +50,10 @@ cp -a "$compiler/bin/cargo" "$compiler/bin/rustc" "$root/usr/local/rustup/bin/"
 cp "${CARGO_HTTP_CAINFO:-${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}}" "$root/usr/local/cargo/ca.crt"
 configuration=${CARGO_HOME:-$HOME/.cargo}/config.toml
 if [[ -f $configuration ]]; then cp "$configuration" "$root/usr/local/cargo/"; fi
+# What is tried is the image and not the compiler's optimization, which would take as long as all other checks of it together.
 buildah "${options[@]}" config \
+    --env CARGO_PROFILE_RELEASE_LTO=off \
+    --env CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
     --env CARGO_HTTP_CAINFO=/usr/local/cargo/ca.crt \
     --env CARGO_HOME=/usr/local/cargo \
     --env PATH=/usr/local/rustup/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"

@@ -20,7 +20,7 @@ profile=dev
 if [[ $ENTRIES -ge 1000000 ]]; then profile=release; fi
 new=${NEW:-}
 if [[ -z $new ]]; then
-    cargo build --locked --bin goldbook --profile "$profile"
+    if [[ $profile == dev ]]; then scripts/build-debug.sh; else cargo build --locked --release; fi
     new=target/${profile/#dev/debug}/goldbook
 fi
 # It waits for Postgres, so it need not be quick.

@@ -17,7 +17,7 @@ if ! command -v openssl >/dev/null; then
     as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends openssl </dev/null
 fi
-cargo build --locked
+scripts/build-debug.sh
 goldbook=$root/target/debug/goldbook
 
 # The service is set up by this script alone, whatever the shell is set up for, but for the Postgres that is tried.
