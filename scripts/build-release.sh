@@ -21,6 +21,8 @@ for place in "${places[@]}"; do
     CFLAGS="${CFLAGS:-} -ffile-prefix-map=$place"
 done
 export CARGO_ENCODED_RUSTFLAGS=$flags CFLAGS
+# Some C names the moment at which it was compiled, unless it is told this one.
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-0}
 export CARGO_INCREMENTAL=0 SQLX_OFFLINE=true
 
 cargo build --release --locked "$@"
