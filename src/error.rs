@@ -20,6 +20,9 @@ pub enum Error {
     /// As many as may do this at a time do it already, which it says; trying again later may work.
     #[error("{0}")]
     Crowded(String),
+    /// It was begun and took longer than it may, which it says; going on from where it stopped will work.
+    #[error("{0}")]
+    Halted(String),
     /// The caller did that too often, or has too much under way; trying again later will work.
     #[error("too many {what}")]
     Limited {
@@ -59,6 +62,7 @@ impl Error {
         match self {
             Self::Overloaded
             | Self::Crowded(_)
+            | Self::Halted(_)
             | Self::Limited { .. }
             | Self::Unavailable
             | Self::IssuerAway

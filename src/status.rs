@@ -33,6 +33,7 @@ impl From<Error> for Status {
                 metrics::count_limit("exports under way");
                 retry(Code::ResourceExhausted, &message)
             }
+            Error::Halted(message) => retry(Code::ResourceExhausted, &message),
             Error::Unavailable => retry(Code::Unavailable, "the database is not available; try again"),
             Error::IssuerAway => {
                 retry(Code::Unavailable, "the keys of the token's issuer cannot be fetched now; try again")

@@ -112,12 +112,12 @@ impl ExportBounds {
     fn stalled(&self) -> Error {
         let seconds = self.stall_limit.as_secs();
         let what = format!("the export was given up, since nothing of it was taken for {seconds} seconds");
-        Error::Crowded(format!("{what}; {}", self.advice))
+        Error::Halted(format!("{what}; {}", self.advice))
     }
 
     fn too_long(&self) -> Error {
         let seconds = self.limit.as_secs();
-        Error::Crowded(format!("an export may take {seconds} seconds in all; {}", self.advice))
+        Error::Halted(format!("an export may take {seconds} seconds in all; {}", self.advice))
     }
 }
 
