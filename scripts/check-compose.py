@@ -67,6 +67,15 @@ def find_option_faults(name, service, program):
     for word in words:
         if word not in flags:
             yield f"{name}: `goldbook {command}` has no {word}"
+    asked = service.get("healthcheck", {}).get("test")
+    if asked is not None:
+        kind, path, command_of_check, *words = asked
+        if (kind, path) != ("CMD", "/usr/bin/goldbook"):
+            yield f"{name}: {path} of its health check is not in the image"
+        known, _ = read_help(program, command_of_check)
+        for word in words:
+            if word.startswith("-") and word not in known:
+                yield f"{name}: `goldbook {command_of_check}` has no {word}"
     for variable in service["environment"]:
         if variable.startswith("GOLDBOOK_") and variable not in variables:
             yield f"{name}: `goldbook {command}` has no {variable}"

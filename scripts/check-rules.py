@@ -75,9 +75,10 @@ def check_alerts():
             yield f"{page.name}: no alert links it"
         if page.name != "README.md" and f"]({page.name})" not in readme:
             yield f"{page.name}: docs/runbooks/README.md does not link it"
+    for page in sorted((ROOT / "docs").rglob("*.md")):
         for name in re.findall(r"`(Goldbook[A-Z]\w+)`", page.read_text(encoding="utf-8")):
             if name not in alerts():
-                yield f"{page.name}: there is no alert {name}"
+                yield f"{page.relative_to(ROOT)}: there is no alert {name}"
 
 
 def check_tests():

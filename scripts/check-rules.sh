@@ -9,6 +9,8 @@ postgres_bin=$(scripts/install-postgres.sh)
 rules=charts/goldbook/rules
 
 promtool check rules --lint=all --lint-fatal "$rules/goldbook.yaml"
+# Without the files that it names, which are mounted in its container.
+promtool check config --syntax-only examples/compose/prometheus.yaml
 
 # One file of tests says no more than that it succeeded, and each takes some seconds: at the same time, then.
 outputs=$(mktemp -d)

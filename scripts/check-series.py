@@ -40,6 +40,18 @@ def labels_of(series):
     return labels
 
 
+def is_positive(matcher):
+    """Whether a matcher asks for a value, and not for its absence."""
+    if matcher.sign == "=~":
+        return not re.fullmatch(matcher.value, "")
+    return matcher.sign == "=" and matcher.value != ""
+
+
+def matches(matcher, value):
+    """Whether a value is one that a positive matcher asks for."""
+    return re.fullmatch(matcher.value, value) is not None if matcher.sign == "=~" else value == matcher.value
+
+
 def faults_of(asked, known, excepted):
     """What an expression asks for and is not there. `known` tells the series of a name, as sets of labels."""
     wanted = promql.read(asked.expression)
@@ -58,6 +70,7 @@ def faults_of(asked, known, excepted):
             faults.append(f"{asked.place}: {text}")
 
     for selector in wanted.selectors:
+        together = []
         labels = labels_of(known(selector.name))
         if not labels:
             fault(f"there is no series {selector.name}", selector.name, None, None)
@@ -67,11 +80,15 @@ def faults_of(asked, known, excepted):
             what = (selector.name, matcher.label, matcher.value)
             if values is None:
                 fault(f"{selector.name} has no label {matcher.label}", *what)
-            elif matcher.sign == "=" and matcher.value and matcher.value not in values:
-                fault(f"{selector.name} never has {matcher.label}={matcher.value!r}", *what)
-            elif matcher.sign == "=~" and not re.fullmatch(matcher.value, ""):
-                if not any(re.fullmatch(matcher.value, value) for value in values):
-                    fault(f"{selector.name} never has {matcher.label}=~{matcher.value!r}", *what)
+            elif is_positive(matcher) and not any(matches(matcher, value) for value in values):
+                fault(f"{selector.name} never has {matcher.label}{matcher.sign}{matcher.value!r}", *what)
+                continue
+            # Those that something is known to lack have been told of, or are excepted.
+            if values is not None and is_positive(matcher):
+                together.append(matcher)
+        if not any(all(matches(it, one.get(it.label, "")) for it in together) for one in known(selector.name)):
+            asked_for = ", ".join(f"{it.label}{it.sign}{it.value!r}" for it in together)
+            fault(f"{selector.name} never has {asked_for} at once", selector.name, None, None)
     for label, selectors in wanted.grouped:
         for selector in selectors:
             labels = labels_of(known(selector.name))
@@ -164,7 +181,10 @@ def self_test():
         pass
 
     series = {
-        "x": [{"__name__": "x", "job": "j", "code": "OK"}, {"__name__": "x", "job": "j", "code": "NOT_FOUND"}],
+        "x": [
+            {"__name__": "x", "job": "j", "code": "OK", "peer": "a"},
+            {"__name__": "x", "job": "j", "code": "NOT_FOUND", "peer": "b"},
+        ],
         "goldbook_worker_rounds_total": [{"__name__": "goldbook_worker_rounds_total", "goldbook_outcome": "done"}],
     }
     tried = [
@@ -174,6 +194,8 @@ def self_test():
         ('x{colour="red"}', [], ["x has no label colour"]),
         ('x{code="LOST"}', [], ["x never has code='LOST'"]),
         ('x{code=~"LO.*"}', [], ["x never has code=~'LO.*'"]),
+        ('x{code="OK", peer="a"}', [], []),
+        ('x{code="OK", peer="b"}', [], ["x never has code='OK', peer='b' at once"]),
         ("sum by (job, colour) (x)", [], ["x has no label colour, by which it is grouped"]),
         ("x", ["colour"], ["nothing in it has the label colour"]),
         ("x * on (colour) x", [], ["nothing in it has the label colour"]),
