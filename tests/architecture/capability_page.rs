@@ -309,3 +309,29 @@ fn every_file_of_the_tests_is_a_module() {
     let wrong = [tree().with("tests/api/made_up.rs", ""), tree().replaced("tests/api/main.rs", "mod tiers;", "")];
     hold(stray_tests, &wrong);
 }
+
+/// A word that fits no test would choose none, and nobody would notice.
+fn words_that_choose_no_tests(tree: &Tree) -> Vec<String> {
+    let script = tree.text(".ci/run");
+    let chosen = script.lines().find_map(|line| line.strip_prefix("matters_most='")?.strip_suffix('\''));
+    let Some(chosen) = chosen else { return vec![".ci/run: it chooses no tests".to_owned()] };
+    let folders = ["tests/api", "crates/embedded-postgres/tests/embedded_postgres"];
+    let file_of = |word: &str| word.trim_end_matches("::").replace("::", "/");
+    let is_there = |word: &&str| folders.iter().any(|folder| tree.has(&format!("{folder}/{}.rs", file_of(word))));
+    chosen
+        .split(' ')
+        .filter(|word| !is_there(word))
+        .map(|word| format!(".ci/run: no file has the tests {word}"))
+        .collect()
+}
+
+#[test]
+fn tests_that_are_chosen_by_words_exist() {
+    let tree = || TREE.clone();
+    let wrong = [
+        tree().replaced(".ci/run", " bounds:: ", " boundaries:: "),
+        tree().without("tests/api/newer/schema.rs"),
+        tree().replaced(".ci/run", "matters_most=", "matters="),
+    ];
+    hold(words_that_choose_no_tests, &wrong);
+}
