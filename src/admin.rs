@@ -91,7 +91,7 @@ impl Admin {
 
     async fn answer(self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut refusal = respond(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET is answered here\n");
+            let mut refusal = respond(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD are answered here\n");
             refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refusal;
         }

@@ -9,7 +9,7 @@ use super::model::{Summary, Sums};
 use crate::book::{Defect, Table, TableRights};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, ProgramId};
-use crate::telemetry::metrics::MAX_PROGRAMS;
+use crate::telemetry::metrics::{MAX_PROGRAMS, OTHER_PROGRAMS};
 
 /// The tables of liability.
 pub(crate) const TABLES: &[Table] = &[
@@ -331,8 +331,9 @@ pub(super) async fn read_summary(
     }))
 }
 
-/// How old the newest summary of each of the first hundred programs is, in seconds by the database's clock, and of the oldest
-/// one of the first thousand. A program without one counts from its first version on.
+/// How old the newest summary of each of the first hundred programs is, in seconds by the database's clock, and the oldest one of
+/// the others, and of all. A program without one counts from its first version on. Of more than a thousand programs, the others are
+/// those of the first thousand.
 pub(super) async fn read_summary_ages(connection: &mut PgConnection) -> Result<(Vec<(String, f64)>, f64), StoreError> {
     let rows = sqlx::query!(
         r#"SELECT p.program_id AS "program_id!",
@@ -352,6 +353,8 @@ pub(super) async fn read_summary_ages(connection: &mut PgConnection) -> Result<(
     .traced("SELECT liability_summaries")
     .await?;
     let oldest = rows.iter().map(|row| row.age).fold(0.0, f64::max);
-    let shown = rows.into_iter().take(MAX_PROGRAMS);
-    Ok((shown.map(|row| (row.program_id, row.age)).collect(), oldest))
+    let mut ages: Vec<_> = rows.into_iter().map(|row| (row.program_id, row.age)).collect();
+    let others = ages.split_off(MAX_PROGRAMS.min(ages.len())).into_iter().map(|(_, age)| age).reduce(f64::max);
+    ages.extend(others.map(|age| (OTHER_PROGRAMS.to_owned(), age)));
+    Ok((ages, oldest))
 }

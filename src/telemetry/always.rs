@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
@@ -16,8 +16,9 @@ use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample, Span, SpanData, SpanProcessor};
+use tonic::Code;
 
-use super::headers::{STATUS_CODE, STREAM};
+use super::headers::{STATUS_CODE, STREAM, is_our_fault};
 
 /// Spans that may wait for the end of the one above them. A span takes about a kilobyte.
 const MOST_WAITING: usize = 16_384;
@@ -28,12 +29,21 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// Spans of which it is remembered what was decided, for those below them that end later.
 const MOST_DECIDED: usize = 16_384;
 
-/// Whether spans are recorded that the sampler leaves out. It stays on once it is, and costs nothing before.
-static IS_ON: AtomicBool = AtomicBool::new(false);
+/// What is exported of what the sampler leaves out, once there is anything. It stays so, and costs nothing before.
+static ON: OnceLock<AlwaysSample> = OnceLock::new();
 
 /// Whether a span that is not sampled may be exported all the same.
 pub(super) fn is_on() -> bool {
-    IS_ON.load(Relaxed)
+    ON.get().is_some()
+}
+
+/// Whether a call that ends like this is exported whatever the sampler says.
+pub(super) fn keeps_call(code: Code, took: Duration, is_stream: bool) -> bool {
+    ON.get().is_some_and(|always| {
+        let is_failed = is_our_fault(code) && code != Code::Unimplemented;
+        let is_slow = !is_stream && always.slow.is_some_and(|least| took >= least);
+        (always.errors && is_failed) || is_slow
+    })
 }
 
 /// What is exported whatever the sampler says.
@@ -104,8 +114,8 @@ fn is_slow(top: &SpanData, least: Duration) -> bool {
 pub(super) struct Recording(Box<dyn ShouldSample>);
 
 impl Recording {
-    pub(super) fn new(sampler: Box<dyn ShouldSample>) -> Self {
-        IS_ON.store(true, Relaxed);
+    pub(super) fn new(sampler: Box<dyn ShouldSample>, always: AlwaysSample) -> Self {
+        let _ = ON.set(always);
         Self(sampler)
     }
 }

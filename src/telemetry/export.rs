@@ -94,7 +94,7 @@ pub(super) fn tracer_provider(
         return Ok((builder.with_span_processor(processor).build(), Some(counters)));
     }
     let keeping = KeepingProcessor::new(processor, export.always_sample, Arc::clone(&counters.given_up));
-    let sampler = Recording::new(Config::default().sampler);
+    let sampler = Recording::new(Config::default().sampler, export.always_sample);
     Ok((builder.with_sampler(sampler).with_span_processor(keeping).build(), Some(counters)))
 }
 

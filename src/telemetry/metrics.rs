@@ -22,10 +22,11 @@ use tonic::Code;
 
 pub use export::{Measurements, Receivers, find_fault, measure};
 pub(crate) use levels::{CommandOrigin, Counted};
-pub use programs::MAX_PROGRAMS;
+pub use programs::{MAX_PROGRAMS, OTHER_PROGRAMS};
 pub(super) use shown::watch_spans;
 pub use shown::{Reading, show, watch_pool};
 
+use super::always;
 use super::headers::{code_name, is_our_fault};
 use exemplars::Exemplar;
 pub use instruments::is_measured;
@@ -35,13 +36,14 @@ use instruments::record;
 #[derive(Debug)]
 pub(super) struct TimedCall {
     method: &'static str,
+    is_stream: bool,
     begun: Instant,
     _active: Counted,
 }
 
 impl TimedCall {
-    pub(super) fn begin(method: &'static str) -> Self {
-        Self { method, begun: Instant::now(), _active: Counted::call() }
+    pub(super) fn begin(method: &'static str, is_stream: bool) -> Self {
+        Self { method, is_stream, begun: Instant::now(), _active: Counted::call() }
     }
 
     /// Records the end of the call.
@@ -58,7 +60,7 @@ impl TimedCall {
             ];
             let known = if is_our_fault(code) { 4 } else { 3 };
             instruments.call_duration.record(seconds, attributes.get(..known).unwrap_or_default());
-            if span.is_sampled() {
+            if span.is_sampled() || always::keeps_call(code, elapsed, self.is_stream) {
                 let (trace_id, span_id) = (span.trace_id(), span.span_id());
                 let exemplar = Exemplar { trace_id, span_id, seconds, at: SystemTime::now() };
                 instruments.exemplars.note(self.method, code, exemplar);

@@ -27,6 +27,7 @@ mod trace_id;
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry::Context;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tracing::Subscriber;
@@ -81,7 +82,7 @@ pub fn init(service_version: &'static str, export: &Export, logs: &Logs) -> Resu
     export::warn_of_unsupported_settings(export);
     if let Some(counters) = &counters {
         let counters = Arc::clone(counters);
-        metrics::watch_spans(move || [counters.exported(), counters.dropped()]);
+        metrics::watch_spans(move || [counters.exported(), counters.dropped(), counters.given_up()]);
     }
     Ok(Telemetry { provider, counters, records })
 }
@@ -165,6 +166,8 @@ impl Telemetry {
                 tracing::warn!("the collector did not take the last log records in time");
             }
             let (records_sent, records_dropped) = (counters.exported(), counters.dropped() + counters.queued());
+            // Nobody takes it any more.
+            let _unsent = Context::enter_telemetry_suppressed_scope();
             tracing::info!(records_sent, records_dropped, "logs flushed");
         }
     }

@@ -130,6 +130,7 @@ impl Call {
         let path = request.uri().path();
         let known = methods.find(path);
         let streams = known.is_none_or(|method| method.answers_stream);
+        let is_stream = known.is_some_and(|method| method.takes_stream || method.answers_stream);
         let method = known.and_then(|method| method.path.strip_prefix('/'));
         let span = tracing::info_span!(parent: None, "grpc", otel.kind = "server");
         if request.headers().contains_key(&TRACEPARENT) {
@@ -149,12 +150,12 @@ impl Call {
             if let Some(method) = method {
                 server.update_name(method);
             }
-            if known.is_some_and(|method| method.takes_stream || method.answers_stream) {
+            if is_stream {
                 server.set_attribute(KeyValue::new(STREAM, true));
             }
             server.set_attributes(request.uri().authority().into_iter().flat_map(server_address));
         }
-        Self { span, context, streams, code: None, timed: TimedCall::begin(method.unwrap_or("_OTHER")) }
+        Self { span, context, streams, code: None, timed: TimedCall::begin(method.unwrap_or("_OTHER"), is_stream) }
     }
 
     /// While the guard lives, `tracing`'s current span is the server span, and so is OpenTelemetry's: it stays that

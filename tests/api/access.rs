@@ -81,7 +81,7 @@ pub(crate) async fn enrol_by(service: &Service, credential: &str, customer_id: &
 }
 
 /// Asks for a customer's balance.
-async fn ask_balance(service: &Service, credential: &str, customer_id: &str) -> Result<i64, Status> {
+pub(crate) async fn ask_balance(service: &Service, credential: &str, customer_id: &str) -> Result<i64, Status> {
     let request = goldbook::proto::GetBalanceRequest {
         program_id: SHOP.to_owned(),
         customer_id: customer_id.to_owned(),

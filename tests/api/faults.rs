@@ -3,13 +3,13 @@
 
 mod answers;
 mod commits;
-mod held;
+pub(crate) mod held;
 mod kills;
 mod lanes;
 mod outages;
 mod panics;
 mod processes;
-mod replicas;
+pub(crate) mod replicas;
 mod starts;
 mod torture;
 

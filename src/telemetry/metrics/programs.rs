@@ -7,6 +7,8 @@ use opentelemetry::{KeyValue, StringValue};
 
 /// How many programs have series of their own.
 pub const MAX_PROGRAMS: usize = 100;
+/// What stands for all others.
+pub const OTHER_PROGRAMS: &str = "other";
 
 /// The programs that have series of their own.
 #[derive(Debug, Default)]
@@ -23,7 +25,7 @@ impl Programs {
             known.insert(program_id.to_owned(), Arc::clone(&name));
             StringValue::from(name)
         } else {
-            StringValue::from("other")
+            StringValue::from(OTHER_PROGRAMS)
         };
         KeyValue::new("goldbook.program.id", value)
     }

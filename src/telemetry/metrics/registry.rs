@@ -133,8 +133,8 @@ metrics! {
         "The time left until the certificate of the listener expires, below zero afterwards; absent without TLS.";
     API_KEY_EXPIRY: Kind::Gauge, "goldbook.api_key.expiry", "s", [],
         "The time left until the next API key expires; absent where none has an end.";
-    SPANS: Kind::Counter, "goldbook.telemetry.spans", "{span}", ["goldbook.outcome" = ("exported" | "dropped")],
-        "Spans that a collector took, or that were dropped.";
+    SPANS: Kind::Counter, "goldbook.telemetry.spans", "{span}", ["goldbook.outcome" = ("exported" | "dropped" | "given_up")],
+        "Spans that a collector took, that were dropped, or that `--always-sample` could not wait for.";
     MEMORY: Kind::UpDownCounter, "process.memory.usage", "By", [], "The memory that the process has in use.";
     CPU_TIME: Kind::Counter, "process.cpu.time", "s", ["cpu.mode"], "The time of processors that the process took.";
     FILE_DESCRIPTORS: Kind::UpDownCounter, "process.unix.file_descriptor.count", "{file_descriptor}", [],

@@ -56,12 +56,8 @@ static SHOWN: Mutex<BTreeMap<(&'static str, Labels), Reading>> = Mutex::new(BTre
 pub fn show(metric: &Metric, readings: impl IntoIterator<Item = (Labels, Reading)>) {
     let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
     shown.retain(|(name, _), _| *name != metric.name);
-    let mut room = MAX_PROGRAMS;
-    for (labels, reading) in readings {
-        if room == 0 {
-            break;
-        }
-        room -= 1;
+    // Each program, and one for all others.
+    for (labels, reading) in readings.into_iter().take(MAX_PROGRAMS + 1) {
         shown.insert((metric.name, labels), reading);
     }
 }
@@ -80,10 +76,10 @@ pub fn watch_pool(name: &'static str, look: impl Fn() -> [u64; 3] + Send + Sync 
 }
 
 /// What became of spans, once there is an exporter.
-static SPANS: OnceLock<Box<dyn Fn() -> [u64; 2] + Send + Sync>> = OnceLock::new();
+static SPANS: OnceLock<Box<dyn Fn() -> [u64; 3] + Send + Sync>> = OnceLock::new();
 
-/// Watches the export of spans: `look` tells how many were exported, and how many dropped.
-pub(in crate::telemetry) fn watch_spans(look: impl Fn() -> [u64; 2] + Send + Sync + 'static) {
+/// Watches the export of spans: `look` tells how many were exported, how many dropped, and how many given up.
+pub(in crate::telemetry) fn watch_spans(look: impl Fn() -> [u64; 3] + Send + Sync + 'static) {
     // There is one tracer in the process.
     let _ = SPANS.set(Box::new(look));
 }
@@ -138,8 +134,8 @@ pub(super) fn observe(meter: &Meter) {
     let metric = &registry::SPANS;
     let spans = meter.u64_observable_counter(metric.name).with_unit(metric.unit).with_description(metric.what);
     let observed = spans.with_callback(|spans| {
-        let [exported, dropped] = SPANS.get().map_or([0, 0], |look| look());
-        for (outcome, count) in [("exported", exported), ("dropped", dropped)] {
+        let counts = SPANS.get().map_or([0; 3], |look| look());
+        for (outcome, count) in ["exported", "dropped", "given_up"].into_iter().zip(counts) {
             spans.observe(count, &[KeyValue::new("goldbook.outcome", outcome)]);
         }
     });

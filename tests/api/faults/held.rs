@@ -206,6 +206,24 @@ async fn a_name_that_another_transaction_claims_delays_its_own_commands_alone() 
     assert_eq!(count(&service.database, "names WHERE name = 'new'").await, 1);
 }
 
+/// Makes the ledger's inserts of several rows at once fail with this code. A sequence tells whether one did.
+pub(crate) async fn refuse_many(database: &Database, code: &str) {
+    let statements = format!(
+        "CREATE SEQUENCE refused;
+         CREATE FUNCTION refuse_many() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+         BEGIN
+             IF (SELECT count(*) FROM new_rows) > 1 THEN
+                 PERFORM nextval('refused');
+                 RAISE EXCEPTION 'too much' USING ERRCODE = '{code}';
+             END IF;
+             RETURN NULL;
+         END $$;
+         CREATE TRIGGER refuse_many AFTER INSERT ON ledger_entries REFERENCING NEW TABLE AS new_rows
+             FOR EACH STATEMENT EXECUTE FUNCTION refuse_many()"
+    );
+    super::sabotage(database, &statements).await;
+}
+
 #[tokio::test]
 async fn a_batch_that_finds_no_room_or_takes_too_long_is_carried_out_in_parts() {
     // Not enough memory, a full disk, a statement that took too long.
@@ -214,24 +232,7 @@ async fn a_batch_that_finds_no_room_or_takes_too_long_is_carried_out_in_parts() 
         for number in 0..8 {
             service.enrol(&format!("c-{number}")).await;
         }
-        super::sabotage(
-            &service.database,
-            &format!(
-                "CREATE SEQUENCE refused;
-                 CREATE FUNCTION refuse_many() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-                     SET search_path = public AS $$
-                 BEGIN
-                     IF (SELECT count(*) FROM new_rows) > 1 THEN
-                         PERFORM nextval('refused');
-                         RAISE EXCEPTION 'too much' USING ERRCODE = '{code}';
-                     END IF;
-                     RETURN NULL;
-                 END $$;
-                 CREATE TRIGGER refuse_many AFTER INSERT ON ledger_entries REFERENCING NEW TABLE AS new_rows
-                     FOR EACH STATEMENT EXECUTE FUNCTION refuse_many()"
-            ),
-        )
-        .await;
+        refuse_many(&service.database, code).await;
         proxy.hold_commits();
         let mut grants = vec![begin_grant(&service, "c-0", "held"), begin_grant(&service, "c-1", "held")];
         grants.extend((0..8).map(|number| begin_grant(&service, &format!("c-{number}"), "gift")));

@@ -142,7 +142,7 @@ async fn an_account_that_is_locked_late_gets_no_entry_by_an_older_version() {
 
 /// Makes the ledger's next inserts fail with this code. What a sequence has given stays given when the batch is
 /// rolled back.
-async fn fail_inserts(service: &Service, code: &str, times: u32) {
+pub(crate) async fn fail_inserts(service: &Service, code: &str, times: u32) {
     let statements = format!(
         "CREATE SEQUENCE attempts;
          CREATE FUNCTION fail_attempt() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$

@@ -7,10 +7,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// An answer over HTTP.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub(super) status: u16,
     head: String,
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -22,7 +22,7 @@ impl Answer {
 }
 
 /// Asks for a path.
-pub(super) async fn get(address: SocketAddr, path: &str, accept: &str) -> Answer {
+pub(crate) async fn get(address: SocketAddr, path: &str, accept: &str) -> Answer {
     let accept = if accept.is_empty() { String::new() } else { format!("Accept: {accept}\r\n") };
     request(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n{accept}Connection: close\r\n\r\n")).await
 }

@@ -13,7 +13,7 @@ use crate::proxy::Proxy;
 use crate::wait::{until, within};
 
 /// Nothing is done but what is called for, in one lane.
-const QUIET: [&str; 10] = [
+pub(super) const QUIET: [&str; 10] = [
     "--listen",
     "127.0.0.1:0",
     "--lanes",
@@ -27,7 +27,7 @@ const QUIET: [&str; 10] = [
 ];
 
 /// An administrator's session in which this was done, and not committed.
-async fn hold(database: &Database, statement: &str) -> PgConnection {
+pub(super) async fn hold(database: &Database, statement: &str) -> PgConnection {
     let mut session = database.connect(SUPERUSER).await;
     session.execute("BEGIN").await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut session).await.unwrap();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};
 use goldbook::proto;
+use goldbook::telemetry::TraceId;
 use nix::sys::signal::Signal;
 use sqlx::Connection as _;
 use tonic::Code;
@@ -12,6 +13,7 @@ use super::is_error;
 use crate::binary::Serving;
 use crate::collector::{Span, attribute, endpoint, find_server_span, find_spans, links_to, traced};
 use crate::harness::{Database, SHOP, Service, grant_reward};
+use crate::metrics::page::get;
 use crate::wait::pause;
 
 /// A service that samples nothing.
@@ -40,6 +42,12 @@ fn failing(key: &str) -> proto::GrantRewardRequest {
     proto::GrantRewardRequest { note: "a note".to_owned(), ..grant_reward("anna", 1, key) }
 }
 
+/// Whether a metric leads to this trace.
+async fn is_exemplar(serving: &Serving, trace: TraceId) -> bool {
+    let page = get(serving.admin, "/metrics", "application/openmetrics-text").await.body;
+    page.contains(&format!("trace_id=\"{trace}\""))
+}
+
 fn assert_sampled(span: &Span) {
     assert_eq!(span.flags & 1, 1, "{}", span.name);
 }
@@ -47,7 +55,7 @@ fn assert_sampled(span: &Span) {
 #[tokio::test]
 async fn a_failed_request_is_kept_with_its_batch_though_nothing_is_sampled() {
     let database = Database::create().await;
-    let (_serving, service) = serve(&database, "errors").await;
+    let (serving, service) = serve(&database, "errors").await;
     let (good, request) = traced(grant_reward("anna", 1, "good"));
     let answer = service.rewards().grant_reward(request).await.unwrap();
     let traceparent = answer.metadata().get("traceparent").unwrap().to_str().unwrap().to_owned();
@@ -75,6 +83,7 @@ async fn a_failed_request_is_kept_with_its_batch_though_nothing_is_sampled() {
     assert!(is_error(&batch) && links_to(&batch, &server));
     assert!(statements.iter().any(is_error), "the statement that failed is below it");
     statements.iter().chain([&wait, &batch]).for_each(assert_sampled);
+    assert!(is_exemplar(&serving, failed).await && !is_exemplar(&serving, good).await);
     find_spans("the others", |spans| {
         assert!(!spans.iter().any(|span| span.trace_id == good.0 || span.trace_id == refused.0));
         Some(())
@@ -109,6 +118,7 @@ async fn a_slow_request_is_kept_with_its_statements_and_no_line_of_the_log_tells
         spans.iter().filter(below).find(|span| attribute(span, "db.system.name").is_some()).map(assert_sampled)
     })
     .await;
+    assert!(is_exemplar(&serving, slow).await && !is_exemplar(&serving, failed).await);
     find_spans("the others", |spans| {
         assert!(!spans.iter().any(|span| span.trace_id == failed.0), "quick failures are not asked for");
         Some(())
