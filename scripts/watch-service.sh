@@ -77,7 +77,7 @@ service=$!
 
 # The address in a line of the service's log.
 address_of() {
-    grep -F "\"message\":\"$1\"" "$directory/service.log" | sed -n 's/.*"address":"\([^"]*\)".*/\1/p'
+    grep -sF "\"message\":\"$1\"" "$directory/service.log" | sed -n 's/.*"address":"\([^"]*\)".*/\1/p'
 }
 listens() { [[ -n $(address_of listening) && -n $(address_of 'metrics and probes') ]]; }
 await 'the start of the service' "$service" listens
