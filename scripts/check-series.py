@@ -80,12 +80,11 @@ def faults_of(asked, known, excepted):
             what = (selector.name, matcher.label, matcher.value)
             if values is None:
                 fault(f"{selector.name} has no label {matcher.label}", *what)
-            elif is_positive(matcher) and not any(matches(matcher, value) for value in values):
-                fault(f"{selector.name} never has {matcher.label}{matcher.sign}{matcher.value!r}", *what)
-                continue
-            # Those that something is known to lack have been told of, or are excepted.
-            if values is not None and is_positive(matcher):
-                together.append(matcher)
+            elif is_positive(matcher):
+                if any(matches(matcher, value) for value in values):
+                    together.append(matcher)
+                else:
+                    fault(f"{selector.name} never has {matcher.label}{matcher.sign}{matcher.value!r}", *what)
         if not any(all(matches(it, one.get(it.label, "")) for it in together) for one in known(selector.name)):
             asked_for = ", ".join(f"{it.label}{it.sign}{it.value!r}" for it in together)
             fault(f"{selector.name} never has {asked_for} at once", selector.name, None, None)

@@ -17,12 +17,9 @@ pub enum Error {
     /// Too much is waiting already; trying again later may work.
     #[error("too much is waiting")]
     Overloaded,
-    /// As many as may do this at a time do it already, which it says; trying again later may work.
+    /// A bound of the service was reached, which it says; trying again later, or going on from where it stopped, may work.
     #[error("{0}")]
-    Crowded(String),
-    /// It was begun and took longer than it may, which it says; going on from where it stopped will work.
-    #[error("{0}")]
-    Halted(String),
+    Exhausted(String),
     /// The caller did that too often, or has too much under way; trying again later will work.
     #[error("too many {what}")]
     Limited {
@@ -61,8 +58,7 @@ impl Error {
     pub(crate) const fn is_of_the_moment(&self) -> bool {
         match self {
             Self::Overloaded
-            | Self::Crowded(_)
-            | Self::Halted(_)
+            | Self::Exhausted(_)
             | Self::Limited { .. }
             | Self::Unavailable
             | Self::IssuerAway

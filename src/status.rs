@@ -29,11 +29,7 @@ impl From<Error> for Status {
                 let details = ErrorDetails::with_retry_info(Some(retry_after.max(LEAST_RETRY_DELAY)));
                 Self::with_error_details(Code::ResourceExhausted, message, details)
             }
-            Error::Crowded(message) => {
-                metrics::count_limit("exports under way");
-                retry(Code::ResourceExhausted, &message)
-            }
-            Error::Halted(message) => retry(Code::ResourceExhausted, &message),
+            Error::Exhausted(message) => retry(Code::ResourceExhausted, &message),
             Error::Unavailable => retry(Code::Unavailable, "the database is not available; try again"),
             Error::IssuerAway => {
                 retry(Code::Unavailable, "the keys of the token's issuer cannot be fetched now; try again")

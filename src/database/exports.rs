@@ -106,18 +106,19 @@ impl Drop for Slot {
 
 impl ExportBounds {
     fn crowded(running: &str) -> Error {
-        Error::Crowded(format!("{running} run already, as many as may; try again when one of them has ended"))
+        telemetry::metrics::count_limit("exports under way");
+        Error::Exhausted(format!("{running} run already, as many as may; try again when one of them has ended"))
     }
 
     fn stalled(&self) -> Error {
         let seconds = self.stall_limit.as_secs();
         let what = format!("the export was given up, since nothing of it was taken for {seconds} seconds");
-        Error::Halted(format!("{what}; {}", self.advice))
+        Error::Exhausted(format!("{what}; {}", self.advice))
     }
 
     fn too_long(&self) -> Error {
         let seconds = self.limit.as_secs();
-        Error::Halted(format!("an export may take {seconds} seconds in all; {}", self.advice))
+        Error::Exhausted(format!("an export may take {seconds} seconds in all; {}", self.advice))
     }
 }
 

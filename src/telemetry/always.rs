@@ -18,7 +18,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample, Span, SpanData, SpanProcessor};
 use tonic::Code;
 
-use super::headers::{STATUS_CODE, STREAM, is_our_fault};
+use super::headers::{STATUS_CODE, STREAM, code_name, is_our_fault};
 
 /// Spans that may wait for the end of the one above them. A span takes about a kilobyte.
 const MOST_WAITING: usize = 16_384;
@@ -39,11 +39,7 @@ pub(super) fn is_on() -> bool {
 
 /// Whether a call that ends like this is exported whatever the sampler says.
 pub(super) fn keeps_call(code: Code, took: Duration, is_stream: bool) -> bool {
-    ON.get().is_some_and(|always| {
-        let is_failed = is_our_fault(code) && code != Code::Unimplemented;
-        let is_slow = !is_stream && always.slow.is_some_and(|least| took >= least);
-        (always.errors && is_failed) || is_slow
-    })
+    ON.get().is_some_and(|always| always.asks_for(is_our_fault(code) && code != Code::Unimplemented, took, is_stream))
 }
 
 /// What is exported whatever the sampler says.
@@ -93,20 +89,18 @@ impl AlwaysSample {
 
     /// Whether a span that nothing of this process is above of is exported, with all below it.
     fn keeps(self, top: &SpanData) -> bool {
-        (self.errors && failed(top)) || self.slow.is_some_and(|least| is_slow(top, least))
+        let is_unimplemented = top.attributes.contains(&KeyValue::new(STATUS_CODE, code_name(Code::Unimplemented)));
+        let is_failed = matches!(top.status, Status::Error { .. }) && !is_unimplemented;
+        let took = top.end_time.duration_since(top.start_time).unwrap_or_default();
+        let is_stream = |it: &KeyValue| it.key.as_str() == STREAM && it.value == Value::Bool(true);
+        self.asks_for(is_failed, took, top.attributes.iter().any(is_stream))
     }
-}
 
-/// A method that does not exist is its caller's mistake, and anybody could have any number of them exported.
-fn failed(top: &SpanData) -> bool {
-    let is_error = matches!(top.status, Status::Error { .. });
-    is_error && !top.attributes.contains(&KeyValue::new(STATUS_CODE, "UNIMPLEMENTED"))
-}
-
-fn is_slow(top: &SpanData, least: Duration) -> bool {
-    let took = top.end_time.duration_since(top.start_time).unwrap_or_default();
-    let is_stream = |it: &KeyValue| it.key.as_str() == STREAM && it.value == Value::Bool(true);
-    took >= least && !top.attributes.iter().any(is_stream)
+    /// The rule, for spans and for calls. A call of a method that does not exist has not failed: that is its caller's mistake, and
+    /// anybody could have any number of them exported.
+    fn asks_for(self, is_failed: bool, took: Duration, is_stream: bool) -> bool {
+        (self.errors && is_failed) || (!is_stream && self.slow.is_some_and(|least| took >= least))
+    }
 }
 
 /// Another sampler, but what it leaves out is recorded.

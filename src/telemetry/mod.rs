@@ -162,12 +162,13 @@ impl Telemetry {
         }
         // They come last, so that what is said of the traces is among them.
         if let Some(Records { provider, counters, .. }) = records {
-            if !within(limit, move || provider.shutdown_with_timeout(limit)).await {
+            let in_time = within(limit, move || provider.shutdown_with_timeout(limit)).await;
+            // Nobody takes what is said from here on.
+            let _unsent = Context::enter_telemetry_suppressed_scope();
+            if !in_time {
                 tracing::warn!("the collector did not take the last log records in time");
             }
             let (records_sent, records_dropped) = (counters.exported(), counters.dropped() + counters.queued());
-            // Nobody takes it any more.
-            let _unsent = Context::enter_telemetry_suppressed_scope();
             tracing::info!(records_sent, records_dropped, "logs flushed");
         }
     }

@@ -17,7 +17,6 @@ use tonic::Code;
 
 use crate::harness::{Clock, Database, SHOP, Service, assert_refused, at, grant_reward};
 use crate::points::calls::reverse_entry;
-use crate::wait::until;
 
 /// The rows that are read at most for what is within the bounds of a call, beside those of a short history.
 const SLACK: i64 = 300;
@@ -31,16 +30,9 @@ struct Reads {
     by_scan: i64,
 }
 
-/// What has been read once nobody is connected any more: a session tells what it read at its end.
+/// What has been read, once nobody is connected any more.
 async fn reads(database: &Database) -> Reads {
-    let mut connection = database.connect(SUPERUSER).await;
-    let others = "SELECT count(*) FROM pg_stat_activity
-                  WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
-    until("every session ends", async || {
-        let count: i64 = sqlx::query_scalar(others).fetch_one(&mut connection).await.unwrap();
-        (count == 0).then_some(())
-    })
-    .await;
+    let mut connection = database.connect_alone().await;
     let sum = "SELECT coalesce(sum(idx_tup_fetch), 0)::bigint, coalesce(sum(seq_tup_read), 0)::bigint
                FROM pg_stat_user_tables WHERE relname <> '_sqlx_migrations'";
     let (by_index, by_scan) = sqlx::query_as(sum).fetch_one(&mut connection).await.unwrap();

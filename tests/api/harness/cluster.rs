@@ -11,6 +11,8 @@ use goldbook::server;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 
+use crate::wait::until;
+
 /// The test process's own Postgres, with a migrated database to copy.
 pub(super) struct Cluster {
     socket: PgConnectOptions,
@@ -97,6 +99,19 @@ impl Database {
     /// How to connect in a role: `OWNER_ROLE`, `SERVICE_ROLE` or `SUPERUSER`.
     pub(crate) fn options(&self, role: &str) -> PgConnectOptions {
         CLUSTER.socket.clone().username(role).database(&self.name)
+    }
+
+    /// An administrator's connection once nobody else is connected: a session tells at its end what it read.
+    pub(crate) async fn connect_alone(&self) -> PgConnection {
+        let mut connection = self.connect(SUPERUSER).await;
+        let others = "SELECT count(*) FROM pg_stat_activity
+                      WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        until("every session ends", async || {
+            let count: i64 = sqlx::query_scalar(others).fetch_one(&mut connection).await.unwrap();
+            (count == 0).then_some(())
+        })
+        .await;
+        connection
     }
 
     /// A connection in a role.

@@ -9,7 +9,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Code, Request, Status};
 
 use super::page::scrape;
-use super::waiting::{QUIET, hold};
+use super::waiting::{QUIET, hold, start_quiet};
 use crate::access::tls::Root;
 use crate::access::{apply_shop_by, ask_balance, by, enrol_by, key_of};
 use crate::binary::Serving;
@@ -30,9 +30,7 @@ async fn counts<const N: usize>(serving: &Serving, name: &str, label: &str, valu
 #[tokio::test]
 async fn batches_that_are_tried_again_as_they_were_or_in_parts_are_counted() {
     let database = Database::create().await;
-    let serving = Serving::start_at(&database.options(SERVICE_ROLE), &QUIET).await;
-    let service = Service::at(serving.address, database.clone()).await;
-    service.apply_shop().await;
+    let (serving, service) = start_quiet(&database).await;
     for number in 0..40 {
         service.enrol(&format!("c-{number}")).await;
     }
@@ -179,10 +177,7 @@ async fn calls_that_are_turned_away_are_counted_by_the_limit() {
 #[tokio::test]
 async fn calls_for_which_there_is_no_room_in_a_lane_are_counted() {
     let database = Database::create().await;
-    let serving = Serving::start_at(&database.options(SERVICE_ROLE), &QUIET).await;
-    let service = Service::at(serving.address, database.clone()).await;
-    service.apply_shop().await;
-    service.enrol("anna").await;
+    let (serving, _) = start_quiet(&database).await;
     let session = hold(&database, "SELECT FROM accounts FOR UPDATE").await;
     let mut calls = Vec::new();
     // A connection takes 256 of them.

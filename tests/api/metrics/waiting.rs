@@ -26,6 +26,15 @@ pub(super) const QUIET: [&str; 10] = [
     "0",
 ];
 
+/// A service that does nothing but what is called for, with the program and Anna.
+pub(super) async fn start_quiet(database: &Database) -> (Serving, Service) {
+    let serving = Serving::start_at(&database.options(SERVICE_ROLE), &QUIET).await;
+    let service = Service::at(serving.address, database.clone()).await;
+    service.apply_shop().await;
+    service.enrol("anna").await;
+    (serving, service)
+}
+
 /// An administrator's session in which this was done, and not committed.
 pub(super) async fn hold(database: &Database, statement: &str) -> PgConnection {
     let mut session = database.connect(SUPERUSER).await;
@@ -107,10 +116,7 @@ async fn commands_that_are_put_off_are_counted_once_each_by_what_they_wait_for()
 #[tokio::test]
 async fn a_statement_that_nobody_waits_for_any_more_is_told_as_cancelled() {
     let database = Database::create().await;
-    let serving = Serving::start_at(&database.options(SERVICE_ROLE), &QUIET).await;
-    let service = Service::at(serving.address, database.clone()).await;
-    service.apply_shop().await;
-    service.enrol("anna").await;
+    let (serving, service) = start_quiet(&database).await;
     let session = hold(&database, "LOCK TABLE ledger_entries IN ACCESS EXCLUSIVE MODE").await;
     let mut ledger = service.ledger();
     let (program_id, customer_id) = (SHOP.to_owned(), "anna".to_owned());

@@ -1,12 +1,11 @@
 //! `goldbook trace`: from one entry to the call that wrote it and all that it wrote.
 
-use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};
+use goldbook::embedded_postgres::SERVICE_ROLE;
 use serde_json::Value;
 
 use crate::binary::{run, run_in, url};
 use crate::collector::traced;
 use crate::harness::{SHOP, Service, purchase};
-use crate::wait::until;
 
 #[tokio::test]
 async fn trace_tells_who_wrote_an_entry_and_every_row_of_that_command() {
@@ -76,24 +75,15 @@ async fn rows_of_a_command_are_found_by_an_index_and_not_by_reading_the_ledger()
     let entry_id = service.entries("anna").await.pop().unwrap().entry_id;
     let database = service.database.clone();
     service.stop().await;
-    let mut connection = database.connect(SUPERUSER).await;
     // What the planner may not do is what it would not do with a large ledger.
     let as_if_large = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off";
-    let options = database.options(SERVICE_ROLE);
-    let asking = format!("{}&options={}", url(&options), as_if_large.replace(' ', "%20").replace('=', "%3D"));
-    let mut scans = async || -> (i64, i64, i64) {
-        // A session tells what it read at its end.
-        let others = "SELECT count(*) FROM pg_stat_activity
-                      WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
-        until("every session ends", async || {
-            let count: i64 = sqlx::query_scalar(others).fetch_one(&mut connection).await.unwrap();
-            (count == 0).then_some(())
-        })
-        .await;
+    let asking = url(&database.options(SERVICE_ROLE));
+    let asking = format!("{asking}&options={}", as_if_large.replace(' ', "%20").replace('=', "%3D"));
+    let scans = async || -> (i64, i64, i64) {
         let scans = "SELECT (SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'ledger_entries'),
                             (SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'ledger_entries_pkey'),
                             (SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'ledger_entries_recorded')";
-        sqlx::query_as(scans).fetch_one(&mut connection).await.unwrap()
+        sqlx::query_as(scans).fetch_one(&mut database.connect_alone().await).await.unwrap()
     };
     let before = scans().await;
     let told = run(&["trace", &entry_id, "--database-url", &asking]).await;

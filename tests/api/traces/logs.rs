@@ -84,6 +84,8 @@ async fn lines_of_the_log_are_sent_with_the_resource_and_the_ids_of_their_spans(
     .await;
     let log = stop(serving).await;
     let flushed = log.iter().find(|line| line["fields"]["message"] == "logs flushed").unwrap();
+    let complaint = log.iter().find(|line| line["target"].as_str().unwrap().starts_with("opentelemetry"));
+    assert_eq!(complaint, None, "nothing is given to who sends after the last flush");
     assert_eq!(flushed["fields"]["records_dropped"], 0, "{flushed}");
     // Everything that was written before the last flush was sent, and nothing else: sending tells nothing that is sent.
     let sent = flushed["fields"]["records_sent"].as_u64().unwrap();
