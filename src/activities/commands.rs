@@ -16,11 +16,10 @@ use crate::money::Money;
 use crate::points::grants::caps::ask_earned;
 use crate::points::state::PointsState;
 use crate::programs::commands::current_policy;
-use crate::programs::model::ProgramVersion;
 use crate::programs::points::Clawback;
 use crate::programs::state::ProgramsState;
 use crate::referrals::state::ReferralsState;
-use crate::tiers::model::Standing;
+use crate::tiers::model::{first_standing, standing_of};
 use crate::tiers::state::StandingsState;
 
 /// Reports an activity. The fields are described in activities.proto.
@@ -51,7 +50,13 @@ impl Command for RecordActivity {
         let key = match &self.activity {
             Activity::Purchase(purchase) => {
                 let (currency, minor) = money(purchase.amount);
-                key(&[b"purchase", currency, &minor, &happened_at])
+                match purchase.margin {
+                    None => key(&[b"purchase", currency, &minor, &happened_at]),
+                    Some(margin) => {
+                        let (currency_of_margin, margin) = money(margin);
+                        key(&[b"purchase", currency, &minor, &happened_at, currency_of_margin, &margin])
+                    }
+                }
             }
             Activity::Refund(refund) => {
                 let (currency, minor) = money(refund.amount);
@@ -68,14 +73,21 @@ impl Command for RecordActivity {
         if self.enrol {
             ask_before_enrolling(asking, &self.program_id, &self.customer_id)?;
         }
-        if matches!(self.activity, Activity::Purchase(_)) {
-            return ask_earned(asking, &self.program_id, &customer);
+        let at = asking.at();
+        asking.state::<StandingsState>()?.ask_instant(at);
+        let Some(account_id) = asking.find(&customer) else { return Ok(()) };
+        let at = asking.time_of(account_id).unwrap_or(at);
+        match &self.activity {
+            Activity::Purchase(purchase) => {
+                asking.state::<StandingsState>()?.ask_activity(account_id, at, purchase.happened_at);
+                ask_earned(asking, &self.program_id, &customer)
+            }
+            Activity::Refund(refund) => {
+                asking.state::<StandingsState>()?.ask_refund(account_id, at, purchase_key(refund));
+                asking.state::<PointsState>()?.ask_command(account_id, purchase_key(refund));
+                Ok(())
+            }
         }
-        let account_id = asking.find(&customer);
-        if let (Activity::Refund(refund), Some(account_id)) = (&self.activity, account_id) {
-            asking.state::<PointsState>()?.ask_command(account_id, purchase_key(refund));
-        }
-        Ok(())
     }
 
     fn states(&self) -> Vec<TypeId> {
@@ -100,13 +112,13 @@ impl Command for RecordActivity {
         check(&self.activity, &policy, decision.now())?;
         let (entry_id, purchase) = match &self.activity {
             Activity::Purchase(purchase) => {
-                let enrolled = if account.head == 0 {
+                let standing = if account.head == 0 {
                     enrol_by_name(decision, &policy, account, &self.customer_id)?;
-                    first_standing(&policy)
+                    first_standing(&policy, account.time_at(decision.at()))?
                 } else {
-                    None
+                    standing_of(decision, account.account_id)?
                 };
-                let entry_id = accept(decision, &policy, account.account_id, purchase, enrolled)?;
+                let entry_id = accept(decision, &policy, account.account_id, purchase, &standing)?;
                 (entry_id, None)
             }
             Activity::Refund(refund) => {
@@ -138,19 +150,4 @@ pub(crate) fn key_hash(activity_id: &ActivityId) -> [u8; 32] {
 /// The key that a refund's purchase was accepted under.
 fn purchase_key(refund: &Refund) -> [u8; 32] {
     key_hash(&refund.purchase)
-}
-
-/// The standing of a customer who joins in this very command, whose entries no state has yet.
-fn first_standing(policy: &ProgramVersion) -> Option<Standing> {
-    let first = policy.program.tiers.first()?;
-    Some(Standing {
-        tier_id: first.tier_id.clone(),
-        since: policy.applied_at,
-        policy_version: policy.version,
-        changed_seq: 0,
-        cause_seq: 0,
-        qualifying_spend: 0,
-        purchases: 0,
-        last_seq: 0,
-    })
 }

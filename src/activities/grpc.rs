@@ -96,7 +96,12 @@ fn parse_record(request: proto::RecordActivityRequest, mut fields: Fields) -> Re
     let activity = match request.activity {
         Some(record_activity_request::Activity::Purchase(purchase)) => {
             let amount = parse_money(&mut fields, "purchase.amount", purchase.amount.as_ref());
-            amount.zip(happened_at).map(|(amount, happened_at)| Activity::Purchase(Purchase { amount, happened_at }))
+            let margin = purchase.margin.as_ref();
+            let margin = margin.map(|margin| parse_money(&mut fields, "purchase.margin", Some(margin)));
+            amount
+                .zip(happened_at)
+                .zip(margin.map_or(Some(None), |margin| margin.map(Some)))
+                .map(|((amount, happened_at), margin)| Activity::Purchase(Purchase { amount, margin, happened_at }))
         }
         Some(record_activity_request::Activity::Refund(refund)) => {
             parse_refund(&mut fields, refund).zip(happened_at).map(|((purchase, amount, clawback), happened_at)| {
@@ -154,8 +159,8 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
         points_owed: sum(&|entry| matches!(entry.detail, Detail::Points(PointsDetail::DebtIncurred { .. }))),
         tier_change: entries
             .iter()
-            .filter(|entry| entry.reason == EntryReason::ThresholdReached)
-            .find_map(write_tier_change),
+            .filter(|entry| entry.reason != EntryReason::Enrolment)
+            .find_map(|entry| write_tier_change(entry, currency)),
         referral_converted: entries
             .iter()
             .any(|entry| matches!(entry.detail, Detail::Referral(ReferralDetail::ReferralConverted { .. }))),
@@ -167,7 +172,7 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
 fn write_activity(row: ActivityRow, customer_id: &CustomerId, money: impl Fn(i64) -> Money) -> proto::Activity {
     let amount = Some(write_money(money(row.amount)));
     let activity = match row.purchase {
-        None => activity::Activity::Purchase(proto::Purchase { amount }),
+        None => activity::Activity::Purchase(proto::Purchase { amount, margin: None }),
         Some((_, purchase)) => activity::Activity::Refund(proto::Refund {
             purchase_activity_id: purchase.into(),
             amount,

@@ -2,9 +2,11 @@
 //! takes back of it.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use crate::book::{
-    Account, ActivityDetail, Actor, Decision, DecisionError, Detail, Entry, EntryReason, NewEntry, PointsDetail,
+    Account, ActivityDetail, Actor, Counts, Decision, DecisionError, Detail, Entry, EntryReason, NewEntry,
+    PointsDetail, TierMove,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, ActivityId, EntryId};
@@ -15,17 +17,21 @@ use crate::points::grants::model::{Grant, grant};
 use crate::points::state::PointsState;
 use crate::points::undoing::model::{Reversal, share_of, take_back};
 use crate::programs::model::{Conversion, ProgramVersion};
-use crate::programs::points::{Clawback, ExpiryRule};
+use crate::programs::points::{CalendarPeriod, Clawback, ExpiryRule};
 use crate::referrals::model::{ReferralState, convert, is_in_window, qualifies};
 use crate::referrals::state::ReferralsState;
-use crate::tiers::model::{Standing, lift};
-use crate::tiers::state::StandingsState;
+use crate::tiers::counting::{DayCount, History};
+use crate::tiers::deciding::Change;
+use crate::tiers::model::{into_entry, standing_of, weigh};
+use crate::tiers::standing::Standing;
 
 /// An accepted purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Purchase {
     /// What was spent; may be zero.
     pub amount: Money,
+    /// What the business earned by it, if it says so; may be zero.
+    pub margin: Option<Money>,
     /// When the customer bought.
     pub happened_at: Timestamp,
 }
@@ -78,6 +84,9 @@ impl Activity {
 /// A refusal if it is in another currency or lies in the future.
 pub(crate) fn check(activity: &Activity, policy: &ProgramVersion, now: Timestamp) -> Result<(), Refusal> {
     policy.program.require_currency(activity.amount())?;
+    if let Activity::Purchase(Purchase { margin: Some(margin), .. }) = activity {
+        policy.program.require_currency(*margin)?;
+    }
     let happened_at = activity.happened_at();
     if crate::clock::is_in_future(happened_at, now) {
         let message = format!("happened_at {happened_at} lies in the future; it is {now} now");
@@ -87,7 +96,7 @@ pub(crate) fn check(activity: &Activity, policy: &ProgramVersion, now: Timestamp
     Ok(())
 }
 
-/// Posts a purchase and everything that follows from it. `enrolled` is the standing of a customer who joins with this
+/// Posts a purchase and everything that follows from it. `standing` is where the customer stands, also who joins with this
 /// very purchase. Returns the entry that accepted it.
 ///
 /// # Errors
@@ -97,27 +106,29 @@ pub(crate) fn accept(
     policy: &ProgramVersion,
     account_id: AccountId,
     purchase: &Purchase,
-    enrolled: Option<Standing>,
+    standing: &(Standing, History),
 ) -> Result<EntryId, DecisionError> {
     let overflow = || Refusal::new(Reason::AmountOverflow, "the purchase is more than the book can count");
-    let standing = decision.state::<StandingsState>()?.get(account_id).cloned().or(enrolled);
-    let standing = standing
-        .ok_or_else(|| crate::book::Defect::new(format!("the customer of account {} has no standing", account_id.0)))?;
     let spend = purchase.amount.minor;
     let points = policy.program.points_per_unit.points_for(purchase.amount).ok_or_else(overflow)?;
-    let qualifying_spend = standing.qualifying_spend.checked_add(spend).ok_or_else(overflow)?;
-
     let capped = cap(decision, policy, account_id, points)?;
     if points > Points::MOST {
         let message = format!("the purchase would bring {points} points, more than the {} of one entry", Points::MOST);
         return Err(Refusal::new(Reason::AmountOverflow, message).into());
     }
+    let at = decision.account(account_id)?.time_at(decision.at());
+    let day = day_of(policy, purchase.happened_at);
+    let margin = purchase.margin.map_or(0, |margin| margin.minor);
+    let more =
+        DayCount { spend, margin, points: capped.points, purchases: i64::from(spend > 0), ..DayCount::default() };
+    let verdict = weigh(policy, standing, at, (day, &more), false)?;
     let new_entry = NewEntry {
         detail: ActivityDetail::ActivityAccepted {
             spend,
             happened_at: purchase.happened_at,
             slides_to: slide(policy, decision, account_id)?,
             uncapped: Some(points).filter(|points| *points > 0 && capped.points == 0),
+            counts: Some(Counts { day, margin, points: capped.points, whole: false, outlook: verdict.outlook }),
         }
         .into(),
         movement: None,
@@ -131,8 +142,9 @@ pub(crate) fn accept(
         let earned = Grant::by_rule(points, EntryReason::Purchase, vec![accepted]);
         grant(decision, policy, account_id, Grant { capped: Some(capped), ..earned })?;
     }
-    if let Some(new_entry) = lift(policy, &standing.tier_id, qualifying_spend, accepted) {
-        decision.post(account_id, new_entry)?;
+    if let Some(change) = verdict.change {
+        let by = reason_of(&change, EntryReason::ThresholdReached);
+        decision.post(account_id, into_entry(policy, &standing.0, change, verdict.outlook, by, accepted))?;
     }
     convert_referral(decision, policy, account_id, purchase, accepted)?;
     Ok(accepted)
@@ -170,7 +182,7 @@ pub(crate) fn accept_refund(
     };
     // It need not be the first: a purchase may enrol the customer before it.
     let accepted = purchase.iter().find_map(|entry| match entry.detail {
-        Detail::Activity(ActivityDetail::ActivityAccepted { spend, .. }) => Some((entry, spend)),
+        Detail::Activity(ActivityDetail::ActivityAccepted { spend, counts, .. }) => Some((entry, spend, counts)),
         Detail::Activity(ActivityDetail::RefundAccepted { .. })
         | Detail::Program(_)
         | Detail::Customer(_)
@@ -178,7 +190,7 @@ pub(crate) fn accept_refund(
         | Detail::Tier(_)
         | Detail::Referral(_) => None,
     });
-    let (bought, paid) = accepted.ok_or_else(unknown)?;
+    let (bought, paid, counted) = accepted.ok_or_else(unknown)?;
     let account_id = account.account_id;
     let lots = decision.state::<PointsState>()?.lots();
     let before = lots.reversed(account_id, bought.id.account_seq).in_all;
@@ -191,11 +203,17 @@ pub(crate) fn accept_refund(
         return Err(refusal.with("left", left).into());
     }
     let slid_to = slide(policy, decision, account_id)?;
+    let standing = standing_of(decision, account_id)?;
+    let weighed = match counted {
+        Some(counted) => Some(weigh_refund(decision, policy, account, &standing, (&counted, paid), (before, amount))?),
+        None => None,
+    };
     let detail = ActivityDetail::RefundAccepted {
         purchase: bought.id.account_seq,
         spend: amount,
         happened_at: refund.happened_at,
         slides_to: slid_to,
+        counts: weighed.as_ref().map(|(counts, _)| *counts),
     }
     .into();
     let new_entry = NewEntry {
@@ -228,7 +246,50 @@ pub(crate) fn accept_refund(
         };
         take_back(decision, policy, account, earned, &reversal, share.min(left).max(0))?;
     }
+    if let Some((Counts { outlook, .. }, Some(change))) = weighed {
+        let by = reason_of(&change, EntryReason::Refund);
+        decision.post(account_id, into_entry(policy, &standing.0, change, outlook, by, accepted))?;
+    }
     Ok((accepted, bought.id))
+}
+
+/// What a refund takes off the purchase's day, and what that changes. `counted` and `paid` are the purchase's; `before`
+/// was refunded of it already, and `amount` is now.
+fn weigh_refund(
+    decision: &Decision<'_>,
+    policy: &ProgramVersion,
+    account: &Account,
+    standing: &(Standing, History),
+    (counted, paid): (&Counts, i64),
+    (before, amount): (i64, i64),
+) -> Result<(Counts, Option<Change>), DecisionError> {
+    let after = before.saturating_add(amount);
+    let share = |whole: i64| share_of(whole, after, paid).saturating_sub(share_of(whole, before, paid));
+    let (margin, points, whole) = (share(counted.margin), share(counted.points), after >= paid);
+    let less = DayCount {
+        spend: -amount,
+        margin: -margin,
+        points: -points,
+        purchases: -i64::from(whole),
+        ..DayCount::default()
+    };
+    let at = account.time_at(decision.at());
+    let verdict = weigh(policy, standing, at, (counted.day, &less), true)?;
+    Ok((Counts { day: counted.day, margin, points, whole, outlook: verdict.outlook }, verdict.change))
+}
+
+/// On whose behalf a standing changes, and why: time, where a tier has ended, or else what was counted.
+fn reason_of(change: &Change, counted: EntryReason) -> (Actor, EntryReason) {
+    let reason = match change.kind {
+        None => EntryReason::ThresholdReached,
+        Some(TierMove::Redecided) => counted,
+        Some(TierMove::Downgraded | TierMove::Renewed) => EntryReason::TimeReached,
+    };
+    (Actor::Rule, reason)
+}
+
+fn day_of(policy: &ProgramVersion, instant: Timestamp) -> Date {
+    CalendarPeriod::Day.first_day_at(instant, &policy.program.time_zone.0)
 }
 
 /// Converts the customer's pending referral if this purchase is the one it waits for.
@@ -265,7 +326,7 @@ mod tests {
         let policy = ProgramVersion { program: program(), version: 1, applied_at: now };
         let purchase = |code: &str, happened_at: &str| {
             let amount = Money { currency: Currency::parse(code).unwrap(), minor: 1 };
-            Activity::Purchase(Purchase { amount, happened_at: happened_at.parse().unwrap() })
+            Activity::Purchase(Purchase { amount, margin: None, happened_at: happened_at.parse().unwrap() })
         };
         let reason = |purchase: Activity| check(&purchase, &policy, now).err().map(|refusal| refusal.reason);
         assert_eq!(reason(purchase("USD", "2025-12-31T00:00:00Z")), None);

@@ -83,6 +83,12 @@ impl Asking<'_> {
         self.names.get(name).copied()
     }
 
+    /// The instant that the command runs at.
+    #[must_use]
+    pub const fn at(&self) -> Timestamp {
+        self.at
+    }
+
     /// The instant that the command has on an account, unless another command of the batch takes it further before. None
     /// if the account is not locked, or has no entries.
     #[must_use]

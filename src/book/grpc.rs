@@ -83,6 +83,7 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
         Detail::Tier(detail) => match detail {
             TierDetail::TierImported { .. } => proto::EntryKind::TierImported,
             TierDetail::TierChanged { .. } => proto::EntryKind::TierChanged,
+            TierDetail::ReferralCounted { .. } => proto::EntryKind::ReferralCounted,
         },
         Detail::Referral(detail) => match detail {
             ReferralDetail::ReferralCodeCreated { .. } => proto::EntryKind::ReferralCodeCreated,

@@ -72,6 +72,8 @@ pub enum DueKind {
     Vest,
     /// Held points come back.
     ReleaseHold,
+    /// A tier ends, is renewed or is reached.
+    EndTier,
     /// Available points reach their expiry.
     Expire,
     /// A referral that has not converted ends.

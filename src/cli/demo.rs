@@ -201,7 +201,7 @@ impl Play {
         self.purchased_at = referral.create_time;
         let activity_id = fresh_key();
         let amount = telling_amount(&self.program, campaign);
-        let purchase = Purchase { amount: Some(amount.clone()) };
+        let purchase = Purchase { amount: Some(amount.clone()), margin: None };
         let request = RecordActivityRequest {
             program_id: self.program.program_id.clone(),
             customer_id: self.referee.clone(),

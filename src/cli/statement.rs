@@ -251,6 +251,7 @@ mod tests {
             display_name: "Gold".to_owned(),
             threshold: usd(500),
             missing: usd(99),
+            ..NextTier::default()
         };
         let tier = CustomerTier { next: Some(next), ..CustomerTier::default() };
         assert_eq!(next_tier(&tier), "Gold (gold) at 500.50 USD: 99.50 USD missing");

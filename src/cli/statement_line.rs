@@ -36,6 +36,7 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::RefundAccepted
         | EntryKind::TierChanged
         | EntryKind::TierImported
+        | EntryKind::ReferralCounted
         | EntryKind::ReferralCodeCreated
         | EntryKind::ReferralCreated
         | EntryKind::ReferralConverted

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::book::{Account, Actor, CustomerDetail, Decision, DecisionError, EntryReason, NewEntry, TierDetail};
+use crate::book::{
+    Account, Actor, CustomerDetail, Decision, DecisionError, EntryReason, NewEntry, Outlook, TierDetail,
+};
 use crate::clock::PartialDate;
 use crate::error::{Reason, Refusal};
 use crate::ids::{CustomerId, EntryId, TierId};
 use crate::programs::model::ProgramVersion;
+use crate::programs::points::CalendarPeriod;
 
 /// Who a customer is and how to reach them. Whatever is unknown is empty, and left out of the JSON: a field that is
 /// added later changes nothing about what was said before it, and so no idempotency key's fingerprint.
@@ -237,7 +240,18 @@ pub(crate) fn enrol(
     };
     let enrolled = decision
         .post(account.account_id, new_entry(CustomerDetail::CustomerEnrolled.into(), Actor::Caller, Vec::new()))?;
-    let first_tier = TierDetail::TierChanged { from: None, to: tier_id.clone(), qualifying_spend: 0 }.into();
+    let joined_at = account.time_at(decision.at());
+    let first_tier = TierDetail::TierChanged {
+        from: None,
+        to: tier_id.clone(),
+        qualifying_spend: 0,
+        change: None,
+        enrolled_on: Some(CalendarPeriod::Day.first_day_at(joined_at, &policy.program.time_zone.0)),
+        former_ends_at: None,
+        earned: None,
+        outlook: Outlook::default(),
+    }
+    .into();
     decision.post(account.account_id, new_entry(first_tier, Actor::Rule, vec![enrolled]))?;
     Ok((enrolled, tier_id))
 }

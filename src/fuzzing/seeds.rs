@@ -95,6 +95,11 @@ impl Messages {
                 .iter()
                 .filter(|it| it.oneof_index.is_some() && it.oneof_index == field.oneof_index)
                 .collect();
+            // A first tier has no condition, and a tier that is kept for ever no grace.
+            if choice == 0 && matches!((message.name(), field.name()), ("Tier", "condition") | ("TierPolicy", "grace"))
+            {
+                continue;
+            }
             let is_chosen = alternatives.is_empty() || alternatives[choice % alternatives.len()].number == field.number;
             let count = if field.label() == Label::Repeated { 1 + choice % 2 } else { 1 };
             for i in 0..if is_chosen { count } else { 0 } {
@@ -148,7 +153,8 @@ fn text(field: &str) -> &'static str {
         "currency_code" => "USD",
         "time_zone" => "America/New_York",
         "points_per_unit" | "point_value" => "1.5",
-        "after" | "period" | "within" | "valid_for" | "hold_for" | "sliding" | "on_event_within" => "P1Y",
+        "after" | "period" | "within" | "valid_for" | "hold_for" | "sliding" | "on_event_within" | "rolling"
+        | "for" | "grace" => "P1Y",
         "email" => "anna@shop.example",
         "phone" => "+49 30 123456",
         "locale" => "de-DE",
@@ -350,6 +356,10 @@ fn files() -> Vec<Seed> {
                   [[tiers]]\ntier_id = \"t\"\ndisplay_name = \"T\"\n[[campaigns]]\ncampaign_id = \"c\"\n\
                   display_name = \"C\"\nstarts_at = 2026-03-01T00:00:00-05:00\nends_at = \"2027-01-01T00:00:00Z\"\n\
                   conversion = \"first_purchase\"\nminimum_purchase = \"10.00\"\n";
+    let tiers = "[tier_policy]\nupgrade = \"at_period_end\"\nat_end = \"one_step\"\ngrace = \"P30D\"\n\
+                 on_refund = \"at_period_end\"\nwindow = { calendar = \"half\" }\nkept = { for = \"P1Y\" }\n[[tiers]]\n\
+                 tier_id = \"s\"\ndisplay_name = \"S\"\nnever_lost = true\n[tiers.condition]\nany_of = [{ spend = \"5.00\" }, \
+                 { all_of = [{ active_days = 3 }, { points = 9 }, { margin = \"1.50\" }] }, { referrals = 2 }]\n[[tiers]]";
     let balances = "line_id,customer_id,points,vests_at,vest_by,expires_at,tier_id,qualifying_spend_usd\n\
                     1,c,5,,,,,\n2,c,5,2026-02-01,,never,,\n3,c,5,,2026-02-01T00:00:00Z,2027-01-01,,\n\
                     \"4\n\",c,,,,,gold,12.50\n5,\"c,d\",,,,,gold,\n6,c,5,,,9999-12-31,,\n";
@@ -358,6 +368,7 @@ fn files() -> Vec<Seed> {
     vec![
         seed("program_documents", "cdnow", example),
         seed("program_documents", "points", points),
+        seed("program_documents", "tiers", &points.replace("[[tiers]]", tiers)),
         seed("program_documents", "event", &points.replace("after = \"P14D\"", "on_event_within = \"P14D\"")),
         seed("program_documents", "never", &points.replace("{ after = \"P1Y\", round_to = \"quarter\" }", "\"never\"")),
         seed(

@@ -101,7 +101,8 @@ fn write_imported(imported: &Imported) -> proto::ImportedOpening {
         points_repaid: *repaid,
         tier_id: match &entry.detail {
             Detail::Tier(TierDetail::TierImported { to, .. } | TierDetail::TierChanged { to, .. }) => to.to_string(),
-            Detail::Program(_)
+            Detail::Tier(TierDetail::ReferralCounted { .. })
+            | Detail::Program(_)
             | Detail::Customer(_)
             | Detail::Activity(_)
             | Detail::Points(_)

@@ -20,7 +20,7 @@ use crate::money::Money;
 use crate::points::lots::{Hold, Lot};
 use crate::programs::model::Program;
 use crate::referrals::model::{Code, Referral, ReferralState};
-use crate::tiers::model::Standing;
+use crate::tiers::standing::Standing;
 use entries::own_causes;
 
 pub(super) use entries::EntryItem;
@@ -91,7 +91,7 @@ impl<'a> TierPart<'a> {
             display_name: program.tier(&standing.tier_id).map(|tier| tier.display_name.as_str()),
             since: standing.since,
             policy_version: standing.policy_version,
-            qualifying_spend: program.money(standing.qualifying_spend).into(),
+            qualifying_spend: program.money(standing.totals.spend).into(),
             entry_id: entry(standing.changed_seq),
             cause_entry_ids: cause.map(entry).into_iter().collect(),
         }
@@ -117,7 +117,8 @@ impl<'a> TierChangeItem<'a> {
         let (from_tier_id, to_tier_id) = match &entry.detail {
             Detail::Tier(TierDetail::TierChanged { from, to, .. }) => (from.as_ref(), to),
             Detail::Tier(TierDetail::TierImported { from, to, .. }) => (Some(from), to),
-            Detail::Program(_)
+            Detail::Tier(TierDetail::ReferralCounted { .. })
+            | Detail::Program(_)
             | Detail::Customer(_)
             | Detail::Activity(_)
             | Detail::Points(_)

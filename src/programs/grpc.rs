@@ -10,6 +10,8 @@ use super::model::{
 };
 use super::points::grpc::{parse_points_policy, write_points_policy};
 use super::retention::Retention;
+use super::tier_policy::find_policy_faults;
+use super::tier_policy::grpc::{parse_condition, parse_tier_policy, write_condition, write_tier_policy};
 use crate::access::grpc::admit;
 use crate::error::{Error, Fields};
 use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
@@ -104,6 +106,7 @@ fn parse_program(program: Option<proto::Program>, expected_version: Option<i32>)
     let points_per_unit = fields.check("program.points_per_unit", Rate::parse(&program.points_per_unit));
     let points = parse_points_policy(&mut fields, "program.points", program.points.as_ref());
     let retention = parse_retention(&mut fields, "program.retention", program.retention);
+    let tier_policy = parse_tier_policy(&mut fields, "program.tier_policy", program.tier_policy.as_ref());
     let mut bound = |field: &str, count: usize, max: usize| {
         if count > max {
             fields.refuse(field, format!("must have at most {max} items"));
@@ -129,7 +132,8 @@ fn parse_program(program: Option<proto::Program>, expected_version: Option<i32>)
     let campaigns: Option<Vec<Campaign>> = campaigns.into_iter().collect();
     let tier_faults = tiers.as_deref().map(find_tier_faults).unwrap_or_default();
     let campaign_faults = campaigns.as_deref().map(find_campaign_faults).unwrap_or_default();
-    for fault in tier_faults.into_iter().chain(campaign_faults) {
+    let policy_faults = tier_policy.as_ref().map(find_policy_faults).unwrap_or_default();
+    for fault in policy_faults.into_iter().chain(tier_faults).chain(campaign_faults) {
         fields.refuse(fault.field, fault.description);
     }
     let parsed = || {
@@ -141,6 +145,7 @@ fn parse_program(program: Option<proto::Program>, expected_version: Option<i32>)
             points_per_unit: points_per_unit?,
             points: points?,
             retention,
+            tier_policy: tier_policy?,
             tiers: tiers?,
             campaigns: campaigns?,
         })
@@ -182,6 +187,11 @@ fn parse_tier(fields: &mut Fields, path: &str, tier: proto::Tier, currency: Opti
     let tier_id = fields.check(format!("{path}.tier_id"), TierId::try_from(tier.tier_id));
     let display_name = parse_display_name(fields, &format!("{path}.display_name"), &tier.display_name);
     let threshold = parse_amount(fields, &format!("{path}.threshold"), tier.threshold.as_ref(), currency);
+    let condition = tier.condition.as_ref();
+    if condition.is_some() && threshold.is_some_and(|threshold| threshold > 0) {
+        fields.refuse(format!("{path}.threshold"), "must not be set beside condition");
+    }
+    let condition = condition.map(|it| parse_condition(fields, &format!("{path}.condition"), it, currency));
     if tier.benefits.len() > MAX_BENEFITS {
         fields.refuse(format!("{path}.benefits"), format!("must have at most {MAX_BENEFITS} items"));
     }
@@ -196,6 +206,8 @@ fn parse_tier(fields: &mut Fields, path: &str, tier: proto::Tier, currency: Opti
         tier_id: tier_id?,
         display_name: display_name?,
         threshold: threshold?,
+        condition: condition.map_or(Some(None), |condition| condition.map(Some))?,
+        never_lost: tier.never_lost,
         benefits: benefits.into_iter().collect::<Option<_>>()?,
     })
 }
@@ -280,7 +292,10 @@ fn write_program(program: Program) -> proto::Program {
     let tiers = program.tiers.iter().map(|tier| proto::Tier {
         tier_id: tier.tier_id.to_string(),
         display_name: tier.display_name.clone(),
-        threshold: money(tier.threshold),
+        // Where a condition says what it takes, there is no threshold.
+        threshold: if tier.condition.is_some() { None } else { money(tier.threshold) },
+        condition: tier.condition.as_ref().map(|condition| write_condition(condition, &|minor| program.money(minor))),
+        never_lost: tier.never_lost,
         benefits: tier.benefits.iter().map(write_benefit).collect(),
     });
     let campaigns = program.campaigns.iter().map(|campaign| proto::Campaign {
@@ -307,6 +322,7 @@ fn write_program(program: Program) -> proto::Program {
         campaigns: campaigns.collect(),
         points: write_points_policy(&program.points),
         retention: write_retention(program.retention),
+        tier_policy: write_tier_policy(&program.tier_policy),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod points;
 pub mod retention;
 pub mod state;
 mod store;
+pub mod tier_policy;
 
 use std::sync::Arc;
 
@@ -151,4 +152,19 @@ pub(crate) async fn read_version_number_at(
     at: Timestamp,
 ) -> Result<Option<i32>, StoreError> {
     store::read_version_number_at(connection, program_id, at).await
+}
+
+/// The versions that were in force between two instants, the first of them first; at most `limit`. Before the first was
+/// applied, that one was.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_versions_between(
+    connection: &mut PgConnection,
+    program_id: &ProgramId,
+    from: Timestamp,
+    until: Timestamp,
+    limit: i64,
+) -> Result<Vec<ProgramVersion>, StoreError> {
+    store::read_versions_between(connection, program_id, from, until, limit).await
 }

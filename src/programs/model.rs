@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::points::PointsPolicy;
 use super::retention::Retention;
+use super::tier_policy::{Condition, Metric, TierPolicy};
 use crate::error::{Reason, Refusal, Violation};
 use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Money, Rate};
@@ -34,6 +35,9 @@ pub struct Program {
     /// For how long it keeps what is known of customers who do nothing any more.
     #[serde(default, skip_serializing_if = "Retention::is_empty")]
     pub retention: Retention,
+    /// In which window tiers are earned, and until when they are kept.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tier_policy: TierPolicy,
     /// Levels of standing, lowest first; the first begins at zero.
     pub tiers: Vec<Tier>,
     /// What referrals bring, offer by offer.
@@ -82,10 +86,28 @@ pub struct Tier {
     pub tier_id: TierId,
     /// What people call it.
     pub display_name: String,
-    /// A customer gets it at this lifetime spend or more.
+    /// A customer gets it at this spend within the window or more; zero, where `condition` says what it takes.
     pub threshold: i64,
+    /// What it takes, where that is more than a threshold of spend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+    /// Whether it is kept for ever once it was reached, whatever the policy says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub never_lost: bool,
     /// What it entitles to.
     pub benefits: Vec<Benefit>,
+}
+
+impl Tier {
+    /// What it takes to reach the tier.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.condition.clone().unwrap_or(Condition::AtLeast(Metric::Spend, self.threshold))
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Something that a tier gives.
@@ -186,6 +208,9 @@ impl Program {
     }
 }
 
+/// What is wrong with a tier that is reached whenever the one before it is.
+const FALLS: &str = "must ask for more than the tier before it: whoever meets that one's condition meets this one, too";
+
 /// Notes what is unsound across the tiers of a document.
 #[must_use]
 pub fn find_tier_faults(tiers: &[Tier]) -> Vec<Violation> {
@@ -193,19 +218,25 @@ pub fn find_tier_faults(tiers: &[Tier]) -> Vec<Violation> {
     let mut fault = |field: String, description: &str| {
         faults.push(Violation { field, description: description.to_owned() });
     };
-    if tiers.first().is_none_or(|tier| tier.threshold != 0) {
+    if tiers.first().is_none_or(|tier| tier.threshold != 0 || tier.condition.is_some()) {
         fault("program.tiers".to_owned(), "must begin with a tier whose threshold is zero");
     }
     let mut tier_ids = BTreeSet::new();
-    let mut last_threshold = None;
+    let mut lower: Option<&Tier> = None;
     for (i, tier) in tiers.iter().enumerate() {
         if !tier_ids.insert(&tier.tier_id) {
             fault(format!("program.tiers[{i}].tier_id"), "must be unique within the program");
         }
-        if last_threshold.is_some_and(|last| tier.threshold <= last) {
-            fault(format!("program.tiers[{i}].threshold"), "must be above the threshold of the tier before it");
+        if lower.is_some_and(|lower| lower.condition().leads_past(&tier.condition())) {
+            match (lower.and_then(|lower| lower.condition.as_ref()), &tier.condition) {
+                (None, None) => {
+                    fault(format!("program.tiers[{i}].threshold"), "must be above the threshold of the tier before it");
+                }
+                (_, Some(_)) => fault(format!("program.tiers[{i}].condition"), FALLS),
+                (Some(_), None) => fault(format!("program.tiers[{i}].threshold"), FALLS),
+            }
         }
-        last_threshold = Some(tier.threshold);
+        lower = Some(tier);
         let mut benefit_ids = BTreeSet::new();
         for (j, benefit) in tier.benefits.iter().enumerate() {
             if !benefit_ids.insert(&benefit.benefit_id) {
@@ -306,6 +337,8 @@ pub(crate) mod tests {
             tier_id: id.try_into().unwrap(),
             display_name: id.to_owned(),
             threshold,
+            condition: None,
+            never_lost: false,
             benefits: Vec::new(),
         };
         let campaign = |id: &str, conversion| Campaign {
@@ -327,6 +360,7 @@ pub(crate) mod tests {
             points_per_unit: Rate::parse("1").unwrap(),
             points: PointsPolicy::default(),
             retention: Retention::default(),
+            tier_policy: TierPolicy::default(),
             tiers: vec![tier("member", 0), tier("silver", 20_000), tier("gold", 50_000)],
             campaigns: vec![campaign("friends", Conversion::FirstPurchase), campaign("partners", Conversion::Manual)],
         }

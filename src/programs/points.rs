@@ -160,6 +160,7 @@ pub enum CalendarPeriod {
     Week,
     Month,
     Quarter,
+    Half,
     Year,
 }
 
@@ -187,6 +188,12 @@ impl Period {
         if is_bounded && is_in_micros { Ok(Self(span)) } else { Err(EXPECTED) }
     }
 
+    /// The period as the calendar counts it.
+    #[must_use]
+    pub(super) const fn span(&self) -> Span {
+        self.0
+    }
+
     /// The instant a period after another, by the calendar of a time zone: the same local time that many days, months
     /// or years later. The end of time, if it lies beyond.
     #[must_use]
@@ -195,7 +202,16 @@ impl Period {
         zoned.checked_add(self.0).map_or(END_OF_TIME, |later| later.timestamp().min(END_OF_TIME))
     }
 
-    fn has_time(&self) -> bool {
+    /// Whether it is no longer than so many years.
+    #[must_use]
+    pub fn is_within_years(&self, years: i64) -> bool {
+        let most = (years.years(), SpanRelativeTo::from(Date::constant(2000, 1, 1)));
+        self.0.compare(most).is_ok_and(std::cmp::Ordering::is_le)
+    }
+
+    /// Whether it has hours or less, so that it is none of whole days.
+    #[must_use]
+    pub fn has_time(&self) -> bool {
         let Self(span) = self;
         span.get_hours() != 0
             || span.get_minutes() != 0
@@ -242,29 +258,34 @@ impl CalendarPeriod {
             Self::Week => "week",
             Self::Month => "month",
             Self::Quarter => "quarter",
+            Self::Half => "half",
             Self::Year => "year",
         }
     }
 
     /// The first day of the period that a day lies in.
-    fn first_day(self, day: Date) -> Date {
+    #[must_use]
+    pub(super) fn first_day(self, day: Date) -> Date {
         let first_of_month = |month| Date::new(day.year(), month, 1).unwrap_or(day);
         match self {
             Self::Day => day,
             Self::Week => day.checked_sub(i64::from(day.weekday().since(Weekday::Monday)).days()).unwrap_or(day),
             Self::Month => day.first_of_month(),
             Self::Quarter => first_of_month((day.month() - 1) / 3 * 3 + 1),
+            Self::Half => first_of_month((day.month() - 1) / 6 * 6 + 1),
             Self::Year => day.first_of_year(),
         }
     }
 
     /// The first day of the period after the one that begins with a day.
-    fn next_first_day(self, first_day: Date) -> Option<Date> {
+    #[must_use]
+    pub(super) fn next_first_day(self, first_day: Date) -> Option<Date> {
         let length = match self {
             Self::Day => 1.day(),
             Self::Week => 1.week(),
             Self::Month => 1.month(),
             Self::Quarter => 3.months(),
+            Self::Half => 6.months(),
             Self::Year => 1.year(),
         };
         first_day.checked_add(length).ok()

@@ -272,6 +272,36 @@ pub(super) async fn read_version_number_at(
     .map_err(StoreError::from)
 }
 
+/// The versions that were in force between two instants, the first of them first; at most `limit`. Before the first was
+/// applied, that one was.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn read_versions_between(
+    connection: &mut PgConnection,
+    program_id: &ProgramId,
+    from: Timestamp,
+    until: Timestamp,
+    limit: i64,
+) -> Result<Vec<ProgramVersion>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT document, version, applied_at FROM program_versions
+         WHERE program_id = $1 AND applied_at <= greatest($3, (SELECT min(applied_at) FROM program_versions
+                                                               WHERE program_id = $1))
+           AND version >= coalesce((SELECT max(version) FROM program_versions
+                                    WHERE program_id = $1 AND applied_at <= $2), 1)
+         ORDER BY version LIMIT $4",
+        program_id.as_str(),
+        from.to_sqlx() as _,
+        until.to_sqlx() as _,
+        limit,
+    )
+    .fetch_all(connection)
+    .traced("SELECT program_versions")
+    .await?;
+    rows.into_iter().map(|row| Ok(parse_version(row.document, row.version, row.applied_at)?)).collect()
+}
+
 /// The versions in force, by program.
 ///
 /// # Errors

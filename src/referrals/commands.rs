@@ -192,7 +192,7 @@ impl Command for CreateReferral {
             return refuse(Reason::AlreadyReferred, "the customer was referred before, once and for all");
         }
         let standings: &StandingsState = decision.state()?;
-        if standings.get(referee.account_id).is_some_and(|standing| standing.purchases > 0) {
+        if standings.get(referee.account_id).is_some_and(|standing| standing.accepted > 0) {
             return refuse(Reason::NotANewCustomer, "the customer has purchased before");
         }
         let erasures: &ErasuresState = decision.state()?;
@@ -276,10 +276,13 @@ impl Command for ConvertReferral {
             TypeId::of::<ReferralsState>(),
             TypeId::of::<PurchasesState>(),
             TypeId::of::<PointsState>(),
+            TypeId::of::<StandingsState>(),
         ]
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        let at = asking.at();
+        asking.state::<StandingsState>()?.ask_instant(at);
         asking.state::<ReferralsState>()?.ask_names();
         Ok(())
     }

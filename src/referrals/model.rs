@@ -11,6 +11,7 @@ use crate::ids::{AccountId, CampaignId, CustomerId, EntryId, ReferralCode};
 use crate::points::amount::Points;
 use crate::points::grants::model::{Grant, grant};
 use crate::programs::model::{Campaign, Program, ProgramVersion};
+use crate::tiers::model::count_referral;
 
 /// How long the codes are that the service makes.
 pub(crate) const CODE_LENGTH: usize = 10;
@@ -222,17 +223,17 @@ pub(crate) fn convert(
     };
     let causes = std::iter::once(created).chain(qualifying).collect();
     let new_entry = NewEntry { detail, movement: None, actor, reason, policy_version: policy.version, causes };
-    decision.post(referral.referee, new_entry)?;
+    let converted = decision.post(referral.referee, new_entry)?;
     let sides = [
         (referral.referee, to_referee.granted, EntryReason::ReferralReferee),
         (referral.referrer, to_referrer.granted, EntryReason::ReferralReferrer),
     ];
-    for (account_id, points, reason) in sides {
+    for (account_id, points, of_side) in sides {
         if let Some(points) = points {
-            grant(decision, policy, account_id, Grant::by_rule(points, reason, vec![converted]))?;
+            grant(decision, policy, account_id, Grant::by_rule(points, of_side, vec![converted]))?;
         }
     }
-    Ok(())
+    count_referral(decision, policy, referral.referrer, reason, converted)
 }
 
 /// What one side gets of what a campaign promises.

@@ -1,19 +1,62 @@
-//! The standings of a batch, and what each entry does to them.
+//! The standings of a batch with the days that count for them, and what each entry and time do to them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::model::Standing;
-use crate::book::{ActivityDetail, Cell, Defect, Detail, Entry, Row, State, TierDetail};
-use crate::ids::{AccountId, TierId};
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::counting::{Counted, DayCount, History, counted_by};
+use super::deciding::{Deciding, Trigger};
+use super::standing::{Former, Standing};
+use crate::book::{
+    Account, ActivityDetail, Actor, Cell, Counts, Defect, Detail, Due, DueKind, Dues, Earnings, Entry, EntryReason,
+    NewEntry, Outlook, Row, State, TierDetail, TierMove,
+};
+use crate::ids::{AccountId, EntryId, ProgramId, TierId};
+use crate::programs::model::ProgramVersion;
+use crate::programs::tier_policy::windows::DayRange;
+
+/// What commands ask for.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// The earliest instant at which a command decides.
+    pub(super) earliest: Option<Timestamp>,
+    /// The earliest instant at which one decides about an account.
+    pub(super) instants: BTreeMap<AccountId, Timestamp>,
+    /// When activities happened.
+    pub(super) happened: BTreeSet<(AccountId, Timestamp)>,
+    /// The keys of purchases that are refunded.
+    pub(super) purchases: BTreeSet<(AccountId, [u8; 32])>,
+}
+
+/// The versions of a program that decide what is due, in their order.
+#[derive(Debug, Default)]
+pub(super) struct DueVersions {
+    pub(super) versions: Vec<Arc<ProgramVersion>>,
+    /// Whether versions that were applied later were not read.
+    pub(super) has_more: bool,
+}
 
 /// The standings of a batch.
 #[derive(Default)]
 pub(crate) struct StandingsState {
+    pub(super) asked: Asked,
     pub(super) rows: BTreeMap<AccountId, Standing>,
     pub(super) changed: BTreeSet<AccountId>,
     /// Standings after the first entry that changed them in each block of entries, by account and entry.
     pub(super) marks: BTreeMap<(AccountId, i64), Standing>,
     pub(super) new_marks: BTreeSet<(AccountId, i64)>,
+    /// What was counted, by account and day.
+    pub(super) days: BTreeMap<(AccountId, Date), DayCount>,
+    pub(super) changed_days: BTreeSet<(AccountId, Date)>,
+    /// Which days of an account were read.
+    pub(super) read: BTreeMap<AccountId, Vec<DayRange>>,
+    /// Days as they were at the end of earlier blocks of entries, by account, day and the last entry that counted.
+    pub(super) day_marks: BTreeMap<(AccountId, Date, i64), DayCount>,
+    pub(super) new_day_marks: BTreeSet<(AccountId, Date, i64)>,
+    /// The versions that decide what is due.
+    pub(super) versions: BTreeMap<ProgramId, DueVersions>,
 }
 
 /// How many entries of an account are a block.
@@ -31,6 +74,36 @@ impl StandingsState {
         self.rows.get(&account_id)
     }
 
+    /// What was counted for a customer, as far as it was read.
+    #[must_use]
+    pub(crate) fn history(&self, account_id: AccountId) -> History {
+        let days = self.days.range((account_id, Date::MIN)..=(account_id, Date::MAX));
+        History {
+            totals: self.rows.get(&account_id).map_or(Counted::default(), |standing| standing.totals),
+            days: days.map(|((_, day), count)| (*day, *count)).collect(),
+            read: self.read.get(&account_id).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Asks for what decides a standing at an instant: of accounts that are not named, too, such as a referrer's.
+    pub(crate) fn ask_instant(&mut self, at: Timestamp) {
+        self.asked.earliest = self.asked.earliest.into_iter().chain([at]).min();
+    }
+
+    /// Asks for what decides a standing once something is counted that happened at an instant.
+    pub(crate) fn ask_activity(&mut self, account_id: AccountId, at: Timestamp, happened_at: Timestamp) {
+        let earliest = self.asked.instants.entry(account_id).or_insert(at);
+        *earliest = at.min(*earliest);
+        self.asked.happened.insert((account_id, happened_at));
+    }
+
+    /// Asks for what decides a standing once a purchase is refunded.
+    pub(crate) fn ask_refund(&mut self, account_id: AccountId, at: Timestamp, purchase: [u8; 32]) {
+        let earliest = self.asked.instants.entry(account_id).or_insert(at);
+        *earliest = at.min(*earliest);
+        self.asked.purchases.insert((account_id, purchase));
+    }
+
     fn get_mut(&mut self, entry: &Entry) -> Result<&mut Standing, Defect> {
         let account_id = entry.id.account_id;
         self.changed.insert(account_id);
@@ -39,32 +112,67 @@ impl StandingsState {
 
     fn apply_tier(&mut self, entry: &Entry, detail: &TierDetail) -> Result<(), Defect> {
         match detail {
-            TierDetail::TierChanged { from: None, to, .. } => {
-                let standing = Standing {
-                    tier_id: to.clone(),
-                    since: entry.effective_at,
-                    policy_version: entry.policy_version,
-                    changed_seq: entry.id.account_seq,
-                    cause_seq: cause_of(entry)?,
-                    qualifying_spend: 0,
-                    purchases: 0,
-                    last_seq: 0,
-                };
-                self.changed.insert(entry.id.account_id);
-                self.rows.insert(entry.id.account_id, standing);
-            }
-            TierDetail::TierChanged { from: Some(_), to, .. } => {
+            TierDetail::TierChanged { from: None, to, enrolled_on, .. } => {
+                let account_id = entry.id.account_id;
                 let cause_seq = cause_of(entry)?;
-                self.get_mut(entry)?.change_tier(entry, to, cause_seq);
+                let standing = Standing::new(to.clone(), entry.effective_at, entry.policy_version, *enrolled_on);
+                let standing = Standing { changed_seq: entry.id.account_seq, cause_seq, ..standing };
+                self.changed.insert(account_id);
+                self.rows.insert(account_id, standing);
+                self.read.insert(account_id, vec![DayRange::ALL]);
             }
-            TierDetail::TierImported { to, qualifying_spend, .. } => {
+            TierDetail::TierChanged { from: Some(from), to, change, former_ends_at, earned, outlook, .. } => {
+                let cause_seq = cause_of(entry)?;
                 let standing = self.get_mut(entry)?;
-                standing.add_spend(entry, *qualifying_spend)?;
+                standing.outlook = *outlook;
+                standing.earned = earned.map(|Earnings { from, until, .. }| DayRange { from, until });
+                standing.former = match change {
+                    None => Some(Former { tier_id: from.clone(), ends_at: *former_ends_at }),
+                    Some(TierMove::Downgraded | TierMove::Renewed | TierMove::Redecided) => None,
+                };
+                standing.change_tier(entry, to, cause_seq);
+            }
+            TierDetail::TierImported { to, qualifying_spend, outlook, .. } => {
+                let standing = self.get_mut(entry)?;
+                standing.totals.spend = add(entry, standing.totals.spend, *qualifying_spend)?;
+                standing.outlook = *outlook;
                 if standing.tier_id != *to {
+                    (standing.earned, standing.former) = (None, None);
                     standing.change_tier(entry, to, entry.id.account_seq);
                 }
             }
+            TierDetail::ReferralCounted { outlook, .. } => {
+                self.get_mut(entry)?.outlook = *outlook;
+                if let Some((day, more)) = counted_by(entry) {
+                    self.count(entry, day, &more)?;
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// Counts something on a day. What the day was at the end of an earlier block of entries is kept.
+    fn count(&mut self, entry: &Entry, day: Date, more: &DayCount) -> Result<(), Defect> {
+        let key = (entry.id.account_id, day);
+        let defect = |what: &str| Defect::new(format!("entry {}: {what}", entry.id));
+        if !self.read.get(&key.0).is_some_and(|read| read.iter().any(|range| range.contains(day))) {
+            return Err(defect("the day that it counts on is not loaded"));
+        }
+        let before = self.days.get(&key).copied();
+        if let Some(before) = before.filter(|it| last_of_block(it.last_seq) != last_of_block(entry.id.account_seq)) {
+            let mark = (key.0, day, before.last_seq);
+            self.day_marks.insert(mark, before);
+            self.new_day_marks.insert(mark);
+        }
+        let before = before.unwrap_or_default();
+        let after = before.plus(more).ok_or_else(|| defect("what is counted overflows"))?;
+        self.days.insert(key, after);
+        self.changed_days.insert(key);
+        let standing = self.get_mut(entry)?;
+        standing.totals.margin = add(entry, standing.totals.margin, more.margin)?;
+        standing.totals.points = add(entry, standing.totals.points, more.points)?;
+        standing.totals.referrals = add(entry, standing.totals.referrals, more.referrals)?;
+        standing.totals.active_days += i64::from(after.purchases > 0) - i64::from(before.purchases > 0);
         Ok(())
     }
 
@@ -85,37 +193,51 @@ impl StandingsState {
     }
 
     fn apply_activity(&mut self, entry: &Entry, detail: &ActivityDetail) -> Result<(), Defect> {
+        let (spend, purchases, counts) = match detail {
+            ActivityDetail::ActivityAccepted { spend, counts, .. } => (*spend, i64::from(*spend > 0), counts),
+            ActivityDetail::RefundAccepted { spend, counts, .. } => {
+                (-*spend, -i64::from(counts.is_some_and(|counts| counts.whole)), counts)
+            }
+        };
         let standing = self.get_mut(entry)?;
-        match detail {
-            ActivityDetail::ActivityAccepted { spend, .. } => {
-                standing.add_spend(entry, *spend)?;
-                standing.purchases += i64::from(*spend > 0);
-            }
-            ActivityDetail::RefundAccepted { spend, .. } => {
-                standing.qualifying_spend -= *spend;
-                if standing.qualifying_spend < 0 {
-                    return Err(Defect::new(format!("entry {}: more is refunded than was spent", entry.id)));
-                }
-            }
+        standing.totals.spend = add(entry, standing.totals.spend, spend)?;
+        standing.totals.purchases += purchases;
+        standing.accepted += purchases.max(0);
+        if standing.totals.spend < 0 {
+            return Err(Defect::new(format!("entry {}: more is refunded than was spent", entry.id)));
         }
-        Ok(())
+        if let Some(Counts { outlook, .. }) = counts {
+            standing.outlook = *outlook;
+        }
+        match counted_by(entry) {
+            Some((day, more)) => self.count(entry, day, &more),
+            None => Ok(()),
+        }
+    }
+
+    /// The version that was in force at an instant, as far as it was read.
+    fn version_at(&self, program_id: &ProgramId, at: Timestamp) -> Option<&Arc<ProgramVersion>> {
+        let DueVersions { versions, has_more } = self.versions.get(program_id)?;
+        let is_known = !has_more || versions.last().is_some_and(|last| last.applied_at > at);
+        let by_then = versions.iter().take_while(|version| version.applied_at <= at).last();
+        by_then.or_else(|| versions.first()).filter(|_| is_known)
     }
 }
 
 impl Standing {
     fn change_tier(&mut self, entry: &Entry, to: &TierId, cause_seq: i64) {
+        if self.tier_id != *to {
+            self.since = entry.effective_at;
+        }
         self.tier_id = to.clone();
-        self.since = entry.effective_at;
         self.policy_version = entry.policy_version;
         self.changed_seq = entry.id.account_seq;
         self.cause_seq = cause_seq;
     }
+}
 
-    fn add_spend(&mut self, entry: &Entry, spend: i64) -> Result<(), Defect> {
-        let spent = self.qualifying_spend.checked_add(spend);
-        self.qualifying_spend = spent.ok_or_else(|| Defect::new(format!("entry {}: the spend overflows", entry.id)))?;
-        Ok(())
-    }
+fn add(entry: &Entry, sum: i64, more: i64) -> Result<i64, Defect> {
+    sum.checked_add(more).ok_or_else(|| Defect::new(format!("entry {}: what is counted overflows", entry.id)))
 }
 
 impl State for StandingsState {
@@ -129,6 +251,10 @@ impl State for StandingsState {
         self.mark(entry)
     }
 
+    fn dues(&self) -> Option<&dyn Dues> {
+        Some(self)
+    }
+
     fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
         let own = self.rows.get(&account_id).into_iter().map(|standing| {
             let mut row = standing_row("standing", Cell::Absent, standing);
@@ -136,19 +262,100 @@ impl State for StandingsState {
             row
         });
         let marks = self.marks.range((account_id, i64::MIN)..=(account_id, i64::MAX));
-        Box::new(own.chain(marks.map(|((_, seq), mark)| standing_row("standing after entry", (*seq).into(), mark))))
+        let marks = marks.map(|((_, seq), mark)| standing_row("standing after entry", (*seq).into(), mark));
+        let days = self.days.range((account_id, Date::MIN)..=(account_id, Date::MAX));
+        let days = days.map(|((_, day), count)| day_row("standing day", Cell::text(day.to_string()), count));
+        let day_marks = self.day_marks.range((account_id, Date::MIN, i64::MIN)..=(account_id, Date::MAX, i64::MAX));
+        let day_marks = day_marks.map(|((_, day, seq), count)| {
+            day_row("standing day after entry", Cell::text(format!("{day} {seq:019}")), count)
+        });
+        Box::new(own.chain(marks).chain(days).chain(day_marks))
+    }
+}
+
+impl Dues for StandingsState {
+    fn next_due(&self, account_id: AccountId) -> Option<Due> {
+        let at = self.rows.get(&account_id)?.outlook.decides_at?;
+        Some(Due { at, kind: DueKind::EndTier })
+    }
+
+    fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry> {
+        let account_id = account.account_id;
+        let Some(standing) = self.rows.get(&account_id) else { return Vec::new() };
+        let Some(version) = self.version_at(&account.program_id, due.at) else { return Vec::new() };
+        let history = self.history(account_id);
+        let Ok(verdict) = (Deciding { version, standing, history: &history }).decide(due.at, Trigger::Other) else {
+            return Vec::new();
+        };
+        let (change, earned, spend, to, cause) = match verdict.change {
+            Some(change) => (change.kind, change.earned, change.spend, change.to, change.cause),
+            // Another version has changed what was to be decided.
+            None => {
+                let earned =
+                    standing.earned.map(|DayRange { from, until }| Earnings { from, until, ..Earnings::default() });
+                (Some(TierMove::Redecided), earned, standing.totals.spend, standing.tier_id.clone(), None)
+            }
+        };
+        let detail = TierDetail::TierChanged {
+            from: Some(standing.tier_id.clone()),
+            to,
+            qualifying_spend: spend,
+            change,
+            enrolled_on: None,
+            former_ends_at: standing.outlook.ends_at.filter(|_| change.is_none()),
+            earned,
+            outlook: verdict.outlook,
+        };
+        let reason = if change.is_none() { EntryReason::ThresholdReached } else { EntryReason::TimeReached };
+        vec![NewEntry {
+            detail: detail.into(),
+            movement: None,
+            actor: Actor::Time,
+            reason,
+            policy_version: version.version,
+            causes: vec![EntryId { account_id, account_seq: cause.unwrap_or(standing.changed_seq) }],
+        }]
     }
 }
 
 fn standing_row<'a>(noun: &'static str, key: Cell<'a>, standing: &'a Standing) -> Row<'a> {
+    let Standing { totals, outlook, earned, former, .. } = standing;
+    let Outlook { ends_at, decides_at } = outlook;
+    let window = earned.map(|DayRange { from, until }| {
+        let day = |day: Option<Date>| day.map_or_else(|| "…".to_owned(), |day| day.to_string());
+        format!("{} to {}", day(from), day(until))
+    });
     let columns = vec![
         ("tier_id", Cell::word(standing.tier_id.as_str())),
         ("since", standing.since.into()),
         ("policy_version", standing.policy_version.into()),
         ("changed_seq", standing.changed_seq.into()),
         ("cause_seq", standing.cause_seq.into()),
-        ("qualifying_spend", standing.qualifying_spend.into()),
-        ("purchases", standing.purchases.into()),
+        ("qualifying_spend", totals.spend.into()),
+        ("margin", totals.margin.into()),
+        ("points", totals.points.into()),
+        ("purchases", totals.purchases.into()),
+        ("active_days", totals.active_days.into()),
+        ("referrals", totals.referrals.into()),
+        ("accepted", standing.accepted.into()),
+        ("enrolled_on", standing.enrolled_on.map_or(Cell::Absent, |day| Cell::text(day.to_string()))),
+        ("ends_at", (*ends_at).into()),
+        ("decides_at", (*decides_at).into()),
+        ("earned", window.map_or(Cell::Absent, Cell::text)),
+        ("former_tier_id", former.as_ref().map_or(Cell::Absent, |former| Cell::word(former.tier_id.as_str()))),
+        ("former_ends_at", former.as_ref().and_then(|former| former.ends_at).into()),
+    ];
+    Row { noun, key, columns }
+}
+
+fn day_row<'a>(noun: &'static str, key: Cell<'a>, count: &DayCount) -> Row<'a> {
+    let columns = vec![
+        ("spend", count.spend.into()),
+        ("margin", count.margin.into()),
+        ("points", count.points.into()),
+        ("purchases", count.purchases.into()),
+        ("referrals", count.referrals.into()),
+        ("last_seq", count.last_seq.into()),
     ];
     Row { noun, key, columns }
 }

@@ -1,25 +1,37 @@
 //! The SQL of standings.
 
-use std::collections::BTreeMap;
+mod days;
+
+use std::any::TypeId;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::model::Standing;
+use super::counting::{Counted, DayCount, History};
+use super::standing::{Former, Standing};
 use super::state::{StandingsState, last_of_block};
-use crate::book::store::{into_entries, read_entries_between, select_entries};
-use crate::book::{Capability, Defect, Depth, Entry, Scope, State as _, States, Store, Table};
+use crate::book::store::{into_entries, read_entries, read_entries_between, select_entries};
+use crate::book::{Capability, Defect, Depth, Detail, Entry, Outlook, Scope, State as _, States, Store, Table};
 use crate::database::{Fetch, ReadPart, Selection, StoreError, Traced as _, WritePart, selection, sent_as, write_part};
-use crate::ids::{AccountId, CustomerId, ProgramId, TierId};
+use crate::ids::{AccountId, CustomerId, EntryId, ProgramId, TierId};
+use crate::programs::state::ProgramsState;
+use crate::programs::tier_policy::windows::DayRange;
 
 /// The tables of tiers.
 const TABLES: &[Table] = &[
     Table::projection("standings", "'standing'"),
     Table::projection("standing_marks", "format('standing after entry %s', account_seq)"),
+    Table::projection("standing_days", "format('standing day %s', day)"),
+    Table::projection(
+        "standing_day_marks",
+        "format('standing day after entry %s %s', day, lpad(last_seq::text, 19, '0'))",
+    ),
 ];
 
 /// The room as the book knows it.
@@ -32,10 +44,22 @@ struct StandingsStore;
 
 #[async_trait]
 impl Store for StandingsStore {
-    fn read_parts(&self, _states: &States, scope: &Scope) -> Result<Vec<ReadPart<States>>, StoreError> {
+    fn reads(&self) -> Vec<TypeId> {
+        vec![TypeId::of::<ProgramsState>()]
+    }
+
+    fn read_parts(&self, states: &States, scope: &Scope) -> Result<Vec<ReadPart<States>>, StoreError> {
         let ids: Vec<Uuid> = scope.accounts.iter().map(|account| account.0).collect();
-        let marks = (scope.depth == Depth::Whole).then(|| marks_of(ids.clone()).into_part(take_marks));
-        Ok(std::iter::once(standings_of(ids).into_part(take_standings)).chain(marks).collect())
+        let mut parts = vec![standings_of(ids.clone()).into_part(take_standings)];
+        if scope.depth == Depth::Whole {
+            parts.push(marks_of(ids).into_part(take_marks));
+        }
+        parts.extend(days::parts(states.get()?, states.get_loaded()?, scope));
+        Ok(parts)
+    }
+
+    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
+        days::load(states, scope, connection).await
     }
 
     fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
@@ -43,7 +67,8 @@ impl Store for StandingsStore {
         let changed = state.changed.iter().filter_map(|id| Some(StandingRow::new(*id, state.rows.get(id)?)));
         // A mark is numbered by the last entry that changed it.
         let new_marks = state.new_marks.iter().filter_map(|key| Some(StandingRow::new(key.0, state.marks.get(key)?)));
-        Ok(vec![upsert_standings(changed.collect()), insert_marks(new_marks.collect())])
+        let own = [upsert_standings(changed.collect()), insert_marks(new_marks.collect())];
+        Ok(own.into_iter().chain(days::write_parts(state)).collect())
     }
 }
 
@@ -60,8 +85,31 @@ macro_rules! standing_in {
             policy_version: $row.policy_version,
             changed_seq: $row.changed_seq,
             cause_seq: $row.cause_seq,
-            qualifying_spend: $row.qualifying_spend,
-            purchases: $row.purchases,
+            totals: Counted {
+                spend: $row.qualifying_spend,
+                margin: $row.margin,
+                points: $row.points,
+                purchases: $row.purchases,
+                active_days: $row.active_days,
+                referrals: $row.referrals,
+            },
+            accepted: $row.accepted,
+            enrolled_on: $row.enrolled_on.map(|day| day.to_jiff()),
+            outlook: Outlook {
+                ends_at: $row.ends_at.map(|instant| instant.to_jiff()),
+                decides_at: $row.decides_at.map(|instant| instant.to_jiff()),
+            },
+            earned: $row.is_earned.then(|| DayRange {
+                from: $row.earned_from.map(|day| day.to_jiff()),
+                until: $row.earned_until.map(|day| day.to_jiff()),
+            }),
+            former: match $row.former_tier_id {
+                Some(tier_id) => Some(Former {
+                    tier_id: parse_tier_id($row.account_id, tier_id)?,
+                    ends_at: $row.former_ends_at.map(|instant| instant.to_jiff()),
+                }),
+                None => None,
+            },
             last_seq: $row.$last_seq,
         }
     };
@@ -77,7 +125,20 @@ struct StandingRow {
     changed_seq: i64,
     cause_seq: i64,
     qualifying_spend: i64,
+    margin: i64,
+    points: i64,
     purchases: i64,
+    active_days: i64,
+    referrals: i64,
+    accepted: i64,
+    enrolled_on: Option<jiff_sqlx::Date>,
+    ends_at: Option<jiff_sqlx::Timestamp>,
+    decides_at: Option<jiff_sqlx::Timestamp>,
+    is_earned: bool,
+    earned_from: Option<jiff_sqlx::Date>,
+    earned_until: Option<jiff_sqlx::Date>,
+    former_tier_id: Option<String>,
+    former_ends_at: Option<jiff_sqlx::Timestamp>,
     last_seq: i64,
 }
 
@@ -85,6 +146,7 @@ sent_as!(StandingRow, "sent_standing");
 
 impl StandingRow {
     fn new(account_id: AccountId, standing: &Standing) -> Self {
+        let Standing { totals, outlook, earned, former, .. } = standing;
         Self {
             account_id: account_id.0,
             tier_id: standing.tier_id.as_str().to_owned(),
@@ -92,8 +154,21 @@ impl StandingRow {
             policy_version: standing.policy_version,
             changed_seq: standing.changed_seq,
             cause_seq: standing.cause_seq,
-            qualifying_spend: standing.qualifying_spend,
-            purchases: standing.purchases,
+            qualifying_spend: totals.spend,
+            margin: totals.margin,
+            points: totals.points,
+            purchases: totals.purchases,
+            active_days: totals.active_days,
+            referrals: totals.referrals,
+            accepted: standing.accepted,
+            enrolled_on: standing.enrolled_on.map(|day| day.to_sqlx()),
+            ends_at: outlook.ends_at.map(|instant| instant.to_sqlx()),
+            decides_at: outlook.decides_at.map(|instant| instant.to_sqlx()),
+            is_earned: earned.is_some(),
+            earned_from: earned.and_then(|window| window.from).map(|day| day.to_sqlx()),
+            earned_until: earned.and_then(|window| window.until).map(|day| day.to_sqlx()),
+            former_tier_id: former.as_ref().map(|former| former.tier_id.as_str().to_owned()),
+            former_ends_at: former.as_ref().and_then(|former| former.ends_at).map(|instant| instant.to_sqlx()),
             last_seq: standing.last_seq,
         }
     }
@@ -103,7 +178,9 @@ fn standings_of(accounts: Vec<Uuid>) -> Selection<StandingRow> {
     selection!(
         "standings",
         StandingRow,
-        "SELECT account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, purchases, last_seq
+        "SELECT account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, margin, points,
+             purchases, active_days, referrals, accepted, enrolled_on, ends_at, decides_at, is_earned, earned_from,
+             earned_until, former_tier_id, former_ends_at, last_seq
          FROM standings WHERE account_id = ANY($1)",
         [accounts],
     )
@@ -120,12 +197,17 @@ fn take_standings(states: &mut States, rows: Vec<StandingRow>) -> Result<(), Sto
 fn upsert_standings(rows: Vec<StandingRow>) -> WritePart {
     write_part!(
         "INSERT INTO standings (account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
-             purchases, last_seq)
+             margin, points, purchases, active_days, referrals, accepted, enrolled_on, ends_at, decides_at, is_earned,
+             earned_from, earned_until, former_tier_id, former_ends_at, last_seq)
          SELECT * FROM unnest($1::sent_standing[])
          ON CONFLICT (account_id) DO UPDATE SET tier_id = excluded.tier_id, since = excluded.since,
              policy_version = excluded.policy_version, changed_seq = excluded.changed_seq,
-             cause_seq = excluded.cause_seq, qualifying_spend = excluded.qualifying_spend,
-             purchases = excluded.purchases, last_seq = excluded.last_seq",
+             cause_seq = excluded.cause_seq, qualifying_spend = excluded.qualifying_spend, margin = excluded.margin,
+             points = excluded.points, purchases = excluded.purchases, active_days = excluded.active_days,
+             referrals = excluded.referrals, accepted = excluded.accepted, enrolled_on = excluded.enrolled_on,
+             ends_at = excluded.ends_at, decides_at = excluded.decides_at, is_earned = excluded.is_earned, earned_from = excluded.earned_from,
+             earned_until = excluded.earned_until, former_tier_id = excluded.former_tier_id,
+             former_ends_at = excluded.former_ends_at, last_seq = excluded.last_seq",
         rows,
     )
 }
@@ -133,49 +215,34 @@ fn upsert_standings(rows: Vec<StandingRow>) -> WritePart {
 fn insert_marks(rows: Vec<StandingRow>) -> WritePart {
     write_part!(
         "INSERT INTO standing_marks (account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq,
-             qualifying_spend, purchases)
-         SELECT account_id, last_seq, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, purchases
+             qualifying_spend, margin, points, purchases, active_days, referrals, accepted, enrolled_on, ends_at, decides_at,
+             is_earned, earned_from, earned_until, former_tier_id, former_ends_at)
+         SELECT account_id, last_seq, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, margin,
+             points, purchases, active_days, referrals, accepted, enrolled_on, ends_at, decides_at, is_earned, earned_from,
+             earned_until, former_tier_id, former_ends_at
          FROM unnest($1::sent_standing[])",
         rows,
     )
 }
 
-#[derive(sqlx::Decode)]
-struct MarkRow {
-    account_id: Uuid,
-    account_seq: i64,
-    tier_id: String,
-    since: jiff_sqlx::Timestamp,
-    policy_version: i32,
-    changed_seq: i64,
-    cause_seq: i64,
-    qualifying_spend: i64,
-    purchases: i64,
-}
-
-impl TryFrom<MarkRow> for ((AccountId, i64), Standing) {
-    type Error = Defect;
-
-    fn try_from(row: MarkRow) -> Result<Self, Defect> {
-        let key = (AccountId(row.account_id), row.account_seq);
-        Ok((key, standing_in!(row, account_seq)))
-    }
-}
-
-fn marks_of(accounts: Vec<Uuid>) -> Selection<MarkRow> {
+/// The columns of a mark, in the order of [`StandingRow`].
+fn marks_of(accounts: Vec<Uuid>) -> Selection<StandingRow> {
     selection!(
         "standing_marks",
-        MarkRow,
-        "SELECT account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
-             purchases
+        StandingRow,
+        "SELECT account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, margin, points,
+             purchases, active_days, referrals, accepted, enrolled_on, ends_at, decides_at, is_earned, earned_from,
+             earned_until, former_tier_id, former_ends_at, account_seq AS last_seq
          FROM standing_marks WHERE account_id = ANY($1)",
         [accounts],
     )
 }
 
-fn take_marks(states: &mut States, rows: Vec<MarkRow>) -> Result<(), StoreError> {
-    let marks: Result<_, Defect> = rows.into_iter().map(TryInto::try_into).collect();
-    states.get_mut::<StandingsState>()?.marks = marks?;
+fn take_marks(states: &mut States, rows: Vec<StandingRow>) -> Result<(), StoreError> {
+    let marks = &mut states.get_mut::<StandingsState>()?.marks;
+    for row in rows {
+        marks.insert((AccountId(row.account_id), row.last_seq), standing_in!(row, last_seq));
+    }
     Ok(())
 }
 
@@ -188,12 +255,13 @@ pub(super) async fn read_standing_at(
     snapshot: &mut PgConnection,
     account_id: AccountId,
     last: i64,
-) -> Result<Option<Standing>, StoreError> {
+) -> Result<Option<(Standing, History)>, StoreError> {
     let mark = sqlx::query_as!(
-        MarkRow,
-        "SELECT account_id, account_seq, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
-             purchases
-         FROM standing_marks WHERE account_id = $1 AND account_seq <= $2 ORDER BY account_seq DESC LIMIT 1",
+        StandingRow,
+        r#"SELECT account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, margin, points,
+             purchases, active_days, referrals, accepted, enrolled_on, ends_at, decides_at, is_earned, earned_from,
+             earned_until, former_tier_id, former_ends_at, account_seq AS "last_seq!"
+         FROM standing_marks WHERE account_id = $1 AND account_seq <= $2 ORDER BY account_seq DESC LIMIT 1"#,
         account_id.0,
         last,
     )
@@ -201,14 +269,17 @@ pub(super) async fn read_standing_at(
     .traced("SELECT standing_marks")
     .await?;
     let Some(mark) = mark else { return Ok(None) };
-    let (key, standing) = mark.try_into()?;
+    let standing: Standing = standing_in!(mark, last_seq);
+    let marked = standing.last_seq;
     // Behind these entries it changed first in one that is marked, too.
-    let entries = read_entries_between(snapshot, account_id, key.1 + 1, last.min(last_of_block(key.1))).await?;
+    let entries = read_entries_between(snapshot, account_id, marked + 1, last.min(last_of_block(marked))).await?;
     let mut state = StandingsState { rows: BTreeMap::from([(account_id, standing)]), ..StandingsState::default() };
+    days::load_at(&mut state, snapshot, account_id, marked).await?;
     for entry in &entries {
         state.apply(entry)?;
     }
-    Ok(state.rows.remove(&account_id))
+    let history = state.history(account_id);
+    Ok(state.rows.remove(&account_id).map(|standing| (standing, history)))
 }
 
 /// The standing of an account, as it is stored.
@@ -223,6 +294,18 @@ pub(super) async fn read_standing(
     row.map(|row| Ok(standing_in!(row, last_seq))).transpose()
 }
 
+/// What the entry says that gave or renewed a tier.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn read_decision(
+    connection: &mut PgConnection,
+    entry_id: EntryId,
+) -> Result<Option<Detail>, StoreError> {
+    let wanted = BTreeSet::from([(entry_id.account_id, entry_id.account_seq)]);
+    Ok(read_entries(connection, &wanted).await?.into_iter().next().map(|entry| entry.detail))
+}
+
 /// A standing as a read finds it.
 #[derive(Clone, Debug)]
 pub(super) struct FoundStanding {
@@ -234,6 +317,8 @@ pub(super) struct FoundStanding {
     pub current_version: i32,
     /// What the database's clock told as it was read; the instant, where it was read for one.
     pub told: Timestamp,
+    /// What the entry says that gave the tier or renewed it.
+    pub decided: Option<Detail>,
 }
 
 /// Reads many customers' standings in one statement.
@@ -245,8 +330,10 @@ pub(super) fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding>
             let customers: Vec<&str> = keys.iter().map(|(_, customer_id)| customer_id.as_str()).collect();
             let rows = sqlx::query!(
                 r#"SELECT u.place AS "place!", (SELECT clock_timestamp()) AS "told!", s.account_id, s.tier_id, s.since,
-                          s.policy_version, s.changed_seq, s.cause_seq, s.qualifying_spend, s.purchases, s.last_seq,
-                          p.version
+                          s.policy_version, s.changed_seq, s.cause_seq, s.qualifying_spend, s.margin, s.points,
+                          s.purchases, s.active_days, s.referrals, s.accepted, s.enrolled_on, s.ends_at, s.decides_at,
+                          s.is_earned, s.earned_from, s.earned_until, s.former_tier_id, s.former_ends_at, s.last_seq, p.version,
+                          e.detail::text AS "detail?"
                    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (program_id, name, place)
                    -- Each lookup stands alone, whatever the planner knew of the tables when it planned this: see `by_key`.
                    JOIN LATERAL (
@@ -254,7 +341,11 @@ pub(super) fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding>
                        WHERE f.program_id = u.program_id AND f.space = 'customer' AND f.name = u.name OFFSET 0
                    ) n ON TRUE
                    JOIN LATERAL (SELECT * FROM standings f WHERE f.account_id = n.account_id OFFSET 0) s ON TRUE
-                   JOIN LATERAL (SELECT * FROM programs f WHERE f.program_id = u.program_id OFFSET 0) p ON TRUE"#,
+                   JOIN LATERAL (SELECT * FROM programs f WHERE f.program_id = u.program_id OFFSET 0) p ON TRUE
+                   LEFT JOIN LATERAL (
+                       SELECT f.detail FROM ledger_entries f
+                       WHERE f.account_id = s.account_id AND f.account_seq = s.changed_seq OFFSET 0
+                   ) e ON TRUE"#,
                 &programs as _,
                 &customers as _,
             )
@@ -267,12 +358,20 @@ pub(super) fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding>
                 let place = usize::try_from(row.place - 1).unwrap_or(usize::MAX);
                 if let Some(slot) = found.get_mut(place) {
                     let (account_id, told) = (AccountId(row.account_id), row.told.to_jiff());
-                    *slot = Some(FoundStanding { account_id, standing, current_version: row.version, told });
+                    // One that only a newer version understands explains nothing here.
+                    let decided = row.detail.and_then(|detail| Detail::from_json(&detail).ok());
+                    *slot = Some(FoundStanding { account_id, standing, current_version: row.version, told, decided });
                 }
             }
             Ok(found)
         })
     })
+}
+
+/// Reads what was counted on many customers' days in one statement, of each from a day on.
+#[must_use]
+pub(super) fn fetch_days() -> Fetch<(AccountId, Date), Vec<(Date, DayCount)>> {
+    Arc::new(|pool: PgPool, keys: Arc<[(AccountId, Date)]>| Box::pin(async move { days::fetch(&pool, &keys).await }))
 }
 
 /// A page of an account's changes of tier, the newest first.

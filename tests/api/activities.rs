@@ -66,7 +66,10 @@ async fn record_activity_answers_with_all_that_followed() {
     let activity = proto::Activity {
         activity_id: "order-1".to_owned(),
         customer_id: "anna".to_owned(),
-        activity: Some(proto::activity::Activity::Purchase(proto::Purchase { amount: Some(usd("250.99")) })),
+        activity: Some(proto::activity::Activity::Purchase(proto::Purchase {
+            amount: Some(usd("250.99")),
+            margin: None,
+        })),
         happened_at: Some(at(START)),
         recorded_at: Some(at("2026-01-16T12:00:00Z")),
         entry_id: accepted.entry_id.clone(),
@@ -78,6 +81,16 @@ async fn record_activity_answers_with_all_that_followed() {
         effective_at: Some(at("2026-01-16T12:00:00Z")),
         entry_id: lifted.entry_id.clone(),
         cause_entry_ids: vec![accepted.entry_id.clone()],
+        change: proto::TierChangeKind::Upgraded.into(),
+        valid_until: None,
+        earned: Some(proto::TierCounts {
+            spend: Some(usd("250.99")),
+            margin: Some(usd("0.00")),
+            points: 250,
+            purchases: 1,
+            active_days: 1,
+            ..Default::default()
+        }),
     };
     let expected = proto::RecordActivityResponse {
         activity: Some(activity.clone()),
@@ -253,7 +266,7 @@ async fn activities_methods_refuse_an_unknown_program_or_customer() {
 #[tokio::test]
 async fn activities_methods_list_every_bad_field() {
     let service = start().await;
-    let purchase = proto::Purchase { amount: Some(usd("1.001")) };
+    let purchase = proto::Purchase { amount: Some(usd("1.001")), margin: None };
     let bad = proto::RecordActivityRequest {
         program_id: "Shop".to_owned(),
         activity: Some(Activity::Purchase(purchase)),

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use goldbook::embedded_postgres::OWNER_ROLE;
 use goldbook::proto;
 use goldbook::proto::EntryKind::{
-    ActivityAccepted, CustomerEnrolled, PointsGranted, ReferralConverted, ReferralCreated, TierChanged,
+    ActivityAccepted, CustomerEnrolled, PointsGranted, ReferralConverted, ReferralCounted, ReferralCreated, TierChanged,
 };
 use tonic::{Code, Status};
 
@@ -78,7 +78,7 @@ async fn list_entries_tells_what_a_conversion_moved_and_why() {
     let bought = [ActivityAccepted, PointsGranted, TierChanged, ReferralConverted, PointsGranted];
     assert_eq!(kinds, [&[CustomerEnrolled, TierChanged, ReferralCreated][..], &bought].concat());
     let [accepted, earned, lifted, converted, rewarded] = &ben[3..] else { panic!("{ben:?}") };
-    let paid = anna.last().unwrap();
+    let [.., paid, counted] = &anna[..] else { panic!("{anna:?}") };
 
     let points = |entry: &proto::Entry| {
         let moved = entry.r#move.unwrap();
@@ -86,7 +86,7 @@ async fn list_entries_tells_what_a_conversion_moved_and_why() {
         moved.points
     };
     assert_eq!((points(earned), points(rewarded), points(paid)), (250, 250, 500));
-    for entry in [accepted, lifted, converted] {
+    for entry in [accepted, lifted, converted, counted] {
         assert_eq!(entry.r#move, None);
     }
     let causes = |entries: &[&proto::Entry]| entries.iter().map(|entry| entry.entry_id.clone()).collect::<Vec<_>>();
@@ -96,6 +96,7 @@ async fn list_entries_tells_what_a_conversion_moved_and_why() {
     assert_eq!(converted.cause_entry_ids, causes(&[&ben[2], accepted]));
     assert_eq!(rewarded.cause_entry_ids, causes(&[converted]));
     assert_eq!(paid.cause_entry_ids, causes(&[converted]));
+    assert_eq!((counted.kind(), &counted.cause_entry_ids), (ReferralCounted, &causes(&[converted])));
 
     assert_eq!(accepted.actor(), proto::Actor::Caller);
     for entry in [earned, lifted, converted, rewarded, paid] {
@@ -287,8 +288,8 @@ async fn ledger_rows_hold_no_string_that_a_caller_chose() {
     let mut connection = service.database.connect(OWNER_ROLE).await;
     let rows: Vec<String> =
         sqlx::query_scalar("SELECT to_jsonb(e)::text FROM ledger_entries e").fetch_all(&mut connection).await.unwrap();
-    // One for the program, 3 for the first customer, 4 for the referrer, 8 for the referee.
-    assert_eq!(rows.len(), 16);
+    // One for the program, 3 for the first customer, 5 for the referrer, 8 for the referee.
+    assert_eq!(rows.len(), 17);
     // Bytes are stored in hexadecimal, where a string would not show as itself.
     let hidden: String = "marker".bytes().map(|byte| format!("{byte:02x}")).collect();
     for row in rows {

@@ -1,6 +1,8 @@
 //! Tiers: who holds which, since when and why; at any instant, and under a program that changes.
 
 mod policies;
+mod sample;
+mod windows;
 
 use goldbook::proto;
 use tonic::{Code, Status};
@@ -34,13 +36,27 @@ async fn list(
     Ok((page.tier_changes, page.next_page_token))
 }
 
+fn spend(amount: &str) -> proto::TierCondition {
+    proto::TierCondition { condition: Some(proto::tier_condition::Condition::Spend(usd(amount))) }
+}
+
 fn next(tier_id: &str, threshold: &str, missing: &str) -> Option<proto::NextTier> {
     Some(proto::NextTier {
         tier_id: tier_id.to_owned(),
         display_name: tier_id.to_uppercase(),
         threshold: Some(usd(threshold)),
         missing: Some(usd(missing)),
+        condition: Some(spend(threshold)),
+        progress: vec![proto::TierProgress {
+            criterion: Some(spend(threshold)),
+            missing: Some(missing).filter(|missing| *missing != "0.00").map(spend),
+        }],
     })
+}
+
+fn counts(spend: &str, points: i64, purchases: i64, active_days: i64) -> proto::TierCounts {
+    let (spend, margin) = (Some(usd(spend)), Some(usd("0.00")));
+    proto::TierCounts { spend, margin, points, purchases, active_days, ..Default::default() }
 }
 
 #[tokio::test]
@@ -60,6 +76,8 @@ async fn get_customer_tier_tells_the_first_tier_from_enrolment_on() {
         cause_entry_ids: vec![entries[0].entry_id.clone()],
         entry_id: entries[1].entry_id.clone(),
         as_of: Some(at("2026-01-16T12:00:00Z")),
+        counted: Some(proto::TierCounts { spend: Some(usd("0.00")), margin: Some(usd("0.00")), ..Default::default() }),
+        ..Default::default()
     };
     assert_eq!(service.tier("anna").await, expected);
 }
@@ -85,6 +103,9 @@ async fn get_customer_tier_tells_what_lifted_the_customer() {
         cause_entry_ids: vec![crossing.activity.unwrap().entry_id],
         entry_id: crossing.tier_change.unwrap().entry_id,
         as_of: Some(at("2026-01-18T12:00:00Z")),
+        counted: Some(counts("233.99", 233, 3, 3)),
+        earned: Some(counts("233.50", 233, 2, 2)),
+        ..Default::default()
     };
     assert_eq!(service.tier("anna").await, expected);
     assert_eq!(service.tier_at("anna", "2026-01-18T12:00:00Z").await.unwrap(), expected);
@@ -220,6 +241,8 @@ async fn list_tier_changes_tells_each_change_once_the_newest_first() {
         effective_at: Some(at(START)),
         entry_id: entries[1].entry_id.clone(),
         cause_entry_ids: vec![entries[0].entry_id.clone()],
+        change: proto::TierChangeKind::Joined.into(),
+        ..Default::default()
     };
     let expected = [gold, silver, first];
     assert_eq!(list(&service, "anna", 0, String::new()).await.unwrap(), (expected.to_vec(), String::new()));

@@ -87,8 +87,8 @@ fn columns_of_records_stand_in_one_order() {
         changed(LOTS, "    pending: i64,\n    available: i64,\n", "    available: i64,\n    pending: i64,\n"),
         changed(
             "src/tiers/store.rs",
-            "qualifying_spend, purchases, last_seq\n",
-            "purchases, qualifying_spend, last_seq\n",
+            "former_ends_at, last_seq\n         FROM standings",
+            "last_seq, former_ends_at\n         FROM standings",
         ),
         changed("src/points/store/writes.rs", "pending, available, held", "available, pending, held"),
         changed(LOTS, "\"expired!\"", "\"expiry!\""),

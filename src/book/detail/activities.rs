@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
+use super::tiers::Counts;
 use super::wide;
 
 /// What a customer did, by what it counts for.
@@ -24,6 +25,9 @@ pub enum ActivityDetail {
         /// How many points it would have earned, where a cap left none of them to grant.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wide::optional")]
         uncapped: Option<i64>,
+        /// What else it counts for, in tiers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counts: Option<Counts>,
     },
     /// A purchase was taken back, whole or in part.
     RefundAccepted {
@@ -37,6 +41,9 @@ pub enum ActivityDetail {
         /// Until when the customer's sliding points last from now on, if the program has such.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         slides_to: Option<Timestamp>,
+        /// What else it takes off the purchase, in tiers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counts: Option<Counts>,
     },
 }
 

@@ -19,7 +19,7 @@ pub use referrals::ReferralDetail;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use strum::VariantNames as _;
-pub use tiers::TierDetail;
+pub use tiers::{Counts, Earnings, Outlook, TierDetail, TierMove};
 pub(crate) use wide::quote_wide_numbers;
 
 /// What happened to an account. Holds no name, no free text and nothing that a caller chose.
@@ -209,8 +209,17 @@ mod tests {
 
     #[test]
     fn a_detail_reads_back_from_json_with_its_kind() {
-        let detail: Detail =
-            TierDetail::TierChanged { from: None, to: "gold".try_into().unwrap(), qualifying_spend: 50_000 }.into();
+        let detail: Detail = TierDetail::TierChanged {
+            from: None,
+            to: "gold".try_into().unwrap(),
+            qualifying_spend: 50_000,
+            change: None,
+            enrolled_on: None,
+            former_ends_at: None,
+            earned: None,
+            outlook: Outlook::default(),
+        }
+        .into();
         let json = detail.to_json().unwrap();
         assert_eq!(json, r#"{"kind":"tier_changed","from":null,"to":"gold","qualifying_spend":50000}"#);
         assert_eq!(read(&json).unwrap(), detail);
@@ -221,6 +230,7 @@ mod tests {
     #[test]
     #[expect(clippy::too_many_lines, reason = "one line for each kind")]
     fn what_was_written_by_this_version_keeps_its_form() {
+        let day = jiff::civil::date(2026, 1, 15);
         let account_id = AccountId(Uuid::from_u128(7));
         let id = EntryId { account_id, account_seq: 3 };
         let at = Timestamp::UNIX_EPOCH;
@@ -247,13 +257,20 @@ mod tests {
                     happened_at: Timestamp::UNIX_EPOCH,
                     slides_to: None,
                     uncapped: None,
+                    counts: None,
                 }
                 .into(),
                 r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z"}"#,
             ),
             (
-                ActivityDetail::ActivityAccepted { spend: 5, happened_at: at, slides_to: Some(at), uncapped: Some(7) }
-                    .into(),
+                ActivityDetail::ActivityAccepted {
+                    spend: 5,
+                    happened_at: at,
+                    slides_to: Some(at),
+                    uncapped: Some(7),
+                    counts: None,
+                }
+                .into(),
                 r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z","slides_to":"1970-01-01T00:00:00Z","uncapped":7}"#,
             ),
             (
@@ -266,6 +283,11 @@ mod tests {
                     from: Some("a".try_into().unwrap()),
                     to: "b".try_into().unwrap(),
                     qualifying_spend: 7,
+                    change: None,
+                    enrolled_on: None,
+                    former_ends_at: None,
+                    earned: None,
+                    outlook: Outlook::default(),
                 }
                 .into(),
                 r#"{"kind":"tier_changed","from":"a","to":"b","qualifying_spend":7}"#,
@@ -311,7 +333,14 @@ mod tests {
             ),
             (ReferralDetail::ReferralExpired.into(), r#"{"kind":"referral_expired"}"#),
             (
-                ActivityDetail::RefundAccepted { purchase: 2, spend: 5, happened_at: at, slides_to: Some(at) }.into(),
+                ActivityDetail::RefundAccepted {
+                    purchase: 2,
+                    spend: 5,
+                    happened_at: at,
+                    slides_to: Some(at),
+                    counts: None,
+                }
+                .into(),
                 r#"{"kind":"refund_accepted","purchase":2,"spend":5,"happened_at":"1970-01-01T00:00:00Z","slides_to":"1970-01-01T00:00:00Z"}"#,
             ),
             (
@@ -403,9 +432,48 @@ mod tests {
                     from: "a".try_into().unwrap(),
                     to: "b".try_into().unwrap(),
                     qualifying_spend: 7,
+                    outlook: Outlook::default(),
                 }
                 .into(),
                 r#"{"kind":"tier_imported","from":"a","to":"b","qualifying_spend":7}"#,
+            ),
+            (
+                TierDetail::ReferralCounted { day, outlook: Outlook { ends_at: Some(at), decides_at: Some(at) } }
+                    .into(),
+                r#"{"kind":"referral_counted","day":"2026-01-15","ends_at":"1970-01-01T00:00:00Z","decides_at":"1970-01-01T00:00:00Z"}"#,
+            ),
+            (
+                TierDetail::TierChanged {
+                    from: Some("b".try_into().unwrap()),
+                    to: "a".try_into().unwrap(),
+                    qualifying_spend: 7,
+                    change: Some(TierMove::Downgraded),
+                    enrolled_on: Some(day),
+                    former_ends_at: Some(at),
+                    earned: Some(Earnings {
+                        from: Some(day),
+                        until: Some(day),
+                        margin: 1,
+                        points: 2,
+                        purchases: 3,
+                        active_days: 4,
+                        referrals: 5,
+                    }),
+                    outlook: Outlook { ends_at: Some(at), decides_at: Some(at) },
+                }
+                .into(),
+                r#"{"kind":"tier_changed","from":"b","to":"a","qualifying_spend":7,"change":"downgraded","enrolled_on":"2026-01-15","former_ends_at":"1970-01-01T00:00:00Z","earned":{"from":"2026-01-15","until":"2026-01-15","margin":1,"points":2,"purchases":3,"active_days":4,"referrals":5},"ends_at":"1970-01-01T00:00:00Z","decides_at":"1970-01-01T00:00:00Z"}"#,
+            ),
+            (
+                ActivityDetail::RefundAccepted {
+                    purchase: 2,
+                    spend: 5,
+                    happened_at: at,
+                    slides_to: None,
+                    counts: Some(Counts { day, margin: 1, points: 2, whole: true, outlook: Outlook::default() }),
+                }
+                .into(),
+                r#"{"kind":"refund_accepted","purchase":2,"spend":5,"happened_at":"1970-01-01T00:00:00Z","counts":{"day":"2026-01-15","margin":1,"points":2,"whole":true}}"#,
             ),
         ];
         for (detail, json) in details {
@@ -422,14 +490,32 @@ mod tests {
         let wide = 9_007_199_254_740_993;
         let at = Timestamp::UNIX_EPOCH;
         let details: [Detail; 4] = [
-            ActivityDetail::ActivityAccepted { spend: wide, happened_at: at, slides_to: None, uncapped: Some(wide) }
+            ActivityDetail::ActivityAccepted {
+                spend: wide,
+                happened_at: at,
+                slides_to: None,
+                uncapped: Some(wide),
+                counts: None,
+            }
+            .into(),
+            ActivityDetail::RefundAccepted { purchase: 2, spend: wide, happened_at: at, slides_to: None, counts: None }
                 .into(),
-            ActivityDetail::RefundAccepted { purchase: 2, spend: wide, happened_at: at, slides_to: None }.into(),
-            TierDetail::TierChanged { from: None, to: "gold".try_into().unwrap(), qualifying_spend: i64::MAX }.into(),
+            TierDetail::TierChanged {
+                from: None,
+                to: "gold".try_into().unwrap(),
+                qualifying_spend: i64::MAX,
+                change: None,
+                enrolled_on: None,
+                former_ends_at: None,
+                earned: None,
+                outlook: Outlook::default(),
+            }
+            .into(),
             TierDetail::TierImported {
                 from: "a".try_into().unwrap(),
                 to: "b".try_into().unwrap(),
                 qualifying_spend: i64::MAX,
+                outlook: Outlook::default(),
             }
             .into(),
         ];

@@ -48,6 +48,7 @@ impl Ground {
             display_name: tier_id.to_owned(),
             threshold: Some(Money { currency_code: CURRENCY.to_owned(), units: threshold, nanos: 0 }),
             benefits: benefits(tier_id),
+            ..Tier::default()
         });
         Program {
             program_id: self.program_id.clone(),
@@ -59,6 +60,7 @@ impl Ground {
             campaigns,
             points: None,
             retention: None,
+            tier_policy: None,
         }
     }
 
@@ -165,7 +167,10 @@ impl Ground {
             program_id: self.program_id.clone(),
             customer_id,
             activity_id,
-            activity: Some(record_activity_request::Activity::Purchase(Purchase { amount: Some(amount) })),
+            activity: Some(record_activity_request::Activity::Purchase(Purchase {
+                amount: Some(amount),
+                margin: None,
+            })),
             // A second ago, since the service's clock may be behind this machine's.
             happened_at: Some(write_instant(Timestamp::now() - SignedDuration::from_secs(1))),
             enrol: false,

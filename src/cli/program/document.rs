@@ -15,6 +15,7 @@ use super::super::error::CliError;
 use super::super::instant;
 use super::points_table::PointsTable;
 use super::text::{decimal_text, instant_text};
+use super::tier_policy_table::{ConditionTable, TierPolicyTable};
 
 /// A program's document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,8 @@ pub(in crate::cli) struct Document {
     points: Option<PointsTable>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retention: Option<RetentionTable>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tier_policy: Option<TierPolicyTable>,
     tiers: Vec<TierTable>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     campaigns: Vec<CampaignTable>,
@@ -51,6 +54,10 @@ struct TierTable {
     display_name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     threshold: Option<Amount>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    never_lost: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    condition: Option<ConditionTable>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     benefits: Vec<BenefitTable>,
 }
@@ -125,6 +132,7 @@ impl Document {
             points_per_unit: self.points_per_unit,
             points: self.points.map(PointsTable::into_proto),
             retention: self.retention.map(RetentionTable::into_proto),
+            tier_policy: self.tier_policy.map(TierPolicyTable::into_proto),
             tiers: self.tiers.into_iter().map(|tier| tier.into_proto(&currency)).collect(),
             campaigns: self.campaigns.into_iter().map(|campaign| campaign.into_proto(&currency)).collect(),
             currency_code: currency,
@@ -140,10 +148,11 @@ impl Document {
         let tiers = program.tiers.into_iter().map(|tier| TierTable::from_proto(tier, &currency));
         let campaigns = program.campaigns.into_iter().map(|campaign| CampaignTable::from_proto(campaign, &currency));
         Ok(Self {
-            tiers: tiers.collect(),
+            tiers: tiers.collect::<Result<_, _>>()?,
             campaigns: campaigns.collect::<Result<_, _>>()?,
             points: program.points.map(PointsTable::from_proto).transpose()?.flatten(),
             retention: program.retention.map(RetentionTable::from_proto),
+            tier_policy: program.tier_policy.map(TierPolicyTable::from_proto).transpose()?.flatten(),
             program_id: program.program_id,
             display_name: program.display_name,
             time_zone: program.time_zone,
@@ -175,21 +184,25 @@ impl TierTable {
             tier_id: self.tier_id,
             display_name: self.display_name,
             threshold: self.threshold.map(|threshold| threshold.to_money(currency)),
+            condition: self.condition.map(|condition| condition.into_proto(currency)),
+            never_lost: self.never_lost,
         }
     }
 
-    fn from_proto(tier: Tier, currency: &str) -> Self {
+    fn from_proto(tier: Tier, currency: &str) -> Result<Self, CliError> {
         let benefits = tier.benefits.into_iter().map(|benefit| BenefitTable {
             benefit_id: benefit.benefit_id,
             display_name: benefit.display_name,
             description: benefit.description,
         });
-        Self {
+        Ok(Self {
             benefits: benefits.collect(),
             tier_id: tier.tier_id,
             display_name: tier.display_name,
             threshold: tier.threshold.map(|threshold| Amount::from_money(&threshold).in_currency(currency)),
-        }
+            never_lost: tier.never_lost,
+            condition: tier.condition.map(|condition| ConditionTable::from_proto(condition, currency)).transpose()?,
+        })
     }
 }
 

@@ -6,6 +6,7 @@ mod document;
 pub(super) mod fuzzing;
 mod points_table;
 mod text;
+mod tier_policy_table;
 
 use std::path::PathBuf;
 
@@ -41,10 +42,19 @@ const DOCUMENT_HELP: &str = r#"The document:
   notes_days = 365                   # days without activity after which notes beside entries are erased
   dossier_days = 1095                # and the dossier with its consents
 
-  [[tiers]]                          # by ascending threshold; the first is zero
+  [tier_policy]                      # optional, as everything in it: the whole life counts, and tiers are kept, if absent
+  window = { calendar = "year" }     # or "half", …, { rolling = "P1Y" }, "enrolment_year", "lifetime"
+  upgrade = "at_once"                # or "at_period_end"
+  kept = "until_end_of_next_period"  # or "until_end_of_period", "while_condition_holds", { for = "P1Y" }, "always"
+  at_end = "one_step"                # or "drop_to_earned": where a tier is not earned again
+  grace = "P30D"                     # for how long it can still be saved
+  on_refund = "at_once"              # or "at_period_end"
+
+  [[tiers]]                          # lowest first; the first is zero
   tier_id = "member"
   display_name = "Member"
-  threshold = "0.00"                 # lifetime spend that reaches it, in the currency, in quotes
+  threshold = "0.00"                 # spend within the window that reaches it, in the currency, in quotes
+  # or: condition = { any_of = [{ spend = "500.00" }, { all_of = [{ active_days = 12 }, { referrals = 1 }] }] }
 
   [[tiers.benefits]]                 # the tier above; it inherits nothing from lower ones
   benefit_id = "early-access"
@@ -65,7 +75,8 @@ Examples:
   goldbook program apply --dry-run shop.toml     show what would change
   goldbook program apply shop.toml               show it and apply it
 
-An unchanged document changes nothing; a changed one becomes the next version. docs/programs.md says more of points and retention."#;
+An unchanged document changes nothing; a changed one becomes the next version. docs/programs.md says more of points,
+tiers and retention."#;
 
 /// Apply, show and list loyalty programs.
 ///

@@ -75,7 +75,7 @@ enum ImmediateWord {
     untagged,
     deny_unknown_fields,
     expecting = "expected \"never\", { after = \"P1Y\" }, perhaps with round_to = \"day\", \"week\", \"month\", \
-                 \"quarter\" or \"year\", { at = 2026-01-01T00:00:00Z } or { sliding = \"P1Y\" }"
+                 \"quarter\", \"half\" or \"year\", { at = 2026-01-01T00:00:00Z } or { sliding = \"P1Y\" }"
 )]
 enum ExpiryTable {
     Word(NeverWord),
@@ -101,11 +101,12 @@ enum NeverWord {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum CalendarWord {
+pub(super) enum CalendarWord {
     Day,
     Week,
     Month,
     Quarter,
+    Half,
     Year,
 }
 
@@ -298,30 +299,32 @@ impl ClawbackWord {
 }
 
 impl CalendarWord {
-    const fn into_proto(self) -> CalendarPeriod {
+    pub(super) const fn into_proto(self) -> CalendarPeriod {
         match self {
             Self::Day => CalendarPeriod::Day,
             Self::Week => CalendarPeriod::Week,
             Self::Month => CalendarPeriod::Month,
             Self::Quarter => CalendarPeriod::Quarter,
+            Self::Half => CalendarPeriod::Half,
             Self::Year => CalendarPeriod::Year,
         }
     }
 
-    fn from_proto(period: i32) -> Result<Option<Self>, CliError> {
+    pub(super) fn from_proto(period: i32) -> Result<Option<Self>, CliError> {
         match CalendarPeriod::try_from(period) {
             Ok(CalendarPeriod::Unspecified) => Ok(None),
             Ok(CalendarPeriod::Day) => Ok(Some(Self::Day)),
             Ok(CalendarPeriod::Week) => Ok(Some(Self::Week)),
             Ok(CalendarPeriod::Month) => Ok(Some(Self::Month)),
             Ok(CalendarPeriod::Quarter) => Ok(Some(Self::Quarter)),
+            Ok(CalendarPeriod::Half) => Ok(Some(Self::Half)),
             Ok(CalendarPeriod::Year) => Ok(Some(Self::Year)),
             Err(_) => Err(newer("the calendar is divided")),
         }
     }
 }
 
-fn newer(what_happens: &str) -> CliError {
+pub(super) fn newer(what_happens: &str) -> CliError {
     CliError::failed(format_args!("{what_happens} in a way that this program does not know; is the service newer?"))
 }
 

@@ -13,7 +13,7 @@ use crate::proto;
 use crate::proto::fields::{parse_instant_to, write_instant};
 
 /// One cap for each kind of calendar period.
-const MAX_PERIOD_CAPS: usize = 5;
+const MAX_PERIOD_CAPS: usize = 6;
 
 /// Parses what a program says of points; the default, if absent.
 pub fn parse_points_policy(
@@ -121,13 +121,14 @@ pub fn parse_rule_instant(fields: &mut Fields, path: &str, at: &prost_types::Tim
 }
 
 /// A calendar period, if one is named at all; none inside, if not.
-fn parse_calendar_period(fields: &mut Fields, path: &str, period: i32) -> Option<Option<CalendarPeriod>> {
+pub(crate) fn parse_calendar_period(fields: &mut Fields, path: &str, period: i32) -> Option<Option<CalendarPeriod>> {
     match proto::CalendarPeriod::try_from(period) {
         Ok(proto::CalendarPeriod::Unspecified) => Some(None),
         Ok(proto::CalendarPeriod::Day) => Some(Some(CalendarPeriod::Day)),
         Ok(proto::CalendarPeriod::Week) => Some(Some(CalendarPeriod::Week)),
         Ok(proto::CalendarPeriod::Month) => Some(Some(CalendarPeriod::Month)),
         Ok(proto::CalendarPeriod::Quarter) => Some(Some(CalendarPeriod::Quarter)),
+        Ok(proto::CalendarPeriod::Half) => Some(Some(CalendarPeriod::Half)),
         Ok(proto::CalendarPeriod::Year) => Some(Some(CalendarPeriod::Year)),
         Err(_) => {
             fields.refuse(path, "must be one of the named values");
@@ -292,12 +293,15 @@ fn write_period_cap(cap: PeriodCap) -> proto::PeriodCap {
     proto::PeriodCap { period: write_calendar_period(cap.period).into(), points: cap.points }
 }
 
-const fn write_calendar_period(period: CalendarPeriod) -> proto::CalendarPeriod {
+/// A calendar period on the wire.
+#[must_use]
+pub(crate) const fn write_calendar_period(period: CalendarPeriod) -> proto::CalendarPeriod {
     match period {
         CalendarPeriod::Day => proto::CalendarPeriod::Day,
         CalendarPeriod::Week => proto::CalendarPeriod::Week,
         CalendarPeriod::Month => proto::CalendarPeriod::Month,
         CalendarPeriod::Quarter => proto::CalendarPeriod::Quarter,
+        CalendarPeriod::Half => proto::CalendarPeriod::Half,
         CalendarPeriod::Year => proto::CalendarPeriod::Year,
     }
 }

@@ -7,8 +7,14 @@ use proptest::sample::select;
 use super::*;
 
 const NEW_YORK: &str = "America/New_York";
-const PERIODS: [CalendarPeriod; 5] =
-    [CalendarPeriod::Day, CalendarPeriod::Week, CalendarPeriod::Month, CalendarPeriod::Quarter, CalendarPeriod::Year];
+const PERIODS: [CalendarPeriod; 6] = [
+    CalendarPeriod::Day,
+    CalendarPeriod::Week,
+    CalendarPeriod::Month,
+    CalendarPeriod::Quarter,
+    CalendarPeriod::Half,
+    CalendarPeriod::Year,
+];
 
 /// Zones of every kind: ordinary ones, without midnights, with midnights that come twice, a skipped day, odd offsets.
 const ZONES: [&str; 10] = [
@@ -321,9 +327,9 @@ proptest! {
 
     #[test]
     fn longer_periods_hold_shorter_ones((name, instant) in zone_and_instant()) {
-        use CalendarPeriod::{Day, Month, Quarter, Week, Year};
+        use CalendarPeriod::{Day, Half, Month, Quarter, Week, Year};
         let zone = zone(name);
-        for (short, long) in [(Day, Week), (Day, Month), (Month, Quarter), (Quarter, Year)] {
+        for (short, long) in [(Day, Week), (Day, Month), (Month, Quarter), (Quarter, Half), (Half, Year)] {
             prop_assert!(long.start_of(instant, &zone) <= short.start_of(instant, &zone));
             prop_assert!(short.end_of(instant, &zone) <= long.end_of(instant, &zone));
         }

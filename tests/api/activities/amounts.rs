@@ -13,7 +13,7 @@ use crate::harness::{Service, assert_refused, create_referral, money, shop, sort
 const MOST: &str = "92233720368547758.07";
 
 fn paid(activity_id: &str, amount: Money) -> proto::RecordActivityRequest {
-    let purchase = proto::Purchase { amount: Some(amount) };
+    let purchase = proto::Purchase { amount: Some(amount), margin: None };
     proto::RecordActivityRequest { activity: Some(Activity::Purchase(purchase)), ..bought("anna", activity_id, "1.00") }
 }
 
@@ -96,7 +96,7 @@ async fn record_activity_refuses_an_amount_that_is_no_whole_number_of_minor_unit
         let refused = send(&service, paid("a", money(code, "1.00"))).await;
         assert_eq!(sorted_bad_fields(refused), ["purchase.amount.currency_code"], "{code}");
     }
-    let purchase = proto::Purchase { amount: None };
+    let purchase = proto::Purchase { amount: None, margin: None };
     let absent =
         proto::RecordActivityRequest { activity: Some(Activity::Purchase(purchase)), ..bought("anna", "a", "1.00") };
     assert_eq!(sorted_bad_fields(send(&service, absent).await), ["purchase.amount"]);

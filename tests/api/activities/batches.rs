@@ -45,7 +45,7 @@ async fn batch_record_activities_records_good_items_and_answers_bad_as_single_ca
     let unknown = proto::RecordActivityRequest { enrol: false, ..bought("nobody", "a", "5.00") };
     let bad = proto::RecordActivityRequest { happened_at: None, ..bought("", "a", "5.001") };
     let mut euro = bought("ben", "a", "5.00");
-    let amount = proto::Purchase { amount: Some(money("EUR", "5.00")) };
+    let amount = proto::Purchase { amount: Some(money("EUR", "5.00")), margin: None };
     euro.activity = Some(proto::record_activity_request::Activity::Purchase(amount));
     let reused = bought("anna", "a", "6.00");
     let ahead = purchase("anna", "future", "5.00", "2027-01-01T00:00:00Z".parse().unwrap());

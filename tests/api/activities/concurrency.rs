@@ -73,7 +73,7 @@ async fn record_activity_on_two_services_at_once_records_every_purchase_once() {
     }
     assert_eq!(service.available("rita").await, 12 * 500);
     let seqs: Vec<i64> = service.entries("rita").await.iter().map(|entry| entry.account_seq).collect();
-    assert_eq!(seqs, (1..=3 + 12).collect::<Vec<_>>());
+    assert_eq!(seqs, (1..=3 + 2 * 12).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -225,6 +225,10 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
     assert_told(standing, DifferenceKind::Projection, &["tier_id is silver by the entries, gold as stored"]).await;
     let mark = "UPDATE standing_marks SET qualifying_spend = qualifying_spend + 1 WHERE account_id = :ben";
     assert_told(mark, DifferenceKind::Projection, &["standing after entry ", "qualifying_spend is "]).await;
+    let day = "UPDATE standing_days SET spend = spend + 1 WHERE account_id = :ben";
+    assert_told(day, DifferenceKind::Projection, &["standing day 2", "spend is "]).await;
+    let day_mark = "INSERT INTO standing_day_marks VALUES (:anna, '2026-01-15', 3, 1, 0, 0, 1, 0)";
+    assert_told(day_mark, DifferenceKind::Projection, &["standing day after entry 2026-01-15 "]).await;
     let reversal = "INSERT INTO reversals VALUES (:anna, 4, 12, 0)";
     assert_told(reversal, DifferenceKind::Projection, &["reversal of entry 4 of account ", "it has reversed 12"]).await;
     let earnings = "INSERT INTO earnings VALUES (:anna, now(), '{}', '{}')";

@@ -49,7 +49,7 @@ async fn lookups_that_were_planned_on_empty_tables_stay_lookups_after_a_bulk_loa
         INSERT INTO names SELECT 'shop', 'customer', name, id FROM loaded;
         INSERT INTO accounts SELECT id, 'shop', 'customer', 2, effective_at, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0
             FROM loaded, accounts WHERE kind = 'customer';
-        INSERT INTO standings SELECT id, tier_id, since, policy_version, changed_seq, cause_seq, 0, 0, 2
+        INSERT INTO standings SELECT (jsonb_populate_record(standings, jsonb_build_object('account_id', id))).*
             FROM loaded, standings;";
     sqlx::raw_sql(load).execute(&mut connection).await.unwrap();
     drop(connection);
@@ -91,8 +91,8 @@ async fn conversions_that_were_planned_on_empty_tables_stay_lookups_after_a_bulk
         INSERT INTO names SELECT 'shop', 'customer', name, id FROM loaded;
         INSERT INTO accounts SELECT id, 'shop', 'customer', 3, effective_at, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0
             FROM loaded, ben JOIN accounts ON account_id = ben;
-        INSERT INTO standings SELECT id, tier_id, since, policy_version, changed_seq, cause_seq, 0, 0, 2
-            FROM loaded, ben JOIN standings ON account_id = ben;
+        INSERT INTO standings SELECT (jsonb_populate_record(standings, jsonb_build_object('account_id', id,
+            'qualifying_spend', 0, 'purchases', 0, 'accepted', 0))).* FROM loaded, ben JOIN standings ON account_id = ben;
         INSERT INTO customers SELECT id, 'shop', name, dossier, 1, created_at, updated_at
             FROM loaded, ben JOIN customers ON account_id = ben;
         INSERT INTO referral_codes SELECT id, 'friends', upper(name), 2, now() FROM loaded;

@@ -19,6 +19,7 @@ pub(crate) fn shop() -> proto::Program {
         display_name: id.to_uppercase(),
         threshold: Some(usd(threshold)),
         benefits: benefits.iter().map(|id| benefit(id)).collect(),
+        ..proto::Tier::default()
     };
     let campaign = |id: &str, conversion: proto::Conversion| proto::Campaign {
         campaign_id: id.to_owned(),
@@ -48,6 +49,7 @@ pub(crate) fn shop() -> proto::Program {
         ],
         points: None,
         retention: None,
+        tier_policy: None,
     }
 }
 
@@ -98,7 +100,7 @@ pub(crate) fn purchase(
     amount: &str,
     happened_at: Timestamp,
 ) -> proto::RecordActivityRequest {
-    let purchase = proto::Purchase { amount: Some(usd(amount)) };
+    let purchase = proto::Purchase { amount: Some(usd(amount)), margin: None };
     proto::RecordActivityRequest {
         program_id: SHOP.to_owned(),
         customer_id: customer_id.to_owned(),

@@ -58,6 +58,7 @@ fn days(period: CalendarPeriod, at: Timestamp) -> (Date, Date) {
         CalendarPeriod::Week => (day - i64::from(day.weekday().to_monday_zero_offset()).days(), 7.days()),
         CalendarPeriod::Month => (month(day.month()), 1.month()),
         CalendarPeriod::Quarter => (month((day.month() - 1) / 3 * 3 + 1), 3.months()),
+        CalendarPeriod::Half => (month((day.month() - 1) / 6 * 6 + 1), 6.months()),
         CalendarPeriod::Year => (month(1), 1.year()),
         CalendarPeriod::Day | CalendarPeriod::Unspecified => (day, 1.day()),
     };

@@ -154,18 +154,28 @@ pub(super) fn leaf(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-/// Every text that a message can carry, by its path.
+/// Every text that a message can carry, by its path; of what holds its own kind, such as conditions, the outermost.
 pub(super) fn text_paths(message: &MessageDescriptor) -> Vec<String> {
+    text_paths_within(message, &mut Vec::new())
+}
+
+fn text_paths_within(message: &MessageDescriptor, outer: &mut Vec<MessageDescriptor>) -> Vec<String> {
     let mut paths = Vec::new();
+    if outer.contains(message) {
+        return paths;
+    }
+    outer.push(message.clone());
     for field in message.fields() {
         match field.kind() {
             Kind::String | Kind::Bytes => paths.push(field.name().to_owned()),
             Kind::Message(inner) => {
-                paths.extend(text_paths(&inner).into_iter().map(|rest| format!("{}.{rest}", field.name())));
+                let inner = text_paths_within(&inner, outer).into_iter();
+                paths.extend(inner.map(|rest| format!("{}.{rest}", field.name())));
             }
             _ => {}
         }
     }
+    outer.pop();
     paths
 }
 

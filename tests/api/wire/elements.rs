@@ -99,6 +99,7 @@ async fn the_largest_program_and_the_largest_dossier_are_taken() {
         display_name: "x".repeat(200),
         threshold: Some(usd(&format!("{i}.00"))),
         benefits: (0..100).map(benefit).collect(),
+        ..proto::Tier::default()
     };
     let campaign = |i: usize| proto::Campaign {
         campaign_id: format!("campaign-{i}"),

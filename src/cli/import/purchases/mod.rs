@@ -105,7 +105,10 @@ fn write_request(program: &Program, line: u64, purchase: Purchase) -> BatchRecor
         program_id: program.program_id.clone(),
         customer_id: purchase.customer_id,
         activity_id: purchase.purchase_id,
-        activity: Some(record_activity_request::Activity::Purchase(proto::Purchase { amount: Some(amount) })),
+        activity: Some(record_activity_request::Activity::Purchase(proto::Purchase {
+            amount: Some(amount),
+            margin: None,
+        })),
         happened_at: Some(write_instant(purchase.happened_at)),
         enrol: true,
         as_history: true,

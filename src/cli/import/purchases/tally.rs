@@ -90,7 +90,7 @@ mod tests {
     use goldbook_api::v1::{Activity, Purchase, RecordActivityResponse};
 
     fn recorded(line: u64, amount: &str, replayed: bool) -> BatchRecordActivitiesResponse {
-        let purchase = Purchase { amount: Some(Amount::parse(amount).unwrap().to_money("USD")) };
+        let purchase = Purchase { amount: Some(Amount::parse(amount).unwrap().to_money("USD")), margin: None };
         let activity = Activity { activity: Some(activity::Activity::Purchase(purchase)), ..Activity::default() };
         let recorded =
             RecordActivityResponse { activity: Some(activity), replayed, ..RecordActivityResponse::default() };

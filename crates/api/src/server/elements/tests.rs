@@ -59,6 +59,7 @@ fn messages_and_strings_count_at_every_depth() {
         display_name: String::new(),
         threshold,
         benefits: vec![benefit, Benefit::default()],
+        ..Tier::default()
     };
     let campaigns = vec![Campaign { referrer_points: 7, ..Default::default() }; 3];
     let program = Program { program_id: "p".into(), tiers: vec![tier], campaigns, ..Default::default() };

@@ -1,0 +1,75 @@
+//! The purchases of the sample under policies with windows: figures that anyone can recompute from the file.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, stream};
+use goldbook::embedded_postgres::SERVICE_ROLE;
+use goldbook::proto;
+
+use crate::binary::{Serving, run};
+use crate::book_rules::check_rules;
+use crate::harness::{Database, Service, at};
+
+const PROGRAM: &str = include_str!("../../../examples/cdnow/program.toml");
+const PURCHASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cdnow/purchases.csv");
+const TIERS: [&str; 4] = ["member", "silver", "gold", "platinum"];
+
+async fn succeed(args: &[&str]) {
+    let ended = run(args).await;
+    assert!(ended.status.success(), "{args:?}: {}", ended.stderr);
+}
+
+/// How many customers hold each tier at an instant, by asking for each of them.
+async fn count_tiers(service: &Service, as_of: &str) -> [usize; 4] {
+    let tiers = stream::iter(1..=2_357).map(async |number| {
+        let customer_id = format!("C{number:04}");
+        let request =
+            proto::GetCustomerTierRequest { program_id: "cdnow".to_owned(), customer_id, as_of: Some(at(as_of)) };
+        match service.tiers().get_customer_tier(request).await {
+            Ok(answer) => Some(answer.into_inner().customer_tier.unwrap().tier_id),
+            Err(status) => panic!("{status:?}"),
+        }
+    });
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut tiers = tiers.buffer_unordered(16);
+    while let Some(tier) = tiers.next().await {
+        *counts.entry(tier.unwrap()).or_default() += 1;
+    }
+    TIERS.map(|tier| counts.get(tier).copied().unwrap_or(0))
+}
+
+/// The sample under a policy, and how many hold each tier at some instants.
+async fn assert_counts(policy: &str, expected: &[(&str, [usize; 4])]) {
+    let database = Database::create().await;
+    let serving = Serving::start(&database.options(SERVICE_ROLE), &[]).await;
+    let address = format!("http://{}", serving.address);
+    let folder = tempfile::tempdir().unwrap();
+    let document = folder.path().join("program.toml");
+    let policy = format!("[tier_policy]\n{policy}\n[[tiers]]");
+    std::fs::write(&document, PROGRAM.replacen("[[tiers]]", &policy, 1)).unwrap();
+    succeed(&["program", "apply", "--address", &address, document.to_str().unwrap()]).await;
+    succeed(&["import", "purchases", "--address", &address, "--program", "cdnow", PURCHASES]).await;
+    let service = Service::at(serving.address, database.clone()).await;
+    for (as_of, counts) in expected {
+        assert_eq!(count_tiers(&service, as_of).await, *counts, "{as_of}");
+    }
+    check_rules(&database).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_sample_over_a_rolling_year_holds_its_known_tiers() {
+    assert_counts(
+        "window = { rolling = \"P1Y\" }\nkept = \"while_condition_holds\"",
+        &[("1998-01-01T04:59:59.999999Z", [2_147, 162, 39, 9]), ("1998-04-01T04:59:59.999999Z", [2_201, 121, 28, 7])],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_sample_by_calendar_years_holds_its_known_tiers() {
+    assert_counts(
+        "window = { calendar = \"year\" }\nkept = \"until_end_of_next_period\"",
+        &[("1998-07-01T03:59:59.999999Z", [2_133, 174, 41, 9]), ("1999-01-02T04:59:59.999999Z", [2_307, 46, 4, 0])],
+    )
+    .await;
+}
