@@ -180,17 +180,7 @@ pub(crate) fn accept_refund(
         let message = format!("the customer has no purchase {} yet", refund.purchase);
         Refusal::new(Reason::PurchaseUnknown, message).with("activity_id", &refund.purchase)
     };
-    // It need not be the first: a purchase may enrol the customer before it.
-    let accepted = purchase.iter().find_map(|entry| match entry.detail {
-        Detail::Activity(ActivityDetail::ActivityAccepted { spend, counts, .. }) => Some((entry, spend, counts)),
-        Detail::Activity(ActivityDetail::RefundAccepted { .. })
-        | Detail::Program(_)
-        | Detail::Customer(_)
-        | Detail::Points(_)
-        | Detail::Tier(_)
-        | Detail::Referral(_) => None,
-    });
-    let (bought, paid, counted) = accepted.ok_or_else(unknown)?;
+    let (bought, paid, counted) = accepted_in(purchase).ok_or_else(unknown)?;
     let account_id = account.account_id;
     let lots = decision.state::<PointsState>()?.lots();
     let before = lots.reversed(account_id, bought.id.account_seq).in_all;
@@ -205,7 +195,7 @@ pub(crate) fn accept_refund(
     let slid_to = slide(policy, decision, account_id)?;
     let standing = standing_of(decision, account_id)?;
     let weighed = match counted {
-        Some(counted) => Some(weigh_refund(decision, policy, account, &standing, (&counted, paid), (before, amount))?),
+        Some(counted) => Some(weigh_refund(decision, policy, account, &standing, (counted, paid), (before, amount))?),
         None => None,
     };
     let detail = ActivityDetail::RefundAccepted {
@@ -251,6 +241,22 @@ pub(crate) fn accept_refund(
         decision.post(account_id, into_entry(policy, &standing.0, change, outlook, by, accepted))?;
     }
     Ok((accepted, bought.id))
+}
+
+/// The entry of a purchase's command that accepted it, with what was paid and what it counts for. It need not be the
+/// first: a purchase may enrol the customer before it.
+fn accepted_in(purchase: &[Entry]) -> Option<(&Entry, i64, Option<&Counts>)> {
+    purchase.iter().find_map(|entry| match &entry.detail {
+        Detail::Activity(ActivityDetail::ActivityAccepted { spend, counts, .. }) => {
+            Some((entry, *spend, counts.as_ref()))
+        }
+        Detail::Activity(ActivityDetail::RefundAccepted { .. })
+        | Detail::Program(_)
+        | Detail::Customer(_)
+        | Detail::Points(_)
+        | Detail::Tier(_)
+        | Detail::Referral(_) => None,
+    })
 }
 
 /// What a refund takes off the purchase's day, and what that changes. `counted` and `paid` are the purchase's; `before`

@@ -12,7 +12,7 @@ use super::instant;
 use super::output::{self, grouped, words};
 use goldbook_api::v1::{
     Balance, CustomerTier, Entry, EntryKind, EntryReason, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
-    ListEntriesRequest, Pocket, PocketMove, Program,
+    ListEntriesRequest, Pocket, PocketMove, Program, TierCondition, tier_condition,
 };
 
 /// Reads one program's book for people.
@@ -137,7 +137,15 @@ impl Reader {
             facts.add_row(["Because of", &why.join("\n")]);
         }
         let spend = tier.qualifying_spend.as_ref().map(show_money).unwrap_or_default();
-        facts.add_row(["Lifetime spend", &spend]);
+        let begins = tier.counted.as_ref().and_then(|counted| counted.from);
+        let since = begins.map(|day| format!(" since {:04}-{:02}-{:02}", day.year, day.month, day.day));
+        facts.add_row(["Spend that counts", &format!("{spend}{}", since.unwrap_or_default())]);
+        if tier.valid_until.is_some() {
+            let until = instant::show(tier.valid_until.as_ref(), &self.zone);
+            let met = tier.keeping.as_ref().is_some_and(|keeping| keeping.met);
+            let then = tier.forecast.first().filter(|_| !met).map(|next| format!(", then {}", next.tier_id));
+            facts.add_row(["Valid until", &format!("{until}{}", then.unwrap_or_default())]);
+        }
         facts.add_row(["Next tier", &next_tier(tier)]);
         facts.add_row(["Balance", &show_balance(balance)]);
         for (what, due) in [("Next to vest", &balance.next_vesting), ("Next to expire", &balance.next_expiry)] {
@@ -208,9 +216,29 @@ pub(super) fn show_move(movement: Option<&PocketMove>) -> String {
 
 fn next_tier(tier: &CustomerTier) -> String {
     let Some(next) = &tier.next else { return "none, this is the highest".to_owned() };
-    let [threshold, missing] =
-        [&next.threshold, &next.missing].map(|money| money.as_ref().map(show_money).unwrap_or_default());
-    format!("{} ({}) at {threshold}: {missing} missing", next.display_name, next.tier_id)
+    let name = format!("{} ({})", next.display_name, next.tier_id);
+    if let (Some(threshold), Some(missing)) = (&next.threshold, &next.missing) {
+        return format!("{name} at {}: {} missing", show_money(threshold), show_money(missing));
+    }
+    let missing: Vec<String> =
+        next.progress.iter().filter_map(|criterion| criterion.missing.as_ref()).filter_map(show_criterion).collect();
+    if missing.is_empty() { name } else { format!("{name}: {} missing", missing.join(", ")) }
+}
+
+/// So much of one metric; nothing of what this program does not know.
+fn show_criterion(criterion: &TierCondition) -> Option<String> {
+    use tier_condition::Condition;
+
+    let count = |least: &i64, noun: &str| format!("{} {noun}{}", grouped(*least), if *least == 1 { "" } else { "s" });
+    Some(match criterion.condition.as_ref()? {
+        Condition::Spend(money) => show_money(money),
+        Condition::Margin(money) => format!("{} of margin", show_money(money)),
+        Condition::Points(least) => count(least, "earned point"),
+        Condition::Purchases(least) => count(least, "purchase"),
+        Condition::ActiveDays(least) => count(least, "active day"),
+        Condition::Referrals(least) => count(least, "referral"),
+        Condition::AllOf(_) | Condition::AnyOf(_) => return None,
+    })
 }
 
 /// The points available, and all other counts that are not zero.
@@ -234,7 +262,7 @@ pub(super) fn show_balance(balance: &Balance) -> String {
 mod tests {
     use super::*;
     use goldbook_api::google::Money;
-    use goldbook_api::v1::NextTier;
+    use goldbook_api::v1::{NextTier, TierProgress};
 
     #[test]
     fn a_balance_shows_what_there_is_and_nothing_else() {
@@ -256,6 +284,18 @@ mod tests {
         let tier = CustomerTier { next: Some(next), ..CustomerTier::default() };
         assert_eq!(next_tier(&tier), "Gold (gold) at 500.50 USD: 99.50 USD missing");
         assert_eq!(next_tier(&CustomerTier::default()), "none, this is the highest");
+        let missing = |condition| TierProgress {
+            missing: Some(TierCondition { condition: Some(condition) }),
+            ..Default::default()
+        };
+        let progress = vec![
+            missing(tier_condition::Condition::ActiveDays(1)),
+            TierProgress::default(),
+            missing(tier_condition::Condition::Points(2_000)),
+        ];
+        let next = NextTier { threshold: None, missing: None, progress, ..tier.next.unwrap() };
+        let tier = CustomerTier { next: Some(next), ..CustomerTier::default() };
+        assert_eq!(next_tier(&tier), "Gold (gold): 1 active day, 2,000 earned points missing");
     }
 
     #[test]

@@ -109,8 +109,9 @@ async fn list_entries_tells_what_a_conversion_moved_and_why() {
     assert_ne!(ben[0].command_id, accepted.command_id);
     assert_ne!(ben[0].trace_id, accepted.trace_id);
     let detail: serde_json::Value = serde_json::from_str(&lifted.detail_json).unwrap();
+    let earned = serde_json::json!({"points": 250, "purchases": 1, "active_days": 1});
     let expected = serde_json::json!(
-        {"kind": "tier_changed", "from": "member", "to": "silver", "qualifying_spend": 25_000}
+        {"kind": "tier_changed", "from": "member", "to": "silver", "qualifying_spend": 25_000, "earned": earned}
     );
     assert_eq!(detail, expected);
 }
