@@ -42,6 +42,7 @@ fn full() -> proto::PointsPolicy {
                 cap(proto::CalendarPeriod::Week, 20_000),
                 cap(proto::CalendarPeriod::Quarter, 90_000),
                 cap(proto::CalendarPeriod::Month, i64::MAX),
+                cap(proto::CalendarPeriod::Half, 95_000),
             ],
         }),
         reinstatement: Some(proto::Reinstatement { within: "P30D".to_owned(), valid_for: "P1DT12H".to_owned() }),

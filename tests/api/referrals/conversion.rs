@@ -30,7 +30,7 @@ async fn record_activity_converts_at_the_first_purchase_of_the_minimum_and_only_
     let (ben, rita) = (service.entries("ben").await, service.entries("rita").await);
     let converted = ben.iter().find(|entry| entry.kind() == ReferralConverted).unwrap();
     let rewarded = ben.iter().find(|entry| entry.account_seq == converted.account_seq + 1).unwrap();
-    let paid = rita.last().unwrap();
+    let paid = rita.iter().rfind(|entry| entry.kind() == PointsGranted).unwrap();
     let accepted = converting.activity.unwrap().entry_id;
     let referral = service.referral("ben").await;
     assert_eq!((referral.state(), referral.convert_time), (Converted, Some(at("2026-01-20T12:00:00Z"))));
