@@ -19,7 +19,7 @@ use crate::programs::commands::current_policy;
 use crate::programs::points::Clawback;
 use crate::programs::state::ProgramsState;
 use crate::referrals::state::ReferralsState;
-use crate::tiers::model::{first_standing, standing_of};
+use crate::tiers::model::standing_or_first;
 use crate::tiers::state::StandingsState;
 
 /// Reports an activity. The fields are described in activities.proto.
@@ -112,12 +112,10 @@ impl Command for RecordActivity {
         check(&self.activity, &policy, decision.now())?;
         let (entry_id, purchase) = match &self.activity {
             Activity::Purchase(purchase) => {
-                let standing = if account.head == 0 {
+                if account.head == 0 {
                     enrol_by_name(decision, &policy, account, &self.customer_id)?;
-                    first_standing(&policy, account.time_at(decision.at()))?
-                } else {
-                    standing_of(decision, account.account_id)?
-                };
+                }
+                let standing = standing_or_first(decision, &policy, account)?;
                 let entry_id = accept(decision, &policy, account.account_id, purchase, &standing)?;
                 (entry_id, None)
             }

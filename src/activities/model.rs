@@ -2,7 +2,6 @@
 //! takes back of it.
 
 use jiff::Timestamp;
-use jiff::civil::Date;
 
 use crate::book::{
     Account, ActivityDetail, Actor, Counts, Decision, DecisionError, Detail, Entry, EntryReason, NewEntry,
@@ -17,7 +16,7 @@ use crate::points::grants::model::{Grant, grant};
 use crate::points::state::PointsState;
 use crate::points::undoing::model::{Reversal, share_of, take_back};
 use crate::programs::model::{Conversion, ProgramVersion};
-use crate::programs::points::{CalendarPeriod, Clawback, ExpiryRule};
+use crate::programs::points::{Clawback, ExpiryRule};
 use crate::referrals::model::{ReferralState, convert, is_in_window, qualifies};
 use crate::referrals::state::ReferralsState;
 use crate::tiers::counting::{DayCount, History};
@@ -117,7 +116,7 @@ pub(crate) fn accept(
         return Err(Refusal::new(Reason::AmountOverflow, message).into());
     }
     let at = decision.account(account_id)?.time_at(decision.at());
-    let day = day_of(policy, purchase.happened_at);
+    let day = policy.program.day_of(purchase.happened_at);
     let margin = purchase.margin.map_or(0, |margin| margin.minor);
     let more =
         DayCount { spend, margin, points: capped.points, purchases: i64::from(spend > 0), ..DayCount::default() };
@@ -292,10 +291,6 @@ fn reason_of(change: &Change, counted: EntryReason) -> (Actor, EntryReason) {
         Some(TierMove::Downgraded | TierMove::Renewed) => EntryReason::TimeReached,
     };
     (Actor::Rule, reason)
-}
-
-fn day_of(policy: &ProgramVersion, instant: Timestamp) -> Date {
-    CalendarPeriod::Day.first_day_at(instant, &policy.program.time_zone.0)
 }
 
 /// Converts the customer's pending referral if this purchase is the one it waits for.

@@ -12,7 +12,6 @@ use crate::clock::PartialDate;
 use crate::error::{Reason, Refusal};
 use crate::ids::{CustomerId, EntryId, TierId};
 use crate::programs::model::ProgramVersion;
-use crate::programs::points::CalendarPeriod;
 
 /// Who a customer is and how to reach them. Whatever is unknown is empty, and left out of the JSON: a field that is
 /// added later changes nothing about what was said before it, and so no idempotency key's fingerprint.
@@ -246,7 +245,7 @@ pub(crate) fn enrol(
         to: tier_id.clone(),
         qualifying_spend: 0,
         change: None,
-        enrolled_on: Some(CalendarPeriod::Day.first_day_at(joined_at, &policy.program.time_zone.0)),
+        enrolled_on: Some(policy.program.day_of(joined_at)),
         former_ends_at: None,
         earned: None,
         outlook: Outlook::default(),

@@ -12,7 +12,7 @@ use crate::points::grants::opening::OpeningLot;
 use crate::points::state::PointsState;
 use crate::programs::commands::current_policy;
 use crate::programs::state::ProgramsState;
-use crate::tiers::model::{OpeningTier, first_standing, import_tier, standing_of};
+use crate::tiers::model::{OpeningTier, import_tier, standing_or_first};
 use crate::tiers::state::StandingsState;
 
 /// What a customer brings along.
@@ -79,7 +79,6 @@ impl Command for ImportBalance {
         let policy = current_policy(decision, &self.program_id)?;
         let account = decision.find(&self.name())?.ok_or_else(|| customer_not_found(&self.customer_id))?;
         let account_id = account.account_id;
-        let at = account.time_at(decision.at());
         if account.head == 0 {
             enrol_by_name(decision, &policy, account, &self.customer_id)?;
         }
@@ -89,10 +88,8 @@ impl Command for ImportBalance {
             }
             Opening::Tier(tier) => {
                 // The state does not have a customer who joins in this very command.
-                let (standing, history) = match account.head {
-                    0 => first_standing(&policy, at)?,
-                    _ => standing_of(decision, account_id)?,
-                };
+                let (standing, history) = standing_or_first(decision, &policy, account)?;
+                let at = account.time_at(decision.at());
                 let new_entry = import_tier(&policy, &standing, &history, tier, at)?;
                 decision.post(account_id, new_entry)?;
             }

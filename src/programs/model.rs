@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use goldbook_api::zones;
-use jiff::civil::Time;
+use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::points::PointsPolicy;
+use super::points::{CalendarPeriod, PointsPolicy};
 use super::retention::Retention;
 use super::tier_policy::{Condition, Metric, TierPolicy};
 use crate::error::{Reason, Refusal, Violation};
@@ -180,6 +180,12 @@ impl Program {
     #[must_use]
     pub const fn money(&self, minor: i64) -> Money {
         Money { currency: self.currency, minor }
+    }
+
+    /// The local day of an instant.
+    #[must_use]
+    pub fn day_of(&self, at: Timestamp) -> Date {
+        CalendarPeriod::Day.first_day_at(at, &self.time_zone.0)
     }
 
     /// Refuses an amount that is not in the program's currency.

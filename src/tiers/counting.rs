@@ -145,6 +145,8 @@ impl History {
         }
         // What is too much in all is refused, where a window would only be full.
         with.totals.spend.checked_add(more.spend)?;
+        with.totals.margin.checked_add(more.margin)?;
+        with.totals.points.checked_add(more.points)?;
         with.totals.add(&before, -1);
         with.totals.add(&after, 1);
         Some(with)

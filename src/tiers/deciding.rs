@@ -85,6 +85,11 @@ impl<'a> Deciding<'a> {
         self.tiers().iter().position(|tier| tier.tier_id == *tier_id)
     }
 
+    /// Whether time never takes a tier away, whatever the policy says.
+    fn is_endless(&self, rank: usize) -> bool {
+        rank == 0 || self.tiers().get(rank).is_some_and(|tier| tier.never_lost)
+    }
+
     /// The highest tier that some windows earn; of several, by the one that keeps it longest.
     fn earned_in(&self, windows: &[InEffect], history: &History) -> Result<Earned, NotRead> {
         let counted = history.totals;
@@ -114,7 +119,7 @@ impl<'a> Deciding<'a> {
         if earned.rank < held && self.is_unearned(at, held, trigger)? {
             return self.fall_back(at, held, earned);
         }
-        if held == 0 || self.tiers().get(held).is_some_and(|tier| tier.never_lost) {
+        if self.is_endless(held) {
             return self.stay(at, held, None);
         }
         match self.calendar().kept_from(at) {
@@ -223,13 +228,12 @@ impl<'a> Deciding<'a> {
         earned: Earned,
     ) -> Result<Verdict, NotRead> {
         let tier = self.tiers().get(rank);
-        let is_endless = rank == 0 || tier.is_some_and(|tier| tier.never_lost);
         let ends_at = match kept {
-            _ if is_endless => None,
             KeptUntil::Never => None,
             KeptUntil::Instant(instant) => Some(instant),
             KeptUntil::ConditionFails => self.first_failing(at, rank)?,
         };
+        let ends_at = ends_at.filter(|_| !self.is_endless(rank));
         let (days, is_earned) = (earned.days, rank > 0 && earned.rank >= rank);
         // What comes later does not count for it: a refund of that does not take the tier away.
         let until = self.history.days.last().map(|(day, _)| *day).into_iter().chain([self.calendar().day_of(at)]).max();
@@ -283,8 +287,8 @@ impl<'a> Deciding<'a> {
     }
 
     /// When a tier ends that is taken over from another system at an instant, as if it had been earned just now.
-    pub(super) fn end_of_brought(&self, at: Timestamp, rank: usize) -> Option<Timestamp> {
-        if rank == 0 || self.tiers().get(rank).is_some_and(|tier| tier.never_lost) {
+    fn end_of_brought(&self, at: Timestamp, rank: usize) -> Option<Timestamp> {
+        if self.is_endless(rank) {
             return None;
         }
         let calendar = self.calendar();
@@ -302,6 +306,11 @@ impl<'a> Deciding<'a> {
     /// What time does next to a tier that is taken over.
     pub(super) fn outlook_of_brought(&self, at: Timestamp, rank: usize) -> Result<Outlook, NotRead> {
         self.outlook(at, rank, self.end_of_brought(at, rank))
+    }
+
+    /// What was spent within the present window.
+    pub(super) fn present_spend(&self, at: Timestamp) -> Result<i64, NotRead> {
+        Ok(self.history.count(self.calendar().window_of(self.calendar().day_of(at)))?.spend)
     }
 
     /// The window that decides whether the tier is kept on: the one of its end, or the present one.

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::counting::{DayCount, History, NotRead};
-use super::deciding::{Change, Deciding, Trigger, Verdict, calendar_of};
+use super::deciding::{Change, Deciding, Trigger, Verdict};
 use super::standing::Standing;
 use super::state::StandingsState;
-use crate::book::{Actor, Decision, DecisionError, Defect, EntryReason, NewEntry, Outlook, TierDetail};
+use crate::book::{Account, Actor, Decision, DecisionError, Defect, EntryReason, NewEntry, Outlook, TierDetail};
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, EntryId, TierId};
 use crate::money::Money;
@@ -45,18 +45,27 @@ pub(crate) fn standing_of(
     Ok((standing, history))
 }
 
-/// The standing of a customer who joins in this very command, whose entries no state has yet.
+/// Where the customer of an account stands, who may join in this very command: then no state has their entries yet.
 ///
 /// # Errors
-/// A defect if the program has no tiers.
-pub(crate) fn first_standing(
+/// As [`standing_of`]; a defect if the program has no tiers.
+pub(crate) fn standing_or_first(
+    decision: &Decision<'_>,
     policy: &ProgramVersion,
-    joined_at: Timestamp,
+    account: &Account,
 ) -> Result<(Standing, History), DecisionError> {
+    if account.head > 0 {
+        standing_of(decision, account.account_id)
+    } else {
+        first_standing(policy, account.time_at(decision.at()))
+    }
+}
+
+fn first_standing(policy: &ProgramVersion, joined_at: Timestamp) -> Result<(Standing, History), DecisionError> {
     let program = &policy.program;
     let first = program.tiers.first();
     let first = first.ok_or_else(|| Defect::new(format!("program {} has no tiers", program.program_id)))?;
-    let joined_on = calendar_of(policy, None).day_of(joined_at);
+    let joined_on = program.day_of(joined_at);
     let standing = Standing::new(first.tier_id.clone(), joined_at, policy.version, Some(joined_on));
     Ok((standing, History::empty()))
 }
@@ -95,7 +104,7 @@ pub(crate) fn count_referral(
     }
     let standing = standing_of(decision, account_id)?;
     let at = account.time_at(decision.at());
-    let day = calendar_of(policy, None).day_of(decision.at());
+    let day = policy.program.day_of(decision.at());
     let more = DayCount { referrals: 1, ..DayCount::default() };
     let verdict = weigh(policy, &standing, at, (day, &more), false)?;
     let counted = NewEntry {

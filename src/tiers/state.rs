@@ -10,8 +10,8 @@ use super::counting::{Counted, DayCount, History, counted_by};
 use super::deciding::{Deciding, Trigger};
 use super::standing::{Former, Standing};
 use crate::book::{
-    Account, ActivityDetail, Actor, Cell, Counts, Defect, Detail, Due, DueKind, Dues, Earnings, Entry, EntryReason,
-    NewEntry, Outlook, Row, State, TierDetail, TierMove,
+    Account, ActivityDetail, Actor, Cell, Counts, CustomerDetail, Defect, Detail, Due, DueKind, Dues, Earnings, Entry,
+    EntryReason, NewEntry, Outlook, Row, State, TierDetail, TierMove,
 };
 use crate::ids::{AccountId, EntryId, ProgramId, TierId};
 use crate::programs::model::ProgramVersion;
@@ -44,6 +44,8 @@ pub(crate) struct StandingsState {
     pub(super) asked: Asked,
     pub(super) rows: BTreeMap<AccountId, Standing>,
     pub(super) changed: BTreeSet<AccountId>,
+    /// Accounts whose customers are erased, so that time does nothing to their standing any more.
+    pub(super) ended: BTreeSet<AccountId>,
     /// Standings after the first entry that changed them in each block of entries, by account and entry.
     pub(super) marks: BTreeMap<(AccountId, i64), Standing>,
     pub(super) new_marks: BTreeSet<(AccountId, i64)>,
@@ -125,7 +127,9 @@ impl StandingsState {
                 let cause_seq = cause_of(entry)?;
                 let standing = self.get_mut(entry)?;
                 standing.outlook = *outlook;
-                standing.earned = earned.map(|Earnings { from, until, .. }| DayRange { from, until });
+                if from != to || earned.is_some() {
+                    standing.earned = earned.map(|Earnings { from, until, .. }| DayRange { from, until });
+                }
                 standing.former = match change {
                     None => Some(Former { tier_id: from.clone(), ends_at: *former_ends_at }),
                     Some(TierMove::Downgraded | TierMove::Renewed | TierMove::Redecided) => None,
@@ -245,6 +249,15 @@ impl State for StandingsState {
         match &entry.detail {
             Detail::Tier(detail) => self.apply_tier(entry, detail)?,
             Detail::Activity(detail) => self.apply_activity(entry, detail)?,
+            // It needs no standing that is loaded: who erases a customer asks for none.
+            Detail::Customer(CustomerDetail::CustomerErased { .. }) => {
+                let account_id = entry.id.account_id;
+                self.ended.insert(account_id);
+                if let Some(standing) = self.rows.get_mut(&account_id) {
+                    standing.outlook = Outlook::default();
+                }
+                return Ok(());
+            }
             // Neither points nor anything else counts for a tier.
             Detail::Program(_) | Detail::Customer(_) | Detail::Points(_) | Detail::Referral(_) => return Ok(()),
         }
@@ -284,17 +297,13 @@ impl Dues for StandingsState {
         let Some(standing) = self.rows.get(&account_id) else { return Vec::new() };
         let Some(version) = self.version_at(&account.program_id, due.at) else { return Vec::new() };
         let history = self.history(account_id);
-        let Ok(verdict) = (Deciding { version, standing, history: &history }).decide(due.at, Trigger::Other) else {
-            return Vec::new();
-        };
+        let deciding = Deciding { version, standing, history: &history };
+        let Ok(verdict) = deciding.decide(due.at, Trigger::Other) else { return Vec::new() };
+        let Ok(present_spend) = deciding.present_spend(due.at) else { return Vec::new() };
         let (change, earned, spend, to, cause) = match verdict.change {
             Some(change) => (change.kind, change.earned, change.spend, change.to, change.cause),
-            // Another version has changed what was to be decided.
-            None => {
-                let earned =
-                    standing.earned.map(|DayRange { from, until }| Earnings { from, until, ..Earnings::default() });
-                (Some(TierMove::Redecided), earned, standing.totals.spend, standing.tier_id.clone(), None)
-            }
+            // Another version has changed what was to be decided. What earned the tier is told already.
+            None => (Some(TierMove::Redecided), None, present_spend, standing.tier_id.clone(), None),
         };
         let detail = TierDetail::TierChanged {
             from: Some(standing.tier_id.clone()),

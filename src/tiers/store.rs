@@ -67,7 +67,8 @@ impl Store for StandingsStore {
         let changed = state.changed.iter().filter_map(|id| Some(StandingRow::new(*id, state.rows.get(id)?)));
         // A mark is numbered by the last entry that changed it.
         let new_marks = state.new_marks.iter().filter_map(|key| Some(StandingRow::new(key.0, state.marks.get(key)?)));
-        let own = [upsert_standings(changed.collect()), insert_marks(new_marks.collect())];
+        let ended = state.ended.difference(&state.changed).map(|account_id| account_id.0).collect();
+        let own = [upsert_standings(changed.collect()), insert_marks(new_marks.collect()), end_standings(ended)];
         Ok(own.into_iter().chain(days::write_parts(state)).collect())
     }
 }
@@ -210,6 +211,11 @@ fn upsert_standings(rows: Vec<StandingRow>) -> WritePart {
              former_ends_at = excluded.former_ends_at, last_seq = excluded.last_seq",
         rows,
     )
+}
+
+/// Takes from standings what time would do to them. They are not those that are written for another reason.
+fn end_standings(accounts: Vec<Uuid>) -> WritePart {
+    write_part!("UPDATE standings SET ends_at = NULL, decides_at = NULL WHERE account_id = ANY($1::uuid[])", accounts,)
 }
 
 fn insert_marks(rows: Vec<StandingRow>) -> WritePart {

@@ -122,7 +122,7 @@ fn policies<'a>(programs: &'a ProgramsState, scope: &Scope) -> impl Iterator<Ite
 /// count that happens then.
 fn first_day(policy: &ProgramVersion, at: Timestamp) -> Date {
     let calendar = calendar_of(policy, None);
-    let today = calendar.day_of(at);
+    let today = policy.program.day_of(at);
     let first = match policy.program.tier_policy.window {
         // As many years as may be in effect at once.
         TierWindow::EnrolmentYear => today.checked_sub(jiff::Span::new().years(3)).ok(),
@@ -143,7 +143,7 @@ fn wanted_of(state: &StandingsState, programs: &ProgramsState, scope: &Scope) ->
         wanted.push((*account_id, since(first)));
         let happened = state.asked.happened.range((*account_id, Timestamp::MIN)..=(*account_id, Timestamp::MAX));
         for (_, happened_at) in happened {
-            let days = policies(programs, scope).map(|policy| calendar_of(policy, None).day_of(*happened_at));
+            let days = policies(programs, scope).map(|policy| policy.program.day_of(*happened_at));
             wanted.extend(days.filter(|day| *day < first).map(|day| (*account_id, only(day))));
         }
     }

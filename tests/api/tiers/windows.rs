@@ -1,10 +1,21 @@
 //! Tiers that end: windows of days, what keeps a tier, and what time and refunds take away.
 
+use std::time::Duration;
+
 use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::proto;
+use tonic::Code;
 
 use crate::book_rules::check_rules;
-use crate::harness::{Background, Clock, Database, SHOP, Service, instant, purchase, shop, usd};
+use crate::customers::erasure::{erase, erasure};
+use crate::harness::{Background, Clock, Database, SHOP, Service, assert_refused, instant, purchase, shop, usd};
+
+const OFTEN: Background = Background {
+    apply_dues_every: Some(Duration::from_millis(20)),
+    sum_up_every: None,
+    erase_of_inactive_every: None,
+    export_limit: None,
+};
 
 /// The shop under a policy of tiers.
 fn with_policy(window: proto::tier_window::Window, rule: proto::tier_retention::Rule) -> proto::Program {
@@ -169,12 +180,8 @@ async fn a_refund_of_what_earned_the_tier_decides_it_again_and_others_do_not() {
 async fn the_worker_writes_what_the_next_touch_would_have_written() {
     let told = async |is_by_worker: bool| {
         let database = Database::create().await;
-        let background = Background {
-            apply_dues_every: is_by_worker.then_some(std::time::Duration::from_millis(20)),
-            sum_up_every: None,
-            erase_of_inactive_every: None,
-            export_limit: None,
-        };
+        let every = OFTEN.apply_dues_every.filter(|_| is_by_worker);
+        let background = Background { apply_dues_every: every, ..OFTEN };
         let clock = Clock::fixed("2026-01-15T12:00:00Z".parse().unwrap());
         let service = Service::start_busy(database, clock, background).await;
         service.apply(rolling_year()).await.unwrap();
@@ -199,4 +206,48 @@ async fn the_worker_writes_what_the_next_touch_would_have_written() {
         seen.collect::<Vec<_>>()
     };
     assert_eq!(told(true).await, told(false).await);
+}
+
+#[tokio::test]
+async fn time_does_nothing_to_the_standing_of_who_was_erased() {
+    let service = start(rolling_year()).await;
+    buy(&service, "a", "200.00", "2026-01-15T12:00:00Z").await;
+    erase(&service, erasure("anna", proto::BalanceDisposal::Expire, "erase-anna")).await.unwrap();
+    let other = Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await;
+    other.set_clock("2027-06-01T12:00:00Z");
+    let mut connection = service.database.connect(SUPERUSER).await;
+    crate::wait::until("nothing to be due", async || {
+        let due: i64 = sqlx::query_scalar("SELECT count(*) FROM accounts WHERE next_due_at < '2027-06-01'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        (due == 0).then_some(())
+    })
+    .await;
+    let last: String = sqlx::query_scalar(
+        "SELECT e.kind FROM ledger_entries e JOIN standings USING (account_id) ORDER BY account_seq DESC LIMIT 1",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(last, "customer_erased");
+    check_rules(&service.database).await.unwrap();
+}
+
+#[tokio::test]
+async fn record_activity_refuses_more_margin_than_can_be_counted_and_counts_the_rest() {
+    let service = start(rolling_year()).await;
+    let sell = async |id: &str, margin: &str, happened_at: &str| {
+        let mut request = purchase("anna", id, "5.00", happened_at.parse().unwrap());
+        let bought = proto::Purchase { amount: Some(usd("5.00")), margin: Some(usd(margin)) };
+        request.activity = Some(proto::record_activity_request::Activity::Purchase(bought));
+        service.activities().record_activity(request).await
+    };
+    sell("a", "92233720368547758.07", "2026-01-14T12:00:00Z").await.unwrap();
+    let refused = sell("b", "0.01", "2026-01-15T12:00:00Z").await;
+    assert_refused(refused, Code::FailedPrecondition, "AMOUNT_OVERFLOW");
+    sell("c", "0.00", "2026-01-15T12:00:00Z").await.unwrap();
+    let counted = service.tier("anna").await.counted.unwrap();
+    assert_eq!((counted.margin, counted.purchases), (Some(usd("92233720368547758.07")), 2));
+    check_rules(&service.database).await.unwrap();
 }
