@@ -23,20 +23,21 @@ const SLACK: i64 = 300;
 /// How many entries a page looks through for those of some kinds.
 const WINDOW: i64 = 2_000;
 
-/// Rows that Postgres has read of a database's tables: by an index, and by going through whole tables.
-#[derive(Clone, Copy, Debug)]
+/// Rows that Postgres has read of a database's tables: by an index, and by going through whole tables, which are named.
+#[derive(Clone, Debug)]
 struct Reads {
     by_index: i64,
-    by_scan: i64,
+    by_scan: Vec<(String, i64)>,
 }
 
 /// What has been read, once nobody is connected any more.
 async fn reads(database: &Database) -> Reads {
     let mut connection = database.connect_alone().await;
-    let sum = "SELECT coalesce(sum(idx_tup_fetch), 0)::bigint, coalesce(sum(seq_tup_read), 0)::bigint
-               FROM pg_stat_user_tables WHERE relname <> '_sqlx_migrations'";
-    let (by_index, by_scan) = sqlx::query_as(sum).fetch_one(&mut connection).await.unwrap();
-    Reads { by_index, by_scan }
+    let select = "SELECT relname::text, coalesce(idx_tup_fetch, 0), coalesce(seq_tup_read, 0)
+                  FROM pg_stat_user_tables WHERE relname <> '_sqlx_migrations' ORDER BY relname";
+    let tables: Vec<(String, i64, i64)> = sqlx::query_as(select).fetch_all(&mut connection).await.unwrap();
+    let by_index = tables.iter().map(|(_, by_index, _)| by_index).sum();
+    Reads { by_index, by_scan: tables.into_iter().map(|(table, _, by_scan)| (table, by_scan)).collect() }
 }
 
 /// A customer whose history was loaded in bulk, with nothing known of it yet to whoever plans statements.
