@@ -30,9 +30,21 @@ CREATE TABLE standings (
     -- The tier before the one that was earned, and when it would have ended.
     former_tier_id   text,
     former_ends_at   timestamptz,
+    -- The override that is in force: what it does, to which tier, until when, the entry that set it, and the tier that the
+    -- customer would hold without it.
+    forced           text,
+    forced_tier_id   text,
+    forced_until     timestamptz,
+    forced_seq       bigint,
+    hidden_tier_id   text,
     -- The last entry that changed this row.
     last_seq         bigint      NOT NULL,
     CONSTRAINT standings_pkey PRIMARY KEY (account_id),
+    CONSTRAINT standings_forced_known CHECK (forced IN ('floor', 'lock')),
+    CONSTRAINT standings_forced_whole CHECK (
+        num_nonnulls(forced, forced_tier_id, forced_seq, hidden_tier_id) IN (0, 4)
+        AND (forced IS NOT NULL OR forced_until IS NULL)
+    ),
     CONSTRAINT standings_progress_not_negative CHECK (qualifying_spend >= 0 AND purchases >= 0)
 -- Room for the next versions, and vacuum, as in accounts.
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
@@ -60,6 +72,11 @@ CREATE TYPE sent_standing AS (
     earned_until     date,
     former_tier_id   text,
     former_ends_at   timestamptz,
+    forced           text,
+    forced_tier_id   text,
+    forced_until     timestamptz,
+    forced_seq       bigint,
+    hidden_tier_id   text,
     last_seq         bigint
 );
 
@@ -67,8 +84,6 @@ CREATE TYPE sent_standing AS (
 -- any instant is one row and at most 63 entries. A projection of entries.
 CREATE TABLE standing_marks (
     account_id       uuid        NOT NULL,
-    -- The entry after which it was so.
-    account_seq      bigint      NOT NULL,
     tier_id          text        NOT NULL,
     since            timestamptz NOT NULL,
     policy_version   integer     NOT NULL,
@@ -89,6 +104,13 @@ CREATE TABLE standing_marks (
     earned_until     date,
     former_tier_id   text,
     former_ends_at   timestamptz,
+    forced           text,
+    forced_tier_id   text,
+    forced_until     timestamptz,
+    forced_seq       bigint,
+    hidden_tier_id   text,
+    -- The entry after which it was so.
+    account_seq      bigint      NOT NULL,
     CONSTRAINT standing_marks_pkey PRIMARY KEY (account_id, account_seq)
 );
 

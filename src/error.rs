@@ -224,6 +224,8 @@ reasons! {
     AmountOverflow => "AMOUNT_OVERFLOW",
     /// The program has no tier of this id.
     TierNotFound => "TIER_NOT_FOUND",
+    /// No override of the customer's tier is in force.
+    TierNotOverridden => "TIER_NOT_OVERRIDDEN",
     /// The program has no campaign of this id.
     CampaignNotFound => "CAMPAIGN_NOT_FOUND",
     /// The campaign has not begun, has ended, or was taken out of the program.

@@ -348,7 +348,7 @@ fn routes(
     capabilities: &Capabilities,
     catalogue: Catalogue,
 ) -> Routes {
-    let tiers = Tiers::new(pool.clone(), lookups, instants.clone(), capabilities.clone(), catalogue);
+    let tiers = Tiers::new(book.clone(), pool.clone(), lookups, instants.clone(), capabilities.clone(), catalogue);
     let points = PointsService::new(book.clone(), pool.clone(), lookups, instants.clone(), capabilities.clone());
     let exports = CustomerExports::new(book.clone(), &settings.database, settings.export_limit, instants.clone());
     let services = Implementations {

@@ -187,6 +187,7 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::ErasureKeyMissing
         | Reason::CurrencyMismatch
         | Reason::AmountOverflow
+        | Reason::TierNotOverridden
         | Reason::CampaignNotActive
         | Reason::ReferralCodeExpired
         | Reason::OwnReferralCode
@@ -233,6 +234,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::ProgramVersionMismatch
         | Reason::CurrencyMismatch
         | Reason::AmountOverflow
+        | Reason::TierNotOverridden
         | Reason::CampaignNotActive
         | Reason::ReferralCodeExpired
         | Reason::OwnReferralCode

@@ -22,7 +22,7 @@ use crate::proto::fields::{parse_instant, parse_money, write_instant, write_mone
 use crate::proto::requests::{parse_customer, parse_customer_list};
 use crate::proto::{activity, record_activity_request};
 use crate::telemetry;
-use crate::tiers::grpc::write_tier_change;
+use crate::tiers::grpc::write::write_tier_change;
 
 #[tonic::async_trait]
 impl activity_service_server::ActivityService for Activities {

@@ -83,6 +83,8 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
         Detail::Tier(detail) => match detail {
             TierDetail::TierImported { .. } => proto::EntryKind::TierImported,
             TierDetail::TierChanged { .. } => proto::EntryKind::TierChanged,
+            TierDetail::TierOverridden { .. } => proto::EntryKind::TierOverridden,
+            TierDetail::TierReleased { .. } => proto::EntryKind::TierReleased,
             TierDetail::ReferralCounted { .. } => proto::EntryKind::ReferralCounted,
         },
         Detail::Referral(detail) => match detail {

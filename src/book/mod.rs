@@ -39,7 +39,7 @@ pub use decision::{Asking, Decision, DecisionError};
 pub(crate) use detail::quote_wide_numbers;
 pub use detail::{
     ActivityDetail, Counts, CustomerDetail, Detail, EarningWindow, Earnings, ErasureReason, LotPart, LotTerms, Outlook,
-    PointsDetail, ProgramDetail, ReferralDetail, TierDetail, TierMove,
+    OverrideForce, PointsDetail, ProgramDetail, ReferralDetail, TierDetail, TierMove,
 };
 pub use entry::{Actor, Entry, EntryReason, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;
@@ -49,7 +49,7 @@ pub use key::Key;
 pub use name::{Name, NameSpace, NameUse};
 pub use past::{AsOf, EntryRange, Past, find_entries_in, fold, read_as_of, read_balance_at, read_head};
 pub use projection::{Cell, Row};
-pub use reading::{WithDues, apply_dues_in_memory, begin_snapshot, read_with_dues};
+pub use reading::{WithDues, apply_dues_in_memory, begin_snapshot, read_all_with_dues, read_with_dues};
 pub use state::{Depth, Due, DueKind, Dues, NextDue, Scope, State, States};
 pub use store::EntryRow;
 pub use stored_entry::StoredEntry;

@@ -72,12 +72,26 @@ pub async fn read_with_dues(
     clock: &Clock,
     capabilities: &Capabilities,
 ) -> Result<Option<(Folded, Timestamp)>, StoreError> {
+    let WithDues { mut accounts, states, applied_dues, until } =
+        read_all_with_dues(connection, &[account_id], clock, capabilities).await?;
+    Ok(accounts.pop().map(|account| (Folded { account, states, applied_dues }, until)))
+}
+
+/// Accounts as they are now, as [`apply_dues_in_memory`] gives them.
+///
+/// # Errors
+/// As [`read_with_dues`], for any of them.
+pub async fn read_all_with_dues(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+    clock: &Clock,
+    capabilities: &Capabilities,
+) -> Result<WithDues, StoreError> {
     let mut snapshot = begin_snapshot(connection).await?;
     let until = |told| clock.present(told);
-    let WithDues { mut accounts, states, applied_dues, until } =
-        apply_dues_in_memory(&mut snapshot, &[account_id], until, Depth::Due, capabilities).await?;
+    let read = apply_dues_in_memory(&mut snapshot, accounts, until, Depth::Due, capabilities).await?;
     snapshot.commit().traced("COMMIT").await?;
-    Ok(accounts.pop().map(|account| (Folded { account, states, applied_dues }, until)))
+    Ok(read)
 }
 
 /// A transaction in which all statements see one moment.

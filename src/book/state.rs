@@ -74,6 +74,8 @@ pub enum DueKind {
     ReleaseHold,
     /// A tier ends, is renewed or is reached.
     EndTier,
+    /// An override of a tier ends.
+    EndOverride,
     /// Available points reach their expiry.
     Expire,
     /// A referral that has not converted ends.

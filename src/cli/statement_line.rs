@@ -36,6 +36,8 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::RefundAccepted
         | EntryKind::TierChanged
         | EntryKind::TierImported
+        | EntryKind::TierOverridden
+        | EntryKind::TierReleased
         | EntryKind::ReferralCounted
         | EntryKind::ReferralCodeCreated
         | EntryKind::ReferralCreated

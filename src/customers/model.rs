@@ -243,6 +243,7 @@ pub(crate) fn enrol(
     let first_tier = TierDetail::TierChanged {
         from: None,
         to: tier_id.clone(),
+        hidden: None,
         qualifying_spend: 0,
         change: None,
         enrolled_on: Some(policy.program.day_of(joined_at)),

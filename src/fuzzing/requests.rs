@@ -26,7 +26,7 @@ const BETWEEN: &[u8] = b"\n--\n";
 pub fn requests(input: &[u8]) -> bool {
     let Some((name, rest)) = split_line(input) else { return false };
     let Some(method) = BY_NAME.get(name) else { return false };
-    let is_stream = ["Batch", "Import"].iter().any(|begin| name.contains(&format!(".{begin}")));
+    let is_stream = ["BatchGrant", "BatchRecord", "Import"].iter().any(|begin| name.contains(&format!(".{begin}")));
     let bytes = if is_stream { frame_each(rest) } else { frame(rest) };
     let outcome = send(method.path, &bytes);
     match &outcome.status {

@@ -101,7 +101,11 @@ fn write_imported(imported: &Imported) -> proto::ImportedOpening {
         points_repaid: *repaid,
         tier_id: match &entry.detail {
             Detail::Tier(TierDetail::TierImported { to, .. } | TierDetail::TierChanged { to, .. }) => to.to_string(),
-            Detail::Tier(TierDetail::ReferralCounted { .. })
+            Detail::Tier(
+                TierDetail::ReferralCounted { .. }
+                | TierDetail::TierOverridden { .. }
+                | TierDetail::TierReleased { .. },
+            )
             | Detail::Program(_)
             | Detail::Customer(_)
             | Detail::Activity(_)

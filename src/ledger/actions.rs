@@ -32,6 +32,10 @@ pub enum ActionKind {
     ApiKeyCreated,
     /// An API key was revoked.
     ApiKeyRevoked,
+    /// A customer's tier was set by hand.
+    TierOverridden,
+    /// An override of a tier was ended by hand.
+    TierReleased,
 }
 
 impl ActionKind {
@@ -46,6 +50,8 @@ impl ActionKind {
             Self::EntriesExported => &["entries_exported"],
             Self::CustomerExported => &["customer_exported"],
             Self::CustomerErased => &["customer_erased"],
+            Self::TierOverridden => &["tier_overridden"],
+            Self::TierReleased => &["tier_released"],
             Self::ApiKeyCreated | Self::ApiKeyRevoked => &[],
         }
     }
@@ -61,7 +67,9 @@ impl ActionKind {
             | Self::EntryReversed
             | Self::EntriesExported
             | Self::CustomerExported
-            | Self::CustomerErased => None,
+            | Self::CustomerErased
+            | Self::TierOverridden
+            | Self::TierReleased => None,
         }
     }
 
@@ -226,12 +234,13 @@ mod tests {
     use strum::VariantNames as _;
 
     use super::*;
-    use crate::book::{CustomerDetail, PointsDetail, ProgramDetail};
+    use crate::book::{CustomerDetail, PointsDetail, ProgramDetail, TierDetail};
     use crate::ids::AccountId;
 
     #[test]
     fn every_kind_is_of_entries_that_there_are_or_of_keys() {
-        let known = [ProgramDetail::VARIANTS, CustomerDetail::VARIANTS, PointsDetail::VARIANTS].concat();
+        let rooms = [ProgramDetail::VARIANTS, CustomerDetail::VARIANTS, PointsDetail::VARIANTS, TierDetail::VARIANTS];
+        let known = rooms.concat();
         for kind in ActionKind::VARIANTS {
             assert_eq!(kind.entry_kinds().is_empty(), kind.key_change().is_some(), "{kind:?}");
             for word in kind.entry_kinds() {
@@ -245,7 +254,7 @@ mod tests {
     #[test]
     fn a_filter_without_kinds_looks_for_all_of_them() {
         let all = ActionFilter::default();
-        assert_eq!((all.entry_kinds().len(), all.key_changes().len()), (7, 2));
+        assert_eq!((all.entry_kinds().len(), all.key_changes().len()), (9, 2));
         let some = ActionFilter { kinds: [ActionKind::EntryReversed].into(), ..all };
         assert_eq!(some.entry_kinds(), ["entry_reversed", "debt_incurred"]);
         assert_eq!(some.key_changes(), []);

@@ -7,6 +7,7 @@ pub(crate) mod amount;
 mod debts;
 mod dues;
 pub(crate) mod grants;
+pub(crate) mod grpc;
 pub(crate) mod holds;
 pub(crate) mod lots;
 mod settling;

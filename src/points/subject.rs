@@ -21,12 +21,12 @@ pub(crate) struct Subject {
 
 impl Subject {
     /// The customer's name.
-    pub(super) fn name(&self) -> Name {
+    pub(crate) fn name(&self) -> Name {
         Name::customer(&self.program_id, &self.customer_id)
     }
 
     /// The version in force and the customer's account: where the decision of each command begins.
-    pub(super) fn begin<'a>(
+    pub(crate) fn begin<'a>(
         &self,
         decision: &Decision<'a>,
     ) -> Result<(Arc<ProgramVersion>, &'a Account), DecisionError> {
@@ -63,12 +63,12 @@ macro_rules! about_a_customer {
 pub(super) use about_a_customer;
 
 /// A caller's key, over the whole content of a command.
-pub(super) fn key_of(key: &IdempotencyKey, content: &(impl serde::Serialize + Debug)) -> CommandKey {
+pub(crate) fn key_of(key: &IdempotencyKey, content: &(impl serde::Serialize + Debug)) -> CommandKey {
     CommandKey { key: Key::of_content("key", key.as_str(), content), kind: KeyKind::Idempotency }
 }
 
 /// Keeps a note beside an entry, where there is one.
-pub(super) fn keep_note(decision: &mut Decision<'_>, entry_id: EntryId, note: &Note) {
+pub(crate) fn keep_note(decision: &mut Decision<'_>, entry_id: EntryId, note: &Note) {
     if *note != Note::default() {
         let note = note.clone();
         decision.keep(move |state: &mut PointsState| state.add_note(entry_id, note));

@@ -116,7 +116,11 @@ impl<'a> TierChangeItem<'a> {
     pub(super) fn of(entry: &'a Entry) -> Option<Self> {
         let (from_tier_id, to_tier_id) = match &entry.detail {
             Detail::Tier(TierDetail::TierChanged { from, to, .. }) => (from.as_ref(), to),
-            Detail::Tier(TierDetail::TierImported { from, to, .. }) => (Some(from), to),
+            Detail::Tier(
+                TierDetail::TierImported { from, to, .. }
+                | TierDetail::TierOverridden { from, to, .. }
+                | TierDetail::TierReleased { from, to },
+            ) => (Some(from), to),
             Detail::Tier(TierDetail::ReferralCounted { .. })
             | Detail::Program(_)
             | Detail::Customer(_)

@@ -38,7 +38,7 @@ pub(crate) struct Verdict {
 /// A change of a standing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// The tier from now on.
+    /// The customer's own tier from now on: an override may hide it.
     pub to: TierId,
     /// What it is; none for an upgrade.
     pub kind: Option<TierMove>,
@@ -109,7 +109,7 @@ impl<'a> Deciding<'a> {
     /// Decides the standing at an instant.
     pub(crate) fn decide(&self, at: Timestamp, trigger: Trigger<'_>) -> Result<Verdict, NotRead> {
         let earned = self.earned_in(&self.calendar().in_effect(at), self.history)?;
-        let Some(held) = self.rank_of(&self.standing.tier_id) else {
+        let Some(held) = self.rank_of(self.standing.own_tier_id()) else {
             // The program has the tier no more.
             return self.change(at, None, earned.rank, earned.kept, earned);
         };
@@ -239,7 +239,7 @@ impl<'a> Deciding<'a> {
         let until = self.history.days.last().map(|(day, _)| *day).into_iter().chain([self.calendar().day_of(at)]).max();
         let until = days.until.or_else(|| until.and_then(|day| day.tomorrow().ok()).filter(|_| days.from.is_some()));
         let change = Change {
-            to: tier.map_or_else(|| self.standing.tier_id.clone(), |tier| tier.tier_id.clone()),
+            to: tier.map_or_else(|| self.standing.own_tier_id().clone(), |tier| tier.tier_id.clone()),
             kind,
             spend: earned.counted.spend,
             earned: is_earned.then(|| earned.counted.in_window(DayRange { until, ..days })),

@@ -1,24 +1,18 @@
 //! `TierService` on the wire.
 
+mod parse;
+pub(crate) mod write;
+
 use goldbook_api::server::{Received, tier_service_server};
-use jiff::civil::Date;
 use tonic::{Request, Response, Status};
 
-use super::counting::{Counted, NotRead};
-use super::outlook::{Explained, Foretold, InWindow, explain};
-use super::{CustomerTier, Tiers};
+use self::parse::{parse_batch, parse_clear_override, parse_set_override};
+use self::write::{Extent, write_customer_tier, write_tier_change};
+use super::Tiers;
 use crate::access::grpc::admit;
-use crate::book::{Detail, Earnings, Entry, TierDetail, TierMove};
-use crate::error::{Error, Fields};
-use crate::ids::CustomerId;
-use crate::money::Currency;
-use crate::programs::grpc::write_benefit;
-use crate::programs::model::{Program, Tier};
-use crate::programs::tier_policy::Condition;
-use crate::programs::tier_policy::grpc::write_condition;
-use crate::programs::tier_policy::windows::DayRange;
+use crate::error::Fields;
 use crate::proto;
-use crate::proto::fields::{parse_optional_instant, write_instant, write_money, write_signed_money};
+use crate::proto::fields::parse_optional_instant;
 use crate::proto::requests::{parse_customer, parse_customer_list};
 use crate::telemetry;
 
@@ -35,7 +29,7 @@ impl tier_service_server::TierService for Tiers {
         let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
         let customer_tier = self.get_customer_tier(&program_id, &customer_id, as_of).await?;
-        let customer_tier = Some(write_customer_tier(&customer_tier, customer_id)?);
+        let customer_tier = Some(write_customer_tier(&customer_tier, customer_id, Extent::Whole)?);
         Ok(Response::new(proto::GetCustomerTierResponse { customer_tier }))
     }
 
@@ -52,138 +46,48 @@ impl tier_service_server::TierService for Tiers {
         let tier_changes = changes.iter().filter_map(|change| write_tier_change(change, currency)).collect();
         Ok(Response::new(proto::ListTierChangesResponse { tier_changes, next_page_token }))
     }
-}
 
-fn write_customer_tier(customer_tier: &CustomerTier, customer_id: CustomerId) -> Result<proto::CustomerTier, Error> {
-    let CustomerTier { standing, history, earned, changed, cause, policy, tier, as_of } = customer_tier;
-    let program = &policy.program;
-    let explained = explain(policy, standing, history, *as_of).map_err(|NotRead| {
-        Error::Internal(format!("days of the standing of account {} were not read", changed.account_id.0))
-    })?;
-    let Explained { present, next, keeping, forecast } = explained;
-    Ok(proto::CustomerTier {
-        customer_id: customer_id.into(),
-        tier_id: tier.tier_id.to_string(),
-        display_name: tier.display_name.clone(),
-        since: Some(write_instant(standing.since)),
-        policy_version: standing.policy_version,
-        qualifying_spend: Some(write_signed_money(program.currency, present.counted.spend)),
-        next: next.map(|next| write_next(program, next, &present.counted)),
-        benefits: tier.benefits.iter().map(write_benefit).collect(),
-        // A tier that was taken over is its own beginning.
-        cause_entry_ids: Some(cause).filter(|cause| *cause != changed).map(ToString::to_string).into_iter().collect(),
-        entry_id: changed.to_string(),
-        as_of: Some(write_instant(*as_of)),
-        valid_until: standing.outlook.ends_at.map(write_instant),
-        counted: Some(write_counts(program.currency, present.days, &present.counted)),
-        keeping: keeping.map(|(tier, window)| write_keeping(program, tier, window)),
-        forecast: forecast.iter().map(write_forecast).collect(),
-        earned: earned.as_ref().map(|(spend, earned)| write_earned(program.currency, *spend, earned)),
-    })
-}
-
-fn write_next(program: &Program, next: &Tier, counted: &Counted) -> proto::NextTier {
-    let threshold = Some(next.threshold).filter(|_| next.condition.is_none());
-    let money = |minor| write_money(program.money(minor));
-    proto::NextTier {
-        tier_id: next.tier_id.to_string(),
-        display_name: next.display_name.clone(),
-        threshold: threshold.map(money),
-        missing: threshold.map(|threshold| money(threshold.saturating_sub(counted.spend).max(0))),
-        condition: Some(write_condition(&next.condition(), &|minor| program.money(minor))),
-        progress: write_progress(program, next, counted),
-    }
-}
-
-fn write_keeping(program: &Program, tier: &Tier, window: InWindow) -> proto::TierKeeping {
-    proto::TierKeeping {
-        counted: Some(write_counts(program.currency, window.days, &window.counted)),
-        condition: Some(write_condition(&tier.condition(), &|minor| program.money(minor))),
-        progress: write_progress(program, tier, &window.counted),
-        met: tier.condition().holds(&|metric| window.counted.of(metric)),
-    }
-}
-
-fn write_progress(program: &Program, tier: &Tier, counted: &Counted) -> Vec<proto::TierProgress> {
-    let write = |metric, amount| write_condition(&Condition::AtLeast(metric, amount), &|minor| program.money(minor));
-    let criteria = tier.condition().criteria().into_iter();
-    let progress = criteria.map(|(metric, least)| {
-        let missing = Some(least.saturating_sub(counted.of(metric))).filter(|missing| *missing > 0);
-        proto::TierProgress {
-            criterion: Some(write(metric, least)),
-            missing: missing.map(|missing| write(metric, missing)),
+    async fn batch_get_customer_tiers(
+        &self,
+        request: Request<Received<proto::BatchGetCustomerTiersRequest>>,
+    ) -> Result<Response<proto::BatchGetCustomerTiersResponse>, Status> {
+        let (request, _) = admit(request)?;
+        let (program_id, customer_ids) = parse_batch(request)?;
+        telemetry::record_program(program_id.as_str());
+        let found = self.batch_get_customer_tiers(&program_id, &customer_ids).await?;
+        let mut response = proto::BatchGetCustomerTiersResponse::default();
+        for (customer_id, found) in customer_ids.into_iter().zip(found) {
+            match found {
+                Some(found) => {
+                    response.customer_tiers.push(write_customer_tier(&found, customer_id, Extent::Brief)?);
+                }
+                None => response.unknown_customer_ids.push(customer_id.into()),
+            }
         }
-    });
-    progress.collect()
-}
-
-fn write_counts(currency: Currency, days: DayRange, counted: &Counted) -> proto::TierCounts {
-    proto::TierCounts {
-        from: days.from.map(write_day),
-        until: days.until.map(write_day),
-        spend: Some(write_signed_money(currency, counted.spend)),
-        margin: Some(write_signed_money(currency, counted.margin)),
-        points: counted.points,
-        purchases: counted.purchases,
-        active_days: counted.active_days,
-        referrals: counted.referrals,
+        Ok(Response::new(response))
     }
-}
 
-fn write_earned(currency: Currency, spend: i64, earned: &Earnings) -> proto::TierCounts {
-    let Earnings { from, until, margin, points, purchases, active_days, referrals } = *earned;
-    let counted = Counted { spend, margin, points, purchases, active_days, referrals };
-    write_counts(currency, DayRange { from, until }, &counted)
-}
-
-fn write_day(day: Date) -> proto::google::Date {
-    proto::google::Date { year: day.year().into(), month: day.month().into(), day: day.day().into() }
-}
-
-fn write_forecast(foretold: &Foretold) -> proto::TierForecast {
-    proto::TierForecast {
-        tier_id: foretold.to.to_string(),
-        change: write_move(foretold.kind).into(),
-        at: Some(write_instant(foretold.at)),
+    async fn set_tier_override(
+        &self,
+        request: Request<Received<proto::SetTierOverrideRequest>>,
+    ) -> Result<Response<proto::SetTierOverrideResponse>, Status> {
+        let (request, caller) = admit(request)?;
+        let set = parse_set_override(request)?;
+        telemetry::record_program(set.subject.program_id.as_str());
+        let (entry, currency, replayed) = self.change_by_hand(set, caller.writer().await?).await?;
+        let tier_change = write_tier_change(&entry, currency);
+        Ok(Response::new(proto::SetTierOverrideResponse { tier_change, replayed }))
     }
-}
 
-const fn write_move(change: Option<TierMove>) -> proto::TierChangeKind {
-    match change {
-        None => proto::TierChangeKind::Upgraded,
-        Some(TierMove::Downgraded) => proto::TierChangeKind::Downgraded,
-        Some(TierMove::Renewed) => proto::TierChangeKind::Renewed,
-        Some(TierMove::Redecided) => proto::TierChangeKind::Redecided,
+    async fn clear_tier_override(
+        &self,
+        request: Request<Received<proto::ClearTierOverrideRequest>>,
+    ) -> Result<Response<proto::ClearTierOverrideResponse>, Status> {
+        let (request, caller) = admit(request)?;
+        let clear = parse_clear_override(request)?;
+        telemetry::record_program(clear.subject.program_id.as_str());
+        let (entry, currency, replayed) = self.change_by_hand(clear, caller.writer().await?).await?;
+        let tier_change = write_tier_change(&entry, currency);
+        Ok(Response::new(proto::ClearTierOverrideResponse { tier_change, replayed }))
     }
-}
-
-/// A decision about a tier on the wire, with amounts in a currency; nothing for any other entry.
-#[must_use]
-pub(crate) fn write_tier_change(entry: &Entry, currency: Currency) -> Option<proto::TierChange> {
-    let (from, to, change, outlook, earned) = match &entry.detail {
-        Detail::Tier(TierDetail::TierChanged { from, to, change, outlook, earned, qualifying_spend, .. }) => {
-            let change = from.as_ref().map_or(proto::TierChangeKind::Joined, |_| write_move(*change));
-            (from.as_ref(), to, change, outlook, earned.map(|earned| (*qualifying_spend, earned)))
-        }
-        Detail::Tier(TierDetail::TierImported { from, to, outlook, .. }) if from != to => {
-            (Some(from), to, proto::TierChangeKind::Imported, outlook, None)
-        }
-        Detail::Tier(TierDetail::TierImported { .. } | TierDetail::ReferralCounted { .. })
-        | Detail::Program(_)
-        | Detail::Customer(_)
-        | Detail::Activity(_)
-        | Detail::Points(_)
-        | Detail::Referral(_) => return None,
-    };
-    Some(proto::TierChange {
-        from_tier_id: from.map(ToString::to_string).unwrap_or_default(),
-        to_tier_id: to.to_string(),
-        policy_version: entry.policy_version,
-        effective_at: Some(write_instant(entry.effective_at)),
-        entry_id: entry.id.to_string(),
-        cause_entry_ids: entry.causes.iter().map(ToString::to_string).collect(),
-        change: change.into(),
-        valid_until: outlook.ends_at.map(write_instant),
-        earned: earned.map(|(spend, earned)| write_earned(currency, spend, &earned)),
-    })
 }

@@ -1,23 +1,26 @@
 //! Tiers: the standing of each customer, told with its reasons.
 
+pub(crate) mod commands;
 pub(crate) mod counting;
+mod customer_tier;
 pub(crate) mod deciding;
 pub(crate) mod grpc;
 pub(crate) mod model;
 mod outlook;
+mod overriding;
+mod reading;
 pub(crate) mod standing;
 pub(crate) mod state;
 mod store;
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use sqlx::{PgConnection, PgPool};
 
-use crate::book::{
-    AsOf, Capabilities, Detail, Earnings, Entry, Instants, TierDetail, begin_snapshot, read_as_of, read_with_dues,
-};
+use crate::book::{Book, Capabilities, Command, Detail, Earnings, Entry, Instants, TierDetail, Writer, Written};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::database::{BatchReader, StoreError};
@@ -26,51 +29,32 @@ use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 use crate::money::Currency;
 use crate::paging::PageRequest;
 use crate::programs::model::{ProgramVersion, Tier, program_not_found};
-use crate::programs::tier_policy::windows::DayRange;
-use crate::programs::{Catalogue, read_version, read_version_number_at};
+use crate::programs::{Catalogue, read_version};
 use counting::{DayCount, History};
 use standing::Standing;
-use state::StandingsState;
 use store::FoundStanding;
 
+pub(crate) use customer_tier::{CustomerTier, SetBy};
 pub(crate) use store::capability;
 
 /// The use cases of tiers.
 #[derive(Clone)]
 pub(crate) struct Tiers {
+    book: Book,
     pool: PgPool,
     instants: Instants,
     capabilities: Capabilities,
     catalogue: Catalogue,
     standings: BatchReader<(ProgramId, CustomerId), FoundStanding>,
     days: BatchReader<(AccountId, Date), Vec<(Date, DayCount)>>,
-}
-
-/// A customer's standing, with the policy that explains it.
-#[derive(Clone, Debug)]
-pub(crate) struct CustomerTier {
-    /// The tier held.
-    pub standing: Standing,
-    /// What was counted for it.
-    pub history: History,
-    /// What earned the tier as it was reached or renewed: what was spent, and the rest.
-    pub earned: Option<(i64, Earnings)>,
-    /// The entry that changed the tier.
-    pub changed: EntryId,
-    /// The entry that caused the change; the same, if nothing in the book did.
-    pub cause: EntryId,
-    /// The program version in force at `as_of`.
-    pub policy: Arc<ProgramVersion>,
-    /// The tier held: as the version in force has it, or else as the version that decided had it.
-    pub tier: Tier,
-    /// The instant that the answer is for.
-    pub as_of: Timestamp,
+    overrides: BatchReader<EntryId, SetBy>,
 }
 
 impl Tiers {
     /// Tiers read from `pool`, and those of now from `lookups`, many at once.
     #[must_use]
     pub(crate) fn new(
+        book: Book,
         pool: PgPool,
         lookups: &PgPool,
         instants: Instants,
@@ -79,7 +63,8 @@ impl Tiers {
     ) -> Self {
         let standings = BatchReader::open("standings", lookups, &store::fetch_standings());
         let days = BatchReader::open("standing_days", lookups, &store::fetch_days());
-        Self { pool, instants, capabilities, catalogue, standings, days }
+        let overrides = BatchReader::open("overrides", lookups, &store::fetch_set_by());
+        Self { book, pool, instants, capabilities, catalogue, standings, days, overrides }
     }
 
     /// The tier a customer holds, now or at an instant.
@@ -93,17 +78,69 @@ impl Tiers {
         as_of: Option<Timestamp>,
     ) -> Result<CustomerTier, Error> {
         let found = match as_of {
-            None => self.find_now(program_id, customer_id).await?,
+            None => self.find_now(program_id, std::slice::from_ref(customer_id)).await?.pop().flatten(),
             Some(_) => {
                 let as_of = self.instants.close("as_of", as_of).await?;
                 self.find_as_of(program_id, customer_id, as_of).await?
             }
         };
-        let Some((FoundStanding { account_id, standing, current_version, told, decided }, history)) = found else {
+        let Some((found, history)) = found else {
             // Says which of the two is unknown.
             find_account(&mut *self.pool.acquire().await?, program_id, customer_id).await?;
             return Err(customer_not_found(customer_id).into());
         };
+        let set_by = self.find_set_by(&found).await?;
+        self.explain(program_id, found, history, set_by, as_of).await
+    }
+
+    /// The tiers that many customers hold now, in their order: none where there is no such customer.
+    ///
+    /// # Errors
+    /// If the program is unknown.
+    pub(crate) async fn batch_get_customer_tiers(
+        &self,
+        program_id: &ProgramId,
+        customer_ids: &[CustomerId],
+    ) -> Result<Vec<Option<CustomerTier>>, Error> {
+        let all = self.find_now(program_id, customer_ids).await?;
+        if all.iter().all(Option::is_none) {
+            let version = read_version(&mut *self.pool.acquire().await?, program_id, None).await?;
+            version.ok_or_else(|| program_not_found(program_id))?;
+        }
+        let overrides = all.iter().map(async |found| match found {
+            Some((found, _)) => self.find_set_by(found).await,
+            None => Ok(None),
+        });
+        let overrides = try_join_all(overrides).await?;
+        let mut customer_tiers = Vec::with_capacity(all.len());
+        for (found, set_by) in all.into_iter().zip(overrides) {
+            customer_tiers.push(match found {
+                Some((found, history)) => Some(self.explain(program_id, found, history, set_by, None).await?),
+                None => None,
+            });
+        }
+        Ok(customer_tiers)
+    }
+
+    /// How the override of a standing came about, if it has one.
+    async fn find_set_by(&self, found: &FoundStanding) -> Result<Option<SetBy>, Error> {
+        let FoundStanding { account_id, standing, .. } = found;
+        match &standing.forced {
+            Some(forced) => self.overrides.find(EntryId { account_id: *account_id, account_seq: forced.set_seq }).await,
+            None => Ok(None),
+        }
+    }
+
+    /// A standing with the policy that explains it.
+    async fn explain(
+        &self,
+        program_id: &ProgramId,
+        found: FoundStanding,
+        history: History,
+        set_by: Option<SetBy>,
+        as_of: Option<Timestamp>,
+    ) -> Result<CustomerTier, Error> {
+        let FoundStanding { account_id, standing, current_version, told, decided } = found;
         let policy = self.version(program_id, current_version).await?;
         let tier = match policy.program.tier(&standing.tier_id) {
             Some(tier) => tier.clone(),
@@ -112,70 +149,28 @@ impl Tiers {
         let [changed, cause] =
             [standing.changed_seq, standing.cause_seq].map(|account_seq| EntryId { account_id, account_seq });
         let as_of = as_of.unwrap_or_else(|| self.instants.clock().present(told));
-        Ok(CustomerTier { standing, history, earned: decided.and_then(earned_in), changed, cause, policy, tier, as_of })
+        let earned = decided.and_then(earned_in);
+        Ok(CustomerTier { standing, history, earned, changed, cause, set_by, policy, tier, as_of })
     }
 
-    /// The present standing, with what was counted in the windows that matter now.
-    async fn find_now(&self, program_id: &ProgramId, customer_id: &CustomerId) -> Result<Option<Found>, Error> {
-        let Some(found) = self.standings.find((program_id.clone(), customer_id.clone())).await? else {
-            return Ok(None);
-        };
-        let (standing, account_id) = (&found.standing, found.account_id);
-        let now = self.instants.clock().present(found.told);
-        if standing.outlook.decides_at.is_some_and(|decides_at| decides_at <= now) {
-            return self.find_with_dues(program_id, account_id).await;
-        }
-        let policy = self.version(program_id, found.current_version).await?;
-        let calendar = deciding::calendar_of(&policy, standing.enrolled_on);
-        let mut history = History { totals: standing.totals, days: Vec::new(), read: vec![DayRange::ALL] };
-        if let Some(first) = calendar.first_day_needed(now, standing.outlook.ends_at.filter(|ends_at| *ends_at <= now))
-        {
-            history.days = self.days.find((account_id, first)).await?.unwrap_or_default();
-            history.read = vec![DayRange { from: Some(first), until: None }];
-        }
-        Ok(Some((found, history)))
-    }
-
-    /// The present standing of an account, where time has done something to it that is not written.
-    async fn find_with_dues(&self, program_id: &ProgramId, account_id: AccountId) -> Result<Option<Found>, Error> {
-        let mut connection = self.pool.acquire().await?;
-        let read = read_with_dues(&mut connection, account_id, self.instants.clock(), &self.capabilities).await?;
-        let Some((folded, now)) = read else { return Ok(None) };
-        let state = folded.states.get::<StandingsState>()?;
-        let Some(standing) = state.get(account_id).cloned() else { return Ok(None) };
-        let history = state.history(account_id);
-        let current_version = read_version_number_at(&mut connection, program_id, now).await?;
-        let current_version = current_version.ok_or_else(|| program_not_found(program_id))?;
-        let decided = decision_of(&standing, &folded.applied_dues, account_id, &mut connection).await?;
-        Ok(Some((FoundStanding { account_id, standing, current_version, told: now, decided }, history)))
-    }
-
-    async fn find_as_of(
+    /// Carries out what somebody changes about a tier by hand: the entry, the currency of the program, and whether this
+    /// was a repetition.
+    ///
+    /// # Errors
+    /// Whatever the command refuses.
+    pub(crate) async fn change_by_hand(
         &self,
-        program_id: &ProgramId,
-        customer_id: &CustomerId,
-        as_of: Timestamp,
-    ) -> Result<Option<Found>, Error> {
-        let mut connection = self.pool.acquire().await?;
-        let account_id = find_account(&mut connection, program_id, customer_id).await?;
-        let mut snapshot = begin_snapshot(&mut connection).await?;
-        let (found, dues) = match read_as_of(&mut snapshot, account_id, as_of, &self.capabilities).await? {
-            None => (None, Vec::new()),
-            Some(AsOf::Rows(folded)) => {
-                let state = folded.states.get::<StandingsState>()?;
-                let standing = state.get(account_id).cloned();
-                (standing.map(|standing| (standing, state.history(account_id))), folded.applied_dues)
-            }
-            Some(AsOf::Past(past)) => {
-                (store::read_standing_at(&mut snapshot, account_id, past.last).await?, Vec::new())
-            }
+        command: impl Command + 'static,
+        writer: Writer,
+    ) -> Result<(Entry, Currency, bool), Error> {
+        let Written { entries, replayed, .. } = self.book.submit(command, writer).await?;
+        let is_change = |entry: &Entry| {
+            matches!(entry.detail, Detail::Tier(TierDetail::TierOverridden { .. } | TierDetail::TierReleased { .. }))
         };
-        let Some((standing, history)) = found else { return Ok(None) };
-        let decided = decision_of(&standing, &dues, account_id, &mut snapshot).await?;
-        let current_version = read_version_number_at(&mut snapshot, program_id, as_of).await?;
-        let current_version = current_version.ok_or_else(|| program_not_found(program_id))?;
-        snapshot.commit().await?;
-        Ok(Some((FoundStanding { account_id, standing, current_version, told: as_of, decided }, history)))
+        let entry = entries.into_iter().find(is_change);
+        let entry = entry.ok_or_else(|| Error::Internal("an override came to no entry".to_owned()))?;
+        let currency = self.version(&entry.program_id, entry.policy_version).await?.program.currency;
+        Ok((entry, currency, replayed))
     }
 
     async fn tier_when_decided(&self, program_id: &ProgramId, standing: &Standing) -> Result<Tier, Error> {
@@ -187,6 +182,7 @@ impl Tiers {
         })
     }
 
+    /// A version of a program, which is remembered.
     async fn version(&self, program_id: &ProgramId, version: i32) -> Result<Arc<ProgramVersion>, Error> {
         let key = (program_id.clone(), version);
         if let Some(known) = self.catalogue.get(&key) {
@@ -216,23 +212,6 @@ impl Tiers {
         let (changes, next_page_token) = page.cut(changes, |change| change.id.account_seq.to_string());
         Ok((policy.program.currency, changes, next_page_token))
     }
-}
-
-/// A standing as a read finds it, with what was counted in the windows that matter.
-type Found = (FoundStanding, History);
-
-/// What the entry says that gave or renewed a tier: one that time brought in memory, or one that is written.
-async fn decision_of(
-    standing: &Standing,
-    dues: &[Entry],
-    account_id: AccountId,
-    connection: &mut PgConnection,
-) -> Result<Option<Detail>, Error> {
-    let entry_id = EntryId { account_id, account_seq: standing.changed_seq };
-    if let Some(due) = dues.iter().find(|due| due.id == entry_id) {
-        return Ok(Some(due.detail.clone()));
-    }
-    Ok(store::read_decision(connection, entry_id).await?)
 }
 
 /// What earned the tier that an entry gave or renewed.

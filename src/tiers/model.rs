@@ -5,6 +5,7 @@ use jiff::civil::Date;
 
 use super::counting::{DayCount, History, NotRead};
 use super::deciding::{Change, Deciding, Trigger, Verdict};
+use super::overriding::{Moved, moved};
 use super::standing::Standing;
 use super::state::StandingsState;
 use crate::book::{Account, Actor, Decision, DecisionError, Defect, EntryReason, NewEntry, Outlook, TierDetail};
@@ -133,10 +134,12 @@ pub(crate) fn into_entry(
     (actor, reason): (Actor, EntryReason),
     cause: EntryId,
 ) -> NewEntry {
+    let Moved { from, to, hidden } = moved(&policy.program, standing, change.to);
     NewEntry {
         detail: TierDetail::TierChanged {
-            from: Some(standing.tier_id.clone()),
-            to: change.to,
+            from: Some(from),
+            to,
+            hidden,
             qualifying_spend: change.spend,
             change: change.kind,
             enrolled_on: None,
@@ -162,7 +165,7 @@ pub(crate) struct OpeningTier {
     pub qualifying_spend: Option<Money>,
 }
 
-/// Takes over a standing: the customer holds the highest of the tier they held, the one they bring, and the one that
+/// Takes over a standing: but for an override, the customer holds the highest of the tier they held, the one they bring, and the one that
 /// they then earn. A tier that is brought is kept as if it had been earned just now.
 ///
 /// # Errors
@@ -191,17 +194,18 @@ pub(crate) fn import_tier(
         })?;
     let mut history = history.clone();
     history.totals.spend = spent;
-    let held = rank(&standing.tier_id);
+    let own = standing.own_tier_id();
+    let held = rank(own);
     let verdict = deciding(policy, standing, &history).decide(at, Trigger::Other)?;
     let earned = verdict.change.as_ref().map(|change| &change.to);
     let (to, outlook) = if earned.and_then(rank).or(held) >= Some(brought) {
-        (earned.unwrap_or(&standing.tier_id), verdict.outlook)
+        (earned.unwrap_or(own), verdict.outlook)
     } else {
         (&opening.tier_id, deciding(policy, standing, &history).outlook_of_brought(at, brought)?)
     };
+    let Moved { from, to, hidden } = moved(program, standing, to.clone());
     Ok(NewEntry {
-        detail: TierDetail::TierImported { from: standing.tier_id.clone(), to: to.clone(), qualifying_spend, outlook }
-            .into(),
+        detail: TierDetail::TierImported { from, to, hidden, qualifying_spend, outlook }.into(),
         movement: None,
         actor: Actor::Caller,
         reason: EntryReason::Migration,

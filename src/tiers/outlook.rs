@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use super::counting::{Counted, History, NotRead};
 use super::deciding::{Deciding, Trigger};
+use super::overriding::{Moved, moved};
 use super::standing::Standing;
-use crate::book::TierMove;
+use crate::book::{Due, DueKind, TierMove};
 use crate::ids::TierId;
 use crate::programs::model::{ProgramVersion, Tier};
 use crate::programs::tier_policy::KeptRule;
@@ -26,7 +27,16 @@ pub(super) struct InWindow {
 pub(super) struct Foretold {
     pub(super) at: Timestamp,
     pub(super) to: TierId,
-    pub(super) kind: Option<TierMove>,
+    pub(super) what: Move,
+}
+
+/// What happens to a standing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    /// It is decided: none for an upgrade.
+    Decided(Option<TierMove>),
+    /// Its override ends.
+    Released,
 }
 
 /// What there is to say of a standing at an instant.
@@ -62,11 +72,18 @@ pub(super) fn explain<'a>(
         // The program has the tier no more.
         None => tiers.iter().find(|tier| !tier.condition().holds(&|metric| present.counted.of(metric))),
     };
-    let tier = held.filter(|rank| *rank > 0).and_then(|rank| tiers.get(rank)).filter(|tier| !tier.never_lost);
-    let tier = tier.filter(|_| version.program.tier_policy.kept != KeptRule::Always);
+    let tier = held.filter(|rank| *rank > 0).and_then(|rank| tiers.get(rank));
+    let own = tiers.iter().position(|tier| tier.tier_id == *standing.own_tier_id());
     let keeping = match tier {
-        Some(tier) => Some((tier, in_window(deciding.keeping_window(at))?)),
-        None => None,
+        // An override holds it, and once that ends it must have been earned.
+        Some(tier) if own < held => match standing.forced.as_ref().and_then(|forced| forced.ends_at) {
+            Some(_) => Some((tier, present)),
+            None => None,
+        },
+        Some(tier) if own == held && !tier.never_lost && version.program.tier_policy.kept != KeptRule::Always => {
+            Some((tier, in_window(deciding.keeping_window(at))?))
+        }
+        Some(_) | None => None,
     };
     Ok(Explained { present, next, keeping, forecast: foretell(version, standing, history)? })
 }
@@ -74,12 +91,25 @@ pub(super) fn explain<'a>(
 fn foretell(version: &ProgramVersion, standing: &Standing, history: &History) -> Result<Vec<Foretold>, NotRead> {
     let (mut standing, mut forecast) = (standing.clone(), Vec::new());
     for _ in 0..MAX_FORECAST {
-        let Some(at) = standing.outlook.decides_at else { break };
+        let Some(Due { at, kind }) = standing.next_due() else { break };
+        if kind == DueKind::EndOverride {
+            standing.tier_id = standing.own_tier_id().clone();
+            standing.forced = None;
+            forecast.push(Foretold { at, to: standing.tier_id.clone(), what: Move::Released });
+            continue;
+        }
         let verdict = Deciding { version, standing: &standing, history }.decide(at, Trigger::Other)?;
         standing.outlook = verdict.outlook;
         if let Some(change) = verdict.change {
-            standing.tier_id = change.to.clone();
-            forecast.push(Foretold { at, to: change.to, kind: change.kind });
+            let Moved { from, to, hidden } = moved(&version.program, &standing, change.to);
+            let is_seen = from != to || hidden.is_none();
+            standing.tier_id = to.clone();
+            if let Some((forced, hidden)) = standing.forced.as_mut().zip(hidden) {
+                forced.hidden = hidden;
+            }
+            if is_seen {
+                forecast.push(Foretold { at, to, what: Move::Decided(change.kind) });
+            }
         }
     }
     Ok(forecast)

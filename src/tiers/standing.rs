@@ -4,11 +4,13 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::counting::Counted;
-use crate::book::Outlook;
+use crate::book::{Due, DueKind, Outlook, OverrideForce};
 use crate::ids::TierId;
 use crate::programs::tier_policy::windows::DayRange;
 
 /// The tier a customer holds now, since when, under which policy version and why; and what was counted for it.
+///
+/// Under an override, what stands here of the tier's reasons and of time is about the tier that it hides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// The tier that the customer holds.
@@ -33,8 +35,25 @@ pub(crate) struct Standing {
     pub earned: Option<DayRange>,
     /// The tier that was held before the one that was earned, and when it would have ended.
     pub former: Option<Former>,
+    /// The override that is in force.
+    pub forced: Option<TierOverride>,
     /// The number of the last entry that changed any of it.
     pub last_seq: i64,
+}
+
+/// Which tier a customer holds, or at least holds, by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TierOverride {
+    /// What it does.
+    pub force: OverrideForce,
+    /// Its tier.
+    pub tier_id: TierId,
+    /// When it ends by itself; never, if absent.
+    pub ends_at: Option<Timestamp>,
+    /// The number of the entry that set it.
+    pub set_seq: i64,
+    /// The tier that the customer would hold without it.
+    pub hidden: TierId,
 }
 
 /// A tier that was held before.
@@ -62,7 +81,22 @@ impl Standing {
             outlook: Outlook::default(),
             earned: None,
             former: None,
+            forced: None,
             last_seq: 0,
         }
+    }
+
+    /// The tier that the customer holds, but for an override.
+    #[must_use]
+    pub(crate) fn own_tier_id(&self) -> &TierId {
+        self.forced.as_ref().map_or(&self.tier_id, |forced| &forced.hidden)
+    }
+
+    /// When time does something next: decides the standing, or ends the override.
+    #[must_use]
+    pub(crate) fn next_due(&self) -> Option<Due> {
+        let decided = self.outlook.decides_at.map(|at| Due { at, kind: DueKind::EndTier });
+        let ended = self.forced.as_ref().and_then(|forced| forced.ends_at);
+        decided.into_iter().chain(ended.map(|at| Due { at, kind: DueKind::EndOverride })).min()
     }
 }

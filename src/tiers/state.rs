@@ -8,7 +8,8 @@ use jiff::civil::Date;
 
 use super::counting::{Counted, DayCount, History, counted_by};
 use super::deciding::{Deciding, Trigger};
-use super::standing::{Former, Standing};
+use super::overriding::{Moved, moved, release};
+use super::standing::{Former, Standing, TierOverride};
 use crate::book::{
     Account, ActivityDetail, Actor, Cell, Counts, CustomerDetail, Defect, Detail, Due, DueKind, Dues, Earnings, Entry,
     EntryReason, NewEntry, Outlook, Row, State, TierDetail, TierMove,
@@ -123,27 +124,45 @@ impl StandingsState {
                 self.rows.insert(account_id, standing);
                 self.read.insert(account_id, vec![DayRange::ALL]);
             }
-            TierDetail::TierChanged { from: Some(from), to, change, former_ends_at, earned, outlook, .. } => {
+            TierDetail::TierChanged { from: Some(_), to, hidden, change, former_ends_at, earned, outlook, .. } => {
                 let cause_seq = cause_of(entry)?;
                 let standing = self.get_mut(entry)?;
                 standing.outlook = *outlook;
-                if from != to || earned.is_some() {
+                let (before, own) = (standing.own_tier_id().clone(), hidden.as_ref().unwrap_or(to));
+                if before != *own || earned.is_some() {
                     standing.earned = earned.map(|Earnings { from, until, .. }| DayRange { from, until });
                 }
                 standing.former = match change {
-                    None => Some(Former { tier_id: from.clone(), ends_at: *former_ends_at }),
+                    None => Some(Former { tier_id: before, ends_at: *former_ends_at }),
                     Some(TierMove::Downgraded | TierMove::Renewed | TierMove::Redecided) => None,
                 };
-                standing.change_tier(entry, to, cause_seq);
+                standing.decide(entry, to, hidden.as_ref(), cause_seq)?;
             }
-            TierDetail::TierImported { to, qualifying_spend, outlook, .. } => {
+            TierDetail::TierImported { to, hidden, qualifying_spend, outlook, .. } => {
                 let standing = self.get_mut(entry)?;
                 standing.totals.spend = add(entry, standing.totals.spend, *qualifying_spend)?;
                 standing.outlook = *outlook;
-                if standing.tier_id != *to {
+                if standing.own_tier_id() != hidden.as_ref().unwrap_or(to) {
                     (standing.earned, standing.former) = (None, None);
-                    standing.change_tier(entry, to, entry.id.account_seq);
+                    standing.decide(entry, to, hidden.as_ref(), entry.id.account_seq)?;
                 }
+            }
+            TierDetail::TierOverridden { to, hidden, tier_id, force, ends_at, .. } => {
+                let forced = TierOverride {
+                    force: *force,
+                    tier_id: tier_id.clone(),
+                    ends_at: *ends_at,
+                    set_seq: entry.id.account_seq,
+                    hidden: hidden.clone(),
+                };
+                let standing = self.get_mut(entry)?;
+                standing.forced = Some(forced);
+                standing.hold(entry, to);
+            }
+            TierDetail::TierReleased { to, .. } => {
+                let standing = self.get_mut(entry)?;
+                standing.forced = None;
+                standing.hold(entry, to);
             }
             TierDetail::ReferralCounted { outlook, .. } => {
                 self.get_mut(entry)?.outlook = *outlook;
@@ -229,14 +248,28 @@ impl StandingsState {
 }
 
 impl Standing {
-    fn change_tier(&mut self, entry: &Entry, to: &TierId, cause_seq: i64) {
+    /// The customer holds a tier from an entry on.
+    fn hold(&mut self, entry: &Entry, to: &TierId) {
         if self.tier_id != *to {
             self.since = entry.effective_at;
         }
         self.tier_id = to.clone();
+    }
+
+    /// The customer's own tier was decided.
+    fn decide(&mut self, entry: &Entry, to: &TierId, hidden: Option<&TierId>, cause_seq: i64) -> Result<(), Defect> {
+        match (&mut self.forced, hidden) {
+            (None, None) => {}
+            (Some(forced), Some(hidden)) => forced.hidden = hidden.clone(),
+            (None, Some(_)) | (Some(_), None) => {
+                return Err(Defect::new(format!("entry {}: it contradicts the override of the standing", entry.id)));
+            }
+        }
+        self.hold(entry, to);
         self.policy_version = entry.policy_version;
         self.changed_seq = entry.id.account_seq;
         self.cause_seq = cause_seq;
+        Ok(())
     }
 }
 
@@ -255,6 +288,9 @@ impl State for StandingsState {
                 self.ended.insert(account_id);
                 if let Some(standing) = self.rows.get_mut(&account_id) {
                     standing.outlook = Outlook::default();
+                    if let Some(forced) = &mut standing.forced {
+                        forced.ends_at = None;
+                    }
                 }
                 return Ok(());
             }
@@ -288,14 +324,18 @@ impl State for StandingsState {
 
 impl Dues for StandingsState {
     fn next_due(&self, account_id: AccountId) -> Option<Due> {
-        let at = self.rows.get(&account_id)?.outlook.decides_at?;
-        Some(Due { at, kind: DueKind::EndTier })
+        self.rows.get(&account_id)?.next_due()
     }
 
     fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry> {
         let account_id = account.account_id;
         let Some(standing) = self.rows.get(&account_id) else { return Vec::new() };
         let Some(version) = self.version_at(&account.program_id, due.at) else { return Vec::new() };
+        if due.kind == DueKind::EndOverride {
+            return release(version, account_id, standing, (Actor::Time, EntryReason::TimeReached))
+                .into_iter()
+                .collect();
+        }
         let history = self.history(account_id);
         let deciding = Deciding { version, standing, history: &history };
         let Ok(verdict) = deciding.decide(due.at, Trigger::Other) else { return Vec::new() };
@@ -303,11 +343,13 @@ impl Dues for StandingsState {
         let (change, earned, spend, to, cause) = match verdict.change {
             Some(change) => (change.kind, change.earned, change.spend, change.to, change.cause),
             // Another version has changed what was to be decided. What earned the tier is told already.
-            None => (Some(TierMove::Redecided), None, present_spend, standing.tier_id.clone(), None),
+            None => (Some(TierMove::Redecided), None, present_spend, standing.own_tier_id().clone(), None),
         };
+        let Moved { from, to, hidden } = moved(&version.program, standing, to);
         let detail = TierDetail::TierChanged {
-            from: Some(standing.tier_id.clone()),
+            from: Some(from),
             to,
+            hidden,
             qualifying_spend: spend,
             change,
             enrolled_on: None,
@@ -328,7 +370,7 @@ impl Dues for StandingsState {
 }
 
 fn standing_row<'a>(noun: &'static str, key: Cell<'a>, standing: &'a Standing) -> Row<'a> {
-    let Standing { totals, outlook, earned, former, .. } = standing;
+    let Standing { totals, outlook, earned, former, forced, .. } = standing;
     let Outlook { ends_at, decides_at } = outlook;
     let window = earned.map(|DayRange { from, until }| {
         let day = |day: Option<Date>| day.map_or_else(|| "…".to_owned(), |day| day.to_string());
@@ -353,6 +395,11 @@ fn standing_row<'a>(noun: &'static str, key: Cell<'a>, standing: &'a Standing) -
         ("earned", window.map_or(Cell::Absent, Cell::text)),
         ("former_tier_id", former.as_ref().map_or(Cell::Absent, |former| Cell::word(former.tier_id.as_str()))),
         ("former_ends_at", former.as_ref().and_then(|former| former.ends_at).into()),
+        ("forced", forced.as_ref().map_or(Cell::Absent, |forced| Cell::word(forced.force.as_str()))),
+        ("forced_tier_id", forced.as_ref().map_or(Cell::Absent, |forced| Cell::word(forced.tier_id.as_str()))),
+        ("forced_until", forced.as_ref().and_then(|forced| forced.ends_at).into()),
+        ("forced_seq", forced.as_ref().map_or(Cell::Absent, |forced| forced.set_seq.into())),
+        ("hidden_tier_id", forced.as_ref().map_or(Cell::Absent, |forced| Cell::word(forced.hidden.as_str()))),
     ];
     Row { noun, key, columns }
 }

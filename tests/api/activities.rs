@@ -91,6 +91,7 @@ async fn record_activity_answers_with_all_that_followed() {
             active_days: 1,
             ..Default::default()
         }),
+        ..Default::default()
     };
     let expected = proto::RecordActivityResponse {
         activity: Some(activity.clone()),

@@ -52,7 +52,7 @@ fn open(customer_id: &str, key: &str, lot: proto::OpeningLot) -> proto::ImportBa
     item(customer_id, key, Opening::Lot(lot))
 }
 
-fn tier(customer_id: &str, key: &str, tier_id: &str, spend: Option<&str>) -> proto::ImportBalancesRequest {
+pub(crate) fn tier(customer_id: &str, key: &str, tier_id: &str, spend: Option<&str>) -> proto::ImportBalancesRequest {
     let opening = proto::OpeningTier { tier_id: tier_id.to_owned(), qualifying_spend: spend.map(usd) };
     item(customer_id, key, Opening::Tier(opening))
 }
@@ -72,7 +72,7 @@ async fn import(service: &Service, items: Vec<proto::ImportBalancesRequest>) -> 
 }
 
 /// Imports one item, which must succeed.
-async fn import_one(service: &Service, item: proto::ImportBalancesRequest) -> proto::ImportedOpening {
+pub(crate) async fn import_one(service: &Service, item: proto::ImportBalancesRequest) -> proto::ImportedOpening {
     match import(service, vec![item]).await.into_values().next() {
         Some(Outcome::Imported(imported)) => imported,
         other => panic!("{other:?}"),

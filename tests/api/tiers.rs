@@ -1,5 +1,7 @@
 //! Tiers: who holds which, since when and why; at any instant, and under a program that changes.
 
+mod batch;
+mod overrides;
 mod policies;
 mod sample;
 mod windows;

@@ -6,6 +6,8 @@ use crate::tree::{Tree, hold};
 
 /// Where a macro has the columns of lots.
 const LOTS: &str = "src/points/store/lots.rs";
+/// Where a macro has the columns of standings.
+const STANDINGS: &str = "src/tiers/store/rows.rs";
 
 /// The text between the first two of these.
 fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
@@ -75,6 +77,10 @@ fn columns_out_of_order(tree: &Tree) -> Vec<String> {
     let list = between(text, r##"$read_for + r#""##, "FROM ").unwrap_or_default();
     let columns = selected(&format!("why{list}"));
     found.extend(differ(file, "LotRow", &columns, &fields(text, "LotRow")));
+    let (file, text) = (STANDINGS, tree.text(STANDINGS));
+    let list = between(text, r##"$first + ""##, r##", " + $last_seq"##).unwrap_or_default();
+    let columns = selected(&format!("{list}, last_seq"));
+    found.extend(differ(file, "StandingRow", &columns, &fields(text, "StandingRow")));
     found
 }
 
@@ -85,11 +91,7 @@ fn columns_of_records_stand_in_one_order() {
     let wrong = [
         changed("migrations/0007_lots.sql", "    pending        bigint,\n", ""),
         changed(LOTS, "    pending: i64,\n    available: i64,\n", "    available: i64,\n    pending: i64,\n"),
-        changed(
-            "src/tiers/store.rs",
-            "former_ends_at, last_seq\n         FROM standings",
-            "last_seq, former_ends_at\n         FROM standings",
-        ),
+        changed(STANDINGS, "forced_until,\n", "forced_from,\n"),
         changed("src/points/store/writes.rs", "pending, available, held", "available, pending, held"),
         changed(LOTS, "\"expired!\"", "\"expiry!\""),
         changed("src/programs/store.rs", "    version: i32,\n    document", "    versions: i32,\n    document"),

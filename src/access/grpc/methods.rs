@@ -133,6 +133,10 @@ methods! {
     RewardService.ListRewards(ListRewardsRequest: program_id, customer_id) Read by Service | Support | Manager | Auditor;
     TierService.GetCustomerTier(GetCustomerTierRequest: program_id, customer_id)
         Read by Customer | Service | Support | Manager | Auditor;
+    TierService.BatchGetCustomerTiers(BatchGetCustomerTiersRequest: program_id,)
+        Read by Service | Support | Manager | Auditor;
+    TierService.SetTierOverride(SetTierOverrideRequest: program_id, customer_id) Write by Support | Manager;
+    TierService.ClearTierOverride(ClearTierOverrideRequest: program_id, customer_id) Write by Support | Manager;
     TierService.ListTierChanges(ListTierChangesRequest: program_id, customer_id)
         Read by Service | Support | Manager | Auditor;
 }

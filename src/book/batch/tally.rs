@@ -43,7 +43,12 @@ fn tally(entries: &[Entry]) -> Tally {
             }
         }
         match &entry.detail {
-            Detail::Tier(TierDetail::TierImported { .. } | TierDetail::TierChanged { .. }) => wrote.tier_changes += 1,
+            Detail::Tier(
+                TierDetail::TierImported { .. }
+                | TierDetail::TierChanged { .. }
+                | TierDetail::TierOverridden { .. }
+                | TierDetail::TierReleased { .. },
+            ) => wrote.tier_changes += 1,
             Detail::Tier(TierDetail::ReferralCounted { .. }) => {}
             Detail::Referral(ReferralDetail::ReferralConverted { .. }) => wrote.conversions += 1,
             Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) => {}

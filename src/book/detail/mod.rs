@@ -19,7 +19,7 @@ pub use referrals::ReferralDetail;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use strum::VariantNames as _;
-pub use tiers::{Counts, Earnings, Outlook, TierDetail, TierMove};
+pub use tiers::{Counts, Earnings, Outlook, OverrideForce, TierDetail, TierMove};
 pub(crate) use wide::quote_wide_numbers;
 
 /// What happened to an account. Holds no name, no free text and nothing that a caller chose.
@@ -212,6 +212,7 @@ mod tests {
         let detail: Detail = TierDetail::TierChanged {
             from: None,
             to: "gold".try_into().unwrap(),
+            hidden: None,
             qualifying_spend: 50_000,
             change: None,
             enrolled_on: None,
@@ -282,6 +283,7 @@ mod tests {
                 TierDetail::TierChanged {
                     from: Some("a".try_into().unwrap()),
                     to: "b".try_into().unwrap(),
+                    hidden: None,
                     qualifying_spend: 7,
                     change: None,
                     enrolled_on: None,
@@ -431,11 +433,28 @@ mod tests {
                 TierDetail::TierImported {
                     from: "a".try_into().unwrap(),
                     to: "b".try_into().unwrap(),
+                    hidden: None,
                     qualifying_spend: 7,
                     outlook: Outlook::default(),
                 }
                 .into(),
                 r#"{"kind":"tier_imported","from":"a","to":"b","qualifying_spend":7}"#,
+            ),
+            (
+                TierDetail::TierOverridden {
+                    from: "a".try_into().unwrap(),
+                    to: "b".try_into().unwrap(),
+                    hidden: "a".try_into().unwrap(),
+                    tier_id: "b".try_into().unwrap(),
+                    force: OverrideForce::Floor,
+                    ends_at: Some(at),
+                }
+                .into(),
+                r#"{"kind":"tier_overridden","from":"a","to":"b","hidden":"a","tier_id":"b","force":"floor","ends_at":"1970-01-01T00:00:00Z"}"#,
+            ),
+            (
+                TierDetail::TierReleased { from: "b".try_into().unwrap(), to: "a".try_into().unwrap() }.into(),
+                r#"{"kind":"tier_released","from":"b","to":"a"}"#,
             ),
             (
                 TierDetail::ReferralCounted { day, outlook: Outlook { ends_at: Some(at), decides_at: Some(at) } }
@@ -446,6 +465,7 @@ mod tests {
                 TierDetail::TierChanged {
                     from: Some("b".try_into().unwrap()),
                     to: "a".try_into().unwrap(),
+                    hidden: Some("c".try_into().unwrap()),
                     qualifying_spend: 7,
                     change: Some(TierMove::Downgraded),
                     enrolled_on: Some(day),
@@ -462,7 +482,7 @@ mod tests {
                     outlook: Outlook { ends_at: Some(at), decides_at: Some(at) },
                 }
                 .into(),
-                r#"{"kind":"tier_changed","from":"b","to":"a","qualifying_spend":7,"change":"downgraded","enrolled_on":"2026-01-15","former_ends_at":"1970-01-01T00:00:00Z","earned":{"from":"2026-01-15","until":"2026-01-15","margin":1,"points":2,"purchases":3,"active_days":4,"referrals":5},"ends_at":"1970-01-01T00:00:00Z","decides_at":"1970-01-01T00:00:00Z"}"#,
+                r#"{"kind":"tier_changed","from":"b","to":"a","hidden":"c","qualifying_spend":7,"change":"downgraded","enrolled_on":"2026-01-15","former_ends_at":"1970-01-01T00:00:00Z","earned":{"from":"2026-01-15","until":"2026-01-15","margin":1,"points":2,"purchases":3,"active_days":4,"referrals":5},"ends_at":"1970-01-01T00:00:00Z","decides_at":"1970-01-01T00:00:00Z"}"#,
             ),
             (
                 ActivityDetail::RefundAccepted {
@@ -503,6 +523,7 @@ mod tests {
             TierDetail::TierChanged {
                 from: None,
                 to: "gold".try_into().unwrap(),
+                hidden: None,
                 qualifying_spend: i64::MAX,
                 change: None,
                 enrolled_on: None,
@@ -514,6 +535,7 @@ mod tests {
             TierDetail::TierImported {
                 from: "a".try_into().unwrap(),
                 to: "b".try_into().unwrap(),
+                hidden: None,
                 qualifying_spend: i64::MAX,
                 outlook: Outlook::default(),
             }

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use strum::{IntoStaticStr, VariantNames};
+use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 use super::wide;
+use crate::book::words::stored_words;
 use crate::ids::TierId;
 
 /// What happened to the tier that a customer holds.
@@ -19,6 +20,9 @@ pub enum TierDetail {
         from: TierId,
         /// The tier from now on.
         to: TierId,
+        /// The tier that the customer would hold without the override that is in force, if one is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hidden: Option<TierId>,
         /// Lifetime spend that was taken over, in minor units; added to what was there.
         #[serde(deserialize_with = "wide::number")]
         qualifying_spend: i64,
@@ -32,6 +36,9 @@ pub enum TierDetail {
         from: Option<TierId>,
         /// The tier from now on.
         to: TierId,
+        /// The tier that the customer would hold from now on without the override that is in force, if one is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hidden: Option<TierId>,
         /// What was spent within the window that decided, in minor units.
         #[serde(deserialize_with = "wide::number")]
         qualifying_spend: i64,
@@ -51,6 +58,29 @@ pub enum TierDetail {
         #[serde(flatten)]
         outlook: Outlook,
     },
+    /// Somebody set by hand which tier the customer holds, or at least holds.
+    TierOverridden {
+        /// The tier before.
+        from: TierId,
+        /// The tier from now on.
+        to: TierId,
+        /// The tier that the customer would hold from now on without the override.
+        hidden: TierId,
+        /// The tier of the override.
+        tier_id: TierId,
+        /// What the override does.
+        force: OverrideForce,
+        /// When the override ends; never by itself, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ends_at: Option<Timestamp>,
+    },
+    /// An override ended, by hand or by itself.
+    TierReleased {
+        /// The tier before.
+        from: TierId,
+        /// The tier from now on: the one that the override hid.
+        to: TierId,
+    },
     /// A referral by the customer converted, which counts for their tier.
     ReferralCounted {
         /// The local day on which it counts.
@@ -60,6 +90,19 @@ pub enum TierDetail {
         outlook: Outlook,
     },
 }
+
+/// What an override of a tier does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, EnumString, VariantArray)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum OverrideForce {
+    /// The customer holds its tier, or a higher one that they have without it.
+    Floor,
+    /// The customer holds its tier, whatever they would hold without it.
+    Lock,
+}
+
+stored_words!(OverrideForce);
 
 /// What a decision about a standing came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,9 @@ use clap::Args;
 use goldbook_api::server::Received;
 use goldbook_api::server::tier_service_server::{TierService, TierServiceServer};
 use goldbook_api::v1::{
+    BatchGetCustomerTiersRequest, BatchGetCustomerTiersResponse, ClearTierOverrideRequest, ClearTierOverrideResponse,
     CustomerTier, GetCustomerTierRequest, GetCustomerTierResponse, ListTierChangesRequest, ListTierChangesResponse,
+    SetTierOverrideRequest, SetTierOverrideResponse,
 };
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
@@ -37,12 +39,37 @@ impl TierService for Echo {
         Ok(Response::new(GetCustomerTierResponse { customer_tier: Some(customer_tier) }))
     }
 
+    async fn batch_get_customer_tiers(
+        &self,
+        _: Request<Received<BatchGetCustomerTiersRequest>>,
+    ) -> Result<Response<BatchGetCustomerTiersResponse>, Status> {
+        Err(only_one())
+    }
+
     async fn list_tier_changes(
         &self,
         _: Request<Received<ListTierChangesRequest>>,
     ) -> Result<Response<ListTierChangesResponse>, Status> {
-        Err(Status::unimplemented("the echo echoes GetCustomerTier only"))
+        Err(only_one())
     }
+
+    async fn set_tier_override(
+        &self,
+        _: Request<Received<SetTierOverrideRequest>>,
+    ) -> Result<Response<SetTierOverrideResponse>, Status> {
+        Err(only_one())
+    }
+
+    async fn clear_tier_override(
+        &self,
+        _: Request<Received<ClearTierOverrideRequest>>,
+    ) -> Result<Response<ClearTierOverrideResponse>, Status> {
+        Err(only_one())
+    }
+}
+
+fn only_one() -> Status {
+    Status::unimplemented("the echo echoes GetCustomerTier only")
 }
 
 /// Runs the echo until the process is stopped.

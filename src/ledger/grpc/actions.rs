@@ -39,6 +39,8 @@ const fn parse_kind(kind: proto::PrivilegedActionKind) -> Option<ActionKind> {
         proto::PrivilegedActionKind::CustomerErased => Some(ActionKind::CustomerErased),
         proto::PrivilegedActionKind::ApiKeyCreated => Some(ActionKind::ApiKeyCreated),
         proto::PrivilegedActionKind::ApiKeyRevoked => Some(ActionKind::ApiKeyRevoked),
+        proto::PrivilegedActionKind::TierOverridden => Some(ActionKind::TierOverridden),
+        proto::PrivilegedActionKind::TierReleased => Some(ActionKind::TierReleased),
     }
 }
 
@@ -52,6 +54,8 @@ const fn write_kind(kind: ActionKind) -> proto::PrivilegedActionKind {
         ActionKind::CustomerErased => proto::PrivilegedActionKind::CustomerErased,
         ActionKind::ApiKeyCreated => proto::PrivilegedActionKind::ApiKeyCreated,
         ActionKind::ApiKeyRevoked => proto::PrivilegedActionKind::ApiKeyRevoked,
+        ActionKind::TierOverridden => proto::PrivilegedActionKind::TierOverridden,
+        ActionKind::TierReleased => proto::PrivilegedActionKind::TierReleased,
     }
 }
 

@@ -2,31 +2,18 @@
 
 use crate::book::EntryReason;
 use crate::error::{Error, Fields};
-use crate::ids::{EntryId, IdempotencyKey};
+use crate::ids::EntryId;
 use crate::points::amount::Points;
 use crate::points::grants::commands::{GrantReward, VestReward};
+use crate::points::grpc::{parse_correction_reason, parse_key, parse_note, parse_said, parse_subject};
 use crate::points::holds::commands::{EndHold, Ending, HoldEnd, HoldPoints};
 use crate::points::spending::commands::RedeemPoints;
 use crate::points::state::Note;
-use crate::points::subject::Subject;
 use crate::points::undoing::commands::{AdjustPoints, Change, ReverseEntry};
 use crate::programs::points::grpc::{parse_optional_clawback, parse_own_expiry, parse_period, parse_vesting};
 use crate::proto;
 use crate::proto::fields::{parse_instant, parse_optional_instant};
-use crate::proto::requests::parse_customer;
 use crate::proto::{adjust_points_request, grant_reward_request, hold_points_request};
-
-const MAX_NOTE: usize = 500;
-
-/// Whom a request is about.
-pub(super) fn parse_subject(fields: &mut Fields, program_id: String, customer_id: String) -> Option<Subject> {
-    let (program_id, customer_id) = parse_customer(fields, program_id, customer_id)?;
-    Some(Subject { program_id, customer_id })
-}
-
-pub(super) fn parse_key(fields: &mut Fields, key: String) -> Option<IdempotencyKey> {
-    fields.check("idempotency_key", IdempotencyKey::try_from(key))
-}
 
 pub(super) fn parse_entry_id(fields: &mut Fields, field: &str, id: &str) -> Option<EntryId> {
     fields.check(field, id.parse())
@@ -43,25 +30,6 @@ pub(super) fn parse_points_or_all(fields: &mut Fields, points: i64) -> Option<Po
     }
     let expected = "must be from 0 to 1,000,000,000,000; zero means all";
     fields.check("points", Points::new(points).ok_or(expected))
-}
-
-/// A note may have lines; what Postgres cannot keep is not text.
-pub(super) fn parse_note(fields: &mut Fields, note: String) -> String {
-    if note.chars().count() > MAX_NOTE || note.contains('\0') {
-        fields.refuse("note", "must be at most 500 characters without U+0000");
-    }
-    note
-}
-
-pub(super) fn parse_correction_reason(fields: &mut Fields, reason: proto::CorrectionReason) -> Option<EntryReason> {
-    match reason {
-        proto::CorrectionReason::Correction => Some(EntryReason::Correction),
-        proto::CorrectionReason::Goodwill => Some(EntryReason::Goodwill),
-        proto::CorrectionReason::Fraud => Some(EntryReason::Fraud),
-        proto::CorrectionReason::CustomerRequest => Some(EntryReason::CustomerRequest),
-        proto::CorrectionReason::Other => Some(EntryReason::Other),
-        proto::CorrectionReason::Unspecified => fields.check("reason", Err("must be one of the named values")),
-    }
 }
 
 pub(super) fn parse_grant(request: proto::GrantRewardRequest, mut fields: Fields) -> Result<GrantReward, Error> {
@@ -197,13 +165,8 @@ pub(super) fn parse_adjust(request: proto::AdjustPointsRequest) -> Result<Adjust
         None => fields.check("change", Err("must be set: points_up or points_down")),
     };
     let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
-    // The bounds are those of any name that a caller chooses.
-    let author = fields.check("author", IdempotencyKey::try_from(request.author));
-    let text = parse_note(&mut fields, request.note);
+    let note = parse_said(&mut fields, request.author, request.note);
     let key = parse_key(&mut fields, request.idempotency_key);
-    let parsed = || {
-        let note = Note { text, author: author?.as_str().to_owned() };
-        Some(AdjustPoints { subject: subject?, change: change?, reason: reason?, note, key: key? })
-    };
+    let parsed = || Some(AdjustPoints { subject: subject?, change: change?, reason: reason?, note: note?, key: key? });
     fields.finish_with(parsed())
 }

@@ -228,8 +228,8 @@ fn day_marks_of(accounts: Vec<Uuid>) -> Selection<DayRow> {
 pub(super) async fn load(states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
     let (state, programs): (&StandingsState, &ProgramsState) = (states.get()?, states.get_loaded()?);
     let due = state.rows.iter().filter_map(|(account_id, standing)| {
-        let at = standing.outlook.decides_at.filter(|at| *at <= scope.latest && scope.due.contains(account_id))?;
-        Some((*account_id, at))
+        let due = standing.next_due().filter(|due| due.at <= scope.latest && scope.due.contains(account_id))?;
+        Some((*account_id, due.at))
     });
     let due: BTreeMap<AccountId, Timestamp> = due.collect();
     let versions = match due.values().min() {

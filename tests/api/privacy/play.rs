@@ -94,6 +94,17 @@ impl Caller {
         self.play_activities(customer_id).await;
         self.play_rewards(customer_id).await;
         self.play_referrals(customer_id).await;
+        self.play_overrides(customer_id).await;
+    }
+
+    async fn play_overrides(&mut self, customer_id: &str) {
+        let (customer_id, tier_id) = (customer_id.to_owned(), "silver".to_owned());
+        let (kind, reason) = (i32::from(proto::TierOverrideKind::Floor), i32::from(proto::CorrectionReason::Other));
+        let set =
+            of!(SetTierOverrideRequest { customer_id: customer_id, tier_id: tier_id, kind: kind, reason: reason });
+        let _: proto::SetTierOverrideResponse = self.carry_out("TierService.SetTierOverride", set).await;
+        let clear = of!(ClearTierOverrideRequest { customer_id: customer_id, reason: reason });
+        let _: proto::ClearTierOverrideResponse = self.carry_out("TierService.ClearTierOverride", clear).await;
     }
 
     /// Enrols a customer with everything in the dossier, and updates another one, who was nobody but a name before.
@@ -234,6 +245,8 @@ impl Caller {
         self.look("RewardService.GetBalance", of!(GetBalanceRequest { customer_id: customer_id })).await;
         self.look("RewardService.ListRewards", of!(ListRewardsRequest { customer_id: customer_id })).await;
         self.look("TierService.GetCustomerTier", of!(GetCustomerTierRequest { customer_id: customer_id })).await;
+        let batch = of!(BatchGetCustomerTiersRequest { customer_ids: vec![customer_id.clone()] });
+        self.look("TierService.BatchGetCustomerTiers", batch).await;
         self.look("TierService.ListTierChanges", of!(ListTierChangesRequest { customer_id: customer_id })).await;
     }
 

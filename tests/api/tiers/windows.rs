@@ -10,7 +10,7 @@ use crate::book_rules::check_rules;
 use crate::customers::erasure::{erase, erasure};
 use crate::harness::{Background, Clock, Database, SHOP, Service, assert_refused, instant, purchase, shop, usd};
 
-const OFTEN: Background = Background {
+pub(super) const OFTEN: Background = Background {
     apply_dues_every: Some(Duration::from_millis(20)),
     sum_up_every: None,
     erase_of_inactive_every: None,
@@ -36,14 +36,14 @@ fn rolling_year() -> proto::Program {
 }
 
 /// Calendar years, with tiers that are kept until the end of the next.
-fn calendar_years() -> proto::Program {
+pub(super) fn calendar_years() -> proto::Program {
     with_policy(
         proto::tier_window::Window::Calendar(proto::CalendarPeriod::Year.into()),
         proto::tier_retention::Rule::UntilEndOfNextPeriod(()),
     )
 }
 
-async fn start(program: proto::Program) -> Service {
+pub(super) async fn start(program: proto::Program) -> Service {
     let service = Service::start().await;
     service.set_clock("2026-01-15T12:00:00Z");
     service.apply(program).await.unwrap();
@@ -51,12 +51,12 @@ async fn start(program: proto::Program) -> Service {
     service
 }
 
-async fn buy(service: &Service, id: &str, amount: &str, happened_at: &str) -> proto::RecordActivityResponse {
+pub(super) async fn buy(service: &Service, id: &str, amount: &str, happened_at: &str) -> proto::RecordActivityResponse {
     let request = purchase("anna", id, amount, happened_at.parse().unwrap());
     service.activities().record_activity(request).await.unwrap().into_inner()
 }
 
-async fn refund(service: &Service, id: &str, of: &str, amount: &str) -> proto::RecordActivityResponse {
+pub(super) async fn refund(service: &Service, id: &str, of: &str, amount: &str) -> proto::RecordActivityResponse {
     let refund = proto::Refund { purchase_activity_id: of.to_owned(), amount: Some(usd(amount)), clawback: 0 };
     let request = proto::RecordActivityRequest {
         program_id: SHOP.to_owned(),
@@ -69,7 +69,7 @@ async fn refund(service: &Service, id: &str, of: &str, amount: &str) -> proto::R
     service.activities().record_activity(request).await.unwrap().into_inner()
 }
 
-async fn changes(service: &Service) -> Vec<(String, proto::TierChangeKind)> {
+pub(super) async fn changes(service: &Service) -> Vec<(String, proto::TierChangeKind)> {
     let request = proto::ListTierChangesRequest {
         program_id: SHOP.to_owned(),
         customer_id: "anna".to_owned(),
