@@ -117,6 +117,15 @@ async fn import_balances_sends_nothing_of_a_file_with_a_bad_line_or_in_a_dry_run
         (row(&fine, "points"), row(&fine, "tier")),
         (vec!["1,205".to_owned()], vec!["gold:".to_owned(), "1".to_owned()])
     );
+    let wrong = shop.import("1,anna,0,soon,2020-01-01,diamond,\n", &["--dry-run"]).await;
+    let reasons = [
+        "line 2: points is 0, not a whole number above zero",
+        "; vests_at is soon, not a day",
+        "; expires_at is 2020-01-01T05:00:00Z, which has passed",
+        "; the program has no tier diamond",
+        "; has both points and a tier_id",
+    ];
+    assert!(reasons.iter().all(|reason| wrong.stdout.contains(reason)), "{}", wrong.stdout);
     // Such a line may be in the book already, and is only bad in a dry run.
     let passed = shop.import("1,anna,5,,2020-01-01,,\n", &["--dry-run"]).await;
     assert_eq!(passed.status.code(), Some(1), "{}", passed.stderr);

@@ -145,22 +145,29 @@ impl Columns {
         })
     }
 
-    fn parse_lot(&self, points: &str, terms: [Option<&str>; 3]) -> Result<Opening, String> {
+    /// Parses a lot, and notes every reason why it is none.
+    fn parse_lot(&self, reasons: &mut Reasons, points: &str, terms: [Option<&str>; 3]) -> Option<Opening> {
         let [vests_at, vest_by, expires_at] = terms;
-        let points = parse_points(points)?;
-        let vesting = match (vests_at, vest_by) {
-            (None, None) => Vesting::AtOnce,
-            (Some(text), None) => Vesting::At(self.parse_instant("vests_at", text)?),
-            (None, Some(text)) => Vesting::OnEventBy(self.parse_instant("vest_by", text)?),
-            (Some(_), Some(_)) => return Err("has vests_at and vest_by, which exclude each other".to_owned()),
-        };
+        let points = reasons.check(parse_points(points));
+        if vests_at.is_some() && vest_by.is_some() {
+            reasons.add("has vests_at and vest_by, which exclude each other");
+        }
+        let vests_at = vests_at.map(|text| reasons.check(self.parse_instant("vests_at", text)));
+        let vest_by = vest_by.map(|text| reasons.check(self.parse_instant("vest_by", text)));
         let expiry = match expires_at {
-            None => Expiry::ByProgram,
-            Some("never") => Expiry::Never,
-            Some(text) => Expiry::At(self.parse_instant("expires_at", text)?),
+            None => Some(Expiry::ByProgram),
+            Some("never") => Some(Expiry::Never),
+            Some(text) => reasons.check(self.parse_instant("expires_at", text)).map(Expiry::At),
         };
-        self.check_terms(vesting, expiry)?;
-        Ok(Opening::Lot { points, vesting, expiry })
+        let vesting = match (vests_at, vest_by) {
+            (None, None) => Some(Vesting::AtOnce),
+            (Some(at), None) => at.map(Vesting::At),
+            (None, Some(by)) => by.map(Vesting::OnEventBy),
+            // Refused above; what both of them say is checked all the same.
+            (Some(_), Some(_)) => None,
+        };
+        self.check_terms(reasons, vests_at.flatten(), vest_by.flatten(), expiry);
+        Some(Opening::Lot { points: points?, vesting: vesting?, expiry: expiry? })
     }
 
     /// Parses an instant that the service accepts.
@@ -177,42 +184,53 @@ impl Columns {
         }
     }
 
-    /// Refuses what the service would refuse in any case.
-    fn check_terms(&self, vesting: Vesting, expiry: Expiry) -> Result<(), String> {
-        if let (Vesting::At(vests_at), Expiry::At(expires_at)) = (vesting, expiry)
-            && expires_at <= vests_at
-        {
-            return Err(format!("expires_at is {expires_at}, which must be later than vests_at, {vests_at}"));
-        }
-        let passed = |name: &str, at: Timestamp| match self.setting.present {
-            Some(present) if at <= present => Err(format!("{name} is {at}, which has passed")),
-            _ => Ok(()),
+    /// Notes what the service would refuse in any case.
+    fn check_terms(
+        &self,
+        reasons: &mut Reasons,
+        vests_at: Option<Timestamp>,
+        vest_by: Option<Timestamp>,
+        expiry: Option<Expiry>,
+    ) {
+        let expires_at = match expiry {
+            Some(Expiry::At(expires_at)) => Some(expires_at),
+            Some(Expiry::ByProgram | Expiry::Never) | None => None,
         };
-        if let Vesting::OnEventBy(vest_by) = vesting {
-            passed("vest_by", vest_by)?;
+        if let Some((vests_at, expires_at)) = vests_at.zip(expires_at).filter(|(vests, expires)| expires <= vests) {
+            reasons.add(format!("expires_at is {expires_at}, which must be later than vests_at, {vests_at}"));
         }
-        if let Expiry::At(expires_at) = expiry { passed("expires_at", expires_at) } else { Ok(()) }
+        let Some(present) = self.setting.present else { return };
+        for (name, at) in [("vest_by", vest_by), ("expires_at", expires_at)] {
+            if let Some(at) = at.filter(|at| *at <= present) {
+                reasons.add(format!("{name} is {at}, which has passed"));
+            }
+        }
     }
 
-    fn parse_tier(&self, tier_id: &str, qualifying_spend: Option<&str>) -> Result<Opening, String> {
+    /// Parses a tier, and notes every reason why it is none.
+    fn parse_tier(&self, reasons: &mut Reasons, tier_id: &str, qualifying_spend: Option<&str>) -> Option<Opening> {
         if !self.setting.tier_ids.contains(tier_id) {
-            return Err(format!("the program has no tier {tier_id}"));
+            reasons.add(format!("the program has no tier {tier_id}"));
         }
-        let parse = |text: &str| {
-            let parsed =
-                Amount::parse(text).map_err(|expected| format!("qualifying_spend is {text}, but {expected}"))?;
-            if text.starts_with('-') {
-                return Err(format!("qualifying_spend is {text}, below zero"));
-            }
-            // A newer service may know currencies that this program does not.
-            if let Some(decimals) = decimals_of(&self.setting.currency_code) {
-                let money = parsed.to_money(&self.setting.currency_code);
-                to_minor_units(money.units, money.nanos, decimals)
-                    .map_err(|expected| format!("qualifying_spend is {text}, but {expected}"))?;
-            }
-            Ok(parsed)
+        let qualifying_spend = match qualifying_spend {
+            Some(text) => Some(reasons.check(self.parse_spend(text))?),
+            None => None,
         };
-        Ok(Opening::Tier { tier_id: tier_id.to_owned(), qualifying_spend: qualifying_spend.map(parse).transpose()? })
+        Some(Opening::Tier { tier_id: tier_id.to_owned(), qualifying_spend })
+    }
+
+    fn parse_spend(&self, text: &str) -> Result<Amount, String> {
+        let parsed = Amount::parse(text).map_err(|expected| format!("qualifying_spend is {text}, but {expected}"))?;
+        if text.starts_with('-') {
+            return Err(format!("qualifying_spend is {text}, below zero"));
+        }
+        // A newer service may know currencies that this program does not.
+        if let Some(decimals) = decimals_of(&self.setting.currency_code) {
+            let money = parsed.to_money(&self.setting.currency_code);
+            to_minor_units(money.units, money.nanos, decimals)
+                .map_err(|expected| format!("qualifying_spend is {text}, but {expected}"))?;
+        }
+        Ok(parsed)
     }
 }
 
@@ -226,29 +244,89 @@ fn parse_points(text: &str) -> Result<i64, String> {
 }
 
 impl Form for Columns {
-    type Row = Balance;
+    type Row = Entry;
 
-    fn parse(&self, record: &ByteRecord) -> Result<Balance, String> {
-        let text = |place: Option<usize>, name: &str| -> Result<Option<&str>, String> {
-            let text = place.map(|place| field(record, place, name)).transpose()?;
-            Ok(text.filter(|text| !text.is_empty()))
+    fn parse(&self, record: &ByteRecord) -> Result<Entry, String> {
+        let mut reasons = Reasons::default();
+        let mut name = |place, name: &str| {
+            let text = reasons.check(required(record, place, name))?;
+            reasons.check(check_name(text).map_err(|expected| format!("{name} {expected}"))).map(|()| text.to_owned())
         };
-        let line_id = required(record, self.line_id, "line_id")?.to_owned();
-        check_name(&line_id).map_err(|expected| format!("line_id {expected}"))?;
-        let customer_id = required(record, self.customer_id, "customer_id")?.to_owned();
-        check_name(&customer_id).map_err(|expected| format!("customer_id {expected}"))?;
+        let (line_id, customer_id) = (name(self.line_id, "line_id"), name(self.customer_id, "customer_id"));
+        // Which columns the line says something in, also where that cannot be read.
+        let mut text = |place: Option<usize>, name: &str| {
+            let place = place.filter(|place| *place < record.len() || !reasons.is_short)?;
+            let text = field(record, place, name);
+            reasons.is_short |= place >= record.len();
+            reasons.check(text).filter(|text| !text.is_empty())
+        };
+        let (points, tier_id) = (text(self.points, "points"), text(self.tier_id, "tier_id"));
         let terms =
-            [text(self.vests_at, "vests_at")?, text(self.vest_by, "vest_by")?, text(self.expires_at, "expires_at")?];
-        let spend = text(self.qualifying_spend, "qualifying_spend")?;
-        let opening = match (text(self.points, "points")?, text(self.tier_id, "tier_id")?) {
-            (Some(_), Some(_)) => Err("has both points and a tier_id: give each a line of its own".to_owned()),
-            (None, None) => Err("has neither points nor a tier_id".to_owned()),
-            (Some(_), None) if spend.is_some() => Err("has a qualifying_spend without a tier_id".to_owned()),
-            (None, Some(_)) if terms != [None; 3] => Err("has terms of points without points".to_owned()),
-            (Some(points), None) => self.parse_lot(points, terms),
-            (None, Some(tier_id)) => self.parse_tier(tier_id, spend),
+            [text(self.vests_at, "vests_at"), text(self.vest_by, "vest_by"), text(self.expires_at, "expires_at")];
+        let spend = text(self.qualifying_spend, "qualifying_spend");
+        if tier_id.is_none() && spend.is_some() {
+            reasons.add("has a qualifying_spend without a tier_id");
+        }
+        if points.is_none() && terms != [None; 3] {
+            reasons.add("has terms of points without points");
+        }
+        let lot = points.map(|points| self.parse_lot(&mut reasons, points, terms));
+        let tier = tier_id.map(|tier_id| self.parse_tier(&mut reasons, tier_id, spend));
+        let opening = match (lot, tier) {
+            (Some(_), Some(_)) => {
+                reasons.add("has both points and a tier_id: give each a line of its own");
+                None
+            }
+            (None, None) => {
+                reasons.add("has neither points nor a tier_id");
+                None
+            }
+            (opening, None) | (None, opening) => opening.flatten(),
         };
-        Ok(Balance { line_id, customer_id, opening: opening? })
+        let ids = line_id.zip(customer_id);
+        let balance = ids.clone().zip(opening).filter(|_| reasons.told.is_empty());
+        let balance = balance.map(|((line_id, customer_id), opening)| Balance { line_id, customer_id, opening });
+        Ok(Entry { ids, balance: balance.ok_or(reasons.told) })
+    }
+}
+
+/// What one line says, whether it is good or not.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The ids of the line and of its customer, if both are good.
+    ids: Option<(String, String)>,
+    /// What it brings, or every reason why it cannot be imported.
+    balance: Result<Balance, Vec<String>>,
+}
+
+impl Entry {
+    /// What it brings, or why it cannot be imported.
+    pub(super) fn into_balance(self) -> Result<Balance, String> {
+        self.balance.map_err(|reasons| told(&reasons))
+    }
+}
+
+/// All reasons why a line is bad, as they are told.
+fn told(reasons: &[String]) -> String {
+    reasons.join("; ")
+}
+
+/// Collects all reasons why a line is bad.
+#[derive(Debug, Default)]
+struct Reasons {
+    told: Vec<String>,
+    /// Whether it was told that the line is too short. More columns that it lacks are no news.
+    is_short: bool,
+}
+
+impl Reasons {
+    fn add(&mut self, reason: impl Into<String>) {
+        self.told.push(reason.into());
+    }
+
+    /// Keeps what is good, and notes what is not.
+    fn check<T>(&mut self, checked: Result<T, impl Into<String>>) -> Option<T> {
+        checked.map_err(|reason| self.add(reason)).ok()
     }
 }
 
@@ -278,38 +356,44 @@ pub(super) struct Survey {
 
 impl Survey {
     /// Reads a file to its end.
-    pub(super) fn of(balances: impl Iterator<Item = Line<Balance>>) -> Self {
+    pub(super) fn of(lines: impl Iterator<Item = Line<Entry>>) -> Self {
         let mut survey = Self { count: Count::default(), tiers: BTreeMap::new(), bad: Refusals::none(TOLD_LINES) };
         // The first line of each customer's line id. The ids are hashed, since they may not fit in memory themselves.
         // Two hashes together are long enough that no two ids share them.
         let mut places: HashMap<(u64, u64), u64> = HashMap::new();
-        for (line, balance) in balances {
-            match balance {
+        for (line, entry) in lines {
+            let Entry { ids, balance } = entry.unwrap_or_else(|why| Entry { ids: None, balance: Err(vec![why]) });
+            let mut reasons = match balance {
                 Ok(balance) => {
                     survey.count.add(balance.points());
                     if let Some(tier_id) = balance.tier_id() {
                         *survey.tiers.entry(tier_id.to_owned()).or_default() += 1;
                     }
-                    let first = *places.entry(fingerprint(&balance)).or_insert(line);
-                    if first != line {
-                        let Balance { line_id, customer_id, .. } = balance;
-                        survey.bad.add(line, format!("line_id {line_id} of {customer_id} is on line {first} already"));
-                    }
+                    Vec::new()
                 }
-                Err(why) => {
+                Err(reasons) => {
                     survey.count.add(0);
-                    survey.bad.add(line, why);
+                    reasons
                 }
+            };
+            if let Some((line_id, customer_id)) = ids {
+                let first = *places.entry(fingerprint(&line_id, &customer_id)).or_insert(line);
+                if first != line {
+                    reasons.push(format!("line_id {line_id} of {customer_id} is on line {first} already"));
+                }
+            }
+            if !reasons.is_empty() {
+                survey.bad.add(line, told(&reasons));
             }
         }
         survey
     }
 }
 
-fn fingerprint(balance: &Balance) -> (u64, u64) {
+fn fingerprint(line_id: &str, customer_id: &str) -> (u64, u64) {
     let hash = |salt: u8| {
         let mut hasher = DefaultHasher::new();
-        (salt, &balance.customer_id, &balance.line_id).hash(&mut hasher);
+        (salt, customer_id, line_id).hash(&mut hasher);
         hasher.finish()
     };
     (hash(1), hash(2))

@@ -16,7 +16,7 @@ use goldbook_api::v1::{
 use goldbook_api::values::write_instant;
 use jiff::Timestamp;
 
-use self::file::{Balance, Expiry, Opening, Setting, Survey, Vesting};
+use self::file::{Balance, Entry, Expiry, Opening, Setting, Survey, Vesting};
 use self::reconciliation::{Reconciliation, show_survey};
 use super::sending::{Sending, locked, reading_failed};
 use crate::cli::client::ClientOptions;
@@ -46,7 +46,8 @@ order, and others are ignored; one that no line needs may be missing:
 Instants are a day such as 2026-01-18, which counts from its first instant in
 the program's time zone, or an instant such as 2026-01-18T15:30:00-05:00.
 
-The whole file is checked first, and nothing is sent if any line is bad. Then
+The whole file is checked first, with every reason why a line is bad, and nothing
+is sent if any is. Then
 a line that the service refuses is told with its number and does not stop the
 others. At the end the file is reconciled with what became of its lines. An
 import that was interrupted, or refused in part, is simply repeated.
@@ -107,7 +108,7 @@ pub(super) async fn run(args: BalancesArgs) -> Result<(), CliError> {
     let balances = file::open(&args.file, setting)?;
     let reconciliation = Arc::new(Mutex::new(Reconciliation::of(&survey)));
     let sending = Sending {
-        lines: balances,
+        lines: balances.map(|(line, entry)| (line, entry.and_then(Entry::into_balance))),
         write_request: move |line, balance| write_request(&program, args.enrol, line, balance),
         things: "lines",
         total: Some(survey.count.lines),

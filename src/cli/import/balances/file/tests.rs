@@ -11,7 +11,7 @@ fn setting() -> Setting {
     }
 }
 
-fn read(text: &str) -> Result<Vec<Line<Balance>>, String> {
+fn read(text: &str) -> Result<Vec<Line<Entry>>, String> {
     Ok(Lines::from_reader(text.as_bytes(), |header| Columns::find(header, setting()))?.collect())
 }
 
@@ -27,7 +27,8 @@ fn a_line_is_a_lot_or_a_tier() {
                 3,c,5,,2026-02-01T00:00:00Z,2027-01-01,,\n\
                 4,c,,,,,gold,12.50\n\
                 5,c,,,,,gold,\n";
-    let openings: Vec<Opening> = read(text).unwrap().into_iter().map(|(_, line)| line.unwrap().opening).collect();
+    let openings: Vec<Opening> =
+        read(text).unwrap().into_iter().map(|(_, line)| line.unwrap().into_balance().unwrap().opening).collect();
     let at = |text: &str| text.parse::<Timestamp>().unwrap();
     let tier = |spend: Option<&str>| Opening::Tier {
         tier_id: "gold".to_owned(),
@@ -89,12 +90,36 @@ fn a_file_is_surveyed_with_every_bad_line() {
 }
 
 #[test]
+fn every_reason_of_a_bad_line_is_told() {
+    let text = "line_id,customer_id,points,vests_at,vest_by,expires_at,tier_id,qualifying_spend\n\
+                1,c,5,,,,,\n\
+                1,c,0,soon,2026-01-01,2025-01-01,diamond,-1\n\
+                ,,,,2026-01-01,,,3\n\
+                2,c,x,2026-02-01,,2026-01-01,,\n\
+                2,c,1\n";
+    let present = "2026-01-01T05:00:00Z".parse().unwrap();
+    let lines = Lines::from_reader(text.as_bytes(), |header| Columns::find(header, setting().at(present))).unwrap();
+    let expected = "
+  line 3: points is 0, not a whole number above zero; has vests_at and vest_by, which exclude each other; \
+                    vests_at is soon, not a day such as 1997-01-18 or an instant; vest_by is 2026-01-01T05:00:00Z, \
+                    which has passed; expires_at is 2025-01-01T05:00:00Z, which has passed; the program has no tier \
+                    diamond; qualifying_spend is -1, below zero; has both points and a tier_id: give each a line of \
+                    its own; line_id 1 of c is on line 2 already
+  line 4: line_id is empty; customer_id is empty; has a qualifying_spend without a tier_id; has terms of points \
+                    without points; has neither points nor a tier_id
+  line 5: points is x, not a whole number above zero; expires_at is 2026-01-01T05:00:00Z, which must be later than \
+                    vests_at, 2026-02-01T05:00:00Z; expires_at is 2026-01-01T05:00:00Z, which has passed
+  line 6: has no tier_id: the line is too short; line_id 2 of c is on line 5 already";
+    assert_eq!(Survey::of(lines).bad.list(), expected);
+}
+
+#[test]
 fn what_the_service_would_refuse_is_told_before_it_is_sent() {
     let header = "line_id,customer_id,points,vests_at,vest_by,expires_at,tier_id,qualifying_spend\n";
     let told = |line: &str, setting: Setting| {
         let text = format!("{header}1,c,{line}\n");
         let mut lines = Lines::from_reader(text.as_bytes(), |header| Columns::find(header, setting)).unwrap();
-        lines.next().unwrap().1.err().unwrap_or_default()
+        lines.next().unwrap().1.and_then(Entry::into_balance).err().unwrap_or_default()
     };
     for (line, why) in [
         ("1000000000000,,,,,", ""),
