@@ -319,6 +319,12 @@ impl Fields {
         self.0.is_empty()
     }
 
+    /// All of them.
+    #[must_use]
+    pub fn into_violations(self) -> Vec<Violation> {
+        self.0
+    }
+
     /// The error that lists all of them.
     #[must_use]
     pub fn into_error(self) -> Error {

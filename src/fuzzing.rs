@@ -49,12 +49,18 @@ pub fn certificates(der: &[u8]) -> bool {
     true
 }
 
-/// A program's document: it means the same when it is written again, by the service and by its client.
+/// A program's document: it means the same when it is written again, by the service and by its client, and the check finds
+/// mistakes where the service finds them.
 #[must_use]
 pub fn program_documents(text: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(text) else { return false };
-    let Some((program, again)) = read_document(text) else { return true };
-    assert_eq!(check_program(program), check_program(again), "a document means another program once it was written");
+    let Some(documents) = read_document(text) else { return true };
+    let [program, again] = documents.map(|(program, is_sound)| {
+        let parsed = check_program(program);
+        assert_eq!(parsed.is_some(), is_sound, "the check and the service judge a document differently");
+        parsed
+    });
+    assert_eq!(program, again, "a document means another program once it was written");
     true
 }
 

@@ -4,14 +4,12 @@ use std::fmt;
 
 use goldbook_api::google::Money;
 use rust_decimal::Decimal;
-use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
 use super::output::group_digits;
 
 /// `google.type.Money` counts billionths.
 const MAX_DECIMALS: u32 = 9;
-const EXPECTED: &str = "a decimal in quotes with at most 9 decimals, such as \"10.00\"";
 
 /// How many decimals the minor unit of a currency has; none for a code that this program does not know.
 pub(super) fn decimals_of(currency_code: &str) -> Option<u32> {
@@ -89,26 +87,6 @@ impl fmt::Display for Amount {
 impl Serialize for Amount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Amount {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl Visitor<'_> for Text {
-            type Value = Amount;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(EXPECTED)
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Amount, E> {
-                Amount::parse(text).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-        }
-
-        deserializer.deserialize_str(Text)
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) use {import::fuzzing::read_import, program::fuzzing::read_document};
 const FIRST_STEPS: &str = "\
 First steps:
   goldbook serve            start the service, with a database of its own
+  goldbook program check examples/programs/shop.toml
   goldbook program apply examples/cdnow/program.toml
   goldbook import purchases --program cdnow examples/cdnow/purchases.csv
   goldbook import balances --program cdnow --enrol balances.csv

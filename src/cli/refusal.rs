@@ -39,6 +39,26 @@ impl Refusal {
         }
     }
 
+    /// The same refusal with other names for its fields, where there are any.
+    pub(super) fn with_fields_named(mut self, name: impl Fn(&str) -> Option<String>) -> Self {
+        if let Some(request) = self.details.bad_request() {
+            let mut violations = request.field_violations.clone();
+            for violation in &mut violations {
+                violation.field = name(&violation.field).unwrap_or_else(|| violation.field.clone());
+            }
+            self.details.set_bad_request(violations);
+        }
+        if let Some(mut info) = self.details.error_info().cloned() {
+            if let Some(field) = info.metadata.get_mut("field")
+                && let Some(name) = name(field)
+            {
+                *field = name;
+            }
+            self.details.set_error_info(info.reason, info.domain, info.metadata);
+        }
+        self
+    }
+
     /// The stable reason, if the answer has one.
     pub(super) fn reason(&self) -> Option<&str> {
         self.details.error_info().map(|info| info.reason.as_str())
@@ -146,6 +166,17 @@ mod tests {
   field    amount must be set
   trace    0af7651916cd43dd8448eb211c80319c";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn fields_can_be_told_by_other_names() {
+        let mut details = ErrorDetails::with_bad_request_violation("program.points.hold_for", "is too long");
+        details.set_error_info("PROGRAM_FIELD_IMMUTABLE", "goldbook", [("field".to_owned(), "time_zone".to_owned())]);
+        let status = Status::with_error_details(Code::FailedPrecondition, "the time_zone cannot change", details);
+        let name = |field: &str| (field == "time_zone").then(|| "shop.toml:4:13: time_zone".to_owned());
+        let shown = Refusal::from_status(&status).with_fields_named(name).to_string();
+        assert!(shown.contains("field = shop.toml:4:13: time_zone"), "{shown}");
+        assert!(shown.contains("program.points.hold_for is too long"), "{shown}");
     }
 
     #[test]

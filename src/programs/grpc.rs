@@ -5,15 +5,14 @@ use goldbook_api::values::MAX_POINTS;
 use tonic::{Request, Response, Status};
 
 use super::Programs;
-use super::model::{
-    Benefit, Campaign, Conversion, Program, ProgramVersion, Tier, Zone, find_campaign_faults, find_tier_faults,
-};
+use super::faults::{CampaignOutline, TierOutline, find_campaign_faults, find_tier_faults};
+use super::model::{Benefit, Campaign, Conversion, Program, ProgramVersion, Tier, Zone};
 use super::points::grpc::{parse_points_policy, write_points_policy};
 use super::retention::Retention;
 use super::tier_policy::find_policy_faults;
 use super::tier_policy::grpc::{parse_condition, parse_tier_policy, write_condition, write_tier_policy};
 use crate::access::grpc::admit;
-use crate::error::{Error, Fields};
+use crate::error::{Error, Fields, Violation};
 use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Rate};
 use crate::paging::PageRequest;
@@ -99,14 +98,29 @@ fn parse_program(program: Option<proto::Program>, expected_version: Option<i32>)
         fields.refuse("program", "must be set");
         return Err(fields.into_error());
     };
+    let parsed = parse_document(&mut fields, program);
+    fields.finish_with(parsed)
+}
+
+/// Everything that makes a document unsound by itself, whatever program is in force.
+#[must_use]
+pub(crate) fn find_faults(program: proto::Program) -> Vec<Violation> {
+    let mut fields = Fields::default();
+    // What it means is of no interest here.
+    let _: Option<Program> = parse_document(&mut fields, program);
+    fields.into_violations()
+}
+
+/// Parses all of a document, and looks for faults across its parts in as much as could be read.
+fn parse_document(fields: &mut Fields, program: proto::Program) -> Option<Program> {
     let program_id = fields.check("program.program_id", ProgramId::try_from(program.program_id));
-    let display_name = parse_display_name(&mut fields, "program.display_name", &program.display_name);
+    let display_name = parse_display_name(fields, "program.display_name", &program.display_name);
     let currency = fields.check("program.currency_code", Currency::parse(&program.currency_code));
-    let time_zone = parse_time_zone(&mut fields, &program.time_zone);
+    let time_zone = parse_time_zone(fields, &program.time_zone);
     let points_per_unit = fields.check("program.points_per_unit", Rate::parse(&program.points_per_unit));
-    let points = parse_points_policy(&mut fields, "program.points", program.points.as_ref());
-    let retention = parse_retention(&mut fields, "program.retention", program.retention);
-    let tier_policy = parse_tier_policy(&mut fields, "program.tier_policy", program.tier_policy.as_ref());
+    let points = parse_points_policy(fields, "program.points", program.points.as_ref());
+    let retention = parse_retention(fields, "program.retention", program.retention);
+    let tier_policy = parse_tier_policy(fields, "program.tier_policy", program.tier_policy.as_ref());
     let mut bound = |field: &str, count: usize, max: usize| {
         if count > max {
             fields.refuse(field, format!("must have at most {max} items"));
@@ -114,43 +128,31 @@ fn parse_program(program: Option<proto::Program>, expected_version: Option<i32>)
     };
     bound("program.tiers", program.tiers.len(), MAX_TIERS);
     bound("program.campaigns", program.campaigns.len(), MAX_CAMPAIGNS);
-    let tiers: Vec<Option<Tier>> = program
-        .tiers
-        .into_iter()
-        .take(MAX_TIERS)
-        .enumerate()
-        .map(|(i, tier)| parse_tier(&mut fields, &format!("program.tiers[{i}]"), tier, currency))
-        .collect();
-    let campaigns: Vec<Option<Campaign>> = program
-        .campaigns
-        .into_iter()
-        .take(MAX_CAMPAIGNS)
-        .enumerate()
-        .map(|(i, campaign)| parse_campaign(&mut fields, &format!("program.campaigns[{i}]"), campaign, currency))
-        .collect();
-    let tiers: Option<Vec<Tier>> = tiers.into_iter().collect();
-    let campaigns: Option<Vec<Campaign>> = campaigns.into_iter().collect();
-    let tier_faults = tiers.as_deref().map(find_tier_faults).unwrap_or_default();
-    let campaign_faults = campaigns.as_deref().map(find_campaign_faults).unwrap_or_default();
-    let policy_faults = tier_policy.as_ref().map(find_policy_faults).unwrap_or_default();
-    for fault in policy_faults.into_iter().chain(tier_faults).chain(campaign_faults) {
+    let tiers = program.tiers.into_iter().take(MAX_TIERS).enumerate();
+    let (tier_outlines, tiers): (Vec<TierOutline>, Vec<Option<Tier>>) =
+        tiers.map(|(i, tier)| parse_tier(fields, &format!("program.tiers[{i}]"), tier, currency)).unzip();
+    let campaigns = program.campaigns.into_iter().take(MAX_CAMPAIGNS).enumerate();
+    let (campaign_outlines, campaigns): (Vec<CampaignOutline>, Vec<Option<Campaign>>) = campaigns
+        .map(|(i, campaign)| parse_campaign(fields, &format!("program.campaigns[{i}]"), campaign, currency))
+        .unzip();
+    let faults = find_policy_faults(&tier_policy).into_iter();
+    let tier_faults = find_tier_faults(&tier_outlines, tier_policy.window.as_ref());
+    let faults = faults.chain(tier_faults).chain(find_campaign_faults(&campaign_outlines));
+    for fault in faults {
         fields.refuse(fault.field, fault.description);
     }
-    let parsed = || {
-        Some(Program {
-            program_id: program_id?,
-            display_name: display_name?,
-            currency: currency?,
-            time_zone: time_zone?,
-            points_per_unit: points_per_unit?,
-            points: points?,
-            retention,
-            tier_policy: tier_policy?,
-            tiers: tiers?,
-            campaigns: campaigns?,
-        })
-    };
-    fields.finish_with(parsed())
+    Some(Program {
+        program_id: program_id?,
+        display_name: display_name?,
+        currency: currency?,
+        time_zone: time_zone?,
+        points_per_unit: points_per_unit?,
+        points: points?,
+        retention,
+        tier_policy: tier_policy.whole()?,
+        tiers: tiers.into_iter().collect::<Option<_>>()?,
+        campaigns: campaigns.into_iter().collect::<Option<_>>()?,
+    })
 }
 
 /// For how long what is known of customers is kept; for ever, if nothing is said. Bad fields are refused.
@@ -183,7 +185,13 @@ fn parse_time_zone(fields: &mut Fields, name: &str) -> Option<Zone> {
     fields.check("program.time_zone", Zone::try_from(name.to_owned()))
 }
 
-fn parse_tier(fields: &mut Fields, path: &str, tier: proto::Tier, currency: Option<Currency>) -> Option<Tier> {
+/// As much of a tier as could be read, and the tier if that is all of it.
+fn parse_tier(
+    fields: &mut Fields,
+    path: &str,
+    tier: proto::Tier,
+    currency: Option<Currency>,
+) -> (TierOutline, Option<Tier>) {
     let tier_id = fields.check(format!("{path}.tier_id"), TierId::try_from(tier.tier_id));
     let display_name = parse_display_name(fields, &format!("{path}.display_name"), &tier.display_name);
     let threshold = parse_amount(fields, &format!("{path}.threshold"), tier.threshold.as_ref(), currency);
@@ -191,40 +199,48 @@ fn parse_tier(fields: &mut Fields, path: &str, tier: proto::Tier, currency: Opti
     if condition.is_some() && threshold.is_some_and(|threshold| threshold > 0) {
         fields.refuse(format!("{path}.threshold"), "must not be set beside condition");
     }
-    let condition = condition.map(|it| parse_condition(fields, &format!("{path}.condition"), it, currency));
+    let condition = match condition {
+        Some(condition) => parse_condition(fields, &format!("{path}.condition"), condition, currency).map(Some),
+        None => Some(None),
+    };
     if tier.benefits.len() > MAX_BENEFITS {
         fields.refuse(format!("{path}.benefits"), format!("must have at most {MAX_BENEFITS} items"));
     }
-    let benefits: Vec<Option<Benefit>> = tier
-        .benefits
-        .into_iter()
-        .take(MAX_BENEFITS)
-        .enumerate()
-        .map(|(j, benefit)| parse_benefit(fields, &format!("{path}.benefits[{j}]"), benefit))
-        .collect();
-    Some(Tier {
-        tier_id: tier_id?,
-        display_name: display_name?,
-        threshold: threshold?,
-        condition: condition.map_or(Some(None), |condition| condition.map(Some))?,
-        never_lost: tier.never_lost,
-        benefits: benefits.into_iter().collect::<Option<_>>()?,
-    })
+    let benefits = tier.benefits.into_iter().take(MAX_BENEFITS).enumerate();
+    let (benefit_ids, benefits): (Vec<Option<BenefitId>>, Vec<Option<Benefit>>) =
+        benefits.map(|(j, benefit)| parse_benefit(fields, &format!("{path}.benefits[{j}]"), benefit)).unzip();
+    let outline = TierOutline { tier_id: tier_id.clone(), threshold, condition: condition.clone(), benefit_ids };
+    let whole = || {
+        Some(Tier {
+            tier_id: tier_id?,
+            display_name: display_name?,
+            threshold: threshold?,
+            condition: condition?,
+            never_lost: tier.never_lost,
+            benefits: benefits.into_iter().collect::<Option<_>>()?,
+        })
+    };
+    (outline, whole())
 }
 
-fn parse_benefit(fields: &mut Fields, path: &str, benefit: proto::Benefit) -> Option<Benefit> {
+/// The name of a benefit, and the benefit if all of it could be read.
+fn parse_benefit(fields: &mut Fields, path: &str, benefit: proto::Benefit) -> (Option<BenefitId>, Option<Benefit>) {
     let benefit_id = fields.check(format!("{path}.benefit_id"), BenefitId::try_from(benefit.benefit_id));
     let display_name = parse_display_name(fields, &format!("{path}.display_name"), &benefit.display_name);
     let description = parse_text(fields, &format!("{path}.description"), &benefit.description, MAX_DESCRIPTION);
-    Some(Benefit { benefit_id: benefit_id?, display_name: display_name?, description: description? })
+    let parts = benefit_id.clone().zip(display_name).zip(description);
+    let whole =
+        parts.map(|((benefit_id, display_name), description)| Benefit { benefit_id, display_name, description });
+    (benefit_id, whole)
 }
 
+/// As much of a campaign as could be read, and the campaign if that is all of it.
 fn parse_campaign(
     fields: &mut Fields,
     path: &str,
     campaign: proto::Campaign,
     currency: Option<Currency>,
-) -> Option<Campaign> {
+) -> (CampaignOutline, Option<Campaign>) {
     let conversion = match campaign.conversion() {
         proto::Conversion::FirstPurchase => Some(Conversion::FirstPurchase),
         proto::Conversion::Manual => Some(Conversion::Manual),
@@ -248,17 +264,21 @@ fn parse_campaign(
             fields.refuse(format!("{path}.{field}"), "must be from 0 to 1,000,000,000,000");
         }
     }
-    Some(Campaign {
-        campaign_id: campaign_id?,
-        display_name: display_name?,
-        starts_at,
-        ends_at,
-        conversion: conversion?,
-        minimum_purchase: minimum?,
-        convert_within_days: campaign.convert_within_days,
-        referrer_points: campaign.referrer_points,
-        referee_points: campaign.referee_points,
-    })
+    let outline = CampaignOutline { campaign_id: campaign_id.clone(), starts_at, ends_at };
+    let whole = || {
+        Some(Campaign {
+            campaign_id: campaign_id?,
+            display_name: display_name?,
+            starts_at,
+            ends_at,
+            conversion: conversion?,
+            minimum_purchase: minimum?,
+            convert_within_days: campaign.convert_within_days,
+            referrer_points: campaign.referrer_points,
+            referee_points: campaign.referee_points,
+        })
+    };
+    (outline, whole())
 }
 
 /// An amount in the program's own currency, in minor units; zero if absent.

@@ -1,7 +1,5 @@
 //! What a program is, and what makes a document of one sound.
 
-use std::collections::BTreeSet;
-
 use goldbook_api::zones;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
@@ -11,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::points::{CalendarPeriod, PointsPolicy};
 use super::retention::Retention;
 use super::tier_policy::{Condition, Metric, TierPolicy};
-use crate::error::{Reason, Refusal, Violation};
+use crate::error::{Reason, Refusal};
 use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Money, Rate};
 
@@ -214,66 +212,6 @@ impl Program {
     }
 }
 
-/// What is wrong with a tier that is reached whenever the one before it is.
-const FALLS: &str = "must ask for more than the tier before it: whoever meets that one's condition meets this one, too";
-
-/// Notes what is unsound across the tiers of a document.
-#[must_use]
-pub fn find_tier_faults(tiers: &[Tier]) -> Vec<Violation> {
-    let mut faults = Vec::new();
-    let mut fault = |field: String, description: &str| {
-        faults.push(Violation { field, description: description.to_owned() });
-    };
-    if tiers.first().is_none_or(|tier| tier.threshold != 0 || tier.condition.is_some()) {
-        fault("program.tiers".to_owned(), "must begin with a tier whose threshold is zero");
-    }
-    let mut tier_ids = BTreeSet::new();
-    let mut lower: Option<&Tier> = None;
-    for (i, tier) in tiers.iter().enumerate() {
-        if !tier_ids.insert(&tier.tier_id) {
-            fault(format!("program.tiers[{i}].tier_id"), "must be unique within the program");
-        }
-        if lower.is_some_and(|lower| lower.condition().leads_past(&tier.condition())) {
-            match (lower.and_then(|lower| lower.condition.as_ref()), &tier.condition) {
-                (None, None) => {
-                    fault(format!("program.tiers[{i}].threshold"), "must be above the threshold of the tier before it");
-                }
-                (_, Some(_)) => fault(format!("program.tiers[{i}].condition"), FALLS),
-                (Some(_), None) => fault(format!("program.tiers[{i}].threshold"), FALLS),
-            }
-        }
-        lower = Some(tier);
-        let mut benefit_ids = BTreeSet::new();
-        for (j, benefit) in tier.benefits.iter().enumerate() {
-            if !benefit_ids.insert(&benefit.benefit_id) {
-                fault(format!("program.tiers[{i}].benefits[{j}].benefit_id"), "must be unique within the tier");
-            }
-        }
-    }
-    faults
-}
-
-/// Notes what is unsound across the campaigns of a document.
-#[must_use]
-pub fn find_campaign_faults(campaigns: &[Campaign]) -> Vec<Violation> {
-    let mut faults = Vec::new();
-    let mut fault = |field: String, description: &str| {
-        faults.push(Violation { field, description: description.to_owned() });
-    };
-    let mut campaign_ids = BTreeSet::new();
-    for (i, campaign) in campaigns.iter().enumerate() {
-        if !campaign_ids.insert(&campaign.campaign_id) {
-            fault(format!("program.campaigns[{i}].campaign_id"), "must be unique within the program");
-        }
-        if let (Some(starts_at), Some(ends_at)) = (campaign.starts_at, campaign.ends_at)
-            && ends_at <= starts_at
-        {
-            fault(format!("program.campaigns[{i}].ends_at"), "must be later than starts_at");
-        }
-    }
-    faults
-}
-
 impl Campaign {
     /// Whether it has ended by an instant.
     #[must_use]
@@ -370,39 +308,6 @@ pub(crate) mod tests {
             tiers: vec![tier("member", 0), tier("silver", 20_000), tier("gold", 50_000)],
             campaigns: vec![campaign("friends", Conversion::FirstPurchase), campaign("partners", Conversion::Manual)],
         }
-    }
-
-    fn find_faults(program: &Program) -> Vec<Violation> {
-        let mut faults = find_tier_faults(&program.tiers);
-        faults.extend(find_campaign_faults(&program.campaigns));
-        faults
-    }
-
-    #[test]
-    fn a_sound_document_has_no_faults() {
-        assert_eq!(find_faults(&program()), []);
-    }
-
-    #[test]
-    fn every_fault_is_found_at_once() {
-        let mut bad = program();
-        bad.tiers[0].threshold = 1;
-        bad.tiers[2].threshold = 20_000;
-        bad.tiers[2].tier_id = bad.tiers[1].tier_id.clone();
-        bad.campaigns[1].campaign_id = bad.campaigns[0].campaign_id.clone();
-        bad.campaigns[1].starts_at = Some(Timestamp::UNIX_EPOCH);
-        bad.campaigns[1].ends_at = Some(Timestamp::UNIX_EPOCH);
-        let fields: Vec<String> = find_faults(&bad).into_iter().map(|fault| fault.field).collect();
-        assert_eq!(
-            fields,
-            [
-                "program.tiers",
-                "program.tiers[2].tier_id",
-                "program.tiers[2].threshold",
-                "program.campaigns[1].campaign_id",
-                "program.campaigns[1].ends_at"
-            ]
-        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 pub mod grpc;
 pub mod windows;
 
-use jiff::Span;
 use jiff::civil::Date;
+use jiff::{Span, ToSpan as _};
 use serde::{Deserialize, Serialize};
 
 use super::points::{CalendarPeriod, Period};
@@ -42,6 +42,27 @@ pub enum TierWindow {
     Calendar(CalendarPeriod),
     /// Those of a year that begins with the anniversary of the customer's enrolment.
     EnrolmentYear,
+}
+
+impl TierWindow {
+    /// How many days it has at most; none, if all days count.
+    #[must_use]
+    pub fn most_days(&self) -> Option<i64> {
+        let span = match self {
+            Self::Lifetime => return None,
+            Self::Rolling(period) => period.span(),
+            Self::Calendar(CalendarPeriod::Day) => 1.day(),
+            Self::Calendar(CalendarPeriod::Week) => 1.week(),
+            Self::Calendar(CalendarPeriod::Month) => 1.month(),
+            Self::Calendar(CalendarPeriod::Quarter) => 3.months(),
+            Self::Calendar(CalendarPeriod::Half) => 6.months(),
+            Self::Calendar(CalendarPeriod::Year) | Self::EnrolmentYear => 1.year(),
+        };
+        // Months differ, and so do years: some of these starts has before it as many long ones as there can be.
+        let starts = (0..60).filter_map(|months| Date::constant(1996, 1, 1).checked_add(months.months()).ok());
+        let days = |start: Date| start.checked_add(span).and_then(|end| start.until(end)).map(|days| days.get_days());
+        starts.filter_map(|start| days(start).ok()).max().map(i64::from)
+    }
 }
 
 /// When a tier is reached.
@@ -147,6 +168,16 @@ impl Condition {
         }
     }
 
+    /// Whether it can be met within so many days at all.
+    #[must_use]
+    pub fn fits_in(&self, days: i64) -> bool {
+        match self {
+            Self::AtLeast(metric, least) => *metric != Metric::ActiveDays || *least <= days,
+            Self::AllOf(conditions) => conditions.iter().all(|condition| condition.fits_in(days)),
+            Self::AnyOf(conditions) => conditions.iter().any(|condition| condition.fits_in(days)),
+        }
+    }
+
     /// Its criteria, in their order.
     #[must_use]
     pub fn criteria(&self) -> Vec<(Metric, i64)> {
@@ -192,32 +223,81 @@ impl Condition {
     }
 }
 
-/// Notes what is unsound within a policy of tiers.
+/// As much of a policy as could be read. What could not is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyOutline {
+    /// The days whose activities count together.
+    pub window: Option<TierWindow>,
+    /// When a tier is reached.
+    pub upgrade: Option<UpgradeTime>,
+    /// Until when a tier is kept that was reached.
+    pub kept: Option<KeptRule>,
+    /// What becomes of a tier that was not earned again by its end.
+    pub at_end: Option<AtEnd>,
+    /// For how long after its end a tier can still be saved; none inside, if not at all.
+    pub grace: Option<Option<Period>>,
+    /// What a refund does of a purchase that earned the tier.
+    pub on_refund: Option<RefundEffect>,
+}
+
+impl PolicyOutline {
+    /// The policy, if all of it could be read.
+    #[must_use]
+    pub fn whole(self) -> Option<TierPolicy> {
+        Some(TierPolicy {
+            window: self.window?,
+            upgrade: self.upgrade?,
+            kept: self.kept?,
+            at_end: self.at_end?,
+            grace: self.grace?,
+            on_refund: self.on_refund?,
+        })
+    }
+}
+
+impl From<TierPolicy> for PolicyOutline {
+    fn from(policy: TierPolicy) -> Self {
+        let TierPolicy { window, upgrade, kept, at_end, grace, on_refund } = policy;
+        Self {
+            window: Some(window),
+            upgrade: Some(upgrade),
+            kept: Some(kept),
+            at_end: Some(at_end),
+            grace: Some(grace),
+            on_refund: Some(on_refund),
+        }
+    }
+}
+
+/// Notes what is unsound within a policy of tiers. What is said beside something that could not be read is taken for
+/// sound.
 #[must_use]
-pub fn find_policy_faults(policy: &TierPolicy) -> Vec<Violation> {
+pub fn find_policy_faults(policy: &PolicyOutline) -> Vec<Violation> {
     let mut faults = Vec::new();
     let mut fault = |field: &str, description: &str| {
         let field = format!("program.tier_policy.{field}");
         faults.push(Violation { field, description: description.to_owned() });
     };
-    let has_periods = matches!(policy.window, TierWindow::Calendar(_) | TierWindow::EnrolmentYear);
-    let holds_alone = policy.kept == KeptRule::WhileConditionHolds;
-    if let TierWindow::Calendar(CalendarPeriod::Day | CalendarPeriod::Week) = policy.window {
+    let PolicyOutline { window, kept, .. } = policy;
+    let has_no_periods = matches!(window, Some(TierWindow::Lifetime | TierWindow::Rolling(_)));
+    let is_kept_for_ever = *kept == Some(KeptRule::Always);
+    let holds_alone = *kept == Some(KeptRule::WhileConditionHolds);
+    if let Some(TierWindow::Calendar(CalendarPeriod::Day | CalendarPeriod::Week)) = window {
         fault("window.calendar", "must be a month, a quarter, a half or a year");
     }
-    if !has_periods && policy.upgrade == UpgradeTime::AtPeriodEnd {
+    if has_no_periods && policy.upgrade == Some(UpgradeTime::AtPeriodEnd) {
         fault("upgrade", "can be at the end of a period only if the window is a calendar period or the enrolment year");
     }
-    if !has_periods && matches!(policy.kept, KeptRule::UntilEndOfPeriod | KeptRule::UntilEndOfNextPeriod) {
+    if has_no_periods && matches!(kept, Some(KeptRule::UntilEndOfPeriod | KeptRule::UntilEndOfNextPeriod)) {
         fault("kept", "can be until the end of a period only if the window is a calendar period or the enrolment year");
     }
-    if policy.at_end == AtEnd::OneStep && (holds_alone || policy.kept == KeptRule::Always) {
+    if policy.at_end == Some(AtEnd::OneStep) && (holds_alone || is_kept_for_ever) {
         fault("at_end", "can be one step only if tiers are kept for a time");
     }
-    if policy.grace.is_some() && policy.kept == KeptRule::Always {
+    if is_kept_for_ever && policy.grace.as_ref().is_some_and(Option::is_some) {
         fault("grace", "has no meaning where tiers are kept for ever");
     }
-    if policy.on_refund == RefundEffect::AtPeriodEnd && holds_alone && !has_periods {
+    if policy.on_refund == Some(RefundEffect::AtPeriodEnd) && holds_alone && has_no_periods {
         fault("on_refund", "can wait only for the end of a period, which neither the window nor the tier has");
     }
     faults

@@ -2,6 +2,7 @@
 
 mod batches;
 mod command;
+mod examples;
 mod points;
 mod retention;
 
@@ -278,11 +279,25 @@ async fn apply_program_lists_bad_fields_and_faults_between_fields_together() {
     let service = Service::start().await;
     let mut program = shop();
     program.points_per_unit = "-1".to_owned();
+    program.tiers[1].display_name = String::new();
     program.tiers[2].tier_id = "silver".to_owned();
-    assert_eq!(
-        sorted_bad_fields(service.apply(program).await),
-        ["program.points_per_unit", "program.tiers[2].tier_id"]
-    );
+    program.tiers[2].threshold = Some(usd("1.00"));
+    program.campaigns[0].conversion = 99;
+    program.campaigns[1].campaign_id = "friends".to_owned();
+    let policy =
+        proto::TierPolicy { grace: "soon".to_owned(), at_end: proto::TierEnd::OneStep.into(), ..Default::default() };
+    program.tier_policy = Some(policy);
+    let expected = [
+        "program.campaigns[0].conversion",
+        "program.campaigns[1].campaign_id",
+        "program.points_per_unit",
+        "program.tier_policy.at_end",
+        "program.tier_policy.grace",
+        "program.tiers[1].display_name",
+        "program.tiers[2].threshold",
+        "program.tiers[2].tier_id",
+    ];
+    assert_eq!(sorted_bad_fields(service.apply(program).await), expected);
 }
 
 #[tokio::test]

@@ -1,19 +1,27 @@
-//! `goldbook program`: applies, shows and lists programs as documents.
+//! `goldbook program`: checks, applies, shows and lists programs as documents.
 
+mod check;
 mod difference;
 mod document;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
+mod nearest;
+mod notes;
 mod points_table;
-mod text;
+mod read;
+mod read_points;
+mod read_tiers;
+mod syntax;
+mod table;
 mod tier_policy_table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use goldbook_api::v1::{ApplyProgramRequest, ApplyProgramResponse, Program, ProgramVersion};
 use jiff::Timestamp;
 
+use self::check::{CHECK_HELP, CheckArgs, Checked};
 use self::document::Document;
 use super::client::{Client, ClientOptions, incomplete_answer};
 use super::error::CliError;
@@ -72,13 +80,14 @@ const DOCUMENT_HELP: &str = r#"The document:
   referee_points = 250
 
 Examples:
+  goldbook program check shop.toml               tell all mistakes, without a service
   goldbook program apply --dry-run shop.toml     show what would change
   goldbook program apply shop.toml               show it and apply it
 
 An unchanged document changes nothing; a changed one becomes the next version. docs/programs.md says more of points,
 tiers and retention."#;
 
-/// Apply, show and list loyalty programs.
+/// Check, apply, show and list loyalty programs.
 ///
 /// A program is one document: currency, time zone, what becomes of points, how long personal data is kept, tiers with their
 /// benefits, campaigns. It is applied as a whole, and every change becomes a new version, which never changes again.
@@ -90,6 +99,9 @@ pub(crate) struct ProgramArgs {
 
 #[derive(Debug, Subcommand)]
 enum ProgramCommand {
+    /// Tell every mistake in documents, with its line. No service is needed.
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
     /// Make a document the current version of its program, after showing what it changes.
     #[command(after_help = DOCUMENT_HELP)]
     Apply(ApplyArgs),
@@ -136,9 +148,10 @@ struct ListArgs {
 /// Runs `goldbook program`.
 ///
 /// # Errors
-/// If the document is not one, or the service does not answer or refuses.
+/// If a document has mistakes, or the service does not answer or refuses.
 pub(crate) async fn run(args: ProgramArgs) -> Result<(), CliError> {
     match args.command {
+        ProgramCommand::Check(args) => check::run(&args),
         ProgramCommand::Apply(args) => apply(args).await,
         ProgramCommand::Show(args) => show(args).await,
         ProgramCommand::List(args) => list(args).await,
@@ -146,12 +159,20 @@ pub(crate) async fn run(args: ProgramArgs) -> Result<(), CliError> {
 }
 
 async fn apply(args: ApplyArgs) -> Result<(), CliError> {
-    // The document is read first: mistakes in its form are told without a service.
-    let program = Document::read(&args.file)?.into_proto();
+    // The document is checked first: its mistakes are told without a service.
+    let checked = Checked::read(&args.file)?;
+    let mistakes = checked.mistakes(&args.file);
+    if !mistakes.is_empty() {
+        let (count, list) = (mistakes.len(), mistakes.join("\n"));
+        return Err(CliError::failed(format_args!("mistakes: {count}; nothing was applied\n{list}")));
+    }
     let client = args.client.connect().await?;
+    let program = checked.program.clone();
     let program_id = program.program_id.clone();
 
-    let trial = send(&client, program.clone(), true, args.expected_version).await?;
+    // What only the service knows is told of the lines that it is about.
+    let in_document = |error| in_words_of(&checked, &args.file, error);
+    let trial = send(&client, program.clone(), true, args.expected_version).await.map_err(in_document)?;
     if !trial.changed {
         let version = version_number(trial.version.as_ref());
         return print(format_args!("{program_id}: unchanged (version {version})"));
@@ -163,12 +184,27 @@ async fn apply(args: ApplyArgs) -> Result<(), CliError> {
     }
 
     // What is applied is what was shown: if somebody else was faster, their change is not undone unseen.
-    let applied = send(&client, program, false, Some(shown)).await?;
+    let applied = send(&client, program, false, Some(shown)).await.map_err(in_document)?;
     let version = version_number(applied.version.as_ref());
     if !applied.changed {
         return print(format_args!("{program_id}: unchanged (version {version}); someone else applied it just now"));
     }
     print(format_args!("{program_id}: applied as version {version}"))
+}
+
+/// A service's refusal of a document, with its lines and words for the fields.
+fn in_words_of(checked: &Checked, path: &Path, error: CliError) -> CliError {
+    let name = |field: &str| checked.name(path, field).or_else(|| checked.name(path, &format!("program.{field}")));
+    match error {
+        CliError::Refused { attempt, refusal } => {
+            CliError::Refused { attempt, refusal: Box::new(refusal.with_fields_named(name)) }
+        }
+        CliError::Usage(_)
+        | CliError::NotRun(_)
+        | CliError::Failed(_)
+        | CliError::Incomplete(_)
+        | CliError::ReaderLeft => error,
+    }
 }
 
 /// Applies a document, or has it checked only.

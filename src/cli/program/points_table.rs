@@ -1,23 +1,19 @@
 //! What a program's document says of points: the table `[points]` and those below it.
 
 use goldbook_api::v1::{
-    CalendarPeriod, Clawback, EarningLimits, ExpiryRule, PeriodCap, PointsPolicy, RedemptionLimits, Reinstatement,
-    VestingRule, expiry_rule, vesting_rule,
+    CalendarPeriod, Clawback, EarningLimits, ExpiryRule, PointsPolicy, VestingRule, expiry_rule, vesting_rule,
 };
-use goldbook_api::values::{DEFAULT_HOLD, write_instant};
+use goldbook_api::values::DEFAULT_HOLD;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::super::error::CliError;
-
 use super::super::instant;
-use super::text::{decimal_text, instant_text};
 
 /// The table `[points]`. TOML wants plain values before tables.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct PointsTable {
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "decimal_text")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     point_value: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     hold_for: String,
@@ -35,7 +31,7 @@ pub(super) struct PointsTable {
     reinstatement: Option<ReinstatementTable>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum ClawbackWord {
     UnspentOnly,
@@ -43,49 +39,23 @@ enum ClawbackWord {
     AllowDebt,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    deny_unknown_fields,
-    expecting = "expected \"immediate\", { after = \"P14D\" }, { at = 2026-01-01T00:00:00Z } or \
-                 { on_event_within = \"P30D\" }"
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 enum VestingTable {
-    Word(ImmediateWord),
-    At {
-        #[serde(with = "required_instant")]
-        at: Timestamp,
-    },
-    After {
-        after: String,
-    },
-    OnEvent {
-        on_event_within: String,
-    },
+    At { at: Timestamp },
+    After { after: String },
+    OnEvent { on_event_within: String },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ImmediateWord {
-    Immediate,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    deny_unknown_fields,
-    expecting = "expected \"never\", { after = \"P1Y\" }, perhaps with round_to = \"day\", \"week\", \"month\", \
-                 \"quarter\", \"half\" or \"year\", { at = 2026-01-01T00:00:00Z } or { sliding = \"P1Y\" }"
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 enum ExpiryTable {
-    Word(NeverWord),
     At {
-        #[serde(with = "required_instant")]
         at: Timestamp,
     },
     After {
         after: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         round_to: Option<CalendarWord>,
     },
     Sliding {
@@ -93,13 +63,7 @@ enum ExpiryTable {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum NeverWord {
-    Never,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum CalendarWord {
     Day,
@@ -110,8 +74,7 @@ pub(super) enum CalendarWord {
     Year,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 struct RedemptionTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     minimum: Option<i64>,
@@ -121,8 +84,7 @@ struct RedemptionTable {
     maximum: Option<i64>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 struct EarningTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     per_transaction: Option<i64>,
@@ -130,55 +92,19 @@ struct EarningTable {
     per_period: Vec<PeriodCapTable>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 struct PeriodCapTable {
     period: CalendarWord,
     points: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct ReinstatementTable {
     within: String,
     valid_for: String,
 }
 
-/// An instant that must be there, in the forms of [`instant_text`].
-mod required_instant {
-    use jiff::Timestamp;
-    use serde::de::{Deserializer, Error as _};
-    use serde::ser::{Serialize as _, Serializer};
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        super::instant_text(deserializer)?.ok_or_else(|| D::Error::missing_field("at"))
-    }
-
-    pub(super) fn serialize<S: Serializer>(instant: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-        instant.serialize(serializer)
-    }
-}
-
 impl PointsTable {
-    pub(super) fn into_proto(self) -> PointsPolicy {
-        PointsPolicy {
-            vesting: self.vesting.map(VestingTable::into_proto),
-            expiry: self.expiry.map(ExpiryTable::into_proto),
-            redemption: self.redemption.map(|limits| RedemptionLimits {
-                minimum: limits.minimum,
-                step: limits.step,
-                maximum: limits.maximum,
-            }),
-            earning: self.earning.map(EarningTable::into_proto),
-            reinstatement: self
-                .reinstatement
-                .map(|rule| Reinstatement { within: rule.within, valid_for: rule.valid_for }),
-            clawback: self.clawback.map_or(Clawback::Unspecified, ClawbackWord::into_proto).into(),
-            hold_for: self.hold_for,
-            point_value: self.point_value,
-        }
-    }
-
     /// The table of a policy, without values that are defaults. Returns none if nothing else is left.
     ///
     /// # Errors
@@ -208,18 +134,6 @@ impl PointsTable {
 }
 
 impl VestingTable {
-    fn into_proto(self) -> VestingRule {
-        use vesting_rule::Rule;
-
-        let rule = match self {
-            Self::Word(ImmediateWord::Immediate) => Rule::Immediate(()),
-            Self::At { at } => Rule::At(write_instant(at)),
-            Self::After { after } => Rule::After(after),
-            Self::OnEvent { on_event_within } => Rule::OnEventWithin(on_event_within),
-        };
-        VestingRule { rule: Some(rule) }
-    }
-
     fn from_proto(rule: VestingRule) -> Result<Option<Self>, CliError> {
         use vesting_rule::Rule;
 
@@ -233,21 +147,6 @@ impl VestingTable {
 }
 
 impl ExpiryTable {
-    fn into_proto(self) -> ExpiryRule {
-        use expiry_rule::{After, Rule};
-
-        let rule = match self {
-            Self::Word(NeverWord::Never) => Rule::Never(()),
-            Self::At { at } => Rule::At(write_instant(at)),
-            Self::After { after, round_to } => Rule::After(After {
-                period: after,
-                round_to: round_to.map_or(CalendarPeriod::Unspecified, CalendarWord::into_proto).into(),
-            }),
-            Self::Sliding { sliding } => Rule::Sliding(sliding),
-        };
-        ExpiryRule { rule: Some(rule) }
-    }
-
     fn from_proto(rule: ExpiryRule) -> Result<Option<Self>, CliError> {
         use expiry_rule::Rule;
 
@@ -263,12 +162,6 @@ impl ExpiryTable {
 }
 
 impl EarningTable {
-    fn into_proto(self) -> EarningLimits {
-        let caps = self.per_period.into_iter();
-        let caps = caps.map(|cap| PeriodCap { period: cap.period.into_proto().into(), points: cap.points });
-        EarningLimits { per_transaction: self.per_transaction, per_period: caps.collect() }
-    }
-
     fn from_proto(limits: EarningLimits) -> Result<Self, CliError> {
         let caps = limits.per_period.into_iter().map(|cap| {
             let period = CalendarWord::from_proto(cap.period)?.ok_or_else(|| newer("earning is capped"))?;
@@ -279,14 +172,6 @@ impl EarningTable {
 }
 
 impl ClawbackWord {
-    const fn into_proto(self) -> Clawback {
-        match self {
-            Self::UnspentOnly => Clawback::UnspentOnly,
-            Self::WithinBalance => Clawback::WithinBalance,
-            Self::AllowDebt => Clawback::AllowDebt,
-        }
-    }
-
     fn from_proto(clawback: i32) -> Result<Option<Self>, CliError> {
         match Clawback::try_from(clawback) {
             Ok(Clawback::Unspecified) => Ok(None),
@@ -299,17 +184,6 @@ impl ClawbackWord {
 }
 
 impl CalendarWord {
-    pub(super) const fn into_proto(self) -> CalendarPeriod {
-        match self {
-            Self::Day => CalendarPeriod::Day,
-            Self::Week => CalendarPeriod::Week,
-            Self::Month => CalendarPeriod::Month,
-            Self::Quarter => CalendarPeriod::Quarter,
-            Self::Half => CalendarPeriod::Half,
-            Self::Year => CalendarPeriod::Year,
-        }
-    }
-
     pub(super) fn from_proto(period: i32) -> Result<Option<Self>, CliError> {
         match CalendarPeriod::try_from(period) {
             Ok(CalendarPeriod::Unspecified) => Ok(None),

@@ -4,15 +4,14 @@ use goldbook_api::v1::{
     RefundEffect, TierCondition, TierConditions, TierEnd, TierPolicy, TierRetention, TierUpgrade, TierWindow,
     tier_condition, tier_retention, tier_window,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::super::amount::Amount;
 use super::super::error::CliError;
 use super::points_table::{CalendarWord, newer};
 
 /// The table `[tier_policy]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct TierPolicyTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     upgrade: Option<UpgradeWord>,
@@ -28,54 +27,40 @@ pub(super) struct TierPolicyTable {
     kept: Option<KeptTable>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum UpgradeWord {
-    AtOnce,
     AtPeriodEnd,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum AtEndWord {
-    DropToEarned,
     OneStep,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum RefundWord {
-    AtOnce,
     AtPeriodEnd,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    deny_unknown_fields,
-    expecting = "expected \"lifetime\", \"enrolment_year\", { rolling = \"P1Y\" } or { calendar = \"year\" }, \
-                 perhaps with \"half\", \"quarter\" or \"month\""
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 enum WindowTable {
     Word(WindowWord),
     Rolling { rolling: String },
     Calendar { calendar: CalendarWord },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum WindowWord {
-    Lifetime,
     EnrolmentYear,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    deny_unknown_fields,
-    expecting = "expected \"always\", \"while_condition_holds\", \"until_end_of_period\", \
-                 \"until_end_of_next_period\" or { for = \"P1Y\" }"
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 enum KeptTable {
     Word(KeptWord),
     For {
@@ -84,17 +69,16 @@ enum KeptTable {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum KeptWord {
-    Always,
     WhileConditionHolds,
     UntilEndOfPeriod,
     UntilEndOfNextPeriod,
 }
 
 /// What it takes to reach a tier.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ConditionTable {
     Spend(Amount),
@@ -108,29 +92,6 @@ pub(super) enum ConditionTable {
 }
 
 impl TierPolicyTable {
-    pub(super) fn into_proto(self) -> TierPolicy {
-        let upgrade = self.upgrade.map_or(TierUpgrade::Unspecified, |word| match word {
-            UpgradeWord::AtOnce => TierUpgrade::AtOnce,
-            UpgradeWord::AtPeriodEnd => TierUpgrade::AtPeriodEnd,
-        });
-        let at_end = self.at_end.map_or(TierEnd::Unspecified, |word| match word {
-            AtEndWord::DropToEarned => TierEnd::DropToEarned,
-            AtEndWord::OneStep => TierEnd::OneStep,
-        });
-        let on_refund = self.on_refund.map_or(RefundEffect::Unspecified, |word| match word {
-            RefundWord::AtOnce => RefundEffect::AtOnce,
-            RefundWord::AtPeriodEnd => RefundEffect::AtPeriodEnd,
-        });
-        TierPolicy {
-            window: self.window.map(WindowTable::into_proto),
-            upgrade: upgrade.into(),
-            kept: self.kept.map(KeptTable::into_proto),
-            at_end: at_end.into(),
-            grace: self.grace,
-            on_refund: on_refund.into(),
-        }
-    }
-
     /// The table of a policy, without values that are defaults. Returns none if nothing else is left.
     ///
     /// # Errors
@@ -161,18 +122,6 @@ impl TierPolicyTable {
 }
 
 impl WindowTable {
-    fn into_proto(self) -> TierWindow {
-        use tier_window::Window;
-
-        let window = match self {
-            Self::Word(WindowWord::Lifetime) => Window::Lifetime(()),
-            Self::Word(WindowWord::EnrolmentYear) => Window::EnrolmentYear(()),
-            Self::Rolling { rolling } => Window::Rolling(rolling),
-            Self::Calendar { calendar } => Window::Calendar(calendar.into_proto().into()),
-        };
-        TierWindow { window: Some(window) }
-    }
-
     fn from_proto(window: TierWindow) -> Result<Option<Self>, CliError> {
         use tier_window::Window;
 
@@ -189,19 +138,6 @@ impl WindowTable {
 }
 
 impl KeptTable {
-    fn into_proto(self) -> TierRetention {
-        use tier_retention::Rule;
-
-        let rule = match self {
-            Self::Word(KeptWord::Always) => Rule::Always(()),
-            Self::Word(KeptWord::WhileConditionHolds) => Rule::WhileConditionHolds(()),
-            Self::Word(KeptWord::UntilEndOfPeriod) => Rule::UntilEndOfPeriod(()),
-            Self::Word(KeptWord::UntilEndOfNextPeriod) => Rule::UntilEndOfNextPeriod(()),
-            Self::For { period } => Rule::For(period),
-        };
-        TierRetention { rule: Some(rule) }
-    }
-
     fn from_proto(kept: TierRetention) -> Result<Option<Self>, CliError> {
         use tier_retention::Rule;
 
@@ -216,25 +152,6 @@ impl KeptTable {
 }
 
 impl ConditionTable {
-    pub(super) fn into_proto(self, currency: &str) -> TierCondition {
-        use tier_condition::Condition;
-
-        let several = |conditions: Vec<Self>| TierConditions {
-            conditions: conditions.into_iter().map(|condition| condition.into_proto(currency)).collect(),
-        };
-        let condition = match self {
-            Self::Spend(amount) => Condition::Spend(amount.to_money(currency)),
-            Self::Margin(amount) => Condition::Margin(amount.to_money(currency)),
-            Self::Points(least) => Condition::Points(least),
-            Self::Purchases(least) => Condition::Purchases(least),
-            Self::ActiveDays(least) => Condition::ActiveDays(least),
-            Self::Referrals(least) => Condition::Referrals(least),
-            Self::AllOf(conditions) => Condition::AllOf(several(conditions)),
-            Self::AnyOf(conditions) => Condition::AnyOf(several(conditions)),
-        };
-        TierCondition { condition: Some(condition) }
-    }
-
     /// The condition from the wire.
     ///
     /// # Errors

@@ -159,8 +159,10 @@ fn parse_redemption(fields: &mut Fields, path: &str, limits: proto::RedemptionLi
     let minimum = parse_points_at_once(fields, &format!("{path}.minimum"), limits.minimum);
     let step = parse_points_at_once(fields, &format!("{path}.step"), limits.step);
     let maximum = parse_points_at_once(fields, &format!("{path}.maximum"), limits.maximum);
-    // A number that is bad in itself is told of once.
-    let (minimum, step, maximum) = (minimum?, step?, maximum?);
+    let limits = || Some(RedemptionLimits { minimum: minimum?, step: step?, maximum: maximum? });
+    let whole = limits();
+    // A number that is bad in itself is told of once, and hides nothing of the others.
+    let (minimum, step, maximum) = (minimum.flatten(), step.flatten(), maximum.flatten());
     let is_off_step = |points: Option<i64>| {
         points.zip(step).is_some_and(|(points, step)| points.checked_rem(step).is_some_and(|rest| rest != 0))
     };
@@ -173,7 +175,7 @@ fn parse_redemption(fields: &mut Fields, path: &str, limits: proto::RedemptionLi
     if minimum.zip(maximum).is_some_and(|(minimum, maximum)| minimum > maximum) {
         fields.refuse(format!("{path}.maximum"), "must not be below minimum");
     }
-    Some(RedemptionLimits { minimum, step, maximum })
+    whole
 }
 
 fn parse_earning(fields: &mut Fields, path: &str, limits: Option<&proto::EarningLimits>) -> Option<EarningLimits> {

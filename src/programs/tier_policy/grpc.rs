@@ -3,7 +3,8 @@
 use goldbook_api::values::MAX_POINTS;
 
 use super::{
-    AtEnd, Condition, KeptRule, MAX_CRITERIA, MAX_DEPTH, Metric, RefundEffect, TierPolicy, TierWindow, UpgradeTime,
+    AtEnd, Condition, KeptRule, MAX_CRITERIA, MAX_DEPTH, Metric, PolicyOutline, RefundEffect, TierPolicy, TierWindow,
+    UpgradeTime,
 };
 use crate::error::Fields;
 use crate::money::{Currency, Money};
@@ -16,9 +17,9 @@ use crate::proto::fields::{parse_money, write_money};
 const MAX_ROLLING_YEARS: i64 = 5;
 const MAX_GRACE_YEARS: i64 = 1;
 
-/// Parses what a program says of standing; the default, if absent.
-pub fn parse_tier_policy(fields: &mut Fields, path: &str, policy: Option<&proto::TierPolicy>) -> Option<TierPolicy> {
-    let Some(policy) = policy else { return Some(TierPolicy::default()) };
+/// Parses as much as can be read of what a program says of standing; the default, if absent.
+pub fn parse_tier_policy(fields: &mut Fields, path: &str, policy: Option<&proto::TierPolicy>) -> PolicyOutline {
+    let Some(policy) = policy else { return PolicyOutline::from(TierPolicy::default()) };
     let window = parse_window(fields, &format!("{path}.window"), policy.window.as_ref());
     let upgrade = match proto::TierUpgrade::try_from(policy.upgrade) {
         Ok(proto::TierUpgrade::Unspecified | proto::TierUpgrade::AtOnce) => Some(UpgradeTime::AtOnce),
@@ -31,21 +32,16 @@ pub fn parse_tier_policy(fields: &mut Fields, path: &str, policy: Option<&proto:
         Ok(proto::TierEnd::OneStep) => Some(AtEnd::OneStep),
         Err(_) => unknown(fields, &format!("{path}.at_end")),
     };
-    let grace = Some(&policy.grace).filter(|grace| !grace.is_empty());
-    let grace = grace.map(|grace| parse_days(fields, &format!("{path}.grace"), grace, MAX_GRACE_YEARS));
+    let grace = match policy.grace.as_str() {
+        "" => Some(None),
+        grace => parse_days(fields, &format!("{path}.grace"), grace, MAX_GRACE_YEARS).map(Some),
+    };
     let on_refund = match proto::RefundEffect::try_from(policy.on_refund) {
         Ok(proto::RefundEffect::Unspecified | proto::RefundEffect::AtOnce) => Some(RefundEffect::AtOnce),
         Ok(proto::RefundEffect::AtPeriodEnd) => Some(RefundEffect::AtPeriodEnd),
         Err(_) => unknown(fields, &format!("{path}.on_refund")),
     };
-    Some(TierPolicy {
-        window: window?,
-        upgrade: upgrade?,
-        kept: kept?,
-        at_end: at_end?,
-        grace: grace.map_or(Some(None), |grace| grace.map(Some))?,
-        on_refund: on_refund?,
-    })
+    PolicyOutline { window, upgrade, kept, at_end, grace, on_refund }
 }
 
 fn unknown<T>(fields: &mut Fields, path: &str) -> Option<T> {

@@ -163,7 +163,9 @@ fn a_condition_leads_past_its_tier_only_if_a_way_to_meet_it_meets_the_next_one_t
 
 #[test]
 fn every_fault_of_a_policy_is_found_at_once() {
-    let faults = |policy: &TierPolicy| find_policy_faults(policy).into_iter().map(|it| it.field).collect::<Vec<_>>();
+    let faults = |policy: &TierPolicy| {
+        find_policy_faults(&policy.clone().into()).into_iter().map(|it| it.field).collect::<Vec<_>>()
+    };
     let of = |field: &str| format!("program.tier_policy.{field}");
     let bad = TierPolicy {
         window: TierWindow::Rolling(period("P1Y")),

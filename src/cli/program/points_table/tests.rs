@@ -1,7 +1,8 @@
 //! Documents that say something of points, to the wire and back.
 
-use goldbook_api::v1::Program;
+use goldbook_api::v1::{PeriodCap, Program};
 
+use super::super::check::{Checked, read_sound};
 use super::super::document::Document;
 use super::super::{DOCUMENT_HELP, difference};
 use super::*;
@@ -51,7 +52,7 @@ fn document(points: &str) -> String {
 }
 
 fn program(points: &str) -> Program {
-    Document::parse(&document(points)).unwrap().into_proto()
+    read_sound(&document(points)).unwrap()
 }
 
 fn written(program: Program) -> String {
@@ -109,25 +110,30 @@ fn a_difference_shows_what_changes_about_points() {
 }
 
 #[test]
-fn a_mistake_about_points_is_told_with_its_line_and_what_is_expected() {
+fn a_mistake_about_points_is_told_with_its_place_and_what_is_expected() {
     for (wrong, line, expected) in [
-        ("colour = \"red\"", 8, "unknown field `colour`, expected one of"),
-        ("vesting = \"later\"", 8, "expected \"immediate\", { after = \"P14D\" }"),
-        ("vesting = { after = \"P1D\", at = 2026-01-01T00:00:00Z }", 8, "expected \"immediate\""),
-        ("vesting = { at = 2026-01-01 }", 8, "expected \"immediate\""),
-        ("expiry = { after = \"P1Y\", round_to = \"decade\" }", 8, "expected \"never\", { after = \"P1Y\" }"),
-        ("expiry = { sliding = \"P1Y\", round_to = \"day\" }", 8, "expected \"never\""),
-        ("expiry = {}", 8, "expected \"never\""),
-        ("clawback = \"all\"", 8, "expected one of `unspent_only`, `within_balance`, `allow_debt`"),
-        ("point_value = 0.01", 8, "a decimal in quotes, such as"),
-        ("hold_for = 7", 8, "expected a string"),
-        ("redemption = { minimum = 1.5 }", 8, "expected i64"),
-        ("reinstatement = { within = \"P1D\" }", 8, "missing field `valid_for`"),
-        ("[[points.earning.per_period]]\nperiod = \"hour\"\npoints = 1", 9, "unknown variant `hour`"),
+        ("colour = \"red\"", 8, "points: unknown key \"colour\"; known are point_value, hold_for, clawback"),
+        ("vesting = \"later\"", 8, "points.vesting must be \"immediate\", { after = \"P14D\" }"),
+        ("vesting = { after = \"P1D\", at = 2026-01-01T00:00:00Z }", 8, "points.vesting must be \"immediate\""),
+        ("vesting = { at = 2026-01-01 }", 8, "points.vesting.at must be an instant with its offset"),
+        ("expiry = { after = \"P1Y\", round_to = \"decade\" }", 8, "points.expiry.round_to must be \"day\", \"week\""),
+        ("expiry = { sliding = \"P1Y\", round_to = \"day\" }", 8, "points.expiry must be \"never\""),
+        ("expiry = {}", 8, "points.expiry must be \"never\""),
+        ("expiry = { aftr = \"P1Y\" }", 8, "points.expiry: unknown key \"aftr\"; did you mean \"after\"?"),
+        ("clawback = \"all\"", 8, "points.clawback must be \"unspent_only\", \"within_balance\" or \"allow_debt\""),
+        ("point_value = 0.01", 8, "points.point_value must be a decimal in quotes"),
+        ("hold_for = 7", 8, "points.hold_for must be text in quotes"),
+        ("hold_for = \"7 days\"", 8, "points.hold_for must be an ISO 8601 period"),
+        ("redemption = { minimum = 1.5 }", 8, "points.redemption.minimum must be a whole number"),
+        ("redemption = { minimum = 5, step = 2 }", 8, "points.redemption.minimum must be a multiple of step"),
+        ("reinstatement = { within = \"P1D\" }", 8, "points.reinstatement.valid_for is missing"),
+        ("[[points.earning.per_period]]\nperiod = \"hour\"\npoints = 1", 9, "per_period[1].period must be \"day\""),
     ] {
-        let error = Document::parse(&document(&format!("[points]\n{wrong}\n"))).unwrap_err();
-        assert!(error.contains(&format!("line {line},")), "{wrong}: {error}");
-        assert!(error.contains(expected), "{wrong}: {error}");
+        let checked = Checked::of(document(&format!("[points]\n{wrong}\n")));
+        let mistakes = checked.mistakes("shop.toml".as_ref());
+        assert_eq!(mistakes.len(), 1, "{wrong}: {mistakes:?}");
+        assert!(mistakes[0].starts_with(&format!("shop.toml:{line}:")), "{wrong}: {mistakes:?}");
+        assert!(mistakes[0].contains(expected), "{wrong}: {mistakes:?}");
     }
 }
 
@@ -155,7 +161,8 @@ fn the_documents_of_the_help_and_the_manual_are_documents() {
     let (_, manual) = include_str!("../../../../docs/programs.md").split_once("```toml\n").unwrap();
     let (manual, _) = manual.split_once("```").unwrap();
     for text in [help.to_owned(), document(manual)] {
-        let program = Document::parse(&text).unwrap().into_proto();
+        assert_eq!(Checked::of(text.clone()).mistakes("shop.toml".as_ref()), [""; 0]);
+        let program = read_sound(&text).unwrap();
         let policy = program.points.clone().unwrap();
         assert!(policy.vesting.is_some() && policy.expiry.is_some() && policy.reinstatement.is_some());
         assert_eq!(policy.earning.unwrap().per_period.len(), 1);

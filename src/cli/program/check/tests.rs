@@ -1,0 +1,270 @@
+//! Documents with mistakes of every kind, and what is told of them.
+
+use proptest::prelude::*;
+
+use super::super::document::Document;
+use super::*;
+
+/// Sound documents, each in a style of its own.
+const SOUND: [&str; 4] = [
+    include_str!("../../../../examples/cdnow/program.toml"),
+    include_str!("../../../../examples/programs/airline.toml"),
+    include_str!("../../../../examples/programs/cafe.toml"),
+    include_str!("../../../../examples/programs/shop.toml"),
+];
+
+fn mistakes(text: &str) -> Vec<String> {
+    Checked::of(text.to_owned()).mistakes("shop.toml".as_ref())
+}
+
+const MISTAKEN: &str = r#"program_id = "Shop"
+display_name = "Shop"
+currency = "USS"
+time_zone = "Europe/Berln"
+points_per_unit = 1
+colour = "red"
+
+[points]
+hold_for = "7 days"
+expiry = { after = "P1Y", round = "decade" }
+
+[[points.earning.per_period]]
+period = "month"
+points = 100
+
+[[points.earning.per_period]]
+period = "month"
+points = 200
+
+[tier_policy]
+window = { rolling = "P1Y" }
+upgrade = "at_period_end"
+kept = "forever"
+
+[[tiers]]
+tier_id = "member"
+display_name = "Member"
+
+[[tiers]]
+tier_id = "gold"
+display_name = "Gold"
+treshold = "500.00"
+
+[[tiers]]
+tier_id = "silver"
+threshold = "200.00"
+
+[[tiers]]
+tier_id = "gold"
+display_name = "Gold, again"
+condition = { any_of = [{ spend = "600.00" }, { active_days = 400 }, { visits = 3 }] }
+
+[[tiers]]
+tier_id = "daily"
+display_name = "Daily"
+condition = { all_of = [{ spend = "700.00" }, { active_days = 400 }] }
+
+[[tiers.benefits]]
+benefit_id = "lounge"
+display_name = ""
+
+[[campaigns]]
+campaign_id = "friends"
+display_name = "Friends"
+starts_at = 2026-03-01T00:00:00Z
+ends_at = 2026-02-01T00:00:00Z
+conversion = "purchase"
+minimum_purchase = 10.00
+refere_points = -1
+
+[[campaigns]]
+campaign_id = "friends"
+display_name = "Friends, again"
+conversion = "manual"
+"#;
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
+    let expected = [
+        r#"1:14: program_id must be 1 to 63 characters of a-z, 0-9 and '-', and must not begin with '-'"#,
+        r#"3:12: currency must be the three-letter ISO 4217 code of a currency, such as EUR"#,
+        r#"4:13: time_zone must be an IANA time zone, such as Europe/Berlin"#,
+        r#"5:19: points_per_unit must be a decimal in quotes, such as "1" or "0.125""#,
+        "6:1: unknown key \"colour\"; known are program_id, display_name, currency, time_zone, points_per_unit, points, \
+         retention, tier_policy, tiers, campaigns",
+        "9:12: points.hold_for must be an ISO 8601 period above zero, in whole microseconds and of at most 100 years, \
+         such as P1Y, P90D or PT12H",
+        r#"10:27: points.expiry: unknown key "round"; did you mean "round_to"?"#,
+        r#"10:35: points.expiry.round_to must be "day", "week", "month", "quarter", "half" or "year""#,
+        r#"17:10: points.earning.per_period[2].period must be unique among the caps"#,
+        "22:11: tier_policy.upgrade can be at the end of a period only if the window is a calendar period or the \
+         enrolment year",
+        "23:8: tier_policy.kept must be \"always\", \"while_condition_holds\", \"until_end_of_period\", \
+         \"until_end_of_next_period\" or { for = \"P1Y\" }",
+        r#"32:1: tiers[2] "gold": unknown key "treshold"; did you mean "threshold"?"#,
+        r#"34:1: tiers[3] "silver": display_name is missing"#,
+        r#"36:13: tiers[3] "silver": threshold must be above the threshold of tier gold, which comes before it"#,
+        r#"39:11: tiers[4] "gold": tier_id must be unique within the program"#,
+        "41:72: tiers[4] \"gold\": condition.any_of[3]: unknown key \"visits\"; known are spend, margin, points, \
+         purchases, active_days, referrals, all_of, any_of",
+        r#"46:13: tiers[5] "daily": condition can never be met: the window has at most 366 days"#,
+        r#"50:16: tiers[5] "daily": benefits[1] "lounge": display_name must be set"#,
+        r#"56:11: campaigns[1] "friends": ends_at must be later than starts_at"#,
+        r#"57:14: campaigns[1] "friends": conversion must be "first_purchase" or "manual""#,
+        r#"58:20: campaigns[1] "friends": minimum_purchase must be a decimal in quotes, such as "10.00""#,
+        r#"59:1: campaigns[1] "friends": unknown key "refere_points"; did you mean "referee_points"?"#,
+        r#"59:17: campaigns[1] "friends": referee_points must be from 0 to 1,000,000,000,000"#,
+        r#"62:15: campaigns[2] "friends": campaign_id must be unique within the program"#,
+    ];
+    let told: Vec<String> = mistakes(MISTAKEN);
+    assert_eq!(told, expected.map(|line| format!("shop.toml:{line}")));
+}
+
+#[test]
+fn what_is_no_toml_hides_nothing_else() {
+    let text = MISTAKEN
+        .replace("display_name = \"Shop\"\n", "display_name = Shop\n")
+        .replace("currency = \"USS\"", "currency = \"USS")
+        .replace("threshold = \"200.00\"", "threshold = 200,00");
+    let told = mistakes(&text);
+    let without_toml: Vec<&String> = told.iter().filter(|line| line.contains(": no TOML: ")).collect();
+    let lines: Vec<&str> = without_toml.iter().filter_map(|line| line.split(':').nth(1)).collect();
+    assert_eq!(lines, ["2", "3", "36"], "{told:?}");
+    for other in [
+        "shop.toml:4:13: time_zone",
+        "shop.toml:23:8: tier_policy.kept",
+        "shop.toml:32:1: tiers[2] \"gold\": unknown key \"treshold\"",
+        "shop.toml:39:11: tiers[4] \"gold\": tier_id must be unique",
+        "shop.toml:46:13: tiers[5] \"daily\": condition can never be met",
+        "shop.toml:62:15: campaigns[2] \"friends\": campaign_id",
+    ] {
+        assert!(told.iter().any(|line| line.starts_with(other)), "{other} in {told:?}");
+    }
+    // What the lines that are no TOML may have said is not called missing.
+    assert!(!told.iter().any(|line| line.contains("is missing") || line.contains("currency must")), "{told:?}");
+}
+
+#[test]
+fn a_mistake_is_told_with_its_place_and_what_is_expected() {
+    let sound = r#"program_id = "shop"
+display_name = "Shop"
+currency = "USD"
+time_zone = "UTC"
+points_per_unit = "1"
+tiers = [{ tier_id = "member", display_name = "Member" }, { tier_id = "gold", display_name = "Gold", threshold = "9" }]
+"#;
+    assert_eq!(mistakes(sound), [""; 0]);
+    for (right, wrong, expected) in [
+        ("\"9\"", "9", "6:114: tiers[2] \"gold\": threshold must be a decimal in quotes, such as \"10.00\""),
+        ("\"9\"", "\"9.001\"", "6:114: tiers[2] \"gold\": threshold must be exact in the currency's minor unit"),
+        ("\"9\"", "\"9.0000000001\"", "6:114: tiers[2] \"gold\": threshold must be a decimal with at most 9 decimals"),
+        ("\"9\"", "\"-9\"", "6:114: tiers[2] \"gold\": threshold must"),
+        ("\"9\"", "\"0\"", "6:114: tiers[2] \"gold\": threshold must be above the threshold of tier member"),
+        ("tier_id = \"gold\", ", "", "6:59: tiers[2]: tier_id is missing"),
+        ("{ tier_id = \"member\", display_name = \"Member\" }", "7", "6:10: tiers[1] must be a table"),
+        ("time_zone = \"UTC\"\n", "", "1:1: time_zone is missing"),
+        ("points_per_unit = \"1\"", "points_per_unit = \"-1\"", "5:19: points_per_unit must be a decimal from 0 to"),
+        ("tiers = [", "tiers = [] # [", "6:9: tiers must begin with a tier whose threshold is zero"),
+        ("\"UTC\"", "[\"UTC\"]", "4:13: time_zone must be text in quotes"),
+        ("\"UTC\"\n", "\"UTC\"\nretention = { notes_days = 0 }\n", "5:28: retention.notes_days must be from 1"),
+        ("\"UTC\"\n", "\"UTC\"\nretention = { notes_days = 9999999999 }\n", "5:28: retention.notes_days is too large"),
+        ("\"UTC\"\n", "\"UTC\"\ntime_zone = \"UTC\"\n", "5:1: no TOML: duplicate key time_zone"),
+        ("\"UTC\"\n", "\"UTC\"\ncampaigns = \"none\"\n", "5:13: campaigns must be a list"),
+    ] {
+        let told = mistakes(&sound.replace(right, wrong));
+        assert_eq!(told.len(), 1, "{wrong}: {told:?}");
+        assert!(told[0].starts_with(&format!("shop.toml:{expected}")), "{wrong}: {told:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_judged_with_nothing_else() {
+    let head = "program_id = \"shop\"\ndisplay_name = \"Shop\"\ncurrency = \"USD\"\ntime_zone = \"UTC\"\n\
+                points_per_unit = \"1\"\n";
+    let tiers = "[[tiers]]\ntier_id = \"a\"\ndisplay_name = \"A\"\n";
+    let policy = |policy: &str| format!("{head}[tier_policy]\n{policy}\n{tiers}");
+    for text in [
+        policy("window = \"years\"\nkept = \"until_end_of_period\"\nupgrade = \"at_period_end\""),
+        policy("window = { calender = \"year\" }\nkept = \"until_end_of_period\"\nupgrade = \"at_period_end\""),
+        policy("kept = 5\nat_end = \"one_step\"\ngrace = \"P30D\""),
+        format!("{head}{tiers}[[tiers]]\ntier_id = \"b\"\ndisplay_name = \"B\"\ncondition = {{ spending = \"1\" }}\n"),
+        format!("{head}{tiers}[[tiers]]\ntier_id = \"b\"\ndisplay_name = \"B\"\nthreshold = 10\n"),
+        format!("{head}[points]\nredemption = {{ minimum = \"7\", step = 5 }}\n{tiers}"),
+    ] {
+        assert_eq!(mistakes(&text).len(), 1, "{text}\n{:?}", mistakes(&text));
+    }
+}
+
+#[test]
+fn two_mistakes_of_one_place_are_both_told() {
+    let text = SOUND[2].replace("purchases = 8 }", "active_days = 40 }");
+    let next = "[[tiers]]\ntier_id = \"friend\"\ndisplay_name = \"Friend\"\ncondition = { active_days = 35 }\n";
+    let told = mistakes(&format!("{text}\n{next}"));
+    let of_friend: Vec<&String> = told.iter().filter(|line| line.contains("tiers[3] \"friend\": condition")).collect();
+    assert_eq!(of_friend.len(), 2, "{told:?}");
+    assert_eq!(told.len(), 3, "{told:?}");
+}
+
+#[test]
+fn what_is_printed_of_a_sound_document_is_sound() {
+    for text in SOUND {
+        assert_eq!(mistakes(text), [""; 0]);
+        let printed = Document::from_proto(read_sound(text).unwrap()).unwrap().to_toml().unwrap();
+        assert_eq!(mistakes(&printed), [""; 0], "{printed}");
+    }
+}
+
+#[test]
+fn a_field_that_a_service_refuses_is_found_in_the_document() {
+    let checked = Checked::of(SOUND[3].to_owned());
+    let name = |field: &str| checked.name("shop.toml".as_ref(), field).unwrap();
+    assert!(name("program.currency_code").ends_with(": currency"), "{}", name("program.currency_code"));
+    let field = "program.tiers[2].condition.any_of.conditions[1].all_of.conditions[0].spend.currency_code";
+    assert!(name(field).ends_with(": tiers[3] \"patron\": condition.any_of[2].all_of[1].spend"), "{}", name(field));
+    assert!(name("program.points.expiry.after.period").ends_with(": points.expiry.after"));
+    assert!(name("program.tiers[1].benefits[0]").ends_with(": tiers[2] \"regular\": benefits[1] \"birthday\""));
+    for other in ["expected_version", "program.expected_version", "program"] {
+        assert_eq!(checked.name("shop.toml".as_ref(), other), None);
+    }
+}
+
+/// A document in which some pieces were changed, doubled or lost.
+fn damaged() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just(String::new()),
+        "[\\[\\]{}=\"',.#a-z0-9\n -]{1,6}",
+        "\\PC{1,3}",
+        Just("\n[[tiers]]\n".to_owned()),
+        Just("\ncondition = { any_of = [{ points = 1 }] }\n".to_owned()),
+    ];
+    let change = (any::<prop::sample::Index>(), 0_usize..20, piece);
+    (0..SOUND.len(), prop::collection::vec(change, 0..6)).prop_map(|(which, changes)| {
+        let mut letters: Vec<char> = SOUND[which].chars().collect();
+        for (place, lost, piece) in changes {
+            let begin = place.index(letters.len() + 1);
+            let end = (begin + lost).min(letters.len());
+            letters.splice(begin..end, piece.chars());
+        }
+        letters.into_iter().collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_document_holds_it_is_checked(text in damaged()) {
+        let told = mistakes(&text);
+        let lines = text.matches('\n').count() + 1;
+        for mistake in &told {
+            let line: usize = mistake.split(':').nth(1).unwrap().parse().unwrap();
+            prop_assert!((1..=lines).contains(&line), "{}", mistake);
+        }
+        // What has no mistakes is what the service takes, and is sound when it is printed.
+        let read = read_sound(&text);
+        let is_sound = read.as_ref().is_ok_and(|program| find_faults(program.clone()).is_empty());
+        prop_assert_eq!(told.is_empty(), is_sound, "{:?}", told);
+        if let Ok(program) = read {
+            let printed = Document::from_proto(program).unwrap().to_toml().unwrap();
+            prop_assert_eq!(mistakes(&printed).is_empty(), is_sound, "{}", printed);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The programs in `examples/programs/`: each is sound, can be applied, and does what it says.
+
+use goldbook::proto;
+
+use crate::binary::run;
+use crate::harness::{Service, at, create_referral, instant, money};
+
+fn path(name: &str) -> String {
+    format!("{}/examples/programs/{name}.toml", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A service with an example in force, applied by the client command.
+async fn open(name: &str) -> Service {
+    let file = path(name);
+    let checked = run(&["program", "check", &file]).await;
+    assert!(checked.status.success(), "{}{}", checked.stdout, checked.stderr);
+    assert_eq!(checked.stdout, format!("{file}: the program {name} is sound\n"));
+    let service = Service::start().await;
+    let address = format!("http://{}", service.address);
+    let applied = run(&["program", "apply", "--address", &address, &file]).await;
+    assert!(applied.status.success(), "{}{}", applied.stdout, applied.stderr);
+    assert!(applied.stdout.contains(&format!("{name}: applied as version 1")), "{}", applied.stdout);
+    // What is printed of it is the same program.
+    let directory = tempfile::tempdir().unwrap();
+    let printed = directory.path().join("printed.toml");
+    let shown = run(&["program", "show", "--address", &address, name]).await;
+    std::fs::write(&printed, shown.stdout).unwrap();
+    let again = run(&["program", "apply", "--address", &address, printed.to_str().unwrap()]).await;
+    assert!(again.stdout.contains("unchanged (version 1)"), "{}{}", again.stdout, again.stderr);
+    service
+}
+
+/// A purchase that happens now.
+async fn buy(service: &Service, program_id: &str, customer_id: &str, amount: proto::google::Money) {
+    let now = service.clock.now();
+    let purchase = proto::Purchase { amount: Some(amount), margin: None };
+    let request = proto::RecordActivityRequest {
+        program_id: program_id.to_owned(),
+        customer_id: customer_id.to_owned(),
+        activity_id: format!("{customer_id}-{now}"),
+        activity: Some(proto::record_activity_request::Activity::Purchase(purchase)),
+        happened_at: Some(instant(now)),
+        enrol: true,
+        as_history: false,
+    };
+    service.activities().record_activity(request).await.unwrap();
+}
+
+async fn tier(service: &Service, program_id: &str, customer_id: &str, now: &str) -> String {
+    service.set_clock(now);
+    let (program_id, customer_id) = (program_id.to_owned(), customer_id.to_owned());
+    let request = proto::GetCustomerTierRequest { program_id, customer_id, as_of: None };
+    service.tiers().get_customer_tier(request).await.unwrap().into_inner().customer_tier.unwrap().tier_id
+}
+
+#[tokio::test]
+async fn in_the_shop_spend_makes_a_regular_for_a_year_and_a_friend_brings_points() {
+    let service = open("shop").await;
+    buy(&service, "shop", "anna", money("EUR", "250.00")).await;
+    assert_eq!(service.tier("anna").await.tier_id, "regular");
+    let request = proto::CreateReferralCodeRequest {
+        program_id: "shop".to_owned(),
+        customer_id: "anna".to_owned(),
+        campaign_id: "bring-a-friend".to_owned(),
+    };
+    let code = service.referrals().create_referral_code(request).await.unwrap().into_inner().referral_code.unwrap();
+    service.referrals().create_referral(create_referral("ben", &code.code)).await.unwrap();
+    buy(&service, "shop", "ben", money("EUR", "30.00")).await;
+    // Points wait as long as goods can be returned.
+    assert_eq!((service.balance("anna").await.pending, service.balance("ben").await.pending), (750, 280));
+    service.set_clock("2026-01-29T12:00:00Z");
+    assert_eq!((service.available("anna").await, service.available("ben").await), (750, 280));
+    // A year, and thirty days to save it.
+    assert_eq!(tier(&service, "shop", "anna", "2027-02-01T12:00:00Z").await, "regular");
+    assert_eq!(tier(&service, "shop", "anna", "2027-03-01T12:00:00Z").await, "friend");
+}
+
+#[tokio::test]
+async fn with_the_airline_status_lasts_to_the_next_year_and_the_highest_for_ever() {
+    let service = open("airline").await;
+    buy(&service, "airline", "ada", money("USD", "5000.00")).await;
+    assert_eq!(tier(&service, "airline", "ada", "2027-12-31T12:00:00Z").await, "silver");
+    // The year after ends with the anniversary, and sixty days remain.
+    assert_eq!(tier(&service, "airline", "ada", "2028-03-01T12:00:00Z").await, "silver");
+    assert_eq!(tier(&service, "airline", "ada", "2028-04-01T12:00:00Z").await, "blue");
+    for day in 0..50 {
+        let date = jiff::civil::date(2028, 4, 2).checked_add(jiff::Span::new().days(day)).unwrap();
+        service.set_clock(&format!("{date}T12:00:00Z"));
+        buy(&service, "airline", "ada", money("USD", "1000.00")).await;
+    }
+    assert_eq!(tier(&service, "airline", "ada", "2028-05-22T12:00:00Z").await, "legend");
+    assert_eq!(tier(&service, "airline", "ada", "2040-01-01T12:00:00Z").await, "legend");
+}
+
+#[tokio::test]
+async fn in_the_cafe_eight_visits_make_a_regular_to_the_end_of_the_next_month() {
+    let service = open("cafe").await;
+    for day in 1..=8 {
+        service.set_clock(&format!("2026-02-0{day}T08:00:00Z"));
+        buy(&service, "cafe", "clara", money("EUR", "3.90")).await;
+        let expected = if day < 8 { "guest" } else { "regular" };
+        assert_eq!(tier(&service, "cafe", "clara", &format!("2026-02-0{day}T09:00:00Z")).await, expected);
+    }
+    // April begins in Vienna at 22 hours UTC.
+    assert_eq!(tier(&service, "cafe", "clara", "2026-03-31T21:59:59Z").await, "regular");
+    assert_eq!(tier(&service, "cafe", "clara", "2026-03-31T22:00:00Z").await, "guest");
+    let request = proto::GetBalanceRequest {
+        program_id: "cafe".to_owned(),
+        customer_id: "clara".to_owned(),
+        as_of: Some(at("2026-03-01T00:00:00Z")),
+    };
+    let balance = service.rewards().get_balance(request).await.unwrap().into_inner().balance.unwrap();
+    assert_eq!(balance.available, 0);
+}
