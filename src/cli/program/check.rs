@@ -20,7 +20,7 @@ use crate::programs::grpc::find_faults;
 pub(super) const CHECK_HELP: &str = "\
 Each mistake is told as FILE:LINE:COLUMN, with what the document calls the place:
 
-  shop.toml:24:13: tiers[3] \"gold\": threshold must be above the thresholds of the tiers before it
+  shop.toml:24:13: tiers[3] \"gold\": threshold must be above the threshold of tier silver, which comes before it
   shop.toml:31:1: campaigns[1] \"friends\": unknown key \"refere_points\"; did you mean \"referee_points\"?
 
 The rules are those of the service of this version. What only a service can know is told by
