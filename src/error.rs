@@ -216,7 +216,9 @@ reasons! {
     ActivityIdReused => "ACTIVITY_ID_REUSED",
     /// The instant lies in the future.
     InstantInFuture => "INSTANT_IN_FUTURE",
-    /// Another version of the program is in force than the request expects.
+    /// The first version of a program cannot begin later, and no more may be scheduled than are.
+    VersionNotScheduled => "VERSION_NOT_SCHEDULED",
+    /// Another version of the program is the latest than the request expects.
     ProgramVersionMismatch => "PROGRAM_VERSION_MISMATCH",
     /// The amount is not in the program's currency.
     CurrencyMismatch => "CURRENCY_MISMATCH",

@@ -352,7 +352,7 @@ fn routes(
     let points = PointsService::new(book.clone(), pool.clone(), lookups, instants.clone(), capabilities.clone());
     let exports = CustomerExports::new(book.clone(), &settings.database, settings.export_limit, instants.clone());
     let services = Implementations {
-        program_service: Programs::new(book.clone(), pool.clone()),
+        program_service: Programs::new(book.clone(), pool.clone(), settings.clock.clone()),
         customer_service: Customers::new(
             book.clone(),
             pool.clone(),

@@ -182,6 +182,7 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         Reason::WrittenByNewerVersion => Code::Unavailable,
         Reason::InstantInFuture | Reason::InstantNotAhead | Reason::PageTokenInvalid => Code::OutOfRange,
         Reason::ProgramFieldImmutable
+        | Reason::VersionNotScheduled
         | Reason::CustomerErased
         | Reason::PointsHeld
         | Reason::ErasureKeyMissing
@@ -224,6 +225,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::HoldNotFound => Some("hold_id"),
         // These name nothing that a request could ask for by its id.
         Reason::ProgramFieldImmutable
+        | Reason::VersionNotScheduled
         | Reason::CustomerErased
         | Reason::PointsHeld
         | Reason::ErasureKeyMissing

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::ids::{AccountId, CustomerId, ProgramId};
 use crate::money::Currency;
 use crate::paging::PageRequest;
+use crate::programs::model::Which;
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
 use state::ActivityRow;
@@ -84,7 +85,7 @@ impl Activities {
         let before = page.after_number()?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
-        let version = read_version(&mut connection, program_id, None).await?;
+        let version = read_version(&mut connection, program_id, Which::Latest).await?;
         let version = version.ok_or_else(|| program_not_found(program_id))?;
         let rows = store::list_activities(&mut connection, account_id, before, page.limit()).await?;
         let (rows, next_page_token) = page.cut(rows, |row| row.entry_id.account_seq.to_string());

@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn a_purchase_in_another_currency_or_from_tomorrow_is_refused() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let policy = ProgramVersion { program: program(), version: 1, applied_at: now };
+        let policy = ProgramVersion { program: program(), version: 1, applied_at: now, effective_from: now };
         let purchase = |code: &str, happened_at: &str| {
             let amount = Money { currency: Currency::parse(code).unwrap(), minor: 1 };
             Activity::Purchase(Purchase { amount, margin: None, happened_at: happened_at.parse().unwrap() })

@@ -233,7 +233,7 @@ impl Check {
             });
         };
         match &entry.detail {
-            Detail::Program(ProgramDetail::ProgramApplied { version }) => {
+            Detail::Program(ProgramDetail::ProgramApplied { version, .. }) => {
                 mentions.versions.push((id, entry.program_id.clone(), *version));
             }
             Detail::Activity(ActivityDetail::ActivityAccepted { spend, happened_at, .. }) => {

@@ -45,7 +45,8 @@ pub async fn apply_dues_in_memory(
     let programs: BTreeSet<ProgramId> = read.iter().map(|account| account.program_id.clone()).collect();
     let accounts: Vec<AccountId> = read.iter().map(|account| account.account_id).collect();
     let programs = programs.into_iter().collect();
-    let scope = Scope { due: accounts.clone(), accounts, programs, latest: until, depth, ..Scope::default() };
+    let scope =
+        Scope { due: accounts.clone(), accounts, programs, now: until, latest: until, depth, ..Scope::default() };
     let mut states = capabilities.new_states();
     capabilities.load_all(&mut states, &scope, snapshot).await?;
     let (mut accounts, mut applied_dues) = (Vec::with_capacity(read.len()), Vec::new());

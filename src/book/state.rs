@@ -24,6 +24,8 @@ pub struct Scope {
     pub last_of_programs: BTreeMap<ProgramId, EntryId>,
     /// Those of the accounts that time alone does something to by `latest`.
     pub due: Vec<AccountId>,
+    /// The present: of a read for an instant, that one.
+    pub now: Timestamp,
     /// The latest instant that the batch runs at, or that one of the due accounts has reached already.
     pub latest: Timestamp,
     /// How much is read of what an account may have thousands of.

@@ -56,8 +56,8 @@ pub(super) fn parse_period(
     until: Option<&str>,
     zone: &TimeZone,
 ) -> Result<(Option<Timestamp>, Option<Timestamp>), CliError> {
-    let from = parse_bound("--from", from, zone)?;
-    let until = parse_bound("--until", until, zone)?;
+    let from = parse_option("--from", from, zone)?;
+    let until = parse_option("--until", until, zone)?;
     if let (Some(from), Some(until)) = (from, until)
         && until <= from
     {
@@ -66,7 +66,11 @@ pub(super) fn parse_period(
     Ok((from, until))
 }
 
-fn parse_bound(name: &str, text: Option<&str>, zone: &TimeZone) -> Result<Option<Timestamp>, CliError> {
+/// The instant that an option of a command line names.
+///
+/// # Errors
+/// If it names none.
+pub(super) fn parse_option(name: &str, text: Option<&str>, zone: &TimeZone) -> Result<Option<Timestamp>, CliError> {
     let Some(text) = text else { return Ok(None) };
     match parse(text, zone) {
         Ok(instant) => Ok(Some(instant)),

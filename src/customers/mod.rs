@@ -21,6 +21,7 @@ use crate::database::{Listed, StoreError, leave_out_unreadable};
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 use crate::paging::PageRequest;
+use crate::programs::model::Which;
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
 use erasure::commands::ToldErasure;
@@ -165,7 +166,7 @@ impl Customers {
         let mut connection = self.pool.acquire().await?;
         let rows = store::list_customers(&mut connection, program_id, after.as_ref(), page.limit()).await?;
         if rows.is_empty() {
-            let exists = read_version(&mut connection, program_id, None).await?.is_some();
+            let exists = read_version(&mut connection, program_id, Which::Latest).await?.is_some();
             if !exists {
                 return Err(program_not_found(program_id).into());
             }

@@ -14,6 +14,7 @@ use crate::book::{Book, Instants, Writer};
 use crate::database::{ExportBounds, ExportPlaces, ExportReader, Halt, Outlet, Traced as _, by_scan};
 use crate::error::Error;
 use crate::ids::{EntryId, ProgramId};
+use crate::programs::model::Which;
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
 
@@ -57,7 +58,7 @@ impl Exports {
         // Closed before the snapshot is made: so all that took effect by then is in it, and stays all.
         let as_of = self.instants.close_up_to(range.until).await?;
         place.begin_snapshot().await?;
-        let version = read_version(&mut place.connection, &program_id, None).await?;
+        let version = read_version(&mut place.connection, &program_id, Which::Latest).await?;
         version.ok_or_else(|| program_not_found(&program_id))?;
         let entries_total = count_entries(&mut place.connection, &program_id, range, after).await?;
         // Recorded last of all that may refuse, so that no refused export is on the book; and after the snapshot, so that

@@ -23,6 +23,7 @@ use crate::database::StoreError;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{AccountId, CustomerId, EntryId, PrincipalId, ProgramId};
 use crate::paging::{PageRequest, WINDOW};
+use crate::programs::model::Which;
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
 use actions::{ActionFilter, ActionPlace, KeptAction, PrivilegedAction, WrittenAction, merge};
@@ -102,7 +103,7 @@ impl Ledger {
     pub async fn get_entry(&self, program_id: &ProgramId, entry_id: EntryId) -> Result<OwnedEntry, Error> {
         let mut connection = self.pool.acquire().await?;
         let Some(entry) = store::read_entry(&mut connection, program_id, entry_id).await? else {
-            let version = read_version(&mut connection, program_id, None).await?;
+            let version = read_version(&mut connection, program_id, Which::Latest).await?;
             version.ok_or_else(|| program_not_found(program_id))?;
             let refusal = Refusal::new(Reason::EntryNotFound, format!("there is no entry {entry_id}"));
             return Err(refusal.with("entry_id", entry_id).into());
@@ -143,7 +144,7 @@ impl Ledger {
         let mut connection = self.pool.acquire().await?;
         let written = store::actions::list_actions(&mut connection, program_id, filter, before, page.limit()).await?;
         if written.is_empty() {
-            let version = read_version(&mut connection, program_id, None).await?;
+            let version = read_version(&mut connection, program_id, Which::Latest).await?;
             version.ok_or_else(|| program_not_found(program_id))?;
         }
         let kinds = filter.key_changes();

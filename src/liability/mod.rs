@@ -17,6 +17,7 @@ pub(crate) use summing::{Pace, keep_summing_up, summary_ages};
 use crate::book::Instants;
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::ProgramId;
+use crate::programs::model::Which;
 use crate::programs::model::{ProgramVersion, program_not_found};
 use crate::programs::{read_version, read_version_number_at};
 use model::Summary;
@@ -53,14 +54,15 @@ impl Liability {
         };
         let mut connection = self.pool.acquire().await?;
         let Some(summary) = store::read_summary(&mut connection, program_id, as_of).await? else {
-            let version = read_version(&mut connection, program_id, None).await?;
+            let version = read_version(&mut connection, program_id, Which::Latest).await?;
             version.ok_or_else(|| program_not_found(program_id))?;
             let by = as_of.map(|as_of| format!(" by {as_of}")).unwrap_or_default();
             let message = format!("nothing was summed up{by}; it is done from time to time");
             return Err(Refusal::new(Reason::LiabilityUnknown, message).with("program_id", program_id).into());
         };
         let number = read_version_number_at(&mut connection, program_id, summary.taken_at).await?;
-        let version = read_version(&mut connection, program_id, number).await?;
+        let number = number.ok_or_else(|| program_not_found(program_id))?;
+        let version = read_version(&mut connection, program_id, Which::Number(number)).await?;
         Ok((summary, version.ok_or_else(|| program_not_found(program_id))?))
     }
 }

@@ -22,7 +22,7 @@ use crate::database::{ExportReader, Halt, Outlet, Traced as _};
 use crate::error::Defect;
 use crate::ids::{AccountId, CustomerId, ProgramId};
 use crate::points::{read_common_expiry, read_holds, read_lots};
-use crate::programs::model::Program;
+use crate::programs::model::{Program, Which};
 use crate::programs::read_version;
 use crate::referrals::{read_codes, read_referral_of, read_referrals_by};
 use crate::tiers::{read_standing, read_tier_changes};
@@ -53,7 +53,8 @@ impl ExportReader for CustomerReader {
     }
 
     async fn read(&mut self, connection: &mut PgConnection, outlet: &Outlet<Vec<u8>>) -> Result<(), Halt> {
-        let version = read_version(connection, &self.subject.program_id, None).await?;
+        let version =
+            read_version(connection, &self.subject.program_id, Which::InForce(Some(self.subject.as_of))).await?;
         let version = version.ok_or_else(|| damaged(&self.subject, "its program is gone"))?;
         let text = DocumentText::begin();
         let mut parts = Parts { subject: &self.subject, program: &version.program, connection, outlet, text };

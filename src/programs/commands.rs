@@ -3,8 +3,11 @@
 use std::any::TypeId;
 use std::sync::Arc;
 
-use super::model::{Program, ProgramVersion, check_expected, check_immutable, program_not_found};
-use super::state::{Current, ProgramsState};
+use jiff::Timestamp;
+
+use super::model::{Program, ProgramVersion, program_not_found};
+use super::next::{NextVersion, Terms};
+use super::state::ProgramsState;
 use crate::book::{
     Actor, Asking, Command, CommandKey, Decision, DecisionError, Defect, Detail, Entry, EntryReason, Name, NameUse,
     NewEntry, ProgramDetail, Told,
@@ -30,17 +33,19 @@ pub(crate) fn current_policy(
 
 /// What a program's document came to: what [`ApplyProgram`] tells.
 pub(super) struct Versions {
-    /// The one that the command put in force, or found in force.
+    /// The one that the command made, or the latest that it found.
     pub(super) version: ProgramVersion,
-    /// The one before that, if the command put another one in force.
+    /// The one before that, if the command made one.
     pub(super) previous: Option<Arc<ProgramVersion>>,
 }
 
-/// Puts a program document in force.
-pub(super) struct ApplyProgram {
+/// Applies a program document. The fields are described in programs.proto.
+pub(crate) struct ApplyProgram {
     pub(super) program: Program,
-    /// The version that must be in force, if the caller says one: 0 for none.
+    /// The version that must be the latest, if the caller says one: 0 for none.
     pub(super) expected_version: Option<i32>,
+    /// When it begins; at once, if absent.
+    pub(super) effective_from: Option<Timestamp>,
 }
 
 impl Command for ApplyProgram {
@@ -68,37 +73,31 @@ impl Command for ApplyProgram {
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let account = decision.find(&Name::program(&self.program.program_id))?.ok_or(DecisionError::NotLoaded)?;
-        let current = decision.state::<ProgramsState>()?.current(&self.program.program_id);
-        // Also where another version is expected: a call that is repeated after it succeeded has what it wants.
-        if current.is_some_and(|current| current.policy.program == self.program) {
+        let at = account.time_at(decision.at());
+        let next = next_version(decision, &self.program.program_id)?;
+        let terms = Terms { expected_version: self.expected_version, effective_from: self.effective_from };
+        if !next.changes(&self.program, terms, at)? {
             return Ok(());
         }
-        let in_force = current.map_or(0, |current| current.policy.version);
-        check_expected(&self.program.program_id, self.expected_version, in_force)?;
-        if let Some(Current { policy, .. }) = current {
-            check_immutable(&policy.program, &self.program)?;
-        }
-        let version = in_force.saturating_add(1);
         let account_id = account.account_id;
         let new_entry = NewEntry {
-            detail: ProgramDetail::ProgramApplied { version }.into(),
+            detail: ProgramDetail::ProgramApplied { version: next.number, effective_from: self.effective_from }.into(),
             movement: None,
             actor: Actor::Caller,
             reason: EntryReason::ProgramApplied,
-            policy_version: version,
+            policy_version: next.number,
             causes: Vec::new(),
         };
         decision.post(account_id, new_entry)?;
-        let applied_at = account.time_at(decision.at());
-        let version = ProgramVersion { program: self.program.clone(), version, applied_at };
-        decision.keep(move |state: &mut ProgramsState| state.add_version(account_id, version));
+        let version = self.version(next.number, at);
+        decision.keep(move |state: &mut ProgramsState| state.add_version(version));
         Ok(())
     }
 
     fn tell(&self, decision: &Decision<'_>, entries: &[Entry]) -> Result<Option<Told>, DecisionError> {
         let (program_id, state) = (&self.program.program_id, decision.state::<ProgramsState>()?);
         let applied = entries.iter().find_map(|entry| match entry.detail {
-            Detail::Program(ProgramDetail::ProgramApplied { version }) => Some((version, entry.effective_at)),
+            Detail::Program(ProgramDetail::ProgramApplied { version, .. }) => Some((version, entry.effective_at)),
             Detail::Program(ProgramDetail::EntriesExported { .. })
             | Detail::Customer(_)
             | Detail::Activity(_)
@@ -107,12 +106,31 @@ impl Command for ApplyProgram {
             | Detail::Referral(_) => None,
         });
         let Some((version, applied_at)) = applied else {
-            let current = state.current(program_id).ok_or_else(|| program_not_found(program_id))?;
-            return Ok(Some(Box::new(Versions { version: (*current.policy).clone(), previous: None })));
+            let latest = next_version(decision, program_id)?.latest.ok_or_else(|| program_not_found(program_id))?;
+            return Ok(Some(Box::new(Versions { version: Arc::unwrap_or_clone(latest), previous: None })));
         };
-        // Another one may be in force by now, where this is a repetition.
+        // Another one may be the latest by now, where this is a repetition.
         let previous = state.before(program_id, version).cloned();
-        let version = ProgramVersion { program: self.program.clone(), version, applied_at };
-        Ok(Some(Box::new(Versions { version, previous })))
+        Ok(Some(Box::new(Versions { version: self.version(version, applied_at), previous })))
     }
+}
+
+impl ApplyProgram {
+    /// What it makes, under a number.
+    fn version(&self, version: i32, applied_at: Timestamp) -> ProgramVersion {
+        let effective_from = self.effective_from.unwrap_or(applied_at);
+        ProgramVersion { program: self.program.clone(), version, applied_at, effective_from }
+    }
+}
+
+/// The version that comes next of a program.
+fn next_version(decision: &Decision<'_>, program_id: &ProgramId) -> Result<NextVersion, DecisionError> {
+    let state = decision.state::<ProgramsState>()?;
+    let agenda = state.agenda(program_id);
+    let Some(number) = agenda.latest().map(|latest| latest.version) else { return Ok(NextVersion::first()) };
+    let current = state.current(program_id).map(|current| &current.policy).filter(|policy| policy.version == number);
+    let latest = state.version(program_id, number).or(current).cloned();
+    // One that cannot be understood decides all the same.
+    let latest = latest.ok_or_else(|| Defect::new(format!("version {number} of program {program_id} was not read")))?;
+    Ok(NextVersion::after(latest, agenda))
 }

@@ -5,6 +5,7 @@ use goldbook_api::values::MAX_POINTS;
 use tonic::{Request, Response, Status};
 
 use super::Programs;
+use super::commands::ApplyProgram;
 use super::faults::{CampaignOutline, TierOutline, find_campaign_faults, find_tier_faults};
 use super::model::{Benefit, Campaign, Conversion, Program, ProgramVersion, Tier, Zone};
 use super::points::grpc::{parse_points_policy, write_points_policy};
@@ -38,17 +39,18 @@ impl program_service_server::ProgramService for Programs {
         request: Request<Received<proto::ApplyProgramRequest>>,
     ) -> Result<Response<proto::ApplyProgramResponse>, Status> {
         let (request, caller) = admit(request)?;
-        let program = parse_program(request.program, request.expected_version)?;
-        let expected_version = request.expected_version;
-        telemetry::record_program(program.program_id.as_str());
-        let applied = if request.validate_only {
-            self.try_program(program, expected_version).await?
+        let (validate_only, is_scheduled) = (request.validate_only, request.effective_from.is_some());
+        let apply = parse_apply(request)?;
+        telemetry::record_program(apply.program.program_id.as_str());
+        let applied = if validate_only {
+            self.try_program(apply).await?
         } else {
-            self.apply_program(program, expected_version, caller.writer().await?).await?
+            self.apply_program(apply, caller.writer().await?).await?
         };
         let mut version = write_version(applied.version);
-        if request.validate_only && applied.changed {
+        if validate_only && applied.changed {
             version.applied_at = None;
+            version.effective_from = version.effective_from.filter(|_| is_scheduled);
         }
         Ok(Response::new(proto::ApplyProgramResponse {
             version: Some(version),
@@ -70,8 +72,13 @@ impl program_service_server::ProgramService for Programs {
         let program_id = fields.finish_with(program_id)?;
         telemetry::record_program(program_id.as_str());
         let version = (request.version > 0).then_some(request.version);
-        let version = self.get_program(&program_id, version).await?;
-        Ok(Response::new(proto::GetProgramResponse { version: Some(write_version(version)) }))
+        let (version, scheduled) = self.get_program(&program_id, version).await?;
+        let scheduled = scheduled.into_iter().map(|planned| proto::ScheduledVersion {
+            version: planned.version,
+            effective_from: Some(write_instant(planned.effective_from)),
+        });
+        let version = Some(write_version(version));
+        Ok(Response::new(proto::GetProgramResponse { version, scheduled: scheduled.collect() }))
     }
 
     async fn list_programs(
@@ -89,17 +96,18 @@ impl program_service_server::ProgramService for Programs {
     }
 }
 
-fn parse_program(program: Option<proto::Program>, expected_version: Option<i32>) -> Result<Program, Error> {
+fn parse_apply(request: proto::ApplyProgramRequest) -> Result<ApplyProgram, Error> {
     let mut fields = Fields::default();
+    let effective_from = parse_optional_instant(&mut fields, "effective_from", request.effective_from.as_ref());
+    let expected_version = request.expected_version;
     if expected_version.is_some_and(|version| version < 0) {
         fields.refuse("expected_version", "must be zero or more; zero means that the program is new");
     }
-    let Some(program) = program else {
-        fields.refuse("program", "must be set");
-        return Err(fields.into_error());
+    let program = match request.program {
+        Some(program) => parse_document(&mut fields, program),
+        None => fields.check("program", Err("must be set")),
     };
-    let parsed = parse_document(&mut fields, program);
-    fields.finish_with(parsed)
+    fields.finish_with(program.map(|program| ApplyProgram { program, expected_version, effective_from }))
 }
 
 /// Everything that makes a document unsound by itself, whatever program is in force.
@@ -304,6 +312,7 @@ fn write_version(version: ProgramVersion) -> proto::ProgramVersion {
         program: Some(write_program(version.program)),
         version: version.version,
         applied_at: Some(write_instant(version.applied_at)),
+        effective_from: Some(write_instant(version.effective_from)),
     }
 }
 

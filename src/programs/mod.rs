@@ -1,9 +1,11 @@
 //! A program and its versioned policies: everything else belongs to exactly one program.
 
+pub(crate) mod agenda;
 pub(crate) mod commands;
 pub mod faults;
 pub mod grpc;
 pub mod model;
+mod next;
 pub mod points;
 pub mod retention;
 pub mod state;
@@ -17,12 +19,15 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::access::principal::ProgramSet;
 use crate::book::{Book, Writer};
+use crate::clock::Clock;
 use crate::database::{Listed, StoreError, leave_out_unreadable};
 use crate::error::Error;
 use crate::ids::ProgramId;
 use crate::paging::PageRequest;
+use agenda::{Agenda, Planned};
 use commands::{ApplyProgram, Versions};
-use model::{Program, ProgramVersion, check_expected, check_immutable, program_not_found};
+use model::{ProgramVersion, Which, program_not_found};
+use next::{NextVersion, Terms};
 use retention::ProgramRetention;
 
 pub use store::{Catalogue, capability};
@@ -32,12 +37,13 @@ pub use store::{Catalogue, capability};
 pub struct Programs {
     book: Book,
     pool: PgPool,
+    clock: Clock,
 }
 
 /// What applying a document did, or would do.
 #[derive(Clone, Debug)]
 pub struct Applied {
-    /// The version in force afterwards.
+    /// The latest version afterwards.
     pub version: ProgramVersion,
     /// Whether the document differs from the version before.
     pub changed: bool,
@@ -48,22 +54,17 @@ pub struct Applied {
 impl Programs {
     /// Programs written through `book` and read from `pool`.
     #[must_use]
-    pub const fn new(book: Book, pool: PgPool) -> Self {
-        Self { book, pool }
+    pub const fn new(book: Book, pool: PgPool, clock: Clock) -> Self {
+        Self { book, pool, clock }
     }
 
-    /// Puts a document in force as a new version, unless it says what is in force already.
+    /// Makes a document the next version, unless it says what the latest does already.
     ///
     /// # Errors
-    /// If the document changes what cannot change, another version is in force than the expected one, or the document
-    /// cannot be written.
-    pub async fn apply_program(
-        &self,
-        program: Program,
-        expected_version: Option<i32>,
-        writer: Writer,
-    ) -> Result<Applied, Error> {
-        let mut written = self.book.submit(ApplyProgram { program, expected_version }, writer).await?;
+    /// If the document changes what cannot change, another version is the latest than the expected one, it cannot begin
+    /// then, or it cannot be written.
+    pub(crate) async fn apply_program(&self, apply: ApplyProgram, writer: Writer) -> Result<Applied, Error> {
+        let mut written = self.book.submit(apply, writer).await?;
         let Versions { version, previous } = written.take_told()?;
         let changed = !written.entries.is_empty();
         Ok(Applied { version, changed, previous: previous.map(Arc::unwrap_or_clone) })
@@ -73,31 +74,44 @@ impl Programs {
     ///
     /// # Errors
     /// As [`apply_program`](Self::apply_program).
-    pub async fn try_program(&self, program: Program, expected_version: Option<i32>) -> Result<Applied, Error> {
+    pub(crate) async fn try_program(&self, apply: ApplyProgram) -> Result<Applied, Error> {
+        let ApplyProgram { program, expected_version, effective_from } = apply;
         let mut connection = self.pool.acquire().await?;
-        let current = read_version(&mut connection, &program.program_id, None).await?;
-        if let Some(current) = current.as_ref().filter(|current| current.program == program) {
-            return Ok(Applied { version: current.clone(), changed: false, previous: Some(current.clone()) });
+        let latest = read_version(&mut connection, &program.program_id, Which::Latest).await?.map(Arc::new);
+        let now = store::read_now(&mut connection, &self.clock).await?;
+        let scheduled = store::read_scheduled(&mut connection, &program.program_id, Some(now)).await?;
+        let next = match latest.clone() {
+            Some(latest) => NextVersion::after(latest, Agenda::new(scheduled)),
+            None => NextVersion::first(),
+        };
+        let is_new = next.changes(&program, Terms { expected_version, effective_from }, now)?;
+        let previous = latest.map(Arc::unwrap_or_clone);
+        match previous.clone().filter(|_| !is_new) {
+            Some(version) => Ok(Applied { version, changed: false, previous }),
+            None => {
+                // It is not applied, so there is no instant; the wire leaves it out.
+                let (applied_at, effective_from) = (now, effective_from.unwrap_or(now));
+                let version = ProgramVersion { program, version: next.number, applied_at, effective_from };
+                Ok(Applied { version, changed: true, previous })
+            }
         }
-        let in_force = current.as_ref().map_or(0, |current| current.version);
-        check_expected(&program.program_id, expected_version, in_force)?;
-        if let Some(current) = &current {
-            check_immutable(&current.program, &program)?;
-        }
-        let version = in_force.saturating_add(1);
-        // It is not applied, so there is no instant; the wire leaves it out.
-        let version = ProgramVersion { program, version, applied_at: Timestamp::UNIX_EPOCH };
-        Ok(Applied { version, changed: true, previous: current })
     }
 
-    /// One version of a program, or the one in force.
+    /// One version of a program, or the one in force; and those that are to begin.
     ///
     /// # Errors
     /// If there is none.
-    pub async fn get_program(&self, program_id: &ProgramId, version: Option<i32>) -> Result<ProgramVersion, Error> {
+    pub(crate) async fn get_program(
+        &self,
+        program_id: &ProgramId,
+        version: Option<i32>,
+    ) -> Result<(ProgramVersion, Vec<Planned>), Error> {
         let mut connection = self.pool.acquire().await?;
-        let found = read_version(&mut connection, program_id, version).await?;
-        found.ok_or_else(|| program_not_found(program_id).into())
+        let now = self.clock.shown();
+        let which = version.map_or(Which::InForce(now), Which::Number);
+        let found = read_version(&mut connection, program_id, which).await?;
+        let found = found.ok_or_else(|| program_not_found(program_id))?;
+        Ok((found, store::read_scheduled(&mut connection, program_id, now).await?))
     }
 
     /// The versions in force of those of some programs that there are, by program.
@@ -111,23 +125,24 @@ impl Programs {
     ) -> Result<(Vec<ProgramVersion>, String), Error> {
         let after = page.after_with(|cursor| ProgramId::try_from(cursor).ok())?;
         let mut connection = self.pool.acquire().await?;
-        let versions = store::list_versions(&mut connection, programs, after.as_ref(), page.limit()).await?;
+        let versions =
+            store::list_versions(&mut connection, programs, after.as_ref(), page.limit(), self.clock.shown()).await?;
         let bytes = |row: &Listed<ProgramVersion>| row.bytes(ProgramVersion::bytes);
         let (versions, next_page_token) = page.cut_by(versions, |row| row.cursor.clone(), bytes, None);
         Ok((leave_out_unreadable(versions), next_page_token))
     }
 }
 
-/// One version of a program, or the one in force.
+/// One version of a program.
 ///
 /// # Errors
 /// If the database cannot be read.
 pub(crate) async fn read_version(
     connection: &mut PgConnection,
     program_id: &ProgramId,
-    version: Option<i32>,
+    which: Which,
 ) -> Result<Option<ProgramVersion>, StoreError> {
-    store::read_version(connection, program_id, version).await
+    store::read_version(connection, program_id, which).await
 }
 
 /// A page of the programs that do not keep everything for ever, by their ids. One that cannot be understood is there with
@@ -139,8 +154,9 @@ pub(crate) async fn list_retentions(
     connection: &mut PgConnection,
     after: &str,
     limit: i64,
+    clock: &Clock,
 ) -> Result<Vec<Listed<ProgramRetention>>, StoreError> {
-    store::list_retentions(connection, after, limit).await
+    store::list_retentions(connection, after, limit, clock.shown()).await
 }
 
 /// The number of the version that was in force at an instant; before the first was applied, the first.
@@ -155,8 +171,8 @@ pub(crate) async fn read_version_number_at(
     store::read_version_number_at(connection, program_id, at).await
 }
 
-/// The versions that were in force between two instants, the first of them first; at most `limit`. Before the first was
-/// applied, that one was.
+/// The versions that were applied by the second of two instants, from the one that was in force at the first; at most
+/// `limit`. Before the first was applied, that one was.
 ///
 /// # Errors
 /// If the database cannot be read.

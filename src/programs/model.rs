@@ -154,6 +154,17 @@ pub enum Conversion {
     Manual,
 }
 
+/// Which version of a program is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The one of a number.
+    Number(i32),
+    /// The one in force at an instant; now by the database's clock, if absent.
+    InForce(Option<Timestamp>),
+    /// The one of the highest number, which may not have begun: for what never changes of a program.
+    Latest,
+}
+
 /// A program as one of its versions has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramVersion {
@@ -161,8 +172,10 @@ pub struct ProgramVersion {
     pub program: Program,
     /// 1, 2, 3 …
     pub version: i32,
-    /// When it came into force.
+    /// When it was applied.
     pub applied_at: Timestamp,
+    /// From when on it decides, unless a later version does.
+    pub effective_from: Timestamp,
 }
 
 impl ProgramVersion {
@@ -242,33 +255,6 @@ impl Campaign {
 #[must_use]
 pub(crate) fn program_not_found(program_id: &ProgramId) -> Refusal {
     Refusal::new(Reason::ProgramNotFound, format!("there is no program {program_id}")).with("program_id", program_id)
-}
-
-/// Refuses to put a document in force in the place of another version than the one that the caller knows.
-///
-/// # Errors
-/// A refusal that tells the version in force, 0 for none, if it is another than the expected one.
-pub(super) fn check_expected(program_id: &ProgramId, expected: Option<i32>, in_force: i32) -> Result<(), Refusal> {
-    let Some(expected) = expected.filter(|expected| *expected != in_force) else { return Ok(()) };
-    let message = format!("version {in_force} of the program is in force, and not {expected}; read it and decide anew");
-    let refusal = Refusal::new(Reason::ProgramVersionMismatch, message).with("program_id", program_id);
-    Err(refusal.with("expected_version", expected).with("current_version", in_force))
-}
-
-/// Amounts and calendars on the ledger would change their meaning.
-pub(super) fn check_immutable(current: &Program, new: &Program) -> Result<(), Refusal> {
-    let refuse = |field: &str, is: String| {
-        Refusal::new(Reason::ProgramFieldImmutable, format!("the {field} of a program cannot change; it is {is}"))
-            .with("field", field)
-            .with("current", is)
-    };
-    if current.currency != new.currency {
-        return Err(refuse("currency_code", current.currency.code().to_owned()));
-    }
-    if current.time_zone != new.time_zone {
-        return Err(refuse("time_zone", current.time_zone.to_string()));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,28 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
+use super::agenda::{Agenda, Planned};
 use super::model::ProgramVersion;
 use crate::book::{Cell, Defect, Detail, Entry, ProgramDetail, Row, State};
 use crate::ids::{AccountId, ProgramId};
 
 /// The version of a program that is in force.
 #[derive(Clone, Debug)]
-pub struct Current {
-    /// The program's own account.
-    pub account_id: AccountId,
+pub(crate) struct Current {
     /// The version, with the whole document.
     pub policy: Arc<ProgramVersion>,
+    /// Which versions follow.
+    pub agenda: Agenda,
 }
 
-/// Which version of a program is in force, as its row says it.
+/// Which versions of a program are in force, as its row says it.
 #[derive(Clone, Debug)]
 pub(super) struct ProgramRow {
     pub(super) account_id: AccountId,
     pub(super) program_id: ProgramId,
-    pub(super) version: i32,
-    pub(super) applied_at: Timestamp,
+    pub(super) agenda: Agenda,
 }
 
 /// Gives commands the program version in force, and keeps new ones.
@@ -37,14 +35,14 @@ pub struct ProgramsState {
     pub(super) new_versions: Vec<ProgramVersion>,
     /// The programs of which commands tell former versions.
     pub(super) asked_former: BTreeSet<ProgramId>,
-    /// Versions that were in force before the present one.
+    /// The latest version, and the last ones before it.
     pub(super) former: BTreeMap<(ProgramId, i32), Arc<ProgramVersion>>,
 }
 
 impl ProgramsState {
     /// The version in force, if the program exists.
     #[must_use]
-    pub fn current(&self, program_id: &ProgramId) -> Option<&Current> {
+    pub(crate) fn current(&self, program_id: &ProgramId) -> Option<&Current> {
         self.current.get(program_id)
     }
 
@@ -54,7 +52,7 @@ impl ProgramsState {
         self.new_versions.iter().any(|version| version.program.program_id == *program_id)
     }
 
-    /// Asks for the last versions before the one in force.
+    /// Asks for the latest version, and the last ones before it.
     pub fn ask_former(&mut self, program_id: &ProgramId) {
         self.asked_former.insert(program_id.clone());
     }
@@ -65,26 +63,36 @@ impl ProgramsState {
         self.former.get(&(program_id.clone(), version.checked_sub(1)?))
     }
 
-    /// Adds a version; the entry that goes with it puts it in force.
-    pub fn add_version(&mut self, account_id: AccountId, version: ProgramVersion) {
-        let program_id = version.program.program_id.clone();
-        let policy = Arc::new(version.clone());
-        if let Some(former) = self.current.insert(program_id.clone(), Current { account_id, policy }) {
-            self.former.insert((program_id, former.policy.version), former.policy);
-        }
+    /// A version that was [asked for](Self::ask_former).
+    #[must_use]
+    pub(crate) fn version(&self, program_id: &ProgramId, version: i32) -> Option<&Arc<ProgramVersion>> {
+        self.former.get(&(program_id.clone(), version))
+    }
+
+    /// Adds a version; the entry that goes with it says from when on it decides.
+    pub(crate) fn add_version(&mut self, version: ProgramVersion) {
+        let key = (version.program.program_id.clone(), version.version);
+        self.former.insert(key, Arc::new(version.clone()));
         self.new_versions.push(version);
+    }
+
+    /// Which versions of a program are in force after what this batch has written; none of one that is not there.
+    #[must_use]
+    pub(crate) fn agenda(&self, program_id: &ProgramId) -> Agenda {
+        let changed = self.changed.values().find(|row| row.program_id == *program_id).map(|row| &row.agenda);
+        changed.or_else(|| Some(&self.current.get(program_id)?.agenda)).cloned().unwrap_or_default()
     }
 }
 
 impl State for ProgramsState {
     fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
         match entry.detail {
-            Detail::Program(ProgramDetail::ProgramApplied { version }) => {
+            Detail::Program(ProgramDetail::ProgramApplied { version, effective_from }) => {
+                let added = Planned { version, effective_from: effective_from.unwrap_or(entry.effective_at) };
                 let row = ProgramRow {
                     account_id: entry.id.account_id,
                     program_id: entry.program_id.clone(),
-                    version,
-                    applied_at: entry.effective_at,
+                    agenda: self.agenda(&entry.program_id).with(added, entry.effective_at),
                 };
                 self.changed.insert(entry.id.account_id, row);
             }
@@ -106,8 +114,7 @@ impl State for ProgramsState {
             key: Cell::Absent,
             columns: vec![
                 ("program_id", Cell::word(row.program_id.as_str())),
-                ("version", row.version.into()),
-                ("applied_at", row.applied_at.into()),
+                ("agenda", Cell::text(row.agenda.to_string())),
             ],
         }))
     }

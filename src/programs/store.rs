@@ -13,11 +13,13 @@ use uuid::Uuid;
 
 pub use self::catalogue::Catalogue;
 use self::catalogue::{VersionKey, parse_version};
-use super::model::{ProgramVersion, Zone};
+use super::agenda::{Agenda, Planned};
+use super::model::{ProgramVersion, Which, Zone};
 use super::retention::ProgramRetention;
 use super::state::{Current, ProgramRow, ProgramsState};
 use crate::access::principal::ProgramSet;
 use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table, TableRights};
+use crate::clock::Clock;
 use crate::database::{Listed, StoreError, Traced as _, WritePart, read_page, sent_as, write_part};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
@@ -73,9 +75,9 @@ impl ProgramsStore {
         let mut unknown = Vec::new();
         for program_id in &scope.programs {
             let last = scope.last_of_programs.get(program_id);
-            match last.and_then(|last| Some((last.account_id, self.catalogue.in_force(*last)?))) {
-                Some((account_id, policy)) => {
-                    state.current.insert(program_id.clone(), Current { account_id, policy });
+            match last.and_then(|last| self.catalogue.in_force(*last, scope.now)) {
+                Some((policy, agenda)) => {
+                    state.current.insert(program_id.clone(), Current { policy, agenda });
                 }
                 None => unknown.push(program_id.clone()),
             }
@@ -84,7 +86,8 @@ impl ProgramsStore {
             return Ok(());
         }
         let programs = read_current(connection, &unknown).await?;
-        let keys: Vec<VersionKey> = programs.iter().map(|it| (it.program_id.clone(), it.version)).collect();
+        let number = |it: &InForce| it.agenda.at(scope.now).map_or(0, |planned| planned.version);
+        let keys: Vec<VersionKey> = programs.iter().map(|it| (it.program_id.clone(), number(it))).collect();
         let versions = self.catalogue.read(connection, &keys).await?;
         if versions.len() != programs.len() {
             let is_found = |(program_id, number): &&VersionKey| {
@@ -95,21 +98,22 @@ impl ProgramsStore {
                 missing.map(|(program_id, version)| format!("{version} of {program_id}")).collect();
             return Err(Defect::new(format!("the version in force is missing: {}", missing.join(", "))).into());
         }
-        for ((program, policy), key) in programs.into_iter().zip(versions).zip(keys) {
-            self.catalogue.remember_in_force(program.last, key);
-            state.current.insert(program.program_id, Current { account_id: program.last.account_id, policy });
+        for (InForce { program_id, agenda, last }, policy) in programs.into_iter().zip(versions) {
+            self.catalogue.remember_in_force(last, &program_id, &agenda);
+            state.current.insert(program_id, Current { policy, agenda });
         }
         Ok(())
     }
 
-    /// Reads the versions before those in force, where commands tell them: as many as may have been applied since the
+    /// Reads the latest versions and those before them, where commands tell them: as many as may have been applied since the
     /// acknowledgement of a commit was lost. They are told to repetitions alone, so one that cannot be understood stops
     /// nobody.
     async fn load_former(&self, state: &mut ProgramsState, connection: &mut PgConnection) -> Result<(), StoreError> {
         let former_of = |program_id: &ProgramId| {
-            let version = state.current(program_id).map_or(0, |current| current.policy.version);
+            let latest = state.current(program_id).and_then(|current| current.agenda.latest());
+            let version = latest.map_or(0, |latest| latest.version);
             let program_id = program_id.clone();
-            (version.saturating_sub(MAX_FORMER).max(1)..version).map(move |number| (program_id.clone(), number))
+            (version.saturating_sub(MAX_FORMER).max(1)..=version).map(move |number| (program_id.clone(), number))
         };
         let keys: Vec<VersionKey> = state.asked_former.iter().flat_map(former_of).collect();
         if keys.is_empty() {
@@ -135,7 +139,8 @@ async fn read_programs(
 ) -> Result<BTreeMap<AccountId, ProgramRow>, StoreError> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows = sqlx::query!(
-        "SELECT account_id, program_id, version, applied_at FROM programs WHERE account_id = ANY($1)",
+        r#"SELECT account_id, program_id, versions, starts AS "starts!: Vec<jiff_sqlx::Timestamp>"
+           FROM programs WHERE account_id = ANY($1)"#,
         &ids,
     )
     .fetch_all(connection)
@@ -145,25 +150,31 @@ async fn read_programs(
         .map(|row| {
             let account_id = AccountId(row.account_id);
             let program_id = parse_program_id(row.program_id)?;
-            let applied_at = row.applied_at.to_jiff();
-            Ok((account_id, ProgramRow { account_id, program_id, version: row.version, applied_at }))
+            Ok((account_id, ProgramRow { account_id, program_id, agenda: parse_agenda(&row.versions, &row.starts) }))
         })
         .collect()
 }
 
-/// Which version of a program is in force, and by which entry of the program's own account.
+/// An agenda as its row has it.
+pub(super) fn parse_agenda(versions: &[i32], starts: &[jiff_sqlx::Timestamp]) -> Agenda {
+    let planned = versions.iter().zip(starts);
+    let planned = planned.map(|(version, start)| Planned { version: *version, effective_from: start.to_jiff() });
+    Agenda::new(planned.collect())
+}
+
+/// Which versions of a program are in force, and by which entry of the program's own account.
 struct InForce {
     program_id: ProgramId,
-    version: i32,
+    agenda: Agenda,
     last: EntryId,
 }
 
 async fn read_current(connection: &mut PgConnection, programs: &[ProgramId]) -> Result<Vec<InForce>, StoreError> {
     let names: Vec<String> = programs.iter().map(ToString::to_string).collect();
     let rows = sqlx::query!(
-        "SELECT p.program_id, p.account_id, p.version, a.head
-         FROM programs p JOIN accounts a ON a.account_id = p.account_id
-         WHERE p.program_id = ANY($1) ORDER BY p.program_id",
+        r#"SELECT p.program_id, p.account_id, p.versions, p.starts AS "starts!: Vec<jiff_sqlx::Timestamp>", a.head
+           FROM programs p JOIN accounts a ON a.account_id = p.account_id
+           WHERE p.program_id = ANY($1) ORDER BY p.program_id"#,
         &names,
     )
     .fetch_all(connection)
@@ -172,7 +183,8 @@ async fn read_current(connection: &mut PgConnection, programs: &[ProgramId]) -> 
     rows.into_iter()
         .map(|row| {
             let last = EntryId { account_id: AccountId(row.account_id), account_seq: row.head };
-            Ok(InForce { program_id: parse_program_id(row.program_id)?, version: row.version, last })
+            let agenda = parse_agenda(&row.versions, &row.starts);
+            Ok(InForce { program_id: parse_program_id(row.program_id)?, agenda, last })
         })
         .collect()
 }
@@ -184,20 +196,22 @@ struct SentVersion {
     version: i32,
     document: serde_json::Value,
     applied_at: jiff_sqlx::Timestamp,
+    effective_from: jiff_sqlx::Timestamp,
 }
 
 sent_as!(SentVersion, "sent_version");
 
 fn insert_versions(versions: &[ProgramVersion]) -> Result<WritePart, Defect> {
     let mut rows = Vec::with_capacity(versions.len());
-    for ProgramVersion { program, version, applied_at } in versions {
+    for ProgramVersion { program, version, applied_at, effective_from } in versions {
         let program_id = program.program_id.to_string();
         let defect = |error| Defect::new(format!("the document of {program_id} cannot be written down: {error}"));
         let document = serde_json::to_value(program).map_err(defect)?;
-        rows.push(SentVersion { program_id, version: *version, document, applied_at: applied_at.to_sqlx() });
+        let (applied_at, effective_from) = (applied_at.to_sqlx(), effective_from.to_sqlx());
+        rows.push(SentVersion { program_id, version: *version, document, applied_at, effective_from });
     }
     Ok(write_part!(
-        "INSERT INTO program_versions (program_id, version, document, applied_at)
+        "INSERT INTO program_versions (program_id, version, document, applied_at, effective_from)
          SELECT * FROM unnest($1::sent_version[])",
         rows,
     ))
@@ -208,8 +222,8 @@ fn insert_versions(versions: &[ProgramVersion]) -> Result<WritePart, Defect> {
 struct SentProgram {
     account_id: Uuid,
     program_id: String,
-    version: i32,
-    applied_at: jiff_sqlx::Timestamp,
+    versions: Vec<i32>,
+    starts: Vec<jiff_sqlx::Timestamp>,
 }
 
 sent_as!(SentProgram, "sent_program");
@@ -218,37 +232,81 @@ fn upsert_programs<'a>(programs: impl Iterator<Item = &'a ProgramRow>) -> WriteP
     let rows = programs.map(|program| SentProgram {
         account_id: program.account_id.0,
         program_id: program.program_id.to_string(),
-        version: program.version,
-        applied_at: program.applied_at.to_sqlx(),
+        versions: program.agenda.versions().iter().map(|planned| planned.version).collect(),
+        starts: program.agenda.versions().iter().map(|planned| planned.effective_from.to_sqlx()).collect(),
     });
     write_part!(
-        "INSERT INTO programs (account_id, program_id, version, applied_at)
+        "INSERT INTO programs (account_id, program_id, versions, starts)
          SELECT * FROM unnest($1::sent_program[])
-         ON CONFLICT (account_id) DO UPDATE SET version = excluded.version, applied_at = excluded.applied_at",
+         ON CONFLICT (account_id) DO UPDATE SET versions = excluded.versions, starts = excluded.starts",
         rows.collect::<Vec<SentProgram>>(),
     )
 }
 
-/// One version, or the one in force.
+/// One version.
 ///
 /// # Errors
 /// If the database cannot be read.
 pub(super) async fn read_version(
     connection: &mut PgConnection,
     program_id: &ProgramId,
-    version: Option<i32>,
+    which: Which,
 ) -> Result<Option<ProgramVersion>, StoreError> {
+    let (number, is_latest, at) = match which {
+        Which::Number(number) => (Some(number), false, None),
+        Which::Latest => (None, true, None),
+        Which::InForce(at) => (None, false, at),
+    };
     let row = sqlx::query!(
-        "SELECT v.document, v.version, v.applied_at FROM programs p
-         JOIN program_versions v ON v.program_id = p.program_id AND v.version = coalesce($2, p.version)
+        "SELECT v.document, v.version, v.applied_at, v.effective_from FROM programs p
+         JOIN program_versions v ON v.program_id = p.program_id AND v.version = CASE
+             WHEN $2::integer IS NOT NULL THEN $2
+             WHEN $3 THEN p.versions[cardinality(p.versions)]
+             ELSE version_at(p.versions, p.starts, coalesce($4, clock_timestamp()))
+         END
          WHERE p.program_id = $1",
         program_id.as_str(),
-        version,
+        number,
+        is_latest,
+        at.map(|at| at.to_sqlx()) as _,
     )
     .fetch_optional(connection)
     .traced("SELECT program_versions")
     .await?;
-    Ok(row.map(|row| parse_version(row.document, row.version, row.applied_at)).transpose()?)
+    Ok(row.map(|row| parse_version(row.document, row.version, row.applied_at, row.effective_from)).transpose()?)
+}
+
+/// The present.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn read_now(connection: &mut PgConnection, clock: &Clock) -> Result<Timestamp, StoreError> {
+    let told = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "told!""#);
+    Ok(clock.present(told.fetch_one(connection).traced("SELECT").await?.to_jiff()))
+}
+
+/// The versions that are to begin, in their order, after an instant: the present, if absent.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn read_scheduled(
+    connection: &mut PgConnection,
+    program_id: &ProgramId,
+    after: Option<Timestamp>,
+) -> Result<Vec<Planned>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT versions, starts AS "starts!: Vec<jiff_sqlx::Timestamp>",
+                  coalesce($2, clock_timestamp()) AS "after!: jiff_sqlx::Timestamp"
+           FROM programs WHERE program_id = $1"#,
+        program_id.as_str(),
+        after.map(|after| after.to_sqlx()) as _,
+    )
+    .fetch_optional(connection)
+    .traced("SELECT programs")
+    .await?;
+    let scheduled =
+        row.map(|row| parse_agenda(&row.versions, &row.starts).scheduled_after(row.after.to_jiff()).collect());
+    Ok(scheduled.unwrap_or_default())
 }
 
 /// The number of the version that was in force at an instant; before the first was applied, the first.
@@ -261,7 +319,7 @@ pub(super) async fn read_version_number_at(
     at: Timestamp,
 ) -> Result<Option<i32>, StoreError> {
     sqlx::query_scalar!(
-        "SELECT coalesce(max(version) FILTER (WHERE applied_at <= $2), min(version)) FROM program_versions
+        "SELECT coalesce(max(version) FILTER (WHERE effective_from <= $2), min(version)) FROM program_versions
          WHERE program_id = $1",
         program_id.as_str(),
         at.to_sqlx() as _,
@@ -272,8 +330,8 @@ pub(super) async fn read_version_number_at(
     .map_err(StoreError::from)
 }
 
-/// The versions that were in force between two instants, the first of them first; at most `limit`. Before the first was
-/// applied, that one was.
+/// The versions that were applied by the second of two instants, from the one that was in force at the first; at most
+/// `limit`. Before the first was applied, that one was.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -285,11 +343,11 @@ pub(super) async fn read_versions_between(
     limit: i64,
 ) -> Result<Vec<ProgramVersion>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT document, version, applied_at FROM program_versions
+        "SELECT document, version, applied_at, effective_from FROM program_versions
          WHERE program_id = $1 AND applied_at <= greatest($3, (SELECT min(applied_at) FROM program_versions
                                                                WHERE program_id = $1))
            AND version >= coalesce((SELECT max(version) FROM program_versions
-                                    WHERE program_id = $1 AND applied_at <= $2), 1)
+                                    WHERE program_id = $1 AND effective_from <= $2), 1)
          ORDER BY version LIMIT $4",
         program_id.as_str(),
         from.to_sqlx() as _,
@@ -299,7 +357,9 @@ pub(super) async fn read_versions_between(
     .fetch_all(connection)
     .traced("SELECT program_versions")
     .await?;
-    rows.into_iter().map(|row| Ok(parse_version(row.document, row.version, row.applied_at)?)).collect()
+    rows.into_iter()
+        .map(|row| Ok(parse_version(row.document, row.version, row.applied_at, row.effective_from)?))
+        .collect()
 }
 
 /// The versions in force, by program.
@@ -311,22 +371,25 @@ pub(super) async fn list_versions(
     programs: &ProgramSet,
     after: Option<&ProgramId>,
     limit: i64,
+    now: Option<Timestamp>,
 ) -> Result<Vec<Listed<ProgramVersion>>, StoreError> {
     let only: Option<Vec<String>> = match programs {
         ProgramSet::All => None,
         ProgramSet::Only(programs) => Some(programs.iter().map(ToString::to_string).collect()),
     };
     let select = sqlx::query!(
-        "SELECT p.program_id, v.document, v.version, v.applied_at FROM programs p
-         JOIN program_versions v ON v.program_id = p.program_id AND v.version = p.version
+        "SELECT p.program_id, v.document, v.version, v.applied_at, v.effective_from FROM programs p
+         JOIN program_versions v ON v.program_id = p.program_id
+          AND v.version = version_at(p.versions, p.starts, coalesce($4, clock_timestamp()))
          WHERE p.program_id > $1 AND ($3::text[] IS NULL OR p.program_id = ANY ($3)) ORDER BY p.program_id LIMIT $2",
         after.map_or("", ProgramId::as_str),
         limit,
         only.as_deref(),
+        now.map(|now| now.to_sqlx()) as _,
     );
     let rows = select.fetch(connection).map(|row| {
         let row = row?;
-        let item = parse_version(row.document, row.version, row.applied_at);
+        let item = parse_version(row.document, row.version, row.applied_at, row.effective_from);
         Ok::<_, StoreError>(Listed { cursor: row.program_id, item })
     });
     read_page(rows, |row| row.bytes(ProgramVersion::bytes)).traced("SELECT program_versions").await
@@ -340,14 +403,17 @@ pub(super) async fn list_retentions(
     connection: &mut PgConnection,
     after: &str,
     limit: i64,
+    now: Option<Timestamp>,
 ) -> Result<Vec<Listed<ProgramRetention>>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT p.program_id, v.version, v.document ->> 'time_zone' AS time_zone,
                   v.document -> 'retention' AS "retention!"
-           FROM programs p JOIN program_versions v ON v.program_id = p.program_id AND v.version = p.version
+           FROM programs p JOIN program_versions v ON v.program_id = p.program_id
+            AND v.version = version_at(p.versions, p.starts, coalesce($3, clock_timestamp()))
            WHERE p.program_id > $1 AND v.document -> 'retention' IS NOT NULL ORDER BY p.program_id LIMIT $2"#,
         after,
         limit,
+        now.map(|now| now.to_sqlx()) as _,
     )
     .fetch_all(connection)
     .traced("SELECT program_versions")

@@ -20,6 +20,7 @@ use crate::database::{StoreError, leave_out_unreadable};
 use crate::error::Error;
 use crate::ids::{AccountId, CampaignId, CustomerId, ProgramId, ReferralCode};
 use crate::paging::{PageRequest, parse_number};
+use crate::programs::model::Which;
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
 use commands::{ConvertReferral, CreateReferralCode};
@@ -73,11 +74,11 @@ impl Referrals {
     ) -> Result<NamedCode, Error> {
         let mut connection = self.pool.acquire().await?;
         let Some((account_id, found)) = store::find_code(&mut connection, program_id, code).await? else {
-            let version = read_version(&mut connection, program_id, None).await?;
+            let version = read_version(&mut connection, program_id, Which::Latest).await?;
             version.ok_or_else(|| program_not_found(program_id))?;
             return Err(code_not_found(code).into());
         };
-        name_code(&mut connection, program_id, account_id, found).await
+        name_code(&mut connection, &self.clock, program_id, account_id, found).await
     }
 
     /// Attaches a new customer to whoever shared the code, once for ever. Says whether it is a repetition.
@@ -213,13 +214,14 @@ pub(crate) async fn read_referrals_by(
 
 async fn name_code(
     connection: &mut PgConnection,
+    clock: &Clock,
     program_id: &ProgramId,
     account_id: AccountId,
     code: Code,
 ) -> Result<NamedCode, Error> {
     let owner = read_customer_ids(connection, &[account_id]).await?.pop();
     let (_, customer_id) = owner.ok_or_else(|| code_not_found(&code.code))?;
-    let version = read_version(connection, program_id, None).await?;
+    let version = read_version(connection, program_id, Which::InForce(clock.shown())).await?;
     let version = version.ok_or_else(|| customer_not_found(&customer_id))?;
     Ok(NamedCode::new(customer_id, account_id, code, &version))
 }

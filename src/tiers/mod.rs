@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 use crate::money::Currency;
 use crate::paging::PageRequest;
-use crate::programs::model::{ProgramVersion, Tier, program_not_found};
+use crate::programs::model::{ProgramVersion, Tier, Which, program_not_found};
 use crate::programs::{Catalogue, read_version};
 use counting::{DayCount, History};
 use standing::Standing;
@@ -61,7 +61,7 @@ impl Tiers {
         capabilities: Capabilities,
         catalogue: Catalogue,
     ) -> Self {
-        let standings = BatchReader::open("standings", lookups, &store::fetch_standings());
+        let standings = BatchReader::open("standings", lookups, &store::fetch_standings(instants.clock().clone()));
         let days = BatchReader::open("standing_days", lookups, &store::fetch_days());
         let overrides = BatchReader::open("overrides", lookups, &store::fetch_set_by());
         Self { book, pool, instants, capabilities, catalogue, standings, days, overrides }
@@ -104,7 +104,7 @@ impl Tiers {
     ) -> Result<Vec<Option<CustomerTier>>, Error> {
         let all = self.find_now(program_id, customer_ids).await?;
         if all.iter().all(Option::is_none) {
-            let version = read_version(&mut *self.pool.acquire().await?, program_id, None).await?;
+            let version = read_version(&mut *self.pool.acquire().await?, program_id, Which::Latest).await?;
             version.ok_or_else(|| program_not_found(program_id))?;
         }
         let overrides = all.iter().map(async |found| match found {
@@ -207,7 +207,8 @@ impl Tiers {
         let before = page.after_number()?;
         let connection: &mut PgConnection = &mut *self.pool.acquire().await?;
         let account_id = find_account(connection, program_id, customer_id).await?;
-        let policy = read_version(connection, program_id, None).await?.ok_or_else(|| program_not_found(program_id))?;
+        let policy =
+            read_version(connection, program_id, Which::Latest).await?.ok_or_else(|| program_not_found(program_id))?;
         let changes = store::list_changes(connection, account_id, before, page.limit()).await?;
         let (changes, next_page_token) = page.cut(changes, |change| change.id.account_seq.to_string());
         Ok((policy.program.currency, changes, next_page_token))

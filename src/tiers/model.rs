@@ -221,7 +221,12 @@ mod tests {
     use crate::programs::model::tests::program;
 
     fn tier_after_import(held: Option<(&str, i64)>, brought: &str, spend: i64) -> Result<(String, String), Reason> {
-        let policy = ProgramVersion { program: program(), version: 1, applied_at: Timestamp::UNIX_EPOCH };
+        let policy = ProgramVersion {
+            program: program(),
+            version: 1,
+            applied_at: Timestamp::UNIX_EPOCH,
+            effective_from: Timestamp::UNIX_EPOCH,
+        };
         let at = Timestamp::UNIX_EPOCH;
         let (mut standing, mut history) = first_standing(&policy, at).unwrap();
         if let Some((held, spend)) = held {

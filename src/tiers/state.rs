@@ -242,7 +242,7 @@ impl StandingsState {
     fn version_at(&self, program_id: &ProgramId, at: Timestamp) -> Option<&Arc<ProgramVersion>> {
         let DueVersions { versions, has_more } = self.versions.get(program_id)?;
         let is_known = !has_more || versions.last().is_some_and(|last| last.applied_at > at);
-        let by_then = versions.iter().take_while(|version| version.applied_at <= at).last();
+        let by_then = versions.iter().rev().find(|version| version.effective_from <= at);
         by_then.or_else(|| versions.first()).filter(|_| is_known)
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool, query, query_as};
 use uuid::Uuid;
 
@@ -20,6 +21,7 @@ use super::standing::Standing;
 use super::state::{StandingsState, last_of_block};
 use crate::book::store::{into_entries, read_entries, read_entries_between, select_entries};
 use crate::book::{Capability, Defect, Depth, Detail, Entry, EntryReason, Scope, State as _, States, Store, Table};
+use crate::clock::Clock;
 use crate::database::{Fetch, ReadPart, Selection, StoreError, Traced as _, WritePart, selection, write_part};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 use crate::programs::state::ProgramsState;
@@ -235,29 +237,37 @@ pub(super) struct FoundStanding {
 
 /// Reads many customers' standings in one statement.
 #[must_use]
-pub(super) fn fetch_standings() -> Fetch<(ProgramId, CustomerId), FoundStanding> {
-    Arc::new(|pool: PgPool, keys: Arc<[(ProgramId, CustomerId)]>| {
+pub(super) fn fetch_standings(clock: Clock) -> Fetch<(ProgramId, CustomerId), FoundStanding> {
+    Arc::new(move |pool: PgPool, keys: Arc<[(ProgramId, CustomerId)]>| {
+        let clock = clock.clone();
         Box::pin(async move {
             let programs: Vec<&str> = keys.iter().map(|(program_id, _)| program_id.as_str()).collect();
             let customers: Vec<&str> = keys.iter().map(|(_, customer_id)| customer_id.as_str()).collect();
             // Each lookup stands alone, whatever the planner knew of the tables when it planned this: see `by_key`.
             let rows = standing_rows!(
                 query!(),
-                "place AS \"place!\", (SELECT clock_timestamp()) AS \"told!\", version, decided, ",
+                "place AS \"place!\", told AS \"told!\", version AS \"version!\", decided, ",
                 "last_seq",
-                "FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (program, name, place)
+                "FROM (SELECT clock_timestamp() AS told OFFSET 0) t
+                 CROSS JOIN unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (program, name, place)
                  JOIN LATERAL (
                      SELECT f.account_id AS named FROM names f
                      WHERE f.program_id = u.program AND f.space = 'customer' AND f.name = u.name OFFSET 0
                  ) n ON TRUE
                  JOIN LATERAL (SELECT * FROM standings f WHERE f.account_id = n.named OFFSET 0) s ON TRUE
-                 JOIN LATERAL (SELECT f.version FROM programs f WHERE f.program_id = u.program OFFSET 0) p ON TRUE
+                 JOIN LATERAL (
+                     SELECT CASE cardinality(f.versions)
+                                WHEN 1 THEN f.versions[1] ELSE version_at(f.versions, f.starts, coalesce($3, t.told))
+                            END AS version
+                     FROM programs f WHERE f.program_id = u.program OFFSET 0
+                 ) p ON TRUE
                  LEFT JOIN LATERAL (
                      SELECT f.detail::text AS decided FROM ledger_entries f
                      WHERE f.account_id = s.account_id AND f.account_seq = s.changed_seq OFFSET 0
                  ) e ON TRUE",
                 &programs as _,
                 &customers as _,
+                clock.shown().map(|shown| shown.to_sqlx()) as _,
             )
             .fetch_all(&pool)
             .traced("SELECT standings")

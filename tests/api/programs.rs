@@ -2,6 +2,7 @@
 
 mod batches;
 mod command;
+mod dated;
 mod examples;
 mod points;
 mod retention;
@@ -23,7 +24,7 @@ async fn get(service: &Service, version: i32) -> Result<proto::ProgramVersion, S
 }
 
 async fn validate(service: &Service, program: proto::Program) -> Result<proto::ApplyProgramResponse, Status> {
-    let request = proto::ApplyProgramRequest { program: Some(program), validate_only: true, expected_version: None };
+    let request = proto::ApplyProgramRequest { program: Some(program), validate_only: true, ..Default::default() };
     Ok(service.programs().apply_program(request).await?.into_inner())
 }
 
@@ -35,7 +36,7 @@ async fn list(service: &Service, page_size: i32, page_token: String) -> Result<(
 }
 
 fn version(program: proto::Program, version: i32, applied_at: Option<Timestamp>) -> proto::ProgramVersion {
-    proto::ProgramVersion { program: Some(program), version, applied_at }
+    proto::ProgramVersion { program: Some(program), version, applied_at, effective_from: applied_at }
 }
 
 fn renamed(display_name: &str) -> proto::Program {
@@ -98,8 +99,12 @@ async fn apply_expecting(
     expected_version: i32,
     validate_only: bool,
 ) -> Result<proto::ApplyProgramResponse, Status> {
-    let request =
-        proto::ApplyProgramRequest { program: Some(program), validate_only, expected_version: Some(expected_version) };
+    let request = proto::ApplyProgramRequest {
+        program: Some(program),
+        validate_only,
+        expected_version: Some(expected_version),
+        effective_from: None,
+    };
     Ok(service.programs().apply_program(request).await?.into_inner())
 }
 
@@ -117,7 +122,7 @@ async fn apply_program_with_an_expected_version_undoes_nobody_elses_change() {
     for validate_only in [true, false] {
         let late = apply_expecting(&service, renamed("Store"), 1, validate_only).await;
         let facts = [("program_id", SHOP), ("expected_version", "1"), ("current_version", "3")];
-        assert_tells(late.clone(), "version 3 of the program is in force", &facts);
+        assert_tells(late.clone(), "version 3 of the program is the latest", &facts);
         assert_refused(late, Code::Aborted, "PROGRAM_VERSION_MISMATCH");
     }
     assert_eq!(get(&service, 0).await.unwrap().program.unwrap(), renamed("Market"));
@@ -319,7 +324,7 @@ async fn apply_program_refuses_names_for_people_that_are_missing() {
 #[tokio::test]
 async fn apply_program_refuses_no_document_no_tiers_and_too_much_of_anything() {
     let service = Service::start().await;
-    let nothing = proto::ApplyProgramRequest { program: None, validate_only: false, expected_version: None };
+    let nothing = proto::ApplyProgramRequest::default();
     assert_eq!(sorted_bad_fields(service.programs().apply_program(nothing).await), ["program"]);
     let bare = proto::Program { tiers: Vec::new(), ..shop() };
     assert_eq!(sorted_bad_fields(service.apply(bare).await), ["program.tiers"]);

@@ -148,6 +148,7 @@ impl Batch<'_> {
             last_of_programs: self.programs.clone(),
             most_dues: most_dues_of(due.len()),
             due,
+            now: self.now,
             latest,
             depth: Depth::Asked,
             is_alone: self.jobs.len() == 1,

@@ -237,7 +237,14 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         let part = LotPart { lot: 3, points: 8 };
         let details: &[(Detail, &str)] = &[
-            (ProgramDetail::ProgramApplied { version: 1 }.into(), r#"{"kind":"program_applied","version":1}"#),
+            (
+                ProgramDetail::ProgramApplied { version: 1, effective_from: None }.into(),
+                r#"{"kind":"program_applied","version":1}"#,
+            ),
+            (
+                ProgramDetail::ProgramApplied { version: 2, effective_from: Some(at) }.into(),
+                r#"{"kind":"program_applied","version":2,"effective_from":"1970-01-01T00:00:00Z"}"#,
+            ),
             (CustomerDetail::CustomerEnrolled.into(), r#"{"kind":"customer_enrolled"}"#),
             (CustomerDetail::DossierUpdated { revision: 2 }.into(), r#"{"kind":"dossier_updated","revision":2}"#),
             (CustomerDetail::CustomerExported.into(), r#"{"kind":"customer_exported"}"#),

@@ -9,10 +9,13 @@ use strum::{IntoStaticStr, VariantNames};
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum ProgramDetail {
-    /// A version of the program came into force.
+    /// A version of the program was applied.
     ProgramApplied {
         /// The number of the version, from 1 without a gap.
         version: i32,
+        /// When it begins; at once, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        effective_from: Option<Timestamp>,
     },
     /// Somebody exported the program's entries.
     EntriesExported {

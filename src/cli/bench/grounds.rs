@@ -44,7 +44,7 @@ impl Grounds {
         let ground = |prefix, customers| Ground { program_id: program_id.to_owned(), prefix, customers };
         let (usual, few, many) = (ground("bench", customers.get()), ground("few", special), ground("many", special));
         let apart = ground("apart", special);
-        program::send(client, usual.program(Vec::new()), false, None).await?;
+        program::send(client, program::request(usual.program(Vec::new()))).await?;
         usual.enrol(client).await?;
         usual.fund(client, USUAL_LOTS).await?;
         if workloads.contains(&Workload::RedeemMany) {
@@ -60,7 +60,7 @@ impl Grounds {
         let mut referees = Referees::none();
         if workloads.contains(&Workload::Conversion) {
             // A program of its own: others are measured without campaigns.
-            program::send(client, sharing.program(vec![Referees::campaign()]), false, None).await?;
+            program::send(client, program::request(sharing.program(vec![Referees::campaign()]))).await?;
             sharing.enrol(client).await?;
             referees = Referees::of(client, sharing).await?;
         }
@@ -83,7 +83,7 @@ impl Grounds {
 
     async fn prepare_nothing(client: &Client, program_id: &str, customers: NonZeroU32) -> Result<Self, CliError> {
         let ground = Ground { program_id: program_id.to_owned(), prefix: "bench", customers: customers.get() };
-        program::send(client, ground.program(Vec::new()), false, None).await?;
+        program::send(client, program::request(ground.program(Vec::new()))).await?;
         let [usual, few, many, apart] = [ground.clone(), ground.clone(), ground.clone(), ground];
         Ok(Self { usual, few, many, apart, referees: Referees::none() })
     }

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use goldbook_api::v1::{ApplyProgramRequest, ApplyProgramResponse, Program, ProgramVersion};
+use goldbook_api::values::write_instant;
 use jiff::Timestamp;
 
 use self::check::{CHECK_HELP, CheckArgs, Checked};
@@ -83,6 +84,7 @@ Examples:
   goldbook program check shop.toml               tell all mistakes, without a service
   goldbook program apply --dry-run shop.toml     show what would change
   goldbook program apply shop.toml               show it and apply it
+  goldbook program apply shop.toml --effective-from 2027-01-01    from the new year on
 
 An unchanged document changes nothing; a changed one becomes the next version. docs/programs.md says more of points,
 tiers and retention."#;
@@ -102,13 +104,13 @@ enum ProgramCommand {
     /// Tell every mistake in documents, with its line. No service is needed.
     #[command(after_help = CHECK_HELP)]
     Check(CheckArgs),
-    /// Make a document the current version of its program, after showing what it changes.
+    /// Make a document the next version of its program, after showing what it changes.
     #[command(after_help = DOCUMENT_HELP)]
     Apply(ApplyArgs),
     /// Print a program's document as TOML, ready to be applied again.
     #[command(after_help = "Example:\n  goldbook program show cdnow --version 1 > cdnow-1.toml")]
     Show(ShowArgs),
-    /// List the programs in their current versions.
+    /// List the programs in the versions that are in force.
     List(ListArgs),
 }
 
@@ -120,9 +122,12 @@ struct ApplyArgs {
     /// Only check the document and show what it would change.
     #[arg(long)]
     dry_run: bool,
-    /// Refuse unless this version is current; 0 if the program must be new.
+    /// Refuse unless this version is the latest; 0 if the program must be new.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     expected_version: Option<i32>,
+    /// Let the version begin then: on a day of the program, such as 2026-07-01, or at an instant. At once if absent.
+    #[arg(long, value_name = "WHEN")]
+    effective_from: Option<String>,
     #[command(flatten)]
     client: ClientOptions,
 }
@@ -132,7 +137,7 @@ struct ShowArgs {
     /// The program's id.
     #[arg(value_name = "PROGRAM")]
     program_id: String,
-    /// The version to show; the current one if absent.
+    /// The version to show; the one in force if absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     version: Option<i32>,
     #[command(flatten)]
@@ -172,7 +177,12 @@ async fn apply(args: ApplyArgs) -> Result<(), CliError> {
 
     // What only the service knows is told of the lines that it is about.
     let in_document = |error| in_words_of(&checked, &args.file, error);
-    let trial = send(&client, program.clone(), true, args.expected_version).await.map_err(in_document)?;
+    let zone = instant::time_zone(&program.time_zone)?;
+    let effective_from = instant::parse_option("--effective-from", args.effective_from.as_deref(), &zone)?;
+    let effective_from = effective_from.map(write_instant);
+    let request = ApplyProgramRequest { effective_from, ..request(program) };
+    let trial = ApplyProgramRequest { validate_only: true, expected_version: args.expected_version, ..request.clone() };
+    let trial = send(&client, trial).await.map_err(in_document)?;
     if !trial.changed {
         let version = version_number(trial.version.as_ref());
         return print(format_args!("{program_id}: unchanged (version {version})"));
@@ -184,12 +194,20 @@ async fn apply(args: ApplyArgs) -> Result<(), CliError> {
     }
 
     // What is applied is what was shown: if somebody else was faster, their change is not undone unseen.
-    let applied = send(&client, program, false, Some(shown)).await.map_err(in_document)?;
+    let request = ApplyProgramRequest { expected_version: Some(shown), ..request };
+    let applied = send(&client, request).await.map_err(in_document)?;
     let version = version_number(applied.version.as_ref());
     if !applied.changed {
         return print(format_args!("{program_id}: unchanged (version {version}); someone else applied it just now"));
     }
-    print(format_args!("{program_id}: applied as version {version}"))
+    match &args.effective_from {
+        None => print(format_args!("{program_id}: applied as version {version}")),
+        Some(_) => {
+            let from = applied.version.and_then(|version| version.effective_from);
+            let from = from.as_ref().and_then(instant::from_wire).ok_or_else(incomplete_answer)?;
+            print(format_args!("{program_id}: applied as version {version}, in force from {from}"))
+        }
+    }
 }
 
 /// A service's refusal of a document, with its lines and words for the fields.
@@ -207,14 +225,13 @@ fn in_words_of(checked: &Checked, path: &Path, error: CliError) -> CliError {
     }
 }
 
+/// A request that applies a document at once, whatever the latest version is.
+pub(super) fn request(program: Program) -> ApplyProgramRequest {
+    ApplyProgramRequest { program: Some(program), ..ApplyProgramRequest::default() }
+}
+
 /// Applies a document, or has it checked only.
-pub(super) async fn send(
-    client: &Client,
-    program: Program,
-    validate_only: bool,
-    expected_version: Option<i32>,
-) -> Result<ApplyProgramResponse, CliError> {
-    let request = ApplyProgramRequest { program: Some(program), validate_only, expected_version };
+pub(super) async fn send(client: &Client, request: ApplyProgramRequest) -> Result<ApplyProgramResponse, CliError> {
     let answer = client.programs().apply_program(request).await;
     Ok(answer.map_err(CliError::refused("cannot apply the program"))?.into_inner())
 }
@@ -246,9 +263,11 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
     let version = client.get_program(&args.program_id, args.version.unwrap_or_default()).await?;
     let program = version.program.ok_or_else(incomplete_answer)?;
     let applied_at = version.applied_at.as_ref().and_then(instant::from_wire).unwrap_or(Timestamp::UNIX_EPOCH);
+    let begins = version.effective_from.as_ref().and_then(instant::from_wire).filter(|begins| *begins > applied_at);
+    let begins = begins.map(|begins| format!(", in force from {begins}")).unwrap_or_default();
     let toml = Document::from_proto(program)?.to_toml()?;
     print(format_args!(
-        "# {}, version {}, applied at {applied_at}\n\n{}",
+        "# {}, version {}, applied at {applied_at}{begins}\n\n{}",
         args.program_id,
         version.version,
         toml.trim_end()

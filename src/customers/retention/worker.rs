@@ -85,7 +85,7 @@ impl Worker {
         let mut after = Some(String::new());
         while let Some(program_id) = after.take() {
             let mut connection = self.pool.acquire().await.map_err(StoreError::from)?;
-            let programs = list_retentions(&mut connection, &program_id, PROGRAMS).await?;
+            let programs = list_retentions(&mut connection, &program_id, PROGRAMS, &self.clock).await?;
             drop(connection);
             after = programs.last().map(|program| program.cursor.clone());
             // One that fails holds up no other.

@@ -36,9 +36,11 @@ pub(in crate::customers) async fn take_page(
     .await?;
     let round = sqlx::query!(
         r#"SELECT r.version, r.begun_at, r.after_account_id, r.is_over, clock_timestamp() AS "told!",
-                  (SELECT p.version FROM programs p WHERE p.program_id = r.program_id) AS in_force
+                  (SELECT version_at(p.versions, p.starts, coalesce($2, clock_timestamp())) FROM programs p
+                   WHERE p.program_id = r.program_id) AS in_force
            FROM retention_rounds r WHERE r.program_id = $1 FOR UPDATE OF r"#,
         program_id.as_str(),
+        clock.shown().map(|shown| shown.to_sqlx()) as _,
     )
     .fetch_one(&mut *transaction)
     .traced("SELECT retention_rounds")
@@ -138,7 +140,7 @@ pub(in crate::customers) async fn read_oldest_round(connection: &mut PgConnectio
     let age = sqlx::query_scalar!(
         r#"SELECT coalesce(extract(epoch FROM clock_timestamp() - min(r.begun_at))::double precision, 0) AS "age!"
            FROM retention_rounds r
-           WHERE EXISTS (SELECT FROM programs p WHERE p.program_id = r.program_id AND p.version = r.version)"#,
+           WHERE EXISTS (SELECT FROM programs p WHERE p.program_id = r.program_id AND r.version = ANY (p.versions))"#,
     )
     .fetch_one(connection)
     .traced("SELECT retention_rounds")

@@ -126,7 +126,7 @@ pub(crate) fn earned_in(
     // Entries that do not tell the day may be of this very period.
     let is_told = last.is_none_or(|earned| earned.day.is_some());
     let begins_at = period.begins_at(day, &policy.program.time_zone.0)?;
-    let is_of_this_version = begins_at.duration_since(policy.applied_at) >= LONGER_THAN_ANY_BATCH;
+    let is_of_this_version = begins_at.duration_since(policy.effective_from) >= LONGER_THAN_ANY_BATCH;
     (is_told && is_of_this_version).then_some(0)
 }
 
@@ -142,8 +142,12 @@ mod tests {
 
     #[test]
     fn what_was_earned_is_known_only_where_each_grant_was_counted() {
-        let policy =
-            ProgramVersion { program: program(), version: 3, applied_at: "2026-01-10T12:00:00Z".parse().unwrap() };
+        let policy = ProgramVersion {
+            program: program(),
+            version: 3,
+            applied_at: Timestamp::UNIX_EPOCH,
+            effective_from: "2026-01-10T12:00:00Z".parse().unwrap(),
+        };
         let known = |earned: Option<Earned>, day| {
             let earned = earned.map(|earned| ("month".to_owned(), earned));
             let earning = Earning { earned: BTreeMap::from_iter(earned), ..Earning::default() };
@@ -158,7 +162,7 @@ mod tests {
         // The last entry that was counted does not tell its month.
         assert_eq!(known(counted(None, 3), february), None);
         // A version that has been applied just before may have had a batch beside it.
-        let soon = ProgramVersion { applied_at: "2026-02-01T04:30:00Z".parse().unwrap(), ..policy.clone() };
+        let soon = ProgramVersion { effective_from: "2026-02-01T04:30:00Z".parse().unwrap(), ..policy.clone() };
         assert_eq!(earned_in(None, CalendarPeriod::Month, february, &soon), None);
     }
 }

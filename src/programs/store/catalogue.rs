@@ -3,11 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use jiff::Timestamp;
 use sqlx::PgConnection;
 
 use crate::database::{StoreError, Traced as _};
 use crate::error::Defect;
 use crate::ids::{AccountId, EntryId, ProgramId};
+use crate::programs::agenda::Agenda;
 use crate::programs::model::{Program, ProgramVersion};
 
 /// How many versions are remembered at most, and how large they may be together, by their documents.
@@ -26,8 +28,8 @@ struct Versions {
     known: HashMap<VersionKey, (Arc<ProgramVersion>, usize)>,
     order: VecDeque<VersionKey>,
     bytes: usize,
-    /// Which version each program's last entry put in force, by the program's account: the entries up to it decide.
-    in_force: HashMap<AccountId, (EntryId, VersionKey)>,
+    /// Which versions are in force as of each program's last entry, by the program's account: the entries up to it decide.
+    in_force: HashMap<AccountId, (EntryId, ProgramId, Agenda)>,
 }
 
 impl Versions {
@@ -55,20 +57,23 @@ impl Catalogue {
         versions.known.get(key).map(|(version, _)| version.clone())
     }
 
-    /// The version in force after the last entry of a program's own account, if it is remembered.
-    pub(super) fn in_force(&self, last: EntryId) -> Option<Arc<ProgramVersion>> {
+    /// The version in force at an instant, and those that follow, after the last entry of a program's own account: if they
+    /// are remembered.
+    pub(super) fn in_force(&self, last: EntryId, at: Timestamp) -> Option<(Arc<ProgramVersion>, Agenda)> {
         let versions = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let (_, key) = versions.in_force.get(&last.account_id).filter(|(entry_id, _)| *entry_id == last)?;
-        versions.known.get(key).map(|(version, _)| version.clone())
+        let (_, program_id, agenda) =
+            versions.in_force.get(&last.account_id).filter(|(entry_id, ..)| *entry_id == last)?;
+        let key = (program_id.clone(), agenda.at(at)?.version);
+        versions.known.get(&key).map(|(version, _)| (version.clone(), agenda.clone()))
     }
 
-    /// Remembers which version the last entry of a program's account put in force.
-    pub(super) fn remember_in_force(&self, last: EntryId, key: VersionKey) {
+    /// Remembers which versions are in force after the last entry of a program's account.
+    pub(super) fn remember_in_force(&self, last: EntryId, program_id: &ProgramId, agenda: &Agenda) {
         let mut versions = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if versions.in_force.len() >= MAX_VERSIONS {
             versions.in_force.clear();
         }
-        versions.in_force.insert(last.account_id, (last, key));
+        versions.in_force.insert(last.account_id, (last, program_id.clone(), agenda.clone()));
     }
 
     /// The named versions, in the order in which they are named. Those that do not exist are left out.
@@ -105,7 +110,7 @@ async fn read_versions(
     let names: Vec<String> = keys.iter().map(|(program_id, _)| program_id.to_string()).collect();
     let versions: Vec<i32> = keys.iter().map(|(_, version)| *version).collect();
     let rows = sqlx::query!(
-        "SELECT v.document, v.version, v.applied_at
+        "SELECT v.document, v.version, v.applied_at, v.effective_from
          FROM unnest($1::text[], $2::int[]) AS k (program_id, version)
          JOIN program_versions v ON v.program_id = k.program_id AND v.version = k.version",
         &names,
@@ -114,7 +119,9 @@ async fn read_versions(
     .fetch_all(connection)
     .traced("SELECT program_versions")
     .await?;
-    rows.into_iter().map(|row| Ok(parse_version(row.document, row.version, row.applied_at)?)).collect()
+    rows.into_iter()
+        .map(|row| Ok(parse_version(row.document, row.version, row.applied_at, row.effective_from)?))
+        .collect()
 }
 
 /// A version as its row has it.
@@ -122,24 +129,29 @@ pub(super) fn parse_version(
     document: serde_json::Value,
     version: i32,
     applied_at: jiff_sqlx::Timestamp,
+    effective_from: jiff_sqlx::Timestamp,
 ) -> Result<ProgramVersion, Defect> {
     let program_id = document.get("program_id").and_then(serde_json::Value::as_str).map(str::to_owned);
     let program: Program = serde_json::from_value(document).map_err(|error| {
         let program_id = program_id.as_deref().unwrap_or("without an id");
         Defect::unread(format_args!("version {version} of program {program_id}"), &error)
     })?;
-    Ok(ProgramVersion { program, version, applied_at: applied_at.to_jiff() })
+    let (applied_at, effective_from) = (applied_at.to_jiff(), effective_from.to_jiff());
+    Ok(ProgramVersion { program, version, applied_at, effective_from })
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::programs::model::tests::program;
 
     fn remember(versions: &mut Versions, number: i32, bytes: usize) {
-        let version = ProgramVersion { program: program(), version: number, applied_at: Timestamp::UNIX_EPOCH };
+        let version = ProgramVersion {
+            program: program(),
+            version: number,
+            applied_at: Timestamp::UNIX_EPOCH,
+            effective_from: Timestamp::UNIX_EPOCH,
+        };
         versions.remember((version.program.program_id.clone(), number), Arc::new(version), bytes);
     }
 

@@ -15,7 +15,7 @@ fn period(text: &str) -> Period {
 fn version(policy: TierPolicy) -> ProgramVersion {
     let mut program = program();
     program.tier_policy = policy;
-    ProgramVersion { program, version: 1, applied_at: Timestamp::UNIX_EPOCH }
+    ProgramVersion { program, version: 1, applied_at: Timestamp::UNIX_EPOCH, effective_from: Timestamp::UNIX_EPOCH }
 }
 
 fn yearly(kept: KeptRule) -> TierPolicy {

@@ -15,8 +15,7 @@ impl Service {
     }
 
     pub(crate) async fn apply(&self, program: proto::Program) -> Result<proto::ApplyProgramResponse, Status> {
-        let request =
-            proto::ApplyProgramRequest { program: Some(program), validate_only: false, expected_version: None };
+        let request = proto::ApplyProgramRequest { program: Some(program), ..Default::default() };
         Ok(self.programs().apply_program(request).await?.into_inner())
     }
 

@@ -67,8 +67,7 @@ impl Clients {
     }
 
     pub(crate) async fn apply(&self, program: proto::Program) {
-        let request =
-            proto::ApplyProgramRequest { program: Some(program), validate_only: false, expected_version: None };
+        let request = proto::ApplyProgramRequest { program: Some(program), ..Default::default() };
         self.programs().apply_program(request).await.unwrap();
     }
 }

@@ -49,7 +49,7 @@ async fn a_new_version_in_a_batch_overwrites_nothing_that_the_one_before_did_not
     proxy.holds(2).await;
     let mut programs = service.programs();
     let request =
-        proto::ApplyProgramRequest { program: Some(shop_with(true)), validate_only: false, expected_version: Some(2) };
+        proto::ApplyProgramRequest { program: Some(shop_with(true)), expected_version: Some(2), ..Default::default() };
     let applying = tokio::spawn(async move { programs.apply_program(request).await.map(drop) });
     // A read on the same connection comes after it.
     service.available("customer-0").await;

@@ -39,7 +39,7 @@ async fn program_apply_with_an_expected_version_refuses_to_replace_another() {
     );
     let late = apply("Store", "0").await;
     assert_eq!(late.status.code(), Some(1), "{}", late.stdout);
-    assert!(late.stderr.contains("version 1 of the program is in force"), "{}", late.stderr);
+    assert!(late.stderr.contains("version 1 of the program is the latest"), "{}", late.stderr);
     let second = apply("Store", "1").await;
     assert!(second.stdout.contains("applied as version 2"), "{}{}", second.stdout, second.stderr);
 }

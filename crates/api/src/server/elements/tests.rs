@@ -63,7 +63,12 @@ fn messages_and_strings_count_at_every_depth() {
     };
     let campaigns = vec![Campaign { referrer_points: 7, ..Default::default() }; 3];
     let program = Program { program_id: "p".into(), tiers: vec![tier], campaigns, ..Default::default() };
-    let request = ApplyProgramRequest { program: Some(program), validate_only: true, expected_version: Some(3) };
+    let request = ApplyProgramRequest {
+        program: Some(program),
+        validate_only: true,
+        expected_version: Some(3),
+        effective_from: None,
+    };
     // The program and its id, the tier and its id, the threshold and its currency, two benefits, three strings, campaigns.
     assert_eq!(count::<ApplyProgramRequest>(&request.encode_to_vec()), 2 + 2 + 2 + 2 + 3 + 3);
     assert_eq!(count::<ApplyProgramRequest>(b""), 0);
