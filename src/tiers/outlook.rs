@@ -76,10 +76,7 @@ pub(super) fn explain<'a>(
     let own = tiers.iter().position(|tier| tier.tier_id == *standing.own_tier_id());
     let keeping = match tier {
         // An override holds it, and once that ends it must have been earned.
-        Some(tier) if own < held => match standing.forced.as_ref().and_then(|forced| forced.ends_at) {
-            Some(_) => Some((tier, present)),
-            None => None,
-        },
+        Some(tier) if own < held => standing.forced.as_ref().and_then(|forced| forced.ends_at).map(|_| (tier, present)),
         Some(tier) if own == held && !tier.never_lost && version.program.tier_policy.kept != KeptRule::Always => {
             Some((tier, in_window(deciding.keeping_window(at))?))
         }
