@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 use super::Benefits;
 use crate::access::grpc::admit;
 use crate::error::Fields;
-use crate::programs::grpc::write_benefit;
+use crate::programs::benefits::grpc::write_benefit;
 use crate::proto;
 use crate::proto::fields::{parse_optional_instant, write_instant};
 use crate::proto::requests::parse_customer_list;
@@ -28,7 +28,7 @@ impl benefit_service_server::BenefitService for Benefits {
         let (customer_tier, benefits, next_page_token) =
             self.list_customer_benefits(&program_id, &customer_id, as_of, &page).await?;
         let entitlements = benefits.iter().map(|benefit| proto::Entitlement {
-            benefit: Some(write_benefit(benefit)),
+            benefit: Some(write_benefit(benefit, customer_tier.policy.program.currency)),
             tier_id: customer_tier.tier.tier_id.to_string(),
             since: Some(write_instant(customer_tier.standing.since)),
             entry_id: customer_tier.changed.to_string(),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::error::Error;
 use crate::ids::{CustomerId, ProgramId};
 use crate::paging::PageRequest;
-use crate::programs::model::Benefit;
+use crate::programs::benefits::Benefit;
 use crate::tiers::{CustomerTier, Tiers};
 
 /// The use cases of benefits.

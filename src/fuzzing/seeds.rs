@@ -152,9 +152,9 @@ fn text(field: &str) -> &'static str {
         }
         "currency_code" => "USD",
         "time_zone" => "America/New_York",
-        "points_per_unit" | "point_value" => "1.5",
+        "points_per_unit" | "point_value" | "percentage_off" | "earn_rate_multiplier" => "1.5",
         "after" | "period" | "within" | "valid_for" | "hold_for" | "sliding" | "on_event_within" | "rolling"
-        | "for" | "grace" => "P1Y",
+        | "for" | "grace" | "early_access" => "P1Y",
         "email" => "anna@shop.example",
         "phone" => "+49 30 123456",
         "locale" => "de-DE",

@@ -5,16 +5,16 @@ use goldbook_api::values::MAX_POINTS;
 use tonic::{Request, Response, Status};
 
 use super::Programs;
-use super::model::{
-    Benefit, Campaign, Conversion, Program, ProgramVersion, Tier, Zone, find_campaign_faults, find_tier_faults,
-};
+use super::benefits::Benefit;
+use super::benefits::grpc::{parse_benefit, write_benefit};
+use super::model::{Campaign, Conversion, Program, ProgramVersion, Tier, Zone, find_campaign_faults, find_tier_faults};
 use super::points::grpc::{parse_points_policy, write_points_policy};
 use super::retention::Retention;
 use super::tier_policy::find_policy_faults;
 use super::tier_policy::grpc::{parse_condition, parse_tier_policy, write_condition, write_tier_policy};
 use crate::access::grpc::admit;
 use crate::error::{Error, Fields};
-use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
+use crate::ids::{CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Rate};
 use crate::paging::PageRequest;
 use crate::proto;
@@ -25,7 +25,6 @@ use crate::telemetry;
 pub(crate) mod fuzzing;
 
 const MAX_DISPLAY_NAME: usize = 200;
-const MAX_DESCRIPTION: usize = 2_000;
 const MAX_TIERS: usize = 32;
 const MAX_BENEFITS: usize = 100;
 const MAX_CAMPAIGNS: usize = 100;
@@ -200,7 +199,11 @@ fn parse_tier(fields: &mut Fields, path: &str, tier: proto::Tier, currency: Opti
         .into_iter()
         .take(MAX_BENEFITS)
         .enumerate()
-        .map(|(j, benefit)| parse_benefit(fields, &format!("{path}.benefits[{j}]"), benefit))
+        .map(|(j, benefit)| {
+            let path = format!("{path}.benefits[{j}]");
+            let display_name = parse_display_name(fields, &format!("{path}.display_name"), &benefit.display_name);
+            parse_benefit(fields, &path, benefit, display_name, currency)
+        })
         .collect();
     Some(Tier {
         tier_id: tier_id?,
@@ -210,13 +213,6 @@ fn parse_tier(fields: &mut Fields, path: &str, tier: proto::Tier, currency: Opti
         never_lost: tier.never_lost,
         benefits: benefits.into_iter().collect::<Option<_>>()?,
     })
-}
-
-fn parse_benefit(fields: &mut Fields, path: &str, benefit: proto::Benefit) -> Option<Benefit> {
-    let benefit_id = fields.check(format!("{path}.benefit_id"), BenefitId::try_from(benefit.benefit_id));
-    let display_name = parse_display_name(fields, &format!("{path}.display_name"), &benefit.display_name);
-    let description = parse_text(fields, &format!("{path}.description"), &benefit.description, MAX_DESCRIPTION);
-    Some(Benefit { benefit_id: benefit_id?, display_name: display_name?, description: description? })
 }
 
 fn parse_campaign(
@@ -296,7 +292,7 @@ fn write_program(program: Program) -> proto::Program {
         threshold: if tier.condition.is_some() { None } else { money(tier.threshold) },
         condition: tier.condition.as_ref().map(|condition| write_condition(condition, &|minor| program.money(minor))),
         never_lost: tier.never_lost,
-        benefits: tier.benefits.iter().map(write_benefit).collect(),
+        benefits: tier.benefits.iter().map(|benefit| write_benefit(benefit, program.currency)).collect(),
     });
     let campaigns = program.campaigns.iter().map(|campaign| proto::Campaign {
         campaign_id: campaign.campaign_id.to_string(),
@@ -323,15 +319,5 @@ fn write_program(program: Program) -> proto::Program {
         points: write_points_policy(&program.points),
         retention: write_retention(program.retention),
         tier_policy: write_tier_policy(&program.tier_policy),
-    }
-}
-
-/// A benefit on the wire.
-#[must_use]
-pub fn write_benefit(benefit: &Benefit) -> proto::Benefit {
-    proto::Benefit {
-        benefit_id: benefit.benefit_id.to_string(),
-        display_name: benefit.display_name.clone(),
-        description: benefit.description.clone(),
     }
 }

@@ -1,5 +1,6 @@
 //! A program and its versioned policies: everything else belongs to exactly one program.
 
+pub mod benefits;
 pub(crate) mod commands;
 pub mod grpc;
 pub mod model;

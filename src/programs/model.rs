@@ -8,11 +8,12 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::benefits::{Benefit, find_benefit_faults};
 use super::points::{CalendarPeriod, PointsPolicy};
 use super::retention::Retention;
 use super::tier_policy::{Condition, Metric, TierPolicy};
 use crate::error::{Reason, Refusal, Violation};
-use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
+use crate::ids::{CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Money, Rate};
 
 /// One loyalty program of a brand, as its document says. Amounts are in minor units of its currency.
@@ -108,18 +109,6 @@ impl Tier {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// Something that a tier gives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Benefit {
-    /// Its name within the tier.
-    pub benefit_id: BenefitId,
-    /// What people call it.
-    pub display_name: String,
-    /// What it is, in a sentence for people.
-    pub description: String,
 }
 
 /// An offer to customers who bring others: what both sides get, and when.
@@ -243,11 +232,8 @@ pub fn find_tier_faults(tiers: &[Tier]) -> Vec<Violation> {
             }
         }
         lower = Some(tier);
-        let mut benefit_ids = BTreeSet::new();
-        for (j, benefit) in tier.benefits.iter().enumerate() {
-            if !benefit_ids.insert(&benefit.benefit_id) {
-                fault(format!("program.tiers[{i}].benefits[{j}].benefit_id"), "must be unique within the tier");
-            }
+        for (field, description) in find_benefit_faults(&tier.benefits) {
+            fault(format!("program.tiers[{i}].benefits{field}"), description);
         }
     }
     faults

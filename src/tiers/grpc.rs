@@ -12,7 +12,7 @@ use crate::book::{Detail, Earnings, Entry, TierDetail, TierMove};
 use crate::error::{Error, Fields};
 use crate::ids::CustomerId;
 use crate::money::Currency;
-use crate::programs::grpc::write_benefit;
+use crate::programs::benefits::grpc::write_benefit;
 use crate::programs::model::{Program, Tier};
 use crate::programs::tier_policy::Condition;
 use crate::programs::tier_policy::grpc::write_condition;
@@ -69,7 +69,7 @@ fn write_customer_tier(customer_tier: &CustomerTier, customer_id: CustomerId) ->
         policy_version: standing.policy_version,
         qualifying_spend: Some(write_signed_money(program.currency, present.counted.spend)),
         next: next.map(|next| write_next(program, next, &present.counted)),
-        benefits: tier.benefits.iter().map(write_benefit).collect(),
+        benefits: tier.benefits.iter().map(|benefit| write_benefit(benefit, program.currency)).collect(),
         // A tier that was taken over is its own beginning.
         cause_entry_ids: Some(cause).filter(|cause| *cause != changed).map(ToString::to_string).into_iter().collect(),
         entry_id: changed.to_string(),

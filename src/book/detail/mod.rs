@@ -11,7 +11,7 @@ mod wide;
 
 use std::borrow::Cow;
 
-pub use activities::ActivityDetail;
+pub use activities::{ActivityDetail, Multiplied};
 pub use customers::{CustomerDetail, ErasureReason};
 pub use points::{EarningWindow, LotPart, LotTerms, PointsDetail};
 pub use programs::ProgramDetail;
@@ -188,6 +188,7 @@ mod tests {
 
     use super::*;
     use crate::ids::{AccountId, EntryId};
+    use crate::money::Rate;
 
     fn read(json: &str) -> Result<Detail, String> {
         Detail::from_json(json).map_err(|error| error.to_string())
@@ -257,6 +258,7 @@ mod tests {
                     happened_at: Timestamp::UNIX_EPOCH,
                     slides_to: None,
                     uncapped: None,
+                    multiplied: None,
                     counts: None,
                 }
                 .into(),
@@ -268,10 +270,27 @@ mod tests {
                     happened_at: at,
                     slides_to: Some(at),
                     uncapped: Some(7),
+                    multiplied: None,
                     counts: None,
                 }
                 .into(),
                 r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z","slides_to":"1970-01-01T00:00:00Z","uncapped":7}"#,
+            ),
+            (
+                ActivityDetail::ActivityAccepted {
+                    spend: 5,
+                    happened_at: at,
+                    slides_to: None,
+                    uncapped: None,
+                    multiplied: Some(Multiplied {
+                        tier_id: "gold".try_into().unwrap(),
+                        by: Rate::parse("1.5").unwrap(),
+                        from: 4,
+                    }),
+                    counts: None,
+                }
+                .into(),
+                r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z","multiplied":{"tier_id":"gold","by":"1.5","from":4}}"#,
             ),
             (
                 PointsDetail::PointsGranted { terms: LotTerms::default(), counted_in: Vec::new(), uncapped: None }
@@ -495,6 +514,7 @@ mod tests {
                 happened_at: at,
                 slides_to: None,
                 uncapped: Some(wide),
+                multiplied: None,
                 counts: None,
             }
             .into(),

@@ -39,6 +39,7 @@ impl Ground {
                 benefit_id: format!("benefit-{number}"),
                 display_name: format!("Benefit {number}"),
                 description: format!("What {tier} customers are entitled to, as number {number}."),
+                ..Benefit::default()
             };
             (1..=3).map(benefit).collect()
         };

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use goldbook_api::v1::{Benefit, Campaign, Conversion, Program, Retention, Tier};
+use goldbook_api::v1::{Campaign, Conversion, Program, Retention, Tier};
 use goldbook_api::values::write_instant;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::super::amount::Amount;
 use super::super::error::CliError;
 use super::super::instant;
+use super::benefit_table::BenefitTable;
 use super::points_table::PointsTable;
 use super::text::{decimal_text, instant_text};
 use super::tier_policy_table::{ConditionTable, TierPolicyTable};
@@ -60,15 +61,6 @@ struct TierTable {
     condition: Option<ConditionTable>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     benefits: Vec<BenefitTable>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BenefitTable {
-    benefit_id: String,
-    display_name: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    description: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -174,11 +166,7 @@ impl RetentionTable {
 
 impl TierTable {
     fn into_proto(self, currency: &str) -> Tier {
-        let benefits = self.benefits.into_iter().map(|benefit| Benefit {
-            benefit_id: benefit.benefit_id,
-            display_name: benefit.display_name,
-            description: benefit.description,
-        });
+        let benefits = self.benefits.into_iter().map(|benefit| benefit.into_proto(currency));
         Tier {
             benefits: benefits.collect(),
             tier_id: self.tier_id,
@@ -190,13 +178,9 @@ impl TierTable {
     }
 
     fn from_proto(tier: Tier, currency: &str) -> Result<Self, CliError> {
-        let benefits = tier.benefits.into_iter().map(|benefit| BenefitTable {
-            benefit_id: benefit.benefit_id,
-            display_name: benefit.display_name,
-            description: benefit.description,
-        });
+        let benefits = tier.benefits.into_iter().map(|benefit| BenefitTable::from_proto(benefit, currency));
         Ok(Self {
-            benefits: benefits.collect(),
+            benefits: benefits.collect::<Result<_, _>>()?,
             tier_id: tier.tier_id,
             display_name: tier.display_name,
             threshold: tier.threshold.map(|threshold| Amount::from_money(&threshold).in_currency(currency)),

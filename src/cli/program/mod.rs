@@ -1,5 +1,6 @@
 //! `goldbook program`: applies, shows and lists programs as documents.
 
+mod benefit_table;
 mod difference;
 mod document;
 #[cfg(any(test, fuzzing))]
