@@ -140,7 +140,12 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
     let uncapped = by_purchase.filter_map(|entry| entry.detail.uncapped()).next();
     let multiplied = match &accepted.detail {
         Detail::Activity(detail) => detail.multiplied(),
-        Detail::Program(_) | Detail::Customer(_) | Detail::Points(_) | Detail::Tier(_) | Detail::Referral(_) => None,
+        Detail::Program(_)
+        | Detail::Customer(_)
+        | Detail::Points(_)
+        | Detail::Tier(_)
+        | Detail::Benefit(_)
+        | Detail::Referral(_) => None,
     };
     let purchase = match &record.activity {
         Activity::Purchase(_) => None,

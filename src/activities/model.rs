@@ -266,6 +266,7 @@ fn accepted_in(purchase: &[Entry]) -> Option<(&Entry, i64, Option<&Counts>)> {
         | Detail::Customer(_)
         | Detail::Points(_)
         | Detail::Tier(_)
+        | Detail::Benefit(_)
         | Detail::Referral(_) => None,
     })
 }

@@ -37,6 +37,8 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::TierChanged
         | EntryKind::TierImported
         | EntryKind::ReferralCounted
+        | EntryKind::BenefitUsed
+        | EntryKind::BenefitUseReversed
         | EntryKind::ReferralCodeCreated
         | EntryKind::ReferralCreated
         | EntryKind::ReferralConverted
@@ -79,6 +81,7 @@ const fn describe_grant(reason: EntryReason) -> &'static str {
         | EntryReason::Export
         | EntryReason::Erasure
         | EntryReason::Retention
+        | EntryReason::BenefitUse
         | EntryReason::Other => "Points granted",
     }
 }

@@ -94,6 +94,7 @@ impl State for ProgramsState {
             | Detail::Activity(_)
             | Detail::Points(_)
             | Detail::Tier(_)
+            | Detail::Benefit(_)
             | Detail::Referral(_) => {}
         }
         Ok(())

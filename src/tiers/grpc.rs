@@ -55,7 +55,7 @@ impl tier_service_server::TierService for Tiers {
 }
 
 fn write_customer_tier(customer_tier: &CustomerTier, customer_id: CustomerId) -> Result<proto::CustomerTier, Error> {
-    let CustomerTier { standing, history, earned, changed, cause, policy, tier, as_of } = customer_tier;
+    let CustomerTier { standing, history, earned, changed, cause, policy, tier, as_of, .. } = customer_tier;
     let program = &policy.program;
     let explained = explain(policy, standing, history, *as_of).map_err(|NotRead| {
         Error::Internal(format!("days of the standing of account {} were not read", changed.account_id.0))
@@ -173,6 +173,7 @@ pub(crate) fn write_tier_change(entry: &Entry, currency: Currency) -> Option<pro
         | Detail::Customer(_)
         | Detail::Activity(_)
         | Detail::Points(_)
+        | Detail::Benefit(_)
         | Detail::Referral(_) => return None,
     };
     Some(proto::TierChange {

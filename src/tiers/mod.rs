@@ -65,6 +65,8 @@ pub(crate) struct CustomerTier {
     pub tier: Tier,
     /// The instant that the answer is for.
     pub as_of: Timestamp,
+    /// What time has done to the account by then that is not written yet.
+    pub dues: Vec<Entry>,
 }
 
 impl Tiers {
@@ -99,7 +101,8 @@ impl Tiers {
                 self.find_as_of(program_id, customer_id, as_of).await?
             }
         };
-        let Some((FoundStanding { account_id, standing, current_version, told, decided }, history)) = found else {
+        let Some((FoundStanding { account_id, standing, current_version, told, decided, dues }, history)) = found
+        else {
             // Says which of the two is unknown.
             find_account(&mut *self.pool.acquire().await?, program_id, customer_id).await?;
             return Err(customer_not_found(customer_id).into());
@@ -112,7 +115,8 @@ impl Tiers {
         let [changed, cause] =
             [standing.changed_seq, standing.cause_seq].map(|account_seq| EntryId { account_id, account_seq });
         let as_of = as_of.unwrap_or_else(|| self.instants.clock().present(told));
-        Ok(CustomerTier { standing, history, earned: decided.and_then(earned_in), changed, cause, policy, tier, as_of })
+        let earned = decided.and_then(earned_in);
+        Ok(CustomerTier { standing, history, earned, changed, cause, policy, tier, as_of, dues })
     }
 
     /// The present standing, with what was counted in the windows that matter now.
@@ -147,7 +151,8 @@ impl Tiers {
         let current_version = read_version_number_at(&mut connection, program_id, now).await?;
         let current_version = current_version.ok_or_else(|| program_not_found(program_id))?;
         let decided = decision_of(&standing, &folded.applied_dues, account_id, &mut connection).await?;
-        Ok(Some((FoundStanding { account_id, standing, current_version, told: now, decided }, history)))
+        let dues = folded.applied_dues;
+        Ok(Some((FoundStanding { account_id, standing, current_version, told: now, decided, dues }, history)))
     }
 
     async fn find_as_of(
@@ -175,7 +180,7 @@ impl Tiers {
         let current_version = read_version_number_at(&mut snapshot, program_id, as_of).await?;
         let current_version = current_version.ok_or_else(|| program_not_found(program_id))?;
         snapshot.commit().await?;
-        Ok(Some((FoundStanding { account_id, standing, current_version, told: as_of, decided }, history)))
+        Ok(Some((FoundStanding { account_id, standing, current_version, told: as_of, decided, dues }, history)))
     }
 
     async fn tier_when_decided(&self, program_id: &ProgramId, standing: &Standing) -> Result<Tier, Error> {
@@ -244,6 +249,7 @@ fn earned_in(detail: Detail) -> Option<(i64, Earnings)> {
         | Detail::Customer(_)
         | Detail::Activity(_)
         | Detail::Points(_)
+        | Detail::Benefit(_)
         | Detail::Referral(_) => None,
     }
 }

@@ -46,7 +46,8 @@ fn tally(entries: &[Entry]) -> Tally {
             Detail::Tier(TierDetail::TierImported { .. } | TierDetail::TierChanged { .. }) => wrote.tier_changes += 1,
             Detail::Tier(TierDetail::ReferralCounted { .. }) => {}
             Detail::Referral(ReferralDetail::ReferralConverted { .. }) => wrote.conversions += 1,
-            Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) => {}
+            Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Benefit(_) => {
+            }
             Detail::Referral(
                 ReferralDetail::ReferralCodeCreated { .. }
                 | ReferralDetail::ReferralCreated { .. }

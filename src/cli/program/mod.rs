@@ -61,6 +61,8 @@ const DOCUMENT_HELP: &str = r#"The document:
   benefit_id = "early-access"
   display_name = "Early access"
   description = "New titles a day before everyone else."   # optional
+  kind = { early_access = "P1D" }    # optional; or { pass = "lounge" }, { earn_rate_multiplier = "1.5" }, …
+  quota = { limit = 4, per = "year", counts_companions = true }   # optional; or "month", "tier_period", "lifetime", …
 
   [[campaigns]]
   campaign_id = "friends"
@@ -77,7 +79,7 @@ Examples:
   goldbook program apply shop.toml               show it and apply it
 
 An unchanged document changes nothing; a changed one becomes the next version. docs/programs.md says more of points,
-tiers and retention."#;
+tiers, benefits and retention."#;
 
 /// Apply, show and list loyalty programs.
 ///
