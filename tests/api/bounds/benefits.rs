@@ -20,13 +20,22 @@ async fn measure(uses: i64) -> i64 {
     let (database, clock) = (service.database.clone(), service.clock.clone());
     service.stop().await;
     let mut connection = database.connect(SUPERUSER).await;
-    // Autovacuum would learn about the table.
+    // Autovacuum would learn about the tables.
     let load = "
         ALTER TABLE benefit_uses SET (autovacuum_enabled = off);
+        ALTER TABLE ledger_entries SET (autovacuum_enabled = off);
         INSERT INTO benefit_uses
             SELECT account_id, account_seq + n, benefit_id, used_at + (n || ' s')::interval, 1, NULL, day, 0,
                    1 + n, 1 + n, 1 + n, 1 + n, 1 + n, 1 + n
             FROM benefit_uses, generate_series(1, $uses::bigint) n;
+        INSERT INTO ledger_entries
+            SELECT account_id, account_seq + n, program_id, kind, from_pocket, to_pocket, points, detail,
+                   gen_random_uuid(), NULL, NULL, principal_id, actor, reason, policy_version, causes, trace_id,
+                   effective_at + (n || ' s')::interval, recorded_at, hash_version, content_hash
+            FROM ledger_entries, generate_series(1, $uses::bigint) n WHERE kind = 'benefit_used';
+        INSERT INTO balances
+            SELECT account_id, n, issued, owed, pending, available, held, redeemed, expired, cancelled
+            FROM accounts, generate_series(64, head + $uses, 64) n WHERE kind = 'customer';
         UPDATE accounts SET head = head + $uses, effective_at = effective_at + ('$uses s')::interval
             WHERE kind = 'customer';"
         .replace("$uses", &uses.to_string());
