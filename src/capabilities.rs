@@ -3,7 +3,7 @@
 use crate::book::{Capabilities, Table};
 pub use crate::customers::ErasureKeys;
 use crate::programs::Catalogue;
-use crate::{access, activities, audit, book, customers, liability, points, programs, referrals, tiers};
+use crate::{access, activities, audit, benefits, book, customers, liability, points, programs, referrals, tiers};
 
 /// Every capability, each one behind those whose states it reads when it is loaded. Points read programs, and stand right
 /// behind them: what is read of all others then goes with what is read of points in one statement. Versions of programs
@@ -17,6 +17,7 @@ pub fn capabilities(catalogue: &Catalogue, erasure_keys: ErasureKeys) -> Capabil
         customers::erasures_capability(erasure_keys),
         referrals::capability(),
         tiers::capability(),
+        benefits::capability(),
         activities::capability(),
         referrals::purchases_capability(),
     ])

@@ -280,6 +280,16 @@ reasons! {
     PurchaseUnknown => "PURCHASE_UNKNOWN",
     /// More would be refunded than was paid.
     RefundExceedsPurchase => "REFUND_EXCEEDS_PURCHASE",
+    /// No tier of the program gives this benefit.
+    BenefitNotFound => "BENEFIT_NOT_FOUND",
+    /// The customer's tier does not give this benefit.
+    BenefitNotEntitled => "BENEFIT_NOT_ENTITLED",
+    /// The book itself applies this benefit.
+    BenefitNotUsable => "BENEFIT_NOT_USABLE",
+    /// The use counts as more than is left of the benefit's quota.
+    BenefitQuotaExhausted => "BENEFIT_QUOTA_EXHAUSTED",
+    /// The customer has no use of a benefit of this id.
+    BenefitUseNotFound => "BENEFIT_USE_NOT_FOUND",
     /// One command would touch more lots than it may.
     TooManyLots => "TOO_MANY_LOTS",
     /// Nothing was summed up by that instant yet.

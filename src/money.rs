@@ -125,6 +125,12 @@ impl Rate {
         self.0.is_zero()
     }
 
+    /// Whether it is at most so much, with at most so many decimals.
+    #[must_use]
+    pub fn is_within(self, most: i64, decimals: u32) -> bool {
+        self.0 <= Decimal::from(most) && self.0.scale() <= decimals
+    }
+
     /// A number of things that are worth this much each in major units, in minor units rounded half to even; none if that
     /// is more than can be counted.
     #[must_use]
@@ -132,6 +138,17 @@ impl Rate {
         let product = count.checked_mul(self.0.mantissa())?.checked_mul(10_i128.checked_pow(currency.decimals())?)?;
         let divisor = 10_i128.checked_pow(self.0.scale())?;
         Some(divide_half_even(product, divisor))
+    }
+
+    /// floor(amount × rate × multiplier), exactly and rounded once; none if that is more points than can be counted.
+    #[must_use]
+    pub fn points_multiplied(self, amount: Money, multiplier: Self) -> Option<i64> {
+        let rate = i128::from(amount.minor).checked_mul(self.0.mantissa())?;
+        // Of a product that an i128 cannot hold, the quotient is more than an i64 holds: of an amount, a rate and the
+        // multiplier of a benefit, at most 17 decimals are cut off.
+        let product = rate.checked_mul(multiplier.0.mantissa())?;
+        let decimals = self.0.scale() + multiplier.0.scale() + amount.currency.decimals();
+        i64::try_from(product / 10_i128.checked_pow(decimals)?).ok()
     }
 
     /// floor(amount × rate), exactly; none if that is more points than can be counted.
@@ -219,7 +236,27 @@ mod tests {
         assert_eq!(Rate::parse("100").unwrap().points_for(usd(i64::MAX)), Some(i64::MAX));
     }
 
+    #[test]
+    fn multiplied_points_are_rounded_down_once_and_never_wrap() {
+        let rate = |text: &str| Rate::parse(text).unwrap();
+        // 9.99 × 1.5 = 14.985, where rounding in between would make 13.
+        assert_eq!(rate("1").points_multiplied(usd(999), rate("1.5")), Some(14));
+        assert_eq!(rate("0.1").points_multiplied(usd(999), rate("2")), Some(1));
+        assert_eq!(rate("3").points_multiplied(usd(700), rate("0.3333")), Some(6));
+        assert_eq!(rate("1").points_multiplied(usd(i64::MAX), rate("100")), Some(i64::MAX));
+        assert_eq!(rate("1").points_multiplied(usd(i64::MAX), rate("100.0001")), None);
+        assert_eq!(rate("999999.999999999").points_multiplied(usd(i64::MAX), rate("99.9999")), None);
+        assert_eq!(rate("0.000000001").points_multiplied(usd(i64::MAX), rate("1")), Some(92_233_720));
+    }
+
     proptest! {
+        #[test]
+        fn points_times_one_are_the_points(minor in 0..i64::MAX, mantissa in 0..1_000_000_i64, scale in 0..9_u32) {
+            let rate = Rate::parse(&Decimal::new(mantissa, scale).to_string()).unwrap();
+            let one = Rate::parse("1").unwrap();
+            prop_assert_eq!(rate.points_multiplied(usd(minor), one), rate.points_for(usd(minor)));
+        }
+
         #[test]
         fn points_never_exceed_the_exact_product_and_miss_less_than_one(
             minor in 0..10_000_000_i64, mantissa in 0..100_000_i64, scale in 0..6_u32

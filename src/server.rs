@@ -360,7 +360,7 @@ fn routes(
             !settings.erasure_keys.is_empty(),
         ),
         activity_service: Activities::new(book.clone(), pool.clone()),
-        benefit_service: Benefits::new(tiers.clone()),
+        benefit_service: Benefits::new(book.clone(), pool.clone(), tiers.clone()),
         tier_service: tiers,
         referral_service: Referrals::new(book.clone(), pool.clone(), settings.clock.clone()),
         reward_service: Rewards::new(book.clone(), pool.clone(), points),

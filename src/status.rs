@@ -171,7 +171,9 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::ReferralNotFound
         | Reason::EntryNotFound
         | Reason::RewardNotFound
-        | Reason::HoldNotFound => Code::NotFound,
+        | Reason::HoldNotFound
+        | Reason::BenefitNotFound
+        | Reason::BenefitUseNotFound => Code::NotFound,
         Reason::CustomerAlreadyExists
         | Reason::IdempotencyKeyReused
         | Reason::ActivityIdReused
@@ -200,6 +202,9 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::InsufficientPoints
         | Reason::RedemptionOutsideLimits
         | Reason::EarningCapExceeded
+        | Reason::BenefitNotEntitled
+        | Reason::BenefitNotUsable
+        | Reason::BenefitQuotaExhausted
         | Reason::EntryNotReversible
         | Reason::EntryAlreadyReversed
         | Reason::ReversalExceedsOriginal
@@ -223,6 +228,8 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::EntryNotFound => Some("entry_id"),
         Reason::RewardNotFound => Some("reward_id"),
         Reason::HoldNotFound => Some("hold_id"),
+        Reason::BenefitNotFound => Some("benefit_id"),
+        Reason::BenefitUseNotFound => Some("use_id"),
         // These name nothing that a request could ask for by its id.
         Reason::ProgramFieldImmutable
         | Reason::VersionNotScheduled
@@ -249,6 +256,9 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::InsufficientPoints
         | Reason::RedemptionOutsideLimits
         | Reason::EarningCapExceeded
+        | Reason::BenefitNotEntitled
+        | Reason::BenefitNotUsable
+        | Reason::BenefitQuotaExhausted
         | Reason::InstantNotAhead
         | Reason::EntryNotReversible
         | Reason::EntryAlreadyReversed

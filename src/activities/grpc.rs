@@ -138,6 +138,15 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
     };
     let by_purchase = entries.iter().filter(|entry| entry.reason == EntryReason::Purchase);
     let uncapped = by_purchase.filter_map(|entry| entry.detail.uncapped()).next();
+    let multiplied = match &accepted.detail {
+        Detail::Activity(detail) => detail.multiplied(),
+        Detail::Program(_)
+        | Detail::Customer(_)
+        | Detail::Points(_)
+        | Detail::Tier(_)
+        | Detail::Benefit(_)
+        | Detail::Referral(_) => None,
+    };
     let purchase = match &record.activity {
         Activity::Purchase(_) => None,
         Activity::Refund(refund) => accepted.causes.first().map(|bought| (*bought, refund.purchase.clone())),
@@ -155,6 +164,7 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
         activity: Some(write_activity(row, &record.customer_id, |minor| Money { currency, minor })),
         points_earned: sum(&is_earned),
         points_uncapped: uncapped.unwrap_or(0),
+        earn_rate_multiplier: multiplied.map(|multiplied| multiplied.by.to_string()).unwrap_or_default(),
         points_taken_back: sum(&|entry| matches!(entry.detail, Detail::Points(PointsDetail::EntryReversed { .. }))),
         points_owed: sum(&|entry| matches!(entry.detail, Detail::Points(PointsDetail::DebtIncurred { .. }))),
         tier_change: entries

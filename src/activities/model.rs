@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use crate::book::{
-    Account, ActivityDetail, Actor, Counts, Decision, DecisionError, Detail, Entry, EntryReason, NewEntry,
+    Account, ActivityDetail, Actor, Counts, Decision, DecisionError, Detail, Entry, EntryReason, Multiplied, NewEntry,
     PointsDetail, TierMove,
 };
 use crate::error::{Reason, Refusal};
@@ -109,7 +109,7 @@ pub(crate) fn accept(
 ) -> Result<EntryId, DecisionError> {
     let overflow = || Refusal::new(Reason::AmountOverflow, "the purchase is more than the book can count");
     let spend = purchase.amount.minor;
-    let points = policy.program.points_per_unit.points_for(purchase.amount).ok_or_else(overflow)?;
+    let (points, multiplied) = earn(policy, &standing.0, purchase.amount).ok_or_else(overflow)?;
     let capped = cap(decision, policy, account_id, points)?;
     if points > Points::MOST {
         let message = format!("the purchase would bring {points} points, more than the {} of one entry", Points::MOST);
@@ -127,6 +127,7 @@ pub(crate) fn accept(
             happened_at: purchase.happened_at,
             slides_to: slide(policy, decision, account_id)?,
             uncapped: Some(points).filter(|points| *points > 0 && capped.points == 0),
+            multiplied,
             counts: Some(Counts { day, margin, points: capped.points, whole: false, outlook: verdict.outlook }),
         }
         .into(),
@@ -147,6 +148,17 @@ pub(crate) fn accept(
     }
     convert_referral(decision, policy, account_id, purchase, accepted)?;
     Ok(accepted)
+}
+
+/// How many points a purchase earns before any cap, by the tier that is held before it. None if that is more than can be
+/// counted.
+fn earn(policy: &ProgramVersion, held: &Standing, amount: Money) -> Option<(i64, Option<Multiplied>)> {
+    let rate = policy.program.points_per_unit;
+    let tier = policy.program.tier(&held.tier_id);
+    let multiplier = tier.and_then(|tier| tier.benefits.iter().find_map(|benefit| benefit.kind.multiplier()));
+    let Some(by) = multiplier else { return Some((rate.points_for(amount)?, None)) };
+    let multiplied = Multiplied { tier_id: held.tier_id.clone(), by, from: rate.points_for(amount)? };
+    Some((rate.points_multiplied(amount, by)?, Some(multiplied)))
 }
 
 /// Until when the customer's sliding points last, now that they did something.
@@ -254,6 +266,7 @@ fn accepted_in(purchase: &[Entry]) -> Option<(&Entry, i64, Option<&Counts>)> {
         | Detail::Customer(_)
         | Detail::Points(_)
         | Detail::Tier(_)
+        | Detail::Benefit(_)
         | Detail::Referral(_) => None,
     })
 }

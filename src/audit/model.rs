@@ -256,7 +256,8 @@ impl Check {
             | Detail::Referral(ReferralDetail::ReferralCodeCreated { .. } | ReferralDetail::ReferralExpired)
             | Detail::Customer(_)
             | Detail::Points(_)
-            | Detail::Tier(_) => {}
+            | Detail::Tier(_)
+            | Detail::Benefit(_) => {}
         }
     }
 

@@ -3,14 +3,22 @@
 use goldbook_api::server::{Received, benefit_service_server};
 use tonic::{Request, Response, Status};
 
-use super::Benefits;
+use super::commands::{ReverseBenefitUse, UseBenefit};
+use super::{Benefits, Entitlement, UseEntry};
 use crate::access::grpc::admit;
-use crate::error::Fields;
-use crate::programs::grpc::write_benefit;
+use crate::book::{BenefitDetail, Detail, Entry, EntryReason};
+use crate::error::{Error, Fields};
+use crate::ids::{BenefitId, IdempotencyKey};
+use crate::programs::benefits::grpc::write_benefit;
 use crate::proto;
 use crate::proto::fields::{parse_optional_instant, write_instant};
-use crate::proto::requests::parse_customer_list;
+use crate::proto::requests::{parse_customer, parse_customer_list};
 use crate::telemetry;
+use crate::tiers::CustomerTier;
+
+/// The most of one use.
+const MAX_QUANTITY: i64 = 1_000_000;
+const MAX_NOTE: usize = 500;
 
 #[tonic::async_trait]
 impl benefit_service_server::BenefitService for Benefits {
@@ -25,14 +33,134 @@ impl benefit_service_server::BenefitService for Benefits {
         let (customer, page) = parse_customer_list(&mut fields, &request, "benefits", &[&instant])?;
         let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
-        let (customer_tier, benefits, next_page_token) =
+        let (customer_tier, entitlements, next_page_token) =
             self.list_customer_benefits(&program_id, &customer_id, as_of, &page).await?;
-        let entitlements = benefits.iter().map(|benefit| proto::Entitlement {
-            benefit: Some(write_benefit(benefit)),
-            tier_id: customer_tier.tier.tier_id.to_string(),
-            since: Some(write_instant(customer_tier.standing.since)),
-            entry_id: customer_tier.changed.to_string(),
-        });
-        Ok(Response::new(proto::ListCustomerBenefitsResponse { entitlements: entitlements.collect(), next_page_token }))
+        let entitlements = entitlements.iter().map(|it| write_entitlement(it, &customer_tier)).collect();
+        Ok(Response::new(proto::ListCustomerBenefitsResponse { entitlements, next_page_token }))
     }
+
+    async fn use_benefit(
+        &self,
+        request: Request<Received<proto::UseBenefitRequest>>,
+    ) -> Result<Response<proto::UseBenefitResponse>, Status> {
+        let (request, caller) = admit(request)?;
+        let command = parse_use(request)?;
+        telemetry::record_program(command.program_id.as_str());
+        let UseEntry { entry, replayed } = self.use_benefit(command, caller.writer().await?).await?;
+        Ok(Response::new(proto::UseBenefitResponse { r#use: write_use(&entry), replayed }))
+    }
+
+    async fn reverse_benefit_use(
+        &self,
+        request: Request<Received<proto::ReverseBenefitUseRequest>>,
+    ) -> Result<Response<proto::ReverseBenefitUseResponse>, Status> {
+        let (request, caller) = admit(request)?;
+        let command = parse_reversal(request)?;
+        telemetry::record_program(command.program_id.as_str());
+        let UseEntry { entry, replayed } = self.reverse_benefit_use(command, caller.writer().await?).await?;
+        let counted = match &entry.detail {
+            Detail::Benefit(BenefitDetail::BenefitUseReversed { counted, .. }) => *counted,
+            Detail::Benefit(BenefitDetail::BenefitUsed { .. })
+            | Detail::Program(_)
+            | Detail::Customer(_)
+            | Detail::Activity(_)
+            | Detail::Points(_)
+            | Detail::Tier(_)
+            | Detail::Referral(_) => 0,
+        };
+        Ok(Response::new(proto::ReverseBenefitUseResponse { entry_id: entry.id.to_string(), counted, replayed }))
+    }
+}
+
+fn parse_use(request: proto::UseBenefitRequest) -> Result<UseBenefit, Error> {
+    let mut fields = Fields::default();
+    let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
+    let benefit_id = fields.check("benefit_id", BenefitId::try_from(request.benefit_id));
+    let quantity = if request.quantity == 0 { 1 } else { request.quantity };
+    if !(1..=MAX_QUANTITY).contains(&quantity) {
+        fields.refuse("quantity", "must be from 0 to 1,000,000; 0 means 1");
+    }
+    if !(0..=MAX_QUANTITY).contains(&request.companions) {
+        fields.refuse("companions", "must be from 0 to 1,000,000");
+    }
+    let place = parse_note(&mut fields, "place", request.place);
+    let key = fields.check("idempotency_key", IdempotencyKey::try_from(request.idempotency_key));
+    let ((program_id, customer_id), (benefit_id, key)) = fields.finish_with(customer.zip(benefit_id.zip(key)))?;
+    Ok(UseBenefit { program_id, customer_id, benefit_id, quantity, companions: request.companions, place, key })
+}
+
+fn parse_reversal(request: proto::ReverseBenefitUseRequest) -> Result<ReverseBenefitUse, Error> {
+    let mut fields = Fields::default();
+    let reason = parse_reason(&mut fields, request.reason());
+    let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
+    let use_id = fields.check("use_id", request.use_id.parse());
+    let note = parse_note(&mut fields, "note", request.note);
+    let key = fields.check("idempotency_key", IdempotencyKey::try_from(request.idempotency_key));
+    let ((program_id, customer_id), ((use_id, reason), key)) =
+        fields.finish_with(customer.zip(use_id.zip(reason).zip(key)))?;
+    Ok(ReverseBenefitUse { program_id, customer_id, use_id, reason, note, key })
+}
+
+/// What a caller writes beside an entry may have lines; what Postgres cannot keep is not text.
+fn parse_note(fields: &mut Fields, field: &str, note: String) -> String {
+    if note.chars().count() > MAX_NOTE || note.contains('\0') {
+        fields.refuse(field, "must be at most 500 characters without U+0000");
+    }
+    note
+}
+
+fn parse_reason(fields: &mut Fields, reason: proto::CorrectionReason) -> Option<EntryReason> {
+    match reason {
+        proto::CorrectionReason::Correction => Some(EntryReason::Correction),
+        proto::CorrectionReason::Goodwill => Some(EntryReason::Goodwill),
+        proto::CorrectionReason::Fraud => Some(EntryReason::Fraud),
+        proto::CorrectionReason::CustomerRequest => Some(EntryReason::CustomerRequest),
+        proto::CorrectionReason::Other => Some(EntryReason::Other),
+        proto::CorrectionReason::Unspecified => fields.check("reason", Err("must be one of the named values")),
+    }
+}
+
+fn write_entitlement(entitlement: &Entitlement, customer_tier: &CustomerTier) -> proto::Entitlement {
+    let CustomerTier { standing, policy, tier, changed, .. } = customer_tier;
+    let quota = entitlement.quota;
+    proto::Entitlement {
+        benefit: Some(write_benefit(&entitlement.benefit, policy.program.currency)),
+        tier_id: tier.tier_id.to_string(),
+        since: Some(write_instant(standing.since)),
+        entry_id: changed.to_string(),
+        right: proto::EntitlementRight::Tier.into(),
+        until: standing.outlook.ends_at.map(write_instant),
+        used: quota.map_or(0, |quota| quota.used),
+        left: quota.map(|quota| quota.left),
+        resets_at: quota.and_then(|quota| quota.resets_at).map(write_instant),
+    }
+}
+
+/// A use on the wire, as its entry tells it; none of another entry.
+fn write_use(entry: &Entry) -> Option<proto::BenefitUse> {
+    let Detail::Benefit(BenefitDetail::BenefitUsed {
+        benefit_id,
+        tier_id,
+        quantity,
+        companions,
+        counted,
+        left,
+        resets_at,
+        ..
+    }) = &entry.detail
+    else {
+        return None;
+    };
+    Some(proto::BenefitUse {
+        use_id: entry.id.to_string(),
+        benefit_id: benefit_id.to_string(),
+        tier_id: tier_id.to_string(),
+        quantity: *quantity,
+        companions: *companions,
+        counted: *counted,
+        left: *left,
+        resets_at: resets_at.map(write_instant),
+        used_at: Some(write_instant(entry.effective_at)),
+        trace_id: telemetry::TraceId(entry.trace_id).to_string(),
+    })
 }

@@ -23,9 +23,12 @@ impl AccountKind {
     pub const fn of(detail: &Detail) -> Self {
         match detail {
             Detail::Program(_) => Self::Program,
-            Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) | Detail::Referral(_) => {
-                Self::Customer
-            }
+            Detail::Customer(_)
+            | Detail::Activity(_)
+            | Detail::Points(_)
+            | Detail::Tier(_)
+            | Detail::Benefit(_)
+            | Detail::Referral(_) => Self::Customer,
         }
     }
 }

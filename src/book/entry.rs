@@ -198,6 +198,8 @@ pub enum EntryReason {
     Erasure,
     /// Nobody had written to an account for as long as the program keeps what is known of a person.
     Retention,
+    /// The customer used a benefit.
+    BenefitUse,
 }
 
 stored_words!(EntryReason);

@@ -1,7 +1,8 @@
 //! What entries are about, on the wire.
 
 use super::detail::{
-    ActivityDetail, CustomerDetail, Detail, LotPart, PointsDetail, ProgramDetail, ReferralDetail, TierDetail,
+    ActivityDetail, BenefitDetail, CustomerDetail, Detail, LotPart, PointsDetail, ProgramDetail, ReferralDetail,
+    TierDetail,
 };
 use super::entry::{Entry, EntryReason, Pocket, PocketMove};
 use crate::ids::{AccountId, EntryId};
@@ -87,6 +88,10 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
             TierDetail::TierReleased { .. } => proto::EntryKind::TierReleased,
             TierDetail::ReferralCounted { .. } => proto::EntryKind::ReferralCounted,
         },
+        Detail::Benefit(detail) => match detail {
+            BenefitDetail::BenefitUsed { .. } => proto::EntryKind::BenefitUsed,
+            BenefitDetail::BenefitUseReversed { .. } => proto::EntryKind::BenefitUseReversed,
+        },
         Detail::Referral(detail) => match detail {
             ReferralDetail::ReferralCodeCreated { .. } => proto::EntryKind::ReferralCodeCreated,
             ReferralDetail::ReferralCreated { .. } => proto::EntryKind::ReferralCreated,
@@ -122,6 +127,7 @@ pub const fn write_reason(reason: EntryReason) -> proto::EntryReason {
         EntryReason::Export => proto::EntryReason::Export,
         EntryReason::Erasure => proto::EntryReason::Erasure,
         EntryReason::Retention => proto::EntryReason::Retention,
+        EntryReason::BenefitUse => proto::EntryReason::BenefitUse,
         EntryReason::Fraud => proto::EntryReason::Fraud,
         EntryReason::CustomerRequest => proto::EntryReason::CustomerRequest,
         EntryReason::Goodwill => proto::EntryReason::Goodwill,

@@ -38,8 +38,9 @@ pub use command::{Command, CommandKey, KeyKind, Told, Written};
 pub use decision::{Asking, Decision, DecisionError};
 pub(crate) use detail::quote_wide_numbers;
 pub use detail::{
-    ActivityDetail, Counts, CustomerDetail, Detail, EarningWindow, Earnings, ErasureReason, LotPart, LotTerms, Outlook,
-    OverrideForce, PointsDetail, ProgramDetail, ReferralDetail, TierDetail, TierMove,
+    ActivityDetail, BenefitDetail, Counts, CustomerDetail, Detail, EarningWindow, Earnings, ErasureReason, LotPart,
+    LotTerms, Multiplied, Outlook, OverrideForce, PointsDetail, ProgramDetail, ReferralDetail, TierDetail, TierMove,
+    UseCounts,
 };
 pub use entry::{Actor, Entry, EntryReason, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;

@@ -65,6 +65,7 @@ mod tests {
             "export",
             "erasure",
             "retention",
+            "benefit_use",
         ];
         assert!(EntryReason::ALL.iter().map(|reason| reason.as_str()).eq(reasons));
     }

@@ -209,10 +209,13 @@ fn show_date(date: &Date) -> String {
 fn show_entitlements(entitlements: &[Entitlement]) -> String {
     let lines: Vec<String> = entitlements
         .iter()
-        .filter_map(|entitlement| entitlement.benefit.as_ref())
-        .map(|benefit| match benefit.description.as_str() {
-            "" => benefit.display_name.clone(),
-            description => format!("{}: {description}", benefit.display_name),
+        .filter_map(|entitlement| Some((entitlement.benefit.as_ref()?, entitlement.left)))
+        .map(|(benefit, left)| {
+            let left = left.map(|left| format!(" ({left} left)")).unwrap_or_default();
+            match benefit.description.as_str() {
+                "" => format!("{}{left}", benefit.display_name),
+                description => format!("{}{left}: {description}", benefit.display_name),
+            }
         })
         .collect();
     if lines.is_empty() { "none".to_owned() } else { lines.join("\n") }

@@ -39,6 +39,8 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::TierOverridden
         | EntryKind::TierReleased
         | EntryKind::ReferralCounted
+        | EntryKind::BenefitUsed
+        | EntryKind::BenefitUseReversed
         | EntryKind::ReferralCodeCreated
         | EntryKind::ReferralCreated
         | EntryKind::ReferralConverted
@@ -81,6 +83,7 @@ const fn describe_grant(reason: EntryReason) -> &'static str {
         | EntryReason::Export
         | EntryReason::Erasure
         | EntryReason::Retention
+        | EntryReason::BenefitUse
         | EntryReason::Other => "Points granted",
     }
 }

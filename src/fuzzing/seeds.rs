@@ -147,14 +147,14 @@ fn text(field: &str) -> &'static str {
         "benefit_id" => "news",
         "campaign_id" => "friends",
         "page_token" | "resume_token" => "",
-        "entry_id" | "lot_id" | "hold_entry_id" | "reward_entry_id" | "hold_id" | "reward_id" => {
+        "entry_id" | "lot_id" | "hold_entry_id" | "reward_entry_id" | "hold_id" | "reward_id" | "use_id" => {
             "00000000000000000000000000000001.1"
         }
         "currency_code" => "USD",
         "time_zone" => "America/New_York",
-        "points_per_unit" | "point_value" => "1.5",
+        "points_per_unit" | "point_value" | "percentage_off" | "earn_rate_multiplier" => "1.5",
         "after" | "period" | "within" | "valid_for" | "hold_for" | "sliding" | "on_event_within" | "rolling"
-        | "for" | "grace" => "P1Y",
+        | "for" | "grace" | "early_access" => "P1Y",
         "email" => "anna@shop.example",
         "phone" => "+49 30 123456",
         "locale" => "de-DE",
@@ -360,6 +360,11 @@ fn files() -> Vec<Seed> {
                  on_refund = \"at_period_end\"\nwindow = { calendar = \"half\" }\nkept = { for = \"P1Y\" }\n[[tiers]]\n\
                  tier_id = \"s\"\ndisplay_name = \"S\"\nnever_lost = true\n[tiers.condition]\nany_of = [{ spend = \"5.00\" }, \
                  { all_of = [{ active_days = 3 }, { points = 9 }, { margin = \"1.50\" }] }, { referrals = 2 }]\n[[tiers]]";
+    let benefits = "[[tiers.benefits]]\nbenefit_id = \"b\"\ndisplay_name = \"B\"\nkind = { higher_credit_limit = \
+                    { by = \"500.00\", valid_for = \"P30D\" } }\nquota = { limit = 4, per = \"tier_period\", \
+                    counts_companions = true }\n[[tiers.benefits]]\nbenefit_id = \"c\"\ndisplay_name = \"C\"\nkind = \
+                    { earn_rate_multiplier = \"1.5\" }\n[[tiers.benefits]]\nbenefit_id = \"d\"\n\
+                    display_name = \"D\"\nkind = \"gift\"\nquota = { limit = 1, per = \"half\" }\n[[campaigns]]";
     let balances = "line_id,customer_id,points,vests_at,vest_by,expires_at,tier_id,qualifying_spend_usd\n\
                     1,c,5,,,,,\n2,c,5,2026-02-01,,never,,\n3,c,5,,2026-02-01T00:00:00Z,2027-01-01,,\n\
                     \"4\n\",c,,,,,gold,12.50\n5,\"c,d\",,,,,gold,\n6,c,5,,,9999-12-31,,\n";
@@ -369,6 +374,7 @@ fn files() -> Vec<Seed> {
         seed("program_documents", "cdnow", example),
         seed("program_documents", "points", points),
         seed("program_documents", "tiers", &points.replace("[[tiers]]", tiers)),
+        seed("program_documents", "benefits", &points.replace("[[campaigns]]", benefits)),
         seed("program_documents", "event", &points.replace("after = \"P14D\"", "on_event_within = \"P14D\"")),
         seed("program_documents", "never", &points.replace("{ after = \"P1Y\", round_to = \"quarter\" }", "\"never\"")),
         seed(

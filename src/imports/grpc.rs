@@ -110,6 +110,7 @@ fn write_imported(imported: &Imported) -> proto::ImportedOpening {
             | Detail::Customer(_)
             | Detail::Activity(_)
             | Detail::Points(_)
+            | Detail::Benefit(_)
             | Detail::Referral(_) => String::new(),
         },
         replayed: *replayed,

@@ -126,6 +126,7 @@ impl<'a> TierChangeItem<'a> {
             | Detail::Customer(_)
             | Detail::Activity(_)
             | Detail::Points(_)
+            | Detail::Benefit(_)
             | Detail::Referral(_) => return None,
         };
         Some(Self {

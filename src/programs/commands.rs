@@ -103,6 +103,7 @@ impl Command for ApplyProgram {
             | Detail::Activity(_)
             | Detail::Points(_)
             | Detail::Tier(_)
+            | Detail::Benefit(_)
             | Detail::Referral(_) => None,
         });
         let Some((version, applied_at)) = applied else {

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::benefits::{BenefitOutline, find_benefit_faults};
 use super::model::{Campaign, Tier};
 use super::tier_policy::{Condition, Metric, TierWindow};
 use crate::error::Violation;
-use crate::ids::{BenefitId, CampaignId, TierId};
+use crate::ids::{CampaignId, TierId};
 
 /// As much of a tier as could be read. What could not is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,8 +20,8 @@ pub struct TierOutline {
     pub threshold: Option<i64>,
     /// What it takes beside a threshold; none inside, if the document says none.
     pub condition: Option<Option<Condition>>,
-    /// The names of what it entitles to.
-    pub benefit_ids: Vec<Option<BenefitId>>,
+    /// What it entitles to.
+    pub benefits: Vec<BenefitOutline>,
 }
 
 /// As much of a campaign as could be read. What could not is absent.
@@ -54,7 +55,7 @@ impl From<&Tier> for TierOutline {
             tier_id: Some(tier.tier_id.clone()),
             threshold: Some(tier.threshold),
             condition: Some(tier.condition.clone()),
-            benefit_ids: tier.benefits.iter().map(|benefit| Some(benefit.benefit_id.clone())).collect(),
+            benefits: tier.benefits.iter().map(Into::into).collect(),
         }
     }
 }
@@ -89,12 +90,8 @@ pub fn find_tier_faults(tiers: &[TierOutline], window: Option<&TierWindow>) -> V
             let description = format!("can never be met: the window has at most {days} days");
             fault(format!("program.tiers[{i}].condition"), description);
         }
-        let mut benefit_ids = BTreeSet::new();
-        for (j, benefit_id) in tier.benefit_ids.iter().enumerate() {
-            if benefit_id.as_ref().is_some_and(|benefit_id| !benefit_ids.insert(benefit_id)) {
-                let field = format!("program.tiers[{i}].benefits[{j}].benefit_id");
-                fault(field, "must be unique within the tier".to_owned());
-            }
+        for (field, description) in find_benefit_faults(&tier.benefits) {
+            fault(format!("program.tiers[{i}].benefits{field}"), description.to_owned());
         }
     }
     faults

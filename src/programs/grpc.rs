@@ -5,16 +5,18 @@ use goldbook_api::values::MAX_POINTS;
 use tonic::{Request, Response, Status};
 
 use super::Programs;
+use super::benefits::grpc::{parse_benefit, write_benefit};
+use super::benefits::{Benefit, BenefitOutline};
 use super::commands::ApplyProgram;
 use super::faults::{CampaignOutline, TierOutline, find_campaign_faults, find_tier_faults};
-use super::model::{Benefit, Campaign, Conversion, Program, ProgramVersion, Tier, Zone};
+use super::model::{Campaign, Conversion, Program, ProgramVersion, Tier, Zone};
 use super::points::grpc::{parse_points_policy, write_points_policy};
 use super::retention::Retention;
 use super::tier_policy::find_policy_faults;
 use super::tier_policy::grpc::{parse_condition, parse_tier_policy, write_condition, write_tier_policy};
 use crate::access::grpc::admit;
 use crate::error::{Error, Fields, Violation};
-use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
+use crate::ids::{CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Rate};
 use crate::paging::PageRequest;
 use crate::proto;
@@ -25,7 +27,6 @@ use crate::telemetry;
 pub(crate) mod fuzzing;
 
 const MAX_DISPLAY_NAME: usize = 200;
-const MAX_DESCRIPTION: usize = 2_000;
 const MAX_TIERS: usize = 32;
 const MAX_BENEFITS: usize = 100;
 const MAX_CAMPAIGNS: usize = 100;
@@ -214,10 +215,14 @@ fn parse_tier(
     if tier.benefits.len() > MAX_BENEFITS {
         fields.refuse(format!("{path}.benefits"), format!("must have at most {MAX_BENEFITS} items"));
     }
-    let benefits = tier.benefits.into_iter().take(MAX_BENEFITS).enumerate();
-    let (benefit_ids, benefits): (Vec<Option<BenefitId>>, Vec<Option<Benefit>>) =
-        benefits.map(|(j, benefit)| parse_benefit(fields, &format!("{path}.benefits[{j}]"), benefit)).unzip();
-    let outline = TierOutline { tier_id: tier_id.clone(), threshold, condition: condition.clone(), benefit_ids };
+    let items = tier.benefits.into_iter().take(MAX_BENEFITS).enumerate();
+    let parsed = items.map(|(j, benefit)| {
+        let path = format!("{path}.benefits[{j}]");
+        let display_name = parse_display_name(fields, &format!("{path}.display_name"), &benefit.display_name);
+        parse_benefit(fields, &path, benefit, display_name, currency)
+    });
+    let (outlines, benefits): (Vec<BenefitOutline>, Vec<Option<Benefit>>) = parsed.unzip();
+    let outline = TierOutline { tier_id: tier_id.clone(), threshold, condition: condition.clone(), benefits: outlines };
     let whole = || {
         Some(Tier {
             tier_id: tier_id?,
@@ -229,17 +234,6 @@ fn parse_tier(
         })
     };
     (outline, whole())
-}
-
-/// The name of a benefit, and the benefit if all of it could be read.
-fn parse_benefit(fields: &mut Fields, path: &str, benefit: proto::Benefit) -> (Option<BenefitId>, Option<Benefit>) {
-    let benefit_id = fields.check(format!("{path}.benefit_id"), BenefitId::try_from(benefit.benefit_id));
-    let display_name = parse_display_name(fields, &format!("{path}.display_name"), &benefit.display_name);
-    let description = parse_text(fields, &format!("{path}.description"), &benefit.description, MAX_DESCRIPTION);
-    let parts = benefit_id.clone().zip(display_name).zip(description);
-    let whole =
-        parts.map(|((benefit_id, display_name), description)| Benefit { benefit_id, display_name, description });
-    (benefit_id, whole)
 }
 
 /// As much of a campaign as could be read, and the campaign if that is all of it.
@@ -325,7 +319,7 @@ fn write_program(program: Program) -> proto::Program {
         threshold: if tier.condition.is_some() { None } else { money(tier.threshold) },
         condition: tier.condition.as_ref().map(|condition| write_condition(condition, &|minor| program.money(minor))),
         never_lost: tier.never_lost,
-        benefits: tier.benefits.iter().map(write_benefit).collect(),
+        benefits: tier.benefits.iter().map(|benefit| write_benefit(benefit, program.currency)).collect(),
     });
     let campaigns = program.campaigns.iter().map(|campaign| proto::Campaign {
         campaign_id: campaign.campaign_id.to_string(),
@@ -352,15 +346,5 @@ fn write_program(program: Program) -> proto::Program {
         points: write_points_policy(&program.points),
         retention: write_retention(program.retention),
         tier_policy: write_tier_policy(&program.tier_policy),
-    }
-}
-
-/// A benefit on the wire.
-#[must_use]
-pub fn write_benefit(benefit: &Benefit) -> proto::Benefit {
-    proto::Benefit {
-        benefit_id: benefit.benefit_id.to_string(),
-        display_name: benefit.display_name.clone(),
-        description: benefit.description.clone(),
     }
 }

@@ -1,6 +1,7 @@
 //! A program and its versioned policies: everything else belongs to exactly one program.
 
 pub(crate) mod agenda;
+pub mod benefits;
 pub(crate) mod commands;
 pub mod faults;
 pub mod grpc;

@@ -6,11 +6,12 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::benefits::Benefit;
 use super::points::{CalendarPeriod, PointsPolicy};
 use super::retention::Retention;
 use super::tier_policy::{Condition, Metric, TierPolicy};
 use crate::error::{Reason, Refusal};
-use crate::ids::{BenefitId, CampaignId, ProgramId, TierId};
+use crate::ids::{CampaignId, ProgramId, TierId};
 use crate::money::{Currency, Money, Rate};
 
 /// One loyalty program of a brand, as its document says. Amounts are in minor units of its currency.
@@ -106,18 +107,6 @@ impl Tier {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// Something that a tier gives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Benefit {
-    /// Its name within the tier.
-    pub benefit_id: BenefitId,
-    /// What people call it.
-    pub display_name: String,
-    /// What it is, in a sentence for people.
-    pub description: String,
 }
 
 /// An offer to customers who bring others: what both sides get, and when.

@@ -265,7 +265,7 @@ impl CalendarPeriod {
 
     /// The first day of the period that a day lies in.
     #[must_use]
-    pub(super) fn first_day(self, day: Date) -> Date {
+    pub(crate) fn first_day(self, day: Date) -> Date {
         let first_of_month = |month| Date::new(day.year(), month, 1).unwrap_or(day);
         match self {
             Self::Day => day,

@@ -102,6 +102,7 @@ impl State for ProgramsState {
             | Detail::Activity(_)
             | Detail::Points(_)
             | Detail::Tier(_)
+            | Detail::Benefit(_)
             | Detail::Referral(_) => {}
         }
         Ok(())

@@ -113,7 +113,8 @@ impl Referrals {
             | Detail::Customer(_)
             | Detail::Activity(_)
             | Detail::Points(_)
-            | Detail::Tier(_) => None,
+            | Detail::Tier(_)
+            | Detail::Benefit(_) => None,
         });
         let created = created.ok_or_else(|| {
             Error::Internal(format!("program {program_id}: a new referral wrote no entry of its own"))

@@ -42,6 +42,7 @@ impl PurchasesState {
             | Detail::Customer(_)
             | Detail::Points(_)
             | Detail::Tier(_)
+            | Detail::Benefit(_)
             | Detail::Referral(_) => {}
         }
     }

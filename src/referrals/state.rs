@@ -112,9 +112,12 @@ impl State for ReferralsState {
                 Ok(())
             }
             // Nothing else changes codes and referrals: what converts a referral says so in an entry of its own.
-            Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Tier(_) => {
-                Ok(())
-            }
+            Detail::Program(_)
+            | Detail::Customer(_)
+            | Detail::Activity(_)
+            | Detail::Points(_)
+            | Detail::Tier(_)
+            | Detail::Benefit(_) => Ok(()),
         }
     }
 

@@ -185,6 +185,7 @@ pub(crate) fn counted_by(entry: &Entry) -> Option<(Date, DayCount)> {
         | Detail::Program(_)
         | Detail::Customer(_)
         | Detail::Points(_)
+        | Detail::Benefit(_)
         | Detail::Referral(_) => None,
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::counting::History;
 use super::standing::Standing;
-use crate::book::{Earnings, EntryReason};
+use crate::book::{Earnings, Entry, EntryReason};
 use crate::ids::EntryId;
 use crate::programs::model::{ProgramVersion, Tier};
 
@@ -31,6 +31,8 @@ pub(crate) struct CustomerTier {
     pub tier: Tier,
     /// The instant that the answer is for.
     pub as_of: Timestamp,
+    /// What time has done to the account by then that is not written yet.
+    pub dues: Vec<Entry>,
 }
 
 /// How an override came about.

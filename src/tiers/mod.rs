@@ -140,7 +140,7 @@ impl Tiers {
         set_by: Option<SetBy>,
         as_of: Option<Timestamp>,
     ) -> Result<CustomerTier, Error> {
-        let FoundStanding { account_id, standing, current_version, told, decided } = found;
+        let FoundStanding { account_id, standing, current_version, told, decided, dues } = found;
         let policy = self.version(program_id, current_version).await?;
         let tier = match policy.program.tier(&standing.tier_id) {
             Some(tier) => tier.clone(),
@@ -150,7 +150,7 @@ impl Tiers {
             [standing.changed_seq, standing.cause_seq].map(|account_seq| EntryId { account_id, account_seq });
         let as_of = as_of.unwrap_or_else(|| self.instants.clock().present(told));
         let earned = decided.and_then(earned_in);
-        Ok(CustomerTier { standing, history, earned, changed, cause, set_by, policy, tier, as_of })
+        Ok(CustomerTier { standing, history, earned, changed, cause, set_by, policy, tier, as_of, dues })
     }
 
     /// Carries out what somebody changes about a tier by hand: the entry, the currency of the program, and whether this
@@ -224,6 +224,7 @@ fn earned_in(detail: Detail) -> Option<(i64, Earnings)> {
         | Detail::Customer(_)
         | Detail::Activity(_)
         | Detail::Points(_)
+        | Detail::Benefit(_)
         | Detail::Referral(_) => None,
     }
 }

@@ -101,8 +101,9 @@ impl Tiers {
             let history = state.history(*account_id);
             let decided = decided_by(*account_id).and_then(|entry_id| decisions.remove(&entry_id));
             let account_id = *account_id;
-            found
-                .push((*place, (FoundStanding { account_id, standing, current_version, told: now, decided }, history)));
+            let dues = applied_dues.iter().filter(|due| due.id.account_id == account_id).cloned().collect();
+            let read = FoundStanding { account_id, standing, current_version, told: now, decided, dues };
+            found.push((*place, (read, history)));
         }
         Ok(found)
     }
@@ -133,7 +134,7 @@ impl Tiers {
         let current_version = read_version_number_at(&mut snapshot, program_id, as_of).await?;
         let current_version = current_version.ok_or_else(|| program_not_found(program_id))?;
         snapshot.commit().await?;
-        Ok(Some((FoundStanding { account_id, standing, current_version, told: as_of, decided }, history)))
+        Ok(Some((FoundStanding { account_id, standing, current_version, told: as_of, decided, dues }, history)))
     }
 }
 

@@ -295,7 +295,9 @@ impl State for StandingsState {
                 return Ok(());
             }
             // Neither points nor anything else counts for a tier.
-            Detail::Program(_) | Detail::Customer(_) | Detail::Points(_) | Detail::Referral(_) => return Ok(()),
+            Detail::Program(_) | Detail::Customer(_) | Detail::Points(_) | Detail::Benefit(_) | Detail::Referral(_) => {
+                return Ok(());
+            }
         }
         self.mark(entry)
     }

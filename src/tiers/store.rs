@@ -233,6 +233,8 @@ pub(super) struct FoundStanding {
     pub told: Timestamp,
     /// What the entry says that gave the tier or renewed it.
     pub decided: Option<Detail>,
+    /// What time has done to the account that is not written yet.
+    pub dues: Vec<Entry>,
 }
 
 /// Reads many customers' standings in one statement.
@@ -280,7 +282,8 @@ pub(super) fn fetch_standings(clock: Clock) -> Fetch<(ProgramId, CustomerId), Fo
                     let (account_id, told) = (AccountId(row.account_id), row.told.to_jiff());
                     // One that only a newer version understands explains nothing here.
                     let decided = row.decided.and_then(|detail| Detail::from_json(&detail).ok());
-                    *slot = Some(FoundStanding { account_id, standing, current_version: row.version, told, decided });
+                    let (current_version, dues) = (row.version, Vec::new());
+                    *slot = Some(FoundStanding { account_id, standing, current_version, told, decided, dues });
                 }
             }
             Ok(found)

@@ -3,6 +3,7 @@
 mod amounts;
 pub(crate) mod batches;
 mod concurrency;
+mod multipliers;
 
 use goldbook::proto;
 use goldbook::proto::EntryKind::{ActivityAccepted, CustomerEnrolled, PointsGranted, TierChanged};

@@ -12,7 +12,7 @@ use crate::binary::{goldbook, run};
 /// Far more than it takes, since it starts six services.
 const BOUND: Duration = Duration::from_secs(300);
 
-const WORKLOADS: [&str; 22] = [
+const WORKLOADS: [&str; 23] = [
     "beside-calls",
     "beside-streams",
     "conversion",
@@ -35,6 +35,7 @@ const WORKLOADS: [&str; 22] = [
     "stream-large",
     "tier",
     "tier-keyed",
+    "use-benefit",
 ];
 
 /// Those of one caller while another one calls, too: nobody can tell whom the processors worked for.
@@ -51,14 +52,25 @@ fn is_any(median: &Value, names: &[&str]) -> bool {
 
 /// Whether round trips are counted of it.
 fn is_counted(median: &Value) -> bool {
-    let main = ["grant", "grant-one", "redeem", "redeem-5", "redeem-400", "tier", "purchase", "conversion", "stream"];
+    let main = [
+        "grant",
+        "grant-one",
+        "redeem",
+        "redeem-5",
+        "redeem-400",
+        "tier",
+        "purchase",
+        "conversion",
+        "use-benefit",
+        "stream",
+    ];
     is_any(median, &main)
 }
 
 async fn measure_for(seconds: &str, path: &Path) -> Value {
     let mut command = goldbook();
     command.args(["bench", "--warmup=0", "--rounds=1", "--customers=2", "--clients=4", "--streams=1", "--large=4"]);
-    command.args(["--only", "grant,tier,redeem,purchase,conversion,stream,fairness"]);
+    command.args(["--only", "grant,tier,redeem,purchase,conversion,use-benefit,stream,fairness"]);
     command.args(["--seconds", seconds, "--json"]).arg(path);
     let output = timeout(BOUND, command.output()).await.unwrap().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,5 +1,7 @@
 //! Benefits: what a customer's tier entitles them to.
 
+pub(crate) mod uses;
+
 use goldbook::proto;
 use tonic::{Code, Status};
 
@@ -15,7 +17,7 @@ async fn start_with_anna() -> Service {
     service
 }
 
-fn request(customer_id: &str) -> proto::ListCustomerBenefitsRequest {
+pub(crate) fn request(customer_id: &str) -> proto::ListCustomerBenefitsRequest {
     proto::ListCustomerBenefitsRequest {
         program_id: SHOP.to_owned(),
         customer_id: customer_id.to_owned(),
@@ -55,6 +57,8 @@ async fn list_customer_benefits_tells_what_the_tier_gives_and_which_change_gave_
         tier_id: "silver".to_owned(),
         since: Some(at("2026-01-16T12:00:00Z")),
         entry_id: change.entry_id.clone(),
+        right: proto::EntitlementRight::Tier.into(),
+        ..Default::default()
     };
     let expected: Vec<_> = shop().tiers.remove(1).benefits.into_iter().map(entitled).collect();
     assert_eq!(expected.len(), 2);

@@ -26,6 +26,7 @@ enum Step {
     Share(u8),
     Refer { referee: u8, referrer: u8 },
     Convert(u8),
+    UseBenefit { customer: u8, key: u8 },
     Wait { hours: i64 },
 }
 
@@ -39,7 +40,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(customer, id, cents, again)| Step::Purchase { customer, id, cents, again }),
         3 => customer.clone().prop_map(Step::Share),
         4 => (customer.clone(), 0..CUSTOMERS).prop_map(|(referee, referrer)| Step::Refer { referee, referrer }),
-        2 => customer.prop_map(Step::Convert),
+        2 => customer.clone().prop_map(Step::Convert),
+        3 => (customer, 0..4_u8).prop_map(|(customer, key)| Step::UseBenefit { customer, key }),
         3 => (1..400_i64).prop_map(|hours| Step::Wait { hours }),
     ]
 }
@@ -188,6 +190,22 @@ impl Model {
         Ok(false)
     }
 
+    /// Silver and gold have free shipping, at will.
+    fn use_benefit(&mut self, customer: u8, key: u8) -> Expected {
+        if !self.person(customer).enrolled {
+            return Err("CUSTOMER_NOT_FOUND");
+        }
+        let key = format!("use-{key}");
+        if let Some(expected) = self.key(customer, &key, "", "IDEMPOTENCY_KEY_REUSED") {
+            return expected;
+        }
+        if self.person(customer).tier() == "member" {
+            return Err("BENEFIT_NOT_ENTITLED");
+        }
+        self.person(customer).keys.insert(key, String::new());
+        Ok(false)
+    }
+
     fn convert(&mut self, customer: u8) -> Expected {
         let now = self.now;
         let person = self.person(customer);
@@ -268,6 +286,18 @@ impl Run {
                 let answer = service.referrals().convert_referral(request).await;
                 let expected = self.model.convert(*customer);
                 (outcome(answer, |response| response.get_ref().already_converted), expected)
+            }
+            Step::UseBenefit { customer, key } => {
+                let request = proto::UseBenefitRequest {
+                    program_id: SHOP.to_owned(),
+                    customer_id: name(*customer),
+                    benefit_id: "free-shipping".to_owned(),
+                    idempotency_key: format!("use-{key}"),
+                    ..Default::default()
+                };
+                let answer = service.benefits().use_benefit(request).await;
+                let expected = self.model.use_benefit(*customer, *key);
+                (outcome(answer, |response| response.get_ref().replayed), expected)
             }
             Step::Wait { hours } => {
                 self.history.push((self.model.now, self.model.people.clone()));

@@ -2,6 +2,7 @@
 //! reads for it, and never by a clock.
 
 mod actions;
+mod benefits;
 mod caps;
 mod customer_exports;
 mod exports;

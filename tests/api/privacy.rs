@@ -86,7 +86,7 @@ impl Marked {
             for text in [Text::Plain, Text::Control, Text::Long] {
                 let mut seen = BTreeSet::new();
                 // Each alternative of what has alternatives, and of what is in those.
-                for choice in 0..8 {
+                for choice in 0..10 {
                     let message = self.caller.make(&method, text, Some(choice));
                     if !seen.insert(texts(&message).into_iter().map(|(path, _)| path).collect::<Vec<_>>()) {
                         continue;
@@ -243,7 +243,7 @@ impl Marked {
 /// Where a text is kept.
 fn tables_of(path: &str) -> &'static [&'static str] {
     match leaf(path) {
-        "note" | "author" => &["entry_notes"],
+        "note" | "author" | "place" => &["entry_notes"],
         "source" => &["marketing_consents"],
         "activity_id" | "purchase_activity_id" => &["activities"],
         "sub" => &["principals"],

@@ -1,6 +1,7 @@
 //! Programs: documents, their versions, and what is wrong with them.
 
 mod batches;
+mod benefits;
 mod command;
 mod dated;
 mod examples;

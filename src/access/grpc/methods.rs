@@ -85,6 +85,8 @@ methods! {
         Read by Service | Support | Manager | Auditor;
     BenefitService.ListCustomerBenefits(ListCustomerBenefitsRequest: program_id, customer_id)
         Read by Customer | Service | Support | Manager | Auditor;
+    BenefitService.UseBenefit(UseBenefitRequest: program_id, customer_id) Write by Service | Support;
+    BenefitService.ReverseBenefitUse(ReverseBenefitUseRequest: program_id, customer_id) Write by Service | Support;
     CustomerService.CreateCustomer(CreateCustomerRequest: program_id, customer.customer_id) Write by Service | Support;
     CustomerService.GetCustomer(GetCustomerRequest: program_id, customer_id)
         Read by Customer | Service | Support | Manager | Auditor;

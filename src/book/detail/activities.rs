@@ -6,6 +6,8 @@ use strum::{IntoStaticStr, VariantNames};
 
 use super::tiers::Counts;
 use super::wide;
+use crate::ids::TierId;
+use crate::money::Rate;
 
 /// What a customer did, by what it counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
@@ -25,6 +27,9 @@ pub enum ActivityDetail {
         /// How many points it would have earned, where a cap left none of them to grant.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wide::optional")]
         uncapped: Option<i64>,
+        /// How a benefit of the tier that was held before multiplied the points, where one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        multiplied: Option<Multiplied>,
         /// What else it counts for, in tiers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         counts: Option<Counts>,
@@ -47,12 +52,33 @@ pub enum ActivityDetail {
     },
 }
 
+/// How the points of a purchase were multiplied, before any cap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Multiplied {
+    /// The tier that the customer held before the purchase.
+    pub tier_id: TierId,
+    /// What its benefit multiplies points by.
+    pub by: Rate,
+    /// How many points it would have been without.
+    #[serde(deserialize_with = "wide::number")]
+    pub from: i64,
+}
+
 impl ActivityDetail {
     /// How many points the activity would have earned without a cap, where the cap left none of them to grant.
     #[must_use]
     pub const fn uncapped(&self) -> Option<i64> {
         match self {
             Self::ActivityAccepted { uncapped, .. } => *uncapped,
+            Self::RefundAccepted { .. } => None,
+        }
+    }
+
+    /// How the points were multiplied, where a benefit of the customer's tier did that.
+    #[must_use]
+    pub const fn multiplied(&self) -> Option<&Multiplied> {
+        match self {
+            Self::ActivityAccepted { multiplied, .. } => multiplied.as_ref(),
             Self::RefundAccepted { .. } => None,
         }
     }

@@ -2,6 +2,7 @@
 //! imports no capability, and each state matches the kinds of its own room one by one.
 
 mod activities;
+mod benefits;
 mod customers;
 mod points;
 mod programs;
@@ -11,7 +12,8 @@ mod wide;
 
 use std::borrow::Cow;
 
-pub use activities::ActivityDetail;
+pub use activities::{ActivityDetail, Multiplied};
+pub use benefits::{BenefitDetail, UseCounts};
 pub use customers::{CustomerDetail, ErasureReason};
 pub use points::{EarningWindow, LotPart, LotTerms, PointsDetail};
 pub use programs::ProgramDetail;
@@ -39,6 +41,8 @@ pub enum Detail {
     Points(PointsDetail),
     /// It is about the customer's tier.
     Tier(TierDetail),
+    /// It is about what the customer is entitled to.
+    Benefit(BenefitDetail),
     /// It is about the customer's referral, or the codes that they share.
     Referral(ReferralDetail),
 }
@@ -74,6 +78,8 @@ impl Detail {
             PointsDetail::deserialize(json).map(Self::Points)
         } else if TierDetail::VARIANTS.contains(&kind) {
             TierDetail::deserialize(json).map(Self::Tier)
+        } else if BenefitDetail::VARIANTS.contains(&kind) {
+            BenefitDetail::deserialize(json).map(Self::Benefit)
         } else if ReferralDetail::VARIANTS.contains(&kind) {
             ReferralDetail::deserialize(json).map(Self::Referral)
         } else {
@@ -90,6 +96,7 @@ impl Detail {
             Self::Activity(detail) => detail.into(),
             Self::Points(detail) => detail.into(),
             Self::Tier(detail) => detail.into(),
+            Self::Benefit(detail) => detail.into(),
             Self::Referral(detail) => detail.into(),
         }
     }
@@ -99,7 +106,12 @@ impl Detail {
     pub const fn points(&self) -> Option<&PointsDetail> {
         match self {
             Self::Points(detail) => Some(detail),
-            Self::Program(_) | Self::Customer(_) | Self::Activity(_) | Self::Tier(_) | Self::Referral(_) => None,
+            Self::Program(_)
+            | Self::Customer(_)
+            | Self::Activity(_)
+            | Self::Tier(_)
+            | Self::Benefit(_)
+            | Self::Referral(_) => None,
         }
     }
 
@@ -115,7 +127,7 @@ impl Detail {
         match self {
             Self::Activity(detail) => detail.uncapped(),
             Self::Points(detail) => detail.uncapped(),
-            Self::Program(_) | Self::Customer(_) | Self::Tier(_) | Self::Referral(_) => None,
+            Self::Program(_) | Self::Customer(_) | Self::Tier(_) | Self::Benefit(_) | Self::Referral(_) => None,
         }
     }
 
@@ -146,6 +158,12 @@ impl Detail {
 impl From<ActivityDetail> for Detail {
     fn from(detail: ActivityDetail) -> Self {
         Self::Activity(detail)
+    }
+}
+
+impl From<BenefitDetail> for Detail {
+    fn from(detail: BenefitDetail) -> Self {
+        Self::Benefit(detail)
     }
 }
 
@@ -188,6 +206,7 @@ mod tests {
 
     use super::*;
     use crate::ids::{AccountId, EntryId};
+    use crate::money::Rate;
 
     fn read(json: &str) -> Result<Detail, String> {
         Detail::from_json(json).map_err(|error| error.to_string())
@@ -200,6 +219,7 @@ mod tests {
             ActivityDetail::VARIANTS,
             PointsDetail::VARIANTS,
             TierDetail::VARIANTS,
+            BenefitDetail::VARIANTS,
             ReferralDetail::VARIANTS,
         ];
         let kinds: BTreeSet<&str> = rooms.concat().into_iter().collect();
@@ -236,6 +256,16 @@ mod tests {
         let id = EntryId { account_id, account_seq: 3 };
         let at = Timestamp::UNIX_EPOCH;
         let part = LotPart { lot: 3, points: 8 };
+        let counts = UseCounts {
+            day,
+            tier_period: 9,
+            in_tier_period: 3,
+            in_month: 4,
+            in_quarter: 5,
+            in_half: 6,
+            in_year: 7,
+            in_all: 8,
+        };
         let details: &[(Detail, &str)] = &[
             (
                 ProgramDetail::ProgramApplied { version: 1, effective_from: None }.into(),
@@ -265,6 +295,7 @@ mod tests {
                     happened_at: Timestamp::UNIX_EPOCH,
                     slides_to: None,
                     uncapped: None,
+                    multiplied: None,
                     counts: None,
                 }
                 .into(),
@@ -276,10 +307,27 @@ mod tests {
                     happened_at: at,
                     slides_to: Some(at),
                     uncapped: Some(7),
+                    multiplied: None,
                     counts: None,
                 }
                 .into(),
                 r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z","slides_to":"1970-01-01T00:00:00Z","uncapped":7}"#,
+            ),
+            (
+                ActivityDetail::ActivityAccepted {
+                    spend: 5,
+                    happened_at: at,
+                    slides_to: None,
+                    uncapped: None,
+                    multiplied: Some(Multiplied {
+                        tier_id: "gold".try_into().unwrap(),
+                        by: Rate::parse("1.5").unwrap(),
+                        from: 4,
+                    }),
+                    counts: None,
+                }
+                .into(),
+                r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z","multiplied":{"tier_id":"gold","by":"1.5","from":4}}"#,
             ),
             (
                 PointsDetail::PointsGranted { terms: LotTerms::default(), counted_in: Vec::new(), uncapped: None }
@@ -341,6 +389,30 @@ mod tests {
                 r#"{"kind":"referral_converted","qualifying":null,"referrer_reward":null,"referee_reward":null,"referrer_withheld":5,"referee_withheld":6}"#,
             ),
             (ReferralDetail::ReferralExpired.into(), r#"{"kind":"referral_expired"}"#),
+            (
+                BenefitDetail::BenefitUsed {
+                    benefit_id: "lounge".try_into().unwrap(),
+                    tier_id: "gold".try_into().unwrap(),
+                    quantity: 1,
+                    companions: 2,
+                    counted: 3,
+                    counts,
+                    left: Some(4),
+                    resets_at: Some(at),
+                }
+                .into(),
+                r#"{"kind":"benefit_used","benefit_id":"lounge","tier_id":"gold","quantity":1,"companions":2,"counted":3,"counts":{"day":"2026-01-15","tier_period":9,"in_tier_period":3,"in_month":4,"in_quarter":5,"in_half":6,"in_year":7,"in_all":8},"left":4,"resets_at":"1970-01-01T00:00:00Z"}"#,
+            ),
+            (
+                BenefitDetail::BenefitUseReversed {
+                    used: 5,
+                    benefit_id: "lounge".try_into().unwrap(),
+                    counted: 3,
+                    counts,
+                }
+                .into(),
+                r#"{"kind":"benefit_use_reversed","used":5,"benefit_id":"lounge","counted":3,"counts":{"day":"2026-01-15","tier_period":9,"in_tier_period":3,"in_month":4,"in_quarter":5,"in_half":6,"in_year":7,"in_all":8}}"#,
+            ),
             (
                 ActivityDetail::RefundAccepted {
                     purchase: 2,
@@ -522,6 +594,7 @@ mod tests {
                 happened_at: at,
                 slides_to: None,
                 uncapped: Some(wide),
+                multiplied: None,
                 counts: None,
             }
             .into(),

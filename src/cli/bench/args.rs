@@ -24,6 +24,8 @@ What is measured, interleaved in rounds:
   purchase     ActivityService.RecordActivity, random customers and amounts
   conversion   the same, each the first purchase of a customer who was referred,
                so that both sides are paid
+  use-benefit  BenefitService.UseBenefit of a benefit with a quota, random
+               customers
   redeem-5     as redeem, of customers with 5 open lots
   redeem-400   as redeem, of customers with 400 open lots
   stream       RewardService.BatchGrantRewards to random customers
@@ -120,6 +122,8 @@ pub(super) enum Method {
     Purchase,
     /// First purchases that convert a referral: ActivityService.RecordActivity
     Conversion,
+    /// Uses of a benefit that has a quota: BenefitService.UseBenefit
+    UseBenefit,
     /// Streams of grants: RewardService.BatchGrantRewards
     Stream,
     /// Grants of one caller while another one floods the service

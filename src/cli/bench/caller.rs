@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use goldbook_api::v1::RecordActivityResponse;
 use goldbook_api::v1::activity_service_client::ActivityServiceClient;
+use goldbook_api::v1::benefit_service_client::BenefitServiceClient;
 use goldbook_api::v1::reward_service_client::RewardServiceClient;
 use goldbook_api::v1::tier_service_client::TierServiceClient;
 use tonic::{Response, Status};
@@ -23,6 +24,7 @@ pub(super) enum Caller {
     Tier(TierServiceClient<Calls>, Ground),
     Purchase(ActivityServiceClient<Calls>, Ground),
     Conversion(ActivityServiceClient<Calls>, Referees),
+    UseBenefit(BenefitServiceClient<Calls>, Ground),
 }
 
 impl Caller {
@@ -44,6 +46,7 @@ impl Caller {
             }
             Workload::Purchase => Self::Purchase(ActivityServiceClient::new(channel), ground),
             Workload::Conversion => Self::Conversion(ActivityServiceClient::new(channel), grounds.referees.clone()),
+            Workload::UseBenefit => Self::UseBenefit(BenefitServiceClient::new(channel), ground),
             Workload::Tier
             | Workload::TierKeyed
             | Workload::Echo
@@ -62,6 +65,7 @@ impl Caller {
             Self::Redeem(client, ground) => client.redeem_points(ground.redeem()).await.map(drop),
             Self::Tier(client, ground) => client.get_customer_tier(ground.tier()).await.map(drop),
             Self::Purchase(client, ground) => client.record_activity(ground.random_purchase()).await.map(drop),
+            Self::UseBenefit(client, ground) => client.use_benefit(ground.use_benefit()).await.map(drop),
             Self::Conversion(client, referees) => {
                 client.record_activity(referees.next_purchase()?).await.and_then(converted)
             }

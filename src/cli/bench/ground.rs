@@ -3,10 +3,11 @@
 use goldbook_api::google::Money;
 use goldbook_api::v1::batch_grant_rewards_response::Outcome as GrantOutcome;
 use goldbook_api::v1::batch_record_activities_response::Outcome;
+use goldbook_api::v1::benefit_quota::Per;
 use goldbook_api::v1::{
-    BatchGrantRewardsRequest, BatchRecordActivitiesRequest, Benefit, Campaign, GetCustomerTierRequest, GrantReason,
-    GrantRewardRequest, Program, Purchase, RecordActivityRequest, RedeemPointsRequest, Tier, grant_reward_request,
-    record_activity_request,
+    BatchGrantRewardsRequest, BatchRecordActivitiesRequest, Benefit, BenefitQuota, Campaign, GetCustomerTierRequest,
+    GrantReason, GrantRewardRequest, Program, Purchase, RecordActivityRequest, RedeemPointsRequest, Tier,
+    UseBenefitRequest, grant_reward_request, record_activity_request,
 };
 use goldbook_api::values::write_instant;
 use jiff::{SignedDuration, Timestamp};
@@ -39,6 +40,8 @@ impl Ground {
                 benefit_id: format!("benefit-{number}"),
                 display_name: format!("Benefit {number}"),
                 description: format!("What {tier} customers are entitled to, as number {number}."),
+                quota: Some(BenefitQuota { limit: 1_000_000, per: Some(Per::TierPeriod(())), counts_companions: true }),
+                ..Benefit::default()
             };
             (1..=3).map(benefit).collect()
         };
@@ -132,6 +135,18 @@ impl Ground {
 
     fn random_customer(&self) -> String {
         self.customer(rand::rng().random_range(0..self.customers))
+    }
+
+    pub(super) fn use_benefit(&self) -> UseBenefitRequest {
+        UseBenefitRequest {
+            program_id: self.program_id.clone(),
+            customer_id: self.random_customer(),
+            benefit_id: "benefit-2".to_owned(),
+            quantity: 1,
+            companions: 0,
+            place: String::new(),
+            idempotency_key: Uuid::now_v7().to_string(),
+        }
     }
 
     pub(super) fn redeem(&self) -> RedeemPointsRequest {

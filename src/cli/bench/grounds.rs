@@ -105,6 +105,7 @@ impl Grounds {
             | Workload::Echo
             | Workload::Purchase
             | Workload::Conversion
+            | Workload::UseBenefit
             | Workload::Stream
             | Workload::Raw
             | Workload::GrantEmpty

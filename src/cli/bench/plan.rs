@@ -71,7 +71,7 @@ impl BenchArgs {
     }
 
     fn single_calls(&self) -> Vec<Workload> {
-        let writes = [Method::Grant, Method::Redeem, Method::Purchase, Method::Conversion];
+        let writes = [Method::Grant, Method::Redeem, Method::Purchase, Method::Conversion, Method::UseBenefit];
         let is_any_wanted = writes.into_iter().any(|method| self.wants(method));
         [
             (Workload::GrantKeyed, self.wants(Method::Grant)),
@@ -85,6 +85,7 @@ impl BenchArgs {
             (Workload::Echo, self.wants(Method::Tier)),
             (Workload::Purchase, self.wants(Method::Purchase)),
             (Workload::Conversion, self.wants(Method::Conversion)),
+            (Workload::UseBenefit, self.wants(Method::UseBenefit)),
             (Workload::RedeemFew, self.wants(Method::Redeem)),
             (Workload::RedeemMany, self.wants(Method::Redeem)),
         ]
@@ -119,10 +120,10 @@ mod tests {
         use Workload::{
             BesideCalls, BesideStreams, Conversion, Echo, Grant, GrantEmpty, GrantKeyed, GrantLarge, GrantOne,
             GrantUnmeasured, Pgbench, Purchase, Quiet, Raw, Redeem, RedeemFew, RedeemMany, Stream, StreamEmpty,
-            StreamLarge, Tier, TierKeyed,
+            StreamLarge, Tier, TierKeyed, UseBenefit,
         };
         let writes = [GrantKeyed, Grant, GrantUnmeasured, Pgbench, GrantOne, Redeem];
-        let others = [TierKeyed, Tier, Echo, Purchase, Conversion, RedeemFew, RedeemMany];
+        let others = [TierKeyed, Tier, Echo, Purchase, Conversion, UseBenefit, RedeemFew, RedeemMany];
         let all = [&writes[..], &others].concat();
         let latency = || Stage::of(1, [Grant, Pgbench]);
         let streams = |clients| Stage::of(clients, [Stream, Raw]);

@@ -31,6 +31,8 @@ pub(super) enum Workload {
     Purchase,
     /// `RecordActivity` of first purchases that convert a referral, so that both sides are paid.
     Conversion,
+    /// `UseBenefit` of random customers, of a benefit that has a quota.
+    UseBenefit,
     /// `BatchGrantRewards` to random customers, in streams that end with the measurement.
     Stream,
     /// 200 rows per commit, into a table like that of the ledger's entries.
@@ -88,6 +90,7 @@ impl Workload {
             Self::Echo => "echo",
             Self::Purchase => "purchase",
             Self::Conversion => "conversion",
+            Self::UseBenefit => "use-benefit",
             Self::Stream => "stream",
             Self::Raw => "raw-200",
             Self::GrantEmpty => "grant-empty",
@@ -117,6 +120,7 @@ impl Workload {
             | Self::Tier
             | Self::Purchase
             | Self::Conversion
+            | Self::UseBenefit
             | Self::Stream => Site::Main,
         }
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::super::amount::Amount;
 use super::super::error::CliError;
 use super::super::instant;
+use super::benefit_table::BenefitTable;
 use super::points_table::PointsTable;
 use super::tier_policy_table::{ConditionTable, TierPolicyTable};
 
@@ -51,14 +52,6 @@ struct TierTable {
     condition: Option<ConditionTable>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     benefits: Vec<BenefitTable>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct BenefitTable {
-    benefit_id: String,
-    display_name: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    description: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -128,13 +121,9 @@ impl RetentionTable {
 
 impl TierTable {
     fn from_proto(tier: Tier, currency: &str) -> Result<Self, CliError> {
-        let benefits = tier.benefits.into_iter().map(|benefit| BenefitTable {
-            benefit_id: benefit.benefit_id,
-            display_name: benefit.display_name,
-            description: benefit.description,
-        });
+        let benefits = tier.benefits.into_iter().map(|benefit| BenefitTable::from_proto(benefit, currency));
         Ok(Self {
-            benefits: benefits.collect(),
+            benefits: benefits.collect::<Result<_, _>>()?,
             tier_id: tier.tier_id,
             display_name: tier.display_name,
             threshold: tier.threshold.map(|threshold| Amount::from_money(&threshold).in_currency(currency)),

@@ -1,5 +1,6 @@
 //! `goldbook program`: checks, applies, shows and lists programs as documents.
 
+mod benefit_table;
 mod check;
 mod difference;
 mod document;
@@ -9,6 +10,7 @@ mod nearest;
 mod notes;
 mod points_table;
 mod read;
+mod read_benefits;
 mod read_points;
 mod read_tiers;
 mod syntax;
@@ -69,6 +71,8 @@ const DOCUMENT_HELP: &str = r#"The document:
   benefit_id = "early-access"
   display_name = "Early access"
   description = "New titles a day before everyone else."   # optional
+  kind = { early_access = "P1D" }    # optional; or { pass = "lounge" }, { earn_rate_multiplier = "1.5" }, …
+  quota = { limit = 4, per = "year", counts_companions = true }   # optional; or "month", "tier_period", "lifetime", …
 
   [[campaigns]]
   campaign_id = "friends"
@@ -87,7 +91,7 @@ Examples:
   goldbook program apply shop.toml --effective-from 2027-01-01    from the new year on
 
 An unchanged document changes nothing; a changed one becomes the next version. docs/programs.md says more of points,
-tiers and retention."#;
+tiers, benefits and retention."#;
 
 /// Check, apply, show and list loyalty programs.
 ///

@@ -36,6 +36,11 @@ impl Place {
         }
     }
 
+    /// The same part, which the wire has under a key of another.
+    pub(super) fn on_wire(self, owner: &Self, key: &str) -> Self {
+        Self { wire: format!("{}.{key}", owner.wire), ..self }
+    }
+
     /// The same item, by the name that it has.
     pub(super) fn named(self, name: Option<&str>) -> Self {
         let name = name.map(|name| format!(" {name:?}")).unwrap_or_default();

@@ -2,10 +2,11 @@
 
 use goldbook_api::google::Money;
 use goldbook_api::v1::{
-    Benefit, RefundEffect, Tier, TierCondition, TierConditions, TierEnd, TierPolicy, TierRetention, TierUpgrade,
-    TierWindow, tier_condition, tier_retention, tier_window,
+    RefundEffect, Tier, TierCondition, TierConditions, TierEnd, TierPolicy, TierRetention, TierUpgrade, TierWindow,
+    tier_condition, tier_retention, tier_window,
 };
 
+use super::read_benefits::read_benefit;
 use super::read_points::CALENDAR;
 use super::table::{UNREADABLE, Value};
 
@@ -23,17 +24,7 @@ pub(super) fn read_tier(value: &Value<'_>, currency: &str) -> Tier {
         threshold: table.money("threshold", currency),
         never_lost: table.find("never_lost").and_then(|value| value.flag()).unwrap_or_default(),
         condition: table.find("condition").map(|value| read_condition(&value, currency)),
-        benefits: table.items("benefits").iter().map(read_benefit).collect(),
-    }
-}
-
-fn read_benefit(value: &Value<'_>) -> Benefit {
-    let known = &["benefit_id", "display_name", "description"];
-    let Some(table) = value.named_table("benefit_id", known) else { return Benefit::default() };
-    Benefit {
-        benefit_id: table.text("benefit_id"),
-        display_name: table.text("display_name"),
-        description: table.optional_text("description"),
+        benefits: table.items("benefits").iter().map(|benefit| read_benefit(benefit, currency)).collect(),
     }
 }
 

@@ -134,6 +134,13 @@ impl<'d> Value<'d> {
         Self { value, place, notes }
     }
 
+    /// The same value, which the wire has under a key of another part than the document.
+    pub(super) fn on_wire(self, owner: &Place, key: &str) -> Self {
+        let place = self.place.on_wire(owner, key);
+        self.notes.know(&place, !matches!(self.value, DeValue::Table(_) | DeValue::Array(_)));
+        Self { place, ..self }
+    }
+
     /// Notes that something is wrong with it.
     pub(super) fn refuse<T>(&self, what: &str) -> Option<T> {
         self.notes.refuse(&self.place, what);

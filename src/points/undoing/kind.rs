@@ -34,9 +34,12 @@ impl ReversalKind {
                 | PointsDetail::DebtRepaid { .. }
                 | PointsDetail::PointsForfeited => None,
             },
-            Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Tier(_) | Detail::Referral(_) => {
-                None
-            }
+            Detail::Program(_)
+            | Detail::Customer(_)
+            | Detail::Activity(_)
+            | Detail::Tier(_)
+            | Detail::Benefit(_)
+            | Detail::Referral(_) => None,
         }
     }
 }

@@ -96,7 +96,8 @@ fn own_detail(detail: &Detail) -> Result<serde_json::Value, serde_json::Error> {
         | Detail::Customer(_)
         | Detail::Activity(_)
         | Detail::Points(_)
-        | Detail::Tier(_) => &[],
+        | Detail::Tier(_)
+        | Detail::Benefit(_) => &[],
     };
     let mut json = serde_json::to_value(detail)?;
     if let Some(fields) = json.as_object_mut() {

@@ -33,6 +33,7 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
         | EntryReason::Export
         | EntryReason::Erasure
         | EntryReason::Retention
+        | EntryReason::BenefitUse
         | EntryReason::Enrolment
         | EntryReason::DossierUpdate
         | EntryReason::ThresholdReached

@@ -7,7 +7,7 @@ use crate::book::{Detail, Earnings, Entry, OverrideForce, TierDetail, TierMove};
 use crate::error::Error;
 use crate::ids::{CustomerId, EntryId};
 use crate::money::Currency;
-use crate::programs::grpc::write_benefit;
+use crate::programs::benefits::grpc::write_benefit;
 use crate::programs::model::{Program, Tier};
 use crate::programs::tier_policy::Condition;
 use crate::programs::tier_policy::grpc::write_condition;
@@ -35,7 +35,7 @@ pub(super) fn write_customer_tier(
     customer_id: CustomerId,
     extent: Extent,
 ) -> Result<proto::CustomerTier, Error> {
-    let CustomerTier { standing, history, earned, changed, cause, set_by, policy, tier, as_of } = customer_tier;
+    let CustomerTier { standing, history, earned, changed, cause, set_by, policy, tier, as_of, .. } = customer_tier;
     let program = &policy.program;
     let explained = explain(policy, standing, history, *as_of).map_err(|NotRead| {
         Error::Internal(format!("days of the standing of account {} were not read", changed.account_id.0))
@@ -53,7 +53,12 @@ pub(super) fn write_customer_tier(
         policy_version: forced.map_or(standing.policy_version, |set_by| set_by.policy_version),
         qualifying_spend: Some(write_signed_money(program.currency, present.counted.spend)),
         next: next.map(|next| write_next(program, next, &present.counted, extent)),
-        benefits: tier.benefits.iter().filter(|_| is_whole).map(write_benefit).collect(),
+        benefits: tier
+            .benefits
+            .iter()
+            .filter(|_| is_whole)
+            .map(|benefit| write_benefit(benefit, program.currency))
+            .collect(),
         // A tier that was taken over is its own beginning, and so is one that was set by hand.
         cause_entry_ids: Some(cause)
             .filter(|cause| *cause != changed && forced.is_none())

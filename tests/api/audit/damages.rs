@@ -229,6 +229,11 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
     assert_told(day, DifferenceKind::Projection, &["standing day 2", "spend is "]).await;
     let day_mark = "INSERT INTO standing_day_marks VALUES (:anna, '2026-01-15', 3, 1, 0, 0, 1, 0)";
     assert_told(day_mark, DifferenceKind::Projection, &["standing day after entry 2026-01-15 "]).await;
+    let used = "INSERT INTO benefit_uses VALUES
+                (:anna, 3, 'lounge', now(), 1, NULL, '2026-01-15', 0, 1, 1, 1, 1, 1, 1)";
+    assert_told(used, DifferenceKind::Projection, &["benefit use of entry 3 of account ", "no entry makes it"]).await;
+    let period = "INSERT INTO tier_periods VALUES (:anna, 3, now())";
+    assert_told(period, DifferenceKind::Projection, &["tier period of entry 3 of account "]).await;
     let reversal = "INSERT INTO reversals VALUES (:anna, 4, 12, 0)";
     assert_told(reversal, DifferenceKind::Projection, &["reversal of entry 4 of account ", "it has reversed 12"]).await;
     let earnings = "INSERT INTO earnings VALUES (:anna, now(), '{}', '{}')";

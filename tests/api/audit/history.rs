@@ -87,8 +87,34 @@ pub(super) async fn random(seed: u64, steps: u64) -> Service {
             }
             _ => {}
         }
+        if step.is_multiple_of(5) {
+            use_and_perhaps_undo(&service, &format!("c{}", step % 6), step).await;
+        }
     }
     service
+}
+
+/// Uses a benefit that every tier gives, and undoes every second use.
+async fn use_and_perhaps_undo(service: &Service, customer: &str, step: u64) {
+    let request = proto::UseBenefitRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: customer.to_owned(),
+        benefit_id: "newsletter".to_owned(),
+        idempotency_key: format!("use-{step}"),
+        ..Default::default()
+    };
+    let Some(used) = allowed(service.benefits().use_benefit(request).await) else { return };
+    if step.is_multiple_of(2) {
+        let request = proto::ReverseBenefitUseRequest {
+            program_id: SHOP.to_owned(),
+            customer_id: customer.to_owned(),
+            use_id: used.r#use.unwrap().use_id,
+            reason: proto::CorrectionReason::Correction.into(),
+            note: String::new(),
+            idempotency_key: format!("undo-{step}"),
+        };
+        allowed(service.benefits().reverse_benefit_use(request).await);
+    }
 }
 
 /// Erases a customer, who may come back.

@@ -33,8 +33,8 @@ async fn repair_every_projection(service: Service) {
     let database = &service.database;
     let tables = projections();
     let before = read_tables(database, &tables).await;
-    // Chance may have left one out.
-    assert!(before.iter().filter(|table| !table.is_empty()).count() >= tables.len() - 3, "{before:?}");
+    // Three are of long histories, one of tiers that end; `damages.rs` has each of them.
+    assert!(before.iter().filter(|table| !table.is_empty()).count() >= tables.len() - 4, "{before:?}");
     let everything = format!("TRUNCATE {}", tables.join(", "));
     for damage in [
         "UPDATE accounts SET next_due_at = NULL, available = available + 3, issued = issued + 3; DELETE FROM lots;

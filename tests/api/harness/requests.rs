@@ -13,6 +13,7 @@ pub(crate) fn shop() -> proto::Program {
         benefit_id: id.to_owned(),
         display_name: id.to_owned(),
         description: String::new(),
+        ..proto::Benefit::default()
     };
     let tier = |id: &str, threshold: &str, benefits: &[&str]| proto::Tier {
         tier_id: id.to_owned(),

@@ -92,6 +92,7 @@ impl Caller {
     /// Plays what a customer does who is there already.
     pub(super) async fn play_on(&mut self, customer_id: &str) {
         self.play_activities(customer_id).await;
+        self.play_benefits(customer_id).await;
         self.play_rewards(customer_id).await;
         self.play_referrals(customer_id).await;
         self.play_overrides(customer_id).await;
@@ -149,6 +150,16 @@ impl Caller {
             let _: proto::BatchRecordActivitiesResponse =
                 self.carry_out("ActivityService.BatchRecordActivities", &item).await;
         }
+    }
+
+    async fn play_benefits(&mut self, customer_id: &str) {
+        let (customer_id, benefit_id) = (customer_id.to_owned(), "free-shipping".to_owned());
+        let using = of!(UseBenefitRequest { customer_id: customer_id, benefit_id: benefit_id });
+        let used: proto::UseBenefitResponse = self.carry_out("BenefitService.UseBenefit", using).await;
+        let use_id = used.r#use.unwrap().use_id;
+        let reason = i32::from(proto::CorrectionReason::Correction);
+        let reverse = of!(ReverseBenefitUseRequest { customer_id: customer_id, use_id: use_id, reason: reason });
+        let _: proto::ReverseBenefitUseResponse = self.carry_out("BenefitService.ReverseBenefitUse", reverse).await;
     }
 
     async fn play_rewards(&mut self, customer_id: &str) {

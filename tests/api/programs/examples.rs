@@ -1,9 +1,10 @@
 //! The programs in `examples/programs/`: each is sound, can be applied, and does what it says.
 
 use goldbook::proto;
+use tonic::Code;
 
 use crate::binary::run;
-use crate::harness::{Service, at, create_referral, instant, money};
+use crate::harness::{Service, assert_refused, at, create_referral, instant, money};
 
 fn path(name: &str) -> String {
     format!("{}/examples/programs/{name}.toml", env!("CARGO_MANIFEST_DIR"))
@@ -101,6 +102,20 @@ async fn in_the_cafe_eight_visits_make_a_regular_to_the_end_of_the_next_month() 
         let expected = if day < 8 { "guest" } else { "regular" };
         assert_eq!(tier(&service, "cafe", "clara", &format!("2026-02-0{day}T09:00:00Z")).await, expected);
     }
+    // One piece of cake a month.
+    let cake = |key: &str| proto::UseBenefitRequest {
+        program_id: "cafe".to_owned(),
+        customer_id: "clara".to_owned(),
+        benefit_id: "cake".to_owned(),
+        quantity: 1,
+        idempotency_key: key.to_owned(),
+        ..Default::default()
+    };
+    service.benefits().use_benefit(cake("one")).await.unwrap();
+    let second = service.benefits().use_benefit(cake("two")).await;
+    assert_refused(second, Code::FailedPrecondition, "BENEFIT_QUOTA_EXHAUSTED");
+    service.set_clock("2026-02-28T23:00:00Z");
+    service.benefits().use_benefit(cake("three")).await.unwrap();
     // April begins in Vienna at 22 hours UTC.
     assert_eq!(tier(&service, "cafe", "clara", "2026-03-31T21:59:59Z").await, "regular");
     assert_eq!(tier(&service, "cafe", "clara", "2026-03-31T22:00:00Z").await, "guest");

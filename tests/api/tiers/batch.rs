@@ -83,6 +83,7 @@ async fn a_batch_of_a_thousand_fits_into_one_message_whatever_the_program_says()
             benefit_id: format!("b{n}"),
             display_name: name.clone(),
             description: "d".repeat(2_000),
+            ..Default::default()
         };
         tier.benefits = (0..100).map(benefit).collect();
     }

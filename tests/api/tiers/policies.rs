@@ -90,6 +90,7 @@ async fn get_customer_tier_after_its_benefits_changed_tells_the_benefits_in_forc
             benefit_id: "cake".to_owned(),
             display_name: "Cake".to_owned(),
             description: String::new(),
+            ..proto::Benefit::default()
         });
     })
     .await;

@@ -93,6 +93,7 @@ async fn the_largest_program_and_the_largest_dossier_are_taken() {
         benefit_id: format!("benefit-{i}"),
         display_name: "x".repeat(200),
         description: "x".repeat(500),
+        ..proto::Benefit::default()
     };
     let tier = |i: usize| proto::Tier {
         tier_id: format!("tier-{i}"),

@@ -214,6 +214,69 @@ fn what_is_printed_of_a_sound_document_is_sound() {
     }
 }
 
+/// A sound document, and one tier's benefits behind it.
+fn with_benefits(benefits: &[String]) -> String {
+    format!("{}benefits = [\n{}\n]\n", SOUND[2].split_once("benefits = [").unwrap().0, benefits.join(",\n"))
+}
+
+#[test]
+fn every_kind_and_every_quota_of_a_benefit_is_read_and_printed() {
+    let kinds = [
+        "{ percentage_off = \"12.5\" }",
+        "{ amount_off = \"10.00\" }",
+        "\"free_shipping\"",
+        "{ pass = \"lounge\" }",
+        "{ pass = \"event\" }",
+        "\"gift\"",
+        "\"badge\"",
+        "\"certificate\"",
+        "{ higher_credit_limit = { by = \"500.00\", valid_for = \"P30D\" } }",
+        "\"priority_service\"",
+        "{ early_access = \"P2D\" }",
+        "{ earn_rate_multiplier = \"1.5\" }",
+    ];
+    let named = |rest: &str, i: usize| format!("{{ benefit_id = \"b{i}\", display_name = \"B\", {rest} }}");
+    let periods = ["tier_period", "month", "quarter", "half", "year", "lifetime"];
+    let kinds = kinds.iter().map(|kind| format!("kind = {kind}"));
+    let quotas = periods.map(|per| format!("kind = \"gift\", quota = {{ limit = 2, per = \"{per}\" }}"));
+    let benefits: Vec<String> = kinds.chain(quotas).enumerate().map(|(i, rest)| named(&rest, i)).collect();
+    let text = with_benefits(&benefits);
+    assert_eq!(mistakes(&text), [""; 0]);
+    let program = read_sound(&text).unwrap();
+    let printed = Document::from_proto(program.clone()).unwrap().to_toml().unwrap();
+    assert_eq!(read_sound(&printed).unwrap(), program);
+    let read = &program.tiers.last().unwrap().benefits;
+    assert_eq!((read.len(), read.iter().filter(|it| it.kind.is_some()).count()), (18, 18));
+    assert_eq!(read.iter().filter(|it| it.quota.as_ref().is_some_and(|quota| quota.per.is_some())).count(), 6);
+}
+
+#[test]
+fn mistakes_of_benefits_are_told_where_they_stand() {
+    let benefit = |rest: &str| format!("    {{ benefit_id = \"b\", display_name = \"B\", {rest} }}");
+    let table = [
+        ("kind = { earn_rate_multiplier = 1.5 }", "kind.earn_rate_multiplier must be a decimal in quotes"),
+        ("kind = { earn_rate_multiplier = \"0\" }", "kind.earn_rate_multiplier must be a decimal above 0"),
+        ("kind = \"shipping\"", "kind must be one of \"free_shipping\""),
+        ("kind = { passs = \"lounge\" }", "unknown key \"passs\"; did you mean \"pass\"?"),
+        ("kind = { amount_off = \"0.00\" }", "kind.amount_off must be above zero"),
+        ("kind = \"gift\", quota = { limit = 2, per = \"week\" }", "quota.per must be "),
+        ("kind = \"gift\", quota = { limit = 2 }", "quota.per is missing"),
+        ("kind = \"gift\", quota = { limit = 0, per = \"year\" }", "quota.limit must be from 1 to 1,000,000"),
+        (
+            "kind = { earn_rate_multiplier = \"2\" }, quota = { limit = 1, per = \"year\" }",
+            "quota must be absent beside",
+        ),
+    ];
+    for (rest, expected) in table {
+        let told = mistakes(&with_benefits(&[benefit(rest)]));
+        assert!(told.len() == 1 && told[0].contains(expected), "{rest}: {told:?}");
+        assert!(told[0].contains("tiers[2] \"regular\": benefits[1] \"b\": "), "{told:?}");
+    }
+    // One mistake hides no other of the same benefit.
+    let two = mistakes(&with_benefits(&[benefit("kind = \"shipping\", quota = { limit = 0, per = \"year\" }")]));
+    assert_eq!(two.len(), 2, "{two:?}");
+}
+
 #[test]
 fn a_field_that_a_service_refuses_is_found_in_the_document() {
     let checked = Checked::of(SOUND[3].to_owned());

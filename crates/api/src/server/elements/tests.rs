@@ -52,7 +52,8 @@ fn the_schema_has_every_request_and_all_that_is_in_it() {
 
 #[test]
 fn messages_and_strings_count_at_every_depth() {
-    let benefit = Benefit { benefit_id: "b".into(), display_name: "B".into(), description: "d".into() };
+    let benefit =
+        Benefit { benefit_id: "b".into(), display_name: "B".into(), description: "d".into(), ..Benefit::default() };
     let threshold = Some(Money { currency_code: "USD".into(), units: 5, nanos: 0 });
     let tier = Tier {
         tier_id: "t".into(),

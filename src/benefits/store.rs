@@ -1,0 +1,293 @@
+//! The SQL of benefits.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::state::{BenefitUse, BenefitsState};
+use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table, UseCounts};
+use crate::database::{ReadPart, Selection, StoreError, Traced as _, WritePart, selection, sent_as, write_part};
+use crate::ids::{AccountId, BenefitId};
+
+/// The tables of benefits.
+const TABLES: &[Table] = &[
+    Table::projection("benefit_uses", "format('benefit use of entry %s', account_seq)"),
+    Table::projection("tier_periods", "format('tier period of entry %s', began_seq)"),
+];
+
+/// The room as the book knows it.
+#[must_use]
+pub(crate) fn capability() -> Capability {
+    Capability::new(BenefitsState::default, BenefitsStore, TABLES)
+}
+
+struct BenefitsStore;
+
+#[async_trait]
+impl Store for BenefitsStore {
+    fn read_parts(&self, states: &States, scope: &Scope) -> Result<Vec<ReadPart<States>>, StoreError> {
+        let state: &BenefitsState = states.get()?;
+        if scope.depth == Depth::Whole {
+            let accounts: Vec<Uuid> = scope.accounts.iter().map(|account| account.0).collect();
+            return Ok(vec![
+                all_uses_of(accounts.clone()).into_part(take_uses),
+                all_periods_of(accounts).into_part(take_periods),
+            ]);
+        }
+        let mut parts = Vec::new();
+        if !state.asked.benefits.is_empty() {
+            parts.push(last_uses_of(state).into_part(take_uses));
+            parts.push(last_periods_of(state).into_part(take_periods));
+        }
+        if !state.asked.uses.is_empty() {
+            parts.push(uses_with_reversals_of(state).into_part(take_uses));
+        }
+        Ok(parts)
+    }
+
+    fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
+        let state: &BenefitsState = states.get()?;
+        let uses = state.new_uses.iter().filter_map(|key| Some(UseRow::new(*key, state.uses.get(key)?)));
+        let periods = state.new_periods.iter().filter_map(|(account_id, began_seq)| {
+            let began_at = state.periods.get(&(*account_id, *began_seq))?.to_sqlx();
+            Some(PeriodRow { account_id: account_id.0, began_seq: *began_seq, began_at })
+        });
+        Ok(vec![insert_uses(uses.collect()), insert_periods(periods.collect())])
+    }
+}
+
+/// A use as it is stored, and as it is sent.
+#[derive(sqlx::Encode, sqlx::Decode)]
+struct UseRow {
+    account_id: Uuid,
+    account_seq: i64,
+    benefit_id: String,
+    used_at: jiff_sqlx::Timestamp,
+    counted: i64,
+    reverses_seq: Option<i64>,
+    day: jiff_sqlx::Date,
+    tier_period: i64,
+    in_tier_period: i64,
+    in_month: i64,
+    in_quarter: i64,
+    in_half: i64,
+    in_year: i64,
+    in_all: i64,
+}
+
+sent_as!(UseRow, "sent_benefit_use");
+
+impl UseRow {
+    fn new((account_id, account_seq): (AccountId, i64), it: &BenefitUse) -> Self {
+        let UseCounts { day, tier_period, in_tier_period, in_month, in_quarter, in_half, in_year, in_all } = it.counts;
+        Self {
+            account_id: account_id.0,
+            account_seq,
+            benefit_id: it.benefit_id.to_string(),
+            used_at: it.used_at.to_sqlx(),
+            counted: it.counted,
+            reverses_seq: it.reverses,
+            day: day.to_sqlx(),
+            tier_period,
+            in_tier_period,
+            in_month,
+            in_quarter,
+            in_half,
+            in_year,
+            in_all,
+        }
+    }
+
+    fn into_use(self) -> Result<BenefitUse, Defect> {
+        let account_id = self.account_id;
+        let benefit_id = BenefitId::try_from(self.benefit_id);
+        let benefit_id =
+            benefit_id.map_err(|error| Defect::new(format!("a benefit use of account {account_id}: {error}")))?;
+        let counts = UseCounts {
+            day: self.day.to_jiff(),
+            tier_period: self.tier_period,
+            in_tier_period: self.in_tier_period,
+            in_month: self.in_month,
+            in_quarter: self.in_quarter,
+            in_half: self.in_half,
+            in_year: self.in_year,
+            in_all: self.in_all,
+        };
+        let (counted, reverses) = (self.counted, self.reverses_seq);
+        Ok(BenefitUse { benefit_id, used_at: self.used_at.to_jiff(), counted, reverses, counts })
+    }
+}
+
+#[derive(sqlx::Encode, sqlx::Decode)]
+struct PeriodRow {
+    account_id: Uuid,
+    began_seq: i64,
+    began_at: jiff_sqlx::Timestamp,
+}
+
+sent_as!(PeriodRow, "sent_tier_period");
+
+fn take_uses(states: &mut States, rows: Vec<UseRow>) -> Result<(), StoreError> {
+    let state: &mut BenefitsState = states.get_mut()?;
+    for row in rows {
+        let key = (AccountId(row.account_id), row.account_seq);
+        state.uses.insert(key, row.into_use()?);
+    }
+    Ok(())
+}
+
+fn take_periods(states: &mut States, rows: Vec<PeriodRow>) -> Result<(), StoreError> {
+    let state: &mut BenefitsState = states.get_mut()?;
+    for row in rows {
+        state.periods.insert((AccountId(row.account_id), row.began_seq), row.began_at.to_jiff());
+    }
+    Ok(())
+}
+
+fn all_uses_of(accounts: Vec<Uuid>) -> Selection<UseRow> {
+    selection!(
+        "benefit_uses",
+        UseRow,
+        "SELECT account_id, account_seq, benefit_id, used_at, counted, reverses_seq, day, tier_period, in_tier_period,
+             in_month, in_quarter, in_half, in_year, in_all
+         FROM benefit_uses WHERE account_id = ANY($1)",
+        [accounts],
+    )
+}
+
+fn all_periods_of(accounts: Vec<Uuid>) -> Selection<PeriodRow> {
+    selection!(
+        "tier_periods",
+        PeriodRow,
+        "SELECT account_id, began_seq, began_at FROM tier_periods WHERE account_id = ANY($1)",
+        [accounts],
+    )
+}
+
+fn last_uses_of(state: &BenefitsState) -> Selection<UseRow> {
+    let accounts: Vec<Uuid> = state.asked.benefits.iter().map(|(account_id, _)| account_id.0).collect();
+    let benefits: Vec<String> = state.asked.benefits.iter().map(|(_, benefit_id)| benefit_id.to_string()).collect();
+    selection!(
+        "benefit_uses",
+        UseRow,
+        "SELECT u.account_id, u.account_seq, u.benefit_id, u.used_at, u.counted, u.reverses_seq, u.day, u.tier_period,
+             u.in_tier_period, u.in_month, u.in_quarter, u.in_half, u.in_year, u.in_all
+         FROM unnest($1::uuid[], $2::text[]) AS w (account_id, benefit_id)
+         JOIN LATERAL (
+             SELECT * FROM benefit_uses f WHERE f.account_id = w.account_id AND f.benefit_id = w.benefit_id
+             ORDER BY f.used_at DESC, f.account_seq DESC LIMIT 1
+         ) u ON TRUE",
+        [accounts, benefits],
+    )
+}
+
+fn last_periods_of(state: &BenefitsState) -> Selection<PeriodRow> {
+    let accounts: Vec<Uuid> = state.asked.benefits.iter().map(|(account_id, _)| account_id.0).collect();
+    selection!(
+        "tier_periods",
+        PeriodRow,
+        "SELECT p.account_id, p.began_seq, p.began_at
+         FROM unnest($1::uuid[]) AS w (account_id)
+         JOIN LATERAL (
+             SELECT * FROM tier_periods f WHERE f.account_id = w.account_id ORDER BY f.began_seq DESC LIMIT 1
+         ) p ON TRUE",
+        [accounts],
+    )
+}
+
+/// Uses that may be reversed, each with its reversal, if there is one, and with the last use of the same benefit.
+fn uses_with_reversals_of(state: &BenefitsState) -> Selection<UseRow> {
+    let accounts: Vec<Uuid> = state.asked.uses.iter().map(|(account_id, _)| account_id.0).collect();
+    let seqs: Vec<i64> = state.asked.uses.iter().map(|(_, seq)| *seq).collect();
+    selection!(
+        "benefit_uses",
+        UseRow,
+        r#"SELECT u.account_id AS "account_id!", u.account_seq AS "account_seq!", u.benefit_id AS "benefit_id!",
+               u.used_at AS "used_at!", u.counted AS "counted!", u.reverses_seq, u.day AS "day!",
+               u.tier_period AS "tier_period!", u.in_tier_period AS "in_tier_period!", u.in_month AS "in_month!",
+               u.in_quarter AS "in_quarter!", u.in_half AS "in_half!", u.in_year AS "in_year!", u.in_all AS "in_all!"
+           FROM unnest($1::uuid[], $2::bigint[]) AS w (account_id, account_seq)
+           JOIN LATERAL (
+               (SELECT * FROM benefit_uses f WHERE f.account_id = w.account_id AND f.account_seq = w.account_seq)
+               UNION ALL
+               (SELECT * FROM benefit_uses f WHERE f.account_id = w.account_id AND f.reverses_seq = w.account_seq)
+               UNION ALL
+               (SELECT l.* FROM benefit_uses f
+                JOIN LATERAL (
+                    SELECT * FROM benefit_uses g WHERE g.account_id = f.account_id AND g.benefit_id = f.benefit_id
+                    ORDER BY g.used_at DESC, g.account_seq DESC LIMIT 1
+                ) l ON TRUE
+                WHERE f.account_id = w.account_id AND f.account_seq = w.account_seq)
+           ) u ON TRUE"#,
+        [accounts, seqs],
+    )
+}
+
+fn insert_uses(rows: Vec<UseRow>) -> WritePart {
+    write_part!(
+        "INSERT INTO benefit_uses (account_id, account_seq, benefit_id, used_at, counted, reverses_seq, day, tier_period,
+             in_tier_period, in_month, in_quarter, in_half, in_year, in_all)
+         SELECT * FROM unnest($1::sent_benefit_use[])",
+        rows,
+    )
+}
+
+fn insert_periods(rows: Vec<PeriodRow>) -> WritePart {
+    write_part!(
+        "INSERT INTO tier_periods (account_id, began_seq, began_at) SELECT * FROM unnest($1::sent_tier_period[])",
+        rows,
+    )
+}
+
+/// The last uses of some benefits of an account by an instant.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn read_last_uses(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    benefits: &[BenefitId],
+    by: Timestamp,
+) -> Result<Vec<BenefitUse>, StoreError> {
+    let benefits: Vec<&str> = benefits.iter().map(BenefitId::as_str).collect();
+    let rows = sqlx::query_as!(
+        UseRow,
+        "SELECT u.account_id, u.account_seq, u.benefit_id, u.used_at, u.counted, u.reverses_seq, u.day, u.tier_period,
+             u.in_tier_period, u.in_month, u.in_quarter, u.in_half, u.in_year, u.in_all
+         FROM unnest($2::text[]) AS w (benefit_id)
+         JOIN LATERAL (
+             SELECT * FROM benefit_uses f WHERE f.account_id = $1 AND f.benefit_id = w.benefit_id AND f.used_at <= $3
+             ORDER BY f.used_at DESC, f.account_seq DESC LIMIT 1
+         ) u ON TRUE",
+        account_id.0,
+        &benefits as _,
+        by.to_sqlx() as _,
+    )
+    .fetch_all(connection)
+    .traced("SELECT benefit_uses")
+    .await?;
+    Ok(rows.into_iter().map(UseRow::into_use).collect::<Result<_, _>>()?)
+}
+
+/// The tier period of an account at an instant, as it is written, by the number of the entry that began it; 0 for the one
+/// that began with the customer.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) async fn read_tier_period(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    by: Timestamp,
+) -> Result<i64, StoreError> {
+    let began_seq = sqlx::query_scalar!(
+        "SELECT began_seq FROM tier_periods WHERE account_id = $1 AND began_at <= $2 ORDER BY began_seq DESC LIMIT 1",
+        account_id.0,
+        by.to_sqlx() as _,
+    )
+    .fetch_optional(connection)
+    .traced("SELECT tier_periods")
+    .await?;
+    Ok(began_seq.unwrap_or(0))
+}

@@ -1,0 +1,74 @@
+//! Entries about benefits.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantNames};
+
+use crate::ids::{BenefitId, TierId};
+
+/// What happened to what a customer is entitled to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum BenefitDetail {
+    /// The customer used a benefit of their tier.
+    BenefitUsed {
+        /// The benefit.
+        benefit_id: BenefitId,
+        /// The tier that gave it.
+        tier_id: TierId,
+        /// How many times; 1 or more.
+        quantity: i64,
+        /// How many others came along.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        companions: i64,
+        /// How many uses that counts as.
+        counted: i64,
+        /// How often it has been used from now on.
+        counts: UseCounts,
+        /// How much of the quota is left from now on; none, if there is no quota.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<i64>,
+        /// When the quota is whole again, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resets_at: Option<Timestamp>,
+    },
+    /// A use was undone, whole.
+    BenefitUseReversed {
+        /// The number of the entry of the use.
+        used: i64,
+        /// The benefit.
+        benefit_id: BenefitId,
+        /// How many uses that takes off.
+        counted: i64,
+        /// How often it has been used from now on.
+        counts: UseCounts,
+    },
+}
+
+/// How often benefits of one name were used, in each period that a quota may be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseCounts {
+    /// A local day of the calendar periods.
+    pub day: Date,
+    /// The tier period, by the number of the entry that began it; 0 for the one that began with the customer.
+    pub tier_period: i64,
+    /// Uses in the tier period.
+    pub in_tier_period: i64,
+    /// Uses in the month.
+    pub in_month: i64,
+    /// Uses in the quarter.
+    pub in_quarter: i64,
+    /// Uses in the half year.
+    pub in_half: i64,
+    /// Uses in the year.
+    pub in_year: i64,
+    /// Uses in the customer's whole time with the program.
+    pub in_all: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it in so")]
+const fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
