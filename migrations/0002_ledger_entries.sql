@@ -77,7 +77,7 @@ CREATE UNIQUE INDEX ledger_entries_key_once ON ledger_entries (account_id, key_h
 
 -- Finds an account's changes of tier, of which there are few among its entries: `ListTierChanges`.
 CREATE INDEX ledger_entries_tiers ON ledger_entries (account_id, account_seq)
-    WHERE kind IN ('tier_changed', 'tier_imported');
+    WHERE kind IN ('tier_changed', 'tier_imported', 'tier_overridden', 'tier_released');
 
 -- Finds what callers did that auditors look at, by when it was written: `ListPrivilegedActions`. A reversal may be several
 -- entries, or a debt alone: the first of them stands for it, which has the key. One that a refund brings is no action.

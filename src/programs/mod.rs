@@ -25,7 +25,7 @@ use crate::database::{Listed, StoreError, leave_out_unreadable};
 use crate::error::Error;
 use crate::ids::ProgramId;
 use crate::paging::PageRequest;
-use agenda::{Agenda, Planned};
+use agenda::Planned;
 use commands::{ApplyProgram, Versions};
 use model::{ProgramVersion, Which, program_not_found};
 use next::{NextVersion, Terms};
@@ -79,10 +79,9 @@ impl Programs {
         let ApplyProgram { program, expected_version, effective_from } = apply;
         let mut connection = self.pool.acquire().await?;
         let latest = read_version(&mut connection, &program.program_id, Which::Latest).await?.map(Arc::new);
-        let now = store::read_now(&mut connection, &self.clock).await?;
-        let scheduled = store::read_scheduled(&mut connection, &program.program_id, Some(now)).await?;
+        let (agenda, now) = store::read_agenda(&mut connection, &program.program_id, &self.clock).await?;
         let next = match latest.clone() {
-            Some(latest) => NextVersion::after(latest, Agenda::new(scheduled)),
+            Some(latest) => NextVersion::after(latest, agenda),
             None => NextVersion::first(),
         };
         let is_new = next.changes(&program, Terms { expected_version, effective_from }, now)?;
@@ -108,11 +107,11 @@ impl Programs {
         version: Option<i32>,
     ) -> Result<(ProgramVersion, Vec<Planned>), Error> {
         let mut connection = self.pool.acquire().await?;
-        let now = self.clock.shown();
-        let which = version.map_or(Which::InForce(now), Which::Number);
+        let (agenda, now) = store::read_agenda(&mut connection, program_id, &self.clock).await?;
+        let which = version.map_or(Which::InForce(Some(now)), Which::Number);
         let found = read_version(&mut connection, program_id, which).await?;
         let found = found.ok_or_else(|| program_not_found(program_id))?;
-        Ok((found, store::read_scheduled(&mut connection, program_id, now).await?))
+        Ok((found, agenda.scheduled_after(now).collect()))
     }
 
     /// The versions in force of those of some programs that there are, by program.

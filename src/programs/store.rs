@@ -276,37 +276,25 @@ pub(super) async fn read_version(
     Ok(row.map(|row| parse_version(row.document, row.version, row.applied_at, row.effective_from)).transpose()?)
 }
 
-/// The present.
+/// Which versions of a program are in force and are to begin, and the present; none of one that is not there.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub(super) async fn read_now(connection: &mut PgConnection, clock: &Clock) -> Result<Timestamp, StoreError> {
-    let told = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "told!""#);
-    Ok(clock.present(told.fetch_one(connection).traced("SELECT").await?.to_jiff()))
-}
-
-/// The versions that are to begin, in their order, after an instant: the present, if absent.
-///
-/// # Errors
-/// If the database cannot be read.
-pub(super) async fn read_scheduled(
+pub(super) async fn read_agenda(
     connection: &mut PgConnection,
     program_id: &ProgramId,
-    after: Option<Timestamp>,
-) -> Result<Vec<Planned>, StoreError> {
+    clock: &Clock,
+) -> Result<(Agenda, Timestamp), StoreError> {
     let row = sqlx::query!(
-        r#"SELECT versions, starts AS "starts!: Vec<jiff_sqlx::Timestamp>",
-                  coalesce($2, clock_timestamp()) AS "after!: jiff_sqlx::Timestamp"
-           FROM programs WHERE program_id = $1"#,
+        r#"SELECT p.versions AS "versions?", p.starts AS "starts?: Vec<jiff_sqlx::Timestamp>", t.told AS "told!"
+           FROM (SELECT clock_timestamp() AS told) t LEFT JOIN programs p ON p.program_id = $1"#,
         program_id.as_str(),
-        after.map(|after| after.to_sqlx()) as _,
     )
-    .fetch_optional(connection)
+    .fetch_one(connection)
     .traced("SELECT programs")
     .await?;
-    let scheduled =
-        row.map(|row| parse_agenda(&row.versions, &row.starts).scheduled_after(row.after.to_jiff()).collect());
-    Ok(scheduled.unwrap_or_default())
+    let agenda = row.versions.zip(row.starts).map(|(versions, starts)| parse_agenda(&versions, &starts));
+    Ok((agenda.unwrap_or_default(), clock.present(row.told.to_jiff())))
 }
 
 /// The number of the version that was in force at an instant; before the first was applied, the first.

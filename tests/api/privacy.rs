@@ -93,7 +93,9 @@ impl Marked {
                     }
                     let outcome = self.caller.send(&method, &message).await;
                     let is_marked = !marks_of(&message).is_empty();
-                    assert_eq!(outcome.is_err(), is_marked, "{method} {text:?}: {message:?}");
+                    // Whom nobody knows is listed as unknown.
+                    let is_listed = method == "TierService.BatchGetCustomerTiers" && matches!(text, Text::Plain);
+                    assert_eq!(outcome.is_err(), is_marked && !is_listed, "{method} {text:?}: {message:?}");
                 }
             }
         }

@@ -48,7 +48,8 @@ fn the_page_for_clients_shows_the_service_config_and_names_each_write() {
         for entry in settings["methodConfig"].as_array_mut().unwrap() {
             let names = entry.as_object_mut().unwrap().remove("name").unwrap();
             let methods = names.as_array().unwrap().iter().map(|name| name["method"].as_str().unwrap().to_owned());
-            let is_write = |method: &String| !method.starts_with("Get") && !method.starts_with("List");
+            let reads = ["Get", "List", "BatchGet"];
+            let is_write = |method: &String| !reads.iter().any(|read| method.starts_with(read));
             unlisted.extend(methods.filter(is_write).filter(|method| !page.contains(&format!("`{method}`"))));
         }
     }

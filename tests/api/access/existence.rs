@@ -68,6 +68,7 @@ impl Names {
             "activity_id" | "purchase_activity_id" => &self.activity,
             "entry_id" | "reward_id" | "lot_id" | "use_id" => &self.entry,
             "benefit_id" => "newsletter",
+            "tier_id" => "silver",
             "hold_id" => &self.hold,
             "campaign_id" => "partners",
             "currency_code" => "USD",
@@ -105,7 +106,7 @@ impl Names {
             ("happened_at", _) => Some(read(field, &at("2026-01-15T11:00:00Z"))),
             ("points" | "units" | "points_up", Kind::Int64) => Some(Value::I64(1)),
             // Callers may say each of these.
-            ("reason" | "balance" | "clawback", Kind::Enum(kind)) => {
+            ("reason" | "balance" | "clawback" | "kind", Kind::Enum(kind)) => {
                 let correction = kind.values().find(|value| value.name().ends_with("REASON_CORRECTION"));
                 correction.or_else(|| kind.values().last()).map(|value| Value::EnumNumber(value.number()))
             }
@@ -114,6 +115,7 @@ impl Names {
                 self.fill(&mut message);
                 Some(Value::Message(message))
             }
+            ("customer_ids", Kind::String) => Some(Value::List(vec![Value::String(self.customer.clone())])),
             (name, Kind::String) if !field.is_list() => self.text(name).map(|text| Value::String(text.to_owned())),
             _ => None,
         }
@@ -278,8 +280,9 @@ async fn who_serves_customers_is_told_whether_it_exists() {
         let what = format!("{}: {told:?} and {told_of_missing:?}", method.full_name());
         // The fields are good, so it is asked for what they name.
         assert_ne!(told.0, Code::InvalidArgument, "{what}");
-        let missing_is_made = method.name() == "CreateCustomer";
-        assert_eq!(told_of_missing.0, if missing_is_made { Code::Ok } else { Code::NotFound }, "{what}");
+        // One makes who is missing, and one lists them.
+        let is_answered = ["CreateCustomer", "BatchGetCustomerTiers"].contains(&method.name());
+        assert_eq!(told_of_missing.0, if is_answered { Code::Ok } else { Code::NotFound }, "{what}");
         assert_ne!(told, retell(told_of_missing, &missing, &others.ben), "{what}");
     }
     names_nobody.sort();

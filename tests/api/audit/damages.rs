@@ -254,9 +254,9 @@ async fn audit_finds_changed_referrals_and_codes() {
 #[tokio::test]
 async fn audit_finds_a_changed_program_version_and_a_missing_document() {
     assert_told(
-        "UPDATE programs SET version = 2",
+        "UPDATE programs SET versions = ARRAY[2]",
         DifferenceKind::Projection,
-        &["version is 1 by the entries, 2 as stored (+1)"],
+        &["agenda is 1 from "],
     )
     .await;
     assert_told("DELETE FROM program_versions", DifferenceKind::Source, &["version 1 of program shop has no document"])
@@ -305,9 +305,9 @@ async fn audit_goes_on_past_rows_that_cannot_be_understood() {
     let statements = "ALTER TABLE referrals DROP CONSTRAINT referrals_end_whole;
                       UPDATE referrals SET ended_at = NULL;
                       UPDATE standings SET tier_id = 'NOT A TIER' WHERE account_id = :anna;
-                      UPDATE programs SET version = 3";
+                      UPDATE programs SET versions = ARRAY[3]";
     let told = damage(statements).await;
     let unreadable = told.differences.iter().filter(|difference| difference.what.contains("cannot be understood"));
     assert_eq!(unreadable.count(), 2);
-    told.assert_tells(DifferenceKind::Projection, "version is 1 by the entries, 3 as stored (+2)");
+    told.assert_tells(DifferenceKind::Projection, "agenda is 1 from ");
 }

@@ -145,7 +145,7 @@ async fn all_that_a_full_audit_tells_of_accounts_is_told_of_those_written_to_sin
          WHERE account_id = :ben AND reason = 'purchase';
          DELETE FROM program_versions",
         "DELETE FROM accounts WHERE account_id = :anna; DELETE FROM customers WHERE customer_id = 'ben';
-         UPDATE standings SET tier_id = 'NOT A TIER'; UPDATE programs SET version = 3",
+         UPDATE standings SET tier_id = 'NOT A TIER'; UPDATE programs SET versions = ARRAY[3]",
     ] {
         let database = create_history().await;
         let (told, _) = since_last(&database).await;

@@ -51,7 +51,7 @@ async fn wait_for_round(service: &Service, program_id: &str) {
     let mut connection = service.database.connect(SUPERUSER).await;
     let now = jiff_sqlx::ToSqlx::to_sqlx(service.clock.now());
     let select = "SELECT count(*) FROM retention_rounds r JOIN programs p ON p.program_id = r.program_id
-                  WHERE r.program_id = $1 AND r.begun_at = $2 AND r.is_over AND r.version = p.version";
+                  WHERE r.program_id = $1 AND r.begun_at = $2 AND r.is_over AND r.version = ANY (p.versions)";
     until("a round of retention", async || {
         let select = sqlx::query_scalar::<_, i64>(select).bind(program_id).bind(now);
         (select.fetch_one(&mut connection).await.unwrap() == 1).then_some(())
