@@ -113,7 +113,7 @@ impl Command for UseBenefit {
             left: benefit.quota.map(|quota| left_of(quota, &counts)),
             resets_at,
         };
-        let causes = vec![EntryId { account_id, account_seq: standing.changed_seq }];
+        let causes = vec![EntryId { account_id, account_seq: standing.giving_seq() }];
         let new_entry = by_caller(detail, EntryReason::BenefitUse, policy.version, causes);
         let entry_id = decision.post(account_id, new_entry)?;
         keep_note(decision, entry_id, Note { text: self.place.clone(), author: String::new() });

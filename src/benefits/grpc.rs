@@ -8,13 +8,14 @@ use super::{Benefits, Entitlement, UseEntry};
 use crate::access::grpc::admit;
 use crate::book::{BenefitDetail, Detail, Entry, EntryReason};
 use crate::error::{Error, Fields};
-use crate::ids::{BenefitId, IdempotencyKey};
+use crate::ids::{BenefitId, EntryId, IdempotencyKey};
 use crate::programs::benefits::grpc::write_benefit;
 use crate::proto;
 use crate::proto::fields::{parse_optional_instant, write_instant};
 use crate::proto::requests::{parse_customer, parse_customer_list};
 use crate::telemetry;
 use crate::tiers::CustomerTier;
+use crate::tiers::overriding::valid_until;
 
 /// The most of one use.
 const MAX_QUANTITY: i64 = 1_000_000;
@@ -127,9 +128,9 @@ fn write_entitlement(entitlement: &Entitlement, customer_tier: &CustomerTier) ->
         benefit: Some(write_benefit(&entitlement.benefit, policy.program.currency)),
         tier_id: tier.tier_id.to_string(),
         since: Some(write_instant(standing.since)),
-        entry_id: changed.to_string(),
+        entry_id: EntryId { account_seq: standing.giving_seq(), ..*changed }.to_string(),
         right: proto::EntitlementRight::Tier.into(),
-        until: standing.outlook.ends_at.map(write_instant),
+        until: valid_until(standing).map(write_instant),
         used: quota.map_or(0, |quota| quota.used),
         left: quota.map(|quota| quota.left),
         resets_at: quota.and_then(|quota| quota.resets_at).map(write_instant),

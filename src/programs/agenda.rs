@@ -51,6 +51,12 @@ impl Agenda {
         begun.or_else(|| self.0.first()).copied()
     }
 
+    /// Whether it says what is in force at an instant: what was before its first version, it knows no more.
+    #[must_use]
+    pub(crate) fn covers(&self, instant: Timestamp) -> bool {
+        self.0.first().is_none_or(|first| first.version == 1 || first.effective_from <= instant)
+    }
+
     /// The version of the highest number.
     #[must_use]
     pub(crate) fn latest(&self) -> Option<Planned> {

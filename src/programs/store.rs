@@ -86,8 +86,15 @@ impl ProgramsStore {
             return Ok(());
         }
         let programs = read_current(connection, &unknown).await?;
-        let number = |it: &InForce| it.agenda.at(scope.now).map_or(0, |planned| planned.version);
-        let keys: Vec<VersionKey> = programs.iter().map(|it| (it.program_id.clone(), number(it))).collect();
+        let mut keys: Vec<VersionKey> = Vec::with_capacity(programs.len());
+        for InForce { program_id, agenda, .. } in &programs {
+            let number = if agenda.covers(scope.now) {
+                agenda.at(scope.now).map(|planned| planned.version)
+            } else {
+                read_version_number_at(connection, program_id, scope.now).await?
+            };
+            keys.push((program_id.clone(), number.unwrap_or_default()));
+        }
         let versions = self.catalogue.read(connection, &keys).await?;
         if versions.len() != programs.len() {
             let is_found = |(program_id, number): &&VersionKey| {

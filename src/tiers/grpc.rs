@@ -22,13 +22,17 @@ impl tier_service_server::TierService for Tiers {
         &self,
         request: Request<Received<proto::GetCustomerTierRequest>>,
     ) -> Result<Response<proto::GetCustomerTierResponse>, Status> {
-        let (request, _) = admit(request)?;
+        let (request, caller) = admit(request)?;
         let mut fields = Fields::default();
         let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
         let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
         let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
-        let customer_tier = self.get_customer_tier(&program_id, &customer_id, as_of).await?;
+        let mut customer_tier = self.get_customer_tier(&program_id, &customer_id, as_of).await?;
+        // Who of the business decided it, and what they noted, is not for the customer.
+        if let Some(set_by) = customer_tier.set_by.as_mut().filter(|_| caller.is_customer()) {
+            (set_by.author, set_by.note) = (String::new(), String::new());
+        }
         let customer_tier = Some(write_customer_tier(&customer_tier, customer_id, Extent::Whole)?);
         Ok(Response::new(proto::GetCustomerTierResponse { customer_tier }))
     }

@@ -7,7 +7,7 @@ pub(crate) mod deciding;
 pub(crate) mod grpc;
 pub(crate) mod model;
 mod outlook;
-mod overriding;
+pub(crate) mod overriding;
 mod reading;
 pub(crate) mod standing;
 pub(crate) mod state;
@@ -25,7 +25,7 @@ use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::database::{BatchReader, StoreError};
 use crate::error::Error;
-use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
+use crate::ids::{AccountId, CustomerId, EntryId, ProgramId, TierId};
 use crate::money::Currency;
 use crate::paging::PageRequest;
 use crate::programs::model::{ProgramVersion, Tier, Which, program_not_found};
@@ -144,7 +144,12 @@ impl Tiers {
         let policy = self.version(program_id, current_version).await?;
         let tier = match policy.program.tier(&standing.tier_id) {
             Some(tier) => tier.clone(),
-            None => self.tier_when_decided(program_id, &standing).await?,
+            None => {
+                // The one that an override gives was in the version that was in force as it was set.
+                let given = set_by.as_ref().filter(|_| standing.own_tier_id() != &standing.tier_id);
+                let version = given.map_or(standing.policy_version, |set_by| set_by.policy_version);
+                self.tier_of(program_id, version, &standing.tier_id).await?
+            }
         };
         let [changed, cause] =
             [standing.changed_seq, standing.cause_seq].map(|account_seq| EntryId { account_id, account_seq });
@@ -173,13 +178,10 @@ impl Tiers {
         Ok((entry, currency, replayed))
     }
 
-    async fn tier_when_decided(&self, program_id: &ProgramId, standing: &Standing) -> Result<Tier, Error> {
-        let decided = self.version(program_id, standing.policy_version).await?;
-        let tier = decided.program.tier(&standing.tier_id).cloned();
-        tier.ok_or_else(|| {
-            let version = standing.policy_version;
-            Error::Internal(format!("version {version} of program {program_id} lacks the tier that it gave"))
-        })
+    /// A tier that the program has no more, as a version had it.
+    async fn tier_of(&self, program_id: &ProgramId, version: i32, tier_id: &TierId) -> Result<Tier, Error> {
+        let tier = self.version(program_id, version).await?.program.tier(tier_id).cloned();
+        tier.ok_or_else(|| Error::Internal(format!("version {version} of program {program_id} lacks a tier it gave")))
     }
 
     /// A version of a program, which is remembered.

@@ -51,7 +51,7 @@ pub(super) struct Explained<'a> {
     pub(super) forecast: Vec<Foretold>,
 }
 
-/// Explains a standing.
+/// Explains a standing: what keeps it and what becomes of it only where the whole is asked for.
 ///
 /// # Errors
 /// [`NotRead`] if days are missing.
@@ -60,6 +60,7 @@ pub(super) fn explain<'a>(
     standing: &Standing,
     history: &History,
     at: Timestamp,
+    is_whole: bool,
 ) -> Result<Explained<'a>, NotRead> {
     let deciding = Deciding { version, standing, history };
     let in_window = |days| Ok(InWindow { days, counted: history.count(days)? });
@@ -72,6 +73,9 @@ pub(super) fn explain<'a>(
         // The program has the tier no more.
         None => tiers.iter().find(|tier| !tier.condition().holds(&|metric| present.counted.of(metric))),
     };
+    if !is_whole {
+        return Ok(Explained { present, next, keeping: None, forecast: Vec::new() });
+    }
     let tier = held.filter(|rank| *rank > 0).and_then(|rank| tiers.get(rank));
     let own = tiers.iter().position(|tier| tier.tier_id == *standing.own_tier_id());
     let keeping = match tier {

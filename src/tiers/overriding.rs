@@ -60,7 +60,7 @@ pub(super) fn release(
 
 /// The first instant at which the customer no longer holds the tier unless it is earned again; never, if absent.
 #[must_use]
-pub(super) fn valid_until(standing: &Standing) -> Option<Timestamp> {
+pub(crate) fn valid_until(standing: &Standing) -> Option<Timestamp> {
     let own = standing.outlook.ends_at;
     let Some(TierOverride { tier_id, ends_at, hidden, .. }) = &standing.forced else { return own };
     if standing.tier_id != *hidden {

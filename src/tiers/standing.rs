@@ -92,6 +92,13 @@ impl Standing {
         self.forced.as_ref().map_or(&self.tier_id, |forced| &forced.hidden)
     }
 
+    /// The number of the entry that gives the tier that is held: the decision, or the override that hides it.
+    #[must_use]
+    pub(crate) fn giving_seq(&self) -> i64 {
+        let forced = self.forced.as_ref().filter(|forced| forced.hidden != self.tier_id);
+        forced.map_or(self.changed_seq, |forced| forced.set_seq)
+    }
+
     /// When time does something next: decides the standing, or ends the override.
     #[must_use]
     pub(crate) fn next_due(&self) -> Option<Due> {

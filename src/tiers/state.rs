@@ -145,6 +145,8 @@ impl StandingsState {
                 if standing.own_tier_id() != hidden.as_ref().unwrap_or(to) {
                     (standing.earned, standing.former) = (None, None);
                     standing.decide(entry, to, hidden.as_ref(), entry.id.account_seq)?;
+                } else {
+                    standing.hold(entry, to);
                 }
             }
             TierDetail::TierOverridden { to, hidden, tier_id, force, ends_at, .. } => {
@@ -243,7 +245,8 @@ impl StandingsState {
         let DueVersions { versions, has_more } = self.versions.get(program_id)?;
         let is_known = !has_more || versions.last().is_some_and(|last| last.applied_at > at);
         let by_then = versions.iter().rev().find(|version| version.effective_from <= at);
-        by_then.or_else(|| versions.first()).filter(|_| is_known)
+        // Before the first one of all, that one decides.
+        by_then.or_else(|| versions.first().filter(|first| first.version == 1)).filter(|_| is_known)
     }
 }
 

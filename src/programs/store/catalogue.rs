@@ -63,6 +63,9 @@ impl Catalogue {
         let versions = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let (_, program_id, agenda) =
             versions.in_force.get(&last.account_id).filter(|(entry_id, ..)| *entry_id == last)?;
+        if !agenda.covers(at) {
+            return None;
+        }
         let key = (program_id.clone(), agenda.at(at)?.version);
         versions.known.get(&key).map(|(version, _)| (version.clone(), agenda.clone()))
     }

@@ -36,12 +36,12 @@ pub(super) fn write_customer_tier(
     extent: Extent,
 ) -> Result<proto::CustomerTier, Error> {
     let CustomerTier { standing, history, earned, changed, cause, set_by, policy, tier, as_of, .. } = customer_tier;
+    let is_whole = extent == Extent::Whole;
     let program = &policy.program;
-    let explained = explain(policy, standing, history, *as_of).map_err(|NotRead| {
+    let explained = explain(policy, standing, history, *as_of, is_whole).map_err(|NotRead| {
         Error::Internal(format!("days of the standing of account {} were not read", changed.account_id.0))
     })?;
     let Explained { present, next, keeping, forecast } = explained;
-    let is_whole = extent == Extent::Whole;
     // Where the override gives the tier, it is the reason, and what was decided stands behind it.
     let gives = standing.forced.as_ref().is_some_and(|forced| forced.hidden != standing.tier_id);
     let forced = set_by.as_ref().filter(|_| gives);
@@ -69,8 +69,8 @@ pub(super) fn write_customer_tier(
         as_of: Some(write_instant(*as_of)),
         valid_until: valid_until(standing).map(write_instant),
         counted: Some(write_counts(program.currency, present.days, &present.counted)),
-        keeping: keeping.filter(|_| is_whole).map(|(tier, window)| write_keeping(program, tier, window)),
-        forecast: forecast.iter().filter(|_| is_whole).map(write_forecast).collect(),
+        keeping: keeping.map(|(tier, window)| write_keeping(program, tier, window)),
+        forecast: forecast.iter().map(write_forecast).collect(),
         earned: earned
             .as_ref()
             .filter(|_| forced.is_none())

@@ -178,6 +178,32 @@ async fn a_customer_reads_a_statement_without_what_colleagues_wrote() {
 }
 
 #[tokio::test]
+async fn a_customer_reads_of_an_override_without_who_decided_it() {
+    let shop = Shop::start().await;
+    let set = proto::SetTierOverrideRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: "anna".to_owned(),
+        tier_id: "gold".to_owned(),
+        kind: proto::TierOverrideKind::Floor.into(),
+        reason: proto::CorrectionReason::Goodwill.into(),
+        author: "colleague".to_owned(),
+        note: "a difficult person".to_owned(),
+        idempotency_key: "set".to_owned(),
+        ..Default::default()
+    };
+    shop.service.tiers().set_tier_override(by(&shop.admin, set)).await.unwrap();
+    let forced = async |token: &str| {
+        let request =
+            proto::GetCustomerTierRequest { program_id: SHOP.to_owned(), customer_id: "anna".to_owned(), as_of: None };
+        let answer = shop.service.tiers().get_customer_tier(by(token, request)).await.unwrap().into_inner();
+        answer.customer_tier.unwrap().r#override.unwrap()
+    };
+    let (whole, own) = (forced(&shop.admin).await, forced(&shop.token("anna")).await);
+    assert_eq!((whole.author.as_str(), whole.note.as_str()), ("colleague", "a difficult person"));
+    assert_eq!(own, proto::TierOverride { author: String::new(), note: String::new(), ..whole });
+}
+
+#[tokio::test]
 async fn a_customer_can_have_what_is_known_of_them_and_of_nobody_else() {
     let shop = Shop::start().await;
     enrol_by(&shop.service, &shop.admin, "ben").await;

@@ -253,12 +253,7 @@ async fn audit_finds_changed_referrals_and_codes() {
 
 #[tokio::test]
 async fn audit_finds_a_changed_program_version_and_a_missing_document() {
-    assert_told(
-        "UPDATE programs SET versions = ARRAY[2]",
-        DifferenceKind::Projection,
-        &["agenda is 1 from "],
-    )
-    .await;
+    assert_told("UPDATE programs SET versions = ARRAY[2]", DifferenceKind::Projection, &["agenda is 1 from "]).await;
     assert_told("DELETE FROM program_versions", DifferenceKind::Source, &["version 1 of program shop has no document"])
         .await;
     let damaged = "ALTER TABLE program_versions DISABLE TRIGGER ALL;

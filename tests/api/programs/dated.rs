@@ -92,6 +92,30 @@ async fn get_customer_tier_follows_the_version_in_force_also_at_past_instants() 
 }
 
 #[tokio::test]
+async fn get_customer_tier_at_an_instant_before_a_version_looks_at_the_days_of_its_window() {
+    let service = Service::start().await;
+    let within = |window| proto::Program {
+        tier_policy: Some(proto::TierPolicy {
+            window: Some(proto::TierWindow { window: Some(window) }),
+            ..Default::default()
+        }),
+        ..shop()
+    };
+    let rolling = |period: &str| within(proto::tier_window::Window::Rolling(period.to_owned()));
+    service.apply(rolling("P1Y")).await.unwrap();
+    service.enrol("anna").await;
+    service.purchase("anna", "a", "150.00").await.unwrap();
+    service.set_clock(SPRING);
+    let before = service.tier("anna").await;
+    service.set_clock("2026-04-01T00:00:00Z");
+    service.apply(within(proto::tier_window::Window::Lifetime(()))).await.unwrap();
+    service.set_clock(SUMMER);
+    service.apply(rolling("P30D")).await.unwrap();
+    assert_eq!(service.tier_at("anna", SPRING).await.unwrap(), before);
+    assert_eq!(before.counted.unwrap().spend, Some(usd("150.00")));
+}
+
+#[tokio::test]
 async fn a_later_version_takes_the_place_of_one_that_was_to_begin() {
     let service = start().await;
     apply_from(&service, at_rate("3"), Some(SUMMER)).await.unwrap();
@@ -148,7 +172,7 @@ async fn a_version_is_scheduled_ahead_and_behind_another_and_so_many_at_most() {
     assert_eq!(in_force(&service).await.1.len(), 16);
     // What is only tried is refused likewise, and answers as if it were applied.
     for (begins, expected) in
-        [(START, Some("INSTANT_NOT_AHEAD")), ("2027-01-15T00:00:00Z", Some("VERSION_NOT_SCHEDULED"))]
+        [(START, Some("INSTANT_NOT_AHEAD")), ("2030-02-01T00:00:00Z", Some("VERSION_NOT_SCHEDULED"))]
     {
         let request = proto::ApplyProgramRequest {
             program: Some(at_rate("30")),

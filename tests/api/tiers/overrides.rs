@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use super::windows::{OFTEN, buy, calendar_years, changes, refund, start};
 use crate::book_rules::check_rules;
 use crate::customers::erasure::{erase, erasure};
-use crate::harness::{Database, SHOP, START, Service, assert_refused, at, shop, sorted_bad_fields};
+use crate::harness::{Database, SHOP, START, Service, assert_refused, at, shop, sorted_bad_fields, usd};
 use crate::imports::{import_one, tier as opening_tier};
 use crate::wait::until;
 
@@ -224,6 +224,45 @@ async fn an_override_of_an_erased_customer_does_nothing_any_more() {
     let last: String = sqlx::query_scalar(last).fetch_one(&mut connection).await.unwrap();
     assert_eq!(last, "customer_erased");
     check_rules(&service.database).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_override_of_a_tier_that_the_program_loses_is_told_as_it_was_set() {
+    let service = start(shop()).await;
+    let mut more = shop();
+    more.tiers.push(proto::Tier {
+        tier_id: "vip".to_owned(),
+        display_name: "VIP".to_owned(),
+        threshold: Some(usd("900.00")),
+        ..shop().tiers[2].clone()
+    });
+    service.apply(more).await.unwrap();
+    send_set(&service, set("vip", Lock, None, "set")).await.unwrap();
+    service.apply(shop()).await.unwrap();
+    let tier = service.tier("anna").await;
+    assert_eq!((tier.tier_id.as_str(), tier.display_name.as_str(), tier.policy_version), ("vip", "VIP", 2));
+    // What is taken over next finds that the override holds nothing any more.
+    import_one(&service, opening_tier("anna", "import", "member", None)).await;
+    assert_eq!(held(&service).await, pair("member", "member"));
+    check_rules(&service.database).await.unwrap();
+}
+
+#[tokio::test]
+async fn benefits_of_an_override_end_with_it_and_name_what_set_it() {
+    let service = start(shop()).await;
+    let end = "2026-07-01T00:00:00Z";
+    let change = send_set(&service, set("gold", Floor, Some(end), "set")).await.unwrap().tier_change.unwrap();
+    let request = proto::ListCustomerBenefitsRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: "anna".to_owned(),
+        ..Default::default()
+    };
+    let listed = service.benefits().list_customer_benefits(request).await.unwrap().into_inner().entitlements;
+    assert_eq!(listed.len(), shop().tiers[2].benefits.len());
+    for entitlement in listed {
+        assert_eq!((entitlement.tier_id.as_str(), entitlement.until), ("gold", Some(at(end))));
+        assert_eq!(entitlement.entry_id, change.entry_id);
+    }
 }
 
 #[tokio::test]
