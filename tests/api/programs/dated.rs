@@ -92,7 +92,7 @@ async fn get_customer_tier_follows_the_version_in_force_also_at_past_instants() 
 }
 
 #[tokio::test]
-async fn get_customer_tier_at_an_instant_before_a_version_looks_at_the_days_of_its_window() {
+async fn get_customer_tier_before_a_version_looks_at_the_days_of_its_own_window() {
     let service = Service::start().await;
     let within = |window| proto::Program {
         tier_policy: Some(proto::TierPolicy {
