@@ -1,45 +1,24 @@
 //! The commands of benefits: using one, and undoing a use.
 
-use std::any::TypeId;
-
 use super::model::{Present, add_uses, counted_as, counts_at, find_benefit, left_of, resets_at, take_off, used_in};
 use super::state::BenefitsState;
 use crate::book::{
-    Account, Actor, Asking, BenefitDetail, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, Key,
-    KeyKind, Name, NameUse, NewEntry, UseCounts,
+    Account, Actor, Asking, BenefitDetail, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, NewEntry,
+    UseCounts,
 };
-use crate::customers::commands::require_customer;
 use crate::error::{Reason, Refusal};
-use crate::ids::{BenefitId, CustomerId, EntryId, IdempotencyKey, ProgramId};
-use crate::points::state::{Note, PointsState};
+use crate::ids::{BenefitId, EntryId, IdempotencyKey};
+use crate::points::state::Note;
+use crate::points::subject::{Subject, about_a_customer, keep_note, key_of};
 use crate::programs::benefits::Quota;
-use crate::programs::commands::current_policy;
 use crate::programs::state::ProgramsState;
 use crate::tiers::model::standing_of;
 use crate::tiers::state::StandingsState;
 
-/// The methods that both commands have in common.
-macro_rules! about_benefits {
-    () => {
-        fn program_id(&self) -> &ProgramId {
-            &self.program_id
-        }
-
-        fn names(&self) -> Vec<NameUse> {
-            vec![NameUse::Find(Name::customer(&self.program_id, &self.customer_id))]
-        }
-
-        fn states(&self) -> Vec<TypeId> {
-            vec![TypeId::of::<ProgramsState>(), TypeId::of::<StandingsState>(), TypeId::of::<BenefitsState>()]
-        }
-    };
-}
-
 /// Uses a benefit. The fields are described in benefits.proto.
 #[derive(Clone, Debug)]
 pub(crate) struct UseBenefit {
-    pub program_id: ProgramId,
-    pub customer_id: CustomerId,
+    pub subject: Subject,
     pub benefit_id: BenefitId,
     pub quantity: i64,
     pub companions: i64,
@@ -68,24 +47,22 @@ impl UseBenefit {
 }
 
 impl Command for UseBenefit {
-    about_benefits!();
+    about_a_customer!(ProgramsState, StandingsState, BenefitsState);
 
     fn key(&self) -> Option<CommandKey> {
         let content = ("use_benefit", self.benefit_id.as_str(), self.quantity, self.companions, &self.place);
-        let key = Key::of_content("key", self.key.as_str(), &content);
-        Some(CommandKey { key, kind: KeyKind::Idempotency })
+        Some(key_of(&self.key, &content))
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
-        if let Some(account_id) = asking.find(&Name::customer(&self.program_id, &self.customer_id)) {
+        if let Some(account_id) = asking.find(&self.subject.name()) {
             asking.state::<BenefitsState>()?.ask_benefit(account_id, &self.benefit_id);
         }
         Ok(())
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
-        let policy = current_policy(decision, &self.program_id)?;
-        let account = require_customer(decision, &self.program_id, &self.customer_id)?;
+        let (policy, account) = self.subject.begin(decision)?;
         let (account_id, at) = (account.account_id, account.time_at(decision.at()));
         let (standing, _) = standing_of(decision, account_id)?;
         let program = &policy.program;
@@ -116,7 +93,7 @@ impl Command for UseBenefit {
         let causes = vec![EntryId { account_id, account_seq: standing.giving_seq() }];
         let new_entry = by_caller(detail, EntryReason::BenefitUse, policy.version, causes);
         let entry_id = decision.post(account_id, new_entry)?;
-        keep_note(decision, entry_id, Note { text: self.place.clone(), author: String::new() });
+        keep_note(decision, entry_id, &Note { text: self.place.clone(), author: String::new() });
         Ok(())
     }
 }
@@ -124,8 +101,7 @@ impl Command for UseBenefit {
 /// Undoes a use of a benefit, whole. The fields are described in benefits.proto.
 #[derive(Clone, Debug)]
 pub(crate) struct ReverseBenefitUse {
-    pub program_id: ProgramId,
-    pub customer_id: CustomerId,
+    pub subject: Subject,
     pub use_id: EntryId,
     pub reason: EntryReason,
     pub note: String,
@@ -157,39 +133,29 @@ impl ReverseBenefitUse {
 }
 
 impl Command for ReverseBenefitUse {
-    about_benefits!();
+    about_a_customer!(ProgramsState, StandingsState, BenefitsState);
 
     fn key(&self) -> Option<CommandKey> {
         let content = ("reverse_benefit_use", self.use_id.to_string(), self.reason.as_str(), &self.note);
-        let key = Key::of_content("key", self.key.as_str(), &content);
-        Some(CommandKey { key, kind: KeyKind::Idempotency })
+        Some(key_of(&self.key, &content))
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
-        let account_id = asking.find(&Name::customer(&self.program_id, &self.customer_id));
-        if let Some(account_id) = account_id.filter(|own| *own == self.use_id.account_id) {
-            asking.state::<BenefitsState>()?.ask_use(account_id, self.use_id.account_seq);
+        if let Some((account_id, seq)) = self.subject.own(asking, self.use_id) {
+            asking.state::<BenefitsState>()?.ask_use(account_id, seq);
         }
         Ok(())
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
-        let policy = current_policy(decision, &self.program_id)?;
-        let account = require_customer(decision, &self.program_id, &self.customer_id)?;
+        let (policy, account) = self.subject.begin(decision)?;
         let new_entry = self.undo(decision.state()?, account, policy.version)?;
         let entry_id = decision.post(account.account_id, new_entry)?;
-        keep_note(decision, entry_id, Note { text: self.note.clone(), author: String::new() });
+        keep_note(decision, entry_id, &Note { text: self.note.clone(), author: String::new() });
         Ok(())
     }
 }
 
 fn by_caller(detail: BenefitDetail, reason: EntryReason, policy_version: i32, causes: Vec<EntryId>) -> NewEntry {
     NewEntry { detail: detail.into(), movement: None, actor: Actor::Caller, reason, policy_version, causes }
-}
-
-/// Keeps what the caller wrote beside an entry, where it can be erased.
-fn keep_note(decision: &mut Decision<'_>, entry_id: EntryId, note: Note) {
-    if note != Note::default() {
-        decision.keep(move |state: &mut PointsState| state.add_note(entry_id, note));
-    }
 }

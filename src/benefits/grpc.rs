@@ -6,20 +6,20 @@ use tonic::{Request, Response, Status};
 use super::commands::{ReverseBenefitUse, UseBenefit};
 use super::{Benefits, Entitlement, UseEntry};
 use crate::access::grpc::admit;
-use crate::book::{BenefitDetail, Detail, Entry, EntryReason};
+use crate::book::{BenefitDetail, Detail, Entry};
 use crate::error::{Error, Fields};
-use crate::ids::{BenefitId, EntryId, IdempotencyKey};
+use crate::ids::{BenefitId, EntryId};
+use crate::points::grpc::{parse_correction_reason, parse_key, parse_note, parse_note_in, parse_subject};
 use crate::programs::benefits::grpc::write_benefit;
 use crate::proto;
 use crate::proto::fields::{parse_optional_instant, write_instant};
-use crate::proto::requests::{parse_customer, parse_customer_list};
+use crate::proto::requests::parse_customer_list;
 use crate::telemetry;
 use crate::tiers::CustomerTier;
 use crate::tiers::overriding::valid_until;
 
 /// The most of one use.
 const MAX_QUANTITY: i64 = 1_000_000;
-const MAX_NOTE: usize = 500;
 
 #[tonic::async_trait]
 impl benefit_service_server::BenefitService for Benefits {
@@ -46,7 +46,7 @@ impl benefit_service_server::BenefitService for Benefits {
     ) -> Result<Response<proto::UseBenefitResponse>, Status> {
         let (request, caller) = admit(request)?;
         let command = parse_use(request)?;
-        telemetry::record_program(command.program_id.as_str());
+        telemetry::record_program(command.subject.program_id.as_str());
         let UseEntry { entry, replayed } = self.use_benefit(command, caller.writer().await?).await?;
         Ok(Response::new(proto::UseBenefitResponse { r#use: write_use(&entry), replayed }))
     }
@@ -57,7 +57,7 @@ impl benefit_service_server::BenefitService for Benefits {
     ) -> Result<Response<proto::ReverseBenefitUseResponse>, Status> {
         let (request, caller) = admit(request)?;
         let command = parse_reversal(request)?;
-        telemetry::record_program(command.program_id.as_str());
+        telemetry::record_program(command.subject.program_id.as_str());
         let UseEntry { entry, replayed } = self.reverse_benefit_use(command, caller.writer().await?).await?;
         let counted = match &entry.detail {
             Detail::Benefit(BenefitDetail::BenefitUseReversed { counted, .. }) => *counted,
@@ -75,50 +75,31 @@ impl benefit_service_server::BenefitService for Benefits {
 
 fn parse_use(request: proto::UseBenefitRequest) -> Result<UseBenefit, Error> {
     let mut fields = Fields::default();
-    let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
+    let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
     let benefit_id = fields.check("benefit_id", BenefitId::try_from(request.benefit_id));
-    let quantity = if request.quantity == 0 { 1 } else { request.quantity };
+    let (quantity, companions) = (if request.quantity == 0 { 1 } else { request.quantity }, request.companions);
     if !(1..=MAX_QUANTITY).contains(&quantity) {
         fields.refuse("quantity", "must be from 0 to 1,000,000; 0 means 1");
     }
-    if !(0..=MAX_QUANTITY).contains(&request.companions) {
+    if !(0..=MAX_QUANTITY).contains(&companions) {
         fields.refuse("companions", "must be from 0 to 1,000,000");
     }
-    let place = parse_note(&mut fields, "place", request.place);
-    let key = fields.check("idempotency_key", IdempotencyKey::try_from(request.idempotency_key));
-    let ((program_id, customer_id), (benefit_id, key)) = fields.finish_with(customer.zip(benefit_id.zip(key)))?;
-    Ok(UseBenefit { program_id, customer_id, benefit_id, quantity, companions: request.companions, place, key })
+    let place = parse_note_in(&mut fields, "place", request.place);
+    let key = parse_key(&mut fields, request.idempotency_key);
+    let parsed =
+        || Some(UseBenefit { subject: subject?, benefit_id: benefit_id?, quantity, companions, place, key: key? });
+    fields.finish_with(parsed())
 }
 
 fn parse_reversal(request: proto::ReverseBenefitUseRequest) -> Result<ReverseBenefitUse, Error> {
     let mut fields = Fields::default();
-    let reason = parse_reason(&mut fields, request.reason());
-    let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
+    let reason = parse_correction_reason(&mut fields, request.reason());
+    let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
     let use_id = fields.check("use_id", request.use_id.parse());
-    let note = parse_note(&mut fields, "note", request.note);
-    let key = fields.check("idempotency_key", IdempotencyKey::try_from(request.idempotency_key));
-    let ((program_id, customer_id), ((use_id, reason), key)) =
-        fields.finish_with(customer.zip(use_id.zip(reason).zip(key)))?;
-    Ok(ReverseBenefitUse { program_id, customer_id, use_id, reason, note, key })
-}
-
-/// What a caller writes beside an entry may have lines; what Postgres cannot keep is not text.
-fn parse_note(fields: &mut Fields, field: &str, note: String) -> String {
-    if note.chars().count() > MAX_NOTE || note.contains('\0') {
-        fields.refuse(field, "must be at most 500 characters without U+0000");
-    }
-    note
-}
-
-fn parse_reason(fields: &mut Fields, reason: proto::CorrectionReason) -> Option<EntryReason> {
-    match reason {
-        proto::CorrectionReason::Correction => Some(EntryReason::Correction),
-        proto::CorrectionReason::Goodwill => Some(EntryReason::Goodwill),
-        proto::CorrectionReason::Fraud => Some(EntryReason::Fraud),
-        proto::CorrectionReason::CustomerRequest => Some(EntryReason::CustomerRequest),
-        proto::CorrectionReason::Other => Some(EntryReason::Other),
-        proto::CorrectionReason::Unspecified => fields.check("reason", Err("must be one of the named values")),
-    }
+    let note = parse_note(&mut fields, request.note);
+    let key = parse_key(&mut fields, request.idempotency_key);
+    let parsed = || Some(ReverseBenefitUse { subject: subject?, use_id: use_id?, reason: reason?, note, key: key? });
+    fields.finish_with(parsed())
 }
 
 fn write_entitlement(entitlement: &Entitlement, customer_tier: &CustomerTier) -> proto::Entitlement {

@@ -90,12 +90,13 @@ pub(crate) fn left_of(quota: Quota, counts: &UseCounts) -> i64 {
     quota.limit.saturating_sub(used_in(counts, quota.per)).max(0)
 }
 
-/// When a quota is whole again: at the end of its calendar period, or of the tier. None if that is not known.
+/// When a quota is whole again: at the end of its calendar period, or when time decides the standing next, which begins a
+/// tier period. None if that is not known.
 #[must_use]
 pub(crate) fn resets_at(quota: Quota, at: Timestamp, standing: &Standing, time_zone: &TimeZone) -> Option<Timestamp> {
     match quota.per {
         QuotaPeriod::Calendar(period) => Some(period.end_of(at, time_zone)),
-        QuotaPeriod::TierPeriod => standing.outlook.ends_at.filter(|ends_at| *ends_at > at),
+        QuotaPeriod::TierPeriod => standing.outlook.decides_at.filter(|decides_at| *decides_at > at),
         QuotaPeriod::Lifetime => None,
     }
 }

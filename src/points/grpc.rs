@@ -23,8 +23,13 @@ pub(crate) fn parse_key(fields: &mut Fields, key: String) -> Option<IdempotencyK
 
 /// A note may have lines; what Postgres cannot keep is not text.
 pub(crate) fn parse_note(fields: &mut Fields, note: String) -> String {
+    parse_note_in(fields, "note", note)
+}
+
+/// The same of what has another name in its request.
+pub(crate) fn parse_note_in(fields: &mut Fields, field: &str, note: String) -> String {
     if note.chars().count() > MAX_NOTE || note.contains('\0') {
-        fields.refuse("note", "must be at most 500 characters without U+0000");
+        fields.refuse(field, "must be at most 500 characters without U+0000");
     }
     note
 }

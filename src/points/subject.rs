@@ -36,14 +36,17 @@ impl Subject {
     }
 
     /// The number of an entry, if it is the customer's own.
-    pub(super) fn own(&self, asking: &Asking<'_>, entry_id: EntryId) -> Option<(AccountId, i64)> {
+    pub(crate) fn own(&self, asking: &Asking<'_>, entry_id: EntryId) -> Option<(AccountId, i64)> {
         asking.find(&self.name()).filter(|own| *own == entry_id.account_id).map(|own| (own, entry_id.account_seq))
     }
 }
 
-/// The methods that all commands about one customer have in common.
+/// The methods that all commands about one customer have in common: they need these states, those of points if none are named.
 macro_rules! about_a_customer {
     () => {
+        $crate::points::subject::about_a_customer!($crate::programs::state::ProgramsState, $crate::points::state::PointsState);
+    };
+    ($($state:ty),+) => {
         fn program_id(&self) -> &crate::ids::ProgramId {
             &self.subject.program_id
         }
@@ -53,14 +56,11 @@ macro_rules! about_a_customer {
         }
 
         fn states(&self) -> Vec<std::any::TypeId> {
-            vec![
-                std::any::TypeId::of::<crate::programs::state::ProgramsState>(),
-                std::any::TypeId::of::<crate::points::state::PointsState>(),
-            ]
+            vec![$(std::any::TypeId::of::<$state>()),+]
         }
     };
 }
-pub(super) use about_a_customer;
+pub(crate) use about_a_customer;
 
 /// A caller's key, over the whole content of a command.
 pub(crate) fn key_of(key: &IdempotencyKey, content: &(impl serde::Serialize + Debug)) -> CommandKey {

@@ -32,10 +32,11 @@ impl fmt::Display for Agenda {
 }
 
 impl Agenda {
-    /// The versions of an agenda as it is stored.
+    /// An agenda as it is stored: its versions, and when each begins.
     #[must_use]
-    pub(crate) const fn new(versions: Vec<Planned>) -> Self {
-        Self(versions)
+    pub(crate) fn new(versions: &[i32], starts: impl IntoIterator<Item = Timestamp>) -> Self {
+        let planned = versions.iter().zip(starts);
+        Self(planned.map(|(version, effective_from)| Planned { version: *version, effective_from }).collect())
     }
 
     /// The versions, in their order.

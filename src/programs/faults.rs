@@ -106,7 +106,7 @@ fn find_fall(lower: &[TierOutline], tier: &TierOutline) -> Option<(&'static str,
     let name = below.tier_id.as_ref().map_or_else(|| "a tier".to_owned(), |tier_id| format!("tier {tier_id}"));
     let field = if tier.has_condition() { "condition" } else { "threshold" };
     let description = if tier.has_condition() || below.has_condition() {
-        format!("must ask for more than {name} before it: whoever meets the condition of that one meets this one, too")
+        format!("must ask for more than {name} before it: a way to meet the condition of that one meets this one, too")
     } else {
         format!("must be above the threshold of {name}, which comes before it")
     };

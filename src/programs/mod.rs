@@ -126,7 +126,8 @@ impl Programs {
         let after = page.after_with(|cursor| ProgramId::try_from(cursor).ok())?;
         let mut connection = self.pool.acquire().await?;
         let versions =
-            store::list_versions(&mut connection, programs, after.as_ref(), page.limit(), self.clock.shown()).await?;
+            store::lists::list_versions(&mut connection, programs, after.as_ref(), page.limit(), self.clock.shown())
+                .await?;
         let bytes = |row: &Listed<ProgramVersion>| row.bytes(ProgramVersion::bytes);
         let (versions, next_page_token) = page.cut_by(versions, |row| row.cursor.clone(), bytes, None);
         Ok((leave_out_unreadable(versions), next_page_token))
@@ -156,7 +157,7 @@ pub(crate) async fn list_retentions(
     limit: i64,
     clock: &Clock,
 ) -> Result<Vec<Listed<ProgramRetention>>, StoreError> {
-    store::list_retentions(connection, after, limit, clock.shown()).await
+    store::lists::list_retentions(connection, after, limit, clock.shown()).await
 }
 
 /// The number of the version that was in force at an instant; before the first was applied, the first.

@@ -125,7 +125,7 @@ mod tests {
     fn after(effective_from: i64) -> NextVersion {
         let (applied_at, effective_from) = (NOW, at(effective_from));
         let latest = ProgramVersion { program: program(), version: 3, applied_at, effective_from };
-        NextVersion::after(Arc::new(latest), Agenda::new(vec![Planned { version: 3, effective_from }]))
+        NextVersion::after(Arc::new(latest), Agenda::new(&[3], [effective_from]))
     }
 
     #[test]
@@ -152,10 +152,10 @@ mod tests {
         assert_eq!(refused(&after(0), 0), Err(Reason::InstantNotAhead));
         assert_eq!(refused(&NextVersion::first(), 1), Err(Reason::VersionNotScheduled));
         let mut next = after(0);
-        let planned = |version| Planned { version, effective_from: at(version.into()) };
-        next.agenda = Agenda::new((0..16).map(planned).collect());
+        let agenda = |count: i32| Agenda::new(&(0..count).collect::<Vec<_>>(), (0..count.into()).map(at));
+        next.agenda = agenda(16);
         assert_eq!(refused(&next, 17), Ok(true));
-        next.agenda = Agenda::new((0..17).map(planned).collect());
+        next.agenda = agenda(17);
         assert_eq!(refused(&next, 17), Err(Reason::VersionNotScheduled));
         // One that takes the place of others may be there.
         assert_eq!(refused(&next, 16), Ok(true));

@@ -1,11 +1,11 @@
 //! The SQL of programs.
 
 mod catalogue;
+pub(super) mod lists;
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
@@ -13,14 +13,12 @@ use uuid::Uuid;
 
 pub use self::catalogue::Catalogue;
 use self::catalogue::{VersionKey, parse_version};
-use super::agenda::{Agenda, Planned};
-use super::model::{ProgramVersion, Which, Zone};
-use super::retention::ProgramRetention;
+use super::agenda::Agenda;
+use super::model::{ProgramVersion, Which};
 use super::state::{Current, ProgramRow, ProgramsState};
-use crate::access::principal::ProgramSet;
 use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table, TableRights};
 use crate::clock::Clock;
-use crate::database::{Listed, StoreError, Traced as _, WritePart, read_page, sent_as, write_part};
+use crate::database::{StoreError, Traced as _, WritePart, sent_as, write_part};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 /// The tables of programs.
@@ -112,29 +110,29 @@ impl ProgramsStore {
         Ok(())
     }
 
-    /// Reads the latest versions and those before them, where commands tell them: as many as may have been applied since the
-    /// acknowledgement of a commit was lost. They are told to repetitions alone, so one that cannot be understood stops
-    /// nobody.
+    /// Reads the latest versions, and those before them, where commands tell them: as many as may have been applied since the
+    /// acknowledgement of a commit was lost. The former are told to repetitions alone, so one that cannot be understood
+    /// stops nobody.
     async fn load_former(&self, state: &mut ProgramsState, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let former_of = |program_id: &ProgramId| {
-            let latest = state.current(program_id).and_then(|current| current.agenda.latest());
-            let version = latest.map_or(0, |latest| latest.version);
+        let latest_of =
+            |program_id: &ProgramId| Some((program_id.clone(), state.current(program_id)?.agenda.latest()?.version));
+        let latest: Vec<VersionKey> = state.asked_former.iter().filter_map(latest_of).collect();
+        let former_of = |(program_id, version): &VersionKey| {
             let program_id = program_id.clone();
-            (version.saturating_sub(MAX_FORMER).max(1)..=version).map(move |number| (program_id.clone(), number))
+            (version.saturating_sub(MAX_FORMER).max(1)..*version).map(move |number| (program_id.clone(), number))
         };
-        let keys: Vec<VersionKey> = state.asked_former.iter().flat_map(former_of).collect();
-        if keys.is_empty() {
-            return Ok(());
-        }
-        match self.catalogue.read(connection, &keys).await {
-            Ok(versions) => {
-                let key_of = |it: &ProgramVersion| (it.program.program_id.clone(), it.version);
-                state.former = versions.into_iter().map(|it| (key_of(&it), it)).collect();
+        let former: Vec<VersionKey> = latest.iter().flat_map(former_of).collect();
+        for keys in [latest, former].into_iter().filter(|keys| !keys.is_empty()) {
+            match self.catalogue.read(connection, &keys).await {
+                Ok(versions) => {
+                    let key_of = |it: &ProgramVersion| (it.program.program_id.clone(), it.version);
+                    state.former.extend(versions.into_iter().map(|it| (key_of(&it), it)));
+                }
+                Err(StoreError::Defect(defect)) => {
+                    tracing::error!(failure = %defect, "a former version of a program cannot be understood");
+                }
+                Err(error) => return Err(error),
             }
-            Err(StoreError::Defect(defect)) => {
-                tracing::error!(failure = %defect, "a former version of a program cannot be understood");
-            }
-            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -157,16 +155,16 @@ async fn read_programs(
         .map(|row| {
             let account_id = AccountId(row.account_id);
             let program_id = parse_program_id(row.program_id)?;
-            Ok((account_id, ProgramRow { account_id, program_id, agenda: parse_agenda(&row.versions, &row.starts) }))
+            Ok((
+                account_id,
+                ProgramRow {
+                    account_id,
+                    program_id,
+                    agenda: Agenda::new(&row.versions, row.starts.into_iter().map(jiff_sqlx::Timestamp::to_jiff)),
+                },
+            ))
         })
         .collect()
-}
-
-/// An agenda as its row has it.
-pub(super) fn parse_agenda(versions: &[i32], starts: &[jiff_sqlx::Timestamp]) -> Agenda {
-    let planned = versions.iter().zip(starts);
-    let planned = planned.map(|(version, start)| Planned { version: *version, effective_from: start.to_jiff() });
-    Agenda::new(planned.collect())
 }
 
 /// Which versions of a program are in force, and by which entry of the program's own account.
@@ -190,7 +188,7 @@ async fn read_current(connection: &mut PgConnection, programs: &[ProgramId]) -> 
     rows.into_iter()
         .map(|row| {
             let last = EntryId { account_id: AccountId(row.account_id), account_seq: row.head };
-            let agenda = parse_agenda(&row.versions, &row.starts);
+            let agenda = Agenda::new(&row.versions, row.starts.into_iter().map(jiff_sqlx::Timestamp::to_jiff));
             Ok(InForce { program_id: parse_program_id(row.program_id)?, agenda, last })
         })
         .collect()
@@ -300,7 +298,10 @@ pub(super) async fn read_agenda(
     .fetch_one(connection)
     .traced("SELECT programs")
     .await?;
-    let agenda = row.versions.zip(row.starts).map(|(versions, starts)| parse_agenda(&versions, &starts));
+    let agenda = row
+        .versions
+        .zip(row.starts)
+        .map(|(versions, starts)| Agenda::new(&versions, starts.into_iter().map(jiff_sqlx::Timestamp::to_jiff)));
     Ok((agenda.unwrap_or_default(), clock.present(row.told.to_jiff())))
 }
 
@@ -355,78 +356,6 @@ pub(super) async fn read_versions_between(
     rows.into_iter()
         .map(|row| Ok(parse_version(row.document, row.version, row.applied_at, row.effective_from)?))
         .collect()
-}
-
-/// The versions in force, by program.
-///
-/// # Errors
-/// If the database cannot be read.
-pub(super) async fn list_versions(
-    connection: &mut PgConnection,
-    programs: &ProgramSet,
-    after: Option<&ProgramId>,
-    limit: i64,
-    now: Option<Timestamp>,
-) -> Result<Vec<Listed<ProgramVersion>>, StoreError> {
-    let only: Option<Vec<String>> = match programs {
-        ProgramSet::All => None,
-        ProgramSet::Only(programs) => Some(programs.iter().map(ToString::to_string).collect()),
-    };
-    let select = sqlx::query!(
-        "SELECT p.program_id, v.document, v.version, v.applied_at, v.effective_from FROM programs p
-         JOIN program_versions v ON v.program_id = p.program_id
-          AND v.version = version_at(p.versions, p.starts, coalesce($4, clock_timestamp()))
-         WHERE p.program_id > $1 AND ($3::text[] IS NULL OR p.program_id = ANY ($3)) ORDER BY p.program_id LIMIT $2",
-        after.map_or("", ProgramId::as_str),
-        limit,
-        only.as_deref(),
-        now.map(|now| now.to_sqlx()) as _,
-    );
-    let rows = select.fetch(connection).map(|row| {
-        let row = row?;
-        let item = parse_version(row.document, row.version, row.applied_at, row.effective_from);
-        Ok::<_, StoreError>(Listed { cursor: row.program_id, item })
-    });
-    read_page(rows, |row| row.bytes(ProgramVersion::bytes)).traced("SELECT program_versions").await
-}
-
-/// A page of the programs whose versions in force do not keep everything for ever, by program.
-///
-/// # Errors
-/// If the database cannot be read.
-pub(super) async fn list_retentions(
-    connection: &mut PgConnection,
-    after: &str,
-    limit: i64,
-    now: Option<Timestamp>,
-) -> Result<Vec<Listed<ProgramRetention>>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT p.program_id, v.version, v.document ->> 'time_zone' AS time_zone,
-                  v.document -> 'retention' AS "retention!"
-           FROM programs p JOIN program_versions v ON v.program_id = p.program_id
-            AND v.version = version_at(p.versions, p.starts, coalesce($3, clock_timestamp()))
-           WHERE p.program_id > $1 AND v.document -> 'retention' IS NOT NULL ORDER BY p.program_id LIMIT $2"#,
-        after,
-        limit,
-        now.map(|now| now.to_sqlx()) as _,
-    )
-    .fetch_all(connection)
-    .traced("SELECT program_versions")
-    .await?;
-    let listed = rows.into_iter().map(|row| {
-        let damaged = |what: String| Defect::new(format!("the retention of program {:?}: {what}", row.program_id));
-        let parse = || {
-            let program_id =
-                ProgramId::try_from(row.program_id.as_str()).map_err(|error| damaged(error.to_string()))?;
-            let zone = Zone::try_from(row.time_zone.unwrap_or_default()).map_err(|error| damaged(error.to_owned()))?;
-            let retention = serde_json::from_value(row.retention).map_err(|error| {
-                Defect::unread(format_args!("the retention of program {:?}", row.program_id), &error)
-            })?;
-            Ok(ProgramRetention { program_id, version: row.version, time_zone: zone.0, retention })
-        };
-        Listed { item: parse(), cursor: row.program_id.clone() }
-    });
-    Ok(listed.collect())
 }
 
 fn parse_program_id(text: String) -> Result<ProgramId, StoreError> {

@@ -1,20 +1,18 @@
 //! The commands that set by hand which tier a customer holds, and that end that.
 
-use std::any::TypeId;
-
 use jiff::Timestamp;
 
 use super::model::standing_of;
 use super::overriding::{held, release};
 use super::state::StandingsState;
 use crate::book::{
-    Actor, Command, CommandKey, Decision, DecisionError, EntryReason, NameUse, NewEntry, OverrideForce, TierDetail,
+    Actor, Command, CommandKey, Decision, DecisionError, EntryReason, NewEntry, OverrideForce, TierDetail,
 };
 use crate::error::{Reason, Refusal};
-use crate::ids::{IdempotencyKey, ProgramId, TierId};
+use crate::ids::{IdempotencyKey, TierId};
 use crate::points::grants::model::require_ahead;
-use crate::points::state::{Note, PointsState};
-use crate::points::subject::{Subject, keep_note, key_of};
+use crate::points::state::Note;
+use crate::points::subject::{Subject, about_a_customer, keep_note, key_of};
 use crate::programs::state::ProgramsState;
 
 /// Sets which tier a customer holds. The fields are described in tiers.proto.
@@ -38,28 +36,13 @@ pub(crate) struct ClearTierOverride {
     pub key: IdempotencyKey,
 }
 
-fn states() -> Vec<TypeId> {
-    // Notes are kept with points.
-    vec![TypeId::of::<ProgramsState>(), TypeId::of::<StandingsState>(), TypeId::of::<PointsState>()]
-}
-
 impl Command for SetTierOverride {
-    fn program_id(&self) -> &ProgramId {
-        &self.subject.program_id
-    }
-
-    fn names(&self) -> Vec<NameUse> {
-        vec![NameUse::Find(self.subject.name())]
-    }
+    about_a_customer!(ProgramsState, StandingsState);
 
     fn key(&self) -> Option<CommandKey> {
         let said = (self.reason.as_str(), &self.note.text, &self.note.author);
         let ends_at = self.ends_at.map(Timestamp::as_microsecond);
         Some(key_of(&self.key, &("set_tier_override", &self.tier_id, self.force.as_str(), ends_at, said)))
-    }
-
-    fn states(&self) -> Vec<TypeId> {
-        states()
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
@@ -97,21 +80,11 @@ impl Command for SetTierOverride {
 }
 
 impl Command for ClearTierOverride {
-    fn program_id(&self) -> &ProgramId {
-        &self.subject.program_id
-    }
-
-    fn names(&self) -> Vec<NameUse> {
-        vec![NameUse::Find(self.subject.name())]
-    }
+    about_a_customer!(ProgramsState, StandingsState);
 
     fn key(&self) -> Option<CommandKey> {
         let said = (self.reason.as_str(), &self.note.text, &self.note.author);
         Some(key_of(&self.key, &("clear_tier_override", said)))
-    }
-
-    fn states(&self) -> Vec<TypeId> {
-        states()
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {

@@ -103,7 +103,7 @@ fn foretell(version: &ProgramVersion, standing: &Standing, history: &History) ->
         standing.outlook = verdict.outlook;
         if let Some(change) = verdict.change {
             let Moved { from, to, hidden } = moved(&version.program, &standing, change.to);
-            let is_seen = from != to || hidden.is_none();
+            let is_seen = from != to || hidden.as_ref().is_none_or(|hidden| *hidden == to);
             standing.tier_id = to.clone();
             if let Some((forced, hidden)) = standing.forced.as_mut().zip(hidden) {
                 forced.hidden = hidden;

@@ -1,11 +1,14 @@
 //! The standings of a batch with the days that count for them, and what each entry and time do to them.
 
+mod rows;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use self::rows::{day_row, standing_row};
 use super::counting::{Counted, DayCount, History, counted_by};
 use super::deciding::{Deciding, Trigger};
 use super::overriding::{Moved, moved, release};
@@ -372,53 +375,6 @@ impl Dues for StandingsState {
             causes: vec![EntryId { account_id, account_seq: cause.unwrap_or(standing.changed_seq) }],
         }]
     }
-}
-
-fn standing_row<'a>(noun: &'static str, key: Cell<'a>, standing: &'a Standing) -> Row<'a> {
-    let Standing { totals, outlook, earned, former, forced, .. } = standing;
-    let Outlook { ends_at, decides_at } = outlook;
-    let window = earned.map(|DayRange { from, until }| {
-        let day = |day: Option<Date>| day.map_or_else(|| "…".to_owned(), |day| day.to_string());
-        format!("{} to {}", day(from), day(until))
-    });
-    let columns = vec![
-        ("tier_id", Cell::word(standing.tier_id.as_str())),
-        ("since", standing.since.into()),
-        ("policy_version", standing.policy_version.into()),
-        ("changed_seq", standing.changed_seq.into()),
-        ("cause_seq", standing.cause_seq.into()),
-        ("qualifying_spend", totals.spend.into()),
-        ("margin", totals.margin.into()),
-        ("points", totals.points.into()),
-        ("purchases", totals.purchases.into()),
-        ("active_days", totals.active_days.into()),
-        ("referrals", totals.referrals.into()),
-        ("accepted", standing.accepted.into()),
-        ("enrolled_on", standing.enrolled_on.map_or(Cell::Absent, |day| Cell::text(day.to_string()))),
-        ("ends_at", (*ends_at).into()),
-        ("decides_at", (*decides_at).into()),
-        ("earned", window.map_or(Cell::Absent, Cell::text)),
-        ("former_tier_id", former.as_ref().map_or(Cell::Absent, |former| Cell::word(former.tier_id.as_str()))),
-        ("former_ends_at", former.as_ref().and_then(|former| former.ends_at).into()),
-        ("forced", forced.as_ref().map_or(Cell::Absent, |forced| Cell::word(forced.force.as_str()))),
-        ("forced_tier_id", forced.as_ref().map_or(Cell::Absent, |forced| Cell::word(forced.tier_id.as_str()))),
-        ("forced_until", forced.as_ref().and_then(|forced| forced.ends_at).into()),
-        ("forced_seq", forced.as_ref().map_or(Cell::Absent, |forced| forced.set_seq.into())),
-        ("hidden_tier_id", forced.as_ref().map_or(Cell::Absent, |forced| Cell::word(forced.hidden.as_str()))),
-    ];
-    Row { noun, key, columns }
-}
-
-fn day_row<'a>(noun: &'static str, key: Cell<'a>, count: &DayCount) -> Row<'a> {
-    let columns = vec![
-        ("spend", count.spend.into()),
-        ("margin", count.margin.into()),
-        ("points", count.points.into()),
-        ("purchases", count.purchases.into()),
-        ("referrals", count.referrals.into()),
-        ("last_seq", count.last_seq.into()),
-    ];
-    Row { noun, key, columns }
 }
 
 fn cause_of(entry: &Entry) -> Result<i64, Defect> {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, PgPool, query, query_as};
 use uuid::Uuid;
 
@@ -24,6 +23,7 @@ use crate::book::{Capability, Defect, Depth, Detail, Entry, EntryReason, Scope, 
 use crate::clock::Clock;
 use crate::database::{Fetch, ReadPart, Selection, StoreError, Traced as _, WritePart, selection, write_part};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
+use crate::programs::agenda::Agenda;
 use crate::programs::state::ProgramsState;
 
 /// The tables of tiers.
@@ -248,7 +248,7 @@ pub(super) fn fetch_standings(clock: Clock) -> Fetch<(ProgramId, CustomerId), Fo
             // Each lookup stands alone, whatever the planner knew of the tables when it planned this: see `by_key`.
             let rows = standing_rows!(
                 query!(),
-                "place AS \"place!\", told AS \"told!\", version AS \"version!\", decided, ",
+                "place AS \"place!\", told AS \"told!\", versions, starts AS \"starts!: Vec<jiff_sqlx::Timestamp>\", decided, ",
                 "last_seq",
                 "FROM (SELECT clock_timestamp() AS told OFFSET 0) t
                  CROSS JOIN unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (program, name, place)
@@ -258,10 +258,7 @@ pub(super) fn fetch_standings(clock: Clock) -> Fetch<(ProgramId, CustomerId), Fo
                  ) n ON TRUE
                  JOIN LATERAL (SELECT * FROM standings f WHERE f.account_id = n.named OFFSET 0) s ON TRUE
                  JOIN LATERAL (
-                     SELECT CASE cardinality(f.versions)
-                                WHEN 1 THEN f.versions[1] ELSE version_at(f.versions, f.starts, coalesce($3, t.told))
-                            END AS version
-                     FROM programs f WHERE f.program_id = u.program OFFSET 0
+                     SELECT f.versions, f.starts FROM programs f WHERE f.program_id = u.program OFFSET 0
                  ) p ON TRUE
                  LEFT JOIN LATERAL (
                      SELECT f.detail::text AS decided FROM ledger_entries f
@@ -269,7 +266,6 @@ pub(super) fn fetch_standings(clock: Clock) -> Fetch<(ProgramId, CustomerId), Fo
                  ) e ON TRUE",
                 &programs as _,
                 &customers as _,
-                clock.shown().map(|shown| shown.to_sqlx()) as _,
             )
             .fetch_all(&pool)
             .traced("SELECT standings")
@@ -282,7 +278,9 @@ pub(super) fn fetch_standings(clock: Clock) -> Fetch<(ProgramId, CustomerId), Fo
                     let (account_id, told) = (AccountId(row.account_id), row.told.to_jiff());
                     // One that only a newer version understands explains nothing here.
                     let decided = row.decided.and_then(|detail| Detail::from_json(&detail).ok());
-                    let (current_version, dues) = (row.version, Vec::new());
+                    let agenda = Agenda::new(&row.versions, row.starts.into_iter().map(jiff_sqlx::Timestamp::to_jiff));
+                    let current_version = agenda.at(clock.present(told)).map_or(0, |planned| planned.version);
+                    let dues = Vec::new();
                     *slot = Some(FoundStanding { account_id, standing, current_version, told, decided, dues });
                 }
             }
@@ -356,7 +354,7 @@ pub(super) async fn list_changes(
         "FROM ledger_entries e
          WHERE account_id = $1 AND account_seq < $2
            AND kind IN ('tier_changed', 'tier_imported', 'tier_overridden', 'tier_released')
-           AND (kind <> 'tier_imported' OR detail->>'from' IS DISTINCT FROM detail->>'to')
+           AND (kind <> 'tier_imported' OR detail->>'hidden' IS NOT NULL OR detail->>'from' IS DISTINCT FROM detail->>'to')
          ORDER BY account_seq DESC LIMIT $3",
         account_id.0,
         before.unwrap_or(i64::MAX),

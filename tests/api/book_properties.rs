@@ -21,13 +21,36 @@ const CUSTOMERS: u8 = 4;
 #[derive(Clone, Debug)]
 enum Step {
     Enrol(u8),
-    Grant { customer: u8, points: i64, key: u8 },
-    Purchase { customer: u8, id: u8, cents: i64, again: bool },
+    Grant {
+        customer: u8,
+        points: i64,
+        key: u8,
+    },
+    Purchase {
+        customer: u8,
+        id: u8,
+        cents: i64,
+        again: bool,
+    },
     Share(u8),
-    Refer { referee: u8, referrer: u8 },
+    Refer {
+        referee: u8,
+        referrer: u8,
+    },
     Convert(u8),
-    UseBenefit { customer: u8, key: u8 },
-    Wait { hours: i64 },
+    UseBenefit {
+        customer: u8,
+        key: u8,
+    },
+    /// Sets or, without what, ends an override, by a key.
+    Override {
+        customer: u8,
+        forced: Option<(bool, usize, i64)>,
+        key: u8,
+    },
+    Wait {
+        hours: i64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -41,7 +64,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => customer.clone().prop_map(Step::Share),
         4 => (customer.clone(), 0..CUSTOMERS).prop_map(|(referee, referrer)| Step::Refer { referee, referrer }),
         2 => customer.clone().prop_map(Step::Convert),
-        3 => (customer, 0..4_u8).prop_map(|(customer, key)| Step::UseBenefit { customer, key }),
+        3 => (customer.clone(), 0..4_u8).prop_map(|(customer, key)| Step::UseBenefit { customer, key }),
+        4 => (customer, prop::option::weighted(0.7, (any::<bool>(), 0..3_usize, 0..600_i64)), 0..6_u8)
+            .prop_map(|(customer, forced, key)| Step::Override { customer, forced, key }),
         3 => (1..400_i64).prop_map(|hours| Step::Wait { hours }),
     ]
 }
@@ -55,6 +80,7 @@ struct Person {
     points: i64,
     code: Option<String>,
     referral: Option<Referral>,
+    forced: Option<Forced>,
     /// What each key was used for.
     keys: BTreeMap<String, String>,
 }
@@ -66,12 +92,32 @@ struct Referral {
     converted: bool,
 }
 
+/// A tier that was set by hand, by its rank.
+#[derive(Clone, Debug, PartialEq)]
+struct Forced {
+    is_lock: bool,
+    rank: usize,
+    ends_at: Option<Timestamp>,
+}
+
+const TIERS: [&str; 3] = ["member", "silver", "gold"];
+
 impl Person {
-    fn tier(&self) -> &'static str {
-        match self.spend {
-            ..20_000 => "member",
-            20_000..50_000 => "silver",
-            _ => "gold",
+    fn forced(&self, at: Timestamp) -> Option<&Forced> {
+        self.forced.as_ref().filter(|forced| forced.ends_at.is_none_or(|ends_at| ends_at > at))
+    }
+
+    /// The tier that is held, and the one without an override that is in force.
+    fn tier(&self, at: Timestamp) -> (&'static str, &'static str) {
+        let own = match self.spend {
+            ..20_000 => 0,
+            20_000..50_000 => 1,
+            _ => 2,
+        };
+        match self.forced(at) {
+            None => (TIERS[own], ""),
+            Some(forced) if forced.is_lock => (TIERS[forced.rank], TIERS[own]),
+            Some(forced) => (TIERS[forced.rank.max(own)], TIERS[own]),
         }
     }
 }
@@ -199,10 +245,27 @@ impl Model {
         if let Some(expected) = self.key(customer, &key, "", "IDEMPOTENCY_KEY_REUSED") {
             return expected;
         }
-        if self.person(customer).tier() == "member" {
+        let now = self.now;
+        if self.person(customer).tier(now).0 == "member" {
             return Err("BENEFIT_NOT_ENTITLED");
         }
         self.person(customer).keys.insert(key, String::new());
+        Ok(false)
+    }
+
+    fn set_override(&mut self, customer: u8, forced: Option<Forced>, key: u8) -> Expected {
+        if !self.person(customer).enrolled {
+            return Err("CUSTOMER_NOT_FOUND");
+        }
+        let (key, content, now) = (format!("override-{key}"), format!("{forced:?}"), self.now);
+        if let Some(expected) = self.key(customer, &key, &content, "IDEMPOTENCY_KEY_REUSED") {
+            return expected;
+        }
+        if forced.is_none() && self.person(customer).forced(now).is_none() {
+            return Err("TIER_NOT_OVERRIDDEN");
+        }
+        self.person(customer).forced = forced;
+        self.person(customer).keys.insert(key, content);
         Ok(false)
     }
 
@@ -299,6 +362,7 @@ impl Run {
                 let expected = self.model.use_benefit(*customer, *key);
                 (outcome(answer, |response| response.get_ref().replayed), expected)
             }
+            Step::Override { customer, forced, key } => self.set_override(place, *customer, *forced, *key).await,
             Step::Wait { hours } => {
                 self.history.push((self.model.now, self.model.people.clone()));
                 self.model.now += SignedDuration::from_hours(*hours);
@@ -329,18 +393,63 @@ impl Run {
         (outcome(answer, |response| !response.get_ref().created), expected)
     }
 
+    async fn set_override(
+        &mut self,
+        place: usize,
+        customer: u8,
+        forced: Option<(bool, usize, i64)>,
+        key: u8,
+    ) -> (Result<bool, String>, Expected) {
+        let now = self.model.now;
+        // Without hours, it does not end.
+        let ends_at = |hours: i64| (hours > 0).then(|| now + SignedDuration::from_hours(hours));
+        let forced = forced.map(|(is_lock, rank, hours)| Forced { is_lock, rank, ends_at: ends_at(hours) });
+        let set = proto::SetTierOverrideRequest {
+            program_id: SHOP.to_owned(),
+            customer_id: name(customer),
+            reason: proto::CorrectionReason::Other.into(),
+            author: "clerk".to_owned(),
+            idempotency_key: format!("override-{key}"),
+            ..Default::default()
+        };
+        let mut tiers = self.services[place % 2].tiers();
+        let answer = match &forced {
+            None => {
+                let proto::SetTierOverrideRequest { program_id, customer_id, reason, author, .. } = set;
+                let (note, idempotency_key) = (String::new(), set.idempotency_key);
+                let clear =
+                    proto::ClearTierOverrideRequest { program_id, customer_id, reason, author, note, idempotency_key };
+                outcome(tiers.clear_tier_override(clear).await, |response| response.get_ref().replayed)
+            }
+            Some(Forced { is_lock, rank, ends_at }) => {
+                let kind = if *is_lock { proto::TierOverrideKind::Lock } else { proto::TierOverrideKind::Floor };
+                let (kind, tier_id) = (kind.into(), TIERS[*rank].to_owned());
+                let set = proto::SetTierOverrideRequest { kind, tier_id, ends_at: ends_at.map(instant), ..set };
+                outcome(tiers.set_tier_override(set).await, |response| response.get_ref().replayed)
+            }
+        };
+        (answer, self.model.set_override(customer, forced, key))
+    }
+
     /// Everyone's balance, tier and referral are what the model says, at a past instant or now.
-    async fn check_state(&self, people: &BTreeMap<u8, Person>, as_of: Option<Timestamp>) -> Result<(), TestCaseError> {
+    async fn check_state(&self, people: &BTreeMap<u8, Person>, at: Option<Timestamp>) -> Result<(), TestCaseError> {
         let service = &self.services[0];
         for (customer, person) in people.iter().filter(|(_, person)| person.enrolled) {
-            let (program_id, customer_id, as_of) = (SHOP.to_owned(), name(*customer), as_of.map(instant));
+            let (program_id, customer_id, as_of) = (SHOP.to_owned(), name(*customer), at.map(instant));
             let request = proto::GetBalanceRequest { program_id, customer_id, as_of };
             let balance = service.rewards().get_balance(request.clone()).await.unwrap().into_inner().balance.unwrap();
             prop_assert_eq!(balance.available, person.points, "points of {} at {:?}", customer, as_of);
             let proto::GetBalanceRequest { program_id, customer_id, as_of } = request;
             let request = proto::GetCustomerTierRequest { program_id, customer_id, as_of };
             let tier = service.tiers().get_customer_tier(request).await.unwrap().into_inner().customer_tier.unwrap();
-            prop_assert_eq!(tier.tier_id, person.tier(), "tier of {} at {:?}", customer, as_of);
+            let held = person.tier(at.unwrap_or(self.model.now));
+            prop_assert_eq!(
+                (tier.tier_id.as_str(), tier.hidden_tier_id.as_str()),
+                held,
+                "of {} at {:?}",
+                customer,
+                as_of
+            );
             let spend = tier.qualifying_spend.unwrap();
             prop_assert_eq!(spend.units * 100 + i64::from(spend.nanos) / 10_000_000, person.spend);
         }

@@ -13,7 +13,7 @@ use super::super::error::CliError;
 use super::super::output::print;
 use super::notes::{Fault, Notes};
 use super::read::read_program;
-use super::syntax::mend;
+use super::syntax::{Mended, mend};
 use crate::programs::grpc::find_faults;
 
 /// What `goldbook program check --help` says beside its arguments.
@@ -60,9 +60,9 @@ impl Checked {
     }
 
     pub(super) fn of(text: String) -> Self {
-        let (mended, gaps) = mend(&text);
-        let notes = Notes::begin(!gaps.is_empty());
-        for Fault { at, text } in gaps {
+        let Mended { text: mended, faults, has_gaps } = mend(&text);
+        let notes = Notes::begin(has_gaps);
+        for Fault { at, text } in faults {
             notes.note(at, text);
         }
         // What is wrong with its syntax was noted already.

@@ -63,7 +63,8 @@ fn read_credit(value: &Value<'_>, currency: &str) -> HigherCreditLimit {
 fn read_quota(value: &Value<'_>) -> Option<BenefitQuota> {
     use benefit_quota::Per;
 
-    let table = value.table(&["limit", "per", "counts_companions"])?;
+    // That it has one is known, whatever it is: so it is judged beside what stands with it.
+    let Some(table) = value.table(&["limit", "per", "counts_companions"]) else { return Some(BenefitQuota::default()) };
     let calendar = |period: CalendarPeriod| Per::Calendar(period.into());
     let words = [
         ("tier_period", Per::TierPeriod(())),

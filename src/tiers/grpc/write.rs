@@ -201,27 +201,20 @@ const fn write_move(change: Option<TierMove>) -> proto::TierChangeKind {
 #[must_use]
 pub(crate) fn write_tier_change(entry: &Entry, currency: Currency) -> Option<proto::TierChange> {
     let Detail::Tier(detail) = &entry.detail else { return None };
-    let (from, to, kind, hidden) = match detail {
-        TierDetail::TierChanged { from, to, hidden, change, .. } => {
+    let (from, to, kind, hidden, (ends_at, earned)) = match detail {
+        TierDetail::TierChanged { from, to, hidden, change, outlook, earned, qualifying_spend, .. } => {
             let kind = from.as_ref().map_or(proto::TierChangeKind::Joined, |_| write_move(*change));
-            (from.as_ref(), to, kind, hidden.as_ref())
+            let earned = earned.map(|earned| write_earned(currency, *qualifying_spend, &earned));
+            (from.as_ref(), to, kind, hidden.as_ref(), (outlook.ends_at, earned))
         }
-        TierDetail::TierImported { from, to, hidden, .. } if from != to => {
-            (Some(from), to, proto::TierChangeKind::Imported, hidden.as_ref())
+        TierDetail::TierImported { from, to, hidden, outlook, .. } if from != to || hidden.is_some() => {
+            (Some(from), to, proto::TierChangeKind::Imported, hidden.as_ref(), (outlook.ends_at, None))
         }
         TierDetail::TierOverridden { from, to, hidden, .. } => {
-            (Some(from), to, proto::TierChangeKind::Overridden, Some(hidden))
+            (Some(from), to, proto::TierChangeKind::Overridden, Some(hidden), (None, None))
         }
-        TierDetail::TierReleased { from, to } => (Some(from), to, proto::TierChangeKind::Released, None),
+        TierDetail::TierReleased { from, to } => (Some(from), to, proto::TierChangeKind::Released, None, (None, None)),
         TierDetail::TierImported { .. } | TierDetail::ReferralCounted { .. } => return None,
-    };
-    let (outlook, earned) = match detail {
-        TierDetail::TierChanged { outlook, earned, qualifying_spend, .. } => {
-            (outlook.ends_at, earned.map(|earned| (*qualifying_spend, earned)))
-        }
-        TierDetail::TierImported { outlook, .. } => (outlook.ends_at, None),
-        TierDetail::TierOverridden { ends_at, .. } => (*ends_at, None),
-        TierDetail::TierReleased { .. } | TierDetail::ReferralCounted { .. } => (None, None),
     };
     Some(proto::TierChange {
         from_tier_id: from.map(ToString::to_string).unwrap_or_default(),
@@ -231,8 +224,8 @@ pub(crate) fn write_tier_change(entry: &Entry, currency: Currency) -> Option<pro
         entry_id: entry.id.to_string(),
         cause_entry_ids: entry.causes.iter().map(ToString::to_string).collect(),
         change: kind.into(),
-        valid_until: outlook.map(write_instant),
-        earned: earned.map(|(spend, earned)| write_earned(currency, spend, &earned)),
+        valid_until: ends_at.map(write_instant),
+        earned,
         hidden_tier_id: hidden.map(ToString::to_string).unwrap_or_default(),
         r#override: write_set_override(detail, entry.id),
     })

@@ -5,7 +5,8 @@ use goldbook::proto::benefit::Kind;
 
 use super::batches::record_all;
 use crate::book_rules::check_rules;
-use crate::harness::{SHOP, Service, instant, purchase, shop, usd};
+use crate::harness::{Service, purchase, shop};
+use crate::points::calls::refund;
 
 /// The shop in which silver earns 1.5 points for 1 USD, and gold 2.
 fn program() -> proto::Program {
@@ -28,16 +29,8 @@ fn bought(service: &Service, id: &str, amount: &str) -> proto::RecordActivityReq
     purchase("anna", id, amount, service.clock.now())
 }
 
-async fn refund(service: &Service, id: &str, of: &str, amount: &str) -> i64 {
-    let refund = proto::Refund { purchase_activity_id: of.to_owned(), amount: Some(usd(amount)), clawback: 0 };
-    let request = proto::RecordActivityRequest {
-        program_id: SHOP.to_owned(),
-        customer_id: "anna".to_owned(),
-        activity_id: id.to_owned(),
-        activity: Some(proto::record_activity_request::Activity::Refund(refund)),
-        happened_at: Some(instant(service.clock.now())),
-        ..Default::default()
-    };
+async fn take_back(service: &Service, id: &str, of: &str, amount: &str) -> i64 {
+    let request = refund(of, amount, service, id);
     service.activities().record_activity(request).await.unwrap().into_inner().points_taken_back
 }
 
@@ -97,9 +90,9 @@ async fn refunds_take_back_what_the_multiplier_had_added_whatever_the_tier_is_th
     let recorded = record_all(&service, purchases).await;
     assert_eq!(recorded[&1].points_earned, 49);
     // Without the first purchase the customer is a member again.
-    assert_eq!(refund(&service, "r0", "p0", "200.00").await, 200);
+    assert_eq!(take_back(&service, "r0", "p0", "200.00").await, 200);
     assert_eq!(service.tier("anna").await.tier_id, "member");
-    let taken = [refund(&service, "r1", "p1", "11.11").await, refund(&service, "r2", "p1", "22.22").await];
+    let taken = [take_back(&service, "r1", "p1", "11.11").await, take_back(&service, "r2", "p1", "22.22").await];
     assert_eq!((taken, service.available("anna").await), ([16, 33], 0));
     check_rules(&service.database).await.unwrap();
 }

@@ -255,6 +255,29 @@ async fn a_tier_period_begins_anew_when_the_tier_is_renewed_or_lost_at_its_end()
 }
 
 #[tokio::test]
+async fn a_quota_of_a_tier_period_resets_when_time_decides_and_not_when_the_tier_ends() {
+    let mut program = calendar_years(lounges(2, 5, Per::TierPeriod(())));
+    program.tier_policy.as_mut().unwrap().grace = "P30D".to_owned();
+    let service = start_silver(program).await;
+    // The grace begins with 2028, and time decides after it.
+    let decided = Some(at("2028-01-31T05:00:00Z"));
+    assert_eq!(use_lounge(&service, 2, "a").await.unwrap().resets_at, decided);
+    service.set_clock("2028-01-02T12:00:00Z");
+    assert_eq!(lounge(&service, None).await, Some((2, 0, decided)));
+
+    let mut program = calendar_years(lounges(2, 5, Per::TierPeriod(())));
+    program.tier_policy.as_mut().unwrap().upgrade = proto::TierUpgrade::AtPeriodEnd.into();
+    let service = start_silver(program).await;
+    // Silver comes with 2027, and gold is earned within that year for the next.
+    service.set_clock("2027-03-01T12:00:00Z");
+    service.purchase("anna", "gold", "500.00").await.unwrap();
+    let rise = Some(at("2028-01-01T05:00:00Z"));
+    assert_eq!(use_lounge(&service, 2, "a").await.unwrap().resets_at, rise);
+    service.set_clock("2028-01-01T05:00:00Z");
+    assert_eq!(lounge(&service, None).await.map(|(used, left, _)| (used, left)), Some((0, 5)));
+}
+
+#[tokio::test]
 async fn a_quota_of_a_month_resets_at_local_midnight_on_leap_days_and_clock_changes() {
     let per_month = Per::Calendar(proto::CalendarPeriod::Month.into());
     let service =

@@ -2,7 +2,7 @@
 
 use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::proto;
-use goldbook::proto::TierChangeKind::{Downgraded, Joined, Overridden, Released, Upgraded};
+use goldbook::proto::TierChangeKind::{Downgraded, Imported, Joined, Overridden, Released, Upgraded};
 use goldbook::proto::TierOverrideKind::{Floor, Lock};
 use tonic::{Code, Status};
 
@@ -273,6 +273,8 @@ async fn an_opening_tier_under_an_override_is_hidden_by_it() {
     assert_eq!(held(&service).await, pair("gold", "silver"));
     send_clear(&service, clear("clear")).await.unwrap();
     assert_eq!(held(&service).await, pair("silver", ""));
+    let expected = [("member", Joined), ("gold", Overridden), ("gold", Imported), ("silver", Released)];
+    assert_eq!(changes(&service).await, told(&expected));
     check_rules(&service.database).await.unwrap();
 }
 
@@ -342,7 +344,10 @@ async fn overrides_of_two_services_and_purchases_at_once_keep_the_book_whole() {
                 1 => drop(send_set(at, set("silver", Lock, None, &format!("l{n}"))).await.unwrap()),
                 2 => drop(buy(at, &format!("a{n}"), "30.00", START).await),
                 // There may be none just then.
-                _ => drop(send_clear(at, clear(&format!("c{n}"))).await),
+                _ => match send_clear(at, clear(&format!("c{n}"))).await {
+                    Ok(cleared) => assert!(!cleared.replayed),
+                    refused => assert_refused(refused, Code::FailedPrecondition, "TIER_NOT_OVERRIDDEN"),
+                },
             }
         });
     }

@@ -8,7 +8,7 @@ use tonic::Code;
 
 use crate::book_rules::check_rules;
 use crate::customers::erasure::{erase, erasure};
-use crate::harness::{Background, Clock, Database, SHOP, Service, assert_refused, instant, purchase, shop, usd};
+use crate::harness::{Background, Clock, Database, SHOP, Service, assert_refused, purchase, shop, usd};
 
 pub(super) const OFTEN: Background = Background {
     apply_dues_every: Some(Duration::from_millis(20)),
@@ -57,15 +57,7 @@ pub(super) async fn buy(service: &Service, id: &str, amount: &str, happened_at: 
 }
 
 pub(super) async fn refund(service: &Service, id: &str, of: &str, amount: &str) -> proto::RecordActivityResponse {
-    let refund = proto::Refund { purchase_activity_id: of.to_owned(), amount: Some(usd(amount)), clawback: 0 };
-    let request = proto::RecordActivityRequest {
-        program_id: SHOP.to_owned(),
-        customer_id: "anna".to_owned(),
-        activity_id: id.to_owned(),
-        activity: Some(proto::record_activity_request::Activity::Refund(refund)),
-        happened_at: Some(instant(service.clock.now())),
-        ..Default::default()
-    };
+    let request = crate::points::calls::refund(of, amount, service, id);
     service.activities().record_activity(request).await.unwrap().into_inner()
 }
 
@@ -178,6 +170,14 @@ async fn a_refund_of_what_earned_the_tier_decides_it_again_and_others_do_not() {
 
 #[tokio::test]
 async fn the_worker_writes_what_the_next_touch_would_have_written() {
+    // The second begins between the end of the tier and the touch: what was due before is decided by the first.
+    for begins in [None, Some("2027-02-01T05:00:00Z"), Some("2026-12-01T05:00:00Z")] {
+        assert_worker_and_touch_agree(begins).await;
+    }
+}
+
+/// A tier ends, and a version begins, before anybody looks.
+async fn assert_worker_and_touch_agree(begins: Option<&str>) {
     let told = async |is_by_worker: bool| {
         let database = Database::create().await;
         let every = OFTEN.apply_dues_every.filter(|_| is_by_worker);
@@ -187,6 +187,13 @@ async fn the_worker_writes_what_the_next_touch_would_have_written() {
         service.apply(rolling_year()).await.unwrap();
         service.enrol("anna").await;
         buy(&service, "a", "200.00", "2026-01-15T12:00:00Z").await;
+        if let Some(begins) = begins {
+            let mut program = rolling_year();
+            program.tiers[1].threshold = Some(usd("100.00"));
+            let effective_from = Some(crate::harness::at(begins));
+            let request = proto::ApplyProgramRequest { program: Some(program), effective_from, ..Default::default() };
+            service.programs().apply_program(request).await.unwrap();
+        }
         service.set_clock("2027-06-01T12:00:00Z");
         if is_by_worker {
             let mut connection = service.database.connect(SUPERUSER).await;
@@ -201,11 +208,17 @@ async fn the_worker_writes_what_the_next_touch_would_have_written() {
         }
         buy(&service, "b", "1.00", "2027-06-01T12:00:00Z").await;
         let entries = service.entries("anna").await;
-        let seen =
-            entries.iter().map(|entry| (entry.kind, entry.detail_json.clone(), entry.effective_at, entry.reason));
+        let seen = entries.iter().map(|entry| {
+            (entry.kind, entry.detail_json.clone(), entry.effective_at, entry.reason, entry.policy_version)
+        });
         seen.collect::<Vec<_>>()
     };
-    assert_eq!(told(true).await, told(false).await);
+    let (by_worker, by_touch) = (told(true).await, told(false).await);
+    assert_eq!(by_worker, by_touch);
+    let expected = if begins.is_some_and(|begins| begins < "2027-01-15") { 2 } else { 1 };
+    assert!(by_worker.iter().any(
+        |(_, _, _, reason, version)| *reason == i32::from(proto::EntryReason::TimeReached) && *version == expected
+    ));
 }
 
 #[tokio::test]

@@ -1,0 +1,453 @@
+//! The JSON of details: what is on the ledger stays readable and provable.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::*;
+use crate::ids::{AccountId, EntryId};
+use crate::money::Rate;
+
+fn read(json: &str) -> Result<Detail, String> {
+    Detail::from_json(json).map_err(|error| error.to_string())
+}
+
+fn all_kinds() -> BTreeSet<&'static str> {
+    let rooms = [
+        ProgramDetail::VARIANTS,
+        CustomerDetail::VARIANTS,
+        ActivityDetail::VARIANTS,
+        PointsDetail::VARIANTS,
+        TierDetail::VARIANTS,
+        BenefitDetail::VARIANTS,
+        ReferralDetail::VARIANTS,
+    ];
+    let kinds: BTreeSet<&str> = rooms.concat().into_iter().collect();
+    assert_eq!(kinds.len(), rooms.concat().len(), "two kinds have one name");
+    kinds
+}
+
+#[test]
+fn a_detail_reads_back_from_json_with_its_kind() {
+    let detail: Detail = TierDetail::TierChanged {
+        from: None,
+        to: "gold".try_into().unwrap(),
+        hidden: None,
+        qualifying_spend: 50_000,
+        change: None,
+        enrolled_on: None,
+        former_ends_at: None,
+        earned: None,
+        outlook: Outlook::default(),
+    }
+    .into();
+    let json = detail.to_json().unwrap();
+    assert_eq!(json, r#"{"kind":"tier_changed","from":null,"to":"gold","qualifying_spend":50000}"#);
+    assert_eq!(read(&json).unwrap(), detail);
+}
+
+/// What is on the ledger stays provable: the JSON of a detail never changes under rows that exist. A new field is
+/// optional and absent here.
+#[test]
+#[expect(clippy::too_many_lines, reason = "one line for each kind")]
+fn what_was_written_by_this_version_keeps_its_form() {
+    let day = jiff::civil::date(2026, 1, 15);
+    let account_id = AccountId(Uuid::from_u128(7));
+    let id = EntryId { account_id, account_seq: 3 };
+    let at = Timestamp::UNIX_EPOCH;
+    let part = LotPart { lot: 3, points: 8 };
+    let counts = UseCounts {
+        day,
+        tier_period: 9,
+        in_tier_period: 3,
+        in_month: 4,
+        in_quarter: 5,
+        in_half: 6,
+        in_year: 7,
+        in_all: 8,
+    };
+    let details: &[(Detail, &str)] = &[
+        (
+            ProgramDetail::ProgramApplied { version: 1, effective_from: None }.into(),
+            r#"{"kind":"program_applied","version":1}"#,
+        ),
+        (
+            ProgramDetail::ProgramApplied { version: 2, effective_from: Some(at) }.into(),
+            r#"{"kind":"program_applied","version":2,"effective_from":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (CustomerDetail::CustomerEnrolled.into(), r#"{"kind":"customer_enrolled"}"#),
+        (CustomerDetail::DossierUpdated { revision: 2 }.into(), r#"{"kind":"dossier_updated","revision":2}"#),
+        (CustomerDetail::CustomerExported.into(), r#"{"kind":"customer_exported"}"#),
+        (
+            CustomerDetail::CustomerErased { why: ErasureReason::CustomerRequest }.into(),
+            r#"{"kind":"customer_erased","why":"customer_request"}"#,
+        ),
+        (CustomerDetail::DossierErased { revision: 2 }.into(), r#"{"kind":"dossier_erased","revision":2}"#),
+        (CustomerDetail::NotesErased.into(), r#"{"kind":"notes_erased"}"#),
+        (
+            ProgramDetail::EntriesExported { from: None, until: Some(at) }.into(),
+            r#"{"kind":"entries_exported","until":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (PointsDetail::PointsForfeited.into(), r#"{"kind":"points_forfeited"}"#),
+        (
+            ActivityDetail::ActivityAccepted {
+                spend: 5,
+                happened_at: Timestamp::UNIX_EPOCH,
+                slides_to: None,
+                uncapped: None,
+                multiplied: None,
+                counts: None,
+            }
+            .into(),
+            r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (
+            ActivityDetail::ActivityAccepted {
+                spend: 5,
+                happened_at: at,
+                slides_to: Some(at),
+                uncapped: Some(7),
+                multiplied: None,
+                counts: None,
+            }
+            .into(),
+            r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z","slides_to":"1970-01-01T00:00:00Z","uncapped":7}"#,
+        ),
+        (
+            ActivityDetail::ActivityAccepted {
+                spend: 5,
+                happened_at: at,
+                slides_to: None,
+                uncapped: None,
+                multiplied: Some(Multiplied {
+                    tier_id: "gold".try_into().unwrap(),
+                    by: Rate::parse("1.5").unwrap(),
+                    from: 4,
+                }),
+                counts: None,
+            }
+            .into(),
+            r#"{"kind":"activity_accepted","spend":5,"happened_at":"1970-01-01T00:00:00Z","multiplied":{"tier_id":"gold","by":"1.5","from":4}}"#,
+        ),
+        (
+            PointsDetail::PointsGranted { terms: LotTerms::default(), counted_in: Vec::new(), uncapped: None }.into(),
+            r#"{"kind":"points_granted"}"#,
+        ),
+        (
+            TierDetail::TierChanged {
+                from: Some("a".try_into().unwrap()),
+                to: "b".try_into().unwrap(),
+                hidden: None,
+                qualifying_spend: 7,
+                change: None,
+                enrolled_on: None,
+                former_ends_at: None,
+                earned: None,
+                outlook: Outlook::default(),
+            }
+            .into(),
+            r#"{"kind":"tier_changed","from":"a","to":"b","qualifying_spend":7}"#,
+        ),
+        (
+            ReferralDetail::ReferralCodeCreated { campaign_id: "c".try_into().unwrap(), code: "D".try_into().unwrap() }
+                .into(),
+            r#"{"kind":"referral_code_created","campaign_id":"c","code":"D"}"#,
+        ),
+        (
+            ReferralDetail::ReferralCreated {
+                campaign_id: "c".try_into().unwrap(),
+                referrer: account_id,
+                expires_at: None,
+            }
+            .into(),
+            r#"{"kind":"referral_created","campaign_id":"c","referrer":"00000000-0000-0000-0000-000000000007","expires_at":null}"#,
+        ),
+        (
+            ReferralDetail::ReferralConverted {
+                qualifying: Some(id),
+                referrer_reward: None,
+                referee_reward: None,
+                referrer_withheld: None,
+                referee_withheld: None,
+            }
+            .into(),
+            r#"{"kind":"referral_converted","qualifying":"00000000000000000000000000000007.3","referrer_reward":null,"referee_reward":null}"#,
+        ),
+        (
+            ReferralDetail::ReferralConverted {
+                qualifying: None,
+                referrer_reward: None,
+                referee_reward: None,
+                referrer_withheld: Some(5),
+                referee_withheld: Some(6),
+            }
+            .into(),
+            r#"{"kind":"referral_converted","qualifying":null,"referrer_reward":null,"referee_reward":null,"referrer_withheld":5,"referee_withheld":6}"#,
+        ),
+        (ReferralDetail::ReferralExpired.into(), r#"{"kind":"referral_expired"}"#),
+        (
+            BenefitDetail::BenefitUsed {
+                benefit_id: "lounge".try_into().unwrap(),
+                tier_id: "gold".try_into().unwrap(),
+                quantity: 1,
+                companions: 2,
+                counted: 3,
+                counts,
+                left: Some(4),
+                resets_at: Some(at),
+            }
+            .into(),
+            r#"{"kind":"benefit_used","benefit_id":"lounge","tier_id":"gold","quantity":1,"companions":2,"counted":3,"counts":{"day":"2026-01-15","tier_period":9,"in_tier_period":3,"in_month":4,"in_quarter":5,"in_half":6,"in_year":7,"in_all":8},"left":4,"resets_at":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (
+            BenefitDetail::BenefitUseReversed { used: 5, benefit_id: "lounge".try_into().unwrap(), counted: 3, counts }
+                .into(),
+            r#"{"kind":"benefit_use_reversed","used":5,"benefit_id":"lounge","counted":3,"counts":{"day":"2026-01-15","tier_period":9,"in_tier_period":3,"in_month":4,"in_quarter":5,"in_half":6,"in_year":7,"in_all":8}}"#,
+        ),
+        (
+            ActivityDetail::RefundAccepted {
+                purchase: 2,
+                spend: 5,
+                happened_at: at,
+                slides_to: Some(at),
+                counts: None,
+            }
+            .into(),
+            r#"{"kind":"refund_accepted","purchase":2,"spend":5,"happened_at":"1970-01-01T00:00:00Z","slides_to":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (
+            PointsDetail::PointsGranted {
+                terms: LotTerms {
+                    vests_at: Some(at),
+                    vest_by: Some(at),
+                    expires_at: Some(at),
+                    slides: true,
+                    expiry_rule: Some("never".to_owned()),
+                },
+                counted_in: vec![EarningWindow {
+                    period: "month".to_owned(),
+                    since: Some(at),
+                    day: None,
+                    earned: None,
+                }],
+                uncapped: Some(9),
+            }
+            .into(),
+            r#"{"kind":"points_granted","terms":{"vests_at":"1970-01-01T00:00:00Z","vest_by":"1970-01-01T00:00:00Z","expires_at":"1970-01-01T00:00:00Z","slides":true,"expiry_rule":"never"},"counted_in":[{"period":"month","since":"1970-01-01T00:00:00Z"}],"uncapped":9}"#,
+        ),
+        (
+            PointsDetail::PointsGranted {
+                terms: LotTerms::default(),
+                counted_in: vec![EarningWindow {
+                    period: "day".to_owned(),
+                    since: None,
+                    day: Some(jiff::civil::date(2026, 1, 2)),
+                    earned: Some(7),
+                }],
+                uncapped: None,
+            }
+            .into(),
+            r#"{"kind":"points_granted","counted_in":[{"period":"day","day":"2026-01-02","earned":7}]}"#,
+        ),
+        (PointsDetail::PointsImported { terms: LotTerms::default() }.into(), r#"{"kind":"points_imported"}"#),
+        (PointsDetail::PointsVested { lot: 3, expires_at: None }.into(), r#"{"kind":"points_vested","lot":3}"#),
+        (PointsDetail::VestingMissed { lot: 3 }.into(), r#"{"kind":"vesting_missed","lot":3}"#),
+        (
+            PointsDetail::PointsExpired { lots: vec![part], hold: Some(4) }.into(),
+            r#"{"kind":"points_expired","lots":[{"lot":3,"points":8}],"hold":4}"#,
+        ),
+        (
+            PointsDetail::PointsRedeemed { lots: vec![part], hold: None }.into(),
+            r#"{"kind":"points_redeemed","lots":[{"lot":3,"points":8}]}"#,
+        ),
+        (
+            PointsDetail::PointsHeld { lots: vec![part], ends_at: at }.into(),
+            r#"{"kind":"points_held","lots":[{"lot":3,"points":8}],"ends_at":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (
+            PointsDetail::PointsReleased { hold: 4, lots: vec![part] }.into(),
+            r#"{"kind":"points_released","hold":4,"lots":[{"lot":3,"points":8}]}"#,
+        ),
+        (
+            PointsDetail::PointsAdjusted { terms: Some(LotTerms::default()), lots: Vec::new() }.into(),
+            r#"{"kind":"points_adjusted","terms":{}}"#,
+        ),
+        (
+            PointsDetail::PointsAdjusted { terms: None, lots: vec![part] }.into(),
+            r#"{"kind":"points_adjusted","lots":[{"lot":3,"points":8}]}"#,
+        ),
+        (
+            PointsDetail::EntryReversed { reversed: 5, lots: vec![part], expires_at: Some(at), passed_over: None }
+                .into(),
+            r#"{"kind":"entry_reversed","reversed":5,"lots":[{"lot":3,"points":8}],"expires_at":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (
+            PointsDetail::EntryReversed { reversed: 5, lots: vec![part], expires_at: None, passed_over: Some(6) }
+                .into(),
+            r#"{"kind":"entry_reversed","reversed":5,"lots":[{"lot":3,"points":8}],"passed_over":6}"#,
+        ),
+        (
+            PointsDetail::ReversalSettled { reversed: 5, lots: vec![part] }.into(),
+            r#"{"kind":"reversal_settled","reversed":5,"lots":[{"lot":3,"points":8}]}"#,
+        ),
+        (
+            PointsDetail::ReversalSettled { reversed: 5, lots: Vec::new() }.into(),
+            r#"{"kind":"reversal_settled","reversed":5}"#,
+        ),
+        (PointsDetail::DebtIncurred { reversed: 5 }.into(), r#"{"kind":"debt_incurred","reversed":5}"#),
+        (
+            PointsDetail::DebtRepaid { lots: vec![part] }.into(),
+            r#"{"kind":"debt_repaid","lots":[{"lot":3,"points":8}]}"#,
+        ),
+        (
+            TierDetail::TierImported {
+                from: "a".try_into().unwrap(),
+                to: "b".try_into().unwrap(),
+                hidden: None,
+                qualifying_spend: 7,
+                outlook: Outlook::default(),
+            }
+            .into(),
+            r#"{"kind":"tier_imported","from":"a","to":"b","qualifying_spend":7}"#,
+        ),
+        (
+            TierDetail::TierOverridden {
+                from: "a".try_into().unwrap(),
+                to: "b".try_into().unwrap(),
+                hidden: "a".try_into().unwrap(),
+                tier_id: "b".try_into().unwrap(),
+                force: OverrideForce::Floor,
+                ends_at: Some(at),
+            }
+            .into(),
+            r#"{"kind":"tier_overridden","from":"a","to":"b","hidden":"a","tier_id":"b","force":"floor","ends_at":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (
+            TierDetail::TierReleased { from: "b".try_into().unwrap(), to: "a".try_into().unwrap() }.into(),
+            r#"{"kind":"tier_released","from":"b","to":"a"}"#,
+        ),
+        (
+            TierDetail::ReferralCounted { day, outlook: Outlook { ends_at: Some(at), decides_at: Some(at) } }.into(),
+            r#"{"kind":"referral_counted","day":"2026-01-15","ends_at":"1970-01-01T00:00:00Z","decides_at":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (
+            TierDetail::TierChanged {
+                from: Some("b".try_into().unwrap()),
+                to: "a".try_into().unwrap(),
+                hidden: Some("c".try_into().unwrap()),
+                qualifying_spend: 7,
+                change: Some(TierMove::Downgraded),
+                enrolled_on: Some(day),
+                former_ends_at: Some(at),
+                earned: Some(Earnings {
+                    from: Some(day),
+                    until: Some(day),
+                    margin: 1,
+                    points: 2,
+                    purchases: 3,
+                    active_days: 4,
+                    referrals: 5,
+                }),
+                outlook: Outlook { ends_at: Some(at), decides_at: Some(at) },
+            }
+            .into(),
+            r#"{"kind":"tier_changed","from":"b","to":"a","hidden":"c","qualifying_spend":7,"change":"downgraded","enrolled_on":"2026-01-15","former_ends_at":"1970-01-01T00:00:00Z","earned":{"from":"2026-01-15","until":"2026-01-15","margin":1,"points":2,"purchases":3,"active_days":4,"referrals":5},"ends_at":"1970-01-01T00:00:00Z","decides_at":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (
+            ActivityDetail::RefundAccepted {
+                purchase: 2,
+                spend: 5,
+                happened_at: at,
+                slides_to: None,
+                counts: Some(Counts { day, margin: 1, points: 2, whole: true, outlook: Outlook::default() }),
+            }
+            .into(),
+            r#"{"kind":"refund_accepted","purchase":2,"spend":5,"happened_at":"1970-01-01T00:00:00Z","counts":{"day":"2026-01-15","margin":1,"points":2,"whole":true}}"#,
+        ),
+    ];
+    for (detail, json) in details {
+        assert_eq!(detail.to_json().unwrap(), *json);
+        assert_eq!(read(json).unwrap(), *detail);
+        assert!(json.starts_with(&format!(r#"{{"kind":"{}""#, detail.kind())), "{json}");
+    }
+    let kept: BTreeSet<&str> = details.iter().map(|(detail, _)| detail.kind()).collect();
+    assert_eq!(kept, all_kinds());
+}
+
+#[test]
+fn what_travels_with_wide_numbers_as_strings_reads_back() {
+    let wide = 9_007_199_254_740_993;
+    let at = Timestamp::UNIX_EPOCH;
+    let details: [Detail; 4] = [
+        ActivityDetail::ActivityAccepted {
+            spend: wide,
+            happened_at: at,
+            slides_to: None,
+            uncapped: Some(wide),
+            multiplied: None,
+            counts: None,
+        }
+        .into(),
+        ActivityDetail::RefundAccepted { purchase: 2, spend: wide, happened_at: at, slides_to: None, counts: None }
+            .into(),
+        TierDetail::TierChanged {
+            from: None,
+            to: "gold".try_into().unwrap(),
+            hidden: None,
+            qualifying_spend: i64::MAX,
+            change: None,
+            enrolled_on: None,
+            former_ends_at: None,
+            earned: None,
+            outlook: Outlook::default(),
+        }
+        .into(),
+        TierDetail::TierImported {
+            from: "a".try_into().unwrap(),
+            to: "b".try_into().unwrap(),
+            hidden: None,
+            qualifying_spend: i64::MAX,
+            outlook: Outlook::default(),
+        }
+        .into(),
+    ];
+    for detail in details {
+        let json = detail.to_wire_json().unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let is_text = |field: &str| value.get(field).is_some_and(serde_json::Value::is_string);
+        assert!(is_text("spend") || is_text("qualifying_spend"), "{json}");
+        assert_eq!(read(&json).unwrap(), detail);
+        assert_eq!(read(&detail.to_json().unwrap()).unwrap(), detail);
+    }
+}
+
+#[test]
+fn what_is_no_detail_is_told_by_its_cause() {
+    let refused = |json| read(json).unwrap_err();
+    assert_eq!(
+        refused(r#"{"kind":"points_stolen","lot":3}"#),
+        "unknown variant `points_stolen`: no entry has this kind"
+    );
+    assert!(refused(r#"{"lot":3}"#).starts_with("missing field `kind`"));
+    assert!(refused(r#"{"kind":"points_vested"}"#).starts_with("missing field `lot`"));
+    assert!(Detail::from_json(r#"{"kind":"referral_expired"} 1"#).is_err());
+}
+
+/// A newer version adds fields. What they say is for versions that know them.
+#[test]
+fn fields_that_are_not_known_are_passed_over() {
+    let known = |json| read(json).unwrap();
+    let at = r#"{"kind":"points_redeemed","lots":[{"lot":3,"points":8,"by":[1]}],"shop":{"id":4}}"#;
+    assert_eq!(
+        known(at),
+        PointsDetail::PointsRedeemed { lots: vec![LotPart { lot: 3, points: 8 }], hold: None }.into()
+    );
+    assert_eq!(known(r#"{"kind":"notes_erased","which":["all"]}"#), CustomerDetail::NotesErased.into());
+}
+
+#[test]
+fn the_kind_is_found_wherever_it_stands() {
+    let detail = PointsDetail::PointsVested { lot: 3, expires_at: None }.into();
+    assert_eq!(read(r#"{"lot": 3, "kind": "points_vested"}"#), Ok(detail));
+}
