@@ -12,7 +12,7 @@ use super::instant;
 use super::output::{self, grouped, words};
 use goldbook_api::v1::{
     Balance, CustomerTier, Entry, EntryKind, EntryReason, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
-    ListEntriesRequest, Pocket, PocketMove, Program, TierCondition, tier_condition,
+    ListEntriesRequest, Pocket, PocketMove, Program, TierCondition, TierOverride, TierOverrideKind, tier_condition,
 };
 
 /// Reads one program's book for people.
@@ -128,6 +128,9 @@ impl Reader {
         let version = tier.policy_version;
         let tier_line = format!("{} ({}), since {since}, by version {version}", tier.display_name, tier.tier_id);
         facts.add_row(["Tier", &tier_line]);
+        if let Some(forced) = &tier.r#override {
+            facts.add_row(["Set by hand", &show_override(forced, &tier.hidden_tier_id, &self.zone)]);
+        }
         let mut why = Vec::new();
         let entry_ids: Vec<String> = std::iter::once(&tier.entry_id).chain(&tier.cause_entry_ids).cloned().collect();
         for (cause, entry_id) in self.causes(&entry_ids, &tier.customer_id).await?.iter().zip(&entry_ids) {
@@ -214,6 +217,13 @@ pub(super) fn show_move(movement: Option<&PocketMove>) -> String {
     }
 }
 
+/// An override, and the tier that it hides.
+fn show_override(forced: &TierOverride, hidden: &str, zone: &TimeZone) -> String {
+    let least = if forced.kind() == TierOverrideKind::Floor { "at least " } else { "" };
+    let until = forced.ends_at.as_ref().map(|ends_at| format!(" until {}", instant::show(Some(ends_at), zone)));
+    format!("{least}{}{}, {hidden} without that", forced.tier_id, until.unwrap_or_default())
+}
+
 fn next_tier(tier: &CustomerTier) -> String {
     let Some(next) = &tier.next else { return "none, this is the highest".to_owned() };
     let name = format!("{} ({})", next.display_name, next.tier_id);
@@ -296,6 +306,17 @@ mod tests {
         let next = NextTier { threshold: None, missing: None, progress, ..tier.next.unwrap() };
         let tier = CustomerTier { next: Some(next), ..CustomerTier::default() };
         assert_eq!(next_tier(&tier), "Gold (gold): 1 active day, 2,000 earned points missing");
+    }
+
+    #[test]
+    fn an_override_is_shown_with_its_end_and_what_it_hides() {
+        let ends_at = Some(prost_types::Timestamp { seconds: 852_094_800, nanos: 0 });
+        let kind = TierOverrideKind::Floor.into();
+        let forced = TierOverride { kind, tier_id: "gold".to_owned(), ends_at, ..TierOverride::default() };
+        let shown = show_override(&forced, "silver", &TimeZone::UTC);
+        assert_eq!(shown, "at least gold until 1997-01-01 05:00:00 UTC, silver without that");
+        let lock = TierOverride { kind: TierOverrideKind::Lock.into(), ends_at: None, ..forced };
+        assert_eq!(show_override(&lock, "silver", &TimeZone::UTC), "gold, silver without that");
     }
 
     #[test]

@@ -71,6 +71,8 @@ impl From<Money> for MoneyPart {
 pub(super) struct TierPart<'a> {
     tier_id: &'a TierId,
     #[serde(skip_serializing_if = "Option::is_none")]
+    hidden_tier_id: Option<&'a TierId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<&'a str>,
     since: Timestamp,
     policy_version: i32,
@@ -83,16 +85,18 @@ pub(super) struct TierPart<'a> {
 impl<'a> TierPart<'a> {
     pub(super) fn of(standing: &'a Standing, account_id: AccountId, program: &'a Program) -> Self {
         let entry = |account_seq| EntryId { account_id, account_seq };
-        // A tier that was taken over is its own beginning.
-        let cause = Some(standing.cause_seq).filter(|cause| *cause != standing.changed_seq);
+        let given = standing.giving_seq();
+        // A tier that was taken over is its own beginning, and so is one that was set by hand.
+        let cause = Some(standing.cause_seq).filter(|cause| given == standing.changed_seq && *cause != given);
         Self {
             tier_id: &standing.tier_id,
+            hidden_tier_id: standing.forced.as_ref().map(|forced| &forced.hidden),
             // A program may have a tier no more that is still held.
             display_name: program.tier(&standing.tier_id).map(|tier| tier.display_name.as_str()),
             since: standing.since,
             policy_version: standing.policy_version,
             qualifying_spend: program.money(standing.totals.spend).into(),
-            entry_id: entry(standing.changed_seq),
+            entry_id: entry(given),
             cause_entry_ids: cause.map(entry).into_iter().collect(),
         }
     }
@@ -104,6 +108,8 @@ pub(super) struct TierChangeItem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     from_tier_id: Option<&'a TierId>,
     to_tier_id: &'a TierId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden_tier_id: Option<&'a TierId>,
     policy_version: i32,
     effective_at: Timestamp,
     entry_id: EntryId,
@@ -114,13 +120,11 @@ pub(super) struct TierChangeItem<'a> {
 impl<'a> TierChangeItem<'a> {
     /// The change that an entry tells of; none for any other entry.
     pub(super) fn of(entry: &'a Entry) -> Option<Self> {
-        let (from_tier_id, to_tier_id) = match &entry.detail {
-            Detail::Tier(TierDetail::TierChanged { from, to, .. }) => (from.as_ref(), to),
-            Detail::Tier(
-                TierDetail::TierImported { from, to, .. }
-                | TierDetail::TierOverridden { from, to, .. }
-                | TierDetail::TierReleased { from, to },
-            ) => (Some(from), to),
+        let (from_tier_id, to_tier_id, hidden_tier_id) = match &entry.detail {
+            Detail::Tier(TierDetail::TierChanged { from, to, hidden, .. }) => (from.as_ref(), to, hidden.as_ref()),
+            Detail::Tier(TierDetail::TierImported { from, to, hidden, .. }) => (Some(from), to, hidden.as_ref()),
+            Detail::Tier(TierDetail::TierOverridden { from, to, hidden, .. }) => (Some(from), to, Some(hidden)),
+            Detail::Tier(TierDetail::TierReleased { from, to }) => (Some(from), to, None),
             Detail::Tier(TierDetail::ReferralCounted { .. })
             | Detail::Program(_)
             | Detail::Customer(_)
@@ -132,6 +136,7 @@ impl<'a> TierChangeItem<'a> {
         Some(Self {
             from_tier_id,
             to_tier_id,
+            hidden_tier_id,
             policy_version: entry.policy_version,
             effective_at: entry.effective_at,
             entry_id: entry.id,

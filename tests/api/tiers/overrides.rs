@@ -4,11 +4,13 @@ use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::proto;
 use goldbook::proto::TierChangeKind::{Downgraded, Imported, Joined, Overridden, Released, Upgraded};
 use goldbook::proto::TierOverrideKind::{Floor, Lock};
+use serde_json::json;
 use tonic::{Code, Status};
 
 use super::windows::{OFTEN, buy, calendar_years, changes, refund, start};
 use crate::book_rules::check_rules;
 use crate::customers::erasure::{erase, erasure};
+use crate::customers::export::{of, read_document};
 use crate::harness::{Database, SHOP, START, Service, assert_refused, at, shop, sorted_bad_fields, usd};
 use crate::imports::{import_one, tier as opening_tier};
 use crate::wait::until;
@@ -263,6 +265,18 @@ async fn benefits_of_an_override_end_with_it_and_name_what_set_it() {
         assert_eq!((entitlement.tier_id.as_str(), entitlement.until), ("gold", Some(at(end))));
         assert_eq!(entitlement.entry_id, change.entry_id);
     }
+}
+
+#[tokio::test]
+async fn an_export_of_a_customer_tells_the_override_and_the_tier_behind_it() {
+    let service = start(shop()).await;
+    let change = send_set(&service, set("gold", Floor, None, "set")).await.unwrap().tier_change.unwrap();
+    let stream = service.customers().export_customer(of(SHOP, "anna")).await.unwrap().into_inner();
+    let document = read_document(stream).await.unwrap();
+    let (tier, told) = (&document["tier"], &document["tier_changes"][0]);
+    assert_eq!((&tier["tier_id"], &tier["hidden_tier_id"]), (&json!("gold"), &json!("member")));
+    assert_eq!((&tier["entry_id"], tier.get("cause_entry_ids")), (&json!(change.entry_id), None));
+    assert_eq!((&told["to_tier_id"], &told["hidden_tier_id"]), (&json!("gold"), &json!("member")));
 }
 
 #[tokio::test]

@@ -248,7 +248,10 @@ impl Form for Columns {
 
     fn parse(&self, record: &ByteRecord) -> Result<Entry, String> {
         let mut reasons = Reasons::default();
-        let mut name = |place, name: &str| {
+        let mut name = |place: usize, name: &str| {
+            if place >= record.len() && std::mem::replace(&mut reasons.is_short, true) {
+                return None;
+            }
             let text = reasons.check(required(record, place, name))?;
             reasons.check(check_name(text).map_err(|expected| format!("{name} {expected}"))).map(|()| text.to_owned())
         };
@@ -258,16 +261,19 @@ impl Form for Columns {
             let place = place.filter(|place| *place < record.len() || !reasons.is_short)?;
             let text = field(record, place, name);
             reasons.is_short |= place >= record.len();
+            reasons.is_unread |= text.is_err();
             reasons.check(text).filter(|text| !text.is_empty())
         };
         let (points, tier_id) = (text(self.points, "points"), text(self.tier_id, "tier_id"));
         let terms =
             [text(self.vests_at, "vests_at"), text(self.vest_by, "vest_by"), text(self.expires_at, "expires_at")];
         let spend = text(self.qualifying_spend, "qualifying_spend");
-        if tier_id.is_none() && spend.is_some() {
+        // What a field says that cannot be read, or is cut off, is judged with nothing else.
+        let is_whole = !reasons.is_unread && !reasons.is_short;
+        if is_whole && tier_id.is_none() && spend.is_some() {
             reasons.add("has a qualifying_spend without a tier_id");
         }
-        if points.is_none() && terms != [None; 3] {
+        if is_whole && points.is_none() && terms != [None; 3] {
             reasons.add("has terms of points without points");
         }
         let lot = points.map(|points| self.parse_lot(&mut reasons, points, terms));
@@ -278,7 +284,9 @@ impl Form for Columns {
                 None
             }
             (None, None) => {
-                reasons.add("has neither points nor a tier_id");
+                if is_whole {
+                    reasons.add("has neither points nor a tier_id");
+                }
                 None
             }
             (opening, None) | (None, opening) => opening.flatten(),
@@ -317,6 +325,8 @@ struct Reasons {
     told: Vec<String>,
     /// Whether it was told that the line is too short. More columns that it lacks are no news.
     is_short: bool,
+    /// Whether a field could not be read as text.
+    is_unread: bool,
 }
 
 impl Reasons {

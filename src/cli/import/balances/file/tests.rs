@@ -114,6 +114,17 @@ fn every_reason_of_a_bad_line_is_told() {
 }
 
 #[test]
+fn what_cannot_be_read_of_a_line_is_told_once_and_judged_with_nothing_else() {
+    let bytes = b"line_id,customer_id,points,expires_at\n1,c\n2\n3,c,\xff,never\n";
+    let lines = Lines::from_reader(&bytes[..], |header| Columns::find(header, setting())).unwrap();
+    let expected = "
+  line 2: has no points: the line is too short
+  line 3: has no customer_id: the line is too short
+  line 4: points is not UTF-8";
+    assert_eq!(Survey::of(lines).bad.list(), expected);
+}
+
+#[test]
 fn what_the_service_would_refuse_is_told_before_it_is_sent() {
     let header = "line_id,customer_id,points,vests_at,vest_by,expires_at,tier_id,qualifying_spend\n";
     let told = |line: &str, setting: Setting| {
