@@ -17,6 +17,7 @@ pub fn capabilities(catalogue: &Catalogue, erasure_keys: ErasureKeys) -> Capabil
         customers::erasures_capability(erasure_keys),
         referrals::capability(),
         tiers::capability(),
+        tiers::reevaluations_capability(),
         benefits::capability(),
         activities::capability(),
         referrals::purchases_capability(),

@@ -226,6 +226,12 @@ reasons! {
     AmountOverflow => "AMOUNT_OVERFLOW",
     /// The program has no tier of this id.
     TierNotFound => "TIER_NOT_FOUND",
+    /// Another version of the program is in force than the request names.
+    ProgramVersionNotInForce => "PROGRAM_VERSION_NOT_IN_FORCE",
+    /// A re-evaluation by this version has not ended.
+    ReevaluationUnderWay => "REEVALUATION_UNDER_WAY",
+    /// The program has no re-evaluation of this id.
+    ReevaluationNotFound => "REEVALUATION_NOT_FOUND",
     /// No override of the customer's tier is in force.
     TierNotOverridden => "TIER_NOT_OVERRIDDEN",
     /// The program has no campaign of this id.

@@ -45,7 +45,7 @@ use crate::referrals::Referrals;
 use crate::rewards::Rewards;
 use crate::telemetry::RpcLayer;
 use crate::telemetry::metrics::{is_measured, watch_pool};
-use crate::tiers::Tiers;
+use crate::tiers::{Tiers, keep_reevaluating};
 use crate::web::{Origin, WebLayer};
 use crate::wire::{Methods, WireLayer};
 
@@ -304,8 +304,11 @@ impl Background {
                 (every, pace.clone()),
             ))
         };
+        // Whoever applies dues carries out orders, too.
+        let reevaluate = |every| tokio::spawn(keep_reevaluating(pool.clone(), book.clone(), clock(), every));
         let tasks = [
             settings.apply_dues_every.map(apply_dues),
+            settings.apply_dues_every.map(reevaluate),
             settings.sum_up_every.map(sum_up),
             settings.erase_of_inactive_every.map(erase),
         ];
@@ -348,7 +351,15 @@ fn routes(
     capabilities: &Capabilities,
     catalogue: Catalogue,
 ) -> Routes {
-    let tiers = Tiers::new(book.clone(), pool.clone(), lookups, instants.clone(), capabilities.clone(), catalogue);
+    let tiers = Tiers::new(
+        book.clone(),
+        pool.clone(),
+        lookups,
+        (&settings.database, settings.export_limit),
+        instants.clone(),
+        capabilities.clone(),
+        catalogue,
+    );
     let points = PointsService::new(book.clone(), pool.clone(), lookups, instants.clone(), capabilities.clone());
     let exports = CustomerExports::new(book.clone(), &settings.database, settings.export_limit, instants.clone());
     let services = Implementations {

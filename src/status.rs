@@ -173,7 +173,8 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::RewardNotFound
         | Reason::HoldNotFound
         | Reason::BenefitNotFound
-        | Reason::BenefitUseNotFound => Code::NotFound,
+        | Reason::BenefitUseNotFound
+        | Reason::ReevaluationNotFound => Code::NotFound,
         Reason::CustomerAlreadyExists
         | Reason::IdempotencyKeyReused
         | Reason::ActivityIdReused
@@ -190,6 +191,8 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::ErasureKeyMissing
         | Reason::CurrencyMismatch
         | Reason::AmountOverflow
+        | Reason::ProgramVersionNotInForce
+        | Reason::ReevaluationUnderWay
         | Reason::TierNotOverridden
         | Reason::CampaignNotActive
         | Reason::ReferralCodeExpired
@@ -230,6 +233,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::HoldNotFound => Some("hold_id"),
         Reason::BenefitNotFound => Some("benefit_id"),
         Reason::BenefitUseNotFound => Some("use_id"),
+        Reason::ReevaluationNotFound => Some("reevaluation_id"),
         // These name nothing that a request could ask for by its id.
         Reason::ProgramFieldImmutable
         | Reason::VersionNotScheduled
@@ -243,6 +247,8 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::ProgramVersionMismatch
         | Reason::CurrencyMismatch
         | Reason::AmountOverflow
+        | Reason::ProgramVersionNotInForce
+        | Reason::ReevaluationUnderWay
         | Reason::TierNotOverridden
         | Reason::CampaignNotActive
         | Reason::ReferralCodeExpired

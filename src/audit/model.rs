@@ -252,7 +252,7 @@ impl Check {
                 mentions.references.extend(named.map(|named| (*named, id)));
             }
             // These name entries of their own account alone. Applying them looks those up.
-            Detail::Program(ProgramDetail::EntriesExported { .. })
+            Detail::Program(ProgramDetail::EntriesExported { .. } | ProgramDetail::ReevaluationOrdered { .. })
             | Detail::Referral(ReferralDetail::ReferralCodeCreated { .. } | ReferralDetail::ReferralExpired)
             | Detail::Customer(_)
             | Detail::Points(_)

@@ -30,6 +30,9 @@ pub enum KeyKind {
     Idempotency,
     /// The business's own name of an activity.
     ActivityId,
+    /// No caller's: the command writes once. Where there is nothing to write it may be tried again, and no repetition has
+    /// anything to find.
+    Once,
 }
 
 impl KeyKind {
@@ -37,7 +40,7 @@ impl KeyKind {
     #[must_use]
     pub fn refuse_reuse(self) -> Refusal {
         match self {
-            Self::Idempotency => {
+            Self::Idempotency | Self::Once => {
                 Refusal::new(Reason::IdempotencyKeyReused, "this idempotency key was used for another request")
             }
             Self::ActivityId => {

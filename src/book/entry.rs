@@ -200,6 +200,8 @@ pub enum EntryReason {
     Retention,
     /// The customer used a benefit.
     BenefitUse,
+    /// A version of the program was applied to every customer.
+    Reevaluation,
 }
 
 stored_words!(EntryReason);

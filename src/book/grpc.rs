@@ -52,6 +52,7 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
         Detail::Program(detail) => match detail {
             ProgramDetail::ProgramApplied { .. } => proto::EntryKind::ProgramApplied,
             ProgramDetail::EntriesExported { .. } => proto::EntryKind::EntriesExported,
+            ProgramDetail::ReevaluationOrdered { .. } => proto::EntryKind::ReevaluationOrdered,
         },
         Detail::Customer(detail) => match detail {
             CustomerDetail::CustomerEnrolled => proto::EntryKind::CustomerEnrolled,
@@ -128,6 +129,7 @@ pub const fn write_reason(reason: EntryReason) -> proto::EntryReason {
         EntryReason::Erasure => proto::EntryReason::Erasure,
         EntryReason::Retention => proto::EntryReason::Retention,
         EntryReason::BenefitUse => proto::EntryReason::BenefitUse,
+        EntryReason::Reevaluation => proto::EntryReason::Reevaluation,
         EntryReason::Fraud => proto::EntryReason::Fraud,
         EntryReason::CustomerRequest => proto::EntryReason::CustomerRequest,
         EntryReason::Goodwill => proto::EntryReason::Goodwill,

@@ -38,9 +38,9 @@ pub use command::{Command, CommandKey, KeyKind, Told, Written};
 pub use decision::{Asking, Decision, DecisionError};
 pub(crate) use detail::quote_wide_numbers;
 pub use detail::{
-    ActivityDetail, BenefitDetail, Counts, CustomerDetail, Detail, EarningWindow, Earnings, ErasureReason, LotPart,
-    LotTerms, Multiplied, Outlook, OverrideForce, PointsDetail, ProgramDetail, ReferralDetail, TierDetail, TierMove,
-    UseCounts,
+    ActivityDetail, BenefitDetail, Counts, CustomerDetail, Detail, DowngradeTime, EarningWindow, Earnings,
+    ErasureReason, LotPart, LotTerms, Multiplied, Outlook, OverrideForce, PointsDetail, ProgramDetail, ReferralDetail,
+    TierDetail, TierMove, UseCounts,
 };
 pub use entry::{Actor, Entry, EntryReason, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;
@@ -48,7 +48,9 @@ pub use instants::{ClosedSoFar, Instants, find_closed};
 pub use intake::{Book, Lanes, Writer};
 pub use key::Key;
 pub use name::{Name, NameSpace, NameUse};
-pub use past::{AsOf, EntryRange, Past, find_entries_in, fold, read_as_of, read_balance_at, read_head};
+pub use past::{
+    AsOf, EntryRange, Past, find_all_last_by, find_entries_in, fold, read_as_of, read_balance_at, read_head,
+};
 pub use projection::{Cell, Row};
 pub use reading::{WithDues, apply_dues_in_memory, begin_snapshot, read_all_with_dues, read_with_dues};
 pub use state::{Depth, Due, DueKind, Dues, NextDue, Scope, State, States};

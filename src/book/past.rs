@@ -134,6 +134,18 @@ pub async fn find_entries_in(
     Ok(EntryRange { first: before + 1, last })
 }
 
+/// The last entries by an instant of accounts with so many entries: of those that had one by then.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn find_all_last_by(
+    snapshot: &mut PgConnection,
+    heads: &[(AccountId, i64)],
+    instant: Timestamp,
+) -> Result<Vec<(AccountId, i64)>, StoreError> {
+    store::balances::find_all_last_by(snapshot, heads, instant).await
+}
+
 /// Where an account's points were after one of its entries; nowhere before the first.
 ///
 /// # Errors

@@ -66,6 +66,7 @@ mod tests {
             "erasure",
             "retention",
             "benefit_use",
+            "reevaluation",
         ];
         assert!(EntryReason::ALL.iter().map(|reason| reason.as_str()).eq(reasons));
     }

@@ -46,6 +46,7 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::ReferralConverted
         | EntryKind::ReferralExpired
         | EntryKind::EntriesExported
+        | EntryKind::ReevaluationOrdered
         | EntryKind::CustomerExported
         | EntryKind::CustomerErased
         | EntryKind::DossierErased
@@ -84,6 +85,7 @@ const fn describe_grant(reason: EntryReason) -> &'static str {
         | EntryReason::Erasure
         | EntryReason::Retention
         | EntryReason::BenefitUse
+        | EntryReason::Reevaluation
         | EntryReason::Other => "Points granted",
     }
 }

@@ -36,6 +36,8 @@ pub enum ActionKind {
     TierOverridden,
     /// An override of a tier was ended by hand.
     TierReleased,
+    /// It was ordered that a version is applied to every customer.
+    ReevaluationOrdered,
 }
 
 impl ActionKind {
@@ -52,6 +54,7 @@ impl ActionKind {
             Self::CustomerErased => &["customer_erased"],
             Self::TierOverridden => &["tier_overridden"],
             Self::TierReleased => &["tier_released"],
+            Self::ReevaluationOrdered => &["reevaluation_ordered"],
             Self::ApiKeyCreated | Self::ApiKeyRevoked => &[],
         }
     }
@@ -69,7 +72,8 @@ impl ActionKind {
             | Self::CustomerExported
             | Self::CustomerErased
             | Self::TierOverridden
-            | Self::TierReleased => None,
+            | Self::TierReleased
+            | Self::ReevaluationOrdered => None,
         }
     }
 
@@ -254,7 +258,7 @@ mod tests {
     #[test]
     fn a_filter_without_kinds_looks_for_all_of_them() {
         let all = ActionFilter::default();
-        assert_eq!((all.entry_kinds().len(), all.key_changes().len()), (9, 2));
+        assert_eq!((all.entry_kinds().len(), all.key_changes().len()), (10, 2));
         let some = ActionFilter { kinds: [ActionKind::EntryReversed].into(), ..all };
         assert_eq!(some.entry_kinds(), ["entry_reversed", "debt_incurred"]);
         assert_eq!(some.key_changes(), []);

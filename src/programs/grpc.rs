@@ -121,7 +121,7 @@ pub(crate) fn find_faults(program: proto::Program) -> Vec<Violation> {
 }
 
 /// Parses all of a document, and looks for faults across its parts in as much as could be read.
-fn parse_document(fields: &mut Fields, program: proto::Program) -> Option<Program> {
+pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Option<Program> {
     let program_id = fields.check("program.program_id", ProgramId::try_from(program.program_id));
     let display_name = parse_display_name(fields, "program.display_name", &program.display_name);
     let currency = fields.check("program.currency_code", Currency::parse(&program.currency_code));

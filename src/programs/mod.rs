@@ -6,7 +6,7 @@ pub(crate) mod commands;
 pub mod faults;
 pub mod grpc;
 pub mod model;
-mod next;
+pub(crate) mod next;
 pub mod points;
 pub mod retention;
 pub mod state;

@@ -91,8 +91,12 @@ fn check_expected(program_id: &ProgramId, expected: Option<i32>, latest: i32) ->
     Err(refusal.with("expected_version", expected).with("current_version", latest))
 }
 
-/// Amounts and calendars on the ledger would change their meaning.
-fn check_immutable(current: &Program, new: &Program) -> Result<(), Refusal> {
+/// Refuses a document that changes what cannot change of a program: amounts and calendars on the ledger would change their
+/// meaning.
+///
+/// # Errors
+/// A refusal that names the field.
+pub(crate) fn check_immutable(current: &Program, new: &Program) -> Result<(), Refusal> {
     let refuse = |field: &str, is: String| {
         Refusal::new(Reason::ProgramFieldImmutable, format!("the {field} of a program cannot change; it is {is}"))
             .with("field", field)

@@ -52,9 +52,9 @@ pub(crate) struct Change {
 
 /// The highest tier that some windows earn.
 #[derive(Clone, Copy, Debug)]
-struct Earned {
-    rank: usize,
-    kept: KeptUntil,
+pub(super) struct Earned {
+    pub(super) rank: usize,
+    pub(super) kept: KeptUntil,
     days: DayRange,
     counted: Counted,
 }
@@ -72,7 +72,7 @@ impl<'a> Deciding<'a> {
         &self.version.program.tiers
     }
 
-    const fn policy(&self) -> &'a TierPolicy {
+    pub(super) const fn policy(&self) -> &'a TierPolicy {
         &self.version.program.tier_policy
     }
 
@@ -81,8 +81,13 @@ impl<'a> Deciding<'a> {
         calendar_of(self.version, self.standing.enrolled_on)
     }
 
-    fn rank_of(&self, tier_id: &TierId) -> Option<usize> {
+    pub(super) fn rank_of(&self, tier_id: &TierId) -> Option<usize> {
         self.tiers().iter().position(|tier| tier.tier_id == *tier_id)
+    }
+
+    /// The highest tier up to a rank that is never lost; the first, if none is.
+    pub(super) fn secured_up_to(&self, rank: usize) -> usize {
+        self.tiers().iter().take(rank.saturating_add(1)).rposition(|tier| tier.never_lost).unwrap_or(0)
     }
 
     /// Whether time never takes a tier away, whatever the policy says.
@@ -91,7 +96,7 @@ impl<'a> Deciding<'a> {
     }
 
     /// The highest tier that some windows earn; of several, by the one that keeps it longest.
-    fn earned_in(&self, windows: &[InEffect], history: &History) -> Result<Earned, NotRead> {
+    pub(super) fn earned_in(&self, windows: &[InEffect], history: &History) -> Result<Earned, NotRead> {
         let counted = history.totals;
         let mut best = Earned { rank: 0, kept: KeptUntil::Never, days: DayRange::ALL, counted };
         for window in windows {
@@ -206,8 +211,7 @@ impl<'a> Deciding<'a> {
         if self.policy().at_end == AtEnd::OneStep {
             rank = rank.max(held.saturating_sub(1));
         }
-        let secured = self.tiers().iter().take(held).rposition(|tier| tier.never_lost);
-        rank = rank.max(secured.unwrap_or(0));
+        rank = rank.max(self.secured_up_to(held.saturating_sub(1)));
         if rank == earned.rank {
             return self.change(at, Some(TierMove::Downgraded), rank, earned.kept, earned);
         }
@@ -219,7 +223,7 @@ impl<'a> Deciding<'a> {
         Ok(Verdict { change: None, outlook: self.outlook(at, held, ends_at)? })
     }
 
-    fn change(
+    pub(super) fn change(
         &self,
         at: Timestamp,
         kind: Option<TierMove>,

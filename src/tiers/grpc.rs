@@ -1,16 +1,21 @@
 //! `TierService` on the wire.
 
 mod parse;
+mod simulate;
 pub(crate) mod write;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use goldbook_api::server::{Received, tier_service_server};
 use tonic::{Request, Response, Status};
 
-use self::parse::{parse_batch, parse_clear_override, parse_set_override};
-use self::write::{Extent, write_customer_tier, write_tier_change};
+use self::parse::{parse_batch, parse_clear_override, parse_reevaluation, parse_set_override};
+use self::simulate::{parse_simulation, write_update};
+use self::write::{Extent, write_customer_tier, write_reevaluation, write_tier_change};
 use super::Tiers;
 use crate::access::grpc::admit;
 use crate::error::Fields;
+use crate::ids::{EntryId, ProgramId};
 use crate::proto;
 use crate::proto::fields::parse_optional_instant;
 use crate::proto::requests::{parse_customer, parse_customer_list};
@@ -93,5 +98,46 @@ impl tier_service_server::TierService for Tiers {
         let (entry, currency, replayed) = self.change_by_hand(clear, caller.writer().await?).await?;
         let tier_change = write_tier_change(&entry, currency);
         Ok(Response::new(proto::ClearTierOverrideResponse { tier_change, replayed }))
+    }
+
+    type SimulateTierPolicyStream = BoxStream<'static, Result<proto::SimulateTierPolicyResponse, Status>>;
+
+    async fn simulate_tier_policy(
+        &self,
+        request: Request<Received<proto::SimulateTierPolicyRequest>>,
+    ) -> Result<Response<Self::SimulateTierPolicyStream>, Status> {
+        let (request, caller) = admit(request)?;
+        let question = parse_simulation(request)?;
+        telemetry::record_program(question.program_id.as_str());
+        let updates = self.simulate_tier_policy(question, caller.writer().await?.principal_id).await?;
+        let answers = updates.map(|update| Ok(write_update(update?)));
+        Ok(Response::new(caller.while_it_counts(answers)))
+    }
+
+    async fn reevaluate_tiers(
+        &self,
+        request: Request<Received<proto::ReevaluateTiersRequest>>,
+    ) -> Result<Response<proto::ReevaluateTiersResponse>, Status> {
+        let (request, caller) = admit(request)?;
+        let order = parse_reevaluation(request)?;
+        telemetry::record_program(order.program_id.as_str());
+        let (progress, replayed) = self.reevaluate_tiers(order, caller.writer().await?).await?;
+        let reevaluation = Some(write_reevaluation(&progress));
+        Ok(Response::new(proto::ReevaluateTiersResponse { reevaluation, replayed }))
+    }
+
+    async fn get_tier_reevaluation(
+        &self,
+        request: Request<Received<proto::GetTierReevaluationRequest>>,
+    ) -> Result<Response<proto::GetTierReevaluationResponse>, Status> {
+        let (request, _) = admit(request)?;
+        let mut fields = Fields::default();
+        let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
+        let entry_id = fields.check("reevaluation_id", EntryId::try_from(request.reevaluation_id));
+        let (program_id, entry_id) = fields.finish_with(program_id.zip(entry_id))?;
+        telemetry::record_program(program_id.as_str());
+        let progress = self.get_tier_reevaluation(&program_id, entry_id).await?;
+        let reevaluation = Some(write_reevaluation(&progress));
+        Ok(Response::new(proto::GetTierReevaluationResponse { reevaluation }))
     }
 }

@@ -9,32 +9,43 @@ pub(crate) mod model;
 mod outlook;
 pub(crate) mod overriding;
 mod reading;
+mod reevaluation;
+mod simulation;
 pub(crate) mod standing;
 pub(crate) mod state;
 mod store;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use jiff::civil::Date;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
 
 use crate::book::{Book, Capabilities, Command, Detail, Earnings, Entry, Instants, TierDetail, Writer, Written};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::database::{BatchReader, StoreError};
-use crate::error::Error;
-use crate::ids::{AccountId, CustomerId, EntryId, ProgramId, TierId};
+use crate::error::{Error, Reason, Refusal};
+use crate::ids::{AccountId, CustomerId, EntryId, PrincipalId, ProgramId, TierId};
 use crate::money::Currency;
 use crate::paging::PageRequest;
 use crate::programs::model::{ProgramVersion, Tier, Which, program_not_found};
 use crate::programs::{Catalogue, read_version};
 use counting::{DayCount, History};
+use reevaluation::commands::ReevaluateTiers;
+use reevaluation::state::Progress;
+use reevaluation::store::read_progress;
+use simulation::{Question, Simulations, Update};
 use standing::Standing;
 use store::FoundStanding;
 
 pub(crate) use customer_tier::{CustomerTier, SetBy};
+pub(crate) use reevaluation::store::capability as reevaluations_capability;
+pub(crate) use reevaluation::worker::keep_reevaluating;
 pub(crate) use store::capability;
 
 /// The use cases of tiers.
@@ -48,23 +59,27 @@ pub(crate) struct Tiers {
     standings: BatchReader<(ProgramId, CustomerId), FoundStanding>,
     days: BatchReader<(AccountId, Date), Vec<(Date, DayCount)>>,
     overrides: BatchReader<EntryId, SetBy>,
+    simulations: Simulations,
 }
 
 impl Tiers {
-    /// Tiers read from `pool`, and those of now from `lookups`, many at once.
+    /// Tiers read from `pool`, and those of now from `lookups`, many at once. Simulations connect to the database
+    /// themselves, and may take so long.
     #[must_use]
     pub(crate) fn new(
         book: Book,
         pool: PgPool,
         lookups: &PgPool,
+        (database, simulation_limit): (&PgConnectOptions, Duration),
         instants: Instants,
         capabilities: Capabilities,
         catalogue: Catalogue,
     ) -> Self {
+        let simulations = Simulations::new(database, simulation_limit, instants.clone(), capabilities.clone());
         let standings = BatchReader::open("standings", lookups, &store::fetch_standings(instants.clock().clone()));
         let days = BatchReader::open("standing_days", lookups, &store::fetch_days());
         let overrides = BatchReader::open("overrides", lookups, &store::fetch_set_by());
-        Self { book, pool, instants, capabilities, catalogue, standings, days, overrides }
+        Self { book, pool, instants, capabilities, catalogue, standings, days, overrides, simulations }
     }
 
     /// The tier a customer holds, now or at an instant.
@@ -176,6 +191,54 @@ impl Tiers {
         let entry = entry.ok_or_else(|| Error::Internal("an override came to no entry".to_owned()))?;
         let currency = self.version(&entry.program_id, entry.policy_version).await?.program.currency;
         Ok((entry, currency, replayed))
+    }
+
+    /// Begins to try a policy on the customers of a program. Dropping the stream ends it.
+    ///
+    /// # Errors
+    /// If the program is unknown or has no such version, the document changes what cannot change, the instant lies ahead,
+    /// or too many simulations run.
+    pub(crate) async fn simulate_tier_policy(
+        &self,
+        question: Question,
+        principal_id: PrincipalId,
+    ) -> Result<BoxStream<'static, Result<Update, Error>>, Error> {
+        self.simulations.begin(question, principal_id).await
+    }
+
+    /// Orders that a version is applied to every customer: the order as it is now, and whether this was a repetition.
+    ///
+    /// # Errors
+    /// Whatever the command refuses.
+    pub(crate) async fn reevaluate_tiers(
+        &self,
+        order: ReevaluateTiers,
+        writer: Writer,
+    ) -> Result<(Progress, bool), Error> {
+        let program_id = order.program_id.clone();
+        let Written { entries, replayed, .. } = self.book.submit(order, writer).await?;
+        let entry = entries.first().ok_or_else(|| Error::Internal("an order came to no entry".to_owned()))?;
+        Ok((self.get_tier_reevaluation(&program_id, entry.id).await?, replayed))
+    }
+
+    /// How far an order has come.
+    ///
+    /// # Errors
+    /// If the program is unknown, or has no such order.
+    pub(crate) async fn get_tier_reevaluation(
+        &self,
+        program_id: &ProgramId,
+        entry_id: EntryId,
+    ) -> Result<Progress, Error> {
+        let mut connection = self.pool.acquire().await?;
+        if let Some(progress) = read_progress(&mut connection, program_id, entry_id).await? {
+            return Ok(progress);
+        }
+        let version = read_version(&mut connection, program_id, Which::Latest).await?;
+        version.ok_or_else(|| program_not_found(program_id))?;
+        let refusal =
+            Refusal::new(Reason::ReevaluationNotFound, format!("the program has no re-evaluation {entry_id}"));
+        Err(refusal.with("reevaluation_id", entry_id).into())
     }
 
     /// A tier that the program has no more, as a version had it.

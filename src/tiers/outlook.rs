@@ -86,13 +86,22 @@ pub(super) fn explain<'a>(
         }
         Some(_) | None => None,
     };
-    Ok(Explained { present, next, keeping, forecast: foretell(version, standing, history)? })
+    Ok(Explained { present, next, keeping, forecast: foretell(version, standing, history, MAX_FORECAST)? })
 }
 
-fn foretell(version: &ProgramVersion, standing: &Standing, history: &History) -> Result<Vec<Foretold>, NotRead> {
+/// What time makes of a standing, if nothing is counted any more: at most so many changes.
+///
+/// # Errors
+/// [`NotRead`] if days are missing.
+pub(super) fn foretell(
+    version: &ProgramVersion,
+    standing: &Standing,
+    history: &History,
+    most: usize,
+) -> Result<Vec<Foretold>, NotRead> {
     let (mut standing, mut forecast) = (standing.clone(), Vec::new());
     for _ in 0..MAX_FORECAST {
-        let Some(Due { at, kind }) = standing.next_due() else { break };
+        let Some(Due { at, kind }) = standing.next_due().filter(|_| forecast.len() < most) else { break };
         if kind == DueKind::EndOverride {
             standing.tier_id = standing.own_tier_id().clone();
             standing.forced = None;

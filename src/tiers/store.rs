@@ -1,30 +1,33 @@
 //! The SQL of standings.
 
-mod days;
+pub(super) mod days;
+pub(super) mod pages;
+pub(super) mod past;
 pub(super) mod rows;
 
 use std::any::TypeId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use sqlx::{PgConnection, PgPool, query, query_as};
+use sqlx::{PgConnection, PgPool, query};
 use uuid::Uuid;
 
 use self::rows::{StandingRow, standing_in, standing_rows};
 use super::counting::{DayCount, History};
 use super::customer_tier::SetBy;
 use super::standing::Standing;
-use super::state::{StandingsState, last_of_block};
-use crate::book::store::{into_entries, read_entries, read_entries_between, select_entries};
-use crate::book::{Capability, Defect, Depth, Detail, Entry, EntryReason, Scope, State as _, States, Store, Table};
+use super::state::StandingsState;
+use crate::book::store::{into_entries, read_entries, select_entries};
+use crate::book::{Capability, Defect, Depth, Detail, Entry, EntryReason, Scope, States, Store, Table};
 use crate::clock::Clock;
 use crate::database::{Fetch, ReadPart, Selection, StoreError, Traced as _, WritePart, selection, write_part};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 use crate::programs::agenda::Agenda;
 use crate::programs::state::ProgramsState;
+use crate::programs::tier_policy::windows::DayRange;
 
 /// The tables of tiers.
 const TABLES: &[Table] = &[
@@ -158,8 +161,7 @@ fn take_marks(states: &mut States, rows: Vec<StandingRow>) -> Result<(), StoreEr
     Ok(())
 }
 
-/// A standing after one of the account's entries: the last that is kept until then, and what changed it since. None
-/// before the first.
+/// A standing after one of the account's entries, with all days that were counted until then. None before the first.
 ///
 /// # Errors
 /// If the database cannot be read, or the entries contradict each other.
@@ -168,29 +170,8 @@ pub(super) async fn read_standing_at(
     account_id: AccountId,
     last: i64,
 ) -> Result<Option<(Standing, History)>, StoreError> {
-    let mark = standing_rows!(
-        query_as!(StandingRow,),
-        "",
-        "account_seq AS \"last_seq!\"",
-        "FROM standing_marks WHERE account_id = $1 AND account_seq <= $2 ORDER BY account_seq DESC LIMIT 1",
-        account_id.0,
-        last,
-    )
-    .fetch_optional(&mut *snapshot)
-    .traced("SELECT standing_marks")
-    .await?;
-    let Some(mark) = mark else { return Ok(None) };
-    let standing: Standing = standing_in!(mark);
-    let marked = standing.last_seq;
-    // Behind these entries it changed first in one that is marked, too.
-    let entries = read_entries_between(snapshot, account_id, marked + 1, last.min(last_of_block(marked))).await?;
-    let mut state = StandingsState { rows: BTreeMap::from([(account_id, standing)]), ..StandingsState::default() };
-    days::load_at(&mut state, snapshot, account_id, marked).await?;
-    for entry in &entries {
-        state.apply(entry)?;
-    }
-    let history = state.history(account_id);
-    Ok(state.rows.remove(&account_id).map(|standing| (standing, history)))
+    let found = past::read_standings_at(snapshot, &[(account_id, last)], |_| DayRange::ALL).await?;
+    Ok(found.into_iter().next().map(|(_, standing, history)| (standing, history)))
 }
 
 /// The standing of an account, as it is stored.

@@ -3,7 +3,9 @@
 mod batch;
 mod overrides;
 mod policies;
+mod reevaluation;
 mod sample;
+mod simulation;
 mod windows;
 
 use goldbook::proto;

@@ -139,6 +139,9 @@ methods! {
         Read by Service | Support | Manager | Auditor;
     TierService.SetTierOverride(SetTierOverrideRequest: program_id, customer_id) Write by Support | Manager;
     TierService.ClearTierOverride(ClearTierOverrideRequest: program_id, customer_id) Write by Support | Manager;
+    TierService.SimulateTierPolicy(SimulateTierPolicyRequest: program_id,) Export by Manager | Auditor;
+    TierService.ReevaluateTiers(ReevaluateTiersRequest: program_id,) Write by Manager;
+    TierService.GetTierReevaluation(GetTierReevaluationRequest: program_id,) Read by Manager | Auditor;
     TierService.ListTierChanges(ListTierChangesRequest: program_id, customer_id)
         Read by Service | Support | Manager | Auditor;
 }

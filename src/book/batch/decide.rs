@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::accept::Origin;
 use super::memory::Batch;
-use crate::book::command::{CommandKey, MAX_ENTRIES_PER_ACCOUNT, Told, Written};
+use crate::book::command::{CommandKey, KeyKind, MAX_ENTRIES_PER_ACCOUNT, Told, Written};
 use crate::book::decision::{Decided, Decision, DecisionError, View};
 use crate::book::entry::Entry;
 use crate::book::job::Job;
@@ -138,7 +138,7 @@ impl Batch<'_> {
 
 /// The answer to a command by the entries that it wrote on its scope: a repetition must find them again.
 fn answer(job: &Job, entries: Vec<Entry>) -> Result<Written, DecisionError> {
-    let is_lost = job.has_key && entries.is_empty();
+    let is_lost = job.has_key && job.key.kind != KeyKind::Once && entries.is_empty();
     if is_lost || entries.len() > MAX_ENTRIES_PER_ACCOUNT {
         let (what, count) = (job.describe(), entries.len());
         let most = MAX_ENTRIES_PER_ACCOUNT;

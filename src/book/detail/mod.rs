@@ -16,7 +16,7 @@ pub use activities::{ActivityDetail, Multiplied};
 pub use benefits::{BenefitDetail, UseCounts};
 pub use customers::{CustomerDetail, ErasureReason};
 pub use points::{EarningWindow, LotPart, LotTerms, PointsDetail};
-pub use programs::ProgramDetail;
+pub use programs::{DowngradeTime, ProgramDetail};
 pub use referrals::ReferralDetail;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use strum::{IntoStaticStr, VariantNames};
+use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
+
+use crate::book::words::stored_words;
 
 /// What happened to a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
@@ -26,4 +28,24 @@ pub enum ProgramDetail {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
     },
+    /// Somebody ordered that the version in force is applied to every customer.
+    ReevaluationOrdered {
+        /// When tiers are lost that the version gives no more.
+        downgrades: DowngradeTime,
+    },
 }
+
+/// When a customer loses a tier that a policy does not give any more.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, EnumString, VariantArray, VariantNames,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum DowngradeTime {
+    /// At once.
+    AtOnce,
+    /// At the customer's own end.
+    AtOwnEnd,
+}
+
+stored_words!(DowngradeTime);

@@ -89,6 +89,10 @@ fn what_was_written_by_this_version_keeps_its_form() {
             ProgramDetail::EntriesExported { from: None, until: Some(at) }.into(),
             r#"{"kind":"entries_exported","until":"1970-01-01T00:00:00Z"}"#,
         ),
+        (
+            ProgramDetail::ReevaluationOrdered { downgrades: DowngradeTime::AtOwnEnd }.into(),
+            r#"{"kind":"reevaluation_ordered","downgrades":"at_own_end"}"#,
+        ),
         (PointsDetail::PointsForfeited.into(), r#"{"kind":"points_forfeited"}"#),
         (
             ActivityDetail::ActivityAccepted {

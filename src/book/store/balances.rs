@@ -125,6 +125,41 @@ pub(in crate::book) async fn find_last_by(
     Ok(found.ok_or_else(|| Defect::new(format!("account {id}: one of its {} entries is missing", account.head)))?)
 }
 
+/// The same for many accounts, of those that have an entry by the instant: their heads tell how many entries there are.
+pub(in crate::book) async fn find_all_last_by(
+    connection: &mut PgConnection,
+    heads: &[(AccountId, i64)],
+    instant: Timestamp,
+) -> Result<Vec<(AccountId, i64)>, StoreError> {
+    let (accounts, heads): (Vec<Uuid>, Vec<i64>) = heads.iter().map(|(id, head)| (id.0, *head)).unzip();
+    let found = sqlx::query!(
+        r#"SELECT u.account_id AS "account_id!", l.low AS "last!"
+           FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, head)
+           CROSS JOIN LATERAL (
+               WITH RECURSIVE search (low, high) AS (
+                   SELECT 0::bigint, u.head
+                   UNION ALL
+                   SELECT CASE WHEN e.is_in THEN s.middle ELSE s.low END,
+                          CASE WHEN e.is_in THEN s.high ELSE s.middle - 1 END
+                   FROM (SELECT low, high, (low + high + 1) / 2 AS middle FROM search WHERE low < high) s
+                   CROSS JOIN LATERAL (
+                       SELECT e.effective_at <= $3 AS is_in
+                       FROM ledger_entries e WHERE e.account_id = u.account_id AND e.account_seq = s.middle
+                   ) e
+               )
+               SELECT low FROM search WHERE low = high
+           ) l
+           WHERE l.low > 0"#,
+        &accounts,
+        &heads,
+        instant.to_sqlx() as _,
+    )
+    .fetch_all(connection)
+    .traced("SELECT ledger_entries")
+    .await?;
+    Ok(found.into_iter().map(|row| (AccountId(row.account_id), row.last)).collect())
+}
+
 /// Where an account's points were after one of its entries: the balance that is kept before it, and the moves since.
 pub(in crate::book) async fn read_balance_at(
     connection: &mut PgConnection,

@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use futures_util::stream;
 use goldbook_api::server::Received;
 use goldbook_api::server::tier_service_server::{TierService, TierServiceServer};
 use goldbook_api::v1::{
     BatchGetCustomerTiersRequest, BatchGetCustomerTiersResponse, ClearTierOverrideRequest, ClearTierOverrideResponse,
-    CustomerTier, GetCustomerTierRequest, GetCustomerTierResponse, ListTierChangesRequest, ListTierChangesResponse,
-    SetTierOverrideRequest, SetTierOverrideResponse,
+    CustomerTier, GetCustomerTierRequest, GetCustomerTierResponse, GetTierReevaluationRequest,
+    GetTierReevaluationResponse, ListTierChangesRequest, ListTierChangesResponse, ReevaluateTiersRequest,
+    ReevaluateTiersResponse, SetTierOverrideRequest, SetTierOverrideResponse, SimulateTierPolicyRequest,
+    SimulateTierPolicyResponse,
 };
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
@@ -64,6 +67,29 @@ impl TierService for Echo {
         &self,
         _: Request<Received<ClearTierOverrideRequest>>,
     ) -> Result<Response<ClearTierOverrideResponse>, Status> {
+        Err(only_one())
+    }
+
+    type SimulateTierPolicyStream = stream::Empty<Result<SimulateTierPolicyResponse, Status>>;
+
+    async fn simulate_tier_policy(
+        &self,
+        _: Request<Received<SimulateTierPolicyRequest>>,
+    ) -> Result<Response<Self::SimulateTierPolicyStream>, Status> {
+        Err(only_one())
+    }
+
+    async fn reevaluate_tiers(
+        &self,
+        _: Request<Received<ReevaluateTiersRequest>>,
+    ) -> Result<Response<ReevaluateTiersResponse>, Status> {
+        Err(only_one())
+    }
+
+    async fn get_tier_reevaluation(
+        &self,
+        _: Request<Received<GetTierReevaluationRequest>>,
+    ) -> Result<Response<GetTierReevaluationResponse>, Status> {
         Err(only_one())
     }
 }

@@ -59,6 +59,20 @@ impl Checked {
         Ok(Self::of(text))
     }
 
+    /// The same, of one that must have no mistakes; `so_what` is told where it has some.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or has mistakes, which are all told.
+    pub(super) fn read_clean(path: &Path, so_what: &str) -> Result<Self, CliError> {
+        let checked = Self::read(path)?;
+        let mistakes = checked.mistakes(path);
+        if mistakes.is_empty() {
+            return Ok(checked);
+        }
+        let (count, list) = (mistakes.len(), mistakes.join("\n"));
+        Err(CliError::failed(format_args!("mistakes: {count}; {so_what}\n{list}")))
+    }
+
     pub(super) fn of(text: String) -> Self {
         let Mended { text: mended, faults, has_gaps } = mend(&text);
         let notes = Notes::begin(has_gaps);

@@ -2,6 +2,7 @@
 
 mod benefit_table;
 mod check;
+mod diff;
 mod difference;
 mod document;
 #[cfg(any(test, fuzzing))]
@@ -13,6 +14,7 @@ mod read;
 mod read_benefits;
 mod read_points;
 mod read_tiers;
+mod reevaluate;
 mod syntax;
 mod table;
 mod tier_policy_table;
@@ -25,7 +27,9 @@ use goldbook_api::values::write_instant;
 use jiff::Timestamp;
 
 use self::check::{CHECK_HELP, CheckArgs, Checked};
+use self::diff::{DIFF_HELP, DiffArgs};
 use self::document::Document;
+use self::reevaluate::{REEVALUATE_HELP, ReevaluateArgs};
 use super::client::{Client, ClientOptions, incomplete_answer};
 use super::error::CliError;
 use super::instant;
@@ -111,6 +115,12 @@ enum ProgramCommand {
     /// Make a document the next version of its program, after showing what it changes.
     #[command(after_help = DOCUMENT_HELP)]
     Apply(ApplyArgs),
+    /// Tell in words who would be affected how by a document: which customers rise and fall, and what that changes.
+    #[command(after_help = DIFF_HELP)]
+    Diff(DiffArgs),
+    /// Decide every customer's tier by the version in force, which by itself moves nobody.
+    #[command(after_help = REEVALUATE_HELP)]
+    Reevaluate(ReevaluateArgs),
     /// Print a program's document as TOML, ready to be applied again.
     #[command(after_help = "Example:\n  goldbook program show cdnow --version 1 > cdnow-1.toml")]
     Show(ShowArgs),
@@ -162,6 +172,8 @@ pub(crate) async fn run(args: ProgramArgs) -> Result<(), CliError> {
     match args.command {
         ProgramCommand::Check(args) => check::run(&args),
         ProgramCommand::Apply(args) => apply(args).await,
+        ProgramCommand::Diff(args) => diff::run(args).await,
+        ProgramCommand::Reevaluate(args) => reevaluate::run(args).await,
         ProgramCommand::Show(args) => show(args).await,
         ProgramCommand::List(args) => list(args).await,
     }
@@ -169,12 +181,7 @@ pub(crate) async fn run(args: ProgramArgs) -> Result<(), CliError> {
 
 async fn apply(args: ApplyArgs) -> Result<(), CliError> {
     // The document is checked first: its mistakes are told without a service.
-    let checked = Checked::read(&args.file)?;
-    let mistakes = checked.mistakes(&args.file);
-    if !mistakes.is_empty() {
-        let (count, list) = (mistakes.len(), mistakes.join("\n"));
-        return Err(CliError::failed(format_args!("mistakes: {count}; nothing was applied\n{list}")));
-    }
+    let checked = Checked::read_clean(&args.file, "nothing was applied")?;
     let client = args.client.connect().await?;
     let program = checked.program.clone();
     let program_id = program.program_id.clone();

@@ -34,6 +34,7 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
         | EntryReason::Erasure
         | EntryReason::Retention
         | EntryReason::BenefitUse
+        | EntryReason::Reevaluation
         | EntryReason::Enrolment
         | EntryReason::DossierUpdate
         | EntryReason::ThresholdReached

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::book::OverrideForce;
+use crate::book::{DowngradeTime, OverrideForce};
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, ProgramId, TierId};
 use crate::points::grpc::{parse_correction_reason, parse_key, parse_said, parse_subject};
 use crate::proto;
 use crate::proto::fields::parse_optional_instant;
 use crate::tiers::commands::{ClearTierOverride, SetTierOverride};
+use crate::tiers::reevaluation::commands::ReevaluateTiers;
 
 /// The most customers of one request.
 const MAX_CUSTOMERS: usize = 1_000;
@@ -66,4 +67,27 @@ pub(super) fn parse_clear_override(request: proto::ClearTierOverrideRequest) -> 
     let key = parse_key(&mut fields, request.idempotency_key);
     let parsed = || Some(ClearTierOverride { subject: subject?, reason: reason?, note: note?, key: key? });
     fields.finish_with(parsed())
+}
+
+pub(super) fn parse_reevaluation(request: proto::ReevaluateTiersRequest) -> Result<ReevaluateTiers, Error> {
+    let mut fields = Fields::default();
+    let downgrades = parse_downgrades(&mut fields, request.downgrades());
+    let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
+    let version = parse_version(&mut fields, request.version);
+    let key = parse_key(&mut fields, request.idempotency_key);
+    let parsed =
+        || Some(ReevaluateTiers { program_id: program_id?, version: version?, downgrades: downgrades?, key: key? });
+    fields.finish_with(parsed())
+}
+
+pub(super) fn parse_version(fields: &mut Fields, version: i32) -> Option<i32> {
+    fields.check("version", if version > 0 { Ok(version) } else { Err("must be a version of the program, from 1") })
+}
+
+pub(super) fn parse_downgrades(fields: &mut Fields, downgrades: proto::DowngradeTime) -> Option<DowngradeTime> {
+    match downgrades {
+        proto::DowngradeTime::AtOnce => Some(DowngradeTime::AtOnce),
+        proto::DowngradeTime::AtOwnEnd => Some(DowngradeTime::AtOwnEnd),
+        proto::DowngradeTime::Unspecified => fields.check("downgrades", Err("must be one of the named values")),
+    }
 }

@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 
 use crate::book::grpc::write_reason;
-use crate::book::{Detail, Earnings, Entry, OverrideForce, TierDetail, TierMove};
+use crate::book::{Detail, DowngradeTime, Earnings, Entry, OverrideForce, TierDetail, TierMove};
 use crate::error::Error;
 use crate::ids::{CustomerId, EntryId};
 use crate::money::Currency;
@@ -17,6 +17,7 @@ use crate::proto::fields::{write_instant, write_money, write_signed_money};
 use crate::tiers::counting::{Counted, NotRead};
 use crate::tiers::outlook::{Explained, Foretold, InWindow, Move, explain};
 use crate::tiers::overriding::valid_until;
+use crate::tiers::reevaluation::state::Progress;
 use crate::tiers::standing::TierOverride;
 use crate::tiers::{CustomerTier, SetBy};
 
@@ -229,4 +230,26 @@ pub(crate) fn write_tier_change(entry: &Entry, currency: Currency) -> Option<pro
         hidden_tier_id: hidden.map(ToString::to_string).unwrap_or_default(),
         r#override: write_set_override(detail, entry.id),
     })
+}
+
+/// An order, and how far it has come, on the wire.
+pub(super) fn write_reevaluation(progress: &Progress) -> proto::TierReevaluation {
+    let Progress { order, tally, ended_at, superseded } = progress;
+    proto::TierReevaluation {
+        reevaluation_id: order.entry_id.to_string(),
+        version: order.version,
+        downgrades: match order.downgrades {
+            DowngradeTime::AtOnce => proto::DowngradeTime::AtOnce,
+            DowngradeTime::AtOwnEnd => proto::DowngradeTime::AtOwnEnd,
+        }
+        .into(),
+        ordered_at: Some(write_instant(order.ordered_at)),
+        customers_done: tally.customers_done,
+        raised: tally.raised,
+        lowered: tally.lowered,
+        redecided: tally.redecided,
+        left_out: tally.left_out,
+        ended_at: ended_at.map(write_instant),
+        superseded: *superseded,
+    }
 }

@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::civil::{Date, date};
 use jiff_sqlx::ToSqlx as _;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::book::store::read_entries_between;
 use crate::book::{Depth, Scope, States};
 use crate::database::{ReadPart, Selection, StoreError, Traced as _, WritePart, selection, sent_as, write_part};
 use crate::ids::{AccountId, ProgramId};
@@ -18,28 +17,28 @@ use crate::programs::read_versions_between;
 use crate::programs::state::ProgramsState;
 use crate::programs::tier_policy::TierWindow;
 use crate::programs::tier_policy::windows::DayRange;
-use crate::tiers::counting::{DayCount, counted_by};
+use crate::tiers::counting::DayCount;
 use crate::tiers::deciding::calendar_of;
 use crate::tiers::standing::Standing;
-use crate::tiers::state::{DueVersions, StandingsState, last_of_block};
+use crate::tiers::state::{DueVersions, StandingsState};
 
 /// The days that Postgres and the calendar both know, for a window that is open.
-const FIRST_DAY: Date = date(1, 1, 1);
+pub(super) const FIRST_DAY: Date = date(1, 1, 1);
 const BEHIND_LAST_DAY: Date = date(9999, 12, 31);
 /// The most versions of a program that one batch looks at for what is due. What later ones decide is for the next.
 const MAX_VERSIONS: i64 = 64;
 
 /// A day as it is stored, and as it is sent.
 #[derive(sqlx::Encode, sqlx::Decode)]
-struct DayRow {
-    account_id: Uuid,
-    day: jiff_sqlx::Date,
-    spend: i64,
-    margin: i64,
-    points: i64,
-    purchases: i64,
-    referrals: i64,
-    last_seq: i64,
+pub(super) struct DayRow {
+    pub(super) account_id: Uuid,
+    pub(super) day: jiff_sqlx::Date,
+    pub(super) spend: i64,
+    pub(super) margin: i64,
+    pub(super) points: i64,
+    pub(super) purchases: i64,
+    pub(super) referrals: i64,
+    pub(super) last_seq: i64,
 }
 
 sent_as!(DayRow, "sent_standing_day");
@@ -58,7 +57,7 @@ impl DayRow {
         }
     }
 
-    const fn count(&self) -> DayCount {
+    pub(super) const fn count(&self) -> DayCount {
         DayCount {
             spend: self.spend,
             margin: self.margin,
@@ -320,56 +319,12 @@ fn insert_day_marks(rows: Vec<DayRow>) -> WritePart {
     )
 }
 
-/// Reads the days of an account as they were after one of its entries.
-///
-/// # Errors
-/// If the database cannot be read, or the entries contradict each other.
-pub(super) async fn load_at(
-    state: &mut StandingsState,
-    snapshot: &mut PgConnection,
-    account_id: AccountId,
-    last: i64,
-) -> Result<(), StoreError> {
-    // What the days were at the end of the blocks of entries before this one.
-    let block_begins = last_of_block(last) - last_of_block(0);
-    let rows = sqlx::query_as!(
-        DayRow,
-        r#"SELECT d.account_id, d.day, m.spend AS "spend!", m.margin AS "margin!", m.points AS "points!",
-                  m.purchases AS "purchases!", m.referrals AS "referrals!", m.last_seq AS "last_seq!"
-           FROM standing_days d
-           JOIN LATERAL (
-               SELECT d.spend, d.margin, d.points, d.purchases, d.referrals, d.last_seq WHERE d.last_seq < $2
-               UNION ALL
-               (SELECT k.spend, k.margin, k.points, k.purchases, k.referrals, k.last_seq FROM standing_day_marks k
-                WHERE d.last_seq >= $2 AND k.account_id = d.account_id AND k.day = d.day AND k.last_seq < $2
-                ORDER BY k.last_seq DESC LIMIT 1)
-           ) m ON TRUE
-           WHERE d.account_id = $1"#,
-        account_id.0,
-        block_begins,
-    )
-    .fetch_all(&mut *snapshot)
-    .traced("SELECT standing_days")
-    .await?;
-    state.read.insert(account_id, vec![DayRange::ALL]);
-    for row in rows {
-        state.days.insert((account_id, row.day.to_jiff()), row.count());
-    }
-    for entry in read_entries_between(snapshot, account_id, block_begins.max(1), last).await? {
-        if let Some((day, more)) = counted_by(&entry) {
-            let count = state.days.entry((account_id, day)).or_default();
-            *count = count.plus(&more).unwrap_or(*count);
-        }
-    }
-    Ok(())
-}
-
 /// What was counted on accounts' days, of each from a day on, in this order.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub(super) async fn fetch(
-    pool: &PgPool,
+pub(in crate::tiers) async fn fetch(
+    connection: impl sqlx::PgExecutor<'_>,
     keys: &[(AccountId, Date)],
 ) -> Result<Vec<Option<Vec<(Date, DayCount)>>>, StoreError> {
     let accounts: Vec<Uuid> = keys.iter().map(|(account_id, _)| account_id.0).collect();
@@ -385,7 +340,7 @@ pub(super) async fn fetch(
         &accounts,
         &from as _,
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .traced("SELECT standing_days")
     .await?;
     let mut found = vec![Some(Vec::new()); keys.len()];

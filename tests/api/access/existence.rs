@@ -291,9 +291,12 @@ async fn who_serves_customers_is_told_whether_it_exists() {
         "ExportEntries",
         "GetLiability",
         "GetProgram",
+        "GetTierReevaluation",
         "ListCustomers",
         "ListPrivilegedActions",
         "ListPrograms",
+        "ReevaluateTiers",
+        "SimulateTierPolicy",
     ];
     assert_eq!(names_nobody, expected);
 }

@@ -2,6 +2,7 @@
 
 use goldbook::proto;
 use goldbook::proto::BalanceDisposal::Expire;
+use goldbook::proto::DowngradeTime::AtOnce;
 use goldbook::proto::google::{Date, PostalAddress};
 use goldbook::proto::{hold_points_request::End, import_balances_request::Opening, record_activity_request::Activity};
 
@@ -258,6 +259,14 @@ impl Caller {
         self.look("TierService.GetCustomerTier", of!(GetCustomerTierRequest { customer_id: customer_id })).await;
         let batch = of!(BatchGetCustomerTiersRequest { customer_ids: vec![customer_id.clone()] });
         self.look("TierService.BatchGetCustomerTiers", batch).await;
+        let policy = Some(proto::simulate_tier_policy_request::Policy::Version(1));
+        let simulate = of!(SimulateTierPolicyRequest { policy: policy, downgrades: i32::from(AtOnce) });
+        self.look("TierService.SimulateTierPolicy", simulate).await;
+        let order = of!(ReevaluateTiersRequest { version: 1, downgrades: i32::from(AtOnce) });
+        let ordered: proto::ReevaluateTiersResponse = self.carry_out("TierService.ReevaluateTiers", order).await;
+        let reevaluation_id = ordered.reevaluation.unwrap().reevaluation_id;
+        let progress = of!(GetTierReevaluationRequest { reevaluation_id: reevaluation_id });
+        self.look("TierService.GetTierReevaluation", progress).await;
         self.look("TierService.ListTierChanges", of!(ListTierChangesRequest { customer_id: customer_id })).await;
     }
 

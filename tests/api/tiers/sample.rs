@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt as _, stream};
 use goldbook::embedded_postgres::SERVICE_ROLE;
 use goldbook::proto;
+use goldbook::proto::TierPolicy;
+use goldbook::proto::tier_retention::Rule;
+use goldbook::proto::tier_window::Window;
 
+use super::simulation::{simulate, try_program};
 use crate::binary::{Serving, run};
 use crate::book_rules::check_rules;
 use crate::harness::{Database, Service, at};
@@ -38,22 +42,32 @@ async fn count_tiers(service: &Service, as_of: &str) -> [usize; 4] {
     TIERS.map(|tier| counts.get(tier).copied().unwrap_or(0))
 }
 
-/// The sample under a policy, and how many hold each tier at some instants.
-async fn assert_counts(policy: &str, expected: &[(&str, [usize; 4])]) {
+/// A service with the sample, under a policy.
+async fn start_sample(policy: &str) -> (Serving, Service) {
     let database = Database::create().await;
     let serving = Serving::start(&database.options(SERVICE_ROLE), &[]).await;
     let address = format!("http://{}", serving.address);
     let folder = tempfile::tempdir().unwrap();
     let document = folder.path().join("program.toml");
-    let policy = format!("[tier_policy]\n{policy}\n[[tiers]]");
-    std::fs::write(&document, PROGRAM.replacen("[[tiers]]", &policy, 1)).unwrap();
+    std::fs::write(&document, sample_under(policy)).unwrap();
     succeed(&["program", "apply", "--address", &address, document.to_str().unwrap()]).await;
     succeed(&["import", "purchases", "--address", &address, "--program", "cdnow", PURCHASES]).await;
-    let service = Service::at(serving.address, database.clone()).await;
+    let service = Service::at(serving.address, database).await;
+    (serving, service)
+}
+
+/// The document of the sample with a policy of tiers.
+fn sample_under(policy: &str) -> String {
+    PROGRAM.replacen("[[tiers]]", &format!("[tier_policy]\n{policy}\n[[tiers]]"), 1)
+}
+
+/// The sample under a policy, and how many hold each tier at some instants.
+async fn assert_counts(policy: &str, expected: &[(&str, [usize; 4])]) {
+    let (_serving, service) = start_sample(policy).await;
     for (as_of, counts) in expected {
         assert_eq!(count_tiers(&service, as_of).await, *counts, "{as_of}");
     }
-    check_rules(&database).await.unwrap();
+    check_rules(&service.database).await.unwrap();
 }
 
 #[tokio::test]
@@ -72,4 +86,38 @@ async fn the_sample_by_calendar_years_holds_its_known_tiers() {
         &[("1998-07-01T03:59:59.999999Z", [2_133, 174, 41, 9]), ("1999-01-02T04:59:59.999999Z", [2_307, 46, 4, 0])],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_policy_that_is_tried_on_the_sample_holds_the_tiers_that_it_would_have_given() {
+    // Tiers are for life here, and the policies are tried on what happened meanwhile.
+    let (_serving, service) = start_sample("kept = \"always\"").await;
+    let rolling = TierPolicy {
+        window: Some(proto::TierWindow { window: Some(Window::Rolling("P1Y".to_owned())) }),
+        kept: Some(proto::TierRetention { rule: Some(Rule::WhileConditionHolds(())) }),
+        ..TierPolicy::default()
+    };
+    let yearly = TierPolicy {
+        window: Some(proto::TierWindow { window: Some(Window::Calendar(proto::CalendarPeriod::Year.into())) }),
+        kept: Some(proto::TierRetention { rule: Some(Rule::UntilEndOfNextPeriod(())) }),
+        ..TierPolicy::default()
+    };
+    let known = [
+        (&rolling, "1998-01-01T04:59:59.999999Z", [2_147, 162, 39, 9]),
+        (&rolling, "1998-04-01T04:59:59.999999Z", [2_201, 121, 28, 7]),
+        (&yearly, "1998-07-01T03:59:59.999999Z", [2_133, 174, 41, 9]),
+        (&yearly, "1999-01-02T04:59:59.999999Z", [2_307, 46, 4, 0]),
+    ];
+    let get = proto::GetProgramRequest { program_id: "cdnow".to_owned(), version: 0 };
+    let in_force = service.programs().get_program(get).await.unwrap().into_inner().version.unwrap().program.unwrap();
+    for (policy, as_of, expected) in known {
+        let mut request = try_program(proto::Program { tier_policy: Some(policy.clone()), ..in_force.clone() });
+        request.as_of = Some(at(as_of));
+        request.summary_only = true;
+        let (_, simulation) = simulate(&service, request).await.unwrap();
+        let held = |tier: &str| -> i64 {
+            simulation.moves.iter().filter(|it| it.to_tier_id == tier).map(|it| it.customers).sum()
+        };
+        assert_eq!(TIERS.map(held), expected, "{as_of}");
+    }
 }

@@ -18,7 +18,7 @@ pub(super) const OFTEN: Background = Background {
 };
 
 /// The shop under a policy of tiers.
-fn with_policy(window: proto::tier_window::Window, rule: proto::tier_retention::Rule) -> proto::Program {
+pub(super) fn with_policy(window: proto::tier_window::Window, rule: proto::tier_retention::Rule) -> proto::Program {
     let policy = proto::TierPolicy {
         window: Some(proto::TierWindow { window: Some(window) }),
         kept: Some(proto::TierRetention { rule: Some(rule) }),
@@ -28,7 +28,7 @@ fn with_policy(window: proto::tier_window::Window, rule: proto::tier_retention::
 }
 
 /// A rolling year, in which a tier is kept while its condition holds.
-fn rolling_year() -> proto::Program {
+pub(super) fn rolling_year() -> proto::Program {
     with_policy(
         proto::tier_window::Window::Rolling("P1Y".to_owned()),
         proto::tier_retention::Rule::WhileConditionHolds(()),
