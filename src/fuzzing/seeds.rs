@@ -147,9 +147,8 @@ fn text(field: &str) -> &'static str {
         "benefit_id" => "news",
         "campaign_id" => "friends",
         "page_token" | "resume_token" => "",
-        "entry_id" | "lot_id" | "hold_entry_id" | "reward_entry_id" | "hold_id" | "reward_id" | "use_id" => {
-            "00000000000000000000000000000001.1"
-        }
+        "entry_id" | "lot_id" | "hold_entry_id" | "reward_entry_id" | "hold_id" | "reward_id" | "use_id"
+        | "reevaluation_id" => "00000000000000000000000000000001.1",
         "currency_code" => "USD",
         "time_zone" => "America/New_York",
         "points_per_unit" | "point_value" | "percentage_off" | "earn_rate_multiplier" => "1.5",

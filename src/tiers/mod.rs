@@ -44,7 +44,7 @@ use standing::Standing;
 use store::FoundStanding;
 
 pub(crate) use customer_tier::{CustomerTier, SetBy};
-pub(crate) use reevaluation::store::capability as reevaluations_capability;
+pub(crate) use reevaluation::store::reevaluations_capability;
 pub(crate) use reevaluation::worker::keep_reevaluating;
 pub(crate) use store::capability;
 

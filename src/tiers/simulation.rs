@@ -169,7 +169,7 @@ impl Reading {
         let mut settled = Vec::new();
         for listed in &page {
             match &listed.row {
-                Stored::Settled(Ok(standing)) => settled.push((listed.account_id, standing.clone())),
+                Stored::Settled(Ok(standing)) => settled.push((listed.account_id, Standing::clone(standing))),
                 Stored::Settled(Err(error)) => self.leave_out(listed.account_id, error, totals),
                 Stored::Due => due.push(listed.account_id),
                 Stored::Ahead => ahead.push((listed.account_id, listed.head)),

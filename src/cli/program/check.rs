@@ -102,6 +102,21 @@ impl Checked {
         Some(format!("{}: {}", self.position(path, place.at), place.words()))
     }
 
+    /// A service's refusal of the document, with its lines and words for the fields.
+    pub(super) fn in_words(&self, path: &Path, error: CliError) -> CliError {
+        let name = |field: &str| self.name(path, field).or_else(|| self.name(path, &format!("program.{field}")));
+        match error {
+            CliError::Refused { attempt, refusal } => {
+                CliError::Refused { attempt, refusal: Box::new(refusal.with_fields_named(name)) }
+            }
+            CliError::Usage(_)
+            | CliError::NotRun(_)
+            | CliError::Failed(_)
+            | CliError::Incomplete(_)
+            | CliError::ReaderLeft => error,
+        }
+    }
+
     /// Lines and columns are counted from 1.
     fn position(&self, path: &Path, at: usize) -> String {
         let before = self.text.get(..at).unwrap_or(&self.text);

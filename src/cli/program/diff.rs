@@ -15,7 +15,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::check::Checked;
-use super::in_words_of;
 use crate::cli::amount::show_money;
 use crate::cli::client::{ClientOptions, incomplete_answer};
 use crate::cli::error::CliError;
@@ -90,7 +89,7 @@ pub(super) async fn run(args: DiffArgs) -> Result<(), CliError> {
         sample_percent: args.sample.unwrap_or_default(),
         summary_only: !args.customers,
     };
-    let refused = |status| in_words_of(&checked, &args.file, CliError::refused("cannot try the document")(status));
+    let refused = |status| checked.in_words(&args.file, CliError::refused("cannot try the document")(status));
     let mut stream = client.tiers().simulate_tier_policy(request).await.map_err(refused)?.into_inner();
     let (mut bar, mut simulation) = (None, None);
     while let Some(message) = stream.message().await.map_err(refused)? {

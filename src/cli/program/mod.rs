@@ -19,7 +19,7 @@ mod syntax;
 mod table;
 mod tier_policy_table;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use goldbook_api::v1::{ApplyProgramRequest, ApplyProgramResponse, Program, ProgramVersion};
@@ -187,7 +187,7 @@ async fn apply(args: ApplyArgs) -> Result<(), CliError> {
     let program_id = program.program_id.clone();
 
     // What only the service knows is told of the lines that it is about.
-    let in_document = |error| in_words_of(&checked, &args.file, error);
+    let in_document = |error| checked.in_words(&args.file, error);
     let zone = instant::time_zone(&program.time_zone)?;
     let effective_from = instant::parse_option("--effective-from", args.effective_from.as_deref(), &zone)?;
     let effective_from = effective_from.map(write_instant);
@@ -218,21 +218,6 @@ async fn apply(args: ApplyArgs) -> Result<(), CliError> {
             let from = from.as_ref().and_then(instant::from_wire).ok_or_else(incomplete_answer)?;
             print(format_args!("{program_id}: applied as version {version}, in force from {from}"))
         }
-    }
-}
-
-/// A service's refusal of a document, with its lines and words for the fields.
-fn in_words_of(checked: &Checked, path: &Path, error: CliError) -> CliError {
-    let name = |field: &str| checked.name(path, field).or_else(|| checked.name(path, &format!("program.{field}")));
-    match error {
-        CliError::Refused { attempt, refusal } => {
-            CliError::Refused { attempt, refusal: Box::new(refusal.with_fields_named(name)) }
-        }
-        CliError::Usage(_)
-        | CliError::NotRun(_)
-        | CliError::Failed(_)
-        | CliError::Incomplete(_)
-        | CliError::ReaderLeft => error,
     }
 }
 

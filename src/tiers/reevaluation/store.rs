@@ -16,7 +16,7 @@ const TABLES: &[Table] = &[Table::source("tier_reevaluations", TableRights::Appe
 
 /// The orders as the book knows them.
 #[must_use]
-pub(crate) fn capability() -> Capability {
+pub(crate) fn reevaluations_capability() -> Capability {
     Capability::new(ReevaluationsState::default, ReevaluationsStore, TABLES)
 }
 

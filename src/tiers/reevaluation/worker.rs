@@ -76,7 +76,7 @@ struct Worker {
 
 /// What became of one customer.
 enum Outcome {
-    Decided(Option<Entry>),
+    Decided(Option<Box<Entry>>),
     /// The customer was erased meanwhile.
     Gone,
     /// Somebody holds the account.
@@ -121,7 +121,7 @@ impl Worker {
             let mut held = Vec::new();
             for (customer, outcome) in waiting.into_iter().zip(outcomes) {
                 match outcome? {
-                    Outcome::Decided(entry) => tally.count(entry.as_ref()),
+                    Outcome::Decided(entry) => tally.count(entry.as_deref()),
                     Outcome::Gone => {}
                     Outcome::Held => held.push(customer),
                     Outcome::Superseded => superseded = true,
@@ -148,7 +148,7 @@ impl Worker {
         let Order { version, downgrades, entry_id, .. } = order;
         let command = ReevaluateTier { subject, version: *version, downgrades: *downgrades, order: *entry_id };
         match self.book.submit_in_background(command).await {
-            Ok(written) => Ok(Outcome::Decided(written.entries.into_iter().next())),
+            Ok(written) => Ok(Outcome::Decided(written.entries.into_iter().next().map(Box::new))),
             Err(Error::Overloaded) => Ok(Outcome::Held),
             Err(Error::Refused(refusal)) if refusal.reason == Reason::ProgramVersionNotInForce => {
                 Ok(Outcome::Superseded)

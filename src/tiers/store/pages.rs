@@ -31,7 +31,7 @@ pub(in crate::tiers) struct Listed {
 /// What the row of a standing says of the instant.
 pub(in crate::tiers) enum Stored {
     /// What the standing was then.
-    Settled(Result<Standing, Defect>),
+    Settled(Result<Box<Standing>, Defect>),
     /// Time has done something by then that is not written.
     Due,
     /// Something was written since.
@@ -98,7 +98,7 @@ pub(in crate::tiers) async fn read_page(
         let row = match (is_ahead, is_due) {
             (true, _) => Stored::Ahead,
             (false, true) => Stored::Due,
-            (false, false) => Stored::Settled((|| Ok(standing_in!(row)))()),
+            (false, false) => Stored::Settled((|| Ok(Box::new(standing_in!(row))))()),
         };
         Listed { account_id, customer_id, head, row }
     });

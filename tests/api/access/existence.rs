@@ -67,6 +67,8 @@ impl Names {
             "code" => &self.code,
             "activity_id" | "purchase_activity_id" => &self.activity,
             "entry_id" | "reward_id" | "lot_id" | "use_id" => &self.entry,
+            // It is nobody's.
+            "reevaluation_id" => "00000000000000000000000000000001.1",
             "benefit_id" => "newsletter",
             "tier_id" => "silver",
             "hold_id" => &self.hold,

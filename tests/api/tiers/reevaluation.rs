@@ -197,7 +197,7 @@ async fn what_a_reevaluation_writes_names_its_order_and_what_earned_the_tier() {
 }
 
 #[tokio::test]
-async fn an_order_ends_once_another_version_is_in_force_and_is_refused_where_it_makes_no_sense() {
+async fn an_order_ends_with_its_version_and_is_refused_where_it_makes_no_sense() {
     let service = start_with_many(shop(), 3).await;
     service.apply(dearer(shop())).await.unwrap();
     let at_once = proto::DowngradeTime::AtOnce;

@@ -121,3 +121,48 @@ async fn a_policy_that_is_tried_on_the_sample_holds_the_tiers_that_it_would_have
         assert_eq!(TIERS.map(held), expected, "{as_of}");
     }
 }
+
+#[tokio::test]
+async fn program_diff_tells_in_words_what_program_reevaluate_does() {
+    let (serving, service) = start_sample("kept = \"always\"").await;
+    let address = format!("http://{}", serving.address);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rolling.toml");
+    let policy = "window = { rolling = \"P1Y\" }\nkept = \"while_condition_holds\"";
+    std::fs::write(&file, sample_under(policy)).unwrap();
+    let file = file.to_str().unwrap();
+    let diff = async |more: &[&str]| {
+        let told =
+            run(&[&["program", "diff", "--address", &address, "--downgrades", "at-once", file], more].concat()).await;
+        assert!(told.status.success(), "{}", told.stderr);
+        told.stdout
+    };
+    let of_1997 = diff(&["--as-of", "1998-01-01T04:59:59.999999Z"]).await;
+    assert!(of_1997.starts_with("cdnow: 2,357 customers as of 1997-12-31 23:59:59 EST\n"), "{of_1997}");
+    assert!(of_1997.contains("\n  2,357 customers keep the tier they hold\n"), "{of_1997}");
+    assert!(of_1997.contains("keep platinum until a day from "), "{of_1997}");
+
+    // All of it lies more than a year back by now.
+    let now: serde_json::Value = serde_json::from_str(&diff(&["--json"]).await).unwrap();
+    let falling: i64 = now["moves"].as_array().unwrap().iter().filter_map(|it| it["customers"].as_i64()).skip(1).sum();
+    assert_eq!((now["customers"].as_i64(), falling), (Some(2_357), 280));
+    let moves = diff(&["--customers"]).await;
+    let lines = moves.lines().filter(|line| line.contains('\t') && line.ends_with("\tmember\t"));
+    assert_eq!(lines.count(), 280);
+
+    succeed(&["program", "apply", "--address", &address, file]).await;
+    let ended = run(&["program", "reevaluate", "--address", &address, "cdnow", "--downgrades", "at-once"]).await;
+    let told = "cdnow: 2,357 customers decided by version 2: 0 raised, 280 lowered, 0 with another end\n";
+    assert_eq!((ended.stdout.as_str(), ended.status.success()), (told, true), "{}", ended.stderr);
+    let mut connection = service.database.connect(SERVICE_ROLE).await;
+    let (members,): (i64,) = sqlx::query_as("SELECT count(*) FROM standings WHERE tier_id = 'member'")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(members, 2_357);
+    let late = ["--downgrades", "at-once", "--version", "1"];
+    let late = run(&[&["program", "reevaluate", "--address", &address, "cdnow"], &late[..]].concat()).await;
+    assert!(late.stderr.contains("version 2 of the program is in force"), "{}", late.stderr);
+    assert_eq!(late.status.code(), Some(1));
+    check_rules(&service.database).await.unwrap();
+}
