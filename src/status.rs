@@ -173,7 +173,8 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::RewardNotFound
         | Reason::HoldNotFound
         | Reason::BenefitNotFound
-        | Reason::BenefitUseNotFound => Code::NotFound,
+        | Reason::BenefitUseNotFound
+        | Reason::EntitlementNotFound => Code::NotFound,
         Reason::CustomerAlreadyExists
         | Reason::IdempotencyKeyReused
         | Reason::ActivityIdReused
@@ -205,6 +206,8 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::BenefitNotEntitled
         | Reason::BenefitNotUsable
         | Reason::BenefitQuotaExhausted
+        | Reason::EntitlementEnded
+        | Reason::TooManyEntitlements
         | Reason::EntryNotReversible
         | Reason::EntryAlreadyReversed
         | Reason::ReversalExceedsOriginal
@@ -230,6 +233,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::HoldNotFound => Some("hold_id"),
         Reason::BenefitNotFound => Some("benefit_id"),
         Reason::BenefitUseNotFound => Some("use_id"),
+        Reason::EntitlementNotFound => Some("entitlement_id"),
         // These name nothing that a request could ask for by its id.
         Reason::ProgramFieldImmutable
         | Reason::VersionNotScheduled
@@ -259,6 +263,8 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::BenefitNotEntitled
         | Reason::BenefitNotUsable
         | Reason::BenefitQuotaExhausted
+        | Reason::EntitlementEnded
+        | Reason::TooManyEntitlements
         | Reason::InstantNotAhead
         | Reason::EntryNotReversible
         | Reason::EntryAlreadyReversed

@@ -36,6 +36,10 @@ pub enum ActionKind {
     TierOverridden,
     /// An override of a tier was ended by hand.
     TierReleased,
+    /// A customer was entitled to a benefit by hand.
+    EntitlementGranted,
+    /// A granted entitlement was ended by hand.
+    EntitlementRevoked,
 }
 
 impl ActionKind {
@@ -52,6 +56,8 @@ impl ActionKind {
             Self::CustomerErased => &["customer_erased"],
             Self::TierOverridden => &["tier_overridden"],
             Self::TierReleased => &["tier_released"],
+            Self::EntitlementGranted => &["entitlement_granted"],
+            Self::EntitlementRevoked => &["entitlement_revoked"],
             Self::ApiKeyCreated | Self::ApiKeyRevoked => &[],
         }
     }
@@ -69,7 +75,9 @@ impl ActionKind {
             | Self::CustomerExported
             | Self::CustomerErased
             | Self::TierOverridden
-            | Self::TierReleased => None,
+            | Self::TierReleased
+            | Self::EntitlementGranted
+            | Self::EntitlementRevoked => None,
         }
     }
 
@@ -234,13 +242,13 @@ mod tests {
     use strum::VariantNames as _;
 
     use super::*;
-    use crate::book::{CustomerDetail, PointsDetail, ProgramDetail, TierDetail};
+    use crate::book::{BenefitDetail, CustomerDetail, PointsDetail, ProgramDetail, TierDetail};
     use crate::ids::AccountId;
 
     #[test]
     fn every_kind_is_of_entries_that_there_are_or_of_keys() {
         let rooms = [ProgramDetail::VARIANTS, CustomerDetail::VARIANTS, PointsDetail::VARIANTS, TierDetail::VARIANTS];
-        let known = rooms.concat();
+        let known = [rooms.concat().as_slice(), BenefitDetail::VARIANTS].concat();
         for kind in ActionKind::VARIANTS {
             assert_eq!(kind.entry_kinds().is_empty(), kind.key_change().is_some(), "{kind:?}");
             for word in kind.entry_kinds() {
@@ -254,7 +262,7 @@ mod tests {
     #[test]
     fn a_filter_without_kinds_looks_for_all_of_them() {
         let all = ActionFilter::default();
-        assert_eq!((all.entry_kinds().len(), all.key_changes().len()), (9, 2));
+        assert_eq!((all.entry_kinds().len(), all.key_changes().len()), (11, 2));
         let some = ActionFilter { kinds: [ActionKind::EntryReversed].into(), ..all };
         assert_eq!(some.entry_kinds(), ["entry_reversed", "debt_incurred"]);
         assert_eq!(some.key_changes(), []);

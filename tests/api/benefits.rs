@@ -1,5 +1,6 @@
 //! Benefits: what a customer's tier entitles them to.
 
+pub(crate) mod grants;
 pub(crate) mod uses;
 
 use goldbook::proto;

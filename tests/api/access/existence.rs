@@ -66,7 +66,7 @@ impl Names {
             "customer_id" | "referee_customer_id" | "referrer_customer_id" => &self.customer,
             "code" => &self.code,
             "activity_id" | "purchase_activity_id" => &self.activity,
-            "entry_id" | "reward_id" | "lot_id" | "use_id" => &self.entry,
+            "entry_id" | "reward_id" | "lot_id" | "use_id" | "entitlement_id" => &self.entry,
             "benefit_id" => "newsletter",
             "tier_id" => "silver",
             "hold_id" => &self.hold,

@@ -135,6 +135,7 @@ pub(super) const GIVEN: &[(&str, &str)] = &[
     ("hold_id", "made by the service"),
     ("lot_id", "made by the service"),
     ("use_id", "made by the service"),
+    ("entitlement_id", "made by the service"),
     ("page_token", "made by the service"),
     ("resume_token", "made by the service"),
     ("etag", "made by the service"),
