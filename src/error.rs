@@ -286,9 +286,9 @@ reasons! {
     PurchaseUnknown => "PURCHASE_UNKNOWN",
     /// More would be refunded than was paid.
     RefundExceedsPurchase => "REFUND_EXCEEDS_PURCHASE",
-    /// No tier of the program gives this benefit.
+    /// The program does not know this benefit.
     BenefitNotFound => "BENEFIT_NOT_FOUND",
-    /// The customer's tier does not give this benefit.
+    /// The customer has no right to this benefit.
     BenefitNotEntitled => "BENEFIT_NOT_ENTITLED",
     /// The book itself applies this benefit.
     BenefitNotUsable => "BENEFIT_NOT_USABLE",
@@ -296,6 +296,12 @@ reasons! {
     BenefitQuotaExhausted => "BENEFIT_QUOTA_EXHAUSTED",
     /// The customer has no use of a benefit of this id.
     BenefitUseNotFound => "BENEFIT_USE_NOT_FOUND",
+    /// The customer was never granted this entitlement.
+    EntitlementNotFound => "ENTITLEMENT_NOT_FOUND",
+    /// The entitlement has ended, or was revoked.
+    EntitlementEnded => "ENTITLEMENT_ENDED",
+    /// The customer has as many grants as one may have at a time.
+    TooManyEntitlements => "TOO_MANY_ENTITLEMENTS",
     /// One command would touch more lots than it may.
     TooManyLots => "TOO_MANY_LOTS",
     /// Nothing was summed up by that instant yet.

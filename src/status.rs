@@ -174,7 +174,8 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::HoldNotFound
         | Reason::BenefitNotFound
         | Reason::BenefitUseNotFound
-        | Reason::ReevaluationNotFound => Code::NotFound,
+        | Reason::ReevaluationNotFound
+        | Reason::EntitlementNotFound => Code::NotFound,
         Reason::CustomerAlreadyExists
         | Reason::IdempotencyKeyReused
         | Reason::ActivityIdReused
@@ -208,6 +209,8 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::BenefitNotEntitled
         | Reason::BenefitNotUsable
         | Reason::BenefitQuotaExhausted
+        | Reason::EntitlementEnded
+        | Reason::TooManyEntitlements
         | Reason::EntryNotReversible
         | Reason::EntryAlreadyReversed
         | Reason::ReversalExceedsOriginal
@@ -234,6 +237,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::BenefitNotFound => Some("benefit_id"),
         Reason::BenefitUseNotFound => Some("use_id"),
         Reason::ReevaluationNotFound => Some("reevaluation_id"),
+        Reason::EntitlementNotFound => Some("entitlement_id"),
         // These name nothing that a request could ask for by its id.
         Reason::ProgramFieldImmutable
         | Reason::VersionNotScheduled
@@ -265,6 +269,8 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::BenefitNotEntitled
         | Reason::BenefitNotUsable
         | Reason::BenefitQuotaExhausted
+        | Reason::EntitlementEnded
+        | Reason::TooManyEntitlements
         | Reason::InstantNotAhead
         | Reason::EntryNotReversible
         | Reason::EntryAlreadyReversed

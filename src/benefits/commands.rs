@@ -1,18 +1,21 @@
-//! The commands of benefits: using one, and undoing a use.
+//! The commands of uses: using a benefit by whichever right, and undoing a use.
 
-use super::model::{Present, add_uses, counted_as, counts_at, find_benefit, left_of, resets_at, take_off, used_in};
+use jiff::Timestamp;
+
+use super::model::{Present, add_uses, find_benefit, refuse_unentitled, resets_at, take_off};
+use super::rights::{BY_TIER, Chosen, Right, choose};
 use super::state::BenefitsState;
 use crate::book::{
     Account, Actor, Asking, BenefitDetail, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, NewEntry,
-    UseCounts,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{BenefitId, EntryId, IdempotencyKey};
 use crate::points::state::Note;
 use crate::points::subject::{Subject, about_a_customer, keep_note, key_of};
-use crate::programs::benefits::Quota;
+use crate::programs::model::Program;
 use crate::programs::state::ProgramsState;
 use crate::tiers::model::standing_of;
+use crate::tiers::standing::Standing;
 use crate::tiers::state::StandingsState;
 
 /// Uses a benefit. The fields are described in benefits.proto.
@@ -20,6 +23,7 @@ use crate::tiers::state::StandingsState;
 pub(crate) struct UseBenefit {
     pub subject: Subject,
     pub benefit_id: BenefitId,
+    pub entitlement_id: Option<EntryId>,
     pub quantity: i64,
     pub companions: i64,
     pub place: String,
@@ -27,18 +31,64 @@ pub(crate) struct UseBenefit {
 }
 
 impl UseBenefit {
-    /// The refusal of more uses than are left.
-    fn refuse(&self, quota: Quota, counts: &UseCounts, counted: i64, resets_at: Option<jiff::Timestamp>) -> Refusal {
-        let left = left_of(quota, counts);
-        let whole_again = resets_at.map_or_else(|| "it is not known when".to_owned(), |at| format!("at {at}"));
+    /// The rights that the customer has to the benefit, or the one that is named.
+    fn find_rights(
+        &self,
+        state: &BenefitsState,
+        program: &Program,
+        standing: &Standing,
+        account: &Account,
+        at: Timestamp,
+    ) -> Result<Vec<Right>, Refusal> {
+        let account_id = account.account_id;
+        let present = Present { day: program.day_of(at), tier_period: state.tier_period(account_id) };
+        let of_grant = |granted, grant| {
+            Right::of_grant(granted, grant, state.last_counts(account_id, &self.benefit_id, granted), present)
+        };
+        if let Some(entitlement_id) = self.entitlement_id {
+            let own = Some(entitlement_id).filter(|entitlement_id| entitlement_id.account_id == account_id);
+            let grant = own.and_then(|own| state.get_grant(account_id, own.account_seq));
+            let grant = grant.filter(|grant| grant.benefit_id == self.benefit_id);
+            let grant = grant.ok_or_else(|| entitlement_not_found(entitlement_id))?;
+            return match grant.ended_by(at) {
+                Some(ended_at) => Err(entitlement_ended(entitlement_id, ended_at)),
+                None => Ok(vec![of_grant(entitlement_id.account_seq, grant)]),
+            };
+        }
+        let in_force = state.grants_in_force(account_id, at);
+        let granted = in_force.filter(|(_, grant)| grant.benefit_id == self.benefit_id);
+        let mut rights: Vec<Right> = granted.map(|(granted, grant)| of_grant(granted, grant)).collect();
+        if let Some(benefit) = find_benefit(program, &standing.tier_id, &self.benefit_id) {
+            let is_applied = benefit.kind.multiplier().is_some();
+            if is_applied && rights.is_empty() {
+                let message = format!("the book itself applies the benefit {} to each purchase", self.benefit_id);
+                return Err(Refusal::new(Reason::BenefitNotUsable, message).with("benefit_id", &self.benefit_id));
+            }
+            if !is_applied {
+                let last = state.last_counts(account_id, &self.benefit_id, BY_TIER);
+                let resets_at = benefit.quota.and_then(|quota| resets_at(quota, at, standing, &program.time_zone.0));
+                rights.push(Right::of_tier(benefit, last, present, resets_at));
+            }
+        }
+        Ok(rights)
+    }
+
+    /// The refusal of more uses than are left of any right, by the one that has most left.
+    fn refuse(&self, right: &Right) -> Refusal {
+        let counted = right.count(self.quantity, self.companions);
+        let (left, limit) = (right.left.unwrap_or_default(), right.limit.unwrap_or_default());
+        let resets_at = right.lapses_at.filter(|_| right.granted == BY_TIER);
+        let whole_again = match resets_at {
+            Some(at) => format!("the quota is whole again: at {at}"),
+            None if right.granted == BY_TIER => "the quota is whole again: it is not known when".to_owned(),
+            None => "a grant is never whole again".to_owned(),
+        };
         let message = format!(
-            "the use counts as {counted}, and {left} of {} uses are left of the benefit {}; the quota is whole again: \
-             {whole_again}",
-            quota.limit, self.benefit_id
+            "the use counts as {counted}, and {left} of {limit} uses are left of the benefit {}; {whole_again}",
+            self.benefit_id
         );
         let refusal = Refusal::new(Reason::BenefitQuotaExhausted, message).with("benefit_id", &self.benefit_id);
-        let refusal = refusal.with("left", left).with("limit", quota.limit).with("used", used_in(counts, quota.per));
-        let refusal = refusal.with("counted", counted);
+        let refusal = refusal.with("left", left).with("limit", limit).with("used", right.used).with("counted", counted);
         match resets_at {
             Some(resets_at) => refusal.with("resets_at", resets_at),
             None => refusal,
@@ -46,17 +96,38 @@ impl UseBenefit {
     }
 }
 
+/// The refusal of an entitlement that the customer was never granted.
+pub(super) fn entitlement_not_found(entitlement_id: EntryId) -> Refusal {
+    let message = format!("the customer was granted no such entitlement {entitlement_id}");
+    Refusal::new(Reason::EntitlementNotFound, message).with("entitlement_id", entitlement_id)
+}
+
+/// The refusal of an entitlement that is over.
+pub(super) fn entitlement_ended(entitlement_id: EntryId, ended_at: Timestamp) -> Refusal {
+    let message = format!("the entitlement {entitlement_id} ended at {ended_at}");
+    let refusal = Refusal::new(Reason::EntitlementEnded, message).with("entitlement_id", entitlement_id);
+    refusal.with("ended_at", ended_at)
+}
+
 impl Command for UseBenefit {
     about_a_customer!(ProgramsState, StandingsState, BenefitsState);
 
     fn key(&self) -> Option<CommandKey> {
         let content = ("use_benefit", self.benefit_id.as_str(), self.quantity, self.companions, &self.place);
-        Some(key_of(&self.key, &content))
+        Some(match self.entitlement_id {
+            Some(entitlement_id) => key_of(&self.key, &(content, entitlement_id.to_string())),
+            None => key_of(&self.key, &content),
+        })
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
-        if let Some(account_id) = asking.find(&self.subject.name()) {
-            asking.state::<BenefitsState>()?.ask_benefit(account_id, &self.benefit_id);
+        let Some(account_id) = asking.find(&self.subject.name()) else { return Ok(()) };
+        let at = asking.time_of(account_id).unwrap_or_else(|| asking.at());
+        let own = self.entitlement_id.and_then(|entitlement_id| self.subject.own(asking, entitlement_id));
+        let state = asking.state::<BenefitsState>()?;
+        state.ask_benefit(account_id, &self.benefit_id, at);
+        if let Some((account_id, granted)) = own {
+            state.ask_grant(account_id, granted);
         }
         Ok(())
     }
@@ -65,33 +136,29 @@ impl Command for UseBenefit {
         let (policy, account) = self.subject.begin(decision)?;
         let (account_id, at) = (account.account_id, account.time_at(decision.at()));
         let (standing, _) = standing_of(decision, account_id)?;
-        let program = &policy.program;
-        let benefit = find_benefit(program, &standing.tier_id, &self.benefit_id)?;
-        if benefit.kind.multiplier().is_some() {
-            let message = format!("the book itself applies the benefit {} to each purchase", self.benefit_id);
-            return Err(Refusal::new(Reason::BenefitNotUsable, message).with("benefit_id", &self.benefit_id).into());
-        }
-        let state: &BenefitsState = decision.state()?;
-        let present = Present { day: program.day_of(at), tier_period: state.tier_period(account_id) };
-        let before = counts_at(state.last_counts(account_id, &self.benefit_id), present);
-        let counted = counted_as(benefit, self.quantity, self.companions);
-        let resets_at = benefit.quota.and_then(|quota| resets_at(quota, at, &standing, &program.time_zone.0));
-        if let Some(quota) = benefit.quota.filter(|quota| counted > left_of(*quota, &before)) {
-            return Err(self.refuse(quota, &before, counted, resets_at).into());
-        }
-        let counts = add_uses(&before, counted);
+        let rights = self.find_rights(decision.state()?, &policy.program, &standing, account, at)?;
+        let right = match choose(rights, self.quantity, self.companions) {
+            Chosen::From(right) => right,
+            Chosen::Short(short) => return Err(self.refuse(&short).into()),
+            Chosen::Nothing => {
+                return Err(refuse_unentitled(&policy.program, &standing.tier_id, &self.benefit_id).into());
+            }
+        };
+        let counted = right.count(self.quantity, self.companions);
+        let granted = Some(right.granted).filter(|granted| *granted != BY_TIER);
         let detail = BenefitDetail::BenefitUsed {
             benefit_id: self.benefit_id.clone(),
-            tier_id: standing.tier_id.clone(),
+            tier_id: if granted.is_none() { Some(standing.tier_id.clone()) } else { None },
+            granted,
             quantity: self.quantity,
             companions: self.companions,
             counted,
-            counts,
-            left: benefit.quota.map(|quota| left_of(quota, &counts)),
-            resets_at,
+            counts: add_uses(&right.counts, counted),
+            left: right.left.map(|left| left.saturating_sub(counted)),
+            resets_at: right.lapses_at.filter(|_| granted.is_none()),
         };
-        let causes = vec![EntryId { account_id, account_seq: standing.giving_seq() }];
-        let new_entry = by_caller(detail, EntryReason::BenefitUse, policy.version, causes);
+        let cause = EntryId { account_id, account_seq: granted.unwrap_or_else(|| standing.giving_seq()) };
+        let new_entry = by_caller(detail, EntryReason::BenefitUse, policy.version, vec![cause]);
         let entry_id = decision.post(account_id, new_entry)?;
         keep_note(decision, entry_id, &Note { text: self.place.clone(), author: String::new() });
         Ok(())
@@ -121,10 +188,11 @@ impl ReverseBenefitUse {
         if state.is_reversed(account_id, used) {
             return Err(refuse(Reason::EntryAlreadyReversed, format!("the use {} was reversed before", self.use_id)));
         }
-        let last = state.last_counts(account_id, &own.benefit_id).unwrap_or(&own.counts);
+        let last = state.last_counts(account_id, &own.benefit_id, own.granted).unwrap_or(&own.counts);
         let detail = BenefitDetail::BenefitUseReversed {
             used,
             benefit_id: own.benefit_id.clone(),
+            granted: Some(own.granted).filter(|granted| *granted != BY_TIER),
             counted: own.counted,
             counts: take_off(last, &own.counts, own.counted),
         };
@@ -156,6 +224,12 @@ impl Command for ReverseBenefitUse {
     }
 }
 
-fn by_caller(detail: BenefitDetail, reason: EntryReason, policy_version: i32, causes: Vec<EntryId>) -> NewEntry {
+/// The entry of something that a caller does about a benefit.
+pub(super) fn by_caller(
+    detail: BenefitDetail,
+    reason: EntryReason,
+    policy_version: i32,
+    causes: Vec<EntryId>,
+) -> NewEntry {
     NewEntry { detail: detail.into(), movement: None, actor: Actor::Caller, reason, policy_version, causes }
 }

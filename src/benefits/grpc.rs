@@ -1,15 +1,16 @@
 //! `BenefitService` on the wire.
 
+mod parse;
+
 use goldbook_api::server::{Received, benefit_service_server};
 use tonic::{Request, Response, Status};
 
-use super::commands::{ReverseBenefitUse, UseBenefit};
-use super::{Benefits, Entitlement, UseEntry};
+use self::parse::{parse_grant, parse_reversal, parse_revocation, parse_use};
+use super::{BenefitEntry, Benefits, Entitlement, EntitlementSource};
 use crate::access::grpc::admit;
 use crate::book::{BenefitDetail, Detail, Entry};
-use crate::error::{Error, Fields};
-use crate::ids::{BenefitId, EntryId};
-use crate::points::grpc::{parse_correction_reason, parse_key, parse_note, parse_note_in, parse_subject};
+use crate::error::Fields;
+use crate::ids::EntryId;
 use crate::programs::benefits::grpc::write_benefit;
 use crate::proto;
 use crate::proto::fields::{parse_optional_instant, write_instant};
@@ -17,9 +18,6 @@ use crate::proto::requests::parse_customer_list;
 use crate::telemetry;
 use crate::tiers::CustomerTier;
 use crate::tiers::overriding::valid_until;
-
-/// The most of one use.
-const MAX_QUANTITY: i64 = 1_000_000;
 
 #[tonic::async_trait]
 impl benefit_service_server::BenefitService for Benefits {
@@ -36,7 +34,7 @@ impl benefit_service_server::BenefitService for Benefits {
         telemetry::record_program(program_id.as_str());
         let (customer_tier, entitlements, next_page_token) =
             self.list_customer_benefits(&program_id, &customer_id, as_of, &page).await?;
-        let entitlements = entitlements.iter().map(|it| write_entitlement(it, &customer_tier)).collect();
+        let entitlements = entitlements.iter().map(|it| write_entitlement(it, Some(&customer_tier))).collect();
         Ok(Response::new(proto::ListCustomerBenefitsResponse { entitlements, next_page_token }))
     }
 
@@ -47,7 +45,7 @@ impl benefit_service_server::BenefitService for Benefits {
         let (request, caller) = admit(request)?;
         let command = parse_use(request)?;
         telemetry::record_program(command.subject.program_id.as_str());
-        let UseEntry { entry, replayed } = self.use_benefit(command, caller.writer().await?).await?;
+        let BenefitEntry { entry, replayed } = self.use_benefit(command, caller.writer().await?).await?;
         Ok(Response::new(proto::UseBenefitResponse { r#use: write_use(&entry), replayed }))
     }
 
@@ -58,10 +56,14 @@ impl benefit_service_server::BenefitService for Benefits {
         let (request, caller) = admit(request)?;
         let command = parse_reversal(request)?;
         telemetry::record_program(command.subject.program_id.as_str());
-        let UseEntry { entry, replayed } = self.reverse_benefit_use(command, caller.writer().await?).await?;
+        let BenefitEntry { entry, replayed } = self.reverse_benefit_use(command, caller.writer().await?).await?;
         let counted = match &entry.detail {
             Detail::Benefit(BenefitDetail::BenefitUseReversed { counted, .. }) => *counted,
-            Detail::Benefit(BenefitDetail::BenefitUsed { .. })
+            Detail::Benefit(
+                BenefitDetail::BenefitUsed { .. }
+                | BenefitDetail::EntitlementGranted { .. }
+                | BenefitDetail::EntitlementRevoked { .. },
+            )
             | Detail::Program(_)
             | Detail::Customer(_)
             | Detail::Activity(_)
@@ -71,50 +73,63 @@ impl benefit_service_server::BenefitService for Benefits {
         };
         Ok(Response::new(proto::ReverseBenefitUseResponse { entry_id: entry.id.to_string(), counted, replayed }))
     }
-}
 
-fn parse_use(request: proto::UseBenefitRequest) -> Result<UseBenefit, Error> {
-    let mut fields = Fields::default();
-    let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
-    let benefit_id = fields.check("benefit_id", BenefitId::try_from(request.benefit_id));
-    let (quantity, companions) = (if request.quantity == 0 { 1 } else { request.quantity }, request.companions);
-    if !(1..=MAX_QUANTITY).contains(&quantity) {
-        fields.refuse("quantity", "must be from 0 to 1,000,000; 0 means 1");
+    async fn grant_entitlement(
+        &self,
+        request: Request<Received<proto::GrantEntitlementRequest>>,
+    ) -> Result<Response<proto::GrantEntitlementResponse>, Status> {
+        let (request, caller) = admit(request)?;
+        let command = parse_grant(request)?;
+        telemetry::record_program(command.subject.program_id.as_str());
+        let (entitlement, written) = self.grant_entitlement(command, caller.writer().await?).await?;
+        let BenefitEntry { entry, replayed } = written;
+        Ok(Response::new(proto::GrantEntitlementResponse {
+            entitlement_id: entry.id.to_string(),
+            entitlement: Some(write_entitlement(&entitlement, None)),
+            replayed,
+        }))
     }
-    if !(0..=MAX_QUANTITY).contains(&companions) {
-        fields.refuse("companions", "must be from 0 to 1,000,000");
+
+    async fn revoke_entitlement(
+        &self,
+        request: Request<Received<proto::RevokeEntitlementRequest>>,
+    ) -> Result<Response<proto::RevokeEntitlementResponse>, Status> {
+        let (request, caller) = admit(request)?;
+        let command = parse_revocation(request)?;
+        telemetry::record_program(command.subject.program_id.as_str());
+        let BenefitEntry { entry, replayed } = self.revoke_entitlement(command, caller.writer().await?).await?;
+        let revoked_at = Some(write_instant(entry.effective_at));
+        Ok(Response::new(proto::RevokeEntitlementResponse { entry_id: entry.id.to_string(), revoked_at, replayed }))
     }
-    let place = parse_note_in(&mut fields, "place", request.place);
-    let key = parse_key(&mut fields, request.idempotency_key);
-    let parsed =
-        || Some(UseBenefit { subject: subject?, benefit_id: benefit_id?, quantity, companions, place, key: key? });
-    fields.finish_with(parsed())
 }
 
-fn parse_reversal(request: proto::ReverseBenefitUseRequest) -> Result<ReverseBenefitUse, Error> {
-    let mut fields = Fields::default();
-    let reason = parse_correction_reason(&mut fields, request.reason());
-    let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
-    let use_id = fields.check("use_id", request.use_id.parse());
-    let note = parse_note(&mut fields, request.note);
-    let key = parse_key(&mut fields, request.idempotency_key);
-    let parsed = || Some(ReverseBenefitUse { subject: subject?, use_id: use_id?, reason: reason?, note, key: key? });
-    fields.finish_with(parsed())
-}
-
-fn write_entitlement(entitlement: &Entitlement, customer_tier: &CustomerTier) -> proto::Entitlement {
-    let CustomerTier { standing, policy, tier, changed, .. } = customer_tier;
+/// An entitlement on the wire; the standing tells of what the tier gives.
+fn write_entitlement(entitlement: &Entitlement, customer_tier: Option<&CustomerTier>) -> proto::Entitlement {
     let quota = entitlement.quota;
-    proto::Entitlement {
-        benefit: Some(write_benefit(&entitlement.benefit, policy.program.currency)),
-        tier_id: tier.tier_id.to_string(),
-        since: Some(write_instant(standing.since)),
-        entry_id: EntryId { account_seq: standing.giving_seq(), ..*changed }.to_string(),
-        right: proto::EntitlementRight::Tier.into(),
-        until: valid_until(standing).map(write_instant),
-        used: quota.map_or(0, |quota| quota.used),
+    let told = proto::Entitlement {
+        benefit: Some(write_benefit(&entitlement.benefit, entitlement.currency)),
+        used: quota.map_or(entitlement.used, |quota| quota.used),
         left: quota.map(|quota| quota.left),
         resets_at: quota.and_then(|quota| quota.resets_at).map(write_instant),
+        ..Default::default()
+    };
+    match (&entitlement.source, customer_tier) {
+        (EntitlementSource::Tier, Some(CustomerTier { standing, tier, changed, .. })) => proto::Entitlement {
+            tier_id: tier.tier_id.to_string(),
+            since: Some(write_instant(standing.since)),
+            entry_id: EntryId { account_seq: standing.giving_seq(), ..*changed }.to_string(),
+            right: proto::EntitlementRight::Tier.into(),
+            until: valid_until(standing).map(write_instant),
+            ..told
+        },
+        (EntitlementSource::Tier, None) => told,
+        (EntitlementSource::Grant { entitlement_id, since, until }, _) => proto::Entitlement {
+            since: Some(write_instant(*since)),
+            entry_id: entitlement_id.to_string(),
+            right: proto::EntitlementRight::Grant.into(),
+            until: until.map(write_instant),
+            ..told
+        },
     }
 }
 
@@ -123,6 +138,7 @@ fn write_use(entry: &Entry) -> Option<proto::BenefitUse> {
     let Detail::Benefit(BenefitDetail::BenefitUsed {
         benefit_id,
         tier_id,
+        granted,
         quantity,
         companions,
         counted,
@@ -136,7 +152,7 @@ fn write_use(entry: &Entry) -> Option<proto::BenefitUse> {
     Some(proto::BenefitUse {
         use_id: entry.id.to_string(),
         benefit_id: benefit_id.to_string(),
-        tier_id: tier_id.to_string(),
+        tier_id: tier_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         quantity: *quantity,
         companions: *companions,
         counted: *counted,
@@ -144,5 +160,6 @@ fn write_use(entry: &Entry) -> Option<proto::BenefitUse> {
         resets_at: resets_at.map(write_instant),
         used_at: Some(write_instant(entry.effective_at)),
         trace_id: telemetry::TraceId(entry.trace_id).to_string(),
+        entitlement_id: granted.map(|seq| EntryId { account_seq: seq, ..entry.id }.to_string()).unwrap_or_default(),
     })
 }

@@ -1,28 +1,39 @@
-//! Benefits: what a customer's standing entitles them to, and what they used of it.
+//! Benefits: what a customer's standing and grants entitle them to, and what they used of it.
 
 mod commands;
+mod granting;
+mod grants;
 pub(crate) mod grpc;
 mod model;
+mod rights;
 mod state;
 mod store;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
-use crate::book::{Book, Detail, Entry, UseCounts, Writer, Written};
+use crate::book::{Book, Command, Detail, Entry, UseCounts, Writer, Written};
+use crate::database::StoreError;
 use crate::error::Error;
-use crate::ids::{BenefitId, CustomerId, ProgramId};
+use crate::ids::{AccountId, BenefitId, CustomerId, EntryId, ProgramId};
+use crate::money::Currency;
 use crate::paging::PageRequest;
 use crate::programs::benefits::{Benefit, Quota};
 use crate::programs::model::Program;
 use crate::tiers::standing::Standing;
 use crate::tiers::{CustomerTier, Tiers};
 use commands::{ReverseBenefitUse, UseBenefit};
+use granting::{GrantEntitlement, RevokeEntitlement};
 use model::{Present, begins_tier_period, counts_at, left_of, resets_at, used_in};
 
+pub(crate) use grants::Grant;
 pub(crate) use store::capability;
+pub(crate) use store::grants::FoundGrant;
+
+/// Where the places of grants in a list begin: behind those of the benefits of a tier, of which there are fewer.
+const FIRST_GRANT: i64 = 1_000_000;
 
 /// The use cases of benefits.
 #[derive(Clone)]
@@ -37,8 +48,30 @@ pub(crate) struct Benefits {
 pub(crate) struct Entitlement {
     /// The benefit.
     pub benefit: Benefit,
+    /// The currency of its amounts.
+    pub currency: Currency,
+    /// By which right they have it.
+    pub source: EntitlementSource,
     /// What is left of its quota; none, if it has none.
     pub quota: Option<QuotaLeft>,
+    /// How often it was used by this right, where it has no quota.
+    pub used: i64,
+}
+
+/// By which right a customer is entitled to something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EntitlementSource {
+    /// By the tier that they hold.
+    Tier,
+    /// By a grant, which is an entry.
+    Grant {
+        /// The entry.
+        entitlement_id: EntryId,
+        /// Since when.
+        since: Timestamp,
+        /// Until when; it has no end, if absent.
+        until: Option<Timestamp>,
+    },
 }
 
 /// What was used of a quota, and what is left.
@@ -52,9 +85,9 @@ pub(crate) struct QuotaLeft {
     pub resets_at: Option<Timestamp>,
 }
 
-/// An entry of a use, or of the reversal of one.
+/// An entry about a benefit that a caller wrote.
 #[derive(Clone, Debug)]
-pub(crate) struct UseEntry {
+pub(crate) struct BenefitEntry {
     /// The entry.
     pub entry: Entry,
     /// Whether this was a repetition.
@@ -68,8 +101,8 @@ impl Benefits {
         Self { book, pool, tiers }
     }
 
-    /// A page of what a customer is entitled to, in the order of the program's document. It comes with the standing
-    /// that entitles them.
+    /// A page of what a customer is entitled to: what the tier gives, in the order of the program's document, and then what
+    /// was granted, the oldest first. It comes with the standing that entitles them.
     ///
     /// # Errors
     /// If the customer is unknown (then), the instant lies ahead, or the page token is bad.
@@ -83,11 +116,51 @@ impl Benefits {
         let after = page.after_number()?.unwrap_or(0);
         let customer_tier = self.tiers.get_customer_tier(program_id, customer_id, as_of).await?;
         let numbered = (1_i64..).zip(customer_tier.tier.benefits.iter().cloned());
-        let rest = numbered.filter(|(number, _)| *number > after).collect();
-        let (benefits, next_page_token) = page.cut(rest, |(number, _)| number.to_string());
-        let benefits = benefits.into_iter().map(|(_, benefit)| benefit).collect();
-        let entitlements = self.count_uses(&customer_tier, benefits).await?;
+        let of_tier = numbered.filter(|(number, _)| *number > after);
+        let mut rest: Vec<(i64, Listed)> = of_tier.map(|(number, benefit)| (number, Listed::OfTier(benefit))).collect();
+        let account_id = customer_tier.changed.account_id;
+        let behind = after.saturating_sub(FIRST_GRANT).max(0);
+        let mut connection = self.pool.acquire().await?;
+        let at = Some(customer_tier.as_of);
+        let granted = store::grants::list_grants(&mut connection, account_id, at, behind, page.limit()).await?;
+        drop(connection);
+        rest.extend(granted.into_iter().map(|found| (FIRST_GRANT + found.granted_seq, Listed::Granted(found))));
+        let (listed, next_page_token) = page.cut(rest, |(number, _)| number.to_string());
+        let (mut of_tier, mut granted) = (Vec::new(), Vec::new());
+        for (_, listed) in listed {
+            match listed {
+                Listed::OfTier(benefit) => of_tier.push(benefit),
+                Listed::Granted(found) => granted.push(found),
+            }
+        }
+        let mut entitlements = self.count_uses(&customer_tier, of_tier).await?;
+        for FoundGrant { granted_seq, grant, used } in granted {
+            let entitlement_id = EntryId { account_id, account_seq: granted_seq };
+            entitlements.push(self.describe_grant(program_id, entitlement_id, &grant, used).await?);
+        }
         Ok((customer_tier, entitlements, next_page_token))
+    }
+
+    /// A grant as its customer is told of it.
+    async fn describe_grant(
+        &self,
+        program_id: &ProgramId,
+        entitlement_id: EntryId,
+        grant: &Grant,
+        used: i64,
+    ) -> Result<Entitlement, Error> {
+        let version = self.tiers.version(program_id, grant.policy_version).await?;
+        let benefit = grant.describe(&version.program);
+        let benefit = benefit
+            .ok_or_else(|| Error::Internal(format!("the version of entitlement {entitlement_id} does not know it")))?;
+        let left = |limit: i64| limit.saturating_sub(used).max(0);
+        Ok(Entitlement {
+            benefit,
+            currency: version.program.currency,
+            source: EntitlementSource::Grant { entitlement_id, since: grant.granted_at, until: grant.ends_at },
+            quota: grant.limit.map(|limit| QuotaLeft { used, left: left(limit), resets_at: None }),
+            used,
+        })
     }
 
     /// What was used of benefits, as far as they have quotas.
@@ -109,17 +182,26 @@ impl Benefits {
         let entitlements = benefits.into_iter().map(|benefit| {
             let counts = counts_at(last.get(&benefit.benefit_id), present);
             let quota = benefit.quota.map(|quota| quota_left(quota, &counts, program, &tier.standing, tier.as_of));
-            Entitlement { benefit, quota }
+            Entitlement { benefit, currency: program.currency, source: EntitlementSource::Tier, quota, used: 0 }
         });
         Ok(entitlements.collect())
+    }
+
+    /// Carries out what a caller does about a benefit.
+    async fn write(&self, command: impl Command + 'static, writer: Writer) -> Result<BenefitEntry, Error> {
+        let Written { entries, replayed, .. } = self.book.submit(command, writer).await?;
+        let entry = entries.into_iter().find(|entry| matches!(entry.detail, Detail::Benefit(_)));
+        let entry =
+            entry.ok_or_else(|| Error::Internal("a command about a benefit wrote no entry of it".to_owned()))?;
+        Ok(BenefitEntry { entry, replayed })
     }
 
     /// Uses a benefit.
     ///
     /// # Errors
     /// Every refusal that `benefits.proto` lists.
-    pub(crate) async fn use_benefit(&self, command: UseBenefit, writer: Writer) -> Result<UseEntry, Error> {
-        into_use_entry(self.book.submit(command, writer).await?)
+    pub(crate) async fn use_benefit(&self, command: UseBenefit, writer: Writer) -> Result<BenefitEntry, Error> {
+        self.write(command, writer).await
     }
 
     /// Undoes a use.
@@ -130,9 +212,57 @@ impl Benefits {
         &self,
         command: ReverseBenefitUse,
         writer: Writer,
-    ) -> Result<UseEntry, Error> {
-        into_use_entry(self.book.submit(command, writer).await?)
+    ) -> Result<BenefitEntry, Error> {
+        self.write(command, writer).await
     }
+
+    /// Entitles a customer to a benefit by hand, and tells what they have of it right after.
+    ///
+    /// # Errors
+    /// Every refusal that `benefits.proto` lists.
+    pub(crate) async fn grant_entitlement(
+        &self,
+        command: GrantEntitlement,
+        writer: Writer,
+    ) -> Result<(Entitlement, BenefitEntry), Error> {
+        let written = self.write(command, writer).await?;
+        let entry = &written.entry;
+        let grant = Grant::of_entry(entry)
+            .ok_or_else(|| Error::Internal("a grant of an entitlement wrote another entry".to_owned()))?;
+        let entitlement = self.describe_grant(&entry.program_id, entry.id, &grant, 0).await?;
+        Ok((entitlement, written))
+    }
+
+    /// Ends an entitlement by hand.
+    ///
+    /// # Errors
+    /// Every refusal that `benefits.proto` lists.
+    pub(crate) async fn revoke_entitlement(
+        &self,
+        command: RevokeEntitlement,
+        writer: Writer,
+    ) -> Result<BenefitEntry, Error> {
+        self.write(command, writer).await
+    }
+}
+
+/// A place in a list of entitlements.
+enum Listed {
+    OfTier(Benefit),
+    Granted(FoundGrant),
+}
+
+/// A page of all that was ever granted to an account, the oldest first, with how often each grant was used.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_grants(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<FoundGrant>, StoreError> {
+    store::grants::list_grants(connection, account_id, None, after, limit).await
 }
 
 /// The tier period that an entry begins, by its number.
@@ -154,11 +284,4 @@ fn quota_left(quota: Quota, counts: &UseCounts, program: &Program, standing: &St
         left: left_of(quota, counts),
         resets_at: resets_at(quota, at, standing, &program.time_zone.0),
     }
-}
-
-fn into_use_entry(written: Written) -> Result<UseEntry, Error> {
-    let Written { entries, replayed, .. } = written;
-    let entry = entries.into_iter().find(|entry| matches!(entry.detail, Detail::Benefit(_)));
-    let entry = entry.ok_or_else(|| Error::Internal("a use of a benefit wrote no entry of its own".to_owned()))?;
-    Ok(UseEntry { entry, replayed })
 }

@@ -103,36 +103,37 @@ pub(crate) fn resets_at(quota: Quota, at: Timestamp, standing: &Standing, time_z
 
 /// How many uses a use with companions counts as.
 #[must_use]
-pub(crate) const fn counted_as(benefit: &Benefit, quantity: i64, companions: i64) -> i64 {
-    match &benefit.quota {
-        Some(quota) if quota.counts_companions => quantity.saturating_add(companions),
-        Some(_) | None => quantity,
-    }
+pub(crate) const fn counted_as(counts_companions: bool, quantity: i64, companions: i64) -> i64 {
+    if counts_companions { quantity.saturating_add(companions) } else { quantity }
 }
 
-/// The benefit of a tier.
-///
-/// # Errors
-/// A refusal that says which tiers give it, if this one does not; another if no tier does.
-pub(crate) fn find_benefit<'a>(
-    program: &'a Program,
-    tier_id: &TierId,
-    benefit_id: &BenefitId,
-) -> Result<&'a Benefit, Refusal> {
-    let gives = |tier: &'a Tier| tier.benefits.iter().find(|benefit| benefit.benefit_id == *benefit_id);
-    if let Some(benefit) = program.tier(tier_id).and_then(gives) {
-        return Ok(benefit);
-    }
-    let givers: Vec<&str> =
-        program.tiers.iter().filter(|tier| gives(tier).is_some()).map(|tier| tier.tier_id.as_str()).collect();
-    if givers.is_empty() {
-        let message = format!("no tier of the program gives the benefit {benefit_id}");
-        return Err(Refusal::new(Reason::BenefitNotFound, message).with("benefit_id", benefit_id));
+/// The benefit as a tier gives it; none, if it does not.
+#[must_use]
+pub(crate) fn find_benefit<'a>(program: &'a Program, tier_id: &TierId, benefit_id: &BenefitId) -> Option<&'a Benefit> {
+    gives(program.tier(tier_id)?, benefit_id)
+}
+
+fn gives<'a>(tier: &'a Tier, benefit_id: &BenefitId) -> Option<&'a Benefit> {
+    tier.benefits.iter().find(|benefit| benefit.benefit_id == *benefit_id)
+}
+
+/// The refusal of a benefit that neither the tier nor a grant gives: it says which tiers do. It is another if the program
+/// does not know it.
+#[must_use]
+pub(crate) fn refuse_unentitled(program: &Program, tier_id: &TierId, benefit_id: &BenefitId) -> Refusal {
+    let givers = program.tiers.iter().filter(|tier| gives(tier, benefit_id).is_some());
+    let givers: Vec<&str> = givers.map(|tier| tier.tier_id.as_str()).collect();
+    let is_extra = program.extras.iter().any(|extra| extra.benefit_id == *benefit_id);
+    if givers.is_empty() && !is_extra {
+        let message = format!("the program has no benefit {benefit_id}, and the customer no grant of it");
+        return Refusal::new(Reason::BenefitNotFound, message).with("benefit_id", benefit_id);
     }
     let givers = givers.join(", ");
-    let message = format!("the customer holds the tier {tier_id}, and the benefit {benefit_id} comes with {givers}");
+    let source = if givers.is_empty() { "can only be granted".to_owned() } else { format!("comes with {givers}") };
+    let message =
+        format!("the customer holds the tier {tier_id} and has no grant of the benefit {benefit_id}, which {source}");
     let refusal = Refusal::new(Reason::BenefitNotEntitled, message).with("benefit_id", benefit_id);
-    Err(refusal.with("tier_id", tier_id).with("given_by", givers))
+    refusal.with("tier_id", tier_id).with("given_by", givers)
 }
 
 /// Whether a change of a standing begins a new tier period: a renewal, a loss at the end, or a tier that is reached as a

@@ -1,5 +1,7 @@
 //! The SQL of benefits.
 
+pub(super) mod grants;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
@@ -13,6 +15,7 @@ use crate::ids::{AccountId, BenefitId};
 
 /// The tables of benefits.
 const TABLES: &[Table] = &[
+    Table::projection("benefit_grants", "format('benefit grant of entry %s', granted_seq)"),
     Table::projection("benefit_uses", "format('benefit use of entry %s', account_seq)"),
     Table::projection("tier_periods", "format('tier period of entry %s', began_seq)"),
 ];
@@ -33,14 +36,17 @@ impl Store for BenefitsStore {
             let accounts: Vec<Uuid> = scope.accounts.iter().map(|account| account.0).collect();
             return Ok(vec![
                 all_uses_of(accounts.clone()).into_part(take_uses),
-                all_periods_of(accounts).into_part(take_periods),
+                all_periods_of(accounts.clone()).into_part(take_periods),
+                grants::all_grants_of(accounts).into_part(grants::take_grants),
             ]);
         }
         let mut parts = Vec::new();
         if !state.asked.benefits.is_empty() {
             parts.push(last_uses_of(state).into_part(take_uses));
+            parts.push(last_uses_of_grants(state).into_part(take_uses));
             parts.push(last_periods_of(state).into_part(take_periods));
         }
+        parts.extend(grants::read_parts(state));
         if !state.asked.uses.is_empty() {
             parts.push(uses_with_reversals_of(state).into_part(take_uses));
         }
@@ -54,7 +60,7 @@ impl Store for BenefitsStore {
             let began_at = state.periods.get(&(*account_id, *began_seq))?.to_sqlx();
             Some(PeriodRow { account_id: account_id.0, began_seq: *began_seq, began_at })
         });
-        Ok(vec![insert_uses(uses.collect()), insert_periods(periods.collect())])
+        Ok(vec![insert_uses(uses.collect()), insert_periods(periods.collect()), grants::write_part(state)])
     }
 }
 
@@ -65,6 +71,7 @@ struct UseRow {
     account_seq: i64,
     benefit_id: String,
     used_at: jiff_sqlx::Timestamp,
+    granted_seq: i64,
     counted: i64,
     reverses_seq: Option<i64>,
     day: jiff_sqlx::Date,
@@ -87,6 +94,7 @@ impl UseRow {
             account_seq,
             benefit_id: it.benefit_id.to_string(),
             used_at: it.used_at.to_sqlx(),
+            granted_seq: it.granted,
             counted: it.counted,
             reverses_seq: it.reverses,
             day: day.to_sqlx(),
@@ -115,8 +123,8 @@ impl UseRow {
             in_year: self.in_year,
             in_all: self.in_all,
         };
-        let (counted, reverses) = (self.counted, self.reverses_seq);
-        Ok(BenefitUse { benefit_id, used_at: self.used_at.to_jiff(), counted, reverses, counts })
+        let (granted, counted, reverses) = (self.granted_seq, self.counted, self.reverses_seq);
+        Ok(BenefitUse { benefit_id, used_at: self.used_at.to_jiff(), granted, counted, reverses, counts })
     }
 }
 
@@ -150,7 +158,7 @@ fn all_uses_of(accounts: Vec<Uuid>) -> Selection<UseRow> {
     selection!(
         "benefit_uses",
         UseRow,
-        "SELECT account_id, account_seq, benefit_id, used_at, counted, reverses_seq, day, tier_period, in_tier_period,
+        "SELECT account_id, account_seq, benefit_id, used_at, granted_seq, counted, reverses_seq, day, tier_period, in_tier_period,
              in_month, in_quarter, in_half, in_year, in_all
          FROM benefit_uses WHERE account_id = ANY($1)",
         [accounts],
@@ -166,25 +174,66 @@ fn all_periods_of(accounts: Vec<Uuid>) -> Selection<PeriodRow> {
     )
 }
 
+/// The last use of each benefit by the tiers.
 fn last_uses_of(state: &BenefitsState) -> Selection<UseRow> {
-    let accounts: Vec<Uuid> = state.asked.benefits.iter().map(|(account_id, _)| account_id.0).collect();
-    let benefits: Vec<String> = state.asked.benefits.iter().map(|(_, benefit_id)| benefit_id.to_string()).collect();
+    let (accounts, benefits, _) = benefits_of(state);
     selection!(
         "benefit_uses",
         UseRow,
-        "SELECT u.account_id, u.account_seq, u.benefit_id, u.used_at, u.counted, u.reverses_seq, u.day, u.tier_period,
-             u.in_tier_period, u.in_month, u.in_quarter, u.in_half, u.in_year, u.in_all
+        "SELECT u.account_id, u.account_seq, u.benefit_id, u.used_at, u.granted_seq, u.counted, u.reverses_seq, u.day,
+             u.tier_period, u.in_tier_period, u.in_month, u.in_quarter, u.in_half, u.in_year, u.in_all
          FROM unnest($1::uuid[], $2::text[]) AS w (account_id, benefit_id)
          JOIN LATERAL (
-             SELECT * FROM benefit_uses f WHERE f.account_id = w.account_id AND f.benefit_id = w.benefit_id
+             SELECT * FROM benefit_uses f
+             WHERE f.account_id = w.account_id AND f.benefit_id = w.benefit_id AND f.granted_seq = 0
              ORDER BY f.used_at DESC, f.account_seq DESC LIMIT 1
          ) u ON TRUE",
         [accounts, benefits],
     )
 }
 
+/// The last use by each grant of the benefits that is in force, and by each grant that is named.
+fn last_uses_of_grants(state: &BenefitsState) -> Selection<UseRow> {
+    let (accounts, benefits, instants) = benefits_of(state);
+    let (named, seqs) = grants::named_grants(state);
+    selection!(
+        "benefit_uses",
+        UseRow,
+        "SELECT u.account_id, u.account_seq, u.benefit_id, u.used_at, u.granted_seq, u.counted, u.reverses_seq, u.day,
+             u.tier_period, u.in_tier_period, u.in_month, u.in_quarter, u.in_half, u.in_year, u.in_all
+         FROM (
+             SELECT g.account_id, g.benefit_id, g.granted_seq
+             FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS w (account_id, benefit_id, at)
+             JOIN LATERAL (
+                 SELECT * FROM benefit_grants f
+                 WHERE f.account_id = w.account_id AND f.benefit_id = w.benefit_id
+                   AND coalesce(least(f.ends_at, f.revoked_at), 'infinity') > w.at
+                 OFFSET 0
+             ) g ON TRUE
+             UNION
+             SELECT g.account_id, g.benefit_id, g.granted_seq
+             FROM unnest($4::uuid[], $5::bigint[]) AS n (account_id, granted_seq)
+             JOIN benefit_grants g ON g.account_id = n.account_id AND g.granted_seq = n.granted_seq
+         ) w
+         JOIN LATERAL (
+             SELECT * FROM benefit_uses f
+             WHERE f.account_id = w.account_id AND f.benefit_id = w.benefit_id AND f.granted_seq = w.granted_seq
+             ORDER BY f.used_at DESC, f.account_seq DESC LIMIT 1
+         ) u ON TRUE",
+        [accounts, benefits, instants, named, seqs],
+    )
+}
+
+/// The benefits that commands ask for, as columns.
+fn benefits_of(state: &BenefitsState) -> (Vec<Uuid>, Vec<String>, Vec<jiff_sqlx::Timestamp>) {
+    let asked = &state.asked.benefits;
+    let accounts = asked.keys().map(|(account_id, _)| account_id.0).collect();
+    let benefits = asked.keys().map(|(_, benefit_id)| benefit_id.to_string()).collect();
+    (accounts, benefits, asked.values().map(|at| at.to_sqlx()).collect())
+}
+
 fn last_periods_of(state: &BenefitsState) -> Selection<PeriodRow> {
-    let accounts: Vec<Uuid> = state.asked.benefits.iter().map(|(account_id, _)| account_id.0).collect();
+    let accounts: Vec<Uuid> = state.asked.benefits.keys().map(|(account_id, _)| account_id.0).collect();
     selection!(
         "tier_periods",
         PeriodRow,
@@ -197,7 +246,8 @@ fn last_periods_of(state: &BenefitsState) -> Selection<PeriodRow> {
     )
 }
 
-/// Uses that may be reversed, each with its reversal, if there is one, and with the last use of the same benefit.
+/// Uses that may be reversed, each with its reversal, if there is one, and with the last use of the same benefit by the
+/// same right.
 fn uses_with_reversals_of(state: &BenefitsState) -> Selection<UseRow> {
     let accounts: Vec<Uuid> = state.asked.uses.iter().map(|(account_id, _)| account_id.0).collect();
     let seqs: Vec<i64> = state.asked.uses.iter().map(|(_, seq)| *seq).collect();
@@ -205,7 +255,7 @@ fn uses_with_reversals_of(state: &BenefitsState) -> Selection<UseRow> {
         "benefit_uses",
         UseRow,
         r#"SELECT u.account_id AS "account_id!", u.account_seq AS "account_seq!", u.benefit_id AS "benefit_id!",
-               u.used_at AS "used_at!", u.counted AS "counted!", u.reverses_seq, u.day AS "day!",
+               u.used_at AS "used_at!", u.granted_seq AS "granted_seq!", u.counted AS "counted!", u.reverses_seq, u.day AS "day!",
                u.tier_period AS "tier_period!", u.in_tier_period AS "in_tier_period!", u.in_month AS "in_month!",
                u.in_quarter AS "in_quarter!", u.in_half AS "in_half!", u.in_year AS "in_year!", u.in_all AS "in_all!"
            FROM unnest($1::uuid[], $2::bigint[]) AS w (account_id, account_seq)
@@ -216,7 +266,8 @@ fn uses_with_reversals_of(state: &BenefitsState) -> Selection<UseRow> {
                UNION ALL
                (SELECT l.* FROM benefit_uses f
                 JOIN LATERAL (
-                    SELECT * FROM benefit_uses g WHERE g.account_id = f.account_id AND g.benefit_id = f.benefit_id
+                    SELECT * FROM benefit_uses g
+                    WHERE g.account_id = f.account_id AND g.benefit_id = f.benefit_id AND g.granted_seq = f.granted_seq
                     ORDER BY g.used_at DESC, g.account_seq DESC LIMIT 1
                 ) l ON TRUE
                 WHERE f.account_id = w.account_id AND f.account_seq = w.account_seq)
@@ -227,7 +278,8 @@ fn uses_with_reversals_of(state: &BenefitsState) -> Selection<UseRow> {
 
 fn insert_uses(rows: Vec<UseRow>) -> WritePart {
     write_part!(
-        "INSERT INTO benefit_uses (account_id, account_seq, benefit_id, used_at, counted, reverses_seq, day, tier_period,
+        "INSERT INTO benefit_uses (account_id, account_seq, benefit_id, used_at, granted_seq, counted, reverses_seq, day,
+             tier_period,
              in_tier_period, in_month, in_quarter, in_half, in_year, in_all)
          SELECT * FROM unnest($1::sent_benefit_use[])",
         rows,
@@ -241,7 +293,7 @@ fn insert_periods(rows: Vec<PeriodRow>) -> WritePart {
     )
 }
 
-/// The last uses of some benefits of an account by an instant.
+/// The last uses of some benefits of an account by the tiers, by an instant.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -254,11 +306,12 @@ pub(super) async fn read_last_uses(
     let benefits: Vec<&str> = benefits.iter().map(BenefitId::as_str).collect();
     let rows = sqlx::query_as!(
         UseRow,
-        "SELECT u.account_id, u.account_seq, u.benefit_id, u.used_at, u.counted, u.reverses_seq, u.day, u.tier_period,
+        "SELECT u.account_id, u.account_seq, u.benefit_id, u.used_at, u.granted_seq, u.counted, u.reverses_seq, u.day, u.tier_period,
              u.in_tier_period, u.in_month, u.in_quarter, u.in_half, u.in_year, u.in_all
          FROM unnest($2::text[]) AS w (benefit_id)
          JOIN LATERAL (
-             SELECT * FROM benefit_uses f WHERE f.account_id = $1 AND f.benefit_id = w.benefit_id AND f.used_at <= $3
+             SELECT * FROM benefit_uses f
+             WHERE f.account_id = $1 AND f.benefit_id = w.benefit_id AND f.granted_seq = 0 AND f.used_at <= $3
              ORDER BY f.used_at DESC, f.account_seq DESC LIMIT 1
          ) u ON TRUE",
         account_id.0,

@@ -92,6 +92,8 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
         Detail::Benefit(detail) => match detail {
             BenefitDetail::BenefitUsed { .. } => proto::EntryKind::BenefitUsed,
             BenefitDetail::BenefitUseReversed { .. } => proto::EntryKind::BenefitUseReversed,
+            BenefitDetail::EntitlementGranted { .. } => proto::EntryKind::EntitlementGranted,
+            BenefitDetail::EntitlementRevoked { .. } => proto::EntryKind::EntitlementRevoked,
         },
         Detail::Referral(detail) => match detail {
             ReferralDetail::ReferralCodeCreated { .. } => proto::EntryKind::ReferralCodeCreated,

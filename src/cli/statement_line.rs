@@ -41,6 +41,8 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::ReferralCounted
         | EntryKind::BenefitUsed
         | EntryKind::BenefitUseReversed
+        | EntryKind::EntitlementGranted
+        | EntryKind::EntitlementRevoked
         | EntryKind::ReferralCodeCreated
         | EntryKind::ReferralCreated
         | EntryKind::ReferralConverted

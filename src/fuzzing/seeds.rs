@@ -95,9 +95,9 @@ impl Messages {
                 .iter()
                 .filter(|it| it.oneof_index.is_some() && it.oneof_index == field.oneof_index)
                 .collect();
-            // A first tier has no condition, and a tier that is kept for ever no grace.
-            if choice == 0 && matches!((message.name(), field.name()), ("Tier", "condition") | ("TierPolicy", "grace"))
-            {
+            // A first tier has no condition, a tier that is kept for ever no grace, and an extra no period of its quota.
+            const FOREIGN: [(&str, &str); 3] = [("Tier", "condition"), ("TierPolicy", "grace"), ("Program", "extras")];
+            if choice == 0 && FOREIGN.contains(&(message.name(), field.name())) {
                 continue;
             }
             let is_chosen = alternatives.is_empty() || alternatives[choice % alternatives.len()].number == field.number;
@@ -148,7 +148,7 @@ fn text(field: &str) -> &'static str {
         "campaign_id" => "friends",
         "page_token" | "resume_token" => "",
         "entry_id" | "lot_id" | "hold_entry_id" | "reward_entry_id" | "hold_id" | "reward_id" | "use_id"
-        | "reevaluation_id" => "00000000000000000000000000000001.1",
+        | "reevaluation_id" | "entitlement_id" => "00000000000000000000000000000001.1",
         "currency_code" => "USD",
         "time_zone" => "America/New_York",
         "points_per_unit" | "point_value" | "percentage_off" | "earn_rate_multiplier" => "1.5",

@@ -38,6 +38,10 @@ pub enum ActionKind {
     TierReleased,
     /// It was ordered that a version is applied to every customer.
     ReevaluationOrdered,
+    /// A customer was entitled to a benefit by hand.
+    EntitlementGranted,
+    /// A granted entitlement was ended by hand.
+    EntitlementRevoked,
 }
 
 impl ActionKind {
@@ -55,6 +59,8 @@ impl ActionKind {
             Self::TierOverridden => &["tier_overridden"],
             Self::TierReleased => &["tier_released"],
             Self::ReevaluationOrdered => &["reevaluation_ordered"],
+            Self::EntitlementGranted => &["entitlement_granted"],
+            Self::EntitlementRevoked => &["entitlement_revoked"],
             Self::ApiKeyCreated | Self::ApiKeyRevoked => &[],
         }
     }
@@ -73,7 +79,9 @@ impl ActionKind {
             | Self::CustomerErased
             | Self::TierOverridden
             | Self::TierReleased
-            | Self::ReevaluationOrdered => None,
+            | Self::ReevaluationOrdered
+            | Self::EntitlementGranted
+            | Self::EntitlementRevoked => None,
         }
     }
 
@@ -238,13 +246,13 @@ mod tests {
     use strum::VariantNames as _;
 
     use super::*;
-    use crate::book::{CustomerDetail, PointsDetail, ProgramDetail, TierDetail};
+    use crate::book::{BenefitDetail, CustomerDetail, PointsDetail, ProgramDetail, TierDetail};
     use crate::ids::AccountId;
 
     #[test]
     fn every_kind_is_of_entries_that_there_are_or_of_keys() {
         let rooms = [ProgramDetail::VARIANTS, CustomerDetail::VARIANTS, PointsDetail::VARIANTS, TierDetail::VARIANTS];
-        let known = rooms.concat();
+        let known = [rooms.concat().as_slice(), BenefitDetail::VARIANTS].concat();
         for kind in ActionKind::VARIANTS {
             assert_eq!(kind.entry_kinds().is_empty(), kind.key_change().is_some(), "{kind:?}");
             for word in kind.entry_kinds() {
@@ -258,7 +266,7 @@ mod tests {
     #[test]
     fn a_filter_without_kinds_looks_for_all_of_them() {
         let all = ActionFilter::default();
-        assert_eq!((all.entry_kinds().len(), all.key_changes().len()), (10, 2));
+        assert_eq!((all.entry_kinds().len(), all.key_changes().len()), (12, 2));
         let some = ActionFilter { kinds: [ActionKind::EntryReversed].into(), ..all };
         assert_eq!(some.entry_kinds(), ["entry_reversed", "debt_incurred"]);
         assert_eq!(some.key_changes(), []);

@@ -4,6 +4,7 @@
 //! side alone, and of an entry nothing that leads to another's account. `docs/schemas/customer-export-1.json` says the
 //! same for readers. Another form needs another schema, with the next number.
 
+mod entitlements;
 mod entries;
 
 use jiff::Timestamp;
@@ -23,6 +24,7 @@ use crate::referrals::model::{Code, Referral, ReferralState};
 use crate::tiers::standing::Standing;
 use entries::own_causes;
 
+pub(super) use entitlements::EntitlementItem;
 pub(super) use entries::EntryItem;
 
 /// The schema that the document follows, by its id.

@@ -9,12 +9,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::document::{
-    ActivityItem, CodeItem, DossierPart, EntryItem, HoldItem, LotItem, OwnReferral, PocketsPart, ReferralItem, SCHEMA,
-    TierChangeItem, TierPart,
+    ActivityItem, CodeItem, DossierPart, EntitlementItem, EntryItem, HoldItem, LotItem, OwnReferral, PocketsPart,
+    ReferralItem, SCHEMA, TierChangeItem, TierPart,
 };
 use super::store::{read_own_principals, scan_noted_entries};
 use super::text::DocumentText;
 use crate::activities::read_activities;
+use crate::benefits::read_grants;
 use crate::book::read_head;
 use crate::customers::read_recorded_consents;
 use crate::customers::state::CustomerRow;
@@ -60,6 +61,7 @@ impl ExportReader for CustomerReader {
         let mut parts = Parts { subject: &self.subject, program: &version.program, connection, outlet, text };
         parts.write_person(&self.dossier).await?;
         parts.write_tiers().await?;
+        parts.write_entitlements().await?;
         parts.write_points().await?;
         parts.write_activities().await?;
         parts.write_referrals().await?;
@@ -133,6 +135,22 @@ impl Parts<'_> {
             before = last.id.account_seq;
             for change in page.iter().filter_map(TierChangeItem::of) {
                 self.item(&change).await?;
+            }
+        }
+        self.text.end_list();
+        Ok(())
+    }
+
+    async fn write_entitlements(&mut self) -> Result<(), Halt> {
+        let account_id = self.subject.account_id;
+        self.text.begin_list("entitlements");
+        let mut after = 0;
+        loop {
+            let page = read_grants(self.connection, account_id, after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.granted_seq;
+            for found in &page {
+                self.item(&EntitlementItem::of(found, account_id)).await?;
             }
         }
         self.text.end_list();

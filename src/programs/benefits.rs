@@ -126,6 +126,8 @@ pub struct BenefitOutline {
     pub kind: Option<BenefitKind>,
     /// Whether it has a quota, of whatever form.
     pub has_quota: bool,
+    /// The period of its quota.
+    pub quota_per: Option<QuotaPeriod>,
 }
 
 impl From<&Benefit> for BenefitOutline {
@@ -134,6 +136,7 @@ impl From<&Benefit> for BenefitOutline {
             benefit_id: Some(benefit.benefit_id.clone()),
             kind: Some(benefit.kind.clone()),
             has_quota: benefit.quota.is_some(),
+            quota_per: benefit.quota.map(|quota| quota.per),
         }
     }
 }
@@ -163,6 +166,24 @@ pub(super) fn find_benefit_faults(benefits: &[BenefitOutline]) -> Vec<(String, &
     faults
 }
 
+/// What is unsound among the benefits that can be granted: as [`find_benefit_faults`].
+#[must_use]
+pub(super) fn find_faults_of_extras(extras: &[BenefitOutline]) -> Vec<(String, &'static str)> {
+    let (mut faults, mut benefit_ids) = (Vec::new(), BTreeSet::new());
+    for (i, extra) in extras.iter().enumerate() {
+        if extra.benefit_id.as_ref().is_some_and(|benefit_id| !benefit_ids.insert(benefit_id)) {
+            faults.push((format!("[{i}].benefit_id"), "must be unique among the extras"));
+        }
+        if extra.kind.as_ref().and_then(BenefitKind::multiplier).is_some() {
+            faults.push((format!("[{i}].earn_rate_multiplier"), "must be of a tier: purchases earn by the tier alone"));
+        }
+        if extra.quota_per.is_some_and(|per| per != QuotaPeriod::Lifetime) {
+            faults.push((format!("[{i}].quota"), "must be for a lifetime: a grant is used up once and for all"));
+        }
+    }
+    faults
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +206,19 @@ mod tests {
         let bad = [multiplier("a"), Benefit { quota: Some(limited), ..multiplier("a") }];
         let fields: Vec<String> = find(&bad).into_iter().map(|(field, _)| field).collect();
         assert_eq!(fields, ["[1].benefit_id", "[1].earn_rate_multiplier", "[1].quota"]);
+    }
+
+    #[test]
+    fn an_extra_is_no_multiplier_and_is_used_up_once() {
+        let quota = |per| Some(Quota { limit: 2, per, counts_companions: false });
+        let lounge = |id, per| Benefit { quota: quota(per), ..benefit(id, BenefitKind::LoungePass) };
+        let find = |extras: &[Benefit]| -> Vec<String> {
+            let outlines: Vec<BenefitOutline> = extras.iter().map(BenefitOutline::from).collect();
+            find_faults_of_extras(&outlines).into_iter().map(|(field, _)| field).collect()
+        };
+        assert_eq!(find(&[lounge("a", QuotaPeriod::Lifetime), benefit("b", BenefitKind::Gift)]), [""; 0]);
+        let bad = [multiplier("a"), lounge("a", QuotaPeriod::TierPeriod)];
+        assert_eq!(find(&bad), ["[0].earn_rate_multiplier", "[1].benefit_id", "[1].quota"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::benefits::{BenefitOutline, find_benefit_faults};
+use super::benefits::{BenefitOutline, find_benefit_faults, find_faults_of_extras};
 use super::model::{Campaign, Tier};
 use super::tier_policy::{Condition, Metric, TierWindow};
 use crate::error::Violation;
@@ -65,6 +65,16 @@ impl From<&Campaign> for CampaignOutline {
         let Campaign { campaign_id, starts_at, ends_at, .. } = campaign;
         Self { campaign_id: Some(campaign_id.clone()), starts_at: *starts_at, ends_at: *ends_at }
     }
+}
+
+/// Notes what is unsound across the benefits of a document that no tier gives by itself.
+#[must_use]
+pub fn find_extra_faults(extras: &[BenefitOutline]) -> Vec<Violation> {
+    let to_violation = |(field, description): (String, &str)| Violation {
+        field: format!("program.extras{field}"),
+        description: description.to_owned(),
+    };
+    find_faults_of_extras(extras).into_iter().map(to_violation).collect()
 }
 
 /// Notes what is unsound across the tiers of a document, whose activities count in a window if that could be read.

@@ -8,7 +8,7 @@ use super::Programs;
 use super::benefits::grpc::{parse_benefit, write_benefit};
 use super::benefits::{Benefit, BenefitOutline};
 use super::commands::ApplyProgram;
-use super::faults::{CampaignOutline, TierOutline, find_campaign_faults, find_tier_faults};
+use super::faults::{CampaignOutline, TierOutline, find_campaign_faults, find_extra_faults, find_tier_faults};
 use super::model::{Campaign, Conversion, Program, ProgramVersion, Tier, Zone};
 use super::points::grpc::{parse_points_policy, write_points_policy};
 use super::retention::Retention;
@@ -137,6 +137,7 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
     };
     bound("program.tiers", program.tiers.len(), MAX_TIERS);
     bound("program.campaigns", program.campaigns.len(), MAX_CAMPAIGNS);
+    let (extra_outlines, extras) = parse_benefits(fields, "program.extras", program.extras, currency);
     let tiers = program.tiers.into_iter().take(MAX_TIERS).enumerate();
     let (tier_outlines, tiers): (Vec<TierOutline>, Vec<Option<Tier>>) =
         tiers.map(|(i, tier)| parse_tier(fields, &format!("program.tiers[{i}]"), tier, currency)).unzip();
@@ -147,6 +148,7 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
     let faults = find_policy_faults(&tier_policy).into_iter();
     let tier_faults = find_tier_faults(&tier_outlines, tier_policy.window.as_ref());
     let faults = faults.chain(tier_faults).chain(find_campaign_faults(&campaign_outlines));
+    let faults = faults.chain(find_extra_faults(&extra_outlines));
     for fault in faults {
         fields.refuse(fault.field, fault.description);
     }
@@ -161,6 +163,7 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
         tier_policy: tier_policy.whole()?,
         tiers: tiers.into_iter().collect::<Option<_>>()?,
         campaigns: campaigns.into_iter().collect::<Option<_>>()?,
+        extras: extras?,
     })
 }
 
@@ -212,16 +215,7 @@ fn parse_tier(
         Some(condition) => parse_condition(fields, &format!("{path}.condition"), condition, currency).map(Some),
         None => Some(None),
     };
-    if tier.benefits.len() > MAX_BENEFITS {
-        fields.refuse(format!("{path}.benefits"), format!("must have at most {MAX_BENEFITS} items"));
-    }
-    let items = tier.benefits.into_iter().take(MAX_BENEFITS).enumerate();
-    let parsed = items.map(|(j, benefit)| {
-        let path = format!("{path}.benefits[{j}]");
-        let display_name = parse_display_name(fields, &format!("{path}.display_name"), &benefit.display_name);
-        parse_benefit(fields, &path, benefit, display_name, currency)
-    });
-    let (outlines, benefits): (Vec<BenefitOutline>, Vec<Option<Benefit>>) = parsed.unzip();
+    let (outlines, benefits) = parse_benefits(fields, &format!("{path}.benefits"), tier.benefits, currency);
     let outline = TierOutline { tier_id: tier_id.clone(), threshold, condition: condition.clone(), benefits: outlines };
     let whole = || {
         Some(Tier {
@@ -230,10 +224,29 @@ fn parse_tier(
             threshold: threshold?,
             condition: condition?,
             never_lost: tier.never_lost,
-            benefits: benefits.into_iter().collect::<Option<_>>()?,
+            benefits: benefits?,
         })
     };
     (outline, whole())
+}
+
+/// As much of benefits as could be read, and the benefits if that is all of them.
+fn parse_benefits(
+    fields: &mut Fields,
+    path: &str,
+    benefits: Vec<proto::Benefit>,
+    currency: Option<Currency>,
+) -> (Vec<BenefitOutline>, Option<Vec<Benefit>>) {
+    if benefits.len() > MAX_BENEFITS {
+        fields.refuse(path, format!("must have at most {MAX_BENEFITS} items"));
+    }
+    let parsed = benefits.into_iter().take(MAX_BENEFITS).enumerate().map(|(i, benefit)| {
+        let path = format!("{path}[{i}]");
+        let display_name = parse_display_name(fields, &format!("{path}.display_name"), &benefit.display_name);
+        parse_benefit(fields, &path, benefit, display_name, currency)
+    });
+    let (outlines, benefits): (Vec<BenefitOutline>, Vec<Option<Benefit>>) = parsed.unzip();
+    (outlines, benefits.into_iter().collect())
 }
 
 /// As much of a campaign as could be read, and the campaign if that is all of it.
@@ -346,5 +359,6 @@ fn write_program(program: Program) -> proto::Program {
         points: write_points_policy(&program.points),
         retention: write_retention(program.retention),
         tier_policy: write_tier_policy(&program.tier_policy),
+        extras: program.extras.iter().map(|benefit| write_benefit(benefit, program.currency)).collect(),
     }
 }

@@ -41,6 +41,9 @@ pub struct Program {
     pub tiers: Vec<Tier>,
     /// What referrals bring, offer by offer.
     pub campaigns: Vec<Campaign>,
+    /// Benefits that no tier gives by itself: what can be granted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extras: Vec<Benefit>,
 }
 
 /// A time zone by its IANA name: the rules behind the name may be updated, the program stays the same. They are those
@@ -282,6 +285,7 @@ pub(crate) mod tests {
             tier_policy: TierPolicy::default(),
             tiers: vec![tier("member", 0), tier("silver", 20_000), tier("gold", 50_000)],
             campaigns: vec![campaign("friends", Conversion::FirstPurchase), campaign("partners", Conversion::Manual)],
+            extras: Vec::new(),
         }
     }
 

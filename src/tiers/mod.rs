@@ -248,7 +248,10 @@ impl Tiers {
     }
 
     /// A version of a program, which is remembered.
-    async fn version(&self, program_id: &ProgramId, version: i32) -> Result<Arc<ProgramVersion>, Error> {
+    ///
+    /// # Errors
+    /// If it cannot be read, or there is none such.
+    pub(crate) async fn version(&self, program_id: &ProgramId, version: i32) -> Result<Arc<ProgramVersion>, Error> {
         let key = (program_id.clone(), version);
         if let Some(known) = self.catalogue.get(&key) {
             return Ok(known);

@@ -1,5 +1,7 @@
 //! Benefits: what a customer's tier entitles them to.
 
+pub(crate) mod grants;
+mod rights;
 pub(crate) mod uses;
 
 use goldbook::proto;

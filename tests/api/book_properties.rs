@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use tonic::Status;
 
+use crate::benefits::grants::grant_of;
 use crate::book_rules::check_rules;
 use crate::harness::{
     Clock, Database, SHOP, START, Service, create_customer, create_referral, grant_reward, instant, purchase, reason,
@@ -42,6 +43,12 @@ enum Step {
         customer: u8,
         key: u8,
     },
+    /// Grants one use of free shipping for so many hours.
+    Entitle {
+        customer: u8,
+        hours: i64,
+        key: u8,
+    },
     /// Sets or, without what, ends an override, by a key.
     Override {
         customer: u8,
@@ -65,6 +72,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (customer.clone(), 0..CUSTOMERS).prop_map(|(referee, referrer)| Step::Refer { referee, referrer }),
         2 => customer.clone().prop_map(Step::Convert),
         3 => (customer.clone(), 0..4_u8).prop_map(|(customer, key)| Step::UseBenefit { customer, key }),
+        2 => (customer.clone(), 0..600_i64, 0..4_u8)
+            .prop_map(|(customer, hours, key)| Step::Entitle { customer, hours, key }),
         4 => (customer, prop::option::weighted(0.7, (any::<bool>(), 0..3_usize, 0..600_i64)), 0..6_u8)
             .prop_map(|(customer, forced, key)| Step::Override { customer, forced, key }),
         3 => (1..400_i64).prop_map(|hours| Step::Wait { hours }),
@@ -81,6 +90,8 @@ struct Person {
     code: Option<String>,
     referral: Option<Referral>,
     forced: Option<Forced>,
+    /// Grants of one use: when each ends, and whether it was used.
+    grants: Vec<(Option<Timestamp>, bool)>,
     /// What each key was used for.
     keys: BTreeMap<String, String>,
 }
@@ -246,10 +257,32 @@ impl Model {
             return expected;
         }
         let now = self.now;
-        if self.person(customer).tier(now).0 == "member" {
-            return Err("BENEFIT_NOT_ENTITLED");
+        let person = self.person(customer);
+        if person.tier(now).0 == "member" {
+            let mut in_force: Vec<_> =
+                person.grants.iter_mut().filter(|(ends_at, _)| ends_at.is_none_or(|ends_at| ends_at > now)).collect();
+            if in_force.is_empty() {
+                return Err("BENEFIT_NOT_ENTITLED");
+            }
+            in_force.retain(|(_, used)| !used);
+            in_force.sort_by_key(|(ends_at, _)| ends_at.unwrap_or(Timestamp::MAX));
+            let Some((_, used)) = in_force.into_iter().next() else { return Err("BENEFIT_QUOTA_EXHAUSTED") };
+            *used = true;
         }
-        self.person(customer).keys.insert(key, String::new());
+        person.keys.insert(key, String::new());
+        Ok(false)
+    }
+
+    fn entitle(&mut self, customer: u8, ends_at: Option<Timestamp>, key: u8) -> Expected {
+        if !self.person(customer).enrolled {
+            return Err("CUSTOMER_NOT_FOUND");
+        }
+        let (key, content) = (format!("entitle-{key}"), format!("{ends_at:?}"));
+        if let Some(expected) = self.key(customer, &key, &content, "IDEMPOTENCY_KEY_REUSED") {
+            return expected;
+        }
+        self.person(customer).grants.push((ends_at, false));
+        self.person(customer).keys.insert(key, content);
         Ok(false)
     }
 
@@ -362,6 +395,7 @@ impl Run {
                 let expected = self.model.use_benefit(*customer, *key);
                 (outcome(answer, |response| response.get_ref().replayed), expected)
             }
+            Step::Entitle { customer, hours, key } => self.entitle(place, *customer, *hours, *key).await,
             Step::Override { customer, forced, key } => self.set_override(place, *customer, *forced, *key).await,
             Step::Wait { hours } => {
                 self.history.push((self.model.now, self.model.people.clone()));
@@ -391,6 +425,18 @@ impl Run {
             assert_eq!(person.code.get_or_insert_with(|| code.clone()), &code);
         }
         (outcome(answer, |response| !response.get_ref().created), expected)
+    }
+
+    /// Without hours, what is granted does not end.
+    async fn entitle(&mut self, place: usize, customer: u8, hours: i64, key: u8) -> (Result<bool, String>, Expected) {
+        let ends_at = (hours > 0).then(|| self.model.now + SignedDuration::from_hours(hours));
+        let request = proto::GrantEntitlementRequest {
+            customer_id: name(customer),
+            until: ends_at.map(instant),
+            ..grant_of("free-shipping", 1, None, &format!("entitle-{key}"))
+        };
+        let answer = self.services[place % 2].benefits().grant_entitlement(request).await;
+        (outcome(answer, |response| response.get_ref().replayed), self.model.entitle(customer, ends_at, key))
     }
 
     async fn set_override(

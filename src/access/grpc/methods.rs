@@ -87,6 +87,8 @@ methods! {
         Read by Customer | Service | Support | Manager | Auditor;
     BenefitService.UseBenefit(UseBenefitRequest: program_id, customer_id) Write by Service | Support;
     BenefitService.ReverseBenefitUse(ReverseBenefitUseRequest: program_id, customer_id) Write by Service | Support;
+    BenefitService.GrantEntitlement(GrantEntitlementRequest: program_id, customer_id) Write by Support | Manager;
+    BenefitService.RevokeEntitlement(RevokeEntitlementRequest: program_id, customer_id) Write by Support | Manager;
     CustomerService.CreateCustomer(CreateCustomerRequest: program_id, customer.customer_id) Write by Service | Support;
     CustomerService.GetCustomer(GetCustomerRequest: program_id, customer_id)
         Read by Customer | Service | Support | Manager | Auditor;

@@ -12,12 +12,16 @@ use crate::ids::{BenefitId, TierId};
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum BenefitDetail {
-    /// The customer used a benefit of their tier.
+    /// The customer used a benefit of their tier, or one that was granted to them.
     BenefitUsed {
         /// The benefit.
         benefit_id: BenefitId,
-        /// The tier that gave it.
-        tier_id: TierId,
+        /// The tier that gave it, where one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tier_id: Option<TierId>,
+        /// The number of the entry of the grant that gave it, where one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        granted: Option<i64>,
         /// How many times; 1 or more.
         quantity: i64,
         /// How many others came along.
@@ -25,7 +29,7 @@ pub enum BenefitDetail {
         companions: i64,
         /// How many uses that counts as.
         counted: i64,
-        /// How often it has been used from now on.
+        /// How often it has been used by that right from now on.
         counts: UseCounts,
         /// How much of the quota is left from now on; none, if there is no quota.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,14 +44,41 @@ pub enum BenefitDetail {
         used: i64,
         /// The benefit.
         benefit_id: BenefitId,
+        /// The number of the entry of the grant that gave it, where one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        granted: Option<i64>,
         /// How many uses that takes off.
         counted: i64,
-        /// How often it has been used from now on.
+        /// How often it has been used by that right from now on.
         counts: UseCounts,
+    },
+    /// The customer was entitled to a benefit beyond those of their tier. The entry's version of the program describes it.
+    EntitlementGranted {
+        /// The benefit.
+        benefit_id: BenefitId,
+        /// The tier whose benefit it is; one of the program's extras, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tier_id: Option<TierId>,
+        /// How often it may be used until it ends; as often as the customer likes, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<i64>,
+        /// Whether each companion counts as a use, too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        counts_companions: bool,
+        /// When it ends; never by itself, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// A granted entitlement was ended by hand.
+    EntitlementRevoked {
+        /// The number of the entry that granted it.
+        granted: i64,
+        /// The benefit.
+        benefit_id: BenefitId,
     },
 }
 
-/// How often benefits of one name were used, in each period that a quota may be for.
+/// How often benefits of one name were used by their tiers, or one grant was, in each period that a quota may be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UseCounts {
     /// A local day of the calendar periods.

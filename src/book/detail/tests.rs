@@ -193,7 +193,8 @@ fn what_was_written_by_this_version_keeps_its_form() {
         (
             BenefitDetail::BenefitUsed {
                 benefit_id: "lounge".try_into().unwrap(),
-                tier_id: "gold".try_into().unwrap(),
+                tier_id: Some("gold".try_into().unwrap()),
+                granted: None,
                 quantity: 1,
                 companions: 2,
                 counted: 3,
@@ -205,8 +206,44 @@ fn what_was_written_by_this_version_keeps_its_form() {
             r#"{"kind":"benefit_used","benefit_id":"lounge","tier_id":"gold","quantity":1,"companions":2,"counted":3,"counts":{"day":"2026-01-15","tier_period":9,"in_tier_period":3,"in_month":4,"in_quarter":5,"in_half":6,"in_year":7,"in_all":8},"left":4,"resets_at":"1970-01-01T00:00:00Z"}"#,
         ),
         (
-            BenefitDetail::BenefitUseReversed { used: 5, benefit_id: "lounge".try_into().unwrap(), counted: 3, counts }
-                .into(),
+            BenefitDetail::BenefitUsed {
+                benefit_id: "lounge".try_into().unwrap(),
+                tier_id: None,
+                granted: Some(7),
+                quantity: 1,
+                companions: 0,
+                counted: 1,
+                counts,
+                left: None,
+                resets_at: None,
+            }
+            .into(),
+            r#"{"kind":"benefit_used","benefit_id":"lounge","granted":7,"quantity":1,"counted":1,"counts":{"day":"2026-01-15","tier_period":9,"in_tier_period":3,"in_month":4,"in_quarter":5,"in_half":6,"in_year":7,"in_all":8}}"#,
+        ),
+        (
+            BenefitDetail::EntitlementGranted {
+                benefit_id: "lounge".try_into().unwrap(),
+                tier_id: Some("gold".try_into().unwrap()),
+                limit: Some(2),
+                counts_companions: true,
+                until: Some(at),
+            }
+            .into(),
+            r#"{"kind":"entitlement_granted","benefit_id":"lounge","tier_id":"gold","limit":2,"counts_companions":true,"until":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (
+            BenefitDetail::EntitlementRevoked { granted: 7, benefit_id: "lounge".try_into().unwrap() }.into(),
+            r#"{"kind":"entitlement_revoked","granted":7,"benefit_id":"lounge"}"#,
+        ),
+        (
+            BenefitDetail::BenefitUseReversed {
+                used: 5,
+                benefit_id: "lounge".try_into().unwrap(),
+                granted: None,
+                counted: 3,
+                counts,
+            }
+            .into(),
             r#"{"kind":"benefit_use_reversed","used":5,"benefit_id":"lounge","counted":3,"counts":{"day":"2026-01-15","tier_period":9,"in_tier_period":3,"in_month":4,"in_quarter":5,"in_half":6,"in_year":7,"in_all":8}}"#,
         ),
         (

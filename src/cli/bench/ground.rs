@@ -64,6 +64,7 @@ impl Ground {
             points: None,
             retention: None,
             tier_policy: None,
+            extras: Vec::new(),
         }
     }
 
@@ -145,6 +146,7 @@ impl Ground {
             quantity: 1,
             companions: 0,
             place: String::new(),
+            entitlement_id: String::new(),
             idempotency_key: Uuid::now_v7().to_string(),
         }
     }

@@ -30,6 +30,8 @@ pub(in crate::cli) struct Document {
     tiers: Vec<TierTable>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     campaigns: Vec<CampaignTable>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extras: Vec<BenefitTable>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -98,9 +100,11 @@ impl Document {
         let currency = program.currency_code;
         let tiers = program.tiers.into_iter().map(|tier| TierTable::from_proto(tier, &currency));
         let campaigns = program.campaigns.into_iter().map(|campaign| CampaignTable::from_proto(campaign, &currency));
+        let extras = program.extras.into_iter().map(|benefit| BenefitTable::from_proto(benefit, &currency));
         Ok(Self {
             tiers: tiers.collect::<Result<_, _>>()?,
             campaigns: campaigns.collect::<Result<_, _>>()?,
+            extras: extras.collect::<Result<_, _>>()?,
             points: program.points.map(PointsTable::from_proto).transpose()?.flatten(),
             retention: program.retention.map(RetentionTable::from_proto),
             tier_policy: program.tier_policy.map(TierPolicyTable::from_proto).transpose()?.flatten(),
@@ -209,6 +213,18 @@ referee_points = 250
 campaign_id = "partners"
 display_name = "Partners"
 conversion = "manual"
+
+[[extras]]
+benefit_id = "day-pass"
+display_name = "A day in the lounge"
+description = "For one who waited."
+
+[extras.kind]
+pass = "lounge"
+
+[extras.quota]
+limit = 1
+per = "lifetime"
 "#;
 
     fn written(program: Program) -> String {

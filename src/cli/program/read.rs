@@ -10,6 +10,7 @@ use toml::de::DeTable;
 
 use super::super::amount::decimals_of;
 use super::notes::{Notes, Place};
+use super::read_benefits::read_benefit;
 use super::read_points::read_points;
 use super::read_tiers::{read_tier, read_tier_policy};
 use super::table::{Table, UNREADABLE, Value};
@@ -28,6 +29,7 @@ const DOCUMENT: &[&str] = &[
     "tier_policy",
     "tiers",
     "campaigns",
+    "extras",
 ];
 
 const CAMPAIGN: &[&str] = &[
@@ -60,6 +62,7 @@ pub(super) fn read_program(document: &DeTable<'_>, notes: &Notes) -> Program {
         tier_policy: table.find("tier_policy").and_then(|value| read_tier_policy(&value)),
         tiers: tiers.iter().map(|tier| read_tier(tier, currency)).collect(),
         campaigns: table.items("campaigns").iter().map(|campaign| read_campaign(campaign, currency)).collect(),
+        extras: table.items("extras").iter().map(|benefit| read_benefit(benefit, currency)).collect(),
         currency_code: code,
     }
 }

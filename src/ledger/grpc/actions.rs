@@ -42,6 +42,8 @@ const fn parse_kind(kind: proto::PrivilegedActionKind) -> Option<ActionKind> {
         proto::PrivilegedActionKind::ApiKeyRevoked => Some(ActionKind::ApiKeyRevoked),
         proto::PrivilegedActionKind::TierOverridden => Some(ActionKind::TierOverridden),
         proto::PrivilegedActionKind::TierReleased => Some(ActionKind::TierReleased),
+        proto::PrivilegedActionKind::EntitlementGranted => Some(ActionKind::EntitlementGranted),
+        proto::PrivilegedActionKind::EntitlementRevoked => Some(ActionKind::EntitlementRevoked),
     }
 }
 
@@ -58,6 +60,8 @@ const fn write_kind(kind: ActionKind) -> proto::PrivilegedActionKind {
         ActionKind::ApiKeyRevoked => proto::PrivilegedActionKind::ApiKeyRevoked,
         ActionKind::TierOverridden => proto::PrivilegedActionKind::TierOverridden,
         ActionKind::TierReleased => proto::PrivilegedActionKind::TierReleased,
+        ActionKind::EntitlementGranted => proto::PrivilegedActionKind::EntitlementGranted,
+        ActionKind::EntitlementRevoked => proto::PrivilegedActionKind::EntitlementRevoked,
     }
 }
 

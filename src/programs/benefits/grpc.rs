@@ -31,7 +31,9 @@ pub(in crate::programs) fn parse_benefit(
     let description = parse_text(fields, &format!("{path}.description"), &benefit.description, MAX_DESCRIPTION);
     let kind = parse_kind(fields, path, benefit.kind.as_ref(), currency);
     let quota = benefit.quota.map(|quota| parse_quota(fields, &format!("{path}.quota"), quota));
-    let outline = BenefitOutline { benefit_id: benefit_id.clone(), kind: kind.clone(), has_quota: quota.is_some() };
+    let quota_per = quota.flatten().map(|quota| quota.per);
+    let outline =
+        BenefitOutline { benefit_id: benefit_id.clone(), kind: kind.clone(), has_quota: quota.is_some(), quota_per };
     let whole = || {
         Some(Benefit {
             benefit_id: benefit_id?,

@@ -66,7 +66,7 @@ impl Names {
             "customer_id" | "referee_customer_id" | "referrer_customer_id" => &self.customer,
             "code" => &self.code,
             "activity_id" | "purchase_activity_id" => &self.activity,
-            "entry_id" | "reward_id" | "lot_id" | "use_id" => &self.entry,
+            "entry_id" | "reward_id" | "lot_id" | "use_id" | "entitlement_id" => &self.entry,
             // It is nobody's.
             "reevaluation_id" => "00000000000000000000000000000001.1",
             "benefit_id" => "newsletter",

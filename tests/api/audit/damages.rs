@@ -230,8 +230,10 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
     let day_mark = "INSERT INTO standing_day_marks VALUES (:anna, '2026-01-15', 3, 1, 0, 0, 1, 0)";
     assert_told(day_mark, DifferenceKind::Projection, &["standing day after entry 2026-01-15 "]).await;
     let used = "INSERT INTO benefit_uses VALUES
-                (:anna, 3, 'lounge', now(), 1, NULL, '2026-01-15', 0, 1, 1, 1, 1, 1, 1)";
+                (:anna, 3, 'lounge', now(), 0, 1, NULL, '2026-01-15', 0, 1, 1, 1, 1, 1, 1)";
     assert_told(used, DifferenceKind::Projection, &["benefit use of entry 3 of account ", "no entry makes it"]).await;
+    let granted = "INSERT INTO benefit_grants VALUES (:anna, 3, 'lounge', NULL, 1, now(), 2, false, NULL, NULL)";
+    assert_told(granted, DifferenceKind::Projection, &["benefit grant of entry 3 of account "]).await;
     let period = "INSERT INTO tier_periods VALUES (:anna, 3, now())";
     assert_told(period, DifferenceKind::Projection, &["tier period of entry 3 of account "]).await;
     let reversal = "INSERT INTO reversals VALUES (:anna, 4, 12, 0)";

@@ -103,6 +103,28 @@ async fn use_and_perhaps_undo(service: &Service, customer: &str, step: u64) {
         idempotency_key: format!("use-{step}"),
         ..Default::default()
     };
+    let granted = crate::benefits::grants::grant_of("lounge", 2, None, &format!("grant-{step}"));
+    let granted = proto::GrantEntitlementRequest { customer_id: customer.to_owned(), ..granted };
+    if let Some(granted) = allowed(service.benefits().grant_entitlement(granted).await) {
+        let lounge = proto::UseBenefitRequest {
+            benefit_id: "lounge".to_owned(),
+            idempotency_key: format!("lounge-{step}"),
+            ..request.clone()
+        };
+        allowed(service.benefits().use_benefit(lounge).await);
+        if step.is_multiple_of(3) {
+            let revoke = proto::RevokeEntitlementRequest {
+                program_id: SHOP.to_owned(),
+                customer_id: customer.to_owned(),
+                entitlement_id: granted.entitlement_id,
+                reason: proto::CorrectionReason::Other.into(),
+                author: "clerk".to_owned(),
+                note: String::new(),
+                idempotency_key: format!("revoke-{step}"),
+            };
+            allowed(service.benefits().revoke_entitlement(revoke).await);
+        }
+    }
     let Some(used) = allowed(service.benefits().use_benefit(request).await) else { return };
     if step.is_multiple_of(2) {
         let request = proto::ReverseBenefitUseRequest {

@@ -58,6 +58,7 @@ pub(crate) fn use_of(benefit_id: &str, quantity: i64, key: &str) -> proto::UseBe
         quantity,
         companions: 0,
         place: String::new(),
+        entitlement_id: String::new(),
         idempotency_key: key.to_owned(),
     }
 }

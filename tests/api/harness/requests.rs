@@ -51,6 +51,7 @@ pub(crate) fn shop() -> proto::Program {
         points: None,
         retention: None,
         tier_policy: None,
+        extras: Vec::new(),
     }
 }
 

@@ -136,6 +136,7 @@ pub(super) const GIVEN: &[(&str, &str)] = &[
     ("lot_id", "made by the service"),
     ("use_id", "made by the service"),
     ("reevaluation_id", "made by the service"),
+    ("entitlement_id", "made by the service"),
     ("page_token", "made by the service"),
     ("resume_token", "made by the service"),
     ("etag", "made by the service"),

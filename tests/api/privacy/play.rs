@@ -154,13 +154,25 @@ impl Caller {
     }
 
     async fn play_benefits(&mut self, customer_id: &str) {
-        let (customer_id, benefit_id) = (customer_id.to_owned(), "free-shipping".to_owned());
-        let using = of!(UseBenefitRequest { customer_id: customer_id, benefit_id: benefit_id });
+        let (customer_id, benefit_id) = (customer_id.to_owned(), "lounge".to_owned());
+        let (tier_id, reason) = ("gold".to_owned(), i32::from(proto::CorrectionReason::Correction));
+        let grant = of!(GrantEntitlementRequest {
+            customer_id: customer_id,
+            benefit_id: benefit_id,
+            tier_id: tier_id,
+            reason: reason
+        });
+        let granted: proto::GrantEntitlementResponse = self.carry_out("BenefitService.GrantEntitlement", grant).await;
+        let entitlement_id = granted.entitlement_id;
+        let using =
+            of!(UseBenefitRequest { customer_id: customer_id, benefit_id: benefit_id, entitlement_id: entitlement_id });
         let used: proto::UseBenefitResponse = self.carry_out("BenefitService.UseBenefit", using).await;
         let use_id = used.r#use.unwrap().use_id;
-        let reason = i32::from(proto::CorrectionReason::Correction);
         let reverse = of!(ReverseBenefitUseRequest { customer_id: customer_id, use_id: use_id, reason: reason });
         let _: proto::ReverseBenefitUseResponse = self.carry_out("BenefitService.ReverseBenefitUse", reverse).await;
+        let revoke =
+            of!(RevokeEntitlementRequest { customer_id: customer_id, entitlement_id: entitlement_id, reason: reason });
+        let _: proto::RevokeEntitlementResponse = self.carry_out("BenefitService.RevokeEntitlement", revoke).await;
     }
 
     async fn play_rewards(&mut self, customer_id: &str) {

@@ -3,6 +3,7 @@
 use goldbook::proto;
 use tonic::Code;
 
+use crate::benefits::grants::grant_of;
 use crate::binary::run;
 use crate::harness::{Service, assert_refused, at, create_referral, instant, money};
 
@@ -91,6 +92,29 @@ async fn with_the_airline_status_lasts_to_the_next_year_and_the_highest_for_ever
     }
     assert_eq!(tier(&service, "airline", "ada", "2028-05-22T12:00:00Z").await, "legend");
     assert_eq!(tier(&service, "airline", "ada", "2040-01-01T12:00:00Z").await, "legend");
+}
+
+#[tokio::test]
+async fn the_airline_grants_a_day_in_a_lounge_once_to_who_holds_no_status() {
+    let service = open("airline").await;
+    buy(&service, "airline", "bea", money("USD", "50.00")).await;
+    let (program_id, customer_id) = ("airline".to_owned(), "bea".to_owned());
+    let pass = proto::GrantEntitlementRequest {
+        program_id: program_id.clone(),
+        customer_id: customer_id.clone(),
+        ..grant_of("day-pass", 0, None, "pass")
+    };
+    service.benefits().grant_entitlement(pass).await.unwrap();
+    let enter = |key: &str| proto::UseBenefitRequest {
+        program_id: program_id.clone(),
+        customer_id: customer_id.clone(),
+        benefit_id: "day-pass".to_owned(),
+        idempotency_key: key.to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(service.benefits().use_benefit(enter("one")).await.unwrap().into_inner().r#use.unwrap().left, Some(0));
+    let second = service.benefits().use_benefit(enter("two")).await;
+    assert_refused(second, Code::FailedPrecondition, "BENEFIT_QUOTA_EXHAUSTED");
 }
 
 #[tokio::test]

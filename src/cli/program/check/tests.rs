@@ -81,6 +81,16 @@ refere_points = -1
 campaign_id = "friends"
 display_name = "Friends, again"
 conversion = "manual"
+
+[[extras]]
+benefit_id = "pass"
+display_name = "Pass"
+quota = { limit = 2, per = "month" }
+
+[[extras]]
+benefit_id = "pass"
+display_name = "Pass, again"
+kind = { earn_rate_multiplier = "2" }
 "#;
 
 #[test]
@@ -91,7 +101,7 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         r#"4:13: time_zone must be an IANA time zone, such as Europe/Berlin"#,
         r#"5:19: points_per_unit must be a decimal in quotes, such as "1" or "0.125""#,
         "6:1: unknown key \"colour\"; known are program_id, display_name, currency, time_zone, points_per_unit, points, \
-         retention, tier_policy, tiers, campaigns",
+         retention, tier_policy, tiers, campaigns, extras",
         "9:12: points.hold_for must be an ISO 8601 period above zero, in whole microseconds and of at most 100 years, \
          such as P1Y, P90D or PT12H",
         r#"10:27: points.expiry: unknown key "round"; did you mean "round_to"?"#,
@@ -115,6 +125,9 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         r#"59:1: campaigns[1] "friends": unknown key "refere_points"; did you mean "referee_points"?"#,
         r#"59:17: campaigns[1] "friends": referee_points must be from 0 to 1,000,000,000,000"#,
         r#"62:15: campaigns[2] "friends": campaign_id must be unique within the program"#,
+        r#"69:9: extras[1] "pass": quota must be for a lifetime: a grant is used up once and for all"#,
+        r#"72:14: extras[2] "pass": benefit_id must be unique among the extras"#,
+        r#"74:33: extras[2] "pass": kind.earn_rate_multiplier must be of a tier: purchases earn by the tier alone"#,
     ];
     let told: Vec<String> = mistakes(MISTAKEN);
     assert_eq!(told, expected.map(|line| format!("shop.toml:{line}")));

@@ -1,0 +1,221 @@
+//! The SQL of grants.
+
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::benefits::grants::Grant;
+use crate::benefits::state::BenefitsState;
+use crate::book::{Defect, States};
+use crate::database::{ReadPart, Selection, StoreError, Traced as _, WritePart, selection, sent_as, write_part};
+use crate::ids::{AccountId, BenefitId, TierId};
+
+/// A grant as it is stored, and as it is sent.
+#[derive(sqlx::Encode, sqlx::Decode)]
+pub(super) struct GrantRow {
+    account_id: Uuid,
+    granted_seq: i64,
+    benefit_id: String,
+    tier_id: Option<String>,
+    policy_version: i32,
+    granted_at: jiff_sqlx::Timestamp,
+    use_limit: Option<i64>,
+    counts_companions: bool,
+    ends_at: Option<jiff_sqlx::Timestamp>,
+    revoked_at: Option<jiff_sqlx::Timestamp>,
+}
+
+sent_as!(GrantRow, "sent_benefit_grant");
+
+impl GrantRow {
+    fn new((account_id, granted_seq): (AccountId, i64), grant: &Grant) -> Self {
+        Self {
+            account_id: account_id.0,
+            granted_seq,
+            benefit_id: grant.benefit_id.to_string(),
+            tier_id: grant.tier_id.as_ref().map(ToString::to_string),
+            policy_version: grant.policy_version,
+            granted_at: grant.granted_at.to_sqlx(),
+            use_limit: grant.limit,
+            counts_companions: grant.counts_companions,
+            ends_at: grant.ends_at.map(|at| at.to_sqlx()),
+            revoked_at: grant.revoked_at.map(|at| at.to_sqlx()),
+        }
+    }
+
+    fn into_grant(self) -> Result<Grant, Defect> {
+        let account_id = self.account_id;
+        let damaged = |error: &str| Defect::new(format!("a benefit grant of account {account_id}: {error}"));
+        let tier_id = self.tier_id.map(TierId::try_from).transpose();
+        Ok(Grant {
+            benefit_id: BenefitId::try_from(self.benefit_id).map_err(damaged)?,
+            tier_id: tier_id.map_err(damaged)?,
+            policy_version: self.policy_version,
+            granted_at: self.granted_at.to_jiff(),
+            limit: self.use_limit,
+            counts_companions: self.counts_companions,
+            ends_at: self.ends_at.map(jiff_sqlx::Timestamp::to_jiff),
+            revoked_at: self.revoked_at.map(jiff_sqlx::Timestamp::to_jiff),
+        })
+    }
+}
+
+pub(super) fn take_grants(states: &mut States, rows: Vec<GrantRow>) -> Result<(), StoreError> {
+    let state: &mut BenefitsState = states.get_mut()?;
+    for row in rows {
+        let key = (AccountId(row.account_id), row.granted_seq);
+        state.grants.insert(key, row.into_grant()?);
+    }
+    Ok(())
+}
+
+pub(super) fn all_grants_of(accounts: Vec<Uuid>) -> Selection<GrantRow> {
+    selection!(
+        "benefit_grants",
+        GrantRow,
+        "SELECT account_id, granted_seq, benefit_id, tier_id, policy_version, granted_at, use_limit, counts_companions,
+             ends_at, revoked_at
+         FROM benefit_grants WHERE account_id = ANY($1)",
+        [accounts],
+    )
+}
+
+/// What is read of the grants that commands ask for: as many as a customer may have at a time.
+pub(super) fn read_parts(state: &BenefitsState) -> Vec<ReadPart<States>> {
+    let mut parts = Vec::new();
+    let asked = &state.asked;
+    if !asked.benefits.is_empty() || !asked.accounts.is_empty() {
+        parts.push(grants_in_force_of(state).into_part(take_grants));
+    }
+    if !asked.grants.is_empty() {
+        parts.push(named_grants_of(state).into_part(take_grants));
+    }
+    parts
+}
+
+/// The grants that are in force: of some accounts all, of others those of a benefit.
+fn grants_in_force_of(state: &BenefitsState) -> Selection<GrantRow> {
+    let of_benefits = state.asked.benefits.iter();
+    let of_benefits =
+        of_benefits.map(|((account_id, benefit_id), at)| (account_id.0, Some(benefit_id.to_string()), *at));
+    let of_accounts = state.asked.accounts.iter().map(|(account_id, at)| (account_id.0, None, *at));
+    let (mut accounts, mut benefits, mut instants) = (Vec::new(), Vec::new(), Vec::new());
+    for (account_id, benefit_id, at) in of_benefits.chain(of_accounts) {
+        accounts.push(account_id);
+        benefits.push(benefit_id);
+        instants.push(at.to_sqlx());
+    }
+    selection!(
+        "benefit_grants",
+        GrantRow,
+        "SELECT g.account_id, g.granted_seq, g.benefit_id, g.tier_id, g.policy_version, g.granted_at, g.use_limit,
+             g.counts_companions, g.ends_at, g.revoked_at
+         FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS w (account_id, benefit_id, at)
+         JOIN LATERAL (
+             SELECT * FROM benefit_grants f
+             WHERE f.account_id = w.account_id AND coalesce(least(f.ends_at, f.revoked_at), 'infinity') > w.at
+               AND (w.benefit_id IS NULL OR f.benefit_id = w.benefit_id)
+             OFFSET 0
+         ) g ON TRUE",
+        [accounts, benefits, instants],
+    )
+}
+
+/// The grants that commands name, as columns.
+pub(super) fn named_grants(state: &BenefitsState) -> (Vec<Uuid>, Vec<i64>) {
+    state.asked.grants.iter().map(|(account_id, seq)| (account_id.0, *seq)).unzip()
+}
+
+fn named_grants_of(state: &BenefitsState) -> Selection<GrantRow> {
+    let (accounts, seqs) = named_grants(state);
+    selection!(
+        "benefit_grants",
+        GrantRow,
+        "SELECT g.account_id, g.granted_seq, g.benefit_id, g.tier_id, g.policy_version, g.granted_at, g.use_limit,
+             g.counts_companions, g.ends_at, g.revoked_at
+         FROM unnest($1::uuid[], $2::bigint[]) AS w (account_id, granted_seq)
+         JOIN benefit_grants g ON g.account_id = w.account_id AND g.granted_seq = w.granted_seq",
+        [accounts, seqs],
+    )
+}
+
+/// Writes the grants that changed: of one that is there, only that it was revoked.
+pub(super) fn write_part(state: &BenefitsState) -> WritePart {
+    let changed = state.changed_grants.iter();
+    let rows: Vec<GrantRow> = changed.filter_map(|key| Some(GrantRow::new(*key, state.grants.get(key)?))).collect();
+    write_part!(
+        "INSERT INTO benefit_grants (account_id, granted_seq, benefit_id, tier_id, policy_version, granted_at, use_limit,
+             counts_companions, ends_at, revoked_at)
+         SELECT * FROM unnest($1::sent_benefit_grant[])
+         ON CONFLICT (account_id, granted_seq) DO UPDATE SET revoked_at = excluded.revoked_at",
+        rows,
+    )
+}
+
+/// A grant, and how often it was used.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundGrant {
+    /// The entry that granted it.
+    pub granted_seq: i64,
+    /// What was granted.
+    pub grant: Grant,
+    /// How often it was used.
+    pub used: i64,
+}
+
+/// A page of the grants of an account, the oldest first: those that were in force at an instant, with how often they had
+/// been used by then; or all, with how often they were used.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(in crate::benefits) async fn list_grants(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    in_force_at: Option<Timestamp>,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<FoundGrant>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT g.account_id, g.granted_seq, g.benefit_id, g.tier_id, g.policy_version, g.granted_at, g.use_limit,
+                  g.counts_companions, g.ends_at, g.revoked_at, coalesce(u.in_all, 0) AS "used!"
+           FROM (
+               SELECT * FROM benefit_grants f
+               WHERE f.account_id = $1 AND f.granted_seq > $3
+                 AND f.granted_at <= coalesce($2, 'infinity'::timestamptz)
+                 AND coalesce(least(f.ends_at, f.revoked_at), 'infinity') > coalesce($2, '-infinity'::timestamptz)
+               OFFSET 0
+           ) g
+           LEFT JOIN LATERAL (
+               SELECT f.in_all FROM benefit_uses f
+               WHERE f.account_id = g.account_id AND f.benefit_id = g.benefit_id AND f.granted_seq = g.granted_seq
+                 AND f.used_at <= coalesce($2, 'infinity'::timestamptz)
+               ORDER BY f.used_at DESC, f.account_seq DESC LIMIT 1
+           ) u ON TRUE
+           ORDER BY g.granted_seq LIMIT $4"#,
+        account_id.0,
+        in_force_at.map(|at| at.to_sqlx()) as _,
+        after,
+        limit,
+    )
+    .fetch_all(connection)
+    .traced("SELECT benefit_grants")
+    .await?;
+    let found = rows.into_iter().map(|row| {
+        let (granted_seq, used) = (row.granted_seq, row.used);
+        let row = GrantRow {
+            account_id: row.account_id,
+            granted_seq,
+            benefit_id: row.benefit_id,
+            tier_id: row.tier_id,
+            policy_version: row.policy_version,
+            granted_at: row.granted_at,
+            use_limit: row.use_limit,
+            counts_companions: row.counts_companions,
+            ends_at: row.ends_at,
+            revoked_at: row.revoked_at,
+        };
+        Ok(FoundGrant { granted_seq, grant: row.into_grant()?, used })
+    });
+    found.collect()
+}
