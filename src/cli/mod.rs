@@ -5,11 +5,13 @@
 
 mod amount;
 mod audit;
+mod bars;
 mod bench;
 mod client;
 mod completions;
 mod config;
 mod config_file;
+mod criteria;
 mod customer;
 mod database_args;
 mod database_url;
@@ -32,6 +34,7 @@ mod statement;
 pub mod statement_line;
 mod statements;
 mod telemetry_args;
+mod tiers;
 mod trace;
 mod version;
 mod wait;
@@ -100,6 +103,7 @@ enum Command {
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Customer(customer::CustomerArgs),
+    Tiers(tiers::TiersArgs),
     Statement(statements::StatementArgs),
     Demo(demo::DemoArgs),
     Bench(Box<bench::args::BenchArgs>),
@@ -166,6 +170,7 @@ impl Cli {
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Customer(args) => customer::run(args).await,
+            Command::Tiers(args) => tiers::run(args).await,
             Command::Statement(args) => statements::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Bench(args) => bench::run(*args).await,

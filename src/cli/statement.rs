@@ -7,12 +7,13 @@ use jiff::tz::TimeZone;
 
 use super::amount::show_money;
 use super::client::{Client, LARGEST_PAGE, incomplete_answer};
+use super::criteria::{show_criterion, show_way};
 use super::error::CliError;
 use super::instant;
 use super::output::{self, grouped, words};
 use goldbook_api::v1::{
     Balance, CustomerTier, Entry, EntryKind, EntryReason, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
-    ListEntriesRequest, Pocket, PocketMove, Program, TierCondition, TierOverride, TierOverrideKind, tier_condition,
+    ListEntriesRequest, Pocket, PocketMove, Program, TierOverride, TierOverrideKind,
 };
 
 /// Reads one program's book for people.
@@ -149,7 +150,19 @@ impl Reader {
             let then = tier.forecast.first().filter(|_| !met).map(|next| format!(", then {}", next.tier_id));
             facts.add_row(["Valid until", &format!("{until}{}", then.unwrap_or_default())]);
         }
+        if let Some(keeping) = &tier.keeping {
+            let way = show_way(&keeping.progress);
+            if !way.is_empty() {
+                facts.add_row(["To keep it", &way]);
+            }
+        }
         facts.add_row(["Next tier", &next_tier(tier)]);
+        if let Some(next) = &tier.next {
+            let way = show_way(&next.progress);
+            if !way.is_empty() {
+                facts.add_row(["To reach it", &way]);
+            }
+        }
         facts.add_row(["Balance", &show_balance(balance)]);
         for (what, due) in [("Next to vest", &balance.next_vesting), ("Next to expire", &balance.next_expiry)] {
             if let Some(due) = due {
@@ -235,22 +248,6 @@ fn next_tier(tier: &CustomerTier) -> String {
     if missing.is_empty() { name } else { format!("{name}: {} missing", missing.join(", ")) }
 }
 
-/// So much of one metric; nothing of what this program does not know.
-fn show_criterion(criterion: &TierCondition) -> Option<String> {
-    use tier_condition::Condition;
-
-    let count = |least: &i64, noun: &str| format!("{} {noun}{}", grouped(*least), if *least == 1 { "" } else { "s" });
-    Some(match criterion.condition.as_ref()? {
-        Condition::Spend(money) => show_money(money),
-        Condition::Margin(money) => format!("{} of margin", show_money(money)),
-        Condition::Points(least) => count(least, "earned point"),
-        Condition::Purchases(least) => count(least, "purchase"),
-        Condition::ActiveDays(least) => count(least, "active day"),
-        Condition::Referrals(least) => count(least, "referral"),
-        Condition::AllOf(_) | Condition::AnyOf(_) => return None,
-    })
-}
-
 /// The points available, and all other counts that are not zero.
 pub(super) fn show_balance(balance: &Balance) -> String {
     let mut text = format!("{} points available", grouped(balance.available));
@@ -272,7 +269,7 @@ pub(super) fn show_balance(balance: &Balance) -> String {
 mod tests {
     use super::*;
     use goldbook_api::google::Money;
-    use goldbook_api::v1::{NextTier, TierProgress};
+    use goldbook_api::v1::{NextTier, TierCondition, TierProgress, tier_condition};
 
     #[test]
     fn a_balance_shows_what_there_is_and_nothing_else() {

@@ -2,6 +2,7 @@
 
 mod parse;
 mod simulate;
+mod statistics;
 pub(crate) mod write;
 
 use futures_util::StreamExt as _;
@@ -11,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use self::parse::{parse_batch, parse_clear_override, parse_reevaluation, parse_set_override};
 use self::simulate::{parse_simulation, write_update};
+use self::statistics::{parse_statistics, write_counted};
 use self::write::{Extent, write_customer_tier, write_reevaluation, write_tier_change};
 use super::Tiers;
 use crate::access::grpc::admit;
@@ -111,6 +113,20 @@ impl tier_service_server::TierService for Tiers {
         telemetry::record_program(question.program_id.as_str());
         let updates = self.simulate_tier_policy(question, caller.writer().await?.principal_id).await?;
         let answers = updates.map(|update| Ok(write_update(update?)));
+        Ok(Response::new(caller.while_it_counts(answers)))
+    }
+
+    type ListTierStatisticsStream = BoxStream<'static, Result<proto::ListTierStatisticsResponse, Status>>;
+
+    async fn list_tier_statistics(
+        &self,
+        request: Request<Received<proto::ListTierStatisticsRequest>>,
+    ) -> Result<Response<Self::ListTierStatisticsStream>, Status> {
+        let (request, caller) = admit(request)?;
+        let request = parse_statistics(request)?;
+        telemetry::record_program(request.program_id.as_str());
+        let counted = self.list_tier_statistics(request, caller.writer().await?.principal_id).await?;
+        let answers = counted.map(|counted| Ok(write_counted(counted?)));
         Ok(Response::new(caller.while_it_counts(answers)))
     }
 

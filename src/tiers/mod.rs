@@ -13,7 +13,9 @@ mod reevaluation;
 mod simulation;
 pub(crate) mod standing;
 pub(crate) mod state;
+mod statistics;
 mod store;
+mod walking;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +43,7 @@ use reevaluation::state::Progress;
 use reevaluation::store::read_progress;
 use simulation::{Question, Simulations, Update};
 use standing::Standing;
+use statistics::{Counted, Statistics};
 use store::FoundStanding;
 
 pub(crate) use customer_tier::{CustomerTier, SetBy};
@@ -60,26 +63,28 @@ pub(crate) struct Tiers {
     days: BatchReader<(AccountId, Date), Vec<(Date, DayCount)>>,
     overrides: BatchReader<EntryId, SetBy>,
     simulations: Simulations,
+    statistics: Statistics,
 }
 
 impl Tiers {
-    /// Tiers read from `pool`, and those of now from `lookups`, many at once. Simulations connect to the database
-    /// themselves, and may take so long.
+    /// Tiers read from `pool`, and those of now from `lookups`, many at once. Simulations and statistics
+    /// connect to the database themselves, and may take so long.
     #[must_use]
     pub(crate) fn new(
         book: Book,
         pool: PgPool,
         lookups: &PgPool,
-        (database, simulation_limit): (&PgConnectOptions, Duration),
+        (database, limit): (&PgConnectOptions, Duration),
         instants: Instants,
         capabilities: Capabilities,
         catalogue: Catalogue,
     ) -> Self {
-        let simulations = Simulations::new(database, simulation_limit, instants.clone(), capabilities.clone());
+        let simulations = Simulations::new(database, limit, instants.clone(), capabilities.clone());
+        let statistics = Statistics::new(database, limit, instants.clone(), capabilities.clone());
         let standings = BatchReader::open("standings", lookups, &store::fetch_standings(instants.clock().clone()));
         let days = BatchReader::open("standing_days", lookups, &store::fetch_days());
         let overrides = BatchReader::open("overrides", lookups, &store::fetch_set_by());
-        Self { book, pool, instants, capabilities, catalogue, standings, days, overrides, simulations }
+        Self { book, pool, instants, capabilities, catalogue, standings, days, overrides, simulations, statistics }
     }
 
     /// The tier a customer holds, now or at an instant.
@@ -204,6 +209,18 @@ impl Tiers {
         principal_id: PrincipalId,
     ) -> Result<BoxStream<'static, Result<Update, Error>>, Error> {
         self.simulations.begin(question, principal_id).await
+    }
+
+    /// Begins to count who holds which tier. Dropping the stream ends it.
+    ///
+    /// # Errors
+    /// If the program is unknown, the instant lies ahead, or too many count already.
+    pub(crate) async fn list_tier_statistics(
+        &self,
+        request: statistics::Request,
+        principal_id: PrincipalId,
+    ) -> Result<BoxStream<'static, Result<Counted, Error>>, Error> {
+        self.statistics.begin(request, principal_id).await
     }
 
     /// Orders that a version is applied to every customer: the order as it is now, and whether this was a repetition.

@@ -1,6 +1,7 @@
 //! The SQL of standings.
 
 pub(super) mod days;
+pub(super) mod moves;
 pub(super) mod pages;
 pub(super) mod past;
 pub(super) mod rows;

@@ -6,6 +6,7 @@ mod policies;
 mod reevaluation;
 mod sample;
 mod simulation;
+mod statistics;
 mod windows;
 
 use goldbook::proto;

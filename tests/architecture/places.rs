@@ -56,6 +56,8 @@ const IMPURE_PLACES: &[&str] = &[
     "tiers/reading.rs",
     "tiers/reevaluation/worker.rs",
     "tiers/simulation.rs",
+    "tiers/statistics.rs",
+    "tiers/walking.rs",
     "liability/summing.rs",
     "customers/retention/worker.rs",
     "audit/chunk.rs",

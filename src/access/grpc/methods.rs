@@ -141,6 +141,7 @@ methods! {
         Read by Service | Support | Manager | Auditor;
     TierService.SetTierOverride(SetTierOverrideRequest: program_id, customer_id) Write by Support | Manager;
     TierService.ClearTierOverride(ClearTierOverrideRequest: program_id, customer_id) Write by Support | Manager;
+    TierService.ListTierStatistics(ListTierStatisticsRequest: program_id,) Export by Manager | Auditor;
     TierService.SimulateTierPolicy(SimulateTierPolicyRequest: program_id,) Export by Manager | Auditor;
     TierService.ReevaluateTiers(ReevaluateTiersRequest: program_id,) Write by Manager;
     TierService.GetTierReevaluation(GetTierReevaluationRequest: program_id,) Read by Manager | Auditor;

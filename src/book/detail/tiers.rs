@@ -105,8 +105,9 @@ pub enum OverrideForce {
 stored_words!(OverrideForce);
 
 /// What a decision about a standing came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, EnumString, VariantArray)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum TierMove {
     /// The customer lost the tier, since it was not earned again by its end.
     Downgraded,
@@ -115,6 +116,8 @@ pub enum TierMove {
     /// The standing was decided again, since a refund or another version of the program changed what it rests on.
     Redecided,
 }
+
+stored_words!(TierMove);
 
 /// What time will do to a standing if nothing else happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,9 +9,9 @@ use goldbook_api::server::tier_service_server::{TierService, TierServiceServer};
 use goldbook_api::v1::{
     BatchGetCustomerTiersRequest, BatchGetCustomerTiersResponse, ClearTierOverrideRequest, ClearTierOverrideResponse,
     CustomerTier, GetCustomerTierRequest, GetCustomerTierResponse, GetTierReevaluationRequest,
-    GetTierReevaluationResponse, ListTierChangesRequest, ListTierChangesResponse, ReevaluateTiersRequest,
-    ReevaluateTiersResponse, SetTierOverrideRequest, SetTierOverrideResponse, SimulateTierPolicyRequest,
-    SimulateTierPolicyResponse,
+    GetTierReevaluationResponse, ListTierChangesRequest, ListTierChangesResponse, ListTierStatisticsRequest,
+    ListTierStatisticsResponse, ReevaluateTiersRequest, ReevaluateTiersResponse, SetTierOverrideRequest,
+    SetTierOverrideResponse, SimulateTierPolicyRequest, SimulateTierPolicyResponse,
 };
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
@@ -67,6 +67,15 @@ impl TierService for Echo {
         &self,
         _: Request<Received<ClearTierOverrideRequest>>,
     ) -> Result<Response<ClearTierOverrideResponse>, Status> {
+        Err(only_one())
+    }
+
+    type ListTierStatisticsStream = stream::Empty<Result<ListTierStatisticsResponse, Status>>;
+
+    async fn list_tier_statistics(
+        &self,
+        _: Request<Received<ListTierStatisticsRequest>>,
+    ) -> Result<Response<Self::ListTierStatisticsStream>, Status> {
         Err(only_one())
     }
 

@@ -174,7 +174,7 @@ fn write_earned(currency: Currency, spend: i64, earned: &Earnings) -> proto::Tie
     write_counts(currency, DayRange { from, until }, &counted)
 }
 
-fn write_day(day: Date) -> proto::google::Date {
+pub(super) fn write_day(day: Date) -> proto::google::Date {
     proto::google::Date { year: day.year().into(), month: day.month().into(), day: day.day().into() }
 }
 

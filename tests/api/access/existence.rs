@@ -297,6 +297,7 @@ async fn who_serves_customers_is_told_whether_it_exists() {
         "ListCustomers",
         "ListPrivilegedActions",
         "ListPrograms",
+        "ListTierStatistics",
         "ReevaluateTiers",
         "SimulateTierPolicy",
     ];

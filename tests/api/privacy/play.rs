@@ -271,6 +271,7 @@ impl Caller {
         self.look("TierService.GetCustomerTier", of!(GetCustomerTierRequest { customer_id: customer_id })).await;
         let batch = of!(BatchGetCustomerTiersRequest { customer_ids: vec![customer_id.clone()] });
         self.look("TierService.BatchGetCustomerTiers", batch).await;
+        self.look("TierService.ListTierStatistics", of!(ListTierStatisticsRequest {})).await;
         let policy = Some(proto::simulate_tier_policy_request::Policy::Version(1));
         let simulate = of!(SimulateTierPolicyRequest { policy: policy, downgrades: i32::from(AtOnce) });
         self.look("TierService.SimulateTierPolicy", simulate).await;

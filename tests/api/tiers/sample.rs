@@ -10,6 +10,7 @@ use goldbook::proto::tier_retention::Rule;
 use goldbook::proto::tier_window::Window;
 
 use super::simulation::{simulate, try_program};
+use super::statistics::{ask, count, held};
 use crate::binary::{Serving, run};
 use crate::book_rules::check_rules;
 use crate::harness::{Database, Service, at};
@@ -66,6 +67,10 @@ async fn assert_counts(policy: &str, expected: &[(&str, [usize; 4])]) {
     let (_serving, service) = start_sample(policy).await;
     for (as_of, counts) in expected {
         assert_eq!(count_tiers(&service, as_of).await, *counts, "{as_of}");
+        let request = proto::ListTierStatisticsRequest { program_id: "cdnow".to_owned(), ..ask(Some(as_of)) };
+        let (_, statistics) = count(&service, request).await.unwrap();
+        let told = counts.map(|count| i64::try_from(count).unwrap());
+        assert!(held(&statistics).into_iter().eq(TIERS.into_iter().zip(told)), "{as_of}: {statistics:?}");
     }
     check_rules(&service.database).await.unwrap();
 }

@@ -1,0 +1,150 @@
+//! How many customers hold which tier as of an instant, who is about to move, and what became of tiers month by month.
+
+pub(super) mod tally;
+
+use std::time::Duration;
+
+use futures_util::stream::BoxStream;
+use jiff::{SignedDuration, Timestamp};
+use sqlx::PgConnection;
+use sqlx::postgres::PgConnectOptions;
+
+use self::tally::{Months, Survey, Tally, Upcoming};
+use super::deciding::calendar_of;
+use super::standing::Standing;
+use super::store::moves::count_moves;
+use super::store::pages::{Population, count_customers};
+use super::walking::{Needs, Walk, Walked, WalkedPage};
+use crate::book::{Capabilities, Instants};
+use crate::database::{ExportBounds, ExportPlaces, ExportReader, Halt, Outlet, StoreError, by_scan};
+use crate::error::Error;
+use crate::ids::{AccountId, CustomerId, PrincipalId, ProgramId};
+use crate::programs::model::{Which, program_not_found};
+use crate::programs::read_version;
+use crate::programs::tier_policy::windows::DayRange;
+
+/// What statistics may take.
+const fn bounds(limit: Duration) -> ExportBounds {
+    let advice = "ask again when less is going on";
+    ExportBounds { at_a_time: 2, of_one: 1, items_ahead: 4, stall_limit: Duration::from_secs(600), limit, advice }
+}
+
+/// What to count.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) program_id: ProgramId,
+    pub(crate) as_of: Option<Timestamp>,
+    /// Within how many days somebody must move to be about to.
+    pub(crate) within_days: i32,
+    /// Of how many months what became of tiers is counted.
+    pub(crate) months: i32,
+    /// Whether customers who are about to move are told.
+    pub(crate) tells_customers: bool,
+}
+
+/// Begins to count, for a few at a time.
+#[derive(Clone)]
+pub(super) struct Statistics {
+    places: ExportPlaces,
+    instants: Instants,
+    capabilities: Capabilities,
+}
+
+/// How far it has come.
+pub(crate) struct Counted {
+    pub(crate) customers_done: i64,
+    pub(crate) customers_total: i64,
+    pub(crate) upcoming: Vec<(CustomerId, Upcoming)>,
+    /// What it came to: with the last one.
+    pub(crate) tally: Option<Box<(Survey, Tally)>>,
+}
+
+impl Statistics {
+    pub(super) fn new(
+        database: &PgConnectOptions,
+        limit: Duration,
+        instants: Instants,
+        capabilities: Capabilities,
+    ) -> Self {
+        Self { places: ExportPlaces::new(by_scan(database), bounds(limit)), instants, capabilities }
+    }
+
+    /// Begins to count. Dropping the stream ends it.
+    pub(super) async fn begin(
+        &self,
+        request: Request,
+        principal_id: PrincipalId,
+    ) -> Result<BoxStream<'static, Result<Counted, Error>>, Error> {
+        let Request { program_id, as_of, within_days, months, tells_customers } = request;
+        let mut place = self.places.take(principal_id).await?;
+        // Closed before the snapshot is made: so all that took effect by then is in it, and stays all.
+        let at = self.instants.close("as_of", as_of).await?;
+        place.begin_snapshot().await?;
+        let version = read_version(&mut place.connection, &program_id, Which::InForce(Some(at))).await?;
+        let version = version.ok_or_else(|| program_not_found(&program_id))?;
+        let population = Population { program_id, percent: 100, as_of: at };
+        let customers_total = count_customers(&mut place.connection, &population).await?;
+        let horizon = at.saturating_add(SignedDuration::from_hours(24 * i64::from(within_days))).unwrap_or(at);
+        let survey = Survey { months: Months::until(at, months, &version.program.time_zone.0), version, at, horizon };
+        let capabilities = self.capabilities.clone();
+        Ok(place.start(Reading { population, survey, tells_customers, customers_total, capabilities }))
+    }
+}
+
+/// The reading side.
+struct Reading {
+    population: Population,
+    survey: Survey,
+    tells_customers: bool,
+    customers_total: i64,
+    capabilities: Capabilities,
+}
+
+impl Needs for Survey {
+    fn needed(&self, standing: &Standing) -> DayRange {
+        let ended = standing.outlook.ends_at.filter(|ends_at| *ends_at <= self.at);
+        let first = calendar_of(&self.version, standing.enrolled_on).first_day_needed(self.at, ended);
+        DayRange { from: Some(first.unwrap_or_else(|| self.version.program.day_of(self.at))), until: None }
+    }
+}
+
+impl ExportReader for Reading {
+    type Item = Counted;
+
+    fn name(&self) -> String {
+        format!("the statistics of tiers of program {}", self.population.program_id)
+    }
+
+    async fn read(&mut self, connection: &mut PgConnection, outlet: &Outlet<Counted>) -> Result<(), Halt> {
+        let mut tally = Tally::default();
+        let customers_total = self.customers_total;
+        let mut walk = Walk::begin(&self.population, &self.capabilities, &self.survey);
+        while let Some(page) = walk.next_page(connection).await? {
+            let accounts: Vec<AccountId> = page.customers.iter().map(|customer| customer.account_id).collect();
+            let written = count_moves(connection, &accounts, &self.survey.months, self.survey.at).await?;
+            tally.add_moves(written);
+            let upcoming = self.add(page, &mut tally)?;
+            tally.left_out = walk.left_out;
+            let customers_done = tally.customers + tally.left_out;
+            outlet.send(Counted { customers_done, customers_total, upcoming, tally: None }).await?;
+        }
+        let customers_done = tally.customers + tally.left_out;
+        let tally = Some(Box::new((self.survey.clone(), tally)));
+        outlet.send(Counted { customers_done, customers_total, upcoming: Vec::new(), tally }).await
+    }
+}
+
+impl Reading {
+    /// Adds a page of customers; those who are about to move.
+    fn add(&self, page: WalkedPage, tally: &mut Tally) -> Result<Vec<(CustomerId, Upcoming)>, StoreError> {
+        tally.add_dues(&self.survey, &page.applied_dues);
+        let mut upcoming = Vec::new();
+        for Walked { account_id, customer_id, standing, history } in page.customers {
+            let next = self.survey.upcoming(&standing, &history);
+            let next = next.map_err(|not_read| not_read.into_defect(account_id))?;
+            tally.add(&standing, next.as_ref());
+            upcoming.extend(next.filter(|_| self.tells_customers).map(|next| (customer_id, next)));
+        }
+        Ok(upcoming)
+    }
+}

@@ -1,0 +1,200 @@
+//! Going through the customers of a program with their standings as of an instant, page by page. Nothing is written.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::counting::History;
+use super::standing::Standing;
+use super::state::StandingsState;
+use super::store::days;
+use super::store::pages::{Listed, Population, Stored, read_page};
+use super::store::past::read_standings_at;
+use crate::book::{Capabilities, Depth, Entry, WithDues, apply_dues_in_memory, find_all_last_by};
+use crate::database::StoreError;
+use crate::error::with_causes;
+use crate::ids::{AccountId, CustomerId};
+use crate::programs::tier_policy::windows::DayRange;
+
+/// How many customers are held in memory at a time.
+const PAGE: usize = 512;
+/// Of how many customers at once what is due is applied.
+const DUE_AT_ONCE: usize = 64;
+
+/// A customer as they were at the instant.
+pub(super) struct Walked {
+    pub(super) account_id: AccountId,
+    pub(super) customer_id: CustomerId,
+    pub(super) standing: Standing,
+    /// What was counted on the days that are needed.
+    pub(super) history: History,
+}
+
+/// A page of customers.
+#[derive(Default)]
+pub(super) struct WalkedPage {
+    pub(super) customers: Vec<Walked>,
+    /// What time had done to them by the instant that is not written.
+    pub(super) applied_dues: Vec<Entry>,
+}
+
+/// Which days are needed of a standing.
+pub(super) trait Needs: Sync {
+    fn needed(&self, standing: &Standing) -> DayRange;
+}
+
+/// A way through all customers.
+pub(super) struct Walk<'a, N> {
+    population: &'a Population,
+    capabilities: &'a Capabilities,
+    needs: &'a N,
+    after: AccountId,
+    /// How many customers could not be read so far. Each is named in the log, and holds up no other.
+    pub(super) left_out: i64,
+}
+
+/// A standing with the days that are needed.
+type Found = (Standing, History);
+
+impl<'a, N: Needs> Walk<'a, N> {
+    /// At the beginning.
+    pub(super) const fn begin(population: &'a Population, capabilities: &'a Capabilities, needs: &'a N) -> Self {
+        Self { population, capabilities, needs, after: AccountId(Uuid::nil()), left_out: 0 }
+    }
+
+    /// The next page; none behind the last one.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub(super) async fn next_page(&mut self, connection: &mut PgConnection) -> Result<Option<WalkedPage>, StoreError> {
+        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+        let listed = read_page(connection, self.population, self.after, limit).await?;
+        let Some(last) = listed.last() else { return Ok(None) };
+        self.after = last.account_id;
+        let (mut settled, mut due, mut ahead) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut names, mut page) = (Vec::new(), WalkedPage::default());
+        for Listed { account_id, customer_id, head, row } in listed {
+            match (customer_id, row) {
+                (Err(error), _) | (_, Stored::Settled(Err(error))) => {
+                    self.leave_out(account_id, &error);
+                    continue;
+                }
+                (Ok(customer_id), row) => {
+                    names.push((account_id, customer_id));
+                    match row {
+                        Stored::Settled(Ok(standing)) => settled.push((account_id, *standing)),
+                        Stored::Settled(Err(_)) => {}
+                        Stored::Due => due.push(account_id),
+                        Stored::Ahead => ahead.push((account_id, head)),
+                    }
+                }
+            }
+        }
+        for some in due.chunks(DUE_AT_ONCE) {
+            let (standings, applied) = self.apply_dues(connection, some).await?;
+            settled.extend(standings);
+            page.applied_dues.extend(applied);
+        }
+        let mut found = self.read_days(connection, settled).await?;
+        found.extend(self.rewind(connection, &ahead).await?);
+        page.customers = names
+            .into_iter()
+            .filter_map(|(account_id, customer_id)| {
+                let (standing, history) = found.remove(&account_id)?;
+                Some(Walked { account_id, customer_id, standing, history })
+            })
+            .collect();
+        Ok(Some(page))
+    }
+
+    fn leave_out(&mut self, account_id: AccountId, error: &dyn std::error::Error) {
+        let (program, failure) = (self.population.program_id.as_str(), with_causes(error));
+        tracing::error!(failure, program, account_id = %account_id.0, "the tiers of all leave out a customer");
+        self.left_out += 1;
+    }
+
+    /// Standings whose rows are those of the instant, with their days.
+    async fn read_days(
+        &self,
+        connection: &mut PgConnection,
+        settled: Vec<(AccountId, Standing)>,
+    ) -> Result<BTreeMap<AccountId, Found>, StoreError> {
+        let needed = |standing: &Standing| self.needs.needed(standing).from.unwrap_or(Date::MIN);
+        let keys: Vec<(AccountId, Date)> =
+            settled.iter().map(|(account_id, standing)| (*account_id, needed(standing))).collect();
+        let all = days::fetch(&mut *connection, &keys).await?;
+        let found = settled.into_iter().zip(all).map(|((account_id, standing), days)| {
+            let read = vec![self.needs.needed(&standing)];
+            let history = History { totals: standing.totals, days: days.unwrap_or_default(), read };
+            (account_id, (standing, history))
+        });
+        Ok(found.collect())
+    }
+
+    /// Standings to which time has done something by the instant that is not written, and what it has done.
+    async fn apply_dues(
+        &mut self,
+        connection: &mut PgConnection,
+        accounts: &[AccountId],
+    ) -> Result<(Vec<(AccountId, Standing)>, Vec<Entry>), StoreError> {
+        match self.apply_dues_to(connection, accounts).await {
+            Err(error) if error.is_of_a_row() => {}
+            outcome => return outcome,
+        }
+        let (mut standings, mut applied) = (Vec::with_capacity(accounts.len()), Vec::new());
+        for account_id in accounts {
+            match self.apply_dues_to(connection, &[*account_id]).await {
+                Ok((found, more)) => {
+                    standings.extend(found);
+                    applied.extend(more);
+                }
+                Err(error) if error.is_of_a_row() => self.leave_out(*account_id, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((standings, applied))
+    }
+
+    async fn apply_dues_to(
+        &self,
+        connection: &mut PgConnection,
+        accounts: &[AccountId],
+    ) -> Result<(Vec<(AccountId, Standing)>, Vec<Entry>), StoreError> {
+        let as_of = self.population.as_of;
+        let WithDues { states, applied_dues, .. } =
+            apply_dues_in_memory(connection, accounts, |_| as_of, Depth::Due, self.capabilities).await?;
+        let state = states.get::<StandingsState>()?;
+        let standings = accounts.iter().filter_map(|id| Some((*id, state.get(*id)?.clone())));
+        Ok((standings.collect(), applied_dues))
+    }
+
+    /// Standings to which something was written since, as they were.
+    async fn rewind(
+        &mut self,
+        connection: &mut PgConnection,
+        ahead: &[(AccountId, i64)],
+    ) -> Result<Vec<(AccountId, Found)>, StoreError> {
+        if ahead.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lasts = find_all_last_by(connection, ahead, self.population.as_of).await?;
+        let needed = |standing: &Standing| self.needs.needed(standing);
+        let rewound = match read_standings_at(connection, &lasts, needed).await {
+            Err(error) if error.is_of_a_row() => {
+                let mut rewound = Vec::with_capacity(lasts.len());
+                for (account_id, last) in lasts {
+                    match read_standings_at(connection, &[(account_id, last)], needed).await {
+                        Ok(found) => rewound.extend(found),
+                        Err(error) if error.is_of_a_row() => self.leave_out(account_id, &error),
+                        Err(error) => return Err(error),
+                    }
+                }
+                rewound
+            }
+            outcome => outcome?,
+        };
+        Ok(rewound.into_iter().map(|(account_id, standing, history)| (account_id, (standing, history))).collect())
+    }
+}
