@@ -73,7 +73,7 @@ def broken_references(site, sources):
     yield "a new message", site, other_proto("// A customer's", "// New.\nmessage New {}\n\n// A customer's"), "out New"
     yield "a new value", site, sources | {PROTO: f"{proto}\n// New.\nenum New {{\n  // No.\n  NO = 0;\n}}\n"}, "New.NO"
     yield "a stream", site, other_proto("returns (", "returns (stream "), "ListCustomerBenefits"
-    yield "no comment", site, other_proto("  // The tier that gives it.\n", ""), f"{FIELD} has no comment"
+    yield "no comment", site, other_proto("  // The tier that gives it. Empty of a grant.\n", ""), f"{FIELD} has no comment"
     yield "another comment", site, other_proto("The tier that gives it.", "Never."), f"not tell all of {FIELD}"
 
 

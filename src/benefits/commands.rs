@@ -9,12 +9,13 @@ use crate::book::{
     Account, Actor, Asking, BenefitDetail, Command, CommandKey, Decision, DecisionError, Defect, EntryReason, NewEntry,
 };
 use crate::error::{Reason, Refusal};
-use crate::ids::{BenefitId, EntryId, IdempotencyKey};
+use crate::ids::{AccountId, BenefitId, EntryId, IdempotencyKey};
 use crate::points::state::Note;
 use crate::points::subject::{Subject, about_a_customer, keep_note, key_of};
 use crate::programs::model::Program;
 use crate::programs::state::ProgramsState;
 use crate::tiers::model::standing_of;
+use crate::tiers::overriding::valid_until;
 use crate::tiers::standing::Standing;
 use crate::tiers::state::StandingsState;
 
@@ -67,28 +68,34 @@ impl UseBenefit {
             if !is_applied {
                 let last = state.last_counts(account_id, &self.benefit_id, BY_TIER);
                 let resets_at = benefit.quota.and_then(|quota| resets_at(quota, at, standing, &program.time_zone.0));
-                rights.push(Right::of_tier(benefit, last, present, resets_at));
+                rights.push(Right::of_tier(benefit, last, present, (resets_at, valid_until(standing))));
             }
         }
         Ok(rights)
     }
 
-    /// The refusal of more uses than are left of any right, by the one that has most left.
-    fn refuse(&self, right: &Right) -> Refusal {
+    /// The refusal of more uses than are left of any right, by the one that has most left, and what the tier gives.
+    fn refuse(&self, right: &Right, by_tier: Option<&Right>, account_id: AccountId) -> Refusal {
         let counted = right.count(self.quantity, self.companions);
         let (left, limit) = (right.left.unwrap_or_default(), right.limit.unwrap_or_default());
-        let resets_at = right.lapses_at.filter(|_| right.granted == BY_TIER);
+        let resets_at = by_tier.and_then(|by_tier| by_tier.resets_at);
         let whole_again = match resets_at {
             Some(at) => format!("the quota is whole again: at {at}"),
-            None if right.granted == BY_TIER => "the quota is whole again: it is not known when".to_owned(),
+            None if by_tier.is_some() => "the quota is whole again: it is not known when".to_owned(),
             None => "a grant is never whole again".to_owned(),
         };
+        let grant = Some(EntryId { account_id, account_seq: right.granted }).filter(|_| right.granted != BY_TIER);
+        let of_grant = grant.map(|grant| format!(" by the grant {grant}")).unwrap_or_default();
         let message = format!(
-            "the use counts as {counted}, and {left} of {limit} uses are left of the benefit {}; {whole_again}",
+            "the use counts as {counted}, and {left} of {limit} uses are left of the benefit {}{of_grant}; {whole_again}",
             self.benefit_id
         );
         let refusal = Refusal::new(Reason::BenefitQuotaExhausted, message).with("benefit_id", &self.benefit_id);
         let refusal = refusal.with("left", left).with("limit", limit).with("used", right.used).with("counted", counted);
+        let refusal = match grant {
+            Some(grant) => refusal.with("entitlement_id", grant),
+            None => refusal,
+        };
         match resets_at {
             Some(resets_at) => refusal.with("resets_at", resets_at),
             None => refusal,
@@ -137,9 +144,10 @@ impl Command for UseBenefit {
         let (account_id, at) = (account.account_id, account.time_at(decision.at()));
         let (standing, _) = standing_of(decision, account_id)?;
         let rights = self.find_rights(decision.state()?, &policy.program, &standing, account, at)?;
+        let by_tier = rights.iter().find(|right| right.granted == BY_TIER).cloned();
         let right = match choose(rights, self.quantity, self.companions) {
             Chosen::From(right) => right,
-            Chosen::Short(short) => return Err(self.refuse(&short).into()),
+            Chosen::Short(short) => return Err(self.refuse(&short, by_tier.as_ref(), account_id).into()),
             Chosen::Nothing => {
                 return Err(refuse_unentitled(&policy.program, &standing.tier_id, &self.benefit_id).into());
             }
@@ -155,7 +163,7 @@ impl Command for UseBenefit {
             counted,
             counts: add_uses(&right.counts, counted),
             left: right.left.map(|left| left.saturating_sub(counted)),
-            resets_at: right.lapses_at.filter(|_| granted.is_none()),
+            resets_at: right.resets_at,
         };
         let cause = EntryId { account_id, account_seq: granted.unwrap_or_else(|| standing.giving_seq()) };
         let new_entry = by_caller(detail, EntryReason::BenefitUse, policy.version, vec![cause]);

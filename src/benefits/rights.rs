@@ -27,18 +27,21 @@ pub(crate) struct Right {
     pub used: i64,
     /// How often it may still be used; as often as the customer likes, if absent.
     pub left: Option<i64>,
-    /// When what is left of it is lost, or whole again; it is not known, or never, if absent.
+    /// When what is left of it is lost, or counts no more since it is whole again; it is not known, or never, if absent.
     pub lapses_at: Option<Timestamp>,
+    /// When it is whole again; it is not known, or never, if absent.
+    pub resets_at: Option<Timestamp>,
 }
 
 impl Right {
-    /// What the tier gives, by what was last told of its uses. `resets_at` is when its quota is whole again.
+    /// What the tier gives, by what was last told of its uses. `resets_at` is when its quota is whole again, and `until` when
+    /// the tier ends.
     #[must_use]
     pub(crate) fn of_tier(
         benefit: &Benefit,
         last: Option<&UseCounts>,
         present: Present,
-        resets_at: Option<Timestamp>,
+        (resets_at, until): (Option<Timestamp>, Option<Timestamp>),
     ) -> Self {
         let counts = counts_at(last, present);
         let used = benefit.quota.map_or(0, |quota| used_in(&counts, quota.per));
@@ -49,7 +52,8 @@ impl Right {
             counts,
             used,
             left: benefit.quota.map(|quota| left_of(quota, &counts)),
-            lapses_at: resets_at,
+            lapses_at: resets_at.into_iter().chain(until).min(),
+            resets_at,
         }
     }
 
@@ -66,6 +70,7 @@ impl Right {
             used,
             left: grant.limit.map(|limit| limit.saturating_sub(used).max(0)),
             lapses_at: grant.ends_at,
+            resets_at: None,
         }
     }
 
@@ -108,6 +113,7 @@ mod tests {
 
     use super::super::grants::tests::grant;
     use super::*;
+    use crate::programs::benefits::BenefitKind;
 
     const PRESENT: Present = Present { day: date(2026, 1, 15), tier_period: 0 };
 
@@ -143,6 +149,19 @@ mod tests {
         ];
         for (i, (rights, expected)) in table.into_iter().enumerate() {
             assert_eq!(chosen(rights, 2), expected, "row {i}");
+        }
+    }
+
+    #[test]
+    fn what_a_tier_gives_is_lost_with_it_and_whole_again_with_its_period() {
+        let at = |second| Some(Timestamp::from_second(second).unwrap());
+        let (benefit_id, kind) = ("lounge".try_into().unwrap(), BenefitKind::LoungePass);
+        let benefit =
+            Benefit { benefit_id, display_name: String::new(), description: String::new(), kind, quota: None };
+        let table = [(at(30), at(10), at(10)), (at(10), at(30), at(10)), (None, at(10), at(10)), (None, None, None)];
+        for (resets_at, until, lapses_at) in table {
+            let right = Right::of_tier(&benefit, None, PRESENT, (resets_at, until));
+            assert_eq!((right.resets_at, right.lapses_at), (resets_at, lapses_at));
         }
     }
 

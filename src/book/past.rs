@@ -1,5 +1,7 @@
 //! Accounts as they were at past instants, from no more than some entries however many there are.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
@@ -134,7 +136,8 @@ pub async fn find_entries_in(
     Ok(EntryRange { first: before + 1, last })
 }
 
-/// The last entries by an instant of accounts with so many entries: of those that had one by then.
+/// How many entries accounts had by an instant, whose heads tell how many there are now. One of which an entry is missing is
+/// not among them.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -142,7 +145,7 @@ pub async fn find_all_last_by(
     snapshot: &mut PgConnection,
     heads: &[(AccountId, i64)],
     instant: Timestamp,
-) -> Result<Vec<(AccountId, i64)>, StoreError> {
+) -> Result<BTreeMap<AccountId, i64>, StoreError> {
     store::balances::find_all_last_by(snapshot, heads, instant).await
 }
 

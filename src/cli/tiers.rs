@@ -68,10 +68,10 @@ pub(crate) async fn run(args: TiersArgs) -> Result<(), CliError> {
         months: args.months,
         list_customers: args.customers,
     };
-    let refused = CliError::refused("cannot count the tiers");
-    let mut stream = client.tiers().list_tier_statistics(request).await.map_err(&refused)?.into_inner();
+    let refused = |status| CliError::refused("cannot count the tiers")(status);
+    let mut stream = client.tiers().list_tier_statistics(request).await.map_err(refused)?.into_inner();
     let (mut progress_bar, mut statistics) = (None, None);
-    while let Some(message) = stream.message().await.map_err(&refused)? {
+    while let Some(message) = stream.message().await.map_err(refused)? {
         let ListTierStatisticsResponse { progress, upcoming, statistics: told } = message;
         let progress = progress.unwrap_or_default();
         let total = u64::try_from(progress.customers_total).ok();

@@ -117,12 +117,18 @@ impl History {
         Self { read: vec![DayRange::ALL], ..Self::default() }
     }
 
+    /// Whether all days of a window were read.
+    #[must_use]
+    pub(crate) fn has_read(&self, window: DayRange) -> bool {
+        self.read.iter().any(|read| covers(*read, window))
+    }
+
     /// What was counted in a window.
     pub(crate) fn count(&self, window: DayRange) -> Result<Counted, NotRead> {
         if window == DayRange::ALL {
             return Ok(self.totals);
         }
-        if !self.read.iter().any(|read| covers(*read, window)) {
+        if !self.has_read(window) {
             return Err(NotRead);
         }
         let mut counted = Counted::default();

@@ -13,9 +13,9 @@ use self::outcome::{Move, Totals, Trial};
 use super::deciding::calendar_of;
 use super::standing::Standing;
 use super::store::pages::{Population, count_customers};
-use super::walking::{Needs, Walk, Walked, WalkedPage};
+use super::walking::{Needs, Unread, Walk, Walked, WalkedPage};
 use crate::book::{Capabilities, DowngradeTime, Instants};
-use crate::database::{ExportBounds, ExportPlaces, ExportReader, Halt, Outlet, StoreError, by_scan};
+use crate::database::{ExportBounds, ExportPlaces, ExportReader, Halt, Outlet, by_key};
 use crate::error::Error;
 use crate::ids::{CustomerId, PrincipalId, ProgramId};
 use crate::programs::model::{Program, ProgramVersion, Which, program_not_found};
@@ -74,7 +74,7 @@ impl Simulations {
         instants: Instants,
         capabilities: Capabilities,
     ) -> Self {
-        Self { places: ExportPlaces::new(by_scan(database), bounds(limit)), instants, capabilities }
+        Self { places: ExportPlaces::new(by_key(database), bounds(limit)), instants, capabilities }
     }
 
     /// Begins a simulation. Dropping the stream ends it.
@@ -138,7 +138,8 @@ impl ExportReader for Reading {
         let customers_total = self.customers_total;
         let mut walk = Walk::begin(&self.population, &self.capabilities, &self.trial);
         while let Some(page) = walk.next_page(connection).await? {
-            let moves = self.add(page, &mut totals)?;
+            let (moves, unread) = self.add(page, &mut totals);
+            unread.iter().for_each(|(account_id, defect)| walk.leave_out(*account_id, defect));
             totals.left_out = walk.left_out;
             let customers_done = totals.customers + totals.left_out;
             outlet.send(Update { customers_done, customers_total, moves, totals: None }).await?;
@@ -150,17 +151,20 @@ impl ExportReader for Reading {
 }
 
 impl Reading {
-    /// Adds a page of customers; those who move.
-    fn add(&self, page: WalkedPage, totals: &mut Totals) -> Result<Vec<(CustomerId, Move)>, StoreError> {
-        let mut moves = Vec::new();
+    /// Adds a page of customers; those who move, and those of whom too little was read.
+    fn add(&self, page: WalkedPage, totals: &mut Totals) -> (Vec<(CustomerId, Move)>, Unread) {
+        let (mut moves, mut unread) = (Vec::new(), Vec::new());
         for Walked { account_id, customer_id, standing, history } in page.customers {
-            let outcome = self.trial.simulate(&standing, &history);
-            let outcome = outcome.map_err(|not_read| not_read.into_defect(account_id))?;
-            totals.add(&self.trial, &outcome);
-            if self.tells_moves && outcome.moves.is_move() {
-                moves.push((customer_id, outcome.moves));
+            match self.trial.simulate(&standing, &history) {
+                Ok(outcome) => {
+                    totals.add(&self.trial, &outcome);
+                    if self.tells_moves && outcome.moves.is_move() {
+                        moves.push((customer_id, outcome.moves));
+                    }
+                }
+                Err(not_read) => unread.push((account_id, not_read.into_defect(account_id))),
             }
         }
-        Ok(moves)
+        (moves, unread)
     }
 }

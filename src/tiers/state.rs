@@ -135,11 +135,18 @@ impl StandingsState {
                 if before != *own || earned.is_some() {
                     standing.earned = earned.map(|Earnings { from, until, .. }| DayRange { from, until });
                 }
+                // Where only the end is another one, the tier rests on what it rested on.
+                let is_retimed = *change == Some(TierMove::Redecided) && before == *own;
+                let gave = (standing.policy_version, standing.changed_seq, standing.cause_seq);
+                standing.decide(entry, to, hidden.as_ref(), cause_seq)?;
+                if is_retimed && earned.is_none() {
+                    (standing.policy_version, standing.changed_seq, standing.cause_seq) = gave;
+                }
                 standing.former = match change {
                     None => Some(Former { tier_id: before, ends_at: *former_ends_at }),
+                    Some(TierMove::Redecided) if is_retimed => standing.former.take(),
                     Some(TierMove::Downgraded | TierMove::Renewed | TierMove::Redecided) => None,
                 };
-                standing.decide(entry, to, hidden.as_ref(), cause_seq)?;
             }
             TierDetail::TierImported { to, hidden, qualifying_spend, outlook, .. } => {
                 let standing = self.get_mut(entry)?;

@@ -14,9 +14,9 @@ use super::deciding::calendar_of;
 use super::standing::Standing;
 use super::store::moves::count_moves;
 use super::store::pages::{Population, count_customers};
-use super::walking::{Needs, Walk, Walked, WalkedPage};
+use super::walking::{Needs, Unread, Walk, Walked, WalkedPage};
 use crate::book::{Capabilities, Instants};
-use crate::database::{ExportBounds, ExportPlaces, ExportReader, Halt, Outlet, StoreError, by_scan};
+use crate::database::{ExportBounds, ExportPlaces, ExportReader, Halt, Outlet, by_key};
 use crate::error::Error;
 use crate::ids::{AccountId, CustomerId, PrincipalId, ProgramId};
 use crate::programs::model::{Which, program_not_found};
@@ -66,7 +66,7 @@ impl Statistics {
         instants: Instants,
         capabilities: Capabilities,
     ) -> Self {
-        Self { places: ExportPlaces::new(by_scan(database), bounds(limit)), instants, capabilities }
+        Self { places: ExportPlaces::new(by_key(database), bounds(limit)), instants, capabilities }
     }
 
     /// Begins to count. Dropping the stream ends it.
@@ -123,7 +123,8 @@ impl ExportReader for Reading {
             let accounts: Vec<AccountId> = page.customers.iter().map(|customer| customer.account_id).collect();
             let written = count_moves(connection, &accounts, &self.survey.months, self.survey.at).await?;
             tally.add_moves(written);
-            let upcoming = self.add(page, &mut tally)?;
+            let (upcoming, unread) = self.add(page, &mut tally);
+            unread.iter().for_each(|(account_id, defect)| walk.leave_out(*account_id, defect));
             tally.left_out = walk.left_out;
             let customers_done = tally.customers + tally.left_out;
             outlet.send(Counted { customers_done, customers_total, upcoming, tally: None }).await?;
@@ -135,16 +136,19 @@ impl ExportReader for Reading {
 }
 
 impl Reading {
-    /// Adds a page of customers; those who are about to move.
-    fn add(&self, page: WalkedPage, tally: &mut Tally) -> Result<Vec<(CustomerId, Upcoming)>, StoreError> {
+    /// Adds a page of customers; those who are about to move, and those of whom too little was read.
+    fn add(&self, page: WalkedPage, tally: &mut Tally) -> (Vec<(CustomerId, Upcoming)>, Unread) {
         tally.add_dues(&self.survey, &page.applied_dues);
-        let mut upcoming = Vec::new();
+        let (mut upcoming, mut unread) = (Vec::new(), Vec::new());
         for Walked { account_id, customer_id, standing, history } in page.customers {
-            let next = self.survey.upcoming(&standing, &history);
-            let next = next.map_err(|not_read| not_read.into_defect(account_id))?;
-            tally.add(&standing, next.as_ref());
-            upcoming.extend(next.filter(|_| self.tells_customers).map(|next| (customer_id, next)));
+            match self.survey.upcoming(&standing, &history) {
+                Ok(next) => {
+                    tally.add(&standing, next.as_ref());
+                    upcoming.extend(next.filter(|_| self.tells_customers).map(|next| (customer_id, next)));
+                }
+                Err(not_read) => unread.push((account_id, not_read.into_defect(account_id))),
+            }
         }
-        Ok(upcoming)
+        (upcoming, unread)
     }
 }

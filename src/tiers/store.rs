@@ -162,7 +162,7 @@ fn take_marks(states: &mut States, rows: Vec<StandingRow>) -> Result<(), StoreEr
     Ok(())
 }
 
-/// A standing after one of the account's entries, with all days that were counted until then. None before the first.
+/// A standing after one of the account's entries, with all days that were counted until then.
 ///
 /// # Errors
 /// If the database cannot be read, or the entries contradict each other.

@@ -10,11 +10,11 @@ use super::counting::History;
 use super::standing::Standing;
 use super::state::StandingsState;
 use super::store::days;
-use super::store::pages::{Listed, Population, Stored, read_page};
+use super::store::pages::{Listed, Population, Stored, read_page, read_stored};
 use super::store::past::read_standings_at;
 use crate::book::{Capabilities, Depth, Entry, WithDues, apply_dues_in_memory, find_all_last_by};
 use crate::database::StoreError;
-use crate::error::with_causes;
+use crate::error::{Defect, with_causes};
 use crate::ids::{AccountId, CustomerId};
 use crate::programs::tier_policy::windows::DayRange;
 
@@ -39,6 +39,9 @@ pub(super) struct WalkedPage {
     /// What time had done to them by the instant that is not written.
     pub(super) applied_dues: Vec<Entry>,
 }
+
+/// Customers of whom too little was read, which is a mistake of the program.
+pub(super) type Unread = Vec<(AccountId, Defect)>;
 
 /// Which days are needed of a standing.
 pub(super) trait Needs: Sync {
@@ -73,21 +76,20 @@ impl<'a, N: Needs> Walk<'a, N> {
         let listed = read_page(connection, self.population, self.after, limit).await?;
         let Some(last) = listed.last() else { return Ok(None) };
         self.after = last.account_id;
+        let accounts: Vec<AccountId> = listed.iter().map(|listed| listed.account_id).collect();
+        let mut stored = read_stored(connection, &accounts, self.population.as_of).await?;
         let (mut settled, mut due, mut ahead) = (Vec::new(), Vec::new(), Vec::new());
         let (mut names, mut page) = (Vec::new(), WalkedPage::default());
-        for Listed { account_id, customer_id, head, row } in listed {
-            match (customer_id, row) {
-                (Err(error), _) | (_, Stored::Settled(Err(error))) => {
-                    self.leave_out(account_id, &error);
-                    continue;
-                }
-                (Ok(customer_id), row) => {
+        for Listed { account_id, customer_id } in listed {
+            let lacks = || Defect::new("the account has no head, or no standing");
+            match (customer_id, stored.remove(&account_id).unwrap_or_else(|| Err(lacks()))) {
+                (Err(error), _) | (_, Err(error)) => self.leave_out(account_id, &error),
+                (Ok(customer_id), Ok(stored)) => {
                     names.push((account_id, customer_id));
-                    match row {
-                        Stored::Settled(Ok(standing)) => settled.push((account_id, *standing)),
-                        Stored::Settled(Err(_)) => {}
+                    match stored {
+                        Stored::Settled(standing) => settled.push((account_id, *standing)),
                         Stored::Due => due.push(account_id),
-                        Stored::Ahead => ahead.push((account_id, head)),
+                        Stored::Ahead(head) => ahead.push((account_id, head)),
                     }
                 }
             }
@@ -109,7 +111,8 @@ impl<'a, N: Needs> Walk<'a, N> {
         Ok(Some(page))
     }
 
-    fn leave_out(&mut self, account_id: AccountId, error: &dyn std::error::Error) {
+    /// Names a customer in the log who cannot be read, and counts them.
+    pub(super) fn leave_out(&mut self, account_id: AccountId, error: &dyn std::error::Error) {
         let (program, failure) = (self.population.program_id.as_str(), with_causes(error));
         tracing::error!(failure, program, account_id = %account_id.0, "the tiers of all leave out a customer");
         self.left_out += 1;
@@ -166,8 +169,10 @@ impl<'a, N: Needs> Walk<'a, N> {
         let WithDues { states, applied_dues, .. } =
             apply_dues_in_memory(connection, accounts, |_| as_of, Depth::Due, self.capabilities).await?;
         let state = states.get::<StandingsState>()?;
-        let standings = accounts.iter().filter_map(|id| Some((*id, state.get(*id)?.clone())));
-        Ok((standings.collect(), applied_dues))
+        let lacks = |id: &AccountId| Defect::new(format!("account {} has no standing", id.0));
+        let standings: Result<Vec<_>, Defect> =
+            accounts.iter().map(|id| Ok((*id, state.get(*id).ok_or_else(|| lacks(id))?.clone()))).collect();
+        Ok((standings?, applied_dues))
     }
 
     /// Standings to which something was written since, as they were.
@@ -179,15 +184,23 @@ impl<'a, N: Needs> Walk<'a, N> {
         if ahead.is_empty() {
             return Ok(Vec::new());
         }
-        let lasts = find_all_last_by(connection, ahead, self.population.as_of).await?;
-        let needed = |standing: &Standing| self.needs.needed(standing);
+        let found = find_all_last_by(connection, ahead, self.population.as_of).await?;
+        for (account_id, _) in ahead {
+            if !found.contains_key(account_id) {
+                self.leave_out(*account_id, &Defect::new("an entry of the account is missing"));
+            }
+        }
+        // Who joined later had no entry by then.
+        let lasts: Vec<(AccountId, i64)> = found.into_iter().filter(|(_, last)| *last > 0).collect();
+        let needs = self.needs;
+        let needed = |standing: &Standing| needs.needed(standing);
         let rewound = match read_standings_at(connection, &lasts, needed).await {
             Err(error) if error.is_of_a_row() => {
                 let mut rewound = Vec::with_capacity(lasts.len());
-                for (account_id, last) in lasts {
-                    match read_standings_at(connection, &[(account_id, last)], needed).await {
+                for (account_id, last) in &lasts {
+                    match read_standings_at(connection, &[(*account_id, *last)], needed).await {
                         Ok(found) => rewound.extend(found),
-                        Err(error) if error.is_of_a_row() => self.leave_out(account_id, &error),
+                        Err(error) if error.is_of_a_row() => self.leave_out(*account_id, &error),
                         Err(error) => return Err(error),
                     }
                 }

@@ -1,5 +1,7 @@
 //! The SQL of past instants: where an account's entries of an instant end, and where its points were then.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
@@ -125,12 +127,13 @@ pub(in crate::book) async fn find_last_by(
     Ok(found.ok_or_else(|| Defect::new(format!("account {id}: one of its {} entries is missing", account.head)))?)
 }
 
-/// The same for many accounts, of those that have an entry by the instant: their heads tell how many entries there are.
+/// The same by an instant for many accounts, whose heads tell how many entries there are. One of which an entry is missing
+/// is not among them.
 pub(in crate::book) async fn find_all_last_by(
     connection: &mut PgConnection,
     heads: &[(AccountId, i64)],
     instant: Timestamp,
-) -> Result<Vec<(AccountId, i64)>, StoreError> {
+) -> Result<BTreeMap<AccountId, i64>, StoreError> {
     let (accounts, heads): (Vec<Uuid>, Vec<i64>) = heads.iter().map(|(id, head)| (id.0, *head)).unzip();
     let found = sqlx::query!(
         r#"SELECT u.account_id AS "account_id!", l.low AS "last!"
@@ -148,8 +151,7 @@ pub(in crate::book) async fn find_all_last_by(
                    ) e
                )
                SELECT low FROM search WHERE low = high
-           ) l
-           WHERE l.low > 0"#,
+           ) l"#,
         &accounts,
         &heads,
         instant.to_sqlx() as _,

@@ -158,7 +158,7 @@ fn sentences(simulation: &TierSimulation, program: &Program, zone: &TimeZone) ->
             falling => format!("{} of them would not requalify", grouped(falling)),
         };
         let (customers, s) = (counted(it.customers), s(it.customers));
-        told.push(format!("{customers} keep{s} {} until {}, {would}", it.tier_id, show_end(it, zone)));
+        told.push(format!("{customers} hold{s} {} until {}, {would}", it.tier_id, show_end(it, zone)));
     }
     for it in &simulation.benefits {
         for (customers, verb) in [(it.gaining, "gain"), (it.losing, "lose")] {
@@ -272,10 +272,10 @@ mod tests {
                 "1 customer falls from gold to silver",
                 "2 customers go from bronze to member",
                 "2,344 customers keep the tier they hold",
-                "412 customers keep gold until 31 December 2026, 38 of them would not requalify",
-                "2 customers keep gold until a day from 31 January 2027 to 27 February 2027, all of them have earned it again",
-                "1 customer keeps silver until 31 December 2026, who would not requalify",
-                "1,343 customers keep silver until 31 December 2027, none of them would requalify",
+                "412 customers hold gold until 31 December 2026, 38 of them would not requalify",
+                "2 customers hold gold until a day from 31 January 2027 to 27 February 2027, all of them have earned it again",
+                "1 customer holds silver until 31 December 2026, who would not requalify",
+                "1,343 customers hold silver until 31 December 2027, none of them would requalify",
                 "12 customers gain lounge",
                 "1 customer loses lounge",
                 "the purchases of a year earn 1,234 points fewer, -12.34 USD",

@@ -62,6 +62,8 @@ pub(super) async fn run(args: ReevaluateArgs) -> Result<(), CliError> {
     if args.no_wait {
         return print(format_args!("{}: ordered by version {}: {id}", args.program_id, reevaluation.version));
     }
+    // For `--resume`, whatever becomes of this command.
+    eprintln!("ordered by version {}: {id}", reevaluation.version);
     let mut progress = Progress::begin("customers", None);
     let ended = loop {
         let now = look(&client, &args.program_id, id).await?;

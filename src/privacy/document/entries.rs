@@ -138,4 +138,15 @@ mod tests {
             json!({"kind": "referral_converted", "qualifying": id, "referee_reward": id, "referee_withheld": 6});
         assert_eq!(own_detail(&converted.into()).unwrap(), expected);
     }
+
+    #[test]
+    fn the_schema_knows_every_reason() {
+        let schema = include_str!("../../../docs/schemas/customer-export-1.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        let parts = schema["$defs"].as_object().unwrap().values();
+        let mut lists = parts.filter_map(|part| part["properties"]["reason"]["enum"].as_array());
+        let reasons = lists.find(|list| list.contains(&json!("program_applied"))).unwrap();
+        let reasons = reasons.iter().filter_map(serde_json::Value::as_str);
+        assert!(reasons.eq(crate::book::EntryReason::ALL.iter().map(|reason| reason.as_str())));
+    }
 }

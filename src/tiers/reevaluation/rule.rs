@@ -19,10 +19,16 @@ pub(crate) fn reevaluate(
     at: Timestamp,
     downgrades: DowngradeTime,
 ) -> Result<Verdict, NotRead> {
-    let verdict = match downgrades {
+    let mut verdict = match downgrades {
         DowngradeTime::AtOnce => decide_at_once(deciding, at)?,
         DowngradeTime::AtOwnEnd => deciding.decide(at, Trigger::Other)?,
     };
+    // A tier that the version has no more is not left for a higher one.
+    if deciding.rank_of(deciding.standing.own_tier_id()).is_none()
+        && let Some(change) = &mut verdict.change
+    {
+        change.kind = Some(TierMove::Redecided);
+    }
     if verdict.change.is_some() || verdict.outlook == deciding.standing.outlook {
         return Ok(verdict);
     }

@@ -145,23 +145,36 @@ pub(crate) async fn read_progress(
 
 /// Customers of an order who are to be gone through next.
 pub(super) struct Page {
-    pub(super) order: Order,
-    pub(super) customers: Vec<(AccountId, CustomerId)>,
+    /// The entry of the order.
+    pub(super) entry_id: EntryId,
+    /// One that only a newer version understands waits for that.
+    pub(super) order: Result<Order, Defect>,
+    pub(super) customers: Vec<(AccountId, Result<CustomerId, Defect>)>,
 }
 
+/// For how long the database waits for the service while a page is carried out.
+const PAGE_LIMIT: &str = "120s";
+
 /// Locks an order that has not ended and that nobody is at, the oldest first, with its next customers; none, if there is
-/// none. The lock lasts as long as the transaction.
+/// none but those to leave alone. The lock lasts as long as the transaction.
 ///
 /// # Errors
 /// If the database cannot be read.
 pub(super) async fn lock_page(
     transaction: &mut Transaction<'_, Postgres>,
+    except: &[EntryId],
     limit: i64,
 ) -> Result<Option<Page>, StoreError> {
+    let (accounts, seqs): (Vec<Uuid>, Vec<i64>) = except.iter().map(|id| (id.account_id.0, id.account_seq)).unzip();
     let row = sqlx::query!(
-        "SELECT account_id, account_seq, program_id, version, downgrades, ordered_at, after_account_id
-         FROM tier_reevaluations WHERE ended_at IS NULL
-         ORDER BY ordered_at, account_id, account_seq LIMIT 1 FOR UPDATE SKIP LOCKED",
+        r#"SELECT account_id, account_seq, program_id, version, downgrades, ordered_at, after_account_id,
+                  set_config('idle_in_transaction_session_timeout', $3, TRUE) AS "limit"
+           FROM tier_reevaluations
+           WHERE ended_at IS NULL AND (account_id, account_seq) NOT IN (SELECT * FROM unnest($1::uuid[], $2::bigint[]))
+           ORDER BY ordered_at, account_id, account_seq LIMIT 1 FOR UPDATE SKIP LOCKED"#,
+        &accounts,
+        &seqs,
+        PAGE_LIMIT,
     )
     .fetch_optional(&mut **transaction)
     .traced("SELECT tier_reevaluations")
@@ -179,10 +192,9 @@ pub(super) async fn lock_page(
     .await?;
     let read = |account_id, customer_id| {
         let defect = |_| Defect::new(format!("the customer of account {account_id} has no such id"));
-        Ok((AccountId(account_id), CustomerId::try_from(customer_id).map_err(defect)?))
+        (AccountId(account_id), CustomerId::try_from(customer_id).map_err(defect))
     };
-    let customers: Result<Vec<_>, Defect> =
-        customers.into_iter().map(|customer| read(customer.account_id, customer.customer_id)).collect();
+    let customers = customers.into_iter().map(|customer| read(customer.account_id, customer.customer_id)).collect();
     let order = OrderRow {
         account_id: row.account_id,
         account_seq: row.account_seq,
@@ -191,7 +203,8 @@ pub(super) async fn lock_page(
         downgrades: row.downgrades,
         ordered_at: row.ordered_at,
     };
-    Ok(Some(Page { order: order.try_into()?, customers: customers? }))
+    let entry_id = EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq };
+    Ok(Some(Page { entry_id, order: order.try_into(), customers }))
 }
 
 /// How a page ends.
@@ -205,15 +218,15 @@ pub(super) enum PageEnd {
     Superseded,
 }
 
-/// Counts a page that was gone through.
+/// Counts customers who were gone through, up to a last one.
 ///
 /// # Errors
 /// If the statement fails.
 pub(super) async fn count_page(
     transaction: &mut Transaction<'_, Postgres>,
-    page: &Page,
-    tally: Tally,
-    end: PageEnd,
+    entry_id: EntryId,
+    last: Option<AccountId>,
+    (tally, end): (Tally, PageEnd),
     clock: &Clock,
 ) -> Result<(), StoreError> {
     let shown: Option<Timestamp> = clock.shown();
@@ -223,9 +236,9 @@ pub(super) async fn count_page(
              redecided = redecided + $7, left_out = left_out + $8,
              ended_at = CASE WHEN $9 THEN coalesce($10, clock_timestamp()) END, superseded = $11
          WHERE account_id = $1 AND account_seq = $2",
-        page.order.entry_id.account_id.0,
-        page.order.entry_id.account_seq,
-        page.customers.last().map(|(account_id, _)| account_id.0),
+        entry_id.account_id.0,
+        entry_id.account_seq,
+        last.map(|account_id| account_id.0),
         tally.customers_done,
         tally.raised,
         tally.lowered,

@@ -12,28 +12,29 @@ use super::store::{Page, PageEnd, count_page, lock_page};
 use crate::book::{Book, Detail, Entry, TierDetail};
 use crate::clock::Clock;
 use crate::database::{StoreError, Traced as _};
-use crate::error::{Error, Reason, with_causes};
-use crate::ids::{AccountId, CustomerId};
+use crate::error::{Defect, Error, Reason, with_causes};
+use crate::ids::{AccountId, CustomerId, EntryId};
 use crate::points::subject::Subject;
 use crate::telemetry::{self, metrics};
 
 /// How many customers are gone through together.
 const PAGE: usize = 256;
-/// How often a customer is tried whose account somebody holds, before the page is put off.
-const TRIES: usize = 3;
+/// The pauses before those customers are tried again who cannot be decided at the moment, such as since somebody holds
+/// their accounts.
+const PAUSES: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
 
-/// Why a round came to no end.
+/// Why a round left something undone.
 #[derive(Debug, thiserror::Error)]
 enum ReevaluationError {
     /// The orders or the customers could not be read.
     #[error(transparent)]
     Read(#[from] StoreError),
+    /// An order is not understood.
+    #[error(transparent)]
+    Order(Defect),
     /// A customer could not be decided now.
     #[error(transparent)]
     Command(Error),
-    /// Accounts were held by somebody else for too long.
-    #[error("{0} accounts were held by somebody else")]
-    Held(usize),
 }
 
 impl From<sqlx::Error> for ReevaluationError {
@@ -79,87 +80,116 @@ enum Outcome {
     Decided(Option<Box<Entry>>),
     /// The customer was erased meanwhile.
     Gone,
-    /// Somebody holds the account.
-    Held,
+    /// Another version came into force.
     Superseded,
     LeftOut,
+    /// They cannot be decided at the moment.
+    NotNow(Error),
 }
 
 impl Worker {
-    /// Goes through pages until no order is open that nobody else is at.
+    /// Goes through pages until no order is open that nobody else is at. One that fails holds up no other, and waits for
+    /// the next round.
     async fn carry_out_all(&self) -> Result<(), ReevaluationError> {
-        while self.carry_out_page().await? {}
-        Ok(())
-    }
-
-    /// Goes through the next page of an order; false if there is none.
-    async fn carry_out_page(&self) -> Result<bool, ReevaluationError> {
-        let mut transaction = self.pool.begin().traced("BEGIN").await?;
-        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
-        let Some(page) = lock_page(&mut transaction, limit).await? else { return Ok(false) };
-        let (tally, is_superseded) = self.decide_all(&page).await?;
-        let end = if is_superseded {
-            PageEnd::Superseded
-        } else if page.customers.len() < PAGE {
-            PageEnd::Ended
-        } else {
-            PageEnd::GoesOn
-        };
-        count_page(&mut transaction, &page, tally, end, &self.clock).await?;
-        transaction.commit().traced("COMMIT").await?;
-        Ok(true)
-    }
-
-    /// Decides a page of customers. Whether the order is superseded, the commands find: by the version that is in force as
-    /// each is decided.
-    async fn decide_all(&self, page: &Page) -> Result<(Tally, bool), ReevaluationError> {
-        let (mut tally, mut superseded) = (Tally::default(), false);
-        let mut waiting: Vec<_> = page.customers.iter().collect();
-        for _ in 0..TRIES {
-            let commands = waiting.iter().map(|customer| self.decide(&page.order, customer));
-            let outcomes = join_all(commands).await;
-            let mut held = Vec::new();
-            for (customer, outcome) in waiting.into_iter().zip(outcomes) {
-                match outcome? {
-                    Outcome::Decided(entry) => tally.count(entry.as_deref()),
-                    Outcome::Gone => {}
-                    Outcome::Held => held.push(customer),
-                    Outcome::Superseded => superseded = true,
-                    Outcome::LeftOut => {
-                        tally.customers_done += 1;
-                        tally.left_out += 1;
-                    }
-                }
-            }
-            waiting = held;
-            if waiting.is_empty() || superseded {
-                return Ok((tally, superseded));
+        let (mut failed, mut first) = (Vec::new(), None);
+        while let Some((entry_id, outcome)) = self.carry_out_page(&failed).await? {
+            if let Err(error) = outcome {
+                failed.push(entry_id);
+                first.get_or_insert(error);
             }
         }
-        Err(ReevaluationError::Held(waiting.len()))
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Goes through the next page of an order that has not failed: which order, and whether that could be done; none if
+    /// there is none.
+    async fn carry_out_page(
+        &self,
+        failed: &[EntryId],
+    ) -> Result<Option<(EntryId, Result<(), ReevaluationError>)>, ReevaluationError> {
+        let mut transaction = self.pool.begin().traced("BEGIN").await?;
+        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+        let Some(Page { entry_id, order, customers }) = lock_page(&mut transaction, failed, limit).await? else {
+            return Ok(None);
+        };
+        let order = match order {
+            Ok(order) => order,
+            Err(defect) => return Ok(Some((entry_id, Err(ReevaluationError::Order(defect))))),
+        };
+        let outcomes = self.decide_all(&order, &customers).await;
+        let (mut tally, mut last, mut end, mut error) = (Tally::default(), None, PageEnd::GoesOn, None);
+        for ((account_id, _), outcome) in customers.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Decided(entry) => tally.count(entry.as_deref()),
+                Outcome::Gone => {}
+                Outcome::LeftOut => {
+                    tally.customers_done += 1;
+                    tally.left_out += 1;
+                }
+                Outcome::Superseded => {
+                    end = PageEnd::Superseded;
+                    break;
+                }
+                // Whoever stands behind is found decided by the next round, and counted then.
+                Outcome::NotNow(not_now) => {
+                    error = Some(ReevaluationError::Command(not_now));
+                    break;
+                }
+            }
+            last = Some(*account_id);
+        }
+        if end == PageEnd::GoesOn && error.is_none() && customers.len() < PAGE {
+            end = PageEnd::Ended;
+        }
+        count_page(&mut transaction, entry_id, last, (tally, end), &self.clock).await?;
+        transaction.commit().traced("COMMIT").await?;
+        Ok(Some((entry_id, error.map_or(Ok(()), Err))))
+    }
+
+    /// Decides customers: what became of each. Whether the order is superseded, the commands find: by the version that is
+    /// in force as each is decided.
+    #[expect(clippy::disallowed_methods, reason = "the pause before what cannot be done at the moment is tried again")]
+    async fn decide_all(&self, order: &Order, customers: &[(AccountId, Result<CustomerId, Defect>)]) -> Vec<Outcome> {
+        let mut outcomes = join_all(customers.iter().map(|customer| self.decide(order, customer))).await;
+        for pause in PAUSES {
+            let waiting = || outcomes.iter().any(|outcome| matches!(outcome, Outcome::NotNow(_)));
+            if !waiting() {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            let again = customers.iter().zip(outcomes).map(async |(customer, outcome)| match outcome {
+                Outcome::NotNow(_) => self.decide(order, customer).await,
+                decided @ (Outcome::Decided(_) | Outcome::Gone | Outcome::Superseded | Outcome::LeftOut) => decided,
+            });
+            outcomes = join_all(again).await;
+        }
+        outcomes
     }
 
     async fn decide(
         &self,
         order: &Order,
-        (account_id, customer_id): &(AccountId, CustomerId),
-    ) -> Result<Outcome, ReevaluationError> {
-        let subject = Subject { program_id: order.program_id.clone(), customer_id: customer_id.clone() };
-        let Order { version, downgrades, entry_id, .. } = order;
+        (account_id, customer_id): &(AccountId, Result<CustomerId, Defect>),
+    ) -> Outcome {
+        let leave_out = |error: &dyn std::error::Error| {
+            let failure = with_causes(error);
+            tracing::error!(account_id = %account_id.0, failure, "a re-evaluation leaves out a customer");
+            Outcome::LeftOut
+        };
+        let customer_id = match customer_id {
+            Ok(customer_id) => customer_id.clone(),
+            Err(defect) => return leave_out(defect),
+        };
+        let Order { program_id, version, downgrades, entry_id, .. } = order;
+        let subject = Subject { program_id: program_id.clone(), customer_id };
         let command = ReevaluateTier { subject, version: *version, downgrades: *downgrades, order: *entry_id };
         match self.book.submit_in_background(command).await {
-            Ok(written) => Ok(Outcome::Decided(written.entries.into_iter().next().map(Box::new))),
-            Err(Error::Overloaded) => Ok(Outcome::Held),
-            Err(Error::Refused(refusal)) if refusal.reason == Reason::ProgramVersionNotInForce => {
-                Ok(Outcome::Superseded)
-            }
-            Err(Error::Refused(refusal)) if refusal.reason == Reason::CustomerNotFound => Ok(Outcome::Gone),
-            Err(error) if error.is_of_the_moment() => Err(ReevaluationError::Command(error)),
-            Err(error) => {
-                let failure = with_causes(&error);
-                tracing::error!(account_id = %account_id.0, failure, "a re-evaluation leaves out a customer");
-                Ok(Outcome::LeftOut)
-            }
+            Ok(written) => Outcome::Decided(written.entries.into_iter().next().map(Box::new)),
+            Err(Error::Refused(refusal)) if refusal.reason == Reason::ProgramVersionNotInForce => Outcome::Superseded,
+            Err(Error::Refused(refusal)) if refusal.reason == Reason::CustomerNotFound => Outcome::Gone,
+            // A service of the newer version understands what it wrote.
+            Err(error) if error.is_of_the_moment() || matches!(error, Error::Newer(_)) => Outcome::NotNow(error),
+            Err(error) => leave_out(&error),
         }
     }
 }

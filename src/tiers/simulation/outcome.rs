@@ -55,7 +55,7 @@ pub(crate) struct Outcome {
     pub(crate) overridden: bool,
     /// Whether the tier would be lost at its end, if nothing more is earned.
     pub(crate) falls: bool,
-    /// What was spent in the year before the instant, in minor units.
+    /// What was spent in the year that ends with the day of the instant, in minor units.
     pub(crate) year_spend: i64,
 }
 
@@ -100,14 +100,17 @@ impl Trial {
         self.policy.program.tiers.iter().position(|tier| tier.tier_id == *tier_id)
     }
 
-    /// The first day of the year before the instant.
+    /// The first day of the year that ends with the day of the instant.
     pub(crate) fn year_begins(&self) -> Option<Date> {
-        self.policy.program.day_of(self.at).checked_sub(YEAR_DAYS.days()).ok()
+        self.policy.program.day_of(self.at).checked_sub((YEAR_DAYS - 1).days()).ok()
     }
 }
 
-/// The days before the instant whose purchases tell what points a year brings.
+/// The days up to the one of the instant whose purchases tell what points a year brings.
 const YEAR_DAYS: i64 = 365;
+
+/// Behind how many months the ends of tiers are counted together.
+const LAST_MONTH: i64 = 120;
 
 /// How many go from one tier to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -153,6 +156,8 @@ impl Totals {
         count.year_spend = count.year_spend.saturating_add(*year_spend);
         if let Some(end) = *valid_until {
             let month = CalendarPeriod::Month.first_day_at(end, &trial.policy.program.time_zone.0);
+            let last = trial.policy.program.day_of(trial.at).first_of_month().checked_add(LAST_MONTH.months());
+            let month = last.map_or(month, |last| month.min(last));
             let none = EndCount { first_end: end, last_end: end, customers: 0, falling: 0 };
             let count = self.ends.entry((to.clone(), month)).or_insert(none);
             count.first_end = count.first_end.min(end);

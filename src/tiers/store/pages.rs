@@ -1,8 +1,11 @@
 //! Pages of a program's customers with their standings.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, query};
+use uuid::Uuid;
 
 use super::rows::{standing_in, standing_rows};
 use crate::book::Defect;
@@ -23,19 +26,16 @@ pub(in crate::tiers) struct Population {
 pub(in crate::tiers) struct Listed {
     pub(in crate::tiers) account_id: AccountId,
     pub(in crate::tiers) customer_id: Result<CustomerId, Defect>,
-    /// How many entries there are.
-    pub(in crate::tiers) head: i64,
-    pub(in crate::tiers) row: Stored,
 }
 
-/// What the row of a standing says of the instant.
+/// What the rows of an account say of the instant.
 pub(in crate::tiers) enum Stored {
     /// What the standing was then.
-    Settled(Result<Box<Standing>, Defect>),
+    Settled(Box<Standing>),
     /// Time has done something by then that is not written.
     Due,
-    /// Something was written since.
-    Ahead,
+    /// Something was written since: there are so many entries.
+    Ahead(i64),
 }
 
 /// How many customers there are; of a sample its share, about.
@@ -66,41 +66,60 @@ pub(in crate::tiers) async fn read_page(
     after: AccountId,
     limit: i64,
 ) -> Result<Vec<Listed>, StoreError> {
-    let rows = standing_rows!(
-        query!(),
-        "c.customer_id, a.head, a.effective_at > $4 AS \"is_ahead!\", a.next_due_at <= $4 IS TRUE AS \"is_due!\", s.",
-        "last_seq",
-        "FROM (
-             SELECT f.account_id AS listed_id, f.customer_id FROM customers f
-             WHERE f.program_id = $1 AND f.account_id > $2
-               AND (hashtextextended(f.account_id::text, 0) & 9223372036854775807) % 100 < $5
-             ORDER BY f.account_id LIMIT $3
-         ) c
-         JOIN LATERAL (
-             SELECT f.head, f.effective_at, f.next_due_at FROM accounts f WHERE f.account_id = c.listed_id OFFSET 0
-         ) a ON TRUE
-         JOIN LATERAL (SELECT * FROM standings f WHERE f.account_id = c.listed_id OFFSET 0) s ON TRUE
-         ORDER BY listed_id",
+    let rows = query!(
+        "SELECT account_id, customer_id FROM customers
+         WHERE program_id = $1 AND account_id > $2
+           AND (hashtextextended(account_id::text, 0) & 9223372036854775807) % 100 < $4
+         ORDER BY account_id LIMIT $3",
         population.program_id.as_str(),
         after.0,
         limit,
-        population.as_of.to_sqlx() as _,
         i64::from(population.percent),
+    )
+    .fetch_all(connection)
+    .traced("SELECT customers")
+    .await?;
+    let listed = rows.into_iter().map(|row| {
+        let customer_id = CustomerId::try_from(row.customer_id)
+            .map_err(|_| Defect::new(format!("the customer of account {} has no such id", row.account_id)));
+        Listed { account_id: AccountId(row.account_id), customer_id }
+    });
+    Ok(listed.collect())
+}
+
+/// What the rows of accounts say of an instant. An account without rows is not among them.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(in crate::tiers) async fn read_stored(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+    as_of: Timestamp,
+) -> Result<BTreeMap<AccountId, Result<Stored, Defect>>, StoreError> {
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let rows = standing_rows!(
+        query!(),
+        "a.head, a.effective_at > $2 AS \"is_ahead!\", a.next_due_at <= $2 IS TRUE AS \"is_due!\", s.",
+        "last_seq",
+        "FROM unnest($1::uuid[]) AS u (wanted)
+         JOIN LATERAL (
+             SELECT f.head, f.effective_at, f.next_due_at FROM accounts f WHERE f.account_id = u.wanted OFFSET 0
+         ) a ON TRUE
+         JOIN LATERAL (SELECT * FROM standings f WHERE f.account_id = u.wanted OFFSET 0) s ON TRUE",
+        &ids,
+        as_of.to_sqlx() as _,
     )
     .fetch_all(connection)
     .traced("SELECT standings")
     .await?;
-    let listed = rows.into_iter().map(|row| {
-        let account_id = AccountId(row.account_id);
-        let customer_id = CustomerId::try_from(row.customer_id)
-            .map_err(|_| Defect::new(format!("the customer of account {} has no such id", account_id.0)));
-        let (head, is_ahead, is_due) = (row.head, row.is_ahead, row.is_due);
-        let row = match (is_ahead, is_due) {
-            (true, _) => Stored::Ahead,
-            (false, true) => Stored::Due,
-            (false, false) => Stored::Settled((|| Ok(Box::new(standing_in!(row))))()),
+    let stored = rows.into_iter().map(|row| {
+        let (account_id, head) = (AccountId(row.account_id), row.head);
+        let stored = match (row.is_ahead, row.is_due) {
+            (true, _) => Ok(Stored::Ahead(head)),
+            (false, true) => Ok(Stored::Due),
+            (false, false) => (|| Ok(Stored::Settled(Box::new(standing_in!(row)))))(),
         };
-        Listed { account_id, customer_id, head, row }
+        (account_id, stored)
     });
-    Ok(listed.collect())
+    Ok(stored.collect())
 }

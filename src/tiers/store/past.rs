@@ -1,7 +1,7 @@
 //! Standings as they were after past entries, of many accounts in the same few statements: of each the last mark until
 //! then, and what changed it since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use jiff_sqlx::ToSqlx as _;
@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::days::{DayRow, FIRST_DAY};
 use super::rows::{StandingRow, standing_in, standing_rows};
-use crate::book::Entry;
 use crate::book::State as _;
 use crate::book::store::{into_entries, select_entries};
+use crate::book::{Defect, Entry};
 use crate::database::{StoreError, Traced as _};
 use crate::ids::AccountId;
 use crate::programs::tier_policy::windows::DayRange;
@@ -34,8 +34,7 @@ struct Rewound {
     needed: DayRange,
 }
 
-/// Standings after one entry of each account, with the days that are `needed` of each. Accounts that had no standing by then
-/// are not among them.
+/// Standings after one entry of each account, with the days that are `needed` of each.
 ///
 /// # Errors
 /// If the database cannot be read, or the entries contradict each other.
@@ -43,6 +42,27 @@ pub(in crate::tiers) async fn read_standings_at(
     snapshot: &mut PgConnection,
     lasts: &[(AccountId, i64)],
     needed: impl Fn(&Standing) -> DayRange,
+) -> Result<Vec<(AccountId, Standing, History)>, StoreError> {
+    let mut found = rewind(snapshot, lasts, |_, standing| needed(standing)).await?;
+    // What was held at the end may ask for earlier days than what was held at the mark.
+    let more = found.iter().map(|(account_id, standing, history)| (*account_id, needed(standing), history));
+    let more: BTreeMap<AccountId, DayRange> = more
+        .filter(|(_, days, history)| !history.has_read(*days))
+        .map(|(account_id, days, _)| (account_id, days))
+        .collect();
+    if !more.is_empty() {
+        found.retain(|(account_id, _, _)| !more.contains_key(account_id));
+        let lasts: Vec<_> = lasts.iter().filter(|(account_id, _)| more.contains_key(account_id)).copied().collect();
+        let days_of = |account_id: AccountId, _: &Standing| more.get(&account_id).copied().unwrap_or(DayRange::ALL);
+        found.extend(rewind(snapshot, &lasts, days_of).await?);
+    }
+    Ok(found)
+}
+
+async fn rewind(
+    snapshot: &mut PgConnection,
+    lasts: &[(AccountId, i64)],
+    needed: impl Fn(AccountId, &Standing) -> DayRange,
 ) -> Result<Vec<(AccountId, Standing, History)>, StoreError> {
     let mut rewound = read_marks(snapshot, lasts, needed).await?;
     read_entries_since(snapshot, &mut rewound).await?;
@@ -72,7 +92,7 @@ pub(in crate::tiers) async fn read_standings_at(
 async fn read_marks(
     snapshot: &mut PgConnection,
     lasts: &[(AccountId, i64)],
-    needed: impl Fn(&Standing) -> DayRange,
+    needed: impl Fn(AccountId, &Standing) -> DayRange,
 ) -> Result<BTreeMap<AccountId, Rewound>, StoreError> {
     let (accounts, seqs): (Vec<Uuid>, Vec<i64>) = lasts.iter().map(|(id, last)| (id.0, *last)).unzip();
     let rows = standing_rows!(
@@ -91,6 +111,10 @@ async fn read_marks(
     .traced("SELECT standing_marks")
     .await?;
     let lasts: BTreeMap<AccountId, i64> = lasts.iter().copied().collect();
+    let marked: BTreeSet<Uuid> = rows.iter().map(|row| row.account_id).collect();
+    if let Some(account_id) = lasts.keys().find(|account_id| !marked.contains(&account_id.0)) {
+        return Err(Defect::new(format!("account {} had no standing by an entry of its own", account_id.0)).into());
+    }
     let mut rewound = BTreeMap::new();
     for row in rows {
         let account_id = AccountId(row.account_id);
@@ -98,12 +122,13 @@ async fn read_marks(
         let block_ends = last_of_block(standing.last_seq);
         let last = lasts.get(&account_id).map_or(block_ends, |last| block_ends.min(*last));
         let block_begins = (block_ends - last_of_block(0)).max(1);
-        let needed = needed(&standing);
+        let needed = needed(account_id, &standing);
         rewound.insert(account_id, Rewound { standing, block_begins, last, entries: Vec::new(), needed });
     }
     Ok(rewound)
 }
 
+/// Reads the entries of those kinds that change standings.
 async fn read_entries_since(
     snapshot: &mut PgConnection,
     rewound: &mut BTreeMap<AccountId, Rewound>,
@@ -113,8 +138,13 @@ async fn read_entries_since(
     let lasts: Vec<i64> = rewound.values().map(|back| back.last).collect();
     let rows = select_entries!(
         "FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS u (wanted, first_wanted, last_wanted)
-         JOIN ledger_entries e ON e.account_id = u.wanted AND e.account_seq >= u.first_wanted
-             AND e.account_seq <= u.last_wanted
+         JOIN LATERAL (
+             SELECT * FROM ledger_entries f
+             WHERE f.account_id = u.wanted AND f.account_seq >= u.first_wanted AND f.account_seq <= u.last_wanted
+               AND f.kind IN ('activity_accepted', 'refund_accepted', 'referral_counted', 'tier_changed', 'tier_imported',
+                              'tier_overridden', 'tier_released', 'customer_erased')
+             OFFSET 0
+         ) e ON TRUE
          ORDER BY e.account_id, e.account_seq",
         &accounts,
         &firsts,
@@ -150,7 +180,9 @@ async fn read_days_before(
         r#"SELECT d.account_id, d.day, m.spend AS "spend!", m.margin AS "margin!", m.points AS "points!",
                   m.purchases AS "purchases!", m.referrals AS "referrals!", m.last_seq AS "last_seq!"
            FROM unnest($1::uuid[], $2::bigint[], $3::date[]) AS u (account_id, begins, first_day)
-           JOIN standing_days d ON d.account_id = u.account_id AND d.day >= u.first_day
+           JOIN LATERAL (
+               SELECT * FROM standing_days f WHERE f.account_id = u.account_id AND f.day >= u.first_day OFFSET 0
+           ) d ON TRUE
            JOIN LATERAL (
                SELECT d.spend, d.margin, d.points, d.purchases, d.referrals, d.last_seq WHERE d.last_seq < u.begins
                UNION ALL

@@ -269,3 +269,87 @@ async fn publishing_moves_nobody() {
     let (_, simulation) = simulate(&service, request).await.unwrap();
     assert!(matrix(&simulation).iter().any(|(from, to, _)| from != to));
 }
+
+#[tokio::test]
+async fn another_end_of_a_tier_leaves_what_it_rests_on() {
+    let service = Service::start().await;
+    service.apply(calendar_years()).await.unwrap();
+    service.enrol("anna").await;
+    super::windows::buy(&service, "a", "200.00", START).await;
+    service.set_clock("2027-03-01T12:00:00Z");
+    super::windows::buy(&service, "b", "500.00", "2027-03-01T12:00:00Z").await;
+    let before = service.tier("anna").await;
+    assert_eq!((before.tier_id.as_str(), before.valid_until), ("gold", Some(at("2029-01-01T05:00:00Z"))));
+    // A longer grace moves the end of the time in which it can be saved, and nothing else.
+    let mut patient = calendar_years();
+    patient.tier_policy.as_mut().unwrap().grace = "P30D".to_owned();
+    service.apply(patient).await.unwrap();
+    let ordered = send(&service, order(2, proto::DowngradeTime::AtOwnEnd, "k")).await.unwrap().reevaluation.unwrap();
+    let _worker = busy(&service).await;
+    let ended = wait_for_end(&service, &ordered.reevaluation_id).await;
+    assert_eq!((ended.redecided, ended.raised + ended.lowered), (1, 0));
+    let after = service.tier("anna").await;
+    assert_eq!(
+        (&after.entry_id, &after.cause_entry_ids, after.earned),
+        (&before.entry_id, &before.cause_entry_ids, before.earned)
+    );
+    // The refund of what earned gold leads back to the silver that was promised before.
+    super::windows::refund(&service, "r", "b", "500.00").await;
+    let tier = service.tier("anna").await;
+    assert_eq!((tier.tier_id.as_str(), tier.valid_until), ("silver", Some(at("2028-01-01T05:00:00Z"))));
+    check_rules(&service.database).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_carried_out_holds_up_no_other() {
+    let service = start_with_many(shop(), 5).await;
+    let mut brand = shop();
+    brand.program_id = "brand".to_owned();
+    service.apply(brand).await.unwrap();
+    let first = send(&service, order(1, proto::DowngradeTime::AtOnce, "k")).await.unwrap().reevaluation.unwrap();
+    let other =
+        proto::ReevaluateTiersRequest { program_id: "brand".to_owned(), ..order(1, proto::DowngradeTime::AtOnce, "k") };
+    let other = send(&service, other).await.unwrap().reevaluation.unwrap();
+    // Somebody holds the account of the third customer.
+    let mut holder = service.database.connect(goldbook::embedded_postgres::SUPERUSER).await;
+    let hold = "BEGIN; SELECT FROM accounts WHERE account_id =
+                    (SELECT account_id FROM customers WHERE customer_id = 'c002') FOR UPDATE";
+    sqlx::raw_sql(hold).execute(&mut holder).await.unwrap();
+    let worker = busy(&service).await;
+    until("the other order to end", async || {
+        let request = proto::GetTierReevaluationRequest {
+            program_id: "brand".to_owned(),
+            reevaluation_id: other.reevaluation_id.clone(),
+        };
+        let told = worker.tiers().get_tier_reevaluation(request).await.unwrap().into_inner().reevaluation.unwrap();
+        told.ended_at
+    })
+    .await;
+    until("those before the held one to be counted", async || {
+        (progress(&service, &first.reevaluation_id).await.customers_done == 2).then_some(())
+    })
+    .await;
+    assert_eq!(progress(&service, &first.reevaluation_id).await.ended_at, None);
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    let ended = wait_for_end(&service, &first.reevaluation_id).await;
+    assert_eq!((ended.customers_done, ended.left_out), (5, 0));
+}
+
+#[tokio::test]
+async fn a_tier_that_the_version_lacks_is_lost_at_once_and_counted_among_the_lowered() {
+    for downgrades in [proto::DowngradeTime::AtOnce, proto::DowngradeTime::AtOwnEnd] {
+        let service = Service::start().await;
+        service.apply_shop().await;
+        service.enrol("anna").await;
+        service.purchase("anna", "a", "200.00").await.unwrap();
+        let mut fewer = shop();
+        fewer.tiers.remove(1);
+        service.apply(fewer).await.unwrap();
+        let ordered = send(&service, order(2, downgrades, "k")).await.unwrap().reevaluation.unwrap();
+        let _worker = busy(&service).await;
+        let ended = wait_for_end(&service, &ordered.reevaluation_id).await;
+        assert_eq!((ended.raised, ended.lowered), (0, 1));
+        let (tier, changes) = (service.tier("anna").await, super::windows::changes(&service).await);
+        assert_eq!((tier.tier_id.as_str(), changes.last().unwrap().1), ("member", proto::TierChangeKind::Redecided));
+    }
+}

@@ -39,7 +39,7 @@ fn outcome(trial: &Trial, tier_id: &str, spent: &[(Date, i64)]) -> Outcome {
 fn totals_count_moves_benefits_and_the_points_of_a_year() {
     let trial = trial();
     let mut totals = Totals::default();
-    let (last_year, years_ago) = (date(2025, 6, 15), date(2025, 6, 14));
+    let (last_year, years_ago) = (date(2025, 6, 16), date(2025, 6, 15));
     for (tier_id, spent) in [
         ("member", vec![(last_year, 100)]),
         ("member", vec![(last_year, 300)]),
