@@ -175,7 +175,7 @@ async fn every_method_is_answered_to_every_role_as_the_table_says() {
                     let (code, message) = send(&service, described, method, &token, bytes).await;
                     let is_refused = code == Code::PermissionDenied;
                     let permitted = is_permitted(method, *role, program, customer, is_goodwill);
-                    let what = format!("{} by {role:?} for {program:?} {customer:?}: {code:?}", method.name);
+                    let what = format!("{} by {role:?} for {program:?} {customer:?}: {code:?} {message}", method.name);
                     assert_eq!(is_refused, !permitted, "{what}");
                     assert_ne!(code, Code::Unauthenticated, "{what}");
                     assert_ne!(code, Code::Internal, "{what}");
