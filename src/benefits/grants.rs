@@ -109,7 +109,8 @@ pub(crate) fn find_grantable<'a>(
     Ok((benefit, tier))
 }
 
-fn find_in<'a>(benefits: &'a [Benefit], benefit_id: &BenefitId) -> Option<&'a Benefit> {
+/// The benefit of an id among some.
+pub(super) fn find_in<'a>(benefits: &'a [Benefit], benefit_id: &BenefitId) -> Option<&'a Benefit> {
     benefits.iter().find(|benefit| benefit.benefit_id == *benefit_id)
 }
 

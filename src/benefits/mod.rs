@@ -54,7 +54,7 @@ pub(crate) struct Entitlement {
     pub source: EntitlementSource,
     /// What is left of its quota; none, if it has none.
     pub quota: Option<QuotaLeft>,
-    /// How often it was used by this right, where it has no quota.
+    /// How often it was used by a grant; none by a tier, whose uses only a quota counts.
     pub used: i64,
 }
 

@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::grants::find_in;
 use crate::book::{Actor, Entry, TierDetail, TierMove, UseCounts};
 use crate::error::{Reason, Refusal};
 use crate::ids::{BenefitId, TierId};
 use crate::programs::benefits::{Benefit, Quota, QuotaPeriod};
-use crate::programs::model::{Program, Tier};
+use crate::programs::model::Program;
 use crate::programs::points::CalendarPeriod;
 use crate::tiers::standing::Standing;
 
@@ -110,21 +111,16 @@ pub(crate) const fn counted_as(counts_companions: bool, quantity: i64, companion
 /// The benefit as a tier gives it; none, if it does not.
 #[must_use]
 pub(crate) fn find_benefit<'a>(program: &'a Program, tier_id: &TierId, benefit_id: &BenefitId) -> Option<&'a Benefit> {
-    gives(program.tier(tier_id)?, benefit_id)
-}
-
-fn gives<'a>(tier: &'a Tier, benefit_id: &BenefitId) -> Option<&'a Benefit> {
-    tier.benefits.iter().find(|benefit| benefit.benefit_id == *benefit_id)
+    find_in(&program.tier(tier_id)?.benefits, benefit_id)
 }
 
 /// The refusal of a benefit that neither the tier nor a grant gives: it says which tiers do. It is another if the program
 /// does not know it.
 #[must_use]
 pub(crate) fn refuse_unentitled(program: &Program, tier_id: &TierId, benefit_id: &BenefitId) -> Refusal {
-    let givers = program.tiers.iter().filter(|tier| gives(tier, benefit_id).is_some());
+    let givers = program.tiers.iter().filter(|tier| find_in(&tier.benefits, benefit_id).is_some());
     let givers: Vec<&str> = givers.map(|tier| tier.tier_id.as_str()).collect();
-    let is_extra = program.extras.iter().any(|extra| extra.benefit_id == *benefit_id);
-    if givers.is_empty() && !is_extra {
+    if givers.is_empty() && find_in(&program.extras, benefit_id).is_none() {
         let message = format!("the program has no benefit {benefit_id}, and the customer no grant of it");
         return Refusal::new(Reason::BenefitNotFound, message).with("benefit_id", benefit_id);
     }

@@ -6,9 +6,10 @@ use clap::{Args, Subcommand};
 use comfy_table::Table;
 use goldbook_api::google::{Date, PostalAddress};
 use goldbook_api::v1::{
-    CommunicationStyle, Customer, Entitlement, GetCustomerRequest, GetReferralRequest, ListCustomerBenefitsRequest,
-    ListReferralsRequest, Referral, ReferralState,
+    CommunicationStyle, Customer, Entitlement, EntitlementRight, GetCustomerRequest, GetReferralRequest,
+    ListCustomerBenefitsRequest, ListReferralsRequest, Referral, ReferralState,
 };
+use jiff::tz::TimeZone;
 
 use super::client::{Client, ClientOptions, LARGEST_PAGE, found, incomplete_answer};
 use super::error::CliError;
@@ -88,7 +89,7 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
     facts.add_row(["Account", &account_id]);
     add_dossier(&mut facts, &customer);
     reader.add_standing(&mut facts, &tier, &balance).await?;
-    facts.add_row(["Benefits", &show_entitlements(&entitlements)]);
+    facts.add_row(["Benefits", &show_entitlements(&entitlements, &reader.zone)]);
     if let Some(referral) = &brought_by {
         facts.add_row(["Brought by", &show_referral(referral, &referral.referrer_customer_id, &reader)]);
     }
@@ -115,7 +116,7 @@ async fn dossier(client: &Client, scope: (String, String)) -> Result<(Customer, 
 
 async fn entitlements(client: &Client, scope: (String, String)) -> Result<Vec<Entitlement>, CliError> {
     let (program_id, customer_id) = scope;
-    // A tier gives at most 100.
+    // A tier gives at most 100, and a customer has at most 256 grants at a time.
     let request =
         ListCustomerBenefitsRequest { program_id, customer_id, page_size: LARGEST_PAGE, ..Default::default() };
     let answer = client.benefits().list_customer_benefits(request).await;
@@ -206,18 +207,22 @@ fn show_date(date: &Date) -> String {
     }
 }
 
-fn show_entitlements(entitlements: &[Entitlement]) -> String {
-    let lines: Vec<String> = entitlements
-        .iter()
-        .filter_map(|entitlement| Some((entitlement.benefit.as_ref()?, entitlement.left)))
-        .map(|(benefit, left)| {
-            let left = left.map(|left| format!(" ({left} left)")).unwrap_or_default();
-            match benefit.description.as_str() {
-                "" => format!("{}{left}", benefit.display_name),
-                description => format!("{}{left}: {description}", benefit.display_name),
-            }
-        })
-        .collect();
+/// A line for each entitlement; a grant has its end and the id by which it is used or revoked.
+fn show_entitlements(entitlements: &[Entitlement], zone: &TimeZone) -> String {
+    let lines = entitlements.iter().filter_map(|it| {
+        let benefit = it.benefit.as_ref()?;
+        let left = it.left.map(|left| format!(" ({left} left)")).unwrap_or_default();
+        let mut line = format!("{}{left}", benefit.display_name);
+        if it.right() == EntitlementRight::Grant {
+            let until = it.until.as_ref().map(|until| format!(" until {}", instant::show(Some(until), zone)));
+            line.push_str(&format!(", granted{} as {}", until.unwrap_or_default(), it.entry_id));
+        }
+        if !benefit.description.is_empty() {
+            line.push_str(&format!(": {}", benefit.description));
+        }
+        Some(line)
+    });
+    let lines: Vec<String> = lines.collect();
     if lines.is_empty() { "none".to_owned() } else { lines.join("\n") }
 }
 
@@ -246,6 +251,8 @@ fn show_brought(brought: &[Referral]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use goldbook_api::v1::Benefit;
+
     use super::*;
 
     #[test]
@@ -273,5 +280,29 @@ mod tests {
         let referral = |state: ReferralState| Referral { state: state.into(), ..Referral::default() };
         let brought = [ReferralState::Pending, ReferralState::Converted, ReferralState::Converted].map(referral);
         assert_eq!(show_brought(&brought), "3, 2 converted, 1 pending");
+    }
+
+    #[test]
+    fn what_was_granted_is_told_from_what_the_tier_gives() {
+        let named = |name: &str, description: &str| {
+            Some(Benefit { display_name: name.to_owned(), description: description.to_owned(), ..Benefit::default() })
+        };
+        let of_tier = Entitlement { benefit: named("Lounge", "At the gate"), left: Some(3), ..Entitlement::default() };
+        let granted = Entitlement {
+            benefit: named("Lounge", ""),
+            left: Some(1),
+            right: EntitlementRight::Grant.into(),
+            until: Some(prost_types::Timestamp { seconds: 852_094_800, nanos: 0 }),
+            entry_id: "1.7".to_owned(),
+            ..Entitlement::default()
+        };
+        let for_ever = Entitlement { until: None, left: None, ..granted.clone() };
+        let expected = [
+            "Lounge (3 left): At the gate",
+            "Lounge (1 left), granted until 1997-01-01 05:00:00 UTC as 1.7",
+            "Lounge, granted as 1.7",
+        ];
+        assert_eq!(show_entitlements(&[of_tier, granted, for_ever], &TimeZone::UTC), expected.join("\n"));
+        assert_eq!(show_entitlements(&[], &TimeZone::UTC), "none");
     }
 }

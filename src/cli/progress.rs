@@ -31,6 +31,18 @@ impl Progress {
         Self::Bar(bar.with_style(style).with_message(things))
     }
 
+    /// Shows how far something is whose total the first message tells; begins with that.
+    pub(super) fn follow<'a>(
+        shown: &'a mut Option<Self>,
+        things: &'static str,
+        finished: i64,
+        total: i64,
+    ) -> &'a mut Self {
+        let shown = shown.get_or_insert_with(|| Self::begin(things, u64::try_from(total).ok()));
+        shown.set(u64::try_from(finished).unwrap_or_default());
+        shown
+    }
+
     /// Shows that so many are finished.
     pub(super) fn set(&mut self, finished: u64) {
         match self {

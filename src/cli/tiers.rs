@@ -74,9 +74,7 @@ pub(crate) async fn run(args: TiersArgs) -> Result<(), CliError> {
     while let Some(message) = stream.message().await.map_err(refused)? {
         let ListTierStatisticsResponse { progress, upcoming, statistics: told } = message;
         let progress = progress.unwrap_or_default();
-        let total = u64::try_from(progress.customers_total).ok();
-        let shown = progress_bar.get_or_insert_with(|| Progress::begin("customers", total));
-        shown.set(u64::try_from(progress.customers_done).unwrap_or_default());
+        let shown = Progress::follow(&mut progress_bar, "customers", progress.customers_done, progress.customers_total);
         for it in &upcoming {
             shown.suspend(|| print(show_upcoming(it, &zone)))?;
         }

@@ -27,7 +27,7 @@ use crate::ids::ProgramId;
 use crate::paging::PageRequest;
 use agenda::Planned;
 use commands::{ApplyProgram, Versions};
-use model::{ProgramVersion, Which, program_not_found};
+use model::{ProgramVersion, Which, program_not_found, version_not_found};
 use next::{NextVersion, Terms};
 use retention::ProgramRetention;
 
@@ -110,7 +110,8 @@ impl Programs {
         let (agenda, now) = store::read_agenda(&mut connection, program_id, &self.clock).await?;
         let which = version.map_or(Which::InForce(Some(now)), Which::Number);
         let found = read_version(&mut connection, program_id, which).await?;
-        let found = found.ok_or_else(|| program_not_found(program_id))?;
+        let missing = || version.map_or_else(|| program_not_found(program_id), |it| version_not_found(program_id, it));
+        let found = found.ok_or_else(missing)?;
         Ok((found, agenda.scheduled_after(now).collect()))
     }
 

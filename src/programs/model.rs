@@ -249,6 +249,13 @@ pub(crate) fn program_not_found(program_id: &ProgramId) -> Refusal {
     Refusal::new(Reason::ProgramNotFound, format!("there is no program {program_id}")).with("program_id", program_id)
 }
 
+/// The refusal of a version that a program does not have.
+#[must_use]
+pub(crate) fn version_not_found(program_id: &ProgramId, version: i32) -> Refusal {
+    let message = format!("the program {program_id} has no version {version}, or is not there");
+    Refusal::new(Reason::ProgramNotFound, message).with("program_id", program_id)
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

@@ -41,10 +41,11 @@ use counting::{DayCount, History};
 use reevaluation::commands::ReevaluateTiers;
 use reevaluation::state::Progress;
 use reevaluation::store::read_progress;
-use simulation::{Question, Simulations, Update};
+use simulation::{Question, Update};
 use standing::Standing;
-use statistics::{Counted, Statistics};
+use statistics::Counted;
 use store::FoundStanding;
+use walking::Walks;
 
 pub(crate) use customer_tier::{CustomerTier, SetBy};
 pub(crate) use reevaluation::store::reevaluations_capability;
@@ -62,8 +63,8 @@ pub(crate) struct Tiers {
     standings: BatchReader<(ProgramId, CustomerId), FoundStanding>,
     days: BatchReader<(AccountId, Date), Vec<(Date, DayCount)>>,
     overrides: BatchReader<EntryId, SetBy>,
-    simulations: Simulations,
-    statistics: Statistics,
+    simulations: Walks,
+    statistics: Walks,
 }
 
 impl Tiers {
@@ -79,8 +80,8 @@ impl Tiers {
         capabilities: Capabilities,
         catalogue: Catalogue,
     ) -> Self {
-        let simulations = Simulations::new(database, limit, instants.clone(), capabilities.clone());
-        let statistics = Statistics::new(database, limit, instants.clone(), capabilities.clone());
+        let walks = |advice| Walks::new(database, limit, advice, instants.clone(), capabilities.clone());
+        let (simulations, statistics) = (walks(simulation::ADVICE), walks(statistics::ADVICE));
         let standings = BatchReader::open("standings", lookups, &store::fetch_standings(instants.clock().clone()));
         let days = BatchReader::open("standing_days", lookups, &store::fetch_days());
         let overrides = BatchReader::open("overrides", lookups, &store::fetch_set_by());
@@ -208,7 +209,7 @@ impl Tiers {
         question: Question,
         principal_id: PrincipalId,
     ) -> Result<BoxStream<'static, Result<Update, Error>>, Error> {
-        self.simulations.begin(question, principal_id).await
+        simulation::begin(&self.simulations, question, principal_id).await
     }
 
     /// Begins to count who holds which tier. Dropping the stream ends it.
@@ -220,7 +221,7 @@ impl Tiers {
         request: statistics::Request,
         principal_id: PrincipalId,
     ) -> Result<BoxStream<'static, Result<Counted, Error>>, Error> {
-        self.statistics.begin(request, principal_id).await
+        statistics::begin(&self.statistics, request, principal_id).await
     }
 
     /// Orders that a version is applied to every customer: the order as it is now, and whether this was a repetition.

@@ -2,32 +2,22 @@
 
 pub(super) mod outcome;
 
-use std::time::Duration;
-
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use sqlx::PgConnection;
-use sqlx::postgres::PgConnectOptions;
 
 use self::outcome::{Move, Totals, Trial};
 use super::deciding::calendar_of;
 use super::standing::Standing;
-use super::store::pages::{Population, count_customers};
-use super::walking::{Needs, Unread, Walk, Walked, WalkedPage};
-use crate::book::{Capabilities, DowngradeTime, Instants};
-use crate::database::{ExportBounds, ExportPlaces, ExportReader, Halt, Outlet, by_key};
+use super::walking::{Begun, Ground, Needs, Unread, Walk, Walked, WalkedPage, Walks};
+use crate::book::DowngradeTime;
+use crate::database::{ExportReader, Halt, Outlet};
 use crate::error::Error;
 use crate::ids::{CustomerId, PrincipalId, ProgramId};
-use crate::programs::model::{Program, ProgramVersion, Which, program_not_found};
+use crate::programs::model::{Program, ProgramVersion, Which, version_not_found};
 use crate::programs::next::check_immutable;
 use crate::programs::read_version;
 use crate::programs::tier_policy::windows::DayRange;
-
-/// What simulations may take.
-const fn bounds(limit: Duration) -> ExportBounds {
-    let advice = "try a sample, or a summary alone";
-    ExportBounds { at_a_time: 2, of_one: 1, items_ahead: 4, stall_limit: Duration::from_secs(600), limit, advice }
-}
 
 /// The policy to try.
 #[derive(Clone, Debug)]
@@ -50,14 +40,6 @@ pub(crate) struct Question {
     pub(crate) tells_moves: bool,
 }
 
-/// Begins simulations, a few at a time.
-#[derive(Clone)]
-pub(super) struct Simulations {
-    places: ExportPlaces,
-    instants: Instants,
-    capabilities: Capabilities,
-}
-
 /// How far a simulation has come.
 pub(crate) struct Update {
     pub(crate) customers_done: i64,
@@ -67,55 +49,38 @@ pub(crate) struct Update {
     pub(crate) totals: Option<Box<(Trial, Totals)>>,
 }
 
-impl Simulations {
-    pub(super) fn new(
-        database: &PgConnectOptions,
-        limit: Duration,
-        instants: Instants,
-        capabilities: Capabilities,
-    ) -> Self {
-        Self { places: ExportPlaces::new(by_key(database), bounds(limit)), instants, capabilities }
-    }
+/// What whoever asks for a simulation that was ended can do.
+pub(super) const ADVICE: &str = "try a sample, or a summary alone";
 
-    /// Begins a simulation. Dropping the stream ends it.
-    pub(super) async fn begin(
-        &self,
-        question: Question,
-        principal_id: PrincipalId,
-    ) -> Result<BoxStream<'static, Result<Update, Error>>, Error> {
-        let Question { program_id, tried, downgrades, as_of, percent, tells_moves } = question;
-        let mut place = self.places.take(principal_id).await?;
-        // Closed before the snapshot is made: so all that took effect by then is in it, and stays all.
-        let as_of = self.instants.close("as_of", as_of).await?;
-        place.begin_snapshot().await?;
-        let connection = &mut place.connection;
-        let current = read_version(connection, &program_id, Which::InForce(Some(as_of))).await?;
-        let current = current.ok_or_else(|| program_not_found(&program_id))?;
-        let policy = match tried {
-            Tried::Document(program) => {
-                check_immutable(&current.program, &program)?;
-                ProgramVersion { program: *program, version: current.version, applied_at: as_of, effective_from: as_of }
-            }
-            Tried::Version(version) => {
-                let found = read_version(connection, &program_id, Which::Number(version)).await?;
-                found.ok_or_else(|| program_not_found(&program_id))?
-            }
-        };
-        let population = Population { program_id, percent, as_of };
-        let customers_total = count_customers(connection, &population).await?;
-        let trial = Trial { policy, current: current.program, downgrades, at: as_of };
-        let capabilities = self.capabilities.clone();
-        Ok(place.start(Reading { population, trial, tells_moves, customers_total, capabilities }))
-    }
+/// Begins a simulation. Dropping the stream ends it.
+pub(super) async fn begin(
+    walks: &Walks,
+    question: Question,
+    principal_id: PrincipalId,
+) -> Result<BoxStream<'static, Result<Update, Error>>, Error> {
+    let Question { program_id, tried, downgrades, as_of, percent, tells_moves } = question;
+    let Begun { mut place, ground, current } = walks.begin(program_id, percent, as_of, principal_id).await?;
+    let at = ground.population.as_of;
+    let policy = match tried {
+        Tried::Document(program) => {
+            check_immutable(&current.program, &program)?;
+            ProgramVersion { program: *program, version: current.version, applied_at: at, effective_from: at }
+        }
+        Tried::Version(version) => {
+            let program_id = &current.program.program_id;
+            let found = read_version(&mut place.connection, program_id, Which::Number(version)).await?;
+            found.ok_or_else(|| version_not_found(program_id, version))?
+        }
+    };
+    let trial = Trial { policy, current: current.program, downgrades, at };
+    Ok(place.start(Reading { ground, trial, tells_moves }))
 }
 
 /// The reading side of a simulation.
 struct Reading {
-    population: Population,
+    ground: Ground,
     trial: Trial,
     tells_moves: bool,
-    customers_total: i64,
-    capabilities: Capabilities,
 }
 
 impl Needs for Trial {
@@ -130,13 +95,13 @@ impl ExportReader for Reading {
     type Item = Update;
 
     fn name(&self) -> String {
-        format!("a simulation of program {}", self.population.program_id)
+        format!("a simulation of program {}", self.ground.population.program_id)
     }
 
     async fn read(&mut self, connection: &mut PgConnection, outlet: &Outlet<Update>) -> Result<(), Halt> {
         let mut totals = Totals::default();
-        let customers_total = self.customers_total;
-        let mut walk = Walk::begin(&self.population, &self.capabilities, &self.trial);
+        let customers_total = self.ground.customers_total;
+        let mut walk = Walk::begin(&self.ground, &self.trial);
         while let Some(page) = walk.next_page(connection).await? {
             let (moves, unread) = self.add(page, &mut totals);
             unread.iter().for_each(|(account_id, defect)| walk.leave_out(*account_id, defect));

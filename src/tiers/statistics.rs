@@ -2,32 +2,19 @@
 
 pub(super) mod tally;
 
-use std::time::Duration;
-
 use futures_util::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::PgConnection;
-use sqlx::postgres::PgConnectOptions;
 
 use self::tally::{Months, Survey, Tally, Upcoming};
 use super::deciding::calendar_of;
 use super::standing::Standing;
 use super::store::moves::count_moves;
-use super::store::pages::{Population, count_customers};
-use super::walking::{Needs, Unread, Walk, Walked, WalkedPage};
-use crate::book::{Capabilities, Instants};
-use crate::database::{ExportBounds, ExportPlaces, ExportReader, Halt, Outlet, by_key};
+use super::walking::{Begun, Ground, Needs, Unread, Walk, Walked, WalkedPage, Walks};
+use crate::database::{ExportReader, Halt, Outlet};
 use crate::error::Error;
 use crate::ids::{AccountId, CustomerId, PrincipalId, ProgramId};
-use crate::programs::model::{Which, program_not_found};
-use crate::programs::read_version;
 use crate::programs::tier_policy::windows::DayRange;
-
-/// What statistics may take.
-const fn bounds(limit: Duration) -> ExportBounds {
-    let advice = "ask again when less is going on";
-    ExportBounds { at_a_time: 2, of_one: 1, items_ahead: 4, stall_limit: Duration::from_secs(600), limit, advice }
-}
 
 /// What to count.
 #[derive(Clone, Debug)]
@@ -42,14 +29,6 @@ pub(crate) struct Request {
     pub(crate) tells_customers: bool,
 }
 
-/// Begins to count, for a few at a time.
-#[derive(Clone)]
-pub(super) struct Statistics {
-    places: ExportPlaces,
-    instants: Instants,
-    capabilities: Capabilities,
-}
-
 /// How far it has come.
 pub(crate) struct Counted {
     pub(crate) customers_done: i64,
@@ -59,45 +38,28 @@ pub(crate) struct Counted {
     pub(crate) tally: Option<Box<(Survey, Tally)>>,
 }
 
-impl Statistics {
-    pub(super) fn new(
-        database: &PgConnectOptions,
-        limit: Duration,
-        instants: Instants,
-        capabilities: Capabilities,
-    ) -> Self {
-        Self { places: ExportPlaces::new(by_key(database), bounds(limit)), instants, capabilities }
-    }
+/// What whoever asks for statistics that were ended can do.
+pub(super) const ADVICE: &str = "ask again when less is going on";
 
-    /// Begins to count. Dropping the stream ends it.
-    pub(super) async fn begin(
-        &self,
-        request: Request,
-        principal_id: PrincipalId,
-    ) -> Result<BoxStream<'static, Result<Counted, Error>>, Error> {
-        let Request { program_id, as_of, within_days, months, tells_customers } = request;
-        let mut place = self.places.take(principal_id).await?;
-        // Closed before the snapshot is made: so all that took effect by then is in it, and stays all.
-        let at = self.instants.close("as_of", as_of).await?;
-        place.begin_snapshot().await?;
-        let version = read_version(&mut place.connection, &program_id, Which::InForce(Some(at))).await?;
-        let version = version.ok_or_else(|| program_not_found(&program_id))?;
-        let population = Population { program_id, percent: 100, as_of: at };
-        let customers_total = count_customers(&mut place.connection, &population).await?;
-        let horizon = at.saturating_add(SignedDuration::from_hours(24 * i64::from(within_days))).unwrap_or(at);
-        let survey = Survey { months: Months::until(at, months, &version.program.time_zone.0), version, at, horizon };
-        let capabilities = self.capabilities.clone();
-        Ok(place.start(Reading { population, survey, tells_customers, customers_total, capabilities }))
-    }
+/// Begins to count. Dropping the stream ends it.
+pub(super) async fn begin(
+    walks: &Walks,
+    request: Request,
+    principal_id: PrincipalId,
+) -> Result<BoxStream<'static, Result<Counted, Error>>, Error> {
+    let Request { program_id, as_of, within_days, months, tells_customers } = request;
+    let Begun { place, ground, current: version } = walks.begin(program_id, 100, as_of, principal_id).await?;
+    let at = ground.population.as_of;
+    let horizon = at.saturating_add(SignedDuration::from_hours(24 * i64::from(within_days))).unwrap_or(at);
+    let survey = Survey { months: Months::until(at, months, &version.program.time_zone.0), version, at, horizon };
+    Ok(place.start(Reading { ground, survey, tells_customers }))
 }
 
 /// The reading side.
 struct Reading {
-    population: Population,
+    ground: Ground,
     survey: Survey,
     tells_customers: bool,
-    customers_total: i64,
-    capabilities: Capabilities,
 }
 
 impl Needs for Survey {
@@ -112,13 +74,13 @@ impl ExportReader for Reading {
     type Item = Counted;
 
     fn name(&self) -> String {
-        format!("the statistics of tiers of program {}", self.population.program_id)
+        format!("the statistics of tiers of program {}", self.ground.population.program_id)
     }
 
     async fn read(&mut self, connection: &mut PgConnection, outlet: &Outlet<Counted>) -> Result<(), Halt> {
         let mut tally = Tally::default();
-        let customers_total = self.customers_total;
-        let mut walk = Walk::begin(&self.population, &self.capabilities, &self.survey);
+        let customers_total = self.ground.customers_total;
+        let mut walk = Walk::begin(&self.ground, &self.survey);
         while let Some(page) = walk.next_page(connection).await? {
             let accounts: Vec<AccountId> = page.customers.iter().map(|customer| customer.account_id).collect();
             let written = count_moves(connection, &accounts, &self.survey.months, self.survey.at).await?;

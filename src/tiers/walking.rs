@@ -1,27 +1,98 @@
 //! Going through the customers of a program with their standings as of an instant, page by page. Nothing is written.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use sqlx::PgConnection;
+use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use super::counting::History;
 use super::standing::Standing;
 use super::state::StandingsState;
 use super::store::days;
-use super::store::pages::{Listed, Population, Stored, read_page, read_stored};
+use super::store::pages::{Listed, Population, Stored, count_customers, read_page, read_stored};
 use super::store::past::read_standings_at;
-use crate::book::{Capabilities, Depth, Entry, WithDues, apply_dues_in_memory, find_all_last_by};
-use crate::database::StoreError;
-use crate::error::{Defect, with_causes};
-use crate::ids::{AccountId, CustomerId};
+use crate::book::{Capabilities, Depth, Entry, Instants, WithDues, apply_dues_in_memory, find_all_last_by};
+use crate::database::{ExportBounds, ExportPlace, ExportPlaces, StoreError, by_key};
+use crate::error::{Defect, Error, with_causes};
+use crate::ids::{AccountId, CustomerId, PrincipalId, ProgramId};
+use crate::programs::model::{ProgramVersion, Which, program_not_found};
+use crate::programs::read_version;
 use crate::programs::tier_policy::windows::DayRange;
 
 /// How many customers are held in memory at a time.
 const PAGE: usize = 512;
 /// Of how many customers at once what is due is applied.
 const DUE_AT_ONCE: usize = 64;
+
+/// How many ways are gone at a time, and how many of them for one caller.
+const fn bounds(limit: Duration, advice: &'static str) -> ExportBounds {
+    ExportBounds { at_a_time: 2, of_one: 1, items_ahead: 4, stall_limit: Duration::from_secs(600), limit, advice }
+}
+
+/// Begins ways through all customers, a few at a time.
+#[derive(Clone)]
+pub(super) struct Walks {
+    places: ExportPlaces,
+    instants: Instants,
+    capabilities: Capabilities,
+}
+
+/// A way that has begun.
+pub(super) struct Begun {
+    /// Where it is read.
+    pub(super) place: ExportPlace,
+    pub(super) ground: Ground,
+    /// The version in force at the instant.
+    pub(super) current: ProgramVersion,
+}
+
+/// What a way goes through.
+pub(super) struct Ground {
+    pub(super) population: Population,
+    /// How many customers there are; of a sample its share, about.
+    pub(super) customers_total: i64,
+    capabilities: Capabilities,
+}
+
+impl Walks {
+    /// Ways that may take so long each, with advice for those whose way was ended.
+    pub(super) fn new(
+        database: &PgConnectOptions,
+        limit: Duration,
+        advice: &'static str,
+        instants: Instants,
+        capabilities: Capabilities,
+    ) -> Self {
+        Self { places: ExportPlaces::new(by_key(database), bounds(limit, advice)), instants, capabilities }
+    }
+
+    /// Begins a way through the customers of a program, or so many of 100 of them, as of an instant: now, if none is asked.
+    ///
+    /// # Errors
+    /// If the program is unknown, the instant lies ahead, or too many go already.
+    pub(super) async fn begin(
+        &self,
+        program_id: ProgramId,
+        percent: i32,
+        as_of: Option<Timestamp>,
+        principal_id: PrincipalId,
+    ) -> Result<Begun, Error> {
+        let mut place = self.places.take(principal_id).await?;
+        // Closed before the snapshot is made: so all that took effect by then is in it, and stays all.
+        let as_of = self.instants.close("as_of", as_of).await?;
+        place.begin_snapshot().await?;
+        let current = read_version(&mut place.connection, &program_id, Which::InForce(Some(as_of))).await?;
+        let current = current.ok_or_else(|| program_not_found(&program_id))?;
+        let population = Population { program_id, percent, as_of };
+        let customers_total = count_customers(&mut place.connection, &population).await?;
+        let ground = Ground { population, customers_total, capabilities: self.capabilities.clone() };
+        Ok(Begun { place, ground, current })
+    }
+}
 
 /// A customer as they were at the instant.
 pub(super) struct Walked {
@@ -63,7 +134,8 @@ type Found = (Standing, History);
 
 impl<'a, N: Needs> Walk<'a, N> {
     /// At the beginning.
-    pub(super) const fn begin(population: &'a Population, capabilities: &'a Capabilities, needs: &'a N) -> Self {
+    pub(super) const fn begin(ground: &'a Ground, needs: &'a N) -> Self {
+        let Ground { population, capabilities, .. } = ground;
         Self { population, capabilities, needs, after: AccountId(Uuid::nil()), left_out: 0 }
     }
 

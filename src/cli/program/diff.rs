@@ -95,9 +95,7 @@ pub(super) async fn run(args: DiffArgs) -> Result<(), CliError> {
     while let Some(message) = stream.message().await.map_err(refused)? {
         let SimulateTierPolicyResponse { progress, moves, simulation: told } = message;
         let progress = progress.unwrap_or_default();
-        let total = u64::try_from(progress.customers_total).ok();
-        let shown = bar.get_or_insert_with(|| Progress::begin("customers", total));
-        shown.set(u64::try_from(progress.customers_done).unwrap_or_default());
+        let shown = Progress::follow(&mut bar, "customers", progress.customers_done, progress.customers_total);
         for it in &moves {
             shown.suspend(|| print(show_move(it, &zone)))?;
         }
