@@ -11,6 +11,8 @@ import grpc
 from goldbook.v1 import (
     activities_pb2,
     activities_pb2_grpc,
+    benefits_pb2,
+    benefits_pb2_grpc,
     customers_pb2,
     customers_pb2_grpc,
     programs_pb2,
@@ -33,6 +35,11 @@ CALL_BOUND = 60
 STREAM_BOUND = 600
 # What a grant gives and what a redemption takes: about the points of three purchases.
 POINTS = 100
+# Over how many days before the run purchases are spread, so that hardly two of a customer fall on one.
+DAYS = 365
+# A benefit of every tier, and one that is granted to whoever has not the tier.
+BENEFIT = "birthday-surprise"
+GRANTED_BENEFIT = "early-access"
 
 
 def instant(moment):
@@ -87,13 +94,14 @@ class Requests:
 
     def purchase(self, number):
         cents = self.random.choice(self.cents)
+        happened_at = now() - datetime.timedelta(days=self.random.randrange(DAYS))
         amount = money_pb2.Money(currency_code="USD", units=cents // 100, nanos=cents % 100 * 10_000_000)
         return activities_pb2.RecordActivityRequest(
             program_id=PROGRAM,
             customer_id=customer_id(number),
             activity_id=f"order-{self.key()[-10:]}",
             purchase=activities_pb2.Purchase(amount=amount),
-            happened_at=instant(now()),
+            happened_at=instant(happened_at),
         )
 
     def grant(self, number, expires_at=None):
@@ -111,6 +119,29 @@ class Requests:
     def redemption(self, number):
         return rewards_pb2.RedeemPointsRequest(
             program_id=PROGRAM, customer_id=customer_id(number), points=POINTS, idempotency_key=self.key()
+        )
+
+    def benefit_use(self, number):
+        return benefits_pb2.UseBenefitRequest(
+            program_id=PROGRAM,
+            customer_id=customer_id(number),
+            benefit_id=BENEFIT,
+            quantity=1,
+            idempotency_key=self.key(),
+        )
+
+    def benefit_grant(self, number):
+        """A benefit for some weeks, with who decided it and a note, as support grants it."""
+        return benefits_pb2.GrantEntitlementRequest(
+            program_id=PROGRAM,
+            customer_id=customer_id(number),
+            benefit_id=GRANTED_BENEFIT,
+            quantity=2,
+            until=instant(now() + datetime.timedelta(days=30)),
+            reason=rewards_pb2.CORRECTION_REASON_GOODWILL,
+            author="support-17",
+            note="The parcel came late",
+            idempotency_key=self.key(),
         )
 
     def shuffled(self, customers, times=1):
@@ -133,12 +164,15 @@ class Calls:
     def __init__(self, port):
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_retries", 0)])
         activities = activities_pb2_grpc.ActivityServiceStub(self.channel)
+        benefits = benefits_pb2_grpc.BenefitServiceStub(self.channel)
         rewards = rewards_pb2_grpc.RewardServiceStub(self.channel)
         self.methods = {
             customers_pb2.CreateCustomerRequest: customers_pb2_grpc.CustomerServiceStub(self.channel).CreateCustomer,
             activities_pb2.RecordActivityRequest: activities.RecordActivity,
             rewards_pb2.GrantRewardRequest: rewards.GrantReward,
             rewards_pb2.RedeemPointsRequest: rewards.RedeemPoints,
+            benefits_pb2.UseBenefitRequest: benefits.UseBenefit,
+            benefits_pb2.GrantEntitlementRequest: benefits.GrantEntitlement,
             activities_pb2.BatchRecordActivitiesRequest: activities.BatchRecordActivities,
             rewards_pb2.BatchGrantRewardsRequest: rewards.BatchGrantRewards,
         }

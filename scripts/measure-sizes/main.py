@@ -9,7 +9,7 @@ import sys
 import time
 
 import report
-from load import STREAMS, Requests, make, now
+from load import BENEFIT, STREAMS, Requests, make, now
 from meter import Meter
 from processes import ROOT, Cluster, Machine, Service, wait_until
 
@@ -51,12 +51,14 @@ class Bench:
             self.apply_program(service)
 
     def apply_program(self, service):
-        """The program of the examples, with points that expire, as those of most programs do."""
+        """The program of the examples, with points that expire and a benefit with a quota, as most programs have them."""
         document = (ROOT / "examples" / "cdnow" / "program.toml").read_text()
         never = 'point_value = "0.01"\n'
         assert never in document
         path = self.machine.directory / "program.toml"
-        path.write_text(document.replace(never, never + 'expiry = { after = "P1Y" }\n'))
+        document = document.replace(never, never + 'expiry = { after = "P1Y" }\n')
+        benefit = f'benefit_id = "{BENEFIT}"\n'
+        path.write_text(document.replace(benefit, benefit + 'quota = { limit = 1000, per = "year" }\n'))
         self.machine.goldbook("program", "apply", "--address", f"http://127.0.0.1:{service.port}", str(path))
 
     def serving(self, *flags):
@@ -125,6 +127,14 @@ class Bench:
 
         return self.meter.cost(seconds, work)
 
+    def tier_periods(self):
+        """Adds a tier period for each customer, for the bytes of its row: until a period ends takes days."""
+        self.cluster.sql(
+            "INSERT INTO tier_periods (account_id, began_seq, began_at)"
+            " SELECT account_id, 1, now() FROM customers ORDER BY md5(account_id::text)",
+            database="goldbook",
+        )
+
     def vacuum(self):
         """What it costs that the rows of the ledger are frozen, whose pages were written before the last checkpoint."""
         rows = self.meter.number("SELECT count(*) FROM ledger_entries")
@@ -162,6 +172,8 @@ def measure(bench):
         "grants": bench.together("grants by stream", shuffled(requests.grant), streams=STREAMS),
         "grants, single": bench.together("grants, single", shuffled(requests.grant)),
         "redemptions": bench.together("redemptions", shuffled(requests.redemption)),
+        "uses of benefits": bench.together("uses of benefits", shuffled(requests.benefit_use)),
+        "grants of benefits": bench.together("grants of benefits", shuffled(requests.benefit_grant)),
     }
     apart = max(count // ALONE, 2)
     spread = range(0, min(apart * ALONE, count - apart), apart)
@@ -171,10 +183,13 @@ def measure(bench):
         "purchases": bench.alone("purchases", requests.purchase, spread),
         "grants": bench.alone("grants", requests.grant, spread),
         "redemptions": bench.alone("redemptions", requests.redemption, spread),
+        "uses of benefits": bench.alone("uses of benefits", requests.benefit_use, spread),
+        "grants of benefits": bench.alone("grants of benefits", requests.benefit_grant, spread),
     }
     # A tenth of the grants takes a tenth of the time, more or less.
     together["expiries"] = bench.expiries(count // 10, 10 + together["grants"].seconds / 2)
     idle = bench.idle(max(10, min(60, count // 1000)))
+    bench.tier_periods()
     tables = bench.meter.look().tables
     return report.Report(together, alone, bench.vacuum(), idle, tables)
 

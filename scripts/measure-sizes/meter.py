@@ -104,9 +104,10 @@ class Meter:
 
     def log_between(self, begin, end):
         """The bytes of records, and those of whole pages."""
-        said = self.machine.run(
-            "pg_waldump", "--stats", "--path", self.cluster.data / "pg_wal", "--start", begin, "--end", end
-        )
+        # Without segments, it asks any file of the folder how large one is, also one that Postgres has only made ready.
+        segments = self.cluster.sql(f"SELECT pg_walfile_name('{begin}'::pg_lsn + 1), pg_walfile_name('{end}')").split("|")
+        folder = self.cluster.data / "pg_wal"
+        said = self.machine.run("pg_waldump", "--stats", "--path", folder, "--start", begin, "--end", end, *segments)
         # Such as: Total   32   2390 [22.63%]   8171 [77.37%]   10561 [100%]
         total = re.search(r"^Total +\d+ +(\d+) \[.*?\] +(\d+) \[", said, re.MULTILINE)
         if not total:
