@@ -9,13 +9,14 @@ use tokio::time::timeout;
 
 use crate::binary::{goldbook, run};
 
-/// Far more than it takes, since it starts six services.
+/// Far more than it takes, since it starts seven services.
 const BOUND: Duration = Duration::from_secs(300);
 
-const WORKLOADS: [&str; 23] = [
+const WORKLOADS: [&str; 26] = [
     "beside-calls",
     "beside-streams",
     "conversion",
+    "count-tiers",
     "echo",
     "grant",
     "grant-empty",
@@ -30,13 +31,18 @@ const WORKLOADS: [&str; 23] = [
     "redeem",
     "redeem-400",
     "redeem-5",
+    "simulate",
     "stream",
     "stream-empty",
     "stream-large",
     "tier",
     "tier-keyed",
+    "tier-many",
     "use-benefit",
 ];
+
+/// Those that go through all customers once.
+const WALKS: [&str; 2] = ["simulate", "count-tiers"];
 
 /// Those of one caller while another one calls, too: nobody can tell whom the processors worked for.
 const FLOODED: [&str; 2] = ["beside-calls", "beside-streams"];
@@ -70,6 +76,7 @@ fn is_counted(median: &Value) -> bool {
 async fn measure_for(seconds: &str, path: &Path) -> Value {
     let mut command = goldbook();
     command.args(["bench", "--warmup=0", "--rounds=1", "--customers=2", "--clients=4", "--streams=1", "--large=4"]);
+    command.arg("--many-customers=6");
     command.args(["--only", "grant,tier,redeem,purchase,conversion,use-benefit,stream,fairness"]);
     command.args(["--seconds", seconds, "--json"]).arg(path);
     let output = timeout(BOUND, command.output()).await.unwrap().unwrap();
@@ -127,8 +134,13 @@ async fn bench_measures_everything_and_bench_check_compares_what_it_kept() {
         }
     }
     assert_eq!(record["settings"]["large"]["entries"], 40);
-    // Each of the sixteen, and the first also of the stage with one client.
-    assert_eq!(record["ratios"].as_array().unwrap().len(), 17, "{}", record["ratios"]);
+    assert_eq!(record["settings"]["many_customers"]["customers"], 6);
+    for median in medians.iter().filter(|median| is_any(median, &WALKS)) {
+        assert_eq!(median["completed"], 6, "{median}");
+        assert_eq!(median["most_memory_bytes"].is_number(), cfg!(target_os = "linux"), "{median}");
+    }
+    // Each of the seventeen, and the first also of the stage with one client.
+    assert_eq!(record["ratios"].as_array().unwrap().len(), 18, "{}", record["ratios"]);
 
     with_ratios(&record, &old, |_| 2.0);
     with_ratios(&record, &new, |name| if name.contains(" p") { 2.1 } else { 1.9 });

@@ -20,6 +20,8 @@ What is measured, interleaved in rounds:
   redeem       RewardService.RedeemPoints of a few points of random customers
   tier         TierService.GetCustomerTier of random customers
   tier-keyed   the same with an API key, at that other service
+  tier-many    with --many-customers: as tier, where there are a million
+               customers
   echo         a bare tonic server that answers GetCustomerTier out of its head
   purchase     ActivityService.RecordActivity, random customers and amounts
   conversion   the same, each the first purchase of a customer who was referred,
@@ -35,6 +37,9 @@ What is measured, interleaved in rounds:
                of millions of entries
   grant-empty, stream-empty    with --large: as grant and stream, at a service
                started for it
+  simulate, count-tiers    with --many-customers: TierService.SimulateTierPolicy
+               and ListTierStatistics of all of them, told in customers a second,
+               with the service's memory
   quiet        with --only fairness: one client with an API key of its own grants
                to its own customers, and nobody else calls
   beside-calls, beside-streams    with --only fairness: as quiet, while another
@@ -53,6 +58,7 @@ Examples:
   goldbook bench
   goldbook bench --clients 64,256 --large --json run.json
   goldbook bench --clients 1,64 --seconds 5 --only grant
+  goldbook bench --only tier --many-customers
   goldbook bench --only fairness
   goldbook bench --address http://127.0.0.1:50051 \\
     --database-url postgres://goldbook_owner@localhost/goldbook
@@ -91,6 +97,10 @@ pub(crate) struct BenchArgs {
     /// some gigabytes in the folder for temporary files.
     #[arg(long, value_name = "CUSTOMERS", num_args = 0..=1, default_missing_value = "300000", conflicts_with = "address")]
     pub(super) large: Option<NonZeroU32>,
+    /// Also read tiers where there are so many customers, with two purchases each, and try a policy on all of them. It takes
+    /// minutes to fill, and some gigabytes in the folder for temporary files.
+    #[arg(long, value_name = "CUSTOMERS", num_args = 0..=1, default_missing_value = "1000000", conflicts_with = "address")]
+    pub(super) many_customers: Option<NonZeroU32>,
     /// Keep all figures in this file, as JSON, for `bench-check`. `-` is standard output, and the tables then go to
     /// standard error.
     #[arg(long, value_name = "FILE")]

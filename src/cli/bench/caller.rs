@@ -49,12 +49,15 @@ impl Caller {
             Workload::UseBenefit => Self::UseBenefit(BenefitServiceClient::new(channel), ground),
             Workload::Tier
             | Workload::TierKeyed
+            | Workload::TierMany
             | Workload::Echo
             | Workload::Pgbench
             | Workload::Raw
             | Workload::Stream
             | Workload::StreamEmpty
-            | Workload::StreamLarge => Self::Tier(TierServiceClient::new(channel), ground),
+            | Workload::StreamLarge
+            | Workload::Simulate
+            | Workload::CountTiers => Self::Tier(TierServiceClient::new(channel), ground),
         }
     }
 

@@ -20,7 +20,7 @@ use super::super::error::CliError;
 use super::super::output::grouped;
 use super::super::refusal::Refusal;
 
-const CURRENCY: &str = "USD";
+pub(super) const CURRENCY: &str = "USD";
 /// How many points a lot has that is given beforehand: more than are redeemed.
 const POINTS_PER_LOT: i64 = 1_000_000;
 /// A program and some of its customers.
@@ -81,26 +81,11 @@ impl Ground {
                 ..ground.purchase(ground.customer(number), "first".to_owned(), 1)
             }),
         });
-        let answer = client.activities().batch_record_activities(tokio_stream::iter(items)).await;
-        let mut outcomes = answer.map_err(CliError::refused("cannot enrol customers"))?.into_inner();
-        let (mut enrolled, mut entries) = (0, 0);
-        while let Some(outcome) = outcomes.next().await {
-            match outcome.map_err(CliError::refused("cannot enrol customers"))?.outcome {
-                Some(Outcome::Recorded(recorded)) => {
-                    enrolled += 1;
-                    entries += u64::try_from(recorded.entry_ids.len()).unwrap_or_default();
-                }
-                Some(Outcome::Error(status)) => {
-                    let why = Refusal::from_item(&status).summary();
-                    return Err(CliError::failed(format_args!("cannot enrol a customer: {why}")));
-                }
-                None => {}
-            }
-        }
-        if enrolled == self.customers {
+        let Recorded { activities, entries } = record_activities(client, items).await?;
+        if activities == u64::from(self.customers) {
             return Ok(entries);
         }
-        Err(CliError::failed(format_args!("only {enrolled} of {} customers were enrolled", self.customers)))
+        Err(CliError::failed(format_args!("only {activities} of {} customers were enrolled", self.customers)))
     }
 
     /// Gives every customer lots with more points than are redeemed. They count once, however often this runs. Returns
@@ -199,4 +184,37 @@ impl Ground {
         let units = rand::rng().random_range(1..100);
         self.purchase(self.random_customer(), Uuid::now_v7().to_string(), units)
     }
+}
+
+/// What became of activities that were streamed.
+pub(super) struct Recorded {
+    pub(super) activities: u64,
+    pub(super) entries: u64,
+}
+
+/// Streams activities, each of which enrols its customer.
+///
+/// # Errors
+/// If one of them is refused, or the stream ends early.
+pub(super) async fn record_activities(
+    client: &Client,
+    items: impl Iterator<Item = BatchRecordActivitiesRequest> + Send + 'static,
+) -> Result<Recorded, CliError> {
+    let answer = client.activities().batch_record_activities(tokio_stream::iter(items)).await;
+    let mut outcomes = answer.map_err(CliError::refused("cannot enrol customers"))?.into_inner();
+    let mut recorded = Recorded { activities: 0, entries: 0 };
+    while let Some(outcome) = outcomes.next().await {
+        match outcome.map_err(CliError::refused("cannot enrol customers"))?.outcome {
+            Some(Outcome::Recorded(it)) => {
+                recorded.activities += 1;
+                recorded.entries += u64::try_from(it.entry_ids.len()).unwrap_or_default();
+            }
+            Some(Outcome::Error(status)) => {
+                let why = Refusal::from_item(&status).summary();
+                return Err(CliError::failed(format_args!("cannot enrol a customer: {why}")));
+            }
+            None => {}
+        }
+    }
+    Ok(recorded)
 }

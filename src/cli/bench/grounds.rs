@@ -73,19 +73,30 @@ impl Grounds {
         program_id: &str,
         customers: NonZeroU32,
     ) -> Result<(Self, u64), CliError> {
-        let grounds = Self::prepare_nothing(client, program_id, customers).await?;
+        let grounds = Self::usual_alone(program_id, customers);
         let ground = &grounds.usual;
+        program::send(client, program::request(ground.program(Vec::new()))).await?;
         let enrolled = ground.enrol(client).await?;
         let each = ENTRIES_IN_LARGE.saturating_sub(enrolled / u64::from(customers.get()));
         let granted = ground.fund(client, each.try_into().unwrap_or(0)).await?;
         Ok((grounds, enrolled + granted))
     }
 
-    async fn prepare_nothing(client: &Client, program_id: &str, customers: NonZeroU32) -> Result<Self, CliError> {
+    /// Enrols very many customers with some purchases. Returns how many entries there are.
+    pub(super) async fn fill_with_customers(
+        client: &Client,
+        program_id: &str,
+        customers: NonZeroU32,
+    ) -> Result<(Self, u64), CliError> {
+        let grounds = Self::usual_alone(program_id, customers);
+        let entries = grounds.usual.fill_with_purchases(client).await?;
+        Ok((grounds, entries))
+    }
+
+    fn usual_alone(program_id: &str, customers: NonZeroU32) -> Self {
         let ground = Ground { program_id: program_id.to_owned(), prefix: "bench", customers: customers.get() };
-        program::send(client, program::request(ground.program(Vec::new()))).await?;
         let [usual, few, many, apart] = [ground.clone(), ground.clone(), ground.clone(), ground];
-        Ok(Self { usual, few, many, apart, referees: Referees::none() })
+        Self { usual, few, many, apart, referees: Referees::none() }
     }
 
     /// Where this workload's customers are.
@@ -102,6 +113,7 @@ impl Grounds {
             | Workload::Redeem
             | Workload::Tier
             | Workload::TierKeyed
+            | Workload::TierMany
             | Workload::Echo
             | Workload::Purchase
             | Workload::Conversion
@@ -111,7 +123,9 @@ impl Grounds {
             | Workload::GrantEmpty
             | Workload::GrantLarge
             | Workload::StreamEmpty
-            | Workload::StreamLarge => self.usual.clone(),
+            | Workload::StreamLarge
+            | Workload::Simulate
+            | Workload::CountTiers => self.usual.clone(),
         }
     }
 }

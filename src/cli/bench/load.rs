@@ -16,6 +16,7 @@ use super::grounds::Grounds;
 use super::log::Log;
 use super::sample::Sample;
 use super::stream::stream_until;
+use super::walk::walk;
 use super::workload::Workload;
 
 /// How long after a measurement an open call may take before it counts as an error.
@@ -68,6 +69,17 @@ impl Load {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Goes through all customers once.
+    pub(super) async fn walk<T>(
+        &self,
+        workload: Workload,
+        memory: impl Fn() -> Option<u64>,
+        meter: impl Fn() -> T,
+    ) -> Result<(Sample, [T; 2]), CliError> {
+        let channel = self.channels.first().ok_or_else(|| CliError::failed("there is no connection"))?;
+        Ok(walk(workload, &Client::new(channel.clone()), &self.grounds.of(workload), memory, meter).await)
     }
 
     /// Lets this many clients, or streams, call for as long as the window says. `meter` is read when the counting

@@ -15,6 +15,8 @@ mod ground;
 mod grounds;
 mod load;
 mod log;
+mod many_customers;
+mod memory;
 mod pgbench;
 mod plan;
 mod ratios;
@@ -25,6 +27,7 @@ mod run;
 mod sample;
 mod stream;
 mod trips;
+mod walk;
 mod workload;
 
 use tokio::signal::unix::{SignalKind, signal};

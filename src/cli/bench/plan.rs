@@ -55,6 +55,9 @@ impl BenchArgs {
                 stages.push(Stage::of(first(&self.streams), [Workload::StreamEmpty, Workload::StreamLarge]));
             }
         }
+        if self.many_customers.is_some() && self.wants(Method::Tier) {
+            stages.push(Stage::of(1, [Workload::Simulate, Workload::CountTiers]));
+        }
         let has_database = self.address.is_none() || self.database_url.is_some();
         for stage in &mut stages {
             stage.workloads.retain(|workload| match workload.site() {
@@ -63,7 +66,7 @@ impl BenchArgs {
                 Site::Keyed | Site::OtherCaller => self.address.is_none(),
                 // Another service needs to be told where the database is.
                 Site::Unmeasured => self.address.is_none(),
-                Site::Main | Site::Echo | Site::Empty | Site::Large => true,
+                Site::Main | Site::Echo | Site::Empty | Site::Large | Site::ManyCustomers => true,
             });
         }
         stages.retain(|stage| !stage.workloads.is_empty());
@@ -82,6 +85,7 @@ impl BenchArgs {
             (Workload::Redeem, self.wants(Method::Redeem)),
             (Workload::TierKeyed, self.wants(Method::Tier)),
             (Workload::Tier, self.wants(Method::Tier)),
+            (Workload::TierMany, self.wants(Method::Tier) && self.many_customers.is_some()),
             (Workload::Echo, self.wants(Method::Tier)),
             (Workload::Purchase, self.wants(Method::Purchase)),
             (Workload::Conversion, self.wants(Method::Conversion)),
@@ -118,9 +122,9 @@ mod tests {
     #[test]
     fn each_method_brings_its_baseline() {
         use Workload::{
-            BesideCalls, BesideStreams, Conversion, Echo, Grant, GrantEmpty, GrantKeyed, GrantLarge, GrantOne,
-            GrantUnmeasured, Pgbench, Purchase, Quiet, Raw, Redeem, RedeemFew, RedeemMany, Stream, StreamEmpty,
-            StreamLarge, Tier, TierKeyed, UseBenefit,
+            BesideCalls, BesideStreams, Conversion, CountTiers, Echo, Grant, GrantEmpty, GrantKeyed, GrantLarge,
+            GrantOne, GrantUnmeasured, Pgbench, Purchase, Quiet, Raw, Redeem, RedeemFew, RedeemMany, Simulate, Stream,
+            StreamEmpty, StreamLarge, Tier, TierKeyed, TierMany, UseBenefit,
         };
         let writes = [GrantKeyed, Grant, GrantUnmeasured, Pgbench, GrantOne, Redeem];
         let others = [TierKeyed, Tier, Echo, Purchase, Conversion, UseBenefit, RedeemFew, RedeemMany];
@@ -133,6 +137,10 @@ mod tests {
         let expected = [Stage::of(64, all.clone()), Stage::of(256, all), latency(), streams(1), streams(8)];
         assert_eq!(several, [&expected[..], &empty_and_large].concat());
         assert_eq!(stages(&["--only", "tier"]), [Stage::of(64, [TierKeyed, Tier, Echo])]);
+        let many = stages(&["--only", "tier,stream", "--many-customers"]);
+        let ways = Stage::of(1, [Simulate, CountTiers]);
+        assert_eq!(many, [Stage::of(64, [TierKeyed, Tier, TierMany, Echo]), streams(4), ways]);
+        assert_eq!(stages(&["--only", "stream", "--many-customers"]), [streams(4)]);
         assert_eq!(stages(&["--only", "stream"]), [streams(4)]);
         assert_eq!(stages(&["--only", "conversion"]), [Stage::of(64, [Pgbench, Conversion])]);
         let alone = Stage::of(1, [GrantKeyed, Grant, GrantUnmeasured, Pgbench, GrantOne]);
@@ -160,6 +168,8 @@ mod tests {
             &["--warmup", "1e9"],
             &["--large", "0"],
             &["--large", "--address", "http://localhost:1"],
+            &["--many-customers", "0"],
+            &["--many-customers", "--address", "http://localhost:1"],
             &["--database-url", "x"],
             &["--only", "echo"],
         ] {

@@ -63,6 +63,7 @@ pub(super) const RATIOS: &[Ratio] = &[
     rate(Workload::GrantKeyed, Workload::Grant, &[always(0.9)]),
     rate(Workload::Grant, Workload::GrantUnmeasured, &[always(0.97)]),
     rate(Workload::TierKeyed, Workload::Tier, &[always(0.9)]),
+    rate(Workload::TierMany, Workload::Tier, &[always(0.8)]),
     Ratio { measured: Workload::Grant, baseline: Workload::Pgbench, figure: Figure::Latency, targets: &[at(1, 6.0)] },
     tail(Workload::BesideCalls, Workload::Quiet, &[always(3.0)]),
     tail(Workload::BesideStreams, Workload::Quiet, &[always(3.0)]),

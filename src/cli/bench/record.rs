@@ -42,6 +42,8 @@ pub(super) struct Settings {
     /// Absent if none was filled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) large: Option<Filled>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) many_customers: Option<Filled>,
 }
 
 /// A ledger that was filled.
@@ -80,6 +82,9 @@ pub(super) struct Figures {
     /// Absent where it was not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) trips: Option<TripsPerCall>,
+    /// The most that the service had in memory. Absent where it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) most_memory_bytes: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -123,7 +128,8 @@ impl Settings {
     /// Whether both measured the same in the same way. How long something took to fill is no way of measuring.
     pub(super) fn are_like(&self, other: &Self) -> bool {
         let without_time = |settings: &Self| Self {
-            large: settings.large.clone().map(|large| Filled { seconds: 0.0, ..large }),
+            large: settings.large.clone().map(|filled| Filled { seconds: 0.0, ..filled }),
+            many_customers: settings.many_customers.clone().map(|filled| Filled { seconds: 0.0, ..filled }),
             ..settings.clone()
         };
         without_time(self) == without_time(other)
@@ -167,6 +173,7 @@ impl Figures {
             latencies: Quantiles::of(&sample.latencies),
             cpu,
             trips,
+            most_memory_bytes: sample.most_memory,
         }
     }
 }
@@ -245,14 +252,22 @@ pub(super) mod tests {
                 round_trips_per_transaction: 9.0,
                 round_trips_per_call: 0.5625,
             }),
+            most_memory_bytes: Some(60_000_000),
         };
         let settings = Settings {
             large: Some(Filled { customers: 300_000, entries: 3_000_000, seconds: 140.0 }),
+            many_customers: Some(Filled { customers: 1_000_000, entries: 5_000_000, seconds: 300.0 }),
             ..Settings::default()
         };
         let ratios = record(&[("grant/pgbench", 64, 0.27)]).ratios;
-        let bare =
-            Figures { latencies: None, cpu: None, trips: None, error_counts: BTreeMap::new(), ..figures.clone() };
+        let bare = Figures {
+            latencies: None,
+            cpu: None,
+            trips: None,
+            most_memory_bytes: None,
+            error_counts: BTreeMap::new(),
+            ..figures.clone()
+        };
         let written =
             Record::new(settings, vec![Round { round: 1, figures: figures.clone() }], vec![figures, bare], ratios);
 

@@ -67,6 +67,11 @@ impl Report {
                 text.push_str(&format!("\n  {} × {error} ({})", grouped(*count), median.workload));
             }
         }
+        for median in &medians {
+            if let Some(bytes) = median.most_memory {
+                text.push_str(&format!("\n{}: {} MB of memory at most", median.workload, grouped(bytes / 1_000_000)));
+            }
+        }
         for (ratio, clients, value) in ratios(&medians) {
             text.push_str(&format!("\n{:<28} {value:>6.2} at {clients} clients", ratio.name()));
             if let Some(target) = ratio.target(clients) {
@@ -103,6 +108,7 @@ fn join((clients, workload): (u32, Workload), rounds: &[&Sample]) -> Sample {
         }
     }
     // Of calls that are all counted, or the use for each of them would be too low.
+    all.most_memory = rounds.iter().filter_map(|round| round.most_memory).max();
     all.cpu = rounds.iter().map(|round| round.cpu).reduce(|all, one| Some(all?.plus(&one?))).flatten();
     all
 }

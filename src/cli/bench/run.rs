@@ -12,6 +12,7 @@ use super::cpu::{self, Watched};
 use super::fairness::OtherCaller;
 use super::grounds::Grounds;
 use super::load::{Load, Window, connect};
+use super::memory;
 use super::pgbench::Pgbench;
 use super::plan::Stage;
 use super::record::{Filled, Settings};
@@ -21,6 +22,8 @@ use super::workload::{Site, Workload};
 
 /// How long round trips are counted at most, for each workload.
 const LONGEST_COUNT: Duration = Duration::from_secs(3);
+/// For how long very many customers are read before anything is measured there, for each of them.
+const FIRST_LOOK_AT_A_CUSTOMER: Duration = Duration::from_micros(60);
 
 /// What was started for the run and must be stopped.
 #[derive(Default)]
@@ -32,6 +35,7 @@ pub(super) struct Bench {
     /// The one whose metrics nobody gets, on the same database.
     unmeasured: Option<Service>,
     large: Option<Service>,
+    many_customers: Option<Service>,
     /// Another in each round.
     empty: Option<Service>,
     /// The one whose round trips are counted.
@@ -49,6 +53,7 @@ struct Loads {
     other_caller: Option<OtherCaller>,
     large: Option<Load>,
     empty: Option<Load>,
+    many_customers: Option<Load>,
 }
 
 impl Loads {
@@ -60,6 +65,7 @@ impl Loads {
             Site::Unmeasured => &self.unmeasured,
             Site::Large => &self.large,
             Site::Empty => &self.empty,
+            Site::ManyCustomers => &self.many_customers,
         };
         load.as_ref().ok_or_else(|| CliError::failed("what is to be measured was not started"))
     }
@@ -81,28 +87,9 @@ impl Bench {
             customers: args.customers.get(),
             connections: args.connections.get(),
             large: None,
+            many_customers: None,
         };
-        let mut loads = Loads { main: Some(self.start_main(args, &stages).await?), ..Loads::default() };
-        if stages.iter().any(|stage| stage.is_at(Site::Echo)) {
-            let echo = self.echo.insert(EchoServer::start()?);
-            echo.ready().await?;
-            let grounds = loads.at(Site::Main)?.grounds();
-            loads.echo = Some(Load::connect(&echo.endpoint()?, &Credential::none(), args.connections, grounds).await?);
-        }
-        if stages.iter().any(|stage| stage.is_at(Site::Keyed) || stage.is_at(Site::OtherCaller)) {
-            let (keyed, other_caller) = self.start_keyed(args, loads.at(Site::Main)?.grounds()).await?;
-            (loads.keyed, loads.other_caller) = (Some(keyed), Some(other_caller));
-        }
-        if let Some(main) = self.service.as_ref().filter(|_| stages.iter().any(|stage| stage.is_at(Site::Unmeasured))) {
-            let unmeasured = self.unmeasured.insert(Service::start_unmeasured_beside(&main.socket_dir()?)?);
-            unmeasured.ready().await?;
-            loads.unmeasured = Some(connect_load(unmeasured, args, loads.at(Site::Main)?.grounds()).await?);
-        }
-        if let Some(customers) = args.large.filter(|_| stages.iter().any(|stage| stage.is_at(Site::Large))) {
-            let (load, filled) = self.start_large(args, customers).await?;
-            (loads.large, settings.large) = (Some(load), Some(filled));
-        }
-
+        let mut loads = self.start_loads(args, &stages, &mut settings).await?;
         let mut report = Report::default();
         for stage in &stages {
             for round in 1..=args.rounds.get() {
@@ -119,6 +106,41 @@ impl Bench {
             eprintln!("round trips were not counted: {error}");
         }
         Ok((report, settings))
+    }
+
+    /// Starts all that these stages need but for what each round starts anew.
+    async fn start_loads(
+        &mut self,
+        args: &BenchArgs,
+        stages: &[Stage],
+        settings: &mut Settings,
+    ) -> Result<Loads, CliError> {
+        let is_any_at = |site| stages.iter().any(|stage| stage.is_at(site));
+        let mut loads = Loads { main: Some(self.start_main(args, stages).await?), ..Loads::default() };
+        if is_any_at(Site::Echo) {
+            let echo = self.echo.insert(EchoServer::start()?);
+            echo.ready().await?;
+            let grounds = loads.at(Site::Main)?.grounds();
+            loads.echo = Some(Load::connect(&echo.endpoint()?, &Credential::none(), args.connections, grounds).await?);
+        }
+        if is_any_at(Site::Keyed) || is_any_at(Site::OtherCaller) {
+            let (keyed, other_caller) = self.start_keyed(args, loads.at(Site::Main)?.grounds()).await?;
+            (loads.keyed, loads.other_caller) = (Some(keyed), Some(other_caller));
+        }
+        if let Some(main) = self.service.as_ref().filter(|_| is_any_at(Site::Unmeasured)) {
+            let unmeasured = self.unmeasured.insert(Service::start_unmeasured_beside(&main.socket_dir()?)?);
+            unmeasured.ready().await?;
+            loads.unmeasured = Some(connect_load(unmeasured, args, loads.at(Site::Main)?.grounds()).await?);
+        }
+        if let Some(customers) = args.large.filter(|_| is_any_at(Site::Large)) {
+            let (load, filled) = self.start_large(args, customers).await?;
+            (loads.large, settings.large) = (Some(load), Some(filled));
+        }
+        if let Some(customers) = args.many_customers.filter(|_| is_any_at(Site::ManyCustomers)) {
+            let (load, filled) = self.start_with_many_customers(args, customers).await?;
+            (loads.many_customers, settings.many_customers) = (Some(load), Some(filled));
+        }
+        Ok(loads)
     }
 
     async fn start_main(&mut self, args: &BenchArgs, stages: &[Stage]) -> Result<Load, CliError> {
@@ -174,6 +196,27 @@ impl Bench {
         Ok((connect_load(service, args, grounds).await?, filled))
     }
 
+    /// Starts a service and enrols very many customers.
+    async fn start_with_many_customers(
+        &mut self,
+        args: &BenchArgs,
+        customers: NonZeroU32,
+    ) -> Result<(Load, Filled), CliError> {
+        let service = start(&mut self.many_customers, args).await?;
+        let begun = Instant::now();
+        let client = connect_client(&service.address()).await?;
+        let (grounds, entries) = Grounds::fill_with_customers(&client, &args.program_id, customers).await?;
+        let filled = Filled { customers: customers.get(), entries, seconds: begun.elapsed().as_secs_f64() };
+        eprintln!("enrolled them with {} entries in {:.0} s", grouped(entries), filled.seconds);
+        analyze(service, args).await?;
+        let load = connect_load(service, args, grounds).await?;
+        // Each connection to Postgres comes upon each page for the first time, which costs it far more than later, and which
+        // goes on for longer than any warm-up.
+        let window = Window { warmup: Duration::ZERO, measured: FIRST_LOOK_AT_A_CUSTOMER * customers.get() };
+        load.run(Workload::TierMany, args.clients.first().map_or(1, |clients| clients.get()), window, || ()).await?;
+        Ok((load, filled))
+    }
+
     /// Starts a service with nothing but customers in it, in the place of the last one.
     async fn start_empty(&mut self, args: &BenchArgs) -> Result<Load, CliError> {
         if let Some(last) = self.empty.take() {
@@ -206,6 +249,7 @@ impl Bench {
         let measured = match (workload.site(), &self.pgbench, &loads.other_caller) {
             (Site::Postgres, Some(pgbench), _) => pgbench.run(workload, clients, window, meter).await,
             (Site::OtherCaller, _, Some(caller)) => caller.run(workload, clients, window, load, meter).await,
+            _ if workload.is_walk() => load.walk(workload, || memory::read(watched.service), meter).await,
             _ => load.run(workload, clients, window, meter).await,
         };
         let (mut sample, [before, after]) = measured?;
@@ -224,6 +268,7 @@ impl Bench {
             Site::Main => both(own(&self.service)),
             Site::Large => both(own(&self.large)),
             Site::Empty => both(own(&self.empty)),
+            Site::ManyCustomers => both(own(&self.many_customers)),
             Site::Keyed | Site::OtherCaller => Watched { service: own(&self.keyed), postgres_of: own(&self.service) },
             Site::Unmeasured => Watched { service: own(&self.unmeasured), postgres_of: own(&self.service) },
             Site::Postgres => Watched { service: None, postgres_of: own(&self.service) },
@@ -266,7 +311,7 @@ impl Bench {
     /// Stops everything in the reverse order of its start, whatever fails of it.
     pub(super) async fn stop(self) -> Result<(), CliError> {
         let mut outcome = Ok(());
-        let services = [self.second, self.empty, self.large, self.unmeasured, self.keyed];
+        let services = [self.second, self.empty, self.many_customers, self.large, self.unmeasured, self.keyed];
         for service in services.into_iter().flatten() {
             outcome = outcome.and(service.stop().await);
         }

@@ -27,6 +27,8 @@ pub(super) struct Sample {
     pub(super) cpu: Option<Usage>,
     /// The calls of another measurement, and what these came to.
     pub(super) trips: Option<(u64, Trips)>,
+    /// The most that the service had in memory, in bytes, where that is measured.
+    pub(super) most_memory: Option<u64>,
 }
 
 impl Sample {
@@ -41,6 +43,7 @@ impl Sample {
             errors: BTreeMap::new(),
             cpu: None,
             trips: None,
+            most_memory: None,
         }
     }
 

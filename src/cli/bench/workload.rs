@@ -25,6 +25,8 @@ pub(super) enum Workload {
     Tier,
     /// As `Tier`, at a service that asks for API keys.
     TierKeyed,
+    /// As `Tier`, at a service with very many customers.
+    TierMany,
     /// A bare tonic server.
     Echo,
     /// `RecordActivity` of purchases that change nothing but points and spend.
@@ -51,6 +53,10 @@ pub(super) enum Workload {
     BesideCalls,
     /// As `Quiet`, while streams with another key flood it.
     BesideStreams,
+    /// `SimulateTierPolicy` of all customers where there are very many.
+    Simulate,
+    /// `ListTierStatistics` of them.
+    CountTiers,
 }
 
 /// Where a workload runs.
@@ -72,6 +78,8 @@ pub(super) enum Site {
     Unmeasured,
     /// The one that asks for API keys, for a caller with another key.
     OtherCaller,
+    /// A service with very many customers.
+    ManyCustomers,
 }
 
 impl Workload {
@@ -87,6 +95,7 @@ impl Workload {
             Self::RedeemMany => "redeem-400",
             Self::Tier => "tier",
             Self::TierKeyed => "tier-keyed",
+            Self::TierMany => "tier-many",
             Self::Echo => "echo",
             Self::Purchase => "purchase",
             Self::Conversion => "conversion",
@@ -100,6 +109,8 @@ impl Workload {
             Self::Quiet => "quiet",
             Self::BesideCalls => "beside-calls",
             Self::BesideStreams => "beside-streams",
+            Self::Simulate => "simulate",
+            Self::CountTiers => "count-tiers",
         }
     }
 
@@ -111,6 +122,7 @@ impl Workload {
             Self::GrantLarge | Self::StreamLarge => Site::Large,
             Self::GrantKeyed | Self::TierKeyed => Site::Keyed,
             Self::GrantUnmeasured => Site::Unmeasured,
+            Self::TierMany | Self::Simulate | Self::CountTiers => Site::ManyCustomers,
             Self::Quiet | Self::BesideCalls | Self::BesideStreams => Site::OtherCaller,
             Self::Grant
             | Self::GrantOne
@@ -123,6 +135,11 @@ impl Workload {
             | Self::UseBenefit
             | Self::Stream => Site::Main,
         }
+    }
+
+    /// Whether it is one way through all customers, however long that takes.
+    pub(super) const fn is_walk(self) -> bool {
+        matches!(self, Self::Simulate | Self::CountTiers)
     }
 
     /// What another caller does at the same time, with another key.
