@@ -105,12 +105,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        if request.version() < Version::HTTP_2 {
-            request = request.map(|body| Body::new(Lingering::new(body)));
-            // HTTP/2 has a bound of its own. That of HTTP/1.1 is its buffer, which is many times as large and cannot be set.
-            if header_bytes(&request) > self.rules.max_header_bytes {
-                return Either::Right(Either::Right(ready(Ok(refuse_headers()))));
-            }
+        request = request.map(|body| Body::new(Lingering::new(body)));
+        // HTTP/2 has a bound of its own. That of HTTP/1.1 is its buffer, which is many times as large and cannot be set.
+        if request.version() < Version::HTTP_2 && header_bytes(&request) > self.rules.max_header_bytes {
+            return Either::Right(Either::Right(ready(Ok(refuse_headers()))));
         }
         // Browsers send it with every call, also to where the page itself came from.
         let Some(origin) = request.headers().get(ORIGIN) else { return Either::Left(self.calls.call(request)) };

@@ -1,4 +1,4 @@
-//! Requests over HTTP/1.1 that are answered before they are read.
+//! Requests that are answered before they are read.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,8 +18,10 @@ const MAX_TIME: Duration = Duration::from_secs(3);
 
 /// The body of a request. What is left of it when nobody reads it any more is read and thrown away.
 ///
-/// A refusal may come while the caller still sends. The server would close the connection under it then, and a browser
-/// reports that its request failed, instead of the answer. HTTP/2 ends the one request by itself.
+/// A refusal may come while the caller still sends. Over HTTP/1.1 the server would close the connection under it then, and
+/// a browser reports that its request failed, instead of the answer. Over HTTP/2 the stream would be reset and soon be
+/// forgotten, and a message that comes later counts as a breach: callers send it apart from its headers, so an honest one
+/// that is refused often would lose its connection with all calls on it.
 #[derive(Debug)]
 pub(super) struct Lingering(Option<Body>);
 

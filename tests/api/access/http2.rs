@@ -5,16 +5,18 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::ask_balance;
+use super::{ask_balance, start_with_keys};
 use crate::harness::{Database, Service};
 use crate::wait::within;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -95,6 +97,29 @@ async fn a_caller_who_takes_back_calls_as_fast_as_it_makes_them_is_cut_off() {
     assert!(sent < 20_000, "all were taken");
     within("the end of the connection", reading).await.unwrap();
     assert_answers(&service).await;
+}
+
+#[tokio::test]
+async fn a_caller_who_is_refused_before_its_messages_come_keeps_its_connection() {
+    let (service, _) = start_with_keys().await;
+    let mut stream = greet(&service, &[]).await;
+    // The service remembers a few calls of each second, so these have to be quick.
+    stream.set_nodelay(true).unwrap();
+    for place in 0..600_u32 {
+        let call_id = 2 * place + 1;
+        stream.write_all(&frame(HEADERS, END_HEADERS, call_id, &call())).await.unwrap();
+        let refused = async {
+            loop {
+                match next_kind(&mut stream).await {
+                    HEADERS => return,
+                    kind => assert!(![RST_STREAM, GOAWAY].contains(&kind), "frame {kind} in call {place}"),
+                }
+            }
+        };
+        within("a refusal", refused).await;
+        // As clients do that send headers as soon as they have them.
+        stream.write_all(&frame(DATA, END_STREAM, call_id, &[0; 5])).await.unwrap();
+    }
 }
 
 #[tokio::test]
