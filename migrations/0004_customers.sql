@@ -12,6 +12,14 @@ CREATE TABLE customers (
     CONSTRAINT customers_customer_id_once UNIQUE (program_id, customer_id)
 );
 
+-- Finds who has their birthday on a day, of those who have told one.
+CREATE INDEX customers_birthdays
+    ON customers (program_id, (dossier #>> '{birth_date,month}'), (dossier #>> '{birth_date,day}'), account_id)
+    WHERE dossier #>> '{birth_date,month}' IS NOT NULL;
+
+-- Finds who joined on a day.
+CREATE INDEX customers_joined ON customers (program_id, created_at);
+
 -- A row as a batch sends it: an array of these is one parameter.
 CREATE TYPE sent_customer AS (
     account_id  uuid,

@@ -72,6 +72,8 @@ CREATE TABLE benefit_grants (
     ends_at           timestamptz,
     -- When it was ended by hand.
     revoked_at        timestamptz,
+    -- The package that it was in, if it was in one.
+    package_id        text,
     CONSTRAINT benefit_grants_pkey PRIMARY KEY (account_id, granted_seq),
     CONSTRAINT benefit_grants_limit CHECK (use_limit > 0),
     CONSTRAINT benefit_grants_ends_later CHECK (ends_at > granted_at),
@@ -93,7 +95,82 @@ CREATE TYPE sent_benefit_grant AS (
     use_limit         bigint,
     counts_companions boolean,
     ends_at           timestamptz,
-    revoked_at        timestamptz
+    revoked_at        timestamptz,
+    package_id        text
+);
+
+-- Packages that customers are, or were, to be given for tiers that they have reached: each by the last time. Mostly all are
+-- settled, since that is done right after; but not where the package was given before in the same tier period.
+CREATE TABLE packages_owed (
+    account_id     uuid        NOT NULL,
+    package_id     text        NOT NULL,
+    program_id     text        NOT NULL,
+    -- The entry by which the tier was reached, and when that was.
+    reached_seq    bigint      NOT NULL,
+    owed_at        timestamptz NOT NULL,
+    -- The version of the program that decided it, and has the package.
+    policy_version integer     NOT NULL,
+    -- The entry by which it was given, or the customer erased; it is owed, if absent.
+    settled_seq    bigint,
+    CONSTRAINT packages_owed_pkey PRIMARY KEY (account_id, package_id)
+);
+
+-- A row as a batch sends it.
+CREATE TYPE sent_package_owed AS (
+    account_id     uuid,
+    package_id     text,
+    program_id     text,
+    reached_seq    bigint,
+    owed_at        timestamptz,
+    policy_version integer,
+    settled_seq    bigint
+);
+
+CREATE TYPE sent_package_end AS (
+    account_id     uuid,
+    settled_seq    bigint
+);
+
+-- Packages that customers were given.
+CREATE TABLE packages_given (
+    account_id  uuid     NOT NULL,
+    given_seq   bigint   NOT NULL,
+    package_id  text     NOT NULL,
+    occasion    text     NOT NULL,
+    -- For a tier that was reached: the tier period, by the entry that began it; 0 for the one that began with the customer.
+    tier_period bigint,
+    -- For a day: the year that it was of.
+    year        bigint,
+    CONSTRAINT packages_given_pkey PRIMARY KEY (account_id, given_seq),
+    CONSTRAINT packages_given_occasion_known CHECK (occasion IN ('tier_reached', 'birthday', 'enrolment_anniversary')),
+    CONSTRAINT packages_given_for_one CHECK ((tier_period IS NOT NULL) = (occasion = 'tier_reached')),
+    CONSTRAINT packages_given_of_a_year CHECK ((year IS NULL) = (occasion = 'tier_reached'))
+);
+
+-- A package is given once in a tier period, and one package for each day of a year.
+CREATE UNIQUE INDEX packages_given_once_in_a_period ON packages_given (account_id, tier_period, package_id)
+    WHERE tier_period IS NOT NULL;
+CREATE UNIQUE INDEX packages_given_once_a_year ON packages_given (account_id, year, occasion) WHERE year IS NOT NULL;
+
+-- A row as a batch sends it.
+CREATE TYPE sent_package_given AS (
+    account_id  uuid,
+    given_seq   bigint,
+    package_id  text,
+    occasion    text,
+    tier_period bigint,
+    year        bigint
+);
+
+-- Where the giving of packages for birthdays and anniversaries has come to, by program. Whoever gives them to a page of
+-- customers holds the lock on the row: so of several services one is at it. There is a row while a program has such packages.
+CREATE TABLE package_rounds (
+    program_id       text NOT NULL,
+    -- The local day that it is at: all days before are over, and this one comes again until it is.
+    day              date NOT NULL,
+    -- The last customer who was gone through for that day; absent before the first.
+    after_account_id uuid,
+    CONSTRAINT package_rounds_pkey PRIMARY KEY (program_id)
 );
 
 -- The tier periods that began after the one with which each customer joined: where quotas of a tier period count anew.

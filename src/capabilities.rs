@@ -18,7 +18,7 @@ pub fn capabilities(catalogue: &Catalogue, erasure_keys: ErasureKeys) -> Capabil
         referrals::capability(),
         tiers::capability(),
         tiers::reevaluations_capability(),
-        benefits::capability(),
+        benefits::capability(catalogue.clone()),
         activities::capability(),
         referrals::purchases_capability(),
     ])

@@ -70,6 +70,11 @@ text_id!(
     check_slug
 );
 text_id!(
+    /// A package within a program document: `[a-z0-9-]`, 1–63 characters.
+    PackageId,
+    check_slug
+);
+text_id!(
     /// A campaign within a program document: `[a-z0-9-]`, 1–63 characters.
     CampaignId,
     check_slug

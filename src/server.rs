@@ -26,7 +26,7 @@ use crate::access::grpc::{AccessLayer, Authentication, Identities};
 use crate::access::limits::Limits;
 use crate::activities::Activities;
 use crate::admin::Readiness;
-use crate::benefits::Benefits;
+use crate::benefits::{Benefits, keep_giving_packages};
 use crate::book::{Book, Capabilities, Instants, keep_applying_dues};
 use crate::capabilities::{capabilities, tables};
 use crate::clock::Clock;
@@ -280,6 +280,9 @@ fn layers(web: WebLayer, access: AccessLayer) -> Result<ServiceBuilder<Layers>, 
         .layer(WireLayer::new(methods, MESSAGE_RULES.max_bytes)))
 }
 
+/// How many times rarer than dues those are looked for who have their day: it comes seldom, and is a day long.
+const PACKAGES_EVERY: u32 = 30;
+
 /// What goes on beside the calls, until it is dropped.
 struct Background(Vec<JoinHandle<()>>);
 
@@ -304,11 +307,15 @@ impl Background {
                 (every, pace.clone()),
             ))
         };
-        // Whoever applies dues carries out orders, too.
+        // Whoever applies dues carries out orders, and gives packages, too.
         let reevaluate = |every| tokio::spawn(keep_reevaluating(pool.clone(), book.clone(), clock(), every));
+        let give = |every: Duration| {
+            tokio::spawn(keep_giving_packages(pool.clone(), book.clone(), clock(), every * PACKAGES_EVERY))
+        };
         let tasks = [
             settings.apply_dues_every.map(apply_dues),
             settings.apply_dues_every.map(reevaluate),
+            settings.apply_dues_every.map(give),
             settings.sum_up_every.map(sum_up),
             settings.erase_of_inactive_every.map(erase),
         ];

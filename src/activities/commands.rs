@@ -10,7 +10,7 @@ use crate::book::{Asking, Command, CommandKey, Decision, DecisionError, Defect, 
 use crate::customers::commands::enrol_by_name;
 use crate::customers::erasure::commands::ask_before_enrolling;
 use crate::customers::erasure::state::ErasuresState;
-use crate::customers::model::customer_not_found;
+use crate::customers::model::{Joining, customer_not_found};
 use crate::ids::{ActivityId, CustomerId, ProgramId};
 use crate::money::Money;
 use crate::points::grants::caps::ask_earned;
@@ -113,7 +113,7 @@ impl Command for RecordActivity {
         let (entry_id, purchase) = match &self.activity {
             Activity::Purchase(purchase) => {
                 if account.head == 0 {
-                    enrol_by_name(decision, &policy, account, &self.customer_id)?;
+                    enrol_by_name(decision, &policy, account, &self.customer_id, Joining::Now)?;
                 }
                 let standing = standing_or_first(decision, &policy, account)?;
                 let entry_id = accept(decision, &policy, account.account_id, purchase, &standing)?;

@@ -71,6 +71,7 @@ impl Command for GrantEntitlement {
             limit: self.quantity.or_else(|| benefit.quota.map(|quota| quota.limit)),
             counts_companions: benefit.quota.is_some_and(|quota| quota.counts_companions),
             until: self.until,
+            package_id: None,
         };
         let entry_id = decision.post(account_id, by_caller(detail, self.reason, policy.version, Vec::new()))?;
         keep_note(decision, entry_id, &self.note);

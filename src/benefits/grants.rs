@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::book::{BenefitDetail, Detail, Entry};
 use crate::error::{Reason, Refusal};
-use crate::ids::{BenefitId, TierId};
+use crate::ids::{BenefitId, PackageId, TierId};
 use crate::programs::benefits::{Benefit, Quota, QuotaPeriod};
 use crate::programs::model::{Program, Tier};
 
@@ -30,14 +30,22 @@ pub(crate) struct Grant {
     pub ends_at: Option<Timestamp>,
     /// When it was ended by hand.
     pub revoked_at: Option<Timestamp>,
+    /// The package that it was in, if it was in one.
+    pub package_id: Option<PackageId>,
 }
 
 impl Grant {
     /// The grant that an entry makes; none, if it makes none.
     #[must_use]
     pub(crate) fn of_entry(entry: &Entry) -> Option<Self> {
-        let Detail::Benefit(BenefitDetail::EntitlementGranted { benefit_id, tier_id, limit, counts_companions, until }) =
-            &entry.detail
+        let Detail::Benefit(BenefitDetail::EntitlementGranted {
+            benefit_id,
+            tier_id,
+            limit,
+            counts_companions,
+            until,
+            package_id,
+        }) = &entry.detail
         else {
             return None;
         };
@@ -50,6 +58,7 @@ impl Grant {
             counts_companions: *counts_companions,
             ends_at: *until,
             revoked_at: None,
+            package_id: package_id.clone(),
         })
     }
 
@@ -132,6 +141,7 @@ pub(super) mod tests {
             counts_companions: true,
             ends_at: None,
             revoked_at: None,
+            package_id: None,
         }
     }
 

@@ -62,7 +62,8 @@ impl benefit_service_server::BenefitService for Benefits {
             Detail::Benefit(
                 BenefitDetail::BenefitUsed { .. }
                 | BenefitDetail::EntitlementGranted { .. }
-                | BenefitDetail::EntitlementRevoked { .. },
+                | BenefitDetail::EntitlementRevoked { .. }
+                | BenefitDetail::PackageGiven { .. },
             )
             | Detail::Program(_)
             | Detail::Customer(_)
@@ -123,10 +124,14 @@ fn write_entitlement(entitlement: &Entitlement, customer_tier: Option<&CustomerT
             ..told
         },
         (EntitlementSource::Tier, None) => told,
-        (EntitlementSource::Grant { entitlement_id, since, until }, _) => proto::Entitlement {
+        (EntitlementSource::Grant { entitlement_id, since, until, package_id }, _) => proto::Entitlement {
             since: Some(write_instant(*since)),
             entry_id: entitlement_id.to_string(),
-            right: proto::EntitlementRight::Grant.into(),
+            right: match package_id {
+                Some(_) => proto::EntitlementRight::Package.into(),
+                None => proto::EntitlementRight::Grant.into(),
+            },
+            package_id: package_id.as_ref().map(ToString::to_string).unwrap_or_default(),
             until: until.map(write_instant),
             ..told
         },

@@ -5,11 +5,13 @@ mod granting;
 mod grants;
 pub(crate) mod grpc;
 mod model;
+mod packages;
 mod rights;
 mod state;
 mod store;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
@@ -17,11 +19,11 @@ use sqlx::{PgConnection, PgPool};
 use crate::book::{Book, Command, Detail, Entry, UseCounts, Writer, Written};
 use crate::database::StoreError;
 use crate::error::Error;
-use crate::ids::{AccountId, BenefitId, CustomerId, EntryId, ProgramId};
+use crate::ids::{AccountId, BenefitId, CustomerId, EntryId, PackageId, ProgramId};
 use crate::money::Currency;
 use crate::paging::PageRequest;
 use crate::programs::benefits::{Benefit, Quota};
-use crate::programs::model::Program;
+use crate::programs::model::{Program, ProgramVersion};
 use crate::tiers::standing::Standing;
 use crate::tiers::{CustomerTier, Tiers};
 use commands::{ReverseBenefitUse, UseBenefit};
@@ -29,6 +31,7 @@ use granting::{GrantEntitlement, RevokeEntitlement};
 use model::{Present, begins_tier_period, counts_at, left_of, resets_at, used_in};
 
 pub(crate) use grants::Grant;
+pub(crate) use packages::worker::keep_giving_packages;
 pub(crate) use store::capability;
 pub(crate) use store::grants::FoundGrant;
 
@@ -71,6 +74,8 @@ pub(crate) enum EntitlementSource {
         since: Timestamp,
         /// Until when; it has no end, if absent.
         until: Option<Timestamp>,
+        /// The package that it was in, if it was in one.
+        package_id: Option<PackageId>,
     },
 }
 
@@ -116,51 +121,47 @@ impl Benefits {
         let after = page.after_number()?.unwrap_or(0);
         let customer_tier = self.tiers.get_customer_tier(program_id, customer_id, as_of).await?;
         let numbered = (1_i64..).zip(customer_tier.tier.benefits.iter().cloned());
-        let of_tier = numbered.filter(|(number, _)| *number > after);
-        let mut rest: Vec<(i64, Listed)> = of_tier.map(|(number, benefit)| (number, Listed::OfTier(benefit))).collect();
-        let account_id = customer_tier.changed.account_id;
+        let (numbers, of_tier): (Vec<i64>, Vec<Benefit>) = numbered.filter(|(number, _)| *number > after).unzip();
+        let of_tier = self.count_uses(&customer_tier, of_tier).await?;
+        let mut rest: Vec<(i64, Entitlement)> = numbers.into_iter().zip(of_tier).collect();
         let behind = after.saturating_sub(FIRST_GRANT).max(0);
-        let mut connection = self.pool.acquire().await?;
-        let at = Some(customer_tier.as_of);
-        let granted = store::grants::list_grants(&mut connection, account_id, at, behind, page.limit()).await?;
-        drop(connection);
-        rest.extend(granted.into_iter().map(|found| (FIRST_GRANT + found.granted_seq, Listed::Granted(found))));
-        let (listed, next_page_token) = page.cut(rest, |(number, _)| number.to_string());
-        let (mut of_tier, mut granted) = (Vec::new(), Vec::new());
-        for (_, listed) in listed {
-            match listed {
-                Listed::OfTier(benefit) => of_tier.push(benefit),
-                Listed::Granted(found) => granted.push(found),
-            }
-        }
-        let mut entitlements = self.count_uses(&customer_tier, of_tier).await?;
+        let granted = self.find_granted(&customer_tier, as_of.is_none(), behind, page.limit()).await?;
+        let versions = granted.iter().map(|found| found.grant.policy_version).collect();
+        let versions = self.tiers.versions(program_id, versions).await?;
         for FoundGrant { granted_seq, grant, used } in granted {
-            let entitlement_id = EntryId { account_id, account_seq: granted_seq };
-            entitlements.push(self.describe_grant(program_id, entitlement_id, &grant, used).await?);
+            let entitlement_id = EntryId { account_id: customer_tier.changed.account_id, account_seq: granted_seq };
+            let version = versions.get(&grant.policy_version);
+            rest.push((FIRST_GRANT + granted_seq, describe_grant(version, entitlement_id, grant, used)?));
         }
-        Ok((customer_tier, entitlements, next_page_token))
+        let cursor = |(number, _): &(i64, Entitlement)| number.to_string();
+        let (listed, next_page_token) = page.cut_by(rest, cursor, |(_, entitlement)| entitlement.bytes(), None);
+        Ok((customer_tier, listed.into_iter().map(|(_, entitlement)| entitlement).collect(), next_page_token))
     }
 
-    /// A grant as its customer is told of it.
-    async fn describe_grant(
+    /// The grants that were in force at the instant of a standing, the oldest first, with what time gives that is not written
+    /// yet.
+    async fn find_granted(
         &self,
-        program_id: &ProgramId,
-        entitlement_id: EntryId,
-        grant: &Grant,
-        used: i64,
-    ) -> Result<Entitlement, Error> {
-        let version = self.tiers.version(program_id, grant.policy_version).await?;
-        let benefit = grant.describe(&version.program);
-        let benefit = benefit
-            .ok_or_else(|| Error::Internal(format!("the version of entitlement {entitlement_id} does not know it")))?;
-        let left = |limit: i64| limit.saturating_sub(used).max(0);
-        Ok(Entitlement {
-            benefit,
-            currency: version.program.currency,
-            source: EntitlementSource::Grant { entitlement_id, since: grant.granted_at, until: grant.ends_at },
-            quota: grant.limit.map(|limit| QuotaLeft { used, left: left(limit), resets_at: None }),
-            used,
-        })
+        customer_tier: &CustomerTier,
+        is_now: bool,
+        behind: i64,
+        limit: i64,
+    ) -> Result<Vec<FoundGrant>, Error> {
+        let (account_id, at) = (customer_tier.changed.account_id, customer_tier.as_of);
+        let mut connection = self.pool.acquire().await?;
+        // It is told what is due where a standing is: packages may be owed of one that is not.
+        let is_owed =
+            is_now && customer_tier.dues.is_empty() && packages::store::is_owed(&mut connection, account_id).await?;
+        let owed = if is_owed { self.tiers.find_dues(&mut connection, account_id).await? } else { Vec::new() };
+        let due = customer_tier.dues.iter().chain(&owed).filter_map(|entry| {
+            let grant = Grant::of_entry(entry).filter(|grant| grant.ended_by(at).is_none())?;
+            Some((entry.id.account_seq, FoundGrant { granted_seq: entry.id.account_seq, grant, used: 0 }))
+        });
+        let mut found: BTreeMap<i64, FoundGrant> = due.filter(|(seq, _)| *seq > behind).collect();
+        // What has been written meanwhile is there as it is.
+        let written = store::grants::list_in_force(&mut connection, account_id, at, behind, limit).await?;
+        found.extend(written.into_iter().map(|it| (it.granted_seq, it)));
+        Ok(found.into_values().collect())
     }
 
     /// What was used of benefits, as far as they have quotas.
@@ -173,7 +174,7 @@ impl Benefits {
             let mut connection = self.pool.acquire().await?;
             let uses = store::read_last_uses(&mut connection, account_id, &limited, tier.as_of).await?;
             last = uses.into_iter().map(|it| (it.benefit_id, it.counts)).collect();
-            tier_period = store::read_tier_period(&mut connection, account_id, tier.as_of).await?;
+            tier_period = store::periods::read_tier_period(&mut connection, account_id, tier.as_of).await?;
             // What time has done since is not written yet.
             tier_period = tier.dues.iter().filter_map(begun_by).fold(tier_period, i64::max);
         }
@@ -229,7 +230,8 @@ impl Benefits {
         let entry = &written.entry;
         let grant = Grant::of_entry(entry)
             .ok_or_else(|| Error::Internal("a grant of an entitlement wrote another entry".to_owned()))?;
-        let entitlement = self.describe_grant(&entry.program_id, entry.id, &grant, 0).await?;
+        let version = self.tiers.version(&entry.program_id, grant.policy_version).await?;
+        let entitlement = describe_grant(Some(&version), entry.id, grant, 0)?;
         Ok((entitlement, written))
     }
 
@@ -246,10 +248,32 @@ impl Benefits {
     }
 }
 
-/// A place in a list of entitlements.
-enum Listed {
-    OfTier(Benefit),
-    Granted(FoundGrant),
+/// A grant as its customer is told of it, by the version of the program that describes it.
+fn describe_grant(
+    version: Option<&Arc<ProgramVersion>>,
+    entitlement_id: EntryId,
+    grant: Grant,
+    used: i64,
+) -> Result<Entitlement, Error> {
+    let found = version.and_then(|version| Some((grant.describe(&version.program)?, version.program.currency)));
+    let (benefit, currency) = found
+        .ok_or_else(|| Error::Internal(format!("the version of entitlement {entitlement_id} does not know it")))?;
+    let left = |limit: i64| limit.saturating_sub(used).max(0);
+    let Grant { granted_at: since, ends_at: until, package_id, limit, .. } = grant;
+    Ok(Entitlement {
+        benefit,
+        currency,
+        source: EntitlementSource::Grant { entitlement_id, since, until, package_id },
+        quota: limit.map(|limit| QuotaLeft { used, left: left(limit), resets_at: None }),
+        used,
+    })
+}
+
+impl Entitlement {
+    /// About how many bytes it takes in a page: most of them for people.
+    fn bytes(&self) -> usize {
+        300 + self.benefit.display_name.len() + self.benefit.description.len()
+    }
 }
 
 /// A page of all that was ever granted to an account, the oldest first, with how often each grant was used.
@@ -262,7 +286,7 @@ pub(crate) async fn read_grants(
     after: i64,
     limit: i64,
 ) -> Result<Vec<FoundGrant>, StoreError> {
-    store::grants::list_grants(connection, account_id, None, after, limit).await
+    store::grants::list_all(connection, account_id, after, limit).await
 }
 
 /// The tier period that an entry begins, by its number.

@@ -6,8 +6,11 @@ use jiff::Timestamp;
 
 use super::grants::Grant;
 use super::model::begins_tier_period;
+use super::packages::state::{Given, Packages, rows};
 use super::rights::BY_TIER;
-use crate::book::{BenefitDetail, Cell, Defect, Detail, Entry, Row, State, UseCounts};
+use crate::book::{
+    Account, BenefitDetail, Cell, CustomerDetail, Defect, Detail, Due, Dues, Entry, NewEntry, Row, State, UseCounts,
+};
 use crate::ids::{AccountId, BenefitId};
 
 /// What commands ask for. Nothing else is loaded.
@@ -36,6 +39,7 @@ pub(crate) struct BenefitsState {
     /// When tier periods began, by account and the entry that began them.
     pub(super) periods: BTreeMap<(AccountId, i64), Timestamp>,
     pub(super) new_periods: BTreeSet<(AccountId, i64)>,
+    pub(super) packages: Packages,
 }
 
 /// A use of a benefit, or the reversal of one.
@@ -116,7 +120,12 @@ impl BenefitsState {
 
     /// The tier period of an account, by the number of the entry that began it; 0 for the one that began with the customer.
     pub(super) fn tier_period(&self, account_id: AccountId) -> i64 {
-        self.periods.range((account_id, i64::MIN)..=(account_id, i64::MAX)).next_back().map_or(0, |((_, seq), _)| *seq)
+        self.tier_period_at(account_id, i64::MAX)
+    }
+
+    /// The tier period that an entry of an account is in.
+    fn tier_period_at(&self, account_id: AccountId, seq: i64) -> i64 {
+        self.periods.range((account_id, i64::MIN)..=(account_id, seq)).next_back().map_or(0, |((_, began), _)| *began)
     }
 
     fn apply_benefit(&mut self, entry: &Entry, detail: &BenefitDetail) -> Result<(), Defect> {
@@ -136,6 +145,10 @@ impl BenefitsState {
                 let key = (entry.id.account_id, entry.id.account_seq);
                 self.grants.extend(Grant::of_entry(entry).map(|grant| (key, grant)));
                 self.changed_grants.insert(key);
+                Ok(())
+            }
+            BenefitDetail::PackageGiven { .. } => {
+                Given::of(detail).into_iter().for_each(|given| self.packages.note_given(entry, given));
                 Ok(())
             }
             BenefitDetail::EntitlementRevoked { granted, .. } => {
@@ -176,6 +189,11 @@ impl State for BenefitsState {
                     self.periods.insert(key, entry.effective_at);
                     self.new_periods.insert(key);
                 }
+                self.packages.note_reached(entry, detail);
+                Ok(())
+            }
+            Detail::Customer(CustomerDetail::CustomerErased { .. }) => {
+                self.packages.note_erased(entry);
                 Ok(())
             }
             Detail::Program(_)
@@ -184,6 +202,10 @@ impl State for BenefitsState {
             | Detail::Points(_)
             | Detail::Referral(_) => Ok(()),
         }
+    }
+
+    fn dues(&self) -> Option<&dyn Dues> {
+        Some(self)
     }
 
     fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
@@ -195,7 +217,20 @@ impl State for BenefitsState {
             key: (*seq).into(),
             columns: vec![("began_at", (*began_at).into())],
         });
-        Box::new(grants.chain(uses).chain(periods))
+        let (owed, given) = rows(&self.packages, account_id);
+        Box::new(grants.chain(uses).chain(given).chain(owed).chain(periods))
+    }
+}
+
+impl Dues for BenefitsState {
+    fn next_due(&self, account_id: AccountId) -> Option<Due> {
+        self.packages.next_due(account_id, |seq| self.tier_period_at(account_id, seq))
+    }
+
+    fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry> {
+        let account_id = account.account_id;
+        let in_force = |at| self.grants_in_force(account_id, at).count();
+        self.packages.decide_due(account, due, |seq| self.tier_period_at(account_id, seq), in_force)
     }
 }
 
@@ -212,6 +247,7 @@ fn grant_row(seq: i64, grant: &Grant) -> Row<'_> {
             ("counts_companions", grant.counts_companions.into()),
             ("ends_at", grant.ends_at.into()),
             ("revoked_at", grant.revoked_at.into()),
+            ("package_id", grant.package_id.as_ref().map_or(Cell::Absent, |it| Cell::word(it.as_str()))),
         ],
     }
 }

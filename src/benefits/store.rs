@@ -1,6 +1,7 @@
 //! The SQL of benefits.
 
 pub(super) mod grants;
+pub(super) mod periods;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -8,25 +9,32 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::packages::store as packages;
 use super::state::{BenefitUse, BenefitsState};
-use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table, UseCounts};
+use crate::book::{Capability, Defect, Depth, Scope, States, Store, Table, TableRights, UseCounts};
 use crate::database::{ReadPart, Selection, StoreError, Traced as _, WritePart, selection, sent_as, write_part};
 use crate::ids::{AccountId, BenefitId};
+use crate::programs::Catalogue;
 
 /// The tables of benefits.
 const TABLES: &[Table] = &[
     Table::projection("benefit_grants", "format('benefit grant of entry %s', granted_seq)"),
     Table::projection("benefit_uses", "format('benefit use of entry %s', account_seq)"),
+    Table::source("package_rounds", TableRights::AppendChangeAndRemove),
+    Table::projection("packages_given", "format('package of entry %s', given_seq)"),
+    Table::projection("packages_owed", "format('package owed %s', package_id)"),
     Table::projection("tier_periods", "format('tier period of entry %s', began_seq)"),
 ];
 
-/// The room as the book knows it.
+/// The room as the book knows it. Versions of programs that are read are remembered in `catalogue`.
 #[must_use]
-pub(crate) fn capability() -> Capability {
-    Capability::new(BenefitsState::default, BenefitsStore, TABLES)
+pub(crate) fn capability(catalogue: Catalogue) -> Capability {
+    Capability::new(BenefitsState::default, BenefitsStore { catalogue }, TABLES)
 }
 
-struct BenefitsStore;
+struct BenefitsStore {
+    catalogue: Catalogue,
+}
 
 #[async_trait]
 impl Store for BenefitsStore {
@@ -34,33 +42,34 @@ impl Store for BenefitsStore {
         let state: &BenefitsState = states.get()?;
         if scope.depth == Depth::Whole {
             let accounts: Vec<Uuid> = scope.accounts.iter().map(|account| account.0).collect();
-            return Ok(vec![
-                all_uses_of(accounts.clone()).into_part(take_uses),
-                all_periods_of(accounts.clone()).into_part(take_periods),
-                grants::all_grants_of(accounts).into_part(grants::take_grants),
-            ]);
+            let mut parts = packages::whole_parts(&accounts);
+            parts.push(all_uses_of(accounts.clone()).into_part(take_uses));
+            parts.push(periods::all_periods_of(accounts.clone()).into_part(periods::take_periods));
+            parts.push(grants::all_grants_of(accounts).into_part(grants::take_grants));
+            return Ok(parts);
         }
-        let mut parts = Vec::new();
+        let mut parts = packages::due_parts(scope);
         if !state.asked.benefits.is_empty() {
             parts.push(last_uses_of(state).into_part(take_uses));
             parts.push(last_uses_of_grants(state).into_part(take_uses));
-            parts.push(last_periods_of(state).into_part(take_periods));
+            parts.push(periods::last_periods_of(state).into_part(periods::take_periods));
         }
-        parts.extend(grants::read_parts(state));
+        parts.extend(grants::read_parts(state, scope.most_rows()));
         if !state.asked.uses.is_empty() {
             parts.push(uses_with_reversals_of(state).into_part(take_uses));
         }
         Ok(parts)
     }
 
+    async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
+        packages::load(states, scope, &self.catalogue, connection).await
+    }
+
     fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
         let state: &BenefitsState = states.get()?;
         let uses = state.new_uses.iter().filter_map(|key| Some(UseRow::new(*key, state.uses.get(key)?)));
-        let periods = state.new_periods.iter().filter_map(|(account_id, began_seq)| {
-            let began_at = state.periods.get(&(*account_id, *began_seq))?.to_sqlx();
-            Some(PeriodRow { account_id: account_id.0, began_seq: *began_seq, began_at })
-        });
-        Ok(vec![insert_uses(uses.collect()), insert_periods(periods.collect()), grants::write_part(state)])
+        let own = [insert_uses(uses.collect()), periods::write_part(state), grants::write_part(state)];
+        Ok(own.into_iter().chain(packages::write_parts(state)).collect())
     }
 }
 
@@ -128,28 +137,11 @@ impl UseRow {
     }
 }
 
-#[derive(sqlx::Encode, sqlx::Decode)]
-struct PeriodRow {
-    account_id: Uuid,
-    began_seq: i64,
-    began_at: jiff_sqlx::Timestamp,
-}
-
-sent_as!(PeriodRow, "sent_tier_period");
-
 fn take_uses(states: &mut States, rows: Vec<UseRow>) -> Result<(), StoreError> {
     let state: &mut BenefitsState = states.get_mut()?;
     for row in rows {
         let key = (AccountId(row.account_id), row.account_seq);
         state.uses.insert(key, row.into_use()?);
-    }
-    Ok(())
-}
-
-fn take_periods(states: &mut States, rows: Vec<PeriodRow>) -> Result<(), StoreError> {
-    let state: &mut BenefitsState = states.get_mut()?;
-    for row in rows {
-        state.periods.insert((AccountId(row.account_id), row.began_seq), row.began_at.to_jiff());
     }
     Ok(())
 }
@@ -161,15 +153,6 @@ fn all_uses_of(accounts: Vec<Uuid>) -> Selection<UseRow> {
         "SELECT account_id, account_seq, benefit_id, used_at, granted_seq, counted, reverses_seq, day, tier_period, in_tier_period,
              in_month, in_quarter, in_half, in_year, in_all
          FROM benefit_uses WHERE account_id = ANY($1)",
-        [accounts],
-    )
-}
-
-fn all_periods_of(accounts: Vec<Uuid>) -> Selection<PeriodRow> {
-    selection!(
-        "tier_periods",
-        PeriodRow,
-        "SELECT account_id, began_seq, began_at FROM tier_periods WHERE account_id = ANY($1)",
         [accounts],
     )
 }
@@ -232,20 +215,6 @@ fn benefits_of(state: &BenefitsState) -> (Vec<Uuid>, Vec<String>, Vec<jiff_sqlx:
     (accounts, benefits, asked.values().map(|at| at.to_sqlx()).collect())
 }
 
-fn last_periods_of(state: &BenefitsState) -> Selection<PeriodRow> {
-    let accounts: Vec<Uuid> = state.asked.benefits.keys().map(|(account_id, _)| account_id.0).collect();
-    selection!(
-        "tier_periods",
-        PeriodRow,
-        "SELECT p.account_id, p.began_seq, p.began_at
-         FROM unnest($1::uuid[]) AS w (account_id)
-         JOIN LATERAL (
-             SELECT * FROM tier_periods f WHERE f.account_id = w.account_id ORDER BY f.began_seq DESC LIMIT 1
-         ) p ON TRUE",
-        [accounts],
-    )
-}
-
 /// Uses that may be reversed, each with its reversal, if there is one, and with the last use of the same benefit by the
 /// same right.
 fn uses_with_reversals_of(state: &BenefitsState) -> Selection<UseRow> {
@@ -286,13 +255,6 @@ fn insert_uses(rows: Vec<UseRow>) -> WritePart {
     )
 }
 
-fn insert_periods(rows: Vec<PeriodRow>) -> WritePart {
-    write_part!(
-        "INSERT INTO tier_periods (account_id, began_seq, began_at) SELECT * FROM unnest($1::sent_tier_period[])",
-        rows,
-    )
-}
-
 /// The last uses of some benefits of an account by the tiers, by an instant.
 ///
 /// # Errors
@@ -322,25 +284,4 @@ pub(super) async fn read_last_uses(
     .traced("SELECT benefit_uses")
     .await?;
     Ok(rows.into_iter().map(UseRow::into_use).collect::<Result<_, _>>()?)
-}
-
-/// The tier period of an account at an instant, as it is written, by the number of the entry that began it; 0 for the one
-/// that began with the customer.
-///
-/// # Errors
-/// If the database cannot be read.
-pub(super) async fn read_tier_period(
-    connection: &mut PgConnection,
-    account_id: AccountId,
-    by: Timestamp,
-) -> Result<i64, StoreError> {
-    let began_seq = sqlx::query_scalar!(
-        "SELECT began_seq FROM tier_periods WHERE account_id = $1 AND began_at <= $2 ORDER BY began_seq DESC LIMIT 1",
-        account_id.0,
-        by.to_sqlx() as _,
-    )
-    .fetch_optional(connection)
-    .traced("SELECT tier_periods")
-    .await?;
-    Ok(began_seq.unwrap_or(0))
 }

@@ -202,6 +202,8 @@ pub enum EntryReason {
     BenefitUse,
     /// A version of the program was applied to every customer.
     Reevaluation,
+    /// The program gives a package on reaching a tier, or on a day of the customer's.
+    Package,
 }
 
 stored_words!(EntryReason);

@@ -94,6 +94,7 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
             BenefitDetail::BenefitUseReversed { .. } => proto::EntryKind::BenefitUseReversed,
             BenefitDetail::EntitlementGranted { .. } => proto::EntryKind::EntitlementGranted,
             BenefitDetail::EntitlementRevoked { .. } => proto::EntryKind::EntitlementRevoked,
+            BenefitDetail::PackageGiven { .. } => proto::EntryKind::PackageGiven,
         },
         Detail::Referral(detail) => match detail {
             ReferralDetail::ReferralCodeCreated { .. } => proto::EntryKind::ReferralCodeCreated,
@@ -132,6 +133,7 @@ pub const fn write_reason(reason: EntryReason) -> proto::EntryReason {
         EntryReason::Retention => proto::EntryReason::Retention,
         EntryReason::BenefitUse => proto::EntryReason::BenefitUse,
         EntryReason::Reevaluation => proto::EntryReason::Reevaluation,
+        EntryReason::Package => proto::EntryReason::Package,
         EntryReason::Fraud => proto::EntryReason::Fraud,
         EntryReason::CustomerRequest => proto::EntryReason::CustomerRequest,
         EntryReason::Goodwill => proto::EntryReason::Goodwill,

@@ -39,8 +39,8 @@ pub use decision::{Asking, Decision, DecisionError};
 pub(crate) use detail::quote_wide_numbers;
 pub use detail::{
     ActivityDetail, BenefitDetail, Counts, CustomerDetail, Detail, DowngradeTime, EarningWindow, Earnings,
-    ErasureReason, LotPart, LotTerms, Multiplied, Outlook, OverrideForce, PointsDetail, ProgramDetail, ReferralDetail,
-    TierDetail, TierMove, UseCounts,
+    ErasureReason, LotPart, LotTerms, Multiplied, Occasion, Outlook, OverrideForce, PointsDetail, ProgramDetail,
+    ReferralDetail, TierDetail, TierMove, UseCounts,
 };
 pub use entry::{Actor, Entry, EntryReason, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;

@@ -82,6 +82,8 @@ pub enum DueKind {
     Expire,
     /// A referral that has not converted ends.
     EndReferral,
+    /// A package is given to a customer who has reached a tier.
+    GivePackage,
 }
 
 /// What time does to an account next.

@@ -67,6 +67,7 @@ mod tests {
             "retention",
             "benefit_use",
             "reevaluation",
+            "package",
         ];
         assert!(EntryReason::ALL.iter().map(|reason| reason.as_str()).eq(reasons));
     }

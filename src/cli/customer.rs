@@ -213,9 +213,14 @@ fn show_entitlements(entitlements: &[Entitlement], zone: &TimeZone) -> String {
         let benefit = it.benefit.as_ref()?;
         let left = it.left.map(|left| format!(" ({left} left)")).unwrap_or_default();
         let mut line = format!("{}{left}", benefit.display_name);
-        if it.right() == EntitlementRight::Grant {
+        let how = match it.right() {
+            EntitlementRight::Grant => Some("granted".to_owned()),
+            EntitlementRight::Package => Some(format!("from the package {}", it.package_id)),
+            EntitlementRight::Tier | EntitlementRight::Unspecified => None,
+        };
+        if let Some(how) = how {
             let until = it.until.as_ref().map(|until| format!(" until {}", instant::show(Some(until), zone)));
-            line.push_str(&format!(", granted{} as {}", until.unwrap_or_default(), it.entry_id));
+            line.push_str(&format!(", {how}{} as {}", until.unwrap_or_default(), it.entry_id));
         }
         if !benefit.description.is_empty() {
             line.push_str(&format!(": {}", benefit.description));

@@ -43,6 +43,7 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::BenefitUseReversed
         | EntryKind::EntitlementGranted
         | EntryKind::EntitlementRevoked
+        | EntryKind::PackageGiven
         | EntryKind::ReferralCodeCreated
         | EntryKind::ReferralCreated
         | EntryKind::ReferralConverted
@@ -64,6 +65,7 @@ const fn describe_grant(reason: EntryReason) -> &'static str {
         EntryReason::Goodwill => "Points as a gesture of goodwill",
         EntryReason::Promotion => "Points of a promotion",
         EntryReason::Correction => "Points to correct a mistake",
+        EntryReason::Package => "Points of a package",
         EntryReason::Unspecified
         | EntryReason::ProgramApplied
         | EntryReason::Enrolment

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::erasure::commands::{ask_before_enrolling, refuse_erased};
 use super::erasure::state::ErasuresState;
-use super::model::{Dossier, MarketingConsent, Part, customer_not_found, enrol};
+use super::model::{Dossier, Joining, MarketingConsent, Part, customer_not_found, enrol};
 use super::state::{Customer, CustomerRow, CustomersState};
 use crate::book::{
     Account, Actor, Asking, Command, CommandKey, CustomerDetail, Decision, DecisionError, Defect, Entry, EntryReason,
@@ -41,9 +41,10 @@ pub(crate) fn enrol_by_name(
     policy: &ProgramVersion,
     account: &Account,
     customer_id: &CustomerId,
+    joining: Joining,
 ) -> Result<(), DecisionError> {
     refuse_erased(decision, &policy.program.program_id, customer_id)?;
-    enrol(decision, policy, account)?;
+    enrol(decision, policy, account, joining)?;
     keep_dossier(decision, account, customer_id, Dossier::default(), Vec::new());
     Ok(())
 }
@@ -117,7 +118,7 @@ impl Command for CreateCustomer {
         if !self.returns {
             refuse_erased(decision, &self.program_id, &self.customer_id)?;
         }
-        enrol(decision, &policy, account)?;
+        enrol(decision, &policy, account, Joining::Now)?;
         keep_dossier(decision, account, &self.customer_id, self.dossier.clone(), self.consents.clone());
         Ok(())
     }

@@ -214,6 +214,15 @@ pub(crate) fn customer_not_found(customer_id: &CustomerId) -> Refusal {
         .with("customer_id", customer_id)
 }
 
+/// Whether somebody who joins has reached the first tier, or is taken over from another system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joining {
+    /// They join now: the package is theirs that the program has for it.
+    Now,
+    /// They joined somewhere else.
+    Before,
+}
+
 /// What joining a program puts on the ledger: the customer is there, and holds the first tier.
 ///
 /// Returns the entry that enrolled them and the tier they hold.
@@ -224,6 +233,7 @@ pub(crate) fn enrol(
     decision: &mut Decision<'_>,
     policy: &ProgramVersion,
     account: &Account,
+    joining: Joining,
 ) -> Result<(EntryId, TierId), DecisionError> {
     let first = policy.program.tiers.first();
     let tier_id = first
@@ -240,6 +250,10 @@ pub(crate) fn enrol(
     let enrolled = decision
         .post(account.account_id, new_entry(CustomerDetail::CustomerEnrolled.into(), Actor::Caller, Vec::new()))?;
     let joined_at = account.time_at(decision.at());
+    let package_id = match joining {
+        Joining::Now => policy.program.package_on_reaching(None, &tier_id),
+        Joining::Before => None,
+    };
     let first_tier = TierDetail::TierChanged {
         from: None,
         to: tier_id.clone(),
@@ -249,6 +263,7 @@ pub(crate) fn enrol(
         enrolled_on: Some(policy.program.day_of(joined_at)),
         former_ends_at: None,
         earned: None,
+        package_id,
         outlook: Outlook::default(),
     }
     .into();

@@ -124,7 +124,7 @@ impl Messages {
             }
             Type::String => {
                 let text = match (field.name(), choice % 2) {
-                    ("tier_id" | "benefit_id" | "campaign_id", 1) => "second".to_owned(),
+                    ("tier_id" | "tier_ids" | "benefit_id" | "campaign_id" | "package_id", 1) => "second".to_owned(),
                     (name, _) => text(name).to_owned(),
                 };
                 prost::encoding::string::encode(tag, &text, written);
@@ -143,9 +143,10 @@ impl Messages {
 fn text(field: &str) -> &'static str {
     match field {
         "program_id" => "shop",
-        "tier_id" => "gold",
+        "tier_id" | "tier_ids" => "gold",
         "benefit_id" => "news",
         "campaign_id" => "friends",
+        "package_id" => "box",
         "page_token" | "resume_token" => "",
         "entry_id" | "lot_id" | "hold_entry_id" | "reward_entry_id" | "hold_id" | "reward_id" | "use_id"
         | "reevaluation_id" | "entitlement_id" => "00000000000000000000000000000001.1",

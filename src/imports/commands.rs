@@ -6,7 +6,7 @@ use crate::book::{Asking, Command, CommandKey, Decision, DecisionError, Defect, 
 use crate::customers::commands::enrol_by_name;
 use crate::customers::erasure::commands::ask_before_enrolling;
 use crate::customers::erasure::state::ErasuresState;
-use crate::customers::model::customer_not_found;
+use crate::customers::model::{Joining, customer_not_found};
 use crate::ids::{CustomerId, IdempotencyKey, ProgramId};
 use crate::points::grants::opening::OpeningLot;
 use crate::points::state::PointsState;
@@ -80,7 +80,7 @@ impl Command for ImportBalance {
         let account = decision.find(&self.name())?.ok_or_else(|| customer_not_found(&self.customer_id))?;
         let account_id = account.account_id;
         if account.head == 0 {
-            enrol_by_name(decision, &policy, account, &self.customer_id)?;
+            enrol_by_name(decision, &policy, account, &self.customer_id, Joining::Before)?;
         }
         match &self.opening {
             Opening::Lot(lot) => {

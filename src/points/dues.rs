@@ -32,7 +32,7 @@ impl Lots {
                 lot.map(|(seq, lot)| expire(account_id, seq, lot)).into_iter().collect()
             }
             // No lot has such a due.
-            DueKind::EndTier | DueKind::EndOverride | DueKind::EndReferral => Vec::new(),
+            DueKind::EndTier | DueKind::EndOverride | DueKind::EndReferral | DueKind::GivePackage => Vec::new(),
         }
     }
 

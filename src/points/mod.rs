@@ -4,7 +4,7 @@
 //! of them move points of the same lots.
 
 pub(crate) mod amount;
-mod debts;
+pub(crate) mod debts;
 mod dues;
 pub(crate) mod grants;
 pub(crate) mod grpc;

@@ -126,7 +126,7 @@ impl<'a> TierChangeItem<'a> {
             Detail::Tier(TierDetail::TierChanged { from, to, hidden, .. }) => (from.as_ref(), to, hidden.as_ref()),
             Detail::Tier(TierDetail::TierImported { from, to, hidden, .. }) => (Some(from), to, hidden.as_ref()),
             Detail::Tier(TierDetail::TierOverridden { from, to, hidden, .. }) => (Some(from), to, Some(hidden)),
-            Detail::Tier(TierDetail::TierReleased { from, to }) => (Some(from), to, None),
+            Detail::Tier(TierDetail::TierReleased { from, to, .. }) => (Some(from), to, None),
             Detail::Tier(TierDetail::ReferralCounted { .. })
             | Detail::Program(_)
             | Detail::Customer(_)

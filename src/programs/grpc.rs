@@ -10,6 +10,9 @@ use super::benefits::{Benefit, BenefitOutline};
 use super::commands::ApplyProgram;
 use super::faults::{CampaignOutline, TierOutline, find_campaign_faults, find_extra_faults, find_tier_faults};
 use super::model::{Campaign, Conversion, Program, ProgramVersion, Tier, Zone};
+use super::packages::Package;
+use super::packages::faults::{PackageOutline, find_package_faults};
+use super::packages::grpc::{parse_package, write_package};
 use super::points::grpc::{parse_points_policy, write_points_policy};
 use super::retention::Retention;
 use super::tier_policy::find_policy_faults;
@@ -30,6 +33,7 @@ const MAX_DISPLAY_NAME: usize = 200;
 const MAX_TIERS: usize = 32;
 const MAX_BENEFITS: usize = 100;
 const MAX_CAMPAIGNS: usize = 100;
+const MAX_PACKAGES: usize = 100;
 const MAX_CONVERT_WITHIN_DAYS: i32 = 3_650;
 const MAX_RETENTION_DAYS: i32 = 36_500;
 
@@ -145,10 +149,12 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
     let (campaign_outlines, campaigns): (Vec<CampaignOutline>, Vec<Option<Campaign>>) = campaigns
         .map(|(i, campaign)| parse_campaign(fields, &format!("program.campaigns[{i}]"), campaign, currency))
         .unzip();
+    let (package_outlines, packages) = parse_packages(fields, program.packages);
     let faults = find_policy_faults(&tier_policy).into_iter();
     let tier_faults = find_tier_faults(&tier_outlines, tier_policy.window.as_ref());
     let faults = faults.chain(tier_faults).chain(find_campaign_faults(&campaign_outlines));
     let faults = faults.chain(find_extra_faults(&extra_outlines));
+    let faults = faults.chain(find_package_faults(&package_outlines, &tier_outlines, &extra_outlines));
     for fault in faults {
         fields.refuse(fault.field, fault.description);
     }
@@ -164,6 +170,7 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
         tiers: tiers.into_iter().collect::<Option<_>>()?,
         campaigns: campaigns.into_iter().collect::<Option<_>>()?,
         extras: extras?,
+        packages: packages?,
     })
 }
 
@@ -247,6 +254,20 @@ fn parse_benefits(
     });
     let (outlines, benefits): (Vec<BenefitOutline>, Vec<Option<Benefit>>) = parsed.unzip();
     (outlines, benefits.into_iter().collect())
+}
+
+/// As much of packages as could be read, and the packages if that is all of them.
+fn parse_packages(fields: &mut Fields, packages: Vec<proto::Package>) -> (Vec<PackageOutline>, Option<Vec<Package>>) {
+    if packages.len() > MAX_PACKAGES {
+        fields.refuse("program.packages", format!("must have at most {MAX_PACKAGES} items"));
+    }
+    let parsed = packages.into_iter().take(MAX_PACKAGES).enumerate().map(|(i, package)| {
+        let path = format!("program.packages[{i}]");
+        let display_name = parse_display_name(fields, &format!("{path}.display_name"), &package.display_name);
+        parse_package(fields, &path, package, display_name)
+    });
+    let (outlines, packages): (Vec<PackageOutline>, Vec<Option<Package>>) = parsed.unzip();
+    (outlines, packages.into_iter().collect())
 }
 
 /// As much of a campaign as could be read, and the campaign if that is all of it.
@@ -360,5 +381,6 @@ fn write_program(program: Program) -> proto::Program {
         retention: write_retention(program.retention),
         tier_policy: write_tier_policy(&program.tier_policy),
         extras: program.extras.iter().map(|benefit| write_benefit(benefit, program.currency)).collect(),
+        packages: program.packages.iter().map(write_package).collect(),
     }
 }

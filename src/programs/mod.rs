@@ -7,6 +7,7 @@ pub mod faults;
 pub mod grpc;
 pub mod model;
 pub(crate) mod next;
+pub mod packages;
 pub mod points;
 pub mod retention;
 pub mod state;
@@ -159,6 +160,20 @@ pub(crate) async fn list_retentions(
     clock: &Clock,
 ) -> Result<Vec<Listed<ProgramRetention>>, StoreError> {
     store::lists::list_retentions(connection, after, limit, clock.shown()).await
+}
+
+/// A page of the versions in force that give packages on birthdays or anniversaries, by program, and what the database's
+/// clock told. One that cannot be understood is there with what is wrong.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn list_celebrating(
+    connection: &mut PgConnection,
+    after: &str,
+    limit: i64,
+    clock: &Clock,
+) -> Result<(Vec<Listed<ProgramVersion>>, Timestamp), StoreError> {
+    store::lists::list_celebrating(connection, after, limit, clock.shown()).await
 }
 
 /// The number of the version that was in force at an instant; before the first was applied, the first.

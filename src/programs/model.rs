@@ -7,11 +7,13 @@ use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::benefits::Benefit;
+use super::packages::Package;
 use super::points::{CalendarPeriod, PointsPolicy};
 use super::retention::Retention;
 use super::tier_policy::{Condition, Metric, TierPolicy};
+use crate::book::Occasion;
 use crate::error::{Reason, Refusal};
-use crate::ids::{CampaignId, ProgramId, TierId};
+use crate::ids::{CampaignId, PackageId, ProgramId, TierId};
 use crate::money::{Currency, Money, Rate};
 
 /// One loyalty program of a brand, as its document says. Amounts are in minor units of its currency.
@@ -44,6 +46,9 @@ pub struct Program {
     /// Benefits that no tier gives by itself: what can be granted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extras: Vec<Benefit>,
+    /// What is given on reaching a tier and on days of the customer's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<Package>,
 }
 
 /// A time zone by its IANA name: the rules behind the name may be updated, the program stays the same. They are those
@@ -210,6 +215,31 @@ impl Program {
         self.tiers.iter().find(|tier| tier.tier_id == *tier_id)
     }
 
+    /// The package for an occasion of who holds a tier: there is one at most.
+    #[must_use]
+    pub fn package_for(&self, occasion: Occasion, tier_id: &TierId) -> Option<&Package> {
+        self.packages.iter().find(|package| package.occasion == occasion && package.is_for(tier_id))
+    }
+
+    /// The package for a customer who held a tier, or none before they joined, and holds another one now: there is one
+    /// where that is higher. A tier that the program has no more is neither.
+    #[must_use]
+    pub fn package_on_reaching(&self, from: Option<&TierId>, to: &TierId) -> Option<PackageId> {
+        let rank = |tier_id: &TierId| self.tiers.iter().position(|tier| tier.tier_id == *tier_id);
+        let is_reached = match from {
+            Some(from) => rank(from)? < rank(to)?,
+            None => true,
+        };
+        let package = self.package_for(Occasion::TierReached, to).filter(|_| is_reached)?;
+        Some(package.package_id.clone())
+    }
+
+    /// Whether there are packages for an occasion.
+    #[must_use]
+    pub fn has_packages_for(&self, occasion: Occasion) -> bool {
+        self.packages.iter().any(|package| package.occasion == occasion)
+    }
+
     /// A campaign by its name.
     #[must_use]
     pub fn campaign(&self, campaign_id: &CampaignId) -> Option<&Campaign> {
@@ -258,6 +288,7 @@ pub(crate) fn version_not_found(program_id: &ProgramId, version: i32) -> Refusal
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::packages::tests::package;
     use super::*;
 
     /// A program with everything in it, for tests of rules.
@@ -293,6 +324,7 @@ pub(crate) mod tests {
             tiers: vec![tier("member", 0), tier("silver", 20_000), tier("gold", 50_000)],
             campaigns: vec![campaign("friends", Conversion::FirstPurchase), campaign("partners", Conversion::Manual)],
             extras: Vec::new(),
+            packages: Vec::new(),
         }
     }
 
@@ -324,5 +356,29 @@ pub(crate) mod tests {
         (campaign.starts_at, campaign.ends_at) = (Some(start), Some(end));
         let at = |second| campaign.is_active(Timestamp::from_second(second).unwrap());
         assert_eq!([at(99), at(100), at(199), at(200)], [false, true, true, false]);
+    }
+
+    #[test]
+    fn a_package_is_owed_to_who_rises_and_to_nobody_else() {
+        let mut shop = program();
+        shop.packages =
+            vec![package("up", Occasion::TierReached, &["silver", "gold"]), package("day", Occasion::Birthday, &[])];
+        let tier = |tier_id: &str| TierId::try_from(tier_id).unwrap();
+        let owed = |shop: &Program, from: Option<&str>, to: &str| {
+            shop.package_on_reaching(from.map(tier).as_ref(), &tier(to)).map(|package_id| package_id.to_string())
+        };
+        let up = Some("up".to_owned());
+        assert_eq!(owed(&shop, Some("member"), "silver"), up);
+        assert_eq!(owed(&shop, Some("member"), "gold"), up);
+        assert_eq!(owed(&shop, Some("silver"), "gold"), up);
+        assert_eq!(owed(&shop, Some("gold"), "gold"), None);
+        assert_eq!(owed(&shop, Some("gold"), "silver"), None);
+        assert_eq!(owed(&shop, None, "member"), None);
+        assert_eq!(owed(&shop, Some("bronze"), "gold"), None);
+        assert_eq!(owed(&shop, Some("member"), "bronze"), None);
+        shop.packages.push(package("welcome", Occasion::TierReached, &["member"]));
+        assert_eq!(owed(&shop, None, "member"), Some("welcome".to_owned()));
+        assert_eq!(shop.package_for(Occasion::Birthday, &tier("gold")).unwrap().package_id.as_str(), "day");
+        assert!(shop.package_for(Occasion::EnrolmentAnniversary, &tier("gold")).is_none());
     }
 }

@@ -8,7 +8,7 @@ use crate::book::{
 };
 use crate::customers::commands::{enrol_by_name, require_customer};
 use crate::customers::erasure::state::ErasuresState;
-use crate::customers::model::customer_not_found;
+use crate::customers::model::{Joining, customer_not_found};
 use crate::customers::state::CustomersState;
 use crate::error::{Reason, Refusal};
 use crate::ids::{CampaignId, CustomerId, IdempotencyKey, ProgramId, ReferralCode};
@@ -212,7 +212,7 @@ impl Command for CreateReferral {
             return refuse(Reason::OwnReferralCode, "a customer cannot refer themselves");
         }
         if referee.head == 0 {
-            enrol_by_name(decision, &policy, referee, &self.referee)?;
+            enrol_by_name(decision, &policy, referee, &self.referee, Joining::Now)?;
         }
         let created_at = referee.time_at(decision.at());
         let new_entry = NewEntry {

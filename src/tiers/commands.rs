@@ -57,13 +57,16 @@ impl Command for SetTierOverride {
         }
         let (standing, _) = standing_of(decision, account.account_id)?;
         let hidden = standing.own_tier_id().clone();
+        let (from, to) = (standing.tier_id.clone(), held(program, self.force, &self.tier_id, &hidden).clone());
+        let package_id = program.package_on_reaching(Some(&from), &to);
         let overridden = TierDetail::TierOverridden {
-            from: standing.tier_id.clone(),
-            to: held(program, self.force, &self.tier_id, &hidden).clone(),
+            from,
+            to,
             hidden,
             tier_id: self.tier_id.clone(),
             force: self.force,
             ends_at: self.ends_at,
+            package_id,
         };
         let new_entry = NewEntry {
             detail: overridden.into(),

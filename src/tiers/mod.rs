@@ -17,6 +17,7 @@ mod statistics;
 mod store;
 mod walking;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,9 @@ use jiff::civil::Date;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
 
-use crate::book::{Book, Capabilities, Command, Detail, Earnings, Entry, Instants, TierDetail, Writer, Written};
+use crate::book::{
+    Book, Capabilities, Command, Detail, Earnings, Entry, Instants, TierDetail, Writer, Written, read_all_with_dues,
+};
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::database::{BatchReader, StoreError};
@@ -278,6 +281,37 @@ impl Tiers {
         let versions = self.catalogue.read(&mut connection, &[key]).await?;
         let found = versions.into_iter().next();
         found.ok_or_else(|| Error::Internal(format!("program {program_id} has no version {version}")))
+    }
+
+    /// Versions of a program, by their numbers. Those that there are not are left out.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub(crate) async fn versions(
+        &self,
+        program_id: &ProgramId,
+        numbers: BTreeSet<i32>,
+    ) -> Result<BTreeMap<i32, Arc<ProgramVersion>>, Error> {
+        let keys: Vec<(ProgramId, i32)> = numbers.into_iter().map(|number| (program_id.clone(), number)).collect();
+        let known: Option<Vec<_>> = keys.iter().map(|key| self.catalogue.get(key)).collect();
+        let versions = match known {
+            Some(known) => known,
+            None => self.catalogue.read(&mut *self.pool.acquire().await?, &keys).await?,
+        };
+        Ok(versions.into_iter().map(|version| (version.version, version)).collect())
+    }
+
+    /// What time has done to an account by now that is not written.
+    ///
+    /// # Errors
+    /// If the database cannot be read, or a due contradicts the rows.
+    pub(crate) async fn find_dues(
+        &self,
+        connection: &mut PgConnection,
+        account_id: AccountId,
+    ) -> Result<Vec<Entry>, Error> {
+        let read = read_all_with_dues(connection, &[account_id], self.instants.clock(), &self.capabilities).await?;
+        Ok(read.applied_dues)
     }
 
     /// A page of a customer's changes of tier, the newest first.

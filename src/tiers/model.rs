@@ -135,6 +135,7 @@ pub(crate) fn into_entry(
     cause: EntryId,
 ) -> NewEntry {
     let Moved { from, to, hidden } = moved(&policy.program, standing, change.to);
+    let package_id = policy.program.package_on_reaching(Some(&from), &to);
     NewEntry {
         detail: TierDetail::TierChanged {
             from: Some(from),
@@ -145,6 +146,7 @@ pub(crate) fn into_entry(
             enrolled_on: None,
             former_ends_at: standing.outlook.ends_at.filter(|_| change.kind.is_none()),
             earned: change.earned,
+            package_id,
             outlook,
         }
         .into(),

@@ -48,8 +48,10 @@ pub(super) fn release(
     (actor, reason): (Actor, EntryReason),
 ) -> Option<NewEntry> {
     let TierOverride { set_seq, hidden, .. } = standing.forced.as_ref()?;
+    let (from, to) = (standing.tier_id.clone(), hidden.clone());
+    let package_id = version.program.package_on_reaching(Some(&from), &to);
     Some(NewEntry {
-        detail: TierDetail::TierReleased { from: standing.tier_id.clone(), to: hidden.clone() }.into(),
+        detail: TierDetail::TierReleased { from, to, package_id }.into(),
         movement: None,
         actor,
         reason,

@@ -15,7 +15,7 @@ use super::overriding::{Moved, moved, release};
 use super::standing::{Former, Standing, TierOverride};
 use crate::book::{
     Account, ActivityDetail, Actor, Cell, Counts, CustomerDetail, Defect, Detail, Due, DueKind, Dues, Earnings, Entry,
-    EntryReason, NewEntry, Outlook, Row, State, TierDetail, TierMove,
+    EntryReason, NewEntry, Occasion, Outlook, Row, State, TierDetail, TierMove,
 };
 use crate::ids::{AccountId, EntryId, ProgramId, TierId};
 use crate::programs::model::ProgramVersion;
@@ -250,6 +250,19 @@ impl StandingsState {
         }
     }
 
+    /// The accounts whose standings time decides by an instant, and the versions by which it does so that give packages to
+    /// those whose tier rises. None, if no version does.
+    #[must_use]
+    pub(crate) fn may_rise(&self, by: Timestamp) -> (Vec<Arc<ProgramVersion>>, BTreeSet<AccountId>) {
+        let all = self.versions.values().flat_map(|it| &it.versions);
+        let giving = all.filter(|version| version.program.has_packages_for(Occasion::TierReached));
+        let giving: Vec<Arc<ProgramVersion>> = giving.cloned().collect();
+        let is_due = |standing: &Standing| !giving.is_empty() && standing.next_due().is_some_and(|due| due.at <= by);
+        let due = self.rows.iter().filter(|(_, standing)| is_due(standing)).map(|(account_id, _)| *account_id);
+        let due = due.collect();
+        (giving, due)
+    }
+
     /// The version that was in force at an instant, as far as it was read.
     fn version_at(&self, program_id: &ProgramId, at: Timestamp) -> Option<&Arc<ProgramVersion>> {
         let DueVersions { versions, has_more } = self.versions.get(program_id)?;
@@ -361,6 +374,7 @@ impl Dues for StandingsState {
             None => (Some(TierMove::Redecided), None, present_spend, standing.own_tier_id().clone(), None),
         };
         let Moved { from, to, hidden } = moved(&version.program, standing, to);
+        let package_id = version.program.package_on_reaching(Some(&from), &to);
         let detail = TierDetail::TierChanged {
             from: Some(from),
             to,
@@ -370,6 +384,7 @@ impl Dues for StandingsState {
             enrolled_on: None,
             former_ends_at: standing.outlook.ends_at.filter(|_| change.is_none()),
             earned,
+            package_id,
             outlook: verdict.outlook,
         };
         let reason = if change.is_none() { EntryReason::ThresholdReached } else { EntryReason::TimeReached };

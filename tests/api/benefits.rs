@@ -1,6 +1,9 @@
 //! Benefits: what a customer's tier entitles them to.
 
+mod celebrations;
 pub(crate) mod grants;
+mod packages;
+mod random_packages;
 mod rights;
 pub(crate) mod uses;
 

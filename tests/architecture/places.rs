@@ -55,6 +55,7 @@ const IMPURE_PLACES: &[&str] = &[
     "privacy/reading.rs",
     "tiers/reading.rs",
     "tiers/reevaluation/worker.rs",
+    "benefits/packages/worker.rs",
     "tiers/simulation.rs",
     "tiers/statistics.rs",
     "tiers/walking.rs",

@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use strum::{IntoStaticStr, VariantNames};
+use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
-use crate::ids::{BenefitId, TierId};
+use super::wide;
+use crate::book::words::stored_words;
+use crate::ids::{BenefitId, PackageId, TierId};
 
 /// What happened to what a customer is entitled to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
@@ -68,6 +70,9 @@ pub enum BenefitDetail {
         /// When it ends; never by itself, if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
+        /// The package that it was in, if it was in one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        package_id: Option<PackageId>,
     },
     /// A granted entitlement was ended by hand.
     EntitlementRevoked {
@@ -76,7 +81,44 @@ pub enum BenefitDetail {
         /// The benefit.
         benefit_id: BenefitId,
     },
+    /// The customer was given a package. The entries that it caused are what is in it.
+    PackageGiven {
+        /// The package, as the entry's version of the program has it.
+        package_id: PackageId,
+        /// What it was given for.
+        occasion: Occasion,
+        /// For a tier that was reached: the tier period, by the number of the entry that began it; 0 for the one that began
+        /// with the customer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tier_period: Option<i64>,
+        /// For a day: the year that it was of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        year: Option<i16>,
+        /// Points that were not granted, since the account cannot count them beside those that it has.
+        #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "wide::number")]
+        withheld_points: i64,
+        /// Benefits that were not granted, since the customer had as many grants as anybody may have.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        withheld_benefits: Vec<BenefitId>,
+    },
 }
+
+/// What a package is given for.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, EnumString, VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Occasion {
+    /// The customer has reached a tier.
+    TierReached,
+    /// It is the customer's birthday.
+    Birthday,
+    /// It is so many years since the customer joined.
+    EnrolmentAnniversary,
+}
+
+stored_words!(Occasion);
 
 /// How often benefits of one name were used by their tiers, or one grant was, in each period that a quota may be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

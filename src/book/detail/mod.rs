@@ -13,7 +13,7 @@ mod wide;
 use std::borrow::Cow;
 
 pub use activities::{ActivityDetail, Multiplied};
-pub use benefits::{BenefitDetail, UseCounts};
+pub use benefits::{BenefitDetail, Occasion, UseCounts};
 pub use customers::{CustomerDetail, ErasureReason};
 pub use points::{EarningWindow, LotPart, LotTerms, PointsDetail};
 pub use programs::{DowngradeTime, ProgramDetail};

@@ -39,6 +39,7 @@ fn a_detail_reads_back_from_json_with_its_kind() {
         enrolled_on: None,
         former_ends_at: None,
         earned: None,
+        package_id: None,
         outlook: Outlook::default(),
     }
     .into();
@@ -148,6 +149,7 @@ fn what_was_written_by_this_version_keeps_its_form() {
                 enrolled_on: None,
                 former_ends_at: None,
                 earned: None,
+                package_id: None,
                 outlook: Outlook::default(),
             }
             .into(),
@@ -227,9 +229,46 @@ fn what_was_written_by_this_version_keeps_its_form() {
                 limit: Some(2),
                 counts_companions: true,
                 until: Some(at),
+                package_id: None,
             }
             .into(),
             r#"{"kind":"entitlement_granted","benefit_id":"lounge","tier_id":"gold","limit":2,"counts_companions":true,"until":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (
+            BenefitDetail::EntitlementGranted {
+                benefit_id: "lounge".try_into().unwrap(),
+                tier_id: None,
+                limit: None,
+                counts_companions: false,
+                until: None,
+                package_id: Some("p".try_into().unwrap()),
+            }
+            .into(),
+            r#"{"kind":"entitlement_granted","benefit_id":"lounge","package_id":"p"}"#,
+        ),
+        (
+            BenefitDetail::PackageGiven {
+                package_id: "p".try_into().unwrap(),
+                occasion: Occasion::TierReached,
+                tier_period: Some(4),
+                year: None,
+                withheld_points: 5,
+                withheld_benefits: vec!["lounge".try_into().unwrap()],
+            }
+            .into(),
+            r#"{"kind":"package_given","package_id":"p","occasion":"tier_reached","tier_period":4,"withheld_points":5,"withheld_benefits":["lounge"]}"#,
+        ),
+        (
+            BenefitDetail::PackageGiven {
+                package_id: "p".try_into().unwrap(),
+                occasion: Occasion::Birthday,
+                tier_period: None,
+                year: Some(2026),
+                withheld_points: 0,
+                withheld_benefits: Vec::new(),
+            }
+            .into(),
+            r#"{"kind":"package_given","package_id":"p","occasion":"birthday","year":2026}"#,
         ),
         (
             BenefitDetail::EntitlementRevoked { granted: 7, benefit_id: "lounge".try_into().unwrap() }.into(),
@@ -360,12 +399,14 @@ fn what_was_written_by_this_version_keeps_its_form() {
                 tier_id: "b".try_into().unwrap(),
                 force: OverrideForce::Floor,
                 ends_at: Some(at),
+                package_id: Some("p".try_into().unwrap()),
             }
             .into(),
-            r#"{"kind":"tier_overridden","from":"a","to":"b","hidden":"a","tier_id":"b","force":"floor","ends_at":"1970-01-01T00:00:00Z"}"#,
+            r#"{"kind":"tier_overridden","from":"a","to":"b","hidden":"a","tier_id":"b","force":"floor","ends_at":"1970-01-01T00:00:00Z","package_id":"p"}"#,
         ),
         (
-            TierDetail::TierReleased { from: "b".try_into().unwrap(), to: "a".try_into().unwrap() }.into(),
+            TierDetail::TierReleased { from: "b".try_into().unwrap(), to: "a".try_into().unwrap(), package_id: None }
+                .into(),
             r#"{"kind":"tier_released","from":"b","to":"a"}"#,
         ),
         (
@@ -390,10 +431,11 @@ fn what_was_written_by_this_version_keeps_its_form() {
                     active_days: 4,
                     referrals: 5,
                 }),
+                package_id: Some("p".try_into().unwrap()),
                 outlook: Outlook { ends_at: Some(at), decides_at: Some(at) },
             }
             .into(),
-            r#"{"kind":"tier_changed","from":"b","to":"a","hidden":"c","qualifying_spend":7,"change":"downgraded","enrolled_on":"2026-01-15","former_ends_at":"1970-01-01T00:00:00Z","earned":{"from":"2026-01-15","until":"2026-01-15","margin":1,"points":2,"purchases":3,"active_days":4,"referrals":5},"ends_at":"1970-01-01T00:00:00Z","decides_at":"1970-01-01T00:00:00Z"}"#,
+            r#"{"kind":"tier_changed","from":"b","to":"a","hidden":"c","qualifying_spend":7,"change":"downgraded","enrolled_on":"2026-01-15","former_ends_at":"1970-01-01T00:00:00Z","earned":{"from":"2026-01-15","until":"2026-01-15","margin":1,"points":2,"purchases":3,"active_days":4,"referrals":5},"package_id":"p","ends_at":"1970-01-01T00:00:00Z","decides_at":"1970-01-01T00:00:00Z"}"#,
         ),
         (
             ActivityDetail::RefundAccepted {
@@ -441,6 +483,7 @@ fn what_travels_with_wide_numbers_as_strings_reads_back() {
             enrolled_on: None,
             former_ends_at: None,
             earned: None,
+            package_id: None,
             outlook: Outlook::default(),
         }
         .into(),

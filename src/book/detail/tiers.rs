@@ -7,7 +7,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 use super::wide;
 use crate::book::words::stored_words;
-use crate::ids::TierId;
+use crate::ids::{PackageId, TierId};
 
 /// What happened to the tier that a customer holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
@@ -54,6 +54,9 @@ pub enum TierDetail {
         /// What earned the tier, where something did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         earned: Option<Earnings>,
+        /// The package that the customer is to be given for reaching the tier, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        package_id: Option<PackageId>,
         /// What time will do to the standing.
         #[serde(flatten)]
         outlook: Outlook,
@@ -73,6 +76,9 @@ pub enum TierDetail {
         /// When the override ends; never by itself, if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ends_at: Option<Timestamp>,
+        /// The package that the customer is to be given for reaching the tier, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        package_id: Option<PackageId>,
     },
     /// An override ended, by hand or by itself.
     TierReleased {
@@ -80,6 +86,9 @@ pub enum TierDetail {
         from: TierId,
         /// The tier from now on: the one that the override hid.
         to: TierId,
+        /// The package that the customer is to be given for reaching the tier, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        package_id: Option<PackageId>,
     },
     /// A referral by the customer converted, which counts for their tier.
     ReferralCounted {

@@ -65,6 +65,7 @@ impl Ground {
             retention: None,
             tier_policy: None,
             extras: Vec::new(),
+            packages: Vec::new(),
         }
     }
 

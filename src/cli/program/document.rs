@@ -10,6 +10,7 @@ use super::super::amount::Amount;
 use super::super::error::CliError;
 use super::super::instant;
 use super::benefit_table::BenefitTable;
+use super::package_table::PackageTable;
 use super::points_table::PointsTable;
 use super::tier_policy_table::{ConditionTable, TierPolicyTable};
 
@@ -32,6 +33,8 @@ pub(in crate::cli) struct Document {
     campaigns: Vec<CampaignTable>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     extras: Vec<BenefitTable>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    packages: Vec<PackageTable>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -105,6 +108,7 @@ impl Document {
             tiers: tiers.collect::<Result<_, _>>()?,
             campaigns: campaigns.collect::<Result<_, _>>()?,
             extras: extras.collect::<Result<_, _>>()?,
+            packages: program.packages.into_iter().map(PackageTable::from_proto).collect::<Result<_, _>>()?,
             points: program.points.map(PointsTable::from_proto).transpose()?.flatten(),
             retention: program.retention.map(RetentionTable::from_proto),
             tier_policy: program.tier_policy.map(TierPolicyTable::from_proto).transpose()?.flatten(),

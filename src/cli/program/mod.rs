@@ -9,6 +9,7 @@ mod document;
 pub(super) mod fuzzing;
 mod nearest;
 mod notes;
+mod package_table;
 mod points_table;
 mod read;
 mod read_benefits;

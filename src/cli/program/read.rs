@@ -10,6 +10,7 @@ use toml::de::DeTable;
 
 use super::super::amount::decimals_of;
 use super::notes::{Notes, Place};
+use super::package_table::read_package;
 use super::read_benefits::read_benefit;
 use super::read_points::read_points;
 use super::read_tiers::{read_tier, read_tier_policy};
@@ -30,6 +31,7 @@ const DOCUMENT: &[&str] = &[
     "tiers",
     "campaigns",
     "extras",
+    "packages",
 ];
 
 const CAMPAIGN: &[&str] = &[
@@ -63,6 +65,7 @@ pub(super) fn read_program(document: &DeTable<'_>, notes: &Notes) -> Program {
         tiers: tiers.iter().map(|tier| read_tier(tier, currency)).collect(),
         campaigns: table.items("campaigns").iter().map(|campaign| read_campaign(campaign, currency)).collect(),
         extras: table.items("extras").iter().map(|benefit| read_benefit(benefit, currency)).collect(),
+        packages: table.items("packages").iter().map(read_package).collect(),
         currency_code: code,
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::benefits::{FoundGrant, Grant};
-use crate::ids::{AccountId, BenefitId, EntryId, TierId};
+use crate::ids::{AccountId, BenefitId, EntryId, PackageId, TierId};
 
 /// A benefit that was granted, in force or not.
 #[derive(Serialize)]
@@ -22,6 +22,8 @@ pub(in crate::privacy) struct EntitlementItem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<i64>,
     used: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package_id: Option<&'a PackageId>,
 }
 
 impl<'a> EntitlementItem<'a> {
@@ -38,6 +40,7 @@ impl<'a> EntitlementItem<'a> {
             revoked_at: *revoked_at,
             limit: *limit,
             used: *used,
+            package_id: grant.package_id.as_ref(),
         }
     }
 }

@@ -11,9 +11,9 @@ use crate::proto::benefit::Kind;
 use crate::proto::benefit_quota::Per;
 use crate::proto::fields::{parse_money, parse_text, write_money};
 
-const MAX_DESCRIPTION: usize = 2_000;
+pub(in crate::programs) const MAX_DESCRIPTION: usize = 2_000;
 /// The most uses of a benefit within one period.
-const MAX_LIMIT: i64 = 1_000_000;
+pub(in crate::programs) const MAX_LIMIT: i64 = 1_000_000;
 /// The bounds of percentages and multipliers.
 const MAX_FACTOR: i64 = 100;
 const MAX_DECIMALS: u32 = 4;

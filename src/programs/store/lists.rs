@@ -46,6 +46,39 @@ pub(in crate::programs) async fn list_versions(
     read_page(rows, |row| row.bytes(ProgramVersion::bytes)).traced("SELECT program_versions").await
 }
 
+/// A page of the versions in force that give packages on birthdays or anniversaries, by program, and what the database's
+/// clock told.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(in crate::programs) async fn list_celebrating(
+    connection: &mut PgConnection,
+    after: &str,
+    limit: i64,
+    now: Option<Timestamp>,
+) -> Result<(Vec<Listed<ProgramVersion>>, Timestamp), StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT p.program_id, v.document, v.version, v.applied_at, v.effective_from, clock_timestamp() AS "told!"
+           FROM programs p JOIN program_versions v ON v.program_id = p.program_id
+            AND v.version = version_at(p.versions, p.starts, coalesce($3, clock_timestamp()))
+           WHERE p.program_id > $1
+             AND v.document @? '$.packages[*].occasion ? (@ == "birthday" || @ == "enrolment_anniversary")'
+           ORDER BY p.program_id LIMIT $2"#,
+        after,
+        limit,
+        now.map(|now| now.to_sqlx()) as _,
+    )
+    .fetch_all(connection)
+    .traced("SELECT program_versions")
+    .await?;
+    let told = rows.first().map(|row| row.told.to_jiff()).unwrap_or_default();
+    let listed = rows.into_iter().map(|row| {
+        let item = parse_version(row.document, row.version, row.applied_at, row.effective_from);
+        Listed { cursor: row.program_id, item }
+    });
+    Ok((listed.collect(), told))
+}
+
 /// A page of the programs whose versions in force do not keep everything for ever, by program.
 ///
 /// # Errors

@@ -42,7 +42,8 @@ pub(super) fn parse_grant(request: proto::GrantRewardRequest, mut fields: Fields
         | proto::GrantReason::Purchase
         | proto::GrantReason::ReferralReferrer
         | proto::GrantReason::ReferralReferee
-        | proto::GrantReason::Migration => {
+        | proto::GrantReason::Migration
+        | proto::GrantReason::Package => {
             fields.check("reason", Err("must be one of GOODWILL, PROMOTION, CORRECTION and OTHER"))
         }
     };

@@ -25,6 +25,7 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
         EntryReason::Promotion => proto::GrantReason::Promotion,
         EntryReason::Correction => proto::GrantReason::Correction,
         EntryReason::Migration => proto::GrantReason::Migration,
+        EntryReason::Package => proto::GrantReason::Package,
         // Apart from `Other` no grant has these reasons. An adjustment can have the next two.
         EntryReason::Other
         | EntryReason::Fraud

@@ -214,7 +214,9 @@ pub(crate) fn write_tier_change(entry: &Entry, currency: Currency) -> Option<pro
         TierDetail::TierOverridden { from, to, hidden, .. } => {
             (Some(from), to, proto::TierChangeKind::Overridden, Some(hidden), (None, None))
         }
-        TierDetail::TierReleased { from, to } => (Some(from), to, proto::TierChangeKind::Released, None, (None, None)),
+        TierDetail::TierReleased { from, to, .. } => {
+            (Some(from), to, proto::TierChangeKind::Released, None, (None, None))
+        }
         TierDetail::TierImported { .. } | TierDetail::ReferralCounted { .. } => return None,
     };
     Some(proto::TierChange {

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use crate::harness::{SHOP, Service, create_customer, create_referral, grant_reward, instant, purchase, shop, usd};
 use crate::random::Random;
 
-/// [`shop`] where points slide, earning is capped and expired points come back.
+/// [`shop`] where points slide, earning is capped, expired points come back, and tiers come with packages.
 fn eventful_shop() -> proto::Program {
     let points = proto::PointsPolicy {
         expiry: Some(proto::ExpiryRule { rule: Some(expiry_rule::Rule::Sliding("P60D".to_owned())) }),
@@ -21,7 +21,22 @@ fn eventful_shop() -> proto::Program {
         hold_for: "P3D".to_owned(),
         ..Default::default()
     };
-    proto::Program { points: Some(points), ..shop() }
+    let package = |package_id: &str, tier_ids: &[&str], points| proto::Package {
+        package_id: package_id.to_owned(),
+        display_name: package_id.to_owned(),
+        occasion: proto::PackageOccasion::TierReached.into(),
+        tier_ids: tier_ids.iter().map(|tier_id| (*tier_id).to_owned()).collect(),
+        points,
+        benefits: vec![proto::PackagedBenefit {
+            benefit_id: "free-shipping".to_owned(),
+            quantity: Some(3),
+            valid_for: "P90D".to_owned(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let packages = vec![package("hello", &["member"], 10), package("box", &["silver", "gold"], 50)];
+    proto::Program { points: Some(points), packages, ..shop() }
 }
 
 /// An answer, or none where rules refused; anything else fails the test.

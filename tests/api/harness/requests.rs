@@ -52,6 +52,7 @@ pub(crate) fn shop() -> proto::Program {
         retention: None,
         tier_policy: None,
         extras: Vec::new(),
+        packages: Vec::new(),
     }
 }
 

@@ -5,7 +5,8 @@ use tonic::Code;
 
 use crate::benefits::grants::grant_of;
 use crate::binary::run;
-use crate::harness::{Service, assert_refused, at, create_referral, instant, money};
+use crate::harness::{Background, Service, assert_refused, at, create_customer, create_referral, instant, money};
+use crate::wait::until;
 
 fn path(name: &str) -> String {
     format!("{}/examples/programs/{name}.toml", env!("CARGO_MANIFEST_DIR"))
@@ -115,6 +116,49 @@ async fn the_airline_grants_a_day_in_a_lounge_once_to_who_holds_no_status() {
     assert_eq!(service.benefits().use_benefit(enter("one")).await.unwrap().into_inner().r#use.unwrap().left, Some(0));
     let second = service.benefits().use_benefit(enter("two")).await;
     assert_refused(second, Code::FailedPrecondition, "BENEFIT_QUOTA_EXHAUSTED");
+}
+
+#[tokio::test]
+async fn the_airline_welcomes_who_becomes_gold_with_miles_and_day_passes() {
+    let service = open("airline").await;
+    buy(&service, "airline", "ada", money("USD", "12000.00")).await;
+    let (program_id, customer_id) = ("airline".to_owned(), "ada".to_owned());
+    let request = proto::ListCustomerBenefitsRequest {
+        program_id: program_id.clone(),
+        customer_id: customer_id.clone(),
+        ..Default::default()
+    };
+    let page = service.benefits().list_customer_benefits(request).await.unwrap().into_inner();
+    let pass = page.entitlements.last().unwrap();
+    assert_eq!((pass.package_id.as_str(), pass.left), ("gold-welcome", Some(2)));
+    assert_eq!(pass.until, Some(at("2027-01-15T12:00:00Z")));
+    let request = proto::GetBalanceRequest { program_id, customer_id, as_of: None };
+    let balance = service.rewards().get_balance(request).await.unwrap().into_inner().balance.unwrap();
+    // Miles of the ticket and of the welcome wait for the flight.
+    assert_eq!(balance.pending, 60_000 + 5_000);
+}
+
+#[tokio::test]
+async fn in_the_cafe_a_birthday_is_a_piece_of_cake() {
+    let service = open("cafe").await;
+    let mut clara = create_customer("clara", "clara");
+    clara.program_id = "cafe".to_owned();
+    clara.customer.as_mut().unwrap().birth_date = Some(proto::google::Date { year: 0, month: 1, day: 15 });
+    service.customers().create_customer(clara).await.unwrap();
+    let often = Background { apply_dues_every: Some(std::time::Duration::from_millis(20)), ..Background::default() };
+    let busy = Service::start_busy(service.database.clone(), service.clock.clone(), often).await;
+    let request = proto::ListCustomerBenefitsRequest {
+        program_id: "cafe".to_owned(),
+        customer_id: "clara".to_owned(),
+        ..Default::default()
+    };
+    let cake = until("a piece of cake", async || {
+        let page = service.benefits().list_customer_benefits(request.clone()).await.unwrap().into_inner();
+        page.entitlements.into_iter().find(|it| it.right() == proto::EntitlementRight::Package)
+    })
+    .await;
+    assert_eq!((cake.package_id.as_str(), cake.left), ("birthday-cake", Some(1)));
+    busy.stop().await;
 }
 
 #[tokio::test]

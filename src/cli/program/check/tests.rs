@@ -91,6 +91,26 @@ quota = { limit = 2, per = "month" }
 benefit_id = "pass"
 display_name = "Pass, again"
 kind = { earn_rate_multiplier = "2" }
+
+[[packages]]
+package_id = "box"
+display_name = "Box"
+ocasion = "birthday"
+tier_ids = ["gold", "golt"]
+points = 1.5
+
+[[packages]]
+package_id = "box"
+display_name = "Box, again"
+occasion = "name_day"
+benefits = [{ benefit_id = "cake", quantity = 0, valid_for = "soon" }]
+
+[[packages]]
+package_id = "bag"
+display_name = "Bag"
+occasion = "birthday"
+tier_ids = ["gold"]
+benefits = [{ benefit_id = "pass", tier_id = "daily" }]
 "#;
 
 #[test]
@@ -101,7 +121,7 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         r#"4:13: time_zone must be an IANA time zone, such as Europe/Berlin"#,
         r#"5:19: points_per_unit must be a decimal in quotes, such as "1" or "0.125""#,
         "6:1: unknown key \"colour\"; known are program_id, display_name, currency, time_zone, points_per_unit, points, \
-         retention, tier_policy, tiers, campaigns, extras",
+         retention, tier_policy, tiers, campaigns, extras, packages",
         "9:12: points.hold_for must be an ISO 8601 period above zero, in whole microseconds and of at most 100 years, \
          such as P1Y, P90D or PT12H",
         r#"10:27: points.expiry: unknown key "round"; did you mean "round_to"?"#,
@@ -128,6 +148,18 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         r#"69:9: extras[1] "pass": quota must be for a lifetime: a grant is used up once and for all"#,
         r#"72:14: extras[2] "pass": benefit_id must be unique among the extras"#,
         r#"74:33: extras[2] "pass": kind.earn_rate_multiplier must be of a tier: purchases earn by the tier alone"#,
+        r#"79:1: packages[1] "box": unknown key "ocasion"; did you mean "occasion"?"#,
+        r#"80:21: packages[1] "box": tier_ids[2] must be a tier of the program; there is none with the id golt"#,
+        r#"81:10: packages[1] "box": points must be a whole number"#,
+        r#"84:14: packages[2] "box": package_id must be unique within the program"#,
+        r#"86:12: packages[2] "box": occasion must be "tier_reached", "birthday" or "enrolment_anniversary""#,
+        r#"87:47: packages[2] "box": benefits[1] "cake": quantity must be from 1 to 1,000,000"#,
+        "87:62: packages[2] \"box\": benefits[1] \"cake\": valid_for must be an ISO 8601 period above zero, in whole \
+         microseconds and of at most 100 years, such as P1Y, P90D or PT12H",
+        "93:12: packages[3] \"bag\": tier_ids must have no tier in common with the package box, which is for the same \
+         occasion",
+        "94:28: packages[3] \"bag\": benefits[1] \"pass\": benefit_id must be a benefit of the tier daily; there is none \
+         with the id pass",
     ];
     let told: Vec<String> = mistakes(MISTAKEN);
     assert_eq!(told, expected.map(|line| format!("shop.toml:{line}")));

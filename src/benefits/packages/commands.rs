@@ -1,0 +1,49 @@
+//! The command that gives a customer the package for a day of theirs.
+
+use super::giving::{Giving, Occurrence};
+use crate::benefits::state::BenefitsState;
+use crate::book::{Asking, Command, CommandKey, Decision, DecisionError, Defect, Key, KeyKind, Occasion};
+use crate::points::state::PointsState;
+use crate::points::subject::{Subject, about_a_customer};
+use crate::programs::state::ProgramsState;
+use crate::tiers::model::standing_of;
+use crate::tiers::state::StandingsState;
+
+/// Gives a customer what the program has for a day of a year of theirs: once, however often it is tried. Who holds a tier
+/// that no package is for is given nothing, and may be given it later that day.
+#[derive(Clone, Debug)]
+pub(super) struct GivePackage {
+    pub(super) subject: Subject,
+    pub(super) occasion: Occasion,
+    pub(super) year: i16,
+}
+
+impl Command for GivePackage {
+    about_a_customer!(ProgramsState, PointsState, StandingsState, BenefitsState);
+
+    fn key(&self) -> Option<CommandKey> {
+        let key = Key::of_content("package", &format!("{} {}", self.occasion.as_str(), self.year), &());
+        Some(CommandKey { key, kind: KeyKind::Once })
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
+        if let Some(account_id) = asking.find(&self.subject.name()) {
+            let at = asking.time_of(account_id).unwrap_or_else(|| asking.at());
+            asking.state::<BenefitsState>()?.ask_grants(account_id, at);
+        }
+        Ok(())
+    }
+
+    fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
+        let (policy, account) = self.subject.begin(decision)?;
+        let (account_id, at) = (account.account_id, account.time_at(decision.at()));
+        let (standing, _) = standing_of(decision, account_id)?;
+        let Some(package) = policy.program.package_for(self.occasion, &standing.tier_id) else { return Ok(()) };
+        let in_force = decision.state::<BenefitsState>()?.grants_in_force(account_id, at).count();
+        let giving = Giving { policy: &policy, package, account, at, in_force };
+        for new_entry in giving.entries(Occurrence::InYear(self.year))? {
+            decision.post(account_id, new_entry)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! Packages for birthdays and anniversaries: on the day, once a year, also late, and by two services at once.
+
+use goldbook::embedded_postgres::SUPERUSER;
+use goldbook::proto;
+
+use super::packages::{OFTEN, given, package, packed};
+use crate::book_rules::check_rules;
+use crate::customers::erasure::{erase, erasure};
+use crate::harness::{Clock, Database, SHOP, Service, create_customer, shop};
+use crate::wait::{stays, until};
+
+/// The shop with presents for birthdays, by tier, and for anniversaries.
+fn celebrating() -> proto::Program {
+    let (birthday, anniversary) = (proto::PackageOccasion::Birthday, proto::PackageOccasion::EnrolmentAnniversary);
+    let mut program = shop();
+    let cake = proto::Benefit { benefit_id: "cake".to_owned(), ..program.tiers[0].benefits[0].clone() };
+    program.extras.push(cake);
+    program.packages = vec![
+        package("card", birthday, &["member"], 5),
+        proto::Package {
+            benefits: vec![packed("cake", Some(1), "P7D")],
+            ..package("present", birthday, &["silver", "gold"], 0)
+        },
+        package("years", anniversary, &[], 20),
+    ];
+    program
+}
+
+fn local_day(instant: jiff::Timestamp) -> jiff::civil::Date {
+    instant.to_zoned(goldbook_api::zones::find("America/New_York").unwrap()).date()
+}
+
+/// A service and its clock, which stands at noon of a day in New York.
+async fn start(day: &str) -> Service {
+    let clock = Clock::fixed(noon(day).parse().unwrap());
+    Service::start_on(Database::create().await, clock).await
+}
+
+fn noon(day: &str) -> String {
+    format!("{day}T17:00:00Z")
+}
+
+fn date(text: &str) -> proto::google::Date {
+    let parts: Vec<i32> = text.split('-').map(|part| part.parse().unwrap()).collect();
+    proto::google::Date { year: parts[0], month: parts[1], day: parts[2] }
+}
+
+async fn join(service: &Service, customer_id: &str, born: &str) {
+    let mut request = create_customer(customer_id, customer_id);
+    request.customer.as_mut().unwrap().birth_date = Some(date(born));
+    service.customers().create_customer(request).await.unwrap();
+}
+
+/// Has other services go through all who have their day, until they have come to today and so many packages were given.
+async fn celebrate_with(service: &Service, replicas: usize, total: i64) {
+    let mut busy = Vec::new();
+    for _ in 0..replicas {
+        busy.push(Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await);
+    }
+    let today = local_day(service.clock.now());
+    let is_done = async || {
+        let rounds = format!("package_rounds WHERE day = '{today}' AND after_account_id IS NULL");
+        count(service, &rounds).await == 1 && count(service, "packages_given").await == total
+    };
+    until("all packages", async || is_done().await.then_some(())).await;
+    stays("nothing is given twice", is_done).await;
+    for service in busy {
+        service.stop().await;
+    }
+}
+
+async fn celebrate(service: &Service, total: i64) {
+    celebrate_with(service, 1, total).await;
+}
+
+/// Which packages a customer was given, and on which local days.
+async fn days(service: &Service, customer_id: &str) -> Vec<(String, String)> {
+    let given = given(service, customer_id).await.into_iter();
+    let local = |instant: String| {
+        let instant: jiff::Timestamp = instant.parse().unwrap();
+        local_day(instant).to_string()
+    };
+    given.map(|(package_id, at)| (package_id, local(at))).collect()
+}
+
+fn told(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(package_id, day)| ((*package_id).to_owned(), (*day).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_birthday_is_the_programs_day_and_comes_once_a_year() {
+    let service = start("2026-05-01").await;
+    service.apply(celebrating()).await.unwrap();
+    join(&service, "anna", "1990-05-12").await;
+    join(&service, "ben", "0-05-12").await;
+    join(&service, "cleo", "1990-05-13").await;
+    service.purchase("ben", "a", "200.00").await.unwrap();
+    celebrate(&service, 0).await;
+    // The last instant before that day in New York, and its first.
+    service.set_clock("2026-05-12T03:59:59.999999Z");
+    celebrate(&service, 0).await;
+    assert_eq!(days(&service, "anna").await, []);
+    service.set_clock("2026-05-12T04:00:00Z");
+    celebrate(&service, 2).await;
+    assert_eq!(days(&service, "anna").await, told(&[("card", "2026-05-12")]));
+    assert_eq!(days(&service, "ben").await, told(&[("present", "2026-05-12")]));
+    assert_eq!(days(&service, "cleo").await, []);
+    // Who rises on the day has had their present.
+    service.purchase("anna", "a", "200.00").await.unwrap();
+    service.set_clock(&noon("2026-05-12"));
+    celebrate_with(&service, 2, 2).await;
+    let cleo = proto::UpdateCustomerRequest {
+        program_id: SHOP.to_owned(),
+        customer: Some(proto::Customer {
+            customer_id: "cleo".to_owned(),
+            birth_date: Some(date("1990-05-12")),
+            ..Default::default()
+        }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["birth_date".to_owned()] }),
+    };
+    service.customers().update_customer(cleo).await.unwrap();
+    celebrate(&service, 3).await;
+    assert_eq!(days(&service, "anna").await, told(&[("card", "2026-05-12")]));
+    assert_eq!(days(&service, "cleo").await, told(&[("card", "2026-05-12")]));
+    service.set_clock(&noon("2027-05-12"));
+    celebrate(&service, 9).await;
+    assert_eq!(
+        days(&service, "anna").await,
+        told(&[("card", "2026-05-12"), ("years", "2027-05-12"), ("present", "2027-05-12")])
+    );
+    check_rules(&service.database).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_leap_day_has_its_day_and_joining_has_its_own() {
+    let service = start("2028-02-29").await;
+    service.apply(celebrating()).await.unwrap();
+    join(&service, "anna", "2000-02-29").await;
+    join(&service, "ben", "2000-02-28").await;
+    celebrate(&service, 1).await;
+    // Whoever joins on their birthday is given their present, and no anniversary.
+    assert_eq!(days(&service, "anna").await, told(&[("card", "2028-02-29")]));
+    service.set_clock(&noon("2029-02-27"));
+    celebrate(&service, 1).await;
+    service.set_clock(&noon("2029-02-28"));
+    celebrate(&service, 5).await;
+    service.set_clock(&noon("2029-03-01"));
+    celebrate(&service, 5).await;
+    let anna = [("card", "2028-02-29"), ("card", "2029-02-28"), ("years", "2029-02-28")];
+    assert_eq!(sorted(days(&service, "anna").await), told(&anna));
+    assert_eq!(sorted(days(&service, "ben").await), told(&anna[1..]));
+    service.set_clock(&noon("2032-02-28"));
+    celebrate(&service, 6).await;
+    service.set_clock(&noon("2032-02-29"));
+    celebrate(&service, 9).await;
+    let of_2032 = |all: Vec<(String, String)>| -> Vec<(String, String)> {
+        sorted(all.into_iter().filter(|(_, day)| day.starts_with("2032")).collect())
+    };
+    let leap_day = [("card", "2032-02-29"), ("years", "2032-02-29")];
+    assert_eq!(of_2032(days(&service, "anna").await), told(&leap_day));
+    assert_eq!(of_2032(days(&service, "ben").await), told(&[("card", "2032-02-28"), ("years", "2032-02-29")]));
+    check_rules(&service.database).await.unwrap();
+}
+
+fn sorted(mut days: Vec<(String, String)>) -> Vec<(String, String)> {
+    days.sort_by(|a, b| (&a.1, &a.0).cmp(&(&b.1, &b.0)));
+    days
+}
+
+#[tokio::test]
+async fn who_is_late_makes_up_for_days_but_not_for_those_before_the_document() {
+    let service = start("2026-06-01").await;
+    service.apply(shop()).await.unwrap();
+    for (customer, born) in [("a", "1990-06-08"), ("b", "1990-06-11"), ("c", "1990-06-12"), ("d", "1990-06-14")] {
+        join(&service, customer, born).await;
+    }
+    celebrate_nothing(&service).await;
+    service.set_clock(&noon("2026-06-10"));
+    service.apply(celebrating()).await.unwrap();
+    celebrate(&service, 0).await;
+    // No service runs from the 11th to the 13th.
+    service.set_clock(&noon("2026-06-13"));
+    join(&service, "late", "1990-06-12").await;
+    celebrate(&service, 2).await;
+    assert_eq!(days(&service, "a").await, []);
+    assert_eq!(days(&service, "b").await, told(&[("card", "2026-06-13")]));
+    assert_eq!(days(&service, "c").await, told(&[("card", "2026-06-13")]));
+    assert_eq!(days(&service, "d").await, []);
+    // Who was not there on their day is given nothing for it.
+    assert_eq!(days(&service, "late").await, []);
+    // Of a year without any service, the last month is made up for. The present of the new year is of that year.
+    service.set_clock(&noon("2027-07-10"));
+    celebrate(&service, 7).await;
+    assert_eq!(days(&service, "c").await, told(&[("card", "2026-06-13"), ("card", "2027-07-10")]));
+    assert_eq!(days(&service, "a").await, []);
+    check_rules(&service.database).await.unwrap();
+}
+
+/// Has a service run for which there is nothing to give.
+async fn celebrate_nothing(service: &Service) {
+    let busy = Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await;
+    stays("no round", async || count(service, "package_rounds").await == 0).await;
+    busy.stop().await;
+}
+
+async fn count(service: &Service, from: &str) -> i64 {
+    let mut connection = service.database.connect(SUPERUSER).await;
+    let select = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {from}"));
+    sqlx::query_scalar(select).fetch_one(&mut connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn hundreds_with_one_birthday_are_given_it_once_by_two_services_that_are_killed() {
+    let service = start("2026-06-10").await;
+    service.apply(celebrating()).await.unwrap();
+    let many = 600;
+    for number in 0..many {
+        join(&service, &format!("c{number}"), "1990-06-11").await;
+    }
+    join(&service, "gone", "1990-06-11").await;
+    erase(&service, erasure("gone", proto::BalanceDisposal::Expire, "e")).await.unwrap();
+    celebrate(&service, 0).await;
+    service.set_clock(&noon("2026-06-11"));
+    for _ in 0..3 {
+        let busy = Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await;
+        until("some presents", async || (count(&service, "packages_given").await > 0).then_some(())).await;
+        drop(busy.kill().await);
+    }
+    let busy = [
+        Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await,
+        Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await,
+    ];
+    until("all presents", async || (count(&service, "packages_given").await == many).then_some(())).await;
+    stays("no more presents", async || count(&service, "packages_given").await == many).await;
+    for service in busy {
+        service.stop().await;
+    }
+    assert_eq!(count(&service, "(SELECT DISTINCT account_id FROM packages_given) g").await, many);
+    assert_eq!(service.available("c7").await, 5);
+    check_rules(&service.database).await.unwrap();
+}
