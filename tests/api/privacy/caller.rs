@@ -13,19 +13,22 @@ use crate::access::by;
 use crate::harness::{call_method, methods};
 
 /// What a refusal may repeat of its own request: what it asked for, by its name.
-const ASKED_FOR: [&str; 12] = [
+const ASKED_FOR: [&str; 15] = [
     "activity_id",
+    "benefit_id",
     "campaign_id",
     "code",
     "customer_id",
     "entry_id",
     "hold_id",
     "lot_id",
+    "package_id",
     "purchase_activity_id",
     "referee_customer_id",
     "referrer_customer_id",
     "reward_id",
     "tier_id",
+    "tier_ids",
 ];
 
 /// A request that was carried out.

@@ -128,6 +128,8 @@ pub(super) const GIVEN: &[(&str, &str)] = &[
     ("campaign_id", "a name in the program's document"),
     ("tier_id", "a name in the program's document"),
     ("benefit_id", "a name in the program's document"),
+    ("package_id", "a name in the program's document"),
+    ("tier_ids", "names in the program's document"),
     ("currency_code", "a code of ISO 4217"),
     ("code", "made by the service"),
     ("entry_id", "made by the service"),
