@@ -17,8 +17,8 @@ CREATE INDEX customers_birthdays
     ON customers (program_id, (dossier #>> '{birth_date,month}'), (dossier #>> '{birth_date,day}'), account_id)
     WHERE dossier #>> '{birth_date,month}' IS NOT NULL;
 
--- Finds who joined on a day.
-CREATE INDEX customers_joined ON customers (program_id, created_at);
+-- Finds who joined on a day, in pages.
+CREATE INDEX customers_joined ON customers (program_id, created_at, account_id);
 
 -- A row as a batch sends it: an array of these is one parameter.
 CREATE TYPE sent_customer AS (

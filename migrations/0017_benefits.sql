@@ -103,6 +103,8 @@ CREATE TYPE sent_benefit_grant AS (
 -- settled, since that is done right after; but not where the package was given before in the same tier period.
 CREATE TABLE packages_owed (
     account_id     uuid        NOT NULL,
+    -- The tier that was reached, and the package for that.
+    tier_id        text        NOT NULL,
     package_id     text        NOT NULL,
     program_id     text        NOT NULL,
     -- The entry by which the tier was reached, and when that was.
@@ -112,12 +114,13 @@ CREATE TABLE packages_owed (
     policy_version integer     NOT NULL,
     -- The entry by which it was given, or the customer erased; it is owed, if absent.
     settled_seq    bigint,
-    CONSTRAINT packages_owed_pkey PRIMARY KEY (account_id, package_id)
+    CONSTRAINT packages_owed_pkey PRIMARY KEY (account_id, tier_id)
 );
 
 -- A row as a batch sends it.
 CREATE TYPE sent_package_owed AS (
     account_id     uuid,
+    tier_id        text,
     package_id     text,
     program_id     text,
     reached_seq    bigint,
@@ -137,18 +140,20 @@ CREATE TABLE packages_given (
     given_seq   bigint   NOT NULL,
     package_id  text     NOT NULL,
     occasion    text     NOT NULL,
-    -- For a tier that was reached: the tier period, by the entry that began it; 0 for the one that began with the customer.
+    -- For a tier that was reached: which one, and the tier period, by the entry that began it; 0 for the one that began with the customer.
+    tier_id     text,
     tier_period bigint,
     -- For a day: the year that it was of.
     year        bigint,
     CONSTRAINT packages_given_pkey PRIMARY KEY (account_id, given_seq),
     CONSTRAINT packages_given_occasion_known CHECK (occasion IN ('tier_reached', 'birthday', 'enrolment_anniversary')),
-    CONSTRAINT packages_given_for_one CHECK ((tier_period IS NOT NULL) = (occasion = 'tier_reached')),
+    CONSTRAINT packages_given_for_a_tier CHECK ((tier_id IS NOT NULL) = (occasion = 'tier_reached')),
+    CONSTRAINT packages_given_in_a_period CHECK ((tier_period IS NOT NULL) = (occasion = 'tier_reached')),
     CONSTRAINT packages_given_of_a_year CHECK ((year IS NULL) = (occasion = 'tier_reached'))
 );
 
--- A package is given once in a tier period, and one package for each day of a year.
-CREATE UNIQUE INDEX packages_given_once_in_a_period ON packages_given (account_id, tier_period, package_id)
+-- One package is given for a tier in a tier period, and one for each day of a year.
+CREATE UNIQUE INDEX packages_given_once_in_a_period ON packages_given (account_id, tier_period, tier_id)
     WHERE tier_period IS NOT NULL;
 CREATE UNIQUE INDEX packages_given_once_a_year ON packages_given (account_id, year, occasion) WHERE year IS NOT NULL;
 
@@ -158,6 +163,7 @@ CREATE TYPE sent_package_given AS (
     given_seq   bigint,
     package_id  text,
     occasion    text,
+    tier_id     text,
     tier_period bigint,
     year        bigint
 );
@@ -168,9 +174,14 @@ CREATE TABLE package_rounds (
     program_id       text NOT NULL,
     -- The local day that it is at: all days before are over, and this one comes again until it is.
     day              date NOT NULL,
-    -- The last customer who was gone through for that day; absent before the first.
+    -- What it gives packages for on that day: birthdays first.
+    occasion         text NOT NULL,
+    -- The last customer who was gone through for that, and when they joined; absent before the first.
+    after_joined_at  timestamptz,
     after_account_id uuid,
-    CONSTRAINT package_rounds_pkey PRIMARY KEY (program_id)
+    CONSTRAINT package_rounds_pkey PRIMARY KEY (program_id),
+    CONSTRAINT package_rounds_occasion_known CHECK (occasion IN ('birthday', 'enrolment_anniversary')),
+    CONSTRAINT package_rounds_after_whole CHECK (num_nulls(after_joined_at, after_account_id) IN (0, 2))
 );
 
 -- The tier periods that began after the one with which each customer joined: where quotas of a tier period count anew.

@@ -47,6 +47,8 @@ service_url=postgres://goldbook_service@$socket:5432/beside
 # Starts a service; its process and its address are in the variables `service` and `address` then.
 start() {
     local log=$directory/log-${#services[@]}
+    # It is looked at before the service may have opened it.
+    : >"$log"
     env GOLDBOOK_ADMIN_LISTEN=off GOLDBOOK_OWNER_DATABASE_URL="$owner_url" "$1" serve --listen 127.0.0.1:0 --database-url "$service_url" \
         >/dev/null 2>"$log" &
     service=$!

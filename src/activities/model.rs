@@ -144,7 +144,7 @@ pub(crate) fn accept(
     }
     if let Some(change) = verdict.change {
         let by = reason_of(&change, EntryReason::ThresholdReached);
-        decision.post(account_id, into_entry(policy, &standing.0, change, verdict.outlook, by, accepted))?;
+        decision.post(account_id, into_entry(policy, &standing.0, change, verdict.outlook, by, accepted, at))?;
     }
     convert_referral(decision, policy, account_id, purchase, accepted)?;
     Ok(accepted)
@@ -248,8 +248,9 @@ pub(crate) fn accept_refund(
         take_back(decision, policy, account, earned, &reversal, share.min(left).max(0))?;
     }
     if let Some((Counts { outlook, .. }, Some(change))) = weighed {
+        let at = account.time_at(decision.at());
         let by = reason_of(&change, EntryReason::Refund);
-        decision.post(account_id, into_entry(policy, &standing.0, change, outlook, by, accepted))?;
+        decision.post(account_id, into_entry(policy, &standing.0, change, outlook, by, accepted, at))?;
     }
     Ok((accepted, bought.id))
 }

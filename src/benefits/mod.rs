@@ -150,11 +150,12 @@ impl Benefits {
         let (account_id, at) = (customer_tier.changed.account_id, customer_tier.as_of);
         let mut connection = self.pool.acquire().await?;
         // It is told what is due where a standing is: packages may be owed of one that is not.
-        let is_owed =
-            is_now && customer_tier.dues.is_empty() && packages::store::is_owed(&mut connection, account_id).await?;
+        let is_owed = is_now
+            && customer_tier.dues.is_empty()
+            && packages::store::is_owed(&mut connection, account_id, at).await?;
         let owed = if is_owed { self.tiers.find_dues(&mut connection, account_id).await? } else { Vec::new() };
         let due = customer_tier.dues.iter().chain(&owed).filter_map(|entry| {
-            let grant = Grant::of_entry(entry).filter(|grant| grant.ended_by(at).is_none())?;
+            let grant = Grant::of_entry(entry).filter(|it| it.granted_at <= at && it.ended_by(at).is_none())?;
             Some((entry.id.account_seq, FoundGrant { granted_seq: entry.id.account_seq, grant, used: 0 }))
         });
         let mut found: BTreeMap<i64, FoundGrant> = due.filter(|(seq, _)| *seq > behind).collect();

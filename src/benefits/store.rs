@@ -22,7 +22,7 @@ const TABLES: &[Table] = &[
     Table::projection("benefit_uses", "format('benefit use of entry %s', account_seq)"),
     Table::source("package_rounds", TableRights::AppendChangeAndRemove),
     Table::projection("packages_given", "format('package of entry %s', given_seq)"),
-    Table::projection("packages_owed", "format('package owed %s', package_id)"),
+    Table::projection("packages_owed", "format('package owed for tier %s', tier_id)"),
     Table::projection("tier_periods", "format('tier period of entry %s', began_seq)"),
 ];
 

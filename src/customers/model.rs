@@ -251,7 +251,7 @@ pub(crate) fn enrol(
         .post(account.account_id, new_entry(CustomerDetail::CustomerEnrolled.into(), Actor::Caller, Vec::new()))?;
     let joined_at = account.time_at(decision.at());
     let package_id = match joining {
-        Joining::Now => policy.program.package_on_reaching(None, &tier_id),
+        Joining::Now => policy.package_on_reaching(None, &tier_id, joined_at),
         Joining::Before => None,
     };
     let first_tier = TierDetail::TierChanged {

@@ -18,6 +18,8 @@ pub(crate) mod subject;
 pub(crate) mod undoing;
 mod vesting;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
@@ -166,7 +168,7 @@ impl PointsService {
         let window_end =
             if open_only { store::find_lot_back(&mut connection, account_id, before, WINDOW).await? } else { None };
         let down_to = window_end.unwrap_or(0);
-        // A due may have closed lots that are still open as written, and opens none. That many additional ones are read.
+        // A due may have closed lots that are still open as written. That many additional ones are read.
         let closed = due.lots_of(account_id).filter(|(_, lot)| open_only && !lot.is_open()).count();
         let limit = page.limit().saturating_add(i64::try_from(closed).unwrap_or(i64::MAX));
         let lots = store::list_lots(&mut connection, account_id, open_only, before, down_to, limit).await?;
@@ -176,7 +178,13 @@ impl PointsService {
             let expiry = due.expiry_of(account_id, &lot);
             (EntryId { account_id, account_seq: seq }, lot, expiry)
         };
-        let lots = lots.into_iter().map(as_due).filter(|(_, lot, _)| !open_only || lot.is_open());
+        // Those that a due opens are the newest, and not written yet.
+        let is_opened = |entry: &&Entry| entry.detail.makes_lot() && (down_to..before).contains(&entry.id.account_seq);
+        let opened = folded.applied_dues.iter().rev().filter(is_opened);
+        let opened =
+            opened.filter_map(|entry| Some((entry.id.account_seq, due.lot(account_id, entry.id.account_seq)?.clone())));
+        let mut lots: BTreeMap<i64, Lot> = opened.chain(lots).collect();
+        let lots = std::iter::from_fn(|| lots.pop_last()).map(as_due).filter(|(_, lot, _)| !open_only || lot.is_open());
         let lots = lots.take(usize::try_from(page.limit()).unwrap_or(usize::MAX)).collect();
         let cursor = |(lot_id, ..): &(EntryId, Lot, Option<Timestamp>)| lot_id.account_seq.to_string();
         Ok(page.cut_by(lots, cursor, |_| 0, window_end.map(|end| end.to_string())))

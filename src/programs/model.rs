@@ -176,6 +176,13 @@ pub struct ProgramVersion {
 }
 
 impl ProgramVersion {
+    /// The package for a customer who held a tier, or none before they joined, and holds another one from an instant on. What
+    /// happened before there was this version is history, which gives none.
+    #[must_use]
+    pub fn package_on_reaching(&self, from: Option<&TierId>, to: &TierId, at: Timestamp) -> Option<PackageId> {
+        self.program.package_on_reaching(from, to).filter(|_| at >= self.applied_at)
+    }
+
     /// About how many bytes it takes in a page.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -224,7 +231,7 @@ impl Program {
     /// The package for a customer who held a tier, or none before they joined, and holds another one now: there is one
     /// where that is higher. A tier that the program has no more is neither.
     #[must_use]
-    pub fn package_on_reaching(&self, from: Option<&TierId>, to: &TierId) -> Option<PackageId> {
+    fn package_on_reaching(&self, from: Option<&TierId>, to: &TierId) -> Option<PackageId> {
         let rank = |tier_id: &TierId| self.tiers.iter().position(|tier| tier.tier_id == *tier_id);
         let is_reached = match from {
             Some(from) => rank(from)? < rank(to)?,

@@ -58,7 +58,7 @@ impl Command for SetTierOverride {
         let (standing, _) = standing_of(decision, account.account_id)?;
         let hidden = standing.own_tier_id().clone();
         let (from, to) = (standing.tier_id.clone(), held(program, self.force, &self.tier_id, &hidden).clone());
-        let package_id = program.package_on_reaching(Some(&from), &to);
+        let package_id = policy.package_on_reaching(Some(&from), &to, account.time_at(decision.at()));
         let overridden = TierDetail::TierOverridden {
             from,
             to,
@@ -93,7 +93,13 @@ impl Command for ClearTierOverride {
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let (policy, account) = self.subject.begin(decision)?;
         let (standing, _) = standing_of(decision, account.account_id)?;
-        let released = release(&policy, account.account_id, &standing, (Actor::Caller, self.reason));
+        let released = release(
+            &policy,
+            account.account_id,
+            &standing,
+            (Actor::Caller, self.reason),
+            account.time_at(decision.at()),
+        );
         let released = released.ok_or_else(|| {
             let message = format!("no override is in force: the customer holds {} without one", standing.tier_id);
             Refusal::new(Reason::TierNotOverridden, message).with("tier_id", &standing.tier_id)

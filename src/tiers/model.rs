@@ -119,12 +119,12 @@ pub(crate) fn count_referral(
     let counted = decision.post(account_id, counted)?;
     if let Some(change) = verdict.change {
         let by = (Actor::Rule, EntryReason::ThresholdReached);
-        decision.post(account_id, into_entry(policy, &standing.0, change, verdict.outlook, by, counted))?;
+        decision.post(account_id, into_entry(policy, &standing.0, change, verdict.outlook, by, counted, at))?;
     }
     Ok(())
 }
 
-/// The entry by which a standing changes, for a reason and because of an entry.
+/// The entry by which a standing changes at an instant, for a reason and because of an entry.
 #[must_use]
 pub(crate) fn into_entry(
     policy: &ProgramVersion,
@@ -133,9 +133,10 @@ pub(crate) fn into_entry(
     outlook: Outlook,
     (actor, reason): (Actor, EntryReason),
     cause: EntryId,
+    at: Timestamp,
 ) -> NewEntry {
     let Moved { from, to, hidden } = moved(&policy.program, standing, change.to);
-    let package_id = policy.program.package_on_reaching(Some(&from), &to);
+    let package_id = policy.package_on_reaching(Some(&from), &to, at);
     NewEntry {
         detail: TierDetail::TierChanged {
             from: Some(from),

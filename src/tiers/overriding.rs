@@ -39,17 +39,18 @@ pub(super) fn held<'a>(program: &Program, force: OverrideForce, forced: &'a Tier
     if is_forced { forced } else { own }
 }
 
-/// The entry by which the override of a standing ends; none where there is none.
+/// The entry by which the override of a standing ends at an instant; none where there is none.
 #[must_use]
 pub(super) fn release(
     version: &ProgramVersion,
     account_id: AccountId,
     standing: &Standing,
     (actor, reason): (Actor, EntryReason),
+    at: Timestamp,
 ) -> Option<NewEntry> {
     let TierOverride { set_seq, hidden, .. } = standing.forced.as_ref()?;
     let (from, to) = (standing.tier_id.clone(), hidden.clone());
-    let package_id = version.program.package_on_reaching(Some(&from), &to);
+    let package_id = version.package_on_reaching(Some(&from), &to, at);
     Some(NewEntry {
         detail: TierDetail::TierReleased { from, to, package_id }.into(),
         movement: None,

@@ -360,9 +360,15 @@ impl Dues for StandingsState {
         let Some(standing) = self.rows.get(&account_id) else { return Vec::new() };
         let Some(version) = self.version_at(&account.program_id, due.at) else { return Vec::new() };
         if due.kind == DueKind::EndOverride {
-            return release(version, account_id, standing, (Actor::Time, EntryReason::TimeReached))
-                .into_iter()
-                .collect();
+            return release(
+                version,
+                account_id,
+                standing,
+                (Actor::Time, EntryReason::TimeReached),
+                account.time_at(due.at),
+            )
+            .into_iter()
+            .collect();
         }
         let history = self.history(account_id);
         let deciding = Deciding { version, standing, history: &history };
@@ -374,7 +380,7 @@ impl Dues for StandingsState {
             None => (Some(TierMove::Redecided), None, present_spend, standing.own_tier_id().clone(), None),
         };
         let Moved { from, to, hidden } = moved(&version.program, standing, to);
-        let package_id = version.program.package_on_reaching(Some(&from), &to);
+        let package_id = version.package_on_reaching(Some(&from), &to, account.time_at(due.at));
         let detail = TierDetail::TierChanged {
             from: Some(from),
             to,

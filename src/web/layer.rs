@@ -16,7 +16,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 use tower_http::cors::{self, AllowOrigin, CorsLayer};
 
-use super::lingering::Lingering;
+use super::lingering::{Lingering, MOST_OVER_HTTP1, MOST_OVER_HTTP2};
 use super::origin::Origin;
 use super::translation::Translation;
 
@@ -105,7 +105,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        request = request.map(|body| Body::new(Lingering::new(body)));
+        let most = if request.version() < Version::HTTP_2 { MOST_OVER_HTTP1 } else { MOST_OVER_HTTP2 };
+        request = request.map(|body| Body::new(Lingering::new(body, most)));
         // HTTP/2 has a bound of its own. That of HTTP/1.1 is its buffer, which is many times as large and cannot be set.
         if request.version() < Version::HTTP_2 && header_bytes(&request) > self.rules.max_header_bytes {
             return Either::Right(Either::Right(ready(Ok(refuse_headers()))));

@@ -12,8 +12,11 @@ use tokio::time::timeout;
 use tonic::Status;
 use tonic::body::Body;
 
-/// How much of a request is read although nobody wants it, and for how long.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// How much of a request is read although nobody wants it: over HTTP/1.1 as much as a page may send, over HTTP/2 what is on its
+/// way already.
+pub(super) const MOST_OVER_HTTP1: usize = 16 * 1024 * 1024;
+pub(super) const MOST_OVER_HTTP2: usize = 256 * 1024;
+/// For how long it is read.
 const MAX_TIME: Duration = Duration::from_secs(3);
 
 /// The body of a request. What is left of it when nobody reads it any more is read and thrown away.
@@ -23,11 +26,12 @@ const MAX_TIME: Duration = Duration::from_secs(3);
 /// forgotten, and a message that comes later counts as a breach: callers send it apart from its headers, so an honest one
 /// that is refused often would lose its connection with all calls on it.
 #[derive(Debug)]
-pub(super) struct Lingering(Option<Body>);
+pub(super) struct Lingering(Option<Body>, usize);
 
 impl Lingering {
-    pub(super) const fn new(body: Body) -> Self {
-        Self(Some(body))
+    /// A body of which so many bytes are read away at most.
+    pub(super) const fn new(body: Body, most: usize) -> Self {
+        Self(Some(body), most)
     }
 }
 
@@ -58,16 +62,16 @@ impl Drop for Lingering {
         let Some(body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
         // There is none only where no server is.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(read_away(body));
+            runtime.spawn(read_away(body, self.1));
         }
     }
 }
 
-async fn read_away(mut body: Body) {
+async fn read_away(mut body: Body, most: usize) {
     let reading = async {
         let mut read = 0;
         while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
-            && read < MAX_BYTES
+            && read < most
         {
             read += frame.data_ref().map_or(0, Bytes::len);
         }

@@ -1,28 +1,48 @@
 //! The command that gives a customer the package for a day of theirs.
 
+use jiff::civil::Date;
+
+use super::days::dates_of;
 use super::giving::{Giving, Occurrence};
 use crate::benefits::state::BenefitsState;
 use crate::book::{Asking, Command, CommandKey, Decision, DecisionError, Defect, Key, KeyKind, Occasion};
+use crate::customers::state::CustomersState;
+use crate::ids::AccountId;
 use crate::points::state::PointsState;
 use crate::points::subject::{Subject, about_a_customer};
 use crate::programs::state::ProgramsState;
 use crate::tiers::model::standing_of;
 use crate::tiers::state::StandingsState;
 
-/// Gives a customer what the program has for a day of a year of theirs: once, however often it is tried. Who holds a tier
+/// Gives a customer what the program has for a day of theirs: once in its year, however often it is tried. Who holds a tier
 /// that no package is for is given nothing, and may be given it later that day.
 #[derive(Clone, Debug)]
 pub(super) struct GivePackage {
     pub(super) subject: Subject,
+    /// The account that has the day. A customer who was erased and came back has another one.
+    pub(super) account_id: AccountId,
     pub(super) occasion: Occasion,
-    pub(super) year: i16,
+    pub(super) day: Date,
+}
+
+impl GivePackage {
+    /// Whether the customer still has the day: their birth date may have been corrected meanwhile.
+    fn has_day(&self, state: &CustomersState) -> bool {
+        let born = state.get(self.account_id).and_then(|row| row.dossier.birth_date);
+        let is_birthday = born.is_some_and(|born| dates_of(self.day).contains(&(born.month, born.day)));
+        match self.occasion {
+            Occasion::Birthday => is_birthday,
+            Occasion::EnrolmentAnniversary => true,
+            Occasion::TierReached => false,
+        }
+    }
 }
 
 impl Command for GivePackage {
-    about_a_customer!(ProgramsState, PointsState, StandingsState, BenefitsState);
+    about_a_customer!(ProgramsState, PointsState, CustomersState, StandingsState, BenefitsState);
 
     fn key(&self) -> Option<CommandKey> {
-        let key = Key::of_content("package", &format!("{} {}", self.occasion.as_str(), self.year), &());
+        let key = Key::of_content("package", &format!("{} {}", self.occasion.as_str(), self.day.year()), &());
         Some(CommandKey { key, kind: KeyKind::Once })
     }
 
@@ -37,11 +57,14 @@ impl Command for GivePackage {
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
         let (policy, account) = self.subject.begin(decision)?;
         let (account_id, at) = (account.account_id, account.time_at(decision.at()));
+        if account_id != self.account_id || !self.has_day(decision.state()?) {
+            return Ok(());
+        }
         let (standing, _) = standing_of(decision, account_id)?;
         let Some(package) = policy.program.package_for(self.occasion, &standing.tier_id) else { return Ok(()) };
         let in_force = decision.state::<BenefitsState>()?.grants_in_force(account_id, at).count();
         let giving = Giving { policy: &policy, package, account, at, in_force };
-        for new_entry in giving.entries(Occurrence::InYear(self.year))? {
+        for new_entry in giving.entries(Occurrence::InYear(self.day.year()))? {
             decision.post(account_id, new_entry)?;
         }
         Ok(())

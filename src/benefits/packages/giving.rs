@@ -6,11 +6,12 @@ use crate::benefits::grants::{MAX_GRANTS, find_grantable};
 use crate::book::{
     Account, Actor, BenefitDetail, Defect, Detail, EntryReason, LotPart, NewEntry, Pocket, PocketMove, PointsDetail,
 };
-use crate::ids::EntryId;
+use crate::ids::{EntryId, TierId};
 use crate::points::debts::repay;
 use crate::points::grants::model::{pocket_of, terms_of};
 use crate::programs::model::ProgramVersion;
 use crate::programs::packages::{Package, PackedBenefit};
+use crate::programs::points::VestingRule;
 
 /// A package, and to whom it is given.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +29,12 @@ pub(crate) struct Giving<'a> {
 }
 
 /// Which one of its occasions a package is given for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Occurrence {
     /// A tier was reached.
     InTierPeriod {
+        /// The tier.
+        tier_id: TierId,
         /// The number of the entry that says so.
         reached: i64,
         /// The tier period, by the number of the entry that began it.
@@ -57,13 +60,16 @@ impl Giving<'_> {
                 None => withheld_benefits.push(packed.benefit_id.clone()),
             }
         }
-        let (tier_period, year, cause) = match occurrence {
-            Occurrence::InTierPeriod { reached, tier_period } => (Some(tier_period), None, Some(reached)),
-            Occurrence::InYear(year) => (None, Some(year), None),
+        let (tier_id, tier_period, year, cause) = match occurrence {
+            Occurrence::InTierPeriod { tier_id, reached, tier_period } => {
+                (Some(tier_id), Some(tier_period), None, Some(reached))
+            }
+            Occurrence::InYear(year) => (None, None, Some(year), None),
         };
         let detail = BenefitDetail::PackageGiven {
             package_id: self.package.package_id.clone(),
             occasion: self.package.occasion,
+            tier_id,
             tier_period,
             year,
             withheld_points: if points.is_empty() { self.package.points } else { 0 },
@@ -81,7 +87,12 @@ impl Giving<'_> {
         if points == 0 {
             return Ok(Vec::new());
         }
-        let terms = terms_of(&program.points.vesting, &program.points.expiry, self.at, program)?;
+        // There is no event that a package would wait for.
+        let vesting = match &program.points.vesting {
+            VestingRule::OnEvent(_) => &VestingRule::Immediate,
+            other @ (VestingRule::Immediate | VestingRule::At(_) | VestingRule::After(_)) => other,
+        };
+        let terms = terms_of(vesting, &program.points.expiry, self.at, program)?;
         let pocket = pocket_of(&terms);
         let movement = PocketMove { from: Pocket::Issued, to: pocket, points };
         let lot = EntryId { account_seq: given.account_seq.saturating_add(1), ..given };
@@ -126,7 +137,7 @@ mod tests {
     use crate::ids::AccountId;
     use crate::programs::benefits::{Benefit, BenefitKind};
     use crate::programs::model::tests::program;
-    use crate::programs::points::{Period, VestingRule};
+    use crate::programs::points::Period;
 
     fn policy() -> ProgramVersion {
         let mut program = program();
@@ -204,6 +215,14 @@ mod tests {
         (account.balance.owed, account.balance.redeemed) = (30, 30);
         let entries = give(&policy, &account, 0);
         assert_eq!(kinds(&entries)[..3], ["package_given", "points_granted", "entitlement_granted"]);
+    }
+
+    #[test]
+    fn points_of_a_package_wait_for_no_event() {
+        let mut policy = policy();
+        policy.program.points.vesting = VestingRule::OnEvent(Period::parse("P3D").unwrap());
+        let entries = give(&policy, &account(&policy), 0);
+        assert_eq!(entries[1].movement.unwrap().to, Pocket::Available);
     }
 
     #[test]

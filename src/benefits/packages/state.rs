@@ -7,16 +7,16 @@ use jiff::Timestamp;
 
 use super::giving::{Giving, Occurrence};
 use crate::book::{Account, BenefitDetail, Cell, Due, DueKind, Entry, NewEntry, Occasion, Row, TierDetail};
-use crate::ids::{AccountId, PackageId, ProgramId};
+use crate::ids::{AccountId, PackageId, ProgramId, TierId};
 use crate::programs::model::ProgramVersion;
 
 /// The packages of a batch's customers.
 #[derive(Debug, Default)]
 pub(in crate::benefits) struct Packages {
-    /// What customers are owed, by account and package.
-    pub(super) owed: BTreeMap<AccountId, BTreeMap<PackageId, Owed>>,
+    /// What customers are owed, by account and the tier that they have reached.
+    pub(super) owed: BTreeMap<AccountId, BTreeMap<TierId, Owed>>,
     /// Those that are new, or owed no longer.
-    pub(super) changed_owed: BTreeSet<(AccountId, PackageId)>,
+    pub(super) changed_owed: BTreeSet<(AccountId, TierId)>,
     /// Accounts of which everything that is owed was read.
     pub(super) loaded: BTreeSet<AccountId>,
     /// Others whose customers are erased, so that they are owed nothing, by the entries that say so.
@@ -30,9 +30,11 @@ pub(in crate::benefits) struct Packages {
     pub(super) read: BTreeSet<AccountId>,
 }
 
-/// A package that a customer is to be given for reaching a tier, unless they were given it in the same tier period.
+/// A package that a customer is to be given for reaching a tier, unless they were given one for it in the same tier period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owed {
+    /// The package.
+    pub package_id: PackageId,
     /// The program.
     pub program_id: ProgramId,
     /// The entry by which the tier was reached.
@@ -52,6 +54,8 @@ pub(crate) struct Given {
     pub package_id: PackageId,
     /// What it was given for.
     pub occasion: Occasion,
+    /// The tier, where one was reached.
+    pub tier_id: Option<TierId>,
     /// The tier period, where a tier was reached.
     pub tier_period: Option<i64>,
     /// The year, where it was for a day of one.
@@ -61,14 +65,15 @@ pub(crate) struct Given {
 impl Packages {
     /// Notes what a change of tier says that the customer is to be given.
     pub(in crate::benefits) fn note_reached(&mut self, entry: &Entry, detail: &TierDetail) {
-        let package_id = match detail {
-            TierDetail::TierChanged { package_id, .. }
-            | TierDetail::TierOverridden { package_id, .. }
-            | TierDetail::TierReleased { package_id, .. } => package_id,
-            TierDetail::TierImported { .. } | TierDetail::ReferralCounted { .. } => &None,
+        let (to, package_id) = match detail {
+            TierDetail::TierChanged { to, package_id, .. }
+            | TierDetail::TierOverridden { to, package_id, .. }
+            | TierDetail::TierReleased { to, package_id, .. } => (to, package_id),
+            TierDetail::TierImported { .. } | TierDetail::ReferralCounted { .. } => return,
         };
         let Some(package_id) = package_id else { return };
         let owed = Owed {
+            package_id: package_id.clone(),
             program_id: entry.program_id.clone(),
             reached: entry.id.account_seq,
             owed_at: entry.effective_at,
@@ -76,17 +81,18 @@ impl Packages {
             settled: None,
         };
         let account_id = entry.id.account_id;
-        self.changed_owed.insert((account_id, package_id.clone()));
-        self.owed.entry(account_id).or_default().insert(package_id.clone(), owed);
+        self.changed_owed.insert((account_id, to.clone()));
+        self.owed.entry(account_id).or_default().insert(to.clone(), owed);
     }
 
     /// Notes that a package was given.
     pub(in crate::benefits) fn note_given(&mut self, entry: &Entry, given: Given) {
         let key = (entry.id.account_id, entry.id.account_seq);
-        let own = self.owed.get_mut(&key.0).filter(|_| given.tier_period.is_some());
-        if let Some(owed) = own.and_then(|own| own.get_mut(&given.package_id)) {
+        if let Some(tier_id) = &given.tier_id
+            && let Some(owed) = self.owed.get_mut(&key.0).and_then(|own| own.get_mut(tier_id))
+        {
             owed.settled = Some(key.1);
-            self.changed_owed.insert((key.0, given.package_id.clone()));
+            self.changed_owed.insert((key.0, tier_id.clone()));
         }
         self.given.insert(key, given);
         self.new_given.insert(key);
@@ -96,9 +102,9 @@ impl Packages {
     pub(in crate::benefits) fn note_erased(&mut self, entry: &Entry) {
         let account_id = entry.id.account_id;
         let own = self.owed.get_mut(&account_id).into_iter().flatten();
-        for (package_id, owed) in own.filter(|(_, owed)| owed.settled.is_none()) {
+        for (tier_id, owed) in own.filter(|(_, owed)| owed.settled.is_none()) {
             owed.settled = Some(entry.id.account_seq);
-            self.changed_owed.insert((account_id, package_id.clone()));
+            self.changed_owed.insert((account_id, tier_id.clone()));
         }
         // What was not read is written unseen.
         if !self.loaded.contains(&account_id) {
@@ -106,15 +112,15 @@ impl Packages {
         }
     }
 
-    /// What an account is owed first, with its tier period, of what it was not given before in the same one. `period_at` tells
-    /// the tier period that an entry of the account is in.
-    fn first_owed(&self, account_id: AccountId, period_at: &impl Fn(i64) -> i64) -> Option<(&PackageId, &Owed, i64)> {
+    /// What an account is owed first, with the tier and its tier period, of tiers for which it was given nothing before in the
+    /// same one. `period_at` tells the tier period that an entry of the account is in.
+    fn first_owed(&self, account_id: AccountId, period_at: &impl Fn(i64) -> i64) -> Option<(&TierId, &Owed, i64)> {
         let all = self.owed.get(&account_id)?.iter().filter(|(_, owed)| owed.settled.is_none());
         let given = self.given.range((account_id, i64::MIN)..=(account_id, i64::MAX));
-        let open = all.filter_map(|(package_id, owed)| {
+        let open = all.filter_map(|(tier_id, owed)| {
             let tier_period = period_at(owed.reached);
-            let is_given = |it: &Given| it.package_id == *package_id && it.tier_period == Some(tier_period);
-            (!given.clone().any(|(_, it)| is_given(it))).then_some((package_id, owed, tier_period))
+            let is_given = |it: &Given| it.tier_id.as_ref() == Some(tier_id) && it.tier_period == Some(tier_period);
+            (!given.clone().any(|(_, it)| is_given(it))).then_some((tier_id, owed, tier_period))
         });
         open.min_by_key(|(_, owed, _)| (owed.owed_at, owed.reached))
     }
@@ -138,14 +144,15 @@ impl Packages {
     ) -> Vec<NewEntry> {
         let account_id = account.account_id;
         let first = self.first_owed(account_id, &period_at).filter(|_| self.read.contains(&account_id));
-        let Some((package_id, owed, tier_period)) = first else { return Vec::new() };
+        let Some((tier_id, owed, tier_period)) = first else { return Vec::new() };
         let key = (owed.program_id.clone(), owed.policy_version);
         let Some(policy) = self.versions.get(&key) else { return Vec::new() };
-        let found = policy.program.packages.iter().find(|package| package.package_id == *package_id);
+        let found = policy.program.packages.iter().find(|package| package.package_id == owed.package_id);
         let Some(package) = found else { return Vec::new() };
         let at = account.time_at(due.at);
         let giving = Giving { policy, package, account, at, in_force: in_force(at) };
-        giving.entries(Occurrence::InTierPeriod { reached: owed.reached, tier_period }).unwrap_or_default()
+        let occurrence = Occurrence::InTierPeriod { tier_id: tier_id.clone(), reached: owed.reached, tier_period };
+        giving.entries(occurrence).unwrap_or_default()
     }
 }
 
@@ -153,9 +160,16 @@ impl Given {
     /// The package that an entry gives; none, if it gives none.
     #[must_use]
     pub(in crate::benefits) fn of(detail: &BenefitDetail) -> Option<Self> {
-        let BenefitDetail::PackageGiven { package_id, occasion, tier_period, year, .. } = detail else { return None };
-        let (package_id, occasion) = (package_id.clone(), *occasion);
-        Some(Self { package_id, occasion, tier_period: *tier_period, year: *year })
+        let BenefitDetail::PackageGiven { package_id, occasion, tier_id, tier_period, year, .. } = detail else {
+            return None;
+        };
+        Some(Self {
+            package_id: package_id.clone(),
+            occasion: *occasion,
+            tier_id: tier_id.clone(),
+            tier_period: *tier_period,
+            year: *year,
+        })
     }
 }
 
@@ -165,10 +179,11 @@ pub(in crate::benefits) fn rows(
     account_id: AccountId,
 ) -> (impl Iterator<Item = Row<'_>>, impl Iterator<Item = Row<'_>>) {
     let owed = packages.owed.get(&account_id).into_iter().flatten();
-    let owed = owed.map(|(package_id, owed)| Row {
-        noun: "package owed",
-        key: Cell::word(package_id.as_str()),
+    let owed = owed.map(|(tier_id, owed)| Row {
+        noun: "package owed for tier",
+        key: Cell::word(tier_id.as_str()),
         columns: vec![
+            ("package_id", Cell::word(owed.package_id.as_str())),
             ("program_id", Cell::word(owed.program_id.as_str())),
             ("reached_seq", owed.reached.into()),
             ("owed_at", owed.owed_at.into()),
@@ -183,6 +198,7 @@ pub(in crate::benefits) fn rows(
         columns: vec![
             ("package_id", Cell::word(given.package_id.as_str())),
             ("occasion", Cell::word(given.occasion.as_str())),
+            ("tier_id", given.tier_id.as_ref().map_or(Cell::Absent, |tier_id| Cell::word(tier_id.as_str()))),
             ("tier_period", given.tier_period.into()),
             ("year", given.year.map(i64::from).into()),
         ],

@@ -4,6 +4,7 @@ pub(super) mod rounds;
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -16,7 +17,7 @@ use crate::book::{Defect, Occasion, Scope, States};
 use crate::database::{
     ReadPart, Selection, StoreError, Traced as _, WritePart, read_parts, selection, sent_as, write_part,
 };
-use crate::ids::{AccountId, PackageId, ProgramId};
+use crate::ids::{AccountId, PackageId, ProgramId, TierId};
 use crate::programs::Catalogue;
 use crate::tiers::state::StandingsState;
 
@@ -24,6 +25,7 @@ use crate::tiers::state::StandingsState;
 #[derive(sqlx::Encode, sqlx::Decode)]
 struct OwedRow {
     account_id: Uuid,
+    tier_id: String,
     package_id: String,
     program_id: String,
     reached_seq: i64,
@@ -50,6 +52,7 @@ struct GivenRow {
     given_seq: i64,
     package_id: String,
     occasion: String,
+    tier_id: Option<String>,
     tier_period: Option<i64>,
     year: Option<i64>,
 }
@@ -65,14 +68,15 @@ fn take_owed(states: &mut States, rows: Vec<OwedRow>) -> Result<(), StoreError> 
     for row in rows {
         let damaged = |error: &str| damaged(row.account_id, error);
         let owed = Owed {
+            package_id: PackageId::try_from(row.package_id).map_err(damaged)?,
             program_id: ProgramId::try_from(row.program_id).map_err(damaged)?,
             reached: row.reached_seq,
             owed_at: row.owed_at.to_jiff(),
             policy_version: row.policy_version,
             settled: row.settled_seq,
         };
-        let package_id = PackageId::try_from(row.package_id).map_err(damaged)?;
-        state.packages.owed.entry(AccountId(row.account_id)).or_default().insert(package_id, owed);
+        let tier_id = TierId::try_from(row.tier_id).map_err(damaged)?;
+        state.packages.owed.entry(AccountId(row.account_id)).or_default().insert(tier_id, owed);
     }
     Ok(())
 }
@@ -84,6 +88,7 @@ fn take_given(states: &mut States, rows: Vec<GivenRow>) -> Result<(), StoreError
         let given = Given {
             package_id: PackageId::try_from(row.package_id).map_err(damaged)?,
             occasion: Occasion::from_stored(&row.occasion).ok_or_else(|| damaged("its occasion is unknown"))?,
+            tier_id: row.tier_id.map(TierId::try_from).transpose().map_err(damaged)?,
             tier_period: row.tier_period,
             year: row.year.map(i16::try_from).transpose().map_err(|_| damaged("its year is none"))?,
         };
@@ -127,7 +132,7 @@ pub(in crate::benefits) async fn load(
     if accounts.is_empty() {
         return Ok(());
     }
-    let named = packages.owed.values().flat_map(|own| own.values());
+    let named = packages.owed.values().flat_map(|own| own.values()).filter(|owed| owed.settled.is_none());
     let named: BTreeSet<(ProgramId, i32)> = named.map(|owed| (owed.program_id.clone(), owed.policy_version)).collect();
     versions.extend(catalogue.read(connection, &named.into_iter().collect::<Vec<_>>()).await?);
     let ids: Vec<Uuid> = accounts.iter().map(|account_id| account_id.0).collect();
@@ -143,17 +148,21 @@ pub(in crate::benefits) async fn load(
     Ok(())
 }
 
-/// Whether an account is owed a package, as it is written.
+/// Whether an account is owed a package that it may be given by an instant, as it is written.
 ///
 /// # Errors
 /// If the database cannot be read.
 pub(in crate::benefits) async fn is_owed(
     connection: &mut PgConnection,
     account_id: AccountId,
+    by: Timestamp,
 ) -> Result<bool, StoreError> {
+    // What was given before in the tier period is no due, and stays.
     let is_owed = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM packages_owed WHERE account_id = $1 AND settled_seq IS NULL) AS "is_owed!""#,
+        r#"SELECT EXISTS (SELECT FROM packages_owed WHERE account_id = $1 AND settled_seq IS NULL)
+               AND EXISTS (SELECT FROM accounts WHERE account_id = $1 AND next_due_at <= $2) AS "is_owed!""#,
         account_id.0,
+        by.to_sqlx() as _,
     )
     .fetch_one(connection)
     .traced("SELECT packages_owed")
@@ -165,8 +174,8 @@ fn owed_of(accounts: Vec<Uuid>) -> Selection<OwedRow> {
     selection!(
         "packages_owed",
         OwedRow,
-        "SELECT account_id, package_id, program_id, reached_seq, owed_at, policy_version, settled_seq FROM packages_owed
-         WHERE account_id = ANY($1) AND settled_seq IS NULL",
+        "SELECT account_id, tier_id, package_id, program_id, reached_seq, owed_at, policy_version, settled_seq
+         FROM packages_owed WHERE account_id = ANY($1) AND settled_seq IS NULL",
         [accounts],
     )
 }
@@ -175,8 +184,8 @@ fn all_owed_of(accounts: Vec<Uuid>) -> Selection<OwedRow> {
     selection!(
         "packages_owed",
         OwedRow,
-        "SELECT account_id, package_id, program_id, reached_seq, owed_at, policy_version, settled_seq FROM packages_owed
-         WHERE account_id = ANY($1)",
+        "SELECT account_id, tier_id, package_id, program_id, reached_seq, owed_at, policy_version, settled_seq
+         FROM packages_owed WHERE account_id = ANY($1)",
         [accounts],
     )
 }
@@ -185,7 +194,7 @@ fn all_given_of(accounts: Vec<Uuid>) -> Selection<GivenRow> {
     selection!(
         "packages_given",
         GivenRow,
-        "SELECT account_id, given_seq, package_id, occasion, tier_period, year FROM packages_given
+        "SELECT account_id, given_seq, package_id, occasion, tier_id, tier_period, year FROM packages_given
          WHERE account_id = ANY($1)",
         [accounts],
     )
@@ -196,7 +205,7 @@ fn given_in_period_of(accounts: Vec<Uuid>) -> Selection<GivenRow> {
     selection!(
         "packages_given",
         GivenRow,
-        "SELECT g.account_id, g.given_seq, g.package_id, g.occasion, g.tier_period, g.year
+        "SELECT g.account_id, g.given_seq, g.package_id, g.occasion, g.tier_id, g.tier_period, g.year
          FROM unnest($1::uuid[]) AS w (account_id)
          JOIN LATERAL (
              SELECT coalesce((SELECT max(f.began_seq) FROM tier_periods f WHERE f.account_id = w.account_id), 0) AS period
@@ -215,11 +224,12 @@ fn given_in_period_of(accounts: Vec<Uuid>) -> Selection<GivenRow> {
 /// What is written about packages.
 pub(in crate::benefits) fn write_parts(state: &BenefitsState) -> Vec<WritePart> {
     let packages = &state.packages;
-    let owed = packages.changed_owed.iter().filter_map(|(account_id, package_id)| {
-        let it = packages.owed.get(account_id)?.get(package_id)?;
+    let owed = packages.changed_owed.iter().filter_map(|(account_id, tier_id)| {
+        let it = packages.owed.get(account_id)?.get(tier_id)?;
         Some(OwedRow {
             account_id: account_id.0,
-            package_id: package_id.to_string(),
+            tier_id: tier_id.to_string(),
+            package_id: it.package_id.to_string(),
             program_id: it.program_id.to_string(),
             reached_seq: it.reached,
             owed_at: it.owed_at.to_sqlx(),
@@ -233,6 +243,7 @@ pub(in crate::benefits) fn write_parts(state: &BenefitsState) -> Vec<WritePart> 
         given_seq: *given_seq,
         package_id: it.package_id.to_string(),
         occasion: it.occasion.as_str().to_owned(),
+        tier_id: it.tier_id.as_ref().map(ToString::to_string),
         tier_period: it.tier_period,
         year: it.year.map(i64::from),
     });
@@ -243,9 +254,10 @@ pub(in crate::benefits) fn write_parts(state: &BenefitsState) -> Vec<WritePart> 
 
 fn upsert_owed(rows: Vec<OwedRow>) -> WritePart {
     write_part!(
-        "INSERT INTO packages_owed (account_id, package_id, program_id, reached_seq, owed_at, policy_version, settled_seq)
+        "INSERT INTO packages_owed (account_id, tier_id, package_id, program_id, reached_seq, owed_at, policy_version,
+             settled_seq)
          SELECT * FROM unnest($1::sent_package_owed[])
-         ON CONFLICT (account_id, package_id) DO UPDATE SET program_id = excluded.program_id,
+         ON CONFLICT (account_id, tier_id) DO UPDATE SET package_id = excluded.package_id, program_id = excluded.program_id,
              reached_seq = excluded.reached_seq, owed_at = excluded.owed_at, policy_version = excluded.policy_version,
              settled_seq = excluded.settled_seq",
         rows,
@@ -254,7 +266,7 @@ fn upsert_owed(rows: Vec<OwedRow>) -> WritePart {
 
 fn insert_given(rows: Vec<GivenRow>) -> WritePart {
     write_part!(
-        "INSERT INTO packages_given (account_id, given_seq, package_id, occasion, tier_period, year)
+        "INSERT INTO packages_given (account_id, given_seq, package_id, occasion, tier_id, tier_period, year)
          SELECT * FROM unnest($1::sent_package_given[])",
         rows,
     )

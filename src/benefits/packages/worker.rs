@@ -1,6 +1,6 @@
 //! Giving packages for days of customers, in the background.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -11,24 +11,31 @@ use tracing::Instrument as _;
 use super::commands::GivePackage;
 use super::days::{dates_of, days_before};
 use super::store::rounds::{
-    Celebrant, Round, end_other_rounds, find_anniversaries, find_birthdays, lock_round, move_round,
+    Celebrant, Round, Wanted, end_other_rounds, find_anniversaries, find_birthdays, lock_round, move_round,
 };
 use crate::book::{Book, Occasion};
 use crate::clock::{Clock, END_OF_TIME};
 use crate::database::{StoreError, Traced as _};
 use crate::error::{Error, Reason, with_causes};
+use crate::ids::TierId;
 use crate::points::subject::Subject;
 use crate::programs::list_celebrating;
 use crate::programs::model::Program;
 use crate::programs::points::CalendarPeriod;
 use crate::telemetry::{self, metrics};
 
-/// How many customers are gone through together.
-const PAGE: usize = 256;
+/// How many customers are looked at together.
+const PAGE: usize = 512;
 /// How many programs are read at a time.
 const PROGRAMS: i64 = 64;
 /// How many days are made up for after no service ran.
 const MAX_DAYS_LATE: i32 = 31;
+/// What a day begins with.
+const FIRST: Occasion = Occasion::Birthday;
+/// For how many times as long as a round took the next one is waited for, if that is longer than usual, and for how long at
+/// most.
+const REST: u32 = 20;
+const MAX_REST: Duration = Duration::from_mins(10);
 /// The pauses before those customers are tried again whom nothing can be given at the moment, such as since somebody holds
 /// their accounts.
 const PAUSES: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
@@ -52,11 +59,12 @@ impl From<sqlx::Error> for PackagesError {
 
 /// Gives what programs have for birthdays and anniversaries, again and again, until it is dropped. Each time it goes through
 /// all customers who have their day, since a birth date may be told, and a tier reached, on the day itself.
-#[expect(clippy::disallowed_methods, reason = "the pause between two rounds")]
+#[expect(clippy::disallowed_methods, reason = "the pause between two rounds, by how long one took")]
 pub(crate) async fn keep_giving_packages(pool: PgPool, book: Book, clock: Clock, every: Duration) {
     let worker = Worker { pool, book, clock };
     let mut was_well = true;
     loop {
+        let begun = Instant::now();
         let span = tracing::info_span!(parent: None, "benefits.packages");
         let outcome = worker.give_all().instrument(span.clone()).await;
         if outcome.is_err() {
@@ -72,7 +80,7 @@ pub(crate) async fn keep_giving_packages(pool: PgPool, book: Book, clock: Clock,
         }
         was_well = outcome.is_ok();
         metrics::count_round("packages", was_well);
-        tokio::time::sleep(every).await;
+        tokio::time::sleep(every.max((begun.elapsed() * REST).min(MAX_REST))).await;
     }
 }
 
@@ -142,40 +150,33 @@ impl Worker {
         let today = program.day_of(now);
         let mut transaction = self.pool.begin().traced("BEGIN").await?;
         let round = lock_round(&mut transaction, &program.program_id, today).await?;
-        // The clock may have been set back: then the day comes again.
-        let round = round.map(|round| not_too_late(round, today)).filter(|round| round.day <= today);
-        let Some(round) = round else { return Ok((Pace::Rests, None)) };
-        let is_past = round.day < today;
-        let (celebrants, is_last) = find_page(&mut transaction, program, round).await?;
-        let outcomes = self.give(program, round.day.year(), &celebrants).await;
+        let Some(round) = round.map(|round| in_reach(round, today)) else { return Ok((Pace::Rests, None)) };
+        let celebrants = find_page(&mut transaction, program, round, now).await?;
+        let open: Vec<&Celebrant> = celebrants.iter().filter(|celebrant| celebrant.is_open).collect();
+        let outcomes = self.give(program, round, &open).await;
         let error = outcomes.into_iter().find_map(|outcome| match outcome {
             Outcome::Done => None,
             Outcome::NotNow(error) => Some(PackagesError::Command(error)),
         });
-        let is_held_up = is_past && error.is_some();
-        let next = match (is_held_up, is_last) {
-            (true, _) => round,
-            (false, false) => Round { after: celebrants.last().map(|it| it.account_id).or(round.after), ..round },
-            (false, true) if is_past => Round { day: round.day.tomorrow().unwrap_or(today), after: None },
-            (false, true) => Round { after: None, ..round },
-        };
+        let is_held_up = error.is_some() && round.day < today;
+        let next = if is_held_up { round } else { behind(round, &celebrants, today) };
         move_round(&mut transaction, &program.program_id, next).await?;
         transaction.commit().traced("COMMIT").await?;
-        let rests = is_held_up || (is_last && !is_past);
-        Ok((if rests { Pace::Rests } else { Pace::GoesOn }, error))
+        let begins_again = next.day == today && next.occasion == FIRST && next.after.is_none() && round.day == today;
+        Ok((if is_held_up || begins_again { Pace::Rests } else { Pace::GoesOn }, error))
     }
 
     /// Gives customers what there is for them: what became of each.
     #[expect(clippy::disallowed_methods, reason = "the pause before what cannot be done at the moment is tried again")]
-    async fn give(&self, program: &Program, year: i16, celebrants: &[Celebrant]) -> Vec<Outcome> {
-        let mut outcomes = join_all(celebrants.iter().map(|it| self.give_one(program, year, it))).await;
+    async fn give(&self, program: &Program, round: Round, celebrants: &[&Celebrant]) -> Vec<Outcome> {
+        let mut outcomes = join_all(celebrants.iter().map(|it| self.give_one(program, round, it))).await;
         for pause in PAUSES {
             if !outcomes.iter().any(|outcome| matches!(outcome, Outcome::NotNow(_))) {
                 break;
             }
             tokio::time::sleep(pause).await;
             let again = celebrants.iter().zip(outcomes).map(async |(celebrant, outcome)| match outcome {
-                Outcome::NotNow(_) => self.give_one(program, year, celebrant).await,
+                Outcome::NotNow(_) => self.give_one(program, round, celebrant).await,
                 Outcome::Done => Outcome::Done,
             });
             outcomes = join_all(again).await;
@@ -183,7 +184,7 @@ impl Worker {
         outcomes
     }
 
-    async fn give_one(&self, program: &Program, year: i16, celebrant: &Celebrant) -> Outcome {
+    async fn give_one(&self, program: &Program, round: Round, celebrant: &Celebrant) -> Outcome {
         let leave_out = |error: &dyn std::error::Error| {
             let failure = with_causes(error);
             tracing::error!(account_id = %celebrant.account_id.0, failure, "a customer is not given a package");
@@ -194,51 +195,62 @@ impl Worker {
             Err(defect) => return leave_out(defect),
         };
         let subject = Subject { program_id: program.program_id.clone(), customer_id };
-        match self.book.submit_in_background(GivePackage { subject, occasion: celebrant.occasion, year }).await {
+        let command =
+            GivePackage { subject, account_id: celebrant.account_id, occasion: round.occasion, day: round.day };
+        match self.book.submit_in_background(command).await {
             Ok(_) => Outcome::Done,
             // The customer was erased meanwhile.
             Err(Error::Refused(refusal)) if refusal.reason == Reason::CustomerNotFound => Outcome::Done,
-            // A service of the newer version understands what it wrote.
-            Err(error) if error.is_of_the_moment() || matches!(error, Error::Newer(_)) => Outcome::NotNow(error),
+            Err(error) if error.is_of_the_moment() => Outcome::NotNow(error),
             Err(error) => leave_out(&error),
         }
     }
 }
 
-/// The next customers of a round who have the day, by their accounts, and whether there are no more behind.
+/// The next customers of a round who have the day; fewer than a page, if there are no more behind.
 async fn find_page(
     connection: &mut sqlx::PgConnection,
     program: &Program,
-    Round { day, after }: Round,
-) -> Result<(Vec<Celebrant>, bool), StoreError> {
+    Round { day, occasion, after }: Round,
+    now: Timestamp,
+) -> Result<Vec<Celebrant>, StoreError> {
     let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
-    let (id, year) = (&program.program_id, day.year());
-    let mut celebrants = Vec::new();
-    if program.has_packages_for(Occasion::Birthday) {
-        let joined_before = begins_at(program, day.tomorrow().ok());
-        let dates = dates_of(day);
-        celebrants.extend(find_birthdays(connection, id, &dates, (year, joined_before), after, limit).await?);
+    let own = program.packages.iter().filter(|package| package.occasion == occasion);
+    if own.clone().next().is_none() {
+        return Ok(Vec::new());
     }
-    if program.has_packages_for(Occasion::EnrolmentAnniversary) {
-        let days = days_before(day).into_iter();
-        let spans = days.map(|it| (begins_at(program, Some(it)), begins_at(program, it.tomorrow().ok())));
-        let spans: Vec<(Timestamp, Timestamp)> = spans.collect();
-        celebrants.extend(find_anniversaries(connection, id, &spans, year, after, limit).await?);
+    let is_for_any = own.clone().any(|package| package.tier_ids.is_empty());
+    let tiers = own.flat_map(|package| &package.tier_ids).map(TierId::as_str);
+    let tiers = (!is_for_any).then(|| tiers.collect());
+    let wanted = Wanted { program_id: &program.program_id, year: day.year(), tiers, now, after, limit };
+    match occasion {
+        Occasion::Birthday => {
+            let joined_before = begins_at(program, day.tomorrow().ok());
+            find_birthdays(connection, &wanted, &dates_of(day), joined_before).await
+        }
+        Occasion::EnrolmentAnniversary => {
+            let days = days_before(day).into_iter();
+            let spans = days.map(|it| (begins_at(program, Some(it)), begins_at(program, it.tomorrow().ok())));
+            find_anniversaries(connection, &wanted, &spans.collect::<Vec<_>>()).await
+        }
+        // No round is for that.
+        Occasion::TierReached => Ok(Vec::new()),
     }
-    celebrants.sort_by_key(|celebrant| celebrant.account_id);
-    Ok(cut(celebrants))
 }
 
-/// The first of the customers who have a day, and whether these are all. Whoever has two days at once stays whole.
-fn cut(mut celebrants: Vec<Celebrant>) -> (Vec<Celebrant>, bool) {
-    let Some(first_left_out) = celebrants.get(PAGE).map(|celebrant| celebrant.account_id) else {
-        // Of each kind a whole page was asked for.
-        let is_last = celebrants.len() < PAGE;
-        return (celebrants, is_last);
-    };
-    celebrants.truncate(PAGE);
-    celebrants.retain(|celebrant| celebrant.account_id != first_left_out);
-    (celebrants, false)
+/// Where a round goes on behind a page: with its next customers, with what else there is on the day, with the next day, or
+/// with today once more.
+fn behind(round: Round, celebrants: &[Celebrant], today: Date) -> Round {
+    match celebrants.last() {
+        Some(last) if celebrants.len() >= PAGE => Round { after: Some((last.joined_at, last.account_id)), ..round },
+        Some(_) | None if round.occasion == FIRST => {
+            Round { occasion: Occasion::EnrolmentAnniversary, after: None, ..round }
+        }
+        Some(_) | None => {
+            let day = round.day.tomorrow().unwrap_or(today).min(today);
+            Round { day, occasion: FIRST, after: None }
+        }
+    }
 }
 
 /// The first instant of a local day; the end of time beyond the calendar.
@@ -247,8 +259,10 @@ fn begins_at(program: &Program, day: Option<Date>) -> Timestamp {
     begins_at.unwrap_or(END_OF_TIME).min(END_OF_TIME)
 }
 
-/// The round, but for days that are too long ago.
-fn not_too_late(round: Round, today: Date) -> Round {
+/// The round, but for days that are too long ago, and for those to come: if the clock was set forward and back, today is
+/// looked through once more, and nobody is given anything twice.
+fn in_reach(round: Round, today: Date) -> Round {
     let first = today.checked_sub(jiff::Span::new().days(MAX_DAYS_LATE)).unwrap_or(today);
-    if round.day < first { Round { day: first, after: None } } else { round }
+    let day = round.day.clamp(first, today);
+    if day == round.day { round } else { Round { day, occasion: FIRST, after: None } }
 }

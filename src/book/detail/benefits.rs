@@ -87,6 +87,9 @@ pub enum BenefitDetail {
         package_id: PackageId,
         /// What it was given for.
         occasion: Occasion,
+        /// The tier, where one was reached.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tier_id: Option<TierId>,
         /// For a tier that was reached: the tier period, by the number of the entry that began it; 0 for the one that began
         /// with the customer.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -250,18 +250,20 @@ fn what_was_written_by_this_version_keeps_its_form() {
             BenefitDetail::PackageGiven {
                 package_id: "p".try_into().unwrap(),
                 occasion: Occasion::TierReached,
+                tier_id: Some("gold".try_into().unwrap()),
                 tier_period: Some(4),
                 year: None,
                 withheld_points: 5,
                 withheld_benefits: vec!["lounge".try_into().unwrap()],
             }
             .into(),
-            r#"{"kind":"package_given","package_id":"p","occasion":"tier_reached","tier_period":4,"withheld_points":5,"withheld_benefits":["lounge"]}"#,
+            r#"{"kind":"package_given","package_id":"p","occasion":"tier_reached","tier_id":"gold","tier_period":4,"withheld_points":5,"withheld_benefits":["lounge"]}"#,
         ),
         (
             BenefitDetail::PackageGiven {
                 package_id: "p".try_into().unwrap(),
                 occasion: Occasion::Birthday,
+                tier_id: None,
                 tier_period: None,
                 year: Some(2026),
                 withheld_points: 0,

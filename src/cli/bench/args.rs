@@ -97,7 +97,7 @@ pub(crate) struct BenchArgs {
     /// some gigabytes in the folder for temporary files.
     #[arg(long, value_name = "CUSTOMERS", num_args = 0..=1, default_missing_value = "300000", conflicts_with = "address")]
     pub(super) large: Option<NonZeroU32>,
-    /// Also read tiers where there are so many customers, with two purchases each, and try a policy on all of them. It takes
+    /// Also read tiers where there are so many customers, with up to three purchases each, and try a policy on all of them. It takes
     /// minutes to fill, and some gigabytes in the folder for temporary files.
     #[arg(long, value_name = "CUSTOMERS", num_args = 0..=1, default_missing_value = "1000000", conflicts_with = "address")]
     pub(super) many_customers: Option<NonZeroU32>,

@@ -229,6 +229,28 @@ pass = "lounge"
 [extras.quota]
 limit = 1
 per = "lifetime"
+
+[[packages]]
+package_id = "box"
+display_name = "Box"
+description = "For those who come far."
+occasion = "tier_reached"
+tier_ids = ["silver"]
+points = 50
+
+[[packages.benefits]]
+benefit_id = "news"
+tier_id = "member"
+quantity = 2
+valid_for = "P90D"
+
+[[packages]]
+package_id = "day"
+display_name = "Day"
+occasion = "birthday"
+
+[[packages.benefits]]
+benefit_id = "day-pass"
 "#;
 
     fn written(program: Program) -> String {

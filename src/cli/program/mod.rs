@@ -79,6 +79,18 @@ const DOCUMENT_HELP: &str = r#"The document:
   kind = { early_access = "P1D" }    # optional; or { pass = "lounge" }, { earn_rate_multiplier = "1.5" }, …
   quota = { limit = 4, per = "year", counts_companions = true }   # optional; or "month", "tier_period", "lifetime", …
 
+  [[extras]]                         # optional: benefits that no tier gives, for grants and packages
+  benefit_id = "cake"
+  display_name = "A piece of cake"
+
+  [[packages]]                       # optional: what is given by itself
+  package_id = "welcome"
+  display_name = "Welcome"
+  occasion = "tier_reached"          # or "birthday", "enrolment_anniversary"
+  tier_ids = ["member"]              # optional; whichever tier it is if absent
+  points = 100                       # optional, as benefits; one of them is there
+  benefits = [{ benefit_id = "cake", quantity = 1, valid_for = "P30D" }]
+
   [[campaigns]]
   campaign_id = "friends"
   display_name = "Bring a friend"
@@ -96,12 +108,12 @@ Examples:
   goldbook program apply shop.toml --effective-from 2027-01-01    from the new year on
 
 An unchanged document changes nothing; a changed one becomes the next version. docs/programs.md says more of points,
-tiers, benefits and retention."#;
+tiers, benefits, packages and retention."#;
 
 /// Check, apply, show and list loyalty programs.
 ///
 /// A program is one document: currency, time zone, what becomes of points, how long personal data is kept, tiers with their
-/// benefits, campaigns. It is applied as a whole, and every change becomes a new version, which never changes again.
+/// benefits, packages, campaigns. It is applied as a whole, and every change becomes a new version, which never changes again.
 #[derive(Debug, Args)]
 pub(crate) struct ProgramArgs {
     #[command(subcommand)]

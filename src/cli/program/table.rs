@@ -246,6 +246,11 @@ impl<'d> Value<'d> {
         }
     }
 
+    /// Whether it is a list.
+    pub(super) const fn is_list(&self) -> bool {
+        matches!(self.value, DeValue::Array(_))
+    }
+
     /// What stands in a list; `list` is what it is called on the wire, if it is called anything there.
     pub(super) fn items(&self, list: &str) -> Vec<Value<'d>> {
         let DeValue::Array(items) = self.value else {

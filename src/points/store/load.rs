@@ -295,7 +295,8 @@ async fn load_makers_up(
 fn accounts_whose_sliding_lots_are_read(state: &PointsState, scope: &Scope) -> Vec<AccountId> {
     let is_read = |account_id: &AccountId| {
         let slides_to = state.lots.earning(*account_id).and_then(|earning| earning.slides_to);
-        slides_to.is_some_and(|slides_to| slides_to <= scope.latest)
+        // Where none does yet, time may bring the first that does.
+        slides_to.is_none_or(|slides_to| slides_to <= scope.latest)
     };
     scope.due.iter().copied().filter(is_read).collect()
 }

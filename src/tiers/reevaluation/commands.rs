@@ -120,7 +120,7 @@ impl Command for ReevaluateTier {
             let account_seq = change.cause.unwrap_or(standing.changed_seq);
             let by = (Actor::Rule, EntryReason::Reevaluation);
             let cause = EntryId { account_id, account_seq };
-            let mut new_entry = into_entry(&policy, &standing, change, verdict.outlook, by, cause);
+            let mut new_entry = into_entry(&policy, &standing, change, verdict.outlook, by, cause, at);
             new_entry.causes.push(self.order);
             decision.post(account_id, new_entry)?;
         }

@@ -234,10 +234,10 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
     assert_told(used, DifferenceKind::Projection, &["benefit use of entry 3 of account ", "no entry makes it"]).await;
     let granted = "INSERT INTO benefit_grants VALUES (:anna, 3, 'lounge', NULL, 1, now(), 2, false, NULL, NULL)";
     assert_told(granted, DifferenceKind::Projection, &["benefit grant of entry 3 of account "]).await;
-    let given = "INSERT INTO packages_given VALUES (:anna, 3, 'box', 'tier_reached', 0, NULL)";
+    let given = "INSERT INTO packages_given VALUES (:anna, 3, 'box', 'tier_reached', 'gold', 0, NULL)";
     assert_told(given, DifferenceKind::Projection, &["package of entry 3 of account "]).await;
-    let owed = "INSERT INTO packages_owed VALUES (:anna, 'box', 'shop', 2, now(), 1, NULL)";
-    assert_told(owed, DifferenceKind::Projection, &["package owed box of account "]).await;
+    let owed = "INSERT INTO packages_owed VALUES (:anna, 'gold', 'box', 'shop', 2, now(), 1, NULL)";
+    assert_told(owed, DifferenceKind::Projection, &["package owed for tier gold of account "]).await;
     let period = "INSERT INTO tier_periods VALUES (:anna, 3, now())";
     assert_told(period, DifferenceKind::Projection, &["tier period of entry 3 of account "]).await;
     let reversal = "INSERT INTO reversals VALUES (:anna, 4, 12, 0)";

@@ -196,6 +196,29 @@ async fn who_is_late_makes_up_for_days_but_not_for_those_before_the_document() {
     check_rules(&service.database).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_clock_that_was_set_forward_and_back_and_the_turn_of_the_year_cost_nobody_a_day() {
+    let service = start("2026-12-30").await;
+    service.apply(celebrating()).await.unwrap();
+    join(&service, "anna", "1990-12-31").await;
+    join(&service, "ben", "1990-01-02").await;
+    celebrate(&service, 0).await;
+    // Somebody sets the clock forward over both days, and back.
+    service.set_clock(&noon("2027-02-20"));
+    celebrate(&service, 0).await;
+    service.set_clock(&noon("2026-12-30"));
+    celebrate(&service, 0).await;
+    // What is made up for is of its own year.
+    service.set_clock(&noon("2027-01-01"));
+    celebrate(&service, 1).await;
+    let year = "packages_given WHERE year = 2026";
+    assert_eq!((count(&service, year).await, days(&service, "anna").await), (1, told(&[("card", "2027-01-01")])));
+    service.set_clock(&noon("2027-01-02"));
+    celebrate(&service, 2).await;
+    assert_eq!(days(&service, "ben").await, told(&[("card", "2027-01-02")]));
+    check_rules(&service.database).await.unwrap();
+}
+
 /// Has a service run for which there is nothing to give.
 async fn celebrate_nothing(service: &Service) {
     let busy = Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await;

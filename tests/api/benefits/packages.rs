@@ -5,11 +5,12 @@ use goldbook::proto;
 use goldbook::proto::EntryKind;
 
 use super::grants::{grant, list, revocation_of, revoke, use_named};
+use super::request;
 use super::uses::lounges;
 use crate::book_rules::check_rules;
 use crate::customers::erasure::{erase, erasure};
 use crate::customers::export::{of, read_document};
-use crate::harness::{Background, Clock, Database, SHOP, START, Service, at, purchase};
+use crate::harness::{Background, Clock, Database, SHOP, START, Service, at, purchase, read_pages};
 use crate::imports::{import_one, tier as opening_tier};
 use crate::wait::until;
 
@@ -125,7 +126,7 @@ async fn a_package_is_given_at_the_instant_of_the_tier_with_its_rows() {
         let cause = if row.kind() == EntryKind::PackageGiven { &reached.entry_id } else { &rows[0].entry_id };
         assert_eq!(row.cause_entry_ids, std::slice::from_ref(cause));
     }
-    let detail = r#"{"kind":"package_given","package_id":"gold-box","occasion":"tier_reached","tier_period":0}"#;
+    let detail = r#"{"kind":"package_given","package_id":"gold-box","occasion":"tier_reached","tier_id":"gold","tier_period":0}"#;
     assert_eq!(rows[0].detail_json, detail);
     assert!(reached.detail_json.contains(r#""package_id":"gold-box""#), "{}", reached.detail_json);
     assert_eq!(from_packages(&service, None).await, told);
@@ -192,7 +193,7 @@ async fn a_tier_that_is_reached_again_gives_something_only_in_its_next_period() 
 }
 
 #[tokio::test]
-async fn crossing_tiers_in_one_batch_gives_each_its_package() {
+async fn crossing_tiers_at_once_gives_each_its_package() {
     let service = start(packages()).await;
     let calls = ["200.00", "300.00", "0.01"].iter().enumerate();
     let calls = calls.map(|(i, amount)| service.purchase("anna", ["a", "b", "c"][i], amount));
@@ -353,7 +354,7 @@ async fn touch_and_a_late_worker_and_two_replicas_give_the_same_rows() {
 async fn a_package_pays_a_debt_and_withholds_what_nobody_may_have() {
     let service = start(packages()).await;
     touch(&service, "hello").await;
-    // Silver, which gives 50, is earned by an import's spend; what is redeemed of it then is owed.
+    // What was redeemed of a purchase that is given back is owed.
     service.purchase("anna", "a", "150.00").await.unwrap();
     let redeem = proto::RedeemPointsRequest {
         program_id: SHOP.to_owned(),
@@ -400,22 +401,89 @@ async fn a_version_gives_what_it_said_as_the_tier_was_reached() {
 }
 
 #[tokio::test]
-async fn who_is_erased_is_owed_nothing() {
-    let service = start(packages()).await;
-    service.purchase("anna", "a", "500.00").await.unwrap();
-    erase(&service, erasure("anna", proto::BalanceDisposal::Expire, "e")).await.unwrap();
-    let mut connection = service.database.connect(SUPERUSER).await;
-    for table in ["packages_owed WHERE settled_seq IS NULL", "accounts WHERE next_due_at IS NOT NULL"] {
-        let select = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-        let count: i64 = sqlx::query_scalar(select).fetch_one(&mut connection).await.unwrap();
-        assert_eq!(count, 0, "{table}");
-    }
+async fn a_package_for_several_tiers_is_given_for_each() {
+    let mut program = packages();
+    program.packages = vec![package("box", proto::PackageOccasion::TierReached, &[], 5)];
+    let service = start(program).await;
+    service.purchase("anna", "a", "200.00").await.unwrap();
+    service.purchase("anna", "b", "300.00").await.unwrap();
+    service.refund("b", "300.00", "r").await.unwrap();
+    service.purchase("anna", "c", "300.00").await.unwrap();
+    touch(&service, "touch").await;
+    assert_eq!(ids(&service).await, ["box"; 3]);
     check_rules(&service.database).await.unwrap();
+}
+
+#[tokio::test]
+async fn pages_lead_through_what_is_owed_and_not_written() {
+    let service = start(packages()).await;
+    grant(&service, 1, None, "first").await;
+    service.purchase("anna", "a", "500.00").await.unwrap();
+    let all = list(&service, None).await;
+    let read = async |token: String| {
+        let request = proto::ListCustomerBenefitsRequest { page_size: 2, page_token: token, ..request("anna") };
+        let page = service.benefits().list_customer_benefits(request).await.unwrap().into_inner();
+        (page.entitlements, page.next_page_token)
+    };
+    assert_eq!(read_pages(2, read).await, all);
+    touch(&service, "touch").await;
+    assert_eq!(read_pages(2, read).await, all);
+}
+
+#[tokio::test]
+async fn who_is_erased_is_owed_nothing() {
+    // Due or not: a tier that is reached again in its period leaves what was owed open.
+    for is_due in [true, false] {
+        let service = start(packages()).await;
+        service.purchase("anna", "a", "500.00").await.unwrap();
+        service.refund("a", "500.00", "r").await.unwrap();
+        service.purchase("anna", "b", "500.00").await.unwrap();
+        if !is_due {
+            touch(&service, "touch").await;
+        }
+        let mut connection = service.database.connect(SUPERUSER).await;
+        let mut count = async |from: &str| -> i64 {
+            let select = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {from}"));
+            sqlx::query_scalar(select).fetch_one(&mut connection).await.unwrap()
+        };
+        assert_eq!(count("packages_owed WHERE settled_seq IS NULL").await, 1);
+        assert_eq!(count("accounts WHERE next_due_at IS NOT NULL").await, i64::from(is_due));
+        erase(&service, erasure("anna", proto::BalanceDisposal::Expire, "e")).await.unwrap();
+        assert_eq!(count("packages_owed WHERE settled_seq IS NULL").await, 0);
+        assert_eq!(count("accounts WHERE next_due_at IS NOT NULL").await, 0);
+        check_rules(&service.database).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn history_from_before_the_version_gives_nothing() {
+    let service = Service::start().await;
+    service.apply(packages()).await.unwrap();
+    let history = proto::RecordActivityRequest {
+        as_history: true,
+        ..purchase("anna", "a", "500.00", "2025-06-01T12:00:00Z".parse().unwrap())
+    };
+    service.activities().record_activity(history).await.unwrap();
+    touch(&service, "touch").await;
+    assert_eq!((service.tier("anna").await.tier_id.as_str(), ids(&service).await), ("gold", Vec::new()));
+    check_rules(&service.database).await.unwrap();
+}
+
+#[tokio::test]
+async fn lots_show_what_is_owed_and_not_written() {
+    let service = start(packages()).await;
+    touch(&service, "hello").await;
+    service.purchase("anna", "a", "500.00").await.unwrap();
+    let lots = service.lots().await;
+    assert_eq!(lots.iter().map(|lot| lot.available).sum::<i64>(), service.available("anna").await);
+    touch(&service, "touch").await;
+    assert_eq!(service.lots().await[..lots.len()], lots);
 }
 
 #[tokio::test]
 async fn a_service_that_is_killed_gives_what_is_owed_once() {
     let (database, clock) = (Database::create().await, Clock::fixed(START.parse().unwrap()));
+    let mut connection = database.connect(SUPERUSER).await;
     let service = Service::start_on(database.clone(), clock.clone()).await;
     service.apply(packages()).await.unwrap();
     for number in 0..20 {
@@ -423,8 +491,14 @@ async fn a_service_that_is_killed_gives_what_is_owed_once() {
         service.enrol(&customer).await;
         service.purchase(&customer, "a", "500.00").await.unwrap();
     }
-    for _ in 0..3 {
+    for least in [1, 8, 15] {
         let busy = Service::start_busy(database.clone(), clock.clone(), OFTEN).await;
+        until("some packages", async || {
+            let select = "SELECT count(*) FROM packages_given";
+            let given: i64 = sqlx::query_scalar(select).fetch_one(&mut connection).await.unwrap();
+            (given >= least).then_some(())
+        })
+        .await;
         drop(busy.kill().await);
     }
     let busy = Service::start_busy(database.clone(), clock.clone(), OFTEN).await;

@@ -134,8 +134,8 @@ async fn the_airline_welcomes_who_becomes_gold_with_miles_and_day_passes() {
     assert_eq!(pass.until, Some(at("2027-01-15T12:00:00Z")));
     let request = proto::GetBalanceRequest { program_id, customer_id, as_of: None };
     let balance = service.rewards().get_balance(request).await.unwrap().into_inner().balance.unwrap();
-    // Miles of the ticket and of the welcome wait for the flight.
-    assert_eq!(balance.pending, 60_000 + 5_000);
+    // Miles of the ticket wait for the flight, those of the welcome do not.
+    assert_eq!((balance.pending, balance.available), (60_000, 5_000));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::book::{Defect, Occasion};
+use crate::clock::FIRST_INSTANT;
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 
@@ -18,16 +19,33 @@ const PAGE_LIMIT: &str = "120s";
 pub(in crate::benefits::packages) struct Round {
     /// The local day that it is at. All days before are over.
     pub(in crate::benefits::packages) day: Date,
-    /// The last customer who was gone through for that day.
-    pub(in crate::benefits::packages) after: Option<AccountId>,
+    /// What packages are given for on that day: birthdays first.
+    pub(in crate::benefits::packages) occasion: Occasion,
+    /// When the last customer joined who was gone through for that, and their account.
+    pub(in crate::benefits::packages) after: Option<(Timestamp, AccountId)>,
 }
 
 /// Somebody who has a day.
 #[derive(Clone, Debug)]
 pub(in crate::benefits::packages) struct Celebrant {
     pub(in crate::benefits::packages) account_id: AccountId,
+    pub(in crate::benefits::packages) joined_at: Timestamp,
     pub(in crate::benefits::packages) customer_id: Result<CustomerId, Defect>,
-    pub(in crate::benefits::packages) occasion: Occasion,
+    /// Whether they may be given something: they were not, and hold a tier that there is something for, or one that time has
+    /// something to do with.
+    pub(in crate::benefits::packages) is_open: bool,
+}
+
+/// Which customers are looked for: who have a day in a year, and hold one of these tiers, or any.
+#[derive(Clone, Debug)]
+pub(in crate::benefits::packages) struct Wanted<'a> {
+    pub(in crate::benefits::packages) program_id: &'a ProgramId,
+    pub(in crate::benefits::packages) year: i16,
+    pub(in crate::benefits::packages) tiers: Option<Vec<&'a str>>,
+    pub(in crate::benefits::packages) now: Timestamp,
+    pub(in crate::benefits::packages) after: Option<(Timestamp, AccountId)>,
+    /// How many are looked at, also of those who have nothing to be given.
+    pub(in crate::benefits::packages) limit: i64,
 }
 
 /// Ends the rounds of all programs but some: there is nothing to give there. What is missed until one begins again is not
@@ -58,15 +76,16 @@ pub(in crate::benefits::packages) async fn lock_round(
     today: Date,
 ) -> Result<Option<Round>, StoreError> {
     sqlx::query!(
-        "INSERT INTO package_rounds (program_id, day) VALUES ($1, $2) ON CONFLICT (program_id) DO NOTHING",
+        "INSERT INTO package_rounds (program_id, day, occasion) VALUES ($1, $2, $3) ON CONFLICT (program_id) DO NOTHING",
         program_id.as_str(),
         today.to_sqlx() as _,
+        Occasion::Birthday.as_str(),
     )
     .execute(&mut **transaction)
     .traced("INSERT package_rounds")
     .await?;
     let row = sqlx::query!(
-        r#"SELECT day AS "day: jiff_sqlx::Date", after_account_id,
+        r#"SELECT day AS "day: jiff_sqlx::Date", occasion, after_joined_at AS "joined: jiff_sqlx::Timestamp", after_account_id,
                   set_config('idle_in_transaction_session_timeout', $2, TRUE) AS "limit"
            FROM package_rounds WHERE program_id = $1 FOR UPDATE SKIP LOCKED"#,
         program_id.as_str(),
@@ -75,7 +94,13 @@ pub(in crate::benefits::packages) async fn lock_round(
     .fetch_optional(&mut **transaction)
     .traced("SELECT package_rounds")
     .await?;
-    Ok(row.map(|row| Round { day: row.day.to_jiff(), after: row.after_account_id.map(AccountId) }))
+    let Some(row) = row else { return Ok(None) };
+    let occasion = Occasion::from_stored(&row.occasion);
+    let occasion =
+        occasion.ok_or_else(|| Defect::new(format!("the packages of {program_id}: their occasion is unknown")))?;
+    let after = row.joined.zip(row.after_account_id);
+    let after = after.map(|(joined_at, account_id)| (joined_at.to_jiff(), AccountId(account_id)));
+    Ok(Some(Round { day: row.day.to_jiff(), occasion, after }))
 }
 
 /// Notes where a round has come to.
@@ -88,10 +113,12 @@ pub(in crate::benefits::packages) async fn move_round(
     round: Round,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE package_rounds SET day = $2, after_account_id = $3 WHERE program_id = $1",
+        "UPDATE package_rounds SET day = $2, occasion = $3, after_joined_at = $4, after_account_id = $5 WHERE program_id = $1",
         program_id.as_str(),
         round.day.to_sqlx() as _,
-        round.after.map(|account_id| account_id.0),
+        round.occasion.as_str(),
+        round.after.map(|(joined_at, _)| joined_at.to_sqlx()) as _,
+        round.after.map(|(_, account_id)| account_id.0),
     )
     .execute(&mut **transaction)
     .traced("UPDATE package_rounds")
@@ -99,91 +126,109 @@ pub(in crate::benefits::packages) async fn move_round(
     Ok(())
 }
 
-fn celebrant(account_id: Uuid, customer_id: String, occasion: Occasion) -> Celebrant {
+fn celebrant(account_id: Uuid, joined_at: jiff_sqlx::Timestamp, customer_id: String, is_open: bool) -> Celebrant {
     let defect = |_| Defect::new(format!("the customer of account {account_id} has no such id"));
     let customer_id = CustomerId::try_from(customer_id).map_err(defect);
-    Celebrant { account_id: AccountId(account_id), customer_id, occasion }
+    Celebrant { account_id: AccountId(account_id), joined_at: joined_at.to_jiff(), customer_id, is_open }
 }
 
-/// Customers of a program who were born on one of these months and days, who joined before an instant, and who were not given
-/// what there is for the birthday of a year: the next ones, by their accounts.
+/// Customers who were born on one of these months and days, and joined before an instant: the next ones, by their accounts.
 ///
 /// # Errors
 /// If the database cannot be read.
 pub(in crate::benefits::packages) async fn find_birthdays(
     connection: &mut PgConnection,
-    program_id: &ProgramId,
+    wanted: &Wanted<'_>,
     dates: &[(i8, i8)],
-    (year, joined_before): (i16, Timestamp),
-    after: Option<AccountId>,
-    limit: i64,
+    joined_before: Timestamp,
 ) -> Result<Vec<Celebrant>, StoreError> {
     // As the dossier has them, whose months and days are numbers without zeros before them.
     let (months, days): (Vec<String>, Vec<String>) =
         dates.iter().map(|(month, day)| (month.to_string(), day.to_string())).unzip();
     let rows = sqlx::query!(
-        "SELECT c.account_id, c.customer_id
-         FROM unnest($2::text[], $3::text[]) AS d (month, day)
-         JOIN LATERAL (
-             SELECT f.account_id, f.customer_id, f.created_at FROM customers f
-             WHERE f.program_id = $1 AND f.dossier #>> '{birth_date,month}' = d.month
-               AND f.dossier #>> '{birth_date,day}' = d.day AND f.account_id > $4 OFFSET 0
-         ) c ON TRUE
-         WHERE c.created_at < $5 AND NOT EXISTS (
-             SELECT FROM packages_given g
-             WHERE g.account_id = c.account_id AND g.year = $6 AND g.occasion = 'birthday'
-         )
-         ORDER BY c.account_id LIMIT $7",
-        program_id.as_str(),
+        r#"SELECT c.account_id, c.created_at, c.customer_id,
+               c.created_at < $5
+               AND NOT EXISTS (
+                   SELECT FROM packages_given g
+                   WHERE g.account_id = c.account_id AND g.year = $6 AND g.occasion = 'birthday'
+               ) AND (
+                   $8::text[] IS NULL
+                   OR EXISTS (SELECT FROM standings s WHERE s.account_id = c.account_id AND s.tier_id = ANY ($8))
+                   OR EXISTS (SELECT FROM accounts a WHERE a.account_id = c.account_id AND a.next_due_at <= $9)
+               ) AS "is_open!"
+           FROM (
+               SELECT l.* FROM unnest($2::text[], $3::text[]) AS d (month, day)
+               JOIN LATERAL (
+                   SELECT f.account_id, f.created_at, f.customer_id FROM customers f
+                   WHERE f.program_id = $1 AND f.dossier #>> '{birth_date,month}' = d.month
+                     AND f.dossier #>> '{birth_date,day}' = d.day AND f.account_id > $4
+                   ORDER BY f.account_id LIMIT $7
+               ) l ON TRUE
+               ORDER BY l.account_id LIMIT $7
+           ) c
+           ORDER BY c.account_id"#,
+        wanted.program_id.as_str(),
         &months,
         &days,
-        after.map_or(Uuid::nil(), |account_id| account_id.0),
+        wanted.after.map_or(Uuid::nil(), |(_, account_id)| account_id.0),
         joined_before.to_sqlx() as _,
-        i64::from(year),
-        limit,
+        i64::from(wanted.year),
+        wanted.limit,
+        wanted.tiers.as_deref() as _,
+        wanted.now.to_sqlx() as _,
     )
     .fetch_all(connection)
     .traced("SELECT customers")
     .await?;
-    Ok(rows.into_iter().map(|row| celebrant(row.account_id, row.customer_id, Occasion::Birthday)).collect())
+    let found = rows.into_iter();
+    Ok(found.map(|row| celebrant(row.account_id, row.created_at, row.customer_id, row.is_open)).collect())
 }
 
-/// Customers of a program who joined within one of these spans of time, and who were not given what there is for the
-/// anniversary of a year: the next ones, by their accounts.
+/// Customers who joined within one of these spans of time: the next ones, by when they joined.
 ///
 /// # Errors
 /// If the database cannot be read.
 pub(in crate::benefits::packages) async fn find_anniversaries(
     connection: &mut PgConnection,
-    program_id: &ProgramId,
+    wanted: &Wanted<'_>,
     spans: &[(Timestamp, Timestamp)],
-    year: i16,
-    after: Option<AccountId>,
-    limit: i64,
 ) -> Result<Vec<Celebrant>, StoreError> {
     let (begins, ends): (Vec<_>, Vec<_>) = spans.iter().map(|(from, until)| (from.to_sqlx(), until.to_sqlx())).unzip();
+    let (after_joined_at, after_account_id) = wanted.after.unwrap_or((FIRST_INSTANT, AccountId(Uuid::nil())));
     let rows = sqlx::query!(
-        "SELECT c.account_id, c.customer_id
-         FROM unnest($2::timestamptz[], $3::timestamptz[]) AS s (begins, ends)
-         JOIN LATERAL (
-             SELECT f.account_id, f.customer_id FROM customers f
-             WHERE f.program_id = $1 AND f.created_at >= s.begins AND f.created_at < s.ends AND f.account_id > $4 OFFSET 0
-         ) c ON TRUE
-         WHERE NOT EXISTS (
-             SELECT FROM packages_given g
-             WHERE g.account_id = c.account_id AND g.year = $5 AND g.occasion = 'enrolment_anniversary'
-         )
-         ORDER BY c.account_id LIMIT $6",
-        program_id.as_str(),
+        r#"SELECT c.account_id, c.created_at, c.customer_id,
+               NOT EXISTS (
+                   SELECT FROM packages_given g
+                   WHERE g.account_id = c.account_id AND g.year = $6 AND g.occasion = 'enrolment_anniversary'
+               ) AND (
+                   $8::text[] IS NULL
+                   OR EXISTS (SELECT FROM standings s WHERE s.account_id = c.account_id AND s.tier_id = ANY ($8))
+                   OR EXISTS (SELECT FROM accounts a WHERE a.account_id = c.account_id AND a.next_due_at <= $9)
+               ) AS "is_open!"
+           FROM (
+               SELECT l.* FROM unnest($2::timestamptz[], $3::timestamptz[]) AS s (begins, ends)
+               JOIN LATERAL (
+                   SELECT f.account_id, f.created_at, f.customer_id FROM customers f
+                   WHERE f.program_id = $1 AND f.created_at >= s.begins AND f.created_at < s.ends
+                     AND (f.created_at, f.account_id) > ($4, $5)
+                   ORDER BY f.created_at, f.account_id LIMIT $7
+               ) l ON TRUE
+               ORDER BY l.created_at, l.account_id LIMIT $7
+           ) c
+           ORDER BY c.created_at, c.account_id"#,
+        wanted.program_id.as_str(),
         &begins as _,
         &ends as _,
-        after.map_or(Uuid::nil(), |account_id| account_id.0),
-        i64::from(year),
-        limit,
+        after_joined_at.to_sqlx() as _,
+        after_account_id.0,
+        i64::from(wanted.year),
+        wanted.limit,
+        wanted.tiers.as_deref() as _,
+        wanted.now.to_sqlx() as _,
     )
     .fetch_all(connection)
     .traced("SELECT customers")
     .await?;
-    let celebrants = rows.into_iter();
-    Ok(celebrants.map(|row| celebrant(row.account_id, row.customer_id, Occasion::EnrolmentAnniversary)).collect())
+    let found = rows.into_iter();
+    Ok(found.map(|row| celebrant(row.account_id, row.created_at, row.customer_id, row.is_open)).collect())
 }
