@@ -197,7 +197,7 @@ async fn who_is_late_makes_up_for_days_but_not_for_those_before_the_document() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_forward_and_back_and_the_turn_of_the_year_cost_nobody_a_day() {
+async fn a_clock_set_forward_and_back_and_the_turn_of_the_year_cost_nobody_a_day() {
     let service = start("2026-12-30").await;
     service.apply(celebrating()).await.unwrap();
     join(&service, "anna", "1990-12-31").await;
