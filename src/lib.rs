@@ -51,6 +51,7 @@ pub mod listener;
 pub(crate) mod money;
 pub(crate) mod paging;
 pub mod proto;
+pub(crate) mod rounds;
 pub(crate) mod status;
 #[expect(clippy::disallowed_methods, reason = "deadlines and warnings, which no entry knows")]
 pub mod telemetry;

@@ -36,6 +36,15 @@ pub(crate) struct RevokeEntitlement {
     pub key: IdempotencyKey,
 }
 
+/// Asks for all grants of a customer that are in force.
+pub(super) fn ask_grants_of(asking: &mut Asking<'_>, subject: &Subject) -> Result<(), Defect> {
+    if let Some(account_id) = asking.find(&subject.name()) {
+        let at = asking.time_of(account_id).unwrap_or_else(|| asking.at());
+        asking.state::<BenefitsState>()?.ask_grants(account_id, at);
+    }
+    Ok(())
+}
+
 impl Command for GrantEntitlement {
     about_a_customer!(ProgramsState, BenefitsState);
 
@@ -46,11 +55,7 @@ impl Command for GrantEntitlement {
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
-        if let Some(account_id) = asking.find(&self.subject.name()) {
-            let at = asking.time_of(account_id).unwrap_or_else(|| asking.at());
-            asking.state::<BenefitsState>()?.ask_grants(account_id, at);
-        }
-        Ok(())
+        ask_grants_of(asking, &self.subject)
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {

@@ -6,7 +6,7 @@ use crate::ids::EntryId;
 
 /// What points that become available pay of a debt: the first of `parts`, as far as they go.
 #[must_use]
-pub(crate) fn repay(owed: i64, parts: &[LotPart], policy_version: i32, causes: Vec<EntryId>) -> Option<NewEntry> {
+pub(super) fn repay(owed: i64, parts: &[LotPart], policy_version: i32, causes: Vec<EntryId>) -> Option<NewEntry> {
     let lots = first_points(parts, owed);
     let points = sum(&lots);
     (points > 0).then_some(NewEntry {

@@ -4,7 +4,7 @@
 //! of them move points of the same lots.
 
 pub(crate) mod amount;
-pub(crate) mod debts;
+mod debts;
 mod dues;
 pub(crate) mod grants;
 pub(crate) mod grpc;

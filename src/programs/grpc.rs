@@ -9,7 +9,7 @@ use super::benefits::grpc::{parse_benefit, write_benefit};
 use super::benefits::{Benefit, BenefitOutline};
 use super::commands::ApplyProgram;
 use super::faults::{CampaignOutline, TierOutline, find_campaign_faults, find_extra_faults, find_tier_faults};
-use super::model::{Campaign, Conversion, Program, ProgramVersion, Tier, Zone};
+use super::model::{Campaign, Conversion, MAX_TIERS, Program, ProgramVersion, Tier, Zone};
 use super::packages::Package;
 use super::packages::faults::{PackageOutline, find_package_faults};
 use super::packages::grpc::{parse_package, write_package};
@@ -30,7 +30,6 @@ use crate::telemetry;
 pub(crate) mod fuzzing;
 
 const MAX_DISPLAY_NAME: usize = 200;
-const MAX_TIERS: usize = 32;
 const MAX_BENEFITS: usize = 100;
 const MAX_CAMPAIGNS: usize = 100;
 const MAX_PACKAGES: usize = 100;

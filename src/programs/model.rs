@@ -16,6 +16,9 @@ use crate::error::{Reason, Refusal};
 use crate::ids::{CampaignId, PackageId, ProgramId, TierId};
 use crate::money::{Currency, Money, Rate};
 
+/// The most tiers of a program.
+pub(crate) const MAX_TIERS: usize = 32;
+
 /// One loyalty program of a brand, as its document says. Amounts are in minor units of its currency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -31,13 +31,13 @@ pub struct Package {
     pub points: i64,
     /// The benefits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub benefits: Vec<PackedBenefit>,
+    pub benefits: Vec<PackagedBenefit>,
 }
 
 /// A benefit in a package: what is granted of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PackedBenefit {
+pub struct PackagedBenefit {
     /// The benefit.
     pub benefit_id: BenefitId,
     /// The tier whose benefit it is; if absent, one of the extras, or else that of the lowest tier that gives it.
@@ -64,7 +64,7 @@ impl Package {
     }
 }
 
-impl PackedBenefit {
+impl PackagedBenefit {
     /// How often what is granted of a benefit may be used.
     #[must_use]
     pub fn limit(&self, benefit: &Benefit) -> Option<i64> {

@@ -307,11 +307,16 @@ impl CalendarPeriod {
         midnight(first_day, time_zone)
     }
 
+    /// The first instant of a local day; the end of time beyond the calendar.
+    #[must_use]
+    pub fn begin_of_day(day: Option<Date>, time_zone: &TimeZone) -> Timestamp {
+        day.and_then(|day| midnight(day, time_zone)).unwrap_or(END_OF_TIME).min(END_OF_TIME)
+    }
+
     /// When the period ends that an instant lies in: its first instant that is not in it any more.
     #[must_use]
     pub fn end_of(self, instant: Timestamp, time_zone: &TimeZone) -> Timestamp {
-        let next = self.next_first_day(self.first_day_at(instant, time_zone));
-        next.and_then(|next| midnight(next, time_zone)).unwrap_or(END_OF_TIME).min(END_OF_TIME)
+        Self::begin_of_day(self.next_first_day(self.first_day_at(instant, time_zone)), time_zone)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The standings of a batch with the days that count for them, and what each entry and time do to them.
 
+mod dues;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,14 +11,12 @@ use jiff::civil::Date;
 
 use self::rows::{day_row, standing_row};
 use super::counting::{Counted, DayCount, History, counted_by};
-use super::deciding::{Deciding, Trigger};
-use super::overriding::{Moved, moved, release};
 use super::standing::{Former, Standing, TierOverride};
 use crate::book::{
-    Account, ActivityDetail, Actor, Cell, Counts, CustomerDetail, Defect, Detail, Due, DueKind, Dues, Earnings, Entry,
-    EntryReason, NewEntry, Occasion, Outlook, Row, State, TierDetail, TierMove,
+    ActivityDetail, Cell, Counts, CustomerDetail, Defect, Detail, Dues, Earnings, Entry, Occasion, Outlook, Row, State,
+    TierDetail, TierMove,
 };
-use crate::ids::{AccountId, EntryId, ProgramId, TierId};
+use crate::ids::{AccountId, ProgramId, TierId};
 use crate::programs::model::ProgramVersion;
 use crate::programs::tier_policy::windows::DayRange;
 
@@ -347,61 +346,6 @@ impl State for StandingsState {
             day_row("standing day after entry", Cell::text(format!("{day} {seq:019}")), count)
         });
         Box::new(own.chain(marks).chain(days).chain(day_marks))
-    }
-}
-
-impl Dues for StandingsState {
-    fn next_due(&self, account_id: AccountId) -> Option<Due> {
-        self.rows.get(&account_id)?.next_due()
-    }
-
-    fn decide_due(&self, account: &Account, due: Due) -> Vec<NewEntry> {
-        let account_id = account.account_id;
-        let Some(standing) = self.rows.get(&account_id) else { return Vec::new() };
-        let Some(version) = self.version_at(&account.program_id, due.at) else { return Vec::new() };
-        if due.kind == DueKind::EndOverride {
-            return release(
-                version,
-                account_id,
-                standing,
-                (Actor::Time, EntryReason::TimeReached),
-                account.time_at(due.at),
-            )
-            .into_iter()
-            .collect();
-        }
-        let history = self.history(account_id);
-        let deciding = Deciding { version, standing, history: &history };
-        let Ok(verdict) = deciding.decide(due.at, Trigger::Other) else { return Vec::new() };
-        let Ok(present_spend) = deciding.present_spend(due.at) else { return Vec::new() };
-        let (change, earned, spend, to, cause) = match verdict.change {
-            Some(change) => (change.kind, change.earned, change.spend, change.to, change.cause),
-            // Another version has changed what was to be decided. What earned the tier is told already.
-            None => (Some(TierMove::Redecided), None, present_spend, standing.own_tier_id().clone(), None),
-        };
-        let Moved { from, to, hidden } = moved(&version.program, standing, to);
-        let package_id = version.package_on_reaching(Some(&from), &to, account.time_at(due.at));
-        let detail = TierDetail::TierChanged {
-            from: Some(from),
-            to,
-            hidden,
-            qualifying_spend: spend,
-            change,
-            enrolled_on: None,
-            former_ends_at: standing.outlook.ends_at.filter(|_| change.is_none()),
-            earned,
-            package_id,
-            outlook: verdict.outlook,
-        };
-        let reason = if change.is_none() { EntryReason::ThresholdReached } else { EntryReason::TimeReached };
-        vec![NewEntry {
-            detail: detail.into(),
-            movement: None,
-            actor: Actor::Time,
-            reason,
-            policy_version: version.version,
-            causes: vec![EntryId { account_id, account_seq: cause.unwrap_or(standing.changed_seq) }],
-        }]
     }
 }
 

@@ -83,6 +83,7 @@ const IMPURE_PLACES: &[&str] = &[
     // The doors, and what the service runs on.
     "main.rs",
     "admin.rs",
+    "rounds.rs",
     "server/*",
     "listener/*",
     "access/allowance.rs",

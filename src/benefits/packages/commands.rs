@@ -4,6 +4,7 @@ use jiff::civil::Date;
 
 use super::days::dates_of;
 use super::giving::{Giving, Occurrence};
+use crate::benefits::granting::ask_grants_of;
 use crate::benefits::state::BenefitsState;
 use crate::book::{Asking, Command, CommandKey, Decision, DecisionError, Defect, Key, KeyKind, Occasion};
 use crate::customers::state::CustomersState;
@@ -47,11 +48,7 @@ impl Command for GivePackage {
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
-        if let Some(account_id) = asking.find(&self.subject.name()) {
-            let at = asking.time_of(account_id).unwrap_or_else(|| asking.at());
-            asking.state::<BenefitsState>()?.ask_grants(account_id, at);
-        }
-        Ok(())
+        ask_grants_of(asking, &self.subject)
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {

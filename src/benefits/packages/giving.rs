@@ -4,13 +4,12 @@ use jiff::Timestamp;
 
 use crate::benefits::grants::{MAX_GRANTS, find_grantable};
 use crate::book::{
-    Account, Actor, BenefitDetail, Defect, Detail, EntryReason, LotPart, NewEntry, Pocket, PocketMove, PointsDetail,
+    Account, Actor, BenefitDetail, Defect, Detail, EntryReason, NewEntry, Pocket, PocketMove, PointsDetail,
 };
 use crate::ids::{EntryId, TierId};
-use crate::points::debts::repay;
-use crate::points::grants::model::{pocket_of, terms_of};
+use crate::points::grants::model::{pocket_of, repay_by_lot, terms_of};
 use crate::programs::model::ProgramVersion;
-use crate::programs::packages::{Package, PackedBenefit};
+use crate::programs::packages::{Package, PackagedBenefit};
 use crate::programs::points::VestingRule;
 
 /// A package, and to whom it is given.
@@ -93,12 +92,9 @@ impl Giving<'_> {
             other @ (VestingRule::Immediate | VestingRule::At(_) | VestingRule::After(_)) => other,
         };
         let terms = terms_of(vesting, &program.points.expiry, self.at, program)?;
-        let pocket = pocket_of(&terms);
-        let movement = PocketMove { from: Pocket::Issued, to: pocket, points };
+        let movement = PocketMove { from: Pocket::Issued, to: pocket_of(&terms), points };
         let lot = EntryId { account_seq: given.account_seq.saturating_add(1), ..given };
-        let parts = [LotPart { lot: lot.account_seq, points }];
-        let owed = if pocket == Pocket::Available { self.account.balance.owed } else { 0 };
-        let repayment = repay(owed, &parts, self.policy.version, vec![lot]);
+        let repayment = repay_by_lot(lot, &terms, points, self.account.balance.owed, self.policy.version);
         let detail = PointsDetail::PointsGranted { terms, counted_in: Vec::new(), uncapped: None };
         let granted = self.entry(detail.into(), Some(movement), vec![given]);
         let entries: Vec<NewEntry> = std::iter::once(granted).chain(repayment).collect();
@@ -108,7 +104,7 @@ impl Giving<'_> {
     }
 
     /// The grant of a benefit; none if the program has no such one, which no document is.
-    fn grant_benefit(&self, packed: &PackedBenefit, given: EntryId) -> Option<NewEntry> {
+    fn grant_benefit(&self, packed: &PackagedBenefit, given: EntryId) -> Option<NewEntry> {
         let program = &self.policy.program;
         let (benefit, tier) = find_grantable(program, &packed.benefit_id, packed.tier_id.as_ref()).ok()?;
         let detail = BenefitDetail::EntitlementGranted {
@@ -149,7 +145,7 @@ mod tests {
             quota: None,
         };
         program.extras = vec![benefit("cake"), benefit("tea")];
-        let packed = |id: &str, valid_for: Option<&str>| PackedBenefit {
+        let packed = |id: &str, valid_for: Option<&str>| PackagedBenefit {
             benefit_id: id.try_into().unwrap(),
             tier_id: None,
             quantity: None,

@@ -1,28 +1,26 @@
 //! Giving packages for days of customers, in the background.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::future::join_all;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use sqlx::PgPool;
-use tracing::Instrument as _;
 
 use super::commands::GivePackage;
 use super::days::{dates_of, days_before};
 use super::store::rounds::{
-    Celebrant, Round, Wanted, end_other_rounds, find_anniversaries, find_birthdays, lock_round, move_round,
+    Celebrant, Round, end_other_rounds, find_anniversaries, find_birthdays, lock_round, move_round, read_open,
 };
 use crate::book::{Book, Occasion};
-use crate::clock::{Clock, END_OF_TIME};
+use crate::clock::Clock;
 use crate::database::{StoreError, Traced as _};
 use crate::error::{Error, Reason, with_causes};
-use crate::ids::TierId;
+use crate::ids::{AccountId, TierId};
 use crate::points::subject::Subject;
 use crate::programs::list_celebrating;
 use crate::programs::model::Program;
 use crate::programs::points::CalendarPeriod;
-use crate::telemetry::{self, metrics};
+use crate::rounds::{Rounds, try_patiently};
 
 /// How many customers are looked at together.
 const PAGE: usize = 512;
@@ -36,10 +34,6 @@ const FIRST: Occasion = Occasion::Birthday;
 /// most.
 const REST: u32 = 20;
 const MAX_REST: Duration = Duration::from_mins(10);
-/// The pauses before those customers are tried again whom nothing can be given at the moment, such as since somebody holds
-/// their accounts.
-const PAUSES: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
-
 /// Why not everybody was given what there is for them.
 #[derive(Debug, thiserror::Error)]
 enum PackagesError {
@@ -59,29 +53,15 @@ impl From<sqlx::Error> for PackagesError {
 
 /// Gives what programs have for birthdays and anniversaries, again and again, until it is dropped. Each time it goes through
 /// all customers who have their day, since a birth date may be told, and a tier reached, on the day itself.
-#[expect(clippy::disallowed_methods, reason = "the pause between two rounds, by how long one took")]
 pub(crate) async fn keep_giving_packages(pool: PgPool, book: Book, clock: Clock, every: Duration) {
     let worker = Worker { pool, book, clock };
-    let mut was_well = true;
-    loop {
-        let begun = Instant::now();
-        let span = tracing::info_span!(parent: None, "benefits.packages");
-        let outcome = worker.give_all().instrument(span.clone()).await;
-        if outcome.is_err() {
-            telemetry::fail_span(&span, "round_failed");
-        }
-        drop(span);
-        match &outcome {
-            Ok(()) if !was_well => tracing::info!("packages are given again"),
-            Err(error) if was_well => {
-                tracing::warn!(failure = with_causes(error), "packages cannot be given; trying on");
-            }
-            _ => {}
-        }
-        was_well = outcome.is_ok();
-        metrics::count_round("packages", was_well);
-        tokio::time::sleep(every.max((begun.elapsed() * REST).min(MAX_REST))).await;
-    }
+    let rounds = Rounds {
+        worker: "packages",
+        fails: "packages cannot be given; trying on",
+        is_well: "packages are given again",
+    };
+    let span = || tracing::info_span!(parent: None, "benefits.packages");
+    rounds.keep_going(span, || worker.give_all(), |took| every.max((took * REST).min(MAX_REST))).await;
 }
 
 /// What the work needs.
@@ -151,9 +131,10 @@ impl Worker {
         let mut transaction = self.pool.begin().traced("BEGIN").await?;
         let round = lock_round(&mut transaction, &program.program_id, today).await?;
         let Some(round) = round.map(|round| in_reach(round, today)) else { return Ok((Pace::Rests, None)) };
-        let celebrants = find_page(&mut transaction, program, round, now).await?;
-        let open: Vec<&Celebrant> = celebrants.iter().filter(|celebrant| celebrant.is_open).collect();
-        let outcomes = self.give(program, round, &open).await;
+        let celebrants = find_page(&mut transaction, program, round).await?;
+        let open = find_open(&mut transaction, program, round, &celebrants, now).await?;
+        let give = |celebrant| self.give_one(program, round, celebrant);
+        let outcomes = try_patiently(&open, give, |outcome| matches!(outcome, Outcome::NotNow(_))).await;
         let error = outcomes.into_iter().find_map(|outcome| match outcome {
             Outcome::Done => None,
             Outcome::NotNow(error) => Some(PackagesError::Command(error)),
@@ -164,24 +145,6 @@ impl Worker {
         transaction.commit().traced("COMMIT").await?;
         let begins_again = next.day == today && next.occasion == FIRST && next.after.is_none() && round.day == today;
         Ok((if is_held_up || begins_again { Pace::Rests } else { Pace::GoesOn }, error))
-    }
-
-    /// Gives customers what there is for them: what became of each.
-    #[expect(clippy::disallowed_methods, reason = "the pause before what cannot be done at the moment is tried again")]
-    async fn give(&self, program: &Program, round: Round, celebrants: &[&Celebrant]) -> Vec<Outcome> {
-        let mut outcomes = join_all(celebrants.iter().map(|it| self.give_one(program, round, it))).await;
-        for pause in PAUSES {
-            if !outcomes.iter().any(|outcome| matches!(outcome, Outcome::NotNow(_))) {
-                break;
-            }
-            tokio::time::sleep(pause).await;
-            let again = celebrants.iter().zip(outcomes).map(async |(celebrant, outcome)| match outcome {
-                Outcome::NotNow(_) => self.give_one(program, round, celebrant).await,
-                Outcome::Done => Outcome::Done,
-            });
-            outcomes = join_all(again).await;
-        }
-        outcomes
     }
 
     async fn give_one(&self, program: &Program, round: Round, celebrant: &Celebrant) -> Outcome {
@@ -212,30 +175,44 @@ async fn find_page(
     connection: &mut sqlx::PgConnection,
     program: &Program,
     Round { day, occasion, after }: Round,
-    now: Timestamp,
 ) -> Result<Vec<Celebrant>, StoreError> {
     let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
-    let own = program.packages.iter().filter(|package| package.occasion == occasion);
-    if own.clone().next().is_none() {
+    if !program.has_packages_for(occasion) {
         return Ok(Vec::new());
     }
-    let is_for_any = own.clone().any(|package| package.tier_ids.is_empty());
-    let tiers = own.flat_map(|package| &package.tier_ids).map(TierId::as_str);
-    let tiers = (!is_for_any).then(|| tiers.collect());
-    let wanted = Wanted { program_id: &program.program_id, year: day.year(), tiers, now, after, limit };
     match occasion {
-        Occasion::Birthday => {
-            let joined_before = begins_at(program, day.tomorrow().ok());
-            find_birthdays(connection, &wanted, &dates_of(day), joined_before).await
-        }
+        Occasion::Birthday => find_birthdays(connection, &program.program_id, &dates_of(day), after, limit).await,
         Occasion::EnrolmentAnniversary => {
-            let days = days_before(day).into_iter();
-            let spans = days.map(|it| (begins_at(program, Some(it)), begins_at(program, it.tomorrow().ok())));
-            find_anniversaries(connection, &wanted, &spans.collect::<Vec<_>>()).await
+            let spans: Vec<_> = days_before(day).into_iter().map(|day| span_of(program, day)).collect();
+            find_anniversaries(connection, &program.program_id, &spans, after, limit).await
         }
         // No round is for that.
         Occasion::TierReached => Ok(Vec::new()),
     }
+}
+
+/// Those of a page who may be given something: they were there by the end of the day.
+async fn find_open(
+    connection: &mut sqlx::PgConnection,
+    program: &Program,
+    Round { day, occasion, .. }: Round,
+    celebrants: &[Celebrant],
+    now: Timestamp,
+) -> Result<Vec<Celebrant>, StoreError> {
+    let own = || program.packages.iter().filter(|package| package.occasion == occasion);
+    let is_for_any = own().any(|package| package.tier_ids.is_empty());
+    let tiers = (!is_for_any).then(|| own().flat_map(|package| &package.tier_ids).map(TierId::as_str).collect());
+    let (_, ends_at) = span_of(program, day);
+    let there = celebrants.iter().filter(|celebrant| celebrant.joined_at < ends_at);
+    let accounts: Vec<AccountId> = there.clone().map(|celebrant| celebrant.account_id).collect();
+    let open = read_open(connection, &accounts, (occasion, day.year()), tiers, now).await?;
+    Ok(there.filter(|celebrant| open.contains(&celebrant.account_id)).cloned().collect())
+}
+
+/// When a local day begins and ends.
+fn span_of(program: &Program, day: Date) -> (Timestamp, Timestamp) {
+    let begin_of = |day| CalendarPeriod::begin_of_day(day, &program.time_zone.0);
+    (begin_of(Some(day)), begin_of(day.tomorrow().ok()))
 }
 
 /// Where a round goes on behind a page: with its next customers, with what else there is on the day, with the next day, or
@@ -251,12 +228,6 @@ fn behind(round: Round, celebrants: &[Celebrant], today: Date) -> Round {
             Round { day, occasion: FIRST, after: None }
         }
     }
-}
-
-/// The first instant of a local day; the end of time beyond the calendar.
-fn begins_at(program: &Program, day: Option<Date>) -> Timestamp {
-    let begins_at = day.and_then(|day| CalendarPeriod::Day.begins_at(day, &program.time_zone.0));
-    begins_at.unwrap_or(END_OF_TIME).min(END_OF_TIME)
 }
 
 /// The round, but for days that are too long ago, and for those to come: if the clock was set forward and back, today is

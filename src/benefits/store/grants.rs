@@ -196,37 +196,14 @@ pub(crate) struct FoundGrant {
 
 /// A grant with how often it was used, as it is stored.
 struct FoundRow {
-    account_id: Uuid,
-    granted_seq: i64,
-    benefit_id: String,
-    tier_id: Option<String>,
-    policy_version: i32,
-    granted_at: jiff_sqlx::Timestamp,
-    use_limit: Option<i64>,
-    counts_companions: bool,
-    ends_at: Option<jiff_sqlx::Timestamp>,
-    revoked_at: Option<jiff_sqlx::Timestamp>,
-    package_id: Option<String>,
+    grant: GrantRow,
     used: i64,
 }
 
 impl FoundRow {
     fn into_found(self) -> Result<FoundGrant, StoreError> {
-        let (granted_seq, used) = (self.granted_seq, self.used);
-        let row = GrantRow {
-            account_id: self.account_id,
-            granted_seq,
-            benefit_id: self.benefit_id,
-            tier_id: self.tier_id,
-            policy_version: self.policy_version,
-            granted_at: self.granted_at,
-            use_limit: self.use_limit,
-            counts_companions: self.counts_companions,
-            ends_at: self.ends_at,
-            revoked_at: self.revoked_at,
-            package_id: self.package_id,
-        };
-        Ok(FoundGrant { granted_seq, grant: row.into_grant()?, used })
+        let Self { grant, used } = self;
+        Ok(FoundGrant { granted_seq: grant.granted_seq, grant: grant.into_grant()?, used })
     }
 }
 
@@ -244,8 +221,9 @@ pub(in crate::benefits) async fn list_in_force(
 ) -> Result<Vec<FoundGrant>, StoreError> {
     let rows = sqlx::query_as!(
         FoundRow,
-        r#"SELECT g.account_id, g.granted_seq, g.benefit_id, g.tier_id, g.policy_version, g.granted_at, g.use_limit,
-                  g.counts_companions, g.ends_at, g.revoked_at, g.package_id, coalesce(u.in_all, 0) AS "used!"
+        r#"SELECT ROW (g.account_id, g.granted_seq, g.benefit_id, g.tier_id, g.policy_version, g.granted_at, g.use_limit,
+                       g.counts_companions, g.ends_at, g.revoked_at, g.package_id)::sent_benefit_grant
+                      AS "grant!: GrantRow", coalesce(u.in_all, 0) AS "used!"
            FROM (
                SELECT * FROM benefit_grants f
                WHERE f.account_id = $1 AND coalesce(least(f.ends_at, f.revoked_at), 'infinity') > $2
@@ -282,8 +260,9 @@ pub(in crate::benefits) async fn list_all(
 ) -> Result<Vec<FoundGrant>, StoreError> {
     let rows = sqlx::query_as!(
         FoundRow,
-        r#"SELECT g.account_id, g.granted_seq, g.benefit_id, g.tier_id, g.policy_version, g.granted_at, g.use_limit,
-                  g.counts_companions, g.ends_at, g.revoked_at, g.package_id, coalesce(u.in_all, 0) AS "used!"
+        r#"SELECT ROW (g.account_id, g.granted_seq, g.benefit_id, g.tier_id, g.policy_version, g.granted_at, g.use_limit,
+                       g.counts_companions, g.ends_at, g.revoked_at, g.package_id)::sent_benefit_grant
+                      AS "grant!: GrantRow", coalesce(u.in_all, 0) AS "used!"
            FROM (
                SELECT * FROM benefit_grants f WHERE f.account_id = $1 AND f.granted_seq > $2
                ORDER BY f.granted_seq LIMIT $3

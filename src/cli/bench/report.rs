@@ -107,8 +107,8 @@ fn join((clients, workload): (u32, Workload), rounds: &[&Sample]) -> Sample {
             *all.errors.entry(error.clone()).or_default() += count;
         }
     }
-    // Of calls that are all counted, or the use for each of them would be too low.
     all.most_memory = rounds.iter().filter_map(|round| round.most_memory).max();
+    // Of calls that are all counted, or the use for each of them would be too low.
     all.cpu = rounds.iter().map(|round| round.cpu).reduce(|all, one| Some(all?.plus(&one?))).flatten();
     all
 }

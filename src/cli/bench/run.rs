@@ -213,7 +213,11 @@ impl Bench {
         // Each connection to Postgres comes upon each page for the first time, which costs it far more than later, and which
         // goes on for longer than any warm-up.
         let window = Window { warmup: Duration::ZERO, measured: FIRST_LOOK_AT_A_CUSTOMER * customers.get() };
-        load.run(Workload::TierMany, args.clients.first().map_or(1, |clients| clients.get()), window, || ()).await?;
+        let clients = args.clients.first().map_or(1, |clients| clients.get());
+        let (looked, _) = load.run(Workload::TierMany, clients, window, || ()).await?;
+        if let Some(error) = looked.errors.keys().next() {
+            return Err(CliError::failed(format_args!("the customers cannot be read: {error}")));
+        }
         Ok((load, filled))
     }
 

@@ -20,7 +20,7 @@ pub(super) struct PackageTable {
     #[serde(skip_serializing_if = "is_zero")]
     points: i64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    benefits: Vec<PackedTable>,
+    benefits: Vec<PackagedTable>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -33,7 +33,7 @@ enum OccasionWord {
 
 /// A benefit in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct PackedTable {
+struct PackagedTable {
     benefit_id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     tier_id: String,
@@ -60,7 +60,7 @@ impl PackageTable {
             PackageOccasion::EnrolmentAnniversary => OccasionWord::EnrolmentAnniversary,
             PackageOccasion::Unspecified => return Err(newer("packages are given")),
         };
-        let benefits = package.benefits.into_iter().map(|it| PackedTable {
+        let benefits = package.benefits.into_iter().map(|it| PackagedTable {
             benefit_id: it.benefit_id,
             tier_id: it.tier_id,
             quantity: it.quantity,

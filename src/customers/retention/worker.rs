@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sqlx::PgPool;
-use tracing::Instrument as _;
 
 use super::commands::{EraseOfInactive, Inactive};
 use crate::access::forget_strangers;
@@ -16,7 +15,7 @@ use crate::error::{Error, with_causes};
 use crate::ids::AccountId;
 use crate::programs::list_retentions;
 use crate::programs::retention::{Limits, ProgramRetention};
-use crate::telemetry::{self, metrics};
+use crate::rounds::Rounds;
 
 /// How many accounts are looked at together.
 const PAGE: i64 = 256;
@@ -38,29 +37,15 @@ enum RetentionError {
 
 /// Erases what programs keep no longer of customers without activity, and forgets principals of customers who do not
 /// exist, again and again, until it is dropped.
-#[expect(clippy::disallowed_methods, reason = "the pause between two rounds")]
 pub(crate) async fn keep_erasing_of_inactive(pool: PgPool, book: Book, clock: Clock, every: Duration) {
     let worker = Worker { pool, book, clock };
-    let mut was_well = true;
-    loop {
-        let span = tracing::info_span!(parent: None, "customers.retention");
-        let outcome = worker.erase_all().instrument(span.clone()).await;
-        if outcome.is_err() {
-            telemetry::fail_span(&span, "round_failed");
-        }
-        drop(span);
-        match &outcome {
-            Ok(()) if !was_well => tracing::info!("what programs keep no longer is erased again"),
-            Err(error) if was_well => {
-                let failure = with_causes(error);
-                tracing::warn!(failure, "what programs keep no longer cannot be erased; trying on");
-            }
-            _ => {}
-        }
-        was_well = outcome.is_ok();
-        metrics::count_round("retention", was_well);
-        tokio::time::sleep(every).await;
-    }
+    let rounds = Rounds {
+        worker: "retention",
+        fails: "what programs keep no longer cannot be erased; trying on",
+        is_well: "what programs keep no longer is erased again",
+    };
+    let span = || tracing::info_span!(parent: None, "customers.retention");
+    rounds.keep_going(span, || worker.erase_all(), |_| every).await;
 }
 
 /// How many seconds ago the oldest round began; 0 if there is none.

@@ -91,13 +91,23 @@ pub(crate) fn open_lot(
     let (points, policy_version) = (new_entry.movement.map_or(0, |movement| movement.points), new_entry.policy_version);
     let owed = decision.balance(account_id)?.owed;
     let entry_id = decision.post(account_id, new_entry)?;
-    if pocket_of(terms) == Pocket::Available {
-        let parts = [LotPart { lot: entry_id.account_seq, points }];
-        if let Some(repayment) = repay(owed, &parts, policy_version, vec![entry_id]) {
-            decision.post(account_id, repayment)?;
-        }
+    if let Some(repayment) = repay_by_lot(entry_id, terms, points, owed, policy_version) {
+        decision.post(account_id, repayment)?;
     }
     Ok(entry_id)
+}
+
+/// What a new lot of so many points pays of a debt at once: nothing where its points are not there yet.
+#[must_use]
+pub(crate) fn repay_by_lot(
+    lot: EntryId,
+    terms: &LotTerms,
+    points: i64,
+    owed: i64,
+    policy_version: i32,
+) -> Option<NewEntry> {
+    let parts = [LotPart { lot: lot.account_seq, points }];
+    repay(owed, &parts, policy_version, vec![lot]).filter(|_| pocket_of(terms) == Pocket::Available)
 }
 
 /// Where the points of new terms are at first.

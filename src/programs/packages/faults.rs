@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Package, PackedBenefit};
+use super::{Package, PackagedBenefit};
 use crate::book::Occasion;
 use crate::error::Violation;
 use crate::ids::{BenefitId, PackageId, TierId};
@@ -26,7 +26,7 @@ pub struct PackageOutline {
 
 impl From<&Package> for PackageOutline {
     fn from(package: &Package) -> Self {
-        let named = |it: &PackedBenefit| Some((it.benefit_id.clone(), it.tier_id.clone()));
+        let named = |it: &PackagedBenefit| Some((it.benefit_id.clone(), it.tier_id.clone()));
         Self {
             package_id: Some(package.package_id.clone()),
             occasion: Some(package.occasion),
@@ -149,9 +149,9 @@ mod tests {
         faults.map(|fault| fault.field.trim_start_matches("program.packages").to_owned()).collect()
     }
 
-    fn packed(benefit_id: &str, tier_id: Option<&str>) -> PackedBenefit {
+    fn packed(benefit_id: &str, tier_id: Option<&str>) -> PackagedBenefit {
         let tier_id = tier_id.map(|tier_id| tier_id.try_into().unwrap());
-        PackedBenefit { benefit_id: benefit_id.try_into().unwrap(), tier_id, quantity: None, valid_for: None }
+        PackagedBenefit { benefit_id: benefit_id.try_into().unwrap(), tier_id, quantity: None, valid_for: None }
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         let multiplier = BenefitKind::EarnRateMultiplier(crate::money::Rate::parse("2").unwrap());
         shop.tiers[2].benefits = vec![benefit("lounge", BenefitKind::LoungePass), benefit("double", multiplier)];
         shop.extras = vec![benefit("gift", BenefitKind::Gift)];
-        let mut found = |benefits: Vec<PackedBenefit>| {
+        let mut found = |benefits: Vec<PackagedBenefit>| {
             shop.packages[0].benefits = benefits;
             faults(&shop)
         };

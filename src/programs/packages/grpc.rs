@@ -3,11 +3,12 @@
 use goldbook_api::values::MAX_POINTS;
 
 use super::faults::PackageOutline;
-use super::{Package, PackedBenefit};
+use super::{Package, PackagedBenefit};
 use crate::book::Occasion;
 use crate::error::Fields;
 use crate::ids::{BenefitId, PackageId, TierId};
 use crate::programs::benefits::grpc::{MAX_DESCRIPTION, MAX_LIMIT};
+use crate::programs::model::MAX_TIERS;
 use crate::programs::points::Period;
 use crate::programs::points::grpc::parse_period;
 use crate::proto;
@@ -15,8 +16,6 @@ use crate::proto::fields::parse_text;
 
 /// The most benefits of one package: each becomes an entry of its own, all in one transaction.
 const MAX_BENEFITS: usize = 16;
-/// The most tiers that a program has.
-const MAX_TIERS: usize = 32;
 
 /// As much of a package as could be read, and the package if that is all of it. The caller parses its name for people,
 /// which it does as for all things.
@@ -51,9 +50,9 @@ pub(in crate::programs) fn parse_package(
     let tier_ids: Vec<Option<TierId>> =
         tier_ids.map(|(i, tier_id)| fields.check(format!("{path}.tier_ids[{i}]"), TierId::try_from(tier_id))).collect();
     let benefits = package.benefits.into_iter().take(MAX_BENEFITS).enumerate();
-    let benefits: Vec<Option<PackedBenefit>> =
+    let benefits: Vec<Option<PackagedBenefit>> =
         benefits.map(|(i, packed)| parse_packed(fields, &format!("{path}.benefits[{i}]"), packed)).collect();
-    let named = |it: &PackedBenefit| (it.benefit_id.clone(), it.tier_id.clone());
+    let named = |it: &PackagedBenefit| (it.benefit_id.clone(), it.tier_id.clone());
     let outline = PackageOutline {
         package_id: package_id.clone(),
         occasion,
@@ -76,7 +75,7 @@ pub(in crate::programs) fn parse_package(
     (outline, whole())
 }
 
-fn parse_packed(fields: &mut Fields, path: &str, packed: proto::PackagedBenefit) -> Option<PackedBenefit> {
+fn parse_packed(fields: &mut Fields, path: &str, packed: proto::PackagedBenefit) -> Option<PackagedBenefit> {
     let benefit_id = fields.check(format!("{path}.benefit_id"), BenefitId::try_from(packed.benefit_id));
     let tier_id = match packed.tier_id.as_str() {
         "" => Some(None),
@@ -92,7 +91,7 @@ fn parse_packed(fields: &mut Fields, path: &str, packed: proto::PackagedBenefit)
         "" => Some(None),
         period => parse_period(fields, &format!("{path}.valid_for"), period).map(Some),
     };
-    Some(PackedBenefit { benefit_id: benefit_id?, tier_id: tier_id?, quantity: quantity?, valid_for: valid_for? })
+    Some(PackagedBenefit { benefit_id: benefit_id?, tier_id: tier_id?, quantity: quantity?, valid_for: valid_for? })
 }
 
 /// A package on the wire.

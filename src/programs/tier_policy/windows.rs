@@ -6,7 +6,6 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
 use super::{KeptRule, TierPolicy, TierWindow, UpgradeTime, day_after};
-use crate::clock::END_OF_TIME;
 use crate::programs::points::{CalendarPeriod, Period};
 
 /// Some days in a row: from one on, before another. Open where there is none.
@@ -70,7 +69,7 @@ impl Calendar<'_> {
     /// The first instant of a local day; the end of time beyond the calendar.
     #[must_use]
     pub fn begins_at(&self, day: Option<Date>) -> Timestamp {
-        day.and_then(|day| CalendarPeriod::Day.begins_at(day, self.time_zone)).unwrap_or(END_OF_TIME).min(END_OF_TIME)
+        CalendarPeriod::begin_of_day(day, self.time_zone)
     }
 
     /// Whether the window has periods, one after the other.

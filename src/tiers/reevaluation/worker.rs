@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use sqlx::PgPool;
-use tracing::Instrument as _;
 
 use super::commands::ReevaluateTier;
 use super::state::{Order, Tally};
@@ -15,14 +13,10 @@ use crate::database::{StoreError, Traced as _};
 use crate::error::{Defect, Error, Reason, with_causes};
 use crate::ids::{AccountId, CustomerId, EntryId};
 use crate::points::subject::Subject;
-use crate::telemetry::{self, metrics};
+use crate::rounds::{Rounds, try_patiently};
 
 /// How many customers are gone through together.
 const PAGE: usize = 256;
-/// The pauses before those customers are tried again who cannot be decided at the moment, such as since somebody holds
-/// their accounts.
-const PAUSES: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
-
 /// Why a round left something undone.
 #[derive(Debug, thiserror::Error)]
 enum ReevaluationError {
@@ -44,28 +38,15 @@ impl From<sqlx::Error> for ReevaluationError {
 }
 
 /// Carries out orders again and again, until it is dropped.
-#[expect(clippy::disallowed_methods, reason = "the pause between two rounds")]
 pub(crate) async fn keep_reevaluating(pool: PgPool, book: Book, clock: Clock, every: Duration) {
     let worker = Worker { pool, book, clock };
-    let mut was_well = true;
-    loop {
-        let span = tracing::info_span!(parent: None, "tiers.reevaluate");
-        let outcome = worker.carry_out_all().instrument(span.clone()).await;
-        if outcome.is_err() {
-            telemetry::fail_span(&span, "round_failed");
-        }
-        drop(span);
-        match &outcome {
-            Ok(()) if !was_well => tracing::info!("tiers are re-evaluated again"),
-            Err(error) if was_well => {
-                tracing::warn!(failure = with_causes(error), "tiers cannot be re-evaluated; trying on");
-            }
-            _ => {}
-        }
-        was_well = outcome.is_ok();
-        metrics::count_round("reevaluation", was_well);
-        tokio::time::sleep(every).await;
-    }
+    let rounds = Rounds {
+        worker: "reevaluation",
+        fails: "tiers cannot be re-evaluated; trying on",
+        is_well: "tiers are re-evaluated again",
+    };
+    let span = || tracing::info_span!(parent: None, "tiers.reevaluate");
+    rounds.keep_going(span, || worker.carry_out_all(), |_| every).await;
 }
 
 /// What the work needs.
@@ -116,7 +97,8 @@ impl Worker {
             Ok(order) => order,
             Err(defect) => return Ok(Some((entry_id, Err(ReevaluationError::Order(defect))))),
         };
-        let outcomes = self.decide_all(&order, &customers).await;
+        let decide = |customer| self.decide(&order, customer);
+        let outcomes = try_patiently(&customers, decide, |outcome| matches!(outcome, Outcome::NotNow(_))).await;
         let (mut tally, mut last, mut end, mut error) = (Tally::default(), None, PageEnd::GoesOn, None);
         for ((account_id, _), outcome) in customers.iter().zip(outcomes) {
             match outcome {
@@ -146,26 +128,8 @@ impl Worker {
         Ok(Some((entry_id, error.map_or(Ok(()), Err))))
     }
 
-    /// Decides customers: what became of each. Whether the order is superseded, the commands find: by the version that is
-    /// in force as each is decided.
-    #[expect(clippy::disallowed_methods, reason = "the pause before what cannot be done at the moment is tried again")]
-    async fn decide_all(&self, order: &Order, customers: &[(AccountId, Result<CustomerId, Defect>)]) -> Vec<Outcome> {
-        let mut outcomes = join_all(customers.iter().map(|customer| self.decide(order, customer))).await;
-        for pause in PAUSES {
-            let waiting = || outcomes.iter().any(|outcome| matches!(outcome, Outcome::NotNow(_)));
-            if !waiting() {
-                break;
-            }
-            tokio::time::sleep(pause).await;
-            let again = customers.iter().zip(outcomes).map(async |(customer, outcome)| match outcome {
-                Outcome::NotNow(_) => self.decide(order, customer).await,
-                decided @ (Outcome::Decided(_) | Outcome::Gone | Outcome::Superseded | Outcome::LeftOut) => decided,
-            });
-            outcomes = join_all(again).await;
-        }
-        outcomes
-    }
-
+    /// Decides a customer: what became of them. Whether the order is superseded, the command finds: by the version that is in
+    /// force as they are decided.
     async fn decide(
         &self,
         order: &Order,

@@ -1,5 +1,7 @@
 //! The SQL of the rounds through customers who have a day.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::ToSqlx as _;
@@ -31,21 +33,6 @@ pub(in crate::benefits::packages) struct Celebrant {
     pub(in crate::benefits::packages) account_id: AccountId,
     pub(in crate::benefits::packages) joined_at: Timestamp,
     pub(in crate::benefits::packages) customer_id: Result<CustomerId, Defect>,
-    /// Whether they may be given something: they were not, and hold a tier that there is something for, or one that time has
-    /// something to do with.
-    pub(in crate::benefits::packages) is_open: bool,
-}
-
-/// Which customers are looked for: who have a day in a year, and hold one of these tiers, or any.
-#[derive(Clone, Debug)]
-pub(in crate::benefits::packages) struct Wanted<'a> {
-    pub(in crate::benefits::packages) program_id: &'a ProgramId,
-    pub(in crate::benefits::packages) year: i16,
-    pub(in crate::benefits::packages) tiers: Option<Vec<&'a str>>,
-    pub(in crate::benefits::packages) now: Timestamp,
-    pub(in crate::benefits::packages) after: Option<(Timestamp, AccountId)>,
-    /// How many are looked at, also of those who have nothing to be given.
-    pub(in crate::benefits::packages) limit: i64,
 }
 
 /// Ends the rounds of all programs but some: there is nothing to give there. What is missed until one begins again is not
@@ -126,109 +113,117 @@ pub(in crate::benefits::packages) async fn move_round(
     Ok(())
 }
 
-fn celebrant(account_id: Uuid, joined_at: jiff_sqlx::Timestamp, customer_id: String, is_open: bool) -> Celebrant {
+fn celebrant(account_id: Uuid, joined_at: jiff_sqlx::Timestamp, customer_id: String) -> Celebrant {
     let defect = |_| Defect::new(format!("the customer of account {account_id} has no such id"));
     let customer_id = CustomerId::try_from(customer_id).map_err(defect);
-    Celebrant { account_id: AccountId(account_id), joined_at: joined_at.to_jiff(), customer_id, is_open }
+    Celebrant { account_id: AccountId(account_id), joined_at: joined_at.to_jiff(), customer_id }
 }
 
-/// Customers who were born on one of these months and days, and joined before an instant: the next ones, by their accounts.
+/// Customers of a program who were born on one of these months and days: the next ones, by their accounts.
 ///
 /// # Errors
 /// If the database cannot be read.
 pub(in crate::benefits::packages) async fn find_birthdays(
     connection: &mut PgConnection,
-    wanted: &Wanted<'_>,
+    program_id: &ProgramId,
     dates: &[(i8, i8)],
-    joined_before: Timestamp,
+    after: Option<(Timestamp, AccountId)>,
+    limit: i64,
 ) -> Result<Vec<Celebrant>, StoreError> {
     // As the dossier has them, whose months and days are numbers without zeros before them.
     let (months, days): (Vec<String>, Vec<String>) =
         dates.iter().map(|(month, day)| (month.to_string(), day.to_string())).unzip();
     let rows = sqlx::query!(
-        r#"SELECT c.account_id, c.created_at, c.customer_id,
-               c.created_at < $5
-               AND NOT EXISTS (
-                   SELECT FROM packages_given g
-                   WHERE g.account_id = c.account_id AND g.year = $6 AND g.occasion = 'birthday'
-               ) AND (
-                   $8::text[] IS NULL
-                   OR EXISTS (SELECT FROM standings s WHERE s.account_id = c.account_id AND s.tier_id = ANY ($8))
-                   OR EXISTS (SELECT FROM accounts a WHERE a.account_id = c.account_id AND a.next_due_at <= $9)
-               ) AS "is_open!"
-           FROM (
-               SELECT l.* FROM unnest($2::text[], $3::text[]) AS d (month, day)
-               JOIN LATERAL (
-                   SELECT f.account_id, f.created_at, f.customer_id FROM customers f
-                   WHERE f.program_id = $1 AND f.dossier #>> '{birth_date,month}' = d.month
-                     AND f.dossier #>> '{birth_date,day}' = d.day AND f.account_id > $4
-                   ORDER BY f.account_id LIMIT $7
-               ) l ON TRUE
-               ORDER BY l.account_id LIMIT $7
-           ) c
-           ORDER BY c.account_id"#,
-        wanted.program_id.as_str(),
+        "SELECT c.account_id, c.created_at, c.customer_id FROM unnest($2::text[], $3::text[]) AS d (month, day)
+         JOIN LATERAL (
+             SELECT f.account_id, f.created_at, f.customer_id FROM customers f
+             WHERE f.program_id = $1 AND f.dossier #>> '{birth_date,month}' = d.month
+               AND f.dossier #>> '{birth_date,day}' = d.day AND f.account_id > $4
+             ORDER BY f.account_id LIMIT $5
+         ) c ON TRUE
+         ORDER BY c.account_id LIMIT $5",
+        program_id.as_str(),
         &months,
         &days,
-        wanted.after.map_or(Uuid::nil(), |(_, account_id)| account_id.0),
-        joined_before.to_sqlx() as _,
-        i64::from(wanted.year),
-        wanted.limit,
-        wanted.tiers.as_deref() as _,
-        wanted.now.to_sqlx() as _,
+        after.map_or(Uuid::nil(), |(_, account_id)| account_id.0),
+        limit,
     )
     .fetch_all(connection)
     .traced("SELECT customers")
     .await?;
-    let found = rows.into_iter();
-    Ok(found.map(|row| celebrant(row.account_id, row.created_at, row.customer_id, row.is_open)).collect())
+    Ok(rows.into_iter().map(|row| celebrant(row.account_id, row.created_at, row.customer_id)).collect())
 }
 
-/// Customers who joined within one of these spans of time: the next ones, by when they joined.
+/// Customers of a program who joined within one of these spans of time: the next ones, by when they joined.
 ///
 /// # Errors
 /// If the database cannot be read.
 pub(in crate::benefits::packages) async fn find_anniversaries(
     connection: &mut PgConnection,
-    wanted: &Wanted<'_>,
+    program_id: &ProgramId,
     spans: &[(Timestamp, Timestamp)],
+    after: Option<(Timestamp, AccountId)>,
+    limit: i64,
 ) -> Result<Vec<Celebrant>, StoreError> {
     let (begins, ends): (Vec<_>, Vec<_>) = spans.iter().map(|(from, until)| (from.to_sqlx(), until.to_sqlx())).unzip();
-    let (after_joined_at, after_account_id) = wanted.after.unwrap_or((FIRST_INSTANT, AccountId(Uuid::nil())));
+    let (after_joined_at, after_account_id) = after.unwrap_or((FIRST_INSTANT, AccountId(Uuid::nil())));
     let rows = sqlx::query!(
-        r#"SELECT c.account_id, c.created_at, c.customer_id,
-               NOT EXISTS (
-                   SELECT FROM packages_given g
-                   WHERE g.account_id = c.account_id AND g.year = $6 AND g.occasion = 'enrolment_anniversary'
-               ) AND (
-                   $8::text[] IS NULL
-                   OR EXISTS (SELECT FROM standings s WHERE s.account_id = c.account_id AND s.tier_id = ANY ($8))
-                   OR EXISTS (SELECT FROM accounts a WHERE a.account_id = c.account_id AND a.next_due_at <= $9)
-               ) AS "is_open!"
-           FROM (
-               SELECT l.* FROM unnest($2::timestamptz[], $3::timestamptz[]) AS s (begins, ends)
-               JOIN LATERAL (
-                   SELECT f.account_id, f.created_at, f.customer_id FROM customers f
-                   WHERE f.program_id = $1 AND f.created_at >= s.begins AND f.created_at < s.ends
-                     AND (f.created_at, f.account_id) > ($4, $5)
-                   ORDER BY f.created_at, f.account_id LIMIT $7
-               ) l ON TRUE
-               ORDER BY l.created_at, l.account_id LIMIT $7
-           ) c
-           ORDER BY c.created_at, c.account_id"#,
-        wanted.program_id.as_str(),
+        "SELECT c.account_id, c.created_at, c.customer_id
+         FROM unnest($2::timestamptz[], $3::timestamptz[]) AS s (begins, ends)
+         JOIN LATERAL (
+             SELECT f.account_id, f.created_at, f.customer_id FROM customers f
+             WHERE f.program_id = $1 AND f.created_at >= s.begins AND f.created_at < s.ends
+               AND (f.created_at, f.account_id) > ($4, $5)
+             ORDER BY f.created_at, f.account_id LIMIT $6
+         ) c ON TRUE
+         ORDER BY c.created_at, c.account_id LIMIT $6",
+        program_id.as_str(),
         &begins as _,
         &ends as _,
         after_joined_at.to_sqlx() as _,
         after_account_id.0,
-        i64::from(wanted.year),
-        wanted.limit,
-        wanted.tiers.as_deref() as _,
-        wanted.now.to_sqlx() as _,
+        limit,
     )
     .fetch_all(connection)
     .traced("SELECT customers")
     .await?;
-    let found = rows.into_iter();
-    Ok(found.map(|row| celebrant(row.account_id, row.created_at, row.customer_id, row.is_open)).collect())
+    Ok(rows.into_iter().map(|row| celebrant(row.account_id, row.created_at, row.customer_id)).collect())
+}
+
+/// Those of some accounts that were not given what there is for an occasion of a year, and that hold one of these tiers, any
+/// if there are none, or one that time has something to do with by now.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(in crate::benefits::packages) async fn read_open(
+    connection: &mut PgConnection,
+    accounts: &[AccountId],
+    (occasion, year): (Occasion, i16),
+    tiers: Option<Vec<&str>>,
+    now: Timestamp,
+) -> Result<BTreeSet<AccountId>, StoreError> {
+    if accounts.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let ids: Vec<Uuid> = accounts.iter().map(|account_id| account_id.0).collect();
+    let open = sqlx::query_scalar!(
+        r#"SELECT u.account_id AS "account_id!" FROM unnest($1::uuid[]) AS u (account_id)
+           WHERE NOT EXISTS (
+               SELECT FROM packages_given g
+               WHERE g.account_id = u.account_id AND g.year = $2 AND g.occasion = $3
+           ) AND (
+               $4::text[] IS NULL
+               OR EXISTS (SELECT FROM standings s WHERE s.account_id = u.account_id AND s.tier_id = ANY ($4))
+               OR EXISTS (SELECT FROM accounts a WHERE a.account_id = u.account_id AND a.next_due_at <= $5)
+           )"#,
+        &ids,
+        i64::from(year),
+        occasion.as_str(),
+        tiers.as_deref() as _,
+        now.to_sqlx() as _,
+    )
+    .fetch_all(connection)
+    .traced("SELECT packages_given")
+    .await?;
+    Ok(open.into_iter().map(AccountId).collect())
 }
