@@ -84,6 +84,12 @@ CREATE TABLE benefit_grants (
 -- must say it word for word.
 CREATE INDEX benefit_grants_over ON benefit_grants (account_id, coalesce(least(ends_at, revoked_at), 'infinity'));
 
+-- Finds those that were in force at an instant, among however many there have been since and before: a customer may have had
+-- very many, but few at a time. What asks must say it word for word.
+CREATE EXTENSION IF NOT EXISTS btree_gist;
+CREATE INDEX benefit_grants_in_force ON benefit_grants
+    USING gist (account_id, tstzrange(granted_at, coalesce(least(ends_at, revoked_at), 'infinity')));
+
 -- A row as a batch sends it.
 CREATE TYPE sent_benefit_grant AS (
     account_id        uuid,
@@ -172,8 +178,11 @@ CREATE TYPE sent_package_given AS (
 -- customers holds the lock on the row: so of several services one is at it. There is a row while a program has such packages.
 CREATE TABLE package_rounds (
     program_id       text NOT NULL,
-    -- The local day that it is at: all days before are over, and this one comes again until it is.
+    -- The local day that it is at.
     day              date NOT NULL,
+    -- The first day that has to be gone through again: since it was not over yet, or somebody could not be given anything.
+    -- Absent, if there is none; all days before are over.
+    again_from       date,
     -- What it gives packages for on that day: birthdays first.
     occasion         text NOT NULL,
     -- The last customer who was gone through for that, and when they joined; absent before the first.
@@ -181,8 +190,13 @@ CREATE TABLE package_rounds (
     after_account_id uuid,
     CONSTRAINT package_rounds_pkey PRIMARY KEY (program_id),
     CONSTRAINT package_rounds_occasion_known CHECK (occasion IN ('birthday', 'enrolment_anniversary')),
-    CONSTRAINT package_rounds_after_whole CHECK (num_nulls(after_joined_at, after_account_id) IN (0, 2))
+    CONSTRAINT package_rounds_after_whole CHECK (num_nulls(after_joined_at, after_account_id) IN (0, 2)),
+    CONSTRAINT package_rounds_again_later CHECK (again_from <= day)
 );
+
+-- Finds the programs that give packages on days of customers. What asks must say it word for word.
+CREATE INDEX program_versions_celebrating ON program_versions (program_id)
+    WHERE document @? '$.packages[*].occasion ? (@ == "birthday" || @ == "enrolment_anniversary")';
 
 -- The tier periods that began after the one with which each customer joined: where quotas of a tier period count anew.
 CREATE TABLE tier_periods (

@@ -120,7 +120,9 @@ impl Benefits {
     ) -> Result<(CustomerTier, Vec<Entitlement>, String), Error> {
         let after = page.after_number()?.unwrap_or(0);
         let customer_tier = self.tiers.get_customer_tier(program_id, customer_id, as_of).await?;
-        let numbered = (1_i64..).zip(customer_tier.tier.benefits.iter().cloned());
+        // As benefits are used: by what the version in force says of the tier, which gives nothing where it has it no more.
+        let current = customer_tier.policy.program.tier(&customer_tier.standing.tier_id);
+        let numbered = (1_i64..).zip(current.into_iter().flat_map(|tier| tier.benefits.iter().cloned()));
         let (numbers, of_tier): (Vec<i64>, Vec<Benefit>) = numbered.filter(|(number, _)| *number > after).unzip();
         let of_tier = self.count_uses(&customer_tier, of_tier).await?;
         let mut rest: Vec<(i64, Entitlement)> = numbers.into_iter().zip(of_tier).collect();

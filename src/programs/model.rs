@@ -183,7 +183,8 @@ impl ProgramVersion {
     /// happened before there was this version is history, which gives none.
     #[must_use]
     pub fn package_on_reaching(&self, from: Option<&TierId>, to: &TierId, at: Timestamp) -> Option<PackageId> {
-        self.program.package_on_reaching(from, to).filter(|_| at >= self.applied_at)
+        let package = self.program.package_on_reaching(from, to).filter(|_| at >= self.applied_at);
+        package.map(|package| package.package_id.clone())
     }
 
     /// About how many bytes it takes in a page.
@@ -234,14 +235,13 @@ impl Program {
     /// The package for a customer who held a tier, or none before they joined, and holds another one now: there is one
     /// where that is higher. A tier that the program has no more is neither.
     #[must_use]
-    fn package_on_reaching(&self, from: Option<&TierId>, to: &TierId) -> Option<PackageId> {
+    pub fn package_on_reaching(&self, from: Option<&TierId>, to: &TierId) -> Option<&Package> {
         let rank = |tier_id: &TierId| self.tiers.iter().position(|tier| tier.tier_id == *tier_id);
         let is_reached = match from {
             Some(from) => rank(from)? < rank(to)?,
             None => true,
         };
-        let package = self.package_for(Occasion::TierReached, to).filter(|_| is_reached)?;
-        Some(package.package_id.clone())
+        self.package_for(Occasion::TierReached, to).filter(|_| is_reached)
     }
 
     /// Whether there are packages for an occasion.
@@ -375,7 +375,8 @@ pub(crate) mod tests {
             vec![package("up", Occasion::TierReached, &["silver", "gold"]), package("day", Occasion::Birthday, &[])];
         let tier = |tier_id: &str| TierId::try_from(tier_id).unwrap();
         let owed = |shop: &Program, from: Option<&str>, to: &str| {
-            shop.package_on_reaching(from.map(tier).as_ref(), &tier(to)).map(|package_id| package_id.to_string())
+            let package = shop.package_on_reaching(from.map(tier).as_ref(), &tier(to));
+            package.map(|package| package.package_id.to_string())
         };
         let up = Some("up".to_owned());
         assert_eq!(owed(&shop, Some("member"), "silver"), up);

@@ -2,7 +2,7 @@
 
 mod celebrations;
 pub(crate) mod grants;
-mod packages;
+pub(crate) mod packages;
 mod random_packages;
 mod rights;
 pub(crate) mod uses;

@@ -1,7 +1,7 @@
 //! Random commands against the service and against a naive model: the same answers, the same visible state, and every
 //! rule of the book after each run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use goldbook::proto;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
@@ -10,9 +10,11 @@ use proptest::test_runner::TestCaseError;
 use tonic::Status;
 
 use crate::benefits::grants::grant_of;
+use crate::benefits::packages::package;
 use crate::book_rules::check_rules;
 use crate::harness::{
     Clock, Database, SHOP, START, Service, create_customer, create_referral, grant_reward, instant, purchase, reason,
+    shop,
 };
 use crate::random::assert_always;
 
@@ -92,6 +94,9 @@ struct Person {
     forced: Option<Forced>,
     /// Grants of one use: when each ends, and whether it was used.
     grants: Vec<(Option<Timestamp>, bool)>,
+    /// The tier that they held last, by its rank, and the tiers whose packages they were given.
+    rank: Option<usize>,
+    given: BTreeSet<usize>,
     /// What each key was used for.
     keys: BTreeMap<String, String>,
 }
@@ -112,6 +117,9 @@ struct Forced {
 }
 
 const TIERS: [&str; 3] = ["member", "silver", "gold"];
+
+/// The points of the package for each tier, which nobody is given twice: no tier period ends here.
+const PACKAGES: [i64; 3] = [3, 70, 1_100];
 
 impl Person {
     fn forced(&self, at: Timestamp) -> Option<&Forced> {
@@ -143,6 +151,23 @@ struct Model {
 type Expected = Result<bool, &'static str>;
 
 impl Model {
+    /// Gives everybody what there is for the tier that they have risen to by now.
+    fn give_packages(&mut self) {
+        let now = self.now;
+        for person in self.people.values_mut().filter(|person| person.enrolled) {
+            let rank = TIERS.iter().position(|tier| *tier == person.tier(now).0).unwrap();
+            // Everybody joins as a member.
+            let joined = person.rank.is_none().then_some(0);
+            let risen = Some(rank).filter(|rank| person.rank.unwrap_or(0) < *rank);
+            for reached in joined.into_iter().chain(risen) {
+                if person.given.insert(reached) {
+                    person.points += PACKAGES[reached];
+                }
+            }
+            person.rank = Some(rank);
+        }
+    }
+
     fn person(&mut self, customer: u8) -> &mut Person {
         self.people.entry(customer).or_default()
     }
@@ -338,7 +363,10 @@ impl Run {
         let clock = Clock::fixed(START.parse().unwrap());
         let first = Service::start_on(database.clone(), clock.clone()).await;
         let second = Service::start_on(database, clock.clone()).await;
-        first.apply_shop().await;
+        let reached = proto::PackageOccasion::TierReached;
+        let packages = TIERS.into_iter().zip(PACKAGES);
+        let packages = packages.map(|(tier_id, points)| package(tier_id, reached, &[tier_id], points)).collect();
+        first.apply(proto::Program { packages, ..shop() }).await.unwrap();
         let model = Model { now: clock.now(), people: BTreeMap::new(), purchases: BTreeMap::new() };
         Self { services: [first, second], clock, model, history: Vec::new() }
     }
@@ -527,6 +555,7 @@ fn random_commands_answer_as_the_naive_model_and_keep_the_rules_of_the_book() {
         let mut run = Run::start().await;
         for (place, step) in steps.iter().enumerate() {
             let (answer, expected) = run.play_step(place, step).await;
+            run.model.give_packages();
             prop_assert_eq!(answer, expected.map_err(str::to_owned), "step {}: {:?}", place, step);
             run.check_state(&run.model.people, None).await?;
         }

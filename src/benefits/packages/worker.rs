@@ -121,7 +121,7 @@ impl Worker {
     }
 
     /// Goes through the next page of a round: whether it goes on, and whether a customer could not be given anything now.
-    /// Today comes again, but a day that is past is held up by such a one.
+    /// Such a one holds up nobody: the day is gone through again.
     async fn give_page(
         &self,
         program: &Program,
@@ -130,7 +130,7 @@ impl Worker {
         let today = program.day_of(now);
         let mut transaction = self.pool.begin().traced("BEGIN").await?;
         let round = lock_round(&mut transaction, &program.program_id, today).await?;
-        let Some(round) = round.map(|round| in_reach(round, today)) else { return Ok((Pace::Rests, None)) };
+        let Some(mut round) = round.map(|round| in_reach(round, today)) else { return Ok((Pace::Rests, None)) };
         let celebrants = find_page(&mut transaction, program, round).await?;
         let open = find_open(&mut transaction, program, round, &celebrants, now).await?;
         let give = |celebrant| self.give_one(program, round, celebrant);
@@ -139,12 +139,13 @@ impl Worker {
             Outcome::Done => None,
             Outcome::NotNow(error) => Some(PackagesError::Command(error)),
         });
-        let is_held_up = error.is_some() && round.day < today;
-        let next = if is_held_up { round } else { behind(round, &celebrants, today) };
+        if error.is_some() || round.day == today {
+            round.again_from = round.again_from.or(Some(round.day));
+        }
+        let (next, pace) = behind(round, &celebrants, today);
         move_round(&mut transaction, &program.program_id, next).await?;
         transaction.commit().traced("COMMIT").await?;
-        let begins_again = next.day == today && next.occasion == FIRST && next.after.is_none() && round.day == today;
-        Ok((if is_held_up || begins_again { Pace::Rests } else { Pace::GoesOn }, error))
+        Ok((pace, error))
     }
 
     async fn give_one(&self, program: &Program, round: Round, celebrant: &Celebrant) -> Outcome {
@@ -174,7 +175,7 @@ impl Worker {
 async fn find_page(
     connection: &mut sqlx::PgConnection,
     program: &Program,
-    Round { day, occasion, after }: Round,
+    Round { day, occasion, after, .. }: Round,
 ) -> Result<Vec<Celebrant>, StoreError> {
     let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
     if !program.has_packages_for(occasion) {
@@ -215,25 +216,33 @@ fn span_of(program: &Program, day: Date) -> (Timestamp, Timestamp) {
     (begin_of(Some(day)), begin_of(day.tomorrow().ok()))
 }
 
-/// Where a round goes on behind a page: with its next customers, with what else there is on the day, with the next day, or
-/// with today once more.
-fn behind(round: Round, celebrants: &[Celebrant], today: Date) -> Round {
+/// Where a round goes on behind a page: with its next customers, with what else there is on the day, with the next day, or,
+/// after a rest, with the first day that has to be gone through again.
+fn behind(round: Round, celebrants: &[Celebrant], today: Date) -> (Round, Pace) {
     match celebrants.last() {
-        Some(last) if celebrants.len() >= PAGE => Round { after: Some((last.joined_at, last.account_id)), ..round },
+        Some(last) if celebrants.len() >= PAGE => {
+            (Round { after: Some((last.joined_at, last.account_id)), ..round }, Pace::GoesOn)
+        }
         Some(_) | None if round.occasion == FIRST => {
-            Round { occasion: Occasion::EnrolmentAnniversary, after: None, ..round }
+            (Round { occasion: Occasion::EnrolmentAnniversary, after: None, ..round }, Pace::GoesOn)
         }
-        Some(_) | None => {
-            let day = round.day.tomorrow().unwrap_or(today).min(today);
-            Round { day, occasion: FIRST, after: None }
-        }
+        Some(_) | None => match round.day.tomorrow() {
+            Ok(day) if day <= today => (Round { day, occasion: FIRST, after: None, ..round }, Pace::GoesOn),
+            Ok(_) | Err(_) => (begin_on(round.again_from.unwrap_or(today)), Pace::Rests),
+        },
     }
+}
+
+/// A round that begins on a day.
+const fn begin_on(day: Date) -> Round {
+    Round { day, again_from: None, occasion: FIRST, after: None }
 }
 
 /// The round, but for days that are too long ago, and for those to come: if the clock was set forward and back, today is
 /// looked through once more, and nobody is given anything twice.
 fn in_reach(round: Round, today: Date) -> Round {
     let first = today.checked_sub(jiff::Span::new().days(MAX_DAYS_LATE)).unwrap_or(today);
+    let again_from = round.again_from.map(|day| day.clamp(first, today));
     let day = round.day.clamp(first, today);
-    if day == round.day { round } else { Round { day, occasion: FIRST, after: None } }
+    if day == round.day { Round { again_from, ..round } } else { begin_on(again_from.unwrap_or(day)) }
 }

@@ -226,8 +226,8 @@ pub(in crate::benefits) async fn list_in_force(
                       AS "grant!: GrantRow", coalesce(u.in_all, 0) AS "used!"
            FROM (
                SELECT * FROM benefit_grants f
-               WHERE f.account_id = $1 AND coalesce(least(f.ends_at, f.revoked_at), 'infinity') > $2
-                 AND f.granted_at <= $2 AND f.granted_seq > $3
+               WHERE f.account_id = $1 AND f.granted_seq > $3
+                 AND tstzrange(f.granted_at, coalesce(least(f.ends_at, f.revoked_at), 'infinity')) @> $2::timestamptz
                OFFSET 0
            ) g
            LEFT JOIN LATERAL (

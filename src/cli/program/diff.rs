@@ -165,6 +165,14 @@ fn sentences(simulation: &TierSimulation, program: &Program, zone: &TimeZone) ->
             }
         }
     }
+    for it in &simulation.packages {
+        let each = if it.points > 0 { format!(", {} points", grouped(it.points)) } else { String::new() };
+        let are = if it.customers == 1 { "is" } else { "are" };
+        told.push(format!("{} {are} given the package {}{each}", counted(it.customers), it.package_id));
+    }
+    if let Some(worth) = simulation.package_liability.as_ref().filter(|worth| (worth.units, worth.nanos) != (0, 0)) {
+        told.push(format!("the points in packages are worth {}", show_money(worth)));
+    }
     if simulation.points_per_year != 0 {
         let points = grouped(i128::from(simulation.points_per_year).abs());
         let worth = simulation.liability_per_year.as_ref().map(|worth| format!(", {}", show_money(worth)));
@@ -204,6 +212,10 @@ fn write_json(simulation: &TierSimulation) -> Value {
         .benefits
         .iter()
         .map(|it| json!({"benefit_id": it.benefit_id, "gaining": it.gaining, "losing": it.losing}));
+    let packages = simulation
+        .packages
+        .iter()
+        .map(|it| json!({"package_id": it.package_id, "customers": it.customers, "points": it.points}));
     json!({
         "as_of": instant(simulation.as_of.as_ref()),
         "customers": simulation.customers,
@@ -211,6 +223,8 @@ fn write_json(simulation: &TierSimulation) -> Value {
         "moves": moves.collect::<Vec<_>>(),
         "ends": ends.collect::<Vec<_>>(),
         "benefits": benefits.collect::<Vec<_>>(),
+        "packages": packages.collect::<Vec<_>>(),
+        "package_liability": simulation.package_liability.as_ref().map(show_money),
         "points_per_year": simulation.points_per_year,
         "liability_per_year": simulation.liability_per_year.as_ref().map(show_money),
     })
@@ -219,7 +233,7 @@ fn write_json(simulation: &TierSimulation) -> Value {
 #[cfg(test)]
 mod tests {
     use goldbook_api::google::Money;
-    use goldbook_api::v1::{BenefitChange, Tier, TierMoveCount};
+    use goldbook_api::v1::{BenefitChange, PackageCount, Tier, TierMoveCount};
 
     use super::*;
 
@@ -236,6 +250,10 @@ mod tests {
     fn ends(tier_id: &str, first: &str, last: &str, customers: i64, falling: i64) -> TierEndCount {
         let [first_end, last_end] = [first, last].map(|at| Some(write_instant(at.parse().unwrap())));
         TierEndCount { tier_id: tier_id.to_owned(), first_end, last_end, customers, falling }
+    }
+
+    fn package(package_id: &str, customers: i64, points: i64) -> PackageCount {
+        PackageCount { package_id: package_id.to_owned(), customers, points }
     }
 
     #[test]
@@ -258,6 +276,8 @@ mod tests {
                 ends("silver", "2028-01-01T05:00:00Z", "2028-01-01T05:00:00Z", 1_343, 1_343),
             ],
             benefits: vec![BenefitChange { benefit_id: "lounge".to_owned(), gaining: 12, losing: 1 }],
+            packages: vec![package("silver-box", 12, 600), package("gift", 1, 0)],
+            package_liability: Some(Money { currency_code: "USD".to_owned(), units: 6, nanos: 0 }),
             points_per_year: -1_234,
             liability_per_year: Some(Money { currency_code: "USD".to_owned(), units: -12, nanos: -340_000_000 }),
             ..TierSimulation::default()
@@ -276,6 +296,9 @@ mod tests {
                 "1,343 customers hold silver until 31 December 2027, none of them would requalify",
                 "12 customers gain lounge",
                 "1 customer loses lounge",
+                "12 customers are given the package silver-box, 600 points",
+                "1 customer is given the package gift",
+                "the points in packages are worth 6.00 USD",
                 "the purchases of a year earn 1,234 points fewer, -12.34 USD",
                 "1 customer could not be read, and is in none of these numbers",
             ]
@@ -287,6 +310,8 @@ mod tests {
         );
         assert_eq!(told["ends"][0]["first_end"], json!(new_year));
         assert_eq!(told["liability_per_year"], json!("-12.34 USD"));
+        assert_eq!(told["packages"][0], json!({"package_id": "silver-box", "customers": 12, "points": 600}));
+        assert_eq!(told["package_liability"], json!("6.00 USD"));
     }
 
     #[test]

@@ -81,10 +81,17 @@ fn write_totals(trial: &Trial, totals: &Totals) -> proto::TierSimulation {
     });
     let program = &trial.policy.program;
     let points_per_year = totals.points_per_year(trial);
-    let worth = program.points.point_value.map(|value| {
-        let minor = value.times(points_per_year.into(), program.currency);
+    let worth = |points: i64| {
+        let minor = program.points.point_value?.times(points.into(), program.currency);
         let narrow = |minor: i128| i64::try_from(minor).unwrap_or(if minor < 0 { i64::MIN } else { i64::MAX });
-        write_signed_money(program.currency, minor.map_or(i64::MAX, narrow))
+        Some(write_signed_money(program.currency, minor.map_or(i64::MAX, narrow)))
+    };
+    let packages = totals.packages(trial);
+    let package_points = packages.iter().fold(0_i64, |points, (_, count)| points.saturating_add(count.points));
+    let packages = packages.into_iter().map(|(package_id, count)| proto::PackageCount {
+        package_id: package_id.to_string(),
+        customers: count.customers,
+        points: count.points,
     });
     proto::TierSimulation {
         as_of: Some(write_instant(trial.at)),
@@ -94,6 +101,8 @@ fn write_totals(trial: &Trial, totals: &Totals) -> proto::TierSimulation {
         ends: ends.collect(),
         benefits: benefits.collect(),
         points_per_year,
-        liability_per_year: worth,
+        liability_per_year: worth(points_per_year),
+        packages: packages.collect(),
+        package_liability: worth(package_points),
     }
 }

@@ -8,7 +8,7 @@ use jiff::civil::Date;
 
 use crate::book::DowngradeTime;
 use crate::error::Defect;
-use crate::ids::{AccountId, BenefitId, TierId};
+use crate::ids::{AccountId, BenefitId, PackageId, TierId};
 use crate::programs::model::{Program, ProgramVersion};
 use crate::programs::points::CalendarPeriod;
 use crate::programs::tier_policy::windows::DayRange;
@@ -136,6 +136,13 @@ pub(crate) struct BenefitCount {
     pub(crate) losing: i64,
 }
 
+/// How many would be given a package, and the points of all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PackageCount {
+    pub(crate) customers: i64,
+    pub(crate) points: i64,
+}
+
 /// What a policy makes of all standings together. It grows with tiers and months, not with customers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
@@ -201,6 +208,19 @@ impl Totals {
             }
         }
         benefits
+    }
+
+    /// How many would reach tiers that packages are for, in the order of the document.
+    pub(crate) fn packages<'t>(&self, trial: &'t Trial) -> Vec<(&'t PackageId, PackageCount)> {
+        let mut counts: BTreeMap<&PackageId, PackageCount> = BTreeMap::new();
+        for ((from, to), count) in &self.moves {
+            let Some(package) = trial.policy.program.package_on_reaching(Some(from), to) else { continue };
+            let told = counts.entry(&package.package_id).or_default();
+            told.customers += count.customers;
+            told.points = told.points.saturating_add(package.points.saturating_mul(count.customers));
+        }
+        let packages = trial.policy.program.packages.iter().map(|package| &package.package_id);
+        packages.filter_map(|package_id| Some((package_id, counts.remove(package_id)?))).collect()
     }
 
     /// How many points more, or fewer, the purchases of a year would have earned.

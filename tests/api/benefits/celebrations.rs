@@ -26,9 +26,11 @@ fn celebrating() -> proto::Program {
     program
 }
 
-fn local_day(instant: jiff::Timestamp) -> jiff::civil::Date {
-    instant.to_zoned(goldbook_api::zones::find("America/New_York").unwrap()).date()
+fn day_in(zone: &str, instant: jiff::Timestamp) -> jiff::civil::Date {
+    instant.to_zoned(goldbook_api::zones::find(zone).unwrap()).date()
 }
+
+const NEW_YORK: &str = "America/New_York";
 
 /// A service and its clock, which stands at noon of a day in New York.
 async fn start(day: &str) -> Service {
@@ -52,12 +54,12 @@ async fn join(service: &Service, customer_id: &str, born: &str) {
 }
 
 /// Has other services go through all who have their day, until they have come to today and so many packages were given.
-async fn celebrate_with(service: &Service, replicas: usize, total: i64) {
+async fn celebrate_in(service: &Service, zone: &str, replicas: usize, total: i64) {
     let mut busy = Vec::new();
     for _ in 0..replicas {
         busy.push(Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await);
     }
-    let today = local_day(service.clock.now());
+    let today = day_in(zone, service.clock.now());
     let is_done = async || {
         let rounds = format!("package_rounds WHERE day = '{today}' AND after_account_id IS NULL");
         count(service, &rounds).await == 1 && count(service, "packages_given").await == total
@@ -70,7 +72,7 @@ async fn celebrate_with(service: &Service, replicas: usize, total: i64) {
 }
 
 async fn celebrate(service: &Service, total: i64) {
-    celebrate_with(service, 1, total).await;
+    celebrate_in(service, NEW_YORK, 1, total).await;
 }
 
 /// Which packages a customer was given, and on which local days.
@@ -78,7 +80,7 @@ async fn days(service: &Service, customer_id: &str) -> Vec<(String, String)> {
     let given = given(service, customer_id).await.into_iter();
     let local = |instant: String| {
         let instant: jiff::Timestamp = instant.parse().unwrap();
-        local_day(instant).to_string()
+        day_in(NEW_YORK, instant).to_string()
     };
     given.map(|(package_id, at)| (package_id, local(at))).collect()
 }
@@ -108,7 +110,7 @@ async fn a_birthday_is_the_programs_day_and_comes_once_a_year() {
     // Who rises on the day has had their present.
     service.purchase("anna", "a", "200.00").await.unwrap();
     service.set_clock(&noon("2026-05-12"));
-    celebrate_with(&service, 2, 2).await;
+    celebrate_in(&service, NEW_YORK, 2, 2).await;
     let cleo = proto::UpdateCustomerRequest {
         program_id: SHOP.to_owned(),
         customer: Some(proto::Customer {
@@ -216,6 +218,82 @@ async fn a_clock_set_forward_and_back_and_the_turn_of_the_year_cost_nobody_a_day
     service.set_clock(&noon("2027-01-02"));
     celebrate(&service, 2).await;
     assert_eq!(days(&service, "ben").await, told(&[("card", "2027-01-02")]));
+    check_rules(&service.database).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_cannot_be_given_anything_holds_up_nobody_and_is_given_it_later() {
+    let service = start("2026-06-10").await;
+    service.apply(celebrating()).await.unwrap();
+    join(&service, "anna", "1990-06-11").await;
+    join(&service, "ben", "1990-06-12").await;
+    celebrate(&service, 0).await;
+    // Somebody holds her account for a day and a half.
+    let mut holder = service.database.connect(SUPERUSER).await;
+    let hold = "BEGIN; SELECT FROM accounts WHERE account_id =
+                    (SELECT account_id FROM customers WHERE customer_id = 'anna') FOR UPDATE";
+    sqlx::raw_sql(hold).execute(&mut holder).await.unwrap();
+    service.set_clock(&noon("2026-06-11"));
+    let busy = Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await;
+    until("a round on her day", async || {
+        (count(&service, "package_rounds WHERE day = '2026-06-11'").await == 1).then_some(())
+    })
+    .await;
+    service.set_clock(&noon("2026-06-12"));
+    until("what is given on the next day", async || (count(&service, "packages_given").await == 1).then_some(())).await;
+    assert_eq!(days(&service, "ben").await, told(&[("card", "2026-06-12")]));
+    until("her day to come again", async || {
+        (count(&service, "package_rounds WHERE day = '2026-06-11'").await == 1).then_some(())
+    })
+    .await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    until("her package", async || (count(&service, "packages_given").await == 2).then_some(())).await;
+    assert_eq!(days(&service, "anna").await, told(&[("card", "2026-06-12")]));
+    until("nothing to be left of her day", async || {
+        (count(&service, "package_rounds WHERE day = '2026-06-12' AND again_from IS NULL").await == 1).then_some(())
+    })
+    .await;
+    busy.stop().await;
+    check_rules(&service.database).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_day_without_a_midnight_and_one_with_two_have_their_customers() {
+    // In Cairo, 24 April 2026 begins at one o'clock, and 29 October ends an hour late.
+    const CAIRO: &str = "Africa/Cairo";
+    let service = start("2026-04-20").await;
+    service.apply(proto::Program { time_zone: CAIRO.to_owned(), ..celebrating() }).await.unwrap();
+    join(&service, "spring", "1990-04-24").await;
+    join(&service, "autumn", "1990-10-29").await;
+    let steps = [
+        ("2026-04-23T21:59:59.999999Z", 0),
+        ("2026-04-23T22:00:00Z", 1),
+        ("2026-10-28T20:59:59.999999Z", 1),
+        ("2026-10-28T21:00:00Z", 2),
+        ("2026-10-29T21:59:59.999999Z", 2),
+    ];
+    for (now, total) in steps {
+        service.set_clock(now);
+        celebrate_in(&service, CAIRO, 1, total).await;
+    }
+    // Within the second of two hours, and after it.
+    join(&service, "late", "1990-01-01").await;
+    service.set_clock("2026-10-29T22:00:00Z");
+    join(&service, "next", "1990-01-01").await;
+    // In the next year, the clock is set back a day before that.
+    let steps = [
+        ("2027-10-28T21:59:59.999999Z", 2),
+        ("2027-10-28T22:00:00Z", 4),
+        ("2027-10-29T21:59:59.999999Z", 4),
+        ("2027-10-29T22:00:00Z", 5),
+    ];
+    for (now, total) in steps {
+        service.set_clock(now);
+        celebrate_in(&service, CAIRO, 1, total).await;
+    }
+    let told = |expected: &str| vec![("years".to_owned(), expected.to_owned())];
+    assert_eq!(given(&service, "late").await, told("2027-10-28T22:00:00Z"));
+    assert_eq!(given(&service, "next").await, told("2027-10-29T22:00:00Z"));
     check_rules(&service.database).await.unwrap();
 }
 

@@ -21,7 +21,7 @@ pub(super) const OFTEN: Background = Background {
     export_limit: None,
 };
 
-pub(super) fn package(
+pub(crate) fn package(
     package_id: &str,
     occasion: proto::PackageOccasion,
     tier_ids: &[&str],

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tonic::Code;
 
+use super::grants::list;
 use super::packages::{OFTEN, packages};
 use crate::book_rules::check_rules;
 use crate::harness::{SHOP, Service, instant, purchase};
@@ -86,7 +87,10 @@ fn refused_at_most(outcome: Result<(), tonic::Status>) {
     }
 }
 
-async fn step(service: &Service, random: &mut Random, number: u64) {
+/// What anna was told of what she has, at the last moment of an instant.
+type Told = Vec<(Timestamp, Vec<proto::Entitlement>)>;
+
+async fn step(service: &Service, random: &mut Random, number: u64, told: &mut Told) {
     let subject = (SHOP.to_owned(), "anna".to_owned());
     match random.below(8) {
         0..3 => {
@@ -127,6 +131,7 @@ async fn step(service: &Service, random: &mut Random, number: u64) {
         }
         _ => {
             let hours = 1 + random.below(24 * 40) as i64;
+            told.push((service.clock.now(), list(service, None).await));
             service.clock.set(service.clock.now() + SignedDuration::from_hours(hours));
         }
     }
@@ -144,13 +149,17 @@ async fn random_histories_give_each_package_once_in_a_tier_period() {
             0 => Some(Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await),
             _ => None,
         };
+        let mut answers = Told::new();
         for number in 0..40 {
-            step(&service, &mut random, number).await;
+            step(&service, &mut random, number, &mut answers).await;
         }
         service.grant("anna", 1, "touch").await.unwrap();
         service.grant("anna", 1, "again").await.unwrap();
         let entries = service.entries("anna").await;
         assert_eq!(told(&entries), expected(&entries), "seed {}", case.seed);
+        for (as_of, answer) in answers {
+            assert_eq!(list(&service, Some(&as_of.to_string())).await, answer, "seed {} at {as_of}", case.seed);
+        }
         check_rules(&service.database).await.unwrap();
         if let Some(busy) = busy {
             busy.stop().await;

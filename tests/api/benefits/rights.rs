@@ -35,6 +35,26 @@ async fn a_use_is_taken_from_what_is_lost_first_and_counts_there_alone() {
 }
 
 #[tokio::test]
+async fn a_tier_that_the_program_has_no_more_gives_nothing_but_what_was_granted_stays() {
+    let service = start_silver(lounges(2, 2, month())).await;
+    let kept = grant(&service, 1, None, "kept").await;
+    let of_tier =
+        |all: Vec<proto::Entitlement>| all.iter().filter(|it| it.right() == proto::EntitlementRight::Tier).count();
+    assert_eq!(of_tier(list(&service, None).await), 3);
+    let before = service.clock.now().to_string();
+    service.set_clock("2026-01-16T12:00:00Z");
+    let mut fewer = lounges(2, 2, month());
+    fewer.tiers.remove(1);
+    service.apply(fewer).await.unwrap();
+    assert_eq!(service.tier("anna").await.tier_id, "silver");
+    assert_eq!(list(&service, None).await.into_iter().map(|it| it.entry_id).collect::<Vec<_>>(), [kept.as_str()]);
+    assert_eq!(used_by(&service, 1, "1").await, kept);
+    let refused = use_lounge(&service, 1, "2").await;
+    assert_tells(refused.clone(), "0 of 1 uses are left", &[("entitlement_id", &kept)]);
+    assert_eq!(of_tier(list(&service, Some(&before)).await), 3);
+}
+
+#[tokio::test]
 async fn a_use_is_of_the_grant_that_is_named_and_whole() {
     let service = start_silver(lounges(9, 9, month())).await;
     let first = grant(&service, 2, None, "a").await;

@@ -83,18 +83,18 @@ async fn measure_grants(grants: i64) -> i64 {
     let load = "
         ALTER TABLE benefit_grants SET (autovacuum_enabled = off);
         INSERT INTO benefit_grants
-            SELECT account_id, granted_seq + n, benefit_id, tier_id, policy_version, granted_at, use_limit,
+            SELECT account_id, granted_seq + n, benefit_id, tier_id, policy_version, granted_at + '1 s', use_limit,
                    counts_companions, CASE WHEN n % 2 = 0 THEN ends_at END, CASE WHEN n % 2 = 1 THEN ends_at END
             FROM benefit_grants, generate_series(1, $grants::bigint) n;
         INSERT INTO ledger_entries
             SELECT account_id, account_seq + n, program_id, kind, from_pocket, to_pocket, points, detail,
                    gen_random_uuid(), NULL, NULL, principal_id, actor, reason, policy_version, causes, trace_id,
-                   effective_at, recorded_at, hash_version, content_hash
+                   effective_at + '1 s', recorded_at, hash_version, content_hash
             FROM ledger_entries, generate_series(1, $grants::bigint) n WHERE kind = 'entitlement_granted';
         INSERT INTO balances
             SELECT account_id, n, issued, owed, pending, available, held, redeemed, expired, cancelled
             FROM accounts, generate_series(64, head + $grants, 64) n WHERE kind = 'customer';
-        UPDATE accounts SET head = head + $grants WHERE kind = 'customer';"
+        UPDATE accounts SET head = head + $grants, effective_at = effective_at + '1 s' WHERE kind = 'customer';"
         .replace("$grants", &grants.to_string());
     sqlx::raw_sql(AssertSqlSafe(load)).execute(&mut connection).await.unwrap();
     drop(connection);
@@ -106,6 +106,11 @@ async fn measure_grants(grants: i64) -> i64 {
     assert_eq!(use_lounge(&service, 1, "use").await.unwrap().entitlement_id, granted.entitlement_id);
     let page = service.benefits().list_customer_benefits(request("anna")).await.unwrap().into_inner();
     assert_eq!(page.entitlements.iter().filter(|it| it.entry_id == granted.entitlement_id).count(), 1);
+    assert_eq!(page.entitlements.iter().filter(|it| it.right() == proto::EntitlementRight::Grant).count(), 1);
+    // Then, there was the first one, and all others came and went later.
+    let then = START.parse::<jiff::Timestamp>().unwrap();
+    let request = proto::ListCustomerBenefitsRequest { as_of: Some(instant(then)), ..request("anna") };
+    let page = service.benefits().list_customer_benefits(request).await.unwrap().into_inner();
     assert_eq!(page.entitlements.iter().filter(|it| it.right() == proto::EntitlementRight::Grant).count(), 1);
     service.stop().await;
     let after = reads(&database).await;

@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 
 use super::simulation::{count, matrix, simulate};
 use super::windows::{OFTEN, calendar_years, rolling_year};
+use crate::benefits::packages::package;
 use crate::book_rules::check_rules;
 use crate::harness::{
     Clock, Database, SHOP, START, Service, assert_refused, at, purchase, shop, sorted_bad_fields, usd,
@@ -98,6 +99,12 @@ fn dearer(mut program: proto::Program) -> proto::Program {
     program
 }
 
+/// Packages for those who reach silver and gold.
+fn boxes() -> Vec<proto::Package> {
+    let reached = proto::PackageOccasion::TierReached;
+    vec![package("silver-box", reached, &["silver"], 50), package("gold-box", reached, &["gold"], 100)]
+}
+
 #[tokio::test]
 async fn a_reevaluation_does_what_the_simulation_told_customer_by_customer() {
     let many = 40;
@@ -108,6 +115,8 @@ async fn a_reevaluation_does_what_the_simulation_told_customer_by_customer() {
     ];
     for (before, after) in policies {
         for downgrades in [proto::DowngradeTime::AtOnce, proto::DowngradeTime::AtOwnEnd] {
+            let points = Some(proto::PointsPolicy { point_value: "0.01".to_owned(), ..Default::default() });
+            let after = proto::Program { packages: boxes(), points, ..after.clone() };
             let service = start_with_many(before.clone(), many).await;
             service.apply(after.clone()).await.unwrap();
             let held = standings(&service, many).await;
@@ -140,7 +149,20 @@ async fn a_reevaluation_does_what_the_simulation_told_customer_by_customer() {
             assert_eq!((ended.left_out, ended.superseded), (0, false));
             // Another look finds nothing more to do.
             let (again, settled) = simulate(&service, request).await.unwrap();
-            assert_eq!((again.len(), settled.ends), (0, simulation.ends));
+            assert_eq!((again.len(), settled.ends, settled.packages.len()), (0, simulation.ends, 0));
+            let mut given = Vec::new();
+            for it in &simulation.packages {
+                let select = format!("SELECT count(*) FROM packages_given WHERE package_id = '{}'", it.package_id);
+                until("the packages", async || (count(&service.database, &select).await == it.customers).then_some(()))
+                    .await;
+                given.push((it.package_id.as_str(), it.customers));
+                assert_eq!(it.points, if it.package_id == "silver-box" { 50 } else { 100 } * it.customers);
+            }
+            let all = given.iter().map(|(_, customers)| customers).sum::<i64>();
+            assert_eq!(all, ended.raised, "{given:?}");
+            assert_eq!(count(&service.database, "SELECT count(*) FROM packages_given").await, all);
+            let worth = simulation.packages.iter().map(|it| it.points).sum::<i64>();
+            assert_eq!(simulation.package_liability, Some(usd(&format!("{}.{:02}", worth / 100, worth % 100))));
             check_rules(&service.database).await.unwrap();
             drop(worker);
         }

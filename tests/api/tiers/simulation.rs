@@ -192,6 +192,7 @@ async fn points_a_year_and_their_worth_tell_what_a_policy_adds() {
     let (_, simulation) = simulate(&service, try_program(generous)).await.unwrap();
     assert_eq!(simulation.points_per_year, 500);
     assert_eq!(simulation.liability_per_year, Some(usd("5.00")));
+    assert_eq!((simulation.packages, simulation.package_liability), (vec![], Some(usd("0.00"))));
 }
 
 #[tokio::test]

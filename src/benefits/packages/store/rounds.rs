@@ -19,8 +19,10 @@ const PAGE_LIMIT: &str = "120s";
 /// Where the round of a program has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::benefits::packages) struct Round {
-    /// The local day that it is at. All days before are over.
+    /// The local day that it is at.
     pub(in crate::benefits::packages) day: Date,
+    /// The first day that has to be gone through again, if there is one: all before are over.
+    pub(in crate::benefits::packages) again_from: Option<Date>,
     /// What packages are given for on that day: birthdays first.
     pub(in crate::benefits::packages) occasion: Occasion,
     /// When the last customer joined who was gone through for that, and their account.
@@ -72,7 +74,8 @@ pub(in crate::benefits::packages) async fn lock_round(
     .traced("INSERT package_rounds")
     .await?;
     let row = sqlx::query!(
-        r#"SELECT day AS "day: jiff_sqlx::Date", occasion, after_joined_at AS "joined: jiff_sqlx::Timestamp", after_account_id,
+        r#"SELECT day AS "day: jiff_sqlx::Date", again_from AS "again_from: jiff_sqlx::Date", occasion,
+                  after_joined_at AS "joined: jiff_sqlx::Timestamp", after_account_id,
                   set_config('idle_in_transaction_session_timeout', $2, TRUE) AS "limit"
            FROM package_rounds WHERE program_id = $1 FOR UPDATE SKIP LOCKED"#,
         program_id.as_str(),
@@ -87,7 +90,8 @@ pub(in crate::benefits::packages) async fn lock_round(
         occasion.ok_or_else(|| Defect::new(format!("the packages of {program_id}: their occasion is unknown")))?;
     let after = row.joined.zip(row.after_account_id);
     let after = after.map(|(joined_at, account_id)| (joined_at.to_jiff(), AccountId(account_id)));
-    Ok(Some(Round { day: row.day.to_jiff(), occasion, after }))
+    let again_from = row.again_from.map(jiff_sqlx::Date::to_jiff);
+    Ok(Some(Round { day: row.day.to_jiff(), again_from, occasion, after }))
 }
 
 /// Notes where a round has come to.
@@ -100,9 +104,11 @@ pub(in crate::benefits::packages) async fn move_round(
     round: Round,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE package_rounds SET day = $2, occasion = $3, after_joined_at = $4, after_account_id = $5 WHERE program_id = $1",
+        "UPDATE package_rounds SET day = $2, again_from = $3, occasion = $4, after_joined_at = $5, after_account_id = $6
+         WHERE program_id = $1",
         program_id.as_str(),
         round.day.to_sqlx() as _,
+        round.again_from.map(|day| day.to_sqlx()) as _,
         round.occasion.as_str(),
         round.after.map(|(joined_at, _)| joined_at.to_sqlx()) as _,
         round.after.map(|(_, account_id)| account_id.0),
