@@ -27,9 +27,12 @@ CREATE TABLE standings (
     is_earned        boolean     NOT NULL,
     earned_from      date,
     earned_until     date,
-    -- The tier before the one that was earned, and when it would have ended.
+    -- The tier before the one that was earned, when it would have ended, and the window that had earned that one.
     former_tier_id   text,
     former_ends_at   timestamptz,
+    former_is_earned boolean     NOT NULL,
+    former_earned_from date,
+    former_earned_until date,
     -- The override that is in force: what it does, to which tier, until when, the entry that set it, and the tier that the
     -- customer would hold without it.
     forced           text,
@@ -72,6 +75,9 @@ CREATE TYPE sent_standing AS (
     earned_until     date,
     former_tier_id   text,
     former_ends_at   timestamptz,
+    former_is_earned boolean,
+    former_earned_from date,
+    former_earned_until date,
     forced           text,
     forced_tier_id   text,
     forced_until     timestamptz,
@@ -104,6 +110,9 @@ CREATE TABLE standing_marks (
     earned_until     date,
     former_tier_id   text,
     former_ends_at   timestamptz,
+    former_is_earned boolean     NOT NULL,
+    former_earned_from date,
+    former_earned_until date,
     forced           text,
     forced_tier_id   text,
     forced_until     timestamptz,

@@ -1,6 +1,7 @@
 //! `goldbook customer`: shows what the book knows of one customer, on one screen, or gives all of it.
 
 mod export;
+mod standing_json;
 
 use clap::{Args, Subcommand};
 use comfy_table::Table;
@@ -29,6 +30,7 @@ const LAST_ENTRIES: usize = 10;
 #[command(after_help = "Examples:
   goldbook customer C0001
   goldbook customer C0001 --program cdnow | less
+  goldbook customer C0001 --json                 the standing and the balance for other tools
   goldbook customer export --program cdnow --customer C0001 --output C0001.json")]
 pub(crate) struct CustomerArgs {
     #[command(subcommand)]
@@ -51,6 +53,9 @@ struct ShowArgs {
     /// The program; may be left out where there is only one.
     #[arg(long = "program", value_name = "ID")]
     program_id: Option<String>,
+    /// Print one JSON object: the tier, the ways to keep it and to the next one, what becomes of it, and the balance.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     client: ClientOptions,
 }
@@ -77,6 +82,9 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
     let (customer, account_id) = dossier(&client, scope.clone()).await?;
     let tier = reader.tier(&customer_id).await?;
     let balance = reader.balance(&customer_id).await?;
+    if args.json {
+        return print(standing_json::write_standing(&reader.program.program_id, &account_id, &tier, &balance));
+    }
     let entitlements = entitlements(&client, scope.clone()).await?;
     let (brought_by, brought) = referrals(&client, scope).await?;
     let statement = reader.statement(&customer_id, LAST_ENTRIES).await?;

@@ -124,6 +124,10 @@ impl<'a> Deciding<'a> {
         if earned.rank < held && self.is_unearned(at, held, trigger)? {
             return self.fall_back(at, held, earned);
         }
+        if earned.rank == held && self.rests_elsewhere(at, held, trigger)? {
+            let kept = self.standing.outlook.ends_at.map_or(KeptUntil::Never, KeptUntil::Instant);
+            return self.change(at, Some(TierMove::Redecided), held, kept, earned);
+        }
         if self.is_endless(held) {
             return self.stay(at, held, None);
         }
@@ -188,21 +192,34 @@ impl<'a> Deciding<'a> {
             return Ok(self.earned_in(&self.calendar().in_effect(at), before)?.rank >= held);
         }
         let Some(window) = self.standing.earned.filter(|window| window.contains(day)) else { return Ok(false) };
-        let earns = |history: &History| Ok(highest(self.tiers(), &history.count(window)?) >= held);
-        Ok(earns(before)? && !earns(self.history)?)
+        Ok(self.earns(window, before, held)? && !self.earns(window, self.history, held)?)
     }
 
-    /// After a refund took away what had earned the tier: what is earned without it, or what was held before.
+    /// Whether a refund took away what had earned the tier, and another window earns it as well: from now on it rests on
+    /// that one.
+    fn rests_elsewhere(&self, at: Timestamp, held: usize, trigger: Trigger<'_>) -> Result<bool, NotRead> {
+        Ok(held > 0
+            && self.calendar().kept_from(at) != KeptUntil::ConditionFails
+            && self.is_unearned(at, held, trigger)?)
+    }
+
+    /// Whether a window earns a tier.
+    fn earns(&self, window: DayRange, history: &History, rank: usize) -> Result<bool, NotRead> {
+        Ok(highest(self.tiers(), &history.count(window)?) >= rank)
+    }
+
+    /// After a refund took away what had earned the tier: what is earned without it, or what was held before, unless a refund
+    /// took that away meanwhile.
     fn fall_back(&self, at: Timestamp, held: usize, earned: Earned) -> Result<Verdict, NotRead> {
         let former = self.standing.former.as_ref().filter(|former| former.ends_at.is_none_or(|ends_at| ends_at > at));
-        let former = former.and_then(|former| Some((self.rank_of(&former.tier_id)?, former.ends_at)));
-        match former.filter(|(rank, _)| *rank > earned.rank && *rank < held) {
-            Some((rank, ends_at)) => {
-                let kept = ends_at.map_or(KeptUntil::Never, KeptUntil::Instant);
-                self.change(at, Some(TierMove::Redecided), rank, kept, earned)
-            }
-            None => self.change(at, Some(TierMove::Redecided), earned.rank, earned.kept, earned),
+        if let Some(former) = former
+            && let Some(rank) = self.rank_of(&former.tier_id).filter(|rank| *rank > earned.rank && *rank < held)
+            && former.earned.map_or(Ok(true), |window| self.earns(window, self.history, rank))?
+        {
+            let kept = former.ends_at.map_or(KeptUntil::Never, KeptUntil::Instant);
+            return self.change(at, Some(TierMove::Redecided), rank, kept, earned);
         }
+        self.change(at, Some(TierMove::Redecided), earned.rank, earned.kept, earned)
     }
 
     /// The tier has ended, and was not earned again.

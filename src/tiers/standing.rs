@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::counting::Counted;
-use crate::book::{Due, DueKind, Outlook, OverrideForce};
+use crate::book::{Due, DueKind, Outlook, OverrideForce, TierMove};
 use crate::ids::TierId;
 use crate::programs::tier_policy::windows::DayRange;
 
@@ -63,6 +63,8 @@ pub(crate) struct Former {
     pub tier_id: TierId,
     /// When it would have ended; never, if absent.
     pub ends_at: Option<Timestamp>,
+    /// The window that had earned it; none, if none did.
+    pub earned: Option<DayRange>,
 }
 
 impl Standing {
@@ -84,6 +86,31 @@ impl Standing {
             forced: None,
             last_seq: 0,
         }
+    }
+
+    /// Notes what the customer's own tier rests on as a decision gives them one: the window that earned it, if one did, and
+    /// the tier that was held before. It has to be asked before the tier is changed.
+    pub(crate) fn rest_on(
+        &mut self,
+        own: &TierId,
+        change: Option<TierMove>,
+        earned: Option<DayRange>,
+        former_ends_at: Option<Timestamp>,
+    ) {
+        let (before, had, former) = (self.own_tier_id().clone(), self.earned, self.former.take());
+        let is_same = before == *own;
+        self.earned = match change {
+            _ if earned.is_some() => earned,
+            _ if is_same => had,
+            // What was held before rests on what it rested on then.
+            Some(TierMove::Redecided) => former.as_ref().filter(|it| it.tier_id == *own).and_then(|it| it.earned),
+            Some(TierMove::Downgraded | TierMove::Renewed) | None => None,
+        };
+        self.former = match change {
+            None => Some(Former { tier_id: before, ends_at: former_ends_at, earned: had }),
+            Some(TierMove::Redecided) if is_same => former,
+            Some(TierMove::Downgraded | TierMove::Renewed | TierMove::Redecided) => None,
+        };
     }
 
     /// The tier that the customer holds, but for an override.

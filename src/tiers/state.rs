@@ -11,7 +11,7 @@ use jiff::civil::Date;
 
 use self::rows::{day_row, standing_row};
 use super::counting::{Counted, DayCount, History, counted_by};
-use super::standing::{Former, Standing, TierOverride};
+use super::standing::{Standing, TierOverride};
 use crate::book::{
     ActivityDetail, Cell, Counts, CustomerDetail, Defect, Detail, Dues, Earnings, Entry, Occasion, Outlook, Row, State,
     TierDetail, TierMove,
@@ -130,22 +130,16 @@ impl StandingsState {
                 let cause_seq = cause_of(entry)?;
                 let standing = self.get_mut(entry)?;
                 standing.outlook = *outlook;
-                let (before, own) = (standing.own_tier_id().clone(), hidden.as_ref().unwrap_or(to));
-                if before != *own || earned.is_some() {
-                    standing.earned = earned.map(|Earnings { from, until, .. }| DayRange { from, until });
-                }
+                let own = hidden.as_ref().unwrap_or(to);
                 // Where only the end is another one, the tier rests on what it rested on.
-                let is_retimed = *change == Some(TierMove::Redecided) && before == *own;
+                let is_retimed = *change == Some(TierMove::Redecided) && standing.own_tier_id() == own;
+                let window = earned.map(|Earnings { from, until, .. }| DayRange { from, until });
+                standing.rest_on(own, *change, window, *former_ends_at);
                 let gave = (standing.policy_version, standing.changed_seq, standing.cause_seq);
                 standing.decide(entry, to, hidden.as_ref(), cause_seq)?;
                 if is_retimed && earned.is_none() {
                     (standing.policy_version, standing.changed_seq, standing.cause_seq) = gave;
                 }
-                standing.former = match change {
-                    None => Some(Former { tier_id: before, ends_at: *former_ends_at }),
-                    Some(TierMove::Redecided) if is_retimed => standing.former.take(),
-                    Some(TierMove::Downgraded | TierMove::Renewed | TierMove::Redecided) => None,
-                };
             }
             TierDetail::TierImported { to, hidden, qualifying_spend, outlook, .. } => {
                 let standing = self.get_mut(entry)?;

@@ -102,8 +102,8 @@ fn upsert_standings(rows: Vec<StandingRow>) -> WritePart {
     write_part!(
         "INSERT INTO standings (account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
              margin, points, purchases, active_days, referrals, accepted, enrolled_on, ends_at, decides_at, is_earned,
-             earned_from, earned_until, former_tier_id, former_ends_at, forced, forced_tier_id, forced_until, forced_seq,
-             hidden_tier_id, last_seq)
+             earned_from, earned_until, former_tier_id, former_ends_at, former_is_earned, former_earned_from,
+             former_earned_until, forced, forced_tier_id, forced_until, forced_seq, hidden_tier_id, last_seq)
          SELECT * FROM unnest($1::sent_standing[])
          ON CONFLICT (account_id) DO UPDATE SET tier_id = excluded.tier_id, since = excluded.since,
              policy_version = excluded.policy_version, changed_seq = excluded.changed_seq,
@@ -113,6 +113,8 @@ fn upsert_standings(rows: Vec<StandingRow>) -> WritePart {
              ends_at = excluded.ends_at, decides_at = excluded.decides_at, is_earned = excluded.is_earned,
              earned_from = excluded.earned_from, earned_until = excluded.earned_until,
              former_tier_id = excluded.former_tier_id, former_ends_at = excluded.former_ends_at,
+             former_is_earned = excluded.former_is_earned, former_earned_from = excluded.former_earned_from,
+             former_earned_until = excluded.former_earned_until,
              forced = excluded.forced, forced_tier_id = excluded.forced_tier_id, forced_until = excluded.forced_until,
              forced_seq = excluded.forced_seq, hidden_tier_id = excluded.hidden_tier_id, last_seq = excluded.last_seq",
         rows,
@@ -132,12 +134,12 @@ fn insert_marks(rows: Vec<StandingRow>) -> WritePart {
     write_part!(
         "INSERT INTO standing_marks (account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
              margin, points, purchases, active_days, referrals, accepted, enrolled_on, ends_at, decides_at, is_earned,
-             earned_from, earned_until, former_tier_id, former_ends_at, forced, forced_tier_id, forced_until, forced_seq,
-             hidden_tier_id, account_seq)
+             earned_from, earned_until, former_tier_id, former_ends_at, former_is_earned, former_earned_from,
+             former_earned_until, forced, forced_tier_id, forced_until, forced_seq, hidden_tier_id, account_seq)
          SELECT account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend, margin, points,
              purchases, active_days, referrals, accepted, enrolled_on, ends_at, decides_at, is_earned, earned_from,
-             earned_until, former_tier_id, former_ends_at, forced, forced_tier_id, forced_until, forced_seq,
-             hidden_tier_id, last_seq
+             earned_until, former_tier_id, former_ends_at, former_is_earned, former_earned_from,
+             former_earned_until, forced, forced_tier_id, forced_until, forced_seq, hidden_tier_id, last_seq
          FROM unnest($1::sent_standing[])",
         rows,
     )

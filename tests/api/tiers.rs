@@ -1,8 +1,10 @@
 //! Tiers: who holds which, since when and why; at any instant, and under a program that changes.
 
 mod batch;
+mod metrics;
 mod overrides;
 mod policies;
+mod random_windows;
 mod reevaluation;
 mod sample;
 mod simulation;

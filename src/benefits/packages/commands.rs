@@ -1,5 +1,7 @@
 //! The command that gives a customer the package for a day of theirs.
 
+use std::sync::Arc;
+
 use jiff::civil::Date;
 
 use super::days::dates_of;
@@ -11,6 +13,7 @@ use crate::customers::state::CustomersState;
 use crate::ids::AccountId;
 use crate::points::state::PointsState;
 use crate::points::subject::{Subject, about_a_customer};
+use crate::programs::model::ProgramVersion;
 use crate::programs::state::ProgramsState;
 use crate::tiers::model::standing_of;
 use crate::tiers::state::StandingsState;
@@ -22,6 +25,8 @@ pub(super) struct GivePackage {
     pub(super) subject: Subject,
     /// The account that has the day. A customer who was erased and came back has another one.
     pub(super) account_id: AccountId,
+    /// The version that says what is given on that day.
+    pub(super) policy: Arc<ProgramVersion>,
     pub(super) occasion: Occasion,
     pub(super) day: Date,
 }
@@ -52,7 +57,8 @@ impl Command for GivePackage {
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
-        let (policy, account) = self.subject.begin(decision)?;
+        let (_, account) = self.subject.begin(decision)?;
+        let policy = &self.policy;
         let (account_id, at) = (account.account_id, account.time_at(decision.at()));
         if account_id != self.account_id || !self.has_day(decision.state()?) {
             return Ok(());
@@ -60,7 +66,7 @@ impl Command for GivePackage {
         let (standing, _) = standing_of(decision, account_id)?;
         let Some(package) = policy.program.package_for(self.occasion, &standing.tier_id) else { return Ok(()) };
         let in_force = decision.state::<BenefitsState>()?.grants_in_force(account_id, at).count();
-        let giving = Giving { policy: &policy, package, account, at, in_force };
+        let giving = Giving { policy, package, account, at, in_force };
         for new_entry in giving.entries(Occurrence::InYear(self.day.year()))? {
             decision.post(account_id, new_entry)?;
         }

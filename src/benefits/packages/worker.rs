@@ -1,15 +1,16 @@
 //! Giving packages for days of customers, in the background.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
 
 use super::commands::GivePackage;
 use super::days::{dates_of, days_before};
 use super::store::rounds::{
-    Celebrant, Round, end_other_rounds, find_anniversaries, find_birthdays, lock_round, move_round, read_open,
+    Celebrant, Round, end_rounds, find_anniversaries, find_birthdays, list_rounds, lock_round, move_round, read_open,
 };
 use crate::book::{Book, Occasion};
 use crate::clock::Clock;
@@ -17,9 +18,9 @@ use crate::database::{StoreError, Traced as _};
 use crate::error::{Error, Reason, with_causes};
 use crate::ids::{AccountId, TierId};
 use crate::points::subject::Subject;
-use crate::programs::list_celebrating;
-use crate::programs::model::Program;
+use crate::programs::model::{Program, ProgramVersion, Which};
 use crate::programs::points::CalendarPeriod;
+use crate::programs::{list_celebrating, read_version, read_version_number_at};
 use crate::rounds::{Rounds, try_patiently};
 
 /// How many customers are looked at together.
@@ -89,7 +90,9 @@ enum Pace {
 impl Worker {
     /// Goes through all programs that give something on days. One that fails holds up no other.
     async fn give_all(&self) -> Result<(), PackagesError> {
-        let (mut failed, mut programs, mut after) = (None, Vec::new(), Some(String::new()));
+        // Those that end below are among these: others may begin meanwhile.
+        let mut ended = list_rounds(&mut *self.pool.acquire().await?).await?;
+        let (mut failed, mut after) = (None, Some(String::new()));
         while let Some(program_id) = after.take() {
             let mut connection = self.pool.acquire().await?;
             let (versions, told) = list_celebrating(&mut connection, &program_id, PROGRAMS, &self.clock).await?;
@@ -97,22 +100,23 @@ impl Worker {
             after = versions.last().map(|listed| listed.cursor.clone());
             let now = self.clock.present(told);
             for listed in versions {
-                let Ok(program_id) = listed.cursor.as_str().try_into() else { continue };
-                programs.push(program_id);
+                ended.remove(&listed.cursor);
                 // One that only a newer version understands waits for that.
                 let Ok(version) = listed.item else { continue };
-                failed = self.give_in(&version.program, now).await.err().or(failed);
+                failed = self.give_in(&Arc::new(version), now).await.err().or(failed);
             }
         }
-        end_other_rounds(&mut *self.pool.acquire().await?, &programs).await?;
+        if !ended.is_empty() {
+            end_rounds(&mut *self.pool.acquire().await?, ended).await?;
+        }
         failed.map_or(Ok(()), Err)
     }
 
     /// Goes through pages until today's customers are through, or somebody else is at it.
-    async fn give_in(&self, program: &Program, now: Timestamp) -> Result<(), PackagesError> {
+    async fn give_in(&self, current: &Arc<ProgramVersion>, now: Timestamp) -> Result<(), PackagesError> {
         let mut failed = None;
         loop {
-            let (pace, error) = self.give_page(program, now).await?;
+            let (pace, error) = self.give_page(current, now).await?;
             failed = error.or(failed);
             if pace == Pace::Rests {
                 return failed.map_or(Ok(()), Err);
@@ -124,16 +128,21 @@ impl Worker {
     /// Such a one holds up nobody: the day is gone through again.
     async fn give_page(
         &self,
-        program: &Program,
+        current: &Arc<ProgramVersion>,
         now: Timestamp,
     ) -> Result<(Pace, Option<PackagesError>), PackagesError> {
-        let today = program.day_of(now);
+        let program_id = &current.program.program_id;
+        let today = current.program.day_of(now);
         let mut transaction = self.pool.begin().traced("BEGIN").await?;
-        let round = lock_round(&mut transaction, &program.program_id, today).await?;
+        let round = lock_round(&mut transaction, program_id, today).await?;
         let Some(mut round) = round.map(|round| in_reach(round, today)) else { return Ok((Pace::Rests, None)) };
-        let celebrants = find_page(&mut transaction, program, round).await?;
-        let open = find_open(&mut transaction, program, round, &celebrants, now).await?;
-        let give = |celebrant| self.give_one(program, round, celebrant);
+        let policy = match round.day < today {
+            true => read_version_of(&mut transaction, current, round.day).await?,
+            false => current.clone(),
+        };
+        let celebrants = find_page(&mut transaction, &policy.program, round).await?;
+        let open = find_open(&mut transaction, &policy.program, round, &celebrants, now).await?;
+        let give = |celebrant| self.give_one(&policy, round, celebrant);
         let outcomes = try_patiently(&open, give, |outcome| matches!(outcome, Outcome::NotNow(_))).await;
         let error = outcomes.into_iter().find_map(|outcome| match outcome {
             Outcome::Done => None,
@@ -143,12 +152,12 @@ impl Worker {
             round.again_from = round.again_from.or(Some(round.day));
         }
         let (next, pace) = behind(round, &celebrants, today);
-        move_round(&mut transaction, &program.program_id, next).await?;
+        move_round(&mut transaction, program_id, next).await?;
         transaction.commit().traced("COMMIT").await?;
         Ok((pace, error))
     }
 
-    async fn give_one(&self, program: &Program, round: Round, celebrant: &Celebrant) -> Outcome {
+    async fn give_one(&self, policy: &Arc<ProgramVersion>, round: Round, celebrant: &Celebrant) -> Outcome {
         let leave_out = |error: &dyn std::error::Error| {
             let failure = with_causes(error);
             tracing::error!(account_id = %celebrant.account_id.0, failure, "a customer is not given a package");
@@ -158,17 +167,32 @@ impl Worker {
             Ok(customer_id) => customer_id.clone(),
             Err(defect) => return leave_out(defect),
         };
-        let subject = Subject { program_id: program.program_id.clone(), customer_id };
-        let command =
-            GivePackage { subject, account_id: celebrant.account_id, occasion: round.occasion, day: round.day };
+        let subject = Subject { program_id: policy.program.program_id.clone(), customer_id };
+        let (account_id, occasion, day) = (celebrant.account_id, round.occasion, round.day);
+        let command = GivePackage { subject, account_id, policy: policy.clone(), occasion, day };
         match self.book.submit_in_background(command).await {
             Ok(_) => Outcome::Done,
             // The customer was erased meanwhile.
             Err(Error::Refused(refusal)) if refusal.reason == Reason::CustomerNotFound => Outcome::Done,
-            Err(error) if error.is_of_the_moment() => Outcome::NotNow(error),
+            // A service of the newer version understands what it wrote.
+            Err(error) if error.is_of_the_moment() || matches!(error, Error::Newer(_)) => Outcome::NotNow(error),
             Err(error) => leave_out(&error),
         }
     }
+}
+
+/// The version that was in force as a day ended: what is made up for is what that one says.
+async fn read_version_of(
+    connection: &mut sqlx::PgConnection,
+    current: &Arc<ProgramVersion>,
+    day: Date,
+) -> Result<Arc<ProgramVersion>, StoreError> {
+    let (program, (_, ends_at)) = (&current.program, span_of(&current.program, day));
+    let last = ends_at.checked_sub(SignedDuration::from_micros(1)).unwrap_or(ends_at);
+    let number = read_version_number_at(connection, &program.program_id, last).await?;
+    let Some(number) = number.filter(|number| *number != current.version) else { return Ok(current.clone()) };
+    let version = read_version(connection, &program.program_id, Which::Number(number)).await?;
+    Ok(version.map_or_else(|| current.clone(), Arc::new))
 }
 
 /// The next customers of a round who have the day; fewer than a page, if there are no more behind.

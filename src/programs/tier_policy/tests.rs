@@ -182,3 +182,42 @@ fn every_fault_of_a_policy_is_found_at_once() {
     assert_eq!(faults(&week), [of("window.calendar")]);
     assert!(faults(&TierPolicy::default()).is_empty() && faults(&rolling("P1Y")).is_empty());
 }
+
+#[test]
+fn a_condition_holds_from_the_least_of_each_metric_on() {
+    // Six different numbers, so that none stands for another.
+    let counted = |metric: Metric| -> i64 {
+        match metric {
+            Metric::Spend => 10,
+            Metric::Margin => 20,
+            Metric::Points => 30,
+            Metric::Purchases => 40,
+            Metric::ActiveDays => 50,
+            Metric::Referrals => 60,
+        }
+    };
+    let holds = |condition: &Condition| condition.holds(&counted);
+    for metric in Metric::ALL {
+        let least = counted(metric);
+        assert!(holds(&Condition::AtLeast(metric, least)), "{metric:?}");
+        assert!(!holds(&Condition::AtLeast(metric, least + 1)), "{metric:?}");
+    }
+    let (met, unmet) = (Condition::AtLeast(Metric::Spend, 10), Condition::AtLeast(Metric::Margin, 21));
+    let all = |these: &[&Condition]| Condition::AllOf(these.iter().copied().cloned().collect());
+    let any = |these: &[&Condition]| Condition::AnyOf(these.iter().copied().cloned().collect());
+    let table = [
+        (all(&[&met, &met]), true),
+        (all(&[&met, &unmet]), false),
+        (all(&[&unmet, &met]), false),
+        (any(&[&met, &unmet]), true),
+        (any(&[&unmet, &met]), true),
+        (any(&[&unmet, &unmet]), false),
+        (any(&[&unmet, &all(&[&met, &met])]), true),
+        (any(&[&unmet, &all(&[&met, &unmet])]), false),
+        (all(&[&met, &any(&[&unmet, &met])]), true),
+        (all(&[&met, &any(&[&unmet, &unmet])]), false),
+    ];
+    for (condition, expected) in table {
+        assert_eq!(holds(&condition), expected, "{condition:?}");
+    }
+}

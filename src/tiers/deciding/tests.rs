@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::programs::model::tests::program;
 use crate::programs::points::{CalendarPeriod, Period};
+use crate::programs::tier_policy::Metric;
 use crate::tiers::counting::DayCount;
-use crate::tiers::standing::Former;
 
 fn period(text: &str) -> Period {
     Period::parse(text).unwrap()
@@ -47,12 +47,9 @@ impl Member {
     fn settle(&mut self, at: Timestamp, verdict: Verdict) {
         if let Some(change) = verdict.change {
             self.log.push((at, change.kind, change.to.to_string()));
-            self.standing.former = change
-                .kind
-                .is_none()
-                .then(|| Former { tier_id: self.standing.tier_id.clone(), ends_at: self.standing.outlook.ends_at });
+            let window = change.earned.map(|earned| DayRange { from: earned.from, until: earned.until });
+            self.standing.rest_on(&change.to, change.kind, window, self.standing.outlook.ends_at);
             self.standing.tier_id = change.to;
-            self.standing.earned = change.earned.map(|earned| DayRange { from: earned.from, until: earned.until });
         }
         self.standing.outlook = verdict.outlook;
     }
@@ -83,6 +80,11 @@ impl Member {
     /// Buys at noon of a day.
     fn buy(&mut self, day: Date, spend: i64) {
         self.count(noon(day), day, spend);
+    }
+
+    /// Takes back a part of what was bought on a day, at noon of another one.
+    fn refund(&mut self, at: Date, day: Date, spend: i64) {
+        self.count(noon(at), day, -spend);
     }
 
     fn tier_on(&mut self, day: Date) -> String {
@@ -225,6 +227,135 @@ fn a_refund_gives_back_what_was_held_before_where_that_is_more() {
 }
 
 #[test]
+fn what_a_refund_gave_back_is_taken_away_with_what_had_earned_it() {
+    let (first, second) = (date(2025, 5, 1), date(2026, 5, 1));
+    for kept in [KeptRule::Always, KeptRule::For(period("P5Y"))] {
+        let start = || {
+            let mut member = Member::new(yearly(kept.clone()));
+            member.buy(first, 20_000);
+            member.buy(second, 50_000);
+            member
+        };
+        let mut member = start();
+        member.refund(date(2026, 5, 2), second, 50_000);
+        assert_eq!(member.tier_on(date(2026, 5, 2)), "silver");
+        // What did not earn it takes it from nobody.
+        member.buy(date(2026, 5, 3), 100);
+        member.refund(date(2026, 5, 4), date(2026, 5, 3), 100);
+        assert_eq!(member.tier_on(date(2026, 5, 4)), "silver");
+        member.refund(date(2026, 5, 5), first, 1);
+        assert_eq!(member.tier_on(date(2026, 5, 5)), "member", "{kept:?}");
+        // In the other order, there is nothing to come back to.
+        let mut member = start();
+        member.refund(date(2026, 5, 2), first, 1);
+        assert_eq!(member.tier_on(date(2026, 5, 2)), "gold");
+        member.refund(date(2026, 5, 3), second, 50_000);
+        assert_eq!(member.tier_on(date(2026, 5, 3)), "member", "{kept:?}");
+    }
+}
+
+#[test]
+fn a_tier_that_two_windows_earned_is_lost_with_both() {
+    let (first, second) = (date(2025, 5, 1), date(2026, 5, 1));
+    for days in [[first, second], [second, first]] {
+        let mut member = Member::new(yearly(KeptRule::For(period("P5Y"))));
+        member.buy(first, 20_000);
+        let end = member.ends_on();
+        member.buy(second, 20_000);
+        for (number, day) in days.into_iter().enumerate() {
+            assert_eq!((member.tier_on(date(2026, 6, 1)), member.ends_on()), ("silver".to_owned(), end), "{days:?}");
+            member.refund(date(2026, 6, 2 + i8::try_from(number).unwrap()), day, 1);
+        }
+        assert_eq!(member.tier_on(date(2026, 7, 1)), "member", "{days:?}");
+    }
+}
+
+#[test]
+fn tiers_end_when_they_should_on_days_that_hurt() {
+    let days_only = |kept: &str| TierPolicy {
+        window: TierWindow::Rolling(period("P1D")),
+        kept: KeptRule::For(period(kept)),
+        ..TierPolicy::default()
+    };
+    let by = |calendar, kept| TierPolicy { window: TierWindow::Calendar(calendar), kept, ..TierPolicy::default() };
+    let until_end = |calendar| by(calendar, KeptRule::UntilEndOfPeriod);
+    let rolling = |text: &str| TierPolicy { window: TierWindow::Rolling(period(text)), ..rolling() };
+    let enrolment_year =
+        TierPolicy { window: TierWindow::EnrolmentYear, kept: KeptRule::UntilEndOfPeriod, ..TierPolicy::default() };
+    let cases = [
+        (days_only("P1Y"), "2028-02-29T12:00:00-05:00", "2029-02-28T00:00:00-05:00"),
+        (days_only("P1M"), "2026-01-31T23:59:59.999999-05:00", "2026-02-28T00:00:00-05:00"),
+        (days_only("P1M"), "2026-03-31T00:00:00-04:00", "2026-04-30T00:00:00-04:00"),
+        // Days of 23 and of 25 hours.
+        (days_only("P1D"), "2026-03-08T12:00:00-04:00", "2026-03-09T00:00:00-04:00"),
+        (days_only("P1D"), "2026-10-31T23:59:59.999999-04:00", "2026-11-01T00:00:00-04:00"),
+        (days_only("P1D"), "2026-11-01T01:30:00-04:00", "2026-11-02T00:00:00-05:00"),
+        (rolling("P1Y"), "2028-02-29T12:00:00-05:00", "2029-02-28T00:00:00-05:00"),
+        (rolling("P1M"), "2026-01-31T12:00:00-05:00", "2026-02-28T00:00:00-05:00"),
+        (rolling("P1D"), "2026-11-01T01:30:00-05:00", "2026-11-02T00:00:00-05:00"),
+        (until_end(CalendarPeriod::Month), "2026-10-31T23:59:59.999999-04:00", "2026-11-01T00:00:00-04:00"),
+        (until_end(CalendarPeriod::Month), "2026-11-01T00:00:00-04:00", "2026-12-01T00:00:00-05:00"),
+        (until_end(CalendarPeriod::Month), "2028-02-29T23:59:59.999999-05:00", "2028-03-01T00:00:00-05:00"),
+        (until_end(CalendarPeriod::Quarter), "2026-03-31T23:59:59.999999-04:00", "2026-04-01T00:00:00-04:00"),
+        (
+            by(CalendarPeriod::Quarter, KeptRule::WhileConditionHolds),
+            "2026-10-01T00:00:00-04:00",
+            "2027-01-01T00:00:00-05:00",
+        ),
+        (until_end(CalendarPeriod::Half), "2026-06-30T23:59:59.999999-04:00", "2026-07-01T00:00:00-04:00"),
+        (
+            by(CalendarPeriod::Half, KeptRule::UntilEndOfNextPeriod),
+            "2026-06-30T12:00:00-04:00",
+            "2027-01-01T00:00:00-05:00",
+        ),
+        (until_end(CalendarPeriod::Year), "2026-12-31T23:59:59.999999-05:00", "2027-01-01T00:00:00-05:00"),
+        (until_end(CalendarPeriod::Year), "2027-01-01T00:00:00-05:00", "2028-01-01T00:00:00-05:00"),
+        (yearly(KeptRule::UntilEndOfNextPeriod), "2026-12-31T23:59:59.999999-05:00", "2028-01-01T00:00:00-05:00"),
+        // Of who joined on 29 February 2024.
+        (enrolment_year.clone(), "2027-02-27T23:59:59.999999-05:00", "2027-02-28T00:00:00-05:00"),
+        (enrolment_year.clone(), "2027-02-28T00:00:00-05:00", "2028-02-29T00:00:00-05:00"),
+        (enrolment_year, "2028-02-29T00:00:00-05:00", "2029-02-28T00:00:00-05:00"),
+    ];
+    for (policy, bought, end) in cases {
+        let case = format!("{policy:?} at {bought}");
+        let mut member = Member::new(policy);
+        let [bought, end]: [Timestamp; 2] = [bought, end].map(|instant| instant.parse().unwrap());
+        member.count(bought, member.version.program.day_of(bought), 20_000);
+        assert_eq!(
+            (member.standing.tier_id.as_str(), member.standing.outlook.ends_at),
+            ("silver", Some(end)),
+            "{case}"
+        );
+        member.pass(end - jiff::SignedDuration::from_micros(1));
+        assert_eq!(member.standing.tier_id.as_str(), "silver", "{case}");
+        member.pass(end);
+        assert_eq!(member.standing.tier_id.as_str(), "member", "{case}");
+    }
+}
+
+#[test]
+fn a_purchase_of_the_next_period_counts_from_its_first_instant() {
+    let mut member = Member::new(yearly(KeptRule::UntilEndOfPeriod));
+    let [told, new_year]: [Timestamp; 2] =
+        ["2026-12-31T23:58:00-05:00", "2027-01-01T00:00:00-05:00"].map(|instant| instant.parse().unwrap());
+    member.count(told, date(2027, 1, 1), 20_000);
+    assert_eq!((member.standing.tier_id.as_str(), member.standing.outlook.decides_at), ("member", Some(new_year)));
+    member.pass(new_year);
+    assert_eq!((member.tier_on(date(2027, 1, 1)), member.ends_on()), ("silver".to_owned(), Some(date(2028, 1, 1))));
+    assert_eq!(member.log, [(new_year, None, "silver".to_owned())]);
+    // A rolling window has no end: it counts what is told ahead, until the same date a period later.
+    let mut member = Member::new(rolling());
+    member.count(told, date(2027, 1, 1), 20_000);
+    assert_eq!((member.standing.tier_id.as_str(), member.ends_on()), ("silver", Some(date(2028, 1, 1))));
+}
+
+#[test]
+fn each_metric_is_what_was_counted_of_it() {
+    let counted = Counted { spend: 1, margin: 2, points: 3, purchases: 4, active_days: 5, referrals: 6 };
+    assert_eq!(Metric::ALL.map(|metric| counted.of(metric)), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
 fn a_tier_that_is_earned_each_year_is_renewed_each_year() {
     let mut member = Member::new(yearly(KeptRule::UntilEndOfNextPeriod));
     for year in [2025, 2026, 2027] {
@@ -260,7 +391,8 @@ fn naive(policy: &TierPolicy, purchases: &[(Date, Date, i64)], today: Date) -> &
 }
 
 proptest! {
-    /// Purchases come in the order in which they are told, some of them late; the tier is what counting everything gives.
+    /// Purchases come in the order in which they are told, some of them late, and some are refunded in part; the tier is what
+    /// counting everything gives.
     #[test]
     fn standing_is_what_recounting_everything_gives(
         policy in prop_oneof![
@@ -270,14 +402,24 @@ proptest! {
             Just(yearly(KeptRule::WhileConditionHolds)),
             Just(TierPolicy::default()),
         ],
-        steps in prop::collection::vec((0..200_i64, 0..3_i64, 0..400_i64, 1..40_000_i64), 1..20),
+        steps in prop::collection::vec((0..200_i64, 0..5_i64, 0..400_i64, 1..40_000_i64), 1..20),
         probes in prop::collection::vec(0..200_i64, 0..8),
     ) {
         let mut member = Member::new(policy.clone());
         let (mut told, mut purchases) = (date(2026, 1, 1), Vec::new());
-        for (gap, is_late, late, spend) in steps {
+        for (gap, what, late, spend) in steps {
             told = told.checked_add(gap.days()).unwrap();
-            let day = if is_late == 0 { told.checked_sub(late.days()).unwrap() } else { told };
+            let bought = purchases.iter().filter(|(_, _, spend)| *spend > 0).count();
+            let (day, spend) = match (what, usize::try_from(late).unwrap().checked_rem(bought)) {
+                (3.., Some(place)) => {
+                    let days = purchases.iter().filter(|(_, _, spend)| *spend > 0).map(|(_, day, _)| *day);
+                    let day: Date = days.clone().nth(place).unwrap();
+                    let there: i64 = purchases.iter().filter(|it| it.1 == day).map(|it| it.2).sum();
+                    (day, -spend.min(there))
+                }
+                (0, _) => (told.checked_sub(late.days()).unwrap(), spend),
+                (_, _) => (told, spend),
+            };
             member.count(noon(told), day, spend);
             purchases.push((told, day, spend));
             prop_assert_eq!(member.tier_on(told), naive(&policy, &purchases, told), "on {}", told);

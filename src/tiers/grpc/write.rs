@@ -54,9 +54,11 @@ pub(super) fn write_customer_tier(
         policy_version: forced.map_or(standing.policy_version, |set_by| set_by.policy_version),
         qualifying_spend: Some(write_signed_money(program.currency, present.counted.spend)),
         next: next.map(|next| write_next(program, next, &present.counted, extent)),
-        benefits: tier
-            .benefits
+        // As benefits are used: a tier that the version in force has no more gives nothing.
+        benefits: program
+            .tier(&tier.tier_id)
             .iter()
+            .flat_map(|tier| &tier.benefits)
             .filter(|_| is_whole)
             .map(|benefit| write_benefit(benefit, program.currency))
             .collect(),

@@ -10,10 +10,6 @@ use crate::tiers::standing::Standing;
 pub(super) fn standing_row<'a>(noun: &'static str, key: Cell<'a>, standing: &'a Standing) -> Row<'a> {
     let Standing { totals, outlook, earned, former, forced, .. } = standing;
     let Outlook { ends_at, decides_at } = outlook;
-    let window = earned.map(|DayRange { from, until }| {
-        let day = |day: Option<Date>| day.map_or_else(|| "…".to_owned(), |day| day.to_string());
-        format!("{} to {}", day(from), day(until))
-    });
     let columns = vec![
         ("tier_id", Cell::word(standing.tier_id.as_str())),
         ("since", standing.since.into()),
@@ -30,9 +26,10 @@ pub(super) fn standing_row<'a>(noun: &'static str, key: Cell<'a>, standing: &'a 
         ("enrolled_on", standing.enrolled_on.map_or(Cell::Absent, |day| Cell::text(day.to_string()))),
         ("ends_at", (*ends_at).into()),
         ("decides_at", (*decides_at).into()),
-        ("earned", window.map_or(Cell::Absent, Cell::text)),
+        ("earned", window_cell(*earned)),
         ("former_tier_id", former.as_ref().map_or(Cell::Absent, |former| Cell::word(former.tier_id.as_str()))),
         ("former_ends_at", former.as_ref().and_then(|former| former.ends_at).into()),
+        ("former_earned", window_cell(former.as_ref().and_then(|former| former.earned))),
         ("forced", forced.as_ref().map_or(Cell::Absent, |forced| Cell::word(forced.force.as_str()))),
         ("forced_tier_id", forced.as_ref().map_or(Cell::Absent, |forced| Cell::word(forced.tier_id.as_str()))),
         ("forced_until", forced.as_ref().and_then(|forced| forced.ends_at).into()),
@@ -40,6 +37,11 @@ pub(super) fn standing_row<'a>(noun: &'static str, key: Cell<'a>, standing: &'a 
         ("hidden_tier_id", forced.as_ref().map_or(Cell::Absent, |forced| Cell::word(forced.hidden.as_str()))),
     ];
     Row { noun, key, columns }
+}
+
+fn window_cell<'a>(window: Option<DayRange>) -> Cell<'a> {
+    let day = |day: Option<Date>| day.map_or_else(|| "…".to_owned(), |day| day.to_string());
+    window.map_or(Cell::Absent, |DayRange { from, until }| Cell::text(format!("{} to {}", day(from), day(until))))
 }
 
 pub(super) fn day_row<'a>(noun: &'static str, key: Cell<'a>, count: &DayCount) -> Row<'a> {

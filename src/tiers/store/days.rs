@@ -271,7 +271,8 @@ fn first_of(
     let ended = standing.outlook.ends_at.filter(|ends_at| *ends_at <= scope.latest);
     let first = calendar.first_day_needed(at, ended);
     let is_refund = state.asked.purchases.range((account_id, [0; 32])..=(account_id, [u8::MAX; 32])).next().is_some();
-    let earned = standing.earned.filter(|_| is_refund).and_then(|window| window.from);
+    let former = standing.former.as_ref().and_then(|former| former.earned);
+    let earned = standing.earned.into_iter().chain(former).filter(|_| is_refund).filter_map(|window| window.from);
     first.into_iter().chain(earned).min()
 }
 

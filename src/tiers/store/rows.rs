@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::book::{Defect, OverrideForce};
 use crate::database::sent_as;
 use crate::ids::{AccountId, TierId};
+use crate::programs::tier_policy::windows::DayRange;
 use crate::tiers::standing::Standing;
 
 /// The tier that a row of an account names.
@@ -17,6 +18,16 @@ pub(super) fn parse_tier_id(account_id: Uuid, text: String) -> Result<TierId, De
 pub(super) fn parse_force(account_id: Uuid, word: &str) -> Result<OverrideForce, Defect> {
     OverrideForce::from_stored(word)
         .ok_or_else(|| Defect::new(format!("the standing of account {account_id} is forced by {word:?}")))
+}
+
+/// The window that earned a tier, if one did.
+pub(super) fn window_of(
+    is_earned: bool,
+    from: Option<jiff_sqlx::Date>,
+    until: Option<jiff_sqlx::Date>,
+) -> Option<DayRange> {
+    let day = |day: Option<jiff_sqlx::Date>| day.map(jiff_sqlx::Date::to_jiff);
+    is_earned.then(|| DayRange { from: day(from), until: day(until) })
 }
 
 /// The standing in a row: its columns are the same wherever it is stored. The last names the entry after which it was so.
@@ -42,14 +53,16 @@ macro_rules! standing_in {
                 ends_at: $row.ends_at.map(|instant| instant.to_jiff()),
                 decides_at: $row.decides_at.map(|instant| instant.to_jiff()),
             },
-            earned: $row.is_earned.then(|| crate::programs::tier_policy::windows::DayRange {
-                from: $row.earned_from.map(|day| day.to_jiff()),
-                until: $row.earned_until.map(|day| day.to_jiff()),
-            }),
+            earned: crate::tiers::store::rows::window_of($row.is_earned, $row.earned_from, $row.earned_until),
             former: match $row.former_tier_id {
                 Some(tier_id) => Some(crate::tiers::standing::Former {
                     tier_id: crate::tiers::store::rows::parse_tier_id($row.account_id, tier_id)?,
                     ends_at: $row.former_ends_at.map(|instant| instant.to_jiff()),
+                    earned: crate::tiers::store::rows::window_of(
+                        $row.former_is_earned,
+                        $row.former_earned_from,
+                        $row.former_earned_until,
+                    ),
                 }),
                 None => None,
             },
@@ -79,8 +92,8 @@ macro_rules! standing_rows {
             $($before)*
             "SELECT " + $first + "account_id, tier_id, since, policy_version, changed_seq, cause_seq, qualifying_spend,
                  margin, points, purchases, active_days, referrals, accepted, enrolled_on, ends_at, decides_at, is_earned,
-                 earned_from, earned_until, former_tier_id, former_ends_at, forced, forced_tier_id, forced_until,
-                 forced_seq, hidden_tier_id, " + $last_seq + " " + $rest
+                 earned_from, earned_until, former_tier_id, former_ends_at, former_is_earned, former_earned_from,
+                 former_earned_until, forced, forced_tier_id, forced_until, forced_seq, hidden_tier_id, " + $last_seq + " " + $rest
             $($arguments)*
         )
     };
@@ -111,6 +124,9 @@ pub(super) struct StandingRow {
     pub(super) earned_until: Option<jiff_sqlx::Date>,
     pub(super) former_tier_id: Option<String>,
     pub(super) former_ends_at: Option<jiff_sqlx::Timestamp>,
+    pub(super) former_is_earned: bool,
+    pub(super) former_earned_from: Option<jiff_sqlx::Date>,
+    pub(super) former_earned_until: Option<jiff_sqlx::Date>,
     pub(super) forced: Option<String>,
     pub(super) forced_tier_id: Option<String>,
     pub(super) forced_until: Option<jiff_sqlx::Timestamp>,
@@ -124,6 +140,7 @@ sent_as!(StandingRow, "sent_standing");
 impl StandingRow {
     pub(super) fn new(account_id: AccountId, standing: &Standing) -> Self {
         let Standing { totals, outlook, earned, former, forced, .. } = standing;
+        let had = former.as_ref().and_then(|former| former.earned);
         Self {
             account_id: account_id.0,
             tier_id: standing.tier_id.as_str().to_owned(),
@@ -146,6 +163,9 @@ impl StandingRow {
             earned_until: earned.and_then(|window| window.until).map(|day| day.to_sqlx()),
             former_tier_id: former.as_ref().map(|former| former.tier_id.as_str().to_owned()),
             former_ends_at: former.as_ref().and_then(|former| former.ends_at).map(|instant| instant.to_sqlx()),
+            former_is_earned: had.is_some(),
+            former_earned_from: had.and_then(|window| window.from).map(|day| day.to_sqlx()),
+            former_earned_until: had.and_then(|window| window.until).map(|day| day.to_sqlx()),
             forced: forced.as_ref().map(|forced| forced.force.as_str().to_owned()),
             forced_tier_id: forced.as_ref().map(|forced| forced.tier_id.as_str().to_owned()),
             forced_until: forced.as_ref().and_then(|forced| forced.ends_at).map(|instant| instant.to_sqlx()),

@@ -6,6 +6,7 @@ use goldbook::proto;
 use super::packages::{OFTEN, given, package, packed};
 use crate::book_rules::check_rules;
 use crate::customers::erasure::{erase, erasure};
+use crate::faults::held::Session;
 use crate::harness::{Clock, Database, SHOP, Service, create_customer, shop};
 use crate::wait::{stays, until};
 
@@ -55,6 +56,13 @@ async fn join(service: &Service, customer_id: &str, born: &str) {
 
 /// Has other services go through all who have their day, until they have come to today and so many packages were given.
 async fn celebrate_in(service: &Service, zone: &str, replicas: usize, total: i64) {
+    let round = async |rest: &str| {
+        let mut connection = service.database.connect(SUPERUSER).await;
+        let select = sqlx::AssertSqlSafe(format!("SELECT xmin::text FROM package_rounds WHERE {rest}"));
+        let row: Option<String> = sqlx::query_scalar(select).fetch_optional(&mut connection).await.unwrap();
+        row
+    };
+    let before = round("TRUE").await;
     let mut busy = Vec::new();
     for _ in 0..replicas {
         busy.push(Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await);
@@ -64,6 +72,9 @@ async fn celebrate_in(service: &Service, zone: &str, replicas: usize, total: i64
         let rounds = format!("package_rounds WHERE day = '{today}' AND after_account_id IS NULL");
         count(service, &rounds).await == 1 && count(service, "packages_given").await == total
     };
+    // Somebody has been through the day since.
+    let rests = format!("day = '{today}' AND again_from IS NULL AND occasion = 'birthday'");
+    until("a round", async || round(&rests).await.filter(|row| before.as_ref() != Some(row))).await;
     until("all packages", async || is_done().await.then_some(())).await;
     stays("nothing is given twice", is_done).await;
     for service in busy {
@@ -229,31 +240,45 @@ async fn who_cannot_be_given_anything_holds_up_nobody_and_is_given_it_later() {
     join(&service, "ben", "1990-06-12").await;
     celebrate(&service, 0).await;
     // Somebody holds her account for a day and a half.
-    let mut holder = service.database.connect(SUPERUSER).await;
-    let hold = "BEGIN; SELECT FROM accounts WHERE account_id =
-                    (SELECT account_id FROM customers WHERE customer_id = 'anna') FOR UPDATE";
-    sqlx::raw_sql(hold).execute(&mut holder).await.unwrap();
+    let held = Session::hold(&service.database, "anna").await;
     service.set_clock(&noon("2026-06-11"));
-    let busy = Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await;
-    until("a round on her day", async || {
-        (count(&service, "package_rounds WHERE day = '2026-06-11'").await == 1).then_some(())
-    })
-    .await;
+    let begin = async || Service::start_busy(service.database.clone(), service.clock.clone(), OFTEN).await;
+    let busy = begin().await;
+    let is_at = async |day: &str| {
+        let day = format!("package_rounds WHERE day = '{day}' AND after_account_id IS NULL");
+        (count(&service, &day).await == 1).then_some(())
+    };
+    until("a round on her day", async || is_at("2026-06-11").await).await;
+    busy.stop().await;
     service.set_clock(&noon("2026-06-12"));
+    let busy = begin().await;
     until("what is given on the next day", async || (count(&service, "packages_given").await == 1).then_some(())).await;
     assert_eq!(days(&service, "ben").await, told(&[("card", "2026-06-12")]));
-    until("her day to come again", async || {
-        (count(&service, "package_rounds WHERE day = '2026-06-11'").await == 1).then_some(())
-    })
-    .await;
-    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
-    until("her package", async || (count(&service, "packages_given").await == 2).then_some(())).await;
-    assert_eq!(days(&service, "anna").await, told(&[("card", "2026-06-12")]));
-    until("nothing to be left of her day", async || {
-        (count(&service, "package_rounds WHERE day = '2026-06-12' AND again_from IS NULL").await == 1).then_some(())
-    })
-    .await;
+    until("her day to come again", async || is_at("2026-06-11").await).await;
     busy.stop().await;
+    held.let_go().await;
+    celebrate(&service, 2).await;
+    assert_eq!(days(&service, "anna").await, told(&[("card", "2026-06-12")]));
+    check_rules(&service.database).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_made_up_for_is_what_the_version_of_the_day_said() {
+    let service = start("2026-06-10").await;
+    service.apply(celebrating()).await.unwrap();
+    join(&service, "anna", "1990-06-11").await;
+    join(&service, "ben", "1990-06-12").await;
+    celebrate(&service, 0).await;
+    // The next day has another card, from its first instant on, and the one before has no present for members.
+    let mut generous = celebrating();
+    generous.packages[0].package_id = "letter".to_owned();
+    let effective_from = Some(crate::harness::at("2026-06-12T04:00:00Z"));
+    let request = proto::ApplyProgramRequest { program: Some(generous), effective_from, ..Default::default() };
+    service.programs().apply_program(request).await.unwrap();
+    service.set_clock(&noon("2026-06-12"));
+    celebrate(&service, 2).await;
+    assert_eq!(days(&service, "anna").await, told(&[("card", "2026-06-12")]));
+    assert_eq!(days(&service, "ben").await, told(&[("letter", "2026-06-12")]));
     check_rules(&service.database).await.unwrap();
 }
 

@@ -14,7 +14,7 @@ use crate::harness::{Database, SHOP, START, Service, create_customer, grant_rewa
 use crate::wait::within;
 
 /// An administrator's session that holds something until it ends.
-struct Session(PgConnection);
+pub(crate) struct Session(PgConnection);
 
 impl Session {
     async fn begin(database: &Database, statement: &str) -> Self {
@@ -25,13 +25,13 @@ impl Session {
     }
 
     /// Locks a customer's account.
-    async fn hold(database: &Database, customer_id: &str) -> Self {
+    pub(crate) async fn hold(database: &Database, customer_id: &str) -> Self {
         let names = format!("SELECT account_id FROM names WHERE space = 'customer' AND name = '{customer_id}'");
         let lock = format!("SELECT 1 FROM accounts WHERE account_id = ({names}) FOR UPDATE");
         Self::begin(database, &lock).await
     }
 
-    async fn let_go(mut self) {
+    pub(crate) async fn let_go(mut self) {
         self.0.execute("ROLLBACK").await.unwrap();
         self.0.close().await.unwrap();
     }

@@ -10,6 +10,7 @@ use super::simulation::{count, matrix, simulate};
 use super::windows::{OFTEN, calendar_years, rolling_year};
 use crate::benefits::packages::package;
 use crate::book_rules::check_rules;
+use crate::faults::held::Session;
 use crate::harness::{
     Clock, Database, SHOP, START, Service, assert_refused, at, purchase, shop, sorted_bad_fields, usd,
 };
@@ -113,6 +114,7 @@ async fn a_reevaluation_does_what_the_simulation_told_customer_by_customer() {
         (rolling_year(), dearer(calendar_years())),
         (calendar_years(), dearer(shop())),
     ];
+    let mut boxes_given = 0;
     for (before, after) in policies {
         for downgrades in [proto::DowngradeTime::AtOnce, proto::DowngradeTime::AtOwnEnd] {
             let points = Some(proto::PointsPolicy { point_value: "0.01".to_owned(), ..Default::default() });
@@ -160,6 +162,7 @@ async fn a_reevaluation_does_what_the_simulation_told_customer_by_customer() {
             }
             let all = given.iter().map(|(_, customers)| customers).sum::<i64>();
             assert_eq!(all, ended.raised, "{given:?}");
+            boxes_given += all;
             assert_eq!(count(&service.database, "SELECT count(*) FROM packages_given").await, all);
             let worth = simulation.packages.iter().map(|it| it.points).sum::<i64>();
             assert_eq!(simulation.package_liability, Some(usd(&format!("{}.{:02}", worth / 100, worth % 100))));
@@ -167,6 +170,7 @@ async fn a_reevaluation_does_what_the_simulation_told_customer_by_customer() {
             drop(worker);
         }
     }
+    assert!(boxes_given > 0);
 }
 
 #[tokio::test]
@@ -333,10 +337,7 @@ async fn an_order_that_cannot_be_carried_out_holds_up_no_other() {
         proto::ReevaluateTiersRequest { program_id: "brand".to_owned(), ..order(1, proto::DowngradeTime::AtOnce, "k") };
     let other = send(&service, other).await.unwrap().reevaluation.unwrap();
     // Somebody holds the account of the third customer.
-    let mut holder = service.database.connect(goldbook::embedded_postgres::SUPERUSER).await;
-    let hold = "BEGIN; SELECT FROM accounts WHERE account_id =
-                    (SELECT account_id FROM customers WHERE customer_id = 'c002') FOR UPDATE";
-    sqlx::raw_sql(hold).execute(&mut holder).await.unwrap();
+    let held = Session::hold(&service.database, "c002").await;
     let worker = busy(&service).await;
     until("the other order to end", async || {
         let request = proto::GetTierReevaluationRequest {
@@ -352,9 +353,27 @@ async fn an_order_that_cannot_be_carried_out_holds_up_no_other() {
     })
     .await;
     assert_eq!(progress(&service, &first.reevaluation_id).await.ended_at, None);
-    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    held.let_go().await;
     let ended = wait_for_end(&service, &first.reevaluation_id).await;
     assert_eq!((ended.customers_done, ended.left_out), (5, 0));
+}
+
+#[tokio::test]
+async fn an_order_ends_midway_as_another_version_comes_into_force() {
+    let service = start_with_many(shop(), 5).await;
+    let first = send(&service, order(1, proto::DowngradeTime::AtOnce, "k")).await.unwrap().reevaluation.unwrap();
+    // Somebody holds the account of the third customer, until there is another version.
+    let held = Session::hold(&service.database, "c002").await;
+    let _worker = busy(&service).await;
+    until("those before the held one to be counted", async || {
+        (progress(&service, &first.reevaluation_id).await.customers_done == 2).then_some(())
+    })
+    .await;
+    service.apply(dearer(shop())).await.unwrap();
+    held.let_go().await;
+    let ended = wait_for_end(&service, &first.reevaluation_id).await;
+    assert_eq!((ended.superseded, ended.customers_done, ended.left_out), (true, 2, 0));
+    check_rules(&service.database).await.unwrap();
 }
 
 #[tokio::test]

@@ -171,3 +171,61 @@ async fn program_diff_tells_in_words_what_program_reevaluate_does() {
     assert_eq!(late.status.code(), Some(1));
     check_rules(&service.database).await.unwrap();
 }
+
+#[tokio::test]
+async fn tiers_and_a_customer_are_shown_with_bars_and_told_as_json() {
+    let policy = "window = { calendar = \"year\" }\nkept = \"until_end_of_next_period\"";
+    let (serving, service) = start_sample(policy).await;
+    let address = format!("http://{}", serving.address);
+    let tiers = async |more: &[&str]| {
+        let told = run(&[&["tiers", "--address", &address, "--as-of", "1998-07-01"], more].concat()).await;
+        assert!(told.status.success(), "{}", told.stderr);
+        told.stdout
+    };
+    let screen = tiers(&[]).await;
+    let has = |screen: &str, parts: &[&str]| screen.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+    for (name, customers) in [("platinum", "9 (0.4 %)"), ("gold", "41 (1.7 %)"), ("silver", "174 (7.4 %)")] {
+        assert!(has(&screen, &[name, customers]), "{name} in {screen}");
+    }
+    assert!(has(&screen, &["member", "█", "2,133 (90.5 %)"]) && has(&screen, &["joined"]), "{screen}");
+    let told: serde_json::Value = serde_json::from_str(&tiers(&["--json", "--months", "2"]).await).unwrap();
+    let held = told["tiers"].as_array().unwrap().iter().map(|it| it["customers"].as_i64().unwrap());
+    assert_eq!(held.collect::<Vec<_>>(), [2_133, 174, 41, 9]);
+    assert_eq!(told["as_of"], serde_json::json!("1998-07-01T04:00:00Z"));
+    assert_eq!(told["months"].as_array().unwrap().len(), 2);
+    // Within the days up to the end of 1998, time takes away what 1997 earned and 1998 has not.
+    let moving = tiers(&["--customers", "--within-days", "185"]).await;
+    let lines: Vec<Vec<&str>> =
+        moving.lines().map(|line| line.split('\t').collect()).filter(|it: &Vec<_>| it.len() == 5).collect();
+    assert!(
+        lines.iter().any(|it| it[1..] == ["1999-01-01 00:00:00 EST", "downgraded", "silver", "member"]),
+        "{moving}"
+    );
+
+    let name = "somebody";
+    let program_id = "cdnow".to_owned();
+    let create = proto::CreateCustomerRequest { program_id, ..crate::harness::create_customer(name, "create") };
+    service.customers().create_customer(create).await.unwrap();
+    let bought = proto::RecordActivityRequest {
+        program_id: "cdnow".to_owned(),
+        ..crate::harness::purchase(name, "a", "250.00", jiff::Timestamp::now())
+    };
+    service.activities().record_activity(bought).await.unwrap();
+    let show = async |more: &[&str]| {
+        let told = run(&[&["customer", "--address", &address, name], more].concat()).await;
+        assert!(told.status.success(), "{}", told.stderr);
+        told.stdout
+    };
+    let (screen, told) = (show(&[]).await, show(&["--json"]).await);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let year = told["tier"]["valid_until"].as_str().unwrap()[..4].to_owned();
+    assert!(has(&screen, &["Valid until", &format!("{year}-01-01 00:00:00 EST, then member")]), "{screen}");
+    assert!(has(&screen, &["To keep it", "200.00 USD, 200.00 USD missing"]), "{screen}");
+    assert!(has(&screen, &["To reach it", "██████████ ", "500.00 USD, 250.00 USD missing"]), "{screen}");
+    let spend =
+        |least: &str, missing: &str| serde_json::json!([{"metric": "spend", "least": least, "missing": missing}]);
+    assert_eq!(told["tier"]["next"]["progress"], spend("500.00 USD", "250.00 USD"));
+    assert_eq!(told["tier"]["keeping"]["progress"], spend("200.00 USD", "200.00 USD"));
+    assert_eq!(told["tier"]["forecast"][0]["tier_id"], serde_json::json!("member"));
+    assert_eq!(told["balance"]["available"], serde_json::json!(250));
+}

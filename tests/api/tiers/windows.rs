@@ -71,6 +71,14 @@ pub(super) async fn changes(service: &Service) -> Vec<(String, proto::TierChange
     changes.iter().rev().map(|change| (change.to_tier_id.clone(), change.change())).collect()
 }
 
+/// The last entry of anna that changed her tier, and the one that caused it.
+async fn last_change(service: &Service) -> (proto::Entry, proto::Entry) {
+    let entries = service.entries("anna").await;
+    let row = entries.iter().rfind(|entry| entry.kind() == proto::EntryKind::TierChanged).unwrap();
+    let cause = entries.iter().find(|entry| entry.entry_id == row.cause_entry_ids[0]).unwrap();
+    (row.clone(), cause.clone())
+}
+
 #[tokio::test]
 async fn a_rolling_window_lets_a_tier_go_at_the_start_of_the_day_and_tells_so_before() {
     let service = start(rolling_year()).await;
@@ -117,6 +125,12 @@ async fn a_calendar_year_renews_what_was_earned_again_and_drops_the_rest() {
     assert_eq!(missing, Some(proto::tier_condition::Condition::Spend(usd("300.00"))));
     service.set_clock("2028-02-01T12:00:00Z");
     assert_eq!(service.tier("anna").await.tier_id, "silver");
+    // Time took gold away; what is left was earned by the purchase of 2027.
+    service.grant("anna", 1, "touch").await.unwrap();
+    let (row, cause) = last_change(&service).await;
+    assert_eq!((row.reason(), row.actor()), (proto::EntryReason::TimeReached, proto::Actor::Time));
+    let bought: serde_json::Value = serde_json::from_str(&cause.detail_json).unwrap();
+    assert_eq!(bought["happened_at"], serde_json::json!("2027-06-01T12:00:00Z"), "{bought}");
     // And silver again in 2028.
     buy(&service, "c", "250.00", "2028-02-01T12:00:00Z").await;
     service.set_clock("2029-02-01T12:00:00Z");
@@ -138,6 +152,8 @@ async fn a_late_purchase_counts_in_the_window_in_which_it_happened() {
     // At the last instant of 2026 in New York, and at the first of 2027.
     buy(&service, "a", "120.00", "2027-01-01T04:59:59.999999Z").await;
     let none = buy(&service, "b", "120.00", "2027-01-01T05:00:00Z").await;
+    let as_of = "2027-02-28T12:00:00Z";
+    let before = service.tier_at("anna", as_of).await.unwrap();
     assert_eq!(none.tier_change, None);
     let late = buy(&service, "c", "80.00", "2026-02-01T12:00:00Z").await.tier_change.unwrap();
     assert_eq!(
@@ -147,6 +163,8 @@ async fn a_late_purchase_counts_in_the_window_in_which_it_happened() {
     let earned = late.earned.unwrap();
     assert_eq!((earned.spend, earned.from.unwrap().year), (Some(usd("200.00")), 2026));
     assert_eq!(service.tier("anna").await.qualifying_spend, Some(usd("120.00")));
+    // It changes what is to come, and nothing that was.
+    assert_eq!((before.tier_id.as_str(), service.tier_at("anna", as_of).await.unwrap()), ("member", before.clone()));
 }
 
 #[tokio::test]
@@ -158,6 +176,8 @@ async fn a_refund_of_what_earned_the_tier_decides_it_again_and_others_do_not() {
     assert_eq!(refund(&service, "r1", "b", "50.00").await.tier_change, None);
     let taken = refund(&service, "r2", "b", "0.01").await.tier_change.unwrap();
     assert_eq!((taken.to_tier_id.as_str(), taken.change()), ("silver", proto::TierChangeKind::Redecided));
+    let (row, cause) = last_change(&service).await;
+    assert_eq!((row.reason(), cause.kind()), (proto::EntryReason::Refund, proto::EntryKind::RefundAccepted));
     // In the next year nothing is earned, and a refund of that year's purchase does no harm to what 2026 earned.
     service.set_clock("2027-03-01T12:00:00Z");
     buy(&service, "c", "10.00", "2027-03-01T12:00:00Z").await;

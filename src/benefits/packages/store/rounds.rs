@@ -37,17 +37,28 @@ pub(in crate::benefits::packages) struct Celebrant {
     pub(in crate::benefits::packages) customer_id: Result<CustomerId, Defect>,
 }
 
-/// Ends the rounds of all programs but some: there is nothing to give there. What is missed until one begins again is not
-/// made up for.
+/// The programs that have rounds.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(in crate::benefits::packages) async fn list_rounds(
+    connection: &mut PgConnection,
+) -> Result<BTreeSet<String>, StoreError> {
+    let programs = sqlx::query_scalar!("SELECT program_id FROM package_rounds");
+    Ok(programs.fetch_all(connection).traced("SELECT package_rounds").await?.into_iter().collect())
+}
+
+/// Ends the rounds of some programs: there is nothing to give there. What is missed until one begins again is not made up
+/// for.
 ///
 /// # Errors
 /// If the statement fails.
-pub(in crate::benefits::packages) async fn end_other_rounds(
+pub(in crate::benefits::packages) async fn end_rounds(
     connection: &mut PgConnection,
-    programs: &[ProgramId],
+    programs: BTreeSet<String>,
 ) -> Result<(), StoreError> {
-    let programs: Vec<&str> = programs.iter().map(ProgramId::as_str).collect();
-    sqlx::query!("DELETE FROM package_rounds WHERE program_id <> ALL ($1::text[])", &programs as _)
+    let programs: Vec<String> = programs.into_iter().collect();
+    sqlx::query!("DELETE FROM package_rounds WHERE program_id = ANY ($1::text[])", &programs)
         .execute(connection)
         .traced("DELETE package_rounds")
         .await?;
