@@ -31,7 +31,7 @@ CREATE TABLE standings (
     former_tier_id   text,
     former_ends_at   timestamptz,
     former_is_earned boolean     NOT NULL,
-    former_earned_from date,
+    former_earned_from  date,
     former_earned_until date,
     -- The override that is in force: what it does, to which tier, until when, the entry that set it, and the tier that the
     -- customer would hold without it.
@@ -76,7 +76,7 @@ CREATE TYPE sent_standing AS (
     former_tier_id   text,
     former_ends_at   timestamptz,
     former_is_earned boolean,
-    former_earned_from date,
+    former_earned_from  date,
     former_earned_until date,
     forced           text,
     forced_tier_id   text,
@@ -111,7 +111,7 @@ CREATE TABLE standing_marks (
     former_tier_id   text,
     former_ends_at   timestamptz,
     former_is_earned boolean     NOT NULL,
-    former_earned_from date,
+    former_earned_from  date,
     former_earned_until date,
     forced           text,
     forced_tier_id   text,

@@ -91,7 +91,7 @@ fn columns_of_records_stand_in_one_order() {
     let wrong = [
         changed("migrations/0007_lots.sql", "    pending        bigint,\n", ""),
         changed(LOTS, "    pending: i64,\n    available: i64,\n", "    available: i64,\n    pending: i64,\n"),
-        changed(STANDINGS, "forced_until,\n", "forced_from,\n"),
+        changed(STANDINGS, "forced_until, forced_seq,", "forced_from, forced_seq,"),
         changed("src/points/store/writes.rs", "pending, available, held", "available, pending, held"),
         changed(LOTS, "\"expired!\"", "\"expiry!\""),
         changed("src/programs/store.rs", "    version: i32,\n    document", "    versions: i32,\n    document"),

@@ -13,7 +13,7 @@ use super::simulation::{simulate, try_program};
 use super::statistics::{ask, count, held};
 use crate::binary::{Serving, run};
 use crate::book_rules::check_rules;
-use crate::harness::{Database, Service, at};
+use crate::harness::{Database, START, Service, at};
 
 const PROGRAM: &str = include_str!("../../../examples/cdnow/program.toml");
 const PURCHASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cdnow/purchases.csv");
@@ -205,10 +205,11 @@ async fn tiers_and_a_customer_are_shown_with_bars_and_told_as_json() {
     let name = "somebody";
     let program_id = "cdnow".to_owned();
     let create = proto::CreateCustomerRequest { program_id, ..crate::harness::create_customer(name, "create") };
-    service.customers().create_customer(create).await.unwrap();
+    let created = service.customers().create_customer(create).await.unwrap().into_inner().customer.unwrap();
     let bought = proto::RecordActivityRequest {
         program_id: "cdnow".to_owned(),
-        ..crate::harness::purchase(name, "a", "250.00", jiff::Timestamp::now())
+        happened_at: created.create_time,
+        ..crate::harness::purchase(name, "a", "250.00", START.parse().unwrap())
     };
     service.activities().record_activity(bought).await.unwrap();
     let show = async |more: &[&str]| {
