@@ -20,7 +20,7 @@ use crate::programs::points::{Clawback, ExpiryRule};
 use crate::referrals::model::{ReferralState, convert, is_in_window, qualifies};
 use crate::referrals::state::ReferralsState;
 use crate::tiers::counting::{DayCount, History};
-use crate::tiers::deciding::Change;
+use crate::tiers::deciding::{Change, Verdict};
 use crate::tiers::model::{into_entry, standing_of, weigh};
 use crate::tiers::standing::Standing;
 
@@ -128,7 +128,14 @@ pub(crate) fn accept(
             slides_to: slide(policy, decision, account_id)?,
             uncapped: Some(points).filter(|points| *points > 0 && capped.points == 0),
             multiplied,
-            counts: Some(Counts { day, margin, points: capped.points, whole: false, outlook: verdict.outlook }),
+            counts: Some(Counts {
+                day,
+                margin,
+                points: capped.points,
+                whole: false,
+                former_lost: false,
+                outlook: verdict.outlook,
+            }),
         }
         .into(),
         movement: None,
@@ -294,7 +301,8 @@ fn weigh_refund(
     };
     let at = account.time_at(decision.at());
     let verdict = weigh(policy, standing, at, (counted.day, &less), true)?;
-    Ok((Counts { day: counted.day, margin, points, whole, outlook: verdict.outlook }, verdict.change))
+    let Verdict { outlook, former_lost, change } = verdict;
+    Ok((Counts { day: counted.day, margin, points, whole, former_lost, outlook }, change))
 }
 
 /// On whose behalf a standing changes, and why: time, where a tier has ended, or else what was counted.

@@ -5,6 +5,7 @@ use std::fmt;
 use goldbook_api::google::Money;
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use super::output::group_digits;
 
@@ -93,6 +94,12 @@ impl Serialize for Amount {
 /// An amount of the wire as people read it, such as `1,029.33 USD`.
 pub(super) fn show_money(money: &Money) -> String {
     Amount::from_money(money).show(&money.currency_code)
+}
+
+/// An amount of the wire as other tools read it: a plain decimal, and the currency beside it.
+pub(super) fn write_money(money: &Money) -> Value {
+    let Money { currency_code, .. } = money;
+    json!({"amount": Amount::from_money(money).in_currency(currency_code), "currency_code": currency_code})
 }
 
 #[cfg(test)]

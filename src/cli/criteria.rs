@@ -48,8 +48,10 @@ pub(super) fn show_way(progress: &[TierProgress]) -> String {
         let (least, asked) = (measure(criterion)?, show_criterion(criterion)?);
         let missing = it.missing.as_ref();
         let reached = least.saturating_sub(missing.and_then(measure).unwrap_or(0));
+        // What is empty shows, too: a table takes away spaces before a line.
+        let bar = bar(reached, least, BAR_CELLS).replace(' ', "░");
         let lacks = missing.and_then(show_criterion).map(|missing| format!(", {missing} missing"));
-        Some(format!("{} {asked}{}", bar(reached, least, BAR_CELLS), lacks.unwrap_or_default()))
+        Some(format!("{bar} {asked}{}", lacks.unwrap_or_default()))
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -71,8 +73,7 @@ mod tests {
             TierProgress { criterion: of(Condition::Referrals(1)), missing: None },
             TierProgress::default(),
         ];
-        let expected =
-            format!("{}     500.00 USD, 125.00 USD missing\n{} 1 referral", "█".repeat(15) + " ", "█".repeat(20));
+        let expected = format!("{}░░░░░ 500.00 USD, 125.00 USD missing\n{} 1 referral", "█".repeat(15), "█".repeat(20));
         assert_eq!(show_way(&progress), expected);
         assert_eq!(show_way(&[]), "");
     }

@@ -13,7 +13,7 @@ use super::instant;
 use super::output::{self, grouped, words};
 use goldbook_api::v1::{
     Balance, CustomerTier, Entry, EntryKind, EntryReason, GetBalanceRequest, GetCustomerTierRequest, GetEntryRequest,
-    ListEntriesRequest, Pocket, PocketMove, Program, TierOverride, TierOverrideKind,
+    ListEntriesRequest, Pocket, PocketMove, Program, TierForecast, TierOverride, TierOverrideKind,
 };
 
 /// Reads one program's book for people.
@@ -147,7 +147,7 @@ impl Reader {
         if tier.valid_until.is_some() {
             let until = instant::show(tier.valid_until.as_ref(), &self.zone);
             let met = tier.keeping.as_ref().is_some_and(|keeping| keeping.met);
-            let then = tier.forecast.first().filter(|_| !met).map(|next| format!(", then {}", next.tier_id));
+            let then = tier.forecast.first().filter(|_| !met).map(|next| show_loss(next, tier, &self.zone));
             facts.add_row(["Valid until", &format!("{until}{}", then.unwrap_or_default())]);
         }
         if let Some(keeping) = &tier.keeping {
@@ -230,6 +230,13 @@ pub(super) fn show_move(movement: Option<&PocketMove>) -> String {
     }
 }
 
+/// What becomes of a tier that is not earned again by its end: after a grace, if there is one.
+fn show_loss(next: &TierForecast, tier: &CustomerTier, zone: &TimeZone) -> String {
+    let later = next.at.as_ref().filter(|at| Some(*at) != tier.valid_until.as_ref());
+    let from = later.map(|at| format!(" from {}", instant::show(Some(at), zone)));
+    format!(", then {}{}", next.tier_id, from.unwrap_or_default())
+}
+
 /// An override, and the tier that it hides.
 fn show_override(forced: &TierOverride, hidden: &str, zone: &TimeZone) -> String {
     let least = if forced.kind() == TierOverrideKind::Floor { "at least " } else { "" };
@@ -303,6 +310,16 @@ mod tests {
         let next = NextTier { threshold: None, missing: None, progress, ..tier.next.unwrap() };
         let tier = CustomerTier { next: Some(next), ..CustomerTier::default() };
         assert_eq!(next_tier(&tier), "Gold (gold): 1 active day, 2,000 earned points missing");
+    }
+
+    #[test]
+    fn what_becomes_of_a_tier_tells_the_end_of_a_grace() {
+        let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let next = TierForecast { tier_id: "silver".to_owned(), at: at(852_094_800), ..TierForecast::default() };
+        let tier = |seconds| CustomerTier { valid_until: at(seconds), ..CustomerTier::default() };
+        assert_eq!(show_loss(&next, &tier(852_094_800), &TimeZone::UTC), ", then silver");
+        let shown = show_loss(&next, &tier(800_000_000), &TimeZone::UTC);
+        assert_eq!(shown, ", then silver from 1997-01-01 05:00:00 UTC");
     }
 
     #[test]

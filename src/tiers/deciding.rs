@@ -1,6 +1,8 @@
 //! How a standing is decided: by what was counted, by what the program says, and by time. It is pure, and the only place
 //! that knows: activities, dues and answers ask it.
 
+mod refunds;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -10,7 +12,7 @@ use crate::book::{Earnings, Outlook, TierMove};
 use crate::ids::TierId;
 use crate::programs::model::{ProgramVersion, Tier};
 use crate::programs::tier_policy::windows::{Calendar, DayRange, InEffect, KeptUntil};
-use crate::programs::tier_policy::{AtEnd, KeptRule, RefundEffect, TierPolicy, TierWindow, UpgradeTime, day_after};
+use crate::programs::tier_policy::{AtEnd, KeptRule, TierPolicy, TierWindow, UpgradeTime, day_after};
 
 /// Why a standing is decided.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Verdict {
     pub change: Option<Change>,
     /// What time will do next.
     pub outlook: Outlook,
+    /// Whether a refund took away what had earned the tier that was held before.
+    pub former_lost: bool,
 }
 
 /// A change of a standing.
@@ -113,6 +117,10 @@ impl<'a> Deciding<'a> {
 
     /// Decides the standing at an instant.
     pub(crate) fn decide(&self, at: Timestamp, trigger: Trigger<'_>) -> Result<Verdict, NotRead> {
+        Ok(Verdict { former_lost: self.loses_former(trigger)?, ..self.decide_tier(at, trigger)? })
+    }
+
+    fn decide_tier(&self, at: Timestamp, trigger: Trigger<'_>) -> Result<Verdict, NotRead> {
         let earned = self.earned_in(&self.calendar().in_effect(at), self.history)?;
         let Some(held) = self.rank_of(self.standing.own_tier_id()) else {
             // The program has the tier no more.
@@ -122,7 +130,7 @@ impl<'a> Deciding<'a> {
             return self.change(at, None, earned.rank, earned.kept, earned);
         }
         if earned.rank < held && self.is_unearned(at, held, trigger)? {
-            return self.fall_back(at, held, earned);
+            return self.fall_back(at, held, earned, trigger);
         }
         if earned.rank == held && self.rests_elsewhere(at, held, trigger)? {
             let kept = self.standing.outlook.ends_at.map_or(KeptUntil::Never, KeptUntil::Instant);
@@ -182,46 +190,6 @@ impl<'a> Deciding<'a> {
         self.policy().grace.as_ref().map_or(ends_at, |grace| grace.after(ends_at, time_zone))
     }
 
-    /// Whether a refund took away what had earned the tier.
-    fn is_unearned(&self, at: Timestamp, held: usize, trigger: Trigger<'_>) -> Result<bool, NotRead> {
-        let Trigger::Refund { day, before } = trigger else { return Ok(false) };
-        if self.policy().on_refund == RefundEffect::AtPeriodEnd {
-            return Ok(false);
-        }
-        if self.calendar().kept_from(at) == KeptUntil::ConditionFails {
-            return Ok(self.earned_in(&self.calendar().in_effect(at), before)?.rank >= held);
-        }
-        let Some(window) = self.standing.earned.filter(|window| window.contains(day)) else { return Ok(false) };
-        Ok(self.earns(window, before, held)? && !self.earns(window, self.history, held)?)
-    }
-
-    /// Whether a refund took away what had earned the tier, and another window earns it as well: from now on it rests on
-    /// that one.
-    fn rests_elsewhere(&self, at: Timestamp, held: usize, trigger: Trigger<'_>) -> Result<bool, NotRead> {
-        Ok(held > 0
-            && self.calendar().kept_from(at) != KeptUntil::ConditionFails
-            && self.is_unearned(at, held, trigger)?)
-    }
-
-    /// Whether a window earns a tier.
-    fn earns(&self, window: DayRange, history: &History, rank: usize) -> Result<bool, NotRead> {
-        Ok(highest(self.tiers(), &history.count(window)?) >= rank)
-    }
-
-    /// After a refund took away what had earned the tier: what is earned without it, or what was held before, unless a refund
-    /// took that away meanwhile.
-    fn fall_back(&self, at: Timestamp, held: usize, earned: Earned) -> Result<Verdict, NotRead> {
-        let former = self.standing.former.as_ref().filter(|former| former.ends_at.is_none_or(|ends_at| ends_at > at));
-        if let Some(former) = former
-            && let Some(rank) = self.rank_of(&former.tier_id).filter(|rank| *rank > earned.rank && *rank < held)
-            && former.earned.map_or(Ok(true), |window| self.earns(window, self.history, rank))?
-        {
-            let kept = former.ends_at.map_or(KeptUntil::Never, KeptUntil::Instant);
-            return self.change(at, Some(TierMove::Redecided), rank, kept, earned);
-        }
-        self.change(at, Some(TierMove::Redecided), earned.rank, earned.kept, earned)
-    }
-
     /// The tier has ended, and was not earned again.
     fn drop(&self, at: Timestamp, held: usize, earned: Earned) -> Result<Verdict, NotRead> {
         let mut rank = earned.rank;
@@ -237,7 +205,7 @@ impl<'a> Deciding<'a> {
     }
 
     fn stay(&self, at: Timestamp, held: usize, ends_at: Option<Timestamp>) -> Result<Verdict, NotRead> {
-        Ok(Verdict { change: None, outlook: self.outlook(at, held, ends_at)? })
+        Ok(Verdict { change: None, outlook: self.outlook(at, held, ends_at)?, former_lost: false })
     }
 
     pub(super) fn change(
@@ -266,7 +234,7 @@ impl<'a> Deciding<'a> {
             earned: is_earned.then(|| earned.counted.in_window(DayRange { until, ..days })),
             cause: is_earned.then(|| self.history.last_entry_in(days)).flatten(),
         };
-        Ok(Verdict { change: Some(change), outlook: self.outlook(at, rank, ends_at)? })
+        Ok(Verdict { change: Some(change), outlook: self.outlook(at, rank, ends_at)?, former_lost: false })
     }
 
     /// When time first takes away what a tier rests on, if nothing is counted any more. None if it never does.

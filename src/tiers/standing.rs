@@ -99,17 +99,12 @@ impl Standing {
     ) {
         let (before, had, former) = (self.own_tier_id().clone(), self.earned, self.former.take());
         let is_same = before == *own;
-        self.earned = match change {
-            _ if earned.is_some() => earned,
-            _ if is_same => had,
-            // What was held before rests on what it rested on then.
-            Some(TierMove::Redecided) => former.as_ref().filter(|it| it.tier_id == *own).and_then(|it| it.earned),
-            Some(TierMove::Downgraded | TierMove::Renewed) | None => None,
-        };
+        self.earned = earned.or(had.filter(|_| is_same));
         self.former = match change {
             None => Some(Former { tier_id: before, ends_at: former_ends_at, earned: had }),
-            Some(TierMove::Redecided) if is_same => former,
-            Some(TierMove::Downgraded | TierMove::Renewed | TierMove::Redecided) => None,
+            // It goes on to stand behind, unless it came back.
+            Some(TierMove::Redecided) => former.filter(|it| it.tier_id != *own),
+            Some(TierMove::Downgraded | TierMove::Renewed) => None,
         };
     }
 

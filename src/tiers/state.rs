@@ -234,8 +234,11 @@ impl StandingsState {
         if standing.totals.spend < 0 {
             return Err(Defect::new(format!("entry {}: more is refunded than was spent", entry.id)));
         }
-        if let Some(Counts { outlook, .. }) = counts {
+        if let Some(Counts { outlook, former_lost, .. }) = counts {
             standing.outlook = *outlook;
+            if *former_lost {
+                standing.former = None;
+            }
         }
         match counted_by(entry) {
             Some((day, more)) => self.count(entry, day, &more),

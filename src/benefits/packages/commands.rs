@@ -25,8 +25,9 @@ pub(super) struct GivePackage {
     pub(super) subject: Subject,
     /// The account that has the day. A customer who was erased and came back has another one.
     pub(super) account_id: AccountId,
-    /// The version that says what is given on that day.
-    pub(super) policy: Arc<ProgramVersion>,
+    /// Of a day that is over, the version that was in force as it ended, which says what is given; of the present day, it is
+    /// the one in force.
+    pub(super) policy: Option<Arc<ProgramVersion>>,
     pub(super) occasion: Occasion,
     pub(super) day: Date,
 }
@@ -57,16 +58,19 @@ impl Command for GivePackage {
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
-        let (_, account) = self.subject.begin(decision)?;
-        let policy = &self.policy;
+        let (current, account) = self.subject.begin(decision)?;
+        let policy = self.policy.as_ref().unwrap_or(&current);
         let (account_id, at) = (account.account_id, account.time_at(decision.at()));
-        if account_id != self.account_id || !self.has_day(decision.state()?) {
+        // A day that has ended meanwhile is gone through again.
+        let is_over = self.policy.is_none() && current.program.day_of(decision.at()) != self.day;
+        if is_over || account_id != self.account_id || !self.has_day(decision.state()?) {
             return Ok(());
         }
         let (standing, _) = standing_of(decision, account_id)?;
         let Some(package) = policy.program.package_for(self.occasion, &standing.tier_id) else { return Ok(()) };
         let in_force = decision.state::<BenefitsState>()?.grants_in_force(account_id, at).count();
-        let giving = Giving { policy, package, account, at, in_force };
+        let points = &current.program.points;
+        let giving = Giving { policy, points, package, account, at, in_force };
         for new_entry in giving.entries(Occurrence::InYear(self.day.year()))? {
             decision.post(account_id, new_entry)?;
         }

@@ -10,13 +10,15 @@ use crate::ids::{EntryId, TierId};
 use crate::points::grants::model::{pocket_of, repay_by_lot, terms_of};
 use crate::programs::model::ProgramVersion;
 use crate::programs::packages::{Package, PackagedBenefit};
-use crate::programs::points::VestingRule;
+use crate::programs::points::{PointsPolicy, VestingRule};
 
 /// A package, and to whom it is given.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Giving<'a> {
     /// The version of the program that has it.
     pub policy: &'a ProgramVersion,
+    /// When points vest and expire: by the version in force as it is given, which may be another one.
+    pub points: &'a PointsPolicy,
     /// The package.
     pub package: &'a Package,
     /// The customer's account.
@@ -87,11 +89,11 @@ impl Giving<'_> {
             return Ok(Vec::new());
         }
         // There is no event that a package would wait for.
-        let vesting = match &program.points.vesting {
+        let vesting = match &self.points.vesting {
             VestingRule::OnEvent(_) => &VestingRule::Immediate,
             other @ (VestingRule::Immediate | VestingRule::At(_) | VestingRule::After(_)) => other,
         };
-        let terms = terms_of(vesting, &program.points.expiry, self.at, program)?;
+        let terms = terms_of(vesting, &self.points.expiry, self.at, program)?;
         let movement = PocketMove { from: Pocket::Issued, to: pocket_of(&terms), points };
         let lot = EntryId { account_seq: given.account_seq.saturating_add(1), ..given };
         let repayment = repay_by_lot(lot, &terms, points, self.account.balance.owed, self.policy.version);
@@ -172,7 +174,8 @@ mod tests {
 
     fn give(policy: &ProgramVersion, account: &Account, in_force: usize) -> Vec<NewEntry> {
         let at = "2026-01-31T12:00:00-05:00".parse().unwrap();
-        let giving = Giving { policy, package: &policy.program.packages[0], account, at, in_force };
+        let points = &policy.program.points;
+        let giving = Giving { policy, points, package: &policy.program.packages[0], account, at, in_force };
         giving.entries(Occurrence::InYear(2026)).unwrap()
     }
 

@@ -150,7 +150,8 @@ impl Packages {
         let found = policy.program.packages.iter().find(|package| package.package_id == owed.package_id);
         let Some(package) = found else { return Vec::new() };
         let at = account.time_at(due.at);
-        let giving = Giving { policy, package, account, at, in_force: in_force(at) };
+        let points = &policy.program.points;
+        let giving = Giving { policy, points, package, account, at, in_force: in_force(at) };
         let occurrence = Occurrence::InTierPeriod { tier_id: tier_id.clone(), reached: owed.reached, tier_period };
         giving.entries(occurrence).unwrap_or_default()
     }

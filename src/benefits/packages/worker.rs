@@ -16,7 +16,7 @@ use crate::book::{Book, Occasion};
 use crate::clock::Clock;
 use crate::database::{StoreError, Traced as _};
 use crate::error::{Error, Reason, with_causes};
-use crate::ids::{AccountId, TierId};
+use crate::ids::{AccountId, ProgramId, TierId};
 use crate::points::subject::Subject;
 use crate::programs::model::{Program, ProgramVersion, Which};
 use crate::programs::points::CalendarPeriod;
@@ -136,13 +136,14 @@ impl Worker {
         let mut transaction = self.pool.begin().traced("BEGIN").await?;
         let round = lock_round(&mut transaction, program_id, today).await?;
         let Some(mut round) = round.map(|round| in_reach(round, today)) else { return Ok((Pace::Rests, None)) };
-        let policy = match round.day < today {
-            true => read_version_of(&mut transaction, current, round.day).await?,
-            false => current.clone(),
+        let of_the_day = match round.day < today {
+            true => Some(read_version_of(&mut transaction, current, round.day).await?),
+            false => None,
         };
-        let celebrants = find_page(&mut transaction, &policy.program, round).await?;
-        let open = find_open(&mut transaction, &policy.program, round, &celebrants, now).await?;
-        let give = |celebrant| self.give_one(&policy, round, celebrant);
+        let program = &of_the_day.as_ref().unwrap_or(current).program;
+        let celebrants = find_page(&mut transaction, program, round).await?;
+        let open = find_open(&mut transaction, program, round, &celebrants, now).await?;
+        let give = |celebrant| self.give_one((program_id, of_the_day.clone()), round, celebrant);
         let outcomes = try_patiently(&open, give, |outcome| matches!(outcome, Outcome::NotNow(_))).await;
         let error = outcomes.into_iter().find_map(|outcome| match outcome {
             Outcome::Done => None,
@@ -157,7 +158,12 @@ impl Worker {
         Ok((pace, error))
     }
 
-    async fn give_one(&self, policy: &Arc<ProgramVersion>, round: Round, celebrant: &Celebrant) -> Outcome {
+    async fn give_one(
+        &self,
+        (program_id, policy): (&ProgramId, Option<Arc<ProgramVersion>>),
+        round: Round,
+        celebrant: &Celebrant,
+    ) -> Outcome {
         let leave_out = |error: &dyn std::error::Error| {
             let failure = with_causes(error);
             tracing::error!(account_id = %celebrant.account_id.0, failure, "a customer is not given a package");
@@ -167,9 +173,9 @@ impl Worker {
             Ok(customer_id) => customer_id.clone(),
             Err(defect) => return leave_out(defect),
         };
-        let subject = Subject { program_id: policy.program.program_id.clone(), customer_id };
+        let subject = Subject { program_id: program_id.clone(), customer_id };
         let (account_id, occasion, day) = (celebrant.account_id, round.occasion, round.day);
-        let command = GivePackage { subject, account_id, policy: policy.clone(), occasion, day };
+        let command = GivePackage { subject, account_id, policy, occasion, day };
         match self.book.submit_in_background(command).await {
             Ok(_) => Outcome::Done,
             // The customer was erased meanwhile.
@@ -251,7 +257,11 @@ fn behind(round: Round, celebrants: &[Celebrant], today: Date) -> (Round, Pace) 
             (Round { occasion: Occasion::EnrolmentAnniversary, after: None, ..round }, Pace::GoesOn)
         }
         Some(_) | None => match round.day.tomorrow() {
-            Ok(day) if day <= today => (Round { day, occasion: FIRST, after: None, ..round }, Pace::GoesOn),
+            Ok(day) if day <= today => {
+                // Today is not over.
+                let again_from = round.again_from.or((day == today).then_some(today));
+                (Round { day, again_from, occasion: FIRST, after: None }, Pace::GoesOn)
+            }
             Ok(_) | Err(_) => (begin_on(round.again_from.unwrap_or(today)), Pace::Rests),
         },
     }

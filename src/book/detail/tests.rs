@@ -445,10 +445,17 @@ fn what_was_written_by_this_version_keeps_its_form() {
                 spend: 5,
                 happened_at: at,
                 slides_to: None,
-                counts: Some(Counts { day, margin: 1, points: 2, whole: true, outlook: Outlook::default() }),
+                counts: Some(Counts {
+                    day,
+                    margin: 1,
+                    points: 2,
+                    whole: true,
+                    former_lost: true,
+                    outlook: Outlook::default(),
+                }),
             }
             .into(),
-            r#"{"kind":"refund_accepted","purchase":2,"spend":5,"happened_at":"1970-01-01T00:00:00Z","counts":{"day":"2026-01-15","margin":1,"points":2,"whole":true}}"#,
+            r#"{"kind":"refund_accepted","purchase":2,"spend":5,"happened_at":"1970-01-01T00:00:00Z","counts":{"day":"2026-01-15","margin":1,"points":2,"whole":true,"former_lost":true}}"#,
         ),
     ];
     for (detail, json) in details {

@@ -179,6 +179,9 @@ pub struct Counts {
     /// Of a refund: whether nothing is left of the purchase, so that it counts no more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,
+    /// Of a refund: whether it took away what had earned the tier that was held before the present one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub former_lost: bool,
     /// What time will do to the standing.
     #[serde(flatten)]
     pub outlook: Outlook,

@@ -1,11 +1,11 @@
 //! One customer's standing and points as JSON: the numbers that the screen shows as words and bars.
 
 use goldbook_api::v1::{
-    Balance, CustomerTier, TierCondition, TierForecast, TierOverrideKind, TierProgress, tier_condition,
+    Balance, CustomerTier, PointsDue, TierCondition, TierForecast, TierOverrideKind, TierProgress, tier_condition,
 };
 use serde_json::{Value, json};
 
-use crate::cli::amount::show_money;
+use crate::cli::amount::write_money;
 use crate::cli::instant;
 use crate::cli::output::words;
 
@@ -31,7 +31,12 @@ pub(super) fn write_standing(program_id: &str, account_id: &str, tier: &Customer
             "since": at(tier.since.as_ref()),
             "valid_until": at(tier.valid_until.as_ref()),
             "policy_version": tier.policy_version,
-            "qualifying_spend": tier.qualifying_spend.as_ref().map(show_money),
+            "counted_from": tier.counted.as_ref().and_then(|counted| counted.from).map(|day| {
+                format!("{:04}-{:02}-{:02}", day.year, day.month, day.day)
+            }),
+            "entry_id": tier.entry_id,
+            "cause_entry_ids": tier.cause_entry_ids,
+            "qualifying_spend": tier.qualifying_spend.as_ref().map(write_money),
             "set_by_hand": set_by_hand,
             "keeping": keeping,
             "next": next,
@@ -45,12 +50,18 @@ pub(super) fn write_standing(program_id: &str, account_id: &str, tier: &Customer
             "redeemed": balance.redeemed,
             "expired": balance.expired,
             "cancelled": balance.cancelled,
+            "next_vesting": balance.next_vesting.as_ref().map(write_due),
+            "next_expiry": balance.next_expiry.as_ref().map(write_due),
         },
     })
 }
 
 fn at(at: Option<&prost_types::Timestamp>) -> Option<String> {
     at.and_then(instant::from_wire).map(|at| at.to_string())
+}
+
+fn write_due(due: &PointsDue) -> Value {
+    json!({"points": due.points, "is_at_least": due.is_at_least, "at": at(due.due_at.as_ref())})
 }
 
 fn write_forecast(it: &TierForecast) -> Value {
@@ -73,8 +84,8 @@ fn measure(criterion: &TierCondition) -> Option<(&'static str, Value)> {
     use tier_condition::Condition;
 
     Some(match criterion.condition.as_ref()? {
-        Condition::Spend(money) => ("spend", json!(show_money(money))),
-        Condition::Margin(money) => ("margin", json!(show_money(money))),
+        Condition::Spend(money) => ("spend", write_money(money)),
+        Condition::Margin(money) => ("margin", write_money(money)),
         Condition::Points(least) => ("points", json!(least)),
         Condition::Purchases(least) => ("purchases", json!(least)),
         Condition::ActiveDays(least) => ("active_days", json!(least)),
@@ -97,8 +108,10 @@ mod tests {
 
         let of = |condition| Some(TierCondition { condition: Some(condition) });
         let usd = |units| Money { currency_code: "USD".to_owned(), units, nanos: 500_000_000 };
+        let plain = |amount: &str| json!({"amount": amount, "currency_code": "USD"});
         let instant = |text: &str| Some(write_instant(text.parse().unwrap()));
-        let spend = TierProgress { criterion: of(Condition::Spend(usd(200))), missing: of(Condition::Spend(usd(99))) };
+        let spend =
+            TierProgress { criterion: of(Condition::Spend(usd(2_000))), missing: of(Condition::Spend(usd(99))) };
         let days = TierProgress { criterion: of(Condition::ActiveDays(3)), missing: None };
         let tier = CustomerTier {
             customer_id: "C1".to_owned(),
@@ -113,10 +126,14 @@ mod tests {
             }],
             ..CustomerTier::default()
         };
-        let told = write_standing("shop", "7", &tier, &Balance { available: 12, ..Balance::default() });
+        let due = PointsDue { points: 5, due_at: instant("2026-12-01T05:00:00Z"), ..PointsDue::default() };
+        let balance = Balance { available: 12, next_expiry: Some(due), ..Balance::default() };
+        let told = write_standing("shop", "7", &tier, &balance);
+        let due = json!({"points": 5, "is_at_least": false, "at": "2026-12-01T05:00:00Z"});
+        assert_eq!([&told["balance"]["next_expiry"], &told["balance"]["next_vesting"]], [&due, &Value::Null]);
         assert_eq!([&told["program_id"], &told["customer_id"], &told["account_id"]], ["shop", "C1", "7"]);
         assert_eq!(told["tier"]["valid_until"], json!("2027-01-01T05:00:00Z"));
-        let spend = json!({"metric": "spend", "least": "200.50 USD", "missing": "99.50 USD"});
+        let spend = json!({"metric": "spend", "least": plain("2000.50"), "missing": plain("99.50")});
         assert_eq!(told["tier"]["keeping"], json!({"met": false, "progress": [spend]}));
         let days = json!({"metric": "active_days", "least": 3, "missing": null});
         assert_eq!(told["tier"]["next"]["progress"], json!([spend, days]));

@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::check::Checked;
-use crate::cli::amount::show_money;
+use crate::cli::amount::{show_money, write_money};
 use crate::cli::client::{ClientOptions, incomplete_answer};
 use crate::cli::error::CliError;
 use crate::cli::instant;
@@ -224,9 +224,9 @@ fn write_json(simulation: &TierSimulation) -> Value {
         "ends": ends.collect::<Vec<_>>(),
         "benefits": benefits.collect::<Vec<_>>(),
         "packages": packages.collect::<Vec<_>>(),
-        "package_liability": simulation.package_liability.as_ref().map(show_money),
+        "package_liability": simulation.package_liability.as_ref().map(write_money),
         "points_per_year": simulation.points_per_year,
-        "liability_per_year": simulation.liability_per_year.as_ref().map(show_money),
+        "liability_per_year": simulation.liability_per_year.as_ref().map(write_money),
     })
 }
 
@@ -279,7 +279,7 @@ mod tests {
             packages: vec![package("silver-box", 12, 600), package("gift", 1, 0)],
             package_liability: Some(Money { currency_code: "USD".to_owned(), units: 6, nanos: 0 }),
             points_per_year: -1_234,
-            liability_per_year: Some(Money { currency_code: "USD".to_owned(), units: -12, nanos: -340_000_000 }),
+            liability_per_year: Some(Money { currency_code: "USD".to_owned(), units: -1_012, nanos: -340_000_000 }),
             ..TierSimulation::default()
         };
         let zone = instant::time_zone("America/New_York").unwrap();
@@ -299,7 +299,7 @@ mod tests {
                 "12 customers are given the package silver-box, 600 points",
                 "1 customer is given the package gift",
                 "the points in packages are worth 6.00 USD",
-                "the purchases of a year earn 1,234 points fewer, -12.34 USD",
+                "the purchases of a year earn 1,234 points fewer, -1,012.34 USD",
                 "1 customer could not be read, and is in none of these numbers",
             ]
         );
@@ -309,9 +309,9 @@ mod tests {
             json!({"from_tier_id": "member", "to_tier_id": "silver", "customers": 12, "overridden": 0})
         );
         assert_eq!(told["ends"][0]["first_end"], json!(new_year));
-        assert_eq!(told["liability_per_year"], json!("-12.34 USD"));
+        assert_eq!(told["liability_per_year"], json!({"amount": "-1012.34", "currency_code": "USD"}));
         assert_eq!(told["packages"][0], json!({"package_id": "silver-box", "customers": 12, "points": 600}));
-        assert_eq!(told["package_liability"], json!("6.00 USD"));
+        assert_eq!(told["package_liability"], json!({"amount": "6.00", "currency_code": "USD"}));
     }
 
     #[test]

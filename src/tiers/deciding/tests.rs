@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::programs::model::tests::program;
 use crate::programs::points::{CalendarPeriod, Period};
-use crate::programs::tier_policy::Metric;
+use crate::programs::tier_policy::{Metric, RefundEffect};
 use crate::tiers::counting::DayCount;
 
 fn period(text: &str) -> Period {
@@ -45,6 +45,9 @@ impl Member {
     }
 
     fn settle(&mut self, at: Timestamp, verdict: Verdict) {
+        if verdict.former_lost {
+            self.standing.former = None;
+        }
         if let Some(change) = verdict.change {
             self.log.push((at, change.kind, change.to.to_string()));
             let window = change.earned.map(|earned| DayRange { from: earned.from, until: earned.until });
@@ -251,6 +254,50 @@ fn what_a_refund_gave_back_is_taken_away_with_what_had_earned_it() {
         assert_eq!(member.tier_on(date(2026, 5, 2)), "gold");
         member.refund(date(2026, 5, 3), second, 50_000);
         assert_eq!(member.tier_on(date(2026, 5, 3)), "member", "{kept:?}");
+    }
+}
+
+#[test]
+fn what_was_held_before_comes_back_however_many_refunds_it_takes() {
+    let (first, a, b) = (date(2025, 5, 1), date(2026, 5, 1), date(2026, 6, 1));
+    let mut member = Member::new(yearly(KeptRule::For(period("P5Y"))));
+    member.buy(first, 20_000);
+    let end = member.ends_on();
+    member.buy(a, 30_000);
+    member.buy(b, 20_000);
+    assert_eq!(member.tier_on(b), "gold");
+    for (number, (day, spend)) in [(b, 20_000), (a, 30_000)].into_iter().enumerate() {
+        let at = date(2026, 7, 1 + i8::try_from(number).unwrap());
+        member.refund(at, day, spend);
+        assert_eq!((member.tier_on(at), member.ends_on()), ("silver".to_owned(), end));
+    }
+    member.refund(date(2026, 8, 1), first, 1);
+    assert_eq!(member.tier_on(date(2026, 8, 1)), "member");
+}
+
+#[test]
+fn what_was_held_before_is_not_judged_by_thresholds_that_came_later() {
+    let mut member = Member::new(yearly(KeptRule::For(period("P5Y"))));
+    member.buy(date(2025, 5, 1), 25_000);
+    member.version.program.tiers[1].threshold = 50_000;
+    member.version.program.tiers[2].threshold = 100_000;
+    member.buy(date(2026, 5, 1), 100_000);
+    assert_eq!(member.tier_on(date(2026, 5, 1)), "gold");
+    member.refund(date(2026, 5, 2), date(2026, 5, 1), 100_000);
+    assert_eq!((member.tier_on(date(2026, 5, 2)), member.ends_on()), ("silver".to_owned(), Some(date(2030, 5, 1))));
+}
+
+#[test]
+fn what_is_left_of_a_window_that_has_passed_keeps_what_it_earns() {
+    for refunded in [date(2026, 12, 1), date(2027, 3, 1)] {
+        let mut member = Member::new(yearly(KeptRule::For(period("P5Y"))));
+        member.buy(date(2026, 5, 1), 50_000);
+        let end = member.ends_on();
+        member.refund(refunded, date(2026, 5, 1), 1);
+        assert_eq!((member.tier_on(refunded), member.ends_on()), ("silver".to_owned(), end), "{refunded}");
+        let later = refunded.checked_add(1.day()).unwrap();
+        member.refund(later, date(2026, 5, 1), 30_000);
+        assert_eq!((member.tier_on(later), member.ends_on()), ("member".to_owned(), None), "{refunded}");
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn reevaluate(
         earned: None,
         cause: None,
     };
-    Ok(Verdict { change: Some(change), outlook: verdict.outlook })
+    Ok(Verdict { change: Some(change), ..verdict })
 }
 
 /// The customer holds what the windows in effect earn, and what the policy never takes.
@@ -56,7 +56,7 @@ fn decide_at_once(deciding: &Deciding<'_>, at: Timestamp) -> Result<Verdict, Not
     let kind = (rank <= held).then_some(TierMove::Redecided);
     let verdict = deciding.change(at, kind, rank, kept, earned)?;
     let is_same = rank == held && verdict.outlook == deciding.standing.outlook;
-    Ok(Verdict { change: verdict.change.filter(|_| !is_same), outlook: verdict.outlook })
+    Ok(Verdict { change: verdict.change.filter(|_| !is_same), ..verdict })
 }
 
 #[cfg(test)]

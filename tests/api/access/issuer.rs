@@ -119,7 +119,7 @@ pub(crate) fn from_now(seconds: i64) -> i64 {
 /// Claims of a customer of the shop.
 pub(crate) fn claims_of_customer(customer_id: &str) -> Value {
     json!({
-        "iss": ISSUER, "aud": AUDIENCE, "sub": format!("user-{customer_id}"), "exp": from_now(300),
+        "iss": ISSUER, "aud": AUDIENCE, "sub": format!("user-{customer_id}"), "exp": from_now(3_600),
         "iat": from_now(0), "customer_id": customer_id, "program_id": SHOP,
     })
 }
@@ -127,7 +127,7 @@ pub(crate) fn claims_of_customer(customer_id: &str) -> Value {
 /// Claims of a colleague with this role in the shop.
 pub(crate) fn claims_of_role(role: &str) -> Value {
     json!({
-        "iss": ISSUER, "aud": AUDIENCE, "sub": format!("user-{role}"), "exp": from_now(300), "roles": [role],
+        "iss": ISSUER, "aud": AUDIENCE, "sub": format!("user-{role}"), "exp": from_now(3_600), "roles": [role],
         "program_id": SHOP,
     })
 }

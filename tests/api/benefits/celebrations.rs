@@ -72,7 +72,7 @@ async fn celebrate_in(service: &Service, zone: &str, replicas: usize, total: i64
         let rounds = format!("package_rounds WHERE day = '{today}' AND after_account_id IS NULL");
         count(service, &rounds).await == 1 && count(service, "packages_given").await == total
     };
-    // Somebody has been through the day since.
+    // Somebody has been through the day since: while they are at it, it is to be gone through again.
     let rests = format!("day = '{today}' AND again_from IS NULL AND occasion = 'birthday'");
     until("a round", async || round(&rests).await.filter(|row| before.as_ref() != Some(row))).await;
     until("all packages", async || is_done().await.then_some(())).await;

@@ -221,12 +221,12 @@ async fn tiers_and_a_customer_are_shown_with_bars_and_told_as_json() {
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     let year = told["tier"]["valid_until"].as_str().unwrap()[..4].to_owned();
     assert!(has(&screen, &["Valid until", &format!("{year}-01-01 00:00:00 EST, then member")]), "{screen}");
-    assert!(has(&screen, &["To keep it", "200.00 USD, 200.00 USD missing"]), "{screen}");
-    assert!(has(&screen, &["To reach it", "██████████ ", "500.00 USD, 250.00 USD missing"]), "{screen}");
-    let spend =
-        |least: &str, missing: &str| serde_json::json!([{"metric": "spend", "least": least, "missing": missing}]);
-    assert_eq!(told["tier"]["next"]["progress"], spend("500.00 USD", "250.00 USD"));
-    assert_eq!(told["tier"]["keeping"]["progress"], spend("200.00 USD", "200.00 USD"));
+    assert!(has(&screen, &["To keep it", "░", "200.00 USD, 200.00 USD missing"]), "{screen}");
+    assert!(has(&screen, &["To reach it", "██████████░", "500.00 USD, 250.00 USD missing"]), "{screen}");
+    let usd = |amount: &str| serde_json::json!({"amount": amount, "currency_code": "USD"});
+    let spend = |least: &str, missing: &str| serde_json::json!([{"metric": "spend", "least": usd(least), "missing": usd(missing)}]);
+    assert_eq!(told["tier"]["next"]["progress"], spend("500.00", "250.00"));
+    assert_eq!(told["tier"]["keeping"]["progress"], spend("200.00", "200.00"));
     assert_eq!(told["tier"]["forecast"][0]["tier_id"], serde_json::json!("member"));
     assert_eq!(told["balance"]["available"], serde_json::json!(250));
 }
