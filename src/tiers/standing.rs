@@ -96,15 +96,16 @@ impl Standing {
         change: Option<TierMove>,
         earned: Option<DayRange>,
         former_ends_at: Option<Timestamp>,
+        is_refund: bool,
     ) {
         let (before, had, former) = (self.own_tier_id().clone(), self.earned, self.former.take());
         let is_same = before == *own;
         self.earned = earned.or(had.filter(|_| is_same));
         self.former = match change {
             None => Some(Former { tier_id: before, ends_at: former_ends_at, earned: had }),
-            // It goes on to stand behind, unless it came back.
-            Some(TierMove::Redecided) => former.filter(|it| it.tier_id != *own),
-            Some(TierMove::Downgraded | TierMove::Renewed) => None,
+            // It goes on to stand behind what a refund left, unless that is what came back.
+            Some(TierMove::Redecided) if is_same || is_refund => former.filter(|it| it.tier_id != *own),
+            Some(TierMove::Downgraded | TierMove::Renewed | TierMove::Redecided) => None,
         };
     }
 

@@ -13,8 +13,8 @@ use self::rows::{day_row, standing_row};
 use super::counting::{Counted, DayCount, History, counted_by};
 use super::standing::{Standing, TierOverride};
 use crate::book::{
-    ActivityDetail, Cell, Counts, CustomerDetail, Defect, Detail, Dues, Earnings, Entry, Occasion, Outlook, Row, State,
-    TierDetail, TierMove,
+    ActivityDetail, Cell, Counts, CustomerDetail, Defect, Detail, Dues, Earnings, Entry, EntryReason, Occasion,
+    Outlook, Row, State, TierDetail, TierMove,
 };
 use crate::ids::{AccountId, ProgramId, TierId};
 use crate::programs::model::ProgramVersion;
@@ -134,7 +134,7 @@ impl StandingsState {
                 // Where only the end is another one, the tier rests on what it rested on.
                 let is_retimed = *change == Some(TierMove::Redecided) && standing.own_tier_id() == own;
                 let window = earned.map(|Earnings { from, until, .. }| DayRange { from, until });
-                standing.rest_on(own, *change, window, *former_ends_at);
+                standing.rest_on(own, *change, window, *former_ends_at, entry.reason == EntryReason::Refund);
                 let gave = (standing.policy_version, standing.changed_seq, standing.cause_seq);
                 standing.decide(entry, to, hidden.as_ref(), cause_seq)?;
                 if is_retimed && earned.is_none() {

@@ -56,11 +56,14 @@ impl Deciding<'_> {
         earned: Earned,
         trigger: Trigger<'_>,
     ) -> Result<Verdict, NotRead> {
-        let is_open = |ends_at: Option<Timestamp>| ends_at.is_none_or(|ends_at| ends_at > at);
-        let until = |ends_at: Option<Timestamp>| ends_at.map_or(KeptUntil::Never, KeptUntil::Instant);
+        // What has ended may be within its grace.
+        let is_open = |ends_at: Option<Timestamp>| ends_at.is_none_or(|ends_at| self.grace_end(ends_at) > at);
+        // What had no end, such as a tier that is never lost, leaves one that is kept as if it was earned now.
+        let until =
+            |ends_at: Option<Timestamp>| ends_at.map_or_else(|| self.calendar().kept_from(at), KeptUntil::Instant);
+        let by_condition = self.keeps_by_condition(at);
         let ends_at = self.standing.outlook.ends_at;
-        let left = self.standing.earned.filter(|_| is_open(ends_at) && !self.keeps_by_condition(at));
-        let left = match left {
+        let left = match self.standing.earned.filter(|_| is_open(ends_at) && !by_condition) {
             Some(days) => {
                 let counted = self.history.count(days)?;
                 Earned { rank: highest(self.tiers(), &counted), kept: until(ends_at), days, counted }
@@ -68,11 +71,10 @@ impl Deciding<'_> {
             None => earned,
         };
         let next = if left.rank > 0 && left.rank >= earned.rank { left } else { earned };
-        let stands_behind = |former: &&Former, rank: usize| {
-            let is_same_window = former.earned == Some(next.days) || self.keeps_by_condition(at);
-            is_open(former.ends_at)
-                && rank < held
-                && (rank > next.rank || rank == next.rank && rank > 0 && !is_same_window)
+        // Where a condition keeps tiers, what does not hold now was not kept: but for what nothing in the book had earned.
+        let stands_behind = |former: &Former, rank: usize| {
+            let is_more = if by_condition { rank > next.rank && former.earned.is_none() } else { rank >= next.rank };
+            is_more && rank > 0 && rank < held && is_open(former.ends_at)
         };
         let former = self.standing.former.as_ref().and_then(|former| Some((former, self.rank_of(&former.tier_id)?)));
         match former.filter(|(former, rank)| stands_behind(former, *rank)) {

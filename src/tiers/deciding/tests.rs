@@ -51,7 +51,7 @@ impl Member {
         if let Some(change) = verdict.change {
             self.log.push((at, change.kind, change.to.to_string()));
             let window = change.earned.map(|earned| DayRange { from: earned.from, until: earned.until });
-            self.standing.rest_on(&change.to, change.kind, window, self.standing.outlook.ends_at);
+            self.standing.rest_on(&change.to, change.kind, window, self.standing.outlook.ends_at, true);
             self.standing.tier_id = change.to;
         }
         self.standing.outlook = verdict.outlook;
@@ -273,6 +273,42 @@ fn what_was_held_before_comes_back_however_many_refunds_it_takes() {
     }
     member.refund(date(2026, 8, 1), first, 1);
     assert_eq!(member.tier_on(date(2026, 8, 1)), "member");
+}
+
+#[test]
+fn what_a_refund_leaves_ends_when_it_would_have_ended() {
+    // What is left of a tier that is never lost has the end of its own.
+    let mut member = Member::new(yearly(KeptRule::UntilEndOfPeriod));
+    member.version.program.tiers[2].never_lost = true;
+    member.buy(date(2026, 5, 1), 50_000);
+    assert_eq!((member.tier_on(date(2026, 5, 1)), member.ends_on()), ("gold".to_owned(), None));
+    member.refund(date(2026, 5, 2), date(2026, 5, 1), 1);
+    assert_eq!((member.tier_on(date(2026, 5, 2)), member.ends_on()), ("silver".to_owned(), Some(date(2027, 1, 1))));
+    // What was held before ends as if nothing had been bought.
+    let mut member = Member::new(yearly(KeptRule::For(period("P1Y"))));
+    member.buy(date(2026, 2, 1), 20_000);
+    member.buy(date(2026, 11, 1), 30_000);
+    member.refund(date(2026, 11, 2), date(2026, 11, 1), 30_000);
+    assert_eq!((member.tier_on(date(2026, 11, 2)), member.ends_on()), ("silver".to_owned(), Some(date(2027, 2, 1))));
+    // Its grace goes on, too.
+    let mut member = Member::new(TierPolicy { grace: Some(period("P30D")), ..yearly(KeptRule::UntilEndOfPeriod) });
+    member.buy(date(2026, 5, 1), 20_000);
+    member.buy(date(2027, 1, 10), 50_000);
+    assert_eq!(member.tier_on(date(2027, 1, 10)), "gold");
+    member.refund(date(2027, 1, 12), date(2027, 1, 10), 50_000);
+    assert_eq!([date(2027, 1, 30), date(2027, 1, 31)].map(|day| member.tier_on(day)), ["silver", "member"]);
+}
+
+#[test]
+fn what_a_condition_keeps_is_what_holds_without_what_was_refunded() {
+    let mut member = Member::new(rolling());
+    member.buy(date(2025, 1, 10), 20_000);
+    member.buy(date(2025, 7, 10), 20_000);
+    member.buy(date(2025, 10, 10), 60_000);
+    member.refund(date(2025, 11, 10), date(2025, 7, 10), 20_000);
+    assert_eq!(member.tier_on(date(2026, 2, 1)), "gold");
+    member.refund(date(2026, 2, 10), date(2025, 10, 10), 60_000);
+    assert_eq!(member.tier_on(date(2026, 2, 10)), "member");
 }
 
 #[test]
