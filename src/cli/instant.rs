@@ -88,6 +88,11 @@ pub(super) fn from_wire(instant: &prost_types::Timestamp) -> Option<Timestamp> {
     Timestamp::new(instant.seconds, instant.nanos).ok()
 }
 
+/// An instant of the wire as other tools read it, in UTC. None if there is none, or no valid one.
+pub(super) fn write(instant: Option<&prost_types::Timestamp>) -> Option<String> {
+    instant.and_then(from_wire).map(|at| at.to_string())
+}
+
 /// An instant of the wire as people in this time zone write it, to the second.
 pub(super) fn show(instant: Option<&prost_types::Timestamp>, zone: &TimeZone) -> String {
     let Some(instant) = instant.and_then(from_wire) else { return "?".to_owned() };

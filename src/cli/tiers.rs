@@ -190,14 +190,14 @@ fn show_all_upcoming(upcoming: &[UpcomingTierCount], zone: &TimeZone) -> String 
 }
 
 fn write_json(statistics: &TierStatistics) -> Value {
-    let at = |at: Option<&prost_types::Timestamp>| at.and_then(instant::from_wire).map(|at| at.to_string());
     let tiers = statistics.tiers.iter().map(|it| {
         json!({"tier_id": it.tier_id, "display_name": it.display_name, "customers": it.customers,
                "overridden": it.overridden})
     });
     let upcoming = statistics.upcoming.iter().map(|it| {
         json!({"change": change_in_words(it.change()), "from_tier_id": it.from_tier_id, "to_tier_id": it.to_tier_id,
-               "customers": it.customers, "first_at": at(it.first_at.as_ref()), "last_at": at(it.last_at.as_ref())})
+               "customers": it.customers, "first_at": instant::write(it.first_at.as_ref()),
+               "last_at": instant::write(it.last_at.as_ref())})
     });
     let months = statistics.months.iter().map(|it| {
         json!({"month": month_of(it.first_day.as_ref()), "joined": it.joined, "upgraded": it.upgraded,
@@ -205,7 +205,7 @@ fn write_json(statistics: &TierStatistics) -> Value {
                "overridden": it.overridden, "released": it.released})
     });
     json!({
-        "as_of": at(statistics.as_of.as_ref()),
+        "as_of": instant::write(statistics.as_of.as_ref()),
         "customers": statistics.customers,
         "left_out": statistics.left_out,
         "tiers": tiers.collect::<Vec<_>>(),

@@ -1,8 +1,6 @@
 //! One customer's standing and points as JSON: the numbers that the screen shows as words and bars.
 
-use goldbook_api::v1::{
-    Balance, CustomerTier, PointsDue, TierCondition, TierForecast, TierOverrideKind, TierProgress, tier_condition,
-};
+use goldbook_api::v1::{Balance, CustomerTier, PointsDue, TierCondition, TierForecast, TierProgress, tier_condition};
 use serde_json::{Value, json};
 
 use crate::cli::amount::write_money;
@@ -17,19 +15,19 @@ pub(super) fn write_standing(program_id: &str, account_id: &str, tier: &Customer
     let keeping = tier.keeping.as_ref();
     let keeping = keeping.map(|it| json!({"met": it.met, "progress": write_way(&it.progress)}));
     let set_by_hand = tier.r#override.as_ref().map(|it| {
-        json!({"kind": words(TierOverrideKind::as_str_name(&it.kind()), "TIER_OVERRIDE_KIND_"), "tier_id": it.tier_id,
-               "until": at(it.ends_at.as_ref()), "tier_id_without": tier.hidden_tier_id})
+        json!({"kind": words(it.kind().as_str_name(), "TIER_OVERRIDE_KIND_"), "tier_id": it.tier_id,
+               "until": instant::write(it.ends_at.as_ref()), "tier_id_without": tier.hidden_tier_id})
     });
     json!({
         "program_id": program_id,
         "customer_id": tier.customer_id,
         "account_id": account_id,
-        "as_of": at(tier.as_of.as_ref()),
+        "as_of": instant::write(tier.as_of.as_ref()),
         "tier": {
             "tier_id": tier.tier_id,
             "display_name": tier.display_name,
-            "since": at(tier.since.as_ref()),
-            "valid_until": at(tier.valid_until.as_ref()),
+            "since": instant::write(tier.since.as_ref()),
+            "valid_until": instant::write(tier.valid_until.as_ref()),
             "policy_version": tier.policy_version,
             "counted_from": tier.counted.as_ref().and_then(|counted| counted.from).map(|day| {
                 format!("{:04}-{:02}-{:02}", day.year, day.month, day.day)
@@ -56,17 +54,13 @@ pub(super) fn write_standing(program_id: &str, account_id: &str, tier: &Customer
     })
 }
 
-fn at(at: Option<&prost_types::Timestamp>) -> Option<String> {
-    at.and_then(instant::from_wire).map(|at| at.to_string())
-}
-
 fn write_due(due: &PointsDue) -> Value {
-    json!({"points": due.points, "is_at_least": due.is_at_least, "at": at(due.due_at.as_ref())})
+    json!({"points": due.points, "is_at_least": due.is_at_least, "at": instant::write(due.due_at.as_ref())})
 }
 
 fn write_forecast(it: &TierForecast) -> Value {
     json!({"tier_id": it.tier_id, "change": words(it.change().as_str_name(), "TIER_CHANGE_KIND_"),
-           "at": at(it.at.as_ref())})
+           "at": instant::write(it.at.as_ref())})
 }
 
 /// Each criterion with what it asks for and what is missing. One that is newer than this program is left out.

@@ -199,14 +199,13 @@ fn show_end(it: &TierEndCount, zone: &TimeZone) -> String {
 }
 
 fn write_json(simulation: &TierSimulation) -> Value {
-    let instant = |at: Option<&prost_types::Timestamp>| at.and_then(instant::from_wire).map(|at| at.to_string());
     let moves = simulation.moves.iter().map(|it| {
         json!({"from_tier_id": it.from_tier_id, "to_tier_id": it.to_tier_id, "customers": it.customers,
                "overridden": it.overridden})
     });
     let ends = simulation.ends.iter().map(|it| {
-        json!({"tier_id": it.tier_id, "first_end": instant(it.first_end.as_ref()),
-               "last_end": instant(it.last_end.as_ref()), "customers": it.customers, "falling": it.falling})
+        json!({"tier_id": it.tier_id, "first_end": instant::write(it.first_end.as_ref()),
+               "last_end": instant::write(it.last_end.as_ref()), "customers": it.customers, "falling": it.falling})
     });
     let benefits = simulation
         .benefits
@@ -217,7 +216,7 @@ fn write_json(simulation: &TierSimulation) -> Value {
         .iter()
         .map(|it| json!({"package_id": it.package_id, "customers": it.customers, "points": it.points}));
     json!({
-        "as_of": instant(simulation.as_of.as_ref()),
+        "as_of": instant::write(simulation.as_of.as_ref()),
         "customers": simulation.customers,
         "left_out": simulation.left_out,
         "moves": moves.collect::<Vec<_>>(),
