@@ -3,7 +3,9 @@
 use crate::book::{Capabilities, Table};
 pub use crate::customers::ErasureKeys;
 use crate::programs::Catalogue;
-use crate::{access, activities, audit, benefits, book, customers, liability, points, programs, referrals, tiers};
+use crate::{
+    access, activities, audit, benefits, book, customers, liability, points, programs, referrals, satisfaction, tiers,
+};
 
 /// Every capability, each one behind those whose states it reads when it is loaded. Points read programs, and stand right
 /// behind them: what is read of all others then goes with what is read of points in one statement. Versions of programs
@@ -19,6 +21,7 @@ pub fn capabilities(catalogue: &Catalogue, erasure_keys: ErasureKeys) -> Capabil
         tiers::capability(),
         tiers::reevaluations_capability(),
         benefits::capability(catalogue.clone()),
+        satisfaction::capability(),
         activities::capability(),
         referrals::purchases_capability(),
     ])

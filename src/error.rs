@@ -282,6 +282,10 @@ reasons! {
     NothingToReverse => "NOTHING_TO_REVERSE",
     /// The time to reinstate expired points has passed, or the program has none.
     ReinstatementClosed => "REINSTATEMENT_CLOSED",
+    /// The program has no factor of this id.
+    FactorNotFound => "FACTOR_NOT_FOUND",
+    /// The customer answered this survey before.
+    SurveyAnswered => "SURVEY_ANSWERED",
     /// The customer has no purchase of this activity id yet.
     PurchaseUnknown => "PURCHASE_UNKNOWN",
     /// More would be refunded than was paid.

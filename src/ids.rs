@@ -75,6 +75,11 @@ text_id!(
     check_slug
 );
 text_id!(
+    /// A factor of satisfaction within a program document: `[a-z0-9-]`, 1–63 characters.
+    FactorId,
+    check_slug
+);
+text_id!(
     /// A campaign within a program document: `[a-z0-9-]`, 1–63 characters.
     CampaignId,
     check_slug
@@ -87,6 +92,11 @@ text_id!(
 text_id!(
     /// The business's own name of an activity, unique within its customer: 1–128 characters, no control characters.
     ActivityId,
+    check_name
+);
+text_id!(
+    /// The business's own name of a survey: 1–128 characters, no control characters.
+    SurveyId,
     check_name
 );
 text_id!(

@@ -8,6 +8,7 @@
 //! - [`tiers`]: standing; [`benefits`]: what it entitles to
 //! - [`referrals`]: who brought whom
 //! - [`rewards`]: what was granted; [`points`]: the points of it
+//! - [`satisfaction`]: what customers say, of one and of all together
 //! - [`activities`]: what customers did, and everything that follows from it
 //! - [`imports`]: what they bring along from another system
 //! - [`book`]: the one path that every write takes; [`ledger`]: reading what it wrote; [`liability`]: summing it up
@@ -30,6 +31,7 @@ pub(crate) mod privacy;
 pub mod programs;
 pub(crate) mod referrals;
 pub(crate) mod rewards;
+pub(crate) mod satisfaction;
 pub(crate) mod tiers;
 
 pub mod book;

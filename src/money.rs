@@ -119,6 +119,13 @@ impl Rate {
         Ok(Self(decimal))
     }
 
+    /// The nearest number that a double can hold.
+    #[must_use]
+    pub fn to_f64(self) -> f64 {
+        use rust_decimal::prelude::ToPrimitive as _;
+        self.0.to_f64().unwrap_or_default()
+    }
+
     /// Whether it is nothing.
     #[must_use]
     pub const fn is_zero(self) -> bool {

@@ -43,6 +43,7 @@ use crate::programs::Programs;
 use crate::proto;
 use crate::referrals::Referrals;
 use crate::rewards::Rewards;
+use crate::satisfaction::Satisfaction;
 use crate::telemetry::RpcLayer;
 use crate::telemetry::metrics::{is_measured, watch_pool};
 use crate::tiers::{Tiers, keep_reevaluating};
@@ -383,6 +384,7 @@ fn routes(
         referral_service: Referrals::new(book.clone(), pool.clone(), settings.clock.clone()),
         reward_service: Rewards::new(book.clone(), pool.clone(), points),
         import_service: Imports::new(book.clone()),
+        satisfaction_service: Satisfaction::new(pool.clone(), &settings.database, instants.clone()),
         liability_service: Liability::new(pool.clone(), instants.clone()),
         ledger_service: Ledger::new(
             book.clone(),

@@ -175,10 +175,12 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::BenefitNotFound
         | Reason::BenefitUseNotFound
         | Reason::ReevaluationNotFound
+        | Reason::FactorNotFound
         | Reason::EntitlementNotFound => Code::NotFound,
         Reason::CustomerAlreadyExists
         | Reason::IdempotencyKeyReused
         | Reason::ActivityIdReused
+        | Reason::SurveyAnswered
         | Reason::AlreadyReferred => Code::AlreadyExists,
         Reason::NotAuthenticated => Code::Unauthenticated,
         Reason::NotPermitted => Code::PermissionDenied,
@@ -238,6 +240,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::BenefitUseNotFound => Some("use_id"),
         Reason::ReevaluationNotFound => Some("reevaluation_id"),
         Reason::EntitlementNotFound => Some("entitlement_id"),
+        Reason::FactorNotFound => Some("factor_id"),
         // These name nothing that a request could ask for by its id.
         Reason::ProgramFieldImmutable
         | Reason::VersionNotScheduled
@@ -247,6 +250,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::EtagMismatch
         | Reason::IdempotencyKeyReused
         | Reason::ActivityIdReused
+        | Reason::SurveyAnswered
         | Reason::InstantInFuture
         | Reason::ProgramVersionMismatch
         | Reason::CurrencyMismatch

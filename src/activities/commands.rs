@@ -4,21 +4,22 @@ use std::any::TypeId;
 
 use jiff::Timestamp;
 
-use super::model::{Activity, Refund, accept, accept_refund, check};
-use super::state::{ActivitiesState, ActivityRow};
+use super::model::{Activity, Refund, accept, accept_feedback, accept_refund, check};
+use super::state::{ActivitiesState, ActivityRow, Deed};
 use crate::book::{Asking, Command, CommandKey, Decision, DecisionError, Defect, Key, KeyKind, Name, NameUse};
 use crate::customers::commands::enrol_by_name;
 use crate::customers::erasure::commands::ask_before_enrolling;
 use crate::customers::erasure::state::ErasuresState;
 use crate::customers::model::{Joining, customer_not_found};
-use crate::ids::{ActivityId, CustomerId, ProgramId};
-use crate::money::Money;
+use crate::ids::{ActivityId, CustomerId, ProgramId, SurveyId};
+use crate::money::{Currency, Money};
 use crate::points::grants::caps::ask_earned;
 use crate::points::state::PointsState;
 use crate::programs::commands::current_policy;
 use crate::programs::points::Clawback;
 use crate::programs::state::ProgramsState;
 use crate::referrals::state::ReferralsState;
+use crate::satisfaction::state::SatisfactionState;
 use crate::tiers::model::standing_or_first;
 use crate::tiers::state::StandingsState;
 
@@ -64,6 +65,12 @@ impl Command for RecordActivity {
                 let purchase = refund.purchase.as_str().as_bytes();
                 key(&[b"refund", purchase, currency, &minor, clawback.as_bytes(), &happened_at])
             }
+            Activity::Feedback(feedback, _) => {
+                let currency = feedback.currency.map(Currency::code);
+                let survey_id = feedback.survey_id.as_ref().map(SurveyId::as_str);
+                let content = ("feedback", &feedback.answers, currency, survey_id, &feedback.text, happened_at);
+                Key::of_content("activity", self.activity_id.as_str(), &content)
+            }
         };
         Some(CommandKey { key, kind: KeyKind::ActivityId })
     }
@@ -87,6 +94,12 @@ impl Command for RecordActivity {
                 asking.state::<PointsState>()?.ask_command(account_id, purchase_key(refund));
                 Ok(())
             }
+            Activity::Feedback(feedback, _) => {
+                if let Some(survey_id) = &feedback.survey_id {
+                    asking.state::<ActivitiesState>()?.ask_survey(account_id, survey_id);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -96,6 +109,7 @@ impl Command for RecordActivity {
             TypeId::of::<StandingsState>(),
             TypeId::of::<ReferralsState>(),
             TypeId::of::<PointsState>(),
+            TypeId::of::<SatisfactionState>(),
             TypeId::of::<ActivitiesState>(),
             TypeId::of::<ErasuresState>(),
         ]
@@ -110,27 +124,36 @@ impl Command for RecordActivity {
         let account = decision.find(&Name::customer(&self.program_id, &self.customer_id))?;
         let account = account.ok_or_else(|| customer_not_found(&self.customer_id))?;
         check(&self.activity, &policy, decision.now())?;
-        let (entry_id, purchase) = match &self.activity {
+        if account.head == 0 && !matches!(self.activity, Activity::Refund(_)) {
+            enrol_by_name(decision, &policy, account, &self.customer_id, Joining::Now)?;
+        }
+        let (entry_id, what) = match &self.activity {
             Activity::Purchase(purchase) => {
-                if account.head == 0 {
-                    enrol_by_name(decision, &policy, account, &self.customer_id, Joining::Now)?;
-                }
                 let standing = standing_or_first(decision, &policy, account)?;
                 let entry_id = accept(decision, &policy, account.account_id, purchase, &standing)?;
-                (entry_id, None)
+                (entry_id, Deed::Purchase { amount: purchase.amount.minor })
             }
             Activity::Refund(refund) => {
                 let state: &PointsState = decision.state()?;
                 let bought = state.command(account.account_id, purchase_key(refund)).unwrap_or_default();
                 let (entry_id, bought) = accept_refund(decision, &policy, account, bought, refund)?;
-                (entry_id, Some((bought, refund.purchase.clone())))
+                let purchase = (bought, refund.purchase.clone());
+                (entry_id, Deed::Refund { purchase, amount: refund.amount.minor })
+            }
+            Activity::Feedback(feedback, happened_at) => {
+                let state: &ActivitiesState = decision.state()?;
+                let survey_id = feedback.survey_id.clone();
+                let answered = survey_id.as_ref().and_then(|survey_id| state.answer_to(account.account_id, survey_id));
+                let told = (feedback.as_ref(), *happened_at);
+                let entry_id = accept_feedback(decision, &policy, account.account_id, told, answered)?;
+                let answers = Box::new(feedback.answers.clone());
+                (entry_id, Deed::Feedback { survey_id, answers, text: feedback.text.clone() })
             }
         };
         let row = ActivityRow {
             entry_id,
             activity_id: self.activity_id.clone(),
-            purchase,
-            amount: self.activity.amount().minor,
+            what,
             happened_at: self.activity.happened_at(),
             recorded_at: decision.now(),
         };

@@ -7,13 +7,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::model::{Activity, Purchase, Refund};
-use super::state::ActivityRow;
+use super::state::{ActivityRow, Deed};
 use super::{Activities, RecordActivity, Recorded};
 use crate::access::grpc::{Batch, admit, answer_each};
 use crate::book::{Detail, Entry, EntryReason, PointsDetail, ReferralDetail, Writer};
 use crate::error::{Error, Fields};
 use crate::ids::{ActivityId, CustomerId};
-use crate::money::Money;
+use crate::money::{Currency, Money};
 use crate::programs::points::Clawback;
 use crate::programs::points::grpc::parse_optional_clawback;
 use crate::proto;
@@ -21,6 +21,8 @@ use crate::proto::batch_record_activities_response::Outcome;
 use crate::proto::fields::{parse_instant, parse_money, write_instant, write_money};
 use crate::proto::requests::{parse_customer, parse_customer_list};
 use crate::proto::{activity, record_activity_request};
+use crate::satisfaction::grpc::feedback::{parse_feedback, write_feedback};
+use crate::satisfaction::model::NewFeedback;
 use crate::telemetry;
 use crate::tiers::grpc::write::write_tier_change;
 
@@ -57,8 +59,7 @@ impl activity_service_server::ActivityService for Activities {
         let (program_id, customer_id) = fields.finish_with(customer)?;
         telemetry::record_program(program_id.as_str());
         let (currency, rows, next_page_token) = self.list_activities(&program_id, &customer_id, &page).await?;
-        let write = |row| write_activity(row, &customer_id, |minor| Money { currency, minor });
-        let activities = rows.into_iter().map(write).collect();
+        let activities = rows.into_iter().map(|row| write_activity(row, &customer_id, Some(currency))).collect();
         Ok(Response::new(proto::ListActivitiesResponse { activities, next_page_token }))
     }
 }
@@ -108,7 +109,11 @@ fn parse_record(request: proto::RecordActivityRequest, mut fields: Fields) -> Re
                 Activity::Refund(Refund { purchase, amount, clawback, happened_at })
             })
         }
-        None => fields.check("activity", Err("must be set: a purchase or a refund")),
+        Some(record_activity_request::Activity::Feedback(feedback)) => {
+            let feedback = Box::new(parse_feedback(&mut fields, "feedback", feedback));
+            happened_at.map(|happened_at| Activity::Feedback(feedback, happened_at))
+        }
+        None => fields.check("activity", Err("must be set: a purchase, a refund or feedback")),
     };
     let ((program_id, customer_id), (activity_id, activity)) =
         fields.finish_with(customer.zip(activity_id.zip(activity)))?;
@@ -147,21 +152,30 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
         | Detail::Benefit(_)
         | Detail::Referral(_) => None,
     };
-    let purchase = match &record.activity {
-        Activity::Purchase(_) => None,
-        Activity::Refund(refund) => accepted.causes.first().map(|bought| (*bought, refund.purchase.clone())),
+    // All amounts of an activity are in one currency, and only what has an amount changes a tier.
+    let (what, currency) = match &record.activity {
+        Activity::Purchase(purchase) => {
+            (Deed::Purchase { amount: purchase.amount.minor }, Some(purchase.amount.currency))
+        }
+        Activity::Refund(refund) => {
+            let bought = accepted.causes.first().copied().unwrap_or(accepted.id);
+            let purchase = (bought, refund.purchase.clone());
+            (Deed::Refund { purchase, amount: refund.amount.minor }, Some(refund.amount.currency))
+        }
+        Activity::Feedback(feedback, _) => {
+            let NewFeedback { answers, currency, survey_id, text } = NewFeedback::clone(feedback);
+            (Deed::Feedback { survey_id, answers: Box::new(answers), text }, currency)
+        }
     };
     let row = ActivityRow {
         entry_id: accepted.id,
         activity_id: record.activity_id.clone(),
-        purchase,
-        amount: record.activity.amount().minor,
+        what,
         happened_at: record.activity.happened_at(),
         recorded_at: accepted.recorded_at,
     };
-    let currency = record.activity.amount().currency;
     proto::RecordActivityResponse {
-        activity: Some(write_activity(row, &record.customer_id, |minor| Money { currency, minor })),
+        activity: Some(write_activity(row, &record.customer_id, currency)),
         points_earned: sum(&is_earned),
         points_uncapped: uncapped.unwrap_or(0),
         earn_rate_multiplier: multiplied.map(|multiplied| multiplied.by.to_string()).unwrap_or_default(),
@@ -170,7 +184,7 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
         tier_change: entries
             .iter()
             .filter(|entry| entry.reason != EntryReason::Enrolment)
-            .find_map(|entry| write_tier_change(entry, currency)),
+            .find_map(|entry| write_tier_change(entry, currency?)),
         referral_converted: entries
             .iter()
             .any(|entry| matches!(entry.detail, Detail::Referral(ReferralDetail::ReferralConverted { .. }))),
@@ -179,15 +193,21 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
     }
 }
 
-fn write_activity(row: ActivityRow, customer_id: &CustomerId, money: impl Fn(i64) -> Money) -> proto::Activity {
-    let amount = Some(write_money(money(row.amount)));
-    let activity = match row.purchase {
-        None => activity::Activity::Purchase(proto::Purchase { amount, margin: None }),
-        Some((_, purchase)) => activity::Activity::Refund(proto::Refund {
+/// An activity on the wire, with amounts in a currency, if it has any.
+fn write_activity(row: ActivityRow, customer_id: &CustomerId, currency: Option<Currency>) -> proto::Activity {
+    let amount = |minor| Some(write_money(Money { currency: currency?, minor }));
+    let activity = match row.what {
+        Deed::Purchase { amount: paid } => {
+            activity::Activity::Purchase(proto::Purchase { amount: amount(paid), margin: None })
+        }
+        Deed::Refund { purchase: (_, purchase), amount: refunded } => activity::Activity::Refund(proto::Refund {
             purchase_activity_id: purchase.into(),
-            amount,
+            amount: amount(refunded),
             clawback: proto::Clawback::Unspecified.into(),
         }),
+        Deed::Feedback { survey_id, answers, text } => {
+            activity::Activity::Feedback(write_feedback(&answers, currency, survey_id.as_ref(), &text))
+        }
     };
     proto::Activity {
         activity_id: row.activity_id.into(),

@@ -7,20 +7,24 @@ pub(crate) mod model;
 pub(crate) mod state;
 mod store;
 
+use std::collections::BTreeMap;
+
 use futures_util::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
 
-use crate::book::{Book, Detail, Entry, Writer, Written};
+use crate::book::{Book, Detail, Entry, EntryRange, Writer, Written};
 use crate::customers::find_account;
 use crate::database::StoreError;
-use crate::error::Error;
+use crate::error::{Defect, Error};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 use crate::money::Currency;
 use crate::paging::PageRequest;
 use crate::programs::model::Which;
 use crate::programs::model::program_not_found;
 use crate::programs::read_version;
-use state::ActivityRow;
+use crate::satisfaction::read_feedback;
+use crate::satisfaction::state::Feedback;
+use state::{ActivityRow, Deed};
 
 pub(crate) use commands::RecordActivity;
 pub(crate) use store::capability;
@@ -87,7 +91,7 @@ impl Activities {
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let version = read_version(&mut connection, program_id, Which::Latest).await?;
         let version = version.ok_or_else(|| program_not_found(program_id))?;
-        let rows = store::list_activities(&mut connection, account_id, before, page.limit()).await?;
+        let rows = read_activities(&mut connection, account_id, before.unwrap_or(i64::MAX), page.limit()).await?;
         let (rows, next_page_token) = page.cut(rows, |row| row.entry_id.account_seq.to_string());
         Ok((version.program.currency, rows, next_page_token))
     }
@@ -103,7 +107,21 @@ pub(crate) async fn read_activities(
     before: i64,
     limit: i64,
 ) -> Result<Vec<ActivityRow>, StoreError> {
-    store::list_activities(connection, account_id, Some(before), limit).await
+    let mut rows = store::list_activities(connection, account_id, before, limit).await?;
+    let said = |row: &ActivityRow| matches!(row.what, Deed::Feedback { .. }).then_some(row.entry_id.account_seq);
+    let (last, first) = (rows.iter().find_map(said), rows.iter().rev().find_map(said));
+    let Some((first, last)) = first.zip(last) else { return Ok(rows) };
+    // All that was said in between is on this page.
+    let feedback = read_feedback(connection, account_id, EntryRange { first, last }, limit).await?;
+    let mut feedback: BTreeMap<i64, Feedback> = feedback.into_iter().collect();
+    for row in &mut rows {
+        if let Deed::Feedback { answers, .. } = &mut row.what {
+            let found = feedback.remove(&row.entry_id.account_seq);
+            let found = found.ok_or_else(|| Defect::new(format!("entry {}: its feedback is missing", row.entry_id)))?;
+            **answers = found.answers;
+        }
+    }
+    Ok(rows)
 }
 
 fn into_recorded(outcome: Result<Written, Error>, program_id: &ProgramId) -> Result<Recorded, Error> {

@@ -4,21 +4,23 @@
 use jiff::Timestamp;
 
 use crate::book::{
-    Account, ActivityDetail, Actor, Counts, Decision, DecisionError, Detail, Entry, EntryReason, Multiplied, NewEntry,
-    PointsDetail, TierMove,
+    Account, ActivityDetail, Actor, Counts, Decision, DecisionError, Detail, Entry, EntryReason, FactorAnswer,
+    Multiplied, NewEntry, PointsDetail, TierMove,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, ActivityId, EntryId};
-use crate::money::Money;
+use crate::money::{Currency, Money};
 use crate::points::amount::Points;
 use crate::points::grants::caps::cap;
 use crate::points::grants::model::{Grant, grant};
-use crate::points::state::PointsState;
+use crate::points::state::{Note, PointsState};
+use crate::points::subject::keep_note;
 use crate::points::undoing::model::{Reversal, share_of, take_back};
 use crate::programs::model::{Conversion, ProgramVersion};
 use crate::programs::points::{Clawback, ExpiryRule};
 use crate::referrals::model::{ReferralState, convert, is_in_window, qualifies};
 use crate::referrals::state::ReferralsState;
+use crate::satisfaction::model::NewFeedback;
 use crate::tiers::counting::{DayCount, History};
 use crate::tiers::deciding::{Change, Verdict};
 use crate::tiers::model::{into_entry, standing_of, weigh};
@@ -55,6 +57,8 @@ pub(crate) enum Activity {
     Purchase(Purchase),
     /// They gave something back.
     Refund(Refund),
+    /// They said something, then.
+    Feedback(Box<NewFeedback>, Timestamp),
 }
 
 impl Activity {
@@ -64,16 +68,18 @@ impl Activity {
         match self {
             Self::Purchase(purchase) => purchase.happened_at,
             Self::Refund(refund) => refund.happened_at,
+            Self::Feedback(_, happened_at) => *happened_at,
         }
     }
 
-    /// What was paid or given back.
-    #[must_use]
-    pub(crate) const fn amount(&self) -> Money {
-        match self {
-            Self::Purchase(purchase) => purchase.amount,
-            Self::Refund(refund) => refund.amount,
-        }
+    /// The currencies of its amounts.
+    fn currencies(&self) -> impl Iterator<Item = Currency> {
+        let currencies = match self {
+            Self::Purchase(purchase) => [Some(purchase.amount.currency), purchase.margin.map(|margin| margin.currency)],
+            Self::Refund(refund) => [Some(refund.amount.currency), None],
+            Self::Feedback(feedback, _) => [feedback.currency, None],
+        };
+        currencies.into_iter().flatten()
     }
 }
 
@@ -82,10 +88,7 @@ impl Activity {
 /// # Errors
 /// A refusal if it is in another currency or lies in the future.
 pub(crate) fn check(activity: &Activity, policy: &ProgramVersion, now: Timestamp) -> Result<(), Refusal> {
-    policy.program.require_currency(activity.amount())?;
-    if let Activity::Purchase(Purchase { margin: Some(margin), .. }) = activity {
-        policy.program.require_currency(*margin)?;
-    }
+    activity.currencies().try_for_each(|currency| policy.program.require_currency(currency))?;
     let happened_at = activity.happened_at();
     if crate::clock::is_in_future(happened_at, now) {
         let message = format!("happened_at {happened_at} lies in the future; it is {now} now");
@@ -269,7 +272,7 @@ fn accepted_in(purchase: &[Entry]) -> Option<(&Entry, i64, Option<&Counts>)> {
         Detail::Activity(ActivityDetail::ActivityAccepted { spend, counts, .. }) => {
             Some((entry, *spend, counts.as_ref()))
         }
-        Detail::Activity(ActivityDetail::RefundAccepted { .. })
+        Detail::Activity(ActivityDetail::RefundAccepted { .. } | ActivityDetail::FeedbackAccepted { .. })
         | Detail::Program(_)
         | Detail::Customer(_)
         | Detail::Points(_)
@@ -303,6 +306,49 @@ fn weigh_refund(
     let verdict = weigh(policy, standing, at, (counted.day, &less), true)?;
     let Verdict { outlook, former_lost, change } = verdict;
     Ok((Counts { day: counted.day, margin, points, whole, former_lost, outlook }, change))
+}
+
+/// Posts what a customer said. `answered` is the entry by which they answered its survey before. Returns the entry that
+/// accepted it.
+///
+/// # Errors
+/// A refusal if they did, or the program has no such factor.
+pub(crate) fn accept_feedback(
+    decision: &mut Decision<'_>,
+    policy: &ProgramVersion,
+    account_id: AccountId,
+    (feedback, happened_at): (&NewFeedback, Timestamp),
+    answered: Option<EntryId>,
+) -> Result<EntryId, DecisionError> {
+    let NewFeedback { answers, text, .. } = feedback;
+    if let Some(entry_id) = answered {
+        let message = format!("the customer answered this survey before, as entry {entry_id} tells");
+        return Err(Refusal::new(Reason::SurveyAnswered, message).with("entry_id", entry_id).into());
+    }
+    let is_unknown = |factor: &&FactorAnswer| !policy.program.satisfaction.has_factor(&factor.factor_id);
+    let mut unknown = answers.factors.iter().filter(is_unknown).map(|factor| &factor.factor_id);
+    if let Some(first) = unknown.next() {
+        let all = unknown.fold(first.to_string(), |all, factor_id| format!("{all}, {factor_id}"));
+        let message = format!("the program has no such factors: {all}");
+        return Err(Refusal::new(Reason::FactorNotFound, message).with("factor_id", first).into());
+    }
+    let detail = ActivityDetail::FeedbackAccepted {
+        happened_at,
+        day: policy.program.day_of(happened_at),
+        slides_to: slide(policy, decision, account_id)?,
+        answers: Box::new(answers.clone()),
+    };
+    let new_entry = NewEntry {
+        detail: detail.into(),
+        movement: None,
+        actor: Actor::Caller,
+        reason: EntryReason::Feedback,
+        policy_version: policy.version,
+        causes: Vec::new(),
+    };
+    let accepted = decision.post(account_id, new_entry)?;
+    keep_note(decision, accepted, &Note { text: text.clone(), author: String::new() });
+    Ok(accepted)
 }
 
 /// On whose behalf a standing changes, and why: time, where a tier has ended, or else what was counted.

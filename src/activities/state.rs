@@ -1,11 +1,11 @@
 //! The activities that a batch accepted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::book::{CustomerDetail, Defect, Detail, Entry, State};
-use crate::ids::{AccountId, ActivityId, EntryId};
+use crate::book::{Answers, CustomerDetail, Defect, Detail, Entry, State};
+use crate::ids::{AccountId, ActivityId, EntryId, SurveyId};
 
 /// An activity as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,20 +14,34 @@ pub(crate) struct ActivityRow {
     pub entry_id: EntryId,
     /// The business's own name of it.
     pub activity_id: ActivityId,
-    /// Of a refund: the entry that accepted its purchase, and the business's own name of that.
-    pub purchase: Option<(EntryId, ActivityId)>,
-    /// What was spent or given back, in minor units of the program's currency.
-    pub amount: i64,
+    /// What the customer did.
+    pub what: Deed,
     /// When the customer did it.
     pub happened_at: Timestamp,
     /// When the service accepted it.
     pub recorded_at: Timestamp,
 }
 
-/// The activities that a batch accepted. They are a source of record: rows are added, and erased with their customer.
+/// What a customer did, as stored. Amounts are in minor units of the program's currency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    /// They bought something, for so much.
+    Purchase { amount: i64 },
+    /// They gave something back, and got so much for it: of a purchase by the entry that accepted it and the business's own
+    /// name.
+    Refund { purchase: (EntryId, ActivityId), amount: i64 },
+    /// They said something: in numbers, and in their own words.
+    Feedback { survey_id: Option<SurveyId>, answers: Box<Answers>, text: String },
+}
+
+/// The activities that a batch accepted, and surveys that were answered. They are a source of record: rows are added, and erased with their customer.
 #[derive(Default)]
 pub(crate) struct ActivitiesState {
     pub(super) rows: Vec<ActivityRow>,
+    /// Surveys of which commands must know whether they were answered.
+    pub(super) asked_surveys: BTreeSet<(AccountId, SurveyId)>,
+    /// The entries that accepted the answers.
+    pub(super) surveys: BTreeMap<(AccountId, SurveyId), EntryId>,
     /// Accounts whose customers are erased, and with them what they did.
     pub(super) erased: BTreeSet<AccountId>,
 }
@@ -35,7 +49,21 @@ pub(crate) struct ActivitiesState {
 impl ActivitiesState {
     /// Adds an accepted activity.
     pub(crate) fn add(&mut self, row: ActivityRow) {
+        if let Deed::Feedback { survey_id: Some(survey_id), .. } = &row.what {
+            self.surveys.insert((row.entry_id.account_id, survey_id.clone()), row.entry_id);
+        }
         self.rows.push(row);
+    }
+
+    /// Asks whether a customer answered a survey.
+    pub(crate) fn ask_survey(&mut self, account_id: AccountId, survey_id: &SurveyId) {
+        self.asked_surveys.insert((account_id, survey_id.clone()));
+    }
+
+    /// The entry by which a customer answered a survey that was [asked for](Self::ask_survey).
+    #[must_use]
+    pub(crate) fn answer_to(&self, account_id: AccountId, survey_id: &SurveyId) -> Option<EntryId> {
+        self.surveys.get(&(account_id, survey_id.clone())).copied()
     }
 }
 
@@ -45,6 +73,7 @@ impl State for ActivitiesState {
         if let Detail::Customer(CustomerDetail::CustomerErased { .. }) = entry.detail {
             let account_id = entry.id.account_id;
             self.rows.retain(|row| row.entry_id.account_id != account_id);
+            self.surveys.retain(|(of, _), _| *of != account_id);
             self.erased.insert(account_id);
         }
         Ok(())

@@ -133,7 +133,7 @@ pub(super) fn compare_activity(entry: &Accepted, row: &StoredActivity, mut tell:
     };
     let number = |number: Option<i64>| number.map_or_else(|| "none".to_owned(), |number| number.to_string());
     compare("purchase_seq", number(entry.purchase), number(row.purchase));
-    compare("amount", entry.amount.to_string(), row.amount.to_string());
+    compare("amount", number(entry.amount), number(row.amount));
     compare("happened_at", entry.happened_at.to_string(), row.happened_at.to_string());
     compare("recorded_at", entry.recorded_at.to_string(), row.recorded_at.to_string());
     // The ledger knows an activity's id by its hash alone.

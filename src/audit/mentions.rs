@@ -13,8 +13,8 @@ pub(super) struct Accepted {
     pub(super) id: EntryId,
     /// For a refund, the number of the purchase's entry.
     pub(super) purchase: Option<i64>,
-    /// The money spent or given back, in minor units.
-    pub(super) amount: i64,
+    /// The money spent or given back, in minor units; none of feedback.
+    pub(super) amount: Option<i64>,
     /// When the activity happened.
     pub(super) happened_at: Timestamp,
     /// When the entry was written.
@@ -28,7 +28,7 @@ pub(super) struct StoredActivity {
     pub(super) id: EntryId,
     pub(super) activity_id: String,
     pub(super) purchase: Option<i64>,
-    pub(super) amount: i64,
+    pub(super) amount: Option<i64>,
     pub(super) happened_at: Timestamp,
     pub(super) recorded_at: Timestamp,
 }

@@ -237,10 +237,11 @@ impl Check {
                 mentions.versions.push((id, entry.program_id.clone(), *version));
             }
             Detail::Activity(ActivityDetail::ActivityAccepted { spend, happened_at, .. }) => {
-                accept(None, *spend, *happened_at);
+                accept(None, Some(*spend), *happened_at);
             }
+            Detail::Activity(ActivityDetail::FeedbackAccepted { happened_at, .. }) => accept(None, None, *happened_at),
             Detail::Activity(ActivityDetail::RefundAccepted { purchase, spend, happened_at, .. }) => {
-                accept(Some(*purchase), *spend, *happened_at);
+                accept(Some(*purchase), Some(*spend), *happened_at);
             }
             Detail::Referral(ReferralDetail::ReferralCreated { referrer, .. }) => {
                 mentions.references.push((EntryId { account_id: *referrer, account_seq: 1 }, id));

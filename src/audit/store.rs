@@ -97,7 +97,7 @@ struct ActivityRow {
     account_seq: i64,
     activity_id: String,
     purchase_seq: Option<i64>,
-    amount: i64,
+    amount: Option<i64>,
     happened_at: jiff_sqlx::Timestamp,
     recorded_at: jiff_sqlx::Timestamp,
 }

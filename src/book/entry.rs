@@ -204,6 +204,8 @@ pub enum EntryReason {
     Reevaluation,
     /// The program gives a package on reaching a tier, or on a day of the customer's.
     Package,
+    /// The customer said what they think.
+    Feedback,
 }
 
 stored_words!(EntryReason);

@@ -65,6 +65,7 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
         Detail::Activity(detail) => match detail {
             ActivityDetail::ActivityAccepted { .. } => proto::EntryKind::ActivityAccepted,
             ActivityDetail::RefundAccepted { .. } => proto::EntryKind::RefundAccepted,
+            ActivityDetail::FeedbackAccepted { .. } => proto::EntryKind::FeedbackAccepted,
         },
         Detail::Points(detail) => match detail {
             PointsDetail::PointsGranted { .. } => proto::EntryKind::PointsGranted,
@@ -134,6 +135,7 @@ pub const fn write_reason(reason: EntryReason) -> proto::EntryReason {
         EntryReason::BenefitUse => proto::EntryReason::BenefitUse,
         EntryReason::Reevaluation => proto::EntryReason::Reevaluation,
         EntryReason::Package => proto::EntryReason::Package,
+        EntryReason::Feedback => proto::EntryReason::Feedback,
         EntryReason::Fraud => proto::EntryReason::Fraud,
         EntryReason::CustomerRequest => proto::EntryReason::CustomerRequest,
         EntryReason::Goodwill => proto::EntryReason::Goodwill,

@@ -38,9 +38,9 @@ pub use command::{Command, CommandKey, KeyKind, Told, Written};
 pub use decision::{Asking, Decision, DecisionError};
 pub(crate) use detail::quote_wide_numbers;
 pub use detail::{
-    ActivityDetail, BenefitDetail, Counts, CustomerDetail, Detail, DowngradeTime, EarningWindow, Earnings,
-    ErasureReason, LotPart, LotTerms, Multiplied, Occasion, Outlook, OverrideForce, PointsDetail, ProgramDetail,
-    ReferralDetail, TierDetail, TierMove, UseCounts,
+    AcsiAnswers, ActivityDetail, Answers, BenefitDetail, Counts, CustomerDetail, DeliveredValue, Detail, DowngradeTime,
+    EarningWindow, Earnings, ErasureReason, FactorAnswer, FeedbackChannel, LotPart, LotTerms, Multiplied, Occasion,
+    Outlook, OverrideForce, PointsDetail, ProgramDetail, ReferralDetail, TierDetail, TierMove, UseCounts,
 };
 pub use entry::{Actor, Entry, EntryReason, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;

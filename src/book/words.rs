@@ -68,6 +68,7 @@ mod tests {
             "benefit_use",
             "reevaluation",
             "package",
+            "feedback",
         ];
         assert!(EntryReason::ALL.iter().map(|reason| reason.as_str()).eq(reasons));
     }

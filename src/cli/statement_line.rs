@@ -34,6 +34,7 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::DossierUpdated
         | EntryKind::ActivityAccepted
         | EntryKind::RefundAccepted
+        | EntryKind::FeedbackAccepted
         | EntryKind::TierChanged
         | EntryKind::TierImported
         | EntryKind::TierOverridden
@@ -90,6 +91,7 @@ const fn describe_grant(reason: EntryReason) -> &'static str {
         | EntryReason::Retention
         | EntryReason::BenefitUse
         | EntryReason::Reevaluation
+        | EntryReason::Feedback
         | EntryReason::Other => "Points granted",
     }
 }

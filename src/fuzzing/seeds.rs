@@ -124,7 +124,9 @@ impl Messages {
             }
             Type::String => {
                 let text = match (field.name(), choice % 2) {
-                    ("tier_id" | "tier_ids" | "benefit_id" | "campaign_id" | "package_id", 1) => "second".to_owned(),
+                    ("tier_id" | "tier_ids" | "benefit_id" | "campaign_id" | "package_id" | "factor_id", 1) => {
+                        "second".to_owned()
+                    }
                     (name, _) => text(name).to_owned(),
                 };
                 prost::encoding::string::encode(tag, &text, written);
@@ -147,6 +149,8 @@ fn text(field: &str) -> &'static str {
         "benefit_id" => "news",
         "campaign_id" => "friends",
         "package_id" => "box",
+        "factor_id" => "price",
+        "satisfaction" | "expectation" | "ideal" => "0.5",
         "page_token" | "resume_token" => "",
         "entry_id" | "lot_id" | "hold_entry_id" | "reward_entry_id" | "hold_id" | "reward_id" | "use_id"
         | "reevaluation_id" | "entitlement_id" => "00000000000000000000000000000001.1",

@@ -19,7 +19,7 @@ use crate::error::{Error, Reason, Refusal};
 use crate::ids::ProgramId;
 use crate::programs::model::Which;
 use crate::programs::model::{ProgramVersion, program_not_found};
-use crate::programs::{read_version, read_version_number_at};
+use crate::programs::{read_version, read_version_at};
 use model::Summary;
 
 pub(crate) use store::TABLES;
@@ -60,9 +60,7 @@ impl Liability {
             let message = format!("nothing was summed up{by}; it is done from time to time");
             return Err(Refusal::new(Reason::LiabilityUnknown, message).with("program_id", program_id).into());
         };
-        let number = read_version_number_at(&mut connection, program_id, summary.taken_at).await?;
-        let number = number.ok_or_else(|| program_not_found(program_id))?;
-        let version = read_version(&mut connection, program_id, Which::Number(number)).await?;
+        let version = read_version_at(&mut connection, program_id, summary.taken_at).await?;
         Ok((summary, version.ok_or_else(|| program_not_found(program_id))?))
     }
 }

@@ -22,9 +22,8 @@ use crate::database::{StoreError, connect_alone};
 use crate::error::{Defect, Error, with_causes};
 use crate::ids::{AccountId, ProgramId};
 use crate::points::state::PointsState;
-use crate::programs::model::Which;
 use crate::programs::model::Zone;
-use crate::programs::read_version;
+use crate::programs::read_version_at;
 use crate::telemetry::{self, metrics};
 
 /// The pause before the next summary is so many times as long as the last one took. So a large database is not always
@@ -283,7 +282,7 @@ fn count_together(accounts: &[Unsettled]) -> usize {
 
 async fn begin_total(snapshot: &mut PgConnection, program: &str, at: Timestamp) -> Result<Total, StoreError> {
     let program_id = ProgramId::try_from(program).map_err(|error| Defect::new(format!("the program's id: {error}")))?;
-    let version = read_version(snapshot, &program_id, Which::InForce(Some(at))).await?;
+    let version = read_version_at(snapshot, &program_id, at).await?;
     let program = version.ok_or_else(|| Defect::new("the program has no version in force".to_owned()))?.program;
     let summary = Summary { taken_at: at, sums: Sums::default(), expiring: [0; 3], left_out: 0 };
     let (time_zone, horizons) = (program.time_zone.clone(), horizons_of(&program, at));

@@ -11,12 +11,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::activities::state::ActivityRow;
-use crate::book::{Balance, Detail, Entry, TierDetail};
+use crate::activities::state::{ActivityRow, Deed};
+use crate::book::{Answers, Balance, Detail, Entry, TierDetail};
 use crate::customers::model::Dossier;
 use crate::customers::state::CustomerRow;
 use crate::customers::stored::unknown_of;
-use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode, TierId};
+use crate::ids::{AccountId, CampaignId, EntryId, ReferralCode, SurveyId, TierId};
 use crate::money::Money;
 use crate::points::lots::{Hold, Lot};
 use crate::programs::model::Program;
@@ -231,6 +231,8 @@ pub(super) struct ActivityItem<'a> {
     purchase: Option<PurchasePart>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refund: Option<RefundPart<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feedback: Option<FeedbackPart<'a>>,
     happened_at: Timestamp,
     recorded_at: Timestamp,
     entry_id: EntryId,
@@ -247,17 +249,34 @@ struct RefundPart<'a> {
     amount: MoneyPart,
 }
 
+#[derive(Serialize)]
+struct FeedbackPart<'a> {
+    #[serde(flatten)]
+    answers: &'a Answers,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    survey_id: Option<&'a SurveyId>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    text: &'a str,
+}
+
 impl<'a> ActivityItem<'a> {
     pub(super) fn of(row: &'a ActivityRow, program: &Program) -> Self {
-        let amount = || program.money(row.amount).into();
-        let (purchase, refund) = match &row.purchase {
-            None => (Some(PurchasePart { amount: amount() }), None),
-            Some((_, bought)) => (None, Some(RefundPart { purchase_activity_id: bought.as_str(), amount: amount() })),
-        };
+        let money = |amount: i64| program.money(amount).into();
+        let (mut purchase, mut refund, mut feedback) = (None, None, None);
+        match &row.what {
+            Deed::Purchase { amount } => purchase = Some(PurchasePart { amount: money(*amount) }),
+            Deed::Refund { purchase: (_, bought), amount } => {
+                refund = Some(RefundPart { purchase_activity_id: bought.as_str(), amount: money(*amount) });
+            }
+            Deed::Feedback { survey_id, answers, text } => {
+                feedback = Some(FeedbackPart { answers, survey_id: survey_id.as_ref(), text });
+            }
+        }
         Self {
             activity_id: row.activity_id.as_str(),
             purchase,
             refund,
+            feedback,
             happened_at: row.happened_at,
             recorded_at: row.recorded_at,
             entry_id: row.entry_id,

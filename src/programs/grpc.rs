@@ -15,6 +15,7 @@ use super::packages::faults::{PackageOutline, find_package_faults};
 use super::packages::grpc::{parse_package, write_package};
 use super::points::grpc::{parse_points_policy, write_points_policy};
 use super::retention::Retention;
+use super::satisfaction::grpc::{parse_satisfaction_policy, write_satisfaction_policy};
 use super::tier_policy::find_policy_faults;
 use super::tier_policy::grpc::{parse_condition, parse_tier_policy, write_condition, write_tier_policy};
 use crate::access::grpc::admit;
@@ -149,6 +150,8 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
         .map(|(i, campaign)| parse_campaign(fields, &format!("program.campaigns[{i}]"), campaign, currency))
         .unzip();
     let (package_outlines, packages) = parse_packages(fields, program.packages);
+    let satisfaction =
+        parse_satisfaction_policy(fields, "program.satisfaction", program.satisfaction, parse_display_name);
     let faults = find_policy_faults(&tier_policy).into_iter();
     let tier_faults = find_tier_faults(&tier_outlines, tier_policy.window.as_ref());
     let faults = faults.chain(tier_faults).chain(find_campaign_faults(&campaign_outlines));
@@ -170,6 +173,7 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
         campaigns: campaigns.into_iter().collect::<Option<_>>()?,
         extras: extras?,
         packages: packages?,
+        satisfaction: satisfaction?,
     })
 }
 
@@ -381,5 +385,6 @@ fn write_program(program: Program) -> proto::Program {
         tier_policy: write_tier_policy(&program.tier_policy),
         extras: program.extras.iter().map(|benefit| write_benefit(benefit, program.currency)).collect(),
         packages: program.packages.iter().map(write_package).collect(),
+        satisfaction: write_satisfaction_policy(&program.satisfaction),
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod next;
 pub mod packages;
 pub mod points;
 pub mod retention;
+pub mod satisfaction;
 pub mod state;
 mod store;
 pub mod tier_policy;
@@ -174,6 +175,21 @@ pub(crate) async fn list_celebrating(
     clock: &Clock,
 ) -> Result<(Vec<Listed<ProgramVersion>>, Timestamp), StoreError> {
     store::lists::list_celebrating(connection, after, limit, clock.shown()).await
+}
+
+/// The version that was in force at an instant, however long ago; before the first was applied, the first.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_version_at(
+    connection: &mut PgConnection,
+    program_id: &ProgramId,
+    at: Timestamp,
+) -> Result<Option<ProgramVersion>, StoreError> {
+    match store::read_version_number_at(connection, program_id, at).await? {
+        Some(number) => store::read_version(connection, program_id, Which::Number(number)).await,
+        None => Ok(None),
+    }
 }
 
 /// The number of the version that was in force at an instant; before the first was applied, the first.

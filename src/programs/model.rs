@@ -10,6 +10,7 @@ use super::benefits::Benefit;
 use super::packages::Package;
 use super::points::{CalendarPeriod, PointsPolicy};
 use super::retention::Retention;
+use super::satisfaction::SatisfactionPolicy;
 use super::tier_policy::{Condition, Metric, TierPolicy};
 use crate::book::Occasion;
 use crate::error::{Reason, Refusal};
@@ -52,6 +53,9 @@ pub struct Program {
     /// What is given on reaching a tier and on days of the customer's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<Package>,
+    /// What customers are asked.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub satisfaction: SatisfactionPolicy,
 }
 
 /// A time zone by its IANA name: the rules behind the name may be updated, the program stays the same. They are those
@@ -207,12 +211,12 @@ impl Program {
         CalendarPeriod::Day.first_day_at(at, &self.time_zone.0)
     }
 
-    /// Refuses an amount that is not in the program's currency.
+    /// Refuses the currency of an amount that is not the program's.
     ///
     /// # Errors
     /// A refusal that names both currencies, if they differ.
-    pub fn require_currency(&self, amount: Money) -> Result<(), Refusal> {
-        let (given, expected) = (amount.currency.code(), self.currency.code());
+    pub fn require_currency(&self, currency: Currency) -> Result<(), Refusal> {
+        let (given, expected) = (currency.code(), self.currency.code());
         if given == expected {
             return Ok(());
         }
@@ -335,6 +339,7 @@ pub(crate) mod tests {
             campaigns: vec![campaign("friends", Conversion::FirstPurchase), campaign("partners", Conversion::Manual)],
             extras: Vec::new(),
             packages: Vec::new(),
+            satisfaction: SatisfactionPolicy::default(),
         }
     }
 

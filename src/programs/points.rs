@@ -279,7 +279,7 @@ impl CalendarPeriod {
 
     /// The first day of the period after the one that begins with a day.
     #[must_use]
-    pub(super) fn next_first_day(self, first_day: Date) -> Option<Date> {
+    pub(crate) fn next_first_day(self, first_day: Date) -> Option<Date> {
         let length = match self {
             Self::Day => 1.day(),
             Self::Week => 1.week(),

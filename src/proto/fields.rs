@@ -99,6 +99,22 @@ pub fn parse_date(fields: &mut Fields, field: &str, date: google::Date) -> Optio
     fields.check(field, partial.ok_or("must be a date of the calendar with month and day; the year may be 0"))
 }
 
+/// Parses a day of the calendar, with its year, that may be absent.
+pub fn parse_optional_day(fields: &mut Fields, field: &str, day: Option<google::Date>) -> Option<Date> {
+    let google::Date { year, month, day } = day?;
+    let civil = || {
+        let year = i16::try_from(year).ok().filter(|year| (1..=9_998).contains(year))?;
+        Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
+    };
+    fields.check(field, civil().ok_or("must be a date of the calendar with year, month and day"))
+}
+
+/// A day of the calendar on the wire.
+#[must_use]
+pub fn write_day(day: Date) -> google::Date {
+    google::Date { year: day.year().into(), month: day.month().into(), day: day.day().into() }
+}
+
 /// A date on the wire.
 #[must_use]
 pub fn write_date(date: PartialDate) -> google::Date {

@@ -37,7 +37,7 @@ impl PurchasesState {
                 self.0.entry(entry.id.account_id).or_default().push(purchase);
             }
             // A refund takes no purchase off the list.
-            Detail::Activity(ActivityDetail::RefundAccepted { .. })
+            Detail::Activity(ActivityDetail::RefundAccepted { .. } | ActivityDetail::FeedbackAccepted { .. })
             | Detail::Program(_)
             | Detail::Customer(_)
             | Detail::Points(_)

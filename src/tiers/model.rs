@@ -188,7 +188,7 @@ pub(crate) fn import_tier(
         return Err(refusal.with("tier_id", &opening.tier_id).into());
     };
     if let Some(spend) = opening.qualifying_spend {
-        program.require_currency(spend)?;
+        program.require_currency(spend.currency)?;
     }
     let qualifying_spend = opening.qualifying_spend.map_or(0, |spend| spend.minor);
     let spent =

@@ -226,6 +226,7 @@ impl StandingsState {
             ActivityDetail::RefundAccepted { spend, counts, .. } => {
                 (-*spend, -i64::from(counts.is_some_and(|counts| counts.whole)), counts)
             }
+            ActivityDetail::FeedbackAccepted { .. } => return Ok(()),
         };
         let standing = self.get_mut(entry)?;
         standing.totals.spend = add(entry, standing.totals.spend, spend)?;
@@ -303,6 +304,8 @@ impl State for StandingsState {
     fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
         match &entry.detail {
             Detail::Tier(detail) => self.apply_tier(entry, detail)?,
+            // What somebody says counts for no tier.
+            Detail::Activity(ActivityDetail::FeedbackAccepted { .. }) => return Ok(()),
             Detail::Activity(detail) => self.apply_activity(entry, detail)?,
             // It needs no standing that is loaded: who erases a customer asks for none.
             Detail::Customer(CustomerDetail::CustomerErased { .. }) => {

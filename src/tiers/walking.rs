@@ -19,8 +19,8 @@ use crate::book::{Capabilities, Depth, Entry, Instants, WithDues, apply_dues_in_
 use crate::database::{ExportBounds, ExportPlace, ExportPlaces, StoreError, by_key};
 use crate::error::{Defect, Error, with_causes};
 use crate::ids::{AccountId, CustomerId, PrincipalId, ProgramId};
-use crate::programs::model::{ProgramVersion, Which, program_not_found};
-use crate::programs::read_version;
+use crate::programs::model::{ProgramVersion, program_not_found};
+use crate::programs::read_version_at;
 use crate::programs::tier_policy::windows::DayRange;
 
 /// How many customers are held in memory at a time.
@@ -85,7 +85,7 @@ impl Walks {
         // Closed before the snapshot is made: so all that took effect by then is in it, and stays all.
         let as_of = self.instants.close("as_of", as_of).await?;
         place.begin_snapshot().await?;
-        let current = read_version(&mut place.connection, &program_id, Which::InForce(Some(as_of))).await?;
+        let current = read_version_at(&mut place.connection, &program_id, as_of).await?;
         let current = current.ok_or_else(|| program_not_found(&program_id))?;
         let population = Population { program_id, percent, as_of };
         let customers_total = count_customers(&mut place.connection, &population).await?;

@@ -45,6 +45,7 @@ mod programs;
 mod referrals;
 mod rewards;
 mod sample;
+mod satisfaction;
 mod service_config;
 mod serving;
 mod shells;

@@ -247,9 +247,9 @@ impl Marked {
 /// Where a text is kept.
 fn tables_of(path: &str) -> &'static [&'static str] {
     match leaf(path) {
-        "note" | "author" | "place" => &["entry_notes"],
+        "note" | "author" | "place" | "text" => &["entry_notes"],
         "source" => &["marketing_consents"],
-        "activity_id" | "purchase_activity_id" => &["activities"],
+        "activity_id" | "purchase_activity_id" | "survey_id" => &["activities"],
         "sub" => &["principals"],
         "customer_id" | "referee_customer_id" | "referrer_customer_id" => &["customers", "names"],
         _ => &["customers"],

@@ -77,8 +77,15 @@ macro_rules! methods {
     (@ permits $request:ident $role:ident) => { true };
 }
 
+/// What a customer says to whoever serves them, who records it for them.
+fn is_own_feedback(request: &proto::RecordActivityRequest) -> bool {
+    let is_feedback = matches!(request.activity, Some(proto::record_activity_request::Activity::Feedback(_)));
+    is_feedback && !request.enrol && !request.as_history
+}
+
 methods! {
-    ActivityService.RecordActivity(RecordActivityRequest: program_id, customer_id) Write by Service;
+    ActivityService.RecordActivity(RecordActivityRequest: program_id, customer_id) Write by Service | Support,
+        Support if "`feedback` is set, `enrol` and `as_history` are not" is_own_feedback;
     ActivityService.BatchRecordActivities(BatchRecordActivitiesRequest: activity.program_id, activity.customer_id)
         Write by Service | Manager;
     ActivityService.ListActivities(ListActivitiesRequest: program_id, customer_id)
@@ -135,6 +142,9 @@ methods! {
     RewardService.GetBalance(GetBalanceRequest: program_id, customer_id)
         Read by Customer | Service | Support | Manager | Auditor;
     RewardService.ListRewards(ListRewardsRequest: program_id, customer_id) Read by Service | Support | Manager | Auditor;
+    SatisfactionService.GetSatisfaction(GetSatisfactionRequest: program_id, customer_id)
+        Read by Customer | Service | Support | Manager | Auditor;
+    SatisfactionService.GetSatisfactionIndex(GetSatisfactionIndexRequest: program_id,) Read by Manager | Auditor;
     TierService.GetCustomerTier(GetCustomerTierRequest: program_id, customer_id)
         Read by Customer | Service | Support | Manager | Auditor;
     TierService.BatchGetCustomerTiers(BatchGetCustomerTiersRequest: program_id,)

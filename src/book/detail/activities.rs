@@ -1,9 +1,11 @@
 //! Entries about activities.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
+use super::satisfaction::Answers;
 use super::tiers::Counts;
 use super::wide;
 use crate::ids::TierId;
@@ -50,6 +52,19 @@ pub enum ActivityDetail {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         counts: Option<Counts>,
     },
+    /// The customer said what they think.
+    FeedbackAccepted {
+        /// When they said so.
+        happened_at: Timestamp,
+        /// The local day of that.
+        day: Date,
+        /// Until when the customer's sliding points last from now on, if the program has such.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slides_to: Option<Timestamp>,
+        /// What they said.
+        #[serde(flatten)]
+        answers: Box<Answers>,
+    },
 }
 
 /// How the points of a purchase were multiplied, before any cap.
@@ -70,7 +85,7 @@ impl ActivityDetail {
     pub const fn uncapped(&self) -> Option<i64> {
         match self {
             Self::ActivityAccepted { uncapped, .. } => *uncapped,
-            Self::RefundAccepted { .. } => None,
+            Self::RefundAccepted { .. } | Self::FeedbackAccepted { .. } => None,
         }
     }
 
@@ -79,7 +94,7 @@ impl ActivityDetail {
     pub const fn multiplied(&self) -> Option<&Multiplied> {
         match self {
             Self::ActivityAccepted { multiplied, .. } => multiplied.as_ref(),
-            Self::RefundAccepted { .. } => None,
+            Self::RefundAccepted { .. } | Self::FeedbackAccepted { .. } => None,
         }
     }
 }

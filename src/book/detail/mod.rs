@@ -7,6 +7,7 @@ mod customers;
 mod points;
 mod programs;
 mod referrals;
+mod satisfaction;
 mod tiers;
 mod wide;
 
@@ -18,6 +19,7 @@ pub use customers::{CustomerDetail, ErasureReason};
 pub use points::{EarningWindow, LotPart, LotTerms, PointsDetail};
 pub use programs::{DowngradeTime, ProgramDetail};
 pub use referrals::ReferralDetail;
+pub use satisfaction::{AcsiAnswers, Answers, DeliveredValue, FactorAnswer, FeedbackChannel};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use strum::VariantNames as _;

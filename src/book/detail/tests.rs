@@ -288,6 +288,38 @@ fn what_was_written_by_this_version_keeps_its_form() {
             r#"{"kind":"benefit_use_reversed","used":5,"benefit_id":"lounge","counted":3,"counts":{"day":"2026-01-15","tier_period":9,"in_tier_period":3,"in_month":4,"in_quarter":5,"in_half":6,"in_year":7,"in_all":8}}"#,
         ),
         (
+            ActivityDetail::FeedbackAccepted {
+                happened_at: at,
+                day,
+                slides_to: None,
+                answers: Box::new(Answers { satisfaction: Some(5), ..Answers::default() }),
+            }
+            .into(),
+            r#"{"kind":"feedback_accepted","happened_at":"1970-01-01T00:00:00Z","day":"2026-01-15","satisfaction":5}"#,
+        ),
+        (
+            ActivityDetail::FeedbackAccepted {
+                happened_at: at,
+                day,
+                slides_to: Some(at),
+                answers: Box::new(Answers {
+                    satisfaction: None,
+                    recommendation: Some(0),
+                    acsi: Some(AcsiAnswers { satisfaction: 1, expectation: 2, ideal: 3 }),
+                    factors: vec![
+                        FactorAnswer { factor_id: "price".try_into().unwrap(), score: 4, importance: Some(5) },
+                        FactorAnswer { factor_id: "staff".try_into().unwrap(), score: 1, importance: None },
+                    ],
+                    value: Some(DeliveredValue { received: 9, money: 4, time: 3, effort: 2, nerves: 1 }),
+                    channel: Some(FeedbackChannel::InPerson),
+                    involvement: Some(2),
+                    brands: Some(7),
+                }),
+            }
+            .into(),
+            r#"{"kind":"feedback_accepted","happened_at":"1970-01-01T00:00:00Z","day":"2026-01-15","slides_to":"1970-01-01T00:00:00Z","recommendation":0,"acsi":{"satisfaction":1,"expectation":2,"ideal":3},"factors":[{"factor_id":"price","score":4,"importance":5},{"factor_id":"staff","score":1}],"value":{"received":9,"money":4,"time":3,"effort":2,"nerves":1},"channel":"in_person","involvement":2,"brands":7}"#,
+        ),
+        (
             ActivityDetail::RefundAccepted {
                 purchase: 2,
                 spend: 5,

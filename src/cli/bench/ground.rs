@@ -66,6 +66,7 @@ impl Ground {
             tier_policy: None,
             extras: Vec::new(),
             packages: Vec::new(),
+            satisfaction: None,
         }
     }
 

@@ -12,6 +12,7 @@ use super::super::instant;
 use super::benefit_table::BenefitTable;
 use super::package_table::PackageTable;
 use super::points_table::PointsTable;
+use super::satisfaction_table::SatisfactionTable;
 use super::tier_policy_table::{ConditionTable, TierPolicyTable};
 
 /// A program's document.
@@ -28,6 +29,8 @@ pub(in crate::cli) struct Document {
     retention: Option<RetentionTable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tier_policy: Option<TierPolicyTable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    satisfaction: Option<SatisfactionTable>,
     tiers: Vec<TierTable>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     campaigns: Vec<CampaignTable>,
@@ -111,6 +114,7 @@ impl Document {
             packages: program.packages.into_iter().map(PackageTable::from_proto).collect::<Result<_, _>>()?,
             points: program.points.map(PointsTable::from_proto).transpose()?.flatten(),
             retention: program.retention.map(RetentionTable::from_proto),
+            satisfaction: program.satisfaction.map(SatisfactionTable::from_proto),
             tier_policy: program.tier_policy.map(TierPolicyTable::from_proto).transpose()?.flatten(),
             program_id: program.program_id,
             display_name: program.display_name,
@@ -187,6 +191,18 @@ points_per_unit = "1.5"
 [retention]
 notes_days = 365
 dossier_days = 1095
+
+[satisfaction]
+minimum_answers = 12
+
+[satisfaction.acsi_weights]
+satisfaction = "0.5"
+expectation = "0.25"
+ideal = "0.25"
+
+[[satisfaction.factors]]
+factor_id = "delivery"
+display_name = "Delivery"
 
 [[tiers]]
 tier_id = "member"

@@ -16,6 +16,7 @@ mod read_benefits;
 mod read_points;
 mod read_tiers;
 mod reevaluate;
+mod satisfaction_table;
 mod syntax;
 mod table;
 mod tier_policy_table;
@@ -90,6 +91,11 @@ const DOCUMENT_HELP: &str = r#"The document:
   tier_ids = ["member"]              # optional; whichever tier it is if absent
   points = 100                       # optional, as benefits; one of them is there
   benefits = [{ benefit_id = "cake", quantity = 1, valid_for = "P30D" }]
+
+  [satisfaction]                     # optional, as everything in it: what customers are asked
+  minimum_answers = 30               # from how few answers no index is made
+  acsi_weights = { satisfaction = "1", expectation = "1", ideal = "1" }
+  factors = [{ factor_id = "delivery", display_name = "Delivery" }]
 
   [[campaigns]]
   campaign_id = "friends"

@@ -14,6 +14,7 @@ use super::package_table::read_package;
 use super::read_benefits::read_benefit;
 use super::read_points::read_points;
 use super::read_tiers::{read_tier, read_tier_policy};
+use super::satisfaction_table::read_satisfaction;
 use super::table::{Table, UNREADABLE, Value};
 
 /// In which currency amounts are compared where that of the document is not known: none has more decimals.
@@ -32,6 +33,7 @@ const DOCUMENT: &[&str] = &[
     "campaigns",
     "extras",
     "packages",
+    "satisfaction",
 ];
 
 const CAMPAIGN: &[&str] = &[
@@ -66,6 +68,7 @@ pub(super) fn read_program(document: &DeTable<'_>, notes: &Notes) -> Program {
         campaigns: table.items("campaigns").iter().map(|campaign| read_campaign(campaign, currency)).collect(),
         extras: table.items("extras").iter().map(|benefit| read_benefit(benefit, currency)).collect(),
         packages: table.items("packages").iter().map(read_package).collect(),
+        satisfaction: table.find("satisfaction").and_then(|value| read_satisfaction(&value)),
         currency_code: code,
     }
 }

@@ -27,7 +27,9 @@ impl Lots {
 
     fn apply_activity(&mut self, entry: &Entry, detail: &ActivityDetail) -> Option<()> {
         match detail {
-            ActivityDetail::ActivityAccepted { slides_to, .. } => self.slide(entry, *slides_to)?,
+            ActivityDetail::ActivityAccepted { slides_to, .. } | ActivityDetail::FeedbackAccepted { slides_to, .. } => {
+                self.slide(entry, *slides_to)?;
+            }
             ActivityDetail::RefundAccepted { purchase, spend, slides_to, .. } => {
                 self.slide(entry, *slides_to)?;
                 self.reverse(entry, *purchase, *spend)?;

@@ -36,6 +36,7 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
         | EntryReason::Retention
         | EntryReason::BenefitUse
         | EntryReason::Reevaluation
+        | EntryReason::Feedback
         | EntryReason::Enrolment
         | EntryReason::DossierUpdate
         | EntryReason::ThresholdReached

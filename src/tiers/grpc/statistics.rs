@@ -1,11 +1,10 @@
 //! Statistics of tiers on the wire.
 
-use super::write::write_day;
 use crate::error::{Error, Fields};
 use crate::ids::ProgramId;
 use crate::proto;
 use crate::proto::TierChangeKind;
-use crate::proto::fields::{parse_optional_instant, write_instant};
+use crate::proto::fields::{parse_optional_instant, write_day, write_instant};
 use crate::tiers::statistics::tally::{Became, Survey, Tally};
 use crate::tiers::statistics::{Counted, Request};
 

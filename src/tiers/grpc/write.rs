@@ -1,7 +1,5 @@
 //! Writes standings and their changes.
 
-use jiff::civil::Date;
-
 use crate::book::grpc::write_reason;
 use crate::book::{Detail, DowngradeTime, Earnings, Entry, OverrideForce, TierDetail, TierMove};
 use crate::error::Error;
@@ -13,7 +11,7 @@ use crate::programs::tier_policy::Condition;
 use crate::programs::tier_policy::grpc::write_condition;
 use crate::programs::tier_policy::windows::DayRange;
 use crate::proto;
-use crate::proto::fields::{write_instant, write_money, write_signed_money};
+use crate::proto::fields::{write_day, write_instant, write_money, write_signed_money};
 use crate::tiers::counting::{Counted, NotRead};
 use crate::tiers::outlook::{Explained, Foretold, InWindow, Move, explain};
 use crate::tiers::overriding::valid_until;
@@ -174,10 +172,6 @@ fn write_earned(currency: Currency, spend: i64, earned: &Earnings) -> proto::Tie
     let Earnings { from, until, margin, points, purchases, active_days, referrals } = *earned;
     let counted = Counted { spend, margin, points, purchases, active_days, referrals };
     write_counts(currency, DayRange { from, until }, &counted)
-}
-
-pub(super) fn write_day(day: Date) -> proto::google::Date {
-    proto::google::Date { year: day.year().into(), month: day.month().into(), day: day.day().into() }
 }
 
 fn write_forecast(foretold: &Foretold) -> proto::TierForecast {

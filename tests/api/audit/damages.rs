@@ -232,6 +232,10 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
     let used = "INSERT INTO benefit_uses VALUES
                 (:anna, 3, 'lounge', now(), 0, 1, NULL, '2026-01-15', 0, 1, 1, 1, 1, 1, 1)";
     assert_told(used, DifferenceKind::Projection, &["benefit use of entry 3 of account ", "no entry makes it"]).await;
+    let said = "INSERT INTO feedback VALUES
+                (:anna, 3, 'shop', '2026-01-15', now(), now(), NULL, 5, NULL, NULL, NULL, NULL, '{}', '{}', '{}', NULL, NULL, NULL,
+                 NULL, NULL, NULL, NULL)";
+    assert_told(said, DifferenceKind::Projection, &["feedback of entry 3 of account ", "no entry makes it"]).await;
     let granted = "INSERT INTO benefit_grants VALUES (:anna, 3, 'lounge', NULL, 1, now(), 2, false, NULL, NULL)";
     assert_told(granted, DifferenceKind::Projection, &["benefit grant of entry 3 of account "]).await;
     let given = "INSERT INTO packages_given VALUES (:anna, 3, 'box', 'tier_reached', 'gold', 0, NULL)";
@@ -276,8 +280,8 @@ async fn audit_finds_changed_missing_and_made_up_activities() {
     assert_told(id, DifferenceKind::Source, &["its id is not the one that was accepted"]).await;
     let missing = "DELETE FROM activities WHERE activity_id = 'order-1'";
     assert_told(missing, DifferenceKind::Source, &["the row of its activity is missing"]).await;
-    let made_up = "INSERT INTO activities SELECT :anna, 1, 'x', kind, purchase_seq, amount, happened_at, recorded_at
-                   FROM activities LIMIT 1";
+    let made_up = "INSERT INTO activities SELECT :anna, 1, 'x', kind, purchase_seq, amount, survey_id, happened_at,
+                   recorded_at FROM activities LIMIT 1";
     assert_told(made_up, DifferenceKind::Source, &["an activity's row names it, and it accepted none"]).await;
 }
 

@@ -10,6 +10,7 @@ use goldbook::proto::ledger_service_client::LedgerServiceClient;
 use goldbook::proto::program_service_client::ProgramServiceClient;
 use goldbook::proto::referral_service_client::ReferralServiceClient;
 use goldbook::proto::reward_service_client::RewardServiceClient;
+use goldbook::proto::satisfaction_service_client::SatisfactionServiceClient;
 use goldbook::proto::tier_service_client::TierServiceClient;
 use tonic::transport::Channel;
 use tonic_health::pb::health_client::HealthClient;
@@ -56,6 +57,10 @@ impl Clients {
 
     pub(crate) fn rewards(&self) -> RewardServiceClient<Channel> {
         RewardServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn satisfaction(&self) -> SatisfactionServiceClient<Channel> {
+        SatisfactionServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn ledger(&self) -> LedgerServiceClient<Channel> {

@@ -53,6 +53,7 @@ pub(crate) fn shop() -> proto::Program {
         tier_policy: None,
         extras: Vec::new(),
         packages: Vec::new(),
+        satisfaction: None,
     }
 }
 

@@ -13,13 +13,14 @@ use crate::access::by;
 use crate::harness::{call_method, methods};
 
 /// What a refusal may repeat of its own request: what it asked for, by its name.
-const ASKED_FOR: [&str; 15] = [
+const ASKED_FOR: [&str; 16] = [
     "activity_id",
     "benefit_id",
     "campaign_id",
     "code",
     "customer_id",
     "entry_id",
+    "factor_id",
     "hold_id",
     "lot_id",
     "package_id",

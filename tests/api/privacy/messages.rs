@@ -129,6 +129,7 @@ pub(super) const GIVEN: &[(&str, &str)] = &[
     ("tier_id", "a name in the program's document"),
     ("benefit_id", "a name in the program's document"),
     ("package_id", "a name in the program's document"),
+    ("factor_id", "a name in the program's document"),
     ("tier_ids", "names in the program's document"),
     ("currency_code", "a code of ISO 4217"),
     ("code", "made by the service"),

@@ -144,9 +144,11 @@ impl Caller {
             ..purchase(customer_id, "", "1.00", now)
         };
         let _: proto::RecordActivityResponse = self.carry_out("ActivityService.RecordActivity", &refunded).await;
-        for activity in
-            [purchase("", "", "12.00", now), proto::RecordActivityRequest { activity_id: String::new(), ..refunded }]
-        {
+        let said = Activity::Feedback(proto::Feedback { satisfaction: Some(2), ..Default::default() });
+        let said = proto::RecordActivityRequest { activity: Some(said), ..refunded.clone() };
+        let _: proto::RecordActivityResponse = self.carry_out("ActivityService.RecordActivity", &said).await;
+        for activity in [purchase("", "", "12.00", now), refunded, said] {
+            let activity = proto::RecordActivityRequest { activity_id: String::new(), ..activity };
             let item = proto::BatchRecordActivitiesRequest { item_id: String::new(), activity: Some(activity) };
             let _: proto::BatchRecordActivitiesResponse =
                 self.carry_out("ActivityService.BatchRecordActivities", &item).await;
@@ -268,6 +270,9 @@ impl Caller {
         self.look("ProgramService.ListPrograms", &proto::ListProgramsRequest::default()).await;
         self.look("RewardService.GetBalance", of!(GetBalanceRequest { customer_id: customer_id })).await;
         self.look("RewardService.ListRewards", of!(ListRewardsRequest { customer_id: customer_id })).await;
+        self.look("SatisfactionService.GetSatisfaction", of!(GetSatisfactionRequest { customer_id: customer_id }))
+            .await;
+        self.look("SatisfactionService.GetSatisfactionIndex", of!(GetSatisfactionIndexRequest {})).await;
         self.look("TierService.GetCustomerTier", of!(GetCustomerTierRequest { customer_id: customer_id })).await;
         let batch = of!(BatchGetCustomerTiersRequest { customer_ids: vec![customer_id.clone()] });
         self.look("TierService.BatchGetCustomerTiers", batch).await;

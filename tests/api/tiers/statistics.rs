@@ -78,9 +78,15 @@ async fn statistics_tell_who_holds_what_and_what_became_of_tiers_month_by_month(
     assert_eq!((statistics.customers, statistics.left_out, statistics.months.len()), (4, 0, 24));
     assert_eq!(months(&statistics), [month("2026-01", [4, 1, 0, 0]), month("2026-02", [0, 1, 0, 0])]);
     assert_eq!(statistics.as_of, Some(at("2027-06-15T12:00:00Z")));
-    // What came later is not in an answer for the past.
+    // What came later is not in an answer for the past, nor is what the program says since.
+    let mut renamed = calendar_years();
+    renamed.tiers[1].display_name = "Shining".to_owned();
+    service.apply(renamed).await.unwrap();
+    service.set_clock("2027-06-16T12:00:00Z");
+    assert_eq!(count(&service, ask(None)).await.unwrap().1.tiers[1].display_name, "Shining");
     let (_, before) = count(&service, ask(Some("2026-02-01T04:59:59.999998Z"))).await.unwrap();
     assert_eq!(held(&before), [("member", 4), ("silver", 0), ("gold", 0)]);
+    assert_eq!(before.tiers[1].display_name, "SILVER");
     assert_eq!(months(&before), [month("2026-01", [4, 0, 0, 0])]);
 }
 

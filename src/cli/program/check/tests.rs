@@ -111,6 +111,18 @@ display_name = "Bag"
 occasion = "birthday"
 tier_ids = ["gold"]
 benefits = [{ benefit_id = "pass", tier_id = "daily" }]
+
+[satisfaction]
+minimum_answers = "many"
+acsi_weights = { satisfaction = "0", ideal = 1 }
+weight = 1
+
+[[satisfaction.factors]]
+factor_id = "price"
+
+[[satisfaction.factors]]
+factor_id = "price"
+display_name = "Price"
 "#;
 
 #[test]
@@ -121,7 +133,7 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         r#"4:13: time_zone must be an IANA time zone, such as Europe/Berlin"#,
         r#"5:19: points_per_unit must be a decimal in quotes, such as "1" or "0.125""#,
         "6:1: unknown key \"colour\"; known are program_id, display_name, currency, time_zone, points_per_unit, points, \
-         retention, tier_policy, tiers, campaigns, extras, packages",
+         retention, tier_policy, tiers, campaigns, extras, packages, satisfaction",
         "9:12: points.hold_for must be an ISO 8601 period above zero, in whole microseconds and of at most 100 years, \
          such as P1Y, P90D or PT12H",
         r#"10:27: points.expiry: unknown key "round"; did you mean "round_to"?"#,
@@ -160,6 +172,11 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
          occasion",
         "94:28: packages[3] \"bag\": benefits[1] \"pass\": benefit_id must be a benefit of the tier daily; there is none \
          with the id pass",
+        "97:19: satisfaction.minimum_answers must be a whole number",
+        "98:46: satisfaction.acsi_weights.ideal must be a decimal in quotes, such as \"1\" or \"0.125\"",
+        "99:1: satisfaction: unknown key \"weight\"; known are factors, minimum_answers, acsi_weights",
+        "101:1: satisfaction.factors[1] \"price\": display_name is missing",
+        "105:13: satisfaction.factors[2] \"price\": factor_id must be unique within the program",
     ];
     let told: Vec<String> = mistakes(MISTAKEN);
     assert_eq!(told, expected.map(|line| format!("shop.toml:{line}")));

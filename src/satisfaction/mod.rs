@@ -1,0 +1,228 @@
+//! Satisfaction: what customers say, of one customer and of all together. Feedback itself is an activity.
+
+pub(crate) mod grpc;
+pub(crate) mod index;
+pub(crate) mod model;
+pub(crate) mod state;
+mod store;
+
+use std::time::Duration;
+
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgConnection, PgPool};
+
+use crate::book::{EntryRange, Instants, begin_snapshot, find_entries_in, read_head};
+use crate::customers::find_account;
+use crate::customers::model::customer_not_found;
+use crate::database::{ExportBounds, ExportPlaces, StoreError, by_scan};
+use crate::error::{Defect, Error, Violation};
+use crate::ids::{AccountId, CustomerId, FactorId, PrincipalId, ProgramId};
+use crate::programs::model::{ProgramVersion, program_not_found};
+use crate::programs::points::CalendarPeriod;
+use crate::programs::read_version_at;
+use index::Tally;
+use model::{LOOKED_AT, Said};
+use state::Feedback;
+use store::{Counted, count};
+
+pub(crate) use store::capability;
+
+/// The most parts that a period is divided into.
+const MAX_PARTS: usize = 60;
+
+/// How long one index may be counted.
+const COUNT_LIMIT: Duration = Duration::from_secs(60);
+
+const fn bounds() -> ExportBounds {
+    let advice = "ask for a shorter period";
+    // Nothing is streamed.
+    let stall_limit = COUNT_LIMIT;
+    ExportBounds { at_a_time: 2, of_one: 1, items_ahead: 1, stall_limit, limit: COUNT_LIMIT, advice }
+}
+
+/// The use cases of satisfaction.
+#[derive(Clone)]
+pub(crate) struct Satisfaction {
+    pool: PgPool,
+    instants: Instants,
+    counts: ExportPlaces,
+}
+
+/// How satisfied a customer is.
+pub(crate) struct CustomerSatisfaction {
+    /// The instant that it is for.
+    pub as_of: Timestamp,
+    /// What they said.
+    pub said: Said,
+    /// Whose answers they are.
+    pub account_id: AccountId,
+    /// The version in force then.
+    pub policy: ProgramVersion,
+}
+
+/// For which days an index is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct IndexQuestion {
+    pub program_id: ProgramId,
+    /// The first day; a year before `until`, if absent.
+    pub from: Option<Date>,
+    /// The first day after them; after the present one, if absent.
+    pub until: Option<Date>,
+    /// By what they are divided; not at all, if absent.
+    pub each: Option<CalendarPeriod>,
+    pub as_of: Option<Timestamp>,
+}
+
+/// What a program's customers said.
+pub(crate) struct Indexes {
+    /// The instant that it is for.
+    pub as_of: Timestamp,
+    /// The first day of each part and the first day after it, with what was counted.
+    pub parts: Vec<((Date, Date), Tally)>,
+    /// The version in force then.
+    pub policy: ProgramVersion,
+}
+
+impl Satisfaction {
+    /// Satisfaction read from `pool`. Indexes connect to the database themselves.
+    #[must_use]
+    pub(crate) fn new(pool: PgPool, database: &PgConnectOptions, instants: Instants) -> Self {
+        Self { pool, instants, counts: ExportPlaces::new(by_scan(database), bounds()) }
+    }
+
+    /// How satisfied a customer is, now or at an instant.
+    ///
+    /// # Errors
+    /// If the customer is unknown (then), or the instant lies ahead.
+    pub(crate) async fn get_satisfaction(
+        &self,
+        program_id: &ProgramId,
+        customer_id: &CustomerId,
+        as_of: Option<Timestamp>,
+    ) -> Result<CustomerSatisfaction, Error> {
+        let as_of = self.instants.close("as_of", as_of).await?;
+        let mut connection = self.pool.acquire().await?;
+        let account_id = find_account(&mut connection, program_id, customer_id).await?;
+        let mut snapshot = begin_snapshot(&mut connection).await?;
+        let account = read_head(&mut snapshot, account_id).await?;
+        let account = account.ok_or_else(|| Defect::new(format!("account {} has no head", account_id.0)))?;
+        let after = as_of.saturating_add(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX);
+        let range = find_entries_in(&mut snapshot, &account, None, Some(after)).await?;
+        if range.last < range.first {
+            return Err(customer_not_found(customer_id).into());
+        }
+        let said = Said::of(store::read_feedback(&mut snapshot, account_id, range, LOOKED_AT).await?);
+        let policy = read_version_at(&mut snapshot, program_id, as_of).await?;
+        let policy = policy.ok_or_else(|| program_not_found(program_id))?;
+        snapshot.commit().await?;
+        Ok(CustomerSatisfaction { as_of, said, account_id, policy })
+    }
+
+    /// What the customers of a program said on the days of a period, part by part.
+    ///
+    /// # Errors
+    /// If the program is unknown, the instant lies ahead, the period has no days or too many parts, or too many count already.
+    pub(crate) async fn get_satisfaction_index(
+        &self,
+        question: IndexQuestion,
+        principal_id: PrincipalId,
+    ) -> Result<Indexes, Error> {
+        let IndexQuestion { program_id, from, until, each, as_of } = question;
+        let mut place = self.counts.take(principal_id).await?;
+        let as_of = self.instants.close("as_of", as_of).await?;
+        place.begin_snapshot().await?;
+        let policy = read_version_at(&mut place.connection, &program_id, as_of).await?;
+        let policy = policy.ok_or_else(|| program_not_found(&program_id))?;
+        let days = divide(policy.program.day_of(as_of), (from, until), each);
+        let days = days.map_err(|violation| Error::Invalid(vec![violation]))?;
+        let first_days: Vec<Date> = days.iter().map(|(first, _)| *first).collect();
+        let until = days.last().map_or(Date::MIN, |(_, until)| *until);
+        let factors: Vec<&FactorId> = policy.program.satisfaction.factors.iter().map(|it| &it.factor_id).collect();
+        let counted = Counted { program_id: &program_id, first_days: &first_days, until, as_of, factors: &factors };
+        let tallies = count(&mut place.connection, &counted).await?;
+        Ok(Indexes { as_of, parts: days.into_iter().zip(tallies).collect(), policy })
+    }
+}
+
+/// Divides a period: the first day of each part, and the first day after it.
+fn divide(
+    today: Date,
+    (from, until): (Option<Date>, Option<Date>),
+    each: Option<CalendarPeriod>,
+) -> Result<Vec<(Date, Date)>, Violation> {
+    let invalid = |field: &str, description: &str| {
+        Err(Violation { field: field.to_owned(), description: description.to_owned() })
+    };
+    let until = until.or_else(|| today.tomorrow().ok()).unwrap_or(Date::MAX);
+    let from = from.or_else(|| until.checked_sub(1.year()).ok()).unwrap_or(Date::MIN);
+    if from >= until {
+        return invalid("until", "must be after from");
+    }
+    let Some(each) = each else { return Ok(vec![(from, until)]) };
+    let mut parts: Vec<(Date, Date)> = Vec::new();
+    let mut first = from;
+    while first < until {
+        if parts.len() == MAX_PARTS {
+            return invalid("each", "must divide the period into at most 60 parts");
+        }
+        let next = each.next_first_day(each.first_day(first)).unwrap_or(until).min(until);
+        parts.push((first, next));
+        first = next;
+    }
+    Ok(parts)
+}
+
+/// What an account said, by the entries of a range that accepted it, the last first; at most `limit`.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(crate) async fn read_feedback(
+    connection: &mut PgConnection,
+    account_id: AccountId,
+    range: EntryRange,
+    limit: i64,
+) -> Result<Vec<(i64, Feedback)>, StoreError> {
+    store::read_feedback(connection, account_id, range, limit).await
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    fn parts(
+        from: Option<Date>,
+        until: Option<Date>,
+        each: Option<CalendarPeriod>,
+    ) -> Result<Vec<(Date, Date)>, String> {
+        divide(date(2026, 2, 28), (from, until), each).map_err(|violation| violation.field)
+    }
+
+    #[test]
+    fn a_period_is_the_last_year_if_nothing_else_is_asked() {
+        assert_eq!(parts(None, None, None), Ok(vec![(date(2025, 3, 1), date(2026, 3, 1))]));
+        let until = Some(date(2024, 2, 29));
+        assert_eq!(parts(None, until, None), Ok(vec![(date(2023, 2, 28), date(2024, 2, 29))]));
+    }
+
+    #[test]
+    fn parts_are_those_of_the_calendar_and_the_first_and_last_may_be_short() {
+        let months = parts(Some(date(2026, 1, 15)), Some(date(2026, 3, 10)), Some(CalendarPeriod::Month)).unwrap();
+        let days = [date(2026, 1, 15), date(2026, 2, 1), date(2026, 3, 1), date(2026, 3, 10)];
+        assert!(months.iter().copied().eq(days.into_iter().zip(days.into_iter().skip(1))));
+    }
+
+    #[test]
+    fn a_period_has_days_and_not_too_many_parts() {
+        let day = Some(date(2026, 1, 1));
+        assert_eq!(parts(day, day, None).unwrap_err(), "until");
+        let (from, until) = (Some(date(2021, 3, 1)), Some(date(2026, 3, 1)));
+        assert_eq!(parts(from, until, Some(CalendarPeriod::Month)).unwrap().len(), 60);
+        let from = Some(date(2021, 2, 28));
+        assert_eq!(parts(from, until, Some(CalendarPeriod::Month)).unwrap_err(), "each");
+        assert!(parts(Some(Date::MIN), Some(Date::MAX), Some(CalendarPeriod::Day)).is_err());
+    }
+}
