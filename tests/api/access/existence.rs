@@ -293,6 +293,7 @@ async fn who_serves_customers_is_told_whether_it_exists() {
         "ExportEntries",
         "GetLiability",
         "GetProgram",
+        "GetSatisfactionIndex",
         "GetTierReevaluation",
         "ListCustomers",
         "ListPrivilegedActions",
