@@ -4,7 +4,8 @@ use crate::book::{Capabilities, Table};
 pub use crate::customers::ErasureKeys;
 use crate::programs::Catalogue;
 use crate::{
-    access, activities, audit, benefits, book, customers, liability, points, programs, referrals, satisfaction, tiers,
+    access, activities, audit, benefits, book, complaints, customers, liability, points, programs, referrals,
+    satisfaction, tiers,
 };
 
 /// Every capability, each one behind those whose states it reads when it is loaded. Points read programs, and stand right
@@ -22,6 +23,7 @@ pub fn capabilities(catalogue: &Catalogue, erasure_keys: ErasureKeys) -> Capabil
         tiers::reevaluations_capability(),
         benefits::capability(catalogue.clone()),
         satisfaction::capability(),
+        complaints::capability(catalogue.clone()),
         activities::capability(),
         referrals::purchases_capability(),
     ])

@@ -286,6 +286,16 @@ reasons! {
     FactorNotFound => "FACTOR_NOT_FOUND",
     /// The customer answered this survey before.
     SurveyAnswered => "SURVEY_ANSWERED",
+    /// The program has no category of complaints of this id.
+    ComplaintCategoryNotFound => "COMPLAINT_CATEGORY_NOT_FOUND",
+    /// The customer has no complaint of this id.
+    ComplaintNotFound => "COMPLAINT_NOT_FOUND",
+    /// The step does not fit where the complaint stands.
+    ComplaintState => "COMPLAINT_STATE",
+    /// The customer has as many open complaints as one may have.
+    TooManyComplaints => "TOO_MANY_COMPLAINTS",
+    /// The complaint has as many steps as one may have.
+    TooManyComplaintSteps => "TOO_MANY_COMPLAINT_STEPS",
     /// The customer has no purchase of this activity id yet.
     PurchaseUnknown => "PURCHASE_UNKNOWN",
     /// More would be refunded than was paid.

@@ -80,6 +80,11 @@ text_id!(
     check_slug
 );
 text_id!(
+    /// A category of complaints within a program document: `[a-z0-9-]`, 1–63 characters.
+    ComplaintCategoryId,
+    check_slug
+);
+text_id!(
     /// A campaign within a program document: `[a-z0-9-]`, 1–63 characters.
     CampaignId,
     check_slug

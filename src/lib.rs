@@ -9,6 +9,7 @@
 //! - [`referrals`]: who brought whom
 //! - [`rewards`]: what was granted; [`points`]: the points of it
 //! - [`satisfaction`]: what customers say, of one and of all together
+//! - [`complaints`]: what they are unhappy about, and who deals with it by when
 //! - [`activities`]: what customers did, and everything that follows from it
 //! - [`imports`]: what they bring along from another system
 //! - [`book`]: the one path that every write takes; [`ledger`]: reading what it wrote; [`liability`]: summing it up
@@ -22,6 +23,7 @@ pub mod access;
 pub(crate) mod activities;
 pub mod audit;
 pub(crate) mod benefits;
+pub(crate) mod complaints;
 pub(crate) mod customers;
 pub(crate) mod imports;
 pub mod ledger;

@@ -30,6 +30,7 @@ use crate::benefits::{Benefits, keep_giving_packages};
 use crate::book::{Book, Capabilities, Instants, keep_applying_dues};
 use crate::capabilities::{capabilities, tables};
 use crate::clock::Clock;
+use crate::complaints::Complaints;
 use crate::customers::{Customers, ErasureKeys, keep_erasing_of_inactive};
 use crate::database::{self, DatabaseProbe, SchemaError, by_scan, connect_for_lookups, connect_lazily};
 use crate::imports::Imports;
@@ -384,6 +385,7 @@ fn routes(
         referral_service: Referrals::new(book.clone(), pool.clone(), settings.clock.clone()),
         reward_service: Rewards::new(book.clone(), pool.clone(), points),
         import_service: Imports::new(book.clone()),
+        complaint_service: Complaints::new(book.clone(), pool.clone(), &settings.database, instants.clone()),
         satisfaction_service: Satisfaction::new(pool.clone(), &settings.database, instants.clone()),
         liability_service: Liability::new(pool.clone(), instants.clone()),
         ledger_service: Ledger::new(

@@ -176,6 +176,8 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::BenefitUseNotFound
         | Reason::ReevaluationNotFound
         | Reason::FactorNotFound
+        | Reason::ComplaintCategoryNotFound
+        | Reason::ComplaintNotFound
         | Reason::EntitlementNotFound => Code::NotFound,
         Reason::CustomerAlreadyExists
         | Reason::IdempotencyKeyReused
@@ -213,6 +215,9 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::BenefitQuotaExhausted
         | Reason::EntitlementEnded
         | Reason::TooManyEntitlements
+        | Reason::ComplaintState
+        | Reason::TooManyComplaints
+        | Reason::TooManyComplaintSteps
         | Reason::EntryNotReversible
         | Reason::EntryAlreadyReversed
         | Reason::ReversalExceedsOriginal
@@ -241,6 +246,8 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::ReevaluationNotFound => Some("reevaluation_id"),
         Reason::EntitlementNotFound => Some("entitlement_id"),
         Reason::FactorNotFound => Some("factor_id"),
+        Reason::ComplaintCategoryNotFound => Some("category_id"),
+        Reason::ComplaintNotFound => Some("complaint_id"),
         // These name nothing that a request could ask for by its id.
         Reason::ProgramFieldImmutable
         | Reason::VersionNotScheduled
@@ -275,6 +282,9 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::BenefitQuotaExhausted
         | Reason::EntitlementEnded
         | Reason::TooManyEntitlements
+        | Reason::ComplaintState
+        | Reason::TooManyComplaints
+        | Reason::TooManyComplaintSteps
         | Reason::InstantNotAhead
         | Reason::EntryNotReversible
         | Reason::EntryAlreadyReversed

@@ -45,6 +45,7 @@ const RANKS: &[(&str, u8)] = &[
     ("liability", 7),
     ("imports", 7),
     ("rewards", 7),
+    ("complaints", 8),
     ("satisfaction", 7),
     ("tiers", 6),
     ("points", 5),

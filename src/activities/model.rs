@@ -278,7 +278,8 @@ fn accepted_in(purchase: &[Entry]) -> Option<(&Entry, i64, Option<&Counts>)> {
         | Detail::Points(_)
         | Detail::Tier(_)
         | Detail::Benefit(_)
-        | Detail::Referral(_) => None,
+        | Detail::Referral(_)
+        | Detail::Complaint(_) => None,
     })
 }
 

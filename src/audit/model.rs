@@ -258,7 +258,8 @@ impl Check {
             | Detail::Customer(_)
             | Detail::Points(_)
             | Detail::Tier(_)
-            | Detail::Benefit(_) => {}
+            | Detail::Benefit(_)
+            | Detail::Complaint(_) => {}
         }
     }
 

@@ -70,7 +70,8 @@ impl benefit_service_server::BenefitService for Benefits {
             | Detail::Activity(_)
             | Detail::Points(_)
             | Detail::Tier(_)
-            | Detail::Referral(_) => 0,
+            | Detail::Referral(_)
+            | Detail::Complaint(_) => 0,
         };
         Ok(Response::new(proto::ReverseBenefitUseResponse { entry_id: entry.id.to_string(), counted, replayed }))
     }

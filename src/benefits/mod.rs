@@ -301,7 +301,8 @@ fn begun_by(entry: &Entry) -> Option<i64> {
         | Detail::Activity(_)
         | Detail::Points(_)
         | Detail::Benefit(_)
-        | Detail::Referral(_) => None,
+        | Detail::Referral(_)
+        | Detail::Complaint(_) => None,
     }
 }
 

@@ -200,7 +200,8 @@ impl State for BenefitsState {
             | Detail::Customer(_)
             | Detail::Activity(_)
             | Detail::Points(_)
-            | Detail::Referral(_) => Ok(()),
+            | Detail::Referral(_)
+            | Detail::Complaint(_) => Ok(()),
         }
     }
 

@@ -28,7 +28,8 @@ impl AccountKind {
             | Detail::Points(_)
             | Detail::Tier(_)
             | Detail::Benefit(_)
-            | Detail::Referral(_) => Self::Customer,
+            | Detail::Referral(_)
+            | Detail::Complaint(_) => Self::Customer,
         }
     }
 }

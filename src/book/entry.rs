@@ -206,6 +206,8 @@ pub enum EntryReason {
     Package,
     /// The customer said what they think.
     Feedback,
+    /// The customer complained, or somebody deals with that.
+    Complaint,
 }
 
 stored_words!(EntryReason);

@@ -1,8 +1,8 @@
 //! What entries are about, on the wire.
 
 use super::detail::{
-    ActivityDetail, BenefitDetail, CustomerDetail, Detail, LotPart, PointsDetail, ProgramDetail, ReferralDetail,
-    TierDetail,
+    ActivityDetail, BenefitDetail, ComplaintDetail, CustomerDetail, Detail, LotPart, PointsDetail, ProgramDetail,
+    ReferralDetail, TierDetail,
 };
 use super::entry::{Entry, EntryReason, Pocket, PocketMove};
 use crate::ids::{AccountId, EntryId};
@@ -103,6 +103,15 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
             ReferralDetail::ReferralConverted { .. } => proto::EntryKind::ReferralConverted,
             ReferralDetail::ReferralExpired => proto::EntryKind::ReferralExpired,
         },
+        Detail::Complaint(detail) => match detail {
+            ComplaintDetail::ComplaintOpened { .. } => proto::EntryKind::ComplaintOpened,
+            ComplaintDetail::ComplaintAcknowledged { .. } => proto::EntryKind::ComplaintAcknowledged,
+            ComplaintDetail::ComplaintUpdated { .. } => proto::EntryKind::ComplaintUpdated,
+            ComplaintDetail::ComplaintEscalated { .. } => proto::EntryKind::ComplaintEscalated,
+            ComplaintDetail::RemedyOffered { .. } => proto::EntryKind::RemedyOffered,
+            ComplaintDetail::ComplaintResolved { .. } => proto::EntryKind::ComplaintResolved,
+            ComplaintDetail::ComplaintReopened { .. } => proto::EntryKind::ComplaintReopened,
+        },
     }
 }
 
@@ -136,6 +145,7 @@ pub const fn write_reason(reason: EntryReason) -> proto::EntryReason {
         EntryReason::Reevaluation => proto::EntryReason::Reevaluation,
         EntryReason::Package => proto::EntryReason::Package,
         EntryReason::Feedback => proto::EntryReason::Feedback,
+        EntryReason::Complaint => proto::EntryReason::Complaint,
         EntryReason::Fraud => proto::EntryReason::Fraud,
         EntryReason::CustomerRequest => proto::EntryReason::CustomerRequest,
         EntryReason::Goodwill => proto::EntryReason::Goodwill,

@@ -38,9 +38,11 @@ pub use command::{Command, CommandKey, KeyKind, Told, Written};
 pub use decision::{Asking, Decision, DecisionError};
 pub(crate) use detail::quote_wide_numbers;
 pub use detail::{
-    AcsiAnswers, ActivityDetail, Answers, BenefitDetail, Counts, CustomerDetail, DeliveredValue, Detail, DowngradeTime,
-    EarningWindow, Earnings, ErasureReason, FactorAnswer, FeedbackChannel, LotPart, LotTerms, Multiplied, Occasion,
-    Outlook, OverrideForce, PointsDetail, ProgramDetail, ReferralDetail, TierDetail, TierMove, UseCounts,
+    AcsiAnswers, ActivityDetail, Answers, BenefitDetail, ComplaintChange, ComplaintDeadline, ComplaintDetail,
+    ComplaintOutcome, ComplaintPriority, ComplaintState, Counts, CustomerDetail, Deadlines, DeliveredValue, Detail,
+    DowngradeTime, EarningWindow, Earnings, ErasureReason, FactorAnswer, FeedbackChannel, LotPart, LotTerms,
+    Multiplied, Occasion, Outlook, OverrideForce, PointsDetail, ProgramDetail, ReferralDetail, RemedyKind, TierDetail,
+    TierMove, UseCounts,
 };
 pub use entry::{Actor, Entry, EntryReason, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;

@@ -84,6 +84,8 @@ pub enum DueKind {
     EndReferral,
     /// A package is given to a customer who has reached a tier.
     GivePackage,
+    /// A complaint misses a deadline.
+    EscalateComplaint,
 }
 
 /// What time does to an account next.

@@ -69,6 +69,7 @@ mod tests {
             "reevaluation",
             "package",
             "feedback",
+            "complaint",
         ];
         assert!(EntryReason::ALL.iter().map(|reason| reason.as_str()).eq(reasons));
     }

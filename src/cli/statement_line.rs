@@ -35,6 +35,13 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::ActivityAccepted
         | EntryKind::RefundAccepted
         | EntryKind::FeedbackAccepted
+        | EntryKind::ComplaintOpened
+        | EntryKind::ComplaintAcknowledged
+        | EntryKind::ComplaintUpdated
+        | EntryKind::ComplaintEscalated
+        | EntryKind::RemedyOffered
+        | EntryKind::ComplaintResolved
+        | EntryKind::ComplaintReopened
         | EntryKind::TierChanged
         | EntryKind::TierImported
         | EntryKind::TierOverridden
@@ -92,6 +99,7 @@ const fn describe_grant(reason: EntryReason) -> &'static str {
         | EntryReason::BenefitUse
         | EntryReason::Reevaluation
         | EntryReason::Feedback
+        | EntryReason::Complaint
         | EntryReason::Other => "Points granted",
     }
 }

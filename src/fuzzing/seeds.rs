@@ -124,9 +124,16 @@ impl Messages {
             }
             Type::String => {
                 let text = match (field.name(), choice % 2) {
-                    ("tier_id" | "tier_ids" | "benefit_id" | "campaign_id" | "package_id" | "factor_id", 1) => {
-                        "second".to_owned()
-                    }
+                    (
+                        "tier_id" | "tier_ids" | "benefit_id" | "campaign_id" | "package_id" | "factor_id"
+                        | "category_id" | "category_ids",
+                        1,
+                    ) => "second".to_owned(),
+                    // Of two in a list, the first has an odd choice, and begins earlier.
+                    (
+                        "monday" | "tuesday" | "wednesday" | "thursday" | "friday" | "saturday" | "sunday" | "hours",
+                        1,
+                    ) => "06:00-08:30".to_owned(),
                     (name, _) => text(name).to_owned(),
                 };
                 prost::encoding::string::encode(tag, &text, written);
@@ -150,10 +157,12 @@ fn text(field: &str) -> &'static str {
         "campaign_id" => "friends",
         "package_id" => "box",
         "factor_id" => "price",
+        "category_id" | "category_ids" => "delivery",
+        "monday" | "tuesday" | "wednesday" | "thursday" | "friday" | "saturday" | "sunday" | "hours" => "09:00-17:30",
         "satisfaction" | "expectation" | "ideal" => "0.5",
         "page_token" | "resume_token" => "",
         "entry_id" | "lot_id" | "hold_entry_id" | "reward_entry_id" | "hold_id" | "reward_id" | "use_id"
-        | "reevaluation_id" | "entitlement_id" => "00000000000000000000000000000001.1",
+        | "reevaluation_id" | "entitlement_id" | "complaint_id" => "00000000000000000000000000000001.1",
         "currency_code" => "USD",
         "time_zone" => "America/New_York",
         "points_per_unit" | "point_value" | "percentage_off" | "earn_rate_multiplier" => "1.5",
@@ -178,7 +187,8 @@ fn number(message: &str, field: &str, choice: usize) -> i64 {
         ("Timestamp", "seconds") => 1_800_000_000 + i64::try_from(choice).unwrap(),
         ("Date", "year") => 2_000,
         ("Date", "month") => 2,
-        ("Date", "day") => 29,
+        // No two in a row are equal.
+        ("Date", "day") => 29 - i64::try_from(choice % 2).unwrap(),
         (_, "page_size") => 50,
         _ => 1,
     }

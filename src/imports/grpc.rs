@@ -111,7 +111,8 @@ fn write_imported(imported: &Imported) -> proto::ImportedOpening {
             | Detail::Activity(_)
             | Detail::Points(_)
             | Detail::Benefit(_)
-            | Detail::Referral(_) => String::new(),
+            | Detail::Referral(_)
+            | Detail::Complaint(_) => String::new(),
         },
         replayed: *replayed,
     }

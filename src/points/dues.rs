@@ -32,7 +32,11 @@ impl Lots {
                 lot.map(|(seq, lot)| expire(account_id, seq, lot)).into_iter().collect()
             }
             // No lot has such a due.
-            DueKind::EndTier | DueKind::EndOverride | DueKind::EndReferral | DueKind::GivePackage => Vec::new(),
+            DueKind::EndTier
+            | DueKind::EndOverride
+            | DueKind::EndReferral
+            | DueKind::GivePackage
+            | DueKind::EscalateComplaint => Vec::new(),
         }
     }
 

@@ -133,7 +133,8 @@ impl<'a> TierChangeItem<'a> {
             | Detail::Activity(_)
             | Detail::Points(_)
             | Detail::Benefit(_)
-            | Detail::Referral(_) => return None,
+            | Detail::Referral(_)
+            | Detail::Complaint(_) => return None,
         };
         Some(Self {
             from_tier_id,

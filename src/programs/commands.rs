@@ -104,7 +104,8 @@ impl Command for ApplyProgram {
             | Detail::Points(_)
             | Detail::Tier(_)
             | Detail::Benefit(_)
-            | Detail::Referral(_) => None,
+            | Detail::Referral(_)
+            | Detail::Complaint(_) => None,
         });
         let Some((version, applied_at)) = applied else {
             let latest = next_version(decision, program_id)?.latest.ok_or_else(|| program_not_found(program_id))?;

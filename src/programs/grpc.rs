@@ -8,6 +8,7 @@ use super::Programs;
 use super::benefits::grpc::{parse_benefit, write_benefit};
 use super::benefits::{Benefit, BenefitOutline};
 use super::commands::ApplyProgram;
+use super::complaints::grpc::{parse_complaint_policy, write_complaint_policy};
 use super::faults::{CampaignOutline, TierOutline, find_campaign_faults, find_extra_faults, find_tier_faults};
 use super::model::{Campaign, Conversion, MAX_TIERS, Program, ProgramVersion, Tier, Zone};
 use super::packages::Package;
@@ -152,6 +153,7 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
     let (package_outlines, packages) = parse_packages(fields, program.packages);
     let satisfaction =
         parse_satisfaction_policy(fields, "program.satisfaction", program.satisfaction, parse_display_name);
+    let complaints = parse_complaint_policy(fields, "program.complaints", program.complaints, parse_display_name);
     let faults = find_policy_faults(&tier_policy).into_iter();
     let tier_faults = find_tier_faults(&tier_outlines, tier_policy.window.as_ref());
     let faults = faults.chain(tier_faults).chain(find_campaign_faults(&campaign_outlines));
@@ -174,6 +176,7 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
         extras: extras?,
         packages: packages?,
         satisfaction: satisfaction?,
+        complaints: complaints?,
     })
 }
 
@@ -386,5 +389,6 @@ fn write_program(program: Program) -> proto::Program {
         extras: program.extras.iter().map(|benefit| write_benefit(benefit, program.currency)).collect(),
         packages: program.packages.iter().map(write_package).collect(),
         satisfaction: write_satisfaction_policy(&program.satisfaction),
+        complaints: write_complaint_policy(&program.complaints),
     }
 }

@@ -3,11 +3,13 @@
 pub(crate) mod agenda;
 pub mod benefits;
 pub(crate) mod commands;
+pub mod complaints;
 pub mod faults;
 pub mod grpc;
 pub mod model;
 pub(crate) mod next;
 pub mod packages;
+pub(crate) mod periods;
 pub mod points;
 pub mod retention;
 pub mod satisfaction;

@@ -7,6 +7,7 @@ use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::benefits::Benefit;
+use super::complaints::ComplaintPolicy;
 use super::packages::Package;
 use super::points::{CalendarPeriod, PointsPolicy};
 use super::retention::Retention;
@@ -56,6 +57,9 @@ pub struct Program {
     /// What customers are asked.
     #[serde(default, skip_serializing_if = "is_default")]
     pub satisfaction: SatisfactionPolicy,
+    /// How complaints are dealt with.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub complaints: ComplaintPolicy,
 }
 
 /// A time zone by its IANA name: the rules behind the name may be updated, the program stays the same. They are those
@@ -340,6 +344,7 @@ pub(crate) mod tests {
             extras: Vec::new(),
             packages: Vec::new(),
             satisfaction: SatisfactionPolicy::default(),
+            complaints: ComplaintPolicy::default(),
         }
     }
 

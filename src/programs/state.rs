@@ -103,7 +103,8 @@ impl State for ProgramsState {
             | Detail::Points(_)
             | Detail::Tier(_)
             | Detail::Benefit(_)
-            | Detail::Referral(_) => {}
+            | Detail::Referral(_)
+            | Detail::Complaint(_) => {}
         }
         Ok(())
     }

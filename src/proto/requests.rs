@@ -52,6 +52,7 @@ macro_rules! customer_lists {
 customer_lists! {
     GetStatementRequest by customer_id,
     ListActivitiesRequest by customer_id,
+    ListComplaintsRequest by customer_id,
     ListCustomerBenefitsRequest by customer_id,
     ListEntriesRequest by customer_id,
     ListLotUsesRequest by customer_id,

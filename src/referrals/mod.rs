@@ -114,7 +114,8 @@ impl Referrals {
             | Detail::Activity(_)
             | Detail::Points(_)
             | Detail::Tier(_)
-            | Detail::Benefit(_) => None,
+            | Detail::Benefit(_)
+            | Detail::Complaint(_) => None,
         });
         let created = created.ok_or_else(|| {
             Error::Internal(format!("program {program_id}: a new referral wrote no entry of its own"))

@@ -43,7 +43,8 @@ impl PurchasesState {
             | Detail::Points(_)
             | Detail::Tier(_)
             | Detail::Benefit(_)
-            | Detail::Referral(_) => {}
+            | Detail::Referral(_)
+            | Detail::Complaint(_) => {}
         }
     }
 }

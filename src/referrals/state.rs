@@ -117,7 +117,8 @@ impl State for ReferralsState {
             | Detail::Activity(_)
             | Detail::Points(_)
             | Detail::Tier(_)
-            | Detail::Benefit(_) => Ok(()),
+            | Detail::Benefit(_)
+            | Detail::Complaint(_) => Ok(()),
         }
     }
 

@@ -9,7 +9,7 @@ mod store;
 use std::time::Duration;
 
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use jiff::{SignedDuration, Timestamp};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
 
@@ -17,9 +17,10 @@ use crate::book::{EntryRange, Instants, begin_snapshot, find_entries_in, read_he
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
 use crate::database::{ExportBounds, ExportPlaces, StoreError, by_scan};
-use crate::error::{Defect, Error, Violation};
+use crate::error::{Defect, Error};
 use crate::ids::{AccountId, CustomerId, FactorId, PrincipalId, ProgramId};
 use crate::programs::model::{ProgramVersion, program_not_found};
+use crate::programs::periods::divide;
 use crate::programs::points::CalendarPeriod;
 use crate::programs::read_version_at;
 use index::Tally;
@@ -28,9 +29,6 @@ use state::Feedback;
 use store::{Counted, count};
 
 pub(crate) use store::capability;
-
-/// The most parts that a period is divided into.
-const MAX_PARTS: usize = 60;
 
 /// How long one index may be counted.
 const COUNT_LIMIT: Duration = Duration::from_secs(60);
@@ -146,34 +144,6 @@ impl Satisfaction {
     }
 }
 
-/// Divides a period: the first day of each part, and the first day after it.
-fn divide(
-    today: Date,
-    (from, until): (Option<Date>, Option<Date>),
-    each: Option<CalendarPeriod>,
-) -> Result<Vec<(Date, Date)>, Violation> {
-    let invalid = |field: &str, description: &str| {
-        Err(Violation { field: field.to_owned(), description: description.to_owned() })
-    };
-    let until = until.or_else(|| today.tomorrow().ok()).unwrap_or(Date::MAX);
-    let from = from.or_else(|| until.checked_sub(1.year()).ok()).unwrap_or(Date::MIN);
-    if from >= until {
-        return invalid("until", "must be after from");
-    }
-    let Some(each) = each else { return Ok(vec![(from, until)]) };
-    let mut parts: Vec<(Date, Date)> = Vec::new();
-    let mut first = from;
-    while first < until {
-        if parts.len() == MAX_PARTS {
-            return invalid("each", "must divide the period into at most 60 parts");
-        }
-        let next = each.next_first_day(each.first_day(first)).unwrap_or(until).min(until);
-        parts.push((first, next));
-        first = next;
-    }
-    Ok(parts)
-}
-
 /// What an account said, by the entries of a range that accepted it, the last first; at most `limit`.
 ///
 /// # Errors
@@ -185,44 +155,4 @@ pub(crate) async fn read_feedback(
     limit: i64,
 ) -> Result<Vec<(i64, Feedback)>, StoreError> {
     store::read_feedback(connection, account_id, range, limit).await
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::civil::date;
-
-    use super::*;
-
-    fn parts(
-        from: Option<Date>,
-        until: Option<Date>,
-        each: Option<CalendarPeriod>,
-    ) -> Result<Vec<(Date, Date)>, String> {
-        divide(date(2026, 2, 28), (from, until), each).map_err(|violation| violation.field)
-    }
-
-    #[test]
-    fn a_period_is_the_last_year_if_nothing_else_is_asked() {
-        assert_eq!(parts(None, None, None), Ok(vec![(date(2025, 3, 1), date(2026, 3, 1))]));
-        let until = Some(date(2024, 2, 29));
-        assert_eq!(parts(None, until, None), Ok(vec![(date(2023, 2, 28), date(2024, 2, 29))]));
-    }
-
-    #[test]
-    fn parts_are_those_of_the_calendar_and_the_first_and_last_may_be_short() {
-        let months = parts(Some(date(2026, 1, 15)), Some(date(2026, 3, 10)), Some(CalendarPeriod::Month)).unwrap();
-        let days = [date(2026, 1, 15), date(2026, 2, 1), date(2026, 3, 1), date(2026, 3, 10)];
-        assert!(months.iter().copied().eq(days.into_iter().zip(days.into_iter().skip(1))));
-    }
-
-    #[test]
-    fn a_period_has_days_and_not_too_many_parts() {
-        let day = Some(date(2026, 1, 1));
-        assert_eq!(parts(day, day, None).unwrap_err(), "until");
-        let (from, until) = (Some(date(2021, 3, 1)), Some(date(2026, 3, 1)));
-        assert_eq!(parts(from, until, Some(CalendarPeriod::Month)).unwrap().len(), 60);
-        let from = Some(date(2021, 2, 28));
-        assert_eq!(parts(from, until, Some(CalendarPeriod::Month)).unwrap_err(), "each");
-        assert!(parts(Some(Date::MIN), Some(Date::MAX), Some(CalendarPeriod::Day)).is_err());
-    }
 }

@@ -192,6 +192,7 @@ pub(crate) fn counted_by(entry: &Entry) -> Option<(Date, DayCount)> {
         | Detail::Customer(_)
         | Detail::Points(_)
         | Detail::Benefit(_)
-        | Detail::Referral(_) => None,
+        | Detail::Referral(_)
+        | Detail::Complaint(_) => None,
     }
 }

@@ -345,7 +345,8 @@ fn earned_in(detail: Detail) -> Option<(i64, Earnings)> {
         | Detail::Activity(_)
         | Detail::Points(_)
         | Detail::Benefit(_)
-        | Detail::Referral(_) => None,
+        | Detail::Referral(_)
+        | Detail::Complaint(_) => None,
     }
 }
 

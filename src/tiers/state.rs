@@ -320,7 +320,12 @@ impl State for StandingsState {
                 return Ok(());
             }
             // Neither points nor anything else counts for a tier.
-            Detail::Program(_) | Detail::Customer(_) | Detail::Points(_) | Detail::Benefit(_) | Detail::Referral(_) => {
+            Detail::Program(_)
+            | Detail::Customer(_)
+            | Detail::Points(_)
+            | Detail::Benefit(_)
+            | Detail::Referral(_)
+            | Detail::Complaint(_) => {
                 return Ok(());
             }
         }

@@ -29,6 +29,7 @@ mod book_rules;
 mod bounds;
 mod clocks;
 mod closing;
+mod complaints;
 mod customers;
 mod dues;
 mod faults;

@@ -83,6 +83,27 @@ fn is_own_feedback(request: &proto::RecordActivityRequest) -> bool {
     is_feedback && !request.enrol && !request.as_history
 }
 
+/// A complaint as a customer makes it: who deals with it, and how much it presses, others say.
+fn is_plain_complaint(request: &proto::OpenComplaintRequest) -> bool {
+    request.priority == 0 && request.owner.is_empty() && request.received_at.is_none()
+}
+
+/// What a customer thinks of how their complaint was handled, and nothing else.
+fn is_score_alone(request: &proto::UpdateComplaintRequest) -> bool {
+    let proto::UpdateComplaintRequest {
+        program_id, customer_id, complaint_id, idempotency_key, handling_score, ..
+    } = request.clone();
+    let score_alone = proto::UpdateComplaintRequest {
+        program_id,
+        customer_id,
+        complaint_id,
+        idempotency_key,
+        handling_score,
+        ..Default::default()
+    };
+    handling_score.is_some() && *request == score_alone
+}
+
 methods! {
     ActivityService.RecordActivity(RecordActivityRequest: program_id, customer_id) Write by Service | Support,
         Support if "`feedback` is set, `enrol` and `as_history` are not" is_own_feedback;
@@ -96,6 +117,23 @@ methods! {
     BenefitService.ReverseBenefitUse(ReverseBenefitUseRequest: program_id, customer_id) Write by Service | Support;
     BenefitService.GrantEntitlement(GrantEntitlementRequest: program_id, customer_id) Write by Support | Manager;
     BenefitService.RevokeEntitlement(RevokeEntitlementRequest: program_id, customer_id) Write by Support | Manager;
+    ComplaintService.OpenComplaint(OpenComplaintRequest: program_id, customer_id) Write by Customer | Service | Support,
+        Customer if "`priority`, `owner` and `received_at` are not set" is_plain_complaint;
+    ComplaintService.AcknowledgeComplaint(AcknowledgeComplaintRequest: program_id, customer_id)
+        Write by Service | Support;
+    ComplaintService.UpdateComplaint(UpdateComplaintRequest: program_id, customer_id)
+        Write by Customer | Service | Support,
+        Customer if "nothing but `handling_score` is set" is_score_alone;
+    ComplaintService.OfferRemedy(OfferRemedyRequest: program_id, customer_id) Write by Service | Support;
+    ComplaintService.ResolveComplaint(ResolveComplaintRequest: program_id, customer_id) Write by Service | Support;
+    ComplaintService.ReopenComplaint(ReopenComplaintRequest: program_id, customer_id)
+        Write by Customer | Service | Support;
+    ComplaintService.GetComplaint(GetComplaintRequest: program_id, customer_id)
+        Read by Customer | Service | Support | Manager | Auditor;
+    ComplaintService.ListComplaints(ListComplaintsRequest: program_id, customer_id)
+        Read by Customer | Service | Support | Manager | Auditor;
+    ComplaintService.ListDueComplaints(ListDueComplaintsRequest: program_id,) Read by Support | Manager | Auditor;
+    ComplaintService.GetComplaintMetrics(GetComplaintMetricsRequest: program_id,) Read by Manager | Auditor;
     CustomerService.CreateCustomer(CreateCustomerRequest: program_id, customer.customer_id) Write by Service | Support;
     CustomerService.GetCustomer(GetCustomerRequest: program_id, customer_id)
         Read by Customer | Service | Support | Manager | Auditor;

@@ -51,8 +51,12 @@ fn tally(entries: &[Entry]) -> Tally {
             ) => wrote.tier_changes += 1,
             Detail::Tier(TierDetail::ReferralCounted { .. }) => {}
             Detail::Referral(ReferralDetail::ReferralConverted { .. }) => wrote.conversions += 1,
-            Detail::Program(_) | Detail::Customer(_) | Detail::Activity(_) | Detail::Points(_) | Detail::Benefit(_) => {
-            }
+            Detail::Program(_)
+            | Detail::Customer(_)
+            | Detail::Activity(_)
+            | Detail::Points(_)
+            | Detail::Benefit(_)
+            | Detail::Complaint(_) => {}
             Detail::Referral(
                 ReferralDetail::ReferralCodeCreated { .. }
                 | ReferralDetail::ReferralCreated { .. }

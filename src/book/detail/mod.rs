@@ -3,6 +3,7 @@
 
 mod activities;
 mod benefits;
+mod complaints;
 mod customers;
 mod points;
 mod programs;
@@ -15,6 +16,10 @@ use std::borrow::Cow;
 
 pub use activities::{ActivityDetail, Multiplied};
 pub use benefits::{BenefitDetail, Occasion, UseCounts};
+pub use complaints::{
+    ComplaintChange, ComplaintDeadline, ComplaintDetail, ComplaintOutcome, ComplaintPriority, ComplaintState,
+    Deadlines, RemedyKind,
+};
 pub use customers::{CustomerDetail, ErasureReason};
 pub use points::{EarningWindow, LotPart, LotTerms, PointsDetail};
 pub use programs::{DowngradeTime, ProgramDetail};
@@ -47,6 +52,8 @@ pub enum Detail {
     Benefit(BenefitDetail),
     /// It is about the customer's referral, or the codes that they share.
     Referral(ReferralDetail),
+    /// It is about something that the customer complained of.
+    Complaint(ComplaintDetail),
 }
 
 impl Detail {
@@ -84,6 +91,8 @@ impl Detail {
             BenefitDetail::deserialize(json).map(Self::Benefit)
         } else if ReferralDetail::VARIANTS.contains(&kind) {
             ReferralDetail::deserialize(json).map(Self::Referral)
+        } else if ComplaintDetail::VARIANTS.contains(&kind) {
+            ComplaintDetail::deserialize(json).map(Self::Complaint)
         } else {
             Err(D::Error::custom(format_args!("unknown variant `{kind}`: no entry has this kind")))
         }
@@ -100,6 +109,7 @@ impl Detail {
             Self::Tier(detail) => detail.into(),
             Self::Benefit(detail) => detail.into(),
             Self::Referral(detail) => detail.into(),
+            Self::Complaint(detail) => detail.into(),
         }
     }
 
@@ -113,7 +123,8 @@ impl Detail {
             | Self::Activity(_)
             | Self::Tier(_)
             | Self::Benefit(_)
-            | Self::Referral(_) => None,
+            | Self::Referral(_)
+            | Self::Complaint(_) => None,
         }
     }
 
@@ -129,7 +140,12 @@ impl Detail {
         match self {
             Self::Activity(detail) => detail.uncapped(),
             Self::Points(detail) => detail.uncapped(),
-            Self::Program(_) | Self::Customer(_) | Self::Tier(_) | Self::Benefit(_) | Self::Referral(_) => None,
+            Self::Program(_)
+            | Self::Customer(_)
+            | Self::Tier(_)
+            | Self::Benefit(_)
+            | Self::Referral(_)
+            | Self::Complaint(_) => None,
         }
     }
 
@@ -166,6 +182,12 @@ impl From<ActivityDetail> for Detail {
 impl From<BenefitDetail> for Detail {
     fn from(detail: BenefitDetail) -> Self {
         Self::Benefit(detail)
+    }
+}
+
+impl From<ComplaintDetail> for Detail {
+    fn from(detail: ComplaintDetail) -> Self {
+        Self::Complaint(detail)
     }
 }
 

@@ -22,6 +22,7 @@ fn all_kinds() -> BTreeSet<&'static str> {
         TierDetail::VARIANTS,
         BenefitDetail::VARIANTS,
         ReferralDetail::VARIANTS,
+        ComplaintDetail::VARIANTS,
     ];
     let kinds: BTreeSet<&str> = rooms.concat().into_iter().collect();
     assert_eq!(kinds.len(), rooms.concat().len(), "two kinds have one name");
@@ -286,6 +287,92 @@ fn what_was_written_by_this_version_keeps_its_form() {
             }
             .into(),
             r#"{"kind":"benefit_use_reversed","used":5,"benefit_id":"lounge","counted":3,"counts":{"day":"2026-01-15","tier_period":9,"in_tier_period":3,"in_month":4,"in_quarter":5,"in_half":6,"in_year":7,"in_all":8}}"#,
+        ),
+        (
+            ComplaintDetail::ComplaintOpened {
+                category_id: None,
+                priority: ComplaintPriority::Normal,
+                channel: None,
+                received_at: at,
+                deadlines: Deadlines::default(),
+            }
+            .into(),
+            r#"{"kind":"complaint_opened","priority":"normal","received_at":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (
+            ComplaintDetail::ComplaintOpened {
+                category_id: Some("delivery".try_into().unwrap()),
+                priority: ComplaintPriority::High,
+                channel: Some(FeedbackChannel::Phone),
+                received_at: at,
+                deadlines: Deadlines { acknowledge_by: Some(at), answer_by: Some(at), resolve_by: Some(at) },
+            }
+            .into(),
+            r#"{"kind":"complaint_opened","category_id":"delivery","priority":"high","channel":"phone","received_at":"1970-01-01T00:00:00Z","acknowledge_by":"1970-01-01T00:00:00Z","answer_by":"1970-01-01T00:00:00Z","resolve_by":"1970-01-01T00:00:00Z"}"#,
+        ),
+        (
+            ComplaintDetail::ComplaintAcknowledged {
+                complaint: 3,
+                state: ComplaintState::Acknowledged,
+                took: 5,
+                deadlines: Deadlines::default(),
+            }
+            .into(),
+            r#"{"kind":"complaint_acknowledged","complaint":3,"state":"acknowledged","took":5}"#,
+        ),
+        (
+            ComplaintDetail::ComplaintUpdated {
+                complaint: 3,
+                state: ComplaintState::Waiting,
+                change: ComplaintChange {
+                    category_id: Some("delivery".try_into().unwrap()),
+                    priority: Some(ComplaintPriority::Low),
+                    answered: true,
+                    took: Some(5),
+                    waiting: Some(true),
+                    extended: true,
+                    handling_score: Some(4),
+                },
+                deadlines: Deadlines::default(),
+            }
+            .into(),
+            r#"{"kind":"complaint_updated","complaint":3,"state":"waiting","category_id":"delivery","priority":"low","answered":true,"took":5,"waiting":true,"extended":true,"handling_score":4}"#,
+        ),
+        (
+            ComplaintDetail::ComplaintEscalated {
+                complaint: 3,
+                state: ComplaintState::Escalated,
+                missed: Some(ComplaintDeadline::Answer),
+                deadlines: Deadlines::default(),
+            }
+            .into(),
+            r#"{"kind":"complaint_escalated","complaint":3,"state":"escalated","missed":"answer"}"#,
+        ),
+        (
+            ComplaintDetail::RemedyOffered {
+                complaint: 3,
+                state: ComplaintState::Offered,
+                remedy: RemedyKind::Refund,
+                value: Some(500),
+                took: Some(5),
+                deadlines: Deadlines::default(),
+            }
+            .into(),
+            r#"{"kind":"remedy_offered","complaint":3,"state":"offered","remedy":"refund","value":500,"took":5}"#,
+        ),
+        (
+            ComplaintDetail::ComplaintResolved {
+                complaint: 3,
+                outcome: ComplaintOutcome::PartlyUpheld,
+                handling_score: Some(4),
+                took: 5,
+            }
+            .into(),
+            r#"{"kind":"complaint_resolved","complaint":3,"outcome":"partly_upheld","handling_score":4,"took":5}"#,
+        ),
+        (
+            ComplaintDetail::ComplaintReopened { complaint: 3, deadlines: Deadlines::default() }.into(),
+            r#"{"kind":"complaint_reopened","complaint":3}"#,
         ),
         (
             ActivityDetail::FeedbackAccepted {

@@ -67,6 +67,7 @@ impl Ground {
             extras: Vec::new(),
             packages: Vec::new(),
             satisfaction: None,
+            complaints: None,
         }
     }
 

@@ -10,6 +10,7 @@ use super::super::amount::Amount;
 use super::super::error::CliError;
 use super::super::instant;
 use super::benefit_table::BenefitTable;
+use super::complaints_table::ComplaintsTable;
 use super::package_table::PackageTable;
 use super::points_table::PointsTable;
 use super::satisfaction_table::SatisfactionTable;
@@ -31,6 +32,8 @@ pub(in crate::cli) struct Document {
     tier_policy: Option<TierPolicyTable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     satisfaction: Option<SatisfactionTable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    complaints: Option<ComplaintsTable>,
     tiers: Vec<TierTable>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     campaigns: Vec<CampaignTable>,
@@ -115,6 +118,7 @@ impl Document {
             points: program.points.map(PointsTable::from_proto).transpose()?.flatten(),
             retention: program.retention.map(RetentionTable::from_proto),
             satisfaction: program.satisfaction.map(SatisfactionTable::from_proto),
+            complaints: program.complaints.map(ComplaintsTable::from_proto).transpose()?,
             tier_policy: program.tier_policy.map(TierPolicyTable::from_proto).transpose()?.flatten(),
             program_id: program.program_id,
             display_name: program.display_name,
@@ -203,6 +207,39 @@ ideal = "0.25"
 [[satisfaction.factors]]
 factor_id = "delivery"
 display_name = "Delivery"
+
+[complaints.hours]
+monday = ["09:00-12:00", "13:00-17:30"]
+saturday = ["20:00-24:00"]
+
+[[complaints.special_days]]
+date = "2026-12-25"
+
+[[complaints.special_days]]
+date = "2026-12-24"
+hours = ["09:00-12:00"]
+
+[[complaints.categories]]
+category_id = "delivery"
+display_name = "Delivery"
+
+[[complaints.deadlines]]
+category_ids = ["delivery"]
+priorities = ["low", "high"]
+
+[complaints.deadlines.acknowledgement]
+business_hours = 4
+
+[complaints.deadlines.answer]
+business_days = 5
+
+[[complaints.deadlines]]
+
+[complaints.deadlines.resolution]
+weeks = 8
+
+[complaints.deadlines.extended_resolution]
+days = 90
 
 [[tiers]]
 tier_id = "member"

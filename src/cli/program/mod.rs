@@ -2,6 +2,7 @@
 
 mod benefit_table;
 mod check;
+mod complaints_table;
 mod diff;
 mod difference;
 mod document;
@@ -97,6 +98,19 @@ const DOCUMENT_HELP: &str = r#"The document:
   acsi_weights = { satisfaction = "1", expectation = "1", ideal = "1" }
   factors = [{ factor_id = "delivery", display_name = "Delivery" }]
 
+  [complaints]                       # optional, as everything in it: how complaints are dealt with
+  hours = { monday = ["09:00-12:00", "13:00-17:30"], tuesday = ["09:00-17:30"] }   # Monday to Friday, 9 to 5, if absent
+  special_days = [{ date = 2026-12-25 }, { date = 2026-12-24, hours = ["09:00-12:00"] }]   # without hours: a holiday
+  categories = [{ category_id = "delivery", display_name = "Delivery" }]
+
+  [[complaints.deadlines]]           # the first that fits a complaint counts
+  category_ids = ["delivery"]        # optional; whichever it is, or none, if absent
+  priorities = ["high"]              # optional; or "normal", "low"
+  acknowledgement = { business_hours = 4 }         # optional, as answer and resolution; one of them is there
+  answer = { business_days = 5 }                   # or { days = 14 }, { weeks = 2 }
+  resolution = { business_days = 15 }
+  extended_resolution = { business_days = 35 }     # optional: if it is given more time, from the same start
+
   [[campaigns]]
   campaign_id = "friends"
   display_name = "Bring a friend"
@@ -114,7 +128,7 @@ Examples:
   goldbook program apply shop.toml --effective-from 2027-01-01    from the new year on
 
 An unchanged document changes nothing; a changed one becomes the next version. docs/programs.md says more of points,
-tiers, benefits, packages and retention."#;
+tiers, benefits, packages, satisfaction, complaints and retention."#;
 
 /// Check, apply, show and list loyalty programs.
 ///

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::super::error::CliError;
 use super::points_table::newer;
-use super::table::{Table, UNREADABLE, Value};
+use super::table::{UNREADABLE, Value};
 
 /// A package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -93,20 +93,11 @@ pub(super) fn read_package(value: &Value<'_>) -> Package {
         description: table.optional_text("description"),
         occasion: table.require("occasion").and_then(|it| it.word(&occasions)).map_or(UNREADABLE, Into::into),
         // What is no list is judged as that, and not as none.
-        tier_ids: items_or(&table, "tier_ids", |tier| tier.text().unwrap_or_default()),
+        tier_ids: table.each("tier_ids", |tier| tier.text().unwrap_or_default()),
         // One that is no number is judged as that, and not as none.
         points: table.find("points").map_or(0, |value| value.number().unwrap_or(-1)),
-        benefits: items_or(&table, "benefits", read_packed),
+        benefits: table.each("benefits", read_packed),
     }
-}
-
-/// The items of a key that may be missing; one that the service cannot read, if it is no list.
-fn items_or<T: Default>(table: &Table<'_>, key: &'static str, read: impl Fn(&Value<'_>) -> T) -> Vec<T> {
-    let Some(value) = table.find(key) else { return Vec::new() };
-    if value.is_list() {
-        return value.items("").iter().map(read).collect();
-    }
-    value.refuse("must be a list").unwrap_or_else(|| vec![T::default()])
 }
 
 fn read_packed(value: &Value<'_>) -> PackagedBenefit {

@@ -9,6 +9,7 @@ use goldbook_api::values::write_instant;
 use toml::de::DeTable;
 
 use super::super::amount::decimals_of;
+use super::complaints_table::read_complaints;
 use super::notes::{Notes, Place};
 use super::package_table::read_package;
 use super::read_benefits::read_benefit;
@@ -34,6 +35,7 @@ const DOCUMENT: &[&str] = &[
     "extras",
     "packages",
     "satisfaction",
+    "complaints",
 ];
 
 const CAMPAIGN: &[&str] = &[
@@ -69,6 +71,7 @@ pub(super) fn read_program(document: &DeTable<'_>, notes: &Notes) -> Program {
         extras: table.items("extras").iter().map(|benefit| read_benefit(benefit, currency)).collect(),
         packages: table.items("packages").iter().map(read_package).collect(),
         satisfaction: table.find("satisfaction").and_then(|value| read_satisfaction(&value)),
+        complaints: table.find("complaints").and_then(|value| read_complaints(&value)),
         currency_code: code,
     }
 }

@@ -2,6 +2,7 @@
 
 use goldbook_api::google::Money;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -121,6 +122,15 @@ impl<'d> Table<'d> {
         self.find(key).map_or(0, |value| value.word(words).map_or(UNREADABLE, Into::into))
     }
 
+    /// What the items of a key mean that may be missing; one that the service cannot read, if it is no list.
+    pub(super) fn each<T: Default>(&self, key: &'static str, read: impl Fn(&Value<'_>) -> T) -> Vec<T> {
+        let Some(value) = self.find(key) else { return Vec::new() };
+        if value.is_list() {
+            return value.items("").iter().map(read).collect();
+        }
+        value.refuse("must be a list").unwrap_or_else(|| vec![T::default()])
+    }
+
     /// The items of a key that may be missing.
     pub(super) fn items(&self, key: &'static str) -> Vec<Value<'d>> {
         self.find(key).map(|value| value.items("")).unwrap_or_default()
@@ -194,16 +204,28 @@ impl<'d> Value<'d> {
         parsed.map(|amount| amount.to_money(currency)).unwrap_or_default()
     }
 
-    /// An instant of RFC 3339, in quotes or as TOML's own date-time.
-    pub(super) fn instant(&self) -> Option<Timestamp> {
-        let text = match self.value {
+    /// What is written in quotes, or as TOML's own date or time.
+    fn time_text(&self) -> Option<String> {
+        match self.value {
             DeValue::String(text) => Some(text.to_string()),
             DeValue::Datetime(datetime) => Some(datetime.to_string()),
             DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Array(_) | DeValue::Table(_) => {
                 None
             }
-        };
-        let instant = text.and_then(|text| text.parse().ok());
+        }
+    }
+
+    /// A date, in quotes or as TOML's own.
+    pub(super) fn date(&self) -> Option<Date> {
+        // What is more than a date, or written in another way, is none.
+        let is_it = |date: &Date, text: &str| date.to_string() == text;
+        let date = self.time_text().and_then(|text| text.parse::<Date>().ok().filter(|date| is_it(date, &text)));
+        date.map_or_else(|| self.refuse("must be a date, such as 2026-12-25"), Some)
+    }
+
+    /// An instant of RFC 3339, in quotes or as TOML's own date-time.
+    pub(super) fn instant(&self) -> Option<Timestamp> {
+        let instant = self.time_text().and_then(|text| text.parse().ok());
         let expected = "must be an instant with its offset as in RFC 3339, such as 2026-03-01T00:00:00-05:00";
         instant.map_or_else(|| self.refuse(expected), Some)
     }

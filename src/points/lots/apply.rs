@@ -19,9 +19,12 @@ impl Lots {
             Detail::Points(detail) => self.apply_points(entry, detail),
             Detail::Activity(detail) => self.apply_activity(entry, detail).ok_or_else(|| contradiction(entry)),
             // None of these moves points or keeps them from expiring.
-            Detail::Program(_) | Detail::Customer(_) | Detail::Tier(_) | Detail::Benefit(_) | Detail::Referral(_) => {
-                Ok(())
-            }
+            Detail::Program(_)
+            | Detail::Customer(_)
+            | Detail::Tier(_)
+            | Detail::Benefit(_)
+            | Detail::Referral(_)
+            | Detail::Complaint(_) => Ok(()),
         }
     }
 

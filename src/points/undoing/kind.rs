@@ -39,7 +39,8 @@ impl ReversalKind {
             | Detail::Activity(_)
             | Detail::Tier(_)
             | Detail::Benefit(_)
-            | Detail::Referral(_) => None,
+            | Detail::Referral(_)
+            | Detail::Complaint(_) => None,
         }
     }
 }

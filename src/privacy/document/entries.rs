@@ -97,7 +97,8 @@ fn own_detail(detail: &Detail) -> Result<serde_json::Value, serde_json::Error> {
         | Detail::Activity(_)
         | Detail::Points(_)
         | Detail::Tier(_)
-        | Detail::Benefit(_) => &[],
+        | Detail::Benefit(_)
+        | Detail::Complaint(_) => &[],
     };
     let mut json = serde_json::to_value(detail)?;
     if let Some(fields) = json.as_object_mut() {

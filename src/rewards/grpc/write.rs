@@ -37,6 +37,7 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
         | EntryReason::BenefitUse
         | EntryReason::Reevaluation
         | EntryReason::Feedback
+        | EntryReason::Complaint
         | EntryReason::Enrolment
         | EntryReason::DossierUpdate
         | EntryReason::ThresholdReached

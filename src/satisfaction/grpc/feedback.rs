@@ -105,7 +105,8 @@ fn parse_value(fields: &mut Fields, path: &str, value: &proto::DeliveredValue) -
     Some((parsed, currency))
 }
 
-fn parse_channel(fields: &mut Fields, path: &str, channel: i32) -> Option<FeedbackChannel> {
+/// How something came; none, if that is not said.
+pub(crate) fn parse_channel(fields: &mut Fields, path: &str, channel: i32) -> Option<FeedbackChannel> {
     match proto::FeedbackChannel::try_from(channel) {
         Ok(proto::FeedbackChannel::Unspecified) => None,
         Ok(proto::FeedbackChannel::App) => Some(FeedbackChannel::App),

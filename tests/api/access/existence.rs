@@ -24,6 +24,7 @@ struct Names {
     /// An entry, which is also a reward and a lot.
     entry: String,
     hold: String,
+    complaint: String,
 }
 
 impl Names {
@@ -40,6 +41,7 @@ impl Names {
             activity: same_length(&self.activity, "unknown"),
             entry: other_account(&self.entry),
             hold: other_account(&self.hold),
+            complaint: other_account(&self.complaint),
         }
     }
 
@@ -49,13 +51,14 @@ impl Names {
     }
 
     /// Each name with the other's for the same.
-    fn pairs<'a>(&'a self, other: &'a Self) -> [(&'a str, &'a str); 5] {
+    fn pairs<'a>(&'a self, other: &'a Self) -> [(&'a str, &'a str); 6] {
         [
             (&self.customer, &other.customer),
             (&self.code, &other.code),
             (&self.activity, &other.activity),
             (&self.entry, &other.entry),
             (&self.hold, &other.hold),
+            (&self.complaint, &other.complaint),
         ]
     }
 
@@ -72,6 +75,10 @@ impl Names {
             "benefit_id" => "newsletter",
             "tier_id" => "silver",
             "hold_id" => &self.hold,
+            "complaint_id" => &self.complaint,
+            // Nobody has one.
+            "category_id" => "",
+            "text" => "Well.",
             "campaign_id" => "partners",
             "currency_code" => "USD",
             "ends_after" => "PT30M",
@@ -108,11 +115,11 @@ impl Names {
             ("happened_at", _) => Some(read(field, &at("2026-01-15T11:00:00Z"))),
             ("points" | "units" | "points_up", Kind::Int64) => Some(Value::I64(1)),
             // Callers may say each of these.
-            ("reason" | "balance" | "clawback" | "kind", Kind::Enum(kind)) => {
+            ("reason" | "balance" | "clawback" | "kind" | "outcome", Kind::Enum(kind)) => {
                 let correction = kind.values().find(|value| value.name().ends_with("REASON_CORRECTION"));
                 correction.or_else(|| kind.values().last()).map(|value| Value::EnumNumber(value.number()))
             }
-            ("customer" | "activity" | "grant" | "purchase" | "amount" | "lot", Kind::Message(inner)) => {
+            ("customer" | "activity" | "grant" | "purchase" | "amount" | "lot" | "remedy", Kind::Message(inner)) => {
                 let mut message = DynamicMessage::new(inner);
                 self.fill(&mut message);
                 Some(Value::Message(message))
@@ -164,12 +171,15 @@ impl Others {
             ..Default::default()
         };
         let held = shop.service.rewards().hold_points(by(&shop.admin, hold)).await.unwrap().into_inner();
+        let opening = by(&shop.admin, crate::complaints::opening("ben", "complaint"));
+        let opened = shop.service.complaints().open_complaint(opening).await.unwrap().into_inner();
         let ben = Names {
             customer: "ben".to_owned(),
             code: shop.share("ben", "partners").await,
             activity: "order-of-ben".to_owned(),
             entry: granted.reward.unwrap().reward_id,
             hold: held.hold.unwrap().hold_id,
+            complaint: opened.complaint.unwrap().complaint_id,
         };
         let erase = erasure("eve", proto::BalanceDisposal::Expire, "erase");
         shop.service.customers().erase_customer(by(&shop.admin, erase)).await.unwrap();
@@ -291,11 +301,13 @@ async fn who_serves_customers_is_told_whether_it_exists() {
     let expected = [
         "ApplyProgram",
         "ExportEntries",
+        "GetComplaintMetrics",
         "GetLiability",
         "GetProgram",
         "GetSatisfactionIndex",
         "GetTierReevaluation",
         "ListCustomers",
+        "ListDueComplaints",
         "ListPrivilegedActions",
         "ListPrograms",
         "ListTierStatistics",

@@ -118,13 +118,21 @@ fn item_outcome(answer: &[u8]) -> (Code, String) {
     error.map_or((Code::Ok, String::new()), |error| (Code::from(error.code), error.message))
 }
 
-/// Adds to a request what its method asks of some roles.
-fn meet_condition(method: &Method, bytes: &mut Vec<u8>) {
+/// Makes a request what its method asks of some roles, or what it does not.
+fn meet_condition(method: &Method, is_met: bool, bytes: &mut Vec<u8>) {
     match method.name {
         // The reason of a grant.
-        "RewardService.GrantReward" => prost::encoding::int32::encode(4, &i32::from(GrantReason::Goodwill), bytes),
+        "RewardService.GrantReward" if is_met => {
+            prost::encoding::int32::encode(4, &i32::from(GrantReason::Goodwill), bytes);
+        }
         // An activity that is feedback, which says nothing.
-        "ActivityService.RecordActivity" => prost::encoding::bytes::encode(9, &Vec::<u8>::new(), bytes),
+        "ActivityService.RecordActivity" if is_met => prost::encoding::bytes::encode(9, &Vec::<u8>::new(), bytes),
+        // A priority.
+        "ComplaintService.OpenComplaint" if !is_met => prost::encoding::int32::encode(4, &3, bytes),
+        // A score of the handling.
+        "ComplaintService.UpdateComplaint" if is_met => prost::encoding::int32::encode(11, &5, bytes),
+        "RewardService.GrantReward" | "ActivityService.RecordActivity" => {}
+        "ComplaintService.OpenComplaint" | "ComplaintService.UpdateComplaint" => {}
         other => panic!("what meets the condition of {other}?"),
     }
 }
@@ -179,8 +187,8 @@ async fn every_method_is_answered_to_every_role_as_the_table_says() {
                     for (path, text) in [(method.program, program), (method.customer, customer)] {
                         path.into_iter().for_each(|path| interface.put(&described.request, path, text, &mut bytes));
                     }
-                    if meets_condition {
-                        meet_condition(method, &mut bytes);
+                    if method.condition.is_some() {
+                        meet_condition(method, meets_condition, &mut bytes);
                     }
                     let (code, message) = send(&service, described, method, &token, bytes).await;
                     let is_refused = code == Code::PermissionDenied;

@@ -236,6 +236,17 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
                 (:anna, 3, 'shop', '2026-01-15', now(), now(), NULL, 5, NULL, NULL, NULL, NULL, '{}', '{}', '{}', NULL, NULL, NULL,
                  NULL, NULL, NULL, NULL)";
     assert_told(said, DifferenceKind::Projection, &["feedback of entry 3 of account ", "no entry makes it"]).await;
+    let complaint = "INSERT INTO complaints VALUES
+                     (:anna, 3, 'shop', NULL, 'low', NULL, 'received', now(), now(), 1, NULL, NULL, '{}', '{}', NULL, NULL, NULL,
+                      false, NULL, '{}', false, NULL, NULL, NULL, NULL, NULL, NULL, 0, 1, NULL)";
+    assert_told(complaint, DifferenceKind::Projection, &["complaint of entry 3 of account ", "no entry makes it"])
+        .await;
+    let step = "INSERT INTO complaint_steps VALUES
+                (:anna, 3, 2, 'shop', now(), 'complaint_updated', NULL, false, false, NULL, false, NULL, NULL, NULL)";
+    assert_told(step, DifferenceKind::Projection, &["complaint step of entry 3 of account ", "no entry makes it"])
+        .await;
+    let owner = "INSERT INTO complaint_owners VALUES (:anna, 3, 'nobody')";
+    assert_told(owner, DifferenceKind::Source, &["the owner of complaint 3, which does not exist"]).await;
     let granted = "INSERT INTO benefit_grants VALUES (:anna, 3, 'lounge', NULL, 1, now(), 2, false, NULL, NULL)";
     assert_told(granted, DifferenceKind::Projection, &["benefit grant of entry 3 of account "]).await;
     let given = "INSERT INTO packages_given VALUES (:anna, 3, 'box', 'tier_reached', 'gold', 0, NULL)";

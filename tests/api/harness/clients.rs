@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use goldbook::proto;
 use goldbook::proto::activity_service_client::ActivityServiceClient;
 use goldbook::proto::benefit_service_client::BenefitServiceClient;
+use goldbook::proto::complaint_service_client::ComplaintServiceClient;
 use goldbook::proto::customer_service_client::CustomerServiceClient;
 use goldbook::proto::ledger_service_client::LedgerServiceClient;
 use goldbook::proto::program_service_client::ProgramServiceClient;
@@ -57,6 +58,10 @@ impl Clients {
 
     pub(crate) fn rewards(&self) -> RewardServiceClient<Channel> {
         RewardServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn complaints(&self) -> ComplaintServiceClient<Channel> {
+        ComplaintServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn satisfaction(&self) -> SatisfactionServiceClient<Channel> {

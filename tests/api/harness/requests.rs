@@ -54,6 +54,7 @@ pub(crate) fn shop() -> proto::Program {
         extras: Vec::new(),
         packages: Vec::new(),
         satisfaction: None,
+        complaints: None,
     }
 }
 

@@ -13,11 +13,14 @@ use crate::access::by;
 use crate::harness::{call_method, methods};
 
 /// What a refusal may repeat of its own request: what it asked for, by its name.
-const ASKED_FOR: [&str; 16] = [
+const ASKED_FOR: [&str; 19] = [
     "activity_id",
     "benefit_id",
     "campaign_id",
+    "category_id",
+    "category_ids",
     "code",
+    "complaint_id",
     "customer_id",
     "entry_id",
     "factor_id",

@@ -97,6 +97,34 @@ impl Caller {
         self.play_rewards(customer_id).await;
         self.play_referrals(customer_id).await;
         self.play_overrides(customer_id).await;
+        self.play_complaints(customer_id).await;
+    }
+
+    async fn play_complaints(&mut self, customer_id: &str) {
+        let customer_id = customer_id.to_owned();
+        let open = of!(OpenComplaintRequest { customer_id: customer_id });
+        let opened: proto::OpenComplaintResponse = self.carry_out("ComplaintService.OpenComplaint", open).await;
+        let complaint_id = opened.complaint.unwrap().complaint_id;
+        let acknowledge = of!(AcknowledgeComplaintRequest { customer_id: customer_id, complaint_id: complaint_id });
+        self.look("ComplaintService.AcknowledgeComplaint", acknowledge).await;
+        let owner = Some(String::new());
+        let update = of!(UpdateComplaintRequest { customer_id: customer_id, complaint_id: complaint_id, owner: owner });
+        self.look("ComplaintService.UpdateComplaint", update).await;
+        let kind = proto::RemedyKind::Apology.into();
+        let remedy = Some(proto::Remedy { kind, ..Default::default() });
+        let offer = of!(OfferRemedyRequest { customer_id: customer_id, complaint_id: complaint_id, remedy: remedy });
+        self.look("ComplaintService.OfferRemedy", offer).await;
+        let outcome = i32::from(proto::ComplaintOutcome::Rejected);
+        let resolve =
+            of!(ResolveComplaintRequest { customer_id: customer_id, complaint_id: complaint_id, outcome: outcome });
+        self.look("ComplaintService.ResolveComplaint", resolve).await;
+        let reopen = of!(ReopenComplaintRequest { customer_id: customer_id, complaint_id: complaint_id });
+        self.look("ComplaintService.ReopenComplaint", reopen).await;
+        let get = of!(GetComplaintRequest { customer_id: customer_id, complaint_id: complaint_id });
+        self.look("ComplaintService.GetComplaint", get).await;
+        self.look("ComplaintService.ListComplaints", of!(ListComplaintsRequest { customer_id: customer_id })).await;
+        self.look("ComplaintService.ListDueComplaints", of!(ListDueComplaintsRequest {})).await;
+        self.look("ComplaintService.GetComplaintMetrics", of!(GetComplaintMetricsRequest {})).await;
     }
 
     async fn play_overrides(&mut self, customer_id: &str) {

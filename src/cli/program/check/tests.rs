@@ -17,113 +17,8 @@ fn mistakes(text: &str) -> Vec<String> {
     Checked::of(text.to_owned()).mistakes("shop.toml".as_ref())
 }
 
-const MISTAKEN: &str = r#"program_id = "Shop"
-display_name = "Shop"
-currency = "USS"
-time_zone = "Europe/Berln"
-points_per_unit = 1
-colour = "red"
-
-[points]
-hold_for = "7 days"
-expiry = { after = "P1Y", round = "decade" }
-
-[[points.earning.per_period]]
-period = "month"
-points = 100
-
-[[points.earning.per_period]]
-period = "month"
-points = 200
-
-[tier_policy]
-window = { rolling = "P1Y" }
-upgrade = "at_period_end"
-kept = "forever"
-
-[[tiers]]
-tier_id = "member"
-display_name = "Member"
-
-[[tiers]]
-tier_id = "gold"
-display_name = "Gold"
-treshold = "500.00"
-
-[[tiers]]
-tier_id = "silver"
-threshold = "200.00"
-
-[[tiers]]
-tier_id = "gold"
-display_name = "Gold, again"
-condition = { any_of = [{ spend = "600.00" }, { active_days = 400 }, { visits = 3 }] }
-
-[[tiers]]
-tier_id = "daily"
-display_name = "Daily"
-condition = { all_of = [{ spend = "700.00" }, { active_days = 400 }] }
-
-[[tiers.benefits]]
-benefit_id = "lounge"
-display_name = ""
-
-[[campaigns]]
-campaign_id = "friends"
-display_name = "Friends"
-starts_at = 2026-03-01T00:00:00Z
-ends_at = 2026-02-01T00:00:00Z
-conversion = "purchase"
-minimum_purchase = 10.00
-refere_points = -1
-
-[[campaigns]]
-campaign_id = "friends"
-display_name = "Friends, again"
-conversion = "manual"
-
-[[extras]]
-benefit_id = "pass"
-display_name = "Pass"
-quota = { limit = 2, per = "month" }
-
-[[extras]]
-benefit_id = "pass"
-display_name = "Pass, again"
-kind = { earn_rate_multiplier = "2" }
-
-[[packages]]
-package_id = "box"
-display_name = "Box"
-ocasion = "birthday"
-tier_ids = ["gold", "golt"]
-points = 1.5
-
-[[packages]]
-package_id = "box"
-display_name = "Box, again"
-occasion = "name_day"
-benefits = [{ benefit_id = "cake", quantity = 0, valid_for = "soon" }]
-
-[[packages]]
-package_id = "bag"
-display_name = "Bag"
-occasion = "birthday"
-tier_ids = ["gold"]
-benefits = [{ benefit_id = "pass", tier_id = "daily" }]
-
-[satisfaction]
-minimum_answers = "many"
-acsi_weights = { satisfaction = "0", ideal = 1 }
-weight = 1
-
-[[satisfaction.factors]]
-factor_id = "price"
-
-[[satisfaction.factors]]
-factor_id = "price"
-display_name = "Price"
-"#;
+/// A document with mistakes of every kind.
+const MISTAKEN: &str = include_str!("mistaken.toml");
 
 #[test]
 fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
@@ -133,7 +28,7 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         r#"4:13: time_zone must be an IANA time zone, such as Europe/Berlin"#,
         r#"5:19: points_per_unit must be a decimal in quotes, such as "1" or "0.125""#,
         "6:1: unknown key \"colour\"; known are program_id, display_name, currency, time_zone, points_per_unit, points, \
-         retention, tier_policy, tiers, campaigns, extras, packages, satisfaction",
+         retention, tier_policy, tiers, campaigns, extras, packages, satisfaction, complaints",
         "9:12: points.hold_for must be an ISO 8601 period above zero, in whole microseconds and of at most 100 years, \
          such as P1Y, P90D or PT12H",
         r#"10:27: points.expiry: unknown key "round"; did you mean "round_to"?"#,
@@ -177,6 +72,29 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         "99:1: satisfaction: unknown key \"weight\"; known are factors, minimum_answers, acsi_weights",
         "101:1: satisfaction.factors[1] \"price\": display_name is missing",
         "105:13: satisfaction.factors[2] \"price\": factor_id must be unique within the program",
+        "109:36: complaints.hours.monday[2] must not begin before the hours in front of it have ended",
+        "109:51: complaints.hours.monday[3] must be hours of a day, such as 09:00-17:30; the last may end at 24:00",
+        "109:71: complaints.hours.tuesday must be a list",
+        r#"109:86: complaints.hours: unknown key "fryday"; did you mean "friday"?"#,
+        "110:49: complaints.special_days[2].date must be unique among the special days",
+        "110:72: complaints.special_days[2].hours[1] must be hours of a day, such as 09:00-17:30; the last may \
+         end at 24:00",
+        "110:92: complaints.special_days[3].date must be a date, such as 2026-12-25",
+        "110:107: complaints.special_days[4].date is missing",
+        r#"110:109: complaints.special_days[4]: unknown key "hour"; did you mean "hours"?"#,
+        r#"112:1: complaints.categories[1] "delivery": display_name is missing"#,
+        r#"116:15: complaints.categories[2] "delivery": category_id must be unique within the program"#,
+        "120:29: complaints.deadlines[1].category_ids[2] must be unique within the deadlines",
+        "120:41: complaints.deadlines[1].category_ids[3] must be a category of the program; there is none with \
+         the id tickets",
+        r#"121:23: complaints.deadlines[1].priorities[2] must be "low", "normal" or "high""#,
+        "121:33: complaints.deadlines[1].priorities[3] must be unique within the deadlines",
+        "122:21: complaints.deadlines[1].acknowledgement: unknown key \"hours\"; known are business_hours, \
+         business_days, days, weeks",
+        "123:28: complaints.deadlines[1].answer.business_days must be from 1 to 3,653",
+        "124:23: complaints.deadlines[1].extended_resolution must not be set without resolution",
+        "124:33: complaints.deadlines[1].extended_resolution.weeks must be from 1 to 521",
+        "126:1: complaints.deadlines[2] must have an acknowledgement, an answer or a resolution",
     ];
     let told: Vec<String> = mistakes(MISTAKEN);
     assert_eq!(told, expected.map(|line| format!("shop.toml:{line}")));

@@ -1,0 +1,273 @@
+//! Complaints: what customers are unhappy about, by when somebody has to do something, and what became of it.
+
+mod commands;
+pub(crate) mod grpc;
+mod model;
+mod reading;
+pub(crate) mod state;
+mod store;
+mod tally;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+
+use crate::book::{Book, Command, Instants, Writer, Written};
+use crate::clock::{FIRST_INSTANT, LAST_INSTANT};
+use crate::customers::{find_account, read_customer_ids};
+use crate::database::{ExportBounds, ExportPlaces, by_scan};
+use crate::error::Error;
+use crate::ids::{AccountId, ComplaintCategoryId, CustomerId, EntryId, PrincipalId, ProgramId};
+use crate::money::Currency;
+use crate::paging::{PageRequest, WINDOW};
+use crate::programs::model::{Which, program_not_found};
+use crate::programs::periods::divide;
+use crate::programs::points::CalendarPeriod;
+use crate::programs::{read_version, read_version_at};
+use commands::{OpenComplaint, Stands, StepComplaint};
+use model::{Complaint, complaint_not_found};
+use reading::{Listed, Taken, fold};
+use store::{Counted, DueFilter, DueRow, count};
+use tally::Tally;
+
+pub(crate) use store::capability;
+
+/// How long one count of what became of complaints may take.
+const COUNT_LIMIT: Duration = Duration::from_secs(60);
+
+const fn bounds() -> ExportBounds {
+    let advice = "ask for a shorter period";
+    // Nothing is streamed.
+    let stall_limit = COUNT_LIMIT;
+    ExportBounds { at_a_time: 2, of_one: 1, items_ahead: 1, stall_limit, limit: COUNT_LIMIT, advice }
+}
+
+/// The use cases of complaints.
+#[derive(Clone)]
+pub(crate) struct Complaints {
+    book: Book,
+    pool: PgPool,
+    instants: Instants,
+    counts: ExportPlaces,
+}
+
+/// A complaint that was written.
+pub(crate) struct WrittenComplaint {
+    pub stands: Stands,
+    /// The currency of what is offered.
+    pub currency: Currency,
+    /// Whether this was a repetition.
+    pub replayed: bool,
+}
+
+/// A complaint with its steps.
+pub(crate) struct FoundComplaint {
+    pub complaint: Complaint,
+    pub owner: String,
+    pub steps: Vec<Taken>,
+    pub currency: Currency,
+}
+
+/// Which complaints of a program are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DueQuestion {
+    /// Those that are late or have a deadline.
+    All,
+    /// Those that are late.
+    Late,
+    /// Those that are not, and will be within so many hours.
+    LateSoon { within_hours: i32 },
+}
+
+/// For which days it is asked what became of complaints.
+#[derive(Clone, Debug)]
+pub(crate) struct MetricsQuestion {
+    pub program_id: ProgramId,
+    pub from: Option<Date>,
+    pub until: Option<Date>,
+    pub each: Option<CalendarPeriod>,
+    pub as_of: Option<Timestamp>,
+    pub category_id: Option<ComplaintCategoryId>,
+}
+
+impl Complaints {
+    /// Complaints written through `book` and read from `pool`. Counts connect to the database themselves.
+    #[must_use]
+    pub(crate) fn new(book: Book, pool: PgPool, database: &PgConnectOptions, instants: Instants) -> Self {
+        Self { book, pool, instants, counts: ExportPlaces::new(by_scan(database), bounds()) }
+    }
+
+    /// Opens a complaint.
+    ///
+    /// # Errors
+    /// Every refusal that `complaints.proto` lists.
+    pub(crate) async fn open_complaint(
+        &self,
+        command: OpenComplaint,
+        writer: Writer,
+    ) -> Result<WrittenComplaint, Error> {
+        let program_id = command.subject.program_id.clone();
+        self.write(command, &program_id, writer).await
+    }
+
+    /// Takes a step of a complaint.
+    ///
+    /// # Errors
+    /// Every refusal that `complaints.proto` lists.
+    pub(crate) async fn step_complaint(
+        &self,
+        command: StepComplaint,
+        writer: Writer,
+    ) -> Result<WrittenComplaint, Error> {
+        let program_id = command.subject.program_id.clone();
+        self.write(command, &program_id, writer).await
+    }
+
+    async fn write(
+        &self,
+        command: impl Command + 'static,
+        program_id: &ProgramId,
+        writer: Writer,
+    ) -> Result<WrittenComplaint, Error> {
+        let mut written: Written = self.book.submit(command, writer).await?;
+        let stands: Stands = written.take_told()?;
+        let currency = self.currency(program_id).await?;
+        Ok(WrittenComplaint { stands, currency, replayed: written.replayed })
+    }
+
+    async fn currency(&self, program_id: &ProgramId) -> Result<Currency, Error> {
+        let version = read_version(&mut *self.pool.acquire().await?, program_id, Which::Latest).await?;
+        Ok(version.ok_or_else(|| program_not_found(program_id))?.program.currency)
+    }
+
+    /// A complaint with its steps, now or as it was at an instant.
+    ///
+    /// # Errors
+    /// If the customer or the complaint is unknown (then), or the instant lies ahead.
+    pub(crate) async fn get_complaint(
+        &self,
+        program_id: &ProgramId,
+        customer_id: &CustomerId,
+        complaint_id: EntryId,
+        as_of: Option<Timestamp>,
+    ) -> Result<FoundComplaint, Error> {
+        let as_of = self.instants.close("as_of", as_of).await?;
+        let mut connection = self.pool.acquire().await?;
+        let account_id = find_account(&mut connection, program_id, customer_id).await?;
+        if complaint_id.account_id != account_id {
+            return Err(complaint_not_found(complaint_id).into());
+        }
+        let steps = store::read_steps(&mut connection, complaint_id, as_of).await?;
+        let found = fold(complaint_id, steps, as_of).ok_or_else(|| complaint_not_found(complaint_id))?;
+        let (complaint, steps) = found;
+        let owner = store::read_owner(&mut connection, complaint_id).await?;
+        drop(connection);
+        Ok(FoundComplaint { complaint, owner, steps, currency: self.currency(program_id).await? })
+    }
+
+    /// A page of a customer's complaints, the one opened last first, with the currency of what is offered.
+    ///
+    /// # Errors
+    /// If the customer is unknown, or the page token is bad.
+    pub(crate) async fn list_complaints(
+        &self,
+        program_id: &ProgramId,
+        customer_id: &CustomerId,
+        page: &PageRequest,
+    ) -> Result<(Currency, Vec<Listed>, String), Error> {
+        let before = page.after_number()?.unwrap_or(i64::MAX);
+        let now = self.instants.close("as_of", None).await?;
+        let mut connection = self.pool.acquire().await?;
+        let account_id = find_account(&mut connection, program_id, customer_id).await?;
+        let listed = store::list_complaints(&mut connection, account_id, before, page.limit()).await?;
+        drop(connection);
+        let cursor = |it: &Listed| it.complaint_id.account_seq.to_string();
+        let (listed, next_page_token) = page.cut_by(listed, cursor, bytes, None);
+        let listed = listed.into_iter().map(|it| it.at(now)).collect();
+        Ok((self.currency(program_id).await?, listed, next_page_token))
+    }
+
+    /// A page of a program's complaints that press, the most urgent first, each with its customer.
+    ///
+    /// # Errors
+    /// If the program is unknown, or the page token is bad.
+    pub(crate) async fn list_due_complaints(
+        &self,
+        program_id: &ProgramId,
+        question: DueQuestion,
+        owner: &str,
+        page: &PageRequest,
+    ) -> Result<(Currency, Vec<(CustomerId, Listed)>, String), Error> {
+        let behind = page.after_with(parse_place)?;
+        let now = self.instants.close("as_of", None).await?;
+        let filter = match question {
+            DueQuestion::All => DueFilter { after: FIRST_INSTANT, by: LAST_INSTANT },
+            DueQuestion::Late => DueFilter { after: FIRST_INSTANT, by: now },
+            DueQuestion::LateSoon { within_hours } => {
+                let within = SignedDuration::from_hours(within_hours.into());
+                DueFilter { after: now, by: now.saturating_add(within).unwrap_or(LAST_INSTANT) }
+            }
+        };
+        let currency = self.currency(program_id).await?;
+        let mut connection = self.pool.acquire().await?;
+        // An owner may have few of very many.
+        let limit = if owner.is_empty() { page.limit() } else { WINDOW };
+        let mut listed = store::list_due(&mut connection, program_id, filter, behind, limit).await?;
+        let is_full = !owner.is_empty() && i64::try_from(listed.len()).is_ok_and(|count| count == WINDOW);
+        let window_end = listed.last().filter(|_| is_full).map(write_place);
+        listed.retain(|it| owner.is_empty() || it.owner == owner);
+        let (listed, next_page_token) = page.cut_by(listed, write_place, bytes, window_end);
+        let accounts: Vec<_> = listed.iter().map(|it| it.complaint_id.account_id).collect();
+        let names: BTreeMap<AccountId, CustomerId> =
+            read_customer_ids(&mut connection, &accounts).await?.into_iter().collect();
+        let named =
+            listed.into_iter().filter_map(|it| Some((names.get(&it.complaint_id.account_id)?.clone(), it.at(now))));
+        Ok((currency, named.collect(), next_page_token))
+    }
+
+    /// What became of a program's complaints in a period, part by part.
+    ///
+    /// # Errors
+    /// If the program is unknown, the instant lies ahead, the period has no days or too many parts, or too many count already.
+    pub(crate) async fn get_complaint_metrics(
+        &self,
+        question: MetricsQuestion,
+        principal_id: PrincipalId,
+    ) -> Result<(Timestamp, Vec<((Date, Date), Tally)>), Error> {
+        let MetricsQuestion { program_id, from, until, each, as_of, category_id } = question;
+        let mut place = self.counts.take(principal_id).await?;
+        let as_of = self.instants.close("as_of", as_of).await?;
+        place.begin_snapshot().await?;
+        let policy = read_version_at(&mut place.connection, &program_id, as_of).await?;
+        let program = policy.ok_or_else(|| program_not_found(&program_id))?.program;
+        let days = divide(program.day_of(as_of), (from, until), each);
+        let days = days.map_err(|violation| Error::Invalid(vec![violation]))?;
+        let begin = |day: Date| CalendarPeriod::begin_of_day(Some(day), &program.time_zone.0);
+        let begins: Vec<Timestamp> = days.iter().map(|(first, _)| begin(*first)).collect();
+        let until = days.last().map_or(FIRST_INSTANT, |(_, until)| begin(*until));
+        let counted =
+            Counted { program_id: &program_id, begins: &begins, until, as_of, category_id: category_id.as_ref() };
+        let tallies = count(&mut place.connection, &counted).await?;
+        Ok((as_of, days.into_iter().zip(tallies).collect()))
+    }
+}
+
+/// About how many bytes a complaint takes in a page.
+fn bytes(listed: &Listed) -> usize {
+    600 + listed.text.len() + listed.owner.len()
+}
+
+/// The place of a complaint among those that press, as a cursor.
+fn write_place(listed: &Listed) -> String {
+    let at = listed.urgent_at().unwrap_or(LAST_INSTANT);
+    format!("{} {}", at.as_microsecond(), listed.complaint_id)
+}
+
+fn parse_place(cursor: &str) -> Option<DueRow> {
+    let (at, complaint_id) = cursor.split_once(' ')?;
+    Some((Timestamp::from_microsecond(at.parse().ok()?).ok()?, complaint_id.parse().ok()?))
+}
