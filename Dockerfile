@@ -11,16 +11,19 @@ COPY Cargo.toml Cargo.lock ./
 COPY crates/api/Cargo.toml crates/api/
 COPY crates/business-time/Cargo.toml crates/business-time/
 COPY crates/embedded-postgres/Cargo.toml crates/embedded-postgres/
+COPY crates/purchase-models/Cargo.toml crates/purchase-models/
 COPY scripts/build-release.sh scripts/
 RUN mkdir src crates/api/src crates/business-time/src crates/embedded-postgres/src \
+        crates/purchase-models/src \
     && echo 'fn main() {}' >build.rs \
     && cp build.rs src/main.rs \
     && cp build.rs crates/api/build.rs \
     && touch src/lib.rs crates/api/src/lib.rs crates/business-time/src/lib.rs crates/embedded-postgres/src/lib.rs \
+        crates/purchase-models/src/lib.rs \
     && scripts/build-release.sh \
     # Nothing may be left of these: Cargo takes what is older than the build for built.
     && cargo clean --release --locked --package goldbook --package goldbook-api --package business-time \
-        --package embedded-postgres
+        --package embedded-postgres --package purchase-models
 
 FROM dependencies AS build
 COPY . .

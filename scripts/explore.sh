@@ -4,7 +4,7 @@ set -euo pipefail
 
 cd "$(dirname "$0")/.."
 seconds=${GOLDBOOK_EXPLORE_SECONDS:-600}
-cargo test --locked --no-run --workspace --lib --test api
+cargo test --locked --no-run --workspace --lib --test api --test purchase_models
 SECONDS=0
 
 # The unit tests run with the same seeds: properties of rules stand among them.
@@ -14,7 +14,7 @@ while [[ $SECONDS -lt $seconds || $rounds -eq 0 ]]; do
     PROPTEST_RNG_SEED=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
     export PROPTEST_RNG_SEED
     printf '\n==> round %s, %s of %s s\n' "$rounds" "$SECONDS" "$seconds"
-    for tests in '--workspace --lib' '--test api random_'; do
+    for tests in '--workspace --lib' '--test api random_' '--package purchase-models --test purchase_models random_'; do
         # shellcheck disable=SC2086 # each word is an argument
         cargo test --locked --quiet $tests || {
             printf '\nrepeat the whole round with:\n  PROPTEST_RNG_SEED=%s cargo test --locked %s\n' \
