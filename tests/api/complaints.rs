@@ -213,7 +213,7 @@ async fn a_complaint_goes_from_received_to_resolved_and_its_words_are_kept_apart
     service.set_clock("2026-01-16T23:00:00Z");
     let going = update(&service, step!(UpdateComplaintRequest, opened, "go on", waiting: Some(false))).await.unwrap();
     assert_eq!(going.state(), Acknowledged);
-    assert_eq!(going.resolve_by, Some(at("2026-02-10T22:00:00Z")));
+    assert_eq!(going.resolve_by, Some(at("2026-02-09T22:00:00Z")));
     service.set_clock("2026-01-17T12:00:00Z");
     let remedy = proto::Remedy { kind: proto::RemedyKind::Refund.into(), value: Some(usd("5.00")), offered_at: None };
     let offered =

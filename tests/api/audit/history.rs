@@ -6,6 +6,7 @@ use goldbook::proto::{adjust_points_request, expiry_rule, vesting_rule};
 use jiff::SignedDuration;
 use tonic::{Code, Status};
 
+use crate::complaints::step;
 use crate::harness::{SHOP, Service, create_customer, create_referral, grant_reward, instant, purchase, shop, usd};
 use crate::random::Random;
 
@@ -36,7 +37,8 @@ fn eventful_shop() -> proto::Program {
         ..Default::default()
     };
     let packages = vec![package("hello", &["member"], 10), package("box", &["silver", "gold"], 50)];
-    proto::Program { points: Some(points), packages, ..shop() }
+    let complaints = crate::complaints::complaining_shop().complaints;
+    proto::Program { points: Some(points), packages, complaints, ..shop() }
 }
 
 /// An answer, or none where rules refused; anything else fails the test.
@@ -102,11 +104,42 @@ pub(super) async fn random(seed: u64, steps: u64) -> Service {
             }
             _ => {}
         }
+        if step.is_multiple_of(7) {
+            say_and_complain(&service, &mut random, &customer_of(step), step).await;
+        }
         if step.is_multiple_of(5) {
-            use_and_perhaps_undo(&service, &format!("c{}", step % 6), step).await;
+            use_and_perhaps_undo(&service, &customer_of(step), step).await;
         }
     }
     service
+}
+
+fn customer_of(step: u64) -> String {
+    format!("c{}", step % 6)
+}
+
+/// Says something, complains, and has some of it dealt with.
+async fn say_and_complain(service: &Service, random: &mut Random, customer: &str, step: u64) {
+    let now = service.clock.now().to_string();
+    let score = 1 + i32::try_from(random.below(5)).unwrap();
+    let feedback = crate::satisfaction::satisfied(score);
+    let said = crate::satisfaction::said(customer, &format!("said-{step}"), feedback, &now);
+    allowed(service.activities().record_activity(said).await);
+    let opening = proto::OpenComplaintRequest {
+        owner: "clerk".to_owned(),
+        ..crate::complaints::opening(customer, &format!("complain-{step}"))
+    };
+    let Some(opened) = allowed(service.complaints().open_complaint(opening).await) else { return };
+    let of = opened.complaint.unwrap();
+    let waiting = Some(true).filter(|_| random.below(2) == 0);
+    let key = format!("update-{step}");
+    let update = step!(UpdateComplaintRequest, of, key.as_str(), waiting: waiting, text: "Well.".to_owned());
+    allowed(service.complaints().update_complaint(update).await);
+    if random.below(2) == 0 {
+        let outcome = proto::ComplaintOutcome::Upheld.into();
+        let resolve = step!(ResolveComplaintRequest, of, format!("resolve-{step}").as_str(), outcome: outcome);
+        allowed(service.complaints().resolve_complaint(resolve).await);
+    }
 }
 
 /// Uses a benefit that every tier gives, and undoes every second use.
