@@ -141,10 +141,12 @@ fn write_implementations(services: &[ServiceDescriptorProto]) -> Result<String, 
     for name in &names {
         let module = to_snake_case(name);
         writeln!(code, "        let server = {module}_server::{name}Server::new(self.{module});")?;
-        writeln!(code, "        let mut server = server.max_decoding_message_size(rules.max_bytes);")?;
-        writeln!(code, "        for encoding in rules.compressions {{")?;
-        writeln!(code, "            server = server.send_compressed(*encoding);")?;
-        writeln!(code, "        }}\n        routes = routes.add_service(server);")?;
+        writeln!(code, "        let server = server.max_decoding_message_size(rules.max_bytes);")?;
+        writeln!(
+            code,
+            "        let compressed = rules.compressions.iter().fold(server, |it, by| it.send_compressed(*by));"
+        )?;
+        writeln!(code, "        routes = routes.add_service(compressed);")?;
     }
     writeln!(code, "        routes\n    }}\n}}")?;
     Ok(code)

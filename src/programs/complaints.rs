@@ -330,7 +330,8 @@ pub(crate) mod tests {
 
     #[test]
     fn as_much_is_allowed_as_can_be_counted_and_no_more() {
-        let ways: [(fn(u32) -> AllowedTime, u32); 4] = [
+        type Way = fn(u32) -> AllowedTime;
+        let ways: [(Way, u32); 4] = [
             (AllowedTime::BusinessHours, Unit::BusinessMinutes.most() / MINUTES_PER_HOUR),
             (AllowedTime::BusinessDays, Unit::BusinessDays.most()),
             (AllowedTime::Days, Unit::CalendarDays.most()),

@@ -101,17 +101,22 @@ pub(crate) async fn send_opening(
 /// Makes a request of a step: whose it is and its key, and what else is said.
 macro_rules! step {
     ($request:ident, $complaint:expr, $key:expr $(, $field:ident: $value:expr)* $(,)?) => {
-        proto::$request {
-            program_id: crate::harness::SHOP.to_owned(),
-            customer_id: $complaint.customer_id.clone(),
-            complaint_id: $complaint.complaint_id.clone(),
-            idempotency_key: String::from($key),
-            $($field: $value,)*
-            ..Default::default()
-        }
+        crate::complaints::filled(|request: &mut proto::$request| {
+            crate::harness::SHOP.clone_into(&mut request.program_id);
+            request.customer_id.clone_from(&$complaint.customer_id);
+            request.complaint_id.clone_from(&$complaint.complaint_id);
+            request.idempotency_key = String::from($key);
+            $(request.$field = $value;)*
+        })
     };
 }
 pub(crate) use step;
+
+pub(crate) fn filled<Request: Default>(fill: impl FnOnce(&mut Request)) -> Request {
+    let mut request = Request::default();
+    fill(&mut request);
+    request
+}
 
 pub(crate) async fn acknowledge(
     service: &Service,
@@ -230,8 +235,12 @@ async fn a_complaint_goes_from_received_to_resolved_and_its_words_are_kept_apart
 
     let again = service.complaints().open_complaint(request).await.unwrap().into_inner();
     assert!(again.replayed && again.complaint == Some(scored.clone()));
+    assert_keeps_steps_and_words(&service, &scored).await;
+}
 
-    let found = get(&service, &opened, None).await.unwrap();
+/// The one complaint of anna, which went the whole way.
+async fn assert_keeps_steps_and_words(service: &Service, complaint: &proto::Complaint) {
+    let found = get(service, complaint, None).await.unwrap();
     let steps: Vec<_> = found.steps.iter().map(|step| (step.kind(), step.state(), step.text.as_str())).collect();
     assert_eq!(
         steps,
@@ -248,12 +257,12 @@ async fn a_complaint_goes_from_received_to_resolved_and_its_words_are_kept_apart
         ]
     );
     assert_eq!(found.text, "My parcel is late.\nAgain!");
-    let whole = proto::Complaint { text: found.text.clone(), steps: found.steps.clone(), ..scored };
+    let whole = proto::Complaint { text: found.text.clone(), steps: found.steps.clone(), ..complaint.clone() };
     assert_eq!(found, whole);
     let entries = service.entries("anna").await;
     let own: Vec<_> = entries.iter().filter(|entry| entry.reason() == proto::EntryReason::Complaint).collect();
-    assert_eq!((own.len(), own[0].kind(), &own[0].entry_id), (9, ComplaintOpened, &opened.complaint_id));
-    assert!(own[1..].iter().all(|entry| entry.cause_entry_ids == [opened.complaint_id.clone()]));
+    assert_eq!((own.len(), own[0].kind(), &own[0].entry_id), (9, ComplaintOpened, &complaint.complaint_id));
+    assert!(own[1..].iter().all(|entry| entry.cause_entry_ids == [complaint.complaint_id.clone()]));
     for word in ["parcel", "carrier", "Ola", "Grün", "Sorry"] {
         assert!(entries.iter().all(|entry| !entry.detail_json.contains(word)), "{word} is in the ledger");
     }
@@ -315,8 +324,8 @@ async fn steps_that_do_not_fit_are_refused_and_change_nothing() {
     let before = get(&service, &opened, None).await.unwrap();
     refused(resolve(&service, &opened, "x").await);
     refused(acknowledge(&service, &opened, "x").await);
-    let remedy = Some(proto::Remedy { kind: proto::RemedyKind::Apology.into(), ..Default::default() });
-    refused(offer(&service, step!(OfferRemedyRequest, opened, "x", remedy: remedy.clone())).await);
+    let apology = proto::Remedy { kind: proto::RemedyKind::Apology.into(), ..Default::default() };
+    refused(offer(&service, step!(OfferRemedyRequest, opened, "x", remedy: Some(apology.clone()))).await);
     for request in [
         proto::UpdateComplaintRequest { answered: true, ..of("x") },
         proto::UpdateComplaintRequest { waiting: Some(true), ..of("x") },
@@ -350,7 +359,7 @@ async fn steps_that_do_not_fit_are_refused_and_change_nothing() {
     assert_refused(update(&service, smell).await, Code::NotFound, "COMPLAINT_CATEGORY_NOT_FOUND");
     let claims = step!(UpdateComplaintRequest, open, "x", category_id: "claims".to_owned(), extended: true);
     refused(update(&service, claims).await);
-    let euros = Some(proto::Remedy { value: Some(money("EUR", "1.00")), ..remedy.unwrap() });
+    let euros = Some(proto::Remedy { value: Some(money("EUR", "1.00")), ..apology });
     let euros = offer(&service, step!(OfferRemedyRequest, open, "x", remedy: euros)).await;
     assert_refused(euros, Code::FailedPrecondition, "CURRENCY_MISMATCH");
     let other = proto::OpenComplaintRequest { text: "other".to_owned(), ..opening("anna", "second") };

@@ -50,7 +50,7 @@ fn calls(service: &Service, granted: &str, holds: &[String; 2]) -> Vec<Call> {
         Call::Reverse(reverse_entry(granted, 30, Clawback::WithinBalance, "k-reverse")),
         Call::Adjust(adjust_points(Change::PointsUp(5), "k-up")),
         Call::Adjust(adjust_points(Change::PointsDown(5), "k-down")),
-        Call::Record(refund("order-1", "5.00", service, "k-refund")),
+        Call::Record(refund("order-1", "5.00", service, "k-refund").into()),
     ]
 }
 

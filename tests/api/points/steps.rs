@@ -92,7 +92,7 @@ pub(super) enum Call {
     Release(proto::ReleasePointsRequest),
     Reverse(proto::ReverseEntryRequest),
     Adjust(proto::AdjustPointsRequest),
-    Record(proto::RecordActivityRequest),
+    Record(Box<proto::RecordActivityRequest>),
 }
 
 /// What a call was answered: its numbers, whether it is a repetition, and all of it as text.
@@ -152,7 +152,7 @@ impl Call {
             }),
             Self::Record(call) => {
                 let is_purchase = matches!(call.activity, Some(proto::record_activity_request::Activity::Purchase(_)));
-                answer!(service.activities().record_activity(call), reply, replayed, {
+                answer!(service.activities().record_activity(*call), reply, replayed, {
                     let bought = vec![reply.points_earned, reply.points_uncapped];
                     if is_purchase { bought } else { vec![reply.points_taken_back, reply.points_owed] }
                 })
@@ -254,7 +254,7 @@ impl Scene<'_> {
                 let amount = format!("{}.{:02}", cents / 100, cents % 100);
                 let call = purchase(&customer_id, &idempotency_key, &amount, happened_at);
                 let call = proto::RecordActivityRequest { as_history: history_hours.is_some(), ..call };
-                (Call::Record(call), self.purse.purchase(&idempotency_key, *cents, happened_at))
+                (Call::Record(call.into()), self.purse.purchase(&idempotency_key, *cents, happened_at))
             }
             Deed::Refund { pick, part, clawback } => self.refund(*pick, *part, *clawback)?,
         })
@@ -332,7 +332,7 @@ impl Scene<'_> {
             activity: Some(proto::record_activity_request::Activity::Refund(refund)),
             ..purchase(&self.customer_id, &self.key, "0.00", self.clock)
         };
-        Some((Call::Record(call), self.purse.refund(&id, cents, clawback, self.clock)))
+        Some((Call::Record(call.into()), self.purse.refund(&id, cents, clawback, self.clock)))
     }
 }
 

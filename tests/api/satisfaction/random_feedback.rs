@@ -57,8 +57,7 @@ async fn read_entries(service: &Service) -> Vec<Told> {
                 continue;
             }
             let effective_at = entry.effective_at.unwrap();
-            let nanos = i32::try_from(effective_at.nanos).unwrap();
-            let effective_at = Timestamp::new(effective_at.seconds, nanos).unwrap();
+            let effective_at = Timestamp::new(effective_at.seconds, effective_at.nanos).unwrap();
             let happened_at = detail["happened_at"].as_str().unwrap().parse().unwrap();
             told.push(Told { customer, effective_at, happened_at, detail });
         }

@@ -21,6 +21,7 @@ fn mistakes(text: &str) -> Vec<String> {
 const MISTAKEN: &str = include_str!("mistaken.toml");
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "each mistake is a line of its own")]
 fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
     let expected = [
         r#"1:14: program_id must be 1 to 63 characters of a-z, 0-9 and '-', and must not begin with '-'"#,
