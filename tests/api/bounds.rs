@@ -9,6 +9,7 @@ mod exports;
 mod lookups;
 mod past;
 mod retention;
+mod sayings;
 mod uses;
 
 use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};
