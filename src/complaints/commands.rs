@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use super::model::{Clock, Complaint, MAX_OPEN, MAX_STEPS, category_not_found, complaint_not_found, refuse_state};
 use super::state::ComplaintsState;
 use crate::book::{
-    Actor, Asking, Command, CommandKey, ComplaintChange, ComplaintDetail, ComplaintOutcome, ComplaintPriority,
-    ComplaintState, Deadlines, Decision, DecisionError, Defect, Detail, Entry, EntryReason, FeedbackChannel, NewEntry,
-    RemedyKind, Told,
+    Actor, Asking, Command, CommandKey, ComplaintChange, ComplaintDeadline, ComplaintDetail, ComplaintOutcome,
+    ComplaintPriority, ComplaintState, Deadlines, Decision, DecisionError, Defect, Detail, Entry, EntryReason,
+    FeedbackChannel, NewEntry, RemedyKind, Told,
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, ComplaintCategoryId, EntryId, IdempotencyKey};
@@ -71,7 +71,9 @@ fn tell(decision: &Decision<'_>, complaint_id: EntryId) -> Result<Option<Told>, 
     let state: &ComplaintsState = decision.state()?;
     let key = (complaint_id.account_id, complaint_id.account_seq);
     let missing = || Defect::new(format!("complaint {complaint_id} is not loaded"));
-    let complaint = state.get(key.0, key.1).ok_or_else(missing)?.clone();
+    let mut complaint = state.get(key.0, key.1).ok_or_else(missing)?.clone();
+    // What is late already is told as late, whether that is written yet or not.
+    complaint.pass_time(key.1, decision.at());
     Ok(Some(Box::new(Stands { complaint_id, complaint, owner: state.owner(key.0, key.1).to_owned() })))
 }
 
@@ -125,7 +127,7 @@ impl Command for OpenComplaint {
         let account_id = account.account_id;
         let at = account.time_at(decision.at());
         let received_at = self.received_at.unwrap_or(at);
-        if crate::clock::is_in_future(received_at, decision.now()) {
+        if self.received_at.is_some() && crate::clock::is_in_future(received_at, decision.now()) {
             let now = decision.now();
             let message = format!("received_at {received_at} lies in the future; it is {now} now");
             let refusal = Refusal::new(Reason::InstantInFuture, message).with("received_at", received_at);
@@ -143,7 +145,7 @@ impl Command for OpenComplaint {
         if let Some(opened) = Complaint::opened(&policy.program.program_id, policy.version, &detail)
             && let ComplaintDetail::ComplaintOpened { deadlines, .. } = &mut detail
         {
-            *deadlines = Clock::of(&policy.program)?.deadlines(&opened)?;
+            *deadlines = Clock::of(&policy.program)?.deadlines(&opened, at)?;
         }
         let entry_id = decision.post(account_id, by_caller(detail, policy.version, Vec::new()))?;
         keep_words(decision, entry_id, &self.text);
@@ -247,6 +249,9 @@ impl StepComplaint {
         if change.handling_score.is_some() && complaint.resolved.is_none() {
             return Err(refuse_state(complaint, "its handling is scored once it is resolved").into());
         }
+        if change.handling_score.is_some() && complaint.handling_score.is_some() {
+            return Err(refuse_state(complaint, "its handling was scored before").into());
+        }
         if let Some(category_id) = &change.category_id
             && !clock.has_category(category_id)
         {
@@ -257,6 +262,9 @@ impl StepComplaint {
             Some(false) if !complaint.is_waiting() => Err(refuse_state(complaint, "one does not wait").into()),
             Some(_) | None if change.extended && complaint.extended => {
                 Err(refuse_state(complaint, "it was given more time before").into())
+            }
+            Some(_) | None if change.extended && complaint.missed.contains(&ComplaintDeadline::Resolution) => {
+                Err(refuse_state(complaint, "it was not resolved in time, so more time is too late").into())
             }
             Some(_) | None if change.extended => {
                 let mut changed = complaint.clone();

@@ -155,13 +155,15 @@ impl Complaints {
         complaint_id: EntryId,
         as_of: Option<Timestamp>,
     ) -> Result<FoundComplaint, Error> {
+        // Now, all that was written counts, also where the clock went back since.
+        let by = if as_of.is_some() { None } else { Some(LAST_INSTANT) };
         let as_of = self.instants.close("as_of", as_of).await?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         if complaint_id.account_id != account_id {
             return Err(complaint_not_found(complaint_id).into());
         }
-        let steps = store::read_steps(&mut connection, complaint_id, as_of).await?;
+        let steps = store::read_steps(&mut connection, complaint_id, by.unwrap_or(as_of)).await?;
         let found = fold(complaint_id, steps, as_of).ok_or_else(|| complaint_not_found(complaint_id))?;
         let (complaint, steps) = found;
         let owner = store::read_owner(&mut connection, complaint_id).await?;

@@ -261,21 +261,25 @@ impl<'a> Clock<'a> {
         self.rule(complaint).is_some_and(|rule| rule.extended_resolution.is_some())
     }
 
-    /// By when something has to be done about a complaint.
+    /// By when something has to be done about a complaint, as a step leaves it that is taken at an instant: nothing, while one
+    /// waits for the customer, and never before the step, which nobody could have known.
     ///
     /// # Errors
     /// [`Defect`] if its pauses contradict each other.
-    pub(crate) fn deadlines(&self, complaint: &Complaint) -> Result<Deadlines, Defect> {
-        let Some(rule) = self.rule(complaint).filter(|_| complaint.is_open()) else { return Ok(Deadlines::default()) };
+    pub(crate) fn deadlines(&self, complaint: &Complaint, at: Timestamp) -> Result<Deadlines, Defect> {
+        let runs = complaint.is_open() && !complaint.is_waiting();
+        let Some(rule) = self.rule(complaint).filter(|_| runs) else { return Ok(Deadlines::default()) };
         let pauses = pauses_of(complaint)?;
         let by = |deadline: ComplaintDeadline, is_met: bool, allowed: Option<AllowedTime>| -> Option<Timestamp> {
             let allowance = allowed.and_then(AllowedTime::allowance)?;
             if is_met || complaint.missed.contains(&deadline) {
                 return None;
             }
-            self.due(complaint, allowance, &pauses)
+            Some(self.due(complaint, allowance, &pauses)?.max(at))
         };
-        let resolution = if complaint.extended { rule.extended_resolution } else { rule.resolution };
+        // Another category or priority may give no more time, but does not take away the deadline.
+        let extended = rule.extended_resolution.filter(|_| complaint.extended);
+        let resolution = extended.or(rule.resolution);
         Ok(Deadlines {
             acknowledge_by: by(
                 ComplaintDeadline::Acknowledgement,
@@ -315,7 +319,7 @@ impl<'a> Clock<'a> {
     ) -> Result<ComplaintDetail, Defect> {
         let mut after = complaint.clone();
         after.take(at, version, &step);
-        let (stands, by) = (after.stands(), self.deadlines(&after)?);
+        let (stands, by) = (after.stands(), self.deadlines(&after, at)?);
         match &mut step {
             ComplaintDetail::ComplaintAcknowledged { state, deadlines, .. }
             | ComplaintDetail::ComplaintUpdated { state, deadlines, .. }

@@ -19,10 +19,10 @@ use crate::customers::model::customer_not_found;
 use crate::database::{ExportBounds, ExportPlaces, StoreError, by_scan};
 use crate::error::{Defect, Error};
 use crate::ids::{AccountId, CustomerId, FactorId, PrincipalId, ProgramId};
-use crate::programs::model::{ProgramVersion, program_not_found};
+use crate::programs::model::{ProgramVersion, Which, program_not_found};
 use crate::programs::periods::divide;
 use crate::programs::points::CalendarPeriod;
-use crate::programs::read_version_at;
+use crate::programs::{read_version, read_version_at};
 use index::Tally;
 use model::{LOOKED_AT, Said};
 use state::Feedback;
@@ -100,19 +100,25 @@ impl Satisfaction {
         customer_id: &CustomerId,
         as_of: Option<Timestamp>,
     ) -> Result<CustomerSatisfaction, Error> {
+        let is_past = as_of.is_some();
         let as_of = self.instants.close("as_of", as_of).await?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let mut snapshot = begin_snapshot(&mut connection).await?;
         let account = read_head(&mut snapshot, account_id).await?;
         let account = account.ok_or_else(|| Defect::new(format!("account {} has no head", account_id.0)))?;
-        let after = as_of.saturating_add(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX);
-        let range = find_entries_in(&mut snapshot, &account, None, Some(after)).await?;
+        // Now, all that was written counts, also where the clock went back since.
+        let after = as_of.saturating_add(SignedDuration::from_micros(1)).ok().filter(|_| is_past);
+        let range = find_entries_in(&mut snapshot, &account, None, after).await?;
         if range.last < range.first {
             return Err(customer_not_found(customer_id).into());
         }
         let said = Said::of(store::read_feedback(&mut snapshot, account_id, range, LOOKED_AT).await?);
-        let policy = read_version_at(&mut snapshot, program_id, as_of).await?;
+        let policy = if is_past {
+            read_version_at(&mut snapshot, program_id, as_of).await?
+        } else {
+            read_version(&mut snapshot, program_id, Which::Latest).await?
+        };
         let policy = policy.ok_or_else(|| program_not_found(program_id))?;
         snapshot.commit().await?;
         Ok(CustomerSatisfaction { as_of, said, account_id, policy })

@@ -232,6 +232,8 @@ async fn a_complaint_goes_from_received_to_resolved_and_its_words_are_kept_apart
     let scored =
         update(&service, step!(UpdateComplaintRequest, opened, "score", handling_score: Some(4))).await.unwrap();
     assert_eq!(scored.handling_score, Some(4));
+    let better = update(&service, step!(UpdateComplaintRequest, opened, "better", handling_score: Some(5))).await;
+    assert_refused(better, Code::FailedPrecondition, "COMPLAINT_STATE");
 
     let again = service.complaints().open_complaint(request).await.unwrap().into_inner();
     assert!(again.replayed && again.complaint == Some(scored.clone()));

@@ -95,6 +95,45 @@ const CASES: &[Case] = &[
         deadlines: [NEVER, NEVER, NEVER],
     },
     Case {
+        why: "while one waits for the customer, nothing falls due by a higher priority either",
+        received: "2026-02-09T15:00:00Z",
+        category: "",
+        high: false,
+        steps: &[
+            ("2026-02-09T15:10:00Z", Step::Acknowledge),
+            ("2026-02-12T16:00:00Z", Step::Wait),
+            ("2026-02-12T17:00:00Z", Step::Priority(High)),
+        ],
+        deadlines: [NEVER, NEVER, NEVER],
+    },
+    Case {
+        why: "a deadline that was over by a higher priority is missed as the clock goes on",
+        received: "2026-02-09T15:00:00Z",
+        category: "",
+        high: false,
+        steps: &[
+            ("2026-02-09T15:10:00Z", Step::Acknowledge),
+            ("2026-02-12T16:00:00Z", Step::Wait),
+            ("2026-02-12T17:00:00Z", Step::Priority(High)),
+            ("2026-02-12T18:00:00Z", Step::GoOn),
+            ("2026-02-12T18:10:00Z", Step::Answer),
+        ],
+        deadlines: [NEVER, NEVER, "2026-02-16T22:00:00Z"],
+    },
+    Case {
+        why: "a priority that gives no more time leaves the deadline of all others",
+        received: "2026-02-09T15:00:00Z",
+        category: "",
+        high: false,
+        steps: &[
+            ("2026-02-09T15:10:00Z", Step::Acknowledge),
+            ("2026-02-09T15:20:00Z", Step::Answer),
+            ("2026-02-09T15:30:00Z", Step::Extend),
+            ("2026-02-09T15:40:00Z", Step::Priority(High)),
+        ],
+        deadlines: [NEVER, NEVER, "2026-02-16T22:00:00Z"],
+    },
+    Case {
         why: "a pause of an hour gains an hour of hours, and no day",
         received: "2026-02-09T15:00:00Z",
         category: "",
@@ -274,12 +313,45 @@ async fn a_letter_counts_from_the_day_on_which_it_was_received() {
     let request =
         proto::OpenComplaintRequest { received_at: Some(at("2026-02-06T16:00:00Z")), ..opening("anna", "letter") };
     let opened = send_opening(&service, request).await.unwrap();
-    // By then the acknowledgement was late already.
+    // By then the acknowledgement was late already, which the first answer tells as all others do, before and after it is written.
     let found = get(&service, &opened, None).await.unwrap();
+    let untold = proto::Complaint { text: String::new(), steps: Vec::new(), ..found.clone() };
+    assert_eq!((&opened, opened.late_since), (&untold, Some(at("2026-02-12T15:00:00Z"))));
     assert_eq!(found.received_at, Some(at("2026-02-06T16:00:00Z")));
     assert_eq!(found.state(), proto::ComplaintState::Escalated);
     assert_eq!(found.missed, [i32::from(proto::ComplaintDeadline::Acknowledgement)]);
     assert_eq!((found.acknowledge_by, found.answer_by), (None, Some(at("2026-02-13T22:00:00Z"))));
+    service.set_clock("2026-02-12T15:10:00Z");
     acknowledge(&service, &opened, "ack").await.unwrap();
+    let then = get(&service, &opened, Some("2026-02-12T15:00:00Z")).await.unwrap();
+    let written = |mut found: proto::Complaint| {
+        found.steps.iter_mut().for_each(|step| step.entry_id.clear());
+        found
+    };
+    assert_eq!(written(then), written(found));
+    crate::audit::assert_clean(&service.database).await;
+}
+
+#[tokio::test]
+async fn more_time_comes_too_late_for_what_was_not_resolved_in_time() {
+    let service = start().await;
+    let opened = send_opening(&service, opening("anna", "open")).await.unwrap();
+    service.set_clock("2026-02-06T22:00:00Z");
+    let extended = update(&service, step!(UpdateComplaintRequest, opened, "more", extended: true)).await;
+    assert_refused(extended, Code::FailedPrecondition, "COMPLAINT_STATE");
+    assert!(!get(&service, &opened, None).await.unwrap().extended);
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_refuses_no_complaint_and_hides_none() {
+    let service = start().await;
+    service.set_clock("2026-01-15T15:00:00Z");
+    let first = send_opening(&service, opening("anna", "first")).await.unwrap();
+    service.set_clock("2026-01-15T14:00:00Z");
+    assert_eq!(get(&service, &first, None).await.unwrap().steps.len(), 1);
+    let second = send_opening(&service, opening("anna", "second")).await.unwrap();
+    assert_eq!(second.received_at, Some(at("2026-01-15T15:00:00Z")));
+    acknowledge(&service, &first, "acknowledge").await.unwrap();
+    assert_eq!(get(&service, &first, None).await.unwrap().steps.len(), 2);
     crate::audit::assert_clean(&service.database).await;
 }
