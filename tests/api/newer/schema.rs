@@ -181,6 +181,8 @@ async fn a_migration_that_gets_no_lock_says_so_and_leaves_nothing_behind() {
 async fn a_migration_that_meets_a_reader_crosswise_is_tried_again_and_the_reader_goes_on() {
     let database = Database::create().await;
     let mut long = database.connect(SUPERUSER).await;
+    // Whoever looks first is turned away: on a busy machine, it might be the reader.
+    sqlx::raw_sql("SET deadlock_timeout = '10s'").execute(&mut long).await.unwrap();
     let mut export = long.begin().await.unwrap();
     sqlx::raw_sql("SELECT count(*) FROM accounts").execute(&mut *export).await.unwrap();
     let migrating = tokio::spawn({
