@@ -32,7 +32,11 @@ GENERAL_PAGES = {"README.md", "objectives.md"}
 # Alerts that have neither a value nor a label to tell.
 WITHOUT_LABELS = {"GoldbookNotScraped"}
 # Methods of one message that have no objective for their latency, each with its reason.
-UNTIMED = {"CustomerService/EraseCustomer": "takes as long as the customer has notes"}
+UNTIMED = {
+    "CustomerService/EraseCustomer": "takes as long as the customer has notes",
+    "ComplaintService/GetComplaintMetrics": "takes as long as there are steps in the period",
+    "SatisfactionService/GetSatisfactionIndex": "takes as long as there are answers in the period",
+}
 # Series that come from Prometheus itself, or of which no page of metrics needs to tell.
 FOREIGN = {"up", "ALERTS", "target_info"}
 
