@@ -92,8 +92,17 @@ impl Activities {
         let version = read_version(&mut connection, program_id, Which::Latest).await?;
         let version = version.ok_or_else(|| program_not_found(program_id))?;
         let rows = read_activities(&mut connection, account_id, before.unwrap_or(i64::MAX), page.limit()).await?;
-        let (rows, next_page_token) = page.cut(rows, |row| row.entry_id.account_seq.to_string());
+        let cursor = |row: &ActivityRow| row.entry_id.account_seq.to_string();
+        let (rows, next_page_token) = page.cut_by(rows, cursor, bytes, None);
         Ok((version.program.currency, rows, next_page_token))
+    }
+}
+
+/// About how many bytes an activity takes in a page.
+fn bytes(row: &ActivityRow) -> usize {
+    match &row.what {
+        Deed::Purchase { .. } | Deed::Refund { .. } => 300,
+        Deed::Feedback { answers, text, .. } => 600 + 80 * answers.factors.len() + text.len(),
     }
 }
 

@@ -143,13 +143,9 @@ pub(super) async fn list_activities(
     rows.into_iter()
         .map(|row| {
             let entry_id = EntryId { account_id, account_seq: row.account_seq };
-            let parse = |id: String| {
-                ActivityId::try_from(id)
-                    .map_err(|error| Defect::new(format!("the activity of entry {entry_id}: {error}")))
-            };
-            let survey_id = row.survey_id.map(SurveyId::try_from).transpose();
-            let survey_id =
-                survey_id.map_err(|error| Defect::new(format!("the activity of entry {entry_id}: {error}")))?;
+            let bad = |error: &str| Defect::new(format!("the activity of entry {entry_id}: {error}"));
+            let parse = |id: String| ActivityId::try_from(id).map_err(bad);
+            let survey_id = row.survey_id.map(SurveyId::try_from).transpose().map_err(bad)?;
             let what = match (row.purchase_seq, row.purchase_id, row.amount) {
                 (Some(account_seq), Some(id), Some(amount)) => {
                     Deed::Refund { purchase: (EntryId { account_id, account_seq }, parse(id)?), amount }

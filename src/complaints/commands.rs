@@ -336,10 +336,11 @@ impl Command for StepComplaint {
         };
         let clock = Clock::of(&policy.program)?;
         let mut before = complaint.clone();
-        for detail in self.details(complaint, &policy, &clock, at)? {
-            if is_reopened {
-                require_room(state, account_id)?;
-            }
+        let details = self.details(complaint, &policy, &clock, at)?;
+        if is_reopened {
+            require_room(state, account_id)?;
+        }
+        for detail in details {
             let detail = clock.complete(&before, at, policy.version, detail)?;
             before.take(at, policy.version, &detail);
             let entry_id = decision.post(account_id, by_caller(detail, policy.version, vec![self.complaint_id]))?;

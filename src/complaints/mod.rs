@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgConnection, PgPool};
 
 use crate::book::{Book, Command, Instants, Writer, Written};
 use crate::clock::{FIRST_INSTANT, LAST_INSTANT};
@@ -135,13 +135,8 @@ impl Complaints {
     ) -> Result<WrittenComplaint, Error> {
         let mut written: Written = self.book.submit(command, writer).await?;
         let stands: Stands = written.take_told()?;
-        let currency = self.currency(program_id).await?;
+        let currency = read_currency(&mut *self.pool.acquire().await?, program_id).await?;
         Ok(WrittenComplaint { stands, currency, replayed: written.replayed })
-    }
-
-    async fn currency(&self, program_id: &ProgramId) -> Result<Currency, Error> {
-        let version = read_version(&mut *self.pool.acquire().await?, program_id, Which::Latest).await?;
-        Ok(version.ok_or_else(|| program_not_found(program_id))?.program.currency)
     }
 
     /// A complaint with its steps, now or as it was at an instant.
@@ -155,20 +150,21 @@ impl Complaints {
         complaint_id: EntryId,
         as_of: Option<Timestamp>,
     ) -> Result<FoundComplaint, Error> {
-        // Now, all that was written counts, also where the clock went back since.
-        let by = if as_of.is_some() { None } else { Some(LAST_INSTANT) };
+        let is_past = as_of.is_some();
         let as_of = self.instants.close("as_of", as_of).await?;
+        // Now, all that was written counts, also where the clock went back since.
+        let by = if is_past { as_of } else { LAST_INSTANT };
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         if complaint_id.account_id != account_id {
             return Err(complaint_not_found(complaint_id).into());
         }
-        let steps = store::read_steps(&mut connection, complaint_id, by.unwrap_or(as_of)).await?;
+        let steps = store::read_steps(&mut connection, complaint_id, by).await?;
         let found = fold(complaint_id, steps, as_of).ok_or_else(|| complaint_not_found(complaint_id))?;
         let (complaint, steps) = found;
         let owner = store::read_owner(&mut connection, complaint_id).await?;
-        drop(connection);
-        Ok(FoundComplaint { complaint, owner, steps, currency: self.currency(program_id).await? })
+        let currency = read_currency(&mut connection, program_id).await?;
+        Ok(FoundComplaint { complaint, owner, steps, currency })
     }
 
     /// A page of a customer's complaints, the one opened last first, with the currency of what is offered.
@@ -186,11 +182,11 @@ impl Complaints {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let listed = store::list_complaints(&mut connection, account_id, before, page.limit()).await?;
-        drop(connection);
+        let currency = read_currency(&mut connection, program_id).await?;
         let cursor = |it: &Listed| it.complaint_id.account_seq.to_string();
         let (listed, next_page_token) = page.cut_by(listed, cursor, bytes, None);
         let listed = listed.into_iter().map(|it| it.at(now)).collect();
-        Ok((self.currency(program_id).await?, listed, next_page_token))
+        Ok((currency, listed, next_page_token))
     }
 
     /// A page of a program's complaints that press, the most urgent first, each with its customer.
@@ -214,8 +210,8 @@ impl Complaints {
                 DueFilter { after: now, by: now.saturating_add(within).unwrap_or(LAST_INSTANT) }
             }
         };
-        let currency = self.currency(program_id).await?;
         let mut connection = self.pool.acquire().await?;
+        let currency = read_currency(&mut connection, program_id).await?;
         // An owner may have few of very many.
         let limit = if owner.is_empty() { page.limit() } else { WINDOW };
         let mut listed = store::list_due(&mut connection, program_id, filter, behind, limit).await?;
@@ -256,6 +252,12 @@ impl Complaints {
         let tallies = count(&mut place.connection, &counted).await?;
         Ok((as_of, days.into_iter().zip(tallies).collect()))
     }
+}
+
+/// The currency that a program counts in.
+async fn read_currency(connection: &mut PgConnection, program_id: &ProgramId) -> Result<Currency, Error> {
+    let version = read_version(connection, program_id, Which::Latest).await?;
+    Ok(version.ok_or_else(|| program_not_found(program_id))?.program.currency)
 }
 
 /// About how many bytes a complaint takes in a page.

@@ -55,19 +55,25 @@ impl Complaint {
         let ComplaintDetail::ComplaintOpened { category_id, priority, channel, received_at, deadlines } = detail else {
             return None;
         };
-        Some(Self {
+        let begun = Self::begun(program_id, *received_at, policy_version, *deadlines);
+        Some(Self { category_id: category_id.clone(), priority: *priority, channel: *channel, ..begun })
+    }
+
+    /// A complaint whose clock starts, of which nothing else is known.
+    fn begun(program_id: &ProgramId, at: Timestamp, policy_version: i32, deadlines: Deadlines) -> Self {
+        Self {
             program_id: program_id.clone(),
-            category_id: category_id.clone(),
-            priority: *priority,
-            channel: *channel,
+            category_id: None,
+            priority: ComplaintPriority::Normal,
+            channel: None,
             state: ComplaintState::Received,
-            received_at: *received_at,
-            clock_started_at: *received_at,
+            received_at: at,
+            clock_started_at: at,
             policy_version,
             acknowledged_at: None,
             answered_at: None,
             pauses: Vec::new(),
-            deadlines: *deadlines,
+            deadlines,
             extended: false,
             late_since: None,
             missed: Vec::new(),
@@ -78,7 +84,7 @@ impl Complaint {
             reopened: 0,
             steps: 1,
             ended_at: None,
-        })
+        }
     }
 
     /// Takes a step that an entry tells, at its instant and by its version of the program.
@@ -117,22 +123,13 @@ impl Complaint {
             }
             ComplaintDetail::ComplaintReopened { deadlines, .. } => {
                 *self = Self {
-                    state: ComplaintState::Received,
-                    clock_started_at: at,
-                    policy_version,
-                    acknowledged_at: None,
-                    answered_at: None,
-                    pauses: Vec::new(),
-                    deadlines: *deadlines,
-                    extended: false,
-                    late_since: None,
-                    missed: Vec::new(),
-                    escalated: false,
-                    remedy: None,
-                    resolved: None,
-                    handling_score: None,
+                    category_id: self.category_id.take(),
+                    priority: self.priority,
+                    channel: self.channel,
+                    received_at: self.received_at,
                     reopened: self.reopened.saturating_add(1),
-                    ..self.clone()
+                    steps: self.steps,
+                    ..Self::begun(&self.program_id, at, policy_version, *deadlines)
                 };
             }
         }

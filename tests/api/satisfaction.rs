@@ -8,6 +8,7 @@ use goldbook::embedded_postgres::SUPERUSER;
 use goldbook::proto;
 use goldbook::proto::EntryKind::{CustomerEnrolled, FeedbackAccepted};
 use goldbook::proto::record_activity_request::Activity;
+use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -383,4 +384,27 @@ async fn erase_customer_takes_every_word_and_leaves_numbers_that_name_nobody() {
     let again = proto::RecordActivityRequest { enrol: true, ..said("anna", "f-1", everything(), START) };
     assert_refused(send(&service, again).await, Code::FailedPrecondition, "CUSTOMER_ERASED");
     assert_clean(&service.database).await;
+}
+
+#[tokio::test]
+async fn pages_of_activities_end_where_they_are_full_and_lead_to_all_that_was_said() {
+    let service = start().await;
+    let long = proto::Feedback { text: "x".repeat(4_000), ..satisfied(3) };
+    let ids: Vec<String> = (0..300).map(|i| format!("f-{i}")).collect();
+    let sent = join_all(ids.iter().map(|id| send(&service, said("anna", id, long.clone(), START)))).await;
+    sent.into_iter().for_each(|sent| drop(sent.unwrap()));
+    let mut request = proto::ListActivitiesRequest {
+        program_id: SHOP.to_owned(),
+        customer_id: "anna".to_owned(),
+        page_size: 1_000,
+        ..Default::default()
+    };
+    let mut counts = Vec::new();
+    while counts.is_empty() || !request.page_token.is_empty() {
+        let page = service.activities().list_activities(request.clone()).await.unwrap().into_inner();
+        assert!(page.encoded_len() <= 2 * 1_024 * 1_024, "{}", page.encoded_len());
+        counts.push(page.activities.len());
+        request.page_token = page.next_page_token;
+    }
+    assert!(counts.len() > 1 && counts.iter().sum::<usize>() == 300, "{counts:?}");
 }

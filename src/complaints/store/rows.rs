@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
+use strum::VariantNames as _;
 use uuid::Uuid;
 
 use crate::book::{
-    ComplaintDeadline, ComplaintOutcome, ComplaintPriority, ComplaintState, Deadlines, Defect, FeedbackChannel,
-    RemedyKind, States,
+    ComplaintDeadline, ComplaintDetail, ComplaintOutcome, ComplaintPriority, ComplaintState, Deadlines, Defect,
+    FeedbackChannel, RemedyKind, States,
 };
 use crate::complaints::model::Complaint;
 use crate::complaints::state::{ComplaintsState, StepRow};
@@ -165,17 +166,6 @@ pub(super) struct StepSent {
 
 sent_as!(StepSent, "sent_complaint_step");
 
-/// The kinds of steps, as they are stored.
-const KINDS: &[&str] = &[
-    "complaint_opened",
-    "complaint_acknowledged",
-    "complaint_updated",
-    "complaint_escalated",
-    "remedy_offered",
-    "complaint_resolved",
-    "complaint_reopened",
-];
-
 impl StepSent {
     pub(super) fn new((account_id, account_seq): (AccountId, i64), it: &StepRow) -> Self {
         Self {
@@ -207,7 +197,10 @@ impl StepSent {
             opened,
             program_id: ProgramId::try_from(self.program_id).map_err(bad)?,
             taken_at: self.taken_at.to_jiff(),
-            kind: KINDS.iter().find(|kind| **kind == self.kind).ok_or_else(|| unknown(&self.kind))?,
+            kind: ComplaintDetail::VARIANTS
+                .iter()
+                .find(|kind| **kind == self.kind)
+                .ok_or_else(|| unknown(&self.kind))?,
             category_id: self.category_id.map(ComplaintCategoryId::try_from).transpose().map_err(bad)?,
             acknowledged: self.acknowledged,
             answered: self.answered,
