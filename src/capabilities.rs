@@ -24,6 +24,7 @@ pub fn capabilities(catalogue: &Catalogue, erasure_keys: ErasureKeys) -> Capabil
         benefits::capability(catalogue.clone()),
         satisfaction::capability(),
         complaints::capability(catalogue.clone()),
+        complaints::goodwill_capability(),
         activities::capability(),
         referrals::purchases_capability(),
     ])

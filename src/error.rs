@@ -296,6 +296,10 @@ reasons! {
     TooManyComplaints => "TOO_MANY_COMPLAINTS",
     /// The complaint has as many steps as one may have.
     TooManyComplaintSteps => "TOO_MANY_COMPLAINT_STEPS",
+    /// The program lets nothing such be given as goodwill.
+    GoodwillNotOffered => "GOODWILL_NOT_OFFERED",
+    /// It is more goodwill than a limit leaves.
+    GoodwillLimitExceeded => "GOODWILL_LIMIT_EXCEEDED",
     /// The customer has no purchase of this activity id yet.
     PurchaseUnknown => "PURCHASE_UNKNOWN",
     /// More would be refunded than was paid.

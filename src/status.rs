@@ -218,6 +218,8 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::ComplaintState
         | Reason::TooManyComplaints
         | Reason::TooManyComplaintSteps
+        | Reason::GoodwillNotOffered
+        | Reason::GoodwillLimitExceeded
         | Reason::EntryNotReversible
         | Reason::EntryAlreadyReversed
         | Reason::ReversalExceedsOriginal
@@ -285,6 +287,8 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         | Reason::ComplaintState
         | Reason::TooManyComplaints
         | Reason::TooManyComplaintSteps
+        | Reason::GoodwillNotOffered
+        | Reason::GoodwillLimitExceeded
         | Reason::InstantNotAhead
         | Reason::EntryNotReversible
         | Reason::EntryAlreadyReversed

@@ -26,7 +26,7 @@ pub enum Role {
     Customer,
     /// A service of the company, such as its checkout.
     Service,
-    /// Who serves customers: reads, gestures of goodwill, adjustments, holds.
+    /// Who serves customers: reads, goodwill within limits, adjustments, holds.
     Support,
     /// Who runs the program: its document, its campaigns, its imports.
     Manager,

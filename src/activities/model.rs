@@ -279,7 +279,8 @@ fn accepted_in(purchase: &[Entry]) -> Option<(&Entry, i64, Option<&Counts>)> {
         | Detail::Tier(_)
         | Detail::Benefit(_)
         | Detail::Referral(_)
-        | Detail::Complaint(_) => None,
+        | Detail::Complaint(_)
+        | Detail::Goodwill(_) => None,
     })
 }
 

@@ -259,7 +259,8 @@ impl Check {
             | Detail::Points(_)
             | Detail::Tier(_)
             | Detail::Benefit(_)
-            | Detail::Complaint(_) => {}
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => {}
         }
     }
 

@@ -71,7 +71,8 @@ impl benefit_service_server::BenefitService for Benefits {
             | Detail::Points(_)
             | Detail::Tier(_)
             | Detail::Referral(_)
-            | Detail::Complaint(_) => 0,
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => 0,
         };
         Ok(Response::new(proto::ReverseBenefitUseResponse { entry_id: entry.id.to_string(), counted, replayed }))
     }

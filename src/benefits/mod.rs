@@ -1,13 +1,13 @@
 //! Benefits: what a customer's standing and grants entitle them to, and what they used of it.
 
 mod commands;
-mod granting;
+pub(crate) mod granting;
 mod grants;
 pub(crate) mod grpc;
 mod model;
 mod packages;
 mod rights;
-mod state;
+pub(crate) mod state;
 mod store;
 
 use std::collections::BTreeMap;
@@ -302,7 +302,8 @@ fn begun_by(entry: &Entry) -> Option<i64> {
         | Detail::Points(_)
         | Detail::Benefit(_)
         | Detail::Referral(_)
-        | Detail::Complaint(_) => None,
+        | Detail::Complaint(_)
+        | Detail::Goodwill(_) => None,
     }
 }
 

@@ -201,7 +201,8 @@ impl State for BenefitsState {
             | Detail::Activity(_)
             | Detail::Points(_)
             | Detail::Referral(_)
-            | Detail::Complaint(_) => Ok(()),
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => Ok(()),
         }
     }
 

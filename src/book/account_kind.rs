@@ -2,7 +2,7 @@
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
-use super::detail::Detail;
+use super::detail::{Detail, GoodwillDetail};
 use super::words::stored_words;
 
 /// Whose account it is.
@@ -13,6 +13,8 @@ pub enum AccountKind {
     Customer,
     /// The program's own account, which tells of its versions.
     Program,
+    /// A pot: an account of the program itself, for what many customers share.
+    Pot,
 }
 
 stored_words!(AccountKind);
@@ -29,7 +31,9 @@ impl AccountKind {
             | Detail::Tier(_)
             | Detail::Benefit(_)
             | Detail::Referral(_)
-            | Detail::Complaint(_) => Self::Customer,
+            | Detail::Complaint(_)
+            | Detail::Goodwill(GoodwillDetail::GoodwillGiven { .. }) => Self::Customer,
+            Detail::Goodwill(GoodwillDetail::GoodwillDrawn { .. }) => Self::Pot,
         }
     }
 }

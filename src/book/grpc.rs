@@ -1,8 +1,8 @@
 //! What entries are about, on the wire.
 
 use super::detail::{
-    ActivityDetail, BenefitDetail, ComplaintDetail, CustomerDetail, Detail, LotPart, PointsDetail, ProgramDetail,
-    ReferralDetail, TierDetail,
+    ActivityDetail, BenefitDetail, ComplaintDetail, CustomerDetail, Detail, GoodwillDetail, LotPart, PointsDetail,
+    ProgramDetail, ReferralDetail, TierDetail,
 };
 use super::entry::{Entry, EntryReason, Pocket, PocketMove};
 use crate::ids::{AccountId, EntryId};
@@ -111,6 +111,10 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
             ComplaintDetail::RemedyOffered { .. } => proto::EntryKind::RemedyOffered,
             ComplaintDetail::ComplaintResolved { .. } => proto::EntryKind::ComplaintResolved,
             ComplaintDetail::ComplaintReopened { .. } => proto::EntryKind::ComplaintReopened,
+        },
+        Detail::Goodwill(detail) => match detail {
+            GoodwillDetail::GoodwillGiven { .. } => proto::EntryKind::GoodwillGiven,
+            GoodwillDetail::GoodwillDrawn { .. } => proto::EntryKind::GoodwillDrawn,
         },
     }
 }

@@ -40,9 +40,9 @@ pub(crate) use detail::quote_wide_numbers;
 pub use detail::{
     AcsiAnswers, ActivityDetail, Answers, BenefitDetail, ComplaintChange, ComplaintDeadline, ComplaintDetail,
     ComplaintOutcome, ComplaintPriority, ComplaintState, Counts, CustomerDetail, Deadlines, DeliveredValue, Detail,
-    DowngradeTime, EarningWindow, Earnings, ErasureReason, FactorAnswer, FeedbackChannel, LotPart, LotTerms,
-    Multiplied, Occasion, Outlook, OverrideForce, PointsDetail, ProgramDetail, ReferralDetail, RemedyKind, TierDetail,
-    TierMove, UseCounts,
+    DowngradeTime, EarningWindow, Earnings, ErasureReason, FactorAnswer, FeedbackChannel, GivenCounts, GoodwillDetail,
+    LotPart, LotTerms, Multiplied, Occasion, Outlook, OverrideForce, PointsDetail, ProgramDetail, ReferralDetail,
+    RemedyKind, TierDetail, TierMove, UseCounts,
 };
 pub use entry::{Actor, Entry, EntryReason, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;

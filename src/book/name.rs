@@ -3,7 +3,7 @@
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::words::stored_words;
-use crate::ids::{CustomerId, ProgramId, ReferralCode};
+use crate::ids::{CustomerId, PrincipalId, ProgramId, ReferralCode};
 
 /// What kind of name it is. Names of different kinds do not collide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, EnumString, VariantArray)]
@@ -15,6 +15,8 @@ pub enum NameSpace {
     Customer,
     /// Codes that customers share.
     ReferralCode,
+    /// What a pot is for.
+    Pot,
 }
 
 stored_words!(NameSpace);
@@ -47,6 +49,12 @@ impl Name {
     #[must_use]
     pub fn referral_code(program_id: &ProgramId, code: &ReferralCode) -> Self {
         Self { program_id: program_id.clone(), space: NameSpace::ReferralCode, name: code.as_str().to_owned() }
+    }
+
+    /// The pot of what a principal gives as goodwill.
+    #[must_use]
+    pub fn goodwill_pot(program_id: &ProgramId, principal_id: PrincipalId) -> Self {
+        Self { program_id: program_id.clone(), space: NameSpace::Pot, name: format!("goodwill {principal_id}") }
     }
 }
 

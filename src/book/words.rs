@@ -34,8 +34,8 @@ mod tests {
         let pockets = ["issued", "owed", "pending", "available", "held", "redeemed", "expired", "cancelled"];
         assert!(Pocket::ALL.iter().map(|pocket| pocket.as_str()).eq(pockets));
         assert!(Actor::ALL.iter().map(|actor| actor.as_str()).eq(["caller", "rule", "time"]));
-        assert!(AccountKind::ALL.iter().map(|kind| kind.as_str()).eq(["customer", "program"]));
-        assert!(NameSpace::ALL.iter().map(|space| space.as_str()).eq(["program", "customer", "referral_code"]));
+        assert!(AccountKind::ALL.iter().map(|kind| kind.as_str()).eq(["customer", "program", "pot"]));
+        assert!(NameSpace::ALL.iter().map(|space| space.as_str()).eq(["program", "customer", "referral_code", "pot"]));
         let reasons = [
             "program_applied",
             "enrolment",

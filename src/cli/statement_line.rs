@@ -42,6 +42,8 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::RemedyOffered
         | EntryKind::ComplaintResolved
         | EntryKind::ComplaintReopened
+        | EntryKind::GoodwillGiven
+        | EntryKind::GoodwillDrawn
         | EntryKind::TierChanged
         | EntryKind::TierImported
         | EntryKind::TierOverridden

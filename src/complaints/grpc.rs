@@ -7,10 +7,10 @@ use goldbook_api::server::{Received, complaint_service_server};
 use tonic::{Request, Response, Status};
 
 use self::parse::{
-    parse_acknowledgement, parse_due, parse_get, parse_metrics, parse_offer, parse_opening, parse_reopening,
-    parse_resolution, parse_update,
+    parse_acknowledgement, parse_due, parse_get, parse_goodwill, parse_metrics, parse_offer, parse_opening,
+    parse_reopening, parse_resolution, parse_update,
 };
-use self::write::{Audience, write_found, write_listed, write_metrics, write_stands};
+use self::write::{Audience, write_found, write_goodwill_grant, write_listed, write_metrics, write_stands};
 use super::commands::StepComplaint;
 use super::{Complaints, WrittenComplaint};
 use crate::access::grpc::admit;
@@ -99,6 +99,19 @@ impl complaint_service_server::ComplaintService for Complaints {
         let step = parse_reopening(request)?;
         let (complaint, replayed) = self.take_step(step, caller.writer().await?, Audience::of(&caller)).await?;
         Ok(Response::new(proto::ReopenComplaintResponse { complaint: Some(complaint), replayed }))
+    }
+
+    async fn grant_goodwill(
+        &self,
+        request: Request<Received<proto::GrantGoodwillRequest>>,
+    ) -> Result<Response<proto::GrantGoodwillResponse>, Status> {
+        let (request, caller) = admit(request)?;
+        let parsed = parse_goodwill(request)?;
+        let writer = caller.writer().await?;
+        let command = parsed.by(writer.principal_id);
+        telemetry::record_program(command.subject.program_id.as_str());
+        let written = self.grant_goodwill(command, writer).await?;
+        Ok(Response::new(write_goodwill_grant(&written)))
     }
 
     async fn get_complaint(

@@ -1,6 +1,7 @@
 //! Complaints: what customers are unhappy about, by when somebody has to do something, and what became of it.
 
 mod commands;
+mod goodwill;
 pub(crate) mod grpc;
 mod model;
 mod reading;
@@ -16,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
 
-use crate::book::{Book, Command, Instants, Writer, Written};
+use crate::book::{BenefitDetail, Book, Command, Detail, Entry, Instants, Writer, Written};
 use crate::clock::{FIRST_INSTANT, LAST_INSTANT};
 use crate::customers::{find_account, read_customer_ids};
 use crate::database::{ExportBounds, ExportPlaces, by_scan};
@@ -29,11 +30,15 @@ use crate::programs::periods::divide;
 use crate::programs::points::CalendarPeriod;
 use crate::programs::{read_version, read_version_at};
 use commands::{OpenComplaint, Stands, StepComplaint};
+use goodwill::commands::{GrantGoodwill, Left};
+use goodwill::state::Given;
+use goodwill::store::read_given;
 use model::{Complaint, complaint_not_found};
 use reading::{Listed, Taken, fold};
 use store::{Counted, DueFilter, DueRow, count};
 use tally::Tally;
 
+pub(crate) use goodwill::store::goodwill_capability;
 pub(crate) use store::capability;
 
 /// How long one count of what became of complaints may take.
@@ -69,7 +74,21 @@ pub(crate) struct FoundComplaint {
     pub complaint: Complaint,
     pub owner: String,
     pub steps: Vec<Taken>,
+    /// What the customer was given for it, by the numbers of the entries.
+    pub given: Vec<(i64, Given)>,
     pub currency: Currency,
+}
+
+/// Goodwill that was given.
+pub(crate) struct WrittenGoodwill {
+    pub goodwill_id: EntryId,
+    pub given: Given,
+    /// The entry of the points or of the entitlement.
+    pub effect: Entry,
+    /// How much more may be given now; no limit is said, if absent.
+    pub left: Option<i64>,
+    /// Whether this was a repetition.
+    pub replayed: bool,
 }
 
 /// Which complaints of a program are asked for.
@@ -127,6 +146,37 @@ impl Complaints {
         self.write(command, &program_id, writer).await
     }
 
+    /// Gives a customer something at once.
+    ///
+    /// # Errors
+    /// Every refusal that `complaints.proto` lists.
+    pub(crate) async fn grant_goodwill(
+        &self,
+        command: GrantGoodwill,
+        writer: Writer,
+    ) -> Result<WrittenGoodwill, Error> {
+        let mut written = self.book.submit(command, writer).await?;
+        let Left(left) = written.take_told()?;
+        let Written { entries, replayed, .. } = written;
+        let is_effect = |entry: &&Entry| match &entry.detail {
+            Detail::Points(detail) => detail.lot_terms().is_some(),
+            Detail::Benefit(BenefitDetail::EntitlementGranted { .. }) => true,
+            Detail::Benefit(_)
+            | Detail::Program(_)
+            | Detail::Customer(_)
+            | Detail::Activity(_)
+            | Detail::Tier(_)
+            | Detail::Referral(_)
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => false,
+        };
+        let given = entries.iter().find_map(|entry| Some((entry, Given::of_entry(entry)?)));
+        let effect = entries.iter().find(is_effect);
+        let ((entry, given), effect) =
+            given.zip(effect).ok_or_else(|| Error::Internal("goodwill came to no entry".to_owned()))?;
+        Ok(WrittenGoodwill { goodwill_id: entry.id, given, effect: effect.clone(), left, replayed })
+    }
+
     async fn write(
         &self,
         command: impl Command + 'static,
@@ -164,7 +214,8 @@ impl Complaints {
         let (complaint, steps) = found;
         let owner = store::read_owner(&mut connection, complaint_id).await?;
         let currency = read_currency(&mut connection, program_id).await?;
-        Ok(FoundComplaint { complaint, owner, steps, currency })
+        let given = read_given(&mut connection, complaint_id, by).await?;
+        Ok(FoundComplaint { complaint, owner, steps, given, currency })
     }
 
     /// A page of a customer's complaints, the one opened last first, with the currency of what is offered.

@@ -202,7 +202,8 @@ impl State for ComplaintsState {
             | Detail::Points(_)
             | Detail::Tier(_)
             | Detail::Benefit(_)
-            | Detail::Referral(_) => Ok(()),
+            | Detail::Referral(_)
+            | Detail::Goodwill(_) => Ok(()),
         }
     }
 

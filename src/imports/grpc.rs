@@ -112,7 +112,8 @@ fn write_imported(imported: &Imported) -> proto::ImportedOpening {
             | Detail::Points(_)
             | Detail::Benefit(_)
             | Detail::Referral(_)
-            | Detail::Complaint(_) => String::new(),
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => String::new(),
         },
         replayed: *replayed,
     }

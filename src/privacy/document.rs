@@ -134,7 +134,8 @@ impl<'a> TierChangeItem<'a> {
             | Detail::Points(_)
             | Detail::Benefit(_)
             | Detail::Referral(_)
-            | Detail::Complaint(_) => return None,
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => return None,
         };
         Some(Self {
             from_tier_id,

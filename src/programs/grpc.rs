@@ -10,6 +10,7 @@ use super::benefits::{Benefit, BenefitOutline};
 use super::commands::ApplyProgram;
 use super::complaints::grpc::{parse_complaint_policy, write_complaint_policy};
 use super::faults::{CampaignOutline, TierOutline, find_campaign_faults, find_extra_faults, find_tier_faults};
+use super::goodwill::grpc::{find_goodwill_faults, parse_goodwill_policy, write_goodwill_policy};
 use super::model::{Campaign, Conversion, MAX_TIERS, Program, ProgramVersion, Tier, Zone};
 use super::packages::Package;
 use super::packages::faults::{PackageOutline, find_package_faults};
@@ -154,11 +155,13 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
     let satisfaction =
         parse_satisfaction_policy(fields, "program.satisfaction", program.satisfaction, parse_display_name);
     let complaints = parse_complaint_policy(fields, "program.complaints", program.complaints, parse_display_name);
+    let (goodwill_outline, goodwill) = parse_goodwill_policy(fields, "program.goodwill", program.goodwill);
     let faults = find_policy_faults(&tier_policy).into_iter();
     let tier_faults = find_tier_faults(&tier_outlines, tier_policy.window.as_ref());
     let faults = faults.chain(tier_faults).chain(find_campaign_faults(&campaign_outlines));
     let faults = faults.chain(find_extra_faults(&extra_outlines));
     let faults = faults.chain(find_package_faults(&package_outlines, &tier_outlines, &extra_outlines));
+    let faults = faults.chain(find_goodwill_faults(&goodwill_outline, &tier_outlines, &extra_outlines));
     for fault in faults {
         fields.refuse(fault.field, fault.description);
     }
@@ -177,6 +180,7 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
         packages: packages?,
         satisfaction: satisfaction?,
         complaints: complaints?,
+        goodwill: goodwill?,
     })
 }
 
@@ -390,5 +394,6 @@ fn write_program(program: Program) -> proto::Program {
         packages: program.packages.iter().map(write_package).collect(),
         satisfaction: write_satisfaction_policy(&program.satisfaction),
         complaints: write_complaint_policy(&program.complaints),
+        goodwill: program.goodwill.as_ref().map(write_goodwill_policy),
     }
 }

@@ -5,6 +5,7 @@ pub mod benefits;
 pub(crate) mod commands;
 pub mod complaints;
 pub mod faults;
+pub mod goodwill;
 pub mod grpc;
 pub mod model;
 pub(crate) mod next;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::benefits::Benefit;
 use super::complaints::ComplaintPolicy;
+use super::goodwill::GoodwillPolicy;
 use super::packages::Package;
 use super::points::{CalendarPeriod, PointsPolicy};
 use super::retention::Retention;
@@ -60,6 +61,9 @@ pub struct Program {
     /// How complaints are dealt with.
     #[serde(default, skip_serializing_if = "is_default")]
     pub complaints: ComplaintPolicy,
+    /// What may be given as goodwill; nothing, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goodwill: Option<GoodwillPolicy>,
 }
 
 /// A time zone by its IANA name: the rules behind the name may be updated, the program stays the same. They are those
@@ -345,6 +349,7 @@ pub(crate) mod tests {
             packages: Vec::new(),
             satisfaction: SatisfactionPolicy::default(),
             complaints: ComplaintPolicy::default(),
+            goodwill: None,
         }
     }
 

@@ -104,7 +104,8 @@ impl State for ProgramsState {
             | Detail::Tier(_)
             | Detail::Benefit(_)
             | Detail::Referral(_)
-            | Detail::Complaint(_) => {}
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => {}
         }
         Ok(())
     }

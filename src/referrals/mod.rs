@@ -115,7 +115,8 @@ impl Referrals {
             | Detail::Points(_)
             | Detail::Tier(_)
             | Detail::Benefit(_)
-            | Detail::Complaint(_) => None,
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => None,
         });
         let created = created.ok_or_else(|| {
             Error::Internal(format!("program {program_id}: a new referral wrote no entry of its own"))

@@ -44,7 +44,8 @@ impl PurchasesState {
             | Detail::Tier(_)
             | Detail::Benefit(_)
             | Detail::Referral(_)
-            | Detail::Complaint(_) => {}
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => {}
         }
     }
 }

@@ -118,7 +118,8 @@ impl State for ReferralsState {
             | Detail::Points(_)
             | Detail::Tier(_)
             | Detail::Benefit(_)
-            | Detail::Complaint(_) => Ok(()),
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => Ok(()),
         }
     }
 

@@ -193,6 +193,7 @@ pub(crate) fn counted_by(entry: &Entry) -> Option<(Date, DayCount)> {
         | Detail::Points(_)
         | Detail::Benefit(_)
         | Detail::Referral(_)
-        | Detail::Complaint(_) => None,
+        | Detail::Complaint(_)
+        | Detail::Goodwill(_) => None,
     }
 }

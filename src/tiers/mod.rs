@@ -346,7 +346,8 @@ fn earned_in(detail: Detail) -> Option<(i64, Earnings)> {
         | Detail::Points(_)
         | Detail::Benefit(_)
         | Detail::Referral(_)
-        | Detail::Complaint(_) => None,
+        | Detail::Complaint(_)
+        | Detail::Goodwill(_) => None,
     }
 }
 

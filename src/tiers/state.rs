@@ -325,7 +325,8 @@ impl State for StandingsState {
             | Detail::Points(_)
             | Detail::Benefit(_)
             | Detail::Referral(_)
-            | Detail::Complaint(_) => {
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => {
                 return Ok(());
             }
         }

@@ -3,6 +3,7 @@
 mod audience;
 mod deadlines;
 mod due;
+pub(crate) mod goodwill;
 mod metrics;
 mod random_complaints;
 

@@ -128,6 +128,7 @@ methods! {
     ComplaintService.ResolveComplaint(ResolveComplaintRequest: program_id, customer_id) Write by Service | Support;
     ComplaintService.ReopenComplaint(ReopenComplaintRequest: program_id, customer_id)
         Write by Customer | Service | Support;
+    ComplaintService.GrantGoodwill(GrantGoodwillRequest: program_id, customer_id) Write by Support | Manager;
     ComplaintService.GetComplaint(GetComplaintRequest: program_id, customer_id)
         Read by Customer | Service | Support | Manager | Auditor;
     ComplaintService.ListComplaints(ListComplaintsRequest: program_id, customer_id)
@@ -163,9 +164,7 @@ methods! {
         Read by Customer | Service | Support | Manager | Auditor;
     ReferralService.ConvertReferral(ConvertReferralRequest: program_id, referee_customer_id)
         Write by Service | Support | Manager;
-    RewardService.GrantReward(GrantRewardRequest: program_id, customer_id) Write by Service | Support,
-        Support if "`reason` is `GRANT_REASON_GOODWILL`"
-            |request: &proto::GrantRewardRequest| request.reason == i32::from(proto::GrantReason::Goodwill);
+    RewardService.GrantReward(GrantRewardRequest: program_id, customer_id) Write by Service;
     RewardService.BatchGrantRewards(BatchGrantRewardsRequest: grant.program_id, grant.customer_id)
         Write by Service | Manager;
     RewardService.VestReward(VestRewardRequest: program_id, customer_id) Write by Service | Support;

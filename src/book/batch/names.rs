@@ -134,5 +134,6 @@ const fn kind_of_account(space: NameSpace) -> AccountKind {
     match space {
         NameSpace::Program => AccountKind::Program,
         NameSpace::Customer | NameSpace::ReferralCode => AccountKind::Customer,
+        NameSpace::Pot => AccountKind::Pot,
     }
 }

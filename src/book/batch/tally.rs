@@ -56,7 +56,8 @@ fn tally(entries: &[Entry]) -> Tally {
             | Detail::Activity(_)
             | Detail::Points(_)
             | Detail::Benefit(_)
-            | Detail::Complaint(_) => {}
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => {}
             Detail::Referral(
                 ReferralDetail::ReferralCodeCreated { .. }
                 | ReferralDetail::ReferralCreated { .. }

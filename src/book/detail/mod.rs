@@ -5,6 +5,7 @@ mod activities;
 mod benefits;
 mod complaints;
 mod customers;
+mod goodwill;
 mod points;
 mod programs;
 mod referrals;
@@ -21,6 +22,7 @@ pub use complaints::{
     Deadlines, RemedyKind,
 };
 pub use customers::{CustomerDetail, ErasureReason};
+pub use goodwill::{GivenCounts, GoodwillDetail};
 pub use points::{EarningWindow, LotPart, LotTerms, PointsDetail};
 pub use programs::{DowngradeTime, ProgramDetail};
 pub use referrals::ReferralDetail;
@@ -54,6 +56,8 @@ pub enum Detail {
     Referral(ReferralDetail),
     /// It is about something that the customer complained of.
     Complaint(ComplaintDetail),
+    /// It is about what was given as goodwill.
+    Goodwill(GoodwillDetail),
 }
 
 impl Detail {
@@ -93,6 +97,8 @@ impl Detail {
             ReferralDetail::deserialize(json).map(Self::Referral)
         } else if ComplaintDetail::VARIANTS.contains(&kind) {
             ComplaintDetail::deserialize(json).map(Self::Complaint)
+        } else if GoodwillDetail::VARIANTS.contains(&kind) {
+            GoodwillDetail::deserialize(json).map(Self::Goodwill)
         } else {
             Err(D::Error::custom(format_args!("unknown variant `{kind}`: no entry has this kind")))
         }
@@ -110,6 +116,7 @@ impl Detail {
             Self::Benefit(detail) => detail.into(),
             Self::Referral(detail) => detail.into(),
             Self::Complaint(detail) => detail.into(),
+            Self::Goodwill(detail) => detail.into(),
         }
     }
 
@@ -124,7 +131,8 @@ impl Detail {
             | Self::Tier(_)
             | Self::Benefit(_)
             | Self::Referral(_)
-            | Self::Complaint(_) => None,
+            | Self::Complaint(_)
+            | Self::Goodwill(_) => None,
         }
     }
 
@@ -145,7 +153,8 @@ impl Detail {
             | Self::Tier(_)
             | Self::Benefit(_)
             | Self::Referral(_)
-            | Self::Complaint(_) => None,
+            | Self::Complaint(_)
+            | Self::Goodwill(_) => None,
         }
     }
 
@@ -194,6 +203,12 @@ impl From<ComplaintDetail> for Detail {
 impl From<CustomerDetail> for Detail {
     fn from(detail: CustomerDetail) -> Self {
         Self::Customer(detail)
+    }
+}
+
+impl From<GoodwillDetail> for Detail {
+    fn from(detail: GoodwillDetail) -> Self {
+        Self::Goodwill(detail)
     }
 }
 

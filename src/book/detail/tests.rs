@@ -23,6 +23,7 @@ fn all_kinds() -> BTreeSet<&'static str> {
         BenefitDetail::VARIANTS,
         ReferralDetail::VARIANTS,
         ComplaintDetail::VARIANTS,
+        GoodwillDetail::VARIANTS,
     ];
     let kinds: BTreeSet<&str> = rooms.concat().into_iter().collect();
     assert_eq!(kinds.len(), rooms.concat().len(), "two kinds have one name");
@@ -69,6 +70,7 @@ fn what_was_written_by_this_version_keeps_its_form() {
         in_year: 7,
         in_all: 8,
     };
+    let given = GivenCounts { day, in_day: 1, in_week: 2, in_month: 3, in_quarter: 4, in_half: 5, in_year: 6 };
     let details: &[(Detail, &str)] = &[
         (
             ProgramDetail::ProgramApplied { version: 1, effective_from: None }.into(),
@@ -373,6 +375,20 @@ fn what_was_written_by_this_version_keeps_its_form() {
         (
             ComplaintDetail::ComplaintReopened { complaint: 3, deadlines: Deadlines::default() }.into(),
             r#"{"kind":"complaint_reopened","complaint":3}"#,
+        ),
+        (
+            GoodwillDetail::GoodwillGiven {
+                value: 5,
+                benefit_id: Some("a".try_into().unwrap()),
+                complaint: Some(3),
+                counts: given,
+            }
+            .into(),
+            r#"{"kind":"goodwill_given","value":5,"benefit_id":"a","complaint":3,"counts":{"day":"2026-01-15","in_day":1,"in_week":2,"in_month":3,"in_quarter":4,"in_half":5,"in_year":6}}"#,
+        ),
+        (
+            GoodwillDetail::GoodwillDrawn { value: 5, counts: given }.into(),
+            r#"{"kind":"goodwill_drawn","value":5,"counts":{"day":"2026-01-15","in_day":1,"in_week":2,"in_month":3,"in_quarter":4,"in_half":5,"in_year":6}}"#,
         ),
         (
             ActivityDetail::FeedbackAccepted {

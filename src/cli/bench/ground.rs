@@ -68,6 +68,7 @@ impl Ground {
             packages: Vec::new(),
             satisfaction: None,
             complaints: None,
+            goodwill: None,
         }
     }
 

@@ -11,6 +11,7 @@ use super::super::error::CliError;
 use super::super::instant;
 use super::benefit_table::BenefitTable;
 use super::complaints_table::ComplaintsTable;
+use super::goodwill_table::GoodwillTable;
 use super::package_table::PackageTable;
 use super::points_table::PointsTable;
 use super::satisfaction_table::SatisfactionTable;
@@ -34,6 +35,8 @@ pub(in crate::cli) struct Document {
     satisfaction: Option<SatisfactionTable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     complaints: Option<ComplaintsTable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    goodwill: Option<GoodwillTable>,
     tiers: Vec<TierTable>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     campaigns: Vec<CampaignTable>,
@@ -119,6 +122,7 @@ impl Document {
             retention: program.retention.map(RetentionTable::from_proto),
             satisfaction: program.satisfaction.map(SatisfactionTable::from_proto),
             complaints: program.complaints.map(ComplaintsTable::from_proto).transpose()?,
+            goodwill: program.goodwill.map(GoodwillTable::from_proto).transpose()?,
             tier_policy: program.tier_policy.map(TierPolicyTable::from_proto).transpose()?.flatten(),
             program_id: program.program_id,
             display_name: program.display_name,
@@ -240,6 +244,25 @@ weeks = 8
 
 [complaints.deadlines.extended_resolution]
 days = 90
+
+[goodwill]
+most_at_once = 2000
+
+[[goodwill.limits]]
+of = "person"
+period = "day"
+points = 10000
+
+[[goodwill.limits]]
+of = "customer"
+period = "year"
+points = 5000
+
+[[goodwill.benefits]]
+benefit_id = "day-pass"
+quantity = 2
+valid_for = "P90D"
+points = 1500
 
 [[tiers]]
 tier_id = "member"

@@ -8,6 +8,7 @@ mod difference;
 mod document;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
+mod goodwill_table;
 mod nearest;
 mod notes;
 mod package_table;

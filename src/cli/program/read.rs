@@ -10,6 +10,7 @@ use toml::de::DeTable;
 
 use super::super::amount::decimals_of;
 use super::complaints_table::read_complaints;
+use super::goodwill_table::read_goodwill;
 use super::notes::{Notes, Place};
 use super::package_table::read_package;
 use super::read_benefits::read_benefit;
@@ -36,6 +37,7 @@ const DOCUMENT: &[&str] = &[
     "packages",
     "satisfaction",
     "complaints",
+    "goodwill",
 ];
 
 const CAMPAIGN: &[&str] = &[
@@ -72,6 +74,7 @@ pub(super) fn read_program(document: &DeTable<'_>, notes: &Notes) -> Program {
         packages: table.items("packages").iter().map(read_package).collect(),
         satisfaction: table.find("satisfaction").and_then(|value| read_satisfaction(&value)),
         complaints: table.find("complaints").and_then(|value| read_complaints(&value)),
+        goodwill: table.find("goodwill").and_then(|value| read_goodwill(&value)),
         currency_code: code,
     }
 }

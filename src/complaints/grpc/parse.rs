@@ -4,16 +4,20 @@ use jiff::Timestamp;
 
 use crate::book::{ComplaintChange, ComplaintOutcome, ComplaintPriority, RemedyKind};
 use crate::complaints::commands::{OpenComplaint, Step, StepComplaint, Update};
+use crate::complaints::goodwill::commands::{Gift, GrantGoodwill};
 use crate::complaints::{DueQuestion, MetricsQuestion};
 use crate::error::{Error, Fields};
-use crate::ids::{ComplaintCategoryId, CustomerId, EntryId, ProgramId};
+use crate::ids::{BenefitId, ComplaintCategoryId, CustomerId, EntryId, IdempotencyKey, PrincipalId, ProgramId};
 use crate::money::Money;
 use crate::paging::PageRequest;
-use crate::points::grpc::{parse_key, parse_subject};
+use crate::points::amount::Points;
+use crate::points::grpc::{parse_key, parse_note, parse_subject};
+use crate::points::subject::Subject;
 use crate::programs::complaints::grpc::parse_priority;
 use crate::programs::points::grpc::parse_calendar_period;
 use crate::proto;
 use crate::proto::fields::{parse_money, parse_optional_day, parse_optional_instant, parse_text};
+use crate::proto::grant_goodwill_request;
 use crate::proto::requests::parse_customer;
 use crate::satisfaction::grpc::feedback::parse_channel;
 
@@ -179,6 +183,45 @@ pub(super) fn parse_resolution(request: proto::ResolveComplaintRequest) -> Resul
     };
     let step = outcome.map(|outcome| Step::Resolve { outcome, handling_score });
     parse_step(fields, step_fields!(request), step)
+}
+
+/// What is said of goodwill in a request.
+pub(super) struct SaidGoodwill {
+    subject: Subject,
+    gift: Gift,
+    complaint_id: Option<EntryId>,
+    note: String,
+    key: IdempotencyKey,
+}
+
+impl SaidGoodwill {
+    /// The command, by whoever calls.
+    pub(super) fn by(self, person: PrincipalId) -> GrantGoodwill {
+        let Self { subject, gift, complaint_id, note, key } = self;
+        GrantGoodwill { subject, gift, complaint_id, note, key, person }
+    }
+}
+
+pub(super) fn parse_goodwill(request: proto::GrantGoodwillRequest) -> Result<SaidGoodwill, Error> {
+    let mut fields = Fields::default();
+    let gift = match request.gift {
+        Some(grant_goodwill_request::Gift::Points(points)) => {
+            fields.check("points", Points::new(points).ok_or(Points::EXPECTED)).map(Gift::Points)
+        }
+        Some(grant_goodwill_request::Gift::BenefitId(benefit_id)) => {
+            fields.check("benefit_id", BenefitId::try_from(benefit_id)).map(Gift::Benefit)
+        }
+        None => fields.check("gift", Err("must be set")),
+    };
+    let complaint_id = match request.complaint_id.as_str() {
+        "" => Some(None),
+        complaint_id => fields.check("complaint_id", complaint_id.parse()).map(Some),
+    };
+    let note = parse_note(&mut fields, request.note);
+    let subject = parse_subject(&mut fields, request.program_id, request.customer_id);
+    let key = parse_key(&mut fields, request.idempotency_key);
+    let said = || Some(SaidGoodwill { subject: subject?, gift: gift?, complaint_id: complaint_id?, note, key: key? });
+    fields.finish_with(said())
 }
 
 type Wanted = (ProgramId, CustomerId, EntryId, Option<Timestamp>);

@@ -5,12 +5,13 @@ use jiff::civil::Date;
 
 use crate::access::grpc::Admitted;
 use crate::book::{ComplaintDeadline, ComplaintOutcome, ComplaintState, RemedyKind};
-use crate::complaints::FoundComplaint;
 use crate::complaints::commands::Stands;
+use crate::complaints::goodwill::state::Given;
 use crate::complaints::model::Complaint;
 use crate::complaints::reading::{Listed, Taken};
 use crate::complaints::tally::{Handled, Tally, mean};
-use crate::ids::{CustomerId, EntryId};
+use crate::complaints::{FoundComplaint, WrittenGoodwill};
+use crate::ids::{AccountId, CustomerId, EntryId};
 use crate::money::{Currency, Money};
 use crate::programs::complaints::grpc::write_priority;
 use crate::proto;
@@ -58,11 +59,12 @@ pub(super) fn write_found(
     complaint_id: EntryId,
     audience: Audience,
 ) -> proto::Complaint {
-    let FoundComplaint { complaint, owner, steps, currency } = found;
+    let FoundComplaint { complaint, owner, steps, given, currency } = found;
     let written = write_complaint(complaint, complaint_id, customer_id, *currency);
     proto::Complaint {
         text: steps.first().map(|opened| opened.text.clone()).unwrap_or_default(),
         steps: steps.iter().map(|step| write_step(step, audience)).collect(),
+        goodwill: given.iter().map(|(seq, given)| write_goodwill(complaint_id.account_id, *seq, given)).collect(),
         ..with_owner(written, owner, audience)
     }
 }
@@ -115,6 +117,29 @@ fn write_complaint(
         reopened: complaint.reopened,
         text: String::new(),
         steps: Vec::new(),
+        goodwill: Vec::new(),
+    }
+}
+
+fn write_goodwill(account_id: AccountId, account_seq: i64, given: &Given) -> proto::Goodwill {
+    proto::Goodwill {
+        goodwill_id: EntryId { account_id, account_seq }.to_string(),
+        given_at: Some(write_instant(given.given_at)),
+        value: given.value,
+        benefit_id: given.benefit_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+pub(super) fn write_goodwill_grant(written: &WrittenGoodwill) -> proto::GrantGoodwillResponse {
+    let WrittenGoodwill { goodwill_id, given, effect, left, replayed } = written;
+    let (id, is_benefit) = (effect.id.to_string(), given.benefit_id.is_some());
+    let (reward_id, entitlement_id) = if is_benefit { (String::new(), id) } else { (id, String::new()) };
+    proto::GrantGoodwillResponse {
+        goodwill: Some(write_goodwill(goodwill_id.account_id, goodwill_id.account_seq, given)),
+        reward_id,
+        entitlement_id,
+        left: *left,
+        replayed: *replayed,
     }
 }
 

@@ -24,7 +24,8 @@ impl Lots {
             | Detail::Tier(_)
             | Detail::Benefit(_)
             | Detail::Referral(_)
-            | Detail::Complaint(_) => Ok(()),
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => Ok(()),
         }
     }
 

@@ -40,7 +40,8 @@ impl ReversalKind {
             | Detail::Tier(_)
             | Detail::Benefit(_)
             | Detail::Referral(_)
-            | Detail::Complaint(_) => None,
+            | Detail::Complaint(_)
+            | Detail::Goodwill(_) => None,
         }
     }
 }

@@ -21,8 +21,11 @@ pub struct PackageOutline {
     /// Whether it has points.
     pub has_points: bool,
     /// The benefits in it, each with the tier that is named.
-    pub benefits: Vec<Option<(BenefitId, Option<TierId>)>>,
+    pub benefits: Vec<Option<NamedBenefit>>,
 }
+
+/// A benefit that is named, with the tier that is.
+pub type NamedBenefit = (BenefitId, Option<TierId>);
 
 impl From<&Package> for PackageOutline {
     fn from(package: &Package) -> Self {
@@ -68,21 +71,32 @@ pub fn find_package_faults(
             fault(format!("{path}.tier_ids"), description);
         }
         for (j, benefit) in package.benefits.iter().enumerate() {
-            let Some((benefit_id, tier_id)) = benefit else { continue };
-            let field = format!("{path}.benefits[{j}]");
-            match tier_id {
-                Some(tier_id) if is_missing(tiers, tier_id) => {
-                    let description = format!("must be a tier of the program; there is none with the id {tier_id}");
-                    fault(format!("{field}.tier_id"), description);
-                }
-                Some(_) | None => {
-                    let found = find_benefit(tiers, extras, benefit_id, tier_id.as_ref());
-                    found.into_iter().for_each(|why| fault(format!("{field}.benefit_id"), why));
-                }
-            }
+            let Some(named) = benefit else { continue };
+            let found = find_named_benefit_fault(tiers, extras, &format!("{path}.benefits[{j}]"), named);
+            found.into_iter().for_each(|it| fault(it.field, it.description));
         }
     }
     faults
+}
+
+/// What is wrong with a benefit to be granted that something in a document names, and its tier.
+#[must_use]
+pub fn find_named_benefit_fault(
+    tiers: &[TierOutline],
+    extras: &[BenefitOutline],
+    field: &str,
+    (benefit_id, tier_id): &NamedBenefit,
+) -> Option<Violation> {
+    match tier_id {
+        Some(tier_id) if is_missing(tiers, tier_id) => {
+            let description = format!("must be a tier of the program; there is none with the id {tier_id}");
+            Some(Violation { field: format!("{field}.tier_id"), description })
+        }
+        Some(_) | None => {
+            let description = find_benefit(tiers, extras, benefit_id, tier_id.as_ref())?;
+            Some(Violation { field: format!("{field}.benefit_id"), description })
+        }
+    }
 }
 
 /// Whether the program has no such tier. That is not known where the id of one could not be read.

@@ -75,7 +75,12 @@ pub(in crate::programs) fn parse_package(
     (outline, whole())
 }
 
-fn parse_packed(fields: &mut Fields, path: &str, packed: proto::PackagedBenefit) -> Option<PackagedBenefit> {
+/// What is granted of a benefit, as far as it could be read.
+pub(in crate::programs) fn parse_packed(
+    fields: &mut Fields,
+    path: &str,
+    packed: proto::PackagedBenefit,
+) -> Option<PackagedBenefit> {
     let benefit_id = fields.check(format!("{path}.benefit_id"), BenefitId::try_from(packed.benefit_id));
     let tier_id = match packed.tier_id.as_str() {
         "" => Some(None),
@@ -102,12 +107,6 @@ pub(in crate::programs) fn write_package(package: &Package) -> proto::Package {
         Occasion::Birthday => proto::PackageOccasion::Birthday,
         Occasion::EnrolmentAnniversary => proto::PackageOccasion::EnrolmentAnniversary,
     };
-    let benefits = package.benefits.iter().map(|packed| proto::PackagedBenefit {
-        benefit_id: packed.benefit_id.to_string(),
-        tier_id: packed.tier_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-        quantity: packed.quantity,
-        valid_for: packed.valid_for.as_ref().map(Period::to_string).unwrap_or_default(),
-    });
     proto::Package {
         package_id: package.package_id.to_string(),
         display_name: package.display_name.clone(),
@@ -115,6 +114,17 @@ pub(in crate::programs) fn write_package(package: &Package) -> proto::Package {
         occasion: occasion.into(),
         tier_ids: package.tier_ids.iter().map(ToString::to_string).collect(),
         points: package.points,
-        benefits: benefits.collect(),
+        benefits: package.benefits.iter().map(write_packed).collect(),
+    }
+}
+
+/// What is granted of a benefit, on the wire.
+#[must_use]
+pub(in crate::programs) fn write_packed(packed: &PackagedBenefit) -> proto::PackagedBenefit {
+    proto::PackagedBenefit {
+        benefit_id: packed.benefit_id.to_string(),
+        tier_id: packed.tier_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        quantity: packed.quantity,
+        valid_for: packed.valid_for.as_ref().map(Period::to_string).unwrap_or_default(),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use goldbook::access::grpc::METHODS;
 use goldbook::access::method::Method;
 use goldbook::access::role::Role;
-use goldbook::proto::{FILE_DESCRIPTOR_SET, GrantReason};
+use goldbook::proto::FILE_DESCRIPTOR_SET;
 use prost::Message as _;
 use prost_types::field_descriptor_proto::Type;
 use prost_types::{DescriptorProto, FileDescriptorSet};
@@ -121,17 +121,13 @@ fn item_outcome(answer: &[u8]) -> (Code, String) {
 /// Makes a request what its method asks of some roles, or what it does not.
 fn meet_condition(method: &Method, is_met: bool, bytes: &mut Vec<u8>) {
     match method.name {
-        // The reason of a grant.
-        "RewardService.GrantReward" if is_met => {
-            prost::encoding::int32::encode(4, &i32::from(GrantReason::Goodwill), bytes);
-        }
         // An activity that is feedback, which says nothing.
         "ActivityService.RecordActivity" if is_met => prost::encoding::bytes::encode(9, &Vec::<u8>::new(), bytes),
         // A priority.
         "ComplaintService.OpenComplaint" if !is_met => prost::encoding::int32::encode(4, &3, bytes),
         // A score of the handling.
         "ComplaintService.UpdateComplaint" if is_met => prost::encoding::int32::encode(11, &5, bytes),
-        "RewardService.GrantReward" | "ActivityService.RecordActivity" => {}
+        "ActivityService.RecordActivity" => {}
         "ComplaintService.OpenComplaint" | "ComplaintService.UpdateComplaint" => {}
         other => panic!("what meets the condition of {other}?"),
     }

@@ -247,6 +247,10 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
         .await;
     let owner = "INSERT INTO complaint_owners VALUES (:anna, 3, 'nobody')";
     assert_told(owner, DifferenceKind::Source, &["the owner of complaint 3, which does not exist"]).await;
+    let goodwill = "INSERT INTO goodwill VALUES (:anna, 3, NULL, now(), 5, NULL)";
+    assert_told(goodwill, DifferenceKind::Projection, &["goodwill of entry 3 of account ", "no entry makes it"]).await;
+    let counts = "INSERT INTO goodwill_counts VALUES (:anna, 3, '2026-01-15', 1, 1, 1, 1, 1, 1)";
+    assert_told(counts, DifferenceKind::Projection, &["goodwill counts of account ", "no entry makes it"]).await;
     let granted = "INSERT INTO benefit_grants VALUES (:anna, 3, 'lounge', NULL, 1, now(), 2, false, NULL, NULL)";
     assert_told(granted, DifferenceKind::Projection, &["benefit grant of entry 3 of account "]).await;
     let given = "INSERT INTO packages_given VALUES (:anna, 3, 'box', 'tier_reached', 'gold', 0, NULL)";

@@ -38,7 +38,8 @@ fn eventful_shop() -> proto::Program {
     };
     let packages = vec![package("hello", &["member"], 10), package("box", &["silver", "gold"], 50)];
     let complaints = crate::complaints::complaining_shop().complaints;
-    proto::Program { points: Some(points), packages, complaints, ..shop() }
+    let goodwill = Some(proto::GoodwillPolicy::default());
+    proto::Program { points: Some(points), packages, complaints, goodwill, ..shop() }
 }
 
 /// An answer, or none where rules refused; anything else fails the test.
@@ -135,6 +136,12 @@ async fn say_and_complain(service: &Service, random: &mut Random, customer: &str
     let key = format!("update-{step}");
     let update = step!(UpdateComplaintRequest, of, key.as_str(), waiting: waiting, text: "Well.".to_owned());
     allowed(service.complaints().update_complaint(update).await);
+    if random.below(2) == 0 {
+        let points = proto::grant_goodwill_request::Gift::Points(1 + i64::try_from(random.below(20)).unwrap());
+        let gift = crate::complaints::goodwill::gift(customer, points, &format!("gift-{step}"));
+        let gift = proto::GrantGoodwillRequest { complaint_id: of.complaint_id.clone(), ..gift };
+        allowed(service.complaints().grant_goodwill(gift).await);
+    }
     if random.below(2) == 0 {
         let outcome = proto::ComplaintOutcome::Upheld.into();
         let resolve = step!(ResolveComplaintRequest, of, format!("resolve-{step}").as_str(), outcome: outcome);

@@ -55,6 +55,7 @@ pub(crate) fn shop() -> proto::Program {
         packages: Vec::new(),
         satisfaction: None,
         complaints: None,
+        goodwill: None,
     }
 }
 

@@ -81,7 +81,8 @@ fn fresh<T: Default>(fill: impl FnOnce(&mut T)) -> T {
 impl Caller {
     /// Plays all methods, by a caller who may do everything. It begins with the program. The customer of most of it.
     pub(super) async fn play(&mut self) -> String {
-        let apply = proto::ApplyProgramRequest { program: Some(shop()), ..Default::default() };
+        let giving = proto::Program { goodwill: Some(proto::GoodwillPolicy::default()), ..shop() };
+        let apply = proto::ApplyProgramRequest { program: Some(giving), ..Default::default() };
         let _: proto::ApplyProgramResponse = self.carry_out("ProgramService.ApplyProgram", &apply).await;
         let customer_id = self.play_customers().await;
         self.play_on(&customer_id).await;
@@ -114,6 +115,9 @@ impl Caller {
         let remedy = Some(proto::Remedy { kind, ..Default::default() });
         let offer = of!(OfferRemedyRequest { customer_id: customer_id, complaint_id: complaint_id, remedy: remedy });
         self.look("ComplaintService.OfferRemedy", offer).await;
+        let gift = Some(proto::grant_goodwill_request::Gift::Points(5));
+        let give = of!(GrantGoodwillRequest { customer_id: customer_id, complaint_id: complaint_id, gift: gift });
+        self.look("ComplaintService.GrantGoodwill", give).await;
         let outcome = i32::from(proto::ComplaintOutcome::Rejected);
         let resolve =
             of!(ResolveComplaintRequest { customer_id: customer_id, complaint_id: complaint_id, outcome: outcome });

@@ -29,7 +29,7 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         r#"4:13: time_zone must be an IANA time zone, such as Europe/Berlin"#,
         r#"5:19: points_per_unit must be a decimal in quotes, such as "1" or "0.125""#,
         "6:1: unknown key \"colour\"; known are program_id, display_name, currency, time_zone, points_per_unit, points, \
-         retention, tier_policy, tiers, campaigns, extras, packages, satisfaction, complaints",
+         retention, tier_policy, tiers, campaigns, extras, packages, satisfaction, complaints, goodwill",
         "9:12: points.hold_for must be an ISO 8601 period above zero, in whole microseconds and of at most 100 years, \
          such as P1Y, P90D or PT12H",
         r#"10:27: points.expiry: unknown key "round"; did you mean "round_to"?"#,
@@ -96,6 +96,12 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         "124:23: complaints.deadlines[1].extended_resolution must not be set without resolution",
         "124:33: complaints.deadlines[1].extended_resolution.weeks must be from 1 to 521",
         "126:1: complaints.deadlines[2] must have an acknowledgement, an answer or a resolution",
+        "130:16: goodwill.most_at_once must be from 1 to 1,000,000,000,000; absent for no limit",
+        "133:6: goodwill.limits[1].of must be \"person\" or \"customer\"",
+        "134:10: goodwill.limits[1].period must be \"day\", \"week\", \"month\", \"quarter\", \"half\" or \"year\"",
+        "135:10: goodwill.limits[1].points must be from 1 to 1,000,000,000,000",
+        "144:10: goodwill.limits[3].period must be unique among the limits of one party",
+        "148:14: goodwill.benefits[1] \"yacht\": benefit_id must be a benefit of the program; there is none with the id yacht",
     ];
     let told: Vec<String> = mistakes(MISTAKEN);
     assert_eq!(told, expected.map(|line| format!("shop.toml:{line}")));
