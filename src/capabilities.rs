@@ -4,8 +4,8 @@ use crate::book::{Capabilities, Table};
 pub use crate::customers::ErasureKeys;
 use crate::programs::Catalogue;
 use crate::{
-    access, activities, audit, benefits, book, complaints, customers, liability, points, programs, referrals,
-    satisfaction, tiers,
+    access, activities, audit, benefits, book, complaints, customers, liability, lifecycle, points, programs,
+    referrals, satisfaction, tiers,
 };
 
 /// Every capability, each one behind those whose states it reads when it is loaded. Points read programs, and stand right
@@ -25,6 +25,7 @@ pub fn capabilities(catalogue: &Catalogue, erasure_keys: ErasureKeys) -> Capabil
         satisfaction::capability(),
         complaints::capability(catalogue.clone()),
         complaints::goodwill_capability(),
+        lifecycle::capability(),
         activities::capability(),
         referrals::purchases_capability(),
     ])

@@ -10,6 +10,7 @@
 //! - [`rewards`]: what was granted; [`points`]: the points of it
 //! - [`satisfaction`]: what customers say, of one and of all together
 //! - [`complaints`]: what they are unhappy about, and who deals with it by when
+//! - [`lifecycle`]: where they stand in the relationship
 //! - [`activities`]: what customers did, and everything that follows from it
 //! - [`imports`]: what they bring along from another system
 //! - [`book`]: the one path that every write takes; [`ledger`]: reading what it wrote; [`liability`]: summing it up
@@ -28,6 +29,7 @@ pub(crate) mod customers;
 pub(crate) mod imports;
 pub mod ledger;
 pub(crate) mod liability;
+pub(crate) mod lifecycle;
 pub(crate) mod points;
 pub(crate) mod privacy;
 pub mod programs;

@@ -36,6 +36,7 @@ use crate::database::{self, DatabaseProbe, SchemaError, by_scan, connect_for_loo
 use crate::imports::Imports;
 use crate::ledger::Ledger;
 use crate::liability::{Liability, Pace, keep_summing_up};
+use crate::lifecycle::Lifecycles;
 use crate::listener::{self, Connection, Tls};
 use crate::points::PointsService;
 use crate::privacy::CustomerExports;
@@ -386,6 +387,7 @@ fn routes(
         reward_service: Rewards::new(book.clone(), pool.clone(), points),
         import_service: Imports::new(book.clone()),
         complaint_service: Complaints::new(book.clone(), pool.clone(), &settings.database, instants.clone()),
+        lifecycle_service: Lifecycles::new(pool.clone(), instants.clone(), capabilities.clone()),
         satisfaction_service: Satisfaction::new(pool.clone(), &settings.database, instants.clone()),
         liability_service: Liability::new(pool.clone(), instants.clone()),
         ledger_service: Ledger::new(

@@ -12,6 +12,8 @@ use crate::customers::erasure::commands::ask_before_enrolling;
 use crate::customers::erasure::state::ErasuresState;
 use crate::customers::model::{Joining, customer_not_found};
 use crate::ids::{ActivityId, CustomerId, ProgramId, SurveyId};
+use crate::lifecycle::follow;
+use crate::lifecycle::state::LifecycleState;
 use crate::money::{Currency, Money};
 use crate::points::grants::caps::ask_earned;
 use crate::points::state::PointsState;
@@ -111,6 +113,7 @@ impl Command for RecordActivity {
             TypeId::of::<PointsState>(),
             TypeId::of::<SatisfactionState>(),
             TypeId::of::<ActivitiesState>(),
+            TypeId::of::<LifecycleState>(),
             TypeId::of::<ErasuresState>(),
         ]
     }
@@ -158,7 +161,7 @@ impl Command for RecordActivity {
             recorded_at: decision.now(),
         };
         decision.keep(move |state: &mut ActivitiesState| state.add(row));
-        Ok(())
+        follow(decision, &policy)
     }
 }
 

@@ -152,7 +152,8 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
         | Detail::Benefit(_)
         | Detail::Referral(_)
         | Detail::Complaint(_)
-        | Detail::Goodwill(_) => None,
+        | Detail::Goodwill(_)
+        | Detail::Lifecycle(_) => None,
     };
     // All amounts of an activity are in one currency, and only what has an amount changes a tier.
     let (what, currency) = match &record.activity {

@@ -280,7 +280,8 @@ fn accepted_in(purchase: &[Entry]) -> Option<(&Entry, i64, Option<&Counts>)> {
         | Detail::Benefit(_)
         | Detail::Referral(_)
         | Detail::Complaint(_)
-        | Detail::Goodwill(_) => None,
+        | Detail::Goodwill(_)
+        | Detail::Lifecycle(_) => None,
     })
 }
 

@@ -260,7 +260,8 @@ impl Check {
             | Detail::Tier(_)
             | Detail::Benefit(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => {}
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => {}
         }
     }
 

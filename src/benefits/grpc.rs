@@ -72,7 +72,8 @@ impl benefit_service_server::BenefitService for Benefits {
             | Detail::Tier(_)
             | Detail::Referral(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => 0,
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => 0,
         };
         Ok(Response::new(proto::ReverseBenefitUseResponse { entry_id: entry.id.to_string(), counted, replayed }))
     }

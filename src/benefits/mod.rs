@@ -303,7 +303,8 @@ fn begun_by(entry: &Entry) -> Option<i64> {
         | Detail::Benefit(_)
         | Detail::Referral(_)
         | Detail::Complaint(_)
-        | Detail::Goodwill(_) => None,
+        | Detail::Goodwill(_)
+        | Detail::Lifecycle(_) => None,
     }
 }
 

@@ -202,7 +202,8 @@ impl State for BenefitsState {
             | Detail::Points(_)
             | Detail::Referral(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => Ok(()),
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => Ok(()),
         }
     }
 

@@ -32,6 +32,7 @@ impl AccountKind {
             | Detail::Benefit(_)
             | Detail::Referral(_)
             | Detail::Complaint(_)
+            | Detail::Lifecycle(_)
             | Detail::Goodwill(GoodwillDetail::GoodwillGiven { .. }) => Self::Customer,
             Detail::Goodwill(GoodwillDetail::GoodwillDrawn { .. }) => Self::Pot,
         }

@@ -227,6 +227,11 @@ impl<'a> Decision<'a> {
         Ok(id)
     }
 
+    /// What this decision has put on accounts, in order.
+    pub fn posted(&self) -> impl Iterator<Item = (EntryId, &NewEntry)> {
+        self.decided.new_entries.iter().map(|(id, new_entry)| (*id, new_entry))
+    }
+
     /// Puts an entry on an account.
     ///
     /// # Errors

@@ -208,6 +208,8 @@ pub enum EntryReason {
     Feedback,
     /// The customer complained, or somebody deals with that.
     Complaint,
+    /// What is known of a customer moved them in the lifecycle.
+    Lifecycle,
 }
 
 stored_words!(EntryReason);

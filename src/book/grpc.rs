@@ -1,8 +1,8 @@
 //! What entries are about, on the wire.
 
 use super::detail::{
-    ActivityDetail, BenefitDetail, ComplaintDetail, CustomerDetail, Detail, GoodwillDetail, LotPart, PointsDetail,
-    ProgramDetail, ReferralDetail, TierDetail,
+    ActivityDetail, BenefitDetail, ComplaintDetail, CustomerDetail, Detail, GoodwillDetail, LifecycleDetail, LotPart,
+    PointsDetail, ProgramDetail, ReferralDetail, TierDetail,
 };
 use super::entry::{Entry, EntryReason, Pocket, PocketMove};
 use crate::ids::{AccountId, EntryId};
@@ -116,6 +116,7 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
             GoodwillDetail::GoodwillGiven { .. } => proto::EntryKind::GoodwillGiven,
             GoodwillDetail::GoodwillDrawn { .. } => proto::EntryKind::GoodwillDrawn,
         },
+        Detail::Lifecycle(LifecycleDetail::LifecycleDecided { .. }) => proto::EntryKind::LifecycleDecided,
     }
 }
 
@@ -150,6 +151,7 @@ pub const fn write_reason(reason: EntryReason) -> proto::EntryReason {
         EntryReason::Package => proto::EntryReason::Package,
         EntryReason::Feedback => proto::EntryReason::Feedback,
         EntryReason::Complaint => proto::EntryReason::Complaint,
+        EntryReason::Lifecycle => proto::EntryReason::Lifecycle,
         EntryReason::Fraud => proto::EntryReason::Fraud,
         EntryReason::CustomerRequest => proto::EntryReason::CustomerRequest,
         EntryReason::Goodwill => proto::EntryReason::Goodwill,

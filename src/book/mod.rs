@@ -38,11 +38,12 @@ pub use command::{Command, CommandKey, KeyKind, Told, Written};
 pub use decision::{Asking, Decision, DecisionError};
 pub(crate) use detail::quote_wide_numbers;
 pub use detail::{
-    AcsiAnswers, ActivityDetail, Answers, BenefitDetail, ComplaintChange, ComplaintDeadline, ComplaintDetail,
-    ComplaintOutcome, ComplaintPriority, ComplaintState, Counts, CustomerDetail, Deadlines, DeliveredValue, Detail,
-    DowngradeTime, EarningWindow, Earnings, ErasureReason, FactorAnswer, FeedbackChannel, GivenCounts, GoodwillDetail,
-    LotPart, LotTerms, Multiplied, Occasion, Outlook, OverrideForce, PointsDetail, ProgramDetail, ReferralDetail,
-    RemedyKind, TierDetail, TierMove, UseCounts,
+    AcsiAnswers, ActivityDetail, Answered, Answers, BenefitDetail, BrandClass, ComplaintChange, ComplaintDeadline,
+    ComplaintDetail, ComplaintOutcome, ComplaintPriority, ComplaintState, Counts, CustomerDetail, Deadlines,
+    DeliveredValue, Detail, DowngradeTime, EarningWindow, Earnings, ErasureReason, FactorAnswer, Facts,
+    FeedbackChannel, GivenCounts, GoodwillDetail, LifecycleDetail, LotPart, LotTerms, LoyaltyClass, Multiplied,
+    Occasion, Outlook, OverrideForce, PointsDetail, Position, ProgramDetail, ReferralDetail, RemedyKind,
+    SatisfactionClass, Silence, Stage, TierDetail, TierMove, UseCounts,
 };
 pub use entry::{Actor, Entry, EntryReason, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;

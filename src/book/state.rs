@@ -86,6 +86,8 @@ pub enum DueKind {
     GivePackage,
     /// A complaint misses a deadline.
     EscalateComplaint,
+    /// A customer has been silent for so long that they stand elsewhere.
+    MoveInLifecycle,
 }
 
 /// What time does to an account next.

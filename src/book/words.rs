@@ -70,6 +70,7 @@ mod tests {
             "package",
             "feedback",
             "complaint",
+            "lifecycle",
         ];
         assert!(EntryReason::ALL.iter().map(|reason| reason.as_str()).eq(reasons));
     }

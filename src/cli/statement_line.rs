@@ -44,6 +44,7 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::ComplaintReopened
         | EntryKind::GoodwillGiven
         | EntryKind::GoodwillDrawn
+        | EntryKind::LifecycleDecided
         | EntryKind::TierChanged
         | EntryKind::TierImported
         | EntryKind::TierOverridden
@@ -102,6 +103,7 @@ const fn describe_grant(reason: EntryReason) -> &'static str {
         | EntryReason::Reevaluation
         | EntryReason::Feedback
         | EntryReason::Complaint
+        | EntryReason::Lifecycle
         | EntryReason::Other => "Points granted",
     }
 }

@@ -11,6 +11,8 @@ use crate::book::{
 };
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, ComplaintCategoryId, EntryId, IdempotencyKey};
+use crate::lifecycle::follow;
+use crate::lifecycle::state::LifecycleState;
 use crate::money::Money;
 use crate::points::state::{Note, PointsState};
 use crate::points::subject::{Subject, about_a_customer, keep_note, key_of};
@@ -101,7 +103,7 @@ fn keep_words(decision: &mut Decision<'_>, entry_id: EntryId, text: &str) {
 }
 
 impl Command for OpenComplaint {
-    about_a_customer!(ProgramsState, PointsState, ComplaintsState);
+    about_a_customer!(ProgramsState, PointsState, ComplaintsState, LifecycleState);
 
     fn key(&self) -> Option<CommandKey> {
         let category_id = self.category_id.as_ref().map(ComplaintCategoryId::as_str);
@@ -151,7 +153,7 @@ impl Command for OpenComplaint {
         keep_words(decision, entry_id, &self.text);
         let owner = self.owner.clone();
         decision.keep(move |state: &mut ComplaintsState| state.set_owner(entry_id, owner));
-        Ok(())
+        follow(decision, &policy)
     }
 
     fn tell(&self, decision: &Decision<'_>, entries: &[Entry]) -> Result<Option<Told>, DecisionError> {
@@ -291,7 +293,7 @@ impl StepComplaint {
 }
 
 impl Command for StepComplaint {
-    about_a_customer!(ProgramsState, PointsState, ComplaintsState);
+    about_a_customer!(ProgramsState, PointsState, ComplaintsState, LifecycleState);
 
     fn key(&self) -> Option<CommandKey> {
         let content = match &self.step {
@@ -355,7 +357,8 @@ impl Command for StepComplaint {
             let complaint_id = self.complaint_id;
             decision.keep(move |state: &mut ComplaintsState| state.set_owner(complaint_id, owner));
         }
-        Ok(())
+        let (current, _) = self.subject.begin(decision)?;
+        follow(decision, &current)
     }
 
     fn tell(&self, decision: &Decision<'_>, _entries: &[Entry]) -> Result<Option<Told>, DecisionError> {

@@ -168,7 +168,8 @@ impl Complaints {
             | Detail::Tier(_)
             | Detail::Referral(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => false,
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => false,
         };
         let given = entries.iter().find_map(|entry| Some((entry, Given::of_entry(entry)?)));
         let effect = entries.iter().find(is_effect);

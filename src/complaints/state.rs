@@ -203,7 +203,8 @@ impl State for ComplaintsState {
             | Detail::Tier(_)
             | Detail::Benefit(_)
             | Detail::Referral(_)
-            | Detail::Goodwill(_) => Ok(()),
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => Ok(()),
         }
     }
 

@@ -117,8 +117,9 @@ impl Messages {
         let tag = u32::try_from(field.number()).unwrap();
         match field.r#type() {
             Type::Message => {
-                // A period ends after it begins.
-                let later = if ["effective_until", "end_time", "ends_at"].contains(&field.name()) { 100 } else { 0 };
+                // A period ends after it begins, and what is to be spent is above zero.
+                let later = ["effective_until", "end_time", "ends_at", "spend"].contains(&field.name());
+                let later = if later { 100 } else { 0 };
                 let inner = self.write(field.type_name(), choice + later);
                 prost::encoding::bytes::encode(tag, &inner, written);
             }
@@ -189,6 +190,9 @@ fn number(message: &str, field: &str, choice: usize) -> i64 {
         ("Date", "month") => 2,
         // No two in a row are equal.
         ("Date", "day") => 29 - i64::try_from(choice % 2).unwrap(),
+        // Each lasts longer than the one before.
+        (_, "lapsed_after_days") => 2,
+        (_, "lost_after_days") => 3,
         (_, "page_size") => 50,
         _ => 1,
     }

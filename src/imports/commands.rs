@@ -8,6 +8,8 @@ use crate::customers::erasure::commands::ask_before_enrolling;
 use crate::customers::erasure::state::ErasuresState;
 use crate::customers::model::{Joining, customer_not_found};
 use crate::ids::{CustomerId, IdempotencyKey, ProgramId};
+use crate::lifecycle::follow;
+use crate::lifecycle::state::LifecycleState;
 use crate::points::grants::opening::OpeningLot;
 use crate::points::state::PointsState;
 use crate::programs::commands::current_policy;
@@ -65,10 +67,10 @@ impl Command for ImportBalance {
 
     fn states(&self) -> Vec<TypeId> {
         let own = match self.opening {
-            Opening::Lot(_) => TypeId::of::<PointsState>(),
-            Opening::Tier(_) => TypeId::of::<StandingsState>(),
+            Opening::Lot(_) => vec![TypeId::of::<PointsState>()],
+            Opening::Tier(_) => vec![TypeId::of::<StandingsState>(), TypeId::of::<LifecycleState>()],
         };
-        vec![TypeId::of::<ProgramsState>(), TypeId::of::<ErasuresState>(), own]
+        [vec![TypeId::of::<ProgramsState>(), TypeId::of::<ErasuresState>()], own].concat()
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Result<(), Defect> {
@@ -92,6 +94,7 @@ impl Command for ImportBalance {
                 let at = account.time_at(decision.at());
                 let new_entry = import_tier(&policy, &standing, &history, tier, at)?;
                 decision.post(account_id, new_entry)?;
+                follow(decision, &policy)?;
             }
         }
         Ok(())

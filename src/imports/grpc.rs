@@ -113,7 +113,8 @@ fn write_imported(imported: &Imported) -> proto::ImportedOpening {
             | Detail::Benefit(_)
             | Detail::Referral(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => String::new(),
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => String::new(),
         },
         replayed: *replayed,
     }

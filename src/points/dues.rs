@@ -36,7 +36,8 @@ impl Lots {
             | DueKind::EndOverride
             | DueKind::EndReferral
             | DueKind::GivePackage
-            | DueKind::EscalateComplaint => Vec::new(),
+            | DueKind::EscalateComplaint
+            | DueKind::MoveInLifecycle => Vec::new(),
         }
     }
 

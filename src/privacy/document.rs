@@ -135,7 +135,8 @@ impl<'a> TierChangeItem<'a> {
             | Detail::Benefit(_)
             | Detail::Referral(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => return None,
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => return None,
         };
         Some(Self {
             from_tier_id,

@@ -106,7 +106,8 @@ impl Command for ApplyProgram {
             | Detail::Benefit(_)
             | Detail::Referral(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => None,
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => None,
         });
         let Some((version, applied_at)) = applied else {
             let latest = next_version(decision, program_id)?.latest.ok_or_else(|| program_not_found(program_id))?;

@@ -11,6 +11,7 @@ use super::commands::ApplyProgram;
 use super::complaints::grpc::{parse_complaint_policy, write_complaint_policy};
 use super::faults::{CampaignOutline, TierOutline, find_campaign_faults, find_extra_faults, find_tier_faults};
 use super::goodwill::grpc::{find_goodwill_faults, parse_goodwill_policy, write_goodwill_policy};
+use super::lifecycle::grpc::{parse_lifecycle_policy, write_lifecycle_policy};
 use super::model::{Campaign, Conversion, MAX_TIERS, Program, ProgramVersion, Tier, Zone};
 use super::packages::Package;
 use super::packages::faults::{PackageOutline, find_package_faults};
@@ -156,6 +157,9 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
         parse_satisfaction_policy(fields, "program.satisfaction", program.satisfaction, parse_display_name);
     let complaints = parse_complaint_policy(fields, "program.complaints", program.complaints, parse_display_name);
     let (goodwill_outline, goodwill) = parse_goodwill_policy(fields, "program.goodwill", program.goodwill);
+    let lifecycle = parse_lifecycle_policy(fields, "program.lifecycle", program.lifecycle, |fields, path, amount| {
+        parse_amount(fields, path, amount, currency)
+    });
     let faults = find_policy_faults(&tier_policy).into_iter();
     let tier_faults = find_tier_faults(&tier_outlines, tier_policy.window.as_ref());
     let faults = faults.chain(tier_faults).chain(find_campaign_faults(&campaign_outlines));
@@ -181,6 +185,7 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
         satisfaction: satisfaction?,
         complaints: complaints?,
         goodwill: goodwill?,
+        lifecycle: lifecycle?,
     })
 }
 
@@ -395,5 +400,6 @@ fn write_program(program: Program) -> proto::Program {
         satisfaction: write_satisfaction_policy(&program.satisfaction),
         complaints: write_complaint_policy(&program.complaints),
         goodwill: program.goodwill.as_ref().map(write_goodwill_policy),
+        lifecycle: program.lifecycle.as_ref().map(|policy| write_lifecycle_policy(policy, program.currency)),
     }
 }

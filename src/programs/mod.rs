@@ -7,6 +7,7 @@ pub mod complaints;
 pub mod faults;
 pub mod goodwill;
 pub mod grpc;
+pub mod lifecycle;
 pub mod model;
 pub(crate) mod next;
 pub mod packages;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::benefits::Benefit;
 use super::complaints::ComplaintPolicy;
 use super::goodwill::GoodwillPolicy;
+use super::lifecycle::LifecyclePolicy;
 use super::packages::Package;
 use super::points::{CalendarPeriod, PointsPolicy};
 use super::retention::Retention;
@@ -64,6 +65,9 @@ pub struct Program {
     /// What may be given as goodwill; nothing, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goodwill: Option<GoodwillPolicy>,
+    /// How it is decided where customers stand; it is not, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<LifecyclePolicy>,
 }
 
 /// A time zone by its IANA name: the rules behind the name may be updated, the program stays the same. They are those
@@ -350,6 +354,7 @@ pub(crate) mod tests {
             satisfaction: SatisfactionPolicy::default(),
             complaints: ComplaintPolicy::default(),
             goodwill: None,
+            lifecycle: None,
         }
     }
 

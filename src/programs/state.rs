@@ -105,7 +105,8 @@ impl State for ProgramsState {
             | Detail::Benefit(_)
             | Detail::Referral(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => {}
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => {}
         }
         Ok(())
     }

@@ -12,6 +12,8 @@ use crate::customers::model::{Joining, customer_not_found};
 use crate::customers::state::CustomersState;
 use crate::error::{Reason, Refusal};
 use crate::ids::{CampaignId, CustomerId, IdempotencyKey, ProgramId, ReferralCode};
+use crate::lifecycle::follow;
+use crate::lifecycle::state::LifecycleState;
 use crate::points::state::PointsState;
 use crate::programs::commands::current_policy;
 use crate::programs::model::{Campaign, Conversion, ProgramVersion, program_not_found};
@@ -277,6 +279,7 @@ impl Command for ConvertReferral {
             TypeId::of::<PurchasesState>(),
             TypeId::of::<PointsState>(),
             TypeId::of::<StandingsState>(),
+            TypeId::of::<LifecycleState>(),
         ]
     }
 
@@ -319,7 +322,8 @@ impl Command for ConvertReferral {
                 Some(first.id)
             }
         };
-        convert(decision, &policy, campaign, referral, qualifying)
+        convert(decision, &policy, campaign, referral, qualifying)?;
+        follow(decision, &policy)
     }
 
     fn tell(&self, decision: &Decision<'_>, _entries: &[Entry]) -> Result<Option<Told>, DecisionError> {

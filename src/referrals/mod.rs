@@ -116,7 +116,8 @@ impl Referrals {
             | Detail::Tier(_)
             | Detail::Benefit(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => None,
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => None,
         });
         let created = created.ok_or_else(|| {
             Error::Internal(format!("program {program_id}: a new referral wrote no entry of its own"))

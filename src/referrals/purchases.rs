@@ -45,7 +45,8 @@ impl PurchasesState {
             | Detail::Benefit(_)
             | Detail::Referral(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => {}
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => {}
         }
     }
 }

@@ -119,7 +119,8 @@ impl State for ReferralsState {
             | Detail::Tier(_)
             | Detail::Benefit(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => Ok(()),
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => Ok(()),
         }
     }
 

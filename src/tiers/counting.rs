@@ -194,6 +194,7 @@ pub(crate) fn counted_by(entry: &Entry) -> Option<(Date, DayCount)> {
         | Detail::Benefit(_)
         | Detail::Referral(_)
         | Detail::Complaint(_)
-        | Detail::Goodwill(_) => None,
+        | Detail::Goodwill(_)
+        | Detail::Lifecycle(_) => None,
     }
 }

@@ -347,7 +347,8 @@ fn earned_in(detail: Detail) -> Option<(i64, Earnings)> {
         | Detail::Benefit(_)
         | Detail::Referral(_)
         | Detail::Complaint(_)
-        | Detail::Goodwill(_) => None,
+        | Detail::Goodwill(_)
+        | Detail::Lifecycle(_) => None,
     }
 }
 

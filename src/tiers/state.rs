@@ -326,7 +326,8 @@ impl State for StandingsState {
             | Detail::Benefit(_)
             | Detail::Referral(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => {
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => {
                 return Ok(());
             }
         }

@@ -38,6 +38,7 @@ mod immutability;
 mod imports;
 mod ledger;
 mod liability;
+mod lifecycle;
 mod metrics;
 mod newer;
 mod points;

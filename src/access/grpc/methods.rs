@@ -151,6 +151,8 @@ methods! {
         Read by Customer | Service | Support | Manager | Auditor;
     LedgerService.ListPrivilegedActions(ListPrivilegedActionsRequest: program_id,) Read by Auditor;
     LiabilityService.GetLiability(GetLiabilityRequest: program_id,) Read by Manager | Auditor;
+    LifecycleService.GetLifecycle(GetLifecycleRequest: program_id, customer_id)
+        Read by Service | Support | Manager | Auditor;
     ProgramService.ApplyProgram(ApplyProgramRequest: program.program_id,) Write by Manager;
     ProgramService.GetProgram(GetProgramRequest: program_id,) Read by Service | Support | Manager | Auditor;
     ProgramService.ListPrograms(ListProgramsRequest: ,) Read by Service | Support | Manager | Auditor;

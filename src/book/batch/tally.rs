@@ -57,7 +57,8 @@ fn tally(entries: &[Entry]) -> Tally {
             | Detail::Points(_)
             | Detail::Benefit(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => {}
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => {}
             Detail::Referral(
                 ReferralDetail::ReferralCodeCreated { .. }
                 | ReferralDetail::ReferralCreated { .. }

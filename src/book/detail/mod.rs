@@ -6,6 +6,7 @@ mod benefits;
 mod complaints;
 mod customers;
 mod goodwill;
+mod lifecycle;
 mod points;
 mod programs;
 mod referrals;
@@ -23,6 +24,9 @@ pub use complaints::{
 };
 pub use customers::{CustomerDetail, ErasureReason};
 pub use goodwill::{GivenCounts, GoodwillDetail};
+pub use lifecycle::{
+    Answered, BrandClass, Facts, LifecycleDetail, LoyaltyClass, Position, SatisfactionClass, Silence, Stage,
+};
 pub use points::{EarningWindow, LotPart, LotTerms, PointsDetail};
 pub use programs::{DowngradeTime, ProgramDetail};
 pub use referrals::ReferralDetail;
@@ -58,6 +62,8 @@ pub enum Detail {
     Complaint(ComplaintDetail),
     /// It is about what was given as goodwill.
     Goodwill(GoodwillDetail),
+    /// It is about where the customer stands in the relationship.
+    Lifecycle(LifecycleDetail),
 }
 
 impl Detail {
@@ -99,6 +105,8 @@ impl Detail {
             ComplaintDetail::deserialize(json).map(Self::Complaint)
         } else if GoodwillDetail::VARIANTS.contains(&kind) {
             GoodwillDetail::deserialize(json).map(Self::Goodwill)
+        } else if LifecycleDetail::VARIANTS.contains(&kind) {
+            LifecycleDetail::deserialize(json).map(Self::Lifecycle)
         } else {
             Err(D::Error::custom(format_args!("unknown variant `{kind}`: no entry has this kind")))
         }
@@ -117,6 +125,7 @@ impl Detail {
             Self::Referral(detail) => detail.into(),
             Self::Complaint(detail) => detail.into(),
             Self::Goodwill(detail) => detail.into(),
+            Self::Lifecycle(detail) => detail.into(),
         }
     }
 
@@ -132,7 +141,8 @@ impl Detail {
             | Self::Benefit(_)
             | Self::Referral(_)
             | Self::Complaint(_)
-            | Self::Goodwill(_) => None,
+            | Self::Goodwill(_)
+            | Self::Lifecycle(_) => None,
         }
     }
 
@@ -154,7 +164,8 @@ impl Detail {
             | Self::Benefit(_)
             | Self::Referral(_)
             | Self::Complaint(_)
-            | Self::Goodwill(_) => None,
+            | Self::Goodwill(_)
+            | Self::Lifecycle(_) => None,
         }
     }
 
@@ -209,6 +220,12 @@ impl From<CustomerDetail> for Detail {
 impl From<GoodwillDetail> for Detail {
     fn from(detail: GoodwillDetail) -> Self {
         Self::Goodwill(detail)
+    }
+}
+
+impl From<LifecycleDetail> for Detail {
+    fn from(detail: LifecycleDetail) -> Self {
+        Self::Lifecycle(detail)
     }
 }
 

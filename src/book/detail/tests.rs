@@ -24,6 +24,7 @@ fn all_kinds() -> BTreeSet<&'static str> {
         ReferralDetail::VARIANTS,
         ComplaintDetail::VARIANTS,
         GoodwillDetail::VARIANTS,
+        LifecycleDetail::VARIANTS,
     ];
     let kinds: BTreeSet<&str> = rooms.concat().into_iter().collect();
     assert_eq!(kinds.len(), rooms.concat().len(), "two kinds have one name");
@@ -70,6 +71,8 @@ fn what_was_written_by_this_version_keeps_its_form() {
         in_year: 7,
         in_all: 8,
     };
+    let answered = Some(Answered { answer: 4, at });
+    let position = Position { stage: Stage::FirstTime, satisfaction: None, loyalty: None, brands: None };
     let given = GivenCounts { day, in_day: 1, in_week: 2, in_month: 3, in_quarter: 4, in_half: 5, in_year: 6 };
     let details: &[(Detail, &str)] = &[
         (
@@ -389,6 +392,41 @@ fn what_was_written_by_this_version_keeps_its_form() {
         (
             GoodwillDetail::GoodwillDrawn { value: 5, counts: given }.into(),
             r#"{"kind":"goodwill_drawn","value":5,"counts":{"day":"2026-01-15","in_day":1,"in_week":2,"in_month":3,"in_quarter":4,"in_half":5,"in_year":6}}"#,
+        ),
+        (
+            LifecycleDetail::LifecycleDecided {
+                before: None,
+                to: position,
+                by: Box::new(Facts { purchases: 1, spend: 5, ..Facts::default() }),
+                silence: Silence::default(),
+            }
+            .into(),
+            r#"{"kind":"lifecycle_decided","to":{"stage":"first_time"},"by":{"purchases":1,"spend":5},"silence":{}}"#,
+        ),
+        (
+            LifecycleDetail::LifecycleDecided {
+                before: Some(position),
+                to: Position {
+                    stage: Stage::WonBack,
+                    satisfaction: Some(SatisfactionClass::Apostle),
+                    loyalty: Some(LoyaltyClass::TrueLoyalty),
+                    brands: Some(BrandClass::ManyBrand),
+                },
+                by: Box::new(Facts {
+                    purchases: 1,
+                    spend: 5,
+                    referrals: 2,
+                    last_purchase_at: Some(at),
+                    satisfaction: answered,
+                    recommendation: answered,
+                    involvement: answered,
+                    brands: answered,
+                    open_complaints: 3,
+                }),
+                silence: Silence { rare: Some(1), at_risk: Some(2), lapsed: Some(3), lost: Some(4) },
+            }
+            .into(),
+            r#"{"kind":"lifecycle_decided","before":{"stage":"first_time"},"to":{"stage":"won_back","satisfaction":"apostle","loyalty":"true_loyalty","brands":"many_brand"},"by":{"purchases":1,"spend":5,"referrals":2,"last_purchase_at":"1970-01-01T00:00:00Z","satisfaction":{"answer":4,"at":"1970-01-01T00:00:00Z"},"recommendation":{"answer":4,"at":"1970-01-01T00:00:00Z"},"involvement":{"answer":4,"at":"1970-01-01T00:00:00Z"},"brands":{"answer":4,"at":"1970-01-01T00:00:00Z"},"open_complaints":3},"silence":{"rare":1,"at_risk":2,"lapsed":3,"lost":4}}"#,
         ),
         (
             ActivityDetail::FeedbackAccepted {

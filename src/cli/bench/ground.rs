@@ -69,6 +69,7 @@ impl Ground {
             satisfaction: None,
             complaints: None,
             goodwill: None,
+            lifecycle: None,
         }
     }
 

@@ -12,6 +12,7 @@ use super::super::instant;
 use super::benefit_table::BenefitTable;
 use super::complaints_table::ComplaintsTable;
 use super::goodwill_table::GoodwillTable;
+use super::lifecycle_table::LifecycleTable;
 use super::package_table::PackageTable;
 use super::points_table::PointsTable;
 use super::satisfaction_table::SatisfactionTable;
@@ -37,6 +38,8 @@ pub(in crate::cli) struct Document {
     complaints: Option<ComplaintsTable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     goodwill: Option<GoodwillTable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lifecycle: Option<LifecycleTable>,
     tiers: Vec<TierTable>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     campaigns: Vec<CampaignTable>,
@@ -123,6 +126,7 @@ impl Document {
             satisfaction: program.satisfaction.map(SatisfactionTable::from_proto),
             complaints: program.complaints.map(ComplaintsTable::from_proto).transpose()?,
             goodwill: program.goodwill.map(GoodwillTable::from_proto).transpose()?,
+            lifecycle: program.lifecycle.map(|policy| LifecycleTable::from_proto(policy, &currency)),
             tier_policy: program.tier_policy.map(TierPolicyTable::from_proto).transpose()?.flatten(),
             program_id: program.program_id,
             display_name: program.display_name,
@@ -263,6 +267,27 @@ benefit_id = "day-pass"
 quantity = 2
 valid_for = "P90D"
 points = 1500
+
+[lifecycle]
+lapsed_after_days = 120
+lost_after_days = 365
+
+[lifecycle.client]
+purchases = 5
+spend = "500.00"
+
+[lifecycle.advocate]
+referrals = 1
+satisfaction = 4
+
+[lifecycle.at_risk]
+after_days = 60
+satisfaction_at_most = 2
+open_complaints = 1
+
+[lifecycle.cuts]
+recommends_from = 8
+rare_after_days = 90
 
 [[tiers]]
 tier_id = "member"

@@ -9,6 +9,7 @@ mod document;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod goodwill_table;
+mod lifecycle_table;
 mod nearest;
 mod notes;
 mod package_table;

@@ -11,6 +11,7 @@ use toml::de::DeTable;
 use super::super::amount::decimals_of;
 use super::complaints_table::read_complaints;
 use super::goodwill_table::read_goodwill;
+use super::lifecycle_table::read_lifecycle;
 use super::notes::{Notes, Place};
 use super::package_table::read_package;
 use super::read_benefits::read_benefit;
@@ -38,6 +39,7 @@ const DOCUMENT: &[&str] = &[
     "satisfaction",
     "complaints",
     "goodwill",
+    "lifecycle",
 ];
 
 const CAMPAIGN: &[&str] = &[
@@ -75,6 +77,7 @@ pub(super) fn read_program(document: &DeTable<'_>, notes: &Notes) -> Program {
         satisfaction: table.find("satisfaction").and_then(|value| read_satisfaction(&value)),
         complaints: table.find("complaints").and_then(|value| read_complaints(&value)),
         goodwill: table.find("goodwill").and_then(|value| read_goodwill(&value)),
+        lifecycle: table.find("lifecycle").and_then(|value| read_lifecycle(&value, currency)),
         currency_code: code,
     }
 }

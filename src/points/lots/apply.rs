@@ -25,7 +25,8 @@ impl Lots {
             | Detail::Benefit(_)
             | Detail::Referral(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => Ok(()),
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => Ok(()),
         }
     }
 

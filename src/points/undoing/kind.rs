@@ -41,7 +41,8 @@ impl ReversalKind {
             | Detail::Benefit(_)
             | Detail::Referral(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => None,
+            | Detail::Goodwill(_)
+            | Detail::Lifecycle(_) => None,
         }
     }
 }

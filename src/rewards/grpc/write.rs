@@ -38,6 +38,7 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
         | EntryReason::Reevaluation
         | EntryReason::Feedback
         | EntryReason::Complaint
+        | EntryReason::Lifecycle
         | EntryReason::Enrolment
         | EntryReason::DossierUpdate
         | EntryReason::ThresholdReached

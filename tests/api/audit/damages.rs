@@ -247,6 +247,14 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
         .await;
     let owner = "INSERT INTO complaint_owners VALUES (:anna, 3, 'nobody')";
     assert_told(owner, DifferenceKind::Source, &["the owner of complaint 3, which does not exist"]).await;
+    let lifecycle =
+        "INSERT INTO lifecycles (account_id, program_id, stage, since, decided_seq, policy_version, purchases, spend,
+                         referrals, open_complaints)
+                     VALUES (:anna, 'shop', 'lost', now(), 3, 1, 0, 0, 0, 0)";
+    assert_told(lifecycle, DifferenceKind::Projection, &["lifecycle of account ", "no entry makes it"]).await;
+    let decided = "INSERT INTO lifecycle_decisions VALUES (:anna, 3, 'shop', now(), 'lost', NULL, NULL, NULL, now())";
+    let told = ["lifecycle decided by entry 3 of account ", "no entry makes it"];
+    assert_told(decided, DifferenceKind::Projection, &told).await;
     let goodwill = "INSERT INTO goodwill VALUES (:anna, 3, NULL, now(), 5, NULL)";
     assert_told(goodwill, DifferenceKind::Projection, &["goodwill of entry 3 of account ", "no entry makes it"]).await;
     let counts = "INSERT INTO goodwill_counts VALUES (:anna, 3, '2026-01-15', 1, 1, 1, 1, 1, 1)";

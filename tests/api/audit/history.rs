@@ -39,7 +39,8 @@ fn eventful_shop() -> proto::Program {
     let packages = vec![package("hello", &["member"], 10), package("box", &["silver", "gold"], 50)];
     let complaints = crate::complaints::complaining_shop().complaints;
     let goodwill = Some(proto::GoodwillPolicy::default());
-    proto::Program { points: Some(points), packages, complaints, goodwill, ..shop() }
+    let lifecycle = crate::lifecycle::staged_shop().lifecycle;
+    proto::Program { points: Some(points), packages, complaints, goodwill, lifecycle, ..shop() }
 }
 
 /// An answer, or none where rules refused; anything else fails the test.

@@ -8,6 +8,7 @@ use goldbook::proto::benefit_service_client::BenefitServiceClient;
 use goldbook::proto::complaint_service_client::ComplaintServiceClient;
 use goldbook::proto::customer_service_client::CustomerServiceClient;
 use goldbook::proto::ledger_service_client::LedgerServiceClient;
+use goldbook::proto::lifecycle_service_client::LifecycleServiceClient;
 use goldbook::proto::program_service_client::ProgramServiceClient;
 use goldbook::proto::referral_service_client::ReferralServiceClient;
 use goldbook::proto::reward_service_client::RewardServiceClient;
@@ -58,6 +59,10 @@ impl Clients {
 
     pub(crate) fn rewards(&self) -> RewardServiceClient<Channel> {
         RewardServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn lifecycles(&self) -> LifecycleServiceClient<Channel> {
+        LifecycleServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn complaints(&self) -> ComplaintServiceClient<Channel> {

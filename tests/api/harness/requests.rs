@@ -56,6 +56,7 @@ pub(crate) fn shop() -> proto::Program {
         satisfaction: None,
         complaints: None,
         goodwill: None,
+        lifecycle: None,
     }
 }
 

@@ -128,6 +128,7 @@ impl Caller {
         self.look("ComplaintService.GetComplaint", get).await;
         self.look("ComplaintService.ListComplaints", of!(ListComplaintsRequest { customer_id: customer_id })).await;
         self.look("ComplaintService.ListDueComplaints", of!(ListDueComplaintsRequest {})).await;
+        self.look("LifecycleService.GetLifecycle", of!(GetLifecycleRequest { customer_id: customer_id })).await;
         self.look("ComplaintService.GetComplaintMetrics", of!(GetComplaintMetricsRequest {})).await;
     }
 

@@ -29,7 +29,7 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         r#"4:13: time_zone must be an IANA time zone, such as Europe/Berlin"#,
         r#"5:19: points_per_unit must be a decimal in quotes, such as "1" or "0.125""#,
         "6:1: unknown key \"colour\"; known are program_id, display_name, currency, time_zone, points_per_unit, points, \
-         retention, tier_policy, tiers, campaigns, extras, packages, satisfaction, complaints, goodwill",
+         retention, tier_policy, tiers, campaigns, extras, packages, satisfaction, complaints, goodwill, lifecycle",
         "9:12: points.hold_for must be an ISO 8601 period above zero, in whole microseconds and of at most 100 years, \
          such as P1Y, P90D or PT12H",
         r#"10:27: points.expiry: unknown key "round"; did you mean "round_to"?"#,
@@ -102,6 +102,12 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         "135:10: goodwill.limits[1].points must be from 1 to 1,000,000,000,000",
         "144:10: goodwill.limits[3].period must be unique among the limits of one party",
         "148:14: goodwill.benefits[1] \"yacht\": benefit_id must be a benefit of the program; there is none with the id yacht",
+        "152:12: lifecycle.client: unknown key \"purchase\"; did you mean \"purchases\"?",
+        "152:34: lifecycle.client.spend must be above zero",
+        "153:26: lifecycle.at_risk.after_days must be a whole number",
+        "153:55: lifecycle.at_risk.satisfaction_at_most must be from 1 to 5",
+        "155:19: lifecycle.lost_after_days must be more than lapsed_after_days, which is 200",
+        "156:27: lifecycle.cuts.satisfied_from must be from 1 to 5",
     ];
     let told: Vec<String> = mistakes(MISTAKEN);
     assert_eq!(told, expected.map(|line| format!("shop.toml:{line}")));
