@@ -21,7 +21,7 @@ CREATE TABLE accounts (
     expired      bigint      NOT NULL,
     cancelled    bigint      NOT NULL,
     CONSTRAINT accounts_pkey PRIMARY KEY (account_id),
-    CONSTRAINT accounts_kind_known CHECK (kind IN ('customer', 'program')),
+    CONSTRAINT accounts_kind_known CHECK (kind IN ('customer', 'program', 'pot')),
     CONSTRAINT accounts_head_positive CHECK (head > 0),
     CONSTRAINT accounts_pockets_not_negative
         CHECK (least(issued, owed, pending, available, held, redeemed, expired, cancelled) >= 0),
@@ -100,7 +100,7 @@ CREATE TABLE names (
     account_id uuid NOT NULL,
     -- The name first: it tells most of them apart by one comparison.
     CONSTRAINT names_pkey PRIMARY KEY (name, program_id, space),
-    CONSTRAINT names_space_known CHECK (space IN ('program', 'customer', 'referral_code'))
+    CONSTRAINT names_space_known CHECK (space IN ('program', 'customer', 'referral_code', 'pot'))
 );
 
 -- A name that a batch looks up: with a key whose use on the owner's account is asked about, and whether the account is to

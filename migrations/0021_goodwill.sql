@@ -1,12 +1,3 @@
--- Pots: accounts of the program itself, for what many customers share. Whatever is there met the narrower conditions, so that
--- nothing needs to be looked at.
-ALTER TABLE accounts
-    DROP CONSTRAINT accounts_kind_known,
-    ADD CONSTRAINT accounts_kind_known CHECK (kind IN ('customer', 'program', 'pot')) NOT VALID;
-ALTER TABLE names
-    DROP CONSTRAINT names_space_known,
-    ADD CONSTRAINT names_space_known CHECK (space IN ('program', 'customer', 'referral_code', 'pot')) NOT VALID;
-
 -- How much goodwill an account counts: a customer's what was given to them, a pot's what was drawn from it. In points, by the
 -- calendar periods in which a local day lies: that of the last time. A projection of entries.
 CREATE TABLE goodwill_counts (
@@ -53,7 +44,7 @@ CREATE TABLE goodwill (
     CONSTRAINT goodwill_is_something CHECK (value > 0)
 );
 
-CREATE INDEX goodwill_of_complaints ON goodwill (account_id, complaint_seq, account_seq)
+CREATE INDEX goodwill_of_complaints ON goodwill (account_id, complaint_seq, given_at, account_seq)
     WHERE complaint_seq IS NOT NULL;
 
 -- A row as a batch sends it.

@@ -108,7 +108,7 @@ impl complaint_service_server::ComplaintService for Complaints {
         let (request, caller) = admit(request)?;
         let parsed = parse_goodwill(request)?;
         let writer = caller.writer().await?;
-        let command = parsed.by(writer.principal_id);
+        let command = parsed.by(caller.person().await?);
         telemetry::record_program(command.subject.program_id.as_str());
         let written = self.grant_goodwill(command, writer).await?;
         Ok(Response::new(write_goodwill_grant(&written)))

@@ -74,8 +74,8 @@ pub(crate) struct FoundComplaint {
     pub complaint: Complaint,
     pub owner: String,
     pub steps: Vec<Taken>,
-    /// What the customer was given for it, by the numbers of the entries.
-    pub given: Vec<(i64, Given)>,
+    /// What the customer was given for it, by the numbers of the entries, each with why.
+    pub given: Vec<(i64, Given, String)>,
     pub currency: Currency,
 }
 

@@ -145,12 +145,12 @@ async fn what_silence_will_do_is_foretold_and_done_with_its_causes() {
     let instants: Vec<_> = moves.iter().rev().take(4).rev().map(|entry| entry.effective_at.unwrap()).collect();
     assert_eq!(instants, expected.map(|(at, _)| at));
     for pair in moves.windows(2).skip(moves.len() - 5) {
-        assert_eq!(pair[1].cause_entry_ids, [pair[0].entry_id.clone()]);
+        assert_eq!(pair[1].cause_entry_ids.join(" "), pair[0].entry_id);
         assert_eq!(pair[1].reason(), proto::EntryReason::TimeReached);
     }
     // What is caused by something that happened says by what.
     let accepted = entries.iter().find(|entry| entry.kind() == proto::EntryKind::ActivityAccepted).unwrap();
-    assert_eq!(moves[0].cause_entry_ids, [accepted.entry_id.clone()]);
+    assert_eq!(moves[0].cause_entry_ids.join(" "), accepted.entry_id);
     assert_eq!(moves[0].reason(), proto::EntryReason::Lifecycle);
 }
 

@@ -54,7 +54,7 @@ const CONVERSION: [&str; 5] = [
     "BEGIN",
     // Also finds who brought Ben, and locks that one's account.
     "SELECT accounts",
-    "SELECT referrals, standings, standing_days",
+    "SELECT referrals, standings, standing_days, lifecycles",
     "INSERT ledger_entries",
     "COMMIT",
 ];

@@ -161,6 +161,16 @@ impl Authentication {
         // Whoever looked it up at the same time found the same.
         Ok(*principal.id.get_or_init(|| id))
     }
+
+    /// What a principal is named by without the customer whom they may be.
+    pub(super) async fn person_of(&self, principal: &Principal) -> Result<PrincipalId, Error> {
+        if principal.customer_id.is_none() {
+            return self.id_of(principal).await;
+        }
+        let (issuer, subject) = (principal.issuer.clone(), principal.subject.clone());
+        let person = Principal::new(principal.kind, issuer, subject, principal.grants.clone());
+        store::find_or_add(&self.pool, &person).await
+    }
 }
 
 fn refuse(message: &str) -> Refusal {

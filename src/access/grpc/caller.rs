@@ -15,6 +15,7 @@ use crate::access::permission::{Permission, programs_for};
 use crate::access::principal::{Principal, ProgramSet};
 use crate::book::Writer;
 use crate::error::{Error, Reason, Refusal};
+use crate::ids::PrincipalId;
 
 /// Who sends a request, before anything is asked about them.
 #[derive(Clone)]
@@ -72,6 +73,14 @@ impl Admitted {
     /// As [`Caller::writer`].
     pub(crate) async fn writer(&self) -> Result<Writer, Error> {
         self.caller.writer().await
+    }
+
+    /// The person who calls, whichever customer they may be beside: who stays the same when that one is erased.
+    ///
+    /// # Errors
+    /// As [`Caller::writer`].
+    pub(crate) async fn person(&self) -> Result<PrincipalId, Error> {
+        self.caller.authentication.person_of(&self.caller.principal).await
     }
 
     /// Ends a long answer as soon as what the caller proved who they are with does not count any more. Nothing comes after

@@ -83,6 +83,11 @@ fn is_own_feedback(request: &proto::RecordActivityRequest) -> bool {
     is_feedback && !request.enrol && !request.as_history
 }
 
+/// Whether something is given as goodwill: whoever serves customers gives that by `GrantGoodwill` alone, within its limits.
+fn is_goodwill(reason: i32) -> bool {
+    reason == i32::from(proto::CorrectionReason::Goodwill)
+}
+
 /// A complaint as a customer makes it: who deals with it, and how much it presses, others say.
 fn is_plain_complaint(request: &proto::OpenComplaintRequest) -> bool {
     request.priority == 0 && request.owner.is_empty() && request.received_at.is_none()
@@ -115,7 +120,9 @@ methods! {
         Read by Customer | Service | Support | Manager | Auditor;
     BenefitService.UseBenefit(UseBenefitRequest: program_id, customer_id) Write by Service | Support;
     BenefitService.ReverseBenefitUse(ReverseBenefitUseRequest: program_id, customer_id) Write by Service | Support;
-    BenefitService.GrantEntitlement(GrantEntitlementRequest: program_id, customer_id) Write by Support | Manager;
+    BenefitService.GrantEntitlement(GrantEntitlementRequest: program_id, customer_id) Write by Support | Manager,
+        Support if "`reason` is not `CORRECTION_REASON_GOODWILL`"
+            |request: &proto::GrantEntitlementRequest| !is_goodwill(request.reason);
     BenefitService.RevokeEntitlement(RevokeEntitlementRequest: program_id, customer_id) Write by Support | Manager;
     ComplaintService.OpenComplaint(OpenComplaintRequest: program_id, customer_id) Write by Customer | Service | Support,
         Customer if "`priority`, `owner` and `received_at` are not set" is_plain_complaint;
@@ -175,7 +182,9 @@ methods! {
     RewardService.CapturePoints(CapturePointsRequest: program_id, customer_id) Write by Service | Support;
     RewardService.ReleasePoints(ReleasePointsRequest: program_id, customer_id) Write by Service | Support;
     RewardService.ReverseEntry(ReverseEntryRequest: program_id, customer_id) Write by Service | Support;
-    RewardService.AdjustPoints(AdjustPointsRequest: program_id, customer_id) Write by Support;
+    RewardService.AdjustPoints(AdjustPointsRequest: program_id, customer_id) Write by Support,
+        Support if "`reason` is not `CORRECTION_REASON_GOODWILL`"
+            |request: &proto::AdjustPointsRequest| !is_goodwill(request.reason);
     RewardService.ListLots(ListLotsRequest: program_id, customer_id) Read by Service | Support | Manager | Auditor;
     RewardService.ListLotUses(ListLotUsesRequest: program_id, customer_id) Read by Service | Support | Manager | Auditor;
     RewardService.GetBalance(GetBalanceRequest: program_id, customer_id)

@@ -12,6 +12,7 @@ use crate::book::{
 };
 use crate::complaints::model::complaint_not_found;
 use crate::complaints::state::ComplaintsState;
+use crate::customers::commands::require_customer;
 use crate::error::{Reason, Refusal};
 use crate::ids::{AccountId, BenefitId, EntryId, IdempotencyKey, PrincipalId, ProgramId};
 use crate::points::amount::Points;
@@ -19,6 +20,7 @@ use crate::points::grants::model::{Grant, grant};
 use crate::points::state::{Note, PointsState};
 use crate::points::subject::{Subject, keep_note, key_of};
 use crate::programs::goodwill::{GoodwillParty, GoodwillPolicy};
+use crate::programs::model::program_not_found;
 use crate::programs::packages::PackagedBenefit;
 use crate::programs::points::VestingRule;
 use crate::programs::state::ProgramsState;
@@ -176,7 +178,11 @@ impl Command for GrantGoodwill {
     }
 
     fn tell(&self, decision: &Decision<'_>, _entries: &[Entry]) -> Result<Option<Told>, DecisionError> {
-        let (policy, account) = self.subject.begin(decision)?;
+        // The version in force even if this batch has just put it there, as beside a repetition.
+        let Subject { program_id, customer_id } = &self.subject;
+        let current = decision.state::<ProgramsState>()?.current(program_id);
+        let policy = &current.ok_or_else(|| program_not_found(program_id))?.policy;
+        let account = require_customer(decision, program_id, customer_id)?;
         let pot = decision.find(&self.pot())?.ok_or(DecisionError::NotLoaded)?;
         let sides = sides(decision, account, pot)?;
         let left = policy.program.goodwill.as_ref().map_or(Some(0), |it| least_left(it, &policy.program, &sides));

@@ -19,7 +19,7 @@ pub(super) struct Side {
 }
 
 /// What was given in the periods that a day lies in, by what was counted last.
-fn counts_on(last: Option<GivenCounts>, day: Date) -> GivenCounts {
+pub(super) fn counts_on(last: Option<GivenCounts>, day: Date) -> GivenCounts {
     let still = |period: CalendarPeriod, count: fn(&GivenCounts) -> i64| {
         last.filter(|last| period.first_day(last.day) == period.first_day(day)).map_or(0, |last| count(&last))
     };
@@ -60,18 +60,22 @@ impl Side {
 
     /// What is counted once so much more is given. None, if nobody can count so much.
     pub(super) fn with(&self, value: i64, program: &Program) -> Option<GivenCounts> {
-        let GivenCounts { day, in_day, in_week, in_month, in_quarter, in_half, in_year } =
-            counts_on(self.last, self.day(program));
-        Some(GivenCounts {
-            day,
-            in_day: in_day.checked_add(value)?,
-            in_week: in_week.checked_add(value)?,
-            in_month: in_month.checked_add(value)?,
-            in_quarter: in_quarter.checked_add(value)?,
-            in_half: in_half.checked_add(value)?,
-            in_year: in_year.checked_add(value)?,
-        })
+        add(&counts_on(self.last, self.day(program)), value)
     }
+}
+
+/// The counts with so much more. None, if nobody can count so much.
+pub(super) fn add(counts: &GivenCounts, value: i64) -> Option<GivenCounts> {
+    let GivenCounts { day, in_day, in_week, in_month, in_quarter, in_half, in_year } = *counts;
+    Some(GivenCounts {
+        day,
+        in_day: in_day.checked_add(value)?,
+        in_week: in_week.checked_add(value)?,
+        in_month: in_month.checked_add(value)?,
+        in_quarter: in_quarter.checked_add(value)?,
+        in_half: in_half.checked_add(value)?,
+        in_year: in_year.checked_add(value)?,
+    })
 }
 
 /// How much may still be given, by the narrowest limit of the parties; as much as anybody likes, if absent.

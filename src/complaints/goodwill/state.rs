@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::limits::{add, counts_on};
 use crate::book::{Cell, Defect, Detail, Entry, GivenCounts, GoodwillDetail, Row, State};
 use crate::ids::{AccountId, BenefitId};
 
@@ -66,7 +67,12 @@ impl State for GoodwillState {
     fn apply(&mut self, entry: &Entry) -> Result<(), Defect> {
         let Detail::Goodwill(detail) = &entry.detail else { return Ok(()) };
         let (account_id, last_seq) = (entry.id.account_id, entry.id.account_seq);
-        let (GoodwillDetail::GoodwillGiven { counts, .. } | GoodwillDetail::GoodwillDrawn { counts, .. }) = detail;
+        let (GoodwillDetail::GoodwillGiven { value, counts, .. } | GoodwillDetail::GoodwillDrawn { value, counts }) =
+            detail;
+        let before = counts_on(self.counts(account_id), counts.day);
+        if add(&before, *value) != Some(*counts) {
+            return Err(Defect::new(format!("entry {}: it does not count on from what was given before", entry.id)));
+        }
         self.counted.insert(account_id, Counted { counts: *counts, last_seq });
         self.changed.insert(account_id);
         if let Some(given) = Given::of_entry(entry) {

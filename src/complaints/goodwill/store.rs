@@ -172,7 +172,8 @@ impl GivenRow {
     }
 }
 
-/// What was given for a complaint by an instant, by the numbers of the entries: the last, in order, where it was much.
+/// What was given for a complaint by an instant, by the numbers of the entries, each with why: the last, in order, where it was
+/// much.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -180,12 +181,17 @@ pub(in crate::complaints) async fn read_given(
     connection: &mut PgConnection,
     complaint_id: EntryId,
     by: Timestamp,
-) -> Result<Vec<(i64, Given)>, StoreError> {
+) -> Result<Vec<(i64, Given, String)>, StoreError> {
     let rows = sqlx::query_as!(
-        GivenRow,
-        "SELECT account_id, account_seq, complaint_seq, given_at, value, benefit_id
-         FROM goodwill WHERE account_id = $1 AND complaint_seq = $2 AND given_at <= $3
-         ORDER BY account_seq DESC LIMIT $4",
+        NotedRow,
+        r#"SELECT g.account_seq, g.given_at, g.value, g.benefit_id, n.note AS "note?"
+           FROM (
+               SELECT account_id, account_seq, given_at, value, benefit_id
+               FROM goodwill WHERE account_id = $1 AND complaint_seq = $2 AND given_at <= $3
+               ORDER BY given_at DESC, account_seq DESC LIMIT $4
+           ) g
+           LEFT JOIN entry_notes n ON n.account_id = g.account_id AND n.account_seq = g.account_seq
+           ORDER BY g.account_seq"#,
         complaint_id.account_id.0,
         complaint_id.account_seq,
         by.to_sqlx() as _,
@@ -194,5 +200,26 @@ pub(in crate::complaints) async fn read_given(
     .fetch_all(connection)
     .traced("SELECT goodwill")
     .await?;
-    rows.into_iter().rev().map(|row| Ok((row.account_seq, row.into_given()?))).collect()
+    let given = rows.into_iter().map(|row| {
+        let (account_seq, note) = (row.account_seq, row.note.unwrap_or_default());
+        let of = GivenRow {
+            account_id: complaint_id.account_id.0,
+            account_seq,
+            complaint_seq: Some(complaint_id.account_seq),
+            given_at: row.given_at,
+            value: row.value,
+            benefit_id: row.benefit_id,
+        };
+        Ok((account_seq, of.into_given()?, note))
+    });
+    given.collect()
+}
+
+/// What was given for a complaint, with what was said of it.
+struct NotedRow {
+    account_seq: i64,
+    given_at: jiff_sqlx::Timestamp,
+    value: i64,
+    benefit_id: Option<String>,
+    note: Option<String>,
 }

@@ -64,7 +64,7 @@ pub(super) fn write_found(
     proto::Complaint {
         text: steps.first().map(|opened| opened.text.clone()).unwrap_or_default(),
         steps: steps.iter().map(|step| write_step(step, audience)).collect(),
-        goodwill: given.iter().map(|(seq, given)| write_goodwill(complaint_id.account_id, *seq, given)).collect(),
+        goodwill: given.iter().map(|it| write_noted(complaint_id.account_id, it, audience)).collect(),
         ..with_owner(written, owner, audience)
     }
 }
@@ -121,12 +121,23 @@ fn write_complaint(
     }
 }
 
+/// The customer is not told why.
+fn write_noted(
+    account_id: AccountId,
+    (account_seq, given, note): &(i64, Given, String),
+    audience: Audience,
+) -> proto::Goodwill {
+    let note = if audience == Audience::Staff { note.clone() } else { String::new() };
+    proto::Goodwill { note, ..write_goodwill(account_id, *account_seq, given) }
+}
+
 fn write_goodwill(account_id: AccountId, account_seq: i64, given: &Given) -> proto::Goodwill {
     proto::Goodwill {
         goodwill_id: EntryId { account_id, account_seq }.to_string(),
         given_at: Some(write_instant(given.given_at)),
         value: given.value,
         benefit_id: given.benefit_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        note: String::new(),
     }
 }
 

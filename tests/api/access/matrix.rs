@@ -127,7 +127,11 @@ fn meet_condition(method: &Method, is_met: bool, bytes: &mut Vec<u8>) {
         "ComplaintService.OpenComplaint" if !is_met => prost::encoding::int32::encode(4, &3, bytes),
         // A score of the handling.
         "ComplaintService.UpdateComplaint" if is_met => prost::encoding::int32::encode(11, &5, bytes),
+        // The reason: goodwill.
+        "RewardService.AdjustPoints" if !is_met => prost::encoding::int32::encode(6, &2, bytes),
+        "BenefitService.GrantEntitlement" if !is_met => prost::encoding::int32::encode(7, &2, bytes),
         "ActivityService.RecordActivity" => {}
+        "RewardService.AdjustPoints" | "BenefitService.GrantEntitlement" => {}
         "ComplaintService.OpenComplaint" | "ComplaintService.UpdateComplaint" => {}
         other => panic!("what meets the condition of {other}?"),
     }

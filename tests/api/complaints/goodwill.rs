@@ -90,7 +90,11 @@ async fn a_customer_is_made_whole_at_once_and_the_complaint_tells_it() {
     assert_refused(give(&service, other).await, Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
 
     let told = get(&service, &complaint, None).await.unwrap();
-    assert_eq!(told.goodwill, [given.goodwill.clone().unwrap(), pass.goodwill.clone().unwrap()]);
+    let noted = |of: &proto::GrantGoodwillResponse| proto::Goodwill {
+        note: "Stood in the rain.".to_owned(),
+        ..of.goodwill.clone().unwrap()
+    };
+    assert_eq!(told.goodwill, [noted(&given), noted(&pass)]);
     assert_eq!(told.goodwill.iter().map(|it| it.value).collect::<Vec<_>>(), [250, 150]);
     assert_eq!(told.state(), proto::ComplaintState::Received);
     let then = get(&service, &complaint, Some(START)).await.unwrap();
@@ -153,10 +157,18 @@ async fn limits_hold_for_each_person_and_each_customer_in_each_period() {
     assert_eq!(refused(give(&kim, "anna", 1).await)[..2], ["customer", "year"]);
     service.set_clock("2027-01-01T05:00:00Z");
     assert_eq!(give(&kim, "anna", 2).await.unwrap(), 498);
-    // Points that others may grant are no way around.
+    // What may be given for other reasons is no way around.
     let grant = crate::harness::grant_reward("anna", 1, "around");
-    let denied = service.rewards().grant_reward(by(&kim, grant)).await.unwrap_err();
-    assert_eq!((denied.code(), reason(&denied).as_str()), (Code::PermissionDenied, "NOT_PERMITTED"));
+    let adjust = proto::AdjustPointsRequest { reason: proto::CorrectionReason::Goodwill.into(), ..Default::default() };
+    let entitle = proto::GrantEntitlementRequest { reason: adjust.reason, ..Default::default() };
+    for denied in [
+        service.rewards().grant_reward(by(&kim, grant)).await.map(|_| ()),
+        service.rewards().adjust_points(by(&kim, adjust)).await.map(|_| ()),
+        service.benefits().grant_entitlement(by(&kim, entitle)).await.map(|_| ()),
+    ] {
+        let denied = denied.unwrap_err();
+        assert_eq!((denied.code(), reason(&denied).as_str()), (Code::PermissionDenied, "NOT_PERMITTED"));
+    }
 }
 
 /// Sixty-four clients of two services give at once: of what one person may give to all, and of what all may give to one

@@ -85,9 +85,9 @@ impl Known {
             Stage::Lapsed
         } else if silent >= 30 || is_unhappy || self.complaints > 0 {
             Stage::AtRisk
-        } else if matches!(before, Some(Stage::Lost | Stage::Lapsed)) && has_bought {
-            Stage::WonBack
-        } else if before == Some(Stage::WonBack) && !has_bought {
+        } else if (matches!(before, Some(Stage::Lost | Stage::Lapsed)) && has_bought)
+            || (before == Some(Stage::WonBack) && !has_bought)
+        {
             Stage::WonBack
         } else if self.purchases >= 3 && self.cents >= 10_000 {
             Stage::Client
