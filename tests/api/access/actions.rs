@@ -62,7 +62,10 @@ async fn every_action_is_listed_once_with_who_did_it() {
     enrol_by(&service, &admin, "anna").await;
     let granted = service.rewards().grant_reward(by(&till, grant_reward("anna", 9, "g"))).await.unwrap();
     let lot = granted.into_inner().reward.unwrap().reward_id;
-    let adjust = || by(&token("support"), adjust_points(Change::PointsUp(3), "up"));
+    let adjust = || {
+        let reason = proto::CorrectionReason::CustomerRequest.into();
+        by(&token("support"), proto::AdjustPointsRequest { reason, ..adjust_points(Change::PointsUp(3), "up") })
+    };
     for _ in 0..2 {
         service.rewards().adjust_points(adjust()).await.unwrap();
     }

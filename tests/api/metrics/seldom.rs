@@ -14,6 +14,7 @@ use crate::access::tls::Root;
 use crate::access::{apply_shop_by, ask_balance, by, enrol_by, key_of};
 use crate::binary::Serving;
 use crate::collector;
+use crate::complaints::opening;
 use crate::faults::held::refuse_many;
 use crate::faults::replicas::fail_inserts;
 use crate::faults::sabotage;
@@ -125,9 +126,9 @@ async fn calls_that_are_turned_away_are_counted_by_the_limit() {
     let told = async || counts(&serving, "goldbook_limits_hit_total", "goldbook_limit", names).await;
     let is_limited =
         |outcome: Result<(), Status>| outcome.err().filter(|it| it.code() == Code::ResourceExhausted).map(drop);
-    let grant = async |credential: &str, number: u32| {
-        let request = by(credential, grant_reward("nobody", 1, &format!("k-{number}")));
-        service.rewards().grant_reward(request).await.map(drop)
+    let open = async |credential: &str, number: u32| {
+        let request = by(credential, opening("nobody", &format!("k-{number}")));
+        service.complaints().open_complaint(request).await.map(drop)
     };
 
     let support = key(Role::Support, "support").await;
@@ -136,7 +137,7 @@ async fn calls_that_are_turned_away_are_counted_by_the_limit() {
     let mut number = 0;
     until("the limit of writes", async || {
         number += 1;
-        is_limited(grant(&support, number).await)
+        is_limited(open(&support, number).await)
     })
     .await;
     assert_eq!(told().await, [1.0, 1.0, 0.0, 0.0, 0.0]);
