@@ -78,30 +78,18 @@ CREATE TYPE sent_lifecycle_end AS (
     ended_at   timestamptz
 );
 
--- Every decision about where customers stand: a projection of entries.
+-- Every decision about where customers stand, whose entry tells the rest: a projection of entries.
 CREATE TABLE lifecycle_decisions (
-    account_id         uuid        NOT NULL,
-    account_seq        bigint      NOT NULL,
-    program_id         text        NOT NULL,
-    decided_at         timestamptz NOT NULL,
-    stage              text        NOT NULL,
-    satisfaction_class text,
-    loyalty_class      text,
-    brand_class        text,
+    account_id  uuid        NOT NULL,
+    account_seq bigint      NOT NULL,
     -- Since when they were in the stage.
-    since              timestamptz NOT NULL,
+    since       timestamptz NOT NULL,
     CONSTRAINT lifecycle_decisions_pkey PRIMARY KEY (account_id, account_seq)
 );
 
 -- A row as a batch sends it.
 CREATE TYPE sent_lifecycle_decision AS (
-    account_id         uuid,
-    account_seq        bigint,
-    program_id         text,
-    decided_at         timestamptz,
-    stage              text,
-    satisfaction_class text,
-    loyalty_class      text,
-    brand_class        text,
-    since              timestamptz
+    account_id  uuid,
+    account_seq bigint,
+    since       timestamptz
 );

@@ -19,9 +19,7 @@ use crate::error::{Defect, Error};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 use crate::money::Currency;
 use crate::paging::PageRequest;
-use crate::programs::model::Which;
-use crate::programs::model::program_not_found;
-use crate::programs::read_version;
+use crate::programs::read_currency;
 use crate::satisfaction::read_feedback;
 use crate::satisfaction::state::Feedback;
 use state::{ActivityRow, Deed};
@@ -89,12 +87,11 @@ impl Activities {
         let before = page.after_number()?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
-        let version = read_version(&mut connection, program_id, Which::Latest).await?;
-        let version = version.ok_or_else(|| program_not_found(program_id))?;
+        let currency = read_currency(&mut connection, program_id).await?;
         let rows = read_activities(&mut connection, account_id, before.unwrap_or(i64::MAX), page.limit()).await?;
         let cursor = |row: &ActivityRow| row.entry_id.account_seq.to_string();
         let (rows, next_page_token) = page.cut_by(rows, cursor, bytes, None);
-        Ok((version.program.currency, rows, next_page_token))
+        Ok((currency, rows, next_page_token))
     }
 }
 

@@ -14,7 +14,7 @@ pub struct Account {
     pub account_id: AccountId,
     /// The program it belongs to.
     pub program_id: ProgramId,
-    /// Whether it is a customer's account or the program's own.
+    /// Whose account it is.
     pub kind: AccountKind,
     /// The number of its last entry; 0 for an account that has none yet.
     pub head: i64,

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{PgConnection, PgPool};
 
 use crate::book::{BenefitDetail, Book, Command, Detail, Entry, Instants, Writer, Written};
 use crate::clock::{FIRST_INSTANT, LAST_INSTANT};
@@ -25,10 +25,10 @@ use crate::error::Error;
 use crate::ids::{AccountId, ComplaintCategoryId, CustomerId, EntryId, PrincipalId, ProgramId};
 use crate::money::Currency;
 use crate::paging::{PageRequest, WINDOW};
-use crate::programs::model::{Which, program_not_found};
+use crate::programs::model::program_not_found;
 use crate::programs::periods::divide;
 use crate::programs::points::CalendarPeriod;
-use crate::programs::{read_version, read_version_at};
+use crate::programs::{read_currency, read_version_at};
 use commands::{OpenComplaint, Stands, StepComplaint};
 use goodwill::commands::{GrantGoodwill, Left};
 use goodwill::state::Given;
@@ -304,12 +304,6 @@ impl Complaints {
         let tallies = count(&mut place.connection, &counted).await?;
         Ok((as_of, days.into_iter().zip(tallies).collect()))
     }
-}
-
-/// The currency that a program counts in.
-async fn read_currency(connection: &mut PgConnection, program_id: &ProgramId) -> Result<Currency, Error> {
-    let version = read_version(connection, program_id, Which::Latest).await?;
-    Ok(version.ok_or_else(|| program_not_found(program_id))?.program.currency)
 }
 
 /// About how many bytes a complaint takes in a page.

@@ -96,7 +96,7 @@ impl Ledger {
         Ok(page.cut_by(entries, cursor, StoredEntry::bytes, is_part.then(|| end.to_string())))
     }
 
-    /// One entry and its customer. There is no customer for the program's own account, nor for one who was forgotten.
+    /// One entry and its customer. There is no customer for an account of the program, nor for one who was forgotten.
     ///
     /// # Errors
     /// If the program or the entry is unknown.

@@ -49,7 +49,7 @@ impl EntryFilter {
     }
 }
 
-/// An entry and its customer. There is no customer for the program's own account, nor for one who was forgotten.
+/// An entry and its customer. There is no customer for an account of the program, nor for one who was forgotten.
 pub type OwnedEntry = (StoredEntry, Option<CustomerId>);
 
 /// A range of instants. Its first instant belongs to it, its last does not.

@@ -19,8 +19,8 @@ use crate::customers::model::customer_not_found;
 use crate::error::{Defect, Error};
 use crate::ids::{AccountId, CustomerId, EntryId, ProgramId};
 use crate::money::Currency;
-use crate::programs::model::{ProgramVersion, Which, program_not_found};
-use crate::programs::read_version;
+use crate::programs::model::ProgramVersion;
+use crate::programs::read_currency;
 use model::{Foretold, decide, foretell, silence_of, take_in};
 use state::LifecycleState;
 
@@ -127,14 +127,12 @@ impl Lifecycles {
         as_of: Option<Timestamp>,
     ) -> Result<FoundLifecycle, Error> {
         let mut connection = self.pool.acquire().await?;
-        let version = read_version(&mut connection, program_id, Which::Latest).await?;
-        let currency = version.ok_or_else(|| program_not_found(program_id))?.program.currency;
+        let currency = read_currency(&mut connection, program_id).await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let Some(at) = as_of else {
             let read = read_with_dues(&mut connection, account_id, self.instants.clock(), &self.capabilities).await?;
             let (folded, as_of) = read.ok_or_else(|| customer_not_found(customer_id))?;
-            let mut snapshot = begin_snapshot(&mut connection).await?;
-            let decided = find_in(&folded, &mut snapshot, true).await?;
+            let decided = find_in(&folded, &mut connection, true).await?;
             return Ok(FoundLifecycle { as_of, currency, decided });
         };
         let as_of = self.instants.close("as_of", Some(at)).await?;
@@ -144,9 +142,9 @@ impl Lifecycles {
             Some(AsOf::Rows(folded)) => find_in(&folded, &mut snapshot, false).await?,
             Some(AsOf::Past(past)) => match store::find_decided(&mut snapshot, account_id, past.last).await? {
                 None => None,
-                Some((account_seq, decided)) => {
+                Some((account_seq, since)) => {
                     let entry = store::read_decision(&mut snapshot, account_id, account_seq).await?;
-                    Some(FoundDecision::of(&entry, decided.since)?)
+                    Some(FoundDecision::of(&entry, since)?)
                 }
             },
         };
@@ -156,14 +154,14 @@ impl Lifecycles {
 }
 
 /// The decision about where a customer stands, who was read with what is due.
-async fn find_in(folded: &Folded, snapshot: &mut PgConnection, is_now: bool) -> Result<Option<FoundDecision>, Error> {
+async fn find_in(folded: &Folded, connection: &mut PgConnection, is_now: bool) -> Result<Option<FoundDecision>, Error> {
     let account_id = folded.account.account_id;
     let Some(row) = folded.states.get::<LifecycleState>()?.get(account_id) else { return Ok(None) };
     let due = folded.applied_dues.iter().find(|due| due.id.account_seq == row.decided_seq);
     let mut found = match due {
         Some(due) => FoundDecision { entry_id: None, ..FoundDecision::of(due, row.since)? },
         None => {
-            let entry = store::read_decision(snapshot, account_id, row.decided_seq).await?;
+            let entry = store::read_decision(connection, account_id, row.decided_seq).await?;
             FoundDecision::of(&entry, row.since)?
         }
     };

@@ -29,22 +29,13 @@ pub(crate) struct Lifecycle {
     pub ended_at: Option<Timestamp>,
 }
 
-/// A decision about where a customer stands: what is told of past instants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Decided {
-    pub program_id: ProgramId,
-    pub decided_at: Timestamp,
-    pub position: Position,
-    /// Since when they were in the stage.
-    pub since: Timestamp,
-}
-
 /// Where the customers of a batch stand.
 #[derive(Default)]
 pub(crate) struct LifecycleState {
     pub(super) rows: BTreeMap<AccountId, Lifecycle>,
     pub(super) changed: BTreeSet<AccountId>,
-    pub(super) decided: BTreeMap<(AccountId, i64), Decided>,
+    /// Since when customers were in their stage, by account and the entry that decided.
+    pub(super) decided: BTreeMap<(AccountId, i64), Timestamp>,
     pub(super) new: BTreeSet<(AccountId, i64)>,
     /// What is known of customers about whom nothing was decided.
     pub(super) known: BTreeMap<AccountId, Facts>,
@@ -70,13 +61,11 @@ impl LifecycleState {
         let (account_id, decided_at) = (entry.id.account_id, entry.effective_at);
         let before = self.rows.get(&account_id).filter(|row| row.position.stage == to.stage);
         let since = before.map_or(decided_at, |row| row.since);
-        let program_id = entry.program_id.clone();
-        let decided = Decided { program_id: program_id.clone(), decided_at, position: to, since };
         let key = (account_id, entry.id.account_seq);
-        self.decided.insert(key, decided);
+        self.decided.insert(key, since);
         self.new.insert(key);
         let row = Lifecycle {
-            program_id,
+            program_id: entry.program_id.clone(),
             position: to,
             since,
             decided_seq: entry.id.account_seq,
@@ -135,7 +124,7 @@ impl State for LifecycleState {
     fn rows(&self, account_id: AccountId) -> Box<dyn Iterator<Item = Row<'_>> + Send + '_> {
         let own = self.rows.get(&account_id).into_iter().map(lifecycle_row);
         let decided = self.decided.range((account_id, i64::MIN)..=(account_id, i64::MAX));
-        Box::new(own.chain(decided.map(|((_, seq), decided)| decided_row(*seq, decided))))
+        Box::new(own.chain(decided.map(|((_, seq), since)| decided_row(*seq, *since))))
     }
 }
 
@@ -166,24 +155,19 @@ impl Dues for LifecycleState {
     }
 }
 
-fn position_columns(position: &Position) -> [(&'static str, Cell<'static>); 4] {
-    let word = |word: Option<&'static str>| word.map_or(Cell::Absent, Cell::word);
-    [
-        ("stage", Cell::word(position.stage.as_str())),
-        ("satisfaction_class", word(position.satisfaction.map(|class| class.as_str()))),
-        ("loyalty_class", word(position.loyalty.map(|class| class.as_str()))),
-        ("brand_class", word(position.brands.map(|class| class.as_str()))),
-    ]
-}
-
 fn lifecycle_row(row: &Lifecycle) -> Row<'_> {
     let answer = |it: Option<Answered>| it.map(|it| i64::from(it.answer)).into();
     let at = |it: Option<Answered>| it.map(|it| it.at).into();
     let days = |days: Option<i32>| days.map(i64::from).into();
     let (facts, silence) = (&row.facts, &row.silence);
-    let mut columns = vec![("program_id", Cell::word(row.program_id.as_str()))];
-    columns.extend(position_columns(&row.position));
-    columns.extend([
+    let word = |word: Option<&'static str>| word.map_or(Cell::Absent, Cell::word);
+    let Position { stage, satisfaction, loyalty, brands } = row.position;
+    let columns = vec![
+        ("program_id", Cell::word(row.program_id.as_str())),
+        ("stage", Cell::word(stage.as_str())),
+        ("satisfaction_class", word(satisfaction.map(|class| class.as_str()))),
+        ("loyalty_class", word(loyalty.map(|class| class.as_str()))),
+        ("brand_class", word(brands.map(|class| class.as_str()))),
         ("since", row.since.into()),
         ("decided_seq", row.decided_seq.into()),
         ("policy_version", row.policy_version.into()),
@@ -205,14 +189,10 @@ fn lifecycle_row(row: &Lifecycle) -> Row<'_> {
         ("lapsed_after", days(silence.lapsed)),
         ("lost_after", days(silence.lost)),
         ("ended_at", row.ended_at.into()),
-    ]);
+    ];
     Row { noun: "lifecycle", key: Cell::Absent, columns }
 }
 
-fn decided_row(seq: i64, decided: &Decided) -> Row<'_> {
-    let mut columns =
-        vec![("program_id", Cell::word(decided.program_id.as_str())), ("decided_at", decided.decided_at.into())];
-    columns.extend(position_columns(&decided.position));
-    columns.push(("since", decided.since.into()));
-    Row { noun: "lifecycle decided by entry", key: seq.into(), columns }
+fn decided_row(seq: i64, since: Timestamp) -> Row<'static> {
+    Row { noun: "lifecycle decided by entry", key: seq.into(), columns: vec![("since", since.into())] }
 }

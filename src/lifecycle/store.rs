@@ -53,11 +53,10 @@ impl Store for LifecycleStore {
     /// Reads what is known of customers about whom nothing was decided, where a program begins to.
     async fn load(&self, states: &mut States, scope: &Scope, connection: &mut PgConnection) -> Result<(), StoreError> {
         let programs: &ProgramsState = states.get_loaded()?;
-        let deciding = |program_id| {
-            let policy = &programs.current(program_id)?.policy;
-            policy.program.lifecycle.as_ref().map(|_| (program_id.clone(), policy.clone()))
-        };
-        let deciding: BTreeMap<_, _> = scope.programs.iter().filter_map(deciding).collect();
+        let current = scope.programs.iter().filter_map(|program_id| programs.current(program_id));
+        let deciding =
+            current.map(|current| current.policy.clone()).filter(|policy| policy.program.lifecycle.is_some());
+        let deciding: Vec<_> = deciding.collect();
         if scope.depth != Depth::Asked || deciding.is_empty() {
             return Ok(());
         }
@@ -69,7 +68,7 @@ impl Store for LifecycleStore {
         }
         let mut known = BTreeMap::new();
         for row in read_known(connection, &unknown).await? {
-            let Some(policy) = deciding.values().find(|policy| policy.program.program_id.as_str() == row.program_id)
+            let Some(policy) = deciding.iter().find(|policy| policy.program.program_id.as_str() == row.program_id)
             else {
                 continue;
             };
@@ -102,7 +101,7 @@ impl Store for LifecycleStore {
     fn write_parts(&self, states: &States) -> Result<Vec<WritePart>, StoreError> {
         let state: &LifecycleState = states.get()?;
         let changed = state.changed.iter().filter_map(|id| Some(LifecycleRow::new(*id, state.rows.get(id)?)));
-        let new = state.new.iter().filter_map(|key| Some(DecisionRow::new(*key, state.decided.get(key)?)));
+        let new = state.new.iter().filter_map(|key| Some(DecisionRow::new(*key, *state.decided.get(key)?)));
         let ended =
             state.ended.iter().map(|(account_id, at)| EndedRow { account_id: account_id.0, ended_at: at.to_sqlx() });
         Ok(vec![

@@ -30,6 +30,7 @@ use crate::clock::Clock;
 use crate::database::{Listed, StoreError, leave_out_unreadable};
 use crate::error::Error;
 use crate::ids::ProgramId;
+use crate::money::Currency;
 use crate::paging::PageRequest;
 use agenda::Planned;
 use commands::{ApplyProgram, Versions};
@@ -151,6 +152,15 @@ pub(crate) async fn read_version(
     which: Which,
 ) -> Result<Option<ProgramVersion>, StoreError> {
     store::read_version(connection, program_id, which).await
+}
+
+/// The currency that a program counts in.
+///
+/// # Errors
+/// If the program is unknown, or the database cannot be read.
+pub(crate) async fn read_currency(connection: &mut PgConnection, program_id: &ProgramId) -> Result<Currency, Error> {
+    let version = read_version(connection, program_id, Which::Latest).await?;
+    Ok(version.ok_or_else(|| program_not_found(program_id))?.program.currency)
 }
 
 /// A page of the programs that do not keep everything for ever, by their ids. One that cannot be understood is there with

@@ -31,8 +31,8 @@ Columns of csv, which has a header, and names in jsonl, one object a line:
   account_id       the account it happened to
   account_seq      its number there: 1, 2, 3 without a gap
   program_id       the program
-  customer_id      whose account it is; empty for the program's own, and for a
-                   customer who was forgotten
+  customer_id      whose account it is; empty for the program's own, for pots,
+                   and for a customer who was forgotten
   kind             what happened, such as points_granted
   from_pocket      the pocket that points left, such as issued; empty if none
                    moved

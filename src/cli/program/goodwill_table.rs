@@ -80,8 +80,7 @@ impl LimitTable {
 pub(super) fn read_goodwill(value: &Value<'_>) -> Option<GoodwillPolicy> {
     let table = value.table(&["most_at_once", "limits", "benefits"])?;
     Some(GoodwillPolicy {
-        // One that is no number is judged as that, and not as none.
-        most_at_once: table.find("most_at_once").map(|value| value.number().unwrap_or(-1)),
+        most_at_once: table.number_or_bad("most_at_once"),
         limits: table.items("limits").iter().map(read_limit).collect(),
         benefits: table.items("benefits").iter().map(read_benefit).collect(),
     })

@@ -4,7 +4,7 @@ use goldbook_api::v1::{ClassCuts, LifecyclePolicy, RiskCondition, StageCondition
 use serde::Serialize;
 
 use super::super::amount::Amount;
-use super::table::{Table, Value};
+use super::table::Value;
 
 /// How it is decided where customers stand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -106,33 +106,28 @@ pub(super) fn read_lifecycle(value: &Value<'_>, currency: &str) -> Option<Lifecy
         client: condition("client"),
         advocate: condition("advocate"),
         at_risk: table.find("at_risk").and_then(|value| read_risk(&value)),
-        lapsed_after_days: read_number(&table, "lapsed_after_days"),
-        lost_after_days: read_number(&table, "lost_after_days"),
+        lapsed_after_days: table.number_or_bad("lapsed_after_days"),
+        lost_after_days: table.number_or_bad("lost_after_days"),
         cuts: table.find("cuts").and_then(|value| read_cuts(&value)),
     })
-}
-
-/// A number that may be missing. One that is no number is judged as that, and not as none.
-fn read_number<N: TryFrom<i64> + From<i8>>(table: &Table<'_>, key: &'static str) -> Option<N> {
-    table.find(key).map(|value| value.number().unwrap_or_else(|| N::from(-1)))
 }
 
 fn read_condition(value: &Value<'_>, currency: &str) -> Option<StageCondition> {
     let table = value.table(&["purchases", "spend", "referrals", "satisfaction"])?;
     Some(StageCondition {
-        purchases: read_number(&table, "purchases"),
+        purchases: table.number_or_bad("purchases"),
         spend: table.money("spend", currency),
-        referrals: read_number(&table, "referrals"),
-        satisfaction: read_number(&table, "satisfaction"),
+        referrals: table.number_or_bad("referrals"),
+        satisfaction: table.number_or_bad("satisfaction"),
     })
 }
 
 fn read_risk(value: &Value<'_>) -> Option<RiskCondition> {
     let table = value.table(&["after_days", "satisfaction_at_most", "open_complaints"])?;
     Some(RiskCondition {
-        after_days: read_number(&table, "after_days"),
-        satisfaction_at_most: read_number(&table, "satisfaction_at_most"),
-        open_complaints: read_number(&table, "open_complaints"),
+        after_days: table.number_or_bad("after_days"),
+        satisfaction_at_most: table.number_or_bad("satisfaction_at_most"),
+        open_complaints: table.number_or_bad("open_complaints"),
     })
 }
 
@@ -140,11 +135,11 @@ fn read_cuts(value: &Value<'_>) -> Option<ClassCuts> {
     let known = &["satisfied_from", "recommends_from", "purchases", "rare_after_days", "involved_from", "few_brands"];
     let table = value.table(known)?;
     Some(ClassCuts {
-        satisfied_from: read_number(&table, "satisfied_from"),
-        recommends_from: read_number(&table, "recommends_from"),
-        purchases: read_number(&table, "purchases"),
-        rare_after_days: read_number(&table, "rare_after_days"),
-        involved_from: read_number(&table, "involved_from"),
-        few_brands: read_number(&table, "few_brands"),
+        satisfied_from: table.number_or_bad("satisfied_from"),
+        recommends_from: table.number_or_bad("recommends_from"),
+        purchases: table.number_or_bad("purchases"),
+        rare_after_days: table.number_or_bad("rare_after_days"),
+        involved_from: table.number_or_bad("involved_from"),
+        few_brands: table.number_or_bad("few_brands"),
     })
 }

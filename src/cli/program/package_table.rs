@@ -94,8 +94,7 @@ pub(super) fn read_package(value: &Value<'_>) -> Package {
         occasion: table.require("occasion").and_then(|it| it.word(&occasions)).map_or(UNREADABLE, Into::into),
         // What is no list is judged as that, and not as none.
         tier_ids: table.each("tier_ids", |tier| tier.text().unwrap_or_default()),
-        // One that is no number is judged as that, and not as none.
-        points: table.find("points").map_or(0, |value| value.number().unwrap_or(-1)),
+        points: table.number_or_bad("points").unwrap_or_default(),
         benefits: table.each("benefits", read_packed),
     }
 }

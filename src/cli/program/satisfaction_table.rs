@@ -54,8 +54,7 @@ pub(super) fn read_satisfaction(value: &Value<'_>) -> Option<SatisfactionPolicy>
     let table = value.table(&["factors", "minimum_answers", "acsi_weights"])?;
     Some(SatisfactionPolicy {
         factors: table.items("factors").iter().map(read_factor).collect(),
-        // One that is no number is judged as that, and not as none.
-        minimum_answers: table.find("minimum_answers").map_or(0, |value| value.number().unwrap_or(-1)),
+        minimum_answers: table.number_or_bad("minimum_answers").unwrap_or_default(),
         acsi_weights: table.find("acsi_weights").and_then(|value| read_weights(&value)),
     })
 }

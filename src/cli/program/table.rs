@@ -112,6 +112,11 @@ impl<'d> Table<'d> {
         self.find(key).and_then(|value| value.number())
     }
 
+    /// The same, but that one that is no number is judged as that, and not as none.
+    pub(super) fn number_or_bad<N: TryFrom<i64> + From<i8>>(&self, key: &'static str) -> Option<N> {
+        self.find(key).map(|value| value.number().unwrap_or_else(|| N::from(-1)))
+    }
+
     /// The amount of a key that may be missing, in a currency.
     pub(super) fn money(&self, key: &'static str, currency: &str) -> Option<Money> {
         self.find(key).map(|value| value.money(currency))

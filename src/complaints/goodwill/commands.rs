@@ -19,7 +19,7 @@ use crate::points::amount::Points;
 use crate::points::grants::model::{Grant, grant};
 use crate::points::state::{Note, PointsState};
 use crate::points::subject::{Subject, keep_note, key_of};
-use crate::programs::goodwill::{GoodwillParty, GoodwillPolicy};
+use crate::programs::goodwill::{GoodwillBenefit, GoodwillParty, GoodwillPolicy};
 use crate::programs::model::program_not_found;
 use crate::programs::packages::PackagedBenefit;
 use crate::programs::points::VestingRule;
@@ -48,6 +48,23 @@ pub(crate) enum Gift {
     Benefit(BenefitId),
 }
 
+/// What a program offers of a gift.
+#[derive(Clone, Copy)]
+enum Offer<'p> {
+    Points(Points),
+    Benefit(&'p GoodwillBenefit),
+}
+
+impl Offer<'_> {
+    /// As how many points it counts.
+    const fn value(self) -> i64 {
+        match self {
+            Self::Points(points) => points.get(),
+            Self::Benefit(benefit) => benefit.points,
+        }
+    }
+}
+
 impl GrantGoodwill {
     fn pot(&self) -> Name {
         Name::goodwill_pot(&self.subject.program_id, self.person)
@@ -60,17 +77,14 @@ impl GrantGoodwill {
         }
     }
 
-    /// As how many points it counts, and the benefit that is granted, if it is one.
-    fn value<'p>(&self, policy: &'p GoodwillPolicy) -> Result<(i64, Option<&'p PackagedBenefit>), Refusal> {
+    /// The gift as the program offers it.
+    fn offer<'p>(&self, policy: &'p GoodwillPolicy) -> Result<Offer<'p>, Refusal> {
         match &self.gift {
-            Gift::Points(points) => Ok((points.get(), None)),
-            Gift::Benefit(benefit_id) => match policy.benefit(benefit_id) {
-                Some(offered) => Ok((offered.points, Some(&offered.benefit))),
-                None => {
-                    let message = format!("the benefit {benefit_id} is none that the program lets be given");
-                    Err(Refusal::new(Reason::GoodwillNotOffered, message).with("benefit_id", benefit_id))
-                }
-            },
+            Gift::Points(points) => Ok(Offer::Points(*points)),
+            Gift::Benefit(benefit_id) => policy.benefit(benefit_id).map(Offer::Benefit).ok_or_else(|| {
+                let message = format!("the benefit {benefit_id} is none that the program lets be given");
+                Refusal::new(Reason::GoodwillNotOffered, message).with("benefit_id", benefit_id)
+            }),
         }
     }
 
@@ -134,7 +148,8 @@ impl Command for GrantGoodwill {
             Refusal::new(Reason::GoodwillNotOffered, message).with("program_id", &program.program_id)
         })?;
         self.require_complaint(decision.state()?, account_id)?;
-        let (value, benefit) = self.value(goodwill)?;
+        let offer = self.offer(goodwill)?;
+        let value = offer.value();
         let [customer, person] = sides(decision, account, pot)?;
         require_within(goodwill, program, &[customer, person], value)?;
         let overflow = || Refusal::new(Reason::AmountOverflow, "it is more goodwill than the book can count");
@@ -155,24 +170,22 @@ impl Command for GrantGoodwill {
         keep_note(decision, given, &Note { text: self.note.clone(), author: String::new() });
         decision
             .post(pot.account_id, by_caller(GoodwillDetail::GoodwillDrawn { value, counts: drawn }, vec![given]))?;
-        match (&self.gift, benefit) {
-            (Gift::Points(points), _) => {
+        match offer {
+            Offer::Points(points) => {
                 let spec = Grant {
                     // Who is made whole does not wait.
                     vesting: Some(VestingRule::Immediate),
                     actor: Actor::Caller,
-                    ..Grant::by_rule(*points, EntryReason::Goodwill, vec![given])
+                    ..Grant::by_rule(points, EntryReason::Goodwill, vec![given])
                 };
                 grant(decision, &policy, account_id, spec)?;
             }
-            (Gift::Benefit(benefit_id), Some(packed)) => {
-                let at = customer.at;
-                let until = packed.valid_for.as_ref().map(|period| period.after(at, &program.time_zone.0));
-                let PackagedBenefit { tier_id, quantity, .. } = packed;
+            Offer::Benefit(GoodwillBenefit { benefit, .. }) => {
+                let PackagedBenefit { benefit_id, tier_id, quantity, valid_for } = benefit;
+                let until = valid_for.as_ref().map(|period| period.after(customer.at, &program.time_zone.0));
                 let new = NewEntitlement { benefit_id, tier_id: tier_id.as_ref(), quantity: *quantity, until };
                 entitle(decision, &policy, account, new, EntryReason::Goodwill, vec![given])?;
             }
-            (Gift::Benefit(_), None) => return Err(Defect::new("a benefit of goodwill has no value").into()),
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::book::{
 };
 use crate::database::{ReadPart, StoreError, Traced as _, WritePart, selection, sent_as, write_part};
 use crate::ids::{AccountId, ProgramId};
-use crate::lifecycle::state::{Decided, Lifecycle, LifecycleState};
+use crate::lifecycle::state::{Lifecycle, LifecycleState};
 
 /// Where a customer stands.
 #[derive(sqlx::Encode, sqlx::Decode)]
@@ -51,12 +51,6 @@ sent_as!(LifecycleRow, "sent_lifecycle");
 pub(super) struct DecisionRow {
     account_id: Uuid,
     account_seq: i64,
-    program_id: String,
-    decided_at: jiff_sqlx::Timestamp,
-    stage: String,
-    satisfaction_class: Option<String>,
-    loyalty_class: Option<String>,
-    brand_class: Option<String>,
     since: jiff_sqlx::Timestamp,
 }
 
@@ -165,30 +159,8 @@ impl LifecycleRow {
 }
 
 impl DecisionRow {
-    pub(super) fn new((account_id, account_seq): (AccountId, i64), decided: &Decided) -> Self {
-        let (stage, [satisfaction_class, loyalty_class, brand_class]) = words_of(&decided.position);
-        Self {
-            account_id: account_id.0,
-            account_seq,
-            program_id: decided.program_id.to_string(),
-            decided_at: decided.decided_at.to_sqlx(),
-            stage,
-            satisfaction_class,
-            loyalty_class,
-            brand_class,
-            since: decided.since.to_sqlx(),
-        }
-    }
-
-    pub(super) fn into_decided(self) -> Result<Decided, Defect> {
-        let account_id = self.account_id;
-        let classes = [self.satisfaction_class, self.loyalty_class, self.brand_class];
-        Ok(Decided {
-            program_id: program_of(account_id, self.program_id)?,
-            decided_at: self.decided_at.to_jiff(),
-            position: position_of(account_id, (self.stage, classes))?,
-            since: self.since.to_jiff(),
-        })
+    pub(super) fn new((account_id, account_seq): (AccountId, i64), since: Timestamp) -> Self {
+        Self { account_id: account_id.0, account_seq, since: since.to_sqlx() }
     }
 }
 
@@ -217,15 +189,14 @@ pub(super) fn decisions_part(accounts: Vec<Uuid>) -> ReadPart<States> {
     let all = selection!(
         "lifecycle_decisions",
         DecisionRow,
-        "SELECT account_id, account_seq, program_id, decided_at, stage, satisfaction_class, loyalty_class, brand_class, since
-         FROM lifecycle_decisions WHERE account_id = ANY($1)",
+        "SELECT account_id, account_seq, since FROM lifecycle_decisions WHERE account_id = ANY($1)",
         [accounts],
     );
     all.into_part(|states: &mut States, rows| {
         let state: &mut LifecycleState = states.get_mut()?;
         for row in rows {
             let key = (AccountId(row.account_id), row.account_seq);
-            state.decided.insert(key, row.into_decided()?);
+            state.decided.insert(key, row.since.to_jiff());
         }
         Ok(())
     })
@@ -255,14 +226,13 @@ pub(super) fn upsert_lifecycles(rows: Vec<LifecycleRow>) -> WritePart {
 
 pub(super) fn insert_decisions(rows: Vec<DecisionRow>) -> WritePart {
     write_part!(
-        "INSERT INTO lifecycle_decisions (account_id, account_seq, program_id, decided_at, stage, satisfaction_class,
-             loyalty_class, brand_class, since)
+        "INSERT INTO lifecycle_decisions (account_id, account_seq, since)
          SELECT * FROM unnest($1::sent_lifecycle_decision[])",
         rows,
     )
 }
 
-/// The last decision about a customer by one of the account's entries, and its number.
+/// The last decision about a customer by one of the account's entries: its number, and since when they were in the stage.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -270,16 +240,15 @@ pub(in crate::lifecycle) async fn find_decided(
     connection: &mut PgConnection,
     account_id: AccountId,
     last: i64,
-) -> Result<Option<(i64, Decided)>, StoreError> {
+) -> Result<Option<(i64, Timestamp)>, StoreError> {
     let row = sqlx::query_as!(
         DecisionRow,
-        "SELECT account_id, account_seq, program_id, decided_at, stage, satisfaction_class, loyalty_class, brand_class, since
-         FROM lifecycle_decisions WHERE account_id = $1 AND account_seq <= $2 ORDER BY account_seq DESC LIMIT 1",
+        "SELECT account_id, account_seq, since FROM lifecycle_decisions WHERE account_id = $1 AND account_seq <= $2 ORDER BY account_seq DESC LIMIT 1",
         account_id.0,
         last,
     )
     .fetch_optional(connection)
     .traced("SELECT lifecycle_decisions")
     .await?;
-    row.map(|row| Ok((row.account_seq, row.into_decided()?))).transpose()
+    Ok(row.map(|row| (row.account_seq, row.since.to_jiff())))
 }

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use goldbook::access::grpc::Identities;
 use goldbook::access::role::Role;
-use goldbook::embedded_postgres::SUPERUSER;
+use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};
 use goldbook::proto;
 use goldbook::proto::grant_goodwill_request::Gift;
 use goldbook::proto::{CalendarPeriod, GoodwillParty};
@@ -11,8 +11,11 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::{complaining_shop, get, opening, resolve, send_opening};
-use crate::access::{by, enrol_by, key_of};
+use crate::access::issuer::{SigningKey, claims_of_role};
+use crate::access::{ask_balance, by, enrol_by, key_of, start_with_issuer};
 use crate::audit::assert_clean;
+use crate::binary::Serving;
+use crate::customers::erasure::erasure;
 use crate::harness::{Database, SHOP, START, Service, assert_refused, reason, sorted_bad_fields};
 
 fn limit(of: GoodwillParty, period: CalendarPeriod, points: i64) -> proto::GoodwillLimit {
@@ -247,4 +250,67 @@ async fn what_is_not_offered_is_refused_and_opens_no_pot() {
     assert_eq!(sorted_bad_fields(give(&service, bad).await), fields);
     let nothing = proto::GrantGoodwillRequest { gift: None, ..points() };
     assert_eq!(sorted_bad_fields(give(&service, nothing).await), ["gift"]);
+}
+
+/// Eight people give to one customer at once, by two processes: of what the customer may be given, exactly so much is given.
+#[tokio::test]
+async fn what_one_customer_may_be_given_is_exact_whoever_gives_in_whichever_process() {
+    let database = Database::create().await;
+    let admin = key_of(&database, "admin", Role::Admin, None).await;
+    let mut people = Vec::new();
+    for number in 0..8 {
+        people.push(key_of(&database, &format!("p-{number}"), Role::Support, None).await);
+    }
+    let flags = ["--listen", "127.0.0.1:0", "--api-keys"];
+    let options = database.options(SERVICE_ROLE);
+    let processes = [Serving::start_at(&options, &flags).await, Serving::start_at(&options, &flags).await];
+    let mut services = Vec::new();
+    for process in &processes {
+        services.push(Service::at(process.address, database.clone()).await);
+    }
+    let limits = vec![limit(GoodwillParty::Customer, CalendarPeriod::Year, 39)];
+    let apply = proto::ApplyProgramRequest { program: Some(giving_shop(None, limits)), ..Default::default() };
+    services[0].programs().apply_program(by(&admin, apply)).await.unwrap();
+    enrol_by(&services[0], &admin, "anna").await;
+    let calls = (0..64).map(|call| {
+        let request = gift("anna", Gift::Points(10), &format!("gift-{call}"));
+        let (service, person) = (&services[call % 2], &people[call % 8]);
+        async move { service.complaints().grant_goodwill(by(person, request)).await }
+    });
+    let (given, refused): (Vec<_>, Vec<_>) = join_all(calls).await.into_iter().partition(Result::is_ok);
+    for outcome in refused {
+        assert_refused(outcome, Code::FailedPrecondition, "GOODWILL_LIMIT_EXCEEDED");
+    }
+    assert_eq!((given.len(), ask_balance(&services[1], &admin, "anna").await.unwrap()), (3, 30));
+    assert_clean(&database).await;
+}
+
+/// Whoever serves customers may be one, and be erased as one: what they gave still counts.
+#[tokio::test]
+async fn a_person_is_the_same_whichever_customer_they_are_beside() {
+    let signing = SigningKey::p256("key");
+    let (service, _file) = start_with_issuer(&[&signing]).await;
+    let admin = signing.token(&claims_of_role("admin"));
+    let limits = vec![limit(GoodwillParty::Person, CalendarPeriod::Year, 500)];
+    let apply = proto::ApplyProgramRequest { program: Some(giving_shop(None, limits)), ..Default::default() };
+    service.programs().apply_program(by(&admin, apply)).await.unwrap();
+    enrol_by(&service, &admin, "kim").await;
+    let mut claims = claims_of_role("support");
+    let alone = signing.token(&claims);
+    claims["customer_id"] = "kim".into();
+    let beside = signing.token(&claims);
+    let give = async |token: &str, points: i64| {
+        let request = gift("anna", Gift::Points(points), &format!("gift-{points}"));
+        service.complaints().grant_goodwill(by(token, request)).await.map(|it| it.into_inner().left)
+    };
+    assert_eq!(give(&beside, 300).await.unwrap(), Some(200));
+    let erase = erasure("kim", proto::BalanceDisposal::Expire, "erase");
+    service.customers().erase_customer(by(&admin, erase)).await.unwrap();
+    assert_refused(give(&beside, 201).await, Code::FailedPrecondition, "GOODWILL_LIMIT_EXCEEDED");
+    assert_refused(give(&alone, 202).await, Code::FailedPrecondition, "GOODWILL_LIMIT_EXCEEDED");
+    assert_eq!(give(&alone, 100).await.unwrap(), Some(100));
+    // A repetition is answered to whoever sends it, also once nothing may be given any more.
+    let nothing = proto::ApplyProgramRequest { program: Some(complaining_shop()), ..Default::default() };
+    service.programs().apply_program(by(&admin, nothing)).await.unwrap();
+    assert_eq!(give(&admin, 300).await.unwrap(), Some(0));
 }
