@@ -132,6 +132,8 @@ CREATE TABLE standing_days (
     margin     bigint NOT NULL,
     points     bigint NOT NULL,
     purchases  bigint NOT NULL,
+    -- Purchases of any amount that were not refunded as a whole.
+    visits     bigint NOT NULL,
     referrals  bigint NOT NULL,
     -- The last entry that counted on the day, however late.
     last_seq   bigint NOT NULL,
@@ -146,6 +148,7 @@ CREATE TYPE sent_standing_day AS (
     margin     bigint,
     points     bigint,
     purchases  bigint,
+    visits     bigint,
     referrals  bigint,
     last_seq   bigint
 );
@@ -160,6 +163,7 @@ CREATE TABLE standing_day_marks (
     margin     bigint NOT NULL,
     points     bigint NOT NULL,
     purchases  bigint NOT NULL,
+    visits     bigint NOT NULL,
     referrals  bigint NOT NULL,
     CONSTRAINT standing_day_marks_pkey PRIMARY KEY (account_id, day, last_seq)
 );

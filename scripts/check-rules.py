@@ -36,6 +36,10 @@ UNTIMED = {
     "CustomerService/EraseCustomer": "takes as long as the customer has notes",
     "ComplaintService/GetComplaintMetrics": "takes as long as there are steps in the period",
     "SatisfactionService/GetSatisfactionIndex": "takes as long as there are answers in the period",
+    "ValueService/FitValueModel": "takes as long as there are purchases",
+    "ValueService/GetValueBacktest": "takes as long as there are purchases",
+    "ValueService/GetScoreClasses": "takes as long as there are purchases",
+    "ValueService/GetRetention": "takes as long as there are purchases",
 }
 # Series that come from Prometheus itself, or of which no page of metrics needs to tell.
 FOREIGN = {"up", "ALERTS", "target_info"}

@@ -5,7 +5,7 @@ pub use crate::customers::ErasureKeys;
 use crate::programs::Catalogue;
 use crate::{
     access, activities, audit, benefits, book, complaints, customers, liability, lifecycle, points, programs,
-    referrals, satisfaction, tiers,
+    referrals, satisfaction, tiers, value,
 };
 
 /// Every capability, each one behind those whose states it reads when it is loaded. Points read programs, and stand right
@@ -26,6 +26,8 @@ pub fn capabilities(catalogue: &Catalogue, erasure_keys: ErasureKeys) -> Capabil
         complaints::capability(catalogue.clone()),
         complaints::goodwill_capability(),
         lifecycle::capability(),
+        value::capability(),
+        value::models_capability(),
         activities::capability(),
         referrals::purchases_capability(),
     ])

@@ -290,6 +290,10 @@ reasons! {
     ComplaintCategoryNotFound => "COMPLAINT_CATEGORY_NOT_FOUND",
     /// The customer has no complaint of this id.
     ComplaintNotFound => "COMPLAINT_NOT_FOUND",
+    /// The program has no such model of value, or none yet.
+    ValueModelNotFound => "VALUE_MODEL_NOT_FOUND",
+    /// What customers bought tells too little to fit a model to, or too much.
+    ValueModelNotFitted => "VALUE_MODEL_NOT_FITTED",
     /// The step does not fit where the complaint stands.
     ComplaintState => "COMPLAINT_STATE",
     /// The customer has as many open complaints as one may have.

@@ -9,6 +9,7 @@
 //! - [`referrals`]: who brought whom
 //! - [`rewards`]: what was granted; [`points`]: the points of it
 //! - [`satisfaction`]: what customers say, of one and of all together
+//! - [`value`]: what customers bought and will buy by a model, and whether they stay
 //! - [`complaints`]: what they are unhappy about, and who deals with it by when
 //! - [`lifecycle`]: where they stand in the relationship
 //! - [`activities`]: what customers did, and everything that follows from it
@@ -37,6 +38,7 @@ pub(crate) mod referrals;
 pub(crate) mod rewards;
 pub(crate) mod satisfaction;
 pub(crate) mod tiers;
+pub(crate) mod value;
 
 pub mod book;
 pub mod capabilities;

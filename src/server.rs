@@ -49,6 +49,7 @@ use crate::satisfaction::Satisfaction;
 use crate::telemetry::RpcLayer;
 use crate::telemetry::metrics::{is_measured, watch_pool};
 use crate::tiers::{Tiers, keep_reevaluating};
+use crate::value::Value;
 use crate::web::{Origin, WebLayer};
 use crate::wire::{Methods, WireLayer};
 
@@ -388,6 +389,7 @@ fn routes(
         import_service: Imports::new(book.clone()),
         complaint_service: Complaints::new(book.clone(), pool.clone(), &settings.database, instants.clone()),
         lifecycle_service: Lifecycles::new(pool.clone(), instants.clone(), capabilities.clone()),
+        value_service: Value::new(book.clone(), pool.clone(), &settings.database, instants.clone()),
         satisfaction_service: Satisfaction::new(pool.clone(), &settings.database, instants.clone()),
         liability_service: Liability::new(pool.clone(), instants.clone()),
         ledger_service: Ledger::new(

@@ -178,6 +178,7 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::FactorNotFound
         | Reason::ComplaintCategoryNotFound
         | Reason::ComplaintNotFound
+        | Reason::ValueModelNotFound
         | Reason::EntitlementNotFound => Code::NotFound,
         Reason::CustomerAlreadyExists
         | Reason::IdempotencyKeyReused
@@ -228,6 +229,7 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::PurchaseUnknown
         | Reason::RefundExceedsPurchase
         | Reason::TooManyLots
+        | Reason::ValueModelNotFitted
         | Reason::LiabilityUnknown => Code::FailedPrecondition,
     }
 }
@@ -250,9 +252,11 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::FactorNotFound => Some("factor_id"),
         Reason::ComplaintCategoryNotFound => Some("category_id"),
         Reason::ComplaintNotFound => Some("complaint_id"),
+        Reason::ValueModelNotFound => Some("version"),
         // These name nothing that a request could ask for by its id.
         Reason::ProgramFieldImmutable
         | Reason::VersionNotScheduled
+        | Reason::ValueModelNotFitted
         | Reason::CustomerErased
         | Reason::PointsHeld
         | Reason::ErasureKeyMissing

@@ -47,6 +47,7 @@ const RANKS: &[(&str, u8)] = &[
     ("imports", 8),
     ("rewards", 8),
     ("lifecycle", 7),
+    ("value", 7),
     ("satisfaction", 6),
     ("tiers", 6),
     ("points", 5),

@@ -24,6 +24,7 @@ use crate::referrals::state::ReferralsState;
 use crate::satisfaction::state::SatisfactionState;
 use crate::tiers::model::standing_or_first;
 use crate::tiers::state::StandingsState;
+use crate::value::state::BoughtState;
 
 /// Reports an activity. The fields are described in activities.proto.
 #[derive(Clone, Debug)]
@@ -112,6 +113,7 @@ impl Command for RecordActivity {
             TypeId::of::<ReferralsState>(),
             TypeId::of::<PointsState>(),
             TypeId::of::<SatisfactionState>(),
+            TypeId::of::<BoughtState>(),
             TypeId::of::<ActivitiesState>(),
             TypeId::of::<LifecycleState>(),
             TypeId::of::<ErasuresState>(),

@@ -121,8 +121,14 @@ pub(crate) fn accept(
     let at = decision.account(account_id)?.time_at(decision.at());
     let day = policy.program.day_of(purchase.happened_at);
     let margin = purchase.margin.map_or(0, |margin| margin.minor);
-    let more =
-        DayCount { spend, margin, points: capped.points, purchases: i64::from(spend > 0), ..DayCount::default() };
+    let more = DayCount {
+        spend,
+        margin,
+        points: capped.points,
+        purchases: i64::from(spend > 0),
+        visits: 1,
+        ..DayCount::default()
+    };
     let verdict = weigh(policy, standing, at, (day, &more), false)?;
     let new_entry = NewEntry {
         detail: ActivityDetail::ActivityAccepted {
@@ -303,6 +309,7 @@ fn weigh_refund(
         margin: -margin,
         points: -points,
         purchases: -i64::from(whole),
+        visits: -i64::from(whole),
         ..DayCount::default()
     };
     let at = account.time_at(decision.at());

@@ -253,7 +253,11 @@ impl Check {
                 mentions.references.extend(named.map(|named| (*named, id)));
             }
             // These name entries of their own account alone. Applying them looks those up.
-            Detail::Program(ProgramDetail::EntriesExported { .. } | ProgramDetail::ReevaluationOrdered { .. })
+            Detail::Program(
+                ProgramDetail::EntriesExported { .. }
+                | ProgramDetail::ReevaluationOrdered { .. }
+                | ProgramDetail::ValueModelFitted { .. },
+            )
             | Detail::Referral(ReferralDetail::ReferralCodeCreated { .. } | ReferralDetail::ReferralExpired)
             | Detail::Customer(_)
             | Detail::Points(_)

@@ -210,6 +210,8 @@ pub enum EntryReason {
     Complaint,
     /// What is known of a customer moved them in the lifecycle.
     Lifecycle,
+    /// A model of what customers will buy was fitted.
+    ValueModel,
 }
 
 stored_words!(EntryReason);

@@ -53,6 +53,7 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
             ProgramDetail::ProgramApplied { .. } => proto::EntryKind::ProgramApplied,
             ProgramDetail::EntriesExported { .. } => proto::EntryKind::EntriesExported,
             ProgramDetail::ReevaluationOrdered { .. } => proto::EntryKind::ReevaluationOrdered,
+            ProgramDetail::ValueModelFitted { .. } => proto::EntryKind::ValueModelFitted,
         },
         Detail::Customer(detail) => match detail {
             CustomerDetail::CustomerEnrolled => proto::EntryKind::CustomerEnrolled,
@@ -152,6 +153,7 @@ pub const fn write_reason(reason: EntryReason) -> proto::EntryReason {
         EntryReason::Feedback => proto::EntryReason::Feedback,
         EntryReason::Complaint => proto::EntryReason::Complaint,
         EntryReason::Lifecycle => proto::EntryReason::Lifecycle,
+        EntryReason::ValueModel => proto::EntryReason::ValueModel,
         EntryReason::Fraud => proto::EntryReason::Fraud,
         EntryReason::CustomerRequest => proto::EntryReason::CustomerRequest,
         EntryReason::Goodwill => proto::EntryReason::Goodwill,

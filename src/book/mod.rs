@@ -41,9 +41,10 @@ pub use detail::{
     AcsiAnswers, ActivityDetail, Answered, Answers, BenefitDetail, BrandClass, ComplaintChange, ComplaintDeadline,
     ComplaintDetail, ComplaintOutcome, ComplaintPriority, ComplaintState, Counts, CustomerDetail, Deadlines,
     DeliveredValue, Detail, DowngradeTime, EarningWindow, Earnings, ErasureReason, FactorAnswer, Facts,
-    FeedbackChannel, GivenCounts, GoodwillDetail, LifecycleDetail, LotPart, LotTerms, LoyaltyClass, Multiplied,
-    Occasion, Outlook, OverrideForce, PointsDetail, Position, ProgramDetail, ReferralDetail, RemedyKind,
-    SatisfactionClass, Silence, Stage, TierDetail, TierMove, UseCounts,
+    FeedbackChannel, Figure, GivenCounts, GoodwillDetail, Holdout, LifecycleDetail, LotPart, LotTerms, LoyaltyClass,
+    Multiplied, Occasion, Outlook, OverrideForce, PointsDetail, Position, ProgramDetail, PurchaseParameters,
+    ReferralDetail, RemedyKind, SatisfactionClass, Silence, SpendParameters, Stage, TierDetail, TierMove, UseCounts,
+    ValueModel,
 };
 pub use entry::{Actor, Entry, EntryReason, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;

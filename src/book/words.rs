@@ -71,6 +71,7 @@ mod tests {
             "feedback",
             "complaint",
             "lifecycle",
+            "value_model",
         ];
         assert!(EntryReason::ALL.iter().map(|reason| reason.as_str()).eq(reasons));
     }

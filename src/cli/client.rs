@@ -13,6 +13,7 @@ use goldbook_api::v1::program_service_client::ProgramServiceClient;
 use goldbook_api::v1::referral_service_client::ReferralServiceClient;
 use goldbook_api::v1::reward_service_client::RewardServiceClient;
 use goldbook_api::v1::tier_service_client::TierServiceClient;
+use goldbook_api::v1::value_service_client::ValueServiceClient;
 use goldbook_api::v1::{GetProgramRequest, ListProgramsRequest, Program, ProgramVersion};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -185,6 +186,10 @@ impl Client {
 
     pub(super) fn tiers(&self) -> TierServiceClient<Calls> {
         TierServiceClient::new(self.channel.clone())
+    }
+
+    pub(super) fn value(&self) -> ValueServiceClient<Calls> {
+        ValueServiceClient::new(self.channel.clone())
     }
 
     /// The current version of every program.

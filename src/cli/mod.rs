@@ -36,6 +36,7 @@ mod statements;
 mod telemetry_args;
 mod tiers;
 mod trace;
+mod value;
 mod version;
 mod wait;
 
@@ -104,6 +105,7 @@ enum Command {
     Export(export::ExportArgs),
     Customer(customer::CustomerArgs),
     Tiers(tiers::TiersArgs),
+    Value(value::ValueArgs),
     Statement(statements::StatementArgs),
     Demo(demo::DemoArgs),
     Bench(Box<bench::args::BenchArgs>),
@@ -171,6 +173,7 @@ impl Cli {
             Command::Export(args) => export::run(args).await,
             Command::Customer(args) => customer::run(args).await,
             Command::Tiers(args) => tiers::run(args).await,
+            Command::Value(args) => value::run(args).await,
             Command::Statement(args) => statements::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Bench(args) => bench::run(*args).await,

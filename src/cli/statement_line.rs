@@ -61,6 +61,7 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::ReferralExpired
         | EntryKind::EntriesExported
         | EntryKind::ReevaluationOrdered
+        | EntryKind::ValueModelFitted
         | EntryKind::CustomerExported
         | EntryKind::CustomerErased
         | EntryKind::DossierErased
@@ -104,6 +105,7 @@ const fn describe_grant(reason: EntryReason) -> &'static str {
         | EntryReason::Feedback
         | EntryReason::Complaint
         | EntryReason::Lifecycle
+        | EntryReason::ValueModel
         | EntryReason::Other => "Points granted",
     }
 }

@@ -139,6 +139,7 @@ impl Messages {
                 };
                 prost::encoding::string::encode(tag, &text, written);
             }
+            Type::Double => prost::encoding::double::encode(tag, &0.5, written),
             Type::Bool => prost::encoding::bool::encode(tag, &choice.is_multiple_of(2), written),
             // Purchases and referrals are no callers' to give.
             Type::Enum if field.type_name().ends_with(".GrantReason") => {
@@ -194,6 +195,7 @@ fn number(message: &str, field: &str, choice: usize) -> i64 {
         (_, "lapsed_after_days") => 2,
         (_, "lost_after_days") => 3,
         (_, "page_size") => 50,
+        (_, "classes") => 3,
         _ => 1,
     }
 }

@@ -98,7 +98,11 @@ impl Command for ApplyProgram {
         let (program_id, state) = (&self.program.program_id, decision.state::<ProgramsState>()?);
         let applied = entries.iter().find_map(|entry| match entry.detail {
             Detail::Program(ProgramDetail::ProgramApplied { version, .. }) => Some((version, entry.effective_at)),
-            Detail::Program(ProgramDetail::EntriesExported { .. } | ProgramDetail::ReevaluationOrdered { .. })
+            Detail::Program(
+                ProgramDetail::EntriesExported { .. }
+                | ProgramDetail::ReevaluationOrdered { .. }
+                | ProgramDetail::ValueModelFitted { .. },
+            )
             | Detail::Customer(_)
             | Detail::Activity(_)
             | Detail::Points(_)

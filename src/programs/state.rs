@@ -97,7 +97,11 @@ impl State for ProgramsState {
                 self.changed.insert(entry.id.account_id, row);
             }
             // None of these changes which version is in force.
-            Detail::Program(ProgramDetail::EntriesExported { .. } | ProgramDetail::ReevaluationOrdered { .. })
+            Detail::Program(
+                ProgramDetail::EntriesExported { .. }
+                | ProgramDetail::ReevaluationOrdered { .. }
+                | ProgramDetail::ValueModelFitted { .. },
+            )
             | Detail::Customer(_)
             | Detail::Activity(_)
             | Detail::Points(_)

@@ -34,6 +34,8 @@ pub(crate) struct DayCount {
     pub points: i64,
     /// As [`Counted::purchases`].
     pub purchases: i64,
+    /// Purchases of any amount, also of nothing, that were not refunded as a whole.
+    pub visits: i64,
     /// As [`Counted::referrals`].
     pub referrals: i64,
     /// The number of the last entry that counted on it.
@@ -49,6 +51,7 @@ impl DayCount {
             margin: self.margin.checked_add(more.margin)?,
             points: self.points.checked_add(more.points)?,
             purchases: self.purchases.checked_add(more.purchases)?,
+            visits: self.visits.checked_add(more.visits)?,
             referrals: self.referrals.checked_add(more.referrals)?,
             last_seq: self.last_seq.max(more.last_seq),
         })
@@ -177,11 +180,13 @@ pub(crate) fn counted_by(entry: &Entry) -> Option<(Date, DayCount)> {
     match &entry.detail {
         Detail::Activity(ActivityDetail::ActivityAccepted { spend, counts: Some(counts), .. }) => {
             let (purchases, margin, points) = (i64::from(*spend > 0), counts.margin, counts.points);
-            Some((counts.day, DayCount { spend: *spend, margin, points, purchases, referrals: 0, last_seq }))
+            let visits = 1;
+            Some((counts.day, DayCount { spend: *spend, margin, points, purchases, visits, referrals: 0, last_seq }))
         }
         Detail::Activity(ActivityDetail::RefundAccepted { spend, counts: Some(counts), .. }) => {
             let (purchases, margin, points) = (-i64::from(counts.whole), -counts.margin, -counts.points);
-            Some((counts.day, DayCount { spend: -*spend, margin, points, purchases, referrals: 0, last_seq }))
+            let (spend, visits) = (-*spend, purchases);
+            Some((counts.day, DayCount { spend, margin, points, purchases, visits, referrals: 0, last_seq }))
         }
         Detail::Tier(TierDetail::ReferralCounted { day, .. }) => {
             Some((*day, DayCount { referrals: 1, last_seq, ..DayCount::default() }))

@@ -39,6 +39,7 @@ use crate::ids::{AccountId, CustomerId, EntryId, PrincipalId, ProgramId, TierId}
 use crate::money::Currency;
 use crate::paging::PageRequest;
 use crate::programs::model::{ProgramVersion, Tier, Which, program_not_found};
+use crate::programs::tier_policy::windows::DayRange;
 use crate::programs::{Catalogue, read_version};
 use counting::{DayCount, History};
 use reevaluation::commands::ReevaluateTiers;
@@ -374,4 +375,21 @@ pub(crate) async fn read_tier_changes(
     limit: i64,
 ) -> Result<Vec<Entry>, StoreError> {
     store::list_changes(connection, account_id, Some(before), limit).await
+}
+
+/// What was counted of an account on each day, in their order: up to one of its entries, or up to the last.
+///
+/// # Errors
+/// If the database cannot be read, or the entries contradict each other.
+pub(crate) async fn read_days(
+    snapshot: &mut PgConnection,
+    account_id: AccountId,
+    last: Option<i64>,
+) -> Result<Vec<(Date, DayCount)>, StoreError> {
+    let Some(last) = last else {
+        let found = store::days::fetch(&mut *snapshot, &[(account_id, Date::MIN)]).await?;
+        return Ok(found.into_iter().flatten().flatten().collect());
+    };
+    let found = store::past::read_standings_at(snapshot, &[(account_id, last)], |_| DayRange::ALL).await?;
+    Ok(found.into_iter().next().map(|(_, _, history)| history.days).unwrap_or_default())
 }

@@ -56,6 +56,7 @@ mod statements;
 mod storage;
 mod tiers;
 mod traces;
+mod value;
 mod web;
 mod wire;
 mod worker;

@@ -10,11 +10,11 @@ use crate::binary::{Ended, Serving, run};
 use crate::book_rules::check_rules;
 use crate::harness::{Database, Service, at};
 
-const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cdnow/program.toml");
-const PURCHASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cdnow/purchases.csv");
+pub(crate) const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cdnow/program.toml");
+pub(crate) const PURCHASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cdnow/purchases.csv");
 
 /// A client command that must do what it says.
-async fn succeed(args: &[&str]) -> String {
+pub(crate) async fn succeed(args: &[&str]) -> String {
     let Ended { status, stdout, stderr } = run(args).await;
     assert!(status.success(), "{args:?}: {stderr}");
     stdout

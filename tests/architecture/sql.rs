@@ -90,6 +90,7 @@ const HANDED_ON: &[&str] = &[
     "erasures_capability",
     "goodwill_capability",
     "purchases_capability",
+    "models_capability",
     "reevaluations_capability",
     "TABLES",
 ];

@@ -205,4 +205,11 @@ methods! {
     TierService.GetTierReevaluation(GetTierReevaluationRequest: program_id,) Read by Manager | Auditor;
     TierService.ListTierChanges(ListTierChangesRequest: program_id, customer_id)
         Read by Service | Support | Manager | Auditor;
+    ValueService.GetCustomerValue(GetCustomerValueRequest: program_id, customer_id)
+        Read by Service | Support | Manager | Auditor;
+    ValueService.FitValueModel(FitValueModelRequest: program_id,) Write by Manager;
+    ValueService.GetValueModel(GetValueModelRequest: program_id,) Read by Manager | Auditor;
+    ValueService.GetValueBacktest(GetValueBacktestRequest: program_id,) Read by Manager | Auditor;
+    ValueService.GetScoreClasses(GetScoreClassesRequest: program_id,) Read by Manager | Auditor;
+    ValueService.GetRetention(GetRetentionRequest: program_id,) Read by Manager | Auditor;
 }

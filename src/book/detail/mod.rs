@@ -12,6 +12,7 @@ mod programs;
 mod referrals;
 mod satisfaction;
 mod tiers;
+mod value;
 mod wide;
 
 use std::borrow::Cow;
@@ -35,6 +36,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use strum::VariantNames as _;
 pub use tiers::{Counts, Earnings, Outlook, OverrideForce, TierDetail, TierMove};
+pub use value::{Figure, Holdout, PurchaseParameters, SpendParameters, ValueModel};
 pub(crate) use wide::quote_wide_numbers;
 
 /// What happened to an account. Holds no name, no free text and nothing that a caller chose.

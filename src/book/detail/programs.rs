@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
+use super::value::ValueModel;
 use crate::book::words::stored_words;
 
 /// What happened to a program.
@@ -32,6 +33,12 @@ pub enum ProgramDetail {
     ReevaluationOrdered {
         /// When tiers are lost that the version gives no more.
         downgrades: DowngradeTime,
+    },
+    /// A model of what customers will buy was fitted to what they bought.
+    ValueModelFitted {
+        /// The model, and how it was made.
+        #[serde(flatten)]
+        model: Box<ValueModel>,
     },
 }
 

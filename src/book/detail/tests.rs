@@ -31,6 +31,35 @@ fn all_kinds() -> BTreeSet<&'static str> {
     kinds
 }
 
+fn value_model(at: Timestamp, day: jiff::civil::Date) -> ValueModel {
+    let figure = |number| Figure::new(number).unwrap();
+    ValueModel {
+        version: 2,
+        from: Some(day),
+        until: day,
+        as_of: at,
+        customers: 9,
+        repeat_buyers: 5,
+        purchases: PurchaseParameters {
+            r: figure(0.5),
+            alpha: figure(4.0),
+            a: figure(0.25),
+            b: figure(2.0),
+            log_likelihood: figure(-9.5),
+        },
+        spend: Some(SpendParameters {
+            p: figure(6.25),
+            q: figure(3.0),
+            gamma: figure(15.0),
+            log_likelihood: figure(-8.0),
+            customers: 5,
+        }),
+        holdout: Some(Holdout { days: 7, bought: 3, expected: figure(2.5), mean_error: figure(0.125) }),
+        horizon_days: 365,
+        discount: figure(0.1),
+    }
+}
+
 #[test]
 fn a_detail_reads_back_from_json_with_its_kind() {
     let detail: Detail = TierDetail::TierChanged {
@@ -99,6 +128,10 @@ fn what_was_written_by_this_version_keeps_its_form() {
         (
             ProgramDetail::ReevaluationOrdered { downgrades: DowngradeTime::AtOwnEnd }.into(),
             r#"{"kind":"reevaluation_ordered","downgrades":"at_own_end"}"#,
+        ),
+        (
+            ProgramDetail::ValueModelFitted { model: Box::new(value_model(at, day)) }.into(),
+            r#"{"kind":"value_model_fitted","version":2,"from":"2026-01-15","until":"2026-01-15","as_of":"1970-01-01T00:00:00Z","customers":9,"repeat_buyers":5,"purchases":{"r":"0.5","alpha":"4","a":"0.25","b":"2","log_likelihood":"-9.5"},"spend":{"p":"6.25","q":"3","gamma":"15","log_likelihood":"-8","customers":5},"holdout":{"days":7,"bought":3,"expected":"2.5","mean_error":"0.125"},"horizon_days":365,"discount":"0.1"}"#,
         ),
         (PointsDetail::PointsForfeited.into(), r#"{"kind":"points_forfeited"}"#),
         (

@@ -39,6 +39,7 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
         | EntryReason::Feedback
         | EntryReason::Complaint
         | EntryReason::Lifecycle
+        | EntryReason::ValueModel
         | EntryReason::Enrolment
         | EntryReason::DossierUpdate
         | EntryReason::ThresholdReached

@@ -50,6 +50,7 @@ pub(super) fn day_row<'a>(noun: &'static str, key: Cell<'a>, count: &DayCount) -
         ("margin", count.margin.into()),
         ("points", count.points.into()),
         ("purchases", count.purchases.into()),
+        ("visits", count.visits.into()),
         ("referrals", count.referrals.into()),
         ("last_seq", count.last_seq.into()),
     ];

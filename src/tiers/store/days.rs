@@ -37,6 +37,7 @@ pub(super) struct DayRow {
     pub(super) margin: i64,
     pub(super) points: i64,
     pub(super) purchases: i64,
+    pub(super) visits: i64,
     pub(super) referrals: i64,
     pub(super) last_seq: i64,
 }
@@ -52,6 +53,7 @@ impl DayRow {
             margin: count.margin,
             points: count.points,
             purchases: count.purchases,
+            visits: count.visits,
             referrals: count.referrals,
             last_seq: count.last_seq,
         }
@@ -63,6 +65,7 @@ impl DayRow {
             margin: self.margin,
             points: self.points,
             purchases: self.purchases,
+            visits: self.visits,
             referrals: self.referrals,
             last_seq: self.last_seq,
         }
@@ -160,7 +163,7 @@ fn days_of(wanted: &[Wanted], most: i64) -> Selection<DayRow> {
     selection!(
         "standing_days",
         DayRow,
-        "SELECT d.account_id, d.day, d.spend, d.margin, d.points, d.purchases, d.referrals, d.last_seq
+        "SELECT d.account_id, d.day, d.spend, d.margin, d.points, d.purchases, d.visits, d.referrals, d.last_seq
          FROM unnest($1::uuid[], $2::date[], $3::date[]) AS w (account_id, first_day, behind)
          JOIN LATERAL (
              SELECT * FROM standing_days f
@@ -193,7 +196,7 @@ fn refunded_days_of(state: &StandingsState) -> Selection<DayRow> {
         "standing_days",
         DayRow,
         r#"SELECT c.account_id AS "account_id!", c.day AS "day!", c.spend AS "spend!", c.margin AS "margin!",
-                  c.points AS "points!", c.purchases AS "purchases!", c.referrals AS "referrals!", c.last_seq AS "last_seq!"
+                  c.points AS "points!", c.purchases AS "purchases!", c.visits AS "visits!", c.referrals AS "referrals!", c.last_seq AS "last_seq!"
            FROM (
                SELECT e.account_id, (e.detail -> 'counts' ->> 'day')::date AS day
                FROM unnest($1::uuid[], $2::bytea[]) AS k (account_id, key_hash)
@@ -203,10 +206,10 @@ fn refunded_days_of(state: &StandingsState) -> Selection<DayRow> {
                WHERE e.kind = 'activity_accepted' AND e.detail -> 'counts' ->> 'day' IS NOT NULL
            ) p
            JOIN LATERAL (
-               SELECT d.account_id, d.day, d.spend, d.margin, d.points, d.purchases, d.referrals, d.last_seq
+               SELECT d.account_id, d.day, d.spend, d.margin, d.points, d.purchases, d.visits, d.referrals, d.last_seq
                FROM standing_days d WHERE d.account_id = p.account_id AND d.day = p.day
                UNION ALL
-               SELECT p.account_id, p.day, 0, 0, 0, 0, 0, 0
+               SELECT p.account_id, p.day, 0, 0, 0, 0, 0, 0, 0
                WHERE NOT EXISTS (SELECT FROM standing_days d WHERE d.account_id = p.account_id AND d.day = p.day)
            ) c ON TRUE"#,
         [accounts, keys],
@@ -217,7 +220,7 @@ fn day_marks_of(accounts: Vec<Uuid>) -> Selection<DayRow> {
     selection!(
         "standing_day_marks",
         DayRow,
-        "SELECT account_id, day, spend, margin, points, purchases, referrals, last_seq
+        "SELECT account_id, day, spend, margin, points, purchases, visits, referrals, last_seq
          FROM standing_day_marks WHERE account_id = ANY($1)",
         [accounts],
     )
@@ -303,10 +306,10 @@ pub(super) fn write_parts(state: &StandingsState) -> [WritePart; 2] {
 
 fn upsert_days(rows: Vec<DayRow>) -> WritePart {
     write_part!(
-        "INSERT INTO standing_days (account_id, day, spend, margin, points, purchases, referrals, last_seq)
+        "INSERT INTO standing_days (account_id, day, spend, margin, points, purchases, visits, referrals, last_seq)
          SELECT * FROM unnest($1::sent_standing_day[])
          ON CONFLICT (account_id, day) DO UPDATE SET spend = excluded.spend, margin = excluded.margin,
-             points = excluded.points, purchases = excluded.purchases, referrals = excluded.referrals,
+             points = excluded.points, purchases = excluded.purchases, visits = excluded.visits, referrals = excluded.referrals,
              last_seq = excluded.last_seq",
         rows,
     )
@@ -314,7 +317,7 @@ fn upsert_days(rows: Vec<DayRow>) -> WritePart {
 
 fn insert_day_marks(rows: Vec<DayRow>) -> WritePart {
     write_part!(
-        "INSERT INTO standing_day_marks (account_id, day, spend, margin, points, purchases, referrals, last_seq)
+        "INSERT INTO standing_day_marks (account_id, day, spend, margin, points, purchases, visits, referrals, last_seq)
          SELECT * FROM unnest($1::sent_standing_day[])",
         rows,
     )
@@ -331,7 +334,7 @@ pub(in crate::tiers) async fn fetch(
     let accounts: Vec<Uuid> = keys.iter().map(|(account_id, _)| account_id.0).collect();
     let from: Vec<jiff_sqlx::Date> = keys.iter().map(|(_, day)| (*day).max(FIRST_DAY).to_sqlx()).collect();
     let rows = sqlx::query!(
-        r#"SELECT w.place AS "place!", d.account_id, d.day, d.spend, d.margin, d.points, d.purchases, d.referrals,
+        r#"SELECT w.place AS "place!", d.account_id, d.day, d.spend, d.margin, d.points, d.purchases, d.visits, d.referrals,
                   d.last_seq
            FROM unnest($1::uuid[], $2::date[]) WITH ORDINALITY AS w (account_id, first_day, place)
            JOIN LATERAL (
@@ -355,6 +358,7 @@ pub(in crate::tiers) async fn fetch(
                 margin: row.margin,
                 points: row.points,
                 purchases: row.purchases,
+                visits: row.visits,
                 referrals: row.referrals,
                 last_seq: row.last_seq,
             };

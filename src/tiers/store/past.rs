@@ -178,15 +178,15 @@ async fn read_days_before(
     let rows = query_as!(
         DayRow,
         r#"SELECT d.account_id, d.day, m.spend AS "spend!", m.margin AS "margin!", m.points AS "points!",
-                  m.purchases AS "purchases!", m.referrals AS "referrals!", m.last_seq AS "last_seq!"
+                  m.purchases AS "purchases!", m.visits AS "visits!", m.referrals AS "referrals!", m.last_seq AS "last_seq!"
            FROM unnest($1::uuid[], $2::bigint[], $3::date[]) AS u (account_id, begins, first_day)
            JOIN LATERAL (
                SELECT * FROM standing_days f WHERE f.account_id = u.account_id AND f.day >= u.first_day OFFSET 0
            ) d ON TRUE
            JOIN LATERAL (
-               SELECT d.spend, d.margin, d.points, d.purchases, d.referrals, d.last_seq WHERE d.last_seq < u.begins
+               SELECT d.spend, d.margin, d.points, d.purchases, d.visits, d.referrals, d.last_seq WHERE d.last_seq < u.begins
                UNION ALL
-               (SELECT k.spend, k.margin, k.points, k.purchases, k.referrals, k.last_seq FROM standing_day_marks k
+               (SELECT k.spend, k.margin, k.points, k.purchases, k.visits, k.referrals, k.last_seq FROM standing_day_marks k
                 WHERE d.last_seq >= u.begins AND k.account_id = d.account_id AND k.day = d.day AND k.last_seq < u.begins
                 ORDER BY k.last_seq DESC LIMIT 1)
            ) m ON TRUE"#,

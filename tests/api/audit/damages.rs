@@ -227,11 +227,15 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
     assert_told(mark, DifferenceKind::Projection, &["standing after entry ", "qualifying_spend is "]).await;
     let day = "UPDATE standing_days SET spend = spend + 1 WHERE account_id = :ben";
     assert_told(day, DifferenceKind::Projection, &["standing day 2", "spend is "]).await;
-    let day_mark = "INSERT INTO standing_day_marks VALUES (:anna, '2026-01-15', 3, 1, 0, 0, 1, 0)";
+    let day_mark = "INSERT INTO standing_day_marks VALUES (:anna, '2026-01-15', 3, 1, 0, 0, 1, 1, 0)";
     assert_told(day_mark, DifferenceKind::Projection, &["standing day after entry 2026-01-15 "]).await;
     let used = "INSERT INTO benefit_uses VALUES
                 (:anna, 3, 'lounge', now(), 0, 1, NULL, '2026-01-15', 0, 1, 1, 1, 1, 1, 1)";
     assert_told(used, DifferenceKind::Projection, &["benefit use of entry 3 of account ", "no entry makes it"]).await;
+    let bought = "INSERT INTO purchases VALUES (:anna, 1, 'shop', '2026-01-15', now(), 5, 1)";
+    assert_told(bought, DifferenceKind::Projection, &["purchase of entry 1 of account ", "no entry makes it"]).await;
+    let fitted = "INSERT INTO value_models VALUES (:anna, 1, 'shop', 1, now())";
+    assert_told(fitted, DifferenceKind::Projection, &["value model of entry 1 of account ", "no entry makes it"]).await;
     let said = "INSERT INTO feedback VALUES
                 (:anna, 3, 'shop', '2026-01-15', now(), now(), NULL, 5, NULL, NULL, NULL, NULL, '{}', '{}', '{}', NULL, NULL, NULL,
                  NULL, NULL, NULL, NULL)";

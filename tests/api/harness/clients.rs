@@ -14,6 +14,7 @@ use goldbook::proto::referral_service_client::ReferralServiceClient;
 use goldbook::proto::reward_service_client::RewardServiceClient;
 use goldbook::proto::satisfaction_service_client::SatisfactionServiceClient;
 use goldbook::proto::tier_service_client::TierServiceClient;
+use goldbook::proto::value_service_client::ValueServiceClient;
 use tonic::transport::Channel;
 use tonic_health::pb::health_client::HealthClient;
 
@@ -67,6 +68,11 @@ impl Clients {
 
     pub(crate) fn complaints(&self) -> ComplaintServiceClient<Channel> {
         ComplaintServiceClient::new(self.channel.clone())
+    }
+
+    /// The value service.
+    pub(crate) fn value(&self) -> ValueServiceClient<Channel> {
+        ValueServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn satisfaction(&self) -> SatisfactionServiceClient<Channel> {

@@ -5,6 +5,8 @@ use goldbook::proto::BalanceDisposal::Expire;
 use goldbook::proto::DowngradeTime::AtOnce;
 use goldbook::proto::google::{Date, PostalAddress};
 use goldbook::proto::{hold_points_request::End, import_balances_request::Opening, record_activity_request::Activity};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, ToSpan as _};
 
 use super::caller::Caller;
 use crate::harness::{Clock, SHOP, at, create_customer, instant, purchase, shop, usd};
@@ -306,6 +308,7 @@ impl Caller {
         self.look("SatisfactionService.GetSatisfaction", of!(GetSatisfactionRequest { customer_id: customer_id }))
             .await;
         self.look("SatisfactionService.GetSatisfactionIndex", of!(GetSatisfactionIndexRequest {})).await;
+        self.play_value(&customer_id).await;
         self.look("TierService.GetCustomerTier", of!(GetCustomerTierRequest { customer_id: customer_id })).await;
         let batch = of!(BatchGetCustomerTiersRequest { customer_ids: vec![customer_id.clone()] });
         self.look("TierService.BatchGetCustomerTiers", batch).await;
@@ -319,6 +322,27 @@ impl Caller {
         let progress = of!(GetTierReevaluationRequest { reevaluation_id: reevaluation_id });
         self.look("TierService.GetTierReevaluation", progress).await;
         self.look("TierService.ListTierChanges", of!(ListTierChangesRequest { customer_id: customer_id })).await;
+    }
+
+    /// Models learn from fifty customers, one of whom bought again on another day.
+    async fn play_value(&mut self, customer_id: &str) {
+        let now = Clock::database().now();
+        let before = now - SignedDuration::from_hours(72);
+        let again = std::iter::once(purchase(customer_id, "", "5.00", before));
+        for bought in again.chain((0..50).map(|_| purchase("", "", "12.00", before))) {
+            let _: proto::RecordActivityResponse = self.carry_out("ActivityService.RecordActivity", &bought).await;
+        }
+        let customer_id = customer_id.to_owned();
+        self.look("ValueService.GetCustomerValue", of!(GetCustomerValueRequest { customer_id: customer_id })).await;
+        self.look("ValueService.GetScoreClasses", of!(GetScoreClassesRequest {})).await;
+        self.look("ValueService.GetRetention", of!(GetRetentionRequest {})).await;
+        let until = now.to_zoned(TimeZone::UTC).date().saturating_add(2.days());
+        let until = Date { year: until.year().into(), month: until.month().into(), day: until.day().into() };
+        let fit = of!(FitValueModelRequest { until: Some(until), holdout_days: Some(0) });
+        self.look("ValueService.FitValueModel", fit).await;
+        self.look("ValueService.GetValueModel", of!(GetValueModelRequest {})).await;
+        let backtest = of!(GetValueBacktestRequest { until: Some(until), holdout_days: 1 });
+        self.look("ValueService.GetValueBacktest", backtest).await;
     }
 
     /// What a customer does with a token of their own, and that is written down.

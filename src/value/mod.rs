@@ -1,0 +1,365 @@
+//! Value: how recently, how often and for how much customers bought, what they will buy by a model, and whether they stay.
+
+pub(crate) mod commands;
+mod fitting;
+pub(crate) mod grpc;
+mod model;
+mod retention;
+pub(crate) mod state;
+mod store;
+
+use std::time::Duration;
+
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgConnection, PgPool};
+use tokio::task::spawn_blocking;
+
+use crate::book::{
+    Book, Detail, Entry, Instants, ProgramDetail, ValueModel, Writer, Written, begin_snapshot, find_entries_in,
+    read_head,
+};
+use crate::customers::find_account;
+use crate::customers::model::customer_not_found;
+use crate::database::{ExportBounds, ExportPlace, ExportPlaces, StoreError, by_scan};
+use crate::error::{Defect, Error, Reason, Refusal, Violation};
+use crate::ids::{CustomerId, PrincipalId, ProgramId};
+use crate::money::Currency;
+use crate::programs::model::{ProgramVersion, Which, program_not_found};
+use crate::programs::periods::divide;
+use crate::programs::points::CalendarPeriod;
+use crate::programs::{read_version, read_version_at};
+use crate::tiers::read_days;
+use commands::{FitQuestion, KeepModel};
+use fitting::{Backtest, FittingError, Learned, Rules, Window};
+use model::{Classified, Forecast, FoundClass, PurchaseHistory};
+use retention::Retention;
+
+pub(crate) use store::{capability, models_capability};
+
+/// How long customers may be counted for one answer.
+const COUNT_LIMIT: Duration = Duration::from_secs(60);
+
+const fn bounds() -> ExportBounds {
+    let advice = "ask for a shorter period";
+    // Nothing is streamed.
+    ExportBounds { at_a_time: 2, of_one: 1, items_ahead: 1, stall_limit: COUNT_LIMIT, limit: COUNT_LIMIT, advice }
+}
+
+/// The use cases of value.
+#[derive(Clone)]
+pub(crate) struct Value {
+    book: Book,
+    pool: PgPool,
+    instants: Instants,
+    counts: ExportPlaces,
+}
+
+/// What a customer is worth.
+pub(crate) struct CustomerValue {
+    /// The instant that it is for.
+    pub as_of: Timestamp,
+    /// The local day of that.
+    pub today: Date,
+    pub currency: Currency,
+    /// What they bought; none, if nothing.
+    pub bought: Option<PurchaseHistory>,
+    /// What they will buy; none, if nothing can be said.
+    pub forecast: Option<Forecast>,
+}
+
+/// A model that was fitted, and the entry that says so.
+pub(crate) struct FoundModel {
+    pub entry: Entry,
+    pub model: ValueModel,
+}
+
+/// What is asked about how well a model tells who leaves. The fields are described in value.proto.
+#[derive(Clone, Debug)]
+pub(crate) struct BacktestQuestion {
+    pub program_id: ProgramId,
+    pub from: Option<Date>,
+    pub until: Option<Date>,
+    /// A quarter of all days, if absent.
+    pub holdout_days: Option<i32>,
+    pub rules: Rules,
+}
+
+/// What is asked about classes of customers. The fields are described in value.proto.
+#[derive(Clone, Debug)]
+pub(crate) struct ClassesQuestion {
+    pub program_id: ProgramId,
+    pub until: Option<Date>,
+    pub scores: i64,
+    pub after_days: i32,
+    pub as_of: Option<Timestamp>,
+}
+
+/// The classes of a program's customers.
+pub(crate) struct Classes {
+    pub classified: Classified,
+    pub classes: Vec<FoundClass>,
+    pub currency: Currency,
+}
+
+/// What is asked about whether customers stay. The fields are described in value.proto.
+#[derive(Clone, Debug)]
+pub(crate) struct RetentionQuestion {
+    pub program_id: ProgramId,
+    pub from: Option<Date>,
+    pub until: Option<Date>,
+    pub each: CalendarPeriod,
+    pub as_of: Option<Timestamp>,
+}
+
+/// Whether a program's customers stay.
+pub(crate) struct FoundRetention {
+    pub as_of: Timestamp,
+    pub currency: Currency,
+    pub retention: Retention,
+}
+
+/// A place to count in, with the program and the instant that it is counted for.
+struct Counting {
+    place: ExportPlace,
+    as_of: Timestamp,
+    policy: ProgramVersion,
+}
+
+impl Value {
+    /// Value read from `pool`, and models written to `book`. Whoever counts all customers connects to the database itself.
+    #[must_use]
+    pub(crate) fn new(book: Book, pool: PgPool, database: &PgConnectOptions, instants: Instants) -> Self {
+        Self { book, pool, instants, counts: ExportPlaces::new(by_scan(database), bounds()) }
+    }
+
+    /// What a customer is worth, now or at an instant.
+    ///
+    /// # Errors
+    /// If the customer is unknown (then), or the instant lies ahead.
+    pub(crate) async fn get_customer_value(
+        &self,
+        program_id: &ProgramId,
+        customer_id: &CustomerId,
+        as_of: Option<Timestamp>,
+    ) -> Result<CustomerValue, Error> {
+        let is_past = as_of.is_some();
+        let as_of = self.instants.close("as_of", as_of).await?;
+        let mut connection = self.pool.acquire().await?;
+        let account_id = find_account(&mut connection, program_id, customer_id).await?;
+        let mut snapshot = begin_snapshot(&mut connection).await?;
+        let account = read_head(&mut snapshot, account_id).await?;
+        let account = account.ok_or_else(|| Defect::new(format!("account {} has no head", account_id.0)))?;
+        // Now, all that was written counts, also where the clock went back since.
+        let after = as_of.saturating_add(SignedDuration::from_micros(1)).ok().filter(|_| is_past);
+        let range = find_entries_in(&mut snapshot, &account, None, after).await?;
+        if range.last < range.first {
+            return Err(customer_not_found(customer_id).into());
+        }
+        let policy = read_policy(&mut snapshot, program_id, as_of, is_past).await?;
+        let days = read_days(&mut snapshot, account_id, Some(range.last).filter(|last| *last < account.head)).await?;
+        let latest = find_model(&mut snapshot, program_id, None, Some(as_of).filter(|_| is_past)).await?;
+        snapshot.commit().await?;
+        let (today, currency) = (policy.program.day_of(as_of), policy.program.currency);
+        let bought = PurchaseHistory::on(&days);
+        let forecast = latest.zip(bought.as_ref());
+        let forecast =
+            forecast.map(|(latest, bought)| Forecast::of(&latest.model, bought, today, currency)).transpose()?;
+        Ok(CustomerValue { as_of, today, currency, bought, forecast })
+    }
+
+    /// Fits a model and puts it in force. Says whether that had been done before.
+    ///
+    /// # Errors
+    /// If the program is unknown, the days are none, or what was bought tells too little.
+    pub(crate) async fn fit_value_model(
+        &self,
+        question: FitQuestion,
+        writer: Writer,
+    ) -> Result<(FoundModel, bool), Error> {
+        let days = (question.from, question.until, question.holdout_days);
+        let (learned, window, currency) = self.learn(&question.program_id, days, writer.principal_id).await?;
+        let fitted = blocking(move || fitting::fit(&learned, &window, currency)).await?;
+        let model = match fitted {
+            Err(FittingError::Defect(defect)) => return Err(defect.into()),
+            Err(FittingError::Refused(refusal)) => Err(refusal),
+            Ok(fitted) => Ok(ValueModel {
+                version: 0,
+                from: window.from,
+                until: window.learned_until,
+                as_of: window.as_of,
+                customers: fitted.customers,
+                repeat_buyers: fitted.repeat_buyers,
+                purchases: fitted.purchases,
+                spend: fitted.spend,
+                holdout: fitted.holdout,
+                horizon_days: question.horizon_days,
+                discount: question.discount,
+            }),
+        };
+        let Written { entries, replayed, .. } = self.book.submit(KeepModel { question, model }, writer).await?;
+        let entry = entries.into_iter().next().ok_or_else(|| Defect::new("a model came to no entry".to_owned()))?;
+        Ok((FoundModel::of(entry)?, replayed))
+    }
+
+    /// A version of a program's model; the latest, if none is said.
+    ///
+    /// # Errors
+    /// If the program is unknown, or has no such model.
+    pub(crate) async fn get_value_model(
+        &self,
+        program_id: &ProgramId,
+        version: Option<i32>,
+    ) -> Result<FoundModel, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let program = read_version(&mut connection, program_id, Which::Latest).await?;
+        program.ok_or_else(|| program_not_found(program_id))?;
+        let found = find_model(&mut connection, program_id, version, None).await?;
+        found.ok_or_else(|| {
+            let what =
+                version.map_or_else(|| "no value model yet".to_owned(), |version| format!("no value model {version}"));
+            let refusal = Refusal::new(Reason::ValueModelNotFound, format!("the program has {what}"));
+            refusal.with("version", version.map_or_else(|| "latest".to_owned(), |version| version.to_string())).into()
+        })
+    }
+
+    /// How well rules would have told who leaves, for the window that they are tried on.
+    ///
+    /// # Errors
+    /// As of [`Self::fit_value_model`].
+    pub(crate) async fn get_value_backtest(
+        &self,
+        question: BacktestQuestion,
+        principal_id: PrincipalId,
+    ) -> Result<(Backtest, Timestamp, (Date, Date)), Error> {
+        let BacktestQuestion { program_id, from, until, holdout_days, rules } = question;
+        let (learned, window, _) = self.learn(&program_id, (from, until, holdout_days), principal_id).await?;
+        if window.holdout_days() == 0 {
+            return Err(invalid("holdout_days", "must be said, where a quarter of the days is not even one"));
+        }
+        let test = blocking(move || fitting::backtest(&learned, &window, &rules)).await??;
+        Ok((test, window.as_of, (window.learned_until, window.until)))
+    }
+
+    /// The customers of a program by recency, frequency and monetary value, with what became of them.
+    ///
+    /// # Errors
+    /// If the program is unknown, or the instant lies ahead.
+    pub(crate) async fn get_score_classes(
+        &self,
+        question: ClassesQuestion,
+        principal_id: PrincipalId,
+    ) -> Result<Classes, Error> {
+        let ClassesQuestion { program_id, until, scores, after_days, as_of } = question;
+        let Counting { mut place, as_of, policy } = self.count(&program_id, as_of, principal_id).await?;
+        let tomorrow = policy.program.day_of(as_of).saturating_add(1.day());
+        let until = until.unwrap_or_else(|| tomorrow.saturating_sub(after_days.days()));
+        let classified = Classified { until, after_until: until.saturating_add(after_days.days()), as_of, scores };
+        let classes = store::classify(&mut place.connection, &program_id, &classified).await?;
+        Ok(Classes { classified, classes, currency: policy.program.currency })
+    }
+
+    /// Whether the customers of a program stay, period by period.
+    ///
+    /// # Errors
+    /// If the program is unknown, the instant lies ahead, or the period has no days or too many parts.
+    pub(crate) async fn get_retention(
+        &self,
+        question: RetentionQuestion,
+        principal_id: PrincipalId,
+    ) -> Result<FoundRetention, Error> {
+        let RetentionQuestion { program_id, from, until, each, as_of } = question;
+        let Counting { mut place, as_of, policy } = self.count(&program_id, as_of, principal_id).await?;
+        let today = policy.program.day_of(as_of);
+        let days = divide(today, (from, until), None).map_err(|violation| Error::Invalid(vec![violation]))?;
+        // Periods are those of the calendar, from the first day of the one that `from` lies in.
+        let (from, until) = days.first().copied().unwrap_or((today, today));
+        let from = each.first_day(from);
+        let periods = divide(today, (Some(from), Some(until)), Some(each));
+        let periods = periods.map_err(|violation| Error::Invalid(vec![violation]))?;
+        let before = each.first_day(from.saturating_sub(1.day()));
+        let first_days: Vec<Date> = std::iter::once(before).chain(periods.iter().map(|(first, _)| *first)).collect();
+        let parts = store::count_cohorts(&mut place.connection, &program_id, (&first_days, until), as_of).await?;
+        Ok(FoundRetention { as_of, currency: policy.program.currency, retention: Retention::of(&periods, &parts) })
+    }
+
+    /// What the customers of a program bought, in a window that is asked for.
+    async fn learn(
+        &self,
+        program_id: &ProgramId,
+        (from, until, holdout_days): (Option<Date>, Option<Date>, Option<i32>),
+        principal_id: PrincipalId,
+    ) -> Result<(Vec<Learned>, Window, Currency), Error> {
+        let Counting { mut place, as_of, policy } = self.count(program_id, None, principal_id).await?;
+        let until = until.unwrap_or_else(|| policy.program.day_of(as_of));
+        let first = store::first_day(&mut place.connection, program_id, from, as_of).await?;
+        let days = first.map_or(0, |first| (until - first).get_days().max(0));
+        let holdout_days = holdout_days.unwrap_or(days / 4);
+        let learned_until = until.saturating_sub(holdout_days.days());
+        if from.is_some_and(|from| from >= learned_until) {
+            return Err(invalid("until", "must be more than holdout_days after from"));
+        }
+        let window = Window { from, learned_until, until, as_of };
+        let learned = store::read_histories(&mut place.connection, program_id, &window).await?;
+        Ok((learned, window, policy.program.currency))
+    }
+
+    /// Takes a place to count in, as of an instant.
+    async fn count(
+        &self,
+        program_id: &ProgramId,
+        as_of: Option<Timestamp>,
+        principal_id: PrincipalId,
+    ) -> Result<Counting, Error> {
+        let mut place = self.counts.take(principal_id).await?;
+        let is_past = as_of.is_some();
+        let as_of = self.instants.close("as_of", as_of).await?;
+        place.begin_snapshot().await?;
+        let policy = read_policy(&mut place.connection, program_id, as_of, is_past).await?;
+        Ok(Counting { place, as_of, policy })
+    }
+}
+
+async fn read_policy(
+    connection: &mut PgConnection,
+    program_id: &ProgramId,
+    as_of: Timestamp,
+    is_past: bool,
+) -> Result<ProgramVersion, Error> {
+    let policy = if is_past {
+        read_version_at(connection, program_id, as_of).await?
+    } else {
+        read_version(connection, program_id, Which::Latest).await?
+    };
+    Ok(policy.ok_or_else(|| program_not_found(program_id))?)
+}
+
+async fn find_model(
+    connection: &mut PgConnection,
+    program_id: &ProgramId,
+    version: Option<i32>,
+    as_of: Option<Timestamp>,
+) -> Result<Option<FoundModel>, StoreError> {
+    let entry = store::find_model(connection, program_id, version, as_of).await?;
+    Ok(entry.map(FoundModel::of).transpose()?)
+}
+
+impl FoundModel {
+    fn of(entry: Entry) -> Result<Self, Defect> {
+        let Detail::Program(ProgramDetail::ValueModelFitted { model }) = &entry.detail else {
+            return Err(Defect::new(format!("entry {} fits no model", entry.id)));
+        };
+        let model = ValueModel::clone(model);
+        Ok(Self { entry, model })
+    }
+}
+
+/// Calculates where no other call waits for it.
+async fn blocking<T: Send + 'static>(calculate: impl FnOnce() -> T + Send + 'static) -> Result<T, Defect> {
+    spawn_blocking(calculate).await.map_err(|error| Defect::new(format!("a calculation ended early: {error}")))
+}
+
+fn invalid(field: &str, description: &str) -> Error {
+    Error::Invalid(vec![Violation { field: field.to_owned(), description: description.to_owned() }])
+}
