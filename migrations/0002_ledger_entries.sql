@@ -84,7 +84,7 @@ CREATE INDEX ledger_entries_tiers ON ledger_entries (account_id, account_seq)
 CREATE INDEX ledger_entries_privileged ON ledger_entries (program_id, kind, recorded_at, account_id, account_seq)
     WHERE kind IN ('program_applied', 'points_adjusted', 'entry_reversed', 'debt_incurred', 'entries_exported',
                    'customer_exported', 'customer_erased', 'tier_overridden', 'tier_released', 'entitlement_granted',
-                   'entitlement_revoked', 'reevaluation_ordered')
+                   'entitlement_revoked', 'reevaluation_ordered', 'value_model_fitted')
       AND actor = 'caller' AND (key_hash IS NOT NULL OR kind NOT IN ('entry_reversed', 'debt_incurred'));
 
 -- Finds what was written at or since an instant: `goldbook trace`, `goldbook audit --since-last`. Rows are added nearly in this order, so that a few

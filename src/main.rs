@@ -14,7 +14,10 @@ fn main() -> ExitCode {
     let ended = Cli::read().and_then(|cli| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| CliError::failed(format_args!("cannot start the runtime: {error}")))?;
-        runtime.block_on(cli.run(begun))
+        let ended = runtime.block_on(cli.run(begun));
+        // A long calculation, whose caller is gone, must not hold up the end.
+        runtime.shutdown_background();
+        ended
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,12 +6,15 @@ use std::time::Duration;
 use clap::Args;
 use goldbook_api::v1::activity_service_client::ActivityServiceClient;
 use goldbook_api::v1::benefit_service_client::BenefitServiceClient;
+use goldbook_api::v1::complaint_service_client::ComplaintServiceClient;
 use goldbook_api::v1::customer_service_client::CustomerServiceClient;
 use goldbook_api::v1::import_service_client::ImportServiceClient;
 use goldbook_api::v1::ledger_service_client::LedgerServiceClient;
+use goldbook_api::v1::lifecycle_service_client::LifecycleServiceClient;
 use goldbook_api::v1::program_service_client::ProgramServiceClient;
 use goldbook_api::v1::referral_service_client::ReferralServiceClient;
 use goldbook_api::v1::reward_service_client::RewardServiceClient;
+use goldbook_api::v1::satisfaction_service_client::SatisfactionServiceClient;
 use goldbook_api::v1::tier_service_client::TierServiceClient;
 use goldbook_api::v1::value_service_client::ValueServiceClient;
 use goldbook_api::v1::{GetProgramRequest, ListProgramsRequest, Program, ProgramVersion};
@@ -160,6 +163,10 @@ impl Client {
         BenefitServiceClient::new(self.channel.clone())
     }
 
+    pub(super) fn complaints(&self) -> ComplaintServiceClient<Calls> {
+        ComplaintServiceClient::new(self.channel.clone())
+    }
+
     pub(super) fn customers(&self) -> CustomerServiceClient<Calls> {
         CustomerServiceClient::new(self.channel.clone())
     }
@@ -170,6 +177,14 @@ impl Client {
 
     pub(super) fn ledger(&self) -> LedgerServiceClient<Calls> {
         LedgerServiceClient::new(self.channel.clone())
+    }
+
+    pub(super) fn lifecycles(&self) -> LifecycleServiceClient<Calls> {
+        LifecycleServiceClient::new(self.channel.clone())
+    }
+
+    pub(super) fn satisfaction(&self) -> SatisfactionServiceClient<Calls> {
+        SatisfactionServiceClient::new(self.channel.clone())
     }
 
     pub(super) fn programs(&self) -> ProgramServiceClient<Calls> {

@@ -1,6 +1,7 @@
 //! `goldbook customer`: shows what the book knows of one customer, on one screen, or gives all of it.
 
 mod export;
+mod relation;
 mod standing_json;
 
 use clap::{Args, Subcommand};
@@ -12,6 +13,7 @@ use goldbook_api::v1::{
 };
 use jiff::tz::TimeZone;
 
+use self::relation::Relation;
 use super::client::{Client, ClientOptions, LARGEST_PAGE, found, incomplete_answer};
 use super::error::CliError;
 use super::instant;
@@ -24,6 +26,7 @@ const LAST_ENTRIES: usize = 10;
 /// Show what the book knows about one customer, on one screen.
 ///
 /// Who they are, the tier they hold and why, what is missing to the next, what they are entitled to, their points,
+/// where they stand in the relationship, how satisfied they are, their open complaints, what they bought and will buy,
 /// their referrals, and the last entries on their account.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -53,7 +56,8 @@ struct ShowArgs {
     /// The program; may be left out where there is only one.
     #[arg(long = "program", value_name = "ID")]
     program_id: Option<String>,
-    /// Print one JSON object: the tier, the ways to keep it and to the next one, what becomes of it, and the balance.
+    /// Print one JSON object: the tier, the ways to keep it and to the next one, what becomes of it, the balance, and the
+    /// relationship.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -82,8 +86,13 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
     let (customer, account_id) = dossier(&client, scope.clone()).await?;
     let tier = reader.tier(&customer_id).await?;
     let balance = reader.balance(&customer_id).await?;
+    let relation = Relation::read(&client, scope.clone()).await?;
     if args.json {
-        return print(standing_json::write_standing(&reader.program.program_id, &account_id, &tier, &balance));
+        let mut written = standing_json::write_standing(&reader.program.program_id, &account_id, &tier, &balance);
+        if let Some(written) = written.as_object_mut() {
+            written.insert("relation".to_owned(), relation.write());
+        }
+        return print(written);
     }
     let entitlements = entitlements(&client, scope.clone()).await?;
     let (brought_by, brought) = referrals(&client, scope).await?;
@@ -98,6 +107,7 @@ async fn show(args: ShowArgs) -> Result<(), CliError> {
     add_dossier(&mut facts, &customer);
     reader.add_standing(&mut facts, &tier, &balance).await?;
     facts.add_row(["Benefits", &show_entitlements(&entitlements, &reader.zone)]);
+    relation.add_to(&mut facts, &reader.zone);
     if let Some(referral) = &brought_by {
         facts.add_row(["Brought by", &show_referral(referral, &referral.referrer_customer_id, &reader)]);
     }

@@ -42,6 +42,8 @@ pub enum ActionKind {
     EntitlementGranted,
     /// A granted entitlement was ended by hand.
     EntitlementRevoked,
+    /// A model of what customers will buy was put in force.
+    ValueModelFitted,
 }
 
 impl ActionKind {
@@ -61,6 +63,7 @@ impl ActionKind {
             Self::ReevaluationOrdered => &["reevaluation_ordered"],
             Self::EntitlementGranted => &["entitlement_granted"],
             Self::EntitlementRevoked => &["entitlement_revoked"],
+            Self::ValueModelFitted => &["value_model_fitted"],
             Self::ApiKeyCreated | Self::ApiKeyRevoked => &[],
         }
     }
@@ -81,7 +84,8 @@ impl ActionKind {
             | Self::TierReleased
             | Self::ReevaluationOrdered
             | Self::EntitlementGranted
-            | Self::EntitlementRevoked => None,
+            | Self::EntitlementRevoked
+            | Self::ValueModelFitted => None,
         }
     }
 
@@ -266,7 +270,7 @@ mod tests {
     #[test]
     fn a_filter_without_kinds_looks_for_all_of_them() {
         let all = ActionFilter::default();
-        assert_eq!((all.entry_kinds().len(), all.key_changes().len()), (12, 2));
+        assert_eq!((all.entry_kinds().len(), all.key_changes().len()), (13, 2));
         let some = ActionFilter { kinds: [ActionKind::EntryReversed].into(), ..all };
         assert_eq!(some.entry_kinds(), ["entry_reversed", "debt_incurred"]);
         assert_eq!(some.key_changes(), []);

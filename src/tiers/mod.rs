@@ -377,19 +377,17 @@ pub(crate) async fn read_tier_changes(
     store::list_changes(connection, account_id, Some(before), limit).await
 }
 
-/// What was counted of an account on each day, in their order: up to one of its entries, or up to the last.
+/// What was counted of an account on each day from one on, in their order, up to one of its entries.
 ///
 /// # Errors
 /// If the database cannot be read, or the entries contradict each other.
-pub(crate) async fn read_days(
+pub(crate) async fn read_days_at(
     snapshot: &mut PgConnection,
     account_id: AccountId,
-    last: Option<i64>,
+    last: i64,
+    from: Date,
 ) -> Result<Vec<(Date, DayCount)>, StoreError> {
-    let Some(last) = last else {
-        let found = store::days::fetch(&mut *snapshot, &[(account_id, Date::MIN)]).await?;
-        return Ok(found.into_iter().flatten().flatten().collect());
-    };
-    let found = store::past::read_standings_at(snapshot, &[(account_id, last)], |_| DayRange::ALL).await?;
+    let needed = DayRange { from: Some(from), until: None };
+    let found = store::past::read_standings_at(snapshot, &[(account_id, last)], |_| needed).await?;
     Ok(found.into_iter().next().map(|(_, _, history)| history.days).unwrap_or_default())
 }

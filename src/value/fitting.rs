@@ -1,8 +1,10 @@
 //! How models are fitted to what customers bought, and measured on what they bought then. It is pure.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
-use purchase_models::{BgNbd, Fit, FitError, GammaGamma, PurchaseSummary, SpendSummary};
+use purchase_models::{BgNbd, Fit, GammaGamma, PurchaseSummary};
 
 use super::model::{capped, purchases_of, spend_summary, weeks};
 use crate::book::{Figure, Holdout, PurchaseParameters, SpendParameters};
@@ -32,37 +34,66 @@ impl Window {
     }
 }
 
-/// A history, and how many customers have it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Learned {
+/// When customers with one history bought, in days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct History {
     /// On how many days they bought after the first.
     pub(super) repeats: i64,
     /// How many days after the first the last of these was.
     pub(super) last_after: i32,
     /// How many days there were from the first to the last that is learned from.
     pub(super) watched: i32,
-    /// What they spent on these days, without the first, in minor units.
-    pub(super) repeat_spend: f64,
     /// On how many of the days that are not learned from they bought.
     pub(super) after: i64,
-    /// How many customers.
-    pub(super) customers: i64,
+}
+
+/// What customers bought, as models learn it: how many have each history, in one order whatever the database's is, so that
+/// sums are the same to the last bit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Learned {
+    histories: BTreeMap<History, i64>,
+    /// How many spent so much on so many days after the first, in minor units; nothing, if that is too many to learn from.
+    spends: Option<BTreeMap<(i64, i64), i64>>,
+    customers: i64,
+    is_too_much: bool,
 }
 
 impl Learned {
+    /// Nothing yet.
+    pub(super) fn new() -> Self {
+        Self { spends: Some(BTreeMap::new()), ..Self::default() }
+    }
+
+    /// Adds customers with a history, who spent so much after the first day. What is kept of them has a bound.
+    pub(super) fn add(&mut self, history: History, repeat_spend: i64, customers: i64) {
+        self.customers += customers;
+        if self.is_too_much {
+            return;
+        }
+        *self.histories.entry(history).or_default() += customers;
+        if self.histories.len() > MAX_HISTORIES {
+            self.is_too_much = true;
+            self.histories.clear();
+            self.spends = None;
+        }
+        if let Some(spends) = self.spends.as_mut().filter(|_| history.repeats > 0 && repeat_spend > 0) {
+            *spends.entry((history.repeats, repeat_spend)).or_default() += customers;
+            if spends.len() > MAX_HISTORIES {
+                self.spends = None;
+            }
+        }
+    }
+}
+
+impl History {
     fn summary(&self) -> Result<PurchaseSummary, Defect> {
         let summary = PurchaseSummary::new(capped(self.repeats), weeks(self.last_after), weeks(self.watched));
         summary.map_err(|error| Defect::new(format!("what a customer bought: {error}")))
     }
+}
 
-    /// What a day of theirs cost; none where they bought once, or for nothing.
-    fn spend(&self, currency: Currency) -> Option<SpendSummary> {
-        spend_summary(self.repeats, self.repeat_spend, currency).ok()
-    }
-
-    fn customers(&self) -> u32 {
-        u32::try_from(self.customers).unwrap_or(u32::MAX)
-    }
+fn count(customers: i64) -> u32 {
+    u32::try_from(customers).unwrap_or(u32::MAX)
 }
 
 /// What was fitted.
@@ -79,14 +110,16 @@ pub(super) struct FittedModels {
 ///
 /// # Errors
 /// A refusal if what customers bought tells too little.
-pub(super) fn fit(learned: &[Learned], window: &Window, currency: Currency) -> Result<FittedModels, FittingError> {
+pub(super) fn fit(learned: &Learned, window: &Window, currency: Currency) -> Result<FittedModels, FittingError> {
     let purchases = fit_purchases(learned)?;
-    let spends = learned.iter().filter_map(|it| Some((it.spend(currency)?, it.customers())));
-    // A program whose customers bought too little again still has a model of when they buy.
+    let spends = learned.spends.iter().flatten().filter_map(|((days, spend), customers)| {
+        Some((spend_summary(*days, *spend, currency).ok()?, count(*customers)))
+    });
+    // A program whose customers bought too little again, or too much, still has a model of when they buy.
     let spend = GammaGamma::fit(spends).ok().map(spend_parameters).transpose()?;
-    let repeat_buyers = learned.iter().filter(|it| it.repeats > 0).map(|it| it.customers).sum();
+    let repeat_buyers = learned.histories.iter().filter(|(it, _)| it.repeats > 0).map(|(_, customers)| customers).sum();
     Ok(FittedModels {
-        customers: learned.iter().map(|it| it.customers).sum(),
+        customers: learned.customers,
         repeat_buyers,
         purchases: purchase_parameters(&purchases)?,
         spend,
@@ -122,18 +155,20 @@ impl From<FittingError> for crate::error::Error {
 ///
 /// # Errors
 /// As of [`fit`].
-pub(super) fn fit_purchases(learned: &[Learned]) -> Result<Fit<BgNbd>, FittingError> {
-    let customers: i64 = learned.iter().map(|it| it.customers).sum();
-    let refused = |error: &FitError| {
-        let refusal = Refusal::new(Reason::ValueModelNotFitted, format!("no model was fitted: {error}"));
-        FittingError::Refused(refusal.with("customers", customers))
+pub(super) fn fit_purchases(learned: &Learned) -> Result<Fit<BgNbd>, FittingError> {
+    let refused = |why: String| {
+        let refusal = Refusal::new(Reason::ValueModelNotFitted, format!("no model was fitted: {why}"));
+        FittingError::Refused(refusal.with("customers", learned.customers))
     };
-    if learned.len() > MAX_HISTORIES {
-        return Err(refused(&FitError::TooManyGroups));
+    if learned.is_too_much {
+        return Err(refused(format!("customers have more than {MAX_HISTORIES} different histories; say a later from")));
     }
-    let summaries: Vec<(PurchaseSummary, u32)> =
-        learned.iter().map(|it| Ok((it.summary()?, it.customers()))).collect::<Result<_, Defect>>()?;
-    BgNbd::fit(summaries).map_err(|error| refused(&error))
+    let summaries: Vec<(PurchaseSummary, u32)> = learned
+        .histories
+        .iter()
+        .map(|(it, customers)| Ok((it.summary()?, count(*customers))))
+        .collect::<Result<_, Defect>>()?;
+    BgNbd::fit(summaries).map_err(|error| refused(error.to_string()))
 }
 
 fn purchase_parameters(fit: &Fit<BgNbd>) -> Result<PurchaseParameters, Defect> {
@@ -161,23 +196,20 @@ fn figure(number: f64) -> Result<Figure, Defect> {
 }
 
 /// How a model did on days that it had not learned from; nothing, if there are none.
-fn measure(model: &BgNbd, learned: &[Learned], days: i32) -> Result<Option<Holdout>, Defect> {
+fn measure(model: &BgNbd, learned: &Learned, days: i32) -> Result<Option<Holdout>, Defect> {
     if days == 0 {
         return Ok(None);
     }
-    let (mut bought, mut expected, mut error, mut customers) = (0_i64, 0.0, 0.0, 0.0);
-    // In one order, whatever the database's is: so sums are the same to the last bit.
-    let mut ordered: Vec<&Learned> = learned.iter().collect();
-    ordered.sort_unstable_by_key(|it| (it.repeats, it.last_after, it.watched, it.after));
-    for it in ordered {
-        let count = f64::from(it.customers());
+    let (mut bought, mut expected, mut error, mut all) = (0_i64, 0.0, 0.0, 0.0);
+    for (it, customers) in &learned.histories {
+        let weight = f64::from(count(*customers));
         let own = purchases_of(model, &it.summary()?, weeks(days))?;
-        bought = bought.saturating_add(it.after.saturating_mul(it.customers));
-        expected += own * count;
-        error += (own - f64::from(capped(it.after))).abs() * count;
-        customers += count;
+        bought = bought.saturating_add(it.after.saturating_mul(*customers));
+        expected += own * weight;
+        error += (own - f64::from(capped(it.after))).abs() * weight;
+        all += weight;
     }
-    let (expected, mean_error) = (figure(expected)?, figure(error / f64::max(customers, 1.0))?);
+    let (expected, mean_error) = (figure(expected)?, figure(error / f64::max(all, 1.0))?);
     Ok(Some(Holdout { days, bought, expected, mean_error }))
 }
 
@@ -244,17 +276,17 @@ pub(crate) struct Backtest {
 ///
 /// # Errors
 /// As of [`fit`].
-pub(super) fn backtest(learned: &[Learned], window: &Window, rules: &Rules) -> Result<Backtest, FittingError> {
+pub(super) fn backtest(learned: &Learned, window: &Window, rules: &Rules) -> Result<Backtest, FittingError> {
     let model = fit_purchases(learned)?.model;
     let mut test = Backtest::default();
-    for it in learned {
+    for (it, customers) in &learned.histories {
         let (summary, left) = (it.summary()?, it.after == 0);
         let expected = purchases_of(&model, &summary, weeks(window.holdout_days()))?;
-        test.customers += it.customers;
-        test.left += if left { it.customers } else { 0 };
-        test.alive.add(model.probability_alive(&summary) < rules.alive_below, left, it.customers);
-        test.expected.add(expected < rules.expected_below, left, it.customers);
-        test.silent.add(it.watched - it.last_after >= rules.silent_weeks.saturating_mul(7), left, it.customers);
+        test.customers += customers;
+        test.left += if left { *customers } else { 0 };
+        test.alive.add(model.probability_alive(&summary) < rules.alive_below, left, *customers);
+        test.expected.add(expected < rules.expected_below, left, *customers);
+        test.silent.add(it.watched - it.last_after >= rules.silent_weeks.saturating_mul(7), left, *customers);
     }
     Ok(test)
 }
@@ -270,22 +302,19 @@ mod tests {
         Window { from: None, learned_until, until, as_of: Timestamp::UNIX_EPOCH }
     }
 
-    /// Half of the customers buy each tenth day until the end and go on, half stop on the twentieth.
-    fn learned() -> Vec<Learned> {
-        let of = |repeats: i64, last_after, after| Learned {
-            repeats,
-            last_after,
-            watched: 100,
-            repeat_spend: 0.0,
-            after,
-            customers: 40,
-        };
-        vec![of(10, 100, 3), of(2, 20, 0), of(0, 0, 0)]
+    /// Of each three customers, one buys each tenth day until the end and goes on, one stops on the twentieth, one bought once.
+    fn learned() -> Learned {
+        let mut learned = Learned::new();
+        for (repeats, last_after, after) in [(10, 100, 3), (2, 20, 0), (0, 0, 0)] {
+            learned.add(History { repeats, last_after, watched: 100, after }, 0, 40);
+        }
+        learned
     }
 
     #[test]
     fn too_few_customers_have_no_model_and_spend_of_nothing_has_none() {
-        let few = [Learned { customers: 49, ..learned()[0] }];
+        let mut few = Learned::new();
+        few.add(History { repeats: 10, last_after: 100, watched: 100, after: 3 }, 0, 49);
         let refused = fit(&few, &window(), Currency::parse("USD").unwrap());
         assert!(
             matches!(refused, Err(FittingError::Refused(refusal)) if refusal.reason == Reason::ValueModelNotFitted)
@@ -311,5 +340,24 @@ mod tests {
         let later = Rules { silent_weeks: 12, ..rules };
         assert_eq!(backtest(&learned(), &window(), &later).unwrap().silent, RuleResult { warned: 40, right: 40 });
         assert_eq!((RuleResult::default().precision(), RuleResult::default().recall(0)), (None, None));
+    }
+
+    #[test]
+    fn what_is_learned_has_a_bound_and_more_is_refused() {
+        let mut learned = Learned::new();
+        for i in 0..=i32::try_from(MAX_HISTORIES).unwrap() {
+            // More than differ in time differ in spend.
+            let history = History { repeats: 1, last_after: 1 + i / 2, watched: i32::MAX, after: 0 };
+            learned.add(history, i64::from(i) + 1, 1);
+        }
+        assert!(!learned.is_too_much && learned.spends.is_none());
+        assert_eq!(learned.histories.len(), MAX_HISTORIES / 2 + 1);
+        for i in 0..=i32::try_from(MAX_HISTORIES / 2).unwrap() {
+            learned.add(History { repeats: 2, last_after: 1 + i, watched: i32::MAX, after: 0 }, 0, 1);
+        }
+        assert_eq!(learned.histories.len(), 0);
+        let refused = fit_purchases(&learned);
+        let is_told = |refusal: &Refusal| refusal.message.contains("2000000 different histories");
+        assert!(matches!(refused, Err(FittingError::Refused(refusal)) if is_told(&refusal)));
     }
 }

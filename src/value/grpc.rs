@@ -149,7 +149,9 @@ fn parse_fit(request: proto::FitValueModelRequest) -> Result<FitQuestion, Error>
         request.holdout_days.and_then(|days| parse_days(&mut fields, "holdout_days", days, (0, MAX_DAYS)));
     let horizon_days = parse_days_or(&mut fields, "horizon_days", request.horizon_days, MAX_DAYS, HORIZON_DAYS);
     let discount = request.annual_discount.unwrap_or(DISCOUNT);
-    let discount = parse_number(&mut fields, "annual_discount", discount, (true, MAX_DISCOUNT)).and_then(Figure::new);
+    let discount = parse_number(&mut fields, "annual_discount", discount, (true, MAX_DISCOUNT));
+    // There is one zero.
+    let discount = discount.and_then(|discount| Figure::new(discount + 0.0));
     let key = parse_key(&mut fields, request.idempotency_key);
     let question = || {
         let (program_id, horizon_days, discount) = (program_id?, horizon_days?, discount?);

@@ -30,16 +30,18 @@ use crate::programs::model::{ProgramVersion, Which, program_not_found};
 use crate::programs::periods::divide;
 use crate::programs::points::CalendarPeriod;
 use crate::programs::{read_version, read_version_at};
-use crate::tiers::read_days;
+use crate::tiers::read_days_at;
 use commands::{FitQuestion, KeepModel};
 use fitting::{Backtest, FittingError, Learned, Rules, Window};
-use model::{Classified, Forecast, FoundClass, PurchaseHistory};
+use model::{Classified, EARLIEST, Forecast, FoundClass, PurchaseHistory};
 use retention::Retention;
 
 pub(crate) use store::{capability, models_capability};
 
 /// How long customers may be counted for one answer.
 const COUNT_LIMIT: Duration = Duration::from_secs(60);
+/// The most days that are kept to measure on, if nothing is said.
+const MOST_HOLDOUT: i32 = 365;
 
 const fn bounds() -> ExportBounds {
     let advice = "ask for a shorter period";
@@ -120,6 +122,13 @@ pub(crate) struct FoundRetention {
     pub retention: Retention,
 }
 
+/// What was counted in a place, which is still taken.
+struct Counted {
+    window: Window,
+    currency: Currency,
+    place: ExportPlace,
+}
+
 /// A place to count in, with the program and the instant that it is counted for.
 struct Counting {
     place: ExportPlace,
@@ -144,29 +153,35 @@ impl Value {
         customer_id: &CustomerId,
         as_of: Option<Timestamp>,
     ) -> Result<CustomerValue, Error> {
-        let is_past = as_of.is_some();
-        let as_of = self.instants.close("as_of", as_of).await?;
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
+        let Some(as_of) = as_of else {
+            let mut snapshot = begin_snapshot(&mut connection).await?;
+            let (bought, told) = store::read_bought(&mut snapshot, account_id).await?;
+            let policy = read_version(&mut snapshot, program_id, Which::Latest).await?;
+            let latest = find_model(&mut snapshot, program_id, None, None).await?;
+            snapshot.commit().await?;
+            let as_of = self.instants.clock().present(told);
+            return CustomerValue::of(bought, latest, &policy.ok_or_else(|| program_not_found(program_id))?, as_of);
+        };
+        let as_of = self.instants.close("as_of", Some(as_of)).await?;
         let mut snapshot = begin_snapshot(&mut connection).await?;
         let account = read_head(&mut snapshot, account_id).await?;
         let account = account.ok_or_else(|| Defect::new(format!("account {} has no head", account_id.0)))?;
-        // Now, all that was written counts, also where the clock went back since.
-        let after = as_of.saturating_add(SignedDuration::from_micros(1)).ok().filter(|_| is_past);
+        let after = as_of.saturating_add(SignedDuration::from_micros(1)).ok();
         let range = find_entries_in(&mut snapshot, &account, None, after).await?;
         if range.last < range.first {
             return Err(customer_not_found(customer_id).into());
         }
-        let policy = read_policy(&mut snapshot, program_id, as_of, is_past).await?;
-        let days = read_days(&mut snapshot, account_id, Some(range.last).filter(|last| *last < account.head)).await?;
-        let latest = find_model(&mut snapshot, program_id, None, Some(as_of).filter(|_| is_past)).await?;
+        let bought = if range.last == account.head {
+            store::read_bought(&mut snapshot, account_id).await?.0
+        } else {
+            PurchaseHistory::on(&read_days_at(&mut snapshot, account_id, range.last, EARLIEST).await?)
+        };
+        let policy = read_version_at(&mut snapshot, program_id, as_of).await?;
+        let latest = find_model(&mut snapshot, program_id, None, Some(as_of)).await?;
         snapshot.commit().await?;
-        let (today, currency) = (policy.program.day_of(as_of), policy.program.currency);
-        let bought = PurchaseHistory::on(&days);
-        let forecast = latest.zip(bought.as_ref());
-        let forecast =
-            forecast.map(|(latest, bought)| Forecast::of(&latest.model, bought, today, currency)).transpose()?;
-        Ok(CustomerValue { as_of, today, currency, bought, forecast })
+        CustomerValue::of(bought, latest, &policy.ok_or_else(|| program_not_found(program_id))?, as_of)
     }
 
     /// Fits a model and puts it in force. Says whether that had been done before.
@@ -178,9 +193,18 @@ impl Value {
         question: FitQuestion,
         writer: Writer,
     ) -> Result<(FoundModel, bool), Error> {
+        // Whoever asks again gets the first answer, whatever was bought since, and counts nothing for it.
+        let not_yet = Refusal::new(Reason::ValueModelNotFitted, "it was not fitted under this key");
+        let repeated = KeepModel { question: question.clone(), model: Err(not_yet) };
+        match self.book.submit(repeated, writer).await {
+            Ok(written) => return Ok((FoundModel::in_answer(written)?, true)),
+            Err(Error::Refused(refusal)) if refusal.reason == Reason::ValueModelNotFitted => {}
+            Err(error) => return Err(error),
+        }
         let days = (question.from, question.until, question.holdout_days);
-        let (learned, window, currency) = self.learn(&question.program_id, days, writer.principal_id).await?;
-        let fitted = blocking(move || fitting::fit(&learned, &window, currency)).await?;
+        let (learned, counted) = self.learn(&question.program_id, days, 0, writer.principal_id).await?;
+        let Counted { window, currency, place } = counted;
+        let fitted = blocking(place, move || fitting::fit(&learned, &window, currency)).await?;
         let model = match fitted {
             Err(FittingError::Defect(defect)) => return Err(defect.into()),
             Err(FittingError::Refused(refusal)) => Err(refusal),
@@ -198,9 +222,9 @@ impl Value {
                 discount: question.discount,
             }),
         };
-        let Written { entries, replayed, .. } = self.book.submit(KeepModel { question, model }, writer).await?;
-        let entry = entries.into_iter().next().ok_or_else(|| Defect::new("a model came to no entry".to_owned()))?;
-        Ok((FoundModel::of(entry)?, replayed))
+        let written = self.book.submit(KeepModel { question, model }, writer).await?;
+        let replayed = written.replayed;
+        Ok((FoundModel::in_answer(written)?, replayed))
     }
 
     /// A version of a program's model; the latest, if none is said.
@@ -234,11 +258,9 @@ impl Value {
         principal_id: PrincipalId,
     ) -> Result<(Backtest, Timestamp, (Date, Date)), Error> {
         let BacktestQuestion { program_id, from, until, holdout_days, rules } = question;
-        let (learned, window, _) = self.learn(&program_id, (from, until, holdout_days), principal_id).await?;
-        if window.holdout_days() == 0 {
-            return Err(invalid("holdout_days", "must be said, where a quarter of the days is not even one"));
-        }
-        let test = blocking(move || fitting::backtest(&learned, &window, &rules)).await??;
+        let days = (from, until, holdout_days);
+        let (learned, Counted { window, place, .. }) = self.learn(&program_id, days, 1, principal_id).await?;
+        let test = blocking(place, move || fitting::backtest(&learned, &window, &rules)).await??;
         Ok((test, window.as_of, (window.learned_until, window.until)))
     }
 
@@ -253,10 +275,12 @@ impl Value {
     ) -> Result<Classes, Error> {
         let ClassesQuestion { program_id, until, scores, after_days, as_of } = question;
         let Counting { mut place, as_of, policy } = self.count(&program_id, as_of, principal_id).await?;
-        let tomorrow = policy.program.day_of(as_of).saturating_add(1.day());
+        let tomorrow = require_past(&policy, as_of, until)?;
         let until = until.unwrap_or_else(|| tomorrow.saturating_sub(after_days.days()));
-        let classified = Classified { until, after_until: until.saturating_add(after_days.days()), as_of, scores };
-        let classes = store::classify(&mut place.connection, &program_id, &classified).await?;
+        // Days that have not come tell nothing yet.
+        let after_until = until.saturating_add(after_days.days()).min(tomorrow);
+        let classified = Classified { until, after_until, as_of, scores };
+        let classes = within(store::classify(&mut place.connection, &program_id, &classified)).await?;
         Ok(Classes { classified, classes, currency: policy.program.currency })
     }
 
@@ -271,6 +295,7 @@ impl Value {
     ) -> Result<FoundRetention, Error> {
         let RetentionQuestion { program_id, from, until, each, as_of } = question;
         let Counting { mut place, as_of, policy } = self.count(&program_id, as_of, principal_id).await?;
+        require_past(&policy, as_of, until)?;
         let today = policy.program.day_of(as_of);
         let days = divide(today, (from, until), None).map_err(|violation| Error::Invalid(vec![violation]))?;
         // Periods are those of the calendar, from the first day of the one that `from` lies in.
@@ -280,29 +305,33 @@ impl Value {
         let periods = periods.map_err(|violation| Error::Invalid(vec![violation]))?;
         let before = each.first_day(from.saturating_sub(1.day()));
         let first_days: Vec<Date> = std::iter::once(before).chain(periods.iter().map(|(first, _)| *first)).collect();
-        let parts = store::count_cohorts(&mut place.connection, &program_id, (&first_days, until), as_of).await?;
+        let counted = store::count_cohorts(&mut place.connection, &program_id, (&first_days, until), as_of);
+        let parts = within(counted).await?;
         Ok(FoundRetention { as_of, currency: policy.program.currency, retention: Retention::of(&periods, &parts) })
     }
 
-    /// What the customers of a program bought, in a window that is asked for.
+    /// What the customers of a program bought, in a window that is asked for. If nothing is said, a quarter of the days is kept to
+    /// measure on, at least so many.
     async fn learn(
         &self,
         program_id: &ProgramId,
         (from, until, holdout_days): (Option<Date>, Option<Date>, Option<i32>),
+        least_holdout: i32,
         principal_id: PrincipalId,
-    ) -> Result<(Vec<Learned>, Window, Currency), Error> {
+    ) -> Result<(Learned, Counted), Error> {
         let Counting { mut place, as_of, policy } = self.count(program_id, None, principal_id).await?;
+        require_past(&policy, as_of, until)?;
         let until = until.unwrap_or_else(|| policy.program.day_of(as_of));
-        let first = store::first_day(&mut place.connection, program_id, from, as_of).await?;
-        let days = first.map_or(0, |first| (until - first).get_days().max(0));
-        let holdout_days = holdout_days.unwrap_or(days / 4);
+        let first = within(store::first_day(&mut place.connection, program_id, (from, until), as_of)).await?;
+        let days = first.map_or(0, |first| (until - first).get_days());
+        let holdout_days = holdout_days.unwrap_or_else(|| (days / 4).clamp(least_holdout, MOST_HOLDOUT));
         let learned_until = until.saturating_sub(holdout_days.days());
         if from.is_some_and(|from| from >= learned_until) {
             return Err(invalid("until", "must be more than holdout_days after from"));
         }
         let window = Window { from, learned_until, until, as_of };
-        let learned = store::read_histories(&mut place.connection, program_id, &window).await?;
-        Ok((learned, window, policy.program.currency))
+        let learned = within(store::read_histories(&mut place.connection, program_id, &window)).await?;
+        Ok((learned, Counted { window, currency: policy.program.currency, place }))
     }
 
     /// Takes a place to count in, as of an instant.
@@ -345,6 +374,21 @@ async fn find_model(
     Ok(entry.map(FoundModel::of).transpose()?)
 }
 
+impl CustomerValue {
+    fn of(
+        bought: Option<PurchaseHistory>,
+        latest: Option<FoundModel>,
+        policy: &ProgramVersion,
+        as_of: Timestamp,
+    ) -> Result<Self, Error> {
+        let (today, currency) = (policy.program.day_of(as_of), policy.program.currency);
+        let forecast = latest.zip(bought.as_ref());
+        let forecast =
+            forecast.map(|(latest, bought)| Forecast::of(&latest.model, bought, today, currency)).transpose()?;
+        Ok(Self { as_of, today, currency, bought, forecast })
+    }
+}
+
 impl FoundModel {
     fn of(entry: Entry) -> Result<Self, Defect> {
         let Detail::Program(ProgramDetail::ValueModelFitted { model }) = &entry.detail else {
@@ -353,11 +397,42 @@ impl FoundModel {
         let model = ValueModel::clone(model);
         Ok(Self { entry, model })
     }
+
+    fn in_answer(written: Written) -> Result<Self, Defect> {
+        let entry = written.entries.into_iter().next();
+        Self::of(entry.ok_or_else(|| Defect::new("a model came to no entry".to_owned()))?)
+    }
 }
 
-/// Calculates where no other call waits for it.
-async fn blocking<T: Send + 'static>(calculate: impl FnOnce() -> T + Send + 'static) -> Result<T, Defect> {
-    spawn_blocking(calculate).await.map_err(|error| Defect::new(format!("a calculation ended early: {error}")))
+/// Calculates where no other call waits for it. The place is taken until the end, also where the caller is gone.
+async fn blocking<T: Send + 'static>(
+    place: ExportPlace,
+    calculate: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Defect> {
+    let calculation = spawn_blocking(move || {
+        let calculated = calculate();
+        drop(place);
+        calculated
+    });
+    calculation.await.map_err(|error| Defect::new(format!("a calculation ended early: {error}")))
+}
+
+/// Counts for no longer than one answer may take.
+async fn within<T>(count: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
+    let too_long = |_| {
+        let seconds = COUNT_LIMIT.as_secs();
+        Error::Exhausted(format!("the customers were not counted in {seconds} seconds; ask for a shorter period"))
+    };
+    Ok(tokio::time::timeout(COUNT_LIMIT, count).await.map_err(too_long)??)
+}
+
+/// The day after the present one, which nobody may ask beyond.
+fn require_past(policy: &ProgramVersion, as_of: Timestamp, until: Option<Date>) -> Result<Date, Error> {
+    let tomorrow = policy.program.day_of(as_of).saturating_add(1.day());
+    if until.is_some_and(|until| until > tomorrow) {
+        return Err(invalid("until", "must be no later than the day after that of as_of"));
+    }
+    Ok(tomorrow)
 }
 
 fn invalid(field: &str, description: &str) -> Error {

@@ -11,6 +11,9 @@ use crate::tiers::counting::DayCount;
 
 const DAYS_OF_A_YEAR: f64 = 365.0;
 
+/// Purchases of earlier days are not looked at, so that what is read of one customer has a bound.
+pub(super) const EARLIEST: Date = jiff::civil::date(1900, 1, 1);
+
 /// A number of days, in weeks.
 pub(super) fn weeks(days: i32) -> f64 {
     f64::from(days) / 7.0
@@ -25,9 +28,10 @@ pub(super) fn capped(purchases: i64) -> u32 {
 ///
 /// # Errors
 /// If there are none, or nothing was spent.
-pub(super) fn spend_summary(days: i64, spend: f64, currency: Currency) -> Result<SpendSummary, SummaryError> {
+#[expect(clippy::cast_precision_loss, reason = "the model takes no more digits")]
+pub(super) fn spend_summary(days: i64, spend: i64, currency: Currency) -> Result<SpendSummary, SummaryError> {
     let days = capped(days);
-    SpendSummary::new(days, spend / f64::from(days.max(1)) / minor_per_major(currency))
+    SpendSummary::new(days, spend as f64 / f64::from(days.max(1)) / minor_per_major(currency))
 }
 
 /// How many minor units a unit of the currency has.
@@ -54,7 +58,7 @@ impl PurchaseHistory {
     /// By what was counted on days, in their order; none, if nothing was bought on any.
     pub(super) fn on(days: &[(Date, DayCount)]) -> Option<Self> {
         let mut bought: Option<Self> = None;
-        for (day, count) in days.iter().filter(|(_, count)| count.visits > 0) {
+        for (day, count) in days.iter().filter(|(day, count)| count.visits > 0 && *day >= EARLIEST) {
             let before =
                 bought.unwrap_or(Self { first: *day, last: *day, days: 0, purchases: 0, spend: 0, repeat_spend: 0 });
             let repeat = if *day == before.first { 0 } else { count.spend };
@@ -135,8 +139,7 @@ impl Forecast {
             None => None,
             Some(spend) => {
                 let spend = read_spend(spend)?;
-                #[expect(clippy::cast_precision_loss, reason = "the model takes no more digits")]
-                let history = spend_summary(repeats, bought.repeat_spend as f64, currency).ok();
+                let history = spend_summary(repeats, bought.repeat_spend, currency).ok();
                 let horizon =
                     horizon_of(model.horizon_days, model.discount.get()).map_err(|error| impossible(&error))?;
                 let days = discounted_purchases(&purchases, &customer, &horizon);

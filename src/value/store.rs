@@ -1,5 +1,6 @@
 //! The SQL of value.
 
+mod bought;
 mod classes;
 mod histories;
 mod retention;
@@ -15,6 +16,7 @@ use crate::book::{Capability, Defect, Depth, Entry, Scope, States, Store, Table}
 use crate::database::{ReadPart, StoreError, Traced as _, WritePart, selection, sent_as, write_part};
 use crate::ids::{AccountId, EntryId, ProgramId};
 
+pub(super) use bought::read_bought;
 pub(super) use classes::classify;
 pub(super) use histories::{first_day, read_histories};
 pub(super) use retention::count_cohorts;

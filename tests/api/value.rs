@@ -160,6 +160,8 @@ async fn get_retention_tells_who_came_who_left_and_who_came_back() {
     let days = proto::CalendarPeriod::Day.into();
     let many = proto::GetRetentionRequest { each: days, ..request };
     assert_eq!(sorted_bad_fields(retention(&service, many).await), ["each"]);
+    let ahead = proto::GetRetentionRequest { until: day(2026, 4, 12), ..Default::default() };
+    assert_eq!(sorted_bad_fields(retention(&service, ahead).await), ["until"]);
     let unknown = proto::GetRetentionRequest { program_id: "none".to_owned(), ..Default::default() };
     assert_refused(service.value().get_retention(unknown).await, Code::NotFound, "PROGRAM_NOT_FOUND");
 }
@@ -192,6 +194,11 @@ async fn get_score_classes_gives_equals_the_same_score_and_tells_what_became_of_
         (3, 3, Some(usd("600.00")))
     );
     assert_eq!((heavy.last_purchase_from, heavy.last_purchase_to), (day(2025, 4, 30), day(2025, 4, 30)));
+    // Days that have not come are not counted, and cannot be asked for.
+    let now = proto::GetScoreClassesRequest { until: day(2026, 1, 10), ..request.clone() };
+    assert_eq!(classes(&service, now).await.unwrap().after_until, day(2026, 1, 16));
+    let ahead = proto::GetScoreClassesRequest { until: day(2026, 1, 17), ..request.clone() };
+    assert_eq!(sorted_bad_fields(classes(&service, ahead).await), ["until"]);
     let bad = proto::GetScoreClassesRequest { classes: 4, after_days: 4_000, ..request };
     assert_eq!(sorted_bad_fields(classes(&service, bad).await), ["after_days", "classes"]);
 }

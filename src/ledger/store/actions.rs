@@ -25,7 +25,7 @@ pub(in crate::ledger) async fn list_actions(
                WHERE e.program_id = $1 AND e.kind = k.kind
                  AND e.kind IN ('program_applied', 'points_adjusted', 'entry_reversed', 'debt_incurred',
                                 'entries_exported', 'customer_exported', 'customer_erased', 'tier_overridden',
-                                'tier_released', 'entitlement_granted', 'entitlement_revoked', 'reevaluation_ordered')
+                                'tier_released', 'entitlement_granted', 'entitlement_revoked', 'reevaluation_ordered', 'value_model_fitted')
                  AND e.actor = 'caller'
                  AND (e.key_hash IS NOT NULL OR e.kind NOT IN ('entry_reversed', 'debt_incurred'))
                  AND (e.recorded_at, e.account_id, e.account_seq) < ($3, $4, $5)

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use crate::database::{StoreError, Traced as _};
 use crate::ids::ProgramId;
-use crate::value::model::{Classified, FoundClass};
+use crate::value::model::{Classified, EARLIEST, FoundClass};
 
 /// The classes that somebody is in, the best first.
 ///
@@ -19,7 +19,7 @@ pub(in crate::value) async fn classify(
     let rows = sqlx::query!(
         r#"WITH days AS (
                SELECT account_id, day, sum(spend) AS spend FROM purchases
-               WHERE program_id = $1 AND day < $3 AND effective_at <= $4
+               WHERE program_id = $1 AND day >= $6 AND day < $3 AND effective_at <= $4
                GROUP BY account_id, day HAVING sum(visits) > 0
            ), customers AS (
                SELECT max(day) FILTER (WHERE day < $2) AS last, count(*) FILTER (WHERE day < $2) AS days,
@@ -44,6 +44,7 @@ pub(in crate::value) async fn classify(
         classified.after_until.to_sqlx() as _,
         classified.as_of.to_sqlx() as _,
         classified.scores,
+        EARLIEST.to_sqlx() as _,
     )
     .fetch_all(connection)
     .traced("SELECT purchases")

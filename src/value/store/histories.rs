@@ -1,4 +1,4 @@
-//! What customers bought, as models learn it: customers with the same history are one row.
+//! What customers bought, as models learn it.
 
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
@@ -8,24 +8,26 @@ use sqlx::PgConnection;
 
 use crate::database::{StoreError, Traced as _};
 use crate::ids::ProgramId;
-use crate::value::fitting::{Learned, MAX_HISTORIES, Window};
+use crate::value::fitting::{History, Learned, Window};
+use crate::value::model::EARLIEST;
 
-/// The first day on which a customer of a program bought anything, by what was recorded by an instant; not before a day, if one is
-/// said.
+/// The first day on which a customer of a program bought anything, by what was recorded by an instant: from one day on, before
+/// another.
 ///
 /// # Errors
 /// If the database cannot be read.
 pub(in crate::value) async fn first_day(
     connection: &mut PgConnection,
     program_id: &ProgramId,
-    from: Option<Date>,
+    (from, until): (Option<Date>, Date),
     as_of: Timestamp,
 ) -> Result<Option<Date>, StoreError> {
     let day = sqlx::query_scalar!(
         r#"SELECT min(day) AS "day: jiff_sqlx::Date" FROM purchases
-           WHERE program_id = $1 AND ($2::date IS NULL OR day >= $2) AND effective_at <= $3"#,
+           WHERE program_id = $1 AND day >= $2 AND day < $3 AND effective_at <= $4"#,
         program_id.as_str(),
-        from.map(|from| from.to_sqlx()) as _,
+        from.unwrap_or(EARLIEST).max(EARLIEST).to_sqlx() as _,
+        until.to_sqlx() as _,
         as_of.to_sqlx() as _,
     )
     .fetch_one(connection)
@@ -34,7 +36,7 @@ pub(in crate::value) async fn first_day(
     Ok(day.map(jiff_sqlx::Date::to_jiff))
 }
 
-/// What the customers of a program bought in a window; no more than one history more than a model takes.
+/// What the customers of a program bought in a window.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -42,12 +44,11 @@ pub(in crate::value) async fn read_histories(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     window: &Window,
-) -> Result<Vec<Learned>, StoreError> {
-    let limit = i64::try_from(MAX_HISTORIES).unwrap_or(i64::MAX).saturating_add(1);
+) -> Result<Learned, StoreError> {
     let rows = sqlx::query!(
         r#"WITH days AS (
                SELECT account_id, day, sum(spend) AS spend FROM purchases
-               WHERE program_id = $1 AND day < $4 AND effective_at <= $5
+               WHERE program_id = $1 AND day >= $6 AND day < $4 AND effective_at <= $5
                GROUP BY account_id, day HAVING sum(visits) > 0
            ), since AS (
                SELECT *, min(day) OVER (PARTITION BY account_id) AS first FROM days
@@ -59,26 +60,22 @@ pub(in crate::value) async fn read_histories(
                GROUP BY account_id, first
            )
            SELECT repeats AS "repeats!", last - first AS "last_after!", $3::date - 1 - first AS "watched!",
-                  repeat_spend::float8 AS "repeat_spend!", after AS "after!", count(*) AS "customers!"
-           FROM customers GROUP BY 1, 2, 3, 4, 5 LIMIT $6"#,
+                  least(repeat_spend, 9223372036854775807)::bigint AS "repeat_spend!", after AS "after!",
+                  count(*) AS "customers!"
+           FROM customers GROUP BY 1, 2, 3, 4, 5"#,
         program_id.as_str(),
         window.from.map(|from| from.to_sqlx()) as _,
         window.learned_until.to_sqlx() as _,
         window.until.to_sqlx() as _,
         window.as_of.to_sqlx() as _,
-        limit,
+        EARLIEST.to_sqlx() as _,
     )
-    .fetch(connection)
-    .map_ok(|row| Learned {
-        repeats: row.repeats,
-        last_after: row.last_after,
-        watched: row.watched,
-        repeat_spend: row.repeat_spend,
-        after: row.after,
-        customers: row.customers,
-    })
-    .try_collect()
-    .traced("SELECT purchases")
-    .await?;
-    Ok(rows)
+    .fetch(connection);
+    let learned = rows.try_fold(Learned::new(), async |mut learned, row| {
+        let history =
+            History { repeats: row.repeats, last_after: row.last_after, watched: row.watched, after: row.after };
+        learned.add(history, row.repeat_spend, row.customers);
+        Ok(learned)
+    });
+    Ok(learned.traced("SELECT purchases").await?)
 }

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use crate::database::{StoreError, Traced as _};
 use crate::ids::ProgramId;
+use crate::value::model::EARLIEST;
 use crate::value::retention::CohortPart;
 
 /// What customers did in each part, by when they first bought.
@@ -23,7 +24,7 @@ pub(in crate::value) async fn count_cohorts(
     let rows = sqlx::query!(
         r#"WITH days AS (
                SELECT account_id, day, sum(spend) AS spend FROM purchases
-               WHERE program_id = $1 AND day < $3 AND effective_at <= $4
+               WHERE program_id = $1 AND day >= $5 AND day < $3 AND effective_at <= $4
                GROUP BY account_id, day HAVING sum(visits) > 0
            ), parts AS (
                SELECT account_id, width_bucket(day, $2::date[]) AS part, count(*) AS days, sum(spend) AS spend
@@ -47,6 +48,7 @@ pub(in crate::value) async fn count_cohorts(
         &first_days as _,
         until.to_sqlx() as _,
         as_of.to_sqlx() as _,
+        EARLIEST.to_sqlx() as _,
     )
     .fetch_all(connection)
     .traced("SELECT purchases")

@@ -5,8 +5,8 @@ use goldbook::proto::BalanceDisposal::Expire;
 use goldbook::proto::DowngradeTime::AtOnce;
 use goldbook::proto::google::{Date, PostalAddress};
 use goldbook::proto::{hold_points_request::End, import_balances_request::Opening, record_activity_request::Activity};
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, ToSpan as _};
 
 use super::caller::Caller;
 use crate::harness::{Clock, SHOP, at, create_customer, instant, purchase, shop, usd};
@@ -328,7 +328,8 @@ impl Caller {
     async fn play_value(&mut self, customer_id: &str) {
         let now = Clock::database().now();
         let before = now - SignedDuration::from_hours(72);
-        let again = std::iter::once(purchase(customer_id, "", "5.00", before));
+        let again = [72, 48].map(|hours| now - SignedDuration::from_hours(hours));
+        let again = again.map(|then| purchase(customer_id, "", "5.00", then)).into_iter();
         for bought in again.chain((0..50).map(|_| purchase("", "", "12.00", before))) {
             let _: proto::RecordActivityResponse = self.carry_out("ActivityService.RecordActivity", &bought).await;
         }
@@ -336,7 +337,7 @@ impl Caller {
         self.look("ValueService.GetCustomerValue", of!(GetCustomerValueRequest { customer_id: customer_id })).await;
         self.look("ValueService.GetScoreClasses", of!(GetScoreClassesRequest {})).await;
         self.look("ValueService.GetRetention", of!(GetRetentionRequest {})).await;
-        let until = now.to_zoned(TimeZone::UTC).date().saturating_add(2.days());
+        let until = now.to_zoned(TimeZone::UTC).date();
         let until = Date { year: until.year().into(), month: until.month().into(), day: until.day().into() };
         let fit = of!(FitValueModelRequest { until: Some(until), holdout_days: Some(0) });
         self.look("ValueService.FitValueModel", fit).await;

@@ -108,6 +108,10 @@ async fn fit_value_model_keeps_a_version_and_a_repetition_gets_the_first_answer(
     let request = proto::GetEntryRequest { program_id: SHOP.to_owned(), entry_id: second.entry_id.clone() };
     let entry = service.ledger().get_entry(request).await.unwrap().into_inner().entry.unwrap();
     assert_eq!(entry.kind(), EntryKind::ValueModelFitted);
+    let request = proto::ListPrivilegedActionsRequest { program_id: SHOP.to_owned(), ..Default::default() };
+    let actions = service.ledger().list_privileged_actions(request).await.unwrap().into_inner().actions;
+    let fits = actions.iter().filter(|it| it.kind() == proto::PrivilegedActionKind::ValueModelFitted).count();
+    assert_eq!(fits, 2);
     assert_clean(&service.database).await;
 }
 
@@ -162,7 +166,13 @@ async fn requests_about_models_list_all_bad_fields() {
     assert_eq!(fields, ["alive_below", "expected_below", "holdout_days", "silent_weeks"]);
     let same = proto::FitValueModelRequest { from: day(2026, 1, 1), until: day(2026, 1, 1), ..Default::default() };
     assert_eq!(sorted_bad_fields(fit(&service, "m-1", same).await), ["until"]);
+    let ahead = proto::FitValueModelRequest { until: day(2026, 1, 17), ..Default::default() };
+    assert_eq!(sorted_bad_fields(fit(&service, "m-1", ahead).await), ["until"]);
     assert_eq!(sorted_bad_fields(model(&service, -1).await), ["version"]);
+    // Of nobody there is neither a model nor a test of one.
+    let nobody = proto::GetValueBacktestRequest { program_id: SHOP.to_owned(), ..Default::default() };
+    let nobody = service.value().get_value_backtest(nobody).await;
+    assert_refused(nobody, Code::FailedPrecondition, "VALUE_MODEL_NOT_FITTED");
     let unknown = proto::GetValueModelRequest { program_id: "none".to_owned(), version: 0 };
     assert_refused(service.value().get_value_model(unknown).await, Code::NotFound, "PROGRAM_NOT_FOUND");
 }

@@ -71,4 +71,23 @@ async fn a_model_fitted_to_the_sample_comes_to_the_published_figures() {
     // Whoever bought on one day alone is a customer for the model, and most of them never came again.
     assert!(lift("expected_rule") > lift("plain_rule") && lift("plain_rule") > 1.0, "{shown}");
     assert!(lift("alive_rule") < 1.0, "{shown}");
+
+    let screen = succeed(&["customer", "--address", &address, "C0001"]).await;
+    // A long row is broken where the screen ends.
+    let screen = screen.split_whitespace().collect::<Vec<_>>().join(" ");
+    for fact in ["4 on 4 days for 100.50 USD", "of the next 365 days, worth ", "still a customer by "] {
+        assert!(screen.contains(fact), "{fact} in {screen}");
+    }
+    let json = succeed(&["customer", "--address", &address, "C0001", "--json"]).await;
+    let told: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(told["relation"]["purchase_days"], 4);
+    assert_eq!(told["relation"]["forecast"]["model_version"], 1);
+    let classes = ["value", "classes", "--address", &address, "--until", "1998-01-01", "--after-days", "180"];
+    let shown = succeed(&classes).await;
+    assert!(shown.contains("2,357 customers who had bought before 1998-01-01"), "{shown}");
+    let months = ["value", "retention", "--address", &address, "--from", "1997-01-01", "--until", "1998-07-01"];
+    let shown = succeed(&months).await;
+    // All of them came in the first three months.
+    let cohorts: Vec<&str> = shown.lines().filter(|line| line.contains("  100")).collect();
+    assert_eq!(cohorts.len(), 3, "{shown}");
 }
