@@ -235,6 +235,7 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
 }
 
 /// The metadata key that names what was not found or exists already.
+#[expect(clippy::too_many_lines, reason = "one line for each reason")]
 const fn resource_of(reason: Reason) -> Option<&'static str> {
     match reason {
         Reason::ProgramNotFound => Some("program_id"),

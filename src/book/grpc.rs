@@ -68,22 +68,7 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
             ActivityDetail::RefundAccepted { .. } => proto::EntryKind::RefundAccepted,
             ActivityDetail::FeedbackAccepted { .. } => proto::EntryKind::FeedbackAccepted,
         },
-        Detail::Points(detail) => match detail {
-            PointsDetail::PointsGranted { .. } => proto::EntryKind::PointsGranted,
-            PointsDetail::PointsImported { .. } => proto::EntryKind::PointsImported,
-            PointsDetail::PointsVested { .. } => proto::EntryKind::PointsVested,
-            PointsDetail::VestingMissed { .. } => proto::EntryKind::VestingMissed,
-            PointsDetail::PointsExpired { .. } => proto::EntryKind::PointsExpired,
-            PointsDetail::PointsRedeemed { .. } => proto::EntryKind::PointsRedeemed,
-            PointsDetail::PointsHeld { .. } => proto::EntryKind::PointsHeld,
-            PointsDetail::PointsReleased { .. } => proto::EntryKind::PointsReleased,
-            PointsDetail::PointsAdjusted { .. } => proto::EntryKind::PointsAdjusted,
-            PointsDetail::EntryReversed { .. } => proto::EntryKind::EntryReversed,
-            PointsDetail::DebtIncurred { .. } => proto::EntryKind::DebtIncurred,
-            PointsDetail::ReversalSettled { .. } => proto::EntryKind::ReversalSettled,
-            PointsDetail::DebtRepaid { .. } => proto::EntryKind::DebtRepaid,
-            PointsDetail::PointsForfeited => proto::EntryKind::PointsForfeited,
-        },
+        Detail::Points(detail) => write_points_kind(detail),
         Detail::Tier(detail) => match detail {
             TierDetail::TierImported { .. } => proto::EntryKind::TierImported,
             TierDetail::TierChanged { .. } => proto::EntryKind::TierChanged,
@@ -118,6 +103,25 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
             GoodwillDetail::GoodwillDrawn { .. } => proto::EntryKind::GoodwillDrawn,
         },
         Detail::Lifecycle(LifecycleDetail::LifecycleDecided { .. }) => proto::EntryKind::LifecycleDecided,
+    }
+}
+
+const fn write_points_kind(detail: &PointsDetail) -> proto::EntryKind {
+    match detail {
+        PointsDetail::PointsGranted { .. } => proto::EntryKind::PointsGranted,
+        PointsDetail::PointsImported { .. } => proto::EntryKind::PointsImported,
+        PointsDetail::PointsVested { .. } => proto::EntryKind::PointsVested,
+        PointsDetail::VestingMissed { .. } => proto::EntryKind::VestingMissed,
+        PointsDetail::PointsExpired { .. } => proto::EntryKind::PointsExpired,
+        PointsDetail::PointsRedeemed { .. } => proto::EntryKind::PointsRedeemed,
+        PointsDetail::PointsHeld { .. } => proto::EntryKind::PointsHeld,
+        PointsDetail::PointsReleased { .. } => proto::EntryKind::PointsReleased,
+        PointsDetail::PointsAdjusted { .. } => proto::EntryKind::PointsAdjusted,
+        PointsDetail::EntryReversed { .. } => proto::EntryKind::EntryReversed,
+        PointsDetail::DebtIncurred { .. } => proto::EntryKind::DebtIncurred,
+        PointsDetail::ReversalSettled { .. } => proto::EntryKind::ReversalSettled,
+        PointsDetail::DebtRepaid { .. } => proto::EntryKind::DebtRepaid,
+        PointsDetail::PointsForfeited => proto::EntryKind::PointsForfeited,
     }
 }
 

@@ -203,6 +203,46 @@ async fn get_score_classes_gives_equals_the_same_score_and_tells_what_became_of_
     assert_eq!(sorted_bad_fields(classes(&service, bad).await), ["after_days", "classes"]);
 }
 
+/// So that there are no more days of one customer than there are days since.
+#[tokio::test]
+async fn purchases_before_1900_are_not_looked_at() {
+    let service = Service::start().await;
+    service.apply_shop().await;
+    for (id, date) in
+        [("p-1", "0001-01-01T00:00:00Z"), ("p-2", "1899-12-31T12:00:00Z"), ("p-3", "1900-01-01T12:00:00Z")]
+    {
+        service.activities().record_activity(purchase("anna", id, "10.00", date.parse().unwrap())).await.unwrap();
+    }
+    let before = service.clock.now();
+    service.set_clock("2026-01-16T12:00:00Z");
+    bought(&service, "anna", "p-4", "1.00", 0).await;
+    for (as_of, days) in [(None, 2), (Some(crate::harness::instant(before)), 1)] {
+        let found = get(&service, "anna", as_of).await.unwrap();
+        assert_eq!((found.first_purchase_on, found.purchase_days), (day(1900, 1, 1), days));
+    }
+    let found = classes(&service, proto::GetScoreClassesRequest { after_days: 1, ..Default::default() }).await.unwrap();
+    assert_eq!(found.classes[0].spend, Some(usd("10.00")));
+    let years = proto::CalendarPeriod::Year.into();
+    let request = proto::GetRetentionRequest {
+        from: day(1898, 1, 1),
+        until: day(1902, 1, 1),
+        each: years,
+        as_of: None,
+        ..Default::default()
+    };
+    let buyers: Vec<i64> = retention(&service, request).await.unwrap().periods.iter().map(|it| it.buyers).collect();
+    assert_eq!(buyers, [0, 0, 1, 0]);
+    let old = proto::FitValueModelRequest {
+        program_id: SHOP.to_owned(),
+        from: day(1, 1, 1),
+        until: day(1899, 1, 1),
+        idempotency_key: "m-1".to_owned(),
+        ..Default::default()
+    };
+    assert_refused(service.value().fit_value_model(old).await, Code::FailedPrecondition, "VALUE_MODEL_NOT_FITTED");
+    assert_clean(&service.database).await;
+}
+
 #[tokio::test]
 async fn what_an_erased_customer_bought_still_counts_and_nobody_is_told_of_them() {
     let service = Service::start().await;

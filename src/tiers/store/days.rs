@@ -22,8 +22,9 @@ use crate::tiers::deciding::calendar_of;
 use crate::tiers::standing::Standing;
 use crate::tiers::state::{DueVersions, StandingsState};
 
-/// The days that Postgres and the calendar both know, for a window that is open.
-pub(super) const FIRST_DAY: Date = date(1, 1, 1);
+/// The first local day on which anything may happen, for a window that is open: instants begin with the year 1, by UTC.
+pub(super) const FIRST_DAY: Date = date(0, 12, 31);
+/// The last day that the calendar knows.
 const BEHIND_LAST_DAY: Date = date(9999, 12, 31);
 /// The most versions of a program that one batch looks at for what is due. What later ones decide is for the next.
 const MAX_VERSIONS: i64 = 64;

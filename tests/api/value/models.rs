@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use super::{bought, day, get, later};
 use crate::audit::assert_clean;
 use crate::harness::{SHOP, Service, assert_refused, purchase, sorted_bad_fields};
+use crate::wait::until;
 
 async fn fit(
     service: &Service,
@@ -120,18 +121,18 @@ async fn fit_value_model_by_many_at_once_counts_versions_without_a_gap() {
     let service = Service::start().await;
     service.apply_shop().await;
     crowd(&service, 60, "first").await;
-    let mut versions = Vec::new();
-    // More than may count at a time wait for their turn.
-    let tries = (0..6).map(async |i: i32| {
-        loop {
-            match fit(&service, &format!("m-{i}"), proto::FitValueModelRequest::default()).await {
-                Ok(answer) => return answer.model.unwrap().version,
-                Err(status) => assert_eq!(status.code(), Code::ResourceExhausted, "{status}"),
+    // More than may count at a time try again.
+    let service = &service;
+    let fits = (0..6).map(|i: i32| {
+        until("a model to be fitted", async move || match fit(service, &format!("m-{i}"), Default::default()).await {
+            Ok(answer) => Some(answer.model.unwrap().version),
+            Err(status) => {
+                assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+                None
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        })
     });
-    versions.extend(futures_util::future::join_all(tries).await);
+    let mut versions = futures_util::future::join_all(fits).await;
     versions.sort_unstable();
     assert_eq!(versions, (1..=6).collect::<Vec<i32>>());
     assert_clean(&service.database).await;

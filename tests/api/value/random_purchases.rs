@@ -162,22 +162,21 @@ fn check_classes(found: &proto::GetScoreClassesResponse, days: &BTreeMap<&str, B
         })
         .collect();
     let score = |worse: usize| 1 + 5 * worse as i64 / known.len() as i64;
-    let mut expected: BTreeMap<(i64, i64, i64), (i64, i64, i64, i64)> = BTreeMap::new();
+    // By scores: how many, how many bought then, what they spent, and what then.
+    let mut expected: BTreeMap<[i64; 3], [i64; 4]> = BTreeMap::new();
     for it in &known {
-        let scores = (
+        let scores = [
             score(known.iter().filter(|other| other.0 < it.0).count()),
             score(known.iter().filter(|other| other.1 < it.1).count()),
             score(known.iter().filter(|other| other.2 < it.2).count()),
-        );
+        ];
         let class = expected.entry(scores).or_default();
-        *class = (class.0 + 1, class.1 + i64::from(it.3 > 0), class.2 + it.2, class.3 + it.4);
+        *class = [class[0] + 1, class[1] + i64::from(it.3 > 0), class[2] + it.2, class[3] + it.4];
     }
     let told = found.classes.iter().map(|it| {
         let (spend, then) = (cents(it.spend.as_ref()), cents(it.spend_afterwards.as_ref()));
-        (
-            (it.recency.into(), it.frequency.into(), it.monetary.into()),
-            (it.customers, it.bought_afterwards, spend, then),
-        )
+        let scores = [it.recency, it.frequency, it.monetary].map(i64::from);
+        (scores, [it.customers, it.bought_afterwards, spend, then])
     });
     assert_eq!(told.collect::<BTreeMap<_, _>>(), expected);
     assert_eq!(found.customers, known.len() as i64);
