@@ -1,17 +1,16 @@
 //! `goldbook value classes`: customers by recency, frequency and monetary value, with what became of them.
 
 use clap::Args;
-use comfy_table::Table;
 use goldbook_api::v1::{GetScoreClassesRequest, GetScoreClassesResponse};
 use goldbook_api::values::write_instant;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 
-use super::common::{CommonArgs, parse_day, percent, show_day, to_wire, write_day};
+use super::common::{CommonArgs, align, parse_day, percent, show_day, to_wire, write_day};
 use crate::cli::amount::{show_money, write_money};
 use crate::cli::error::CliError;
 use crate::cli::instant;
-use crate::cli::output::{self, grouped, print};
+use crate::cli::output::{grouped, print};
 
 /// Show customers by how recently, how often and for how much they bought, with what became of them.
 #[derive(Debug, Args)]
@@ -55,29 +54,26 @@ pub(super) async fn run(args: ClassesArgs) -> Result<(), CliError> {
     let (until, after) = (show_day(found.until.as_ref()), show_day(found.after_until.as_ref()));
     let customers = grouped(found.customers);
     print(format_args!("{customers} customers who had bought before {until}, and what became of them before {after}"))?;
-    print(classes_table(&found).trim_fmt())
+    print(classes_table(&found))
 }
 
-fn classes_table(found: &GetScoreClassesResponse) -> Table {
-    let headings = ["R", "F", "M", "Customers", "Bought last", "Days", "Spent", "Bought then", "Spent then"];
-    let mut table = output::table(headings);
-    for it in &found.classes {
-        let (from, to) = (show_day(it.last_purchase_from.as_ref()), show_day(it.last_purchase_to.as_ref()));
+fn classes_table(found: &GetScoreClassesResponse) -> String {
+    let headings = ["R", "F", "M", "Customers", "Last bought", "Days", "Spent", "Came back", "Spent then"];
+    let rows = found.classes.iter().map(|it| {
         let (fewest, most) = (grouped(it.fewest_purchase_days), grouped(it.most_purchase_days));
-        let range = |from: String, to: String| if from == to { from } else { format!("{from} to {to}") };
-        table.add_row([
+        [
             it.recency.to_string(),
             it.frequency.to_string(),
             it.monetary.to_string(),
             grouped(it.customers),
-            range(from, to),
-            range(fewest, most),
+            show_day(it.last_purchase_to.as_ref()),
+            if fewest == most { fewest } else { format!("{fewest}–{most}") },
             it.spend.as_ref().map(show_money).unwrap_or_default(),
             percent(Some(it.share_bought_afterwards)),
             it.spend_afterwards.as_ref().map(show_money).unwrap_or_default(),
-        ]);
-    }
-    table
+        ]
+    });
+    align(headings, 3, rows.collect())
 }
 
 fn write_classes(found: &GetScoreClassesResponse) -> Value {
