@@ -19,7 +19,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Ro
 
 pub use alone::connect_alone;
 pub use error::{FailureKind, StoreError};
-pub(crate) use exports::{ExportBounds, ExportPlace, ExportPlaces, ExportReader, Halt, Outlet};
+pub(crate) use exports::{ExportBounds, ExportPlace, ExportPlaces, ExportReader, Halt, Outlet, Slot};
 pub use lookups::{BatchReader, Fetch};
 pub(crate) use pages::{Listed, leave_out_unreadable, read_page};
 pub use parts::{ReadPart, WritePart};

@@ -20,7 +20,7 @@ use super::name::Name;
 use super::table::{Table, TableRights, TableRole};
 use crate::database::{JsonText, StoreError, Traced as _, WritePart, sent_as, write_part};
 use crate::error::Defect;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, EntryId};
 
 pub use self::rows::{EntryRow, into_entries};
 pub(crate) use self::rows::{entry_row, select_entries};
@@ -215,6 +215,15 @@ pub async fn read_entries_between(
     .traced("SELECT ledger_entries")
     .await?;
     into_entries(rows)
+}
+
+/// One entry, of which a row tells that it is there.
+///
+/// # Errors
+/// If the database cannot be read, or the entry is missing.
+pub async fn read_entry(connection: &mut PgConnection, id: EntryId) -> Result<Entry, StoreError> {
+    let entries = read_entries_between(connection, id.account_id, id.account_seq, id.account_seq).await?;
+    Ok(entries.into_iter().next().ok_or_else(|| Defect::new(format!("entry {id} is missing")))?)
 }
 
 /// Entries by account and number.

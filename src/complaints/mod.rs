@@ -10,7 +10,6 @@ mod store;
 mod tally;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -40,16 +39,6 @@ use tally::Tally;
 
 pub(crate) use goodwill::store::goodwill_capability;
 pub(crate) use store::capability;
-
-/// How long one count of what became of complaints may take.
-const COUNT_LIMIT: Duration = Duration::from_secs(60);
-
-const fn bounds() -> ExportBounds {
-    let advice = "ask for a shorter period";
-    // Nothing is streamed.
-    let stall_limit = COUNT_LIMIT;
-    ExportBounds { at_a_time: 2, of_one: 1, items_ahead: 1, stall_limit, limit: COUNT_LIMIT, advice }
-}
 
 /// The use cases of complaints.
 #[derive(Clone)]
@@ -117,7 +106,7 @@ impl Complaints {
     /// Complaints written through `book` and read from `pool`. Counts connect to the database themselves.
     #[must_use]
     pub(crate) fn new(book: Book, pool: PgPool, database: &PgConnectOptions, instants: Instants) -> Self {
-        Self { book, pool, instants, counts: ExportPlaces::new(by_scan(database), bounds()) }
+        Self { book, pool, instants, counts: ExportPlaces::new(by_scan(database), ExportBounds::COUNTS) }
     }
 
     /// Opens a complaint.

@@ -90,7 +90,7 @@ impl ExportPlaces {
 }
 
 /// A principal's place, until it is dropped.
-struct Slot {
+pub(crate) struct Slot {
     holders: Holders,
     principal_id: PrincipalId,
 }
@@ -105,6 +105,16 @@ impl Drop for Slot {
 }
 
 impl ExportBounds {
+    /// What counting over all customers of a program may take, of which nothing is streamed.
+    pub(crate) const COUNTS: Self = Self {
+        at_a_time: 2,
+        of_one: 1,
+        items_ahead: 1,
+        stall_limit: Duration::from_secs(60),
+        limit: Duration::from_secs(60),
+        advice: "ask for a shorter period",
+    };
+
     fn crowded(running: &str) -> Error {
         telemetry::metrics::count_limit("exports under way");
         Error::Exhausted(format!("{running} run already, as many as may; try again when one of them has ended"))
@@ -211,6 +221,11 @@ impl<T> Outlet<T> {
 }
 
 impl ExportPlace {
+    /// Ends the connection, and with it the snapshot, and keeps the place: for whoever has read everything and goes on without.
+    pub(crate) fn into_slot(self) -> Slot {
+        self.slot
+    }
+
     /// Begins a transaction in which all statements see the snapshot of the first one. It ends with the connection.
     ///
     /// # Errors

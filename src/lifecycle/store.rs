@@ -13,8 +13,8 @@ use uuid::Uuid;
 pub(super) use self::rows::find_decided;
 use self::rows::{DecisionRow, LifecycleRow, decisions_part, lifecycles_part};
 use super::state::LifecycleState;
-use crate::book::store::read_entries_between;
-use crate::book::{Answered, Capability, Defect, Depth, Entry, Facts, Scope, States, Store, Table};
+use crate::book::store::read_entry;
+use crate::book::{Answered, Capability, Depth, Entry, Facts, Scope, States, Store, Table};
 use crate::database::{ReadPart, StoreError, Traced as _, WritePart, sent_as, write_part};
 use crate::ids::{AccountId, EntryId};
 use crate::programs::points::CalendarPeriod;
@@ -198,7 +198,5 @@ pub(super) async fn read_decision(
     account_id: AccountId,
     account_seq: i64,
 ) -> Result<Entry, StoreError> {
-    let entries = read_entries_between(connection, account_id, account_seq, account_seq).await?;
-    let missing = || Defect::new(format!("entry {} is missing", EntryId { account_id, account_seq }));
-    Ok(entries.into_iter().next().ok_or_else(missing)?)
+    read_entry(connection, EntryId { account_id, account_seq }).await
 }

@@ -6,8 +6,6 @@ pub(crate) mod model;
 pub(crate) mod state;
 mod store;
 
-use std::time::Duration;
-
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::postgres::PgConnectOptions;
@@ -29,16 +27,6 @@ use state::Feedback;
 use store::{Counted, count};
 
 pub(crate) use store::capability;
-
-/// How long one index may be counted.
-const COUNT_LIMIT: Duration = Duration::from_secs(60);
-
-const fn bounds() -> ExportBounds {
-    let advice = "ask for a shorter period";
-    // Nothing is streamed.
-    let stall_limit = COUNT_LIMIT;
-    ExportBounds { at_a_time: 2, of_one: 1, items_ahead: 1, stall_limit, limit: COUNT_LIMIT, advice }
-}
 
 /// The use cases of satisfaction.
 #[derive(Clone)]
@@ -87,7 +75,7 @@ impl Satisfaction {
     /// Satisfaction read from `pool`. Indexes connect to the database themselves.
     #[must_use]
     pub(crate) fn new(pool: PgPool, database: &PgConnectOptions, instants: Instants) -> Self {
-        Self { pool, instants, counts: ExportPlaces::new(by_scan(database), bounds()) }
+        Self { pool, instants, counts: ExportPlaces::new(by_scan(database), ExportBounds::COUNTS) }
     }
 
     /// How satisfied a customer is, now or at an instant.

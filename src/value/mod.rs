@@ -4,17 +4,15 @@ pub(crate) mod commands;
 mod fitting;
 pub(crate) mod grpc;
 mod model;
+mod reading;
 mod retention;
 pub(crate) mod state;
 mod store;
-
-use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
-use tokio::task::spawn_blocking;
 
 use crate::book::{
     Book, Detail, Entry, Instants, ProgramDetail, ValueModel, Writer, Written, begin_snapshot, find_entries_in,
@@ -22,8 +20,8 @@ use crate::book::{
 };
 use crate::customers::find_account;
 use crate::customers::model::customer_not_found;
-use crate::database::{ExportBounds, ExportPlace, ExportPlaces, StoreError, by_scan};
-use crate::error::{Defect, Error, Reason, Refusal, Violation};
+use crate::database::{ExportBounds, ExportPlaces, StoreError, by_scan};
+use crate::error::{Defect, Error, Reason, Refusal};
 use crate::ids::{CustomerId, PrincipalId, ProgramId};
 use crate::money::Currency;
 use crate::programs::model::{ProgramVersion, Which, program_not_found};
@@ -32,22 +30,12 @@ use crate::programs::points::CalendarPeriod;
 use crate::programs::{read_version, read_version_at};
 use crate::tiers::read_days_at;
 use commands::{FitQuestion, KeepModel};
-use fitting::{Backtest, FittingError, Learned, Rules, Window};
+use fitting::{Backtest, FittingError, Rules};
 use model::{Classified, EARLIEST, Forecast, FoundClass, PurchaseHistory};
+use reading::{Counted, Counting, blocking, within};
 use retention::Retention;
 
 pub(crate) use store::{capability, models_capability};
-
-/// How long customers may be counted for one answer.
-const COUNT_LIMIT: Duration = Duration::from_secs(60);
-/// The most days that are kept to measure on, if nothing is said.
-const MOST_HOLDOUT: i32 = 365;
-
-const fn bounds() -> ExportBounds {
-    let advice = "ask for a shorter period";
-    // Nothing is streamed.
-    ExportBounds { at_a_time: 2, of_one: 1, items_ahead: 1, stall_limit: COUNT_LIMIT, limit: COUNT_LIMIT, advice }
-}
 
 /// The use cases of value.
 #[derive(Clone)]
@@ -122,25 +110,11 @@ pub(crate) struct FoundRetention {
     pub retention: Retention,
 }
 
-/// What was counted in a place, which is still taken.
-struct Counted {
-    window: Window,
-    currency: Currency,
-    place: ExportPlace,
-}
-
-/// A place to count in, with the program and the instant that it is counted for.
-struct Counting {
-    place: ExportPlace,
-    as_of: Timestamp,
-    policy: ProgramVersion,
-}
-
 impl Value {
     /// Value read from `pool`, and models written to `book`. Whoever counts all customers connects to the database itself.
     #[must_use]
     pub(crate) fn new(book: Book, pool: PgPool, database: &PgConnectOptions, instants: Instants) -> Self {
-        Self { book, pool, instants, counts: ExportPlaces::new(by_scan(database), bounds()) }
+        Self { book, pool, instants, counts: ExportPlaces::new(by_scan(database), ExportBounds::COUNTS) }
     }
 
     /// What a customer is worth, now or at an instant.
@@ -202,9 +176,9 @@ impl Value {
             Err(error) => return Err(error),
         }
         let days = (question.from, question.until, question.holdout_days);
-        let (learned, counted) = self.learn(&question.program_id, days, 0, writer.principal_id).await?;
-        let Counted { window, currency, place } = counted;
-        let fitted = blocking(place, move || fitting::fit(&learned, &window, currency)).await?;
+        let counting = self.count(&question.program_id, None, writer.principal_id).await?;
+        let (learned, Counted { window, currency, slot }) = counting.learn(&question.program_id, days, 0).await?;
+        let fitted = blocking(slot, move || fitting::fit(&learned, &window, currency)).await?;
         let model = match fitted {
             Err(FittingError::Defect(defect)) => return Err(defect.into()),
             Err(FittingError::Refused(refusal)) => Err(refusal),
@@ -259,8 +233,9 @@ impl Value {
     ) -> Result<(Backtest, Timestamp, (Date, Date)), Error> {
         let BacktestQuestion { program_id, from, until, holdout_days, rules } = question;
         let days = (from, until, holdout_days);
-        let (learned, Counted { window, place, .. }) = self.learn(&program_id, days, 1, principal_id).await?;
-        let test = blocking(place, move || fitting::backtest(&learned, &window, &rules)).await??;
+        let counting = self.count(&program_id, None, principal_id).await?;
+        let (learned, Counted { window, slot, .. }) = counting.learn(&program_id, days, 1).await?;
+        let test = blocking(slot, move || fitting::backtest(&learned, &window, &rules)).await??;
         Ok((test, window.as_of, (window.learned_until, window.until)))
     }
 
@@ -274,8 +249,9 @@ impl Value {
         principal_id: PrincipalId,
     ) -> Result<Classes, Error> {
         let ClassesQuestion { program_id, until, scores, after_days, as_of } = question;
-        let Counting { mut place, as_of, policy } = self.count(&program_id, as_of, principal_id).await?;
-        let tomorrow = require_past(&policy, as_of, until)?;
+        let counting = self.count(&program_id, as_of, principal_id).await?;
+        let tomorrow = counting.require_begun(until)?;
+        let Counting { mut place, as_of, policy } = counting;
         let until = until.unwrap_or_else(|| tomorrow.saturating_sub(after_days.days()));
         // Days that have not come tell nothing yet.
         let after_until = until.saturating_add(after_days.days()).min(tomorrow);
@@ -294,8 +270,9 @@ impl Value {
         principal_id: PrincipalId,
     ) -> Result<FoundRetention, Error> {
         let RetentionQuestion { program_id, from, until, each, as_of } = question;
-        let Counting { mut place, as_of, policy } = self.count(&program_id, as_of, principal_id).await?;
-        require_past(&policy, as_of, until)?;
+        let counting = self.count(&program_id, as_of, principal_id).await?;
+        counting.require_begun(until)?;
+        let Counting { mut place, as_of, policy } = counting;
         let today = policy.program.day_of(as_of);
         let days = divide(today, (from, until), None).map_err(|violation| Error::Invalid(vec![violation]))?;
         // Periods are those of the calendar, from the first day of the one that `from` lies in.
@@ -310,30 +287,6 @@ impl Value {
         Ok(FoundRetention { as_of, currency: policy.program.currency, retention: Retention::of(&periods, &parts) })
     }
 
-    /// What the customers of a program bought, in a window that is asked for. If nothing is said, a quarter of the days is kept to
-    /// measure on, at least so many.
-    async fn learn(
-        &self,
-        program_id: &ProgramId,
-        (from, until, holdout_days): (Option<Date>, Option<Date>, Option<i32>),
-        least_holdout: i32,
-        principal_id: PrincipalId,
-    ) -> Result<(Learned, Counted), Error> {
-        let Counting { mut place, as_of, policy } = self.count(program_id, None, principal_id).await?;
-        require_past(&policy, as_of, until)?;
-        let until = until.unwrap_or_else(|| policy.program.day_of(as_of));
-        let first = within(store::first_day(&mut place.connection, program_id, (from, until), as_of)).await?;
-        let days = first.map_or(0, |first| (until - first).get_days());
-        let holdout_days = holdout_days.unwrap_or_else(|| (days / 4).clamp(least_holdout, MOST_HOLDOUT));
-        let learned_until = until.saturating_sub(holdout_days.days());
-        if from.is_some_and(|from| from >= learned_until) {
-            return Err(invalid("until", "must be more than holdout_days after from"));
-        }
-        let window = Window { from, learned_until, until, as_of };
-        let learned = within(store::read_histories(&mut place.connection, program_id, &window)).await?;
-        Ok((learned, Counted { window, currency: policy.program.currency, place }))
-    }
-
     /// Takes a place to count in, as of an instant.
     async fn count(
         &self,
@@ -341,27 +294,8 @@ impl Value {
         as_of: Option<Timestamp>,
         principal_id: PrincipalId,
     ) -> Result<Counting, Error> {
-        let mut place = self.counts.take(principal_id).await?;
-        let is_past = as_of.is_some();
-        let as_of = self.instants.close("as_of", as_of).await?;
-        place.begin_snapshot().await?;
-        let policy = read_policy(&mut place.connection, program_id, as_of, is_past).await?;
-        Ok(Counting { place, as_of, policy })
+        Counting::begin((&self.counts, &self.instants), program_id, as_of, principal_id).await
     }
-}
-
-async fn read_policy(
-    connection: &mut PgConnection,
-    program_id: &ProgramId,
-    as_of: Timestamp,
-    is_past: bool,
-) -> Result<ProgramVersion, Error> {
-    let policy = if is_past {
-        read_version_at(connection, program_id, as_of).await?
-    } else {
-        read_version(connection, program_id, Which::Latest).await?
-    };
-    Ok(policy.ok_or_else(|| program_not_found(program_id))?)
 }
 
 async fn find_model(
@@ -402,39 +336,4 @@ impl FoundModel {
         let entry = written.entries.into_iter().next();
         Self::of(entry.ok_or_else(|| Defect::new("a model came to no entry".to_owned()))?)
     }
-}
-
-/// Calculates where no other call waits for it. The place is taken until the end, also where the caller is gone.
-async fn blocking<T: Send + 'static>(
-    place: ExportPlace,
-    calculate: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Defect> {
-    let calculation = spawn_blocking(move || {
-        let calculated = calculate();
-        drop(place);
-        calculated
-    });
-    calculation.await.map_err(|error| Defect::new(format!("a calculation ended early: {error}")))
-}
-
-/// Counts for no longer than one answer may take.
-async fn within<T>(count: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
-    let too_long = |_| {
-        let seconds = COUNT_LIMIT.as_secs();
-        Error::Exhausted(format!("the customers were not counted in {seconds} seconds; ask for a shorter period"))
-    };
-    Ok(tokio::time::timeout(COUNT_LIMIT, count).await.map_err(too_long)??)
-}
-
-/// The day after the present one, which nobody may ask beyond.
-fn require_past(policy: &ProgramVersion, as_of: Timestamp, until: Option<Date>) -> Result<Date, Error> {
-    let tomorrow = policy.program.day_of(as_of).saturating_add(1.day());
-    if until.is_some_and(|until| until > tomorrow) {
-        return Err(invalid("until", "must be no later than the day after that of as_of"));
-    }
-    Ok(tomorrow)
-}
-
-fn invalid(field: &str, description: &str) -> Error {
-    Error::Invalid(vec![Violation { field: field.to_owned(), description: description.to_owned() }])
 }

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::state::{Bought, BoughtState, Fitted, ModelsState};
-use crate::book::store::read_entries_between;
+use crate::book::store::read_entry;
 use crate::book::{Capability, Defect, Depth, Entry, Scope, States, Store, Table};
 use crate::database::{ReadPart, StoreError, Traced as _, WritePart, selection, sent_as, write_part};
 use crate::ids::{AccountId, EntryId, ProgramId};
@@ -233,8 +233,6 @@ pub(super) async fn find_model(
     .traced("SELECT value_models")
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let (account_id, account_seq) = (AccountId(row.account_id), row.account_seq);
-    let entries = read_entries_between(connection, account_id, account_seq, account_seq).await?;
-    let missing = || Defect::new(format!("entry {} is missing", EntryId { account_id, account_seq }));
-    Ok(Some(entries.into_iter().next().ok_or_else(missing)?))
+    let entry_id = EntryId { account_id: AccountId(row.account_id), account_seq: row.account_seq };
+    Ok(Some(read_entry(connection, entry_id).await?))
 }

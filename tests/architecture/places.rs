@@ -59,6 +59,7 @@ const IMPURE_PLACES: &[&str] = &[
     "tiers/simulation.rs",
     "tiers/statistics.rs",
     "tiers/walking.rs",
+    "value/reading.rs",
     "liability/summing.rs",
     "customers/retention/worker.rs",
     "audit/chunk.rs",

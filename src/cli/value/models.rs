@@ -13,19 +13,27 @@ use uuid::Uuid;
 use super::common::{CommonArgs, parse_day, percent, show_day, to_wire, write_day};
 use crate::cli::client::incomplete_answer;
 use crate::cli::error::CliError;
+use crate::cli::instant;
 use crate::cli::output::{self, grouped, print};
+
+/// What is looked at of what customers bought.
+#[derive(Debug, Args)]
+struct DaysArgs {
+    /// Look at those who first bought on this day or later.
+    #[arg(long, value_name = "DAY", value_parser = parse_day)]
+    from: Option<Date>,
+    /// The first day that is left out; the present one if absent.
+    #[arg(long, value_name = "DAY", value_parser = parse_day)]
+    until: Option<Date>,
+}
 
 /// Fit a model to what customers bought, and put it in force as the next version.
 #[derive(Debug, Args)]
 pub(crate) struct FitArgs {
     #[command(flatten)]
     common: CommonArgs,
-    /// Learn from those who first bought on this day or later.
-    #[arg(long, value_name = "DAY", value_parser = parse_day)]
-    from: Option<Date>,
-    /// The first day that is left out; the present one if absent.
-    #[arg(long, value_name = "DAY", value_parser = parse_day)]
-    until: Option<Date>,
+    #[command(flatten)]
+    days: DaysArgs,
     /// How many of the last days are not learned from, and tell how well the model does; a quarter of all if absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=3_650))]
     holdout_days: Option<i32>,
@@ -55,12 +63,8 @@ pub(crate) struct ModelArgs {
 pub(crate) struct BacktestArgs {
     #[command(flatten)]
     common: CommonArgs,
-    /// Look at those who first bought on this day or later.
-    #[arg(long, value_name = "DAY", value_parser = parse_day)]
-    from: Option<Date>,
-    /// The first day that is left out; the present one if absent.
-    #[arg(long, value_name = "DAY", value_parser = parse_day)]
-    until: Option<Date>,
+    #[command(flatten)]
+    days: DaysArgs,
     /// How many of the last days are foretold; a quarter of all if absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=3_650))]
     holdout_days: Option<i32>,
@@ -84,8 +88,8 @@ pub(super) async fn fit(args: FitArgs) -> Result<(), CliError> {
     let program = client.choose_program(args.common.program_id.as_deref()).await?;
     let request = FitValueModelRequest {
         program_id: program.program_id,
-        from: args.from.map(to_wire),
-        until: args.until.map(to_wire),
+        from: args.days.from.map(to_wire),
+        until: args.days.until.map(to_wire),
         holdout_days: args.holdout_days,
         horizon_days: args.horizon_days,
         annual_discount: args.annual_discount,
@@ -116,8 +120,8 @@ pub(super) async fn backtest(args: BacktestArgs) -> Result<(), CliError> {
     let program = client.choose_program(args.common.program_id.as_deref()).await?;
     let request = GetValueBacktestRequest {
         program_id: program.program_id,
-        from: args.from.map(to_wire),
-        until: args.until.map(to_wire),
+        from: args.days.from.map(to_wire),
+        until: args.days.until.map(to_wire),
         holdout_days: args.holdout_days.unwrap_or_default(),
         alive_below: Some(args.alive_below),
         expected_below: Some(args.expected_below),
@@ -197,11 +201,11 @@ fn write_model(model: &ValueModel) -> Value {
     });
     json!({
         "version": model.version,
-        "fitted_at": crate::cli::instant::write(model.fitted_at.as_ref()),
+        "fitted_at": instant::write(model.fitted_at.as_ref()),
         "entry_id": model.entry_id,
         "from": write_day(model.from.as_ref()),
         "until": write_day(model.until.as_ref()),
-        "as_of": crate::cli::instant::write(model.as_of.as_ref()),
+        "as_of": instant::write(model.as_of.as_ref()),
         "customers": model.customers,
         "repeat_buyers": model.repeat_buyers,
         "purchases": purchases,
@@ -220,7 +224,7 @@ fn write_backtest(test: &GetValueBacktestResponse) -> Value {
         })
     };
     json!({
-        "as_of": crate::cli::instant::write(test.as_of.as_ref()),
+        "as_of": instant::write(test.as_of.as_ref()),
         "foretold_from": write_day(test.foretold_from.as_ref()),
         "until": write_day(test.until.as_ref()),
         "customers": test.customers,
