@@ -7,6 +7,8 @@ CREATE TABLE complaints (
     category_id      text,
     priority         text          NOT NULL,
     channel          text,
+    -- The value class of its customer as its clock started.
+    value_class_id   text,
     state            text          NOT NULL,
     received_at      timestamptz   NOT NULL,
     -- Since when its deadlines are counted, and by which version of the program: since it was received, or reopened last.
@@ -68,6 +70,7 @@ CREATE TYPE sent_complaint AS (
     category_id      text,
     priority         text,
     channel          text,
+    value_class_id   text,
     state            text,
     received_at      timestamptz,
     clock_started_at timestamptz,

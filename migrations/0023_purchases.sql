@@ -11,6 +11,8 @@ CREATE TABLE purchases (
     effective_at timestamptz NOT NULL,
     -- What it adds to what was spent, in minor units of the program's currency: below zero of a refund.
     spend        bigint      NOT NULL,
+    -- What it adds to what that brought, by the margin that was told with it.
+    margin       bigint      NOT NULL,
     -- What it adds to the number of purchases: 1; of a refund, -1 where nothing is left of the purchase, else 0.
     visits       smallint    NOT NULL,
     CONSTRAINT purchases_pkey PRIMARY KEY (account_id, account_seq),
@@ -33,6 +35,7 @@ CREATE TYPE sent_purchase AS (
     day          date,
     effective_at timestamptz,
     spend        bigint,
+    margin       bigint,
     visits       smallint
 );
 

@@ -40,6 +40,7 @@ UNTIMED = {
     "ValueService/GetValueBacktest": "takes as long as there are purchases",
     "ValueService/GetScoreClasses": "takes as long as there are purchases",
     "ValueService/GetRetention": "takes as long as there are purchases",
+    "ValueService/SimulateValueClasses": "takes as long as there are purchases",
 }
 # Series that come from Prometheus itself, or of which no page of metrics needs to tell.
 FOREIGN = {"up", "ALERTS", "target_info"}

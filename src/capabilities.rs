@@ -28,6 +28,7 @@ pub fn capabilities(catalogue: &Catalogue, erasure_keys: ErasureKeys) -> Capabil
         lifecycle::capability(),
         value::capability(),
         value::models_capability(),
+        value::classes_capability(),
         activities::capability(),
         referrals::purchases_capability(),
     ])

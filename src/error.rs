@@ -294,6 +294,10 @@ reasons! {
     ValueModelNotFound => "VALUE_MODEL_NOT_FOUND",
     /// What customers bought tells too little to fit a model to, or too much.
     ValueModelNotFitted => "VALUE_MODEL_NOT_FITTED",
+    /// No customers of the program were classed at this end.
+    ValueClassificationNotFound => "VALUE_CLASSIFICATION_NOT_FOUND",
+    /// What is tried says nothing of value classes.
+    ValueClassesNotSet => "VALUE_CLASSES_NOT_SET",
     /// The step does not fit where the complaint stands.
     ComplaintState => "COMPLAINT_STATE",
     /// The customer has as many open complaints as one may have.

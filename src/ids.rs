@@ -85,6 +85,11 @@ text_id!(
     check_slug
 );
 text_id!(
+    /// A value class within a program document: `[a-z0-9-]`, 1–63 characters.
+    ValueClassId,
+    check_slug
+);
+text_id!(
     /// A campaign within a program document: `[a-z0-9-]`, 1–63 characters.
     CampaignId,
     check_slug

@@ -49,7 +49,7 @@ use crate::satisfaction::Satisfaction;
 use crate::telemetry::RpcLayer;
 use crate::telemetry::metrics::{is_measured, watch_pool};
 use crate::tiers::{Tiers, keep_reevaluating};
-use crate::value::Value;
+use crate::value::{Value, keep_classing_customers};
 use crate::web::{Origin, WebLayer};
 use crate::wire::{Methods, WireLayer};
 
@@ -284,8 +284,8 @@ fn layers(web: WebLayer, access: AccessLayer) -> Result<ServiceBuilder<Layers>, 
         .layer(WireLayer::new(methods, MESSAGE_RULES.max_bytes)))
 }
 
-/// How many times rarer than dues those are looked for who have their day: it comes seldom, and is a day long.
-const PACKAGES_EVERY: u32 = 30;
+/// How many times rarer than dues days of customers and ends of periods are looked for, which come seldom.
+const DAYS_EVERY: u32 = 30;
 
 /// What goes on beside the calls, until it is dropped.
 struct Background(Vec<JoinHandle<()>>);
@@ -311,15 +311,19 @@ impl Background {
                 (every, pace.clone()),
             ))
         };
-        // Whoever applies dues carries out orders, and gives packages, too.
+        // Whoever applies dues carries out orders, gives packages, and classes customers, too.
         let reevaluate = |every| tokio::spawn(keep_reevaluating(pool.clone(), book.clone(), clock(), every));
         let give = |every: Duration| {
-            tokio::spawn(keep_giving_packages(pool.clone(), book.clone(), clock(), every * PACKAGES_EVERY))
+            tokio::spawn(keep_giving_packages(pool.clone(), book.clone(), clock(), every * DAYS_EVERY))
+        };
+        let class = |every: Duration| {
+            tokio::spawn(keep_classing_customers(pool.clone(), book.clone(), instants.clone(), every * DAYS_EVERY))
         };
         let tasks = [
             settings.apply_dues_every.map(apply_dues),
             settings.apply_dues_every.map(reevaluate),
             settings.apply_dues_every.map(give),
+            settings.apply_dues_every.map(class),
             settings.sum_up_every.map(sum_up),
             settings.erase_of_inactive_every.map(erase),
         ];

@@ -161,6 +161,7 @@ fn refuse(refusal: Refusal) -> Status {
 
 /// The status code of each reason. No wildcard: a new reason does not compile until it has one.
 #[must_use]
+#[expect(clippy::too_many_lines, reason = "one line for each reason")]
 pub(crate) const fn code_of(reason: Reason) -> Code {
     match reason {
         Reason::ProgramNotFound
@@ -179,6 +180,7 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::ComplaintCategoryNotFound
         | Reason::ComplaintNotFound
         | Reason::ValueModelNotFound
+        | Reason::ValueClassificationNotFound
         | Reason::EntitlementNotFound => Code::NotFound,
         Reason::CustomerAlreadyExists
         | Reason::IdempotencyKeyReused
@@ -230,6 +232,7 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::RefundExceedsPurchase
         | Reason::TooManyLots
         | Reason::ValueModelNotFitted
+        | Reason::ValueClassesNotSet
         | Reason::LiabilityUnknown => Code::FailedPrecondition,
     }
 }
@@ -254,10 +257,12 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::ComplaintCategoryNotFound => Some("category_id"),
         Reason::ComplaintNotFound => Some("complaint_id"),
         Reason::ValueModelNotFound => Some("version"),
+        Reason::ValueClassificationNotFound => Some("until"),
         // These name nothing that a request could ask for by its id.
         Reason::ProgramFieldImmutable
         | Reason::VersionNotScheduled
         | Reason::ValueModelNotFitted
+        | Reason::ValueClassesNotSet
         | Reason::CustomerErased
         | Reason::PointsHeld
         | Reason::ErasureKeyMissing

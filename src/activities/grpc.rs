@@ -153,7 +153,8 @@ fn write_recorded(recorded: &Recorded, record: &RecordActivity) -> proto::Record
         | Detail::Referral(_)
         | Detail::Complaint(_)
         | Detail::Goodwill(_)
-        | Detail::Lifecycle(_) => None,
+        | Detail::Lifecycle(_)
+        | Detail::Value(_) => None,
     };
     // All amounts of an activity are in one currency, and only what has an amount changes a tier.
     let (what, currency) = match &record.activity {

@@ -287,7 +287,8 @@ fn accepted_in(purchase: &[Entry]) -> Option<(&Entry, i64, Option<&Counts>)> {
         | Detail::Referral(_)
         | Detail::Complaint(_)
         | Detail::Goodwill(_)
-        | Detail::Lifecycle(_) => None,
+        | Detail::Lifecycle(_)
+        | Detail::Value(_) => None,
     })
 }
 

@@ -256,7 +256,8 @@ impl Check {
             Detail::Program(
                 ProgramDetail::EntriesExported { .. }
                 | ProgramDetail::ReevaluationOrdered { .. }
-                | ProgramDetail::ValueModelFitted { .. },
+                | ProgramDetail::ValueModelFitted { .. }
+                | ProgramDetail::CustomersClassed { .. },
             )
             | Detail::Referral(ReferralDetail::ReferralCodeCreated { .. } | ReferralDetail::ReferralExpired)
             | Detail::Customer(_)
@@ -265,7 +266,8 @@ impl Check {
             | Detail::Benefit(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => {}
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => {}
         }
     }
 

@@ -73,7 +73,8 @@ impl benefit_service_server::BenefitService for Benefits {
             | Detail::Referral(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => 0,
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => 0,
         };
         Ok(Response::new(proto::ReverseBenefitUseResponse { entry_id: entry.id.to_string(), counted, replayed }))
     }

@@ -304,7 +304,8 @@ fn begun_by(entry: &Entry) -> Option<i64> {
         | Detail::Referral(_)
         | Detail::Complaint(_)
         | Detail::Goodwill(_)
-        | Detail::Lifecycle(_) => None,
+        | Detail::Lifecycle(_)
+        | Detail::Value(_) => None,
     }
 }
 

@@ -203,7 +203,8 @@ impl State for BenefitsState {
             | Detail::Referral(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => Ok(()),
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => Ok(()),
         }
     }
 

@@ -33,6 +33,7 @@ impl AccountKind {
             | Detail::Referral(_)
             | Detail::Complaint(_)
             | Detail::Lifecycle(_)
+            | Detail::Value(_)
             | Detail::Goodwill(GoodwillDetail::GoodwillGiven { .. }) => Self::Customer,
             Detail::Goodwill(GoodwillDetail::GoodwillDrawn { .. }) => Self::Pot,
         }

@@ -212,6 +212,8 @@ pub enum EntryReason {
     Lifecycle,
     /// A model of what customers will buy was fitted.
     ValueModel,
+    /// Customers were classed by what they are worth.
+    ValueClass,
 }
 
 stored_words!(EntryReason);

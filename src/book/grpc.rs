@@ -2,7 +2,7 @@
 
 use super::detail::{
     ActivityDetail, BenefitDetail, ComplaintDetail, CustomerDetail, Detail, GoodwillDetail, LifecycleDetail, LotPart,
-    PointsDetail, ProgramDetail, ReferralDetail, TierDetail,
+    PointsDetail, ProgramDetail, ReferralDetail, TierDetail, ValueDetail,
 };
 use super::entry::{Entry, EntryReason, Pocket, PocketMove};
 use crate::ids::{AccountId, EntryId};
@@ -54,6 +54,7 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
             ProgramDetail::EntriesExported { .. } => proto::EntryKind::EntriesExported,
             ProgramDetail::ReevaluationOrdered { .. } => proto::EntryKind::ReevaluationOrdered,
             ProgramDetail::ValueModelFitted { .. } => proto::EntryKind::ValueModelFitted,
+            ProgramDetail::CustomersClassed { .. } => proto::EntryKind::CustomersClassed,
         },
         Detail::Customer(detail) => match detail {
             CustomerDetail::CustomerEnrolled => proto::EntryKind::CustomerEnrolled,
@@ -103,6 +104,7 @@ pub const fn write_kind(detail: &Detail) -> proto::EntryKind {
             GoodwillDetail::GoodwillDrawn { .. } => proto::EntryKind::GoodwillDrawn,
         },
         Detail::Lifecycle(LifecycleDetail::LifecycleDecided { .. }) => proto::EntryKind::LifecycleDecided,
+        Detail::Value(ValueDetail::ValueClassDecided { .. }) => proto::EntryKind::ValueClassDecided,
     }
 }
 
@@ -158,6 +160,7 @@ pub const fn write_reason(reason: EntryReason) -> proto::EntryReason {
         EntryReason::Complaint => proto::EntryReason::Complaint,
         EntryReason::Lifecycle => proto::EntryReason::Lifecycle,
         EntryReason::ValueModel => proto::EntryReason::ValueModel,
+        EntryReason::ValueClass => proto::EntryReason::ValueClass,
         EntryReason::Fraud => proto::EntryReason::Fraud,
         EntryReason::CustomerRequest => proto::EntryReason::CustomerRequest,
         EntryReason::Goodwill => proto::EntryReason::Goodwill,

@@ -38,13 +38,13 @@ pub use command::{Command, CommandKey, KeyKind, Told, Written};
 pub use decision::{Asking, Decision, DecisionError};
 pub(crate) use detail::quote_wide_numbers;
 pub use detail::{
-    AcsiAnswers, ActivityDetail, Answered, Answers, BenefitDetail, BrandClass, ComplaintChange, ComplaintDeadline,
-    ComplaintDetail, ComplaintOutcome, ComplaintPriority, ComplaintState, Counts, CustomerDetail, Deadlines,
-    DeliveredValue, Detail, DowngradeTime, EarningWindow, Earnings, ErasureReason, FactorAnswer, Facts,
-    FeedbackChannel, Figure, GivenCounts, GoodwillDetail, Holdout, LifecycleDetail, LotPart, LotTerms, LoyaltyClass,
-    Multiplied, Occasion, Outlook, OverrideForce, PointsDetail, Position, ProgramDetail, PurchaseParameters,
-    ReferralDetail, RemedyKind, SatisfactionClass, Silence, SpendParameters, Stage, TierDetail, TierMove, UseCounts,
-    ValueModel,
+    AcsiAnswers, ActivityDetail, Answered, Answers, BenefitDetail, BrandClass, ClassedCount, Classification,
+    ComplaintChange, ComplaintDeadline, ComplaintDetail, ComplaintOutcome, ComplaintPriority, ComplaintState, Counts,
+    CustomerDetail, Deadlines, DeliveredValue, Detail, DowngradeTime, EarningWindow, Earnings, ErasureReason,
+    FactorAnswer, Facts, FeedbackChannel, Figure, GivenCounts, GoodwillDetail, Holdout, LifecycleDetail, LotPart,
+    LotTerms, LoyaltyClass, Multiplied, Occasion, Outlook, OverrideForce, PointsDetail, Position, ProgramDetail,
+    PurchaseParameters, ReferralDetail, RelationshipLevel, RemedyKind, SatisfactionClass, Silence, SpendParameters,
+    Stage, TierDetail, TierMove, UseCounts, ValueDetail, ValueMeasure, ValueModel,
 };
 pub use entry::{Actor, Entry, EntryReason, NewEntry, Pocket, PocketMove};
 pub use fold::Folded;

@@ -72,6 +72,7 @@ mod tests {
             "complaint",
             "lifecycle",
             "value_model",
+            "value_class",
         ];
         assert!(EntryReason::ALL.iter().map(|reason| reason.as_str()).eq(reasons));
     }

@@ -45,6 +45,7 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::GoodwillGiven
         | EntryKind::GoodwillDrawn
         | EntryKind::LifecycleDecided
+        | EntryKind::ValueClassDecided
         | EntryKind::TierChanged
         | EntryKind::TierImported
         | EntryKind::TierOverridden
@@ -62,6 +63,7 @@ pub fn describe(line: &StatementLine) -> &'static str {
         | EntryKind::EntriesExported
         | EntryKind::ReevaluationOrdered
         | EntryKind::ValueModelFitted
+        | EntryKind::CustomersClassed
         | EntryKind::CustomerExported
         | EntryKind::CustomerErased
         | EntryKind::DossierErased
@@ -106,6 +108,7 @@ const fn describe_grant(reason: EntryReason) -> &'static str {
         | EntryReason::Complaint
         | EntryReason::Lifecycle
         | EntryReason::ValueModel
+        | EntryReason::ValueClass
         | EntryReason::Other => "Points granted",
     }
 }

@@ -10,7 +10,7 @@ use crate::book::{
     FeedbackChannel, NewEntry, RemedyKind, Told,
 };
 use crate::error::{Reason, Refusal};
-use crate::ids::{AccountId, ComplaintCategoryId, EntryId, IdempotencyKey};
+use crate::ids::{AccountId, ComplaintCategoryId, EntryId, IdempotencyKey, ValueClassId};
 use crate::lifecycle::follow;
 use crate::lifecycle::state::LifecycleState;
 use crate::money::Money;
@@ -18,6 +18,7 @@ use crate::points::state::{Note, PointsState};
 use crate::points::subject::{Subject, about_a_customer, keep_note, key_of};
 use crate::programs::model::ProgramVersion;
 use crate::programs::state::ProgramsState;
+use crate::value::classes::state::ClassesState;
 
 /// Opens a complaint. The fields are described in complaints.proto.
 #[derive(Clone, Debug)]
@@ -103,7 +104,7 @@ fn keep_words(decision: &mut Decision<'_>, entry_id: EntryId, text: &str) {
 }
 
 impl Command for OpenComplaint {
-    about_a_customer!(ProgramsState, PointsState, ComplaintsState, LifecycleState);
+    about_a_customer!(ProgramsState, PointsState, ComplaintsState, LifecycleState, ClassesState);
 
     fn key(&self) -> Option<CommandKey> {
         let category_id = self.category_id.as_ref().map(ComplaintCategoryId::as_str);
@@ -143,7 +144,9 @@ impl Command for OpenComplaint {
         require_room(decision.state()?, account_id)?;
         let (category_id, priority, channel) = (self.category_id.clone(), self.priority, self.channel);
         let deadlines = Deadlines::default();
-        let mut detail = ComplaintDetail::ComplaintOpened { category_id, priority, channel, received_at, deadlines };
+        let value_class_id = decision.state::<ClassesState>()?.class(account_id).cloned();
+        let mut detail =
+            ComplaintDetail::ComplaintOpened { category_id, priority, channel, value_class_id, received_at, deadlines };
         if let Some(opened) = Complaint::opened(&policy.program.program_id, policy.version, &detail)
             && let ComplaintDetail::ComplaintOpened { deadlines, .. } = &mut detail
         {
@@ -173,7 +176,7 @@ impl StepComplaint {
         complaint: &Complaint,
         policy: &ProgramVersion,
         clock: &Clock<'_>,
-        at: Timestamp,
+        (at, value_class): (Timestamp, Option<&ValueClassId>),
     ) -> Result<Vec<ComplaintDetail>, DecisionError> {
         let number = self.complaint_id.account_seq;
         let (state, deadlines) = (ComplaintState::Received, Deadlines::default());
@@ -222,7 +225,8 @@ impl StepComplaint {
                 if complaint.resolved.is_none() {
                     return Err(refuse_state(complaint, "it is not resolved").into());
                 }
-                vec![ComplaintDetail::ComplaintReopened { complaint: number, deadlines }]
+                let value_class_id = value_class.cloned();
+                vec![ComplaintDetail::ComplaintReopened { complaint: number, value_class_id, deadlines }]
             }
         })
     }
@@ -293,7 +297,7 @@ impl StepComplaint {
 }
 
 impl Command for StepComplaint {
-    about_a_customer!(ProgramsState, PointsState, ComplaintsState, LifecycleState);
+    about_a_customer!(ProgramsState, PointsState, ComplaintsState, LifecycleState, ClassesState);
 
     fn key(&self) -> Option<CommandKey> {
         let content = match &self.step {
@@ -338,7 +342,8 @@ impl Command for StepComplaint {
         };
         let clock = Clock::of(&policy.program)?;
         let mut before = complaint.clone();
-        let details = self.details(complaint, &policy, &clock, at)?;
+        let value_class = decision.state::<ClassesState>()?.class(account_id);
+        let details = self.details(complaint, &policy, &clock, (at, value_class))?;
         if is_reopened {
             require_room(state, account_id)?;
         }

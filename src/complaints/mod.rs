@@ -158,7 +158,8 @@ impl Complaints {
             | Detail::Referral(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => false,
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => false,
         };
         let given = entries.iter().find_map(|entry| Some((entry, Given::of_entry(entry)?)));
         let effect = entries.iter().find(is_effect);

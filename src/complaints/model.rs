@@ -8,7 +8,7 @@ use crate::book::{
     Deadlines, Defect, FeedbackChannel, RemedyKind,
 };
 use crate::error::{Reason, Refusal};
-use crate::ids::{ComplaintCategoryId, EntryId, ProgramId};
+use crate::ids::{ComplaintCategoryId, EntryId, ProgramId, ValueClassId};
 use crate::programs::complaints::{AllowedTime, DeadlineRule};
 use crate::programs::model::Program;
 
@@ -24,6 +24,8 @@ pub(crate) struct Complaint {
     pub category_id: Option<ComplaintCategoryId>,
     pub priority: ComplaintPriority,
     pub channel: Option<FeedbackChannel>,
+    /// The value class of its customer as its clock started.
+    pub value_class_id: Option<ValueClassId>,
     pub state: ComplaintState,
     pub received_at: Timestamp,
     /// Since when its deadlines are counted, and by which version of the program.
@@ -52,11 +54,14 @@ pub(crate) struct Complaint {
 impl Complaint {
     /// A complaint as an entry opens it; none, if the entry opens none.
     pub(crate) fn opened(program_id: &ProgramId, policy_version: i32, detail: &ComplaintDetail) -> Option<Self> {
-        let ComplaintDetail::ComplaintOpened { category_id, priority, channel, received_at, deadlines } = detail else {
+        let ComplaintDetail::ComplaintOpened { category_id, priority, channel, value_class_id, received_at, deadlines } =
+            detail
+        else {
             return None;
         };
         let begun = Self::begun(program_id, *received_at, policy_version, *deadlines);
-        Some(Self { category_id: category_id.clone(), priority: *priority, channel: *channel, ..begun })
+        let (category_id, value_class_id) = (category_id.clone(), value_class_id.clone());
+        Some(Self { category_id, priority: *priority, channel: *channel, value_class_id, ..begun })
     }
 
     /// A complaint whose clock starts, of which nothing else is known.
@@ -66,6 +71,7 @@ impl Complaint {
             category_id: None,
             priority: ComplaintPriority::Normal,
             channel: None,
+            value_class_id: None,
             state: ComplaintState::Received,
             received_at: at,
             clock_started_at: at,
@@ -121,11 +127,12 @@ impl Complaint {
                 self.end_pause(at);
                 (self.state, self.deadlines) = (ComplaintState::Resolved, Deadlines::default());
             }
-            ComplaintDetail::ComplaintReopened { deadlines, .. } => {
+            ComplaintDetail::ComplaintReopened { deadlines, value_class_id, .. } => {
                 *self = Self {
                     category_id: self.category_id.take(),
                     priority: self.priority,
                     channel: self.channel,
+                    value_class_id: value_class_id.clone(),
                     received_at: self.received_at,
                     reopened: self.reopened.saturating_add(1),
                     steps: self.steps,
@@ -245,7 +252,8 @@ impl<'a> Clock<'a> {
     }
 
     fn rule(&self, complaint: &Complaint) -> Option<&'a DeadlineRule> {
-        self.program.complaints.rule_for(complaint.category_id.as_ref(), complaint.priority)
+        let (category_id, value_class) = (complaint.category_id.as_ref(), complaint.value_class_id.as_ref());
+        self.program.complaints.rule_for(category_id, complaint.priority, value_class)
     }
 
     /// Whether the program has a category.

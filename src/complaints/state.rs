@@ -204,7 +204,8 @@ impl State for ComplaintsState {
             | Detail::Benefit(_)
             | Detail::Referral(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => Ok(()),
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => Ok(()),
         }
     }
 
@@ -257,6 +258,7 @@ fn complaint_row(opened: i64, it: &Complaint) -> Row<'_> {
             ("category_id", it.category_id.as_ref().map_or(Cell::Absent, |it| Cell::word(it.as_str()))),
             ("priority", Cell::word(it.priority.as_str())),
             ("channel", word(it.channel.map(|channel| channel.as_str()))),
+            ("value_class_id", it.value_class_id.as_ref().map_or(Cell::Absent, |it| Cell::word(it.as_str()))),
             ("state", Cell::word(it.state.as_str())),
             ("received_at", it.received_at.into()),
             ("clock_started_at", it.clock_started_at.into()),

@@ -110,13 +110,14 @@ sent_as!(EndedRow, "sent_complaint_end");
 
 fn upsert_complaints(rows: Vec<ComplaintRow>) -> WritePart {
     write_part!(
-        "INSERT INTO complaints AS c (account_id, opened_seq, program_id, category_id, priority, channel, state, received_at,
+        "INSERT INTO complaints AS c (account_id, opened_seq, program_id, category_id, priority, channel, value_class_id, state, received_at,
              clock_started_at, policy_version, acknowledged_at, answered_at, paused_from, paused_until, acknowledge_by, answer_by,
              resolve_by, extended, late_since, missed, escalated, remedy, remedy_value, offered_at, resolved_at, outcome,
              handling_score, reopened, steps, ended_at)
          SELECT * FROM unnest($1::sent_complaint[])
          ON CONFLICT (account_id, opened_seq) DO UPDATE SET
-             category_id = excluded.category_id, priority = excluded.priority, state = excluded.state,
+             category_id = excluded.category_id, priority = excluded.priority,
+             value_class_id = excluded.value_class_id, state = excluded.state,
              clock_started_at = excluded.clock_started_at, policy_version = excluded.policy_version,
              acknowledged_at = excluded.acknowledged_at, answered_at = excluded.answered_at, paused_from = excluded.paused_from,
              paused_until = excluded.paused_until, acknowledge_by = excluded.acknowledge_by, answer_by = excluded.answer_by,

@@ -95,8 +95,15 @@ impl Messages {
                 .iter()
                 .filter(|it| it.oneof_index.is_some() && it.oneof_index == field.oneof_index)
                 .collect();
-            // A first tier has no condition, a tier that is kept for ever no grace, and an extra no period of its quota.
-            const FOREIGN: [(&str, &str); 3] = [("Tier", "condition"), ("TierPolicy", "grace"), ("Program", "extras")];
+            // A first tier has no condition, a tier that is kept for ever no grace, an extra no period of its quota, a last class
+            // no amount that it begins with.
+            const FOREIGN: [(&str, &str); 5] = [
+                ("Tier", "condition"),
+                ("TierPolicy", "grace"),
+                ("Program", "extras"),
+                ("Program", "value_classes"),
+                ("ComplaintDeadlines", "value_class_ids"),
+            ];
             if choice == 0 && FOREIGN.contains(&(message.name(), field.name())) {
                 continue;
             }

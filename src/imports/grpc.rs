@@ -114,7 +114,8 @@ fn write_imported(imported: &Imported) -> proto::ImportedOpening {
             | Detail::Referral(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => String::new(),
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => String::new(),
         },
         replayed: *replayed,
     }

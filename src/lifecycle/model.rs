@@ -51,7 +51,8 @@ pub(crate) fn take_in(facts: &mut Facts, detail: &Detail) -> bool {
         | Detail::Benefit(_)
         | Detail::Referral(_)
         | Detail::Goodwill(_)
-        | Detail::Lifecycle(_) => return false,
+        | Detail::Lifecycle(_)
+        | Detail::Value(_) => return false,
     }
     true
 }

@@ -106,7 +106,8 @@ impl State for LifecycleState {
             | Detail::Benefit(_)
             | Detail::Referral(_)
             | Detail::Complaint(_)
-            | Detail::Goodwill(_) => {
+            | Detail::Goodwill(_)
+            | Detail::Value(_) => {
                 if let Some(row) = self.rows.get_mut(&account_id)
                     && take_in(&mut row.facts, &entry.detail)
                 {

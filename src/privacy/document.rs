@@ -136,7 +136,8 @@ impl<'a> TierChangeItem<'a> {
             | Detail::Referral(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => return None,
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => return None,
         };
         Some(Self {
             from_tier_id,

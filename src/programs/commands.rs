@@ -101,7 +101,8 @@ impl Command for ApplyProgram {
             Detail::Program(
                 ProgramDetail::EntriesExported { .. }
                 | ProgramDetail::ReevaluationOrdered { .. }
-                | ProgramDetail::ValueModelFitted { .. },
+                | ProgramDetail::ValueModelFitted { .. }
+                | ProgramDetail::CustomersClassed { .. },
             )
             | Detail::Customer(_)
             | Detail::Activity(_)
@@ -111,7 +112,8 @@ impl Command for ApplyProgram {
             | Detail::Referral(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => None,
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => None,
         });
         let Some((version, applied_at)) = applied else {
             let latest = next_version(decision, program_id)?.latest.ok_or_else(|| program_not_found(program_id))?;

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::book::ComplaintPriority;
-use crate::ids::ComplaintCategoryId;
+use crate::ids::{ComplaintCategoryId, ValueClassId};
 
 pub(crate) mod grpc;
 
@@ -79,6 +79,9 @@ pub struct DeadlineRule {
     /// The priorities that it is for; every one, if there are none here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub priorities: Vec<ComplaintPriority>,
+    /// The value classes that it is for; every customer, also those without a class, if there are none here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub value_class_ids: Vec<ValueClassId>,
     /// Until the customer is told that it was received.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acknowledgement: Option<AllowedTime>,
@@ -114,14 +117,16 @@ impl ComplaintPolicy {
         self.categories.iter().any(|category| category.category_id == *category_id)
     }
 
-    /// How long a complaint of a category, or of none, and of a priority may take. None if nothing is said of such a one.
+    /// How long a complaint of a category, or of none, and of a priority may take, by a customer of a value class, or of none.
+    /// None if nothing is said of such a one.
     #[must_use]
     pub fn rule_for(
         &self,
         category_id: Option<&ComplaintCategoryId>,
         priority: ComplaintPriority,
+        value_class: Option<&ValueClassId>,
     ) -> Option<&DeadlineRule> {
-        self.deadlines.iter().find(|rule| rule.fits(category_id, priority))
+        self.deadlines.iter().find(|rule| rule.fits(category_id, priority, value_class))
     }
 
     /// The hours of the business as a calendar in a time zone.
@@ -144,11 +149,18 @@ fn intervals(hours: &[OpenHours]) -> Vec<Interval> {
 }
 
 impl DeadlineRule {
-    /// Whether it is for a complaint of a category, or of none, and of a priority.
-    fn fits(&self, category_id: Option<&ComplaintCategoryId>, priority: ComplaintPriority) -> bool {
+    /// Whether it is for a complaint of a category, or of none, and of a priority, by a customer of a value class, or of none.
+    fn fits(
+        &self,
+        category_id: Option<&ComplaintCategoryId>,
+        priority: ComplaintPriority,
+        value_class: Option<&ValueClassId>,
+    ) -> bool {
         let is_of_category = || category_id.is_some_and(|category_id| self.category_ids.contains(category_id));
+        let is_of_class = || value_class.is_some_and(|class_id| self.value_class_ids.contains(class_id));
         (self.category_ids.is_empty() || is_of_category())
             && (self.priorities.is_empty() || self.priorities.contains(&priority))
+            && (self.value_class_ids.is_empty() || is_of_class())
     }
 }
 
@@ -231,6 +243,10 @@ pub(crate) mod tests {
         category_id.try_into().unwrap()
     }
 
+    fn class(class_id: &str) -> ValueClassId {
+        class_id.try_into().unwrap()
+    }
+
     /// A policy with everything in it.
     pub(crate) fn policy() -> ComplaintPolicy {
         let hours = |text: &str| OpenHours::parse(text).unwrap();
@@ -243,6 +259,8 @@ pub(crate) mod tests {
             answer: Some(answer),
             ..DeadlineRule::default()
         };
+        let mut best = rule(&[], &[], AllowedTime::BusinessDays(3));
+        best.value_class_ids = vec![class("best"), class("good")];
         let mut last = rule(&[], &[], AllowedTime::Days(14));
         last.acknowledgement = Some(AllowedTime::BusinessHours(8));
         last.resolution = Some(AllowedTime::Weeks(8));
@@ -260,6 +278,7 @@ pub(crate) mod tests {
                 rule(&["delivery"], &[ComplaintPriority::High], AllowedTime::BusinessDays(1)),
                 rule(&["delivery", "claims"], &[], AllowedTime::BusinessDays(5)),
                 rule(&[], &[ComplaintPriority::High], AllowedTime::BusinessDays(2)),
+                best,
                 last,
             ],
         }
@@ -269,7 +288,7 @@ pub(crate) mod tests {
     fn the_first_rule_that_fits_a_complaint_counts() {
         let policy = policy();
         let answer = |category_id: Option<&str>, priority| {
-            policy.rule_for(category_id.map(category).as_ref(), priority).and_then(|rule| rule.answer)
+            policy.rule_for(category_id.map(category).as_ref(), priority, None).and_then(|rule| rule.answer)
         };
         let days = |days| Some(AllowedTime::BusinessDays(days));
         assert_eq!(answer(Some("delivery"), ComplaintPriority::High), days(1));
@@ -279,8 +298,24 @@ pub(crate) mod tests {
         // A complaint without a category is of none of those that are named.
         assert_eq!(answer(None, ComplaintPriority::High), days(2));
         assert_eq!(answer(None, ComplaintPriority::Normal), Some(AllowedTime::Days(14)));
-        assert_eq!(ComplaintPolicy::default().rule_for(None, ComplaintPriority::High), None);
+        assert_eq!(ComplaintPolicy::default().rule_for(None, ComplaintPriority::High, None), None);
         assert!(policy.has_category(&category("claims")) && !policy.has_category(&category("other")));
+    }
+
+    #[test]
+    fn a_rule_with_value_classes_is_for_their_customers_alone() {
+        let policy = policy();
+        let answer = |value_class: Option<&str>, priority| {
+            policy.rule_for(None, priority, value_class.map(class).as_ref()).and_then(|rule| rule.answer)
+        };
+        let usual = Some(AllowedTime::Days(14));
+        assert_eq!(answer(Some("best"), ComplaintPriority::Normal), Some(AllowedTime::BusinessDays(3)));
+        assert_eq!(answer(Some("good"), ComplaintPriority::Low), Some(AllowedTime::BusinessDays(3)));
+        assert_eq!(answer(Some("rest"), ComplaintPriority::Normal), usual);
+        // A customer without a class is of none of those that are named.
+        assert_eq!(answer(None, ComplaintPriority::Normal), usual);
+        // The first that fits counts, whatever stands behind it.
+        assert_eq!(answer(Some("best"), ComplaintPriority::High), Some(AllowedTime::BusinessDays(2)));
     }
 
     #[test]

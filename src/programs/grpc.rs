@@ -21,6 +21,7 @@ use super::retention::Retention;
 use super::satisfaction::grpc::{parse_satisfaction_policy, write_satisfaction_policy};
 use super::tier_policy::find_policy_faults;
 use super::tier_policy::grpc::{parse_condition, parse_tier_policy, write_condition, write_tier_policy};
+use super::value_classes::grpc::{known_classes, parse_value_class_policy, write_value_class_policy};
 use crate::access::grpc::admit;
 use crate::error::{Error, Fields, Violation};
 use crate::ids::{CampaignId, ProgramId, TierId};
@@ -32,6 +33,7 @@ use crate::telemetry;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub(crate) mod tried;
 
 const MAX_DISPLAY_NAME: usize = 200;
 const MAX_BENEFITS: usize = 100;
@@ -155,11 +157,16 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
     let (package_outlines, packages) = parse_packages(fields, program.packages);
     let satisfaction =
         parse_satisfaction_policy(fields, "program.satisfaction", program.satisfaction, parse_display_name);
-    let complaints = parse_complaint_policy(fields, "program.complaints", program.complaints, parse_display_name);
+    let known = known_classes(program.value_classes.as_ref());
+    let complaints =
+        parse_complaint_policy(fields, "program.complaints", program.complaints, parse_display_name, known.as_ref());
     let (goodwill_outline, goodwill) = parse_goodwill_policy(fields, "program.goodwill", program.goodwill);
-    let lifecycle = parse_lifecycle_policy(fields, "program.lifecycle", program.lifecycle, |fields, path, amount| {
+    let amounts = |fields: &mut Fields, path: &str, amount: Option<&proto::google::Money>| {
         parse_amount(fields, path, amount, currency)
-    });
+    };
+    let lifecycle = parse_lifecycle_policy(fields, "program.lifecycle", program.lifecycle, amounts);
+    let path = "program.value_classes";
+    let value_classes = parse_value_class_policy(fields, path, program.value_classes, parse_display_name, amounts);
     let faults = find_policy_faults(&tier_policy).into_iter();
     let tier_faults = find_tier_faults(&tier_outlines, tier_policy.window.as_ref());
     let faults = faults.chain(tier_faults).chain(find_campaign_faults(&campaign_outlines));
@@ -186,6 +193,7 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
         complaints: complaints?,
         goodwill: goodwill?,
         lifecycle: lifecycle?,
+        value_classes: value_classes?,
     })
 }
 
@@ -401,5 +409,6 @@ fn write_program(program: Program) -> proto::Program {
         complaints: write_complaint_policy(&program.complaints),
         goodwill: program.goodwill.as_ref().map(write_goodwill_policy),
         lifecycle: program.lifecycle.as_ref().map(|policy| write_lifecycle_policy(policy, program.currency)),
+        value_classes: program.value_classes.as_ref().map(|policy| write_value_class_policy(policy, program.currency)),
     }
 }

@@ -18,6 +18,7 @@ pub mod satisfaction;
 pub mod state;
 mod store;
 pub mod tier_policy;
+pub mod value_classes;
 
 use std::sync::Arc;
 
@@ -35,10 +36,19 @@ use crate::paging::PageRequest;
 use agenda::Planned;
 use commands::{ApplyProgram, Versions};
 use model::{ProgramVersion, Which, program_not_found, version_not_found};
-use next::{NextVersion, Terms};
+use next::{NextVersion, Terms, Tried, check_immutable};
 use retention::ProgramRetention;
 
 pub use store::{Catalogue, capability};
+
+/// What a program's document may have, by which programs are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Having {
+    /// Packages on birthdays or anniversaries.
+    Celebrations,
+    /// Value classes.
+    ValueClasses,
+}
 
 /// The use cases of programs.
 #[derive(Clone)]
@@ -177,18 +187,41 @@ pub(crate) async fn list_retentions(
     store::lists::list_retentions(connection, after, limit, clock.shown()).await
 }
 
-/// A page of the versions in force that give packages on birthdays or anniversaries, by program, and what the database's
-/// clock told. One that cannot be understood is there with what is wrong.
+/// A page of the versions in force whose documents have something, by program, and what the database's clock told. One that cannot
+/// be understood is there with what is wrong.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub(crate) async fn list_celebrating(
+pub(crate) async fn list_having(
     connection: &mut PgConnection,
+    having: Having,
     after: &str,
     limit: i64,
     clock: &Clock,
 ) -> Result<(Vec<Listed<ProgramVersion>>, Timestamp), StoreError> {
-    store::lists::list_celebrating(connection, after, limit, clock.shown()).await
+    store::lists::list_having(connection, having, after, limit, clock.shown()).await
+}
+
+/// The version that is tried beside the current one, as if it began at an instant.
+///
+/// # Errors
+/// If the document cannot come behind the current one, or there is no such version.
+pub(crate) async fn read_tried(
+    connection: &mut PgConnection,
+    (current, at): (&ProgramVersion, Timestamp),
+    tried: Tried,
+) -> Result<ProgramVersion, Error> {
+    match tried {
+        Tried::Document(program) => {
+            check_immutable(&current.program, &program)?;
+            Ok(ProgramVersion { program: *program, version: current.version, applied_at: at, effective_from: at })
+        }
+        Tried::Version(version) => {
+            let program_id = &current.program.program_id;
+            let found = store::read_version(connection, program_id, Which::Number(version)).await?;
+            Ok(found.ok_or_else(|| version_not_found(program_id, version))?)
+        }
+    }
 }
 
 /// The version that was in force at an instant, however long ago; before the first was applied, the first.

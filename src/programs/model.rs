@@ -15,6 +15,7 @@ use super::points::{CalendarPeriod, PointsPolicy};
 use super::retention::Retention;
 use super::satisfaction::SatisfactionPolicy;
 use super::tier_policy::{Condition, Metric, TierPolicy};
+use super::value_classes::ValueClassPolicy;
 use crate::book::Occasion;
 use crate::error::{Reason, Refusal};
 use crate::ids::{CampaignId, PackageId, ProgramId, TierId};
@@ -68,6 +69,9 @@ pub struct Program {
     /// How it is decided where customers stand; it is not, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<LifecyclePolicy>,
+    /// How customers are classed by their value; they are not, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_classes: Option<ValueClassPolicy>,
 }
 
 /// A time zone by its IANA name: the rules behind the name may be updated, the program stays the same. They are those
@@ -355,6 +359,7 @@ pub(crate) mod tests {
             complaints: ComplaintPolicy::default(),
             goodwill: None,
             lifecycle: None,
+            value_classes: None,
         }
     }
 

@@ -9,6 +9,15 @@ use super::model::{Program, ProgramVersion};
 use crate::error::{Reason, Refusal};
 use crate::ids::ProgramId;
 
+/// What is tried on all customers of a program without being applied.
+#[derive(Clone, Debug)]
+pub(crate) enum Tried {
+    /// A document.
+    Document(Box<Program>),
+    /// A version of the program.
+    Version(i32),
+}
+
 /// The version that comes next of a program.
 #[derive(Clone, Debug)]
 pub(super) struct NextVersion {

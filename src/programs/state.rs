@@ -100,7 +100,8 @@ impl State for ProgramsState {
             Detail::Program(
                 ProgramDetail::EntriesExported { .. }
                 | ProgramDetail::ReevaluationOrdered { .. }
-                | ProgramDetail::ValueModelFitted { .. },
+                | ProgramDetail::ValueModelFitted { .. }
+                | ProgramDetail::CustomersClassed { .. },
             )
             | Detail::Customer(_)
             | Detail::Activity(_)
@@ -110,7 +111,8 @@ impl State for ProgramsState {
             | Detail::Referral(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => {}
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => {}
         }
         Ok(())
     }

@@ -117,7 +117,8 @@ impl Referrals {
             | Detail::Benefit(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => None,
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => None,
         });
         let created = created.ok_or_else(|| {
             Error::Internal(format!("program {program_id}: a new referral wrote no entry of its own"))

@@ -46,7 +46,8 @@ impl PurchasesState {
             | Detail::Referral(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => {}
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => {}
         }
     }
 }

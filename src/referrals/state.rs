@@ -120,7 +120,8 @@ impl State for ReferralsState {
             | Detail::Benefit(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => Ok(()),
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => Ok(()),
         }
     }
 

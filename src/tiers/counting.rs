@@ -200,6 +200,7 @@ pub(crate) fn counted_by(entry: &Entry) -> Option<(Date, DayCount)> {
         | Detail::Referral(_)
         | Detail::Complaint(_)
         | Detail::Goodwill(_)
-        | Detail::Lifecycle(_) => None,
+        | Detail::Lifecycle(_)
+        | Detail::Value(_) => None,
     }
 }

@@ -349,7 +349,8 @@ fn earned_in(detail: Detail) -> Option<(i64, Earnings)> {
         | Detail::Referral(_)
         | Detail::Complaint(_)
         | Detail::Goodwill(_)
-        | Detail::Lifecycle(_) => None,
+        | Detail::Lifecycle(_)
+        | Detail::Value(_) => None,
     }
 }
 

@@ -14,19 +14,9 @@ use crate::book::DowngradeTime;
 use crate::database::{ExportReader, Halt, Outlet};
 use crate::error::Error;
 use crate::ids::{CustomerId, PrincipalId, ProgramId};
-use crate::programs::model::{Program, ProgramVersion, Which, version_not_found};
-use crate::programs::next::check_immutable;
-use crate::programs::read_version;
+use crate::programs::next::Tried;
+use crate::programs::read_tried;
 use crate::programs::tier_policy::windows::DayRange;
-
-/// The policy to try.
-#[derive(Clone, Debug)]
-pub(crate) enum Tried {
-    /// A document.
-    Document(Box<Program>),
-    /// A version of the program.
-    Version(i32),
-}
 
 /// What to try, on whom.
 #[derive(Clone, Debug)]
@@ -61,17 +51,7 @@ pub(super) async fn begin(
     let Question { program_id, tried, downgrades, as_of, percent, tells_moves } = question;
     let Begun { mut place, ground, current } = walks.begin(program_id, percent, as_of, principal_id).await?;
     let at = ground.population.as_of;
-    let policy = match tried {
-        Tried::Document(program) => {
-            check_immutable(&current.program, &program)?;
-            ProgramVersion { program: *program, version: current.version, applied_at: at, effective_from: at }
-        }
-        Tried::Version(version) => {
-            let program_id = &current.program.program_id;
-            let found = read_version(&mut place.connection, program_id, Which::Number(version)).await?;
-            found.ok_or_else(|| version_not_found(program_id, version))?
-        }
-    };
+    let policy = read_tried(&mut place.connection, (&current, at), tried).await?;
     let trial = Trial { policy, current: current.program, downgrades, at };
     Ok(place.start(Reading { ground, trial, tells_moves }))
 }

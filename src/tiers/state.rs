@@ -327,7 +327,8 @@ impl State for StandingsState {
             | Detail::Referral(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => {
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => {
                 return Ok(());
             }
         }

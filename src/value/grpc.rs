@@ -5,10 +5,11 @@ mod write;
 use goldbook_api::server::{Received, value_service_server};
 use tonic::{Request, Response, Status};
 
-use self::write::{write_backtest, write_classes, write_model, write_retention, write_value};
+use self::write::{write_backtest, write_model, write_retention, write_scores, write_value};
+use super::classes::grpc::{parse_simulation, write_class, write_found_classification, write_simulated};
 use super::commands::FitQuestion;
 use super::fitting::Rules;
-use super::{BacktestQuestion, ClassesQuestion, RetentionQuestion, Value};
+use super::{BacktestQuestion, RetentionQuestion, ScoresQuestion, Value};
 use crate::access::grpc::admit;
 use crate::book::Figure;
 use crate::error::{Error, Fields};
@@ -98,7 +99,7 @@ impl value_service_server::ValueService for Value {
         let question = parse_classes(request)?;
         telemetry::record_program(question.program_id.as_str());
         let classes = self.get_score_classes(question, caller.writer().await?.principal_id).await?;
-        Ok(Response::new(write_classes(&classes)))
+        Ok(Response::new(write_scores(&classes)))
     }
 
     async fn get_retention(
@@ -110,6 +111,45 @@ impl value_service_server::ValueService for Value {
         telemetry::record_program(question.program_id.as_str());
         let found = self.get_retention(question, caller.writer().await?.principal_id).await?;
         Ok(Response::new(write_retention(&found)))
+    }
+
+    async fn get_value_class(
+        &self,
+        request: Request<Received<proto::GetValueClassRequest>>,
+    ) -> Result<Response<proto::GetValueClassResponse>, Status> {
+        let (request, _) = admit(request)?;
+        let mut fields = Fields::default();
+        let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
+        let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
+        let (program_id, customer_id) = fields.finish_with(customer)?;
+        telemetry::record_program(program_id.as_str());
+        let found = self.get_value_class(&program_id, &customer_id, as_of).await?;
+        Ok(Response::new(write_class(&found)))
+    }
+
+    async fn get_value_classification(
+        &self,
+        request: Request<Received<proto::GetValueClassificationRequest>>,
+    ) -> Result<Response<proto::GetValueClassificationResponse>, Status> {
+        let (request, _) = admit(request)?;
+        let mut fields = Fields::default();
+        let until = parse_optional_day(&mut fields, "until", request.until);
+        let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
+        let program_id = fields.finish_with(program_id)?;
+        telemetry::record_program(program_id.as_str());
+        let found = self.get_value_classification(&program_id, until).await?;
+        Ok(Response::new(found.as_ref().map(write_found_classification).unwrap_or_default()))
+    }
+
+    async fn simulate_value_classes(
+        &self,
+        request: Request<Received<proto::SimulateValueClassesRequest>>,
+    ) -> Result<Response<proto::SimulateValueClassesResponse>, Status> {
+        let (request, caller) = admit(request)?;
+        let (program_id, tried) = parse_simulation(request)?;
+        telemetry::record_program(program_id.as_str());
+        let found = self.simulate_value_classes(&program_id, tried, caller.writer().await?.principal_id).await?;
+        Ok(Response::new(write_simulated(&found)))
     }
 }
 
@@ -179,7 +219,7 @@ fn parse_backtest(request: proto::GetValueBacktestRequest) -> Result<BacktestQue
     fields.finish_with(question())
 }
 
-fn parse_classes(request: proto::GetScoreClassesRequest) -> Result<ClassesQuestion, Error> {
+fn parse_classes(request: proto::GetScoreClassesRequest) -> Result<ScoresQuestion, Error> {
     let mut fields = Fields::default();
     let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
     let until = parse_optional_day(&mut fields, "until", request.until);
@@ -191,7 +231,7 @@ fn parse_classes(request: proto::GetScoreClassesRequest) -> Result<ClassesQuesti
     let after_days = parse_days_or(&mut fields, "after_days", request.after_days, MAX_DAYS, AFTER_DAYS);
     let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
     let question =
-        || Some(ClassesQuestion { program_id: program_id?, until, scores: scores?, after_days: after_days?, as_of });
+        || Some(ScoresQuestion { program_id: program_id?, until, scores: scores?, after_days: after_days?, as_of });
     fields.finish_with(question())
 }
 

@@ -1,5 +1,6 @@
 //! Value: how recently, how often and for how much customers bought, what they will buy by a model, and whether they stay.
 
+pub(crate) mod classes;
 pub(crate) mod commands;
 mod fitting;
 pub(crate) mod grpc;
@@ -31,10 +32,12 @@ use crate::programs::{read_version, read_version_at};
 use crate::tiers::read_days_at;
 use commands::{FitQuestion, KeepModel};
 use fitting::{Backtest, FittingError, Rules};
-use model::{Classified, EARLIEST, Forecast, FoundClass, PurchaseHistory};
+use model::{EARLIEST, Forecast, PurchaseHistory, ScoreClass, Scored};
 use reading::{Counted, Counting, blocking, within};
 use retention::Retention;
 
+pub(crate) use classes::store::classes_capability;
+pub(crate) use classes::worker::keep_classing_customers;
 pub(crate) use store::{capability, models_capability};
 
 /// The use cases of value.
@@ -78,7 +81,7 @@ pub(crate) struct BacktestQuestion {
 
 /// What is asked about classes of customers. The fields are described in value.proto.
 #[derive(Clone, Debug)]
-pub(crate) struct ClassesQuestion {
+pub(crate) struct ScoresQuestion {
     pub program_id: ProgramId,
     pub until: Option<Date>,
     pub scores: i64,
@@ -87,9 +90,9 @@ pub(crate) struct ClassesQuestion {
 }
 
 /// The classes of a program's customers.
-pub(crate) struct Classes {
-    pub classified: Classified,
-    pub classes: Vec<FoundClass>,
+pub(crate) struct Scores {
+    pub scored: Scored,
+    pub classes: Vec<ScoreClass>,
     pub currency: Currency,
 }
 
@@ -245,19 +248,19 @@ impl Value {
     /// If the program is unknown, or the instant lies ahead.
     pub(crate) async fn get_score_classes(
         &self,
-        question: ClassesQuestion,
+        question: ScoresQuestion,
         principal_id: PrincipalId,
-    ) -> Result<Classes, Error> {
-        let ClassesQuestion { program_id, until, scores, after_days, as_of } = question;
+    ) -> Result<Scores, Error> {
+        let ScoresQuestion { program_id, until, scores, after_days, as_of } = question;
         let counting = self.count(&program_id, as_of, principal_id).await?;
         let tomorrow = counting.require_begun(until)?;
         let Counting { mut place, as_of, policy } = counting;
         let until = until.unwrap_or_else(|| tomorrow.saturating_sub(after_days.days()));
         // Days that have not come tell nothing yet.
         let after_until = until.saturating_add(after_days.days()).min(tomorrow);
-        let classified = Classified { until, after_until, as_of, scores };
-        let classes = within(store::classify(&mut place.connection, &program_id, &classified)).await?;
-        Ok(Classes { classified, classes, currency: policy.program.currency })
+        let scored = Scored { until, after_until, as_of, scores };
+        let classes = within(store::score(&mut place.connection, &program_id, &scored)).await?;
+        Ok(Scores { scored, classes, currency: policy.program.currency })
     }
 
     /// Whether the customers of a program stay, period by period.

@@ -75,9 +75,9 @@ impl PurchaseHistory {
     }
 }
 
-/// What is classified.
+/// What is scored.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Classified {
+pub(crate) struct Scored {
     /// The first day that counts to no class.
     pub(super) until: Date,
     /// The first day that does not count to what became of them either.
@@ -89,7 +89,7 @@ pub(crate) struct Classified {
 
 /// A class with what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FoundClass {
+pub(crate) struct ScoreClass {
     pub(super) recency: i64,
     pub(super) frequency: i64,
     pub(super) monetary: i64,

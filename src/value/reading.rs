@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use super::fitting::{Learned, Window};
 use super::store;
 use crate::book::Instants;
-use crate::database::{ExportBounds, ExportPlace, ExportPlaces, Slot, StoreError};
+use crate::database::{ExportBounds, ExportPlace, ExportPlaces, Slot};
 use crate::error::{Defect, Error, Violation};
 use crate::ids::{PrincipalId, ProgramId};
 use crate::money::Currency;
@@ -115,12 +115,12 @@ pub(super) async fn blocking<T: Send + 'static>(
 ///
 /// # Errors
 /// If the database cannot be read, or not in time.
-pub(super) async fn within<T>(count: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
+pub(super) async fn within<T, E: Into<Error>>(count: impl Future<Output = Result<T, E>>) -> Result<T, Error> {
     let too_long = |_| {
         let seconds = LIMIT.as_secs();
         Error::Exhausted(format!("the customers were not counted in {seconds} seconds; ask for a shorter period"))
     };
-    Ok(tokio::time::timeout(LIMIT, count).await.map_err(too_long)??)
+    tokio::time::timeout(LIMIT, count).await.map_err(too_long)?.map_err(Into::into)
 }
 
 fn invalid(field: &str, description: &str) -> Error {

@@ -16,6 +16,7 @@ pub(super) struct Bought {
     pub(super) day: Date,
     pub(super) effective_at: Timestamp,
     pub(super) spend: i64,
+    pub(super) margin: i64,
     pub(super) visits: i16,
 }
 
@@ -35,7 +36,8 @@ impl State for BoughtState {
         let key = (entry.id.account_id, entry.id.account_seq);
         let visits = i16::try_from(counted.visits).map_err(|_| Defect::new("an entry counts as many purchases"))?;
         let (program_id, effective_at) = (entry.program_id.clone(), entry.effective_at);
-        self.rows.insert(key, Bought { program_id, day, effective_at, spend: counted.spend, visits });
+        let (spend, margin) = (counted.spend, counted.margin);
+        self.rows.insert(key, Bought { program_id, day, effective_at, spend, margin, visits });
         self.new.insert(key);
         Ok(())
     }
@@ -50,6 +52,7 @@ impl State for BoughtState {
                 ("day", Cell::text(bought.day)),
                 ("effective_at", bought.effective_at.into()),
                 ("spend", bought.spend.into()),
+                ("margin", bought.margin.into()),
                 ("visits", i64::from(bought.visits).into()),
             ],
         }))

@@ -1,9 +1,9 @@
 //! The SQL of value.
 
 mod bought;
-mod classes;
 mod histories;
 mod retention;
+mod scores;
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
@@ -17,9 +17,9 @@ use crate::database::{ReadPart, StoreError, Traced as _, WritePart, selection, s
 use crate::ids::{AccountId, EntryId, ProgramId};
 
 pub(super) use bought::read_bought;
-pub(super) use classes::classify;
 pub(super) use histories::{first_day, read_histories};
 pub(super) use retention::count_cohorts;
+pub(super) use scores::score;
 
 /// The table of purchases.
 const TABLES: &[Table] = &[Table::projection("purchases", "format('purchase of entry %s', account_seq)")];
@@ -52,7 +52,7 @@ impl Store for BoughtStore {
         let all = selection!(
             "purchases",
             BoughtRow,
-            "SELECT account_id, account_seq, program_id, day, effective_at, spend, visits
+            "SELECT account_id, account_seq, program_id, day, effective_at, spend, margin, visits
              FROM purchases WHERE account_id = ANY($1)",
             [accounts],
         );
@@ -69,7 +69,7 @@ impl Store for BoughtStore {
         let BoughtState { rows, new } = states.get()?;
         let sent = new.iter().filter_map(|key| Some(BoughtRow::new(*key, rows.get(key)?)));
         Ok(vec![write_part!(
-            "INSERT INTO purchases (account_id, account_seq, program_id, day, effective_at, spend, visits)
+            "INSERT INTO purchases (account_id, account_seq, program_id, day, effective_at, spend, margin, visits)
              SELECT * FROM unnest($1::sent_purchase[])",
             sent.collect::<Vec<BoughtRow>>(),
         )])
@@ -85,6 +85,7 @@ struct BoughtRow {
     day: jiff_sqlx::Date,
     effective_at: jiff_sqlx::Timestamp,
     spend: i64,
+    margin: i64,
     visits: i16,
 }
 
@@ -99,6 +100,7 @@ impl BoughtRow {
             day: bought.day.to_sqlx(),
             effective_at: bought.effective_at.to_sqlx(),
             spend: bought.spend,
+            margin: bought.margin,
             visits: bought.visits,
         }
     }
@@ -115,6 +117,7 @@ impl TryFrom<BoughtRow> for Bought {
             day: row.day.to_jiff(),
             effective_at: row.effective_at.to_jiff(),
             spend: row.spend,
+            margin: row.margin,
             visits: row.visits,
         })
     }

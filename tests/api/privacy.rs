@@ -103,6 +103,8 @@ impl Marked {
                         "ValueService.GetRetention",
                         "ValueService.GetValueBacktest",
                         "ValueService.GetScoreClasses",
+                        "ValueService.GetValueClassification",
+                        "ValueService.SimulateValueClasses",
                     ];
                     let is_bad = is_marked && !is_listed || needs_more.contains(&method.as_str());
                     assert_eq!(outcome.is_err(), is_bad, "{method} {text:?}: {message:?}");

@@ -1,5 +1,6 @@
 //! What customers are worth: of one, by a model, by classes, and whether they stay.
 
+pub(crate) mod classes;
 mod models;
 mod random_purchases;
 mod sample;

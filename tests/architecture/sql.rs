@@ -87,6 +87,7 @@ fn files_of_sql_are_imported_by_their_own_rooms_use_cases_and_by_sql() {
 /// What a room hands on of its SQL beside types: how the book knows it.
 const HANDED_ON: &[&str] = &[
     "capability",
+    "classes_capability",
     "erasures_capability",
     "goodwill_capability",
     "purchases_capability",

@@ -212,4 +212,8 @@ methods! {
     ValueService.GetValueBacktest(GetValueBacktestRequest: program_id,) Read by Manager | Auditor;
     ValueService.GetScoreClasses(GetScoreClassesRequest: program_id,) Read by Manager | Auditor;
     ValueService.GetRetention(GetRetentionRequest: program_id,) Read by Manager | Auditor;
+    ValueService.GetValueClass(GetValueClassRequest: program_id, customer_id)
+        Read by Service | Support | Manager | Auditor;
+    ValueService.GetValueClassification(GetValueClassificationRequest: program_id,) Read by Manager | Auditor;
+    ValueService.SimulateValueClasses(SimulateValueClassesRequest: program_id,) Read by Manager | Auditor;
 }

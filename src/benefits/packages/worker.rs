@@ -20,7 +20,7 @@ use crate::ids::{AccountId, ProgramId, TierId};
 use crate::points::subject::Subject;
 use crate::programs::model::{Program, ProgramVersion, Which};
 use crate::programs::points::CalendarPeriod;
-use crate::programs::{list_celebrating, read_version, read_version_number_at};
+use crate::programs::{Having, list_having, read_version, read_version_number_at};
 use crate::rounds::{Rounds, try_patiently};
 
 /// How many customers are looked at together.
@@ -95,7 +95,8 @@ impl Worker {
         let (mut failed, mut after) = (None, Some(String::new()));
         while let Some(program_id) = after.take() {
             let mut connection = self.pool.acquire().await?;
-            let (versions, told) = list_celebrating(&mut connection, &program_id, PROGRAMS, &self.clock).await?;
+            let (versions, told) =
+                list_having(&mut connection, Having::Celebrations, &program_id, PROGRAMS, &self.clock).await?;
             drop(connection);
             after = versions.last().map(|listed| listed.cursor.clone());
             let now = self.clock.present(told);

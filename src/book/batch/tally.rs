@@ -58,7 +58,8 @@ fn tally(entries: &[Entry]) -> Tally {
             | Detail::Benefit(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => {}
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => {}
             Detail::Referral(
                 ReferralDetail::ReferralCodeCreated { .. }
                 | ReferralDetail::ReferralCreated { .. }

@@ -7,7 +7,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 use super::satisfaction::FeedbackChannel;
 use super::wide;
 use crate::book::words::stored_words;
-use crate::ids::ComplaintCategoryId;
+use crate::ids::{ComplaintCategoryId, ValueClassId};
 
 /// What happened to a complaint. Each kind carries where it stands and its deadlines from then on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
@@ -24,6 +24,9 @@ pub enum ComplaintDetail {
         /// How it came, if that is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         channel: Option<FeedbackChannel>,
+        /// The value class of the customer as its clock started, if they had one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value_class_id: Option<ValueClassId>,
         /// When it was received: its clock started.
         received_at: Timestamp,
         /// By when something has to be done.
@@ -102,6 +105,9 @@ pub enum ComplaintDetail {
     ComplaintReopened {
         /// The number of the entry that opened it.
         complaint: i64,
+        /// The value class of the customer as its clock started anew, if they had one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value_class_id: Option<ValueClassId>,
         /// By when something has to be done from now on.
         #[serde(flatten)]
         deadlines: Deadlines,

@@ -36,7 +36,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use strum::VariantNames as _;
 pub use tiers::{Counts, Earnings, Outlook, OverrideForce, TierDetail, TierMove};
-pub use value::{Figure, Holdout, PurchaseParameters, SpendParameters, ValueModel};
+pub use value::{
+    ClassedCount, Classification, Figure, Holdout, PurchaseParameters, RelationshipLevel, SpendParameters, ValueDetail,
+    ValueMeasure, ValueModel,
+};
 pub(crate) use wide::quote_wide_numbers;
 
 /// What happened to an account. Holds no name, no free text and nothing that a caller chose.
@@ -66,6 +69,8 @@ pub enum Detail {
     Goodwill(GoodwillDetail),
     /// It is about where the customer stands in the relationship.
     Lifecycle(LifecycleDetail),
+    /// It is about what the customer is worth.
+    Value(ValueDetail),
 }
 
 impl Detail {
@@ -109,6 +114,8 @@ impl Detail {
             GoodwillDetail::deserialize(json).map(Self::Goodwill)
         } else if LifecycleDetail::VARIANTS.contains(&kind) {
             LifecycleDetail::deserialize(json).map(Self::Lifecycle)
+        } else if ValueDetail::VARIANTS.contains(&kind) {
+            ValueDetail::deserialize(json).map(Self::Value)
         } else {
             Err(D::Error::custom(format_args!("unknown variant `{kind}`: no entry has this kind")))
         }
@@ -128,6 +135,7 @@ impl Detail {
             Self::Complaint(detail) => detail.into(),
             Self::Goodwill(detail) => detail.into(),
             Self::Lifecycle(detail) => detail.into(),
+            Self::Value(detail) => detail.into(),
         }
     }
 
@@ -144,7 +152,8 @@ impl Detail {
             | Self::Referral(_)
             | Self::Complaint(_)
             | Self::Goodwill(_)
-            | Self::Lifecycle(_) => None,
+            | Self::Lifecycle(_)
+            | Self::Value(_) => None,
         }
     }
 
@@ -167,7 +176,8 @@ impl Detail {
             | Self::Referral(_)
             | Self::Complaint(_)
             | Self::Goodwill(_)
-            | Self::Lifecycle(_) => None,
+            | Self::Lifecycle(_)
+            | Self::Value(_) => None,
         }
     }
 
@@ -252,6 +262,12 @@ impl From<ReferralDetail> for Detail {
 impl From<TierDetail> for Detail {
     fn from(detail: TierDetail) -> Self {
         Self::Tier(detail)
+    }
+}
+
+impl From<ValueDetail> for Detail {
+    fn from(detail: ValueDetail) -> Self {
+        Self::Value(detail)
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
-use super::value::ValueModel;
+use super::value::{Classification, ValueModel};
 use crate::book::words::stored_words;
 
 /// What happened to a program.
@@ -39,6 +39,12 @@ pub enum ProgramDetail {
         /// The model, and how it was made.
         #[serde(flatten)]
         model: Box<ValueModel>,
+    },
+    /// At the end of a period it was decided where value classes begin, by what customers are worth.
+    CustomersClassed {
+        /// Where they begin, and how many customers are of each.
+        #[serde(flatten)]
+        classification: Box<Classification>,
     },
 }
 

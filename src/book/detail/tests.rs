@@ -25,6 +25,7 @@ fn all_kinds() -> BTreeSet<&'static str> {
         ComplaintDetail::VARIANTS,
         GoodwillDetail::VARIANTS,
         LifecycleDetail::VARIANTS,
+        ValueDetail::VARIANTS,
     ];
     let kinds: BTreeSet<&str> = rooms.concat().into_iter().collect();
     assert_eq!(kinds.len(), rooms.concat().len(), "two kinds have one name");
@@ -57,6 +58,27 @@ fn value_model(at: Timestamp, day: jiff::civil::Date) -> ValueModel {
         holdout: Some(Holdout { days: 7, bought: 3, expected: figure(2.5), mean_error: figure(0.125) }),
         horizon_days: 365,
         discount: figure(0.1),
+    }
+}
+
+fn classification(day: jiff::civil::Date) -> Classification {
+    let other = ClassedCount {
+        class_id: "other".try_into().unwrap(),
+        from: None,
+        keep: None,
+        customers: 7,
+        margin: -3,
+        level: None,
+    };
+    let (class_id, level) = ("key".try_into().unwrap(), Some(RelationshipLevel::Partner));
+    let key = ClassedCount { class_id, from: Some(500), keep: Some(400), customers: 2, margin: 900, level };
+    Classification {
+        from: day,
+        until: day,
+        measure: ValueMeasure::ExpectedValue,
+        model_version: Some(2),
+        ranked: 9,
+        classes: vec![key, other],
     }
 }
 
@@ -132,6 +154,10 @@ fn what_was_written_by_this_version_keeps_its_form() {
         (
             ProgramDetail::ValueModelFitted { model: Box::new(value_model(at, day)) }.into(),
             r#"{"kind":"value_model_fitted","version":2,"from":"2026-01-15","until":"2026-01-15","as_of":"1970-01-01T00:00:00Z","customers":9,"repeat_buyers":5,"purchases":{"r":"0.5","alpha":"4","a":"0.25","b":"2","log_likelihood":"-9.5"},"spend":{"p":"6.25","q":"3","gamma":"15","log_likelihood":"-8","customers":5},"holdout":{"days":7,"bought":3,"expected":"2.5","mean_error":"0.125"},"horizon_days":365,"discount":"0.1"}"#,
+        ),
+        (
+            ProgramDetail::CustomersClassed { classification: Box::new(classification(day)) }.into(),
+            r#"{"kind":"customers_classed","from":"2026-01-15","until":"2026-01-15","measure":"expected_value","model_version":2,"ranked":9,"classes":[{"class_id":"key","from":500,"keep":400,"customers":2,"margin":900,"level":"partner"},{"class_id":"other","customers":7,"margin":-3}]}"#,
         ),
         (PointsDetail::PointsForfeited.into(), r#"{"kind":"points_forfeited"}"#),
         (
@@ -331,6 +357,7 @@ fn what_was_written_by_this_version_keeps_its_form() {
                 category_id: None,
                 priority: ComplaintPriority::Normal,
                 channel: None,
+                value_class_id: None,
                 received_at: at,
                 deadlines: Deadlines::default(),
             }
@@ -342,11 +369,12 @@ fn what_was_written_by_this_version_keeps_its_form() {
                 category_id: Some("delivery".try_into().unwrap()),
                 priority: ComplaintPriority::High,
                 channel: Some(FeedbackChannel::Phone),
+                value_class_id: Some("key".try_into().unwrap()),
                 received_at: at,
                 deadlines: Deadlines { acknowledge_by: Some(at), answer_by: Some(at), resolve_by: Some(at) },
             }
             .into(),
-            r#"{"kind":"complaint_opened","category_id":"delivery","priority":"high","channel":"phone","received_at":"1970-01-01T00:00:00Z","acknowledge_by":"1970-01-01T00:00:00Z","answer_by":"1970-01-01T00:00:00Z","resolve_by":"1970-01-01T00:00:00Z"}"#,
+            r#"{"kind":"complaint_opened","category_id":"delivery","priority":"high","channel":"phone","value_class_id":"key","received_at":"1970-01-01T00:00:00Z","acknowledge_by":"1970-01-01T00:00:00Z","answer_by":"1970-01-01T00:00:00Z","resolve_by":"1970-01-01T00:00:00Z"}"#,
         ),
         (
             ComplaintDetail::ComplaintAcknowledged {
@@ -409,8 +437,40 @@ fn what_was_written_by_this_version_keeps_its_form() {
             r#"{"kind":"complaint_resolved","complaint":3,"outcome":"partly_upheld","handling_score":4,"took":5}"#,
         ),
         (
-            ComplaintDetail::ComplaintReopened { complaint: 3, deadlines: Deadlines::default() }.into(),
+            ComplaintDetail::ComplaintReopened { complaint: 3, value_class_id: None, deadlines: Deadlines::default() }
+                .into(),
             r#"{"kind":"complaint_reopened","complaint":3}"#,
+        ),
+        (
+            ComplaintDetail::ComplaintReopened {
+                complaint: 3,
+                value_class_id: Some("key".try_into().unwrap()),
+                deadlines: Deadlines::default(),
+            }
+            .into(),
+            r#"{"kind":"complaint_reopened","complaint":3,"value_class_id":"key"}"#,
+        ),
+        (
+            ValueDetail::ValueClassDecided {
+                before: None,
+                class_id: "key".try_into().unwrap(),
+                level: None,
+                measured: 5,
+                ends_below: 0,
+            }
+            .into(),
+            r#"{"kind":"value_class_decided","class_id":"key","measured":5}"#,
+        ),
+        (
+            ValueDetail::ValueClassDecided {
+                before: Some("key".try_into().unwrap()),
+                class_id: "key".try_into().unwrap(),
+                level: Some(RelationshipLevel::Partner),
+                measured: -5,
+                ends_below: 2,
+            }
+            .into(),
+            r#"{"kind":"value_class_decided","before":"key","class_id":"key","level":"partner","measured":-5,"ends_below":2}"#,
         ),
         (
             GoodwillDetail::GoodwillGiven {

@@ -1,4 +1,5 @@
-//! A model of what customers will buy, as the entry tells it that it was fitted by.
+//! Entries about what customers are worth: of which value class they are; how the customers of a program were classed; and a model
+//! of what they will buy, as the entry tells it that it was fitted by.
 
 use std::fmt;
 
@@ -6,6 +7,115 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
+
+use super::wide;
+use crate::book::words::stored_words;
+use crate::ids::ValueClassId;
+
+/// What happened to what a customer is worth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum ValueDetail {
+    /// It was decided of which value class the customer is, or that they keep it for now.
+    ValueClassDecided {
+        /// The class before; none, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<ValueClassId>,
+        /// The class.
+        class_id: ValueClassId,
+        /// How closely the customers of the class are looked after; nothing is said, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<RelationshipLevel>,
+        /// What was measured, in minor units.
+        #[serde(deserialize_with = "wide::number")]
+        measured: i64,
+        /// At how many ends in a row they have been below the class, that they have kept nevertheless.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        ends_below: i32,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it in so")]
+const fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
+/// How the customers of a program were classed at the end of a period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Classification {
+    /// The first day that was looked at.
+    pub from: Date,
+    /// The first day that was not.
+    pub until: Date,
+    /// What was measured.
+    pub measure: ValueMeasure,
+    /// The model that expected it, where it is an expectation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_version: Option<i32>,
+    /// Customers who are worth anything.
+    pub ranked: i64,
+    /// The classes, highest first.
+    pub classes: Vec<ClassedCount>,
+}
+
+/// A class in a classification.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassedCount {
+    /// Its name within the program.
+    pub class_id: ValueClassId,
+    /// From which amount on customers reached it, in minor units; absent of the last.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wide::optional")]
+    pub from: Option<i64>,
+    /// From which on those who had it kept it; absent of the last.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wide::optional")]
+    pub keep: Option<i64>,
+    /// How many customers are of it.
+    pub customers: i64,
+    /// What all of them brought in the days that were looked at, in minor units.
+    #[serde(deserialize_with = "wide::number")]
+    pub margin: i64,
+    /// How closely they are looked after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<RelationshipLevel>,
+}
+
+/// What customers are classed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, EnumString, VariantArray)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum ValueMeasure {
+    /// What they spent in the periods that are looked at.
+    Spend,
+    /// What that brought, by the margins of activities.
+    Margin,
+    /// What they are expected to spend, by the program's model: their lifetime value.
+    ExpectedValue,
+}
+
+stored_words!(ValueMeasure);
+
+/// How closely customers are looked after, from the least on.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, EnumString, VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum RelationshipLevel {
+    /// They are sold to.
+    Basic,
+    /// They are asked to call if anything is wrong.
+    Reactive,
+    /// They are called after a purchase, to hear whether all is well.
+    Accountable,
+    /// They are called from time to time about what could help them.
+    Proactive,
+    /// One works with them all the time.
+    Partner,
+}
+
+stored_words!(RelationshipLevel);
 
 /// A figure that was calculated: a finite number, written in the fewest digits that tell it from all others. It is text in the
 /// ledger, so that nothing on the way rounds it.

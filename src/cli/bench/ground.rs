@@ -70,6 +70,7 @@ impl Ground {
             complaints: None,
             goodwill: None,
             lifecycle: None,
+            value_classes: None,
         }
     }
 

@@ -3,8 +3,8 @@
 use comfy_table::Table;
 use goldbook_api::v1::{
     Complaint, ComplaintState, GetCustomerValueRequest, GetCustomerValueResponse, GetLifecycleRequest,
-    GetLifecycleResponse, GetSatisfactionRequest, GetSatisfactionResponse, LifecyclePosition, ListComplaintsRequest,
-    ScoreTrend, Trend, ValueForecast,
+    GetLifecycleResponse, GetSatisfactionRequest, GetSatisfactionResponse, GetValueClassRequest, GetValueClassResponse,
+    LifecyclePosition, ListComplaintsRequest, ScoreTrend, Trend, ValueForecast,
 };
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ pub(super) struct Relation {
     /// Those that are not resolved, of the thousand that were opened last.
     complaints: Vec<Complaint>,
     value: GetCustomerValueResponse,
+    class: GetValueClassResponse,
 }
 
 impl Relation {
@@ -54,15 +55,21 @@ impl Relation {
             .into_inner()
             .complaints;
         complaints.retain(|complaint| complaint.state() != ComplaintState::Resolved);
+        let request =
+            GetValueClassRequest { program_id: program_id.clone(), customer_id: customer_id.clone(), as_of: None };
+        let class = client.value().get_value_class(request).await.map_err(CliError::refused(ATTEMPT))?.into_inner();
         let request = GetCustomerValueRequest { program_id, customer_id, as_of: None };
         let value = client.value().get_customer_value(request).await.map_err(CliError::refused(ATTEMPT))?.into_inner();
-        Ok(Self { lifecycle, satisfaction, complaints, value })
+        Ok(Self { lifecycle, satisfaction, complaints, value, class })
     }
 
     /// Adds a row for each thing that is known.
     pub(super) fn add_to(&self, facts: &mut Table, zone: &TimeZone) {
         if let Some(position) = &self.lifecycle.position {
             facts.add_row(["Stage", &show_stage(position, &self.lifecycle, zone)]);
+        }
+        if !self.class.class_id.is_empty() {
+            facts.add_row(["Value class", &show_class(&self.class, zone)]);
         }
         let satisfaction = show_satisfaction(&self.satisfaction);
         if !satisfaction.is_empty() {
@@ -100,8 +107,14 @@ impl Relation {
                    "expected_spend": it.expected_spend.as_ref().map(write_money),
                    "lifetime_value": it.lifetime_value.as_ref().map(write_money)})
         });
+        let class = (!self.class.class_id.is_empty()).then(|| {
+            json!({"class_id": self.class.class_id, "level": level_of(&self.class),
+                   "since": instant::write(self.class.since.as_ref()), "ends_below": self.class.ends_below,
+                   "measured": self.class.measured.as_ref().map(write_money)})
+        });
         json!({
             "lifecycle": position,
+            "value_class": class,
             "satisfaction": score(&self.satisfaction.satisfaction),
             "recommendation": score(&self.satisfaction.recommendation),
             "open_complaints": complaints.collect::<Vec<_>>(),
@@ -142,6 +155,22 @@ fn show_stage(position: &LifecyclePosition, lifecycle: &GetLifecycleResponse, zo
         shown.push_str(&format!("\n{stage} from {} if they do not buy", instant::show(next.at.as_ref(), zone)));
     }
     shown
+}
+
+/// The relationship level in words; none where the program does not say.
+fn level_of(class: &GetValueClassResponse) -> Option<String> {
+    Some(words(class.level().as_str_name(), "RELATIONSHIP_LEVEL_")).filter(|it| it != "unspecified")
+}
+
+fn show_class(class: &GetValueClassResponse, zone: &TimeZone) -> String {
+    let level = level_of(class).map(|level| format!(" ({level})")).unwrap_or_default();
+    let since = instant::show(class.since.as_ref(), zone);
+    let below = match class.ends_below {
+        0 => String::new(),
+        1 => ", below it at the last end".to_owned(),
+        ends => format!(", below it at the last {ends} ends"),
+    };
+    format!("{}{level} since {since}{below}", class.class_id)
 }
 
 fn show_satisfaction(satisfaction: &GetSatisfactionResponse) -> String {
@@ -188,7 +217,7 @@ fn show_forecast(forecast: &ValueForecast) -> String {
 #[cfg(test)]
 mod tests {
     use goldbook_api::google::Money;
-    use goldbook_api::v1::{ForetoldMove, LifecycleStage, LoyaltyClass, SatisfactionClass};
+    use goldbook_api::v1::{ForetoldMove, LifecycleStage, LoyaltyClass, RelationshipLevel, SatisfactionClass};
 
     use super::*;
 
@@ -243,7 +272,14 @@ mod tests {
             forecast: Some(forecast),
             ..GetCustomerValueResponse::default()
         };
-        Relation { lifecycle, satisfaction, complaints: vec![complaint], value }
+        let class = GetValueClassResponse {
+            class_id: "key".to_owned(),
+            level: RelationshipLevel::Partner.into(),
+            since: at(0),
+            ends_below: 2,
+            ..GetValueClassResponse::default()
+        };
+        Relation { lifecycle, satisfaction, complaints: vec![complaint], value, class }
     }
 
     #[test]
@@ -260,7 +296,10 @@ mod tests {
         assert_eq!(show_purchases(&relation.value), "4 on 3 days for 1,200.00 USD, the last 9 days ago");
         let expected = "on 2.2 of the next 365 days, worth 50.00 USD; still a customer by 73 %";
         assert_eq!(show_forecast(relation.value.forecast.as_ref().unwrap()), expected);
+        let expected = "key (partner) since 1970-01-01 00:00:00 UTC, below it at the last 2 ends";
+        assert_eq!(show_class(&relation.class, &TimeZone::UTC), expected);
         let written = relation.write();
+        assert_eq!(written["value_class"]["level"], "partner");
         assert_eq!(written["lifecycle"]["stage"], "repeat");
         assert_eq!(written["open_complaints"][0]["state"], "escalated");
     }
@@ -272,6 +311,7 @@ mod tests {
             satisfaction: GetSatisfactionResponse::default(),
             complaints: Vec::new(),
             value: GetCustomerValueResponse::default(),
+            class: GetValueClassResponse::default(),
         };
         let mut facts = crate::cli::output::facts();
         relation.add_to(&mut facts, &TimeZone::UTC);

@@ -41,9 +41,9 @@ pub(super) struct CheckArgs {
 }
 
 /// A document that was checked.
-pub(super) struct Checked {
+pub(in crate::cli) struct Checked {
     /// What it means on the wire, as far as it could be read.
-    pub(super) program: Program,
+    pub(in crate::cli) program: Program,
     text: String,
     notes: Notes,
 }
@@ -63,7 +63,7 @@ impl Checked {
     ///
     /// # Errors
     /// If the file cannot be read, or has mistakes, which are all told.
-    pub(super) fn read_clean(path: &Path, so_what: &str) -> Result<Self, CliError> {
+    pub(in crate::cli) fn read_clean(path: &Path, so_what: &str) -> Result<Self, CliError> {
         let checked = Self::read(path)?;
         let mistakes = checked.mistakes(path);
         if mistakes.is_empty() {
@@ -103,7 +103,7 @@ impl Checked {
     }
 
     /// A service's refusal of the document, with its lines and words for the fields.
-    pub(super) fn in_words(&self, path: &Path, error: CliError) -> CliError {
+    pub(in crate::cli) fn in_words(&self, path: &Path, error: CliError) -> CliError {
         let name = |field: &str| self.name(path, field).or_else(|| self.name(path, &format!("program.{field}")));
         match error {
             CliError::Refused { attempt, refusal } => {

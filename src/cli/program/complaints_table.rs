@@ -14,8 +14,15 @@ use super::table::{UNREADABLE, Value};
 
 const WEEKDAYS: &[&str] = &["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
-const DEADLINES: &[&str] =
-    &["category_ids", "priorities", "acknowledgement", "answer", "resolution", "extended_resolution"];
+const DEADLINES: &[&str] = &[
+    "category_ids",
+    "priorities",
+    "value_class_ids",
+    "acknowledgement",
+    "answer",
+    "resolution",
+    "extended_resolution",
+];
 
 /// How complaints are dealt with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -67,6 +74,8 @@ struct DeadlinesTable {
     category_ids: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     priorities: Vec<PriorityWord>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    value_class_ids: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acknowledgement: Option<AllowanceTable>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,6 +153,7 @@ impl DeadlinesTable {
         Ok(Self {
             priorities: priorities.collect::<Result<_, _>>()?,
             category_ids: deadlines.category_ids,
+            value_class_ids: deadlines.value_class_ids,
             acknowledgement: allowance(deadlines.acknowledgement)?,
             answer: allowance(deadlines.answer)?,
             resolution: allowance(deadlines.resolution)?,
@@ -231,6 +241,7 @@ fn read_deadlines(value: &Value<'_>) -> ComplaintDeadlines {
     ComplaintDeadlines {
         category_ids: table.each("category_ids", read_text),
         priorities: table.each("priorities", read_priority),
+        value_class_ids: table.each("value_class_ids", read_text),
         acknowledgement: allowance("acknowledgement"),
         answer: allowance("answer"),
         resolution: allowance("resolution"),

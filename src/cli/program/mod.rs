@@ -23,6 +23,7 @@ mod satisfaction_table;
 mod syntax;
 mod table;
 mod tier_policy_table;
+mod value_classes_table;
 
 use std::path::PathBuf;
 
@@ -31,7 +32,8 @@ use goldbook_api::v1::{ApplyProgramRequest, ApplyProgramResponse, Program, Progr
 use goldbook_api::values::write_instant;
 use jiff::Timestamp;
 
-use self::check::{CHECK_HELP, CheckArgs, Checked};
+pub(super) use self::check::Checked;
+use self::check::{CHECK_HELP, CheckArgs};
 use self::diff::{DIFF_HELP, DiffArgs};
 use self::document::Document;
 use self::reevaluate::{REEVALUATE_HELP, ReevaluateArgs};
@@ -108,10 +110,29 @@ const DOCUMENT_HELP: &str = r#"The document:
   [[complaints.deadlines]]           # the first that fits a complaint counts
   category_ids = ["delivery"]        # optional; whichever it is, or none, if absent
   priorities = ["high"]              # optional; or "normal", "low"
+  value_class_ids = ["best"]         # optional; whichever class the customer is of, or none, if absent
   acknowledgement = { business_hours = 4 }         # optional, as answer and resolution; one of them is there
   answer = { business_days = 5 }                   # or { days = 14 }, { weeks = 2 }
   resolution = { business_days = 15 }
   extended_resolution = { business_days = 35 }     # optional: if it is given more time, from the same start
+
+  [value_classes]                    # optional: how customers are put into classes by what they are worth
+  measure = "margin"                 # or "spend", "expected_value"
+  each = "quarter"                   # or "month", "year": at whose ends
+  periods = 4                        # optional: how many of them are looked at; those of a year if absent
+  falls_after = 2                    # optional: at how many ends in a row somebody is below their class to lose it; 1 if absent
+  levels = { many_customers = 1000, few_customers = 50, high_margin = "100.00", low_margin = "10.00" }   # optional
+
+  [[value_classes.classes]]          # highest first
+  class_id = "best"
+  display_name = "Best"
+  top_percent = 20                   # or least = "500.00": from where on it is reached
+  keep_top_percent = 25              # optional; or keep_least = "400.00": from where on it is kept
+  level = "partner"                  # optional; or "proactive", "accountable", "reactive", "basic"
+
+  [[value_classes.classes]]          # the last is that of everybody else
+  class_id = "rest"
+  display_name = "Rest"
 
   [[campaigns]]
   campaign_id = "friends"
@@ -130,7 +151,7 @@ Examples:
   goldbook program apply shop.toml --effective-from 2027-01-01    from the new year on
 
 An unchanged document changes nothing; a changed one becomes the next version. docs/programs.md says more of points,
-tiers, benefits, packages, satisfaction, complaints and retention."#;
+tiers, benefits, packages, satisfaction, complaints, value classes and retention."#;
 
 /// Check, apply, show and list loyalty programs.
 ///

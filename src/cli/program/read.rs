@@ -19,6 +19,7 @@ use super::read_points::read_points;
 use super::read_tiers::{read_tier, read_tier_policy};
 use super::satisfaction_table::read_satisfaction;
 use super::table::{Table, UNREADABLE, Value};
+use super::value_classes_table::read_value_classes;
 
 /// In which currency amounts are compared where that of the document is not known: none has more decimals.
 const STAND_IN: &str = "CLF";
@@ -40,6 +41,7 @@ const DOCUMENT: &[&str] = &[
     "complaints",
     "goodwill",
     "lifecycle",
+    "value_classes",
 ];
 
 const CAMPAIGN: &[&str] = &[
@@ -78,6 +80,7 @@ pub(super) fn read_program(document: &DeTable<'_>, notes: &Notes) -> Program {
         complaints: table.find("complaints").and_then(|value| read_complaints(&value)),
         goodwill: table.find("goodwill").and_then(|value| read_goodwill(&value)),
         lifecycle: table.find("lifecycle").and_then(|value| read_lifecycle(&value, currency)),
+        value_classes: table.find("value_classes").map(|value| read_value_classes(&value, currency)),
         currency_code: code,
     }
 }

@@ -4,12 +4,13 @@ mod classes;
 mod common;
 mod models;
 mod retention;
+mod scores;
 
 use clap::{Args, Subcommand};
 
 use super::error::CliError;
 
-/// Fit models of what customers will buy, and show who leaves and whether customers stay.
+/// Fit models of what customers will buy, and show value classes, who leaves and whether customers stay.
 ///
 /// All of it counts days of purchases of the program's calendar: a customer who buys twice on one day bought once.
 #[derive(Debug, Args)]
@@ -17,7 +18,9 @@ use super::error::CliError;
   goldbook value fit
   goldbook value fit --program cdnow --until 1998-07-01 --holdout-days 273
   goldbook value backtest --program cdnow --until 1998-07-01 --holdout-days 273
-  goldbook value classes --until 1998-01-01 --after-days 180
+  goldbook value classes
+  goldbook value classes --try shop.toml
+  goldbook value scores --until 1998-01-01 --after-days 180
   goldbook value retention --from 1997-01-01 --until 1998-07-01 --json")]
 pub(crate) struct ValueArgs {
     #[command(subcommand)]
@@ -30,6 +33,7 @@ enum ValueCommand {
     Model(models::ModelArgs),
     Backtest(models::BacktestArgs),
     Classes(classes::ClassesArgs),
+    Scores(scores::ScoresArgs),
     Retention(retention::RetentionArgs),
 }
 
@@ -43,6 +47,7 @@ pub(crate) async fn run(args: ValueArgs) -> Result<(), CliError> {
         ValueCommand::Model(args) => models::show(args).await,
         ValueCommand::Backtest(args) => models::backtest(args).await,
         ValueCommand::Classes(args) => classes::run(args).await,
+        ValueCommand::Scores(args) => scores::run(args).await,
         ValueCommand::Retention(args) => retention::run(args).await,
     }
 }

@@ -79,7 +79,7 @@ pub(in crate::complaints) async fn list_complaints(
 ) -> Result<Vec<Listed>, StoreError> {
     let rows = sqlx::query_as!(
         ComplaintRow,
-        "SELECT account_id, opened_seq, program_id, category_id, priority, channel, state, received_at, clock_started_at,
+        "SELECT account_id, opened_seq, program_id, category_id, priority, channel, value_class_id, state, received_at, clock_started_at,
                 policy_version, acknowledged_at, answered_at, paused_from, paused_until, acknowledge_by, answer_by, resolve_by,
                 extended, late_since, missed, escalated, remedy, remedy_value, offered_at, resolved_at, outcome, handling_score,
                 reopened, steps, ended_at
@@ -119,7 +119,7 @@ pub(in crate::complaints) async fn list_due(
     let (at, complaint_id) = behind.unwrap_or((filter.after, first));
     let rows = sqlx::query_as!(
         ComplaintRow,
-        "SELECT account_id, opened_seq, program_id, category_id, priority, channel, state, received_at, clock_started_at,
+        "SELECT account_id, opened_seq, program_id, category_id, priority, channel, value_class_id, state, received_at, clock_started_at,
                 policy_version, acknowledged_at, answered_at, paused_from, paused_until, acknowledge_by, answer_by, resolve_by,
                 extended, late_since, missed, escalated, remedy, remedy_value, offered_at, resolved_at, outcome, handling_score,
                 reopened, steps, ended_at

@@ -14,7 +14,7 @@ use crate::book::{
 use crate::complaints::model::Complaint;
 use crate::complaints::state::{ComplaintsState, StepRow};
 use crate::database::{ReadPart, StoreError, selection, sent_as};
-use crate::ids::{AccountId, ComplaintCategoryId, ProgramId};
+use crate::ids::{AccountId, ComplaintCategoryId, ProgramId, ValueClassId};
 
 /// A complaint.
 #[derive(sqlx::Encode, sqlx::Decode)]
@@ -25,6 +25,7 @@ pub(super) struct ComplaintRow {
     pub(super) category_id: Option<String>,
     pub(super) priority: String,
     pub(super) channel: Option<String>,
+    pub(super) value_class_id: Option<String>,
     pub(super) state: String,
     pub(super) received_at: jiff_sqlx::Timestamp,
     pub(super) clock_started_at: jiff_sqlx::Timestamp,
@@ -64,6 +65,7 @@ impl ComplaintRow {
             category_id: it.category_id.as_ref().map(ToString::to_string),
             priority: word(it.priority.as_str()),
             channel: it.channel.map(|channel| word(channel.as_str())),
+            value_class_id: it.value_class_id.as_ref().map(ToString::to_string),
             state: word(it.state.as_str()),
             received_at: it.received_at.to_sqlx(),
             clock_started_at: it.clock_started_at.to_sqlx(),
@@ -119,6 +121,7 @@ impl ComplaintRow {
             category_id: self.category_id.map(ComplaintCategoryId::try_from).transpose().map_err(bad)?,
             priority: ComplaintPriority::from_stored(&self.priority).ok_or_else(|| unknown(&self.priority))?,
             channel: channel.transpose()?,
+            value_class_id: self.value_class_id.map(ValueClassId::try_from).transpose().map_err(bad)?,
             state: ComplaintState::from_stored(&self.state).ok_or_else(|| unknown(&self.state))?,
             received_at: self.received_at.to_jiff(),
             clock_started_at: self.clock_started_at.to_jiff(),
@@ -247,7 +250,7 @@ pub(super) fn whole_parts(accounts: Vec<Uuid>) -> Vec<ReadPart<States>> {
     let complaints = selection!(
         "complaints",
         ComplaintRow,
-        "SELECT account_id, opened_seq, program_id, category_id, priority, channel, state, received_at, clock_started_at,
+        "SELECT account_id, opened_seq, program_id, category_id, priority, channel, value_class_id, state, received_at, clock_started_at,
              policy_version, acknowledged_at, answered_at, paused_from, paused_until, acknowledge_by, answer_by, resolve_by,
              extended, late_since, missed, escalated, remedy, remedy_value, offered_at, resolved_at, outcome, handling_score,
              reopened, steps, ended_at
@@ -271,7 +274,7 @@ pub(super) fn open_part(needed: BTreeSet<AccountId>) -> ReadPart<States> {
     let open = selection!(
         "complaints",
         ComplaintRow,
-        "SELECT c.account_id, c.opened_seq, c.program_id, c.category_id, c.priority, c.channel, c.state, c.received_at,
+        "SELECT c.account_id, c.opened_seq, c.program_id, c.category_id, c.priority, c.channel, c.value_class_id, c.state, c.received_at,
              c.clock_started_at, c.policy_version, c.acknowledged_at, c.answered_at, c.paused_from, c.paused_until,
              c.acknowledge_by, c.answer_by, c.resolve_by, c.extended, c.late_since, c.missed, c.escalated, c.remedy,
              c.remedy_value, c.offered_at, c.resolved_at, c.outcome, c.handling_score, c.reopened, c.steps, c.ended_at
@@ -296,7 +299,7 @@ pub(super) fn named_parts(asked: &BTreeSet<(AccountId, i64)>) -> Vec<ReadPart<St
     let named = selection!(
         "complaints",
         ComplaintRow,
-        "SELECT c.account_id, c.opened_seq, c.program_id, c.category_id, c.priority, c.channel, c.state, c.received_at,
+        "SELECT c.account_id, c.opened_seq, c.program_id, c.category_id, c.priority, c.channel, c.value_class_id, c.state, c.received_at,
              c.clock_started_at, c.policy_version, c.acknowledged_at, c.answered_at, c.paused_from, c.paused_until,
              c.acknowledge_by, c.answer_by, c.resolve_by, c.extended, c.late_since, c.missed, c.escalated, c.remedy,
              c.remedy_value, c.offered_at, c.resolved_at, c.outcome, c.handling_score, c.reopened, c.steps, c.ended_at
@@ -327,7 +330,7 @@ pub(super) fn keyed_parts(asked: &BTreeSet<(AccountId, [u8; 32])>) -> Vec<ReadPa
     let opened = selection!(
         "complaints",
         ComplaintRow,
-        "SELECT c.account_id, c.opened_seq, c.program_id, c.category_id, c.priority, c.channel, c.state, c.received_at,
+        "SELECT c.account_id, c.opened_seq, c.program_id, c.category_id, c.priority, c.channel, c.value_class_id, c.state, c.received_at,
              c.clock_started_at, c.policy_version, c.acknowledged_at, c.answered_at, c.paused_from, c.paused_until,
              c.acknowledge_by, c.answer_by, c.resolve_by, c.extended, c.late_since, c.missed, c.escalated, c.remedy,
              c.remedy_value, c.offered_at, c.resolved_at, c.outcome, c.handling_score, c.reopened, c.steps, c.ended_at

@@ -26,7 +26,8 @@ impl Lots {
             | Detail::Referral(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => Ok(()),
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => Ok(()),
         }
     }
 

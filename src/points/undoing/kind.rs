@@ -42,7 +42,8 @@ impl ReversalKind {
             | Detail::Referral(_)
             | Detail::Complaint(_)
             | Detail::Goodwill(_)
-            | Detail::Lifecycle(_) => None,
+            | Detail::Lifecycle(_)
+            | Detail::Value(_) => None,
         }
     }
 }

@@ -100,7 +100,8 @@ fn own_detail(detail: &Detail) -> Result<serde_json::Value, serde_json::Error> {
         | Detail::Benefit(_)
         | Detail::Complaint(_)
         | Detail::Goodwill(_)
-        | Detail::Lifecycle(_) => &[],
+        | Detail::Lifecycle(_)
+        | Detail::Value(_) => &[],
     };
     let mut json = serde_json::to_value(detail)?;
     if let Some(fields) = json.as_object_mut() {

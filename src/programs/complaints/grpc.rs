@@ -1,6 +1,7 @@
 //! What a program says of complaints, on the wire.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use business_time::{MOST_INTERVALS, MOST_SPECIAL_DATES, Unit};
 
@@ -9,7 +10,8 @@ use super::{
 };
 use crate::book::ComplaintPriority;
 use crate::error::Fields;
-use crate::ids::ComplaintCategoryId;
+use crate::ids::{ComplaintCategoryId, ValueClassId};
+use crate::programs::value_classes::grpc::MAX_CLASSES;
 use crate::proto;
 use crate::proto::fields::{parse_optional_day, write_day};
 
@@ -20,12 +22,13 @@ const MAX_DEADLINES: usize = 100;
 const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
 /// Parses the policy; that of defaults, if it is absent. `names` reads what people call a category, which the caller does as
-/// for all things.
+/// for all things. `classes` are the value classes of the program, if they could be read.
 pub(in crate::programs) fn parse_complaint_policy(
     fields: &mut Fields,
     path: &str,
     policy: Option<proto::ComplaintPolicy>,
     names: impl Fn(&mut Fields, &str, &str) -> Option<String>,
+    classes: Option<&BTreeSet<ValueClassId>>,
 ) -> Option<ComplaintPolicy> {
     let Some(proto::ComplaintPolicy { categories, hours, special_days, deadlines }) = policy else {
         return Some(ComplaintPolicy::default());
@@ -49,7 +52,7 @@ pub(in crate::programs) fn parse_complaint_policy(
     bound(fields, &format!("{path}.deadlines"), deadlines.len(), MAX_DEADLINES);
     let deadlines = deadlines.into_iter().take(MAX_DEADLINES).enumerate();
     let deadlines: Vec<Option<DeadlineRule>> = deadlines
-        .map(|(i, rule)| parse_rule(fields, &format!("{path}.deadlines[{i}]"), rule, known.as_ref()))
+        .map(|(i, rule)| parse_rule(fields, &format!("{path}.deadlines[{i}]"), rule, known.as_ref(), classes))
         .collect();
     Some(ComplaintPolicy {
         categories: categories.into_iter().collect::<Option<_>>()?,
@@ -134,12 +137,14 @@ fn parse_special_days(fields: &mut Fields, path: &str, days: Vec<proto::SpecialD
     parsed.into_iter().collect()
 }
 
-/// Parses how long complaints of some kind may take; `known` are the categories of the program, if they could be read.
+/// Parses how long complaints of some kind may take, with the categories and the value classes of the program, if they could be
+/// read.
 fn parse_rule(
     fields: &mut Fields,
     path: &str,
     rule: proto::ComplaintDeadlines,
-    known: Option<&BTreeSet<ComplaintCategoryId>>,
+    categories: Option<&BTreeSet<ComplaintCategoryId>>,
+    classes: Option<&BTreeSet<ValueClassId>>,
 ) -> Option<DeadlineRule> {
     let proto::ComplaintDeadlines {
         category_ids,
@@ -148,9 +153,13 @@ fn parse_rule(
         answer,
         resolution,
         extended_resolution,
+        value_class_ids,
     } = rule;
-    let category_ids = parse_category_ids(fields, &format!("{path}.category_ids"), category_ids, known);
+    let category_ids = Named { ids: category_ids, most: MAX_CATEGORIES, known: categories, kind: "category" };
+    let category_ids = category_ids.parse(fields, &format!("{path}.category_ids"));
     let priorities = parse_priorities(fields, &format!("{path}.priorities"), &priorities);
+    let value_class_ids = Named { ids: value_class_ids, most: MAX_CLASSES, known: classes, kind: "value class" };
+    let value_class_ids = value_class_ids.parse(fields, &format!("{path}.value_class_ids"));
     let all = [&acknowledgement, &answer, &resolution, &extended_resolution];
     if all.iter().all(|allowance| allowance.is_none()) {
         fields.refuse(path, "must have an acknowledgement, an answer or a resolution");
@@ -169,6 +178,7 @@ fn parse_rule(
     Some(DeadlineRule {
         category_ids: category_ids?,
         priorities: priorities?,
+        value_class_ids: value_class_ids?,
         acknowledgement: acknowledgement?,
         answer: answer?,
         resolution: resolution?,
@@ -176,27 +186,35 @@ fn parse_rule(
     })
 }
 
-fn parse_category_ids(
-    fields: &mut Fields,
-    path: &str,
-    category_ids: Vec<String>,
-    known: Option<&BTreeSet<ComplaintCategoryId>>,
-) -> Option<Vec<ComplaintCategoryId>> {
-    bound(fields, path, category_ids.len(), MAX_CATEGORIES);
-    let mut seen = BTreeSet::new();
-    let parsed = category_ids.into_iter().take(MAX_CATEGORIES).enumerate().map(|(i, category_id)| {
-        let path = format!("{path}[{i}]");
-        let category_id = fields.check(path.as_str(), ComplaintCategoryId::try_from(category_id))?;
-        if known.is_some_and(|known| !known.contains(&category_id)) {
-            let expected = format!("must be a category of the program; there is none with the id {category_id}");
-            fields.refuse(path, expected);
-        } else if !seen.insert(category_id.clone()) {
-            fields.refuse(path, "must be unique within the deadlines");
-        }
-        Some(category_id)
-    });
-    let parsed: Vec<Option<ComplaintCategoryId>> = parsed.collect();
-    parsed.into_iter().collect()
+/// Things of a program that deadlines are for, by their names.
+struct Named<'k, I> {
+    ids: Vec<String>,
+    /// How many may be named.
+    most: usize,
+    /// Those of the program, if they could be read.
+    known: Option<&'k BTreeSet<I>>,
+    /// What people call one of them.
+    kind: &'static str,
+}
+
+impl<I: TryFrom<String, Error: fmt::Display> + Clone + Ord + fmt::Display> Named<'_, I> {
+    fn parse(self, fields: &mut Fields, path: &str) -> Option<Vec<I>> {
+        let Self { ids, most, known, kind } = self;
+        bound(fields, path, ids.len(), most);
+        let mut seen = BTreeSet::new();
+        let parsed = ids.into_iter().take(most).enumerate().map(|(i, id)| {
+            let path = format!("{path}[{i}]");
+            let id = fields.check(path.as_str(), I::try_from(id))?;
+            if known.is_some_and(|known| !known.contains(&id)) {
+                fields.refuse(path, format!("must be a {kind} of the program; there is none with the id {id}"));
+            } else if !seen.insert(id.clone()) {
+                fields.refuse(path, "must be unique within the deadlines");
+            }
+            Some(id)
+        });
+        let parsed: Vec<Option<I>> = parsed.collect();
+        parsed.into_iter().collect()
+    }
 }
 
 fn parse_priorities(fields: &mut Fields, path: &str, priorities: &[i32]) -> Option<Vec<ComplaintPriority>> {
@@ -305,7 +323,15 @@ fn write_hours(hours: &[OpenHours]) -> Vec<String> {
 }
 
 fn write_rule(rule: &DeadlineRule) -> proto::ComplaintDeadlines {
-    let DeadlineRule { category_ids, priorities, acknowledgement, answer, resolution, extended_resolution } = rule;
+    let DeadlineRule {
+        category_ids,
+        priorities,
+        value_class_ids,
+        acknowledgement,
+        answer,
+        resolution,
+        extended_resolution,
+    } = rule;
     proto::ComplaintDeadlines {
         category_ids: category_ids.iter().map(ToString::to_string).collect(),
         priorities: priorities.iter().map(|priority| i32::from(write_priority(*priority))).collect(),
@@ -313,6 +339,7 @@ fn write_rule(rule: &DeadlineRule) -> proto::ComplaintDeadlines {
         answer: answer.map(write_allowed_time),
         resolution: resolution.map(write_allowed_time),
         extended_resolution: extended_resolution.map(write_allowed_time),
+        value_class_ids: value_class_ids.iter().map(ToString::to_string).collect(),
     }
 }
 

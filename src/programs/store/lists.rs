@@ -10,6 +10,7 @@ use crate::access::principal::ProgramSet;
 use crate::book::Defect;
 use crate::database::{Listed, StoreError, Traced as _, read_page};
 use crate::ids::ProgramId;
+use crate::programs::Having;
 use crate::programs::model::{ProgramVersion, Zone};
 use crate::programs::retention::ProgramRetention;
 
@@ -46,27 +47,32 @@ pub(in crate::programs) async fn list_versions(
     read_page(rows, |row| row.bytes(ProgramVersion::bytes)).traced("SELECT program_versions").await
 }
 
-/// A page of the versions in force that give packages on birthdays or anniversaries, by program, and what the database's
-/// clock told.
+/// A page of the versions in force whose documents have something, by program, and what the database's clock told.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub(in crate::programs) async fn list_celebrating(
+pub(in crate::programs) async fn list_having(
     connection: &mut PgConnection,
+    having: Having,
     after: &str,
     limit: i64,
     now: Option<Timestamp>,
 ) -> Result<(Vec<Listed<ProgramVersion>>, Timestamp), StoreError> {
+    let path = match having {
+        Having::Celebrations => r#"$.packages[*].occasion ? (@ == "birthday" || @ == "enrolment_anniversary")"#,
+        Having::ValueClasses => "$.value_classes",
+    };
     let rows = sqlx::query!(
         r#"SELECT p.program_id, v.document, v.version, v.applied_at, v.effective_from, clock_timestamp() AS "told!"
            FROM programs p JOIN program_versions v ON v.program_id = p.program_id
             AND v.version = version_at(p.versions, p.starts, coalesce($3, clock_timestamp()))
            WHERE p.program_id > $1
-             AND v.document @? '$.packages[*].occasion ? (@ == "birthday" || @ == "enrolment_anniversary")'
+             AND v.document @? $4::text::jsonpath
            ORDER BY p.program_id LIMIT $2"#,
         after,
         limit,
         now.map(|now| now.to_sqlx()) as _,
+        path,
     )
     .fetch_all(connection)
     .traced("SELECT program_versions")

@@ -40,6 +40,7 @@ pub(super) fn write_reward(reward: Reward, customer_id: &CustomerId) -> proto::R
         | EntryReason::Complaint
         | EntryReason::Lifecycle
         | EntryReason::ValueModel
+        | EntryReason::ValueClass
         | EntryReason::Enrolment
         | EntryReason::DossierUpdate
         | EntryReason::ThresholdReached

@@ -6,6 +6,7 @@ use crate::book::{DowngradeTime, OverrideForce};
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, ProgramId, TierId};
 use crate::points::grpc::{parse_correction_reason, parse_key, parse_said, parse_subject};
+use crate::programs::grpc::tried::parse_version;
 use crate::proto;
 use crate::proto::fields::parse_optional_instant;
 use crate::tiers::commands::{ClearTierOverride, SetTierOverride};
@@ -78,10 +79,6 @@ pub(super) fn parse_reevaluation(request: proto::ReevaluateTiersRequest) -> Resu
     let parsed =
         || Some(ReevaluateTiers { program_id: program_id?, version: version?, downgrades: downgrades?, key: key? });
     fields.finish_with(parsed())
-}
-
-pub(super) fn parse_version(fields: &mut Fields, version: i32) -> Option<i32> {
-    fields.check("version", if version > 0 { Ok(version) } else { Err("must be a version of the program, from 1") })
 }
 
 pub(super) fn parse_downgrades(fields: &mut Fields, downgrades: proto::DowngradeTime) -> Option<DowngradeTime> {

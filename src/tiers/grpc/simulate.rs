@@ -1,14 +1,14 @@
 //! Simulations on the wire.
 
-use super::parse::{parse_downgrades, parse_version};
+use super::parse::parse_downgrades;
 use crate::error::{Error, Fields};
 use crate::ids::ProgramId;
-use crate::programs::grpc::parse_document;
+use crate::programs::grpc::tried::{Named, parse_tried};
 use crate::proto;
 use crate::proto::fields::{parse_optional_instant, write_instant, write_signed_money};
 use crate::proto::simulate_tier_policy_request::Policy;
 use crate::tiers::simulation::outcome::{Totals, Trial};
-use crate::tiers::simulation::{Question, Tried, Update};
+use crate::tiers::simulation::{Question, Update};
 
 pub(super) fn parse_simulation(request: proto::SimulateTierPolicyRequest) -> Result<Question, Error> {
     let mut fields = Fields::default();
@@ -20,18 +20,11 @@ pub(super) fn parse_simulation(request: proto::SimulateTierPolicyRequest) -> Res
         _ => fields.check("sample_percent", Err("must be from 1 to 100; 0 means all")),
     };
     let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
-    let tried = match request.policy {
-        Some(Policy::Program(program)) => {
-            let document = parse_document(&mut fields, program);
-            let named = document.as_ref().map(|document| &document.program_id);
-            if named.is_some() && program_id.is_some() && named != program_id.as_ref() {
-                fields.refuse("program.program_id", "must be the program_id of the request");
-            }
-            document.map(|document| Tried::Document(Box::new(document)))
-        }
-        Some(Policy::Version(version)) => parse_version(&mut fields, version).map(Tried::Version),
-        None => fields.check("program", Err("must be set, or version")),
-    };
+    let named = request.policy.map(|policy| match policy {
+        Policy::Program(program) => Named::Document(Box::new(program)),
+        Policy::Version(version) => Named::Version(version),
+    });
+    let tried = parse_tried(&mut fields, program_id.as_ref(), named);
     let parsed = || {
         Some(Question {
             program_id: program_id?,

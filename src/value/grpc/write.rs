@@ -8,9 +8,9 @@ use crate::money::{Currency, Money};
 use crate::proto;
 use crate::proto::fields::{write_day, write_instant, write_money};
 use crate::value::fitting::{Backtest, RuleResult, share};
-use crate::value::model::{Forecast, FoundClass};
+use crate::value::model::{Forecast, ScoreClass};
 use crate::value::retention::{Cohort, Period};
-use crate::value::{Classes, CustomerValue, FoundModel, FoundRetention};
+use crate::value::{CustomerValue, FoundModel, FoundRetention, Scores};
 
 pub(super) fn write_value(found: &CustomerValue) -> proto::GetCustomerValueResponse {
     let CustomerValue { as_of, today, currency, bought, forecast } = found;
@@ -111,18 +111,18 @@ pub(super) fn write_backtest(
     }
 }
 
-pub(super) fn write_classes(found: &Classes) -> proto::GetScoreClassesResponse {
-    let Classes { classified, classes, currency } = found;
+pub(super) fn write_scores(found: &Scores) -> proto::GetScoreClassesResponse {
+    let Scores { scored, classes, currency } = found;
     proto::GetScoreClassesResponse {
-        as_of: Some(write_instant(classified.as_of)),
-        until: Some(write_day(classified.until)),
-        after_until: Some(write_day(classified.after_until)),
+        as_of: Some(write_instant(scored.as_of)),
+        until: Some(write_day(scored.until)),
+        after_until: Some(write_day(scored.after_until)),
         customers: classes.iter().map(|class| class.customers).sum(),
         classes: classes.iter().map(|class| write_class(class, *currency)).collect(),
     }
 }
 
-fn write_class(class: &FoundClass, currency: Currency) -> proto::ScoreClass {
+fn write_class(class: &ScoreClass, currency: Currency) -> proto::ScoreClass {
     // At most five.
     let score = |score: i64| i32::try_from(score).unwrap_or(i32::MAX);
     let (first_last, last_last) = class.last;

@@ -310,6 +310,7 @@ async fn who_serves_customers_is_told_whether_it_exists() {
         "GetScoreClasses",
         "GetTierReevaluation",
         "GetValueBacktest",
+        "GetValueClassification",
         "GetValueModel",
         "ListCustomers",
         "ListDueComplaints",
@@ -318,6 +319,7 @@ async fn who_serves_customers_is_told_whether_it_exists() {
         "ListTierStatistics",
         "ReevaluateTiers",
         "SimulateTierPolicy",
+        "SimulateValueClasses",
     ];
     assert_eq!(names_nobody, expected);
 }

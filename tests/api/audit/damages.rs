@@ -232,16 +232,22 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
     let used = "INSERT INTO benefit_uses VALUES
                 (:anna, 3, 'lounge', now(), 0, 1, NULL, '2026-01-15', 0, 1, 1, 1, 1, 1, 1)";
     assert_told(used, DifferenceKind::Projection, &["benefit use of entry 3 of account ", "no entry makes it"]).await;
-    let bought = "INSERT INTO purchases VALUES (:anna, 1, 'shop', '2026-01-15', now(), 5, 1)";
+    let bought = "INSERT INTO purchases VALUES (:anna, 1, 'shop', '2026-01-15', now(), 5, 0, 1)";
     assert_told(bought, DifferenceKind::Projection, &["purchase of entry 1 of account ", "no entry makes it"]).await;
     let fitted = "INSERT INTO value_models VALUES (:anna, 1, 'shop', 1, now())";
     assert_told(fitted, DifferenceKind::Projection, &["value model of entry 1 of account ", "no entry makes it"]).await;
+    let classed = "INSERT INTO value_classes VALUES (:anna, 1, 'shop', 'key', NULL, now(), now(), 1, 5, 0)";
+    assert_told(classed, DifferenceKind::Projection, &["value class of entry 1 of account ", "no entry makes it"])
+        .await;
+    let told = "INSERT INTO classifications VALUES (:anna, 1, 'shop', '2026-01-01', now())";
+    assert_told(told, DifferenceKind::Projection, &["classification of entry 1 of account ", "no entry makes it"])
+        .await;
     let said = "INSERT INTO feedback VALUES
                 (:anna, 3, 'shop', '2026-01-15', now(), now(), NULL, 5, NULL, NULL, NULL, NULL, '{}', '{}', '{}', NULL, NULL, NULL,
                  NULL, NULL, NULL, NULL)";
     assert_told(said, DifferenceKind::Projection, &["feedback of entry 3 of account ", "no entry makes it"]).await;
     let complaint = "INSERT INTO complaints VALUES
-                     (:anna, 3, 'shop', NULL, 'low', NULL, 'received', now(), now(), 1, NULL, NULL, '{}', '{}', NULL, NULL, NULL,
+                     (:anna, 3, 'shop', NULL, 'low', NULL, NULL, 'received', now(), now(), 1, NULL, NULL, '{}', '{}', NULL, NULL, NULL,
                       false, NULL, '{}', false, NULL, NULL, NULL, NULL, NULL, NULL, 0, 1, NULL)";
     assert_told(complaint, DifferenceKind::Projection, &["complaint of entry 3 of account ", "no entry makes it"])
         .await;

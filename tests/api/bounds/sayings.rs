@@ -21,7 +21,7 @@ const LOAD: &str = "
                importances, received, cost_money, cost_time, cost_effort, cost_nerves, involvement, brands
         FROM feedback, generate_series(1, $count::bigint) n;
     INSERT INTO complaints
-        SELECT account_id, opened_seq + 3 * n, program_id, category_id, priority, channel, state, received_at,
+        SELECT account_id, opened_seq + 3 * n, program_id, category_id, priority, channel, value_class_id, state, received_at,
                clock_started_at, policy_version, acknowledged_at, answered_at, paused_from, paused_until, acknowledge_by,
                answer_by, resolve_by, extended, late_since, missed, escalated, remedy, remedy_value, offered_at, resolved_at,
                outcome, handling_score, reopened, steps, ended_at

@@ -57,6 +57,7 @@ pub(crate) fn shop() -> proto::Program {
         complaints: None,
         goodwill: None,
         lifecycle: None,
+        value_classes: None,
     }
 }
 

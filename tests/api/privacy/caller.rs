@@ -13,7 +13,7 @@ use crate::access::by;
 use crate::harness::{call_method, methods};
 
 /// What a refusal may repeat of its own request: what it asked for, by its name.
-const ASKED_FOR: [&str; 19] = [
+const ASKED_FOR: [&str; 20] = [
     "activity_id",
     "benefit_id",
     "campaign_id",
@@ -33,6 +33,7 @@ const ASKED_FOR: [&str; 19] = [
     "reward_id",
     "tier_id",
     "tier_ids",
+    "value_class_ids",
 ];
 
 /// A request that was carried out.

@@ -83,7 +83,8 @@ fn fresh<T: Default>(fill: impl FnOnce(&mut T)) -> T {
 impl Caller {
     /// Plays all methods, by a caller who may do everything. It begins with the program. The customer of most of it.
     pub(super) async fn play(&mut self) -> String {
-        let giving = proto::Program { goodwill: Some(proto::GoodwillPolicy::default()), ..shop() };
+        let value_classes = Some(crate::value::classes::by_amount());
+        let giving = proto::Program { goodwill: Some(proto::GoodwillPolicy::default()), value_classes, ..shop() };
         let apply = proto::ApplyProgramRequest { program: Some(giving), ..Default::default() };
         let _: proto::ApplyProgramResponse = self.carry_out("ProgramService.ApplyProgram", &apply).await;
         let customer_id = self.play_customers().await;
@@ -334,9 +335,14 @@ impl Caller {
             let _: proto::RecordActivityResponse = self.carry_out("ActivityService.RecordActivity", &bought).await;
         }
         let customer_id = customer_id.to_owned();
-        self.look("ValueService.GetCustomerValue", of!(GetCustomerValueRequest { customer_id: customer_id })).await;
+        let owned = customer_id.clone();
+        self.look("ValueService.GetCustomerValue", of!(GetCustomerValueRequest { customer_id: owned })).await;
         self.look("ValueService.GetScoreClasses", of!(GetScoreClassesRequest {})).await;
         self.look("ValueService.GetRetention", of!(GetRetentionRequest {})).await;
+        self.look("ValueService.GetValueClass", of!(GetValueClassRequest { customer_id: customer_id })).await;
+        self.look("ValueService.GetValueClassification", of!(GetValueClassificationRequest {})).await;
+        let policy = Some(proto::simulate_value_classes_request::Policy::Version(1));
+        self.look("ValueService.SimulateValueClasses", of!(SimulateValueClassesRequest { policy: policy })).await;
         let until = now.to_zoned(TimeZone::UTC).date();
         let until = Date { year: until.year().into(), month: until.month().into(), day: until.day().into() };
         let fit = of!(FitValueModelRequest { until: Some(until), holdout_days: Some(0) });

@@ -29,7 +29,8 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         r#"4:13: time_zone must be an IANA time zone, such as Europe/Berlin"#,
         r#"5:19: points_per_unit must be a decimal in quotes, such as "1" or "0.125""#,
         "6:1: unknown key \"colour\"; known are program_id, display_name, currency, time_zone, points_per_unit, points, \
-         retention, tier_policy, tiers, campaigns, extras, packages, satisfaction, complaints, goodwill, lifecycle",
+         retention, tier_policy, tiers, campaigns, extras, packages, satisfaction, complaints, goodwill, lifecycle, \
+         value_classes",
         "9:12: points.hold_for must be an ISO 8601 period above zero, in whole microseconds and of at most 100 years, \
          such as P1Y, P90D or PT12H",
         r#"10:27: points.expiry: unknown key "round"; did you mean "round_to"?"#,
@@ -108,6 +109,27 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         "153:55: lifecycle.at_risk.satisfaction_at_most must be from 1 to 5",
         "155:19: lifecycle.lost_after_days must be more than lapsed_after_days, which is 200",
         "156:27: lifecycle.cuts.satisfied_from must be from 1 to 5",
+        "159:20: complaints.deadlines[3].value_class_ids[1] must be a value class of the program; there is none with \
+         the id gold",
+        "159:36: complaints.deadlines[3].value_class_ids[3] must be unique within the deadlines",
+        r#"163:11: value_classes.measure must be "spend", "margin" or "expected_value""#,
+        r#"164:8: value_classes.each must be "month", "quarter" or "year""#,
+        "165:11: value_classes.periods must be from 1 to 60",
+        "166:15: value_classes.falls_after must be from 1 to 12",
+        "167:50: value_classes.levels.few_customers must be less than many_customers, which is 100",
+        "167:91: value_classes.levels.low_margin must be no more than high_margin",
+        r#"173:20: value_classes.classes[1] "best": keep_top_percent must be more than top_percent, which is 20"#,
+        "174:9: value_classes.classes[1] \"best\": level must be \"basic\", \"reactive\", \"accountable\", \"proactive\" \
+         or \"partner\"",
+        r#"177:12: value_classes.classes[2] "best": class_id must be unique within the program"#,
+        r#"179:9: value_classes.classes[2] "best": least must not be set where the class above has top_percent"#,
+        r#"180:20: value_classes.classes[2] "best": keep_top_percent must not be set beside least"#,
+        r#"182:1: value_classes.classes[3] "more": must have least or top_percent, as all classes but the last"#,
+        r#"186:1: value_classes.classes[4] "some": display_name is missing"#,
+        r#"188:15: value_classes.classes[4] "some": top_percent must not be set beside least"#,
+        "194:15: value_classes.classes[5] \"rest\": top_percent must not be set: the last class is that of everybody else",
+        r#"195:1: value_classes.classes[5] "rest": unknown key "keep_leest"; did you mean "keep_least"?"#,
+        "195:14: value_classes.classes[5] \"rest\": keep_least must not be set: the last class is that of everybody else",
     ];
     let told: Vec<String> = mistakes(MISTAKEN);
     assert_eq!(told, expected.map(|line| format!("shop.toml:{line}")));

@@ -9,9 +9,18 @@ fn name(_: &mut Fields, _: &str, name: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
+/// Of a program with the value classes `best` and `good`.
 fn parse(policy: Option<proto::ComplaintPolicy>) -> Result<ComplaintPolicy, Vec<String>> {
+    let classes = ["best", "good"].map(|class_id| ValueClassId::try_from(class_id).unwrap());
+    parse_with(policy, Some(&classes.into()))
+}
+
+fn parse_with(
+    policy: Option<proto::ComplaintPolicy>,
+    classes: Option<&BTreeSet<ValueClassId>>,
+) -> Result<ComplaintPolicy, Vec<String>> {
     let mut fields = Fields::default();
-    let parsed = parse_complaint_policy(&mut fields, "it", policy, name);
+    let parsed = parse_complaint_policy(&mut fields, "it", policy, name, classes);
     let violations = fields.into_violations().into_iter();
     let told: Vec<String> = violations.map(|fault| format!("{} {}", fault.field, fault.description)).collect();
     if told.is_empty() { Ok(parsed.unwrap()) } else { Err(told) }
@@ -87,6 +96,7 @@ fn all_faults_of_categories_and_deadlines_are_told_at_once() {
     let rule = proto::ComplaintDeadlines {
         category_ids: texts(&["a", "b", "a", "C"]),
         priorities: vec![3, 0, 3],
+        value_class_ids: texts(&["best", "gold", "best", "Good"]),
         acknowledgement: allowed(Allowance::BusinessHours(87_673)),
         answer: allowed(Allowance::BusinessDays(0)),
         extended_resolution: allowed(Allowance::Days(-1)),
@@ -111,6 +121,9 @@ fn all_faults_of_categories_and_deadlines_are_told_at_once() {
         "deadlines[0].category_ids[3] must be 1 to 63 characters of a-z, 0-9 and '-', and must not begin with '-'",
         "deadlines[0].priorities[1] must be set",
         "deadlines[0].priorities[2] must be unique within the deadlines",
+        "deadlines[0].value_class_ids[1] must be a value class of the program; there is none with the id gold",
+        "deadlines[0].value_class_ids[2] must be unique within the deadlines",
+        "deadlines[0].value_class_ids[3] must be 1 to 63 characters of a-z, 0-9 and '-', and must not begin with '-'",
         "deadlines[0].extended_resolution must not be set without resolution",
         "deadlines[0].acknowledgement.business_hours must be from 1 to 87,672",
         "deadlines[0].answer.business_days must be from 1 to 3,653",
@@ -122,8 +135,8 @@ fn all_faults_of_categories_and_deadlines_are_told_at_once() {
     ];
     assert_eq!(told, expected.map(|fault| format!("it.{fault}")));
 
-    // Where a category could not be read, none is called missing.
+    // Where a category or a class could not be read, none is called missing.
     let unread = proto::ComplaintPolicy { categories: vec![category("a"), category("B")], ..policy };
-    let told = parse(Some(unread)).unwrap_err();
+    let told = parse_with(Some(unread), None).unwrap_err();
     assert!(told.iter().all(|fault| !fault.contains("there is none")), "{told:?}");
 }

@@ -5,17 +5,17 @@ use sqlx::PgConnection;
 
 use crate::database::{StoreError, Traced as _};
 use crate::ids::ProgramId;
-use crate::value::model::{Classified, EARLIEST, FoundClass};
+use crate::value::model::{EARLIEST, ScoreClass, Scored};
 
 /// The classes that somebody is in, the best first.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub(in crate::value) async fn classify(
+pub(in crate::value) async fn score(
     connection: &mut PgConnection,
     program_id: &ProgramId,
-    classified: &Classified,
-) -> Result<Vec<FoundClass>, StoreError> {
+    scored: &Scored,
+) -> Result<Vec<ScoreClass>, StoreError> {
     let rows = sqlx::query!(
         r#"WITH days AS (
                SELECT account_id, day, sum(spend) AS spend FROM purchases
@@ -40,16 +40,16 @@ pub(in crate::value) async fn classify(
                   least(sum(spend_after), 9223372036854775807)::bigint AS "spend_afterwards!"
            FROM scored GROUP BY 1, 2, 3 ORDER BY 1 DESC, 2 DESC, 3 DESC"#,
         program_id.as_str(),
-        classified.until.to_sqlx() as _,
-        classified.after_until.to_sqlx() as _,
-        classified.as_of.to_sqlx() as _,
-        classified.scores,
+        scored.until.to_sqlx() as _,
+        scored.after_until.to_sqlx() as _,
+        scored.as_of.to_sqlx() as _,
+        scored.scores,
         EARLIEST.to_sqlx() as _,
     )
     .fetch_all(connection)
     .traced("SELECT purchases")
     .await?;
-    let found = rows.into_iter().map(|row| FoundClass {
+    let found = rows.into_iter().map(|row| ScoreClass {
         recency: row.recency,
         frequency: row.frequency,
         monetary: row.monetary,

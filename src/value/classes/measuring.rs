@@ -1,0 +1,128 @@
+//! Measuring all customers of a program, page by page. It is the same for what is written and for what is tried.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sqlx::PgConnection;
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use super::model::{Days, MAX_RANKED, Measured, Measuring, Ranked, Ranking, Standard, TooMany};
+use super::store::{Candidate, read_page};
+use crate::book::{Classification, ValueMeasure};
+use crate::database::StoreError;
+use crate::error::{Defect, Error, with_causes};
+use crate::ids::{AccountId, ProgramId};
+use crate::programs::model::ProgramVersion;
+use crate::programs::value_classes::ValueClassPolicy;
+use crate::value::find_model;
+
+/// How many customers are measured together.
+const PAGE: usize = 2_048;
+
+/// The customers of a program, as they are measured.
+#[derive(Clone)]
+pub(super) struct Census {
+    pub(super) program_id: ProgramId,
+    pub(super) measuring: Arc<Measuring>,
+    /// By what was recorded by then.
+    pub(super) as_of: Timestamp,
+}
+
+/// A customer with what was measured of them.
+pub(super) type Weighed = (Candidate, Measured);
+
+impl Census {
+    /// A census by a policy: none, where there is no model of what customers will spend that it asks for.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub(super) async fn begin(
+        connection: &mut PgConnection,
+        version: &ProgramVersion,
+        policy: &ValueClassPolicy,
+        (days, as_of): (Days, Timestamp),
+    ) -> Result<Option<Self>, StoreError> {
+        let program_id = version.program.program_id.clone();
+        let model = match policy.measure {
+            ValueMeasure::Spend | ValueMeasure::Margin => None,
+            ValueMeasure::ExpectedValue => {
+                let found = find_model(connection, &program_id, None, Some(as_of)).await?;
+                let Some(found) = found.filter(|found| found.model.spend.is_some()) else { return Ok(None) };
+                Some(found.model)
+            }
+        };
+        let measuring = Measuring { measure: policy.measure, currency: version.program.currency, days, model };
+        Ok(Some(Self { program_id, measuring: Arc::new(measuring), as_of }))
+    }
+
+    /// The customers behind one; none behind the last.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub(super) async fn measure_page(
+        &self,
+        connection: &mut PgConnection,
+        after: AccountId,
+    ) -> Result<Vec<Weighed>, StoreError> {
+        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+        let when = (self.measuring.days, self.as_of);
+        let candidates = read_page(connection, &self.program_id, when, after, limit).await?;
+        let measuring = self.measuring.clone();
+        // What customers will buy takes long to calculate, and no other call waits for it.
+        let weighed = spawn_blocking(move || {
+            let weigh = |candidate: Candidate| {
+                let measured = measuring.measure(candidate.bought.as_ref()).unwrap_or_else(|defect| {
+                    let failure = with_causes(&defect);
+                    tracing::error!(account_id = %candidate.account_id.0, failure, "a customer is worth nothing");
+                    Measured::default()
+                });
+                (candidate, measured)
+            };
+            candidates.into_iter().map(weigh).collect()
+        });
+        Ok(weighed.await.map_err(|error| Defect::new(format!("a calculation ended early: {error}")))?)
+    }
+
+    /// Where the classes of a policy begin, with everybody counted: each customer is shown as well.
+    ///
+    /// # Errors
+    /// If the database cannot be read, or more customers are worth anything than can be ranked.
+    pub(super) async fn classify(
+        &self,
+        connection: &mut PgConnection,
+        policy: &ValueClassPolicy,
+        mut show: impl FnMut(&Standard, &Candidate, Measured),
+    ) -> Result<Classification, Error> {
+        let mut ranking = Ranking::new(MAX_RANKED);
+        let mut after = AccountId(Uuid::nil());
+        loop {
+            let page = self.measure_page(connection, after).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = last.account_id;
+            for worth in page.iter().filter_map(|(_, measured)| measured.worth) {
+                ranking.add(worth).map_err(|TooMany| {
+                    Error::Exhausted(format!(
+                        "more than {MAX_RANKED} customers are worth anything; they cannot be ranked"
+                    ))
+                })?;
+            }
+        }
+        let ranked: Ranked = ranking.ranked();
+        let mut standard = Standard::begin(policy, &ranked);
+        let mut after = AccountId(Uuid::nil());
+        loop {
+            let page = self.measure_page(connection, after).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = last.account_id;
+            for (candidate, measured) in &page {
+                if let Some(placed) = standard.place(*measured, candidate.held.as_ref()) {
+                    standard.count(*measured, placed);
+                    show(&standard, candidate, *measured);
+                }
+            }
+        }
+        standard.level(policy);
+        Ok(standard.into_classification(&self.measuring, ranked.count()))
+    }
+}
