@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 use super::measuring::Census;
-use super::model::{Placed, days_before};
+use super::model::{Outcome, days_before};
 use super::state::ClassRow;
 use super::store::{find_class, find_classification};
 use crate::book::{Classification, Defect, Detail, Entry, ProgramDetail, begin_snapshot, find_entries_in, read_head};
@@ -133,18 +133,9 @@ impl Value {
             .with("version", "latest")
         };
         let census = census.ok_or_else(no_model)?;
-        let (mut moves, mut below) = (BTreeMap::new(), 0);
-        let classify = census.classify(&mut place.connection, classes, |standard, candidate, measured| {
-            let held = candidate.held.as_ref();
-            let Some(Placed { class, ends_below }) = standard.place(measured, held) else { return };
-            below += i64::from(ends_below > 0);
-            let Some(to) = standard.classes.get(class).map(|class| &class.class_id) else { return };
-            let from = held.map(|held| &held.class_id);
-            if from != Some(to) {
-                *moves.entry((from.cloned(), to.clone())).or_insert(0) += 1;
-            }
-        });
-        let classification = within(classify).await?;
+        let outcome = within(census.class(&mut place.connection, classes)).await?;
+        let classification = outcome.classification(&census.measuring);
+        let Outcome { moves, below, .. } = outcome;
         Ok(Simulated { as_of, currency: version.program.currency, classification, moves, below })
     }
 }

@@ -7,9 +7,9 @@ use sqlx::PgConnection;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::model::{Days, MAX_RANKED, Measured, Measuring, Ranked, Ranking, Standard, TooMany};
+use super::model::{Days, MAX_CLASSED, Measured, Measuring, Outcome, Roll, TooMany};
 use super::store::{Candidate, read_page};
-use crate::book::{Classification, ValueMeasure};
+use crate::book::ValueMeasure;
 use crate::database::StoreError;
 use crate::error::{Defect, Error, with_causes};
 use crate::ids::{AccountId, ProgramId};
@@ -69,8 +69,8 @@ impl Census {
         let when = (self.measuring.days, self.as_of);
         let candidates = read_page(connection, &self.program_id, when, after, limit).await?;
         let measuring = self.measuring.clone();
-        // What customers will buy takes long to calculate, and no other call waits for it.
-        let weighed = spawn_blocking(move || {
+        // What customers will buy takes long to calculate.
+        let weighed = calculate(move || {
             let weigh = |candidate: Candidate| {
                 let measured = measuring.measure(candidate.bought.as_ref()).unwrap_or_else(|defect| {
                     let failure = with_causes(&defect);
@@ -81,48 +81,36 @@ impl Census {
             };
             candidates.into_iter().map(weigh).collect()
         });
-        Ok(weighed.await.map_err(|error| Defect::new(format!("a calculation ended early: {error}")))?)
+        Ok(weighed.await?)
     }
 
-    /// Where the classes of a policy begin, with everybody counted: each customer is shown as well.
+    /// Where the classes of a policy begin, with everybody counted.
     ///
     /// # Errors
-    /// If the database cannot be read, or more customers are worth anything than can be ranked.
-    pub(super) async fn classify(
+    /// If the database cannot be read, or there are more customers than can be classed.
+    pub(super) async fn class(
         &self,
         connection: &mut PgConnection,
         policy: &ValueClassPolicy,
-        mut show: impl FnMut(&Standard, &Candidate, Measured),
-    ) -> Result<Classification, Error> {
-        let mut ranking = Ranking::new(MAX_RANKED);
-        let mut after = AccountId(Uuid::nil());
-        loop {
-            let page = self.measure_page(connection, after).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = last.account_id;
-            for worth in page.iter().filter_map(|(_, measured)| measured.worth) {
-                ranking.add(worth).map_err(|TooMany| {
-                    Error::Exhausted(format!(
-                        "more than {MAX_RANKED} customers are worth anything; they cannot be ranked"
-                    ))
-                })?;
-            }
-        }
-        let ranked: Ranked = ranking.ranked();
-        let mut standard = Standard::begin(policy, &ranked);
+    ) -> Result<Outcome, Error> {
+        let mut roll = Roll::new(MAX_CLASSED);
         let mut after = AccountId(Uuid::nil());
         loop {
             let page = self.measure_page(connection, after).await?;
             let Some((last, _)) = page.last() else { break };
             after = last.account_id;
             for (candidate, measured) in &page {
-                if let Some(placed) = standard.place(*measured, candidate.held.as_ref()) {
-                    standard.count(*measured, placed);
-                    show(&standard, candidate, *measured);
-                }
+                roll.add(*measured, candidate.held.as_ref()).map_err(|TooMany| {
+                    Error::Exhausted(format!("the program has more than {MAX_CLASSED} customers who can be of a class"))
+                })?;
             }
         }
-        standard.level(policy);
-        Ok(standard.into_classification(&self.measuring, ranked.count()))
+        let policy = policy.clone();
+        Ok(calculate(move || roll.class(&policy)).await?)
     }
+}
+
+/// Calculates where no other call waits for it.
+async fn calculate<T: Send + 'static>(calculation: impl FnOnce() -> T + Send + 'static) -> Result<T, Defect> {
+    spawn_blocking(calculation).await.map_err(|error| Defect::new(format!("a calculation ended early: {error}")))
 }

@@ -1,5 +1,6 @@
 //! Where value classes begin, and of which class a customer is. It is pure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::ToSpan as _;
@@ -13,8 +14,8 @@ use crate::programs::points::CalendarPeriod;
 use crate::programs::value_classes::{ClassBound, ValueClassPolicy};
 use crate::value::model::{Forecast, PurchaseHistory};
 
-/// How many customers can be ranked: what is kept of each is 8 bytes.
-pub(super) const MAX_RANKED: usize = 20_000_000;
+/// How many customers can be classed: what is kept of each meanwhile is 32 bytes.
+pub(super) const MAX_CLASSED: usize = 10_000_000;
 
 /// Days that are looked at, as the first and the one after the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(super) fn last_end(policy: &ValueClassPolicy, today: Date) -> Date {
 }
 
 /// What a customer has: a class by its name, since it may be one that the program has no more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Held {
     pub class_id: ValueClassId,
     pub level: Option<RelationshipLevel>,
@@ -102,48 +103,97 @@ impl Measuring {
     }
 }
 
-/// What all customers are worth who are worth anything.
+/// Customers who are worth anything, or have a class.
 #[derive(Debug)]
-pub(super) struct Ranking {
-    worths: Vec<i64>,
+pub(super) struct Roll {
+    customers: Vec<Enrolled>,
+    /// What they have, each once, with the number that it goes by. Few of it are different.
+    held: BTreeMap<Option<Held>, u32>,
     most: usize,
 }
 
-/// More customers are worth anything than can be ranked.
+/// A customer in few bytes.
+#[derive(Clone, Copy, Debug)]
+struct Enrolled {
+    measured: Measured,
+    held: u32,
+}
+
+/// There are more customers than can be classed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooMany;
 
-impl Ranking {
+/// What classing everybody comes to.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) standard: Standard,
+    /// How many customers are worth anything.
+    pub(super) ranked: i64,
+    /// How many go from a class, or from none, to another.
+    pub(super) moves: BTreeMap<(Option<ValueClassId>, ValueClassId), i64>,
+    /// How many are below the class that they keep.
+    pub(super) below: i64,
+}
+
+impl Roll {
     /// Nobody yet, and no more than so many.
     pub(super) const fn new(most: usize) -> Self {
-        Self { worths: Vec::new(), most }
+        Self { customers: Vec::new(), held: BTreeMap::new(), most }
     }
 
-    pub(super) fn add(&mut self, worth: i64) -> Result<(), TooMany> {
-        if self.worths.len() >= self.most {
+    /// Adds a customer with what they have, if they can be of a class.
+    pub(super) fn add(&mut self, measured: Measured, held: Option<&Held>) -> Result<(), TooMany> {
+        if measured.worth.is_none() && held.is_none() {
+            return Ok(());
+        }
+        if self.customers.len() >= self.most {
             return Err(TooMany);
         }
-        self.worths.push(worth);
+        let next = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        let held = *self.held.entry(held.cloned()).or_insert(next);
+        self.customers.push(Enrolled { measured, held });
         Ok(())
     }
 
-    /// Puts everybody in order.
-    pub(super) fn ranked(mut self) -> Ranked {
-        self.worths.sort_unstable_by(|one, other| other.cmp(one));
-        Ranked(self.worths)
+    /// What everybody is worth who is worth anything, the most first.
+    fn ranked(&self) -> Ranked {
+        let mut worths: Vec<i64> = self.customers.iter().filter_map(|it| it.measured.worth).collect();
+        worths.sort_unstable_by(|one, other| other.cmp(one));
+        Ranked(worths)
+    }
+
+    /// Classes everybody.
+    pub(super) fn class(&self, policy: &ValueClassPolicy) -> Outcome {
+        let ranked = self.ranked();
+        let mut standard = Standard::begin(policy, &ranked);
+        let by_number: BTreeMap<u32, &Option<Held>> = self.held.iter().map(|(held, number)| (*number, held)).collect();
+        let (mut placed_of, mut below) = (BTreeMap::new(), 0);
+        for Enrolled { measured, held: number } in &self.customers {
+            let held = by_number.get(number).and_then(|held| held.as_ref());
+            if let Some(placed) = standard.place(*measured, held) {
+                standard.count(*measured, placed);
+                below += i64::from(placed.ends_below > 0);
+                *placed_of.entry((*number, placed.class)).or_insert(0) += 1;
+            }
+        }
+        standard.level(policy);
+        let mut moves = BTreeMap::new();
+        for ((number, class), customers) in placed_of {
+            let before = by_number.get(&number).and_then(|held| held.as_ref()).map(|held| &held.class_id);
+            let Some(class) = standard.classes.get(class).filter(|class| before != Some(&class.class_id)) else {
+                continue;
+            };
+            *moves.entry((before.cloned(), class.class_id.clone())).or_insert(0) += customers;
+        }
+        Outcome { standard, ranked: i64::try_from(ranked.0.len()).unwrap_or(i64::MAX), moves, below }
     }
 }
 
-/// What all customers are worth who are worth anything, the most first.
+/// What customers are worth, the most first.
 #[derive(Debug)]
-pub(super) struct Ranked(Vec<i64>);
+struct Ranked(Vec<i64>);
 
 impl Ranked {
-    /// How many they are.
-    pub(super) fn count(&self) -> i64 {
-        i64::try_from(self.0.len()).unwrap_or(i64::MAX)
-    }
-
     /// From which amount on customers are in a class. Equals are, if one of them is.
     fn amount(&self, bound: ClassBound) -> i64 {
         match bound {
@@ -166,15 +216,15 @@ pub(super) struct Standard {
 
 /// Where a customer is placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Placed {
+struct Placed {
     /// The place of the class among all, from 0.
-    pub(super) class: usize,
-    pub(super) ends_below: i32,
+    class: usize,
+    ends_below: i32,
 }
 
 impl Standard {
     /// Where the classes of a policy begin, of which nobody is counted yet.
-    pub(super) fn begin(policy: &ValueClassPolicy, ranked: &Ranked) -> Self {
+    fn begin(policy: &ValueClassPolicy, ranked: &Ranked) -> Self {
         let classes = policy.classes.iter().map(|class| ClassedCount {
             class_id: class.class_id.clone(),
             from: class.from.map(|bound| ranked.amount(bound)),
@@ -193,7 +243,7 @@ impl Standard {
     }
 
     /// The class of a customer who had one before, or none. Whoever was never worth anything has none.
-    pub(super) fn place(&self, measured: Measured, held: Option<&Held>) -> Option<Placed> {
+    fn place(&self, measured: Measured, held: Option<&Held>) -> Option<Placed> {
         if measured.worth.is_none() && held.is_none() {
             return None;
         }
@@ -216,7 +266,7 @@ impl Standard {
     }
 
     /// Counts a customer.
-    pub(super) fn count(&mut self, measured: Measured, placed: Placed) {
+    fn count(&mut self, measured: Measured, placed: Placed) {
         if let Some(class) = self.classes.get_mut(placed.class) {
             class.customers += 1;
             class.margin = class.margin.saturating_add(measured.margin);
@@ -224,7 +274,7 @@ impl Standard {
     }
 
     /// Tells the levels of the classes, once all customers are counted.
-    pub(super) fn level(&mut self, policy: &ValueClassPolicy) {
+    fn level(&mut self, policy: &ValueClassPolicy) {
         for (counted, class) in self.classes.iter_mut().zip(&policy.classes) {
             let average = counted.margin.checked_div(counted.customers).unwrap_or(0);
             let cut =
@@ -232,12 +282,21 @@ impl Standard {
             counted.level = class.level.or(cut);
         }
     }
+}
 
-    /// The classification that all of it comes to, where so many customers were ranked.
-    pub(super) fn into_classification(self, measuring: &Measuring, ranked: i64) -> Classification {
+impl Outcome {
+    /// The classification that it comes to.
+    pub(super) fn classification(&self, measuring: &Measuring) -> Classification {
         let Measuring { measure, days: Days { from, until }, ref model, currency: _ } = *measuring;
         let model_version = model.as_ref().map(|model| model.version);
-        Classification { from, until, measure, model_version, ranked, classes: self.classes }
+        Classification {
+            from,
+            until,
+            measure,
+            model_version,
+            ranked: self.ranked,
+            classes: self.standard.classes.clone(),
+        }
     }
 }
 

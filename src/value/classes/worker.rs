@@ -121,7 +121,7 @@ impl Worker {
         };
         let found = find_classification(transaction, program_id, Some(round.until), None).await?;
         let Some(entry) = found else {
-            let classification = census.classify(transaction, classes, |_, _, _| ()).await?;
+            let classification = census.class(transaction, classes).await?.classification(&census.measuring);
             let (program_id, version) = (program_id.clone(), policy.version);
             self.book.submit_in_background(ClassCustomers { program_id, version, classification }).await?;
             return Ok(*round);

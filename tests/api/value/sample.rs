@@ -82,7 +82,7 @@ async fn a_model_fitted_to_the_sample_comes_to_the_published_figures() {
     let told: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(told["relation"]["purchase_days"], 4);
     assert_eq!(told["relation"]["forecast"]["model_version"], 1);
-    let classes = ["value", "classes", "--address", &address, "--until", "1998-01-01", "--after-days", "180"];
+    let classes = ["value", "scores", "--address", &address, "--until", "1998-01-01", "--after-days", "180"];
     let shown = succeed(&classes).await;
     assert!(shown.contains("2,357 customers who had bought before 1998-01-01"), "{shown}");
     let months = ["value", "retention", "--address", &address, "--from", "1997-01-01", "--until", "1998-07-01"];

@@ -25,10 +25,14 @@ fn by_amount(falls_after: i32) -> ValueClassPolicy {
     policy(classes, Some(falls_after))
 }
 
+fn roll(worths: &[i64]) -> Roll {
+    let mut roll = Roll::new(MAX_CLASSED);
+    worths.iter().for_each(|amount| roll.add(worth(*amount), None).unwrap());
+    roll
+}
+
 fn ranked(worths: &[i64]) -> Ranked {
-    let mut ranking = Ranking::new(MAX_RANKED);
-    worths.iter().for_each(|worth| ranking.add(*worth).unwrap());
-    ranking.ranked()
+    roll(worths).ranked()
 }
 
 fn held(class_id: &str, ends_below: i32) -> Held {
@@ -90,8 +94,6 @@ fn a_share_of_all_is_from_an_amount_on_and_equals_are_together() {
     // Where there is anybody, somebody is at the top; where there is nobody, nobody is.
     assert_eq!(top(1, &[7]), 7);
     assert_eq!(top(20, &[]), i64::MAX);
-    let mut few = Ranking::new(2);
-    assert_eq!([few.add(1), few.add(1), few.add(1)], [Ok(()), Ok(()), Err(TooMany)]);
     let policy = policy(
         vec![
             class("a", Some(ClassBound::TopPercent(20)), Some(ClassBound::TopPercent(40))),
@@ -141,4 +143,34 @@ fn the_days_that_are_looked_at_are_those_of_whole_periods() {
     let policy = policy(Vec::new(), None);
     assert_eq!(last_end(&policy, within), date(2027, 5, 1));
     assert_eq!(last_end(&policy, date(2027, 5, 1)), date(2027, 5, 1));
+}
+
+#[test]
+fn everybody_is_classed_and_who_moves_is_counted() {
+    let mut roll = roll(&[1_000, 400, 0]);
+    roll.add(worth(900), Some(&held("a", 0))).unwrap();
+    roll.add(worth(100), Some(&held("a", 0))).unwrap();
+    roll.add(worth(100), Some(&held("b", 1))).unwrap();
+    roll.add(Measured::default(), Some(&held("gone", 0))).unwrap();
+    // Nobody can tell anything of such a one.
+    roll.add(Measured::default(), None).unwrap();
+    let Outcome { standard, ranked, moves, below } = roll.class(&by_amount(2));
+    assert_eq!((ranked, below), (6, 1));
+    assert_eq!(standard.classes.iter().map(|class| class.customers).collect::<Vec<_>>(), [3, 0, 4]);
+    let moves: Vec<_> = moves
+        .iter()
+        .map(|((from, to), customers)| (from.as_ref().map(ValueClassId::as_str), to.as_str(), *customers))
+        .collect();
+    assert_eq!(moves, [(None, "a", 1), (None, "c", 2), (Some("b"), "c", 1), (Some("gone"), "c", 1)]);
+}
+
+#[test]
+fn what_is_kept_of_a_customer_is_small_and_there_is_an_end_to_it() {
+    assert!(size_of::<Enrolled>() <= 32);
+    let mut few = Roll::new(2);
+    assert_eq!(
+        [few.add(worth(1), None), few.add(worth(1), None), few.add(worth(1), None)],
+        [Ok(()), Ok(()), Err(TooMany)]
+    );
+    assert_eq!(few.add(Measured::default(), None), Ok(()));
 }
