@@ -9,6 +9,8 @@ CREATE TABLE value_classes (
     -- The class, by its name in the version of the program that decided, and how closely its customers are looked after.
     class_id       text        NOT NULL,
     level          text,
+    -- The end at which it was decided, as the first day after the period.
+    until          date        NOT NULL,
     -- Since when they are of the class, and when this was decided.
     since          timestamptz NOT NULL,
     decided_at     timestamptz NOT NULL,
@@ -28,6 +30,7 @@ CREATE TYPE sent_value_class AS (
     program_id     text,
     class_id       text,
     level          text,
+    until          date,
     since          timestamptz,
     decided_at     timestamptz,
     policy_version integer,
@@ -57,13 +60,17 @@ CREATE TYPE sent_classification AS (
     effective_at timestamptz
 );
 
--- Where the work of deciding about customers has come to, in each program. Whoever works locks the row.
+-- Where the work of deciding about customers has come to, in each program.
 CREATE TABLE classification_rounds (
     program_id       text    NOT NULL CONSTRAINT classification_rounds_pkey PRIMARY KEY,
     -- The end of the period that it is about: the first day after it.
     until            date    NOT NULL,
     -- The last account that was decided about.
     after_account_id uuid    NOT NULL,
-    -- Whether all were.
-    is_done          boolean NOT NULL
+    -- Whether somebody was left out before it, who could not be written to at the moment.
+    has_left         boolean NOT NULL,
+    -- Whether all were decided about.
+    is_done          boolean NOT NULL,
+    -- Until when whoever works has it for themselves, if they do not say so again; null, if nobody works.
+    leased_until     timestamptz
 );

@@ -46,8 +46,8 @@ pub use store::{Catalogue, capability};
 pub(crate) enum Having {
     /// Packages on birthdays or anniversaries.
     Celebrations,
-    /// Value classes.
-    ValueClasses,
+    /// Value classes, in this version or in any other.
+    ValueClassesEver,
 }
 
 /// The use cases of programs.

@@ -454,23 +454,25 @@ fn what_was_written_by_this_version_keeps_its_form() {
             ValueDetail::ValueClassDecided {
                 before: None,
                 class_id: "key".try_into().unwrap(),
+                until: day,
                 level: None,
                 measured: 5,
                 ends_below: 0,
             }
             .into(),
-            r#"{"kind":"value_class_decided","class_id":"key","measured":5}"#,
+            r#"{"kind":"value_class_decided","class_id":"key","until":"2026-01-15","measured":5}"#,
         ),
         (
             ValueDetail::ValueClassDecided {
                 before: Some("key".try_into().unwrap()),
                 class_id: "key".try_into().unwrap(),
+                until: day,
                 level: Some(RelationshipLevel::Partner),
                 measured: -5,
                 ends_below: 2,
             }
             .into(),
-            r#"{"kind":"value_class_decided","before":"key","class_id":"key","level":"partner","measured":-5,"ends_below":2}"#,
+            r#"{"kind":"value_class_decided","before":"key","class_id":"key","until":"2026-01-15","level":"partner","measured":-5,"ends_below":2}"#,
         ),
         (
             GoodwillDetail::GoodwillGiven {

@@ -25,6 +25,8 @@ pub enum ValueDetail {
         before: Option<ValueClassId>,
         /// The class.
         class_id: ValueClassId,
+        /// The end of a period at which that was decided, as the first day after it.
+        until: Date,
         /// How closely the customers of the class are looked after; nothing is said, if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         level: Option<RelationshipLevel>,
@@ -65,7 +67,7 @@ pub struct Classification {
 pub struct ClassedCount {
     /// Its name within the program.
     pub class_id: ValueClassId,
-    /// From which amount on customers reached it, in minor units; absent of the last.
+    /// From which amount on customers reached it, in minor units, the highest number where nobody could; absent of the last.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wide::optional")]
     pub from: Option<i64>,
     /// From which on those who had it kept it; absent of the last.

@@ -92,7 +92,8 @@ pub(in crate::cli) struct ServeArgs {
     /// How often accounts that nobody touches are looked through for points that vest or expire, in milliseconds; 0 for
     /// never. Balances and statements do not depend on it: it keeps the ledger's rows up to date. Where history is
     /// imported into a program whose points vest or expire by time, 0 keeps it from coming in between. Whoever does this
-    /// carries out re-evaluations of tiers and gives packages on days of customers, too: these wait while nobody does.
+    /// carries out re-evaluations of tiers, gives packages on days of customers, and puts customers into value classes at the
+    /// end of periods, too: these wait while nobody does.
     #[arg(long, env = "GOLDBOOK_DUES_MS", value_name = "MS", default_value_t = 1_000)]
     pub(super) dues_ms: u64,
     /// How often the liability of programs is summed up, in seconds; 0 for never. After a sum that took long it rests

@@ -58,21 +58,27 @@ pub(in crate::programs) async fn list_having(
     limit: i64,
     now: Option<Timestamp>,
 ) -> Result<(Vec<Listed<ProgramVersion>>, Timestamp), StoreError> {
-    let path = match having {
-        Having::Celebrations => r#"$.packages[*].occasion ? (@ == "birthday" || @ == "enrolment_anniversary")"#,
-        Having::ValueClasses => "$.value_classes",
+    let (path, is_of_any_version) = match having {
+        Having::Celebrations => {
+            (r#"$.packages[*].occasion ? (@ == "birthday" || @ == "enrolment_anniversary")"#, false)
+        }
+        Having::ValueClassesEver => ("$.value_classes", true),
     };
     let rows = sqlx::query!(
         r#"SELECT p.program_id, v.document, v.version, v.applied_at, v.effective_from, clock_timestamp() AS "told!"
            FROM programs p JOIN program_versions v ON v.program_id = p.program_id
             AND v.version = version_at(p.versions, p.starts, coalesce($3, clock_timestamp()))
            WHERE p.program_id > $1
-             AND v.document @? $4::text::jsonpath
+             AND EXISTS (
+                 SELECT FROM program_versions w
+                 WHERE w.program_id = p.program_id AND (w.version = v.version OR $5) AND w.document @? $4::text::jsonpath
+             )
            ORDER BY p.program_id LIMIT $2"#,
         after,
         limit,
         now.map(|now| now.to_sqlx()) as _,
         path,
+        is_of_any_version,
     )
     .fetch_all(connection)
     .traced("SELECT program_versions")

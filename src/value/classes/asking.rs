@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
-use super::measuring::Census;
+use super::measuring::{Census, Lease};
 use super::model::{Outcome, days_before};
 use super::state::ClassRow;
 use super::store::{find_class, find_classification};
@@ -89,7 +89,7 @@ impl Value {
     ) -> Result<Option<FoundClassification>, Error> {
         let mut connection = self.pool.acquire().await?;
         let currency = read_currency(&mut connection, program_id).await?;
-        let entry = find_classification(&mut connection, program_id, until, None).await?;
+        let entry = find_classification(&mut connection, program_id, until).await?;
         let Some(entry) = entry else {
             let not_found = |until: Date| {
                 let message = format!("no customers were classed at the end before {until}");
@@ -133,7 +133,7 @@ impl Value {
             .with("version", "latest")
         };
         let census = census.ok_or_else(no_model)?;
-        let outcome = within(census.class(&mut place.connection, classes)).await?;
+        let outcome = within(census.class(&mut place.connection, classes, Lease::Absent)).await?;
         let classification = outcome.classification(&census.measuring);
         let Outcome { moves, below, .. } = outcome;
         Ok(Simulated { as_of, currency: version.program.currency, classification, moves, below })

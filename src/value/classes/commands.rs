@@ -78,14 +78,21 @@ impl Command for DecideClass {
     }
 
     fn decide(&self, decision: &mut Decision<'_>) -> Result<(), DecisionError> {
-        let (_, account) = self.subject.begin(decision)?;
-        let account_id = account.account_id;
-        let held = decision.state::<ClassesState>()?.held(account_id).map(|row| row.held.clone());
-        let decided = self.classed.decide(self.measured, held.as_ref()).filter(|_| account_id == self.account_id);
-        let Some(decided) = decided else { return Ok(()) };
+        let (current, account) = self.subject.begin(decision)?;
+        let (account_id, until) = (account.account_id, self.classed.days.until);
+        let before = decision.state::<ClassesState>()?.held(account_id);
+        // A later end has decided since; but for one that has not come, by a clock that was wrong.
+        let today = current.program.day_of(decision.now());
+        let is_over = before.is_some_and(|row| row.until > until && row.until <= today);
+        if is_over || account_id != self.account_id {
+            return Ok(());
+        }
+        let held = before.map(|row| row.held.clone());
+        let Some(decided) = self.classed.decide(self.measured, held.as_ref()) else { return Ok(()) };
         let detail = ValueDetail::ValueClassDecided {
             before: held.map(|held| held.class_id),
             class_id: decided.class_id,
+            until,
             level: decided.level,
             measured: self.measured.worth.unwrap_or(0),
             ends_below: decided.ends_below,

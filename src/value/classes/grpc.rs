@@ -41,6 +41,7 @@ pub(in crate::value) fn write_class(found: &FoundClass) -> proto::GetValueClassR
         policy_version: row.policy_version,
         measured: Some(write_signed_money(*currency, row.measured)),
         ends_below: row.held.ends_below,
+        until: Some(write_day(row.until)),
     }
 }
 

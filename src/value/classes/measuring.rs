@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::model::{Days, MAX_CLASSED, Measured, Measuring, Outcome, Roll, TooMany};
-use super::store::{Candidate, read_page};
+use super::store::{Candidate, read_page, renew_lease};
 use crate::book::ValueMeasure;
 use crate::database::StoreError;
 use crate::error::{Defect, Error, with_causes};
@@ -18,7 +18,7 @@ use crate::programs::value_classes::ValueClassPolicy;
 use crate::value::find_model;
 
 /// How many customers are measured together.
-const PAGE: usize = 2_048;
+const PAGE: usize = 512;
 
 /// The customers of a program, as they are measured.
 #[derive(Clone)]
@@ -31,6 +31,22 @@ pub(super) struct Census {
 
 /// A customer with what was measured of them.
 pub(super) type Weighed = (Candidate, Measured);
+
+/// Customers by their accounts.
+pub(super) struct Page {
+    /// Those of whom it can be told what they are worth.
+    pub(super) customers: Vec<Weighed>,
+    /// The last account of all.
+    pub(super) last: AccountId,
+}
+
+/// Whether whoever measures has a lease on the program's round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lease {
+    /// They do, and say so again with each page.
+    Renewed,
+    Absent,
+}
 
 impl Census {
     /// A census by a policy: none, where there is no model of what customers will spend that it asks for.
@@ -64,24 +80,25 @@ impl Census {
         &self,
         connection: &mut PgConnection,
         after: AccountId,
-    ) -> Result<Vec<Weighed>, StoreError> {
+    ) -> Result<Option<Page>, StoreError> {
         let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
-        let when = (self.measuring.days, self.as_of);
+        let when = (self.measuring.days, self.measuring.earliest(), self.as_of);
         let candidates = read_page(connection, &self.program_id, when, after, limit).await?;
+        let Some(last) = candidates.last().map(|candidate| candidate.account_id) else { return Ok(None) };
         let measuring = self.measuring.clone();
         // What customers will buy takes long to calculate.
-        let weighed = calculate(move || {
-            let weigh = |candidate: Candidate| {
-                let measured = measuring.measure(candidate.bought.as_ref()).unwrap_or_else(|defect| {
+        let customers = calculate(move || {
+            let weigh = |candidate: Candidate| match measuring.measure(candidate.bought.as_ref()) {
+                Ok(measured) => Some((candidate, measured?)),
+                Err(defect) => {
                     let failure = with_causes(&defect);
-                    tracing::error!(account_id = %candidate.account_id.0, failure, "a customer is worth nothing");
-                    Measured::default()
-                });
-                (candidate, measured)
+                    tracing::error!(account_id = %candidate.account_id.0, failure, "a customer cannot be measured");
+                    None
+                }
             };
-            candidates.into_iter().map(weigh).collect()
+            candidates.into_iter().filter_map(weigh).collect()
         });
-        Ok(weighed.await?)
+        Ok(Some(Page { customers: customers.await?, last }))
     }
 
     /// Where the classes of a policy begin, with everybody counted.
@@ -92,14 +109,16 @@ impl Census {
         &self,
         connection: &mut PgConnection,
         policy: &ValueClassPolicy,
+        lease: Lease,
     ) -> Result<Outcome, Error> {
         let mut roll = Roll::new(MAX_CLASSED);
         let mut after = AccountId(Uuid::nil());
-        loop {
-            let page = self.measure_page(connection, after).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = last.account_id;
-            for (candidate, measured) in &page {
+        while let Some(page) = self.measure_page(connection, after).await? {
+            if lease == Lease::Renewed {
+                renew_lease(connection, &self.program_id).await?;
+            }
+            after = page.last;
+            for (candidate, measured) in &page.customers {
                 roll.add(*measured, candidate.held.as_ref()).map_err(|TooMany| {
                     Error::Exhausted(format!("the program has more than {MAX_CLASSED} customers who can be of a class"))
                 })?;

@@ -12,10 +12,10 @@ use crate::money::Currency;
 use crate::programs::model::ProgramVersion;
 use crate::programs::points::CalendarPeriod;
 use crate::programs::value_classes::{ClassBound, ValueClassPolicy};
-use crate::value::model::{Forecast, PurchaseHistory};
+use crate::value::model::{EARLIEST, Forecast, PurchaseHistory};
 
 /// How many customers can be classed: what is kept of each meanwhile is 32 bytes.
-pub(super) const MAX_CLASSED: usize = 10_000_000;
+pub(super) const MAX_CLASSED: usize = 5_000_000;
 
 /// Days that are looked at, as the first and the one after the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +36,9 @@ pub(super) fn days_before(policy: &ValueClassPolicy, until: Date) -> Days {
     Days { from: last.saturating_sub(months.months()), until }
 }
 
-/// The last end of a period by a day, as the first day after it.
-pub(super) fn last_end(policy: &ValueClassPolicy, today: Date) -> Date {
-    policy.each.first_day(today)
+/// Whether a period of a policy ends before a day.
+pub(super) fn is_end(policy: &ValueClassPolicy, until: Date) -> bool {
+    policy.each.first_day(until) == until
 }
 
 /// What a customer has: a class by its name, since it may be one that the program has no more.
@@ -81,12 +81,12 @@ pub(super) struct Measuring {
 }
 
 impl Measuring {
-    /// What a customer is worth.
+    /// What a customer is worth; none, where that cannot be told.
     ///
     /// # Errors
     /// If the model or what they bought is out of all bounds.
-    pub(super) fn measure(&self, bought: Option<&Windowed>) -> Result<Measured, Defect> {
-        let Some(bought) = bought else { return Ok(Measured::default()) };
+    pub(super) fn measure(&self, bought: Option<&Windowed>) -> Result<Option<Measured>, Defect> {
+        let Some(bought) = bought else { return Ok(Some(Measured::default())) };
         let bought_lately = bought.days > 0;
         let worth = match self.measure {
             ValueMeasure::Spend => Some(bought.spend).filter(|_| bought_lately),
@@ -96,10 +96,19 @@ impl Measuring {
                 let forecast = self.model.as_ref();
                 let forecast =
                     forecast.map(|model| Forecast::of(model, &bought.history, today, self.currency)).transpose()?;
-                forecast.and_then(|forecast| forecast.worth).map(|(_, all)| all.minor)
+                let Some((_, all)) = forecast.and_then(|forecast| forecast.worth) else { return Ok(None) };
+                Some(all.minor)
             }
         };
-        Ok(Measured { worth, margin: bought.margin })
+        Ok(Some(Measured { worth, margin: bought.margin }))
+    }
+
+    /// The first day of which purchases say anything.
+    pub(super) fn earliest(&self) -> Date {
+        match self.measure {
+            ValueMeasure::Spend | ValueMeasure::Margin => self.days.from,
+            ValueMeasure::ExpectedValue => EARLIEST,
+        }
     }
 }
 
@@ -194,14 +203,14 @@ impl Roll {
 struct Ranked(Vec<i64>);
 
 impl Ranked {
-    /// From which amount on customers are in a class. Equals are, if one of them is.
+    /// From which amount on customers are in a class. Equals are, if one of them is; and nobody is at the top for nothing.
     fn amount(&self, bound: ClassBound) -> i64 {
         match bound {
             ClassBound::Least(least) => least,
             ClassBound::TopPercent(percent) => {
                 let percent = usize::try_from(percent).unwrap_or(0);
                 let last = self.0.len().saturating_mul(percent).div_ceil(100).saturating_sub(1);
-                self.0.get(last).copied().unwrap_or(i64::MAX)
+                self.0.get(last).map_or(i64::MAX, |amount| (*amount).max(1))
             }
         }
     }
@@ -222,6 +231,11 @@ struct Placed {
     ends_below: i32,
 }
 
+/// Whether a customer is worth so much, or nothing is asked.
+fn meets(measured: Measured, least: Option<i64>) -> bool {
+    least.is_none_or(|least| measured.worth.is_some_and(|worth| worth >= least))
+}
+
 impl Standard {
     /// Where the classes of a policy begin, of which nobody is counted yet.
     fn begin(policy: &ValueClassPolicy, ranked: &Ranked) -> Self {
@@ -236,10 +250,12 @@ impl Standard {
         Self { classes: classes.collect(), ends_to_fall: policy.ends_to_fall() }
     }
 
-    /// The highest class that an amount reaches, or keeps. The last is that of everybody else.
-    fn highest(&self, worth: i64, bound: impl Fn(&ClassedCount) -> Option<i64>) -> usize {
-        let reached = self.classes.iter().position(|class| bound(class).is_none_or(|least| worth >= least));
-        reached.unwrap_or(self.classes.len().saturating_sub(1))
+    /// The highest class, from some place on, whose bound a customer meets: the last is that of everybody else. Whoever is worth
+    /// nothing meets none.
+    fn highest(&self, first: usize, measured: Measured, bound: impl Fn(&ClassedCount) -> Option<i64>) -> usize {
+        let meets = |class: &ClassedCount| meets(measured, bound(class));
+        let found = self.classes.iter().skip(first).position(meets);
+        found.map_or(self.classes.len().saturating_sub(1), |found| first + found)
     }
 
     /// The class of a customer who had one before, or none. Whoever was never worth anything has none.
@@ -247,14 +263,13 @@ impl Standard {
         if measured.worth.is_none() && held.is_none() {
             return None;
         }
-        let worth = measured.worth.unwrap_or(0);
-        let reached = self.highest(worth, |class| class.from);
+        let reached = self.highest(0, measured, |class| class.from);
         let place_of = |held: &Held| self.classes.iter().position(|class| class.class_id == held.class_id);
         let Some((before, ends_below)) = held.and_then(|held| Some((place_of(held)?, held.ends_below))) else {
             return Some(Placed { class: reached, ends_below: 0 });
         };
-        let kept = self.highest(worth, |class| class.keep).max(before);
-        if reached <= before || kept == before {
+        let keeps = self.classes.get(before).is_some_and(|class| meets(measured, class.keep));
+        if reached <= before || keeps {
             return Some(Placed { class: reached.min(before), ends_below: 0 });
         }
         // They are below the class, and lose it at the last of so many ends.
@@ -262,7 +277,7 @@ impl Standard {
         if ends_below < self.ends_to_fall {
             return Some(Placed { class: before, ends_below });
         }
-        Some(Placed { class: kept, ends_below: 0 })
+        Some(Placed { class: self.highest(before + 1, measured, |class| class.keep), ends_below: 0 })
     }
 
     /// Counts a customer.
@@ -276,7 +291,7 @@ impl Standard {
     /// Tells the levels of the classes, once all customers are counted.
     fn level(&mut self, policy: &ValueClassPolicy) {
         for (counted, class) in self.classes.iter_mut().zip(&policy.classes) {
-            let average = counted.margin.checked_div(counted.customers).unwrap_or(0);
+            let average = counted.margin.checked_div_euclid(counted.customers).unwrap_or(0);
             let cut =
                 policy.levels.filter(|_| counted.customers > 0).map(|cuts| cuts.level(counted.customers, average));
             counted.level = class.level.or(cut);

@@ -14,6 +14,8 @@ use crate::ids::{AccountId, ProgramId, ValueClassId};
 pub(crate) struct ClassRow {
     pub program_id: ProgramId,
     pub held: Held,
+    /// The end at which it was decided, as the first day after the period.
+    pub until: Date,
     /// Since when they are of the class.
     pub since: Timestamp,
     pub decided_at: Timestamp,
@@ -61,10 +63,18 @@ impl State for ClassesState {
                 self.classifications.insert(key, row);
                 self.new_classifications.insert(key);
             }
-            Detail::Value(ValueDetail::ValueClassDecided { before: _, class_id, level, measured, ends_below }) => {
+            Detail::Value(ValueDetail::ValueClassDecided {
+                before: _,
+                class_id,
+                until,
+                level,
+                measured,
+                ends_below,
+            }) => {
                 let before = self.held(key.0).filter(|row| row.held.class_id == *class_id);
                 let row = ClassRow {
                     program_id,
+                    until: *until,
                     since: before.map_or(decided_at, |row| row.since),
                     held: Held { class_id: class_id.clone(), level: *level, ends_below: *ends_below },
                     decided_at,
@@ -112,6 +122,7 @@ fn class_row(seq: i64, row: &ClassRow) -> Row<'_> {
             ("program_id", Cell::word(row.program_id.as_str())),
             ("class_id", Cell::word(row.held.class_id.as_str())),
             ("level", row.held.level.map_or(Cell::Absent, |level| Cell::word(level.as_str()))),
+            ("until", Cell::text(row.until)),
             ("since", row.since.into()),
             ("decided_at", row.decided_at.into()),
             ("policy_version", row.policy_version.into()),

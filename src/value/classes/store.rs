@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub(super) use self::pages::{Candidate, read_page};
-pub(super) use self::rounds::{Round, lock_round, move_round};
+pub(super) use self::rounds::{Round, lease_round, move_round, read_round, renew_lease};
 use self::rows::{ClassRowSent, ClassificationSent, all_classes_of, all_classifications_of, last_classes_of};
 use super::state::{ClassRow, ClassesState};
 use crate::book::store::read_entry;
@@ -50,7 +50,7 @@ impl Store for ClassesStore {
         let told = told.filter_map(|key| Some(ClassificationSent::new(*key, classifications.get(key)?)));
         Ok(vec![
             write_part!(
-                "INSERT INTO value_classes (account_id, account_seq, program_id, class_id, level, since, decided_at,
+                "INSERT INTO value_classes (account_id, account_seq, program_id, class_id, level, until, since, decided_at,
                      policy_version, measured, ends_below)
                  SELECT * FROM unnest($1::sent_value_class[])",
                 classes.collect::<Vec<ClassRowSent>>(),
@@ -75,7 +75,7 @@ pub(super) async fn find_class(
 ) -> Result<(Option<(EntryId, ClassRow)>, Timestamp), StoreError> {
     let row = sqlx::query!(
         r#"SELECT v.account_seq AS "account_seq?", v.program_id AS "program_id?", v.class_id AS "class_id?", v.level,
-                  v.since AS "since?: jiff_sqlx::Timestamp", v.decided_at AS "decided_at?: jiff_sqlx::Timestamp",
+                  v.until AS "until?: jiff_sqlx::Date", v.since AS "since?: jiff_sqlx::Timestamp", v.decided_at AS "decided_at?: jiff_sqlx::Timestamp",
                   v.policy_version AS "policy_version?", v.measured AS "measured?", v.ends_below AS "ends_below?",
                   clock_timestamp() AS "told!: jiff_sqlx::Timestamp"
            FROM (SELECT) AS one LEFT JOIN LATERAL (
@@ -97,6 +97,7 @@ pub(super) async fn find_class(
             program_id: row.program_id?,
             class_id: row.class_id?,
             level: row.level,
+            until: row.until?,
             since: row.since?,
             decided_at: row.decided_at?,
             policy_version: row.policy_version?,
@@ -109,7 +110,7 @@ pub(super) async fn find_class(
     Ok((found.transpose()?, told))
 }
 
-/// The entry by which the customers of a program were classed: at an end, or at the last one by an instant.
+/// The entry by which the customers of a program were classed: at an end, or last of all.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -117,16 +118,12 @@ pub(super) async fn find_classification(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     until: Option<Date>,
-    as_of: Option<Timestamp>,
 ) -> Result<Option<Entry>, StoreError> {
     let row = sqlx::query!(
         "SELECT account_id, account_seq FROM classifications
-         WHERE program_id = $1 AND ($2::date IS NULL OR until = $2)
-           AND ($3::timestamptz IS NULL OR effective_at <= $3)
-         ORDER BY until DESC LIMIT 1",
+         WHERE program_id = $1 AND ($2::date IS NULL OR until = $2) ORDER BY account_seq DESC LIMIT 1",
         program_id.as_str(),
         until.map(|until| until.to_sqlx()) as _,
-        as_of.map(|as_of| as_of.to_sqlx()) as _,
     )
     .fetch_optional(&mut *connection)
     .traced("SELECT classifications")

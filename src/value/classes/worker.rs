@@ -3,27 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use sqlx::{PgPool, Postgres, Transaction};
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres};
 
 use super::commands::{ClassCustomers, DecideClass};
-use super::measuring::{Census, Weighed};
-use super::model::{Classed, Standard, days_before, last_end};
-use super::store::{Round, find_classification, lock_round, move_round};
+use super::measuring::{Census, Lease, Weighed};
+use super::model::{Classed, Standard, days_before, is_end};
+use super::store::{Round, find_classification, lease_round, move_round, read_round};
 use crate::book::{Book, Detail, Entry, Instants, ProgramDetail};
-use crate::database::{StoreError, Traced as _};
+use crate::database::StoreError;
 use crate::error::{Defect, Error, Reason, with_causes};
 use crate::points::subject::Subject;
-use crate::programs::model::ProgramVersion;
+use crate::programs::model::{Program, ProgramVersion};
 use crate::programs::points::CalendarPeriod;
 use crate::programs::value_classes::ValueClassPolicy;
 use crate::programs::{Having, list_having, read_version_at};
 use crate::rounds::{Rounds, try_patiently};
 
+/// How many months back an end is looked for: years have one in these.
+const MONTHS_BACK: i32 = 12;
 /// How many programs are read at a time.
 const PROGRAMS: i64 = 64;
-/// About how many customers are decided at a time.
-const AT_ONCE: usize = 256;
 /// For how many times as long as a round took the next one is waited for, if that is longer than usual, and for how long at
 /// most.
 const REST: u32 = 20;
@@ -50,27 +52,30 @@ struct Worker {
 
 /// What there is to do at the end of a period.
 struct Work {
+    /// Where the round has come to, if there is one.
+    seen: Option<Round>,
     round: Round,
+    /// The version that was in force as the period ended.
     policy: Arc<ProgramVersion>,
     /// The last instant of the period.
     as_of: Timestamp,
 }
 
-/// Whether a round goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
-    GoesOn,
-    Rests,
+/// What a step has come to: where the round is, whether it goes on, and who could not be written to.
+struct Step {
+    round: Round,
+    goes_on: bool,
+    error: Option<Error>,
 }
 
 impl Worker {
-    /// Goes through all programs that have classes. One that fails holds up no other.
+    /// Goes through all programs that have classes, or had. One that fails holds up no other.
     async fn class_all(&self) -> Result<(), Error> {
         let (mut failed, mut after) = (None, Some(String::new()));
         while let Some(program_id) = after.take() {
-            let mut connection = self.pool.acquire().await.map_err(StoreError::from)?;
+            let mut connection = self.connect().await?;
             let clock = self.instants.clock();
-            let page = list_having(&mut connection, Having::ValueClasses, &program_id, PROGRAMS, clock).await;
+            let page = list_having(&mut connection, Having::ValueClassesEver, &program_id, PROGRAMS, clock).await;
             let (versions, told) = page?;
             drop(connection);
             after = versions.last().map(|listed| listed.cursor.clone());
@@ -86,60 +91,76 @@ impl Worker {
 
     /// Does the steps of the last end until all customers are decided about, or somebody else is at it.
     async fn class_in(&self, current: &ProgramVersion, now: Timestamp) -> Result<(), Error> {
-        while self.step(current, now).await? == Pace::GoesOn {}
-        Ok(())
+        let program_id = &current.program.program_id;
+        let Some(work) = self.find_work(current, now).await? else { return Ok(()) };
+        if !lease_round(&mut *self.connect().await?, program_id, (work.seen, work.round)).await? {
+            return Ok(());
+        }
+        let (mut round, mut failed) = (work.round, None);
+        loop {
+            let step = self.carry_out(&work, round).await;
+            // What failed is begun anew by whoever comes next.
+            let (next, goes_on) = step.as_ref().map_or((round, false), |step| (step.round, step.goes_on));
+            move_round(&mut *self.connect().await?, program_id, (next, goes_on)).await?;
+            failed = step?.error.or(failed);
+            if !goes_on {
+                return failed.map_or(Ok(()), Err);
+            }
+            round = next;
+        }
+    }
+
+    async fn connect(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// What there is to do at the last end of a program, if anything is.
+    async fn find_work(&self, current: &ProgramVersion, now: Timestamp) -> Result<Option<Work>, Error> {
+        let mut connection = self.connect().await?;
+        let seen = read_round(&mut connection, &current.program.program_id).await?;
+        let Some((until, as_of)) = find_end(&mut connection, current, now, seen).await? else { return Ok(None) };
+        let same = seen.filter(|seen| seen.until == until);
+        let round = same.unwrap_or(Round::begin(until));
+        // Once the instant is closed, nobody changes any more what was in force.
+        let as_of = self.instants.close("as_of", Some(as_of)).await?;
+        let policy = read_version_at(&mut connection, &current.program.program_id, as_of).await?;
+        Ok(policy.map(|policy| Work { seen, round, policy: Arc::new(policy), as_of }))
     }
 
     /// Tells where classes begin, or decides about the next customers.
-    async fn step(&self, current: &ProgramVersion, now: Timestamp) -> Result<Pace, Error> {
-        let mut transaction = self.pool.begin().await.map_err(StoreError::from)?;
-        let Some(work) = find_work(&mut transaction, current, now).await? else { return Ok(Pace::Rests) };
-        let round = match &work.policy.program.value_classes {
-            Some(classes) => self.carry_out(&mut transaction, &work, classes).await?,
-            None => Round { is_done: true, ..work.round },
-        };
-        move_round(&mut transaction, &current.program.program_id, round).await?;
-        transaction.commit().traced("COMMIT").await.map_err(StoreError::from)?;
-        Ok(if round.is_done { Pace::Rests } else { Pace::GoesOn })
-    }
-
-    /// Carries out a step: where the round has come to then.
-    async fn carry_out(
-        &self,
-        transaction: &mut Transaction<'_, Postgres>,
-        work: &Work,
-        classes: &ValueClassPolicy,
-    ) -> Result<Round, Error> {
-        let Work { round, policy, as_of } = work;
+    async fn carry_out(&self, work: &Work, round: Round) -> Result<Step, Error> {
+        let Work { policy, as_of, .. } = work;
         let program_id = &policy.program.program_id;
-        let as_of = self.instants.close("as_of", Some(*as_of)).await?;
-        let when = (days_before(classes, round.until), as_of);
-        let done = Round { is_done: true, ..*round };
-        let Some(census) = Census::begin(transaction, policy, classes, when).await? else {
+        let done = |round| Step { round: Round { is_done: true, ..round }, goes_on: false, error: None };
+        let Some(classes) = &policy.program.value_classes else { return Ok(done(round)) };
+        let mut connection = self.connect().await?;
+        let when = (days_before(classes, round.until), *as_of);
+        let Some(census) = Census::begin(&mut connection, policy, classes, when).await? else {
             tracing::warn!(%program_id, until = %round.until, "no customers are classed: the program has no model of spend");
-            return Ok(done);
+            return Ok(done(round));
         };
-        let found = find_classification(transaction, program_id, Some(round.until), None).await?;
+        let found = find_classification(&mut connection, program_id, Some(round.until)).await?;
         let Some(entry) = found else {
-            let classification = census.class(transaction, classes).await?.classification(&census.measuring);
+            let outcome = census.class(&mut connection, classes, Lease::Renewed).await?;
             let (program_id, version) = (program_id.clone(), policy.version);
+            let classification = outcome.classification(&census.measuring);
             self.book.submit_in_background(ClassCustomers { program_id, version, classification }).await?;
-            return Ok(*round);
+            return Ok(Step { round, goes_on: true, error: None });
         };
         let classed = Arc::new(classed_by(&entry, policy, classes, &census)?);
-        let page = census.measure_page(transaction, round.after).await?;
-        let Some((last, _)) = page.last() else { return Ok(done) };
-        let after = last.account_id;
-        let changing: Vec<Weighed> = page
-            .into_iter()
-            .filter(|(candidate, measured)| classed.decide(*measured, candidate.held.as_ref()).is_some())
-            .collect();
-        for some in changing.chunks(AT_ONCE) {
-            let decide = |weighed| self.decide(&classed, weighed);
-            let outcomes = try_patiently(some, decide, |outcome| outcome.is_err()).await;
-            outcomes.into_iter().collect::<Result<(), Error>>()?;
-        }
-        Ok(Round { after, ..*round })
+        let Some(page) = census.measure_page(&mut connection, round.after).await? else {
+            // Whoever was left out is gone through again.
+            let again = Step { round: Round::begin(round.until), goes_on: false, error: None };
+            return Ok(if round.has_left { again } else { done(round) });
+        };
+        drop(connection);
+        let is_news = |(candidate, measured): &&Weighed| classed.decide(*measured, candidate.held.as_ref()).is_some();
+        let changing: Vec<Weighed> = page.customers.iter().filter(is_news).cloned().collect();
+        let decide = |weighed| self.decide(&classed, weighed);
+        let outcomes = try_patiently(&changing, decide, |outcome| outcome.is_err()).await;
+        let error = outcomes.into_iter().find_map(Result::err);
+        let has_left = round.has_left || error.is_some();
+        Ok(Step { round: Round { after: page.last, has_left, ..round }, goes_on: true, error })
     }
 
     /// Decides about a customer. It is an error if that is not possible at the moment.
@@ -167,30 +188,30 @@ impl Worker {
     }
 }
 
-/// Locks the round of a program: what there is to do, if anything is.
-async fn find_work(
-    transaction: &mut Transaction<'_, Postgres>,
+/// The last end of a period by now, by the version that was in force as it came, and the last instant before it; none, if it
+/// has been dealt with.
+async fn find_end(
+    connection: &mut PgConnection,
     current: &ProgramVersion,
     now: Timestamp,
-) -> Result<Option<Work>, Error> {
-    let program_id = &current.program.program_id;
-    let Some(classes) = &current.program.value_classes else { return Ok(None) };
-    let until = last_end(classes, current.program.day_of(now));
-    let ends_at = CalendarPeriod::begin_of_day(Some(until), &current.program.time_zone.0);
-    let as_of = ends_at.checked_sub(SignedDuration::from_micros(1)).unwrap_or(ends_at);
-    let number = read_version_at(transaction, program_id, as_of).await?;
-    // What decides is what was in force as the period ended, and ends that are none of its periods are not looked at.
-    let in_force = number.filter(|version| version.effective_from <= as_of);
-    let is_end = |version: &ProgramVersion| {
-        let classes = version.program.value_classes.as_ref();
-        classes.is_some_and(|classes| last_end(classes, until) == until)
-    };
-    let Some(policy) = in_force.filter(is_end) else { return Ok(None) };
-    let Some(round) = lock_round(transaction, program_id, until).await? else { return Ok(None) };
-    let round = if round.until < until { Round::begin(until) } else { round };
-    // If the clock was set back, a later end has been looked at.
-    let has_more = round.until == until && !round.is_done;
-    Ok(has_more.then(|| Work { round, policy: Arc::new(policy), as_of }))
+    seen: Option<Round>,
+) -> Result<Option<(Date, Timestamp)>, StoreError> {
+    let Program { program_id, time_zone, .. } = &current.program;
+    let mut until = CalendarPeriod::Month.first_day(current.program.day_of(now));
+    for _ in 0..MONTHS_BACK {
+        if seen.is_some_and(|seen| seen.until == until && seen.is_done) {
+            return Ok(None);
+        }
+        let ends_at = CalendarPeriod::begin_of_day(Some(until), &time_zone.0);
+        let as_of = ends_at.checked_sub(SignedDuration::from_micros(1)).unwrap_or(ends_at);
+        let version = read_version_at(connection, program_id, as_of).await?;
+        let Some(version) = version.filter(|version| version.effective_from <= as_of) else { return Ok(None) };
+        if version.program.value_classes.is_some_and(|classes| is_end(&classes, until)) {
+            return Ok(Some((until, as_of)));
+        }
+        until = CalendarPeriod::Month.first_day(until.saturating_sub(1.day()));
+    }
+    Ok(None)
 }
 
 /// What customers are decided by, as a classification tells it.

@@ -236,7 +236,8 @@ async fn audit_finds_changed_standings_reversals_and_earnings() {
     assert_told(bought, DifferenceKind::Projection, &["purchase of entry 1 of account ", "no entry makes it"]).await;
     let fitted = "INSERT INTO value_models VALUES (:anna, 1, 'shop', 1, now())";
     assert_told(fitted, DifferenceKind::Projection, &["value model of entry 1 of account ", "no entry makes it"]).await;
-    let classed = "INSERT INTO value_classes VALUES (:anna, 1, 'shop', 'key', NULL, now(), now(), 1, 5, 0)";
+    let classed =
+        "INSERT INTO value_classes VALUES (:anna, 1, 'shop', 'key', NULL, '2026-01-01', now(), now(), 1, 5, 0)";
     assert_told(classed, DifferenceKind::Projection, &["value class of entry 1 of account ", "no entry makes it"])
         .await;
     let told = "INSERT INTO classifications VALUES (:anna, 1, 'shop', '2026-01-01', now())";

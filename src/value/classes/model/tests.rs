@@ -62,6 +62,25 @@ fn customers_rise_at_once_and_fall_below_what_keeps_them() {
     assert_eq!(of(800, Some(&held("gone", 0))), "b");
 }
 
+/// The bounds of one class say nothing about another: each keeps who is not below its own.
+#[test]
+fn a_class_that_is_kept_for_little_keeps_nobody_of_the_class_below() {
+    use ClassBound::Least;
+    let classes =
+        vec![class("a", Some(Least(100)), Some(Least(40))), class("b", Some(Least(50)), None), class("c", None, None)];
+    let standard = Standard::begin(&policy(classes, None), &ranked(&[]));
+    let of = |before: &str, amount| standard.place(worth(amount), Some(&held(before, 0))).unwrap().class;
+    assert_eq!([of("a", 45), of("b", 50), of("b", 45), of("a", 39)], [0, 1, 2, 2]);
+}
+
+#[test]
+fn whoever_buys_nothing_meets_no_bound() {
+    let classes = vec![class("a", Some(ClassBound::Least(100)), Some(ClassBound::Least(0))), class("b", None, None)];
+    let standard = Standard::begin(&policy(classes, None), &ranked(&[]));
+    let of = |measured| standard.place(measured, Some(&held("a", 0))).unwrap().class;
+    assert_eq!((of(worth(0)), of(Measured::default())), (0, 1));
+}
+
 #[test]
 fn customers_are_below_at_several_ends_in_a_row_before_they_fall() {
     let at = |amount, before: &Held| place(3, amount, Some(before));
@@ -90,7 +109,8 @@ fn a_share_of_all_is_from_an_amount_on_and_equals_are_together() {
     assert_eq!(top(20, &[5, 1, 4, 2, 3]), 5);
     assert_eq!(top(21, &[5, 1, 4, 2, 3]), 4);
     assert_eq!(top(40, &[5, 1, 4, 4, 3]), 4);
-    assert_eq!(top(100, &[5, 1, 4, 4, -3]), -3);
+    // Nobody is at the top for nothing, or for less.
+    assert_eq!((top(100, &[5, 1, 4, 4, -3]), top(20, &[0, 0])), (1, 1));
     // Where there is anybody, somebody is at the top; where there is nobody, nobody is.
     assert_eq!(top(1, &[7]), 7);
     assert_eq!(top(20, &[]), i64::MAX);
@@ -141,8 +161,9 @@ fn the_days_that_are_looked_at_are_those_of_whole_periods() {
     let within = date(2027, 5, 12);
     assert_eq!(of(CalendarPeriod::Quarter, Some(2), within), (date(2027, 1, 1), within));
     let policy = policy(Vec::new(), None);
-    assert_eq!(last_end(&policy, within), date(2027, 5, 1));
-    assert_eq!(last_end(&policy, date(2027, 5, 1)), date(2027, 5, 1));
+    assert!(is_end(&policy, date(2027, 5, 1)) && !is_end(&policy, within));
+    let quarterly = ValueClassPolicy { each: CalendarPeriod::Quarter, ..policy };
+    assert!(is_end(&quarterly, date(2027, 4, 1)) && !is_end(&quarterly, date(2027, 5, 1)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Pages of a program's customers with what they bought and the class that they have.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 
@@ -9,7 +10,7 @@ use crate::book::Defect;
 use crate::database::{StoreError, Traced as _};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 use crate::value::classes::model::{Days, Held, Windowed};
-use crate::value::model::{EARLIEST, PurchaseHistory};
+use crate::value::model::PurchaseHistory;
 
 /// A customer who may be of a class.
 #[derive(Clone, Debug)]
@@ -20,14 +21,14 @@ pub(in crate::value::classes) struct Candidate {
     pub(in crate::value::classes) held: Option<Held>,
 }
 
-/// The customers behind one, by account, whether they bought anything or not.
+/// The customers behind one, by account, whether they bought anything or not. What they bought before a day is not looked at.
 ///
 /// # Errors
 /// If the database cannot be read.
 pub(in crate::value::classes) async fn read_page(
     connection: &mut PgConnection,
     program_id: &ProgramId,
-    (days, as_of): (Days, Timestamp),
+    (days, earliest, as_of): (Days, Date, Timestamp),
     after: AccountId,
     limit: i64,
 ) -> Result<Vec<Candidate>, StoreError> {
@@ -67,7 +68,7 @@ pub(in crate::value::classes) async fn read_page(
         days.from.to_sqlx() as _,
         days.until.to_sqlx() as _,
         as_of.to_sqlx() as _,
-        EARLIEST.to_sqlx() as _,
+        earliest.to_sqlx() as _,
     )
     .fetch_all(connection)
     .traced("SELECT customers")

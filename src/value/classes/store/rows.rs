@@ -17,6 +17,7 @@ pub(super) struct ClassRowSent {
     pub(super) program_id: String,
     pub(super) class_id: String,
     pub(super) level: Option<String>,
+    pub(super) until: jiff_sqlx::Date,
     pub(super) since: jiff_sqlx::Timestamp,
     pub(super) decided_at: jiff_sqlx::Timestamp,
     pub(super) policy_version: i32,
@@ -34,6 +35,7 @@ impl ClassRowSent {
             program_id: row.program_id.to_string(),
             class_id: row.held.class_id.to_string(),
             level: row.held.level.map(|level| level.as_str().to_owned()),
+            until: row.until.to_sqlx(),
             since: row.since.to_sqlx(),
             decided_at: row.decided_at.to_sqlx(),
             policy_version: row.policy_version,
@@ -67,6 +69,7 @@ impl TryFrom<ClassRowSent> for ClassRow {
         Ok(Self {
             program_id: ProgramId::try_from(row.program_id).map_err(defect)?,
             held: held_of(row.account_id, row.class_id, row.level, row.ends_below)?,
+            until: row.until.to_jiff(),
             since: row.since.to_jiff(),
             decided_at: row.decided_at.to_jiff(),
             policy_version: row.policy_version,
@@ -112,7 +115,7 @@ pub(super) fn last_classes_of(accounts: Vec<Uuid>) -> ReadPart<States> {
     let last = selection!(
         "value_classes",
         ClassRowSent,
-        "SELECT v.account_id, v.account_seq, v.program_id, v.class_id, v.level, v.since, v.decided_at, v.policy_version,
+        "SELECT v.account_id, v.account_seq, v.program_id, v.class_id, v.level, v.until, v.since, v.decided_at, v.policy_version,
              v.measured, v.ends_below
          FROM unnest($1::uuid[]) AS u (account_id)
          JOIN LATERAL (
@@ -128,7 +131,7 @@ pub(super) fn all_classes_of(accounts: Vec<Uuid>) -> ReadPart<States> {
     let all = selection!(
         "value_classes",
         ClassRowSent,
-        "SELECT account_id, account_seq, program_id, class_id, level, since, decided_at, policy_version, measured, ends_below
+        "SELECT account_id, account_seq, program_id, class_id, level, until, since, decided_at, policy_version, measured, ends_below
          FROM value_classes WHERE account_id = ANY($1)",
         [accounts],
     );

@@ -57,6 +57,7 @@ async fn customers_are_classed_by_what_was_recorded_as_a_period_ended() {
     let anna = find(&service, "anna", None).await.unwrap();
     assert_eq!((anna.measured.clone(), anna.ends_below, anna.policy_version), (Some(usd("100.00")), 0, 1));
     assert_eq!((anna.since, anna.level()), (anna.decided_at, RelationshipLevel::Unspecified));
+    assert_eq!(anna.until, day(2026, 2, 1));
     let entries = service.entries("anna").await;
     let entry = entries.iter().find(|entry| entry.entry_id == anna.entry_id).unwrap();
     assert_eq!((entry.kind(), entry.reason()), (EntryKind::ValueClassDecided, proto::EntryReason::ValueClass));
@@ -176,10 +177,11 @@ async fn margin_and_number_of_customers_tell_how_closely_a_class_is_looked_after
     for customer in ["cleo", "dan", "emil"] {
         sell(customer, "p-1", Some("1.00")).await;
     }
-    // Half of it is given back, and so is half of what it brought.
+    // All of it is given back, of the other four fifths, and as much of what it brought.
     sell("frida", "p-1", Some("30.00")).await;
     give_back(&service, "frida", "p-1", "100.00", "r-1").await;
-    sell("gina", "p-1", None).await;
+    sell("gina", "p-1", Some("5.00")).await;
+    give_back(&service, "gina", "p-1", "80.00", "r-1").await;
     service.set_clock("2026-02-15T12:00:00Z");
     pass_end(&service, 1, "2026-02-01").await;
     let found = classification(&service, None).await.unwrap().classification.unwrap();
@@ -187,7 +189,7 @@ async fn margin_and_number_of_customers_tell_how_closely_a_class_is_looked_after
     let expected = [
         (1, usd("30.00"), RelationshipLevel::Partner),
         (1, usd("5.00"), RelationshipLevel::Proactive),
-        (4, usd("3.00"), RelationshipLevel::Basic),
+        (4, usd("4.00"), RelationshipLevel::Basic),
     ];
     assert_eq!(told, expected);
     assert_eq!(find(&service, "anna", None).await.unwrap().level(), RelationshipLevel::Partner);
@@ -274,27 +276,95 @@ async fn two_services_class_everybody_once_and_begin_anew_without_deciding_twice
 }
 
 #[tokio::test]
-async fn a_clock_that_goes_back_and_ends_that_were_missed_class_nobody_twice() {
+async fn of_ends_that_nobody_was_there_for_the_last_is_made_up_for_and_clocks_may_jump() {
     let service = start("2026-01-15T12:00:00Z", by_amount()).await;
     buy(&service, "anna", "p-1", "100.00").await;
     service.set_clock("2026-04-15T12:00:00Z");
     buy(&service, "anna", "p-2", "50.00").await;
-    // No service worked for three ends: the last is made up for.
     pass_end(&service, 1, "2026-04-01").await;
     assert_eq!(class_of(&service, "anna").await, "");
-    service.set_clock("2026-02-15T12:00:00Z");
-    let busy = Service::start_busy(service.database.clone(), service.clock.clone(), super::OFTEN).await;
-    crate::wait::stays("nobody is classed", async || {
-        classification(&service, day(2026, 2, 1)).await.is_err() && class_of(&service, "anna").await.is_empty()
-    })
-    .await;
-    busy.stop().await;
+    assert!(classification(&service, day(2026, 2, 1)).await.is_err());
+    // A clock that was wrong by years does not keep anybody from being classed at the ends of the right time.
+    service.set_clock("2030-01-15T12:00:00Z");
+    pass_end(&service, 1, "2030-01-01").await;
     service.set_clock("2026-05-15T12:00:00Z");
-    pass_end(&service, 1, "2026-05-01").await;
+    pass_end(&service, 2, "2026-05-01").await;
     assert_eq!(class_of(&service, "anna").await, "good");
+    let told = classification(&service, None).await.unwrap();
+    assert_eq!(told.classification.unwrap().until, day(2026, 5, 1));
     let late =
         proto::RecordActivityRequest { customer_id: "anna".to_owned(), ..refund("p-2", "50.00", &service, "r-1") };
     service.activities().record_activity(late).await.unwrap();
     assert_eq!(class_of(&service, "anna").await, "good");
+    assert_clean(&service.database).await;
+}
+
+#[tokio::test]
+async fn an_end_is_that_of_the_version_that_was_in_force_whatever_came_then() {
+    let service = start("2026-01-15T12:00:00Z", by_amount()).await;
+    buy(&service, "anna", "p-1", "100.00").await;
+    // From the very end on there are quarters, and then no classes any more.
+    let quarterly = proto::ValueClassPolicy { each: proto::CalendarPeriod::Quarter.into(), ..by_amount() };
+    let schedule = async |policy, from: &str| {
+        let request = proto::ApplyProgramRequest {
+            program: Some(with_classes(policy)),
+            effective_from: Some(at(from)),
+            ..Default::default()
+        };
+        service.programs().apply_program(request).await.unwrap();
+    };
+    schedule(Some(quarterly), "2026-02-01T05:00:00Z").await;
+    schedule(None, "2026-04-01T04:00:00Z").await;
+    service.set_clock("2026-03-15T12:00:00Z");
+    pass_end(&service, 1, "2026-02-01").await;
+    assert_eq!(class_of(&service, "anna").await, "key");
+    service.set_clock("2026-05-15T12:00:00Z");
+    pass_end(&service, 1, "2026-04-01").await;
+    let told = classification(&service, None).await.unwrap();
+    assert_eq!((told.policy_version, class_of(&service, "anna").await), (2, "key".to_owned()));
+    assert!(classification(&service, day(2026, 3, 1)).await.is_err());
+    assert_clean(&service.database).await;
+}
+
+#[tokio::test]
+async fn whoever_has_begun_is_left_alone_until_they_are_silent_for_a_minute() {
+    let service = start("2026-01-15T12:00:00Z", by_amount()).await;
+    buy(&service, "anna", "p-1", "100.00").await;
+    service.set_clock("2026-02-15T12:00:00Z");
+    let mut connection = service.database.connect(SUPERUSER).await;
+    let begun =
+        "INSERT INTO classification_rounds VALUES ('shop', '2026-02-01', '00000000-0000-0000-0000-000000000000', false,
+                 false, clock_timestamp() + interval '1 hour')";
+    sqlx::query(begun).execute(&mut connection).await.unwrap();
+    let busy = Service::start_busy(service.database.clone(), service.clock.clone(), super::OFTEN).await;
+    crate::wait::stays("nobody is classed", async || class_of(&service, "anna").await.is_empty()).await;
+    busy.stop().await;
+    sqlx::query("UPDATE classification_rounds SET leased_until = clock_timestamp()")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    pass_end(&service, 2, "2026-02-01").await;
+    assert_eq!(class_of(&service, "anna").await, "key");
+    let leased: Option<bool> = sqlx::query_scalar("SELECT leased_until IS NOT NULL FROM classification_rounds")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(leased, Some(false));
+    assert_clean(&service.database).await;
+}
+
+#[tokio::test]
+async fn nobody_is_among_the_best_for_nothing() {
+    let policy = proto::ValueClassPolicy {
+        measure: proto::ValueMeasure::Margin.into(),
+        ..monthly(vec![top("best", 20, 40), class("other")])
+    };
+    let service = start("2026-01-15T12:00:00Z", policy).await;
+    // Nobody tells a margin.
+    buy(&service, "anna", "p-1", "100.00").await;
+    buy(&service, "ben", "p-1", "10.00").await;
+    service.set_clock("2026-02-15T12:00:00Z");
+    pass_end(&service, 1, "2026-02-01").await;
+    assert_eq!(classes_of(&service, ["anna", "ben"]).await, ["other", "other"]);
     assert_clean(&service.database).await;
 }

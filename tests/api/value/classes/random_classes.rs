@@ -88,7 +88,7 @@ fn worth(added: &[Added], (from, until): (Date, Date), ends_at: Timestamp) -> Op
 fn bound(worths: &[i64], share: Option<i32>, amount: i64) -> i64 {
     let Some(percent) = share else { return amount };
     let last = (worths.len() * percent as usize).div_ceil(100);
-    if worths.is_empty() { i64::MAX } else { worths[last - 1] }
+    if worths.is_empty() { i64::MAX } else { worths[last - 1].max(1) }
 }
 
 fn cents(amount: Option<&proto::google::Money>) -> Option<i64> {
@@ -126,15 +126,17 @@ impl Rules {
         worths.sort_by(|one, other| other.cmp(one));
         let at_least = self.bounds.map(|class| class.map(|(share, amount)| bound(&worths, share, amount)));
         for (customer, worth) in measured {
-            let amount = worth.unwrap_or(0);
-            let highest = |keep: usize| (0..2).find(|class| amount >= at_least[*class][keep]).unwrap_or(2);
+            let meets =
+                |class: usize, keep: usize| class == 2 || worth.is_some_and(|worth| worth >= at_least[class][keep]);
+            let highest = |first: usize, keep: usize| (first..3).find(|class| meets(*class, keep)).unwrap();
             let now = match self.held.get(customer) {
                 None if worth.is_none() => continue,
-                None => (highest(0), 0),
-                Some((before, _)) if highest(0) <= *before => (highest(0), 0),
-                Some((before, _)) if highest(1) <= *before => (*before, 0),
+                None => (highest(0, 0), 0),
+                // Up at once.
+                Some((before, _)) if highest(0, 0) < *before => (highest(0, 0), 0),
+                Some((before, _)) if meets(*before, 0) || meets(*before, 1) => (*before, 0),
                 Some((before, below)) if below + 1 < self.falls_after => (*before, below + 1),
-                Some(_) => (highest(1), 0),
+                Some((before, _)) => (highest(before + 1, 1), 0),
             };
             self.held.insert(*customer, now);
         }

@@ -64,6 +64,21 @@ async fn simulate_value_classes_tells_who_would_move_and_writes_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_told_on_the_last_day_of_a_period_is_what_its_end_decides() {
+    let service = start("2026-01-15T12:00:00Z", by_amount()).await;
+    for (customer, amount) in [("anna", "100.00"), ("ben", "60.00"), ("cleo", "5.00")] {
+        buy(&service, customer, "p-1", amount).await;
+    }
+    service.set_clock("2026-02-01T04:59:59Z");
+    let foretold = simulate(&service, Some(Policy::Version(1))).await.unwrap();
+    assert_eq!(moves(&foretold), [("", "good", 1), ("", "key", 1), ("", "other", 1)]);
+    service.set_clock("2026-02-01T05:00:00Z");
+    pass_end(&service, 1, "2026-02-01").await;
+    assert_eq!(super::classification(&service, None).await.unwrap().classification, foretold.classification);
+    assert_clean(&service.database).await;
+}
+
+#[tokio::test]
 async fn classes_by_expectation_ask_a_model_and_class_nobody_without_one() {
     let policy = proto::ValueClassPolicy {
         measure: proto::ValueMeasure::ExpectedValue.into(),
