@@ -80,11 +80,11 @@ pub(super) async fn find_class(
                   clock_timestamp() AS "told!: jiff_sqlx::Timestamp"
            FROM (SELECT) AS one LEFT JOIN LATERAL (
                SELECT * FROM value_classes f
-               WHERE f.account_id = $1 AND ($2::bigint IS NULL OR f.account_seq <= $2)
+               WHERE f.account_id = $1 AND f.account_seq <= $2
                ORDER BY f.account_seq DESC LIMIT 1
            ) v ON TRUE"#,
         account_id.0,
-        last,
+        last.unwrap_or(i64::MAX),
     )
     .fetch_one(connection)
     .traced("SELECT value_classes")

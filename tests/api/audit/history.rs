@@ -40,7 +40,8 @@ fn eventful_shop() -> proto::Program {
     let complaints = crate::complaints::complaining_shop().complaints;
     let goodwill = Some(proto::GoodwillPolicy::default());
     let lifecycle = crate::lifecycle::staged_shop().lifecycle;
-    proto::Program { points: Some(points), packages, complaints, goodwill, lifecycle, ..shop() }
+    let value_classes = Some(crate::value::classes::by_amount());
+    proto::Program { points: Some(points), packages, complaints, goodwill, lifecycle, value_classes, ..shop() }
 }
 
 /// An answer, or none where rules refused; anything else fails the test.

@@ -1,4 +1,5 @@
-//! What a customer says, and what is done about a complaint, costs no more after many answers and complaints.
+//! What a customer says, what is done about a complaint, and of which class they are cost no more after many answers, complaints
+//! and decisions.
 
 use goldbook::embedded_postgres::{SERVICE_ROLE, SUPERUSER};
 use goldbook::proto;
@@ -9,12 +10,14 @@ use crate::complaints::{acknowledge, get, opening, reopen, resolve, send_opening
 use crate::harness::{SHOP, START, Service};
 use crate::satisfaction::{said, satisfied, send};
 
-/// Feedback, resolved complaints and their steps: copies of the first ones, with numbers and instants of their own.
+/// Feedback, resolved complaints and their steps: copies of the first ones, with numbers and instants of their own. And decisions
+/// about the customer's value class.
 const LOAD: &str = "
     ALTER TABLE feedback SET (autovacuum_enabled = off);
     ALTER TABLE complaints SET (autovacuum_enabled = off);
     ALTER TABLE complaint_steps SET (autovacuum_enabled = off);
     ALTER TABLE ledger_entries SET (autovacuum_enabled = off);
+    ALTER TABLE value_classes SET (autovacuum_enabled = off);
     INSERT INTO feedback
         SELECT account_id, account_seq + 3 * n, program_id, day, happened_at, effective_at + (n || ' s')::interval, channel,
                satisfaction, recommendation, acsi_satisfaction, acsi_expectation, acsi_ideal, factor_ids, factor_scores,
@@ -36,6 +39,9 @@ const LOAD: &str = "
                effective_at + (n || ' s')::interval, recorded_at, hash_version, content_hash
         FROM ledger_entries, generate_series(1, $count::bigint) n
         WHERE kind IN ('feedback_accepted', 'complaint_opened', 'complaint_resolved');
+    INSERT INTO value_classes
+        SELECT account_id, n, program_id, 'key', NULL, '2026-01-01', effective_at, effective_at, 1, 500, 0
+        FROM accounts, generate_series(1, head + 3 * $count::bigint) n WHERE kind = 'customer';
     INSERT INTO balances
         SELECT account_id, n, issued, owed, pending, available, held, redeemed, expired, cancelled
         FROM accounts, generate_series(64, head + 3 * $count::bigint, 64) n WHERE kind = 'customer';
@@ -70,6 +76,11 @@ async fn measure(count: i64) -> i64 {
     assert_eq!(told.satisfaction.unwrap().latest, 2);
     let request = proto::GetSatisfactionRequest { as_of: Some(crate::harness::at("2026-01-15T12:00:20Z")), ..request };
     service.satisfaction().get_satisfaction(request).await.unwrap();
+    for as_of in [None, Some("2026-01-15T12:00:20Z")] {
+        let (program_id, customer_id) = (SHOP.to_owned(), "anna".to_owned());
+        let request = proto::GetValueClassRequest { program_id, customer_id, as_of: as_of.map(crate::harness::at) };
+        assert_eq!(service.value().get_value_class(request).await.unwrap().into_inner().class_id, "key");
+    }
     let request = proto::ListComplaintsRequest {
         program_id: SHOP.to_owned(),
         customer_id: "anna".to_owned(),

@@ -86,6 +86,13 @@ pub(super) async fn pass_end(service: &Service, replicas: usize, day: &str) {
     }
 }
 
+/// Has another service class the customers at the end of the last month.
+pub(crate) async fn pass_last_month(service: &Service) {
+    let zone = goldbook_api::zones::find("America/New_York").unwrap();
+    let today = service.clock.now().to_zoned(zone).date();
+    pass_end(service, 1, &today.first_of_month().to_string()).await;
+}
+
 pub(super) async fn find(
     service: &Service,
     customer_id: &str,
