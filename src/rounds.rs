@@ -11,6 +11,16 @@ use crate::telemetry::{self, metrics};
 /// The pauses before that is tried again which cannot be done at the moment, such as since somebody holds an account.
 const PAUSES: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
 
+/// For how many times as long as a round took the next one is waited for, if that is longer than usual, and for how long at
+/// most.
+const REST: u32 = 20;
+const MAX_REST: Duration = Duration::from_mins(10);
+
+/// How long to wait behind a round that took so long and goes through very many rows, where one waits so long otherwise.
+pub(crate) fn rest_behind(took: Duration, every: Duration) -> Duration {
+    every.max((took * REST).min(MAX_REST))
+}
+
 /// What the log and the metrics tell of a worker.
 pub(crate) struct Rounds {
     /// Its name in the metrics.

@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::{PgConnection, PgPool};
 
-use crate::book::{Book, Entry, Writer};
+use crate::book::{Account, Book, Entry, EntryRange, Writer, find_entries_in, read_head};
 use crate::database::{Listed, StoreError, leave_out_unreadable};
-use crate::error::{Error, Reason, Refusal};
+use crate::error::{Defect, Error, Reason, Refusal};
 use crate::ids::{AccountId, CustomerId, ProgramId};
 use crate::paging::PageRequest;
 use crate::programs::model::Which;
@@ -199,6 +199,25 @@ pub(crate) async fn find_account(
     let account_id = store::find_account(connection, program_id, customer_id).await?;
     let account_id = account_id.ok_or_else(|| program_not_found(program_id))?;
     Ok(account_id.ok_or_else(|| customer_not_found(customer_id))?)
+}
+
+/// The head of a customer's account, and which entries it had by an instant; all that it has, if none is said.
+///
+/// # Errors
+/// If the customer was unknown then.
+pub(crate) async fn find_entries_by(
+    snapshot: &mut PgConnection,
+    (account_id, customer_id): (AccountId, &CustomerId),
+    as_of: Option<Timestamp>,
+) -> Result<(Account, EntryRange), Error> {
+    let account = read_head(snapshot, account_id).await?;
+    let account = account.ok_or_else(|| Defect::new(format!("account {} has no head", account_id.0)))?;
+    let after = as_of.and_then(|as_of| as_of.saturating_add(SignedDuration::from_micros(1)).ok());
+    let range = find_entries_in(snapshot, &account, None, after).await?;
+    if range.last < range.first {
+        return Err(customer_not_found(customer_id).into());
+    }
+    Ok((account, range))
 }
 
 /// The business's own names of accounts' customers; of those that have one.

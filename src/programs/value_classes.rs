@@ -74,15 +74,21 @@ pub struct LevelCuts {
 }
 
 impl ValueClassPolicy {
+    /// How many months a period has. Documents have none that are shorter.
+    #[must_use]
+    pub const fn months(&self) -> i32 {
+        match self.each {
+            CalendarPeriod::Day | CalendarPeriod::Week | CalendarPeriod::Month => 1,
+            CalendarPeriod::Quarter => 3,
+            CalendarPeriod::Half => 6,
+            CalendarPeriod::Year => 12,
+        }
+    }
+
     /// How many periods are looked at.
     #[must_use]
     pub fn window_periods(&self) -> i32 {
-        self.periods.unwrap_or(match self.each {
-            CalendarPeriod::Quarter => 4,
-            CalendarPeriod::Half => 2,
-            CalendarPeriod::Year => 1,
-            CalendarPeriod::Day | CalendarPeriod::Week | CalendarPeriod::Month => 12,
-        })
+        self.periods.unwrap_or(12 / self.months())
     }
 
     /// At how many ends in a row customers have to be below their class before they lose it.

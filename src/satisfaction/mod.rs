@@ -6,16 +6,15 @@ pub(crate) mod model;
 pub(crate) mod state;
 mod store;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
 
-use crate::book::{EntryRange, Instants, begin_snapshot, find_entries_in, read_head};
-use crate::customers::find_account;
-use crate::customers::model::customer_not_found;
+use crate::book::{EntryRange, Instants, begin_snapshot};
+use crate::customers::{find_account, find_entries_by};
 use crate::database::{ExportBounds, ExportPlaces, StoreError, by_scan};
-use crate::error::{Defect, Error};
+use crate::error::Error;
 use crate::ids::{AccountId, CustomerId, FactorId, PrincipalId, ProgramId};
 use crate::programs::model::{ProgramVersion, Which, program_not_found};
 use crate::programs::periods::divide;
@@ -93,14 +92,9 @@ impl Satisfaction {
         let mut connection = self.pool.acquire().await?;
         let account_id = find_account(&mut connection, program_id, customer_id).await?;
         let mut snapshot = begin_snapshot(&mut connection).await?;
-        let account = read_head(&mut snapshot, account_id).await?;
-        let account = account.ok_or_else(|| Defect::new(format!("account {} has no head", account_id.0)))?;
         // Now, all that was written counts, also where the clock went back since.
-        let after = as_of.saturating_add(SignedDuration::from_micros(1)).ok().filter(|_| is_past);
-        let range = find_entries_in(&mut snapshot, &account, None, after).await?;
-        if range.last < range.first {
-            return Err(customer_not_found(customer_id).into());
-        }
+        let by = Some(as_of).filter(|_| is_past);
+        let (_, range) = find_entries_by(&mut snapshot, (account_id, customer_id), by).await?;
         let said = Said::of(store::read_feedback(&mut snapshot, account_id, range, LOOKED_AT).await?);
         let policy = if is_past {
             read_version_at(&mut snapshot, program_id, as_of).await?

@@ -11,16 +11,12 @@ pub(crate) mod state;
 mod store;
 
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use jiff::{Timestamp, ToSpan as _};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
 
-use crate::book::{
-    Book, Detail, Entry, Instants, ProgramDetail, ValueModel, Writer, Written, begin_snapshot, find_entries_in,
-    read_head,
-};
-use crate::customers::find_account;
-use crate::customers::model::customer_not_found;
+use crate::book::{Book, Detail, Entry, Instants, ProgramDetail, ValueModel, Writer, Written, begin_snapshot};
+use crate::customers::{find_account, find_entries_by};
 use crate::database::{ExportBounds, ExportPlaces, StoreError, by_scan};
 use crate::error::{Defect, Error, Reason, Refusal};
 use crate::ids::{CustomerId, PrincipalId, ProgramId};
@@ -143,13 +139,7 @@ impl Value {
         };
         let as_of = self.instants.close("as_of", Some(as_of)).await?;
         let mut snapshot = begin_snapshot(&mut connection).await?;
-        let account = read_head(&mut snapshot, account_id).await?;
-        let account = account.ok_or_else(|| Defect::new(format!("account {} has no head", account_id.0)))?;
-        let after = as_of.saturating_add(SignedDuration::from_micros(1)).ok();
-        let range = find_entries_in(&mut snapshot, &account, None, after).await?;
-        if range.last < range.first {
-            return Err(customer_not_found(customer_id).into());
-        }
+        let (account, range) = find_entries_by(&mut snapshot, (account_id, customer_id), Some(as_of)).await?;
         let bought = if range.last == account.head {
             store::read_bought(&mut snapshot, account_id).await?.0
         } else {

@@ -21,7 +21,7 @@ use crate::points::subject::Subject;
 use crate::programs::model::{Program, ProgramVersion, Which};
 use crate::programs::points::CalendarPeriod;
 use crate::programs::{Having, list_having, read_version, read_version_number_at};
-use crate::rounds::{Rounds, try_patiently};
+use crate::rounds::{Rounds, rest_behind, try_patiently};
 
 /// How many customers are looked at together.
 const PAGE: usize = 512;
@@ -31,10 +31,6 @@ const PROGRAMS: i64 = 64;
 const MAX_DAYS_LATE: i32 = 31;
 /// What a day begins with.
 const FIRST: Occasion = Occasion::Birthday;
-/// For how many times as long as a round took the next one is waited for, if that is longer than usual, and for how long at
-/// most.
-const REST: u32 = 20;
-const MAX_REST: Duration = Duration::from_mins(10);
 /// Why not everybody was given what there is for them.
 #[derive(Debug, thiserror::Error)]
 enum PackagesError {
@@ -62,7 +58,7 @@ pub(crate) async fn keep_giving_packages(pool: PgPool, book: Book, clock: Clock,
         is_well: "packages are given again",
     };
     let span = || tracing::info_span!(parent: None, "benefits.packages");
-    rounds.keep_going(span, || worker.give_all(), |took| every.max((took * REST).min(MAX_REST))).await;
+    rounds.keep_going(span, || worker.give_all(), |took| rest_behind(took, every)).await;
 }
 
 /// What the work needs.

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
 
 use super::measuring::{Census, Lease};
-use super::model::{Outcome, days_before};
+use super::model::{Outcome, classification_in, days_before};
 use super::state::ClassRow;
 use super::store::{find_class, find_classification};
-use crate::book::{Classification, Defect, Detail, Entry, ProgramDetail, begin_snapshot, find_entries_in, read_head};
-use crate::customers::find_account;
-use crate::customers::model::customer_not_found;
+use crate::book::{Classification, Entry, begin_snapshot};
+use crate::customers::{find_account, find_entries_by};
 use crate::error::{Error, Reason, Refusal};
 use crate::ids::{CustomerId, EntryId, PrincipalId, ProgramId, ValueClassId};
 use crate::money::Currency;
@@ -66,13 +65,7 @@ impl Value {
         };
         let as_of = self.instants.close("as_of", Some(as_of)).await?;
         let mut snapshot = begin_snapshot(&mut connection).await?;
-        let account = read_head(&mut snapshot, account_id).await?;
-        let account = account.ok_or_else(|| Defect::new(format!("account {} has no head", account_id.0)))?;
-        let after = as_of.saturating_add(SignedDuration::from_micros(1)).ok();
-        let range = find_entries_in(&mut snapshot, &account, None, after).await?;
-        if range.last < range.first {
-            return Err(customer_not_found(customer_id).into());
-        }
+        let (_, range) = find_entries_by(&mut snapshot, (account_id, customer_id), Some(as_of)).await?;
         let (decided, _) = find_class(&mut snapshot, account_id, Some(range.last)).await?;
         snapshot.commit().await?;
         Ok(FoundClass { as_of, currency, decided })
@@ -97,10 +90,7 @@ impl Value {
             };
             return until.map_or(Ok(None), not_found);
         };
-        let Detail::Program(ProgramDetail::CustomersClassed { classification }) = &entry.detail else {
-            return Err(Defect::new(format!("entry {} classes no customers", entry.id)).into());
-        };
-        let classification = Classification::clone(classification);
+        let classification = classification_in(&entry)?.clone();
         Ok(Some(FoundClassification { entry, currency, classification }))
     }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 
-use crate::book::{ClassedCount, Classification, Defect, RelationshipLevel, ValueMeasure, ValueModel};
+use crate::book::{
+    ClassedCount, Classification, Defect, Detail, Entry, ProgramDetail, RelationshipLevel, ValueMeasure, ValueModel,
+};
 use crate::ids::{EntryId, ValueClassId};
 use crate::money::Currency;
 use crate::programs::model::ProgramVersion;
-use crate::programs::points::CalendarPeriod;
 use crate::programs::value_classes::{ClassBound, ValueClassPolicy};
 use crate::value::model::{EARLIEST, Forecast, PurchaseHistory};
 
@@ -27,12 +28,7 @@ pub(super) struct Days {
 /// The days that a policy looks at, where its periods end before a day.
 pub(super) fn days_before(policy: &ValueClassPolicy, until: Date) -> Days {
     let last = policy.each.first_day(until.saturating_sub(1.day()));
-    let months = (policy.window_periods() - 1).saturating_mul(match policy.each {
-        CalendarPeriod::Quarter => 3,
-        CalendarPeriod::Half => 6,
-        CalendarPeriod::Year => 12,
-        CalendarPeriod::Day | CalendarPeriod::Week | CalendarPeriod::Month => 1,
-    });
+    let months = (policy.window_periods() - 1).saturating_mul(policy.months());
     Days { from: last.saturating_sub(months.months()), until }
 }
 
@@ -53,7 +49,7 @@ pub(crate) struct Held {
 /// What a customer bought, by what was recorded by an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Windowed {
-    /// All of it.
+    /// All of it, from the earliest day on that says anything.
     pub(super) history: PurchaseHistory,
     /// On how many of the days that are looked at they bought, what they spent on these, and what that brought.
     pub(super) days: i64,
@@ -115,7 +111,7 @@ impl Measuring {
 /// Customers who are worth anything, or have a class.
 #[derive(Debug)]
 pub(super) struct Roll {
-    customers: Vec<Enrolled>,
+    customers: Vec<Brief>,
     /// What they have, each once, with the number that it goes by. Few of it are different.
     held: BTreeMap<Option<Held>, u32>,
     most: usize,
@@ -123,7 +119,7 @@ pub(super) struct Roll {
 
 /// A customer in few bytes.
 #[derive(Clone, Copy, Debug)]
-struct Enrolled {
+struct Brief {
     measured: Measured,
     held: u32,
 }
@@ -160,7 +156,7 @@ impl Roll {
         }
         let next = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
         let held = *self.held.entry(held.cloned()).or_insert(next);
-        self.customers.push(Enrolled { measured, held });
+        self.customers.push(Brief { measured, held });
         Ok(())
     }
 
@@ -177,7 +173,7 @@ impl Roll {
         let mut standard = Standard::begin(policy, &ranked);
         let by_number: BTreeMap<u32, &Option<Held>> = self.held.iter().map(|(held, number)| (*number, held)).collect();
         let (mut placed_of, mut below) = (BTreeMap::new(), 0);
-        for Enrolled { measured, held: number } in &self.customers {
+        for Brief { measured, held: number } in &self.customers {
             let held = by_number.get(number).and_then(|held| held.as_ref());
             if let Some(placed) = standard.place(*measured, held) {
                 standard.count(*measured, placed);
@@ -313,6 +309,17 @@ impl Outcome {
             classes: self.standard.classes.clone(),
         }
     }
+}
+
+/// How an entry tells that customers were classed.
+///
+/// # Errors
+/// If it tells something else.
+pub(super) fn classification_in(entry: &Entry) -> Result<&Classification, Defect> {
+    let Detail::Program(ProgramDetail::CustomersClassed { classification }) = &entry.detail else {
+        return Err(Defect::new(format!("entry {} classes no customers", entry.id)));
+    };
+    Ok(classification)
 }
 
 /// A classification by which the customers of a program are decided about.

@@ -9,10 +9,10 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 
 use super::commands::{ClassCustomers, DecideClass};
-use super::measuring::{Census, Lease, Weighed};
-use super::model::{Classed, Standard, days_before, is_end};
+use super::measuring::{Census, Lease, Page, Weighed};
+use super::model::{Classed, Standard, classification_in, days_before, is_end};
 use super::store::{Round, find_classification, lease_round, move_round, read_round};
-use crate::book::{Book, Detail, Entry, Instants, ProgramDetail};
+use crate::book::{Book, Entry, Instants};
 use crate::database::StoreError;
 use crate::error::{Defect, Error, Reason, with_causes};
 use crate::points::subject::Subject;
@@ -20,16 +20,12 @@ use crate::programs::model::{Program, ProgramVersion};
 use crate::programs::points::CalendarPeriod;
 use crate::programs::value_classes::ValueClassPolicy;
 use crate::programs::{Having, list_having, read_version_at};
-use crate::rounds::{Rounds, try_patiently};
+use crate::rounds::{Rounds, rest_behind, try_patiently};
 
 /// How many months back an end is looked for: years have one in these.
 const MONTHS_BACK: i32 = 12;
 /// How many programs are read at a time.
 const PROGRAMS: i64 = 64;
-/// For how many times as long as a round took the next one is waited for, if that is longer than usual, and for how long at
-/// most.
-const REST: u32 = 20;
-const MAX_REST: Duration = Duration::from_mins(10);
 
 /// Classes customers again and again, until it is dropped.
 pub(crate) async fn keep_classing_customers(pool: PgPool, book: Book, instants: Instants, every: Duration) {
@@ -40,7 +36,7 @@ pub(crate) async fn keep_classing_customers(pool: PgPool, book: Book, instants: 
         is_well: "customers are classed again",
     };
     let span = || tracing::info_span!(parent: None, "value.classes");
-    rounds.keep_going(span, || worker.class_all(), |took| every.max((took * REST).min(MAX_REST))).await;
+    rounds.keep_going(span, || worker.class_all(), |took| rest_behind(took, every)).await;
 }
 
 /// What the work needs.
@@ -59,13 +55,6 @@ struct Work {
     policy: Arc<ProgramVersion>,
     /// The last instant of the period.
     as_of: Timestamp,
-}
-
-/// What a step has come to: where the round is, whether it goes on, and who could not be written to.
-struct Step {
-    round: Round,
-    goes_on: bool,
-    error: Option<Error>,
 }
 
 impl Worker {
@@ -96,18 +85,11 @@ impl Worker {
         if !lease_round(&mut *self.connect().await?, program_id, (work.seen, work.round)).await? {
             return Ok(());
         }
-        let (mut round, mut failed) = (work.round, None);
-        loop {
-            let step = self.carry_out(&work, round).await;
-            // What failed is begun anew by whoever comes next.
-            let (next, goes_on) = step.as_ref().map_or((round, false), |step| (step.round, step.goes_on));
-            move_round(&mut *self.connect().await?, program_id, (next, goes_on)).await?;
-            failed = step?.error.or(failed);
-            if !goes_on {
-                return failed.map_or(Ok(()), Err);
-            }
-            round = next;
-        }
+        let mut round = work.round;
+        let outcome = self.carry_out(&work, &mut round).await;
+        // Whatever became of it, the next one goes on from here.
+        move_round(&mut *self.connect().await?, program_id, (round, false)).await?;
+        outcome
     }
 
     async fn connect(&self) -> Result<PoolConnection<Postgres>, StoreError> {
@@ -127,40 +109,60 @@ impl Worker {
         Ok(policy.map(|policy| Work { seen, round, policy: Arc::new(policy), as_of }))
     }
 
-    /// Tells where classes begin, or decides about the next customers.
-    async fn carry_out(&self, work: &Work, round: Round) -> Result<Step, Error> {
+    /// Tells where classes begin, and decides about all customers behind those that were decided about.
+    async fn carry_out(&self, work: &Work, round: &mut Round) -> Result<(), Error> {
         let Work { policy, as_of, .. } = work;
         let program_id = &policy.program.program_id;
-        let done = |round| Step { round: Round { is_done: true, ..round }, goes_on: false, error: None };
-        let Some(classes) = &policy.program.value_classes else { return Ok(done(round)) };
-        let mut connection = self.connect().await?;
+        let Some(classes) = &policy.program.value_classes else {
+            round.is_done = true;
+            return Ok(());
+        };
         let when = (days_before(classes, round.until), *as_of);
-        let Some(census) = Census::begin(&mut connection, policy, classes, when).await? else {
+        let Some(census) = Census::begin(&mut *self.connect().await?, policy, classes, when).await? else {
             tracing::warn!(%program_id, until = %round.until, "no customers are classed: the program has no model of spend");
-            return Ok(done(round));
+            round.is_done = true;
+            return Ok(());
         };
-        let found = find_classification(&mut connection, program_id, Some(round.until)).await?;
-        let Some(entry) = found else {
-            let outcome = census.class(&mut connection, classes, Lease::Renewed).await?;
-            let (program_id, version) = (program_id.clone(), policy.version);
-            let classification = outcome.classification(&census.measuring);
-            self.book.submit_in_background(ClassCustomers { program_id, version, classification }).await?;
-            return Ok(Step { round, goes_on: true, error: None });
-        };
+        let entry = self.tell(&census, policy, classes).await?;
         let classed = Arc::new(classed_by(&entry, policy, classes, &census)?);
-        let Some(page) = census.measure_page(&mut connection, round.after).await? else {
-            // Whoever was left out is gone through again.
-            let again = Step { round: Round::begin(round.until), goes_on: false, error: None };
-            return Ok(if round.has_left { again } else { done(round) });
-        };
+        let mut failed = None;
+        loop {
+            let page = census.measure_page(&mut *self.connect().await?, round.after).await?;
+            let Some(page) = page else { break };
+            failed = self.decide_page(&classed, &page).await.err().or(failed);
+            round.has_left |= failed.is_some();
+            round.after = page.last;
+            move_round(&mut *self.connect().await?, program_id, (*round, true)).await?;
+        }
+        // Whoever was left out is gone through again.
+        *round = if round.has_left { Round::begin(round.until) } else { Round { is_done: true, ..*round } };
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// The entry that tells where classes begin: it is written, unless it was before.
+    async fn tell(&self, census: &Census, policy: &ProgramVersion, classes: &ValueClassPolicy) -> Result<Entry, Error> {
+        let mut connection = self.connect().await?;
+        let until = census.measuring.days.until;
+        if let Some(entry) = find_classification(&mut connection, &census.program_id, Some(until)).await? {
+            return Ok(entry);
+        }
+        let outcome = census.class(&mut connection, classes, Lease::Renewed).await?;
         drop(connection);
+        let (program_id, version) = (census.program_id.clone(), policy.version);
+        let classification = outcome.classification(&census.measuring);
+        let told = self.book.submit_in_background(ClassCustomers { program_id, version, classification }).await?;
+        let entry = told.entries.into_iter().next();
+        Ok(entry.ok_or_else(|| Defect::new("a classification came to no entry"))?)
+    }
+
+    /// Decides about the customers of a page of whom there is something new to say. It is an error if that is not possible of one
+    /// at the moment.
+    async fn decide_page(&self, classed: &Arc<Classed>, page: &Page) -> Result<(), Error> {
         let is_news = |(candidate, measured): &&Weighed| classed.decide(*measured, candidate.held.as_ref()).is_some();
         let changing: Vec<Weighed> = page.customers.iter().filter(is_news).cloned().collect();
-        let decide = |weighed| self.decide(&classed, weighed);
+        let decide = |weighed| self.decide(classed, weighed);
         let outcomes = try_patiently(&changing, decide, |outcome| outcome.is_err()).await;
-        let error = outcomes.into_iter().find_map(Result::err);
-        let has_left = round.has_left || error.is_some();
-        Ok(Step { round: Round { after: page.last, has_left, ..round }, goes_on: true, error })
+        outcomes.into_iter().collect()
     }
 
     /// Decides about a customer. It is an error if that is not possible at the moment.
@@ -221,9 +223,7 @@ fn classed_by(
     classes: &ValueClassPolicy,
     census: &Census,
 ) -> Result<Classed, Defect> {
-    let Detail::Program(ProgramDetail::CustomersClassed { classification }) = &entry.detail else {
-        return Err(Defect::new(format!("entry {} classes no customers", entry.id)));
-    };
+    let classification = classification_in(entry)?;
     let standard = Standard { classes: classification.classes.clone(), ends_to_fall: classes.ends_to_fall() };
     Ok(Classed { entry_id: entry.id, policy: policy.clone(), days: census.measuring.days, standard })
 }

@@ -3,6 +3,7 @@
 use jiff::civil::date;
 
 use super::*;
+use crate::programs::points::CalendarPeriod;
 use crate::programs::value_classes::{LevelCuts, ValueClass};
 
 fn class(class_id: &str, from: Option<ClassBound>, keep: Option<ClassBound>) -> ValueClass {
@@ -187,7 +188,7 @@ fn everybody_is_classed_and_who_moves_is_counted() {
 
 #[test]
 fn what_is_kept_of_a_customer_is_small_and_there_is_an_end_to_it() {
-    assert!(size_of::<Enrolled>() <= 32);
+    assert!(size_of::<Brief>() <= 32);
     let mut few = Roll::new(2);
     assert_eq!(
         [few.add(worth(1), None), few.add(worth(1), None), few.add(worth(1), None)],
