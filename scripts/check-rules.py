@@ -36,6 +36,8 @@ UNTIMED = {
     "CustomerService/EraseCustomer": "takes as long as the customer has notes",
     "ComplaintService/GetComplaintMetrics": "takes as long as there are steps in the period",
     "SatisfactionService/GetSatisfactionIndex": "takes as long as there are answers in the period",
+    "SegmentService/ListSegmentMembers": "looks at customers until it has found a page of members",
+    "SegmentService/CountSegment": "takes as long as there are customers",
     "ValueService/FitValueModel": "takes as long as there are purchases",
     "ValueService/GetValueBacktest": "takes as long as there are purchases",
     "ValueService/GetScoreClasses": "takes as long as there are purchases",

@@ -296,6 +296,8 @@ reasons! {
     ValueModelNotFitted => "VALUE_MODEL_NOT_FITTED",
     /// No customers of the program were classed at this end.
     ValueClassificationNotFound => "VALUE_CLASSIFICATION_NOT_FOUND",
+    /// The program has no segment of this id.
+    SegmentNotFound => "SEGMENT_NOT_FOUND",
     /// What is tried says nothing of value classes.
     ValueClassesNotSet => "VALUE_CLASSES_NOT_SET",
     /// The step does not fit where the complaint stands.

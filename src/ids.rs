@@ -90,6 +90,11 @@ text_id!(
     check_slug
 );
 text_id!(
+    /// A segment within a program document: `[a-z0-9-]`, 1–63 characters.
+    SegmentId,
+    check_slug
+);
+text_id!(
     /// A campaign within a program document: `[a-z0-9-]`, 1–63 characters.
     CampaignId,
     check_slug

@@ -12,6 +12,7 @@
 //! - [`value`]: what customers bought and will buy by a model, and whether they stay
 //! - [`complaints`]: what they are unhappy about, and who deals with it by when
 //! - [`lifecycle`]: where they stand in the relationship
+//! - [`segments`]: the customers of whom all holds that a program asks for by a name
 //! - [`activities`]: what customers did, and everything that follows from it
 //! - [`imports`]: what they bring along from another system
 //! - [`book`]: the one path that every write takes; [`ledger`]: reading what it wrote; [`liability`]: summing it up
@@ -37,6 +38,7 @@ pub mod programs;
 pub(crate) mod referrals;
 pub(crate) mod rewards;
 pub(crate) mod satisfaction;
+pub(crate) mod segments;
 pub(crate) mod tiers;
 pub(crate) mod value;
 

@@ -46,6 +46,7 @@ use crate::proto;
 use crate::referrals::Referrals;
 use crate::rewards::Rewards;
 use crate::satisfaction::Satisfaction;
+use crate::segments::{MemberFinder, Segments};
 use crate::telemetry::RpcLayer;
 use crate::telemetry::metrics::{is_measured, watch_pool};
 use crate::tiers::{Tiers, keep_reevaluating};
@@ -366,6 +367,7 @@ fn routes(
     capabilities: &Capabilities,
     catalogue: Catalogue,
 ) -> Routes {
+    let finder = Arc::new(MemberFinder::new(capabilities.clone()));
     let tiers = Tiers::new(
         book.clone(),
         pool.clone(),
@@ -393,8 +395,9 @@ fn routes(
         import_service: Imports::new(book.clone()),
         complaint_service: Complaints::new(book.clone(), pool.clone(), &settings.database, instants.clone()),
         lifecycle_service: Lifecycles::new(pool.clone(), instants.clone(), capabilities.clone()),
-        value_service: Value::new(book.clone(), pool.clone(), &settings.database, instants.clone()),
-        satisfaction_service: Satisfaction::new(pool.clone(), &settings.database, instants.clone()),
+        value_service: Value::new(book.clone(), pool.clone(), &settings.database, instants.clone(), finder.clone()),
+        satisfaction_service: Satisfaction::new(pool.clone(), &settings.database, instants.clone(), finder),
+        segment_service: Segments::new(pool.clone(), &settings.database, instants.clone(), capabilities.clone()),
         liability_service: Liability::new(pool.clone(), instants.clone()),
         ledger_service: Ledger::new(
             book.clone(),

@@ -181,6 +181,7 @@ pub(crate) const fn code_of(reason: Reason) -> Code {
         | Reason::ComplaintNotFound
         | Reason::ValueModelNotFound
         | Reason::ValueClassificationNotFound
+        | Reason::SegmentNotFound
         | Reason::EntitlementNotFound => Code::NotFound,
         Reason::CustomerAlreadyExists
         | Reason::IdempotencyKeyReused
@@ -258,6 +259,7 @@ const fn resource_of(reason: Reason) -> Option<&'static str> {
         Reason::ComplaintNotFound => Some("complaint_id"),
         Reason::ValueModelNotFound => Some("version"),
         Reason::ValueClassificationNotFound => Some("until"),
+        Reason::SegmentNotFound => Some("segment_id"),
         // These name nothing that a request could ask for by its id.
         Reason::ProgramFieldImmutable
         | Reason::VersionNotScheduled

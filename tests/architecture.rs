@@ -39,6 +39,7 @@ use reader::{Breach, Exception, Named, Source, read_folder};
 const RANKS: &[(&str, u8)] = &[
     ("audit", 10),
     ("privacy", 10),
+    ("segments", 10),
     ("activities", 9),
     ("complaints", 9),
     ("benefits", 8),

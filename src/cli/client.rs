@@ -15,6 +15,7 @@ use goldbook_api::v1::program_service_client::ProgramServiceClient;
 use goldbook_api::v1::referral_service_client::ReferralServiceClient;
 use goldbook_api::v1::reward_service_client::RewardServiceClient;
 use goldbook_api::v1::satisfaction_service_client::SatisfactionServiceClient;
+use goldbook_api::v1::segment_service_client::SegmentServiceClient;
 use goldbook_api::v1::tier_service_client::TierServiceClient;
 use goldbook_api::v1::value_service_client::ValueServiceClient;
 use goldbook_api::v1::{GetProgramRequest, ListProgramsRequest, Program, ProgramVersion};
@@ -201,6 +202,10 @@ impl Client {
 
     pub(super) fn tiers(&self) -> TierServiceClient<Calls> {
         TierServiceClient::new(self.channel.clone())
+    }
+
+    pub(super) fn segments(&self) -> SegmentServiceClient<Calls> {
+        SegmentServiceClient::new(self.channel.clone())
     }
 
     pub(super) fn value(&self) -> ValueServiceClient<Calls> {

@@ -29,6 +29,7 @@ mod principal;
 mod program;
 mod progress;
 mod refusal;
+mod segments;
 mod serve;
 mod statement;
 pub mod statement_line;
@@ -105,6 +106,7 @@ enum Command {
     Export(export::ExportArgs),
     Customer(customer::CustomerArgs),
     Tiers(tiers::TiersArgs),
+    Segments(segments::SegmentsArgs),
     Value(value::ValueArgs),
     Statement(statements::StatementArgs),
     Demo(demo::DemoArgs),
@@ -173,6 +175,7 @@ impl Cli {
             Command::Export(args) => export::run(args).await,
             Command::Customer(args) => customer::run(args).await,
             Command::Tiers(args) => tiers::run(args).await,
+            Command::Segments(args) => segments::run(args).await,
             Command::Value(args) => value::run(args).await,
             Command::Statement(args) => statements::run(args).await,
             Command::Demo(args) => demo::run(args).await,

@@ -9,6 +9,7 @@ pub(crate) mod state;
 mod store;
 pub(crate) mod stored;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -175,7 +176,7 @@ impl Customers {
         let (rows, next_page_token) = page.cut_by(rows, |row| row.cursor.clone(), bytes, None);
         let rows = leave_out_unreadable(rows);
         let accounts: Vec<AccountId> = rows.iter().map(|row| row.account_id).collect();
-        let mut consents = std::collections::BTreeMap::<AccountId, Vec<MarketingConsent>>::new();
+        let mut consents = BTreeMap::<AccountId, Vec<MarketingConsent>>::new();
         for (account_id, consent) in consents::read_current_consents(&mut connection, &accounts).await? {
             consents.entry(account_id).or_default().push(consent);
         }

@@ -11,6 +11,7 @@ use crate::book::{
 use crate::clock::PartialDate;
 use crate::error::{Reason, Refusal};
 use crate::ids::{CustomerId, EntryId, TierId};
+use crate::programs::channels::MarketingChannel;
 use crate::programs::model::ProgramVersion;
 
 /// Who a customer is and how to reach them. Whatever is unknown is empty, and left out of the JSON: a field that is
@@ -81,40 +82,6 @@ pub(crate) enum CommunicationStyle {
     Expressive,
     Amiable,
     Analytical,
-}
-
-/// A way to reach a customer with marketing. The channels are described in customers.proto.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum MarketingChannel {
-    Email,
-    Phone,
-    Sms,
-    Post,
-    Push,
-}
-
-impl MarketingChannel {
-    /// Every channel that there is.
-    pub(crate) const ALL: &'static [Self] = &[Self::Email, Self::Phone, Self::Sms, Self::Post, Self::Push];
-
-    /// The channel as stored.
-    #[must_use]
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::Phone => "phone",
-            Self::Sms => "sms",
-            Self::Post => "post",
-            Self::Push => "push",
-        }
-    }
-
-    /// The reverse of [`as_str`](Self::as_str).
-    #[must_use]
-    pub(crate) fn from_stored(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|channel| channel.as_str() == word)
-    }
 }
 
 /// One decision of a customer about being contacted: a dated fact, never changed.

@@ -97,10 +97,11 @@ impl Messages {
                 .collect();
             // A first tier has no condition, a tier that is kept for ever no grace, an extra no period of its quota, a last class
             // no amount that it begins with.
-            const FOREIGN: [(&str, &str); 5] = [
+            const FOREIGN: [(&str, &str); 6] = [
                 ("Tier", "condition"),
                 ("TierPolicy", "grace"),
                 ("Program", "extras"),
+                ("Program", "segments"),
                 ("Program", "value_classes"),
                 ("ComplaintDeadlines", "value_class_ids"),
             ];

@@ -5,9 +5,10 @@ use tonic::{Request, Response, Status};
 
 use super::{FoundDecision, FoundLifecycle, Lifecycles};
 use crate::access::grpc::admit;
-use crate::book::{Answered, BrandClass, Facts, LoyaltyClass, Position, SatisfactionClass, Stage};
+use crate::book::{Answered, BrandClass, Facts, LoyaltyClass, Position, SatisfactionClass};
 use crate::error::Fields;
 use crate::money::{Currency, Money};
+use crate::programs::lifecycle::grpc::write_stage;
 use crate::proto;
 use crate::proto::fields::{parse_optional_instant, write_instant, write_money};
 use crate::proto::requests::parse_customer;
@@ -77,20 +78,6 @@ fn write_position(position: &Position) -> proto::LifecyclePosition {
         satisfaction_class: satisfaction.into(),
         loyalty_class: loyalty.into(),
         brand_class: brands.into(),
-    }
-}
-
-const fn write_stage(stage: Stage) -> proto::LifecycleStage {
-    match stage {
-        Stage::Prospect => proto::LifecycleStage::Prospect,
-        Stage::FirstTime => proto::LifecycleStage::FirstTime,
-        Stage::Repeat => proto::LifecycleStage::Repeat,
-        Stage::Client => proto::LifecycleStage::Client,
-        Stage::Advocate => proto::LifecycleStage::Advocate,
-        Stage::AtRisk => proto::LifecycleStage::AtRisk,
-        Stage::Lapsed => proto::LifecycleStage::Lapsed,
-        Stage::Lost => proto::LifecycleStage::Lost,
-        Stage::WonBack => proto::LifecycleStage::WonBack,
     }
 }
 

@@ -19,6 +19,7 @@ use super::packages::grpc::{parse_package, write_package};
 use super::points::grpc::{parse_points_policy, write_points_policy};
 use super::retention::Retention;
 use super::satisfaction::grpc::{parse_satisfaction_policy, write_satisfaction_policy};
+use super::segments::grpc::{parse_segments, write_segment};
 use super::tier_policy::find_policy_faults;
 use super::tier_policy::grpc::{parse_condition, parse_tier_policy, write_condition, write_tier_policy};
 use super::value_classes::grpc::{known_classes, parse_value_class_policy, write_value_class_policy};
@@ -167,6 +168,8 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
     let lifecycle = parse_lifecycle_policy(fields, "program.lifecycle", program.lifecycle, amounts);
     let path = "program.value_classes";
     let value_classes = parse_value_class_policy(fields, path, program.value_classes, parse_display_name, amounts);
+    let (path, beside) = ("program.segments", (tier_outlines.as_slice(), known.as_ref()));
+    let segments = parse_segments(fields, path, program.segments, beside, parse_display_name, amounts);
     let faults = find_policy_faults(&tier_policy).into_iter();
     let tier_faults = find_tier_faults(&tier_outlines, tier_policy.window.as_ref());
     let faults = faults.chain(tier_faults).chain(find_campaign_faults(&campaign_outlines));
@@ -194,6 +197,7 @@ pub(crate) fn parse_document(fields: &mut Fields, program: proto::Program) -> Op
         goodwill: goodwill?,
         lifecycle: lifecycle?,
         value_classes: value_classes?,
+        segments: segments?,
     })
 }
 
@@ -410,5 +414,6 @@ fn write_program(program: Program) -> proto::Program {
         goodwill: program.goodwill.as_ref().map(write_goodwill_policy),
         lifecycle: program.lifecycle.as_ref().map(|policy| write_lifecycle_policy(policy, program.currency)),
         value_classes: program.value_classes.as_ref().map(|policy| write_value_class_policy(policy, program.currency)),
+        segments: program.segments.iter().map(|segment| write_segment(segment, program.currency)).collect(),
     }
 }

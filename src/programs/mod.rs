@@ -2,6 +2,7 @@
 
 pub(crate) mod agenda;
 pub mod benefits;
+pub mod channels;
 pub(crate) mod commands;
 pub mod complaints;
 pub mod faults;
@@ -15,6 +16,7 @@ pub(crate) mod periods;
 pub mod points;
 pub mod retention;
 pub mod satisfaction;
+pub mod segments;
 pub mod state;
 mod store;
 pub mod tier_policy;
@@ -22,6 +24,7 @@ pub mod value_classes;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool};
 
@@ -30,7 +33,7 @@ use crate::book::{Book, Writer};
 use crate::clock::Clock;
 use crate::database::{Listed, StoreError, leave_out_unreadable};
 use crate::error::Error;
-use crate::ids::ProgramId;
+use crate::ids::{AccountId, ProgramId, SegmentId};
 use crate::money::Currency;
 use crate::paging::PageRequest;
 use agenda::Planned;
@@ -264,4 +267,20 @@ pub(crate) async fn read_versions_between(
     limit: i64,
 ) -> Result<Vec<ProgramVersion>, StoreError> {
     store::read_versions_between(connection, program_id, from, until, limit).await
+}
+
+/// Finds the customers of a segment, for whoever counts these alone.
+#[async_trait]
+pub(crate) trait SegmentFinder: Send + Sync {
+    /// The accounts of the customers who are in a segment of a version at an instant, in a snapshot.
+    ///
+    /// # Errors
+    /// If the version has no such segment, or there are too many customers in it, or too many to look at in time.
+    async fn find_members(
+        &self,
+        snapshot: &mut PgConnection,
+        policy: &ProgramVersion,
+        segment_id: &SegmentId,
+        as_of: Timestamp,
+    ) -> Result<Vec<AccountId>, Error>;
 }

@@ -14,6 +14,7 @@ use super::packages::Package;
 use super::points::{CalendarPeriod, PointsPolicy};
 use super::retention::Retention;
 use super::satisfaction::SatisfactionPolicy;
+use super::segments::Segment;
 use super::tier_policy::{Condition, Metric, TierPolicy};
 use super::value_classes::ValueClassPolicy;
 use crate::book::Occasion;
@@ -72,6 +73,9 @@ pub struct Program {
     /// How customers are classed by their value; they are not, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_classes: Option<ValueClassPolicy>,
+    /// Groups of customers that are asked for by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<Segment>,
 }
 
 /// A time zone by its IANA name: the rules behind the name may be updated, the program stays the same. They are those
@@ -360,6 +364,7 @@ pub(crate) mod tests {
             goodwill: None,
             lifecycle: None,
             value_classes: None,
+            segments: Vec::new(),
         }
     }
 

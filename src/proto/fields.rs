@@ -9,6 +9,8 @@ use crate::clock::{FIRST_INSTANT, LAST_INSTANT, PartialDate};
 use crate::error::Fields;
 use crate::money::{Currency, Money};
 
+const MAX_LANGUAGE_TAG: usize = 35;
+
 /// The last second of the year 9999, after which `google.protobuf.Timestamp` has none.
 const LAST_SECOND: i64 = 253_402_300_799;
 
@@ -83,6 +85,20 @@ pub fn parse_text(fields: &mut Fields, field: &str, text: &str, max: usize) -> O
     fields.check(field, if is_good { Ok(text.to_owned()) } else { Err(expected) })
 }
 
+/// Parses a language tag as in BCP 47, which need not be of a language that there is.
+pub fn parse_language_tag(fields: &mut Fields, field: &str, tag: &str) -> Option<String> {
+    let tag = parse_text(fields, field, tag, MAX_LANGUAGE_TAG)?;
+    let expected = "must be a BCP 47 language tag, such as de or pt-BR";
+    fields.check(field, if is_language_tag(&tag) { Ok(tag) } else { Err(expected) })
+}
+
+fn is_language_tag(tag: &str) -> bool {
+    let mut parts = tag.split('-');
+    let is_alphanumeric = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    parts.next().is_some_and(|part| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphabetic()))
+        && parts.all(is_alphanumeric)
+}
+
 /// Parses a date with a month and a day.
 pub fn parse_date(fields: &mut Fields, field: &str, date: google::Date) -> Option<PartialDate> {
     // A leap year stands in for an unknown one.
@@ -125,6 +141,12 @@ pub fn write_date(date: PartialDate) -> google::Date {
 mod tests {
     use super::*;
     use crate::clock::END_OF_TIME;
+
+    #[test]
+    fn language_tags_that_could_be_meant_are_taken() {
+        assert!(["de", "pt-BR", "zh-Hant-TW"].into_iter().all(is_language_tag));
+        assert!(!["", "d", "de_DE", "de-", "d3"].into_iter().any(is_language_tag));
+    }
 
     #[test]
     fn an_instant_that_is_valid_but_too_late_is_told_the_last_one() {

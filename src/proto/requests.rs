@@ -1,7 +1,7 @@
 //! What requests of many methods have in common: the customer, the page, and the end of parsing.
 
 use crate::error::{Error, Fields};
-use crate::ids::{CustomerId, ProgramId};
+use crate::ids::{CustomerId, ProgramId, SegmentId};
 use crate::paging::PageRequest;
 use crate::proto;
 
@@ -14,6 +14,14 @@ pub(crate) fn parse_customer(
     let program_id = fields.check("program_id", ProgramId::try_from(program_id.into()));
     let customer_id = fields.check("customer_id", CustomerId::try_from(customer_id.into()));
     program_id.zip(customer_id)
+}
+
+/// Parses the segment whose customers alone a request is about, in the field `segment_id`; all, if it is empty.
+pub(crate) fn parse_optional_segment(fields: &mut Fields, segment_id: String) -> Option<SegmentId> {
+    if segment_id.is_empty() {
+        return None;
+    }
+    fields.check("segment_id", SegmentId::try_from(segment_id))
 }
 
 /// A request for a page of a list about one customer.

@@ -19,7 +19,7 @@ use crate::programs::points::grpc::parse_calendar_period;
 use crate::programs::satisfaction::Factor;
 use crate::proto;
 use crate::proto::fields::{parse_optional_day, parse_optional_instant, write_day, write_instant};
-use crate::proto::requests::parse_customer;
+use crate::proto::requests::{parse_customer, parse_optional_segment};
 use crate::telemetry;
 
 #[tonic::async_trait]
@@ -57,7 +57,8 @@ fn parse_question(request: proto::GetSatisfactionIndexRequest) -> Result<IndexQu
     let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
     let each = parse_calendar_period(&mut fields, "each", request.each);
     let program_id = fields.check("program_id", ProgramId::try_from(request.program_id));
-    let question = || Some(IndexQuestion { program_id: program_id?, from, until, each: each?, as_of });
+    let segment_id = parse_optional_segment(&mut fields, request.segment_id);
+    let question = || Some(IndexQuestion { program_id: program_id?, from, until, each: each?, as_of, segment_id });
     fields.finish_with(question())
 }
 

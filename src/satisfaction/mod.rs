@@ -6,6 +6,8 @@ pub(crate) mod model;
 pub(crate) mod state;
 mod store;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use sqlx::postgres::PgConnectOptions;
@@ -15,11 +17,11 @@ use crate::book::{EntryRange, Instants, begin_snapshot};
 use crate::customers::{find_account, find_entries_by};
 use crate::database::{ExportBounds, ExportPlaces, StoreError, by_scan};
 use crate::error::Error;
-use crate::ids::{AccountId, CustomerId, FactorId, PrincipalId, ProgramId};
+use crate::ids::{AccountId, CustomerId, FactorId, PrincipalId, ProgramId, SegmentId};
 use crate::programs::model::{ProgramVersion, Which, program_not_found};
 use crate::programs::periods::divide;
 use crate::programs::points::CalendarPeriod;
-use crate::programs::{read_version, read_version_at};
+use crate::programs::{SegmentFinder, read_version, read_version_at};
 use index::Tally;
 use model::{LOOKED_AT, Said};
 use state::Feedback;
@@ -33,6 +35,7 @@ pub(crate) struct Satisfaction {
     pool: PgPool,
     instants: Instants,
     counts: ExportPlaces,
+    segments: Arc<dyn SegmentFinder>,
 }
 
 /// How satisfied a customer is.
@@ -58,6 +61,8 @@ pub(crate) struct IndexQuestion {
     /// By what they are divided; not at all, if absent.
     pub each: Option<CalendarPeriod>,
     pub as_of: Option<Timestamp>,
+    /// Only what its customers said; all, if absent.
+    pub segment_id: Option<SegmentId>,
 }
 
 /// What a program's customers said.
@@ -73,8 +78,13 @@ pub(crate) struct Indexes {
 impl Satisfaction {
     /// Satisfaction read from `pool`. Indexes connect to the database themselves.
     #[must_use]
-    pub(crate) fn new(pool: PgPool, database: &PgConnectOptions, instants: Instants) -> Self {
-        Self { pool, instants, counts: ExportPlaces::new(by_scan(database), ExportBounds::COUNTS) }
+    pub(crate) fn new(
+        pool: PgPool,
+        database: &PgConnectOptions,
+        instants: Instants,
+        segments: Arc<dyn SegmentFinder>,
+    ) -> Self {
+        Self { pool, instants, counts: ExportPlaces::new(by_scan(database), ExportBounds::COUNTS), segments }
     }
 
     /// How satisfied a customer is, now or at an instant.
@@ -115,7 +125,7 @@ impl Satisfaction {
         question: IndexQuestion,
         principal_id: PrincipalId,
     ) -> Result<Indexes, Error> {
-        let IndexQuestion { program_id, from, until, each, as_of } = question;
+        let IndexQuestion { program_id, from, until, each, as_of, segment_id } = question;
         let mut place = self.counts.take(principal_id).await?;
         let as_of = self.instants.close("as_of", as_of).await?;
         place.begin_snapshot().await?;
@@ -126,7 +136,18 @@ impl Satisfaction {
         let first_days: Vec<Date> = days.iter().map(|(first, _)| *first).collect();
         let until = days.last().map_or(Date::MIN, |(_, until)| *until);
         let factors: Vec<&FactorId> = policy.program.satisfaction.factors.iter().map(|it| &it.factor_id).collect();
-        let counted = Counted { program_id: &program_id, first_days: &first_days, until, as_of, factors: &factors };
+        let members = match &segment_id {
+            None => None,
+            Some(id) => Some(self.segments.find_members(&mut place.connection, &policy, id, as_of).await?),
+        };
+        let counted = Counted {
+            program_id: &program_id,
+            first_days: &first_days,
+            until,
+            as_of,
+            factors: &factors,
+            members: members.as_deref(),
+        };
         let tallies = count(&mut place.connection, &counted).await?;
         Ok(Indexes { as_of, parts: days.into_iter().zip(tallies).collect(), policy })
     }

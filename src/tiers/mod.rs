@@ -15,7 +15,7 @@ pub(crate) mod standing;
 pub(crate) mod state;
 mod statistics;
 mod store;
-mod walking;
+pub(crate) mod walking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -55,6 +55,7 @@ pub(crate) use customer_tier::{CustomerTier, SetBy};
 pub(crate) use reevaluation::store::reevaluations_capability;
 pub(crate) use reevaluation::worker::keep_reevaluating;
 pub(crate) use store::capability;
+pub(crate) use store::pages::{Listed, Population};
 
 /// The use cases of tiers.
 #[derive(Clone)]

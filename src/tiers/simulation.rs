@@ -99,7 +99,7 @@ impl Reading {
     /// Adds a page of customers; those who move, and those of whom too little was read.
     fn add(&self, page: WalkedPage, totals: &mut Totals) -> (Vec<(CustomerId, Move)>, Unread) {
         let (mut moves, mut unread) = (Vec::new(), Vec::new());
-        for Walked { account_id, customer_id, standing, history } in page.customers {
+        for Walked { account_id, customer_id, standing, history, last: _ } in page.customers {
             match self.trial.simulate(&standing, &history) {
                 Ok(outcome) => {
                     totals.add(&self.trial, &outcome);

@@ -102,7 +102,7 @@ impl Reading {
     fn add(&self, page: WalkedPage, tally: &mut Tally) -> (Vec<(CustomerId, Upcoming)>, Unread) {
         tally.add_dues(&self.survey, &page.applied_dues);
         let (mut upcoming, mut unread) = (Vec::new(), Vec::new());
-        for Walked { account_id, customer_id, standing, history } in page.customers {
+        for Walked { account_id, customer_id, standing, history, last: _ } in page.customers {
             match self.survey.upcoming(&standing, &history) {
                 Ok(next) => {
                     tally.add(&standing, next.as_ref());

@@ -95,59 +95,99 @@ impl Walks {
 }
 
 /// A customer as they were at the instant.
-pub(super) struct Walked {
-    pub(super) account_id: AccountId,
-    pub(super) customer_id: CustomerId,
-    pub(super) standing: Standing,
+pub(crate) struct Walked {
+    pub(crate) account_id: AccountId,
+    pub(crate) customer_id: CustomerId,
+    pub(crate) standing: Standing,
     /// What was counted on the days that are needed.
-    pub(super) history: History,
+    pub(crate) history: History,
+    /// Their last entry by the instant; the largest number, where there is no later one.
+    pub(crate) last: i64,
 }
 
 /// A page of customers.
 #[derive(Default)]
-pub(super) struct WalkedPage {
-    pub(super) customers: Vec<Walked>,
+pub(crate) struct WalkedPage {
+    pub(crate) customers: Vec<Walked>,
     /// What time had done to them by the instant that is not written.
-    pub(super) applied_dues: Vec<Entry>,
+    pub(crate) applied_dues: Vec<Entry>,
 }
 
 /// Customers of whom too little was read, which is a mistake of the program.
 pub(super) type Unread = Vec<(AccountId, Defect)>;
 
 /// Which days are needed of a standing.
-pub(super) trait Needs: Sync {
+pub(crate) trait Needs: Sync {
     fn needed(&self, standing: &Standing) -> DayRange;
 }
 
 /// A way through all customers.
-pub(super) struct Walk<'a, N> {
+pub(crate) struct Walk<'a, N> {
     population: &'a Population,
     capabilities: &'a Capabilities,
     needs: &'a N,
-    after: AccountId,
+    /// The last customer who was passed.
+    pub(crate) after: AccountId,
     /// How many customers could not be read so far. Each is named in the log, and holds up no other.
-    pub(super) left_out: i64,
+    pub(crate) left_out: i64,
+    /// Those of the last page.
+    pub(crate) left_out_last: Vec<AccountId>,
 }
 
-/// A standing with the days that are needed.
-type Found = (Standing, History);
+/// A standing with the days that are needed, and the last entry that it was told by.
+type Found = (Standing, History, i64);
 
 impl<'a, N: Needs> Walk<'a, N> {
     /// At the beginning.
     pub(super) const fn begin(ground: &'a Ground, needs: &'a N) -> Self {
         let Ground { population, capabilities, .. } = ground;
-        Self { population, capabilities, needs, after: AccountId(Uuid::nil()), left_out: 0 }
+        Self::behind(population, capabilities, needs, AccountId(Uuid::nil()))
+    }
+
+    /// Behind a customer.
+    pub(crate) const fn behind(
+        population: &'a Population,
+        capabilities: &'a Capabilities,
+        needs: &'a N,
+        after: AccountId,
+    ) -> Self {
+        Self { population, capabilities, needs, after, left_out: 0, left_out_last: Vec::new() }
     }
 
     /// The next page; none behind the last one.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub(super) async fn next_page(&mut self, connection: &mut PgConnection) -> Result<Option<WalkedPage>, StoreError> {
-        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+    pub(crate) async fn next_page(&mut self, connection: &mut PgConnection) -> Result<Option<WalkedPage>, StoreError> {
+        let listed = self.list(connection, PAGE).await?;
+        if listed.is_empty() { Ok(None) } else { self.read(connection, listed).await.map(Some) }
+    }
+
+    /// Who comes next, at most so many and no more than fit in a page. They are passed.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub(crate) async fn list(
+        &mut self,
+        connection: &mut PgConnection,
+        limit: usize,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let limit = i64::try_from(limit.min(PAGE)).unwrap_or(i64::MAX);
         let listed = read_page(connection, self.population, self.after, limit).await?;
-        let Some(last) = listed.last() else { return Ok(None) };
-        self.after = last.account_id;
+        self.after = listed.last().map_or(self.after, |last| last.account_id);
+        Ok(listed)
+    }
+
+    /// Some customers, as they were at the instant.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub(crate) async fn read(
+        &mut self,
+        connection: &mut PgConnection,
+        listed: Vec<Listed>,
+    ) -> Result<WalkedPage, StoreError> {
+        self.left_out_last.clear();
         let accounts: Vec<AccountId> = listed.iter().map(|listed| listed.account_id).collect();
         let mut stored = read_stored(connection, &accounts, self.population.as_of).await?;
         let (mut settled, mut due, mut ahead) = (Vec::new(), Vec::new(), Vec::new());
@@ -176,18 +216,19 @@ impl<'a, N: Needs> Walk<'a, N> {
         page.customers = names
             .into_iter()
             .filter_map(|(account_id, customer_id)| {
-                let (standing, history) = found.remove(&account_id)?;
-                Some(Walked { account_id, customer_id, standing, history })
+                let (standing, history, last) = found.remove(&account_id)?;
+                Some(Walked { account_id, customer_id, standing, history, last })
             })
             .collect();
-        Ok(Some(page))
+        Ok(page)
     }
 
     /// Names a customer in the log who cannot be read, and counts them.
-    pub(super) fn leave_out(&mut self, account_id: AccountId, error: &dyn std::error::Error) {
+    pub(crate) fn leave_out(&mut self, account_id: AccountId, error: &dyn std::error::Error) {
         let (program, failure) = (self.population.program_id.as_str(), with_causes(error));
-        tracing::error!(failure, program, account_id = %account_id.0, "the tiers of all leave out a customer");
+        tracing::error!(failure, program, account_id = %account_id.0, "a customer is left out of all");
         self.left_out += 1;
+        self.left_out_last.push(account_id);
     }
 
     /// Standings whose rows are those of the instant, with their days.
@@ -203,7 +244,7 @@ impl<'a, N: Needs> Walk<'a, N> {
         let found = settled.into_iter().zip(all).map(|((account_id, standing), days)| {
             let read = vec![self.needs.needed(&standing)];
             let history = History { totals: standing.totals, days: days.unwrap_or_default(), read };
-            (account_id, (standing, history))
+            (account_id, (standing, history, i64::MAX))
         });
         Ok(found.collect())
     }
@@ -280,6 +321,11 @@ impl<'a, N: Needs> Walk<'a, N> {
             }
             outcome => outcome?,
         };
-        Ok(rewound.into_iter().map(|(account_id, standing, history)| (account_id, (standing, history))).collect())
+        let last_of: BTreeMap<AccountId, i64> = lasts.into_iter().collect();
+        let rewound = rewound.into_iter().filter_map(|(account_id, standing, history)| {
+            let last = last_of.get(&account_id)?;
+            Some((account_id, (standing, history, *last)))
+        });
+        Ok(rewound.collect())
     }
 }

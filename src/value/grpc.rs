@@ -19,7 +19,7 @@ use crate::programs::points::CalendarPeriod;
 use crate::programs::points::grpc::parse_calendar_period;
 use crate::proto;
 use crate::proto::fields::{parse_optional_day, parse_optional_instant};
-use crate::proto::requests::parse_customer;
+use crate::proto::requests::{parse_customer, parse_optional_segment};
 use crate::telemetry;
 
 /// The most days that anything is kept, foretold or looked ahead for: ten years.
@@ -242,9 +242,10 @@ fn parse_retention(request: proto::GetRetentionRequest) -> Result<RetentionQuest
     let until = parse_optional_day(&mut fields, "until", request.until);
     let each = parse_calendar_period(&mut fields, "each", request.each);
     let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
+    let segment_id = parse_optional_segment(&mut fields, request.segment_id);
     let question = || {
         let each = each?.unwrap_or(CalendarPeriod::Month);
-        Some(RetentionQuestion { program_id: program_id?, from, until, each, as_of })
+        Some(RetentionQuestion { program_id: program_id?, from, until, each, as_of, segment_id })
     };
     fields.finish_with(question())
 }

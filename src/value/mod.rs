@@ -10,6 +10,8 @@ mod retention;
 pub(crate) mod state;
 mod store;
 
+use std::sync::Arc;
+
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use sqlx::postgres::PgConnectOptions;
@@ -19,21 +21,23 @@ use crate::book::{Book, Detail, Entry, Instants, ProgramDetail, ValueModel, Writ
 use crate::customers::{find_account, find_entries_by};
 use crate::database::{ExportBounds, ExportPlaces, StoreError, by_scan};
 use crate::error::{Defect, Error, Reason, Refusal};
-use crate::ids::{CustomerId, PrincipalId, ProgramId};
+use crate::ids::{CustomerId, PrincipalId, ProgramId, SegmentId};
 use crate::money::Currency;
 use crate::programs::model::{ProgramVersion, Which, program_not_found};
 use crate::programs::periods::divide;
 use crate::programs::points::CalendarPeriod;
-use crate::programs::{read_version, read_version_at};
+use crate::programs::{SegmentFinder, read_version, read_version_at};
 use crate::tiers::read_days_at;
 use commands::{FitQuestion, KeepModel};
 use fitting::{Backtest, FittingError, Rules};
-use model::{EARLIEST, Forecast, PurchaseHistory, ScoreClass, Scored};
+use model::{Forecast, PurchaseHistory, ScoreClass, Scored};
 use reading::{Counted, Counting, blocking, within};
 use retention::Retention;
 
 pub(crate) use classes::store::classes_capability;
 pub(crate) use classes::worker::keep_classing_customers;
+pub(crate) use model::EARLIEST;
+pub(crate) use reading::within as counted_within;
 pub(crate) use store::{capability, models_capability};
 
 /// The use cases of value.
@@ -43,6 +47,7 @@ pub(crate) struct Value {
     pool: PgPool,
     instants: Instants,
     counts: ExportPlaces,
+    segments: Arc<dyn SegmentFinder>,
 }
 
 /// What a customer is worth.
@@ -100,6 +105,8 @@ pub(crate) struct RetentionQuestion {
     pub until: Option<Date>,
     pub each: CalendarPeriod,
     pub as_of: Option<Timestamp>,
+    /// Only what its customers bought; all, if absent.
+    pub segment_id: Option<SegmentId>,
 }
 
 /// Whether a program's customers stay.
@@ -112,8 +119,14 @@ pub(crate) struct FoundRetention {
 impl Value {
     /// Value read from `pool`, and models written to `book`. Whoever counts all customers connects to the database itself.
     #[must_use]
-    pub(crate) fn new(book: Book, pool: PgPool, database: &PgConnectOptions, instants: Instants) -> Self {
-        Self { book, pool, instants, counts: ExportPlaces::new(by_scan(database), ExportBounds::COUNTS) }
+    pub(crate) fn new(
+        book: Book,
+        pool: PgPool,
+        database: &PgConnectOptions,
+        instants: Instants,
+        segments: Arc<dyn SegmentFinder>,
+    ) -> Self {
+        Self { book, pool, instants, counts: ExportPlaces::new(by_scan(database), ExportBounds::COUNTS), segments }
     }
 
     /// What a customer is worth, now or at an instant.
@@ -262,7 +275,7 @@ impl Value {
         question: RetentionQuestion,
         principal_id: PrincipalId,
     ) -> Result<FoundRetention, Error> {
-        let RetentionQuestion { program_id, from, until, each, as_of } = question;
+        let RetentionQuestion { program_id, from, until, each, as_of, segment_id } = question;
         let counting = self.count(&program_id, as_of, principal_id).await?;
         counting.require_begun(until)?;
         let Counting { mut place, as_of, policy } = counting;
@@ -275,7 +288,16 @@ impl Value {
         let periods = periods.map_err(|violation| Error::Invalid(vec![violation]))?;
         let before = each.first_day(from.saturating_sub(1.day()));
         let first_days: Vec<Date> = std::iter::once(before).chain(periods.iter().map(|(first, _)| *first)).collect();
-        let counted = store::count_cohorts(&mut place.connection, &program_id, (&first_days, until), as_of);
+        let days = (first_days.as_slice(), until);
+        let counted = async {
+            let members = match &segment_id {
+                None => None,
+                Some(id) => Some(self.segments.find_members(&mut place.connection, &policy, id, as_of).await?),
+            };
+            let connection = &mut place.connection;
+            let counted = store::count_cohorts(connection, &program_id, days, members.as_deref(), as_of).await;
+            counted.map_err(Error::from)
+        };
         let parts = within(counted).await?;
         Ok(FoundRetention { as_of, currency: policy.program.currency, retention: Retention::of(&periods, &parts) })
     }

@@ -12,7 +12,7 @@ use crate::tiers::counting::DayCount;
 const DAYS_OF_A_YEAR: f64 = 365.0;
 
 /// Purchases of earlier days are not looked at, so that what is read of one customer has a bound.
-pub(super) const EARLIEST: Date = jiff::civil::date(1900, 1, 1);
+pub(crate) const EARLIEST: Date = jiff::civil::date(1900, 1, 1);
 
 /// A number of days, in weeks.
 pub(super) fn weeks(days: i32) -> f64 {

@@ -115,10 +115,12 @@ pub(super) async fn blocking<T: Send + 'static>(
 ///
 /// # Errors
 /// If the database cannot be read, or not in time.
-pub(super) async fn within<T, E: Into<Error>>(count: impl Future<Output = Result<T, E>>) -> Result<T, Error> {
+pub(crate) async fn within<T, E: Into<Error>>(count: impl Future<Output = Result<T, E>>) -> Result<T, Error> {
     let too_long = |_| {
         let seconds = LIMIT.as_secs();
-        Error::Exhausted(format!("the customers were not counted in {seconds} seconds; fewer days take less time"))
+        Error::Exhausted(format!(
+            "the customers were not counted in {seconds} seconds; fewer days or clauses take less time"
+        ))
     };
     tokio::time::timeout(LIMIT, count).await.map_err(too_long)?.map_err(Into::into)
 }

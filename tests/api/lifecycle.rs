@@ -1,7 +1,7 @@
 //! Lifecycles: where customers stand by what is known of them, and by silence.
 
 mod policies;
-mod random_lifecycles;
+pub(crate) mod random_lifecycles;
 
 use futures_util::future::join_all;
 use goldbook::proto;

@@ -48,6 +48,7 @@ mod referrals;
 mod rewards;
 mod sample;
 mod satisfaction;
+mod segments;
 mod service_config;
 mod serving;
 mod shells;

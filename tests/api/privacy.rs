@@ -86,7 +86,7 @@ impl Marked {
             for text in [Text::Plain, Text::Control, Text::Long] {
                 let mut seen = BTreeSet::new();
                 // Each alternative of what has alternatives, and of what is in those.
-                for choice in 0..24 {
+                for choice in 0..64 {
                     let message = self.caller.make(&method, text, Some(choice));
                     if !seen.insert(texts(&message).into_iter().map(|(path, _)| path).collect::<Vec<_>>()) {
                         continue;

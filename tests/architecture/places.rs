@@ -59,6 +59,7 @@ const IMPURE_PLACES: &[&str] = &[
     "tiers/simulation.rs",
     "tiers/statistics.rs",
     "tiers/walking.rs",
+    "segments/reading.rs",
     "value/reading.rs",
     "value/classes/asking.rs",
     "value/classes/measuring.rs",

@@ -193,6 +193,12 @@ methods! {
     SatisfactionService.GetSatisfaction(GetSatisfactionRequest: program_id, customer_id)
         Read by Customer | Service | Support | Manager | Auditor;
     SatisfactionService.GetSatisfactionIndex(GetSatisfactionIndexRequest: program_id,) Read by Manager | Auditor;
+    SegmentService.ListSegmentMembers(ListSegmentMembersRequest: program_id,) Read by Service | Support | Manager | Auditor,
+        Support if "`program` and `version` are not set"
+            |request: &proto::ListSegmentMembersRequest| request.policy.is_none();
+    SegmentService.CountSegment(CountSegmentRequest: program_id,) Read by Manager | Auditor;
+    SegmentService.ListCustomerSegments(ListCustomerSegmentsRequest: program_id, customer_id)
+        Read by Service | Support | Manager | Auditor;
     TierService.GetCustomerTier(GetCustomerTierRequest: program_id, customer_id)
         Read by Customer | Service | Support | Manager | Auditor;
     TierService.BatchGetCustomerTiers(BatchGetCustomerTiersRequest: program_id,)

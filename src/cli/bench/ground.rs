@@ -71,6 +71,7 @@ impl Ground {
             goodwill: None,
             lifecycle: None,
             value_classes: None,
+            segments: Vec::new(),
         }
     }
 

@@ -2,9 +2,9 @@
 
 use comfy_table::Table;
 use goldbook_api::v1::{
-    Complaint, ComplaintState, GetCustomerValueRequest, GetCustomerValueResponse, GetLifecycleRequest,
+    Complaint, ComplaintState, CustomerSegment, GetCustomerValueRequest, GetCustomerValueResponse, GetLifecycleRequest,
     GetLifecycleResponse, GetSatisfactionRequest, GetSatisfactionResponse, GetValueClassRequest, GetValueClassResponse,
-    LifecyclePosition, ListComplaintsRequest, ScoreTrend, Trend, ValueForecast,
+    LifecyclePosition, ListComplaintsRequest, ListCustomerSegmentsRequest, ScoreTrend, Trend, ValueForecast,
 };
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ pub(super) struct Relation {
     complaints: Vec<Complaint>,
     value: GetCustomerValueResponse,
     class: GetValueClassResponse,
+    segments: Vec<CustomerSegment>,
 }
 
 impl Relation {
@@ -58,9 +59,16 @@ impl Relation {
         let request =
             GetValueClassRequest { program_id: program_id.clone(), customer_id: customer_id.clone(), as_of: None };
         let class = client.value().get_value_class(request).await.map_err(CliError::refused(ATTEMPT))?.into_inner();
+        let request = ListCustomerSegmentsRequest {
+            program_id: program_id.clone(),
+            customer_id: customer_id.clone(),
+            as_of: None,
+        };
+        let segments = client.segments().list_customer_segments(request).await;
+        let segments = segments.map_err(CliError::refused(ATTEMPT))?.into_inner().segments;
         let request = GetCustomerValueRequest { program_id, customer_id, as_of: None };
         let value = client.value().get_customer_value(request).await.map_err(CliError::refused(ATTEMPT))?.into_inner();
-        Ok(Self { lifecycle, satisfaction, complaints, value, class })
+        Ok(Self { lifecycle, satisfaction, complaints, value, class, segments })
     }
 
     /// Adds a row for each thing that is known.
@@ -70,6 +78,10 @@ impl Relation {
         }
         if !self.class.class_id.is_empty() {
             facts.add_row(["Value class", &show_class(&self.class, zone)]);
+        }
+        if !self.segments.is_empty() {
+            let names: Vec<String> = self.segments.iter().map(show_segment).collect();
+            facts.add_row(["Segments", &names.join("\n")]);
         }
         let satisfaction = show_satisfaction(&self.satisfaction);
         if !satisfaction.is_empty() {
@@ -115,6 +127,7 @@ impl Relation {
         json!({
             "lifecycle": position,
             "value_class": class,
+            "segments": self.segments.iter().map(|it| &it.segment_id).collect::<Vec<_>>(),
             "satisfaction": score(&self.satisfaction.satisfaction),
             "recommendation": score(&self.satisfaction.recommendation),
             "open_complaints": complaints.collect::<Vec<_>>(),
@@ -171,6 +184,10 @@ fn show_class(class: &GetValueClassResponse, zone: &TimeZone) -> String {
         ends => format!(", below it at the last {ends} ends"),
     };
     format!("{}{level} since {since}{below}", class.class_id)
+}
+
+fn show_segment(segment: &CustomerSegment) -> String {
+    format!("{} ({})", segment.display_name, segment.segment_id)
 }
 
 fn show_satisfaction(satisfaction: &GetSatisfactionResponse) -> String {
@@ -279,7 +296,8 @@ mod tests {
             ends_below: 2,
             ..GetValueClassResponse::default()
         };
-        Relation { lifecycle, satisfaction, complaints: vec![complaint], value, class }
+        let segment = CustomerSegment { segment_id: "quiet".to_owned(), display_name: "Quiet".to_owned() };
+        Relation { lifecycle, satisfaction, complaints: vec![complaint], value, class, segments: vec![segment] }
     }
 
     #[test]
@@ -298,7 +316,9 @@ mod tests {
         assert_eq!(show_forecast(relation.value.forecast.as_ref().unwrap()), expected);
         let expected = "key (partner) since 1970-01-01 00:00:00 UTC, below it at the last 2 ends";
         assert_eq!(show_class(&relation.class, &TimeZone::UTC), expected);
+        assert_eq!(show_segment(&relation.segments[0]), "Quiet (quiet)");
         let written = relation.write();
+        assert_eq!(written["segments"], json!(["quiet"]));
         assert_eq!(written["value_class"]["level"], "partner");
         assert_eq!(written["lifecycle"]["stage"], "repeat");
         assert_eq!(written["open_complaints"][0]["state"], "escalated");
@@ -310,6 +330,7 @@ mod tests {
             lifecycle: GetLifecycleResponse::default(),
             satisfaction: GetSatisfactionResponse::default(),
             complaints: Vec::new(),
+            segments: Vec::new(),
             value: GetCustomerValueResponse::default(),
             class: GetValueClassResponse::default(),
         };

@@ -16,6 +16,7 @@ use super::lifecycle_table::LifecycleTable;
 use super::package_table::PackageTable;
 use super::points_table::PointsTable;
 use super::satisfaction_table::SatisfactionTable;
+use super::segments_table::SegmentTable;
 use super::tier_policy_table::{ConditionTable, TierPolicyTable};
 use super::value_classes_table::ValueClassesTable;
 
@@ -43,6 +44,8 @@ pub(in crate::cli) struct Document {
     lifecycle: Option<LifecycleTable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value_classes: Option<ValueClassesTable>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    segments: Vec<SegmentTable>,
     tiers: Vec<TierTable>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     campaigns: Vec<CampaignTable>,
@@ -119,6 +122,7 @@ impl Document {
         let tiers = program.tiers.into_iter().map(|tier| TierTable::from_proto(tier, &currency));
         let campaigns = program.campaigns.into_iter().map(|campaign| CampaignTable::from_proto(campaign, &currency));
         let extras = program.extras.into_iter().map(|benefit| BenefitTable::from_proto(benefit, &currency));
+        let segments = program.segments.into_iter().map(|segment| SegmentTable::from_proto(segment, &currency));
         let value_classes = program.value_classes.map(|policy| ValueClassesTable::from_proto(policy, &currency));
         Ok(Self {
             tiers: tiers.collect::<Result<_, _>>()?,
@@ -132,6 +136,7 @@ impl Document {
             goodwill: program.goodwill.map(GoodwillTable::from_proto).transpose()?,
             lifecycle: program.lifecycle.map(|policy| LifecycleTable::from_proto(policy, &currency)),
             value_classes: value_classes.transpose()?,
+            segments: segments.collect::<Result<_, _>>()?,
             tier_policy: program.tier_policy.map(TierPolicyTable::from_proto).transpose()?.flatten(),
             program_id: program.program_id,
             display_name: program.display_name,

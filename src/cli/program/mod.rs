@@ -20,6 +20,7 @@ mod read_points;
 mod read_tiers;
 mod reevaluate;
 mod satisfaction_table;
+mod segments_table;
 mod syntax;
 mod table;
 mod tier_policy_table;
@@ -134,6 +135,28 @@ const DOCUMENT_HELP: &str = r#"The document:
   class_id = "rest"
   display_name = "Rest"
 
+  [[segments]]                       # optional: groups of customers that are asked for by name
+  segment_id = "quiet-golfers"
+  display_name = "Golfers who have gone quiet"
+
+  [[segments.clauses]]               # all of them hold of who is in it; each is about one thing
+  attribute = "sport"                # or tiers, value_classes, levels, stages, languages, region_codes, interests, consents
+  values = ["golf"]                  # optional; whichever it is if absent
+
+  [[segments.clauses]]
+  amount = "spend"                   # or "margin"; or count = "purchases", "active_days", "points", "referrals", …
+  at_least = "500.00"                # or at_most, or both; a number beside count
+  days = 365                         # optional; the whole life if absent
+
+  [[segments.clauses]]
+  since = "last_purchase"            # or "first_purchase", "joined", "tier_change"
+  at_least_days = 60                 # or at_most_days, or both
+
+  [[segments.clauses]]
+  coming = "birthday"                # or important_date = "wedding"
+  within_days = 14                   # 1 is today alone
+  negated = true                     # optional: of whom it does not hold
+
   [[campaigns]]
   campaign_id = "friends"
   display_name = "Bring a friend"
@@ -151,7 +174,7 @@ Examples:
   goldbook program apply shop.toml --effective-from 2027-01-01    from the new year on
 
 An unchanged document changes nothing; a changed one becomes the next version. docs/programs.md says more of points,
-tiers, benefits, packages, satisfaction, complaints, value classes and retention."#;
+tiers, benefits, packages, satisfaction, complaints, value classes, segments and retention."#;
 
 /// Check, apply, show and list loyalty programs.
 ///

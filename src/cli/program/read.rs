@@ -18,6 +18,7 @@ use super::read_benefits::read_benefit;
 use super::read_points::read_points;
 use super::read_tiers::{read_tier, read_tier_policy};
 use super::satisfaction_table::read_satisfaction;
+use super::segments_table::read_segment;
 use super::table::{Table, UNREADABLE, Value};
 use super::value_classes_table::read_value_classes;
 
@@ -42,6 +43,7 @@ const DOCUMENT: &[&str] = &[
     "goodwill",
     "lifecycle",
     "value_classes",
+    "segments",
 ];
 
 const CAMPAIGN: &[&str] = &[
@@ -81,6 +83,7 @@ pub(super) fn read_program(document: &DeTable<'_>, notes: &Notes) -> Program {
         goodwill: table.find("goodwill").and_then(|value| read_goodwill(&value)),
         lifecycle: table.find("lifecycle").and_then(|value| read_lifecycle(&value, currency)),
         value_classes: table.find("value_classes").map(|value| read_value_classes(&value, currency)),
+        segments: table.each("segments", |value| read_segment(value, currency)),
         currency_code: code,
     }
 }

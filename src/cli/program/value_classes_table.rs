@@ -22,7 +22,8 @@ const MEASURES: &[(&str, ValueMeasure)] = &[
 const PERIODS: &[(&str, CalendarPeriod)] =
     &[("month", CalendarPeriod::Month), ("quarter", CalendarPeriod::Quarter), ("year", CalendarPeriod::Year)];
 
-const LEVELS: &[(&str, RelationshipLevel)] = &[
+/// How customers are looked after.
+pub(super) const LEVELS: &[(&str, RelationshipLevel)] = &[
     ("basic", RelationshipLevel::Basic),
     ("reactive", RelationshipLevel::Reactive),
     ("accountable", RelationshipLevel::Accountable),

@@ -27,6 +27,9 @@ pub(crate) struct RetentionArgs {
     /// What a period is.
     #[arg(long, value_enum, default_value_t = Each::Month)]
     each: Each,
+    /// Only what the customers of this segment of the program bought.
+    #[arg(long = "segment", value_name = "SEGMENT")]
+    segment_id: Option<String>,
     /// Answer for the start of a day of the program, such as 2026-07-01, or for an instant. Now if absent.
     #[arg(long, value_name = "WHEN")]
     as_of: Option<String>,
@@ -68,6 +71,7 @@ pub(super) async fn run(args: RetentionArgs) -> Result<(), CliError> {
         from: args.from.map(to_wire),
         until: args.until.map(to_wire),
         each: args.each.to_wire().into(),
+        segment_id: args.segment_id.unwrap_or_default(),
         as_of: instant::parse_option("--as-of", args.as_of.as_deref(), &zone)?.map(write_instant),
     };
     let answer = client.value().get_retention(request).await;

@@ -1,8 +1,9 @@
 //! A customer as callers see them.
 
 use crate::customers::erasure::state::{Erasure, Settled};
-use crate::customers::model::{Address, CommunicationStyle, MarketingChannel, MarketingConsent, current_consents};
+use crate::customers::model::{Address, CommunicationStyle, MarketingConsent, current_consents};
 use crate::customers::state::Customer;
+use crate::programs::channels::grpc::write_channel;
 use crate::proto;
 use crate::proto::fields::{write_date, write_instant};
 use crate::proto::google;
@@ -71,15 +72,8 @@ fn write_address(address: Address) -> google::PostalAddress {
 }
 
 pub(super) fn write_consent(consent: &MarketingConsent) -> proto::MarketingConsent {
-    let channel = match consent.channel {
-        MarketingChannel::Email => proto::MarketingChannel::Email,
-        MarketingChannel::Phone => proto::MarketingChannel::Phone,
-        MarketingChannel::Sms => proto::MarketingChannel::Sms,
-        MarketingChannel::Post => proto::MarketingChannel::Post,
-        MarketingChannel::Push => proto::MarketingChannel::Push,
-    };
     proto::MarketingConsent {
-        channel: channel.into(),
+        channel: write_channel(consent.channel).into(),
         granted: consent.granted,
         decided_at: Some(write_instant(consent.decided_at)),
         source: consent.source.clone(),

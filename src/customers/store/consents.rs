@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::ids;
 use crate::book::Defect;
-use crate::customers::model::{MarketingChannel, MarketingConsent};
+use crate::customers::model::MarketingConsent;
 use crate::database::{Selection, StoreError, Traced as _, WritePart, selection, sent_as, write_part};
 use crate::ids::AccountId;
+use crate::programs::channels::MarketingChannel;
 
 /// A consent as Postgres returns it.
 #[derive(sqlx::Decode)]

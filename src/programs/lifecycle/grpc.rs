@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::{ClassCuts, LifecyclePolicy, RiskCondition, StageCondition};
+use crate::book::Stage;
 use crate::error::Fields;
 use crate::money::{Currency, Money};
 use crate::proto;
@@ -140,5 +141,37 @@ pub(in crate::programs) fn write_lifecycle_policy(
             involved_from: cuts.involved_from,
             few_brands: cuts.few_brands,
         }),
+    }
+}
+
+/// Parses a stage that must be one of those that there are.
+pub(in crate::programs) fn parse_stage(fields: &mut Fields, path: &str, stage: i32) -> Option<Stage> {
+    match proto::LifecycleStage::try_from(stage) {
+        Ok(proto::LifecycleStage::Prospect) => Some(Stage::Prospect),
+        Ok(proto::LifecycleStage::FirstTime) => Some(Stage::FirstTime),
+        Ok(proto::LifecycleStage::Repeat) => Some(Stage::Repeat),
+        Ok(proto::LifecycleStage::Client) => Some(Stage::Client),
+        Ok(proto::LifecycleStage::Advocate) => Some(Stage::Advocate),
+        Ok(proto::LifecycleStage::AtRisk) => Some(Stage::AtRisk),
+        Ok(proto::LifecycleStage::Lapsed) => Some(Stage::Lapsed),
+        Ok(proto::LifecycleStage::Lost) => Some(Stage::Lost),
+        Ok(proto::LifecycleStage::WonBack) => Some(Stage::WonBack),
+        Ok(proto::LifecycleStage::Unspecified) | Err(_) => fields.check(path, Err("must be one of the named values")),
+    }
+}
+
+/// A stage on the wire.
+#[must_use]
+pub(crate) const fn write_stage(stage: Stage) -> proto::LifecycleStage {
+    match stage {
+        Stage::Prospect => proto::LifecycleStage::Prospect,
+        Stage::FirstTime => proto::LifecycleStage::FirstTime,
+        Stage::Repeat => proto::LifecycleStage::Repeat,
+        Stage::Client => proto::LifecycleStage::Client,
+        Stage::Advocate => proto::LifecycleStage::Advocate,
+        Stage::AtRisk => proto::LifecycleStage::AtRisk,
+        Stage::Lapsed => proto::LifecycleStage::Lapsed,
+        Stage::Lost => proto::LifecycleStage::Lost,
+        Stage::WonBack => proto::LifecycleStage::WonBack,
     }
 }

@@ -236,7 +236,11 @@ fn parse_percent(fields: &mut Fields, path: &str, percent: i32, bounds: RangeInc
 }
 
 /// A level, if one is named at all; none inside, if not.
-fn parse_level(fields: &mut Fields, path: &str, level: i32) -> Option<Option<RelationshipLevel>> {
+pub(in crate::programs) fn parse_level(
+    fields: &mut Fields,
+    path: &str,
+    level: i32,
+) -> Option<Option<RelationshipLevel>> {
     match proto::RelationshipLevel::try_from(level) {
         Ok(proto::RelationshipLevel::Unspecified) => Some(None),
         Ok(proto::RelationshipLevel::Basic) => Some(Some(RelationshipLevel::Basic)),

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::book::{Defect, DeliveredValue};
 use crate::database::{StoreError, Traced as _};
-use crate::ids::{FactorId, ProgramId};
+use crate::ids::{AccountId, FactorId, ProgramId};
 use crate::satisfaction::index::{FactorTally, Tally};
 
 /// What is counted: feedback of these days that was recorded by an instant.
@@ -23,6 +24,8 @@ pub(in crate::satisfaction) struct Counted<'a> {
     pub(in crate::satisfaction) as_of: Timestamp,
     /// The factors that are counted.
     pub(in crate::satisfaction) factors: &'a [&'a FactorId],
+    /// The customers whose feedback is counted; all, if absent.
+    pub(in crate::satisfaction) members: Option<&'a [AccountId]>,
 }
 
 /// What was said on the days of each part, in the order of the parts.
@@ -36,6 +39,7 @@ pub(in crate::satisfaction) async fn count(
     let mut tallies: Vec<Tally> = counted.first_days.iter().map(|_| Tally::default()).collect();
     let Some(from) = counted.first_days.first() else { return Ok(tallies) };
     let first_days: Vec<jiff_sqlx::Date> = counted.first_days.iter().map(|day| day.to_sqlx()).collect();
+    let members: Vec<Uuid> = counted.members.unwrap_or_default().iter().map(|account| account.0).collect();
     let rows = sqlx::query!(
         r#"SELECT width_bucket(day, $5::date[]) AS "part!", count(*) AS "answers!",
                   ARRAY[count(*) FILTER (WHERE satisfaction = 1), count(*) FILTER (WHERE satisfaction = 2),
@@ -54,13 +58,16 @@ pub(in crate::satisfaction) async fn count(
                   ARRAY[coalesce(round(avg(received)), 0), coalesce(round(avg(cost_money)), 0),
                         coalesce(round(avg(cost_time)), 0), coalesce(round(avg(cost_effort)), 0),
                         coalesce(round(avg(cost_nerves)), 0)]::bigint[] AS "means!"
-           FROM feedback WHERE program_id = $1 AND day >= $2 AND day < $3 AND effective_at <= $4
+           FROM feedback LEFT JOIN unnest($6::uuid[]) AS m (member) ON m.member = account_id
+           WHERE program_id = $1 AND day >= $2 AND day < $3 AND effective_at <= $4 AND ($7 OR m.member IS NOT NULL)
            GROUP BY 1"#,
         counted.program_id.as_str(),
         from.to_sqlx() as _,
         counted.until.to_sqlx() as _,
         counted.as_of.to_sqlx() as _,
         &first_days as _,
+        &members,
+        counted.members.is_none(),
     )
     .fetch_all(&mut *connection)
     .traced("SELECT feedback")
@@ -74,14 +81,14 @@ pub(in crate::satisfaction) async fn count(
         let [received, money, time, effort, nerves] = exactly(row.means)?;
         tally.value = Some((row.values, DeliveredValue { received, money, time, effort, nerves }));
     }
-    count_factors(connection, counted, &first_days, &mut tallies).await?;
+    count_factors(connection, counted, (&first_days, &members), &mut tallies).await?;
     Ok(tallies)
 }
 
 async fn count_factors(
     connection: &mut PgConnection,
     counted: &Counted<'_>,
-    first_days: &[jiff_sqlx::Date],
+    (first_days, members): (&[jiff_sqlx::Date], &[Uuid]),
     tallies: &mut [Tally],
 ) -> Result<(), StoreError> {
     let names: BTreeMap<&str, &FactorId> = counted.factors.iter().map(|it| (it.as_str(), *it)).collect();
@@ -94,15 +101,18 @@ async fn count_factors(
                   sum(u.score) AS "sum!", count(*) FILTER (WHERE u.importance > 0) AS "importance_answers!",
                   sum(u.importance) AS "importance_sum!"
            FROM feedback f
+           LEFT JOIN unnest($6::uuid[]) AS m (member) ON m.member = f.account_id
            CROSS JOIN LATERAL unnest(f.factor_ids, f.factor_scores, f.importances) AS u (factor_id, score, importance)
            WHERE f.program_id = $1 AND f.day >= ($4::date[])[1] AND f.day < $2 AND f.effective_at <= $3
-             AND u.factor_id = ANY ($5)
+             AND u.factor_id = ANY ($5) AND ($7 OR m.member IS NOT NULL)
            GROUP BY 1, 2"#,
         counted.program_id.as_str(),
         counted.until.to_sqlx() as _,
         counted.as_of.to_sqlx() as _,
         first_days as _,
         &factors as _,
+        members,
+        counted.members.is_none(),
     )
     .fetch_all(connection)
     .traced("SELECT feedback")

@@ -15,17 +15,17 @@ use crate::tiers::standing::Standing;
 
 /// Which customers of a program are looked at, and as of when.
 #[derive(Clone, Debug)]
-pub(in crate::tiers) struct Population {
-    pub(in crate::tiers) program_id: ProgramId,
+pub(crate) struct Population {
+    pub(crate) program_id: ProgramId,
     /// How many of 100 customers: always the same ones.
-    pub(in crate::tiers) percent: i32,
-    pub(in crate::tiers) as_of: Timestamp,
+    pub(crate) percent: i32,
+    pub(crate) as_of: Timestamp,
 }
 
 /// A customer as a page has them.
-pub(in crate::tiers) struct Listed {
-    pub(in crate::tiers) account_id: AccountId,
-    pub(in crate::tiers) customer_id: Result<CustomerId, Defect>,
+pub(crate) struct Listed {
+    pub(crate) account_id: AccountId,
+    pub(crate) customer_id: Result<CustomerId, Defect>,
 }
 
 /// What the rows of an account say of the instant.

@@ -4,13 +4,14 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::database::{StoreError, Traced as _};
-use crate::ids::ProgramId;
+use crate::ids::{AccountId, ProgramId};
 use crate::value::model::EARLIEST;
 use crate::value::retention::CohortPart;
 
-/// What customers did in each part, by when they first bought.
+/// What customers did in each part, by when they first bought: all, or some alone.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -18,13 +19,16 @@ pub(in crate::value) async fn count_cohorts(
     connection: &mut PgConnection,
     program_id: &ProgramId,
     (first_days, until): (&[Date], Date),
+    members: Option<&[AccountId]>,
     as_of: Timestamp,
 ) -> Result<Vec<CohortPart>, StoreError> {
     let first_days: Vec<jiff_sqlx::Date> = first_days.iter().map(|day| day.to_sqlx()).collect();
+    let accounts: Vec<Uuid> = members.unwrap_or_default().iter().map(|account| account.0).collect();
     let rows = sqlx::query!(
         r#"WITH days AS (
                SELECT account_id, day, sum(spend) AS spend FROM purchases
-               WHERE program_id = $1 AND day >= $5 AND day < $3 AND effective_at <= $4
+               LEFT JOIN unnest($6::uuid[]) AS m (member) ON m.member = account_id
+               WHERE program_id = $1 AND day >= $5 AND day < $3 AND effective_at <= $4 AND ($7 OR m.member IS NOT NULL)
                GROUP BY account_id, day HAVING sum(visits) > 0
            ), parts AS (
                SELECT account_id, width_bucket(day, $2::date[]) AS part, count(*) AS days, sum(spend) AS spend
@@ -49,6 +53,8 @@ pub(in crate::value) async fn count_cohorts(
         until.to_sqlx() as _,
         as_of.to_sqlx() as _,
         EARLIEST.to_sqlx() as _,
+        &accounts,
+        members.is_none(),
     )
     .fetch_all(connection)
     .traced("SELECT purchases")

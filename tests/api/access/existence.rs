@@ -74,6 +74,8 @@ impl Names {
             "reevaluation_id" => "00000000000000000000000000000001.1",
             "benefit_id" => "newsletter",
             "tier_id" => "silver",
+            // No program has it, and it is asked for without a customer alone.
+            "segment_id" => "everybody",
             "hold_id" => &self.hold,
             "complaint_id" => &self.complaint,
             // Nobody has one.
@@ -300,6 +302,7 @@ async fn who_serves_customers_is_told_whether_it_exists() {
     names_nobody.sort();
     let expected = [
         "ApplyProgram",
+        "CountSegment",
         "ExportEntries",
         "FitValueModel",
         "GetComplaintMetrics",
@@ -316,6 +319,7 @@ async fn who_serves_customers_is_told_whether_it_exists() {
         "ListDueComplaints",
         "ListPrivilegedActions",
         "ListPrograms",
+        "ListSegmentMembers",
         "ListTierStatistics",
         "ReevaluateTiers",
         "SimulateTierPolicy",

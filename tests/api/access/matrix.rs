@@ -130,7 +130,9 @@ fn meet_condition(method: &Method, is_met: bool, bytes: &mut Vec<u8>) {
         // The reason: goodwill.
         "RewardService.AdjustPoints" if !is_met => prost::encoding::int32::encode(6, &2, bytes),
         "BenefitService.GrantEntitlement" if !is_met => prost::encoding::int32::encode(7, &2, bytes),
-        "ActivityService.RecordActivity" => {}
+        // A version that is tried.
+        "SegmentService.ListSegmentMembers" if !is_met => prost::encoding::int32::encode(5, &1, bytes),
+        "ActivityService.RecordActivity" | "SegmentService.ListSegmentMembers" => {}
         "RewardService.AdjustPoints" | "BenefitService.GrantEntitlement" => {}
         "ComplaintService.OpenComplaint" | "ComplaintService.UpdateComplaint" => {}
         other => panic!("what meets the condition of {other}?"),

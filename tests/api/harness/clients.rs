@@ -13,6 +13,7 @@ use goldbook::proto::program_service_client::ProgramServiceClient;
 use goldbook::proto::referral_service_client::ReferralServiceClient;
 use goldbook::proto::reward_service_client::RewardServiceClient;
 use goldbook::proto::satisfaction_service_client::SatisfactionServiceClient;
+use goldbook::proto::segment_service_client::SegmentServiceClient;
 use goldbook::proto::tier_service_client::TierServiceClient;
 use goldbook::proto::value_service_client::ValueServiceClient;
 use tonic::transport::Channel;
@@ -68,6 +69,10 @@ impl Clients {
 
     pub(crate) fn complaints(&self) -> ComplaintServiceClient<Channel> {
         ComplaintServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn segments(&self) -> SegmentServiceClient<Channel> {
+        SegmentServiceClient::new(self.channel.clone())
     }
 
     /// The value service.

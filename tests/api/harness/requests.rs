@@ -58,6 +58,7 @@ pub(crate) fn shop() -> proto::Program {
         goodwill: None,
         lifecycle: None,
         value_classes: None,
+        segments: Vec::new(),
     }
 }
 

@@ -13,10 +13,10 @@ use crate::points::calls::refund;
 use crate::random::{Random, cases};
 use crate::satisfaction::{said, satisfied, send};
 
-const CUSTOMERS: [&str; 3] = ["anna", "ben", "carla"];
+pub(crate) const CUSTOMERS: [&str; 3] = ["anna", "ben", "carla"];
 
 /// What one of the customers does.
-async fn act(
+pub(crate) async fn act(
     service: &Service,
     random: &mut Random,
     step: u64,

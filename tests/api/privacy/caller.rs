@@ -13,7 +13,7 @@ use crate::access::by;
 use crate::harness::{call_method, methods};
 
 /// What a refusal may repeat of its own request: what it asked for, by its name.
-const ASKED_FOR: [&str; 20] = [
+const ASKED_FOR: [&str; 21] = [
     "activity_id",
     "benefit_id",
     "campaign_id",
@@ -31,6 +31,7 @@ const ASKED_FOR: [&str; 20] = [
     "referee_customer_id",
     "referrer_customer_id",
     "reward_id",
+    "segment_id",
     "tier_id",
     "tier_ids",
     "value_class_ids",

@@ -126,6 +126,7 @@ fn is_wanted(message: &DynamicMessage, field: &FieldDescriptor, made: Made) -> b
 pub(super) const GIVEN: &[(&str, &str)] = &[
     ("program_id", "the business's name of its own program"),
     ("campaign_id", "a name in the program's document"),
+    ("segment_id", "a name in the program's document"),
     ("tier_id", "a name in the program's document"),
     ("benefit_id", "a name in the program's document"),
     ("package_id", "a name in the program's document"),

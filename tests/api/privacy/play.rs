@@ -84,7 +84,14 @@ impl Caller {
     /// Plays all methods, by a caller who may do everything. It begins with the program. The customer of most of it.
     pub(super) async fn play(&mut self) -> String {
         let value_classes = Some(crate::value::classes::by_amount());
-        let giving = proto::Program { goodwill: Some(proto::GoodwillPolicy::default()), value_classes, ..shop() };
+        let everybody =
+            crate::segments::segment("everybody", vec![crate::segments::not(crate::segments::tiers(&["gold"]))]);
+        let giving = proto::Program {
+            goodwill: Some(proto::GoodwillPolicy::default()),
+            value_classes,
+            segments: vec![everybody],
+            ..shop()
+        };
         let apply = proto::ApplyProgramRequest { program: Some(giving), ..Default::default() };
         let _: proto::ApplyProgramResponse = self.carry_out("ProgramService.ApplyProgram", &apply).await;
         let customer_id = self.play_customers().await;
@@ -308,7 +315,11 @@ impl Caller {
         self.look("RewardService.ListRewards", of!(ListRewardsRequest { customer_id: customer_id })).await;
         self.look("SatisfactionService.GetSatisfaction", of!(GetSatisfactionRequest { customer_id: customer_id }))
             .await;
-        self.look("SatisfactionService.GetSatisfactionIndex", of!(GetSatisfactionIndexRequest {})).await;
+        self.look(
+            "SatisfactionService.GetSatisfactionIndex",
+            of!(GetSatisfactionIndexRequest { segment_id: "everybody".to_owned() }),
+        )
+        .await;
         self.play_value(&customer_id).await;
         self.look("TierService.GetCustomerTier", of!(GetCustomerTierRequest { customer_id: customer_id })).await;
         let batch = of!(BatchGetCustomerTiersRequest { customer_ids: vec![customer_id.clone()] });
@@ -338,8 +349,13 @@ impl Caller {
         let owned = customer_id.clone();
         self.look("ValueService.GetCustomerValue", of!(GetCustomerValueRequest { customer_id: owned })).await;
         self.look("ValueService.GetScoreClasses", of!(GetScoreClassesRequest {})).await;
-        self.look("ValueService.GetRetention", of!(GetRetentionRequest {})).await;
-        self.look("ValueService.GetValueClass", of!(GetValueClassRequest { customer_id: customer_id })).await;
+        self.look("ValueService.GetRetention", of!(GetRetentionRequest { segment_id: "everybody".to_owned() })).await;
+        let owned = customer_id.clone();
+        self.look("ValueService.GetValueClass", of!(GetValueClassRequest { customer_id: owned })).await;
+        let (owned, segment_id) = (customer_id.clone(), "everybody".to_owned());
+        self.look("SegmentService.ListCustomerSegments", of!(ListCustomerSegmentsRequest { customer_id: owned })).await;
+        self.look("SegmentService.ListSegmentMembers", of!(ListSegmentMembersRequest { segment_id: segment_id })).await;
+        self.look("SegmentService.CountSegment", of!(CountSegmentRequest { segment_id: segment_id })).await;
         self.look("ValueService.GetValueClassification", of!(GetValueClassificationRequest {})).await;
         let policy = Some(proto::simulate_value_classes_request::Policy::Version(1));
         self.look("ValueService.SimulateValueClasses", of!(SimulateValueClassesRequest { policy: policy })).await;

@@ -30,7 +30,7 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         r#"5:19: points_per_unit must be a decimal in quotes, such as "1" or "0.125""#,
         "6:1: unknown key \"colour\"; known are program_id, display_name, currency, time_zone, points_per_unit, points, \
          retention, tier_policy, tiers, campaigns, extras, packages, satisfaction, complaints, goodwill, lifecycle, \
-         value_classes",
+         value_classes, segments",
         "9:12: points.hold_for must be an ISO 8601 period above zero, in whole microseconds and of at most 100 years, \
          such as P1Y, P90D or PT12H",
         r#"10:27: points.expiry: unknown key "round"; did you mean "round_to"?"#,
@@ -130,6 +130,34 @@ fn every_mistake_is_told_at_once_with_its_line_in_the_documents_words() {
         "194:15: value_classes.classes[5] \"rest\": top_percent must not be set: the last class is that of everybody else",
         r#"195:1: value_classes.classes[5] "rest": unknown key "keep_leest"; did you mean "keep_least"?"#,
         "195:14: value_classes.classes[5] \"rest\": keep_least must not be set: the last class is that of everybody else",
+        "202:22: segments[1] \"quiet\": clauses[1].stages[2] must be \"prospect\", \"first_time\", \"repeat\", \"client\", \
+         \"advocate\", \"at_risk\", \"lapsed\", \"lost\" or \"won_back\"",
+        r#"202:30: segments[1] "quiet": clauses[1].stages[3] must be unique within the clause"#,
+        "205:18: segments[1] \"quiet\": clauses[2].tiers[2] must be a tier of the program; there is none with the id golt",
+        r#"206:10: segments[1] "quiet": clauses[2].levels must not be set beside tiers"#,
+        r#"207:12: segments[1] "quiet": clauses[2].at_least must not be set beside tiers"#,
+        r#"211:12: segments[1] "quiet": clauses[3].at_least must be from 1 to 5"#,
+        "212:8: segments[1] \"quiet\": clauses[3].days must be absent of open complaints, satisfaction and recommendation",
+        r#"217:11: segments[1] "quiet": clauses[4].at_most must be no less than at_least"#,
+        r#"221:1: segments[1] "quiet": clauses[5]: unknown key "at_least_day"; did you mean "at_least_days"?"#,
+        r#"222:16: segments[1] "quiet": clauses[5].at_most_days must be from 0 to 36,500"#,
+        r#"224:1: segments[1] "quiet": clauses[6].within_days is missing"#,
+        r#"225:10: segments[1] "quiet": clauses[6].coming must be "birthday""#,
+        "227:1: segments[1] \"quiet\": clauses[7] must have one of tiers, value_classes, levels, stages, attribute, \
+         languages, region_codes, interests, amount, count, since, coming, important_date, consents",
+        r#"230:1: segments[1] "quiet": clauses[8] must have at_least_days or at_most_days"#,
+        r#"233:1: segments[2] "quiet": display_name is missing"#,
+        r#"234:14: segments[2] "quiet": segment_id must be unique within the program"#,
+        r#"235:30: segments[2] "quiet": clauses[1].region_codes[1] must be two upper-case letters, such as DE"#,
+        r#"235:57: segments[2] "quiet": clauses[2].value_classes must have 1 to 10 items"#,
+        "235:73: segments[2] \"quiet\": clauses[3].count must be \"purchases\", \"active_days\", \"points\", \
+         \"referrals\", \"open_complaints\", \"satisfaction\" or \"recommendation\"",
+        r#"235:94: segments[2] "quiet": clauses[3].at_least must be a whole number"#,
+        r#"235:103: segments[2] "quiet": clauses[4]: unknown key "tier"; did you mean "tiers"?"#,
+        r#"235:110: segments[2] "quiet": clauses[4].tiers must be a list"#,
+        r#"240:44: segments[3] "golfers": clauses[1].values must have 1 to 100 items, or be left out for any value"#,
+        "240:65: segments[3] \"golfers\": clauses[2].languages[1] must be a BCP 47 language tag, such as de or pt-BR",
+        r#"240:118: segments[3] "golfers": clauses[3].days must be from 1 to 1,826"#,
     ];
     let told: Vec<String> = mistakes(MISTAKEN);
     assert_eq!(told, expected.map(|line| format!("shop.toml:{line}")));

@@ -122,6 +122,74 @@ level = "partner"
 class_id = "rest"
 display_name = "Rest"
 
+[[segments]]
+segment_id = "everything"
+display_name = "Everything at once"
+
+[[segments.clauses]]
+tiers = ["silver"]
+negated = true
+
+[[segments.clauses]]
+value_classes = ["best", "rest"]
+
+[[segments.clauses]]
+levels = ["basic", "partner"]
+
+[[segments.clauses]]
+stages = ["at_risk", "won_back"]
+
+[[segments.clauses]]
+attribute = "sport"
+values = ["golf", "tennis"]
+
+[[segments.clauses]]
+attribute = "shoe size"
+
+[[segments.clauses]]
+languages = ["de", "pt-BR"]
+
+[[segments.clauses]]
+region_codes = ["DE"]
+
+[[segments.clauses]]
+interests = ["chess"]
+
+[[segments.clauses]]
+amount = "spend"
+at_least = "500.00"
+at_most = "2000.00"
+days = 365
+
+[[segments.clauses]]
+amount = "margin"
+at_most = "-1.50"
+
+[[segments.clauses]]
+count = "purchases"
+at_least = 3
+days = 90
+
+[[segments.clauses]]
+count = "satisfaction"
+at_most = 2
+
+[[segments.clauses]]
+since = "last_purchase"
+at_least_days = 60
+at_most_days = 180
+
+[[segments.clauses]]
+coming = "birthday"
+within_days = 14
+
+[[segments.clauses]]
+important_date = "wedding"
+within_days = 1
+
+[[segments.clauses]]
+consents = ["email", "push"]
+
 [[tiers]]
 tier_id = "member"
 display_name = "Member"
