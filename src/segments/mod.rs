@@ -29,7 +29,7 @@ use reading::{Asked, Crowd};
 const LOOKED_AT: usize = 10_240;
 /// How many it reads at a time, at least.
 const LEAST_READ: usize = 32;
-/// Of how many customers a segment may be whose customers alone are counted: 16 bytes are kept of each.
+/// Of how many customers a segment may be whose customers alone are counted: about 60 bytes are kept of each meanwhile.
 const MAX_COUNTED: usize = 2_000_000;
 
 /// How many list members at a time: each looks at many customers.

@@ -20,6 +20,10 @@ use crate::programs::tier_policy::windows::DayRange;
 use crate::tiers::standing::Standing;
 use crate::tiers::walking::{Needs, Walk, Walked, WalkedPage};
 use crate::tiers::{Listed, Population};
+use crate::value::EARLIEST;
+
+/// How many customers are read at a time where all of their days are.
+const FEW: usize = 128;
 
 /// What is asked of each customer.
 pub(super) struct Asked<'a> {
@@ -104,6 +108,9 @@ impl<'a> Crowd<'a> {
         connection: &mut PgConnection,
         limit: usize,
     ) -> Result<Option<FoundPage>, StoreError> {
+        // Of fewer at a time where all of their days are read.
+        let reads_all = self.asked.needed.days.from.is_none_or(|from| from <= EARLIEST);
+        let limit = if reads_all { limit.min(FEW) } else { limit };
         let listed = self.walk.list(connection, limit).await?;
         if listed.is_empty() {
             return Ok(None);
@@ -111,7 +118,7 @@ impl<'a> Crowd<'a> {
         let looked_at = listed.len();
         let page = self.walk.read(connection, listed).await?;
         let found = self.find(connection, page).await?;
-        Ok(Some(FoundPage { found, looked_at, left_out: self.walk.left_out_last.clone() }))
+        Ok(Some(FoundPage { found, looked_at, left_out: std::mem::take(&mut self.walk.left_out_last) }))
     }
 
     /// One customer; none, if they had not joined by then.

@@ -76,7 +76,7 @@ pub(super) async fn read_stages(
     let rows = sqlx::query!(
         r#"SELECT l.account_id, l.stage, l.decided_seq <= u.last AS "is_of_then!", d.account_seq AS "decided_then?"
            FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, last)
-           JOIN lifecycles l ON l.account_id = u.account_id
+           JOIN LATERAL (SELECT * FROM lifecycles f WHERE f.account_id = u.account_id OFFSET 0) l ON TRUE
            LEFT JOIN LATERAL (
                SELECT f.account_seq FROM lifecycle_decisions f
                WHERE f.account_id = u.account_id AND f.account_seq <= u.last AND l.decided_seq > u.last
@@ -113,7 +113,9 @@ async fn read_decided(
 ) -> Result<BTreeMap<AccountId, Stage>, StoreError> {
     let rows = select_entries!(
         "FROM unnest($1::uuid[], $2::bigint[]) AS u (wanted, seq)
-         JOIN ledger_entries e ON e.account_id = u.wanted AND e.account_seq = u.seq",
+         JOIN LATERAL (
+             SELECT * FROM ledger_entries f WHERE f.account_id = u.wanted AND f.account_seq = u.seq OFFSET 0
+         ) e ON TRUE",
         &decided.accounts,
         &decided.seqs,
     )
@@ -255,12 +257,12 @@ pub(super) async fn read_told(
                       'region_code', c.dossier #> '{address,region_code}', 'birth_date', c.dossier -> 'birth_date',
                       'important_dates', c.dossier -> 'important_dates', 'interests', c.dossier -> 'interests',
                       'attributes', a.attributes)) AS "told!"
-           FROM customers c
+           FROM unnest($1::uuid[]) AS u (account_id)
+           JOIN LATERAL (SELECT * FROM customers f WHERE f.account_id = u.account_id OFFSET 0) c ON TRUE
            CROSS JOIN LATERAL (
                SELECT jsonb_object_agg(k.key, c.dossier -> 'attributes' -> k.key) AS attributes
                FROM unnest($2::text[]) AS k (key) WHERE c.dossier -> 'attributes' ? k.key
-           ) a
-           WHERE c.account_id = ANY ($1)"#,
+           ) a"#,
         &lasts.accounts,
         attributes,
     )

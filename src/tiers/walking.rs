@@ -226,7 +226,7 @@ impl<'a, N: Needs> Walk<'a, N> {
     /// Names a customer in the log who cannot be read, and counts them.
     pub(crate) fn leave_out(&mut self, account_id: AccountId, error: &dyn std::error::Error) {
         let (program, failure) = (self.population.program_id.as_str(), with_causes(error));
-        tracing::error!(failure, program, account_id = %account_id.0, "a customer is left out of all");
+        tracing::error!(failure, program, account_id = %account_id.0, "a customer cannot be read and is left out");
         self.left_out += 1;
         self.left_out_last.push(account_id);
     }

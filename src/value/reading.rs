@@ -119,7 +119,7 @@ pub(crate) async fn within<T, E: Into<Error>>(count: impl Future<Output = Result
     let too_long = |_| {
         let seconds = LIMIT.as_secs();
         Error::Exhausted(format!(
-            "the customers were not counted in {seconds} seconds; fewer days or clauses take less time"
+            "the customers were not gone through in {seconds} seconds; what asks for less takes less time"
         ))
     };
     tokio::time::timeout(LIMIT, count).await.map_err(too_long)?.map_err(Into::into)

@@ -42,7 +42,7 @@ pub(super) fn count(count: SegmentCount, bounds: (Option<i64>, Option<i64>), day
     Condition::Count(proto::CountCondition { count: count.into(), at_least: bounds.0, at_most: bounds.1, days })
 }
 
-pub(super) fn spend(at_least: Option<&str>, at_most: Option<&str>, days: Option<i32>) -> Condition {
+pub(crate) fn spend(at_least: Option<&str>, at_most: Option<&str>, days: Option<i32>) -> Condition {
     let amount = proto::SegmentAmount::Spend.into();
     Condition::Amount(proto::AmountCondition { amount, at_least: at_least.map(usd), at_most: at_most.map(usd), days })
 }
@@ -210,7 +210,7 @@ async fn what_is_tried_says_who_would_be_in_a_segment_and_writes_nothing() {
 
     // What is asked as of an instant is by the version in force then, unless another one is tried.
     service.set_clock("2026-02-01T00:00:00Z");
-    service.apply(program).await.unwrap();
+    service.apply(program.clone()).await.unwrap();
     assert_refused(size(&service, "good", Some(START), None).await, Code::NotFound, "SEGMENT_NOT_FOUND");
     let version = |version| Some(count_segment_request::Policy::Version(version));
     assert_eq!(size(&service, "good", Some(START), version(2)).await.unwrap().members, 1);
@@ -220,10 +220,9 @@ async fn what_is_tried_says_who_would_be_in_a_segment_and_writes_nothing() {
     let refused = size(&service, "good", Some("2026-02-01T00:00:01Z"), None).await;
     assert_refused(refused, Code::OutOfRange, "INSTANT_IN_FUTURE");
     assert_eq!(bad_fields(&size(&service, "Good", None, version(0)).await.unwrap_err()), ["segment_id", "version"]);
-    let other = proto::Program { currency_code: "EUR".to_owned(), ..staged_shop() };
-    let other = proto::Program { lifecycle: None, tiers: vec![], campaigns: vec![], ..other };
+    let other = proto::Program { time_zone: "Europe/Berlin".to_owned(), ..program };
     let refused = size(&service, "good", None, Some(count_segment_request::Policy::Program(other))).await;
-    assert!(refused.is_err());
+    assert_refused(refused, Code::FailedPrecondition, "PROGRAM_FIELD_IMMUTABLE");
 }
 
 #[tokio::test]
@@ -242,6 +241,21 @@ async fn a_damaged_dossier_leaves_out_its_customer_alone() {
     assert_eq!((names, found.customers_left_out), (vec!["anna".to_owned(), "cleo".to_owned()], 1));
     let told = size(&service, "other", None, None).await.unwrap();
     assert_eq!((told.members, told.customers, told.customers_left_out), (2, 2, 1));
+    // However small the pages are, each is told of once.
+    let (mut token, mut pages) = (String::new(), Vec::new());
+    loop {
+        let request = proto::ListSegmentMembersRequest { page_size: 1, page_token: token, ..listing("other", None) };
+        let page = list(&service, request).await.unwrap();
+        pages.push((page.members.len(), page.customers_left_out));
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    let sums = pages.iter().fold((0, 0), |sums, page| (sums.0 + page.0, sums.1 + page.1));
+    assert_eq!(sums, (2, 1), "{pages:?}");
+    let refused = segments_of(&service, "ben", None).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Internal);
 }
 
 #[tokio::test]

@@ -25,6 +25,10 @@ pub(in crate::programs) use self::write::write_segment;
 
 const MAX_SEGMENTS: usize = 100;
 const MAX_CLAUSES: usize = 20;
+/// How many clauses all segments have together, how many things their lists, and how many bytes: a program is one message.
+const MAX_CLAUSES_IN_ALL: usize = 500;
+const MAX_LISTED_IN_ALL: usize = 2_000;
+const MAX_BYTES_IN_ALL: usize = 256 * 1024;
 /// The most things of one list, where there are not fewer of them.
 const MAX_LISTED: usize = 100;
 const MAX_INTEREST: usize = 100;
@@ -47,6 +51,7 @@ pub(in crate::programs) fn parse_segments(
     if segments.len() > MAX_SEGMENTS {
         fields.refuse(path, format!("must have at most {MAX_SEGMENTS} items"));
     }
+    refuse_too_much(fields, path, &segments);
     // Where the id of one could not be read, it is not known which ones are missing.
     let tiers = tiers.iter().map(|tier| tier.tier_id.clone()).collect();
     let rest = Rest { tiers, classes, amounts };
@@ -65,6 +70,40 @@ pub(in crate::programs) fn parse_segments(
     });
     let parsed: Vec<Option<Segment>> = parsed.collect();
     parsed.into_iter().collect()
+}
+
+/// Refuses segments that are too much together.
+fn refuse_too_much(fields: &mut Fields, path: &str, segments: &[proto::Segment]) {
+    let clauses = || segments.iter().flat_map(|segment| &segment.clauses);
+    if clauses().count() > MAX_CLAUSES_IN_ALL {
+        fields.refuse(path, format!("must have at most {MAX_CLAUSES_IN_ALL} clauses in all"));
+    }
+    if clauses().map(count_listed).sum::<usize>() > MAX_LISTED_IN_ALL {
+        fields.refuse(path, format!("must list at most {MAX_LISTED_IN_ALL} things in all clauses together"));
+    }
+    if segments.iter().map(prost::Message::encoded_len).sum::<usize>() > MAX_BYTES_IN_ALL {
+        fields.refuse(path, format!("must have at most {MAX_BYTES_IN_ALL} bytes in all"));
+    }
+}
+
+/// How many things a clause lists.
+fn count_listed(clause: &proto::SegmentClause) -> usize {
+    match &clause.condition {
+        Some(Condition::Tiers(it)) => it.tier_ids.len(),
+        Some(Condition::ValueClasses(it)) => it.value_class_ids.len(),
+        Some(Condition::Attribute(it)) => it.values.len(),
+        Some(Condition::Languages(it) | Condition::RegionCodes(it) | Condition::Interests(it)) => it.texts.len(),
+        Some(
+            Condition::Levels(_)
+            | Condition::Stages(_)
+            | Condition::Amount(_)
+            | Condition::Count(_)
+            | Condition::Since(_)
+            | Condition::Coming(_)
+            | Condition::Consents(_),
+        )
+        | None => 0,
+    }
 }
 
 /// What clauses are judged by beside themselves: the rest of the program.

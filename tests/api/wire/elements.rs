@@ -12,7 +12,7 @@ const APPLY: &str = "/goldbook.v1.ProgramService/ApplyProgram";
 const CREATE: &str = "/goldbook.v1.CustomerService/CreateCustomer";
 const UPDATE: &str = "/goldbook.v1.CustomerService/UpdateCustomer";
 const TOLD: &str =
-    "a message has more elements than the limit of 20000; each message, string and byte string in it counts";
+    "a message has more elements than the limit of 24000; each message, string and byte string in it counts";
 
 /// A message of nearly 4 MiB: empty elements at the end of a path of fields.
 fn bomb(fields: &[u32]) -> Vec<u8> {
@@ -108,8 +108,11 @@ async fn the_largest_program_and_the_largest_dossier_are_taken() {
         ends_at: Some(at("2026-03-01T00:00:00Z")),
         ..shop().campaigns.remove(0)
     };
+    let spend = || crate::segments::clause(crate::segments::spend(Some("1.00"), Some("2.00"), Some(9)));
+    let segment = |i: usize| crate::segments::segment(&format!("segment-{i}"), (0..20).map(|_| spend()).collect());
     let program = proto::Program {
         program_id: "largest".to_owned(),
+        segments: (0..25).map(segment).collect(),
         tiers: (0..32).map(tier).collect(),
         campaigns: (0..100).map(campaign).collect(),
         ..shop()

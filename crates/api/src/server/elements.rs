@@ -17,8 +17,8 @@ use crate::FILE_DESCRIPTOR_SET;
 /// The most elements that a message may have: messages, strings and byte strings, at every depth, with the entries of maps.
 ///
 /// The largest one that can be right is a program with 32 tiers of 100 benefits, each of which is a message with three
-/// strings, and with 100 campaigns: about 13,700 elements.
-pub const MAX_ELEMENTS: usize = 20_000;
+/// strings, with 100 campaigns, and with 500 clauses of segments that have two amounts each: about 17,000 elements.
+pub const MAX_ELEMENTS: usize = 24_000;
 
 /// The fewest bytes that an element takes: one for its key and one for its length.
 const LEAST_BYTES: usize = 2;

@@ -364,3 +364,24 @@ fn all_faults_of_dates_are_told_at_once() {
     let good = vec![since(Some(0), Some(36_500)), coming(birthday(true), 1), coming(birthday(true), 366)];
     assert_eq!(faults(good), [""; 0]);
 }
+
+#[test]
+fn segments_are_together_as_much_as_they_may_be() {
+    let interests = |count: usize| Condition::Interests(proto::Texts { texts: many(count) });
+    let all = |clauses: Vec<Condition>| {
+        let clauses: Vec<_> = clauses.into_iter().map(clause).collect();
+        let segments = clauses.chunks(20).enumerate().map(|(i, some)| wire(&format!("s-{i}"), some.to_vec()));
+        parse(segments.collect()).err().unwrap_or_default()
+    };
+    assert_eq!(all(vec![interests(1); 500]), [""; 0]);
+    assert_eq!(all(vec![interests(1); 501]), ["it must have at most 500 clauses in all"]);
+    assert_eq!(all(vec![interests(100); 20]), [""; 0]);
+    let more = [vec![interests(100); 20], vec![interests(1)]].concat();
+    assert_eq!(all(more), ["it must list at most 2000 things in all clauses together"]);
+    let long = |count: usize| {
+        let values = (0..count).map(|i| format!("{i:0>1000}")).collect();
+        Condition::Attribute(proto::AttributeCondition { key: "k".to_owned(), values })
+    };
+    assert_eq!(all(vec![long(100), long(100), long(50)]), [""; 0]);
+    assert_eq!(all(vec![long(100), long(100), long(65)]), ["it must have at most 262144 bytes in all"]);
+}
