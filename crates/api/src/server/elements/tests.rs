@@ -157,7 +157,7 @@ fn exactly_the_bound_passes_and_one_more_does_not() {
     assert!(check::<ApplyProgramRequest>(&request(MAX_ELEMENTS - 1)).is_ok());
     let status = check::<ApplyProgramRequest>(&request(MAX_ELEMENTS)).unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
-    assert!(status.message().contains("the limit of 20000"), "{}", status.message());
+    assert!(status.message().contains("the limit of 24000"), "{}", status.message());
     // The paths of a mask are in a message of another package.
     let mask = |paths: usize| field(3, &field(1, b"").repeat(paths));
     assert!(check::<UpdateCustomerRequest>(&mask(MAX_ELEMENTS - 1)).is_ok());
