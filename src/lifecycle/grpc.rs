@@ -6,12 +6,11 @@ use tonic::{Request, Response, Status};
 use super::{FoundDecision, FoundLifecycle, Lifecycles};
 use crate::access::grpc::admit;
 use crate::book::{Answered, BrandClass, Facts, LoyaltyClass, Position, SatisfactionClass};
-use crate::error::Fields;
 use crate::money::{Currency, Money};
 use crate::programs::lifecycle::grpc::write_stage;
 use crate::proto;
-use crate::proto::fields::{parse_optional_instant, write_instant, write_money};
-use crate::proto::requests::parse_customer;
+use crate::proto::fields::{write_instant, write_money};
+use crate::proto::requests::parse_customer_at;
 use crate::telemetry;
 
 #[tonic::async_trait]
@@ -21,10 +20,8 @@ impl lifecycle_service_server::LifecycleService for Lifecycles {
         request: Request<Received<proto::GetLifecycleRequest>>,
     ) -> Result<Response<proto::GetLifecycleResponse>, Status> {
         let (request, _) = admit(request)?;
-        let mut fields = Fields::default();
-        let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
-        let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
-        let (program_id, customer_id) = fields.finish_with(customer)?;
+        let (program_id, customer_id, as_of) =
+            parse_customer_at(request.program_id, request.customer_id, request.as_of.as_ref())?;
         telemetry::record_program(program_id.as_str());
         let found = self.get_lifecycle(&program_id, &customer_id, as_of).await?;
         Ok(Response::new(write_lifecycle(&found)))

@@ -1,9 +1,12 @@
 //! What requests of many methods have in common: the customer, the page, and the end of parsing.
 
+use jiff::Timestamp;
+
 use crate::error::{Error, Fields};
 use crate::ids::{CustomerId, ProgramId, SegmentId};
 use crate::paging::PageRequest;
 use crate::proto;
+use crate::proto::fields::parse_optional_instant;
 
 /// Parses the customer whom a request is about, in the fields `program_id` and `customer_id`.
 pub(crate) fn parse_customer(
@@ -14,6 +17,22 @@ pub(crate) fn parse_customer(
     let program_id = fields.check("program_id", ProgramId::try_from(program_id.into()));
     let customer_id = fields.check("customer_id", CustomerId::try_from(customer_id.into()));
     program_id.zip(customer_id)
+}
+
+/// Parses a request that is about one customer at an instant, if one is said, and nothing else.
+///
+/// # Errors
+/// All bad fields.
+pub(crate) fn parse_customer_at(
+    program_id: String,
+    customer_id: String,
+    as_of: Option<&prost_types::Timestamp>,
+) -> Result<(ProgramId, CustomerId, Option<Timestamp>), Error> {
+    let mut fields = Fields::default();
+    let as_of = parse_optional_instant(&mut fields, "as_of", as_of);
+    let customer = parse_customer(&mut fields, program_id, customer_id);
+    let (program_id, customer_id) = fields.finish_with(customer)?;
+    Ok((program_id, customer_id, as_of))
 }
 
 /// Parses the segment whose customers alone a request is about, in the field `segment_id`; all, if it is empty.

@@ -19,7 +19,7 @@ use crate::programs::points::grpc::parse_calendar_period;
 use crate::programs::satisfaction::Factor;
 use crate::proto;
 use crate::proto::fields::{parse_optional_day, parse_optional_instant, write_day, write_instant};
-use crate::proto::requests::{parse_customer, parse_optional_segment};
+use crate::proto::requests::{parse_customer_at, parse_optional_segment};
 use crate::telemetry;
 
 #[tonic::async_trait]
@@ -29,10 +29,8 @@ impl satisfaction_service_server::SatisfactionService for Satisfaction {
         request: Request<Received<proto::GetSatisfactionRequest>>,
     ) -> Result<Response<proto::GetSatisfactionResponse>, Status> {
         let (request, _) = admit(request)?;
-        let mut fields = Fields::default();
-        let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
-        let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
-        let (program_id, customer_id) = fields.finish_with(customer)?;
+        let (program_id, customer_id, as_of) =
+            parse_customer_at(request.program_id, request.customer_id, request.as_of.as_ref())?;
         telemetry::record_program(program_id.as_str());
         let found = self.get_satisfaction(&program_id, &customer_id, as_of).await?;
         Ok(Response::new(write_satisfaction(&found)))

@@ -12,7 +12,7 @@ use crate::programs::grpc::tried::{Named, parse_tried};
 use crate::programs::next::Tried;
 use crate::proto;
 use crate::proto::fields::{parse_optional_instant, write_instant};
-use crate::proto::requests::parse_customer;
+use crate::proto::requests::parse_customer_at;
 use crate::proto::{count_segment_request, list_segment_members_request};
 use crate::telemetry;
 
@@ -56,10 +56,8 @@ impl segment_service_server::SegmentService for Segments {
         request: Request<Received<proto::ListCustomerSegmentsRequest>>,
     ) -> Result<Response<proto::ListCustomerSegmentsResponse>, Status> {
         let (request, _) = admit(request)?;
-        let mut fields = Fields::default();
-        let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
-        let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
-        let (program_id, customer_id) = fields.finish_with(customer)?;
+        let (program_id, customer_id, as_of) =
+            parse_customer_at(request.program_id, request.customer_id, request.as_of.as_ref())?;
         telemetry::record_program(program_id.as_str());
         let found = self.list_customer_segments(&program_id, &customer_id, as_of).await?;
         let segments = found.segments.into_iter().map(|segment| proto::CustomerSegment {

@@ -12,6 +12,7 @@ use super::store::{
 };
 use crate::book::{Capabilities, Defect, Stage};
 use crate::database::StoreError;
+use crate::error::with_causes;
 use crate::ids::{AccountId, CustomerId};
 use crate::programs::channels::MarketingChannel;
 use crate::programs::model::Program;
@@ -159,16 +160,10 @@ impl<'a> Crowd<'a> {
     async fn find(&mut self, connection: &mut PgConnection, page: WalkedPage) -> Result<Vec<Found>, StoreError> {
         let WalkedPage { customers, applied_dues } = page;
         let all: Vec<(AccountId, i64)> = customers.iter().map(|it| (it.account_id, it.last)).collect();
-        let mut damaged = BTreeMap::new();
-        let facts = match self.read_facts(connection, &all).await {
-            Err(error) if error.is_of_a_row() => {
-                let (facts, of_whom) = self.read_one_by_one(connection, &all).await?;
-                damaged = of_whom;
-                facts
-            }
-            outcome => outcome?,
+        let (mut facts, mut damaged) = match self.read_facts(connection, &all).await {
+            Err(error) if error.is_of_a_row() => self.read_one_by_one(connection, &all).await?,
+            outcome => (outcome?, BTreeMap::new()),
         };
-        let mut facts = facts;
         // Time may have moved customers on, which is not written yet.
         facts.stages.extend(applied_dues.iter().filter_map(|due| Some((due.id.account_id, stage_in(&due.detail)?))));
         let mut found = Vec::with_capacity(customers.len());
@@ -224,7 +219,7 @@ impl<'a> Crowd<'a> {
             match self.read_facts(connection, &[*customer]).await {
                 Ok(facts) => all.extend(facts),
                 Err(error) if error.is_of_a_row() => {
-                    damaged.insert(customer.0, Defect::new(crate::error::with_causes(&error)));
+                    damaged.insert(customer.0, Defect::new(with_causes(&error)));
                 }
                 Err(error) => return Err(error),
             }

@@ -19,7 +19,7 @@ use crate::programs::points::CalendarPeriod;
 use crate::programs::points::grpc::parse_calendar_period;
 use crate::proto;
 use crate::proto::fields::{parse_optional_day, parse_optional_instant};
-use crate::proto::requests::{parse_customer, parse_optional_segment};
+use crate::proto::requests::{parse_customer_at, parse_optional_segment};
 use crate::telemetry;
 
 /// The most days that anything is kept, foretold or looked ahead for: ten years.
@@ -46,10 +46,8 @@ impl value_service_server::ValueService for Value {
         request: Request<Received<proto::GetCustomerValueRequest>>,
     ) -> Result<Response<proto::GetCustomerValueResponse>, Status> {
         let (request, _) = admit(request)?;
-        let mut fields = Fields::default();
-        let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
-        let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
-        let (program_id, customer_id) = fields.finish_with(customer)?;
+        let (program_id, customer_id, as_of) =
+            parse_customer_at(request.program_id, request.customer_id, request.as_of.as_ref())?;
         telemetry::record_program(program_id.as_str());
         let found = self.get_customer_value(&program_id, &customer_id, as_of).await?;
         Ok(Response::new(write_value(&found)))
@@ -118,10 +116,8 @@ impl value_service_server::ValueService for Value {
         request: Request<Received<proto::GetValueClassRequest>>,
     ) -> Result<Response<proto::GetValueClassResponse>, Status> {
         let (request, _) = admit(request)?;
-        let mut fields = Fields::default();
-        let as_of = parse_optional_instant(&mut fields, "as_of", request.as_of.as_ref());
-        let customer = parse_customer(&mut fields, request.program_id, request.customer_id);
-        let (program_id, customer_id) = fields.finish_with(customer)?;
+        let (program_id, customer_id, as_of) =
+            parse_customer_at(request.program_id, request.customer_id, request.as_of.as_ref())?;
         telemetry::record_program(program_id.as_str());
         let found = self.get_value_class(&program_id, &customer_id, as_of).await?;
         Ok(Response::new(write_class(&found)))
